@@ -1,0 +1,4 @@
+//! What a server is.
+
+pub(crate) mod endpoint;
+pub(crate) mod options;

@@ -1,1 +1,11 @@
 //! x
+mod config;
+mod error;
+mod listen;
+pub mod log;
+mod server;
+
+pub use error::Error;
+#[cfg(feature = "tls")]
+pub use listen::tls::Tls;
+pub use server::endpoint::Endpoint;

@@ -1,0 +1,3 @@
+//! Where the values come from: the attribute, then the environment.
+
+pub(crate) mod env;

@@ -1,0 +1,111 @@
+//! The one error type: opaque to callers, one sentence to operators.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Why an application could not start or go on.
+///
+/// Its `Display` is meant for the operator: a sentence that names the server, the value at fault and the way
+/// out, with the words of the cause inside it. [`source`](StdError::source) gives the cause itself to code that
+/// looks for, say, an [`std::io::ErrorKind`]; a reporter need not print it again. Several faults that were found
+/// together are one error, shown one a line.
+pub struct Error {
+    // Boxed: an error is rare, and a `Result` that carries one should stay small.
+    kind: Box<Kind>,
+}
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+enum Kind {
+    One { message: String, cause: Option<Cause> },
+    Several(Vec<Error>),
+}
+
+impl Error {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { kind: Box::new(Kind::One { message: message.into(), cause: None }) }
+    }
+
+    /// The same, with the cause for `source()`. The message should already say in words what it was.
+    pub(crate) fn caused_by(message: impl Into<String>, cause: impl Into<Cause>) -> Self {
+        Self { kind: Box::new(Kind::One { message: message.into(), cause: Some(cause.into()) }) }
+    }
+
+    /// All faults as one error; a single one stays what it is.
+    pub(crate) fn several(mut errors: Vec<Error>) -> Self {
+        if errors.len() == 1 {
+            return errors.swap_remove(0);
+        }
+        Self { kind: Box::new(Kind::Several(errors)) }
+    }
+
+    /// `Ok` if nothing was found to be wrong, else all of it.
+    pub(crate) fn check(errors: Vec<Error>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self::several(errors)) }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.kind {
+            Kind::One { message, .. } => f.write_str(message),
+            Kind::Several(errors) => {
+                for (i, error) in errors.iter().enumerate() {
+                    let separator = if i == 0 { "" } else { "\n" };
+                    write!(f, "{separator}{error}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.kind {
+            Kind::One { message, cause: None } => f.debug_tuple("Error").field(message).finish(),
+            Kind::One { message, cause: Some(cause) } => {
+                f.debug_tuple("Error").field(message).field(cause).finish()
+            }
+            Kind::Several(errors) => f.debug_list().entries(errors).finish(),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &*self.kind {
+            Kind::One { cause, .. } => cause.as_deref().map(|cause| cause as _),
+            Kind::Several(errors) => errors.first().and_then(|first| first.source()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn one_error_is_its_sentence_and_keeps_its_cause() {
+        let error = Error::caused_by("server `ping` failed", io::Error::from(io::ErrorKind::AddrInUse));
+        assert_eq!(error.to_string(), "server `ping` failed");
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(cause.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn several_errors_are_shown_one_a_line() {
+        assert_eq!(Error::several(vec![Error::new("a"), Error::new("b")]).to_string(), "a\nb");
+        assert_eq!(Error::several(vec![Error::new("a")]).to_string(), "a");
+        assert!(Error::check(Vec::new()).is_ok());
+        assert!(Error::check(vec![Error::new("a")]).is_err());
+    }
+
+    #[test]
+    fn it_is_small_and_travels_between_threads() {
+        fn travels<T: Send + Sync + 'static>() {}
+        travels::<Error>();
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

@@ -1,0 +1,274 @@
+//! From an endpoint to listening sockets: bound anew, or adopted from the predecessor.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain, Socket, TcpKeepalive, Type};
+
+use super::fault;
+use super::socket_file::{self, SocketFile};
+use crate::Error;
+use crate::log;
+use crate::server::endpoint::Endpoint;
+
+/// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is left
+/// to set on each of them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ListenOptions {
+    pub(crate) backlog: u32,
+    pub(crate) tcp_keepalive: Option<Duration>,
+    pub(crate) nodelay: bool,
+}
+
+/// One listening socket: non-blocking, and closed on exec.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) local: Local,
+    pub(crate) fd: OwnedFd,
+    /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone: at a
+    /// restart the predecessor drops its listeners too.
+    pub(crate) socket_file: Option<SocketFile>,
+}
+
+/// Where a listener is found in fact: with the port that the kernel chose for port 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Local {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Binds all sockets of an endpoint: a host name has one for each of its addresses.
+pub(crate) fn bind(
+    server: &str,
+    endpoint: &Endpoint,
+    options: &ListenOptions,
+) -> Result<Vec<Listener>, Error> {
+    match endpoint {
+        Endpoint::Unix(path) => {
+            let (socket, file) =
+                socket_file::bind(path, options).map_err(|error| fault::unix(server, path, error))?;
+            let local = Local::Unix(path.clone());
+            let endpoint = endpoint.clone();
+            Ok(vec![Listener { endpoint, local, fd: socket.into(), socket_file: Some(file) }])
+        }
+        Endpoint::Tcp { host: None, port } => bind_all_interfaces(*port, options)
+            .and_then(|socket| tcp_listener(endpoint, socket))
+            .map(|listener| vec![listener])
+            .map_err(|error| {
+                fault::tcp(server, endpoint, SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port)), error)
+            }),
+        Endpoint::Tcp { host: Some(host), port } => bind_host(server, endpoint, host, *port, options),
+    }
+}
+
+/// Takes over a listening socket of the predecessor, with the options of today.
+pub(crate) fn adopt(
+    server: &str,
+    endpoint: &Endpoint,
+    fd: OwnedFd,
+    options: &ListenOptions,
+) -> Result<Listener, Error> {
+    let refused = |reason: String| {
+        Error::new(format!("server `{server}`: cannot take over {endpoint} from the predecessor: {reason}"))
+    };
+    let socket = Socket::from(fd);
+    let listens = socket.is_listener().and_then(|listens| Ok(listens && socket.r#type()? == Type::STREAM));
+    match listens {
+        Ok(true) => {}
+        Ok(false) => return Err(refused("the descriptor is not a listening stream socket".into())),
+        Err(error) => return Err(refused(format!("the descriptor is not a socket ({error})"))),
+    }
+    let local = local(&socket).map_err(|error| refused(error.to_string()))?;
+    let fits = match (endpoint, &local) {
+        (Endpoint::Tcp { port, .. }, Local::Tcp(address)) => *port == 0 || *port == address.port(),
+        (Endpoint::Unix(path), Local::Unix(bound)) => path == bound,
+        _ => false,
+    };
+    if !fits {
+        return Err(refused(format!("the socket is bound to {}", local.describe())));
+    }
+    reapply(&socket, options).map_err(|error| refused(error.to_string()))?;
+
+    let socket_file = match &local {
+        Local::Tcp(_) => None,
+        Local::Unix(path) => {
+            let file = SocketFile::at(path);
+            if file.is_none() {
+                log::notice(format_args!(
+                    "server `{server}`: the socket file of {endpoint} is gone, so no new client can reach it: \
+                     stop the process and start it again"
+                ));
+            }
+            file
+        }
+    };
+    Ok(Listener { endpoint: endpoint.clone(), local, fd: socket.into(), socket_file })
+}
+
+/// `listen` on a socket that already listens only changes its backlog: what is queued stays queued.
+fn reapply(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+    // The flag belongs to the description that the predecessor still accepts from, so it is left alone unless wrong.
+    if !socket.nonblocking()? {
+        socket.set_nonblocking(true)?;
+    }
+    socket.set_cloexec(true)?;
+    listen(socket, options)
+}
+
+/// One dual-stack socket, or an IPv4 one where the kernel has no IPv6.
+fn bind_all_interfaces(port: u16, options: &ListenOptions) -> io::Result<Socket> {
+    let dual_stack = bind_address((Ipv6Addr::UNSPECIFIED, port).into(), false, options);
+    match dual_stack {
+        Err(error) if address_missing(&error) => {
+            bind_address((Ipv4Addr::UNSPECIFIED, port).into(), false, options)
+        }
+        result => result,
+    }
+}
+
+/// How often the kernel may choose a port that is free on the first address of a name and taken on the next.
+const PORT_CHOICES: u32 = 8;
+
+fn bind_host(
+    server: &str,
+    endpoint: &Endpoint,
+    host: &str,
+    port: u16,
+    options: &ListenOptions,
+) -> Result<Vec<Listener>, Error> {
+    let addresses = resolve(host, port).map_err(|error| fault::resolve(server, endpoint, host, error))?;
+    let mut choices = if port == 0 { PORT_CHOICES } else { 1 };
+    loop {
+        choices -= 1;
+        match bind_each(endpoint, &addresses, options) {
+            Ok(listeners) => return Ok(listeners),
+            Err((_, error)) if choices > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
+            Err((address, error)) => return Err(fault::tcp(server, endpoint, address, error)),
+        }
+    }
+}
+
+/// All addresses of a name get the same port. An address that this machine does not have is passed over while
+/// another one remains: `localhost` is often both `::1` and `127.0.0.1` where IPv6 is switched off.
+fn bind_each(
+    endpoint: &Endpoint,
+    addresses: &[SocketAddr],
+    options: &ListenOptions,
+) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
+    let mut listeners = Vec::new();
+    let mut passed_over = None;
+    let mut chosen_port = None;
+    for address in addresses {
+        let mut address = *address;
+        address.set_port(chosen_port.unwrap_or(address.port()));
+        match bind_address(address, true, options).and_then(|socket| tcp_listener(endpoint, socket)) {
+            Ok(listener) => {
+                if let Local::Tcp(local) = listener.local {
+                    chosen_port = Some(local.port());
+                }
+                listeners.push(listener);
+            }
+            Err(error) if address_missing(&error) => passed_over = Some((address, error)),
+            Err(error) => return Err((address, error)),
+        }
+    }
+    match passed_over {
+        Some(reason) if listeners.is_empty() => Err(reason),
+        _ => Ok(listeners),
+    }
+}
+
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in (host, port).to_socket_addrs()? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
+    }
+    Ok(addresses)
+}
+
+fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // Lets a port be bound while connections of an earlier process linger in TIME_WAIT; two listeners it does not
+    // allow. SO_REUSEPORT would, and each would lose its own queue when it closes: never.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    listen(&socket, options)?;
+    Ok(socket)
+}
+
+pub(super) fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+    if socket.domain()? != Domain::UNIX {
+        apply_tcp(socket, options)?;
+    }
+    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
+}
+
+/// After the first probe the others follow faster: a peer that is gone should not hold its permit for long.
+const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(15);
+
+fn apply_tcp(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+    match options.tcp_keepalive {
+        Some(idle) => {
+            // The kernel counts whole seconds, from one on.
+            let idle = idle.max(Duration::from_secs(1));
+            let interval = idle.min(LONGEST_PROBE_INTERVAL);
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval))?;
+        }
+        None => socket.set_keepalive(false)?,
+    }
+    socket.set_tcp_nodelay(options.nodelay)
+}
+
+fn tcp_listener(endpoint: &Endpoint, socket: Socket) -> io::Result<Listener> {
+    Ok(Listener { endpoint: endpoint.clone(), local: local(&socket)?, fd: socket.into(), socket_file: None })
+}
+
+fn local(socket: &Socket) -> io::Result<Local> {
+    let address = socket.local_addr()?;
+    if let Some(address) = address.as_socket() {
+        return Ok(Local::Tcp(address));
+    }
+    match address.as_pathname() {
+        Some(path) => Ok(Local::Unix(path.to_owned())),
+        None => Err(io::Error::other("the socket is neither of TCP nor bound to a path")),
+    }
+}
+
+/// The kernel lacks the whole family, or no interface has this address.
+fn address_missing(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
+}
+
+impl Local {
+    fn describe(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "bind_tests.rs"]
+mod tests;

@@ -1,0 +1,81 @@
+//! Why an endpoint could not be bound, in words that lead the operator out.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::holder;
+use crate::Error;
+use crate::config::env::server_variable;
+use crate::server::endpoint::Endpoint;
+
+/// Below it only root may bind, unless the machine is set otherwise.
+const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+
+pub(super) fn tcp(server: &str, endpoint: &Endpoint, address: SocketAddr, error: io::Error) -> Error {
+    let elsewhere = format!(
+        "choose another endpoint by `port` or `listen`, or without a rebuild by {} or {}",
+        server_variable(server, "PORT"),
+        server_variable(server, "LISTEN"),
+    );
+    let reason = match error.kind() {
+        io::ErrorKind::AddrInUse => match holder::of_tcp(address) {
+            Some(holder) => format!("the port is in use by {holder}; stop that, or {elsewhere}"),
+            None => format!(
+                "the port is in use by another process (`ss -ltnp 'sport = :{}'` run as root shows it); stop \
+                 that, or {elsewhere}",
+                address.port()
+            ),
+        },
+        io::ErrorKind::PermissionDenied if address.port() < FIRST_UNPRIVILEGED_PORT => format!(
+            "permission denied: ports below {FIRST_UNPRIVILEGED_PORT} take root or the capability \
+             CAP_NET_BIND_SERVICE; grant it, or {elsewhere}"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("no interface of this machine has the address {}; {elsewhere}", address.ip())
+        }
+        _ => format!("{error}; {elsewhere}"),
+    };
+    cannot_listen(server, endpoint, &reason, error)
+}
+
+pub(super) fn resolve(server: &str, endpoint: &Endpoint, host: &str, error: io::Error) -> Error {
+    let reason = format!(
+        "the host name `{host}` was not found ({error}); correct it, or write an address, or `:PORT` for all \
+         interfaces"
+    );
+    cannot_listen(server, endpoint, &reason, error)
+}
+
+pub(super) fn unix(server: &str, path: &Path, error: io::Error) -> Error {
+    let elsewhere = format!(
+        "choose another path by `listen`, or without a rebuild by {}",
+        server_variable(server, "LISTEN")
+    );
+    let directory = path.parent().unwrap_or(path).display();
+    let reason = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = holder::of_unix(path).unwrap_or_else(|| "another process".to_owned());
+            format!("the socket is in use by {holder}; stop that, or {elsewhere}")
+        }
+        io::ErrorKind::AlreadyExists => {
+            format!("a file that is not a socket is in its place; move it away, or {elsewhere}")
+        }
+        io::ErrorKind::NotFound => {
+            format!("the directory {directory} does not exist; create it, or {elsewhere}")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "permission denied: this user may not write to the directory {directory} or to the socket; \
+             grant it, or {elsewhere}"
+        ),
+        io::ErrorKind::InvalidInput => {
+            format!("the path is longer than the 107 bytes that the kernel allows; {elsewhere}")
+        }
+        _ => format!("{error}; {elsewhere}"),
+    };
+    cannot_listen(server, &Endpoint::Unix(path.to_owned()), &reason, error)
+}
+
+fn cannot_listen(server: &str, endpoint: &Endpoint, reason: &str, error: io::Error) -> Error {
+    Error::caused_by(format!("server `{server}` cannot listen on {endpoint}: {reason}"), error)
+}

@@ -1,0 +1,231 @@
+//! The certificate and key of a server, from files to a configuration of rustls.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ServerConfig};
+
+use super::validity::{self, Validity};
+use crate::Error;
+use crate::log;
+
+/// Where a server finds its certificate and its private key.
+///
+/// The files are read when the process starts, before it accepts; a restart reads them anew, which is how a
+/// renewed certificate takes effect.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Files {
+        cert: PathBuf,
+        key: PathBuf,
+    },
+    #[cfg(feature = "self-signed")]
+    SelfSigned,
+}
+
+#[cfg(feature = "self-signed")]
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl Tls {
+    /// A certificate chain, the server's own certificate first, and its private key, both in PEM. They may be the
+    /// same file.
+    pub fn files(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { source: Source::Files { cert: cert.into(), key: key.into() } }
+    }
+
+    /// A certificate of the server's own making, for `localhost`, `127.0.0.1` and `::1`: for development, since no
+    /// client trusts it and each process makes another.
+    #[cfg(feature = "self-signed")]
+    pub fn self_signed() -> Self {
+        Self { source: Source::SelfSigned }
+    }
+
+    pub(crate) fn server_config(
+        &self,
+        server: &str,
+        http1: bool,
+        http2: bool,
+    ) -> Result<Arc<ServerConfig>, Error> {
+        let (chain, key) = match &self.source {
+            Source::Files { cert, key } => (read_chain(server, cert)?, read_key(server, key)?),
+            #[cfg(feature = "self-signed")]
+            Source::SelfSigned => make_identity(server)?,
+        };
+        self.notice_validity(server, &chain);
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map(|builder| builder.with_no_client_auth())
+            .and_then(|builder| builder.with_single_cert(chain, key))
+            .map_err(|error| self.unusable(server, error))?;
+        config.alpn_protocols = [(http2, "h2"), (http1, "http/1.1")]
+            .into_iter()
+            .filter_map(|(spoken, protocol)| spoken.then(|| protocol.into()))
+            .collect();
+        Ok(Arc::new(config))
+    }
+
+    /// A certificate out of its time is no reason to refuse service: its clients may not care, or not yet.
+    fn notice_validity(&self, server: &str, chain: &[CertificateDer<'static>]) {
+        let Some(Validity { not_before, not_after }) = chain.first().and_then(|leaf| validity::of(leaf))
+        else {
+            return;
+        };
+        let now = SystemTime::now();
+        let trouble = if now > not_after {
+            format!("expired at {}", humantime::format_rfc3339_seconds(not_after))
+        } else if now < not_before {
+            format!("is not valid before {}", humantime::format_rfc3339_seconds(not_before))
+        } else {
+            return;
+        };
+        log::notice(format_args!(
+            "server `{server}`: the certificate {self} {trouble}, so clients will refuse it: replace it \
+             and restart"
+        ));
+    }
+
+    fn unusable(&self, server: &str, error: rustls::Error) -> Error {
+        let reason = match &error {
+            rustls::Error::InconsistentKeys(_) => {
+                "the key does not belong to the certificate: take the pair that was issued together, with the \
+                 server's own certificate first in its file"
+                    .to_owned()
+            }
+            rustls::Error::InvalidCertificate(_) => {
+                format!("the certificate is malformed ({error}): replace it")
+            }
+            _ => format!(
+                "the key cannot be used ({error}): take an ECDSA P-256, Ed25519 or RSA key of 2048 bits or more"
+            ),
+        };
+        Error::caused_by(format!("server `{server}`: the certificate {self}: {reason}"), error)
+    }
+}
+
+/// As it reads after "the certificate".
+impl std::fmt::Display for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.source {
+            Source::Files { cert, key } => write!(f, "{} (key {})", cert.display(), key.display()),
+            #[cfg(feature = "self-signed")]
+            Source::SelfSigned => f.write_str("of its own making"),
+        }
+    }
+}
+
+/// Named explicitly: a process-wide default belongs to the application, and may be missing or another.
+fn provider() -> Arc<CryptoProvider> {
+    #[cfg(feature = "aws-lc-rs")]
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "aws-lc-rs"))]
+    let provider = rustls::crypto::ring::default_provider();
+    Arc::new(provider)
+}
+
+fn read_chain(server: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = read(server, "certificate", path)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| damaged(server, "certificate", path, error))?;
+    if chain.is_empty() {
+        let why = if PrivateKeyDer::from_pem_slice(&text).is_ok() {
+            "it holds a key: are certificate and key swapped?"
+        } else {
+            "it must be PEM, with a section `-----BEGIN CERTIFICATE-----`"
+        };
+        return Err(in_file(server, "certificate", path, &format!("holds no certificate: {why}")));
+    }
+    Ok(chain)
+}
+
+fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    let text = read(server, "key", path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        if is_encrypted(&text) {
+            let why = "is encrypted, and nobody is there to type its passphrase: decrypt it with \
+                       `openssl pkey -in KEY -out PLAIN` and guard the result by its file mode";
+            return in_file(server, "key", path, why);
+        }
+        if !matches!(error, pem::Error::NoItemsFound) {
+            return damaged(server, "key", path, error);
+        }
+        let why = if CertificateDer::from_pem_slice(&text).is_ok() {
+            "it holds a certificate: are certificate and key swapped?"
+        } else {
+            "it must be PEM, with a section `-----BEGIN PRIVATE KEY-----`"
+        };
+        in_file(server, "key", path, &format!("holds no private key: {why}"))
+    })
+}
+
+/// PKCS #8 says so in the section's name, the older formats in a header line.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(pem);
+    text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => match std::path::absolute(path) {
+                Ok(absolute) if path.is_relative() => format!(
+                    "does not exist (as {}): create it, correct the path, or start the program in another \
+                     directory",
+                    absolute.display()
+                ),
+                _ => "does not exist: create it, or correct the path".to_owned(),
+            },
+            io::ErrorKind::PermissionDenied => {
+                "cannot be read, permission denied: let the user that runs this process read it".to_owned()
+            }
+            _ => format!("cannot be read ({error}): put a readable file in its place"),
+        };
+        Error::caused_by(describe(server, what, path, &reason), error)
+    })
+}
+
+fn damaged(server: &str, what: &str, path: &Path, error: pem::Error) -> Error {
+    let reason = format!("is damaged ({error}): replace it by a whole copy");
+    Error::caused_by(describe(server, what, path, &reason), error)
+}
+
+fn in_file(server: &str, what: &str, path: &Path, reason: &str) -> Error {
+    Error::new(describe(server, what, path, reason))
+}
+
+fn describe(server: &str, what: &str, path: &Path, reason: &str) -> String {
+    format!("server `{server}`: the {what} file {} {reason}", path.display())
+}
+
+#[cfg(feature = "self-signed")]
+fn make_identity(server: &str) -> Result<Identity, Error> {
+    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let make = || {
+        let key = rcgen::KeyPair::generate()?;
+        let mut params = rcgen::CertificateParams::new(names)?;
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, format!("{server} (gracehttp, self-signed)"));
+        let certificate = params.self_signed(&key)?;
+        Ok((vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into())))
+    };
+    make().map_err(|error: rcgen::Error| {
+        Error::caused_by(format!("server `{server}`: cannot make a self-signed certificate: {error}"), error)
+    })
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;

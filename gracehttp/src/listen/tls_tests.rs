@@ -1,0 +1,154 @@
+//! Certificates and keys as operators get them wrong.
+
+use super::*;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// PEM files in a directory that goes with the value.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("gracehttp-tls-{}-{number}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn with_pair() -> Self {
+        let files = Self::new();
+        let (certificate, key) = pair(|_| {});
+        files.write("cert.pem", &certificate);
+        files.write("key.pem", &key);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+
+    fn config(&self, cert: &str, key: &str) -> Result<Arc<ServerConfig>, Error> {
+        Tls::files(self.0.join(cert), self.0.join(key)).server_config("secure", true, true)
+    }
+
+    fn fault(&self, cert: &str, key: &str) -> String {
+        self.config(cert, key).unwrap_err().to_string()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn pair(change: impl FnOnce(&mut rcgen::CertificateParams)) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    change(&mut params);
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[track_caller]
+fn assert_names(message: &str, file: &str, reason: &str) {
+    assert!(message.starts_with("server `secure`: the "), "{message}");
+    assert!(message.contains(file) && message.contains(reason), "{message}");
+}
+
+#[test]
+fn a_pair_becomes_a_configuration_that_offers_what_the_server_speaks() {
+    let files = Files::with_pair();
+    assert_eq!(files.config("cert.pem", "key.pem").unwrap().alpn_protocols, [&b"h2"[..], b"http/1.1"]);
+    let tls = Tls::files(files.0.join("cert.pem"), files.0.join("key.pem"));
+    assert_eq!(tls.server_config("secure", true, false).unwrap().alpn_protocols, [b"http/1.1"]);
+    assert_eq!(tls.server_config("secure", false, true).unwrap().alpn_protocols, [b"h2"]);
+}
+
+#[test]
+fn certificate_and_key_may_share_a_file() {
+    let files = Files::new();
+    let (certificate, key) = pair(|_| {});
+    files.write("both.pem", &(key + &certificate));
+    files.config("both.pem", "both.pem").unwrap();
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let files = Files::with_pair();
+    assert_names(&files.fault("none.pem", "key.pem"), "certificate file", "none.pem does not exist");
+    assert_names(&files.fault("cert.pem", "none.pem"), "key file", "none.pem does not exist");
+}
+
+#[test]
+fn an_unreadable_file_is_named() {
+    let files = Files::with_pair();
+    // A directory is unreadable also for root, a file without permissions only for everybody else.
+    assert_names(&files.fault("", "key.pem"), "certificate file", "cannot be read");
+    fs::set_permissions(files.0.join("key.pem"), fs::Permissions::from_mode(0)).unwrap();
+    if fs::read(files.0.join("key.pem")).is_err() {
+        assert_names(&files.fault("cert.pem", "key.pem"), "key.pem", "permission denied");
+    }
+}
+
+#[test]
+fn files_without_their_contents_are_told_from_swapped_ones() {
+    let files = Files::with_pair();
+    files.write("text.pem", "hello");
+    assert_names(&files.fault("text.pem", "key.pem"), "text.pem holds no certificate", "it must be PEM");
+    assert_names(&files.fault("cert.pem", "text.pem"), "text.pem holds no private key", "it must be PEM");
+    assert_names(&files.fault("key.pem", "cert.pem"), "key.pem holds no certificate", "swapped?");
+    assert_names(&files.fault("cert.pem", "cert.pem"), "cert.pem holds no private key", "swapped?");
+}
+
+#[test]
+fn a_truncated_file_is_damaged() {
+    let files = Files::with_pair();
+    let (certificate, key) = pair(|_| {});
+    files.write("cut.pem", &certificate[..certificate.len() / 2]);
+    assert_names(&files.fault("cut.pem", "key.pem"), "certificate file", "cut.pem is damaged");
+    files.write("cut.pem", &key[..key.len() / 2]);
+    assert_names(&files.fault("cert.pem", "cut.pem"), "key file", "cut.pem is damaged");
+}
+
+#[test]
+fn an_encrypted_key_comes_with_the_command_that_decrypts_it() {
+    let files = Files::with_pair();
+    for text in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    ] {
+        files.write("secret.pem", text);
+        assert_names(&files.fault("cert.pem", "secret.pem"), "secret.pem is encrypted", "openssl pkey");
+    }
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let files = Files::with_pair();
+    files.write("other.pem", &pair(|_| {}).1);
+    let message = files.fault("cert.pem", "other.pem");
+    assert_names(&message, "other.pem", "the key does not belong to the certificate");
+}
+
+#[test]
+fn an_expired_certificate_is_a_notice() {
+    static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    log::set_notice(|message| SEEN.lock().unwrap().push(message.to_owned()));
+    let files = Files::new();
+    let (certificate, key) = pair(|params| params.not_after = rcgen::date_time_ymd(2001, 2, 3));
+    files.write("old.pem", &certificate);
+    files.write("key.pem", &key);
+    files.config("old.pem", "key.pem").unwrap();
+    let seen = SEEN.lock().unwrap();
+    let notice = seen.iter().find(|message| message.contains("old.pem")).unwrap();
+    assert_names(notice, "old.pem", "expired at 2001-02-03T00:00:00Z");
+}
+
+#[cfg(feature = "self-signed")]
+#[test]
+fn a_self_signed_certificate_needs_no_files() {
+    let config = Tls::self_signed().server_config("secure", true, true).unwrap();
+    assert_eq!(config.alpn_protocols.len(), 2);
+}

@@ -1,0 +1,99 @@
+//! From when and until when a certificate is valid.
+//!
+//! rustls looks at this only in the certificates of peers, and a whole X.509 parser is much for two dates, so this
+//! walks the few elements of DER before them (RFC 5280, section 4.1).
+
+use std::time::SystemTime;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    pub(super) not_before: SystemTime,
+    pub(super) not_after: SystemTime,
+}
+
+const SEQUENCE: u8 = 0x30;
+const EXPLICIT_VERSION: u8 = 0xa0;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+
+struct Element<'a> {
+    tag: u8,
+    content: &'a [u8],
+}
+
+/// `None` if the certificate does not look as expected: then there is nothing to tell about its dates.
+pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
+    let certificate = sequence(&mut &certificate[..])?;
+    let mut to_be_signed = sequence(&mut &certificate[..])?;
+    let first = next(&mut to_be_signed)?;
+    if first.tag == EXPLICIT_VERSION {
+        let _serial_number = next(&mut to_be_signed)?;
+    }
+    let _signature_algorithm = sequence(&mut to_be_signed)?;
+    let _issuer = sequence(&mut to_be_signed)?;
+    let mut validity = sequence(&mut to_be_signed)?;
+    Some(Validity { not_before: time(&next(&mut validity)?)?, not_after: time(&next(&mut validity)?)? })
+}
+
+fn sequence<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+    next(input).filter(|element| element.tag == SEQUENCE).map(|element| element.content)
+}
+
+fn next<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
+    let (&[tag, first_length], mut rest) = input.split_first_chunk::<2>()?;
+    let mut length = usize::from(first_length);
+    if first_length & 0x80 != 0 {
+        // The long form: how many bytes the length has, then the length.
+        let (bytes, after) = rest.split_at_checked(usize::from(first_length & 0x7f))?;
+        length =
+            bytes.iter().try_fold(0usize, |sum, &byte| sum.checked_mul(256)?.checked_add(byte.into()))?;
+        rest = after;
+    }
+    let (content, rest) = rest.split_at_checked(length)?;
+    *input = rest;
+    Some(Element { tag, content })
+}
+
+fn time(element: &Element<'_>) -> Option<SystemTime> {
+    let text = std::str::from_utf8(element.content).ok().filter(|text| text.is_ascii())?;
+    let text = match element.tag {
+        // Two digits of the year, which RFC 5280 puts between 1950 and 2049.
+        UTC_TIME if text.get(..2)? < "50" => format!("20{text}"),
+        UTC_TIME => format!("19{text}"),
+        GENERALIZED_TIME => text.to_owned(),
+        _ => return None,
+    };
+    let part = |from: usize, to: usize| text.get(from..to);
+    let (year, month, day) = (part(0, 4)?, part(4, 6)?, part(6, 8)?);
+    let (hour, minute, second) = (part(8, 10)?, part(10, 12)?, part(12, 14)?);
+    humantime::parse_rfc3339(&format!("{year}-{month}-{day}T{hour}:{minute}:{second}Z")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dates_of_a_certificate_are_found() {
+        let date = |text: &str| humantime::parse_rfc3339(text).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(1999, 12, 31);
+        params.not_after = rcgen::date_time_ymd(2051, 2, 3);
+        let certificate = params.self_signed(&key).unwrap();
+        let expected =
+            Validity { not_before: date("1999-12-31T00:00:00Z"), not_after: date("2051-02-03T00:00:00Z") };
+        assert_eq!(of(certificate.der()), Some(expected));
+    }
+
+    #[test]
+    fn anything_else_is_passed_over() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        for end in 0..certificate.der().len() {
+            assert_eq!(of(&certificate.der()[..end]), None);
+        }
+        assert_eq!(of(b"\x30\x89\xff\xff\xff\xff\xff\xff\xff\xff\xff"), None);
+    }
+}

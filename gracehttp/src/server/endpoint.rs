@@ -1,0 +1,175 @@
+//! The grammar of endpoints: `host:port`, `:port`, `unix:/path`.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::Error;
+
+/// Where a server listens.
+///
+/// ```
+/// use gracehttp::Endpoint;
+///
+/// assert_eq!(":9090".parse::<Endpoint>()?, Endpoint::Tcp { host: None, port: 9090 });
+/// assert_eq!("[0::1]:80".parse::<Endpoint>()?.to_string(), "[::1]:80");
+/// assert_eq!("unix:/run/a.sock".parse::<Endpoint>()?, Endpoint::Unix("/run/a.sock".into()));
+/// # Ok::<(), gracehttp::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Endpoint {
+    /// A TCP port.
+    Tcp {
+        /// A name or an address; an IPv6 address stands without its brackets. `None` means all interfaces, IPv6
+        /// and IPv4 on one socket (whereas `[::]` is IPv6 alone).
+        host: Option<String>,
+        /// The port; 0 lets the kernel choose one.
+        port: u16,
+    },
+    /// A Unix domain socket, by the path of its file.
+    Unix(PathBuf),
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        parse(text).map_err(|reason| {
+            Error::new(format!(
+                "`{text}` is not an endpoint: {reason}; an endpoint is `:9090` (all interfaces), \
+                 `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090` or `unix:/run/app.sock`"
+            ))
+        })
+    }
+}
+
+fn parse(text: &str) -> Result<Endpoint, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return parse_unix(path);
+    }
+    if text.contains("://") {
+        return Err("it is a URL".into());
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err(format!("it has no port (or an IPv6 address without brackets: `[{text}]:9090`)"));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(match text.parse::<u16>() {
+            Ok(port) => format!("a port needs a colon before it: `:{port}`"),
+            Err(_) => "it has no port".into(),
+        });
+    };
+    if matches!(host, "fd" | "systemd") {
+        return Err(format!("this version does not take listeners from `{host}:`"));
+    }
+    let host = if host.is_empty() { None } else { Some(parse_host(host, port)?) };
+    Ok(Endpoint::Tcp { host, port: parse_port(port)? })
+}
+
+fn parse_unix(path: &str) -> Result<Endpoint, String> {
+    match path {
+        "" => Err("the path is missing".into()),
+        // It would be a file of that name, and nobody who writes this means one.
+        _ if path.starts_with('@') => Err("abstract sockets have no file mode to guard them".into()),
+        _ if path.contains('\0') => Err("a path has no NUL byte".into()),
+        _ => Ok(Endpoint::Unix(PathBuf::from(path))),
+    }
+}
+
+/// The host in one spelling: endpoints are compared, also across restarts.
+fn parse_host(host: &str, port: &str) -> Result<String, String> {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let (address, zone) = inner.split_once('%').map_or((inner, None), |(a, zone)| (a, Some(zone)));
+        let address: Ipv6Addr =
+            address.parse().map_err(|_| format!("`{inner}` in the brackets is not an IPv6 address"))?;
+        return Ok(zone.map_or(address.to_string(), |zone| format!("{address}%{zone}")));
+    }
+    if host == "*" {
+        return Err(format!("all interfaces are written `:{port}`"));
+    }
+    if host.contains(':') {
+        return Err(format!("an IPv6 address needs brackets: `[{host}]:{port}`"));
+    }
+    let digits_only = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if digits_only && host.parse::<Ipv4Addr>().is_err() {
+        return Err(format!("`{host}` is not an IPv4 address"));
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    if !host.bytes().all(allowed) {
+        return Err(format!("`{host}` is not a host name"));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+fn parse_port(port: &str) -> Result<u16, String> {
+    // `u16::from_str` takes a leading plus sign.
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse() {
+        Ok(number) if digits => Ok(number),
+        _ if digits => Err(format!("the port {port} is out of range (0 to 65535)")),
+        _ => Err(format!("`{port}` is not a port (0 to 65535)")),
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host: None, port } => write!(f, ":{port}"),
+            Self::Tcp { host: Some(host), port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host: Some(host), port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        text.parse::<Endpoint>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_form_is_read_and_shown_as_it_was_written() {
+        let forms = [":9090", ":0", "127.0.0.1:80", "[::1]:9090", "[fe80::1%eth0]:1", "localhost:65535"];
+        for text in forms.into_iter().chain(["unix:/run/a.sock", "unix:a.sock", "my_host.example-1.org:1"]) {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn two_spellings_of_one_host_are_equal() {
+        let same = |a: &str, b: &str| a.parse::<Endpoint>().unwrap() == b.parse::<Endpoint>().unwrap();
+        assert!(same("[0:0:0:0:0:0:0:1]:80", "[::1]:80"));
+        assert!(same("LocalHost:80", "localhost:80"));
+    }
+
+    #[test]
+    fn a_fault_is_explained() {
+        for (text, explanation) in [
+            ("9090", "a port needs a colon before it: `:9090`"),
+            ("localhost", "it has no port"),
+            ("::1", "without brackets"),
+            ("::1:x", "an IPv6 address needs brackets: `[::1]:x`"),
+            ("[::g]:80", "is not an IPv6 address"),
+            ("[::1]", "needs brackets"),
+            ("*:80", "all interfaces are written `:80`"),
+            ("127.0.0.256:80", "is not an IPv4 address"),
+            (":65536", "the port 65536 is out of range"),
+            (":+1", "`+1` is not a port"),
+            (":", "`` is not a port"),
+            ("http://localhost:80", "it is a URL"),
+            ("a b:80", "is not a host name"),
+            ("unix:", "the path is missing"),
+            ("unix:@name", "abstract sockets"),
+            ("fd:3", "does not take listeners from `fd:`"),
+            ("", "it has no port"),
+        ] {
+            let message = fault(text);
+            assert!(message.contains(explanation), "{text:?}: {message}");
+            assert!(message.starts_with(&format!("`{text}` is not an endpoint: ")), "{message}");
+        }
+    }
+}

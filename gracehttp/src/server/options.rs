@@ -1,0 +1,80 @@
+//! What can be set about a server, with its defaults.
+
+use std::time::Duration;
+
+use super::endpoint::Endpoint;
+#[cfg(feature = "tls")]
+use crate::listen::tls::Tls;
+
+/// The limit of a server that sets none. It is far above what most machines grant a process by default, so
+/// lowering it to what is granted is no news; see `listen::descriptors`.
+pub(crate) const DEFAULT_MAX_CONNS: usize = 100_000;
+
+/// Everything about a server except its service.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerOptions {
+    pub(crate) name: String,
+    pub(crate) endpoints: Vec<Endpoint>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Tls>,
+    pub(crate) max_conns: usize,
+    pub(crate) backlog: u32,
+    pub(crate) http1: bool,
+    pub(crate) http2: bool,
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) header_read_timeout: Duration,
+    pub(crate) request_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) max_body: u64,
+    pub(crate) max_header_size: usize,
+    pub(crate) max_headers: usize,
+    pub(crate) tcp_keepalive: Option<Duration>,
+    pub(crate) nodelay: bool,
+}
+
+impl ServerOptions {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            endpoints: Vec::new(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            max_conns: DEFAULT_MAX_CONNS,
+            backlog: 4096,
+            http1: true,
+            http2: true,
+            handshake_timeout: Duration::from_secs(10),
+            header_read_timeout: Duration::from_secs(10),
+            request_timeout: None,
+            idle_timeout: Duration::from_secs(75),
+            max_body: 2 << 20,
+            max_header_size: 64 << 10,
+            max_headers: 100,
+            tcp_keepalive: Some(Duration::from_secs(60)),
+            nodelay: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let options = ServerOptions::new("ping");
+        assert_eq!(options.name, "ping");
+        assert!(options.endpoints.is_empty());
+        assert_eq!((options.max_conns, options.backlog), (100_000, 4096));
+        assert_eq!((options.http1, options.http2, options.nodelay), (true, true, true));
+        assert_eq!(options.handshake_timeout, Duration::from_secs(10));
+        assert_eq!(options.header_read_timeout, Duration::from_secs(10));
+        assert_eq!(options.request_timeout, None);
+        assert_eq!(options.idle_timeout, Duration::from_secs(75));
+        assert_eq!(
+            (options.max_body, options.max_header_size, options.max_headers),
+            (2_097_152, 65_536, 100)
+        );
+        assert_eq!(options.tcp_keepalive, Some(Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,108 @@
+//! One end of the socketpair between two generations.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::unix::AsyncFd;
+
+use crate::handoff::message::MAX_MESSAGE;
+use crate::sys;
+
+/// Sends and receives whole messages with descriptors. Clones are the same end.
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    socket: Arc<AsyncFd<OwnedFd>>,
+}
+
+/// What came over the channel.
+#[derive(Debug)]
+pub(crate) enum Incoming<M> {
+    Message(M, Vec<OwnedFd>),
+    /// The other end is closed, by its process's will or by its death.
+    Closed,
+}
+
+impl Channel {
+    /// Has to be called within a runtime. The socket has to be non-blocking.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { socket: Arc::new(AsyncFd::new(socket)?) })
+    }
+
+    /// Sends one message.
+    pub(crate) async fn send<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
+        if bytes.len() > MAX_MESSAGE {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
+        }
+        loop {
+            let mut ready = self.socket.writable().await?;
+            match ready.try_io(|socket| sys::send(socket.get_ref().as_fd(), &bytes, fds)) {
+                Ok(outcome) => return outcome,
+                Err(_would_block) => {}
+            }
+        }
+    }
+
+    /// Receives one message. Cancel safe.
+    ///
+    /// What is no message of type `M` is an error, never a panic: the other end may be anybody.
+    pub(crate) async fn receive<M: DeserializeOwned>(&self) -> io::Result<Incoming<M>> {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let received = match ready.try_io(|socket| sys::receive(socket.get_ref().as_fd(), &mut buffer)) {
+                Ok(Ok(received)) => received,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Ok(Incoming::Closed);
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_would_block) => continue,
+            };
+            if received.len == 0 {
+                return Ok(Incoming::Closed);
+            }
+            return postcard::from_bytes(&buffer[..received.len])
+                .map(|message| Incoming::Message(message, received.fds))
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::message::{Bequest, Hello, Reply};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    fn pair() -> (Channel, Channel) {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (left, right) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        (Channel::new(left).unwrap(), Channel::new(right).unwrap())
+    }
+
+    #[tokio::test]
+    async fn messages_arrive_whole_and_in_order() {
+        let (left, right) = pair();
+        left.send(&Hello::new(4), &[]).await.unwrap();
+        left.send(&Bequest::Farewell, &[]).await.unwrap();
+        let Incoming::Message(hello, _) = right.receive::<Hello>().await.unwrap() else { panic!() };
+        assert_eq!(hello, Hello::new(4));
+        let Incoming::Message(last, _) = right.receive::<Bequest>().await.unwrap() else { panic!() };
+        assert_eq!(last, Bequest::Farewell);
+        drop(left);
+        assert!(matches!(right.receive::<Bequest>().await.unwrap(), Incoming::Closed));
+    }
+
+    #[tokio::test]
+    async fn rubbish_is_an_error() {
+        let (left, right) = pair();
+        sys::send(left.socket.get_ref().as_fd(), &[0xff; 200], &[]).unwrap();
+        assert!(right.receive::<Reply>().await.is_err());
+        // A length that claims more than there is.
+        sys::send(left.socket.get_ref().as_fd(), &[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
+        assert!(right.receive::<Reply>().await.is_err());
+    }
+}

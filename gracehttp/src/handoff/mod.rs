@@ -1,0 +1,24 @@
+//! From one process to the next: what a restart hands on, and how.
+//!
+//! Predecessor and successor share one socketpair that keeps message boundaries. Over it they agree on a
+//! version, the listeners travel, the successor says that it is ready, the predecessor commits, and from then
+//! on live connections and permits follow.
+
+mod channel;
+mod command;
+mod handover;
+mod message;
+mod moved;
+mod predecessor;
+mod successor;
+
+pub(crate) use channel::Channel;
+pub(crate) use command::StartUp;
+pub(crate) use handover::{Handover, Outcome, hand_over};
+pub(crate) use message::{ListenerName, ServerCount};
+pub(crate) use moved::Moved;
+pub(crate) use predecessor::{Arrival, FromPredecessor, Predecessor, inherited};
+pub(crate) use successor::{Claims, Successor};
+
+/// The variable that tells a successor which descriptor is its end of the socketpair.
+pub(crate) const HANDOFF_VARIABLE: &str = "GRACEHTTP_HANDOFF";

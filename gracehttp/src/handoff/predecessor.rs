@@ -1,0 +1,195 @@
+//! The successor's view of its predecessor.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use nix::unistd::getppid;
+
+use crate::error::Error;
+use crate::handoff::channel::Incoming;
+use crate::handoff::message::{Bequest, Hello, ListenerName, Moving, Reply, ServerCount};
+use crate::handoff::{Channel, HANDOFF_VARIABLE};
+use crate::server::Endpoint;
+use crate::sys;
+
+/// The socket to the predecessor, if this process is somebody's successor.
+///
+/// Has to be called before the process has a second thread. What is not the handoff of our own parent is
+/// refused: it would let a stranger hand us sockets.
+pub(crate) fn inherited() -> Result<Option<OwnedFd>, Error> {
+    let Some(value) = sys::take_var(HANDOFF_VARIABLE.as_ref()) else { return Ok(None) };
+    let refused = |why: &str| {
+        Error::new(format!(
+            "{HANDOFF_VARIABLE} is set to `{}`, but {why}; only a restart sets this variable: unset it",
+            value.display()
+        ))
+    };
+    let number = value.to_str().and_then(|value| value.parse().ok());
+    let number = number.ok_or_else(|| refused("that is not the number of a descriptor"))?;
+    let socket = sys::own_inherited(number).ok_or_else(|| refused("no such descriptor was inherited"))?;
+    if getsockopt(&socket, sockopt::SockType) != Ok(SockType::SeqPacket) {
+        // It was never ours to close.
+        std::mem::forget(socket);
+        return Err(refused("that descriptor is not a handoff socket"));
+    }
+    let peer = getsockopt(&socket, sockopt::PeerCredentials).map(|credentials| credentials.pid());
+    if peer != Ok(getppid().as_raw()) {
+        return Err(refused("its other end is not held by the parent of this process"));
+    }
+    fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
+        .map_err(|errno| refused(&format!("it can't be kept from child processes ({errno})")))?;
+    Ok(Some(socket))
+}
+
+/// The process whose place we take.
+#[derive(Debug)]
+pub(crate) struct Predecessor {
+    channel: Channel,
+    generation: u64,
+    listeners: Vec<Offered>,
+}
+
+#[derive(Debug)]
+struct Offered {
+    name: ListenerName,
+    /// Empty once claimed.
+    fd: Option<OwnedFd>,
+}
+
+/// A live connection from the predecessor.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) moving: Moving,
+    pub(crate) fd: OwnedFd,
+}
+
+/// What the predecessor says after the commit.
+#[derive(Debug)]
+pub(crate) enum FromPredecessor {
+    Connections(Vec<Arrival>),
+    /// So many connections of each server still count against its limit.
+    Held(Vec<ServerCount>),
+    /// It holds nothing any more: it has ended, one way or the other.
+    Gone,
+}
+
+impl Predecessor {
+    /// Meets the predecessor and receives its listeners. Has to be called within a runtime.
+    pub(crate) async fn meet(socket: OwnedFd) -> Result<Self, Error> {
+        let broken = |error: io::Error| {
+            Error::caused_by(format!("the handoff from the predecessor broke: {error}"), error)
+        };
+        let left = || Error::new("the predecessor ended before it had handed over its listeners");
+        let channel = Channel::new(socket).map_err(broken)?;
+        let Incoming::Message(hello, _) = channel.receive::<Hello>().await.map_err(broken)? else {
+            return Err(left());
+        };
+        channel.send(&Hello::new(hello.generation + 1), &[]).await.map_err(broken)?;
+        hello.agree().map_err(|reason| Error::new(format!("the predecessor can't hand over: {reason}")))?;
+
+        let mut listeners = Vec::new();
+        loop {
+            let Incoming::Message(message, fds) = channel.receive::<Bequest>().await.map_err(broken)? else {
+                return Err(left());
+            };
+            let Bequest::Listeners { names, last } = message else {
+                return Err(Error::new(format!("the predecessor said {message:?} in place of its listeners")));
+            };
+            if names.len() != fds.len() {
+                return Err(Error::new(format!(
+                    "of {} listeners of the predecessor {} arrived: the limit of open descriptors is reached; \
+                     raise it (`ulimit -n`, LimitNOFILE)",
+                    names.len(),
+                    fds.len()
+                )));
+            }
+            listeners
+                .extend(names.into_iter().zip(fds).map(|(name, fd)| Offered { name, fd: Some(fd) }));
+            if last {
+                break;
+            }
+        }
+        Ok(Self { channel, generation: hello.generation, listeners })
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// The listeners of an endpoint: those of this server, else those that another server had there, since
+    /// servers may be renamed. A port that the kernel chose belongs to its server alone.
+    pub(crate) fn claim(&mut self, server: &str, endpoint: &Endpoint) -> Vec<OwnedFd> {
+        let wanted = endpoint.to_string();
+        let of_server = self.take(|name| name.server == server && name.endpoint == wanted);
+        if !of_server.is_empty() || endpoint.is_chosen_by_kernel() {
+            return of_server;
+        }
+        self.take(|name| name.endpoint == wanted)
+    }
+
+    fn take(&mut self, wanted: impl Fn(&ListenerName) -> bool) -> Vec<OwnedFd> {
+        self.listeners
+            .iter_mut()
+            .filter(|offered| wanted(&offered.name))
+            .filter_map(|offered| offered.fd.take())
+            .collect()
+    }
+
+    /// Tells the predecessor that it can stop accepting, and waits until it has. Returns what it still
+    /// holds. A predecessor that died meanwhile holds nothing, and its listeners are ours all the same.
+    pub(crate) async fn ready(&mut self, servers: Vec<String>) -> Vec<ServerCount> {
+        let claimed = (0_u32..).zip(&self.listeners).filter(|(_, offered)| offered.fd.is_none());
+        let claimed = claimed.map(|(place, _)| place).collect();
+        // What nobody claimed is the predecessor's to close.
+        self.listeners.clear();
+        let reply = Reply::Ready { servers, claimed };
+        if self.channel.send(&reply, &[]).await.is_err() {
+            return Vec::new();
+        }
+        match self.channel.receive::<Bequest>().await {
+            Ok(Incoming::Message(Bequest::Commit { held }, _)) => held,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Tells the predecessor why we can't take its place.
+    pub(crate) async fn fail(channel: &Channel, reason: String) {
+        // If nobody hears it, our exit status says it.
+        let _ = channel.send(&Reply::Failed { reason }, &[]).await;
+    }
+
+    /// What the predecessor says next. Cancel safe.
+    pub(crate) async fn next(channel: &Channel) -> FromPredecessor {
+        loop {
+            match channel.receive::<Bequest>().await {
+                Ok(Incoming::Message(Bequest::Connections { moving }, fds)) => {
+                    let arrivals = moving.into_iter().zip(fds);
+                    let arrivals = arrivals.map(|(moving, fd)| Arrival { moving, fd }).collect();
+                    return FromPredecessor::Connections(arrivals);
+                }
+                Ok(Incoming::Message(Bequest::Held { held }, _)) => return FromPredecessor::Held(held),
+                Ok(Incoming::Message(Bequest::Listeners { .. } | Bequest::Commit { .. }, _)) => {}
+                Ok(Incoming::Message(Bequest::Farewell, _) | Incoming::Closed) | Err(_) => {
+                    return FromPredecessor::Gone;
+                }
+            }
+        }
+    }
+
+    /// Confirms how many of the last connections were taken.
+    pub(crate) async fn taken(channel: &Channel, count: usize) -> io::Result<()> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        channel.send(&Reply::Taken { count }, &[]).await
+    }
+
+    /// Says that our end is of our own will.
+    pub(crate) async fn farewell(channel: &Channel) {
+        let _ = channel.send(&Reply::Farewell, &[]).await;
+    }
+}

@@ -1,0 +1,184 @@
+//! The predecessor's view of its successor, up to the commit.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+
+use crate::error::Error;
+use crate::handoff::channel::Incoming;
+use crate::handoff::message::{Bequest, Hello, ListenerName, Reply, ServerCount};
+use crate::handoff::{Channel, HANDOFF_VARIABLE, StartUp};
+use crate::sys::{self, MAX_FDS};
+
+/// How long a successor that was asked to end may take before it is killed.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// A process that was started to take our place.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    child: Child,
+    pid: Pid,
+    channel: Channel,
+}
+
+/// What a ready successor takes over.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    /// The servers that it has.
+    pub(crate) servers: Vec<String>,
+    /// The listeners, by their place in what was offered.
+    pub(crate) listeners: Vec<usize>,
+}
+
+impl Successor {
+    /// Starts the successor. `held_back` signals are ignored in it or wait, until its own handlers stand.
+    pub(crate) fn start(start_up: &StartUp, ignored: &[Signal], held_back: &[Signal]) -> Result<Self, Error> {
+        let program = start_up.program().display();
+        let failed = |what: &str, error: io::Error| {
+            Error::caused_by(format!("start new process failed: {what} `{program}`: {error}"), error)
+        };
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+            .map_err(|errno| failed("no socketpair for", errno.into()))?;
+        let channel = Channel::new(ours).map_err(|error| failed("no channel to", error))?;
+
+        let mut command = start_up.command();
+        command.env(HANDOFF_VARIABLE, number_of(&theirs));
+        let inheritance = sys::Inheritance { descriptor: theirs.as_fd(), ignored, blocked: held_back };
+        sys::bequeath(&mut command, &inheritance);
+        let child = Command::from(command).spawn().map_err(|error| failed("cannot run", error))?;
+        // Ours is the only end left here: if the successor dies, the channel closes.
+        drop(theirs);
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
+        let pid = pid.ok_or_else(|| failed("lost sight of", io::ErrorKind::NotFound.into()))?;
+        Ok(Self { child, pid, channel })
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// The channel to it.
+    pub(crate) fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Offers the listeners and waits until the successor is ready to serve through them.
+    pub(crate) async fn ready(
+        &mut self,
+        generation: u64,
+        listeners: &[(ListenerName, BorrowedFd<'_>)],
+    ) -> Result<Claims, String> {
+        let conversation = async {
+            self.channel.send(&Hello::new(generation), &[]).await?;
+            offer(&self.channel, listeners).await?;
+            let Incoming::Message(hello, _) = self.channel.receive::<Hello>().await? else {
+                return Ok(None);
+            };
+            if let Err(reason) = hello.agree() {
+                return Ok(Some(Err(format!("the successor is of another release: {reason}"))));
+            }
+            let Incoming::Message(reply, _) = self.channel.receive::<Reply>().await? else {
+                return Ok(None);
+            };
+            Ok::<_, io::Error>(Some(match reply {
+                Reply::Ready { servers, claimed } => Ok(Claims {
+                    servers,
+                    listeners: claimed.into_iter().map(|place| place as usize).collect(),
+                }),
+                Reply::Failed { reason } => Err(reason),
+                other => Err(format!("it said {other:?} before it was ready")),
+            }))
+        };
+        match conversation.await {
+            Ok(Some(verdict)) => verdict,
+            // It died, or closed its end, which is as good as dead.
+            Ok(None) => Err(self.obituary().await),
+            Err(error) => match tokio::time::timeout(ENDING, self.child.wait()).await {
+                Ok(Ok(status)) => Err(describe(status)),
+                _ => Err(format!("the channel to it broke: {error}")),
+            },
+        }
+    }
+
+    /// Tells the successor that it is its turn.
+    pub(crate) async fn commit(&self, held: Vec<ServerCount>) -> io::Result<()> {
+        self.channel.send(&Bequest::Commit { held }, &[]).await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => describe(status),
+            Err(error) => format!("its end could not be observed: {error}"),
+        }
+    }
+
+    /// Ends it now, and reaps it.
+    pub(crate) async fn kill(mut self) {
+        if let Err(error) = self.child.kill().await
+            && error.kind() != io::ErrorKind::InvalidInput
+        {
+            crate::log::error(format_args!("cannot end the successor, pid {}: {error}", self.pid));
+        }
+    }
+
+    /// Asks it to end, and sees to it.
+    pub(crate) async fn stop(mut self) {
+        match kill(self.pid, Signal::SIGTERM) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(_) => return self.kill().await,
+        }
+        if tokio::time::timeout(ENDING, self.child.wait()).await.is_err() {
+            self.kill().await;
+        }
+    }
+
+    async fn obituary(&mut self) -> String {
+        match tokio::time::timeout(ENDING, self.child.wait()).await {
+            Ok(Ok(status)) => describe(status),
+            _ => "it closed its end of the handoff without a word".to_owned(),
+        }
+    }
+}
+
+fn number_of(fd: &OwnedFd) -> String {
+    use std::os::fd::AsRawFd;
+    fd.as_raw_fd().to_string()
+}
+
+async fn offer(channel: &Channel, listeners: &[(ListenerName, BorrowedFd<'_>)]) -> io::Result<()> {
+    let mut rest = listeners;
+    loop {
+        let (batch, after) = rest.split_at(rest.len().min(MAX_FDS));
+        let names = batch.iter().map(|(name, _)| name.clone()).collect();
+        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
+        let last = after.is_empty();
+        channel.send(&Bequest::Listeners { names, last }, &fds).await?;
+        if last {
+            return Ok(());
+        }
+        rest = after;
+    }
+}
+
+/// An exit status in words: `exited with status 1`, `was killed by SIGABRT`.
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("it exited with status {code}"),
+        (None, Some(number)) => {
+            let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
+            format!("it was killed by {name}")
+        }
+        (None, None) => "it ended".to_owned(),
+    }
+}

@@ -1,0 +1,202 @@
+//! The only `unsafe` of the crate: what the operating system offers and no safe interface covers.
+#![allow(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+
+/// How many descriptors one message carries at most; the kernel's own limit is 253 (`SCM_MAX_FD`).
+pub(crate) const MAX_FDS: usize = 64;
+
+/// Takes a variable out of the environment.
+///
+/// Has to be called before the process has a second thread: `setenv` and `getenv` of different threads race
+/// in the C library.
+pub(crate) fn take_var(name: &OsStr) -> Option<OsString> {
+    let value = std::env::var_os(name)?;
+    // SAFETY: called first thing in the life of the application, when the process has one thread.
+    unsafe { std::env::remove_var(name) };
+    Some(value)
+}
+
+/// Owns a descriptor that was inherited under this number.
+///
+/// Returns nothing if the number is no open descriptor above standard error.
+pub(crate) fn own_inherited(number: RawFd) -> Option<OwnedFd> {
+    if number <= 2 {
+        return None;
+    }
+    // SAFETY: borrowed for this one call, which fails with EBADF if the number is not open.
+    let open = fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD).is_ok();
+    // SAFETY: the descriptor is open, and the variable that named it is gone: nobody else owns it.
+    open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// What a successor inherits, beyond what every child does.
+pub(crate) struct Inheritance<'a> {
+    /// Stays open across exec.
+    pub(crate) descriptor: BorrowedFd<'a>,
+    /// Ignored until the successor's own handlers stand: their default would end it.
+    pub(crate) ignored: &'a [Signal],
+    /// Held back until the successor's own handlers stand.
+    pub(crate) blocked: &'a [Signal],
+}
+
+/// Prepares a command so that its process starts with the inheritance.
+pub(crate) fn bequeath(command: &mut Command, inheritance: &Inheritance<'_>) {
+    let number = inheritance.descriptor.as_raw_fd();
+    let ignored = inheritance.ignored.to_vec();
+    let blocked: SigSet = inheritance.blocked.iter().copied().collect();
+    let prepare = move || {
+        // Only here, in the child: cleared in the parent, the flag would be missing in every other child
+        // that the application starts at this moment.
+        // SAFETY: the descriptor was open when the child was forked, and nothing has closed it since.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        blocked.thread_block()?;
+        for signal in &ignored {
+            set_disposition(*signal, SigHandler::SigIgn)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure only calls fcntl, sigprocmask and sigaction, all of them
+    // async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// Gives a signal its default effect back.
+pub(crate) fn reset_disposition(signal: Signal) -> nix::Result<()> {
+    set_disposition(signal, SigHandler::SigDfl)
+}
+
+fn set_disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler is one of the kernel's own, no function of ours.
+    unsafe { sigaction(signal, &action) }.map(drop)
+}
+
+/// Sends one message with descriptors over a Unix socket that keeps message boundaries.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let control = if fds.is_empty() { &rights[..0] } else { &rights[..] };
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let sent = sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// One received message.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// Its length; 0 when the other end is closed.
+    pub(crate) len: usize,
+    /// Its descriptors, closed on exec.
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+/// Receives one message with its descriptors.
+///
+/// A message that is longer than the buffer is an error. Descriptors that the process had no room for are
+/// missing at the end of the list. (nix gives no access to the others in that case, and leaks them.)
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+    // Words, for the alignment that control messages need.
+    let mut control = [0_u64; CONTROL_WORDS];
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: all zeroes are a valid `msghdr`: null pointers with lengths of nought.
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control);
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: the header points to two live buffers with their true lengths.
+    let len = Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, flags) })?;
+
+    let fds = received_fds(&header);
+    if header.msg_flags & libc::MSG_TRUNC != 0 {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    Ok(Received { len: usize::try_from(len).unwrap_or_default(), fds })
+}
+
+/// Room for [`MAX_FDS`] descriptors and the header of their control message.
+const CONTROL_WORDS: usize = {
+    // SAFETY: plain arithmetic.
+    let bytes = unsafe { libc::CMSG_SPACE((MAX_FDS * size_of::<RawFd>()) as u32) } as usize;
+    bytes.div_ceil(size_of::<u64>())
+};
+
+/// Owns the descriptors that the kernel put into a message's control buffer.
+fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut fds = Vec::new();
+    // SAFETY: the kernel has filled the control buffer that the header points to, and has set its length.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(header) };
+    while !next.is_null() {
+        // SAFETY: CMSG_FIRSTHDR and CMSG_NXTHDR return headers inside of the control buffer, or null.
+        let control = unsafe { &*next };
+        if (control.cmsg_level, control.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+            // SAFETY: plain arithmetic on the header's own length.
+            let data_len = control.cmsg_len - unsafe { libc::CMSG_LEN(0) } as usize;
+            for index in 0..data_len / size_of::<RawFd>() {
+                // SAFETY: `cmsg_len` says that this many descriptors follow the header, perhaps unaligned.
+                let number = unsafe { libc::CMSG_DATA(next).cast::<RawFd>().add(index).read_unaligned() };
+                // SAFETY: the kernel has just made the descriptor for us; nobody else knows it.
+                fds.push(unsafe { OwnedFd::from_raw_fd(number) });
+            }
+        }
+        // SAFETY: as for CMSG_FIRSTHDR.
+        next = unsafe { libc::CMSG_NXTHDR(header, next) };
+    }
+    fds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()
+    }
+
+    #[test]
+    fn descriptors_travel_with_their_message() {
+        let (left, right) = pair();
+        let (a, b) = pair();
+        send(left.as_fd(), b"two", &[a.as_fd(), b.as_fd()]).unwrap();
+        send(left.as_fd(), b"none", &[]).unwrap();
+        let mut buffer = [0; 16];
+        let two = receive(right.as_fd(), &mut buffer).unwrap();
+        assert_eq!((two.len, two.fds.len()), (3, 2));
+        let flags = fcntl(&two.fds[0], FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags, FdFlag::FD_CLOEXEC.bits());
+        let none = receive(right.as_fd(), &mut buffer).unwrap();
+        assert_eq!((&buffer[..none.len], none.fds.len()), (&b"none"[..], 0));
+        drop(left);
+        assert_eq!(receive(right.as_fd(), &mut buffer).unwrap().len, 0);
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_is_an_error() {
+        let (left, right) = pair();
+        send(left.as_fd(), b"too long", &[]).unwrap();
+        assert!(receive(right.as_fd(), &mut [0; 4]).is_err());
+    }
+
+    #[test]
+    fn a_number_that_is_no_descriptor_is_not_owned() {
+        assert!(own_inherited(1).is_none());
+        assert!(own_inherited(-1).is_none());
+        assert!(own_inherited(1_000_000).is_none());
+    }
+}

@@ -1,5 +1,5 @@
-//! The environment over the attributes: `GRACEHTTP_SERVER__<NAME>__<KEY>` for a server, `GRACEHTTP_<KEY>` for the
-//! process. All faults are found at once, and whatever begins with `GRACEHTTP_` and is not known is one.
+//! The environment over the attributes: `GRACEHTTP_SERVER__<NAME>__<KEY>` for a server, `GRACEHTTP_<KEY>` for
+//! the process. All faults are found at once, and whatever begins with `GRACEHTTP_` and is not known is one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -45,8 +45,8 @@ const PROCESS_KEYS: [(&str, Setter<Settings>); 5] = [
     }),
 ];
 
-/// The variable that overrides `key` of `server`: ASCII letters and digits of the name, upper-cased, and `_` for all
-/// else.
+/// The variable that overrides `key` of `server`: ASCII letters and digits of the name, upper-cased, and `_`
+/// for all else.
 pub(crate) fn server_variable(server: &str, key: &str) -> String {
     let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let name: String = server.chars().map(upper).collect();
@@ -57,7 +57,8 @@ fn process_variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
-/// Overrides `settings` and `servers` by what `variables` say (of [`std::env::vars_os`]), and tells what it did.
+/// Overrides `settings` and `servers` by what `variables` say (of [`std::env::vars_os`]), and tells what it
+/// did.
 pub(crate) fn apply(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     settings: &mut Settings,
@@ -185,8 +186,9 @@ fn contradictions(names: &[String], provenance: &[Provenance]) -> Vec<Error> {
     .collect()
 }
 
-/// Replaces the port of the server's TCP endpoints, hosts and socket files staying as they are. Endpoints with
-/// different ports have no one port to replace, and several that became equal would be worse than an error.
+/// Replaces the port of the server's TCP endpoints, hosts and socket files staying as they are. Endpoints
+/// with different ports have no one port to replace, and several that became equal would be worse than an
+/// error.
 fn set_port(server: &mut ServerOptions, text: &str) -> Result<(), String> {
     let new = value::port(text)?;
     let mut ports: Vec<&mut u16> = server

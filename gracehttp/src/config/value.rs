@@ -1,4 +1,5 @@
-//! Values as an operator writes them. A fault comes back as the second half of a sentence: what would be valid.
+//! Values as an operator writes them. A fault comes back as the second half of a sentence: what would be
+//! valid.
 
 use std::time::Duration;
 

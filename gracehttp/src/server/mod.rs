@@ -1,4 +1,62 @@
-//! What a server is.
+//! What a server is: a name, endpoints, a service and its limits.
 
-pub(crate) mod endpoint;
-pub(crate) mod options;
+mod builder;
+mod endpoint;
+mod handler;
+mod options;
+mod permits;
+mod service;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use builder::ServerBuilder;
+pub use endpoint::Endpoint;
+pub use handler::Handler;
+pub(crate) use options::ServerOptions;
+pub(crate) use permits::{Permit, Permits};
+pub(crate) use service::{Dispatch, ResponseFuture};
+pub use service::{Request, Response};
+
+use crate::error::Error;
+
+/// One server of an application: what `#[server]` declares and [`App::serve`](crate::App::serve) takes.
+///
+/// `S` is the state that the application's start-up code returns. A server that reads no state is a
+/// `Server<S>` for every `S`.
+///
+/// ```
+/// use gracehttp::Server;
+///
+/// async fn ping() -> &'static str {
+///     "pong"
+/// }
+///
+/// let server: Server<()> = Server::builder("ping").port(9090).max_conns(1000).handler(ping);
+/// assert_eq!(server.name(), "ping");
+/// ```
+pub struct Server<S> {
+    pub(crate) options: ServerOptions,
+    /// What was wrong in the builder's calls; reported all at once when the application starts.
+    pub(crate) faults: Vec<Error>,
+    /// Makes the service, once, after the start-up code.
+    pub(crate) make: Box<dyn FnOnce(&S) -> Arc<dyn Dispatch> + Send>,
+}
+
+impl<S> Server<S> {
+    /// Starts the description of a server. Its name stands in logs, errors and environment variables.
+    pub fn builder(name: impl Into<String>) -> ServerBuilder {
+        ServerBuilder::new(name.into())
+    }
+
+    /// The server's name.
+    pub fn name(&self) -> &str {
+        &self.options.name
+    }
+}
+
+impl<S> fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("options", &self.options).finish_non_exhaustive()
+    }
+}

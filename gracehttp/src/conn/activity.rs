@@ -1,0 +1,183 @@
+//! What a connection is doing, as its parts see it.
+//!
+//! hyper does not say whether a connection is between two requests. Its surroundings know: the service
+//! sees a request begin, the response body sees it end, the request body sees whether it was read, and the
+//! transport sees what is blocked and what was flushed. They note it here; the task of the connection reads
+//! it after every turn. All of it is written by parts of one connection and read by its own task, so
+//! `Relaxed` order is enough but for the counts that other tasks change when they drop a body.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+/// How much of a request body that its handler left unread is read and thrown away, so that the connection
+/// can be kept. Go's `net/http` draws the same line.
+const DISCARD_AT_MOST: u64 = 256 << 10;
+
+/// The shared notes of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    /// Requests that were begun and whose responses have not ended.
+    open: AtomicU32,
+    /// Request bodies that were not read to their end.
+    unread: AtomicU32,
+    /// The last read found nothing.
+    read_blocked: AtomicBool,
+    /// Bytes wait to be written.
+    unflushed: AtomicBool,
+    /// A request asked to leave HTTP (RFC 9110 section 7.8, or CONNECT).
+    upgrade: AtomicBool,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    /// There is something in `leftover`; spares the lock at every turn.
+    has_leftover: AtomicBool,
+    leftover: Mutex<Option<Leftover>>,
+}
+
+/// A request body that its handler let go before the end.
+#[derive(Debug)]
+struct Leftover {
+    body: Incoming,
+    discarded: u64,
+}
+
+impl Activity {
+    /// Neither a request nor a response nor any byte of them is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_between_requests() && self.is_read_blocked() && !self.is_unflushed()
+    }
+
+    /// Every request that was begun has been answered and read, though the answer may not be flushed.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.open() == 0 && !self.has_unread_body()
+    }
+
+    pub(crate) fn open(&self) -> u32 {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_unread_body(&self) -> bool {
+        self.unread.load(Ordering::Acquire) != 0
+    }
+
+    pub(crate) fn is_read_blocked(&self) -> bool {
+        self.read_blocked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_unflushed(&self) -> bool {
+        self.unflushed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn wants_upgrade(&self) -> bool {
+        self.upgrade.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_read(&self, bytes: usize) {
+        self.read_blocked.store(false, Ordering::Relaxed);
+        // One writer: no read-modify-write is needed.
+        self.bytes_in.store(self.bytes_in() + bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_read_blocked(&self) {
+        self.read_blocked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_written(&self, bytes: usize) {
+        self.bytes_out.store(self.bytes_out() + bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_unflushed(&self, unflushed: bool) {
+        self.unflushed.store(unflushed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_upgrade(&self) {
+        self.upgrade.store(true, Ordering::Relaxed);
+    }
+
+    /// A request body is on its way.
+    pub(crate) fn body_begins(&self) {
+        self.unread.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A request body was read to its end, or nobody will ever read it.
+    pub(crate) fn body_ends(&self) {
+        self.unread.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// The handler of an HTTP/1 request let its body go unread; the connection's task discards the rest.
+    pub(crate) fn leave_body(&self, body: Incoming) {
+        *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Leftover { body, discarded: 0 });
+        self.has_leftover.store(true, Ordering::Release);
+    }
+
+    /// Reads on in a body that its handler left. Over the limit the body is dropped, upon which hyper
+    /// closes the connection after the response.
+    pub(crate) fn poll_discard(&self, cx: &mut Context<'_>) -> Discard {
+        if !self.has_leftover.load(Ordering::Acquire) {
+            return Discard::Nothing;
+        }
+        let mut slot = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(leftover) = slot.as_mut() else { return Discard::Nothing };
+        loop {
+            match std::pin::Pin::new(&mut leftover.body).poll_frame(cx) {
+                Poll::Pending => return Discard::Waiting,
+                Poll::Ready(Some(Ok(frame))) => {
+                    leftover.discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    if leftover.discarded > DISCARD_AT_MOST {
+                        break;
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => break,
+                Poll::Ready(None) => {
+                    self.body_ends();
+                    break;
+                }
+            }
+        }
+        *slot = None;
+        self.has_leftover.store(false, Ordering::Release);
+        Discard::Ended
+    }
+}
+
+/// What became of a left body in one turn.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Discard {
+    /// There is none.
+    Nothing,
+    /// More of it is on its way.
+    Waiting,
+    /// It was read to its end or given up: hyper has to be told by another turn.
+    Ended,
+}
+
+/// One request and its response, from the call of the service to the end of the response body.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    activity: Arc<Activity>,
+}
+
+impl Exchange {
+    pub(crate) fn begin(activity: &Arc<Activity>) -> Self {
+        activity.open.fetch_add(1, Ordering::AcqRel);
+        Self { activity: activity.clone() }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.activity.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,98 @@
+//! The body of a request, counted against the server's limit and against the connection's idleness.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum_core::BoxError;
+use bytes::Bytes;
+use http::Version;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::conn::activity::Activity;
+
+/// A request body on its way to a handler.
+pub(crate) struct RequestBody {
+    /// Empty once it was read to its end or has failed.
+    incoming: Option<Incoming>,
+    received: u64,
+    limit: u64,
+    activity: Arc<Activity>,
+    version: Version,
+}
+
+impl RequestBody {
+    pub(crate) fn new(incoming: Incoming, limit: u64, activity: Arc<Activity>, version: Version) -> Self {
+        activity.body_begins();
+        Self { incoming: Some(incoming), received: 0, limit, activity, version }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let Some(incoming) = this.incoming.as_mut() else { return Poll::Ready(None) };
+        // One frame over the limit passes, so that a buffering extractor sees it and answers 413 itself.
+        if this.received > this.limit {
+            this.incoming = None;
+            return Poll::Ready(Some(Err(BodyTooLarge { limit: this.limit }.into())));
+        }
+        match ready!(Pin::new(incoming).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                this.incoming = None;
+                Poll::Ready(Some(Err(error.into())))
+            }
+            None => {
+                this.incoming = None;
+                this.activity.body_ends();
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else { return };
+        if incoming.is_end_stream() {
+            self.activity.body_ends();
+        } else if self.version < Version::HTTP_2 && self.received <= self.limit {
+            // What the handler left stands between the connection and its next request.
+            self.activity.leave_body(incoming);
+        }
+        // Otherwise it stays unread: hyper closes the connection, or resets the stream, after the response.
+    }
+}
+
+/// A request body went over the server's `max_body`.
+#[derive(Debug)]
+struct BodyTooLarge {
+    limit: u64,
+}
+
+impl fmt::Display for BodyTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the request body is larger than the server's max_body of {} bytes", self.limit)
+    }
+}
+
+impl std::error::Error for BodyTooLarge {}

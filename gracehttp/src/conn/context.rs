@@ -1,0 +1,118 @@
+//! What all connections of one server share.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::conn::Socket;
+use crate::conn::drain::Drain;
+use crate::parking::{Lot, Stage};
+use crate::server::{Dispatch, Permit, Permits, ServerOptions};
+
+/// Streams that one HTTP/2 connection may have open at once (RFC 9113 section 6.5.2 advises at least 100).
+const HTTP2_STREAMS: u32 = 128;
+
+/// The number of header fields that hyper allows where it is not told otherwise.
+const HYPER_MAX_HEADERS: usize = 100;
+
+/// How often a silent HTTP/2 client is asked whether it is still there.
+const HTTP2_PING: Duration = Duration::from_secs(20);
+
+/// One running server, as its connections see it.
+pub(crate) struct Context {
+    pub(crate) options: ServerOptions,
+    pub(crate) dispatch: Arc<dyn Dispatch>,
+    pub(crate) permits: Arc<Permits>,
+    pub(crate) drain: Drain,
+    pub(crate) lot: Lot,
+    pub(crate) http1: http1::Builder,
+    pub(crate) http2: http2::Builder<TokioExecutor>,
+    departures: Mutex<Option<UnboundedSender<Departure>>>,
+}
+
+/// A connection that leaves for the successor.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    pub(crate) socket: Socket,
+    pub(crate) stage: Stage,
+    /// What was read of its next request.
+    pub(crate) ahead: Bytes,
+    /// Given back once the successor has the connection.
+    pub(crate) permit: Permit,
+}
+
+impl Context {
+    /// Has to be called within the runtime that serves.
+    pub(crate) fn new(
+        options: ServerOptions,
+        dispatch: Arc<dyn Dispatch>,
+        permits: Arc<Permits>,
+        drain: Drain,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            lot: Lot::new(options.header_read_timeout, options.idle_timeout)?,
+            http1: http1_builder(&options),
+            http2: http2_builder(&options),
+            options,
+            dispatch,
+            permits,
+            drain,
+            departures: Mutex::new(None),
+        })
+    }
+
+    /// From now on, connections that can move leave through this door.
+    pub(crate) fn open_departures(&self, door: UnboundedSender<Departure>) {
+        *self.departures.lock().unwrap_or_else(PoisonError::into_inner) = Some(door);
+    }
+
+    /// Nothing leaves any more.
+    pub(crate) fn close_departures(&self) {
+        *self.departures.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether there is a successor to which connections can go.
+    pub(crate) fn has_door(&self) -> bool {
+        self.departures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .is_some_and(|door| !door.is_closed())
+    }
+
+    /// Sends a connection to the successor. Where there is none it comes back.
+    pub(crate) fn depart(&self, departure: Departure) -> Result<(), Departure> {
+        match &*self.departures.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(door) => door.send(departure).map_err(|refused| refused.0),
+            None => Err(departure),
+        }
+    }
+}
+
+fn http1_builder(options: &ServerOptions) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The task of the connection keeps the time itself: one lazy timer for all its phases instead of one
+    // that is set anew for every head.
+    builder.max_header_size(options.max_header_size).header_read_timeout(None);
+    // Asked for any number, hyper parses into the heap; its default of 100 fits on the stack.
+    if options.max_headers != HYPER_MAX_HEADERS {
+        builder.max_headers(options.max_headers);
+    }
+    builder
+}
+
+fn http2_builder(options: &ServerOptions) -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(HTTP2_STREAMS)
+        .max_header_list_size(u32::try_from(options.max_header_size).unwrap_or(u32::MAX))
+        .keep_alive_interval(HTTP2_PING)
+        .keep_alive_timeout(HTTP2_PING);
+    builder
+}

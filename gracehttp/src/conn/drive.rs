@@ -1,0 +1,130 @@
+//! The task of a connection: hyper's turns, and between them the questions of time, rest and departure.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Context as TaskContext, Poll};
+
+use tokio::time::Instant;
+
+use crate::conn::PATIENCE;
+use crate::conn::activity::{Activity, Discard};
+use crate::conn::context::Context;
+use crate::conn::drain::Phase;
+use crate::conn::limits::{Limits, Waiting};
+
+/// Why a connection's task stopped turning.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// HTTP says that the connection is done; hyper has closed our side.
+    Finished,
+    /// It is between two requests, everything is flushed, and it may rest or move.
+    Rest,
+    /// A request asks to leave HTTP.
+    Upgrade,
+    /// It is idle and its server is going.
+    Close,
+    /// It waited too long.
+    TimedOut(Waiting),
+    /// The drain's deadline has come.
+    Cut,
+}
+
+/// What a connection may do besides serving.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct May {
+    /// Be parked and handed over.
+    pub(super) rest: bool,
+    /// Become one that upgrades.
+    pub(super) upgrade: bool,
+}
+
+/// Turns `poll` (hyper's connection) until something ends it.
+pub(super) async fn drive(
+    context: &Context,
+    activity: &Activity,
+    limits: &mut Limits,
+    may: May,
+    mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<hyper::Result<()>>,
+) -> End {
+    // One timer, set anew only when it fires or when something is due before it: a busy connection
+    // touches it fifty times a second, not once a request.
+    let mut due = Instant::now() + PATIENCE;
+    let mut timer = pin!(tokio::time::sleep_until(due));
+    let mut seen = context.drain.phase();
+    let mut changed = pin!(context.drain.changed());
+    let mut registered = false;
+
+    poll_fn(|cx| {
+        loop {
+            match poll(cx) {
+                // A failed connection has no one left to tell; what could be said, hyper has said.
+                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(End::Finished),
+                Poll::Pending => {}
+            }
+            if may.upgrade && activity.wants_upgrade() {
+                return Poll::Ready(End::Upgrade);
+            }
+            if activity.poll_discard(cx) == Discard::Ended {
+                continue;
+            }
+
+            // The phase is one atomic load a turn; only a change costs a registration.
+            if !registered || context.drain.phase() != seen {
+                changed.set(context.drain.changed());
+                registered = changed.as_mut().poll(cx).is_pending();
+                seen = context.drain.phase();
+            }
+
+            let now = Instant::now();
+            limits.observe(activity, now);
+            if let Some(end) = due_end(context, activity, limits, may, seen, now) {
+                return Poll::Ready(end);
+            }
+
+            let rest_at = (may.rest && limits.waiting() == Waiting::Request)
+                .then(|| limits.since() + PATIENCE)
+                .filter(|_| seen == Phase::Serving || seen == Phase::Stopping);
+            let wanted = rest_at.into_iter().chain(limits.deadline(&context.options)).min();
+            if let Some(wanted) = wanted
+                && (wanted < due || timer.is_elapsed())
+            {
+                due = wanted;
+                timer.as_mut().reset(due);
+            }
+            if !timer.is_elapsed() && timer.as_mut().poll(cx).is_ready() {
+                continue;
+            }
+            return Poll::Pending;
+        }
+    })
+    .await
+}
+
+fn due_end(
+    context: &Context,
+    activity: &Activity,
+    limits: &Limits,
+    may: May,
+    phase: Phase,
+    now: Instant,
+) -> Option<End> {
+    if phase == Phase::Cutting {
+        return Some(End::Cut);
+    }
+    if activity.is_idle() {
+        let waits_for_request = limits.waiting() == Waiting::Request;
+        match phase {
+            // With half a head, too: what was read travels along.
+            Phase::HandingOver if may.rest => return Some(End::Rest),
+            Phase::ClosingIdle if waits_for_request => return Some(End::Close),
+            Phase::Serving | Phase::Stopping
+                if may.rest && waits_for_request && now >= limits.since() + PATIENCE =>
+            {
+                return Some(End::Rest);
+            }
+            _ => {}
+        }
+    }
+    let deadline = limits.deadline(&context.options)?;
+    (now >= deadline).then(|| End::TimedOut(limits.waiting()))
+}

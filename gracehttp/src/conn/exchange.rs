@@ -1,0 +1,204 @@
+//! One request and its response, between hyper and the server's service.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use axum_core::body::Body;
+use axum_core::extract::DefaultBodyLimit;
+use axum_core::response::IntoResponse;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Method, StatusCode, Version};
+use http_body::Body as _;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::service::Service;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Sleep;
+
+use crate::conn::activity::{Activity, Exchange};
+use crate::conn::body::RequestBody;
+use crate::conn::context::Context;
+use crate::conn::drain::Phase;
+use crate::conn::info::ConnectionInfo;
+use crate::conn::validate;
+use crate::log;
+use crate::server::{Request, Response, ResponseFuture};
+
+/// The service of one connection, as hyper calls it.
+pub(crate) struct ConnectionService {
+    context: Arc<Context>,
+    activity: Arc<Activity>,
+    info: Arc<ConnectionInfo>,
+    /// Whether the connection can go to a successor instead of being closed.
+    can_move: bool,
+}
+
+impl ConnectionService {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        activity: Arc<Activity>,
+        info: ConnectionInfo,
+        can_move: bool,
+    ) -> Self {
+        Self { context, activity, info: Arc::new(info), can_move }
+    }
+
+    /// Gives the request its surroundings and calls the server's service.
+    fn dispatch(&self, request: http::Request<Incoming>) -> ResponseFuture {
+        let (mut parts, incoming) = request.into_parts();
+        parts.extensions.insert(self.info.clone());
+        if incoming.is_end_stream() {
+            return self.context.dispatch.call(Request::from_parts(parts, Body::empty()));
+        }
+        let max_body = self.context.options.max_body;
+        let body = RequestBody::new(incoming, max_body, self.activity.clone(), parts.version);
+        let mut request = Request::from_parts(parts, Body::new(body));
+        // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
+        DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
+        self.context.dispatch.call(request)
+    }
+}
+
+impl Service<http::Request<Incoming>> for ConnectionService {
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = RequestFuture;
+
+    fn call(&self, request: http::Request<Incoming>) -> RequestFuture {
+        let exchange = Exchange::begin(&self.activity);
+        let version = request.version();
+        let asks_upgrade = request.extensions().get::<OnUpgrade>().is_some();
+        if asks_upgrade && version < Version::HTTP_2 {
+            self.activity.note_upgrade();
+        }
+        let is_connect = request.method() == Method::CONNECT;
+        let refusal = validate::refuse(&request, self.context.options.max_body);
+        let work = match refusal {
+            Some(refusal) => Work::Refused(refusal),
+            None => Work::Running(self.dispatch(request)),
+        };
+        RequestFuture {
+            work,
+            exchange: Some(exchange),
+            context: self.context.clone(),
+            version,
+            closes_when_moving: !self.can_move || asks_upgrade,
+            is_connect,
+            // The connection's task gets the word before hyper can finish the exchange: only it can make
+            // the connection one that upgrades.
+            yields_first: asks_upgrade && version < Version::HTTP_2,
+            timeout: self.context.options.request_timeout.map(|limit| Box::pin(tokio::time::sleep(limit))),
+        }
+    }
+}
+
+enum Work {
+    Running(ResponseFuture),
+    Refused(StatusCode),
+}
+
+/// The way from a request to the head of its response.
+pub(crate) struct RequestFuture {
+    work: Work,
+    /// Moves into the response body, with which the exchange ends.
+    exchange: Option<Exchange>,
+    context: Arc<Context>,
+    version: Version,
+    closes_when_moving: bool,
+    is_connect: bool,
+    yields_first: bool,
+    timeout: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestFuture {
+    fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<Response> {
+        let running = match &mut self.work {
+            Work::Running(running) => running,
+            Work::Refused(status) => return Poll::Ready(refused(*status)),
+        };
+        // One handler's panic is one failed request: neither its connection's others nor the drain.
+        match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+            Ok(Poll::Ready(response)) => return Poll::Ready(response),
+            Ok(Poll::Pending) => {}
+            Err(panic) => {
+                log::error(format_args!(
+                    "server `{}`: a handler panicked: {}",
+                    self.context.options.name,
+                    crate::error::panic_message(&*panic)
+                ));
+                return Poll::Ready(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+            }
+        }
+        if let Some(timeout) = &mut self.timeout {
+            ready!(timeout.as_mut().poll(cx));
+            return Poll::Ready(StatusCode::SERVICE_UNAVAILABLE.into_response());
+        }
+        Poll::Pending
+    }
+
+    /// Whether the client is to hear that this is the connection's last response.
+    fn is_last(&self, status: StatusCode) -> bool {
+        let leaves_http = status == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && status.is_success());
+        let closes = match self.context.drain.phase() {
+            Phase::Serving => false,
+            // Never promise a close and keep the connection: one that can move will move.
+            Phase::HandingOver => self.closes_when_moving,
+            Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
+        };
+        self.version < Version::HTTP_2 && closes && !leaves_http
+    }
+}
+
+impl Future for RequestFuture {
+    type Output = Result<http::Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        if std::mem::take(&mut self.yields_first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut response = ready!(self.poll_response(cx));
+        if self.is_last(response.status()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let exchange = self.exchange.take();
+        Poll::Ready(Ok(response.map(|body| ResponseBody { body, _exchange: exchange })))
+    }
+}
+
+/// The answer to a request that no handler gets to see. What follows it on the connection can't be
+/// trusted to be a request, so the connection ends.
+fn refused(status: StatusCode) -> Response {
+    let mut response = status.into_response();
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// A response body; the exchange ends with it.
+pub(crate) struct ResponseBody {
+    body: Body,
+    _exchange: Option<Exchange>,
+}
+
+impl hyper::body::Body for ResponseBody {
+    type Data = bytes::Bytes;
+    type Error = axum_core::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

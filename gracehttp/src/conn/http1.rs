@@ -1,0 +1,118 @@
+//! An HTTP/1 connection while it is awake.
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::conn::activity::Activity;
+use crate::conn::close::{close, close_with};
+use crate::conn::context::Context;
+use crate::conn::drive::{End, May, drive};
+use crate::conn::exchange::ConnectionService;
+use crate::conn::info::ConnectionInfo;
+use crate::conn::limits::{Limits, Waiting};
+use crate::conn::transport::Transport;
+use crate::conn::{Stream, rest};
+use crate::parking::Stage;
+use crate::server::Permit;
+
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// What HTTP/1 is spoken over.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether the connection is nothing but its socket, so that it can be parked and handed over.
+    const RESTS: bool;
+
+    fn peer(&self) -> Option<SocketAddr>;
+
+    /// The bare socket's stream, where there is nothing else.
+    fn bare(self) -> Result<Stream, Self>
+    where
+        Self: Sized;
+}
+
+impl Wire for Stream {
+    const RESTS: bool = true;
+
+    fn peer(&self) -> Option<SocketAddr> {
+        Stream::peer(self)
+    }
+
+    fn bare(self) -> Result<Stream, Self> {
+        Ok(self)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Wire for tokio_rustls::server::TlsStream<Stream> {
+    const RESTS: bool = false;
+
+    fn peer(&self) -> Option<SocketAddr> {
+        self.get_ref().0.peer()
+    }
+
+    fn bare(self) -> Result<Stream, Self> {
+        Err(self)
+    }
+}
+
+/// Serves a connection until it ends, rests or departs.
+pub(super) async fn serve<T: Wire>(
+    context: Arc<Context>,
+    stream: T,
+    ahead: Bytes,
+    stage: Stage,
+    permit: Permit,
+) {
+    let activity = Arc::new(Activity::default());
+    let mut limits = Limits::new(stage, !ahead.is_empty());
+    let info = ConnectionInfo { peer: stream.peer(), drain: context.drain.clone() };
+    let transport = Transport::new(stream, ahead, activity.clone(), permit).gathering();
+    let service = ConnectionService::new(context.clone(), activity.clone(), info, T::RESTS);
+    let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
+
+    let may = May { rest: T::RESTS, upgrade: true };
+    let end = drive(&context, &activity, &mut limits, may, |cx| Pin::new(&mut connection).poll(cx)).await;
+    if end == End::Upgrade {
+        let mut connection = pin!(connection.with_upgrades());
+        let may = May { rest: false, upgrade: false };
+        drive(&context, &activity, &mut limits, may, |cx| connection.as_mut().poll(cx)).await;
+        // After the upgrade the stream, with its permit, is the handler's. Otherwise it closes here.
+        return;
+    }
+
+    let parts = connection.into_parts();
+    let (stream, ahead, permit) = parts.io.into_inner().into_parts();
+    match end {
+        End::Rest => {
+            let ahead = join(parts.read_buf, ahead);
+            match stream.bare() {
+                Ok(stream) => rest(context, stream, ahead, limits.stage(), permit).await,
+                Err(stream) => close(stream).await,
+            }
+        }
+        End::TimedOut(Waiting::Head | Waiting::Body) => close_with(stream, REQUEST_TIMEOUT).await,
+        // Who does not read will not read a farewell either.
+        End::TimedOut(Waiting::Write) => {}
+        End::Finished | End::Close | End::Cut | End::TimedOut(_) | End::Upgrade => close(stream).await,
+    }
+}
+
+/// What hyper had read, followed by what it had not taken yet.
+fn join(read: Bytes, ahead: Bytes) -> Bytes {
+    if ahead.is_empty() {
+        return read;
+    }
+    if read.is_empty() {
+        return ahead;
+    }
+    let mut joined = BytesMut::with_capacity(read.len() + ahead.len());
+    joined.extend_from_slice(&read);
+    joined.extend_from_slice(&ahead);
+    joined.freeze()
+}

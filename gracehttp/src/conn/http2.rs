@@ -1,0 +1,112 @@
+//! An HTTP/2 connection. It is never parked and never moves: it ends as the protocol provides.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+use crate::conn::activity::Activity;
+use crate::conn::context::Context;
+use crate::conn::drain::Phase;
+use crate::conn::exchange::ConnectionService;
+use crate::conn::http1::Wire;
+use crate::conn::info::ConnectionInfo;
+use crate::conn::transport::Transport;
+use crate::server::Permit;
+
+/// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a response may stand still because the client does not take it.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// Serves a connection until it ends. In a drain it says GOAWAY twice (RFC 9113 section 6.8): once that
+/// it is going, and, after a round trip, which stream was the last; every stream up to it is answered.
+pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
+    let activity = Arc::new(Activity::default());
+    let info = ConnectionInfo { peer: stream.peer(), drain: context.drain.clone() };
+    let transport = Transport::new(stream, ahead, activity.clone(), permit);
+    let service = ConnectionService::new(context.clone(), activity.clone(), info, false);
+    let connection = context.http2.serve_connection(TokioIo::new(transport), service);
+    let mut connection = pin!(connection);
+
+    let mut watch = Watch::new(&activity);
+    let mut leaving = false;
+    let mut look = tokio::time::interval(LOOK);
+    let mut changed = pin!(context.drain.changed());
+    let mut registered = false;
+    poll_fn(|cx| {
+        loop {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            // Registered before the phase is read, so that no change between the two is missed.
+            if !registered || changed.as_mut().poll(cx).is_ready() {
+                changed.set(context.drain.changed());
+                registered = changed.as_mut().poll(cx).is_pending();
+            }
+            let phase = context.drain.phase();
+            let looked = look.poll_tick(cx).is_ready();
+            let verdict = if looked { watch.look(&activity, context.options.idle_timeout) } else { Verdict::Stay };
+            if phase == Phase::Cutting || verdict == Verdict::Cut {
+                return Poll::Ready(());
+            }
+            let leaves = phase.is_draining() || verdict == Verdict::Leave;
+            if leaves && !leaving {
+                leaving = true;
+                Pin::new(&mut connection).as_mut().as_mut().graceful_shutdown();
+            } else if !looked {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Stay,
+    /// It had no stream for too long.
+    Leave,
+    /// The client takes nothing.
+    Cut,
+}
+
+/// What a look at the connection remembers of the last one.
+#[derive(Debug)]
+struct Watch {
+    idle_since: Option<Instant>,
+    written: u64,
+    written_at: Instant,
+}
+
+impl Watch {
+    fn new(activity: &Activity) -> Self {
+        let now = Instant::now();
+        Self { idle_since: Some(now), written: activity.bytes_out(), written_at: now }
+    }
+
+    fn look(&mut self, activity: &Activity, idle_timeout: Duration) -> Verdict {
+        let now = Instant::now();
+        if activity.open() > 0 {
+            self.idle_since = None;
+        } else if self.idle_since.is_none() {
+            self.idle_since = Some(now);
+        }
+        if !activity.is_unflushed() || activity.bytes_out() != self.written {
+            (self.written, self.written_at) = (activity.bytes_out(), now);
+        }
+        if now - self.written_at >= STALLED {
+            Verdict::Cut
+        } else if self.idle_since.is_some_and(|since| now - since >= idle_timeout) {
+            Verdict::Leave
+        } else {
+            Verdict::Stay
+        }
+    }
+}

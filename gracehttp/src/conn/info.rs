@@ -1,0 +1,122 @@
+//! What a handler can know of the connection and the process behind its request.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum_core::extract::FromRequestParts;
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::conn::drain::Drain;
+
+/// Travels in the extensions of every request.
+#[derive(Debug)]
+pub(crate) struct ConnectionInfo {
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) drain: Drain,
+}
+
+fn info(parts: &Parts) -> Option<&ConnectionInfo> {
+    parts.extensions.get::<Arc<ConnectionInfo>>().map(|info| &**info)
+}
+
+/// Extractor: the address of the client.
+///
+/// A request over a Unix socket has no such address and is answered `500 Internal Server Error`; take
+/// `Option<PeerAddr>` where both may come.
+///
+/// ```
+/// use gracehttp::PeerAddr;
+///
+/// async fn whoami(PeerAddr(peer): PeerAddr) -> String {
+///     peer.ip().to_string()
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddr(pub SocketAddr);
+
+impl<S: Sync> FromRequestParts<S> for PeerAddr {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        info(parts)
+            .and_then(|info| info.peer)
+            .map(PeerAddr)
+            .ok_or((StatusCode::INTERNAL_SERVER_ERROR, "this connection has no peer address"))
+    }
+}
+
+impl<S: Sync> axum_core::extract::OptionalFromRequestParts<S> for PeerAddr {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
+        Ok(info(parts).and_then(|info| info.peer).map(PeerAddr))
+    }
+}
+
+/// Extractor: resolves when the drain begins, be it a restart or a stop.
+///
+/// For responses without an end (server-sent events, WebSockets, long polls): end them politely when it
+/// resolves, or they are cut when `drain_timeout` has passed.
+///
+/// ```
+/// use gracehttp::Shutdown;
+/// # async fn next_news() -> String { String::new() }
+///
+/// async fn long_poll(shutdown: Shutdown) -> String {
+///     tokio::select! {
+///         news = next_news() => news,
+///         () = shutdown => "no news; ask again".to_owned(),
+///     }
+/// }
+/// ```
+#[must_use = "it does nothing unless awaited"]
+pub struct Shutdown {
+    begun: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+}
+
+impl Future for Shutdown {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+        self.begun.as_mut().poll(cx)
+    }
+}
+
+impl std::fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shutdown")
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Shutdown {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let drain = info(parts).map(|info| info.drain.clone());
+        Ok(Self {
+            begun: Box::pin(async move {
+                match drain {
+                    Some(drain) => drain.begun().await,
+                    // A request that came over no connection, as in a unit test, is never drained.
+                    None => std::future::pending().await,
+                }
+            }),
+        })
+    }
+}
+
+/// Extractor: which generation answers. 1 is the first process, its successor 2, and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation(pub u64);
+
+impl<S: Sync> FromRequestParts<S> for Generation {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(crate::generation()))
+    }
+}

@@ -1,0 +1,72 @@
+//! One connection: from its first byte to its close, or to its departure for the successor.
+
+mod activity;
+mod body;
+mod close;
+mod context;
+pub(crate) mod drain;
+mod drive;
+mod exchange;
+mod http1;
+mod http2;
+mod info;
+mod limits;
+mod rest;
+mod sniff;
+mod socket;
+mod transport;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+pub(crate) use context::{Context, Departure};
+pub use info::{Generation, PeerAddr, Shutdown};
+pub(crate) use rest::{attend, rest, resume};
+pub(crate) use socket::{Family, Socket, Stream};
+
+use crate::conn::sniff::{Sniffed, sniff};
+use crate::parking::Stage;
+use crate::server::Permit;
+
+/// How long a connection waits awake for its next byte before it is parked.
+///
+/// Long enough that a busy client's connection never parks, short enough that the buffers of a burst of
+/// connections are used again instead of growing the heap.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// Serves a plain-text connection that has not spoken yet, or of whose first bytes only `ahead` is known.
+pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Bytes, permit: Permit) {
+    let options = &context.options;
+    if !options.http2 {
+        return http1::serve(context, stream, ahead, Stage::Fresh, permit).await;
+    }
+    let mut seen = BytesMut::from(ahead);
+    if !options.http1 {
+        return http2::serve(context, stream, seen.freeze(), permit).await;
+    }
+    let sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout).await;
+    let seen = seen.freeze();
+    match sniffed {
+        Ok(Sniffed::Http1) => http1::serve(context, stream, seen, Stage::Fresh, permit).await,
+        Ok(Sniffed::Http2) => http2::serve(context, stream, seen, permit).await,
+        Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => rest(context, stream, seen, Stage::Fresh, permit).await,
+        Ok(Sniffed::TimedOut) => close::close(stream).await,
+        Ok(Sniffed::Closed) | Err(_) => {}
+    }
+}
+
+/// Serves a TLS connection after its handshake.
+#[cfg(feature = "tls")]
+pub(crate) async fn serve_tls(
+    context: Arc<Context>,
+    stream: tokio_rustls::server::TlsStream<Stream>,
+    permit: Permit,
+) {
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => http2::serve(context, stream, Bytes::new(), permit).await,
+        _ => http1::serve(context, stream, Bytes::new(), Stage::Fresh, permit).await,
+    }
+}

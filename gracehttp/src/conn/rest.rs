@@ -1,0 +1,147 @@
+//! Where an idle connection goes: into the parking lot, to the successor, or out.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use nix::sys::socket::{Shutdown, shutdown};
+
+use crate::conn::close::close;
+use crate::conn::context::{Context, Departure};
+use crate::conn::drain::Phase;
+use crate::conn::{Socket, Stream, http1, serve};
+use crate::parking::{Parked, Stage, Woken};
+use crate::server::Permit;
+
+/// How many parked connections leave before others get a turn.
+const BATCH: usize = 64;
+
+/// Puts an idle connection where the phase of the process says.
+pub(crate) async fn rest(
+    context: Arc<Context>,
+    stream: Stream,
+    ahead: Bytes,
+    stage: Stage,
+    permit: Permit,
+) {
+    if context.drain.phase() >= Phase::ClosingIdle {
+        return close(stream).await;
+    }
+    let Ok(socket) = stream.rest() else { return };
+    settle(&context, Departure { socket, stage, ahead, permit });
+}
+
+/// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake
+/// where bytes of its next request are already known.
+pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
+    let resting = match context.drain.phase() {
+        Phase::HandingOver => match context.depart(resting) {
+            Ok(()) => return,
+            Err(refused) => refused,
+        },
+        _ => resting,
+    };
+    if resting.ahead.is_empty() {
+        park(context, resting);
+    } else {
+        resume(context, resting.socket, resting.stage, resting.ahead, resting.permit);
+    }
+}
+
+fn park(context: &Arc<Context>, resting: Departure) {
+    let Departure { socket, stage, ahead, permit } = resting;
+    match context.lot.park(Parked { socket, stage }) {
+        Ok(()) => permit.into_count(),
+        // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
+        Err(parked) => return resume(context, parked.socket, stage, ahead, permit),
+    }
+    // The phase may have changed between the look at it and the parking: the attendant has to look again,
+    // or the connection would lie here until its next byte.
+    if context.drain.phase() > Phase::Serving {
+        context.lot.nudge();
+    }
+}
+
+/// Gives a resting connection a task again.
+fn resume(context: &Arc<Context>, socket: Socket, stage: Stage, ahead: Bytes, permit: Permit) {
+    // A socket that the runtime won't take is closed, and its permit goes back.
+    let Ok(stream) = socket.wake() else { return };
+    let context = context.clone();
+    tokio::spawn(async move {
+        match stage {
+            Stage::Fresh => serve(context, stream, ahead, permit).await,
+            Stage::Idle => http1::serve(context, stream, ahead, stage, permit).await,
+        }
+    });
+}
+
+/// Attends the parking lot of a server for as long as the process lives: wakes who has bytes, ends who
+/// rested too long, and empties the lot when the process goes.
+pub(crate) async fn attend(context: Arc<Context>) {
+    loop {
+        let changed = context.drain.changed();
+        match context.drain.phase() {
+            Phase::Serving | Phase::Stopping => {}
+            Phase::HandingOver => hand_over_all(&context).await,
+            Phase::ClosingIdle | Phase::Cutting => close_all(&context),
+        }
+        tokio::select! {
+            biased;
+            () = changed => {}
+            woken = context.lot.wait() => {
+                for woken in woken {
+                    leave_lot(&context, woken);
+                }
+            }
+        }
+    }
+}
+
+fn leave_lot(context: &Arc<Context>, woken: Woken) {
+    match woken {
+        Woken::Ready(Parked { socket, stage }) => {
+            resume(context, socket, stage, Bytes::new(), Permit::from_count(&context.permits));
+        }
+        Woken::Expired(parked) => close_parked(context, &parked),
+    }
+}
+
+async fn hand_over_all(context: &Arc<Context>) {
+    while context.has_door() {
+        let batch = context.lot.take(BATCH);
+        if batch.is_empty() {
+            return;
+        }
+        for Parked { socket, stage } in batch {
+            let permit = Permit::from_count(&context.permits);
+            let departure = Departure { socket, stage, ahead: Bytes::new(), permit };
+            if let Err(refused) = context.depart(departure) {
+                // The successor died meanwhile: what it did not get stays parked.
+                park(context, refused);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn close_all(context: &Arc<Context>) {
+    // Whose next request has come by now gets its answer.
+    loop {
+        let ready = context.lot.ready();
+        if ready.is_empty() {
+            break;
+        }
+        for woken in ready {
+            leave_lot(context, woken);
+        }
+    }
+    for parked in context.lot.take(usize::MAX) {
+        close_parked(context, &parked);
+    }
+}
+
+fn close_parked(context: &Context, parked: &Parked) {
+    // Said explicitly: another process may hold a duplicate, which would keep the connection open.
+    let _ = shutdown(parked.socket.fd.as_raw_fd(), Shutdown::Both);
+    context.permits.release();
+}

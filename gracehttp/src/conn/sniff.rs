@@ -1,0 +1,131 @@
+//! Telling HTTP/2 with prior knowledge from HTTP/1 on plain text.
+//!
+//! hyper's own `auto` builder waits for ever for a client that sends nothing, one byte or half of the
+//! preface, and does not give the connection back.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
+
+use crate::conn::drain::{Drain, Phase};
+
+/// What every HTTP/2 connection begins with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The first read of a connection; most requests fit in.
+const FIRST_READ: usize = 2048;
+
+/// What a look at the first bytes found. The bytes themselves stay in the buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sniffed {
+    Http1,
+    Http2,
+    /// Not a byte came while one was waited for: the connection can be parked.
+    Quiet,
+    /// The process leaves this phase, and the first bytes are not complete.
+    PhaseChanged,
+    /// Half of the preface, and no more for too long.
+    TimedOut,
+    /// The client closed.
+    Closed,
+}
+
+/// Reads until the protocol is known.
+pub(crate) async fn sniff<T: AsyncRead + Unpin>(
+    stream: &mut T,
+    seen: &mut BytesMut,
+    drain: &Drain,
+    patience: Duration,
+    limit: Duration,
+) -> io::Result<Sniffed> {
+    let deadline = Instant::now() + limit;
+    let begun_in = drain.phase();
+    loop {
+        let protocol = recognise(seen);
+        if let Some(protocol) = protocol {
+            return Ok(protocol);
+        }
+        seen.reserve(FIRST_READ);
+        let changed = drain.changed();
+        if moved_on(begun_in, drain.phase()) {
+            return Ok(Sniffed::PhaseChanged);
+        }
+        let wait = if seen.is_empty() { Instant::now() + patience } else { deadline };
+        tokio::select! {
+            biased;
+            read = stream.read_buf(seen) => {
+                if read? == 0 {
+                    return Ok(Sniffed::Closed);
+                }
+            }
+            () = tokio::time::sleep_until(wait) => {
+                return Ok(if seen.is_empty() { Sniffed::Quiet } else { Sniffed::TimedOut });
+            }
+            () = changed => {}
+        }
+    }
+}
+
+/// `Stopping` asks nothing of a connection whose first request is still to come: it gets its answer.
+fn moved_on(begun_in: Phase, now: Phase) -> bool {
+    begun_in != now && now != Phase::Stopping
+}
+
+fn recognise(seen: &[u8]) -> Option<Sniffed> {
+    let compared = seen.len().min(PREFACE.len());
+    if seen[..compared] != PREFACE[..compared] {
+        Some(Sniffed::Http1)
+    } else if compared == PREFACE.len() {
+        Some(Sniffed::Http2)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn sniffed(writes: &[&[u8]]) -> Sniffed {
+        let (mut server, mut client) = tokio::io::duplex(64);
+        for write in writes {
+            client.write_all(write).await.unwrap();
+        }
+        let mut seen = BytesMut::new();
+        let short = Duration::from_millis(20);
+        sniff(&mut server, &mut seen, &Drain::new(), short, short).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn tells_the_protocols_apart() {
+        assert_eq!(sniffed(&[b"GET / HTTP/1.1\r\n"]).await, Sniffed::Http1);
+        assert_eq!(sniffed(&[b"POST"]).await, Sniffed::Http1);
+        assert_eq!(sniffed(&[b"PRI * HTT", b"P/2.0\r\n\r\nSM\r\n\r\n"]).await, Sniffed::Http2);
+        assert_eq!(sniffed(&[b"PRI * HTTP/1.1\r\n"]).await, Sniffed::Http1);
+    }
+
+    #[tokio::test]
+    async fn half_a_preface_and_silence_are_told_apart() {
+        assert_eq!(sniffed(&[]).await, Sniffed::Quiet);
+        assert_eq!(sniffed(&[b"PRI * HT"]).await, Sniffed::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_phase_ends_the_wait() {
+        let (mut server, mut client) = tokio::io::duplex(64);
+        client.write_all(b"P").await.unwrap();
+        let drain = Drain::new();
+        let mut seen = BytesMut::new();
+        let sniffing = sniff(&mut server, &mut seen, &drain, LONG, LONG);
+        let restart = async { drain.enter(Phase::HandingOver) };
+        let (found, ()) = tokio::join!(sniffing, restart);
+        assert_eq!(found.unwrap(), Sniffed::PhaseChanged);
+        assert_eq!(&seen[..], b"P");
+    }
+}

@@ -1,0 +1,190 @@
+//! The bytes of a connection: what hyper reads and writes.
+//!
+//! It gives back bytes that were read ahead, notes in [`Activity`] what moved and what is blocked, and
+//! gathers the responses to pipelined requests into one write.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::conn::activity::Activity;
+use crate::server::Permit;
+
+/// How many bytes of finished responses wait for the end of a row of pipelined requests.
+const GATHER_AT_MOST: usize = 16 << 10;
+
+/// A stream with its permit, the bytes read ahead and the bytes not yet written.
+///
+/// The permit lives here, not in the connection's task, because an upgraded connection outlives the task
+/// and still counts.
+#[derive(Debug)]
+pub(crate) struct Transport<T> {
+    stream: T,
+    /// Bytes that were read before, to be read first.
+    ahead: Bytes,
+    /// Finished responses that wait for company.
+    gathered: BytesMut,
+    gathers: bool,
+    activity: Arc<Activity>,
+    permit: Permit,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
+    pub(crate) fn new(stream: T, ahead: Bytes, activity: Arc<Activity>, permit: Permit) -> Self {
+        Self { stream, ahead, gathered: BytesMut::new(), gathers: false, activity, permit }
+    }
+
+    /// Gathers the responses to pipelined HTTP/1 requests.
+    ///
+    /// hyper's own `pipeline_flush` does that too, but holds a response back while half of the next head
+    /// is in its buffer, for a client that may be waiting for just that response.
+    pub(crate) fn gathering(mut self) -> Self {
+        self.gathers = true;
+        self
+    }
+
+    /// The stream, what was read ahead of it, and the permit.
+    pub(crate) fn into_parts(self) -> (T, Bytes, Permit) {
+        (self.stream, self.ahead, self.permit)
+    }
+
+    /// Whether a response that is being written may wait: it is complete, and hyper will look for the next
+    /// request before it goes to sleep. When that look finds nothing, [`poll_read`](AsyncRead::poll_read)
+    /// flushes.
+    fn may_wait(&self) -> bool {
+        self.gathers
+            && !self.activity.is_read_blocked()
+            && self.activity.is_between_requests()
+            && !self.activity.wants_upgrade()
+    }
+
+    fn poll_write_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.gathered.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.gathered) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => {
+                    self.gathered.advance(written);
+                    self.activity.note_written(written);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.activity.note_unflushed(true);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Keeps the bytes for later if they may wait or if others wait already, and says how many it kept.
+    fn gather(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
+        let len: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let fits = self.gathered.len() + len <= GATHER_AT_MOST;
+        if !fits || !(self.may_wait() || !self.gathered.is_empty()) {
+            return None;
+        }
+        for buf in bufs {
+            self.gathered.extend_from_slice(buf);
+        }
+        self.activity.note_unflushed(true);
+        Some(len)
+    }
+
+    fn note_write(&self, outcome: &Poll<io::Result<usize>>) {
+        match outcome {
+            Poll::Ready(Ok(written)) => self.activity.note_written(*written),
+            Poll::Ready(Err(_)) => {}
+            // hyper holds bytes that it can't write; its next successful flush says that they are gone.
+            Poll::Pending => self.activity.note_unflushed(true),
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.ahead.is_empty() {
+            let len = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead.split_to(len));
+            this.activity.note_read(len);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                this.activity.note_read(buf.filled().len() - before);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => {
+                this.activity.note_read_blocked();
+                // No further request is on its way: what was gathered goes out. Where that blocks, the
+                // task is woken when it can go on.
+                if !this.gathered.is_empty()
+                    && let Poll::Ready(outcome) = this.poll_write_gathered(cx)
+                {
+                    outcome?;
+                    this.activity.note_unflushed(false);
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(len) = self.gather(&[IoSlice::new(buf)]) {
+            return Poll::Ready(Ok(len));
+        }
+        ready!(self.poll_write_gathered(cx))?;
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(len) = self.gather(bufs) {
+            return Poll::Ready(Ok(len));
+        }
+        ready!(self.poll_write_gathered(cx))?;
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.gathered.is_empty() && self.may_wait() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_write_gathered(cx))?;
+        let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.activity.note_unflushed(outcome.is_pending());
+        outcome
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_write_gathered(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,101 @@
+//! What RFC 9112 forbids and hyper lets pass.
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, StatusCode, Version};
+
+/// The status with which a request is refused before any handler sees it.
+pub(crate) fn refuse<B>(request: &Request<B>, max_body: u64) -> Option<StatusCode> {
+    let headers = request.headers();
+    if request.version() <= Version::HTTP_11 {
+        if !has_valid_host(request) || !has_valid_framing(headers, request.version()) {
+            return Some(StatusCode::BAD_REQUEST);
+        }
+        if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+            return Some(StatusCode::BAD_REQUEST);
+        }
+    }
+    declared_length(headers).filter(|&length| length > max_body).map(|_| StatusCode::PAYLOAD_TOO_LARGE)
+}
+
+/// RFC 9112 section 3.2: exactly one valid Host, which HTTP/1.0 may leave out.
+fn has_valid_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => request.version() < Version::HTTP_11,
+        (Some(host), None) => {
+            host.to_str().is_ok_and(|host| !host.contains('@') && host.parse::<Authority>().is_ok())
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// RFC 9112 section 6.1: a request body is framed by one Content-Length or by `chunked` alone. hyper
+/// takes the last coding for the whole list, which is how requests are smuggled.
+fn has_valid_framing(headers: &HeaderMap, version: Version) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => {
+            version == Version::HTTP_11
+                && coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && !headers.contains_key(CONTENT_LENGTH)
+        }
+        (Some(_), Some(_)) => false,
+    }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(headers: &[(&str, &str)]) -> Option<StatusCode> {
+        let mut request = Request::builder().uri("/");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        refuse(&request.body(()).unwrap(), 100)
+    }
+
+    #[test]
+    fn one_valid_host_is_required() {
+        assert_eq!(verdict(&[("host", "localhost:80")]), None);
+        assert_eq!(verdict(&[("host", "[::1]:80")]), None);
+        let bad = Some(StatusCode::BAD_REQUEST);
+        assert_eq!(verdict(&[]), bad);
+        assert_eq!(verdict(&[("host", "")]), bad);
+        assert_eq!(verdict(&[("host", "a"), ("host", "b")]), bad);
+        assert_eq!(verdict(&[("host", "a b")]), bad);
+        assert_eq!(verdict(&[("host", "user@a")]), bad);
+    }
+
+    #[test]
+    fn chunked_stands_alone() {
+        let with = |fields: &[(&'static str, &'static str)]| {
+            let mut all = vec![("host", "a")];
+            all.extend_from_slice(fields);
+            verdict(&all)
+        };
+        assert_eq!(with(&[("transfer-encoding", "chunked")]), None);
+        assert_eq!(with(&[("transfer-encoding", "Chunked")]), None);
+        let bad = Some(StatusCode::BAD_REQUEST);
+        assert_eq!(with(&[("transfer-encoding", "gzip, chunked")]), bad);
+        assert_eq!(with(&[("transfer-encoding", "chunked, chunked")]), bad);
+        assert_eq!(with(&[("transfer-encoding", "identity")]), bad);
+        assert_eq!(with(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]), bad);
+        assert_eq!(with(&[("transfer-encoding", "chunked"), ("content-length", "3")]), bad);
+    }
+
+    #[test]
+    fn a_declared_length_over_the_limit_is_refused_at_once() {
+        assert_eq!(verdict(&[("host", "a"), ("content-length", "100")]), None);
+        assert_eq!(
+            verdict(&[("host", "a"), ("content-length", "101")]),
+            Some(StatusCode::PAYLOAD_TOO_LARGE)
+        );
+    }
+}

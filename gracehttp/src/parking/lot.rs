@@ -1,0 +1,265 @@
+//! One server's parking lot.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::parking::slots::Slots;
+use crate::parking::{Parked, Stage};
+
+/// The resolution of idle times. A `u32` of them lasts thirteen years.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many connections one turn wakes.
+const BATCH: usize = 256;
+
+/// One server's parked connections: a slab of descriptors behind one epoll instance.
+#[derive(Debug)]
+pub(crate) struct Lot {
+    epoll: AsyncFd<Watch>,
+    slots: Mutex<Slots>,
+    epoch: Instant,
+    /// The limits of [`Stage::Fresh`] and [`Stage::Idle`].
+    limits: [Duration; 2],
+    /// The attendant has to look again: its next deadline has changed, or the phase of the process has.
+    nudged: Notify,
+}
+
+/// A connection that left the lot, and why.
+#[derive(Debug)]
+pub(crate) enum Woken {
+    /// It has bytes to read, or its client closed it.
+    Ready(Parked),
+    /// It rested for as long as it may.
+    Expired(Parked),
+}
+
+impl Lot {
+    /// An empty lot. Has to be called within a runtime.
+    pub(crate) fn new(fresh: Duration, idle: Duration) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Self {
+            epoll: AsyncFd::with_interest(Watch(epoll), Interest::READABLE)?,
+            slots: Mutex::new(Slots::new()),
+            epoch: Instant::now(),
+            limits: [fresh, idle],
+            nudged: Notify::new(),
+        })
+    }
+
+    /// How many connections are parked.
+    pub(crate) fn len(&self) -> usize {
+        self.slots().len()
+    }
+
+    /// Parks a connection. Where the kernel can't watch one more it comes back, to be served awake.
+    pub(crate) fn park(&self, parked: Parked) -> Result<(), Parked> {
+        let mut slots = self.slots();
+        let was_empty = slots.len() == 0;
+        let key = slots.insert(parked, self.now());
+        // Under the lock: whoever takes the slot out must find the descriptor registered, or not at all.
+        let watch = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
+        let added = slots
+            .fd(key)
+            .is_some_and(|fd| self.watch().add(fd, EpollEvent::new(watch, u64::from(key))).is_ok());
+        if !added && let Some(parked) = slots.remove(key) {
+            return Err(parked);
+        }
+        drop(slots);
+        if was_empty {
+            self.nudge();
+        }
+        Ok(())
+    }
+
+    /// Makes [`wait`](Self::wait) return, if need be with nothing.
+    pub(crate) fn nudge(&self) {
+        self.nudged.notify_one();
+    }
+
+    /// Waits until connections have something to do or have rested too long, and takes them out.
+    ///
+    /// Cancel safe: what was taken out is returned by the same turn.
+    pub(crate) async fn wait(&self) -> Vec<Woken> {
+        loop {
+            let expired = self.expired();
+            if !expired.is_empty() {
+                return expired;
+            }
+            let deadline = self.next_deadline();
+            tokio::select! {
+                biased;
+                ready = self.epoll.readable() => {
+                    let Ok(mut guard) = ready else { continue };
+                    let woken = self.ready();
+                    if woken.is_empty() {
+                        guard.clear_ready();
+                    } else {
+                        return woken;
+                    }
+                }
+                () = sleep_until(deadline) => {}
+                () = self.nudged.notified() => return Vec::new(),
+            }
+        }
+    }
+
+    /// Takes out up to `most` connections, whatever they wait for.
+    pub(crate) fn take(&self, most: usize) -> Vec<Parked> {
+        let mut slots = self.slots();
+        let taken = std::iter::from_fn(|| {
+            let key = slots.any()?;
+            self.remove(&mut slots, key)
+        })
+        .take(most)
+        .collect();
+        slots.shrink();
+        taken
+    }
+
+    /// Takes out the connections whose bytes have arrived.
+    pub(crate) fn ready(&self) -> Vec<Woken> {
+        let mut events = [EpollEvent::empty(); BATCH];
+        let count = self.watch().wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let mut slots = self.slots();
+        // An event may be older than its slot: the slot's new owner is then woken for nothing, finds no
+        // byte to read and is parked again.
+        events[..count]
+            .iter()
+            .filter_map(|event| self.remove(&mut slots, event.data() as u32))
+            .map(Woken::Ready)
+            .collect()
+    }
+
+    /// Takes out the connections that have rested too long, a batch at the most.
+    fn expired(&self) -> Vec<Woken> {
+        let now = self.now();
+        let mut slots = self.slots();
+        let mut expired = Vec::new();
+        for stage in [Stage::Fresh, Stage::Idle] {
+            let limit = ticks(self.limits[stage as usize]);
+            while expired.len() < BATCH
+                && let Some((key, since)) = slots.oldest(stage)
+                && now.saturating_sub(since) >= limit
+            {
+                expired.extend(self.remove(&mut slots, key).map(Woken::Expired));
+            }
+        }
+        expired
+    }
+
+    /// When the next connection will have rested too long.
+    fn next_deadline(&self) -> Option<Instant> {
+        let slots = self.slots();
+        [Stage::Fresh, Stage::Idle]
+            .into_iter()
+            .filter_map(|stage| {
+                let (_, since) = slots.oldest(stage)?;
+                // One tick more than the limit, since ticks round down.
+                let rest = TICK * since + self.limits[stage as usize] + TICK;
+                self.epoch.checked_add(rest)
+            })
+            .min()
+    }
+
+    fn remove(&self, slots: &mut Slots, key: u32) -> Option<Parked> {
+        if let Some(fd) = slots.fd(key) {
+            // The registration follows the open file description, which may live on in another process.
+            let _ = self.watch().delete(fd);
+        }
+        slots.remove(key)
+    }
+
+    fn now(&self) -> u32 {
+        ticks(self.epoch.elapsed())
+    }
+
+    fn watch(&self) -> &Epoll {
+        &self.epoll.get_ref().0
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ticks(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX)
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The epoll instance, as the runtime watches it.
+#[derive(Debug)]
+struct Watch(Epoll);
+
+impl AsRawFd for Watch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::{Family, Socket};
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    fn connection(stage: Stage) -> (Parked, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Parked { socket: Socket { fd: ours.into(), family: Family::Unix }, stage }, theirs)
+    }
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    #[tokio::test]
+    async fn a_byte_wakes_just_its_connection() {
+        let lot = Lot::new(LONG, LONG).unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            let (parked, client) = connection(Stage::Idle);
+            lot.park(parked).unwrap();
+            clients.push(client);
+        }
+        clients[3].write_all(b"x").unwrap();
+        let woken = lot.wait().await;
+        assert!(matches!(woken[..], [Woken::Ready(_)]));
+        assert_eq!(lot.len(), 9);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_closes_wakes_too() {
+        let lot = Lot::new(LONG, LONG).unwrap();
+        let (parked, client) = connection(Stage::Idle);
+        lot.park(parked).unwrap();
+        drop(client);
+        assert!(matches!(lot.wait().await[..], [Woken::Ready(_)]));
+    }
+
+    #[tokio::test]
+    async fn each_stage_has_its_limit() {
+        let lot = Lot::new(Duration::from_millis(200), LONG).unwrap();
+        let (idle, _idle_client) = connection(Stage::Idle);
+        let (fresh, _fresh_client) = connection(Stage::Fresh);
+        lot.park(idle).unwrap();
+        lot.park(fresh).unwrap();
+        let woken = lot.wait().await;
+        assert!(matches!(woken[..], [Woken::Expired(Parked { stage: Stage::Fresh, .. })]));
+        assert_eq!(lot.take(10).len(), 1);
+        assert_eq!(lot.len(), 0);
+    }
+}

@@ -1,0 +1,28 @@
+//! The parking lot: connections that are only a socket, woken by their next byte.
+//!
+//! A plain HTTP/1.1 connection that has nothing to do needs no task, no parser and no buffer. Its
+//! descriptor lies in a slab behind one epoll instance of its server, which the runtime watches as a single
+//! descriptor. Idle time-outs are a walk over the oldest end of the slab, and a hand-over is the slab itself.
+
+mod lot;
+mod slots;
+
+pub(crate) use lot::{Lot, Woken};
+
+use crate::conn::Socket;
+
+/// How far a resting connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Stage {
+    /// Accepted; it has not sent a byte yet.
+    Fresh,
+    /// Between two requests.
+    Idle,
+}
+
+/// A connection at rest. Its permit is a bare count of its server.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) socket: Socket,
+    pub(crate) stage: Stage,
+}

@@ -1,0 +1,130 @@
+//! The slab of a parking lot: descriptors in the order in which they were parked.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use slab::Slab;
+
+use crate::conn::{Family, Socket};
+use crate::parking::{Parked, Stage};
+
+/// The end of a list. No slab grows that large.
+const NONE: u32 = u32::MAX;
+
+/// All that is kept of a parked connection: 24 bytes with the slab's own mark.
+#[derive(Debug)]
+struct Slot {
+    socket: Socket,
+    stage: Stage,
+    /// When it was parked, in ticks of the lot.
+    since: u32,
+    older: u32,
+    newer: u32,
+}
+
+/// The two ends of one stage's list. Each stage has one time limit, so each list is in order of expiry.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    oldest: u32,
+    newest: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Slots {
+    slab: Slab<Slot>,
+    ends: [Ends; 2],
+}
+
+impl Slots {
+    pub(super) fn new() -> Self {
+        Self { slab: Slab::new(), ends: [Ends { oldest: NONE, newest: NONE }; 2] }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Puts a connection at the young end of its stage's list.
+    pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
+        let Parked { socket, stage } = parked;
+        let older = self.ends[stage as usize].newest;
+        let key = self.slab.insert(Slot { socket, stage, since: now, older, newer: NONE }) as u32;
+        match self.slab.get_mut(older as usize) {
+            Some(neighbour) => neighbour.newer = key,
+            None => self.ends[stage as usize].oldest = key,
+        }
+        self.ends[stage as usize].newest = key;
+        key
+    }
+
+    /// Takes a connection out, wherever it stands.
+    pub(super) fn remove(&mut self, key: u32) -> Option<Parked> {
+        let Slot { socket, stage, older, newer, .. } = self.slab.try_remove(key as usize)?;
+        match self.slab.get_mut(older as usize) {
+            Some(neighbour) => neighbour.newer = newer,
+            None => self.ends[stage as usize].oldest = newer,
+        }
+        match self.slab.get_mut(newer as usize) {
+            Some(neighbour) => neighbour.older = older,
+            None => self.ends[stage as usize].newest = older,
+        }
+        Some(Parked { socket, stage })
+    }
+
+    /// The connection of a stage that has been parked the longest, and since when.
+    pub(super) fn oldest(&self, stage: Stage) -> Option<(u32, u32)> {
+        let key = self.ends[stage as usize].oldest;
+        self.slab.get(key as usize).map(|slot| (key, slot.since))
+    }
+
+    /// Any connection.
+    pub(super) fn any(&self) -> Option<u32> {
+        self.oldest(Stage::Idle).or_else(|| self.oldest(Stage::Fresh)).map(|(key, _)| key)
+    }
+
+    /// The descriptor of a parked connection.
+    pub(super) fn fd(&self, key: u32) -> Option<BorrowedFd<'_>> {
+        self.slab.get(key as usize).map(|slot| slot.socket.fd.as_fd())
+    }
+
+    /// Gives memory back after a mass departure.
+    pub(super) fn shrink(&mut self) {
+        if self.slab.is_empty() {
+            self.slab = Slab::new();
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Slot>() <= 20 && size_of::<Family>() == 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    fn parked(stage: Stage) -> Parked {
+        let (socket, _) = UnixStream::pair().unwrap();
+        Parked { socket: Socket { fd: socket.into(), family: Family::Unix }, stage }
+    }
+
+    #[test]
+    fn the_order_of_each_stage_survives_removals() {
+        let mut slots = Slots::new();
+        let keys: Vec<u32> = (0..5).map(|now| slots.insert(parked(Stage::Idle), now)).collect();
+        let fresh = slots.insert(parked(Stage::Fresh), 9);
+        assert_eq!(slots.oldest(Stage::Idle), Some((keys[0], 0)));
+        assert_eq!(slots.oldest(Stage::Fresh), Some((fresh, 9)));
+        slots.remove(keys[2]).unwrap();
+        slots.remove(keys[0]).unwrap();
+        slots.remove(keys[4]).unwrap();
+        assert_eq!(slots.oldest(Stage::Idle), Some((keys[1], 1)));
+        slots.remove(keys[1]).unwrap();
+        assert_eq!(slots.oldest(Stage::Idle), Some((keys[3], 3)));
+        slots.remove(keys[3]).unwrap();
+        assert_eq!(slots.oldest(Stage::Idle), None);
+        assert_eq!(slots.any(), Some(fresh));
+        assert!(slots.remove(keys[3]).is_none());
+        let again = slots.insert(parked(Stage::Idle), 11);
+        assert_eq!(slots.oldest(Stage::Idle), Some((again, 11)));
+        assert_eq!(slots.len(), 2);
+    }
+}

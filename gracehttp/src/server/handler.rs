@@ -1,0 +1,101 @@
+//! Handler functions: async functions of extractors that return a response.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum_core::extract::{FromRequest, FromRequestParts};
+use axum_core::response::IntoResponse;
+
+use crate::server::{Request, Response};
+
+/// An async function that answers requests.
+///
+/// Implemented for every `async fn` of up to 16 arguments in which all but the last implement
+/// [`FromRequestParts`], the last implements [`FromRequest`] (so that it may take the body), and the
+/// output implements [`IntoResponse`]. Extraction runs from left to right; the first rejection is the
+/// response.
+///
+/// `M` only tells the implementations apart; it is always inferred.
+///
+/// ```
+/// use gracehttp::{Request, Server};
+///
+/// async fn echo_path(request: Request) -> String {
+///     request.uri().path().to_owned()
+/// }
+///
+/// let server: Server<()> = Server::builder("echo").port(0).handler(echo_path);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not an async function of extractors that returns a response",
+    note = "a handler is an async fn; every argument is an extractor, only the last may take the body, \
+            and the output implements `IntoResponse`"
+)]
+pub trait Handler<M, S>: Clone + Send + Sync + Sized + 'static {
+    /// Answers one request.
+    fn call(self, request: Request, state: Arc<S>) -> impl Future<Output = Response> + Send;
+}
+
+impl<F, Fut, R, S> Handler<((),), S> for F
+where
+    F: FnOnce() -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = R> + Send,
+    R: IntoResponse,
+    S: Send + Sync + 'static,
+{
+    async fn call(self, request: Request, _state: Arc<S>) -> Response {
+        // The body is let go first: nobody will read it.
+        drop(request);
+        self().await.into_response()
+    }
+}
+
+macro_rules! handler_of {
+    ($($part:ident)* ; $last:ident) => {
+        #[allow(non_snake_case)]
+        impl<F, Fut, R, S, M, $($part,)* $last> Handler<(M, $($part,)* $last,), S> for F
+        where
+            F: FnOnce($($part,)* $last) -> Fut + Clone + Send + Sync + 'static,
+            Fut: Future<Output = R> + Send,
+            R: IntoResponse,
+            S: Send + Sync + 'static,
+            $($part: FromRequestParts<S> + Send,)*
+            $last: FromRequest<S, M> + Send,
+        {
+            async fn call(self, request: Request, state: Arc<S>) -> Response {
+                #[allow(unused_mut)]
+                let (mut parts, body) = request.into_parts();
+                $(
+                    let $part = match $part::from_request_parts(&mut parts, &state).await {
+                        Ok(value) => value,
+                        Err(rejection) => return rejection.into_response(),
+                    };
+                )*
+                let request = Request::from_parts(parts, body);
+                let $last = match $last::from_request(request, &state).await {
+                    Ok(value) => value,
+                    Err(rejection) => return rejection.into_response(),
+                };
+                self($($part,)* $last).await.into_response()
+            }
+        }
+    };
+}
+
+handler_of!(; T1);
+handler_of!(T1; T2);
+handler_of!(T1 T2; T3);
+handler_of!(T1 T2 T3; T4);
+handler_of!(T1 T2 T3 T4; T5);
+handler_of!(T1 T2 T3 T4 T5; T6);
+handler_of!(T1 T2 T3 T4 T5 T6; T7);
+handler_of!(T1 T2 T3 T4 T5 T6 T7; T8);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8; T9);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8 T9; T10);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8 T9 T10; T11);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11; T12);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12; T13);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13; T14);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13 T14; T15);
+handler_of!(T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12 T13 T14 T15; T16);

@@ -1,0 +1,174 @@
+//! The connection limit of a server: permits are counts, not objects.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
+/// How many connections a server may hold, and how many are held.
+///
+/// One limit covers both generations of a restart: what the predecessor still holds counts here as
+/// *foreign* until it reports the release.
+#[derive(Debug)]
+pub(crate) struct Permits {
+    limit: usize,
+    held: AtomicUsize,
+    foreign: AtomicUsize,
+    /// Wakes accept loops that wait for a permit.
+    freed: Notify,
+    /// Wakes whoever watches the count go down: the drain, and the reports to the other generation.
+    released: Notify,
+}
+
+impl Permits {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            held: AtomicUsize::new(0),
+            foreign: AtomicUsize::new(0),
+            freed: Notify::new(),
+            released: Notify::new(),
+        }
+    }
+
+    /// The limit.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Connections that this generation holds.
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Connections that an earlier generation still holds.
+    pub(crate) fn foreign(&self) -> usize {
+        self.foreign.load(Ordering::Acquire)
+    }
+
+    /// Takes a permit, waiting for one where none is left.
+    pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
+        loop {
+            // Registered before the count is read, so that no release between the two is missed.
+            let freed = self.freed.notified();
+            if let Some(permit) = self.try_acquire() {
+                return permit;
+            }
+            freed.await;
+        }
+    }
+
+    /// Takes a permit if one is left.
+    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
+        let foreign = self.foreign();
+        self.held
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
+                (held + foreign < self.limit).then_some(held + 1)
+            })
+            .ok()
+            .map(|_| Permit::of(self))
+    }
+
+    /// Takes a permit for a connection that exists already, even over the limit: one handed over by the
+    /// predecessor, whose limit may have been larger.
+    pub(crate) fn adopt(self: &Arc<Self>) -> Permit {
+        self.held.fetch_add(1, Ordering::AcqRel);
+        Permit::of(self)
+    }
+
+    /// Gives back a permit whose [`Permit`] was [forgotten](Permit::into_count).
+    pub(crate) fn release(&self) {
+        self.held.fetch_sub(1, Ordering::AcqRel);
+        self.freed.notify_one();
+        self.released.notify_waiters();
+    }
+
+    /// Sets how many connections an earlier generation still holds.
+    pub(crate) fn set_foreign(&self, count: usize) {
+        self.foreign.store(count, Ordering::Release);
+        // Several permits may have come free at once.
+        self.freed.notify_waiters();
+        self.released.notify_waiters();
+    }
+
+    /// Resolves at the next release after this call.
+    pub(crate) fn released(&self) -> Notified<'_> {
+        self.released.notified()
+    }
+}
+
+/// The right to hold one accepted connection. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    /// Empty once the permit has become a bare count.
+    permits: Option<Arc<Permits>>,
+}
+
+impl Permit {
+    fn of(permits: &Arc<Permits>) -> Self {
+        Self { permits: Some(permits.clone()) }
+    }
+
+    /// Turns the guard into a bare count, for a connection that lies in the parking lot. Whoever takes it
+    /// out again calls [`Permit::from_count`] or [`Permits::release`].
+    pub(crate) fn into_count(mut self) {
+        self.permits = None;
+    }
+
+    /// The guard of a permit that was a bare count.
+    pub(crate) fn from_count(permits: &Arc<Permits>) -> Self {
+        Self::of(permits)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(permits) = &self.permits {
+            permits.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_limit_over_both_generations() {
+        let permits = Arc::new(Permits::new(3));
+        permits.set_foreign(1);
+        let first = permits.try_acquire().unwrap();
+        let _second = permits.try_acquire().unwrap();
+        assert!(permits.try_acquire().is_none());
+        drop(first);
+        assert_eq!(permits.held(), 1);
+        let _third = permits.try_acquire().unwrap();
+        assert!(permits.try_acquire().is_none());
+        permits.set_foreign(0);
+        assert!(permits.try_acquire().is_some());
+    }
+
+    #[test]
+    fn a_bare_count_is_still_held() {
+        let permits = Arc::new(Permits::new(1));
+        permits.try_acquire().unwrap().into_count();
+        assert!(permits.try_acquire().is_none());
+        drop(Permit::from_count(&permits));
+        assert!(permits.try_acquire().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_release_wakes_one_who_waits() {
+        let permits = Arc::new(Permits::new(1));
+        let held = permits.try_acquire().unwrap();
+        let waiting = tokio::spawn({
+            let permits = permits.clone();
+            async move { permits.acquire().await }
+        });
+        tokio::task::yield_now().await;
+        drop(held);
+        drop(waiting.await.unwrap());
+        assert_eq!(permits.held(), 0);
+    }
+}

@@ -1,0 +1,97 @@
+//! The glue between a connection and what answers its requests.
+//!
+//! A connection knows nothing of handlers, states or tower: it sees one [`Dispatch`], behind which the
+//! types are erased once, at start-up.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum_core::BoxError;
+use axum_core::body::Body;
+use axum_core::response::IntoResponse;
+use http::StatusCode;
+use tower_service::Service;
+
+use crate::log;
+use crate::server::Handler;
+
+/// An HTTP request as handlers and services get it: axum's, so that whatever works in axum works here.
+pub type Request = http::Request<Body>;
+
+/// An HTTP response as handlers and services give it.
+pub type Response = http::Response<Body>;
+
+/// The future of one response.
+pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// What answers the requests of a server. Shared by all of its connections.
+pub(crate) trait Dispatch: Send + Sync + 'static {
+    fn call(&self, request: Request) -> ResponseFuture;
+}
+
+/// A handler function with the state that its extractors read.
+pub(crate) struct HandlerDispatch<H, M, S> {
+    handler: H,
+    state: Arc<S>,
+    marker: std::marker::PhantomData<fn() -> M>,
+}
+
+impl<H, M, S> HandlerDispatch<H, M, S> {
+    pub(crate) fn new(handler: H, state: S) -> Self {
+        Self { handler, state: Arc::new(state), marker: std::marker::PhantomData }
+    }
+}
+
+impl<H, M, S> Dispatch for HandlerDispatch<H, M, S>
+where
+    H: Handler<M, S>,
+    M: 'static,
+    S: Send + Sync + 'static,
+{
+    fn call(&self, request: Request) -> ResponseFuture {
+        Box::pin(self.handler.clone().call(request, self.state.clone()))
+    }
+}
+
+/// A tower service, an axum `Router` among them. Each request gets a clone of its own, as tower's
+/// contract between `poll_ready` and `call` asks.
+pub(crate) struct ServiceDispatch<T> {
+    service: T,
+    server: String,
+}
+
+impl<T> ServiceDispatch<T> {
+    pub(crate) fn new(service: T, server: String) -> Self {
+        Self { service, server }
+    }
+}
+
+impl<T> Dispatch for ServiceDispatch<T>
+where
+    T: Service<Request> + Clone + Send + Sync + 'static,
+    T::Response: IntoResponse,
+    T::Error: Into<BoxError>,
+    T::Future: Send,
+{
+    fn call(&self, request: Request) -> ResponseFuture {
+        let mut service = self.service.clone();
+        let server = self.server.clone();
+        Box::pin(async move {
+            let answer = async {
+                poll_fn(|cx| service.poll_ready(cx)).await?;
+                service.call(request).await
+            };
+            match answer.await {
+                Ok(response) => response.into_response(),
+                Err(error) => {
+                    let error: BoxError = error.into();
+                    // A router's error type is `Infallible`; other services fail for reasons of their own.
+                    log::error(format_args!("server `{server}`: its service failed: {error}"));
+                    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+                }
+            }
+        })
+    }
+}
+

@@ -31,6 +31,11 @@ impl Error {
         Self { kind: Box::new(Kind::One { message: message.into(), cause: Some(cause.into()) }) }
     }
 
+    /// A fault that does not know whose it is, as one of `server`.
+    pub(crate) fn of_server(server: &str, fault: Error) -> Self {
+        Self::caused_by(format!("server `{server}`: {fault}"), fault)
+    }
+
     /// All faults as one error; a single one stays what it is.
     pub(crate) fn several(mut errors: Vec<Error>) -> Self {
         if errors.len() == 1 {

@@ -6,8 +6,7 @@ use std::ffi::OsString;
 
 use super::{Provenance, Settings, value};
 use crate::Error;
-use crate::server::endpoint::Endpoint;
-use crate::server::options::ServerOptions;
+use crate::server::{Endpoint, ServerOptions};
 
 const PREFIX: &str = "GRACEHTTP_";
 const SERVER_PREFIX: &str = "GRACEHTTP_SERVER__";

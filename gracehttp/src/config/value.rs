@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::server::endpoint::Endpoint;
+use crate::server::Endpoint;
 
 /// Longer ones are a slip of the pen, and a deadline that is computed from them would overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);

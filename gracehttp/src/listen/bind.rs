@@ -13,7 +13,7 @@ use super::fault;
 use super::socket_file::{self, SocketFile};
 use crate::Error;
 use crate::log;
-use crate::server::endpoint::Endpoint;
+use crate::server::Endpoint;
 
 /// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is
 /// left to set on each of them.

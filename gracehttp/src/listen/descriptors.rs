@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::log;
-use crate::server::options::DEFAULT_MAX_CONNS;
+use crate::server::DEFAULT_MAX_CONNS;
 
 /// What the process needs beside its connections and listeners: standard streams, the runtime's epoll and
 /// event descriptors, the handoff, and what the application itself opens.

@@ -6,9 +6,9 @@ use std::fmt;
 /// Why an application could not start or go on.
 ///
 /// Its `Display` is meant for the operator: a sentence that names the server, the value at fault and the way
-/// out, with the words of the cause inside it. [`source`](StdError::source) gives the cause itself to code that
-/// looks for, say, an [`std::io::ErrorKind`]; a reporter need not print it again. Several faults that were found
-/// together are one error, shown one a line.
+/// out, with the words of the cause inside it. [`source`](StdError::source) gives the cause itself to code
+/// that looks for, say, an [`std::io::ErrorKind`]; a reporter need not print it again. Several faults that
+/// were found together are one error, shown one a line.
 pub struct Error {
     // Boxed: an error is rare, and a `Result` that carries one should stay small.
     kind: Box<Kind>,
@@ -29,6 +29,11 @@ impl Error {
     /// The same, with the cause for `source()`. The message should already say in words what it was.
     pub(crate) fn caused_by(message: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self { kind: Box::new(Kind::One { message: message.into(), cause: Some(cause.into()) }) }
+    }
+
+    /// A fault that does not know whose it is, as one of `server`.
+    pub(crate) fn of_server(server: &str, fault: Error) -> Self {
+        Self::caused_by(format!("server `{server}`: {fault}"), fault)
     }
 
     /// All faults as one error; a single one stays what it is.

@@ -7,5 +7,5 @@ mod server;
 
 pub use error::Error;
 #[cfg(feature = "tls")]
-pub use listen::tls::Tls;
-pub use server::endpoint::Endpoint;
+pub use listen::Tls;
+pub use server::Endpoint;

@@ -41,7 +41,8 @@ pub fn set_info(callback: impl Fn(&str) + Send + Sync + 'static) {
     set(&INFO, callback);
 }
 
-/// Gives the messages of level notice to `callback`, from now on, in place of `tracing` (where they are `WARN`).
+/// Gives the messages of level notice to `callback`, from now on, in place of `tracing` (where they are
+/// `WARN`).
 pub fn set_notice(callback: impl Fn(&str) + Send + Sync + 'static) {
     set(&NOTICE, callback);
 }
@@ -70,7 +71,8 @@ pub(crate) fn error(message: fmt::Arguments<'_>) {
 /// Installs the plain subscriber for the whole process, unless the application has one.
 ///
 /// To be called once the start-up code has run: that is where an application installs its own, and it would
-/// find the place taken. Until then the framework's messages reach the plain subscriber without it being installed.
+/// find the place taken. Until then the framework's messages reach the plain subscriber without it being
+/// installed.
 pub(crate) fn init() {
     if application_has_no_subscriber() {
         // Fails only if another thread of the application was faster, which is as well.

@@ -13,10 +13,10 @@ use super::fault;
 use super::socket_file::{self, SocketFile};
 use crate::Error;
 use crate::log;
-use crate::server::endpoint::Endpoint;
+use crate::server::Endpoint;
 
-/// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is left
-/// to set on each of them.
+/// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is
+/// left to set on each of them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ListenOptions {
     pub(crate) backlog: u32,
@@ -30,8 +30,8 @@ pub(crate) struct Listener {
     pub(crate) endpoint: Endpoint,
     pub(crate) local: Local,
     pub(crate) fd: OwnedFd,
-    /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone: at a
-    /// restart the predecessor drops its listeners too.
+    /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone:
+    /// at a restart the predecessor drops its listeners too.
     pub(crate) socket_file: Option<SocketFile>,
 }
 
@@ -106,8 +106,8 @@ pub(crate) fn adopt(
             let file = SocketFile::at(path);
             if file.is_none() {
                 log::notice(format_args!(
-                    "server `{server}`: the socket file of {endpoint} is gone, so no new client can reach it: \
-                     stop the process and start it again"
+                    "server `{server}`: the socket file of {endpoint} is gone, so no new client can reach \
+                     it: stop the process and start it again"
                 ));
             }
             file
@@ -118,7 +118,8 @@ pub(crate) fn adopt(
 
 /// `listen` on a socket that already listens only changes its backlog: what is queued stays queued.
 fn reapply(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
-    // The flag belongs to the description that the predecessor still accepts from, so it is left alone unless wrong.
+    // The flag belongs to the description that the predecessor still accepts from, so it is left alone unless
+    // wrong.
     if !socket.nonblocking()? {
         socket.set_nonblocking(true)?;
     }
@@ -207,8 +208,8 @@ fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions) -> 
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // Lets a port be bound while connections of an earlier process linger in TIME_WAIT; two listeners it does not
-    // allow. SO_REUSEPORT would, and each would lose its own queue when it closes: never.
+    // Lets a port be bound while connections of an earlier process linger in TIME_WAIT; two listeners it does
+    // not allow. SO_REUSEPORT would, and each would lose its own queue when it closes: never.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

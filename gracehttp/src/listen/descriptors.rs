@@ -3,10 +3,10 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::log;
-use crate::server::options::DEFAULT_MAX_CONNS;
+use crate::server::DEFAULT_MAX_CONNS;
 
-/// What the process needs beside its connections and listeners: standard streams, the runtime's epoll and event
-/// descriptors, the handoff, and what the application itself opens.
+/// What the process needs beside its connections and listeners: standard streams, the runtime's epoll and
+/// event descriptors, the handoff, and what the application itself opens.
 const RESERVE: usize = 64;
 
 /// Raises the soft limit of open descriptors to the hard one, and says how many the process may have.
@@ -58,9 +58,9 @@ impl Message {
 
 /// Lowers the limits (server, `max_conns`) to what fits into `available` descriptors beside `listeners`.
 ///
-/// What there is is shared out fairly: a limit below an equal share is kept, and the larger ones get equal shares of
-/// the rest. In proportion to the limits, one server with the default would leave almost nothing to another that
-/// asked for a few. Nobody gets less than one.
+/// What there is is shared out fairly: a limit below an equal share is kept, and the larger ones get equal
+/// shares of the rest. In proportion to the limits, one server with the default would leave almost nothing to
+/// another that asked for a few. Nobody gets less than one.
 pub(crate) fn fit(limits: &[(&str, usize)], listeners: usize, available: usize) -> Fit {
     let room = available.saturating_sub(RESERVE + listeners);
     let max_conns = share(limits, room);
@@ -71,9 +71,9 @@ pub(crate) fn fit(limits: &[(&str, usize)], listeners: usize, available: usize) 
     let changes: Vec<String> =
         lowered.iter().map(|((name, wanted), got)| format!("`{name}` from {wanted} to {got}")).collect();
     let text = format!(
-        "max_conns of server {} is lowered: this process may open {available} descriptors, {} of which are kept for \
-         other use; raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its service unit), or set a smaller \
-         max_conns",
+        "max_conns of server {} is lowered: this process may open {available} descriptors, {} of which are \
+         kept for other use; raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its service unit), or set a \
+         smaller max_conns",
         changes.join(", "),
         RESERVE + listeners,
     );

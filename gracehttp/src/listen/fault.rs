@@ -7,7 +7,7 @@ use std::path::Path;
 use super::holder;
 use crate::Error;
 use crate::config::env::server_variable;
-use crate::server::endpoint::Endpoint;
+use crate::server::Endpoint;
 
 /// Below it only root may bind, unless the machine is set otherwise.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;

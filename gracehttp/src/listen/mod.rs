@@ -6,6 +6,9 @@ mod fault;
 mod holder;
 pub(crate) mod socket_file;
 #[cfg(feature = "tls")]
-pub(crate) mod tls;
+mod tls;
 #[cfg(feature = "tls")]
 mod validity;
+
+#[cfg(feature = "tls")]
+pub use tls::Tls;

@@ -36,12 +36,12 @@ pub(crate) fn unlink_if_ours(file: &SocketFile) {
     }
 }
 
-/// Binds `path` and listens. A stale file of an earlier process is replaced; one behind which somebody listens is
-/// `AddrInUse`; one that is no socket is `AlreadyExists`, and neither is touched.
+/// Binds `path` and listens. A stale file of an earlier process is replaced; one behind which somebody
+/// listens is `AddrInUse`; one that is no socket is `AlreadyExists`, and neither is touched.
 ///
-/// The socket is bound under its final name, not under a temporary one that is renamed: the kernel remembers the
-/// name it was bound under, and `ss` and the successor's check would see that. Behind a stale file nobody answers
-/// anyway, so nothing is lost in the instant without a file.
+/// The socket is bound under its final name, not under a temporary one that is renamed: the kernel remembers
+/// the name it was bound under, and `ss` and the successor's check would see that. Behind a stale file nobody
+/// answers anyway, so nothing is lost in the instant without a file.
 pub(super) fn bind(path: &Path, options: &ListenOptions) -> io::Result<(Socket, SocketFile)> {
     let address = SockAddr::unix(path)?;
     let socket = new_socket()?;

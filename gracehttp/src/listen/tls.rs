@@ -38,14 +38,14 @@ enum Source {
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Tls {
-    /// A certificate chain, the server's own certificate first, and its private key, both in PEM. They may be the
-    /// same file.
+    /// A certificate chain, the server's own certificate first, and its private key, both in PEM. They may be
+    /// the same file.
     pub fn files(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self { source: Source::Files { cert: cert.into(), key: key.into() } }
     }
 
-    /// A certificate of the server's own making, for `localhost`, `127.0.0.1` and `::1`: for development, since no
-    /// client trusts it and each process makes another.
+    /// A certificate of the server's own making, for `localhost`, `127.0.0.1` and `::1`: for development,
+    /// since no client trusts it and each process makes another.
     #[cfg(feature = "self-signed")]
     pub fn self_signed() -> Self {
         Self { source: Source::SelfSigned }
@@ -70,7 +70,8 @@ impl Tls {
             .map_err(|error| self.unusable(server, error))?;
         config.alpn_protocols = [(http2, "h2"), (http1, "http/1.1")]
             .into_iter()
-            .filter_map(|(spoken, protocol)| spoken.then(|| protocol.into()))
+            .filter(|(spoken, _)| *spoken)
+            .map(|(_, protocol)| protocol.into())
             .collect();
         Ok(Arc::new(config))
     }
@@ -98,15 +99,16 @@ impl Tls {
     fn unusable(&self, server: &str, error: rustls::Error) -> Error {
         let reason = match &error {
             rustls::Error::InconsistentKeys(_) => {
-                "the key does not belong to the certificate: take the pair that was issued together, with the \
-                 server's own certificate first in its file"
+                "the key does not belong to the certificate: take the pair that was issued together, with \
+                 the server's own certificate first in its file"
                     .to_owned()
             }
             rustls::Error::InvalidCertificate(_) => {
                 format!("the certificate is malformed ({error}): replace it")
             }
             _ => format!(
-                "the key cannot be used ({error}): take an ECDSA P-256, Ed25519 or RSA key of 2048 bits or more"
+                "the key cannot be used ({error}): take an ECDSA P-256, Ed25519 or RSA key of 2048 bits or \
+                 more"
             ),
         };
         Error::caused_by(format!("server `{server}`: the certificate {self}: {reason}"), error)

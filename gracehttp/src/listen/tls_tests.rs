@@ -86,7 +86,7 @@ fn an_unreadable_file_is_named() {
     let files = Files::with_pair();
     // A directory is unreadable also for root, a file without permissions only for everybody else.
     assert_names(&files.fault("", "key.pem"), "certificate file", "cannot be read");
-    fs::set_permissions(files.0.join("key.pem"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(files.0.join("key.pem"), fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(files.0.join("key.pem")).is_err() {
         assert_names(&files.fault("cert.pem", "key.pem"), "key.pem", "permission denied");
     }

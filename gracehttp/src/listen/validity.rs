@@ -1,7 +1,7 @@
 //! From when and until when a certificate is valid.
 //!
-//! rustls looks at this only in the certificates of peers, and a whole X.509 parser is much for two dates, so this
-//! walks the few elements of DER before them (RFC 5280, section 4.1).
+//! rustls looks at this only in the certificates of peers, and a whole X.509 parser is much for two dates, so
+//! this walks the few elements of DER before them (RFC 5280, section 4.1).
 
 use std::time::SystemTime;
 

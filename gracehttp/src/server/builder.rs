@@ -42,7 +42,7 @@ impl ServerBuilder {
     pub fn listen(mut self, endpoint: &str) -> Self {
         match endpoint.parse() {
             Ok(endpoint) => self.options.endpoints.push(endpoint),
-            Err(fault) => self.faults.push(Error::endpoint(&self.options.name, endpoint, fault)),
+            Err(fault) => self.faults.push(Error::of_server(&self.options.name, fault)),
         }
         self
     }
@@ -59,7 +59,11 @@ impl ServerBuilder {
     /// Over it nothing is accepted: clients wait in the kernel's queue, cost no descriptor, and are served
     /// as soon as a connection ends.
     pub fn max_conns(mut self, connections: usize) -> Self {
-        self.options.set_max_conns(connections);
+        if connections == 0 {
+            let fault = Error::new("max_conns is 0, which would serve nobody: valid is a number from 1 on");
+            self.faults.push(Error::of_server(&self.options.name, fault));
+        }
+        self.options.max_conns = connections;
         self
     }
 
@@ -176,15 +180,8 @@ impl ServerBuilder {
         self.complete(|state, name| Arc::new(ServiceDispatch::new(factory(state), name.to_owned())))
     }
 
-    fn complete<S>(
-        self,
-        make: impl FnOnce(&S, &str) -> Arc<dyn Dispatch> + Send + 'static,
-    ) -> Server<S> {
+    fn complete<S>(self, make: impl FnOnce(&S, &str) -> Arc<dyn Dispatch> + Send + 'static) -> Server<S> {
         let name = self.options.name.clone();
-        Server {
-            options: self.options,
-            faults: self.faults,
-            make: Box::new(move |state| make(state, &name)),
-        }
+        Server { options: self.options, faults: self.faults, make: Box::new(move |state| make(state, &name)) }
     }
 }

@@ -21,8 +21,8 @@ use crate::Error;
 pub enum Endpoint {
     /// A TCP port.
     Tcp {
-        /// A name or an address; an IPv6 address stands without its brackets. `None` means all interfaces, IPv6
-        /// and IPv4 on one socket (whereas `[::]` is IPv6 alone).
+        /// A name or an address; an IPv6 address stands without its brackets. `None` means all interfaces,
+        /// IPv6 and IPv4 on one socket (whereas `[::]` is IPv6 alone).
         host: Option<String>,
         /// The port; 0 lets the kernel choose one.
         port: u16,

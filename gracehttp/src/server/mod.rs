@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::Handler;
-pub(crate) use options::ServerOptions;
+pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits};
 pub(crate) use service::{Dispatch, ResponseFuture};
 pub use service::{Request, Response};

@@ -1,0 +1,182 @@
+//! The environment as an operator writes it, rightly and wrongly.
+
+use super::*;
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
+
+fn server(name: &str, endpoints: &[&str]) -> ServerOptions {
+    let mut options = ServerOptions::new(name);
+    options.endpoints = endpoints.iter().map(|text| text.parse().unwrap()).collect();
+    options
+}
+
+fn listens(server: &ServerOptions) -> Vec<String> {
+    server.endpoints.iter().map(Endpoint::to_string).collect()
+}
+
+fn apply(
+    variables: &[(&str, &str)],
+    settings: &mut Settings,
+    servers: &mut [&mut ServerOptions],
+) -> Result<Vec<Provenance>, Error> {
+    let variables = variables.iter().map(|(variable, text)| (variable.into(), text.into()));
+    super::apply(variables, settings, servers)
+}
+
+/// What is wrong with these variables for a server `ping` on port 9090.
+fn faults(variables: &[(&str, &str)]) -> Vec<String> {
+    let mut ping = server("ping", &[":9090"]);
+    let result = apply(variables, &mut Settings::default(), &mut [&mut ping]);
+    result.unwrap_err().to_string().lines().map(String::from).collect()
+}
+
+#[test]
+fn every_key_is_set_and_its_origin_told() {
+    let (mut settings, mut ping) = (Settings::default(), server("ping", &[":9090"]));
+    let (mut other, untouched) = (server("my-api", &[":1"]), server("my-api", &[":1"]));
+    let provenance = apply(
+        &[
+            ("PATH", "/bin"),
+            ("GRACEHTTP_HANDOFF", "3"),
+            ("GRACEHTTP_DRAIN_TIMEOUT", "0s"),
+            ("GRACEHTTP_READY_TIMEOUT", "1m 30s"),
+            ("GRACEHTTP_STANDBY", "3s"),
+            ("GRACEHTTP_LAME_DUCK", " 4s "),
+            ("GRACEHTTP_WORKER_THREADS", "5"),
+            ("GRACEHTTP_SERVER__PING__LISTEN", "127.0.0.1:80, unix:/run/ping.sock"),
+            ("GRACEHTTP_SERVER__PING__MAX_CONNS", "50"),
+            ("GRACEHTTP_SERVER__PING__HANDSHAKE_TIMEOUT", "6s"),
+            ("GRACEHTTP_SERVER__PING__HEADER_READ_TIMEOUT", "7s"),
+            ("GRACEHTTP_SERVER__PING__REQUEST_TIMEOUT", "8s"),
+            ("GRACEHTTP_SERVER__PING__IDLE_TIMEOUT", "9s"),
+        ],
+        &mut settings,
+        &mut [&mut ping, &mut other],
+    )
+    .unwrap();
+
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        settings,
+        Settings {
+            drain_timeout: seconds(0),
+            ready_timeout: seconds(90),
+            standby: seconds(3),
+            lame_duck: seconds(4),
+            worker_threads: Some(5),
+        }
+    );
+    assert_eq!(listens(&ping), ["127.0.0.1:80", "unix:/run/ping.sock"]);
+    assert_eq!((ping.max_conns, ping.request_timeout), (50, Some(seconds(8))));
+    assert_eq!((ping.handshake_timeout, ping.header_read_timeout), (seconds(6), seconds(7)));
+    assert_eq!(ping.idle_timeout, seconds(9));
+    assert_eq!(format!("{other:?}"), format!("{untouched:?}"));
+
+    assert_eq!(provenance.len(), 11);
+    assert!(provenance.contains(&Provenance {
+        server: None,
+        key: "lame_duck",
+        value: "4s".into(),
+        variable: "GRACEHTTP_LAME_DUCK".into(),
+    }));
+    assert!(provenance.contains(&Provenance {
+        server: Some("ping".into()),
+        key: "max_conns",
+        value: "50".into(),
+        variable: "GRACEHTTP_SERVER__PING__MAX_CONNS".into(),
+    }));
+}
+
+#[test]
+fn a_name_becomes_a_variable() {
+    assert_eq!(server_variable("my-api.v2", "port"), "GRACEHTTP_SERVER__MY_API_V2__PORT");
+    let mut odd = server("a__b_", &[":1"]);
+    apply(&[("GRACEHTTP_SERVER__A__B___PORT", "2")], &mut Settings::default(), &mut [&mut odd]).unwrap();
+    assert_eq!(listens(&odd), [":2"]);
+}
+
+#[test]
+fn port_replaces_the_one_port_of_a_server() {
+    let replace = |endpoints: &[&str]| {
+        let mut ping = server("ping", endpoints);
+        apply(&[("GRACEHTTP_SERVER__PING__PORT", "0")], &mut Settings::default(), &mut [&mut ping])
+            .map(|_| listens(&ping))
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(replace(&[":9090"]).unwrap(), [":0"]);
+    let mixed = replace(&["127.0.0.1:9090", "unix:/run/a.sock", "[::1]:9090"]);
+    assert_eq!(mixed.unwrap(), ["127.0.0.1:0", "unix:/run/a.sock", "[::1]:0"]);
+    let several = replace(&[":9090", ":9091"]).unwrap_err();
+    assert!(
+        several.contains("`ping` listens on several ports; set GRACEHTTP_SERVER__PING__LISTEN"),
+        "{several}"
+    );
+    let none = replace(&["unix:/run/a.sock"]).unwrap_err();
+    assert!(none.contains("has no TCP endpoint"), "{none}");
+}
+
+#[test]
+fn port_beside_listen_is_a_contradiction() {
+    let faults = faults(&[("GRACEHTTP_SERVER__PING__PORT", "1"), ("GRACEHTTP_SERVER__PING__LISTEN", ":2")]);
+    assert!(faults[0].contains("are both set"), "{faults:?}");
+}
+
+#[test]
+fn what_is_unknown_is_an_error_with_a_suggestion() {
+    for (variable, suggestion) in [
+        ("GRACEHTTP_DRAIN_TIMOUT", "did you mean GRACEHTTP_DRAIN_TIMEOUT?"),
+        ("GRACEHTTP_SERVER__PING__PROT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
+        ("GRACEHTTP_SERVER__PONG__PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
+        ("GRACEHTTP_SERVER_PING_PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
+        ("GRACEHTTP_COLOUR_OF_THE_SKY", "valid is GRACEHTTP_<KEY> with a key (DRAIN_TIMEOUT, "),
+        ("GRACEHTTP_SERVER__NOWHERE__PORT", "with a server (`ping`) and a key (PORT, LISTEN, "),
+    ] {
+        let faults = faults(&[(variable, "1")]);
+        assert!(
+            faults[0].starts_with(&format!("{variable} is not a setting of this program: ")),
+            "{faults:?}"
+        );
+        assert!(faults[0].contains(suggestion), "{faults:?}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once_with_variable_value_and_what_is_valid() {
+    let faults = faults(&[
+        ("GRACEHTTP_STANDBY", "2"),
+        ("GRACEHTTP_WORKER_THREADS", "0"),
+        ("GRACEHTTP_SERVER__PING__PORT", "http"),
+        ("GRACEHTTP_SERVER__PING__REQUEST_TIMEOUT", "never"),
+        ("GRACEHTTP_X", ""),
+    ]);
+    assert_eq!(faults.len(), 5, "{faults:?}");
+    assert!(
+        faults[0].starts_with("GRACEHTTP_SERVER__PING__PORT=http: valid is a port from 0 to 65535"),
+        "{faults:?}"
+    );
+    assert!(faults[1].ends_with(", or `off`"), "{faults:?}");
+    assert_eq!(faults[2], "GRACEHTTP_STANDBY=2: a duration needs a unit, such as `2s`");
+    assert_eq!(faults[3], "GRACEHTTP_WORKER_THREADS=0: valid is a whole number from 1 on");
+}
+
+#[test]
+fn names_that_share_a_variable_are_refused() {
+    let clash = |a: &str, b: &str| {
+        let (mut a, mut b) = (server(a, &[":1"]), server(b, &[":2"]));
+        apply(&[], &mut Settings::default(), &mut [&mut a, &mut b]).unwrap_err().to_string()
+    };
+    let message = clash("my-api", "my_api");
+    assert!(message.contains("share their variables GRACEHTTP_SERVER__MY_API__…"), "{message}");
+    assert!(clash("ping", "ping").starts_with("two servers are named `ping`"));
+}
+
+#[test]
+fn what_is_not_utf8_is_a_fault_of_ours_only() {
+    let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let mut ping = server("ping", &[":9090"]);
+    let foreign = [(bytes(b"F\xff"), bytes(b"\xff"))];
+    super::apply(foreign, &mut Settings::default(), &mut [&mut ping]).unwrap();
+    for ours in [(bytes(b"GRACEHTTP_\xff"), bytes(b"1")), (bytes(b"GRACEHTTP_STANDBY"), bytes(b"\xff"))] {
+        super::apply([ours], &mut Settings::default(), &mut [&mut ping]).unwrap_err();
+    }
+}

@@ -1,11 +1,30 @@
-//! x
+#![doc = include_str!("../docs/crate.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod app;
 mod config;
+mod conn;
 mod error;
+mod handoff;
+mod lifecycle;
 mod listen;
 pub mod log;
+mod parking;
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod server;
+mod sys;
 
+pub use app::App;
+#[cfg(feature = "axum")]
+pub use axum::extract::{Form, Json, Path, Query, State};
+pub use axum_core::body::Body;
+pub use axum_core::response::IntoResponse;
+pub use conn::{Generation, PeerAddr, Shutdown};
 pub use error::Error;
+pub use gracehttp_macros::{main, server};
+pub use lifecycle::{Signal, generation};
 #[cfg(feature = "tls")]
 pub use listen::Tls;
-pub use server::Endpoint;
+pub use server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};

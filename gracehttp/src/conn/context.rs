@@ -1,7 +1,8 @@
 //! What all connections of one server share.
 
+use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::conn::Socket;
 use crate::conn::drain::Drain;
+use crate::conn::moved::Moved;
 use crate::parking::{Lot, Stage};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 
@@ -32,8 +34,12 @@ pub(crate) struct Context {
     pub(crate) lot: Lot,
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<TokioExecutor>,
-    departures: Mutex<Option<UnboundedSender<Departure>>>,
+    pub(crate) moved: Arc<Moved>,
+    door: Mutex<Option<UnboundedSender<Leaving>>>,
 }
+
+/// A connection on its way to the successor, and the server that it leaves.
+pub(crate) type Leaving = (Arc<Context>, Departure);
 
 /// A connection that leaves for the successor.
 #[derive(Debug)]
@@ -52,7 +58,7 @@ impl Context {
         options: ServerOptions,
         dispatch: Arc<dyn Dispatch>,
         permits: Arc<Permits>,
-        drain: Drain,
+        moved: Arc<Moved>,
     ) -> io::Result<Self> {
         Ok(Self {
             lot: Lot::new(options.header_read_timeout, options.idle_timeout)?,
@@ -61,36 +67,43 @@ impl Context {
             options,
             dispatch,
             permits,
-            drain,
-            departures: Mutex::new(None),
+            drain: Drain::new(),
+            moved,
+            door: Mutex::new(None),
         })
     }
 
     /// From now on, connections that can move leave through this door.
-    pub(crate) fn open_departures(&self, door: UnboundedSender<Departure>) {
-        *self.departures.lock().unwrap_or_else(PoisonError::into_inner) = Some(door);
+    pub(crate) fn open_door(&self, door: UnboundedSender<Leaving>) {
+        *self.door() = Some(door);
     }
 
     /// Nothing leaves any more.
-    pub(crate) fn close_departures(&self) {
-        *self.departures.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(crate) fn close_door(&self) {
+        *self.door() = None;
     }
 
     /// Whether there is a successor to which connections can go.
     pub(crate) fn has_door(&self) -> bool {
-        self.departures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .is_some_and(|door| !door.is_closed())
+        self.door().as_ref().is_some_and(|door| !door.is_closed())
     }
 
     /// Sends a connection to the successor. Where there is none it comes back.
-    pub(crate) fn depart(&self, departure: Departure) -> Result<(), Departure> {
-        match &*self.departures.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(door) => door.send(departure).map_err(|refused| refused.0),
+    pub(crate) fn depart(self: &Arc<Self>, departure: Departure) -> Result<(), Departure> {
+        match &*self.door() {
+            Some(door) => door.send((self.clone(), departure)).map_err(|refused| refused.0.1),
             None => Err(departure),
         }
+    }
+
+    fn door(&self) -> MutexGuard<'_, Option<UnboundedSender<Leaving>>> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("server", &self.options.name).finish_non_exhaustive()
     }
 }
 

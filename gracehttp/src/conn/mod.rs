@@ -11,6 +11,7 @@ mod http1;
 mod http2;
 mod info;
 mod limits;
+mod moved;
 mod rest;
 mod sniff;
 mod socket;
@@ -22,9 +23,12 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-pub(crate) use context::{Context, Departure};
+pub(crate) use context::{Context, Departure, Leaving};
+pub(crate) use drain::Phase;
 pub use info::{Generation, PeerAddr, Shutdown};
-pub(crate) use rest::{attend, rest, resume};
+pub(crate) use moved::{Moved, Told};
+pub(crate) use rest::{attend, settle, stay};
+use rest::rest;
 pub(crate) use socket::{Family, Socket, Stream};
 
 use crate::conn::sniff::{Sniffed, sniff};
@@ -58,13 +62,20 @@ pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Byte
     }
 }
 
-/// Serves a TLS connection after its handshake.
+/// Serves a TLS connection from its handshake on. A handshake that is under way when the process goes is
+/// finished, and its connection served.
 #[cfg(feature = "tls")]
 pub(crate) async fn serve_tls(
     context: Arc<Context>,
-    stream: tokio_rustls::server::TlsStream<Stream>,
+    acceptor: tokio_rustls::TlsAcceptor,
+    stream: Stream,
     permit: Permit,
 ) {
+    let handshake = tokio::time::timeout(context.options.handshake_timeout, acceptor.accept(stream));
+    let Ok(Ok(stream)) = handshake.await else {
+        // rustls has sent the alert that says why; nobody else needs to hear it.
+        return;
+    };
     match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => http2::serve(context, stream, Bytes::new(), permit).await,
         _ => http1::serve(context, stream, Bytes::new(), Stage::Fresh, permit).await,

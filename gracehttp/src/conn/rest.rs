@@ -9,7 +9,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use crate::conn::close::close;
 use crate::conn::context::{Context, Departure};
 use crate::conn::drain::Phase;
-use crate::conn::{Socket, Stream, http1, serve};
+use crate::conn::{Stream, http1, serve};
 use crate::parking::{Parked, Stage, Woken};
 use crate::server::Permit;
 
@@ -28,6 +28,7 @@ pub(crate) async fn rest(
         return close(stream).await;
     }
     let Ok(socket) = stream.rest() else { return };
+    context.moved.idle(&socket);
     settle(&context, Departure { socket, stage, ahead, permit });
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
     if resting.ahead.is_empty() {
         park(context, resting);
     } else {
-        resume(context, resting.socket, resting.stage, resting.ahead, resting.permit);
+        stay(context, resting);
     }
 }
 
@@ -53,7 +54,9 @@ fn park(context: &Arc<Context>, resting: Departure) {
     match context.lot.park(Parked { socket, stage }) {
         Ok(()) => permit.into_count(),
         // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
-        Err(parked) => return resume(context, parked.socket, stage, ahead, permit),
+        Err(Parked { socket, stage }) => {
+            return stay(context, Departure { socket, stage, ahead, permit });
+        }
     }
     // The phase may have changed between the look at it and the parking: the attendant has to look again,
     // or the connection would lie here until its next byte.
@@ -63,15 +66,20 @@ fn park(context: &Arc<Context>, resting: Departure) {
 }
 
 /// Gives a resting connection a task again.
-fn resume(context: &Arc<Context>, socket: Socket, stage: Stage, ahead: Bytes, permit: Permit) {
-    // A socket that the runtime won't take is closed, and its permit goes back.
-    let Ok(stream) = socket.wake() else { return };
+pub(crate) fn stay(context: &Arc<Context>, resting: Departure) {
+    let Departure { socket, stage, ahead, permit } = resting;
     let context = context.clone();
     tokio::spawn(async move {
+        let number = socket.fd.as_raw_fd();
+        context.moved.busy(number).await;
+        // A socket that the runtime won't take is closed, and its permit goes back.
+        let Ok(stream) = socket.wake() else { return };
+        let moved = context.moved.clone();
         match stage {
             Stage::Fresh => serve(context, stream, ahead, permit).await,
             Stage::Idle => http1::serve(context, stream, ahead, stage, permit).await,
         }
+        moved.ended(number);
     });
 }
 
@@ -100,7 +108,8 @@ pub(crate) async fn attend(context: Arc<Context>) {
 fn leave_lot(context: &Arc<Context>, woken: Woken) {
     match woken {
         Woken::Ready(Parked { socket, stage }) => {
-            resume(context, socket, stage, Bytes::new(), Permit::from_count(&context.permits));
+            let permit = Permit::from_count(&context.permits);
+            stay(context, Departure { socket, stage, ahead: Bytes::new(), permit });
         }
         Woken::Expired(parked) => close_parked(context, &parked),
     }

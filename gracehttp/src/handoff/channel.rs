@@ -46,6 +46,15 @@ impl Channel {
         }
     }
 
+    /// Sends one message if there is room for it at this moment. A channel that is broken takes everything.
+    pub(crate) fn try_send<M: Serialize>(&self, message: &M) -> bool {
+        let Ok(bytes) = postcard::to_allocvec(message) else { return true };
+        match sys::send(self.socket.get_ref().as_fd(), &bytes, &[]) {
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            Ok(()) => true,
+        }
+    }
+
     /// Receives one message. Cancel safe.
     ///
     /// What is no message of type `M` is an error, never a panic: the other end may be anybody.

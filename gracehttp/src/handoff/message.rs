@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::conn::Family;
+use crate::conn::{Family, Told};
 use crate::parking::Stage;
 
 /// The largest message. Well below what a Unix socket's send buffer takes by default (208 KiB).
@@ -93,6 +93,8 @@ pub(crate) enum Bequest {
     Connections { moving: Vec<Moving> },
     /// Connections of each server that still count against its limit.
     Held { held: Vec<ServerCount> },
+    /// The predecessor keeps no duplicates any more: nothing goes back.
+    StandbyOver,
     /// Nothing more will come.
     Farewell,
 }
@@ -111,8 +113,19 @@ pub(crate) enum Reply {
     Busy { id: u64 },
     /// It has none any more.
     Idle { id: u64 },
+    /// The successor has a successor: nothing can go back from now on.
+    Succeeded,
     /// The successor ends of its own will.
     Farewell,
+}
+
+impl From<Told> for Reply {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Busy(id) => Reply::Busy { id },
+            Told::Idle(id) => Reply::Idle { id },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,17 +8,17 @@ mod channel;
 mod command;
 mod handover;
 mod message;
-mod moved;
 mod predecessor;
 mod successor;
+mod welcome;
 
 pub(crate) use channel::Channel;
 pub(crate) use command::StartUp;
-pub(crate) use handover::{Handover, Outcome, hand_over};
-pub(crate) use message::{ListenerName, ServerCount};
-pub(crate) use moved::Moved;
-pub(crate) use predecessor::{Arrival, FromPredecessor, Predecessor, inherited};
+pub(crate) use handover::{Handover, Outcome, held_of};
+pub(crate) use message::{ListenerName, Reply};
+pub(crate) use predecessor::{Predecessor, inherited};
 pub(crate) use successor::{Claims, Successor};
+pub(crate) use welcome::{count_foreign, welcome};
 
 /// The variable that tells a successor which descriptor is its end of the socketpair.
 pub(crate) const HANDOFF_VARIABLE: &str = "GRACEHTTP_HANDOFF";

@@ -68,9 +68,12 @@ pub(crate) struct Arrival {
 /// What the predecessor says after the commit.
 #[derive(Debug)]
 pub(crate) enum FromPredecessor {
-    Connections(Vec<Arrival>),
+    /// Live connections, `missing` of which found no room in this process.
+    Connections { arrivals: Vec<Arrival>, missing: usize },
     /// So many connections of each server still count against its limit.
     Held(Vec<ServerCount>),
+    /// It can take nothing back any more.
+    StandbyOver,
     /// It holds nothing any more: it has ended, one way or the other.
     Gone,
 }
@@ -169,11 +172,13 @@ impl Predecessor {
         loop {
             match channel.receive::<Bequest>().await {
                 Ok(Incoming::Message(Bequest::Connections { moving }, fds)) => {
+                    let missing = moving.len().saturating_sub(fds.len());
                     let arrivals = moving.into_iter().zip(fds);
                     let arrivals = arrivals.map(|(moving, fd)| Arrival { moving, fd }).collect();
-                    return FromPredecessor::Connections(arrivals);
+                    return FromPredecessor::Connections { arrivals, missing };
                 }
                 Ok(Incoming::Message(Bequest::Held { held }, _)) => return FromPredecessor::Held(held),
+                Ok(Incoming::Message(Bequest::StandbyOver, _)) => return FromPredecessor::StandbyOver,
                 Ok(Incoming::Message(Bequest::Listeners { .. } | Bequest::Commit { .. }, _)) => {}
                 Ok(Incoming::Message(Bequest::Farewell, _) | Incoming::Closed) | Err(_) => {
                     return FromPredecessor::Gone;
@@ -186,6 +191,11 @@ impl Predecessor {
     pub(crate) async fn taken(channel: &Channel, count: usize) -> io::Result<()> {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         channel.send(&Reply::Taken { count }, &[]).await
+    }
+
+    /// Says that we have a successor ourselves.
+    pub(crate) async fn succeeded(channel: &Channel) {
+        let _ = channel.send(&Reply::Succeeded, &[]).await;
     }
 
     /// Says that our end is of our own will.

@@ -114,6 +114,12 @@ impl Successor {
         self.channel.send(&Bequest::Commit { held }, &[]).await
     }
 
+    /// Says that nothing more will come.
+    pub(crate) async fn farewell(&self) {
+        // A successor that does not hear it notices that the channel is closed.
+        let _ = self.channel.send(&Bequest::Farewell, &[]).await;
+    }
+
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) -> String {
         match self.child.wait().await {

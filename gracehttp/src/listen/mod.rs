@@ -1,14 +1,19 @@
 //! Where connections come from.
 
+mod accept;
 pub(crate) mod bind;
 pub(crate) mod descriptors;
 mod fault;
 mod holder;
-pub(crate) mod socket_file;
+mod running;
+mod socket_file;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]
 mod validity;
 
+pub(crate) use accept::{Entrance, Gate};
+pub(crate) use running::{Door, Running};
+pub(crate) use socket_file::{SocketFile, unlink_if_ours};
 #[cfg(feature = "tls")]
 pub use tls::Tls;

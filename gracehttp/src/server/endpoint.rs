@@ -31,6 +31,13 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+impl Endpoint {
+    /// Whether the kernel chooses the port, so that the same endpoint means another address each time.
+    pub(crate) fn is_chosen_by_kernel(&self) -> bool {
+        matches!(self, Endpoint::Tcp { port: 0, .. })
+    }
+}
+
 impl FromStr for Endpoint {
     type Err = Error;
 

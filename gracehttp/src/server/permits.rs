@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 
 /// How many connections a server may hold, and how many are held.
 ///
@@ -17,18 +16,18 @@ pub(crate) struct Permits {
     foreign: AtomicUsize,
     /// Wakes accept loops that wait for a permit.
     freed: Notify,
-    /// Wakes whoever watches the count go down: the drain, and the reports to the other generation.
-    released: Notify,
+    /// Wakes whoever watches the counts of all servers go down: the drain, and the reports to the successor.
+    released: Arc<Notify>,
 }
 
 impl Permits {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, released: Arc<Notify>) -> Self {
         Self {
             limit,
             held: AtomicUsize::new(0),
             foreign: AtomicUsize::new(0),
             freed: Notify::new(),
-            released: Notify::new(),
+            released,
         }
     }
 
@@ -91,11 +90,6 @@ impl Permits {
         self.freed.notify_waiters();
         self.released.notify_waiters();
     }
-
-    /// Resolves at the next release after this call.
-    pub(crate) fn released(&self) -> Notified<'_> {
-        self.released.notified()
-    }
 }
 
 /// The right to hold one accepted connection. Dropping it gives it back.
@@ -136,7 +130,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_limit_over_both_generations() {
-        let permits = Arc::new(Permits::new(3));
+        let permits = Arc::new(Permits::new(3, Arc::default()));
         permits.set_foreign(1);
         let first = permits.try_acquire().unwrap();
         let _second = permits.try_acquire().unwrap();
@@ -151,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_bare_count_is_still_held() {
-        let permits = Arc::new(Permits::new(1));
+        let permits = Arc::new(Permits::new(1, Arc::default()));
         permits.try_acquire().unwrap().into_count();
         assert!(permits.try_acquire().is_none());
         drop(Permit::from_count(&permits));
@@ -160,7 +154,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_release_wakes_one_who_waits() {
-        let permits = Arc::new(Permits::new(1));
+        let permits = Arc::new(Permits::new(1, Arc::default()));
         let held = permits.try_acquire().unwrap();
         let waiting = tokio::spawn({
             let permits = permits.clone();

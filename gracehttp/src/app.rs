@@ -1,0 +1,205 @@
+//! The application: its servers, its settings, and the life of its process.
+
+mod life;
+mod prepare;
+mod restart;
+mod stop;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::lifecycle::{Signal, StartUpCode};
+use crate::log;
+use crate::server::Server;
+
+/// An application: several servers, one start-up code, one life.
+///
+/// `#[gracehttp::main]` expands to nothing but these calls, and all that it does can be done by hand:
+///
+/// ```no_run
+/// use std::process::ExitCode;
+/// use std::time::Duration;
+///
+/// use gracehttp::{App, Server};
+///
+/// async fn ping() -> String {
+///     format!("pong by pid:{}", std::process::id())
+/// }
+///
+/// fn main() -> ExitCode {
+///     App::new(async || ())
+///         .serve(Server::builder("ping").port(9090).max_conns(1000).handler(ping))
+///         .drain_timeout(Duration::from_secs(30))
+///         .run()
+/// }
+/// ```
+#[must_use = "an application does nothing until `run`"]
+pub struct App<S> {
+    servers: Vec<Server<S>>,
+    settings: Settings,
+    restart_on: Vec<Signal>,
+    stop_on: Vec<Signal>,
+    start_up_code: StartUpCode<S>,
+}
+
+impl<S: Clone + Send + Sync + 'static> App<S> {
+    /// An application whose start-up code returns its state, `()` if there is none.
+    ///
+    /// The code runs once, after all sockets are bound or adopted and before the first connection is
+    /// accepted. Until it is done, the predecessor serves on.
+    pub fn new<F, Fut>(start_up: F) -> Self
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = S>,
+    {
+        Self::with(StartUpCode::new(|| async { Ok(start_up().await) }))
+    }
+
+    /// An application whose start-up code can fail. If it does, the process exits with status 1, and in a
+    /// restart the predecessor serves on as if nothing had happened.
+    ///
+    /// ```no_run
+    /// use gracehttp::{App, Server, State};
+    ///
+    /// #[derive(Clone)]
+    /// struct Greeting(String);
+    ///
+    /// async fn greet(State(Greeting(text)): State<Greeting>) -> String {
+    ///     text
+    /// }
+    ///
+    /// let start_up = async || std::fs::read_to_string("greeting.txt").map(Greeting);
+    /// App::try_new(start_up).serve(Server::builder("greet").port(8080).handler(greet)).run();
+    /// ```
+    pub fn try_new<F, Fut, E>(start_up: F) -> Self
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<S, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        Self::with(StartUpCode::new(|| async { start_up().await.map_err(Into::into) }))
+    }
+
+    fn with(start_up_code: StartUpCode<S>) -> Self {
+        Self {
+            servers: Vec::new(),
+            settings: Settings::default(),
+            restart_on: Signal::RESTART.to_vec(),
+            stop_on: Signal::STOP.to_vec(),
+            start_up_code,
+        }
+    }
+
+    /// Adds a server.
+    pub fn serve(mut self, server: Server<S>) -> Self {
+        self.servers.push(server);
+        self
+    }
+
+    /// How long what is in flight may take to finish after a stop or a restart; 10 s by default. Then it is
+    /// cut, and reported.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.settings.drain_timeout = limit;
+        self
+    }
+
+    /// How long a successor may take until it is ready; 60 s by default. Then it is killed, and this process
+    /// serves on.
+    pub fn ready_timeout(mut self, limit: Duration) -> Self {
+        self.settings.ready_timeout = limit;
+        self
+    }
+
+    /// How long after a restart this process could still take over again, should its successor die; 2 s by
+    /// default.
+    pub fn standby(mut self, period: Duration) -> Self {
+        self.settings.standby = period;
+        self
+    }
+
+    /// How long connections are still accepted after a signal to stop, for load balancers to look elsewhere;
+    /// none by default.
+    pub fn lame_duck(mut self, period: Duration) -> Self {
+        self.settings.lame_duck = period;
+        self
+    }
+
+    /// The signals that restart: [`Signal::RESTART`] by default.
+    pub fn restart_on(mut self, signals: impl IntoIterator<Item = Signal>) -> Self {
+        self.restart_on = signals.into_iter().collect();
+        self
+    }
+
+    /// The signals that stop: [`Signal::STOP`] by default.
+    pub fn stop_on(mut self, signals: impl IntoIterator<Item = Signal>) -> Self {
+        self.stop_on = signals.into_iter().collect();
+        self
+    }
+
+    /// How many threads serve; one for each core by default.
+    pub fn worker_threads(mut self, threads: usize) -> Self {
+        self.settings.worker_threads = Some(threads);
+        self
+    }
+
+    /// Gives the messages of level info to a callback instead of `tracing`; see [`log::set_info`].
+    pub fn on_info(self, callback: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        log::set_info(callback);
+        self
+    }
+
+    /// Gives the messages of level notice to a callback instead of `tracing`; see [`log::set_notice`].
+    pub fn on_notice(self, callback: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        log::set_notice(callback);
+        self
+    }
+
+    /// Gives the messages of level error to a callback instead of `tracing`; see [`log::set_error`].
+    pub fn on_error(self, callback: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        log::set_error(callback);
+        self
+    }
+
+    /// Serves until a signal stops the process or a successor has taken its place. An error is logged and
+    /// becomes exit status 1.
+    ///
+    /// Call it from a `main` that is not async, before the process has other threads: it makes the runtime
+    /// itself, after it has taken the handoff out of the environment.
+    pub fn run(self) -> ExitCode {
+        match self.try_run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                for line in error.to_string().lines() {
+                    log::error(format_args!("{line}"));
+                }
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// As [`run`](Self::run), with the error for the caller.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the application from serving: an endpoint that can't be bound, a certificate that
+    /// can't be read, a setting that makes no sense, start-up code that fails. Several of them come as one.
+    pub fn try_run(self) -> Result<(), Error> {
+        life::live(self)
+    }
+}
+
+impl<S> fmt::Debug for App<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App")
+            .field("servers", &self.servers)
+            .field("settings", &self.settings)
+            .field("restart_on", &self.restart_on)
+            .field("stop_on", &self.stop_on)
+            .finish_non_exhaustive()
+    }
+}

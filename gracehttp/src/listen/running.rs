@@ -1,0 +1,100 @@
+//! A running server: its connections' context and its listeners.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::conn::{Context, Phase, attend};
+use crate::listen::accept::{Entrance, Gate, accept_loop};
+use crate::listen::bind::Listener;
+use crate::listen::socket_file::unlink_if_ours;
+
+/// One server from its first accept to its last.
+pub(crate) struct Running {
+    pub(crate) context: Arc<Context>,
+    pub(crate) doors: Vec<Door>,
+    attendant: JoinHandle<()>,
+}
+
+/// One listener with its accept loop.
+pub(crate) struct Door {
+    pub(crate) listener: Arc<Listener>,
+    gate: watch::Sender<Gate>,
+    accepting: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts the tasks of a server on the runtime that serves. Nothing is accepted before
+    /// [`open`](Self::open).
+    pub(crate) fn start(runtime: &Handle, entrance: &Entrance, listeners: Vec<Listener>) -> Self {
+        let doors = listeners.into_iter().map(|listener| {
+            let listener = Arc::new(listener);
+            let (gate, position) = watch::channel(Gate::Shut);
+            let accepting = runtime.spawn(accept_loop(entrance.clone(), listener.clone(), position));
+            Door { listener, gate, accepting }
+        });
+        Self {
+            context: entrance.context.clone(),
+            doors: doors.collect(),
+            attendant: runtime.spawn(attend(entrance.context.clone())),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.context.options.name
+    }
+
+    /// Enters a phase of its life.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.context.drain.enter(phase);
+    }
+
+    /// Accepts.
+    pub(crate) fn open(&self) {
+        self.set_gates(Gate::Open);
+    }
+
+    /// Accepts what waits in the kernel's queues, and closes the listeners.
+    pub(crate) async fn last_call(&mut self) {
+        self.set_gates(Gate::LastCall);
+        for door in self.doors.drain(..) {
+            door.close().await;
+        }
+    }
+
+    fn set_gates(&self, gate: Gate) {
+        for door in &self.doors {
+            door.set(gate);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.attendant.abort();
+    }
+}
+
+impl Door {
+    /// Moves the gate.
+    pub(crate) fn set(&self, gate: Gate) {
+        self.gate.send_replace(gate);
+    }
+
+    /// Accepts what waits in the kernel's queue and closes the listener for good, its socket file included.
+    pub(crate) async fn close(self) {
+        self.set(Gate::LastCall);
+        // The loop ends by itself; one that panicked has ended, too.
+        let _ = self.accepting.await;
+        if let Some(file) = &self.listener.socket_file {
+            unlink_if_ours(file);
+        }
+    }
+
+    /// Lets go of a listener that the successor has: it is closed here, and lives there.
+    pub(crate) fn leave(self) {
+        self.accepting.abort();
+    }
+}

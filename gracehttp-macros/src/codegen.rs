@@ -8,15 +8,16 @@ use syn::ext::IdentExt;
 use syn::{GenericArgument, Ident, LitStr, Path, PathArguments, ReturnType, Type};
 
 use crate::args::BuilderCall;
-use crate::function::{Function, impl_trait, last_segment};
+use crate::function::{Function, last_segment};
 use crate::main_attr::{MainArgs, Signals};
 use crate::server_attr::{Role, ServerArgs, Tls};
 
-/// A type of the function's name, with `server()` in it.
+/// A type of the function's name, which becomes a server in an application of the right state.
 ///
 /// Types and functions have names of their own: `ping` is both, `use my::ping` imports both, and
-/// `ping::server()` reads as it will for a module of routes. Only a call of `server()` keeps the function
-/// alive, so that rustc still tells which one no application lists.
+/// `ping::server()` reads as it will for a module of routes. Nothing but `server()` makes a value of the type,
+/// so rustc still tells which function no application lists. The state is a parameter of the trait, and not of
+/// the function, because it is known before the bounds are looked at: rustc would else guess it from them.
 pub(crate) fn server(
     args: &ServerArgs,
     calls: &[BuilderCall],
@@ -24,95 +25,90 @@ pub(crate) fn server(
     role: &Role,
 ) -> TokenStream {
     let library = library(args.library.as_ref());
+    let builder = builder(args, calls, function, &library);
+    let Declaration { marker, mut bounds, server } = match role {
+        Role::Handler => handler(function, &builder, &library),
+        Role::Factory => factory(function, &builder, &library),
+        Role::Unusable => unusable(),
+    };
+    bounds.extend(args.state.as_ref().map(|state| bound_of_provided(state, &library)));
+
     let vis = &function.vis;
     let name = generated(&function.sig.ident);
-    let server = match role {
-        Role::Handler => handler(args, calls, function, &library),
-        Role::Factory => factory(args, calls, function, &library),
-        Role::Unusable => quote! {
-            server<__S>() -> #library::Server<__S> {
-                ::core::unreachable!()
-            }
-        },
-    };
+    let marker_type = marker.as_ref().map_or_else(|| quote!(()), ToTokens::to_token_stream);
     quote! {
         #[doc(hidden)]
-        #vis enum #name {}
+        #vis struct #name {}
 
         #[doc(hidden)]
         impl #name {
-            #vis fn #server
-        }
-    }
-}
-
-/// `server()` of an async function of extractors.
-///
-/// It is generic in the state and in `__M`, which tells a last argument that takes the body from one that
-/// does not. Both are inferred where the server is listed.
-fn handler(
-    args: &ServerArgs,
-    calls: &[BuilderCall],
-    function: &Function,
-    library: &TokenStream,
-) -> TokenStream {
-    let types: Vec<&Type> = function.arguments().collect();
-    let mut bounds = bounds_of_state(args, library);
-    let (generics, marker) = match types.split_last() {
-        None => (quote!(<__S>), quote!(((),))),
-        Some((last, parts)) => {
-            let part = quote!(#library::__private::FromRequestParts<__S>);
-            let whole = quote!(#library::__private::FromRequest<__S, __M>);
-            for ty in parts {
-                bounds.extend(bounds_of_extractor(ty, &part, library));
+            #vis fn server() -> Self {
+                Self {}
             }
-            bounds.extend(bounds_of_extractor(last, &whole, library));
-            bounds.push(quote!(__M: 'static));
-            (quote!(<__S, __M>), quote!((__M, #(#types,)*)))
         }
-    };
-    bounds.extend(bound_of_output(function, quote!(#library::__private::IntoResponse)));
 
-    let builder = builder(args, calls, function, library);
-    let ident = &function.sig.ident;
-    quote! {
-        #[allow(trivial_bounds)]
-        server #generics() -> #library::Server<__S>
+        impl<__S, #marker> #library::__private::IntoServer<__S, #marker_type> for #name
         where
+            __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
             #(#bounds,)*
         {
-            #builder.handler::<_, #marker, _>(#ident)
+            fn into_server(self) -> #library::Server<__S> {
+                #server
+            }
         }
     }
 }
 
-/// `server()` of a function that returns a service.
-fn factory(
-    args: &ServerArgs,
-    calls: &[BuilderCall],
-    function: &Function,
-    library: &TokenStream,
-) -> TokenStream {
-    let ident = &function.sig.ident;
-    let mut bounds = bounds_of_state(args, library);
-    let factory = match function.arguments().next() {
-        None => quote!(|_: &__S| #ident()),
-        Some(state) => {
-            bounds.push(bound_of_provided(state, library));
-            quote!(|state: &__S| #ident(#library::__private::FromRef::from_ref(state)))
-        }
-    };
-    bounds.extend(bound_of_output(function, quote!(#library::__private::ServerService)));
+/// What differs between the kinds of servers.
+struct Declaration {
+    /// Tells a last argument that takes the body from one that does not; inferred.
+    marker: Option<Ident>,
+    bounds: Vec<TokenStream>,
+    server: TokenStream,
+}
 
-    let builder = builder(args, calls, function, library);
-    quote! {
-        server<__S>() -> #library::Server<__S>
-        where
-            #(#bounds,)*
-        {
-            #builder.factory(#factory)
-        }
+/// An async function of extractors.
+fn handler(function: &Function, builder: &TokenStream, library: &TokenStream) -> Declaration {
+    let ident = &function.sig.ident;
+    let types: Vec<&Type> = function.arguments().collect();
+    let Some((last, parts)) = types.split_last() else {
+        let finish = placed_at(ident, quote!(.handler::<_, ((),), _>(#ident)));
+        return Declaration { marker: None, bounds: vec![], server: quote!(#builder #finish) };
+    };
+    let marker = Ident::new("__M", Span::call_site());
+    let part = quote!(#library::__private::FromRequestParts<__S>);
+    let whole = quote!(#library::__private::FromRequest<__S, #marker>);
+    let mut bounds = vec![quote!(#marker: 'static)];
+    for ty in parts {
+        bounds.extend(bounds_of_extractor(ty, &part, library));
     }
+    bounds.extend(bounds_of_extractor(last, &whole, library));
+    let finish = placed_at(ident, quote!(.handler::<_, (#marker, #(#types,)*), _>(#ident)));
+    Declaration { marker: Some(marker), bounds, server: quote!(#builder #finish) }
+}
+
+/// A function that returns a service, made of the state or without it.
+fn factory(function: &Function, builder: &TokenStream, library: &TokenStream) -> Declaration {
+    let ident = &function.sig.ident;
+    let (bounds, factory) = match function.arguments().next() {
+        None => (vec![], quote!(|_: &__S| #ident())),
+        Some(state) => (
+            vec![bound_of_provided(state, library)],
+            quote!(|state: &__S| #ident(#library::__private::FromRef::from_ref(state))),
+        ),
+    };
+    let server = quote!(#library::__private::factory(#builder, #factory));
+    // What is no service is so by the function's output.
+    let server = match &function.sig.output {
+        ReturnType::Default => server,
+        ReturnType::Type(_, output) => placed_at(output, server),
+    };
+    Declaration { marker: None, bounds, server }
+}
+
+/// Something that the errors have been told about already.
+fn unusable() -> Declaration {
+    Declaration { marker: None, bounds: vec![], server: quote!(::core::unreachable!()) }
 }
 
 fn builder(
@@ -130,14 +126,6 @@ fn builder(
     quote!(#library::Server::builder(#name) #(#calls)* #tls)
 }
 
-fn bounds_of_state(args: &ServerArgs, library: &TokenStream) -> Vec<TokenStream> {
-    let mut bounds = vec![quote!(
-        __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static
-    )];
-    bounds.extend(args.state.as_ref().map(|state| bound_of_provided(state, library)));
-    bounds
-}
-
 /// An argument of a handler. For `State<T>` the bound on `T` comes first: what it has to say when main does
 /// not provide `T` is easier to understand than what axum has to say about the extractor.
 fn bounds_of_extractor(ty: &Type, extractor: &TokenStream, library: &TokenStream) -> Vec<TokenStream> {
@@ -149,19 +137,6 @@ fn bounds_of_extractor(ty: &Type, extractor: &TokenStream, library: &TokenStream
 fn bound_of_provided(state: &Type, library: &TokenStream) -> TokenStream {
     let provided = placed_at(state, quote!(#library::__private::ProvidedBy<__S>));
     quote!(#state: #provided)
-}
-
-/// Has rustc judge the output where it is written, and not where the server is listed.
-fn bound_of_output(function: &Function, bound: TokenStream) -> Option<TokenStream> {
-    match &function.sig.output {
-        ReturnType::Type(_, output)
-            if impl_trait(output).is_none() && !matches!(**output, Type::Never(_)) =>
-        {
-            let bound = placed_at(output, bound);
-            Some(quote!(#output: #bound))
-        }
-        _ => None,
-    }
 }
 
 /// The `T` of `State<T>`.
@@ -185,13 +160,14 @@ pub(crate) fn main(
 ) -> TokenStream {
     let library = library(args.library.as_ref());
     let ident = generated(&function.sig.ident);
-    let app = match &function.sig.output {
-        ReturnType::Default => quote!(app),
-        ReturnType::Type(_, output) => placed_at(output, quote!(app)),
+    let start_up = quote!(#library::__private::StartUp::new(#ident).app());
+    let start_up = match &function.sig.output {
+        ReturnType::Default => start_up,
+        ReturnType::Type(_, output) => placed_at(output, start_up),
     };
     let servers = args.servers.iter().map(|server| {
-        let function = placed_at(server, quote!(::server));
-        quote!(.serve(#server #function()))
+        let declared = placed_at(server, quote!(::server()));
+        placed_at(server, quote!(.serve(#server #declared)))
     });
     let signals = [&args.restart_on, &args.stop_on].into_iter().flatten().map(|Signals { key, signals }| {
         let variants = signals.iter().map(variant);
@@ -201,14 +177,9 @@ pub(crate) fn main(
         fn #ident() -> ::std::process::ExitCode {
             #item
 
-            // Used where the start-up code can't fail.
             #[allow(unused_imports)]
             use #library::__private::Infallible as _;
-            #library::__private::StartUp::new(#ident).#app()
-                #(#servers)*
-                #(#calls)*
-                #(#signals)*
-                .run()
+            #start_up #(#servers)* #(#calls)* #(#signals)* .run()
         }
     }
 }

@@ -23,6 +23,10 @@ impl Errors {
         self.push(syn::Error::new_spanned(tokens, message));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub(crate) fn into_result(self) -> syn::Result<()> {
         self.0.map_or(Ok(()), Err)
     }
@@ -69,7 +73,7 @@ mod tests {
         let known = ["port", "listen", "max_conns", "TERM"];
         assert_eq!(closest("prot", &known), Some("port"));
         assert_eq!(closest("max_connections", &known), Some("max_conns"));
-        assert_eq!(closest("SIGTERM", &known), Some("TERM"));
+        assert_eq!(closest("term", &known), Some("TERM"));
         assert_eq!(closest("colour", &known), None);
     }
 }

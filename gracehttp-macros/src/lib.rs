@@ -10,6 +10,8 @@ mod errors;
 mod function;
 mod main_attr;
 mod server_attr;
+#[cfg(test)]
+mod snapshots;
 mod values;
 
 use proc_macro::TokenStream;

@@ -116,7 +116,7 @@ impl MainArgs {
 
     /// What no key can tell on its own.
     fn check(&self, errors: &mut Errors) {
-        if !self.names_servers {
+        if !self.names_servers && errors.is_empty() {
             let message = "`#[gracehttp::main]` names no server\n\
                            help: list them, `#[gracehttp::main(servers(api, admin))]`; \
                            each is a function with `#[server]`";
@@ -140,7 +140,8 @@ impl Signals {
         comma_separated(&inside, errors, |input, errors| {
             let signal: Ident = input.parse()?;
             if !SIGNALS.iter().any(|known| signal == known) {
-                let help = known_words(&signal.to_string(), "the signals are", &SIGNALS);
+                let name = signal.to_string();
+                let help = known_words(name.trim_start_matches("SIG"), "the signals are", &SIGNALS);
                 errors.at(&signal, format!("there is no signal `{signal}` to react to\n{help}"));
             } else if signals.contains(&signal) {
                 errors.at(&signal, format!("the signal `{signal}` is listed twice"));

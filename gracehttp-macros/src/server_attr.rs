@@ -200,7 +200,8 @@ impl ServerArgs {
 
     /// What no key can tell on its own.
     fn check(&self, errors: &mut Errors) {
-        if !self.listens {
+        // A key that could not be read may be the one that is missing.
+        if !self.listens && errors.is_empty() {
             let message = "this server listens nowhere\n\
                            help: give it `port = 8080`, or `listen = \"127.0.0.1:8080\"`";
             errors.push(syn::Error::new(Span::call_site(), message));

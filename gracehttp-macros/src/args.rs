@@ -250,12 +250,12 @@ impl<'a> Value<'a> {
 
     /// `key = "text"`.
     pub(crate) fn text(&self, expected: &str) -> syn::Result<LitStr> {
-        self.string(self.expr()?, expected)
+        self.string(&self.expr()?, expected)
     }
 
     /// A string, or a part of a value that ought to be one.
-    pub(crate) fn string(&self, found: Expr, expected: &str) -> syn::Result<LitStr> {
-        match literal(&found) {
+    pub(crate) fn string(&self, found: &Expr, expected: &str) -> syn::Result<LitStr> {
+        match literal(found) {
             Some(Lit::Str(text)) => Ok(text.clone()),
             _ => Err(self.misfit(found, expected)),
         }

@@ -86,7 +86,7 @@ impl MainArgs {
         }
         comma_separated(&inside, errors, |input, errors| {
             let server = input.call(Path::parse_mod_style).map_err(|error| {
-                value.misfit_at(error.span(), "the names of servers, each a function with `#[server]`")
+                value.misfit_at(error.span(), "names of servers, each a function with `#[server]`")
             })?;
             let name = |path: &Path| path.to_token_stream().to_string().replace(' ', "");
             if self.servers.iter().any(|earlier| name(earlier) == name(&server)) {
@@ -138,7 +138,9 @@ impl Signals {
         let (_, inside) = value.list()?;
         let mut signals = Vec::new();
         comma_separated(&inside, errors, |input, errors| {
-            let signal: Ident = input.parse()?;
+            let signal: Ident = input
+                .parse()
+                .map_err(|error: syn::Error| value.misfit_at(error.span(), "names of signals"))?;
             if !SIGNALS.iter().any(|known| signal == known) {
                 let name = signal.to_string();
                 let help = known_words(name.trim_start_matches("SIG"), "the signals are", &SIGNALS);

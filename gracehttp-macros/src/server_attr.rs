@@ -126,13 +126,13 @@ impl ServerArgs {
     fn listen(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         let expected = "an endpoint, or several as `[\"…\", \"…\"]`";
         self.listens = true;
-        let elements = match value.expr()? {
+        let elements: Vec<Expr> = match value.expr()? {
             Expr::Array(array) if array.elems.is_empty() => return Err(value.misfit(array, expected)),
             Expr::Array(array) => array.elems.into_iter().collect(),
             single => vec![single],
         };
         let mut arguments = Vec::new();
-        for element in elements {
+        for element in &elements {
             let Some(literal) = errors.take(value.string(element, expected)) else { continue };
             match values::endpoint(&literal.value()) {
                 Ok(endpoint) => self.add_endpoint(&literal, literal.value(), endpoint, errors),
@@ -241,12 +241,14 @@ impl Tls {
     fn assigned(value: &Value<'_>) -> syn::Result<Self> {
         let expected = "the files of a certificate and its key, or `self_signed`";
         match value.expr()? {
-            Expr::Tuple(pair) if pair.elems.len() == 2 => {
-                let mut files = pair.elems.into_iter().map(|file| value.string(file, expected));
-                let mut next = || files.next().transpose();
-                match (next()?, next()?) {
-                    (Some(cert), Some(key)) => Ok(Self::Files { cert, key }),
-                    _ => unreachable!("a pair has two elements"),
+            Expr::Tuple(files) => {
+                let mut elements = files.elems.iter();
+                match (elements.next(), elements.next(), elements.next()) {
+                    (Some(cert), Some(key), None) => Ok(Self::Files {
+                        cert: value.string(cert, expected)?,
+                        key: value.string(key, expected)?,
+                    }),
+                    _ => Err(value.misfit(files, expected)),
                 }
             }
             Expr::Path(path) if path.path.is_ident("self_signed") => Ok(Self::SelfSigned(path.path)),
@@ -279,30 +281,20 @@ fn check_handler(function: &Function, errors: &mut Errors) -> bool {
 /// Whoever forgets `async` on a handler has written a factory: say so where it shows.
 fn check_factory(function: &Function, errors: &mut Errors) -> bool {
     let plain = function.check_plain("a factory", errors);
-    let name = &function.sig.ident;
-    let handler = format!("help: for a handler, which answers each request, write `async fn {name}`");
-    if let ReturnType::Default = function.sig.output {
-        let message = format!(
-            "a plain `fn` is a factory: it returns the server's service, for example an `axum::Router`\n{handler}"
-        );
-        errors.at(function.sig.fn_token, message);
-        return false;
-    }
-    if let Some(argument) = function.arguments().nth(1) {
-        let message = format!(
-            "a plain `fn` is a factory: it runs once, at start-up, and takes at most the state\n{handler}"
-        );
-        errors.at(argument, message);
-        return false;
-    }
-    if let Some(argument) = function.arguments().find(|ty| is_extractor(ty)) {
-        let message = format!(
-            "a plain `fn` is a factory: it runs once, at start-up, and takes the state itself, no extractor\n{handler}"
-        );
-        errors.at(argument, message);
-        return false;
-    }
-    plain
+    let fault: (&dyn ToTokens, &str) = if let ReturnType::Default = function.sig.output {
+        (&function.sig.fn_token, "it returns the server's service, such as an `axum::Router`")
+    } else if let Some(extractor) = function.arguments().find(|ty| is_extractor(ty)) {
+        (extractor, "it runs once, at start-up, and takes the state itself, no extractor")
+    } else if let Some(surplus) = function.arguments().nth(1) {
+        (surplus, "it runs once, at start-up, and takes nothing but the state")
+    } else {
+        return plain;
+    };
+    let (tokens, reason) = fault;
+    let help =
+        format!("help: for a handler, which answers each request, write `async fn {}`", function.sig.ident);
+    errors.at(tokens, format!("a plain `fn` is a factory: {reason}\n{help}"));
+    false
 }
 
 /// Whether a type reads like one of axum's extractors: nobody's state has these names and a parameter.

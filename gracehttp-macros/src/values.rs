@@ -1,6 +1,6 @@
 //! The values that an attribute holds in strings: durations, sizes, endpoints.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// Reads `30s`, `1m 30s`, `250ms`.
@@ -70,6 +70,9 @@ pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
 fn shape(text: &str) -> Result<Endpoint, String> {
     match text.strip_prefix("unix:") {
         Some("") => return Err("the path is missing".into()),
+        Some(path) if path.starts_with('@') => {
+            return Err("abstract sockets have no file mode to guard them".into());
+        }
         Some(path) => return Ok(Endpoint::Unix(path.into())),
         None => {}
     }
@@ -99,9 +102,13 @@ fn shape_of_host(host: &str, port: &str) -> Result<Option<String>, String> {
     match host {
         "" => Ok(None),
         "*" => Err(format!("all interfaces are written `:{port}`")),
+        "fd" | "systemd" => Err(format!("this version does not take listeners from `{host}:`")),
         _ if host.contains(':') => Err(format!("an IPv6 address needs brackets: `[{host}]:{port}`")),
         _ if host.contains(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c)) => {
             Err(format!("`{host}` is not a host name"))
+        }
+        _ if host.chars().all(|c| c.is_ascii_digit() || c == '.') && host.parse::<Ipv4Addr>().is_err() => {
+            Err(format!("`{host}` is not an IPv4 address"))
         }
         _ => Ok(Some(host.to_ascii_lowercase())),
     }
@@ -165,7 +172,10 @@ mod tests {
             (":+1", "`+1` is not a port"),
             ("http://localhost:80", "it is a URL"),
             ("a b:80", "is not a host name"),
+            ("127.0.0.256:80", "is not an IPv4 address"),
             ("unix:", "the path is missing"),
+            ("unix:@name", "abstract sockets"),
+            ("fd:3", "does not take listeners from `fd:`"),
         ] {
             let reason = endpoint(text).unwrap_err();
             assert!(reason.contains(explanation), "{text:?}: {reason}");

@@ -1,0 +1,24 @@
+fn legacy() -> axum::Router {
+    axum::Router::new()
+}
+#[doc(hidden)]
+struct legacy {}
+#[doc(hidden)]
+impl legacy {
+    fn server() -> Self {
+        Self {}
+    }
+}
+impl<__S> ::gracehttp::__private::IntoServer<__S, ()> for legacy
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+{
+    fn into_server(self) -> ::gracehttp::Server<__S> {
+        ::gracehttp::__private::factory(
+            ::gracehttp::Server::builder("legacy")
+                .port(9090)
+                .tls(::gracehttp::Tls::files("cert.pem", "key.pem")),
+            |_: &__S| legacy(),
+        )
+    }
+}

@@ -1,0 +1,25 @@
+pub fn legacy(app: App) -> axum::Router {
+    axum::Router::new().with_state(app)
+}
+#[doc(hidden)]
+pub struct legacy {}
+#[doc(hidden)]
+impl legacy {
+    pub fn server() -> Self {
+        Self {}
+    }
+}
+impl<__S> ::gracehttp::__private::IntoServer<__S, ()> for legacy
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+    App: ::gracehttp::__private::ProvidedBy<__S>,
+{
+    fn into_server(self) -> ::gracehttp::Server<__S> {
+        ::gracehttp::__private::factory(
+            ::gracehttp::Server::builder("legacy")
+                .listen("[::1]:9443")
+                .tls(::gracehttp::Tls::self_signed()),
+            |state: &__S| legacy(::gracehttp::__private::FromRef::from_ref(state)),
+        )
+    }
+}

@@ -1,0 +1,29 @@
+async fn ping<T>(self) {}
+#[doc(hidden)]
+struct ping {}
+#[doc(hidden)]
+impl ping {
+    fn server() -> Self {
+        Self {}
+    }
+}
+impl<__S> ::gracehttp::__private::IntoServer<__S, ()> for ping
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+{
+    fn into_server(self) -> ::gracehttp::Server<__S> {
+        ::core::unreachable!()
+    }
+}
+::core::compile_error! {
+    "`#[server]` has no key `prot`\nhelp: did you mean `port`? the keys are: `port`, `listen`, `name`, `state`, `tls`, `max_conns`, `backlog`, `http1`, `http2`, `handshake_timeout`, `header_read_timeout`, `request_timeout`, `idle_timeout`, `max_body`, `max_header_size`, `max_headers`, `tcp_keepalive`, `nodelay`, `crate`"
+}
+::core::compile_error! {
+    "`max_conns` takes a whole number: `max_conns = 1000`"
+}
+::core::compile_error! {
+    "a handler can't be generic: nobody names the types when it is called"
+}
+::core::compile_error! {
+    "a handler is a free function: it has no `self`"
+}

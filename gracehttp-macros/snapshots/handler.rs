@@ -1,0 +1,20 @@
+/// Answers every request.
+async fn ping() -> &'static str {
+    "pong"
+}
+#[doc(hidden)]
+struct ping {}
+#[doc(hidden)]
+impl ping {
+    fn server() -> Self {
+        Self {}
+    }
+}
+impl<__S> ::gracehttp::__private::IntoServer<__S, ()> for ping
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+{
+    fn into_server(self) -> ::gracehttp::Server<__S> {
+        ::gracehttp::Server::builder("ping").port(9090).handler::<_, ((),), _>(ping)
+    }
+}

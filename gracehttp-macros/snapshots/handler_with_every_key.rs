@@ -1,0 +1,40 @@
+pub async fn r#match(request: Request) -> Response {
+    respond(request).await
+}
+#[doc(hidden)]
+pub struct r#match {}
+#[doc(hidden)]
+impl r#match {
+    pub fn server() -> Self {
+        Self {}
+    }
+}
+impl<__S, __M> facade::gracehttp::__private::IntoServer<__S, __M> for r#match
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+    __M: 'static,
+    Request: facade::gracehttp::__private::FromRequest<__S, __M> + ::core::marker::Send
+        + 'static,
+{
+    fn into_server(self) -> facade::gracehttp::Server<__S> {
+        facade::gracehttp::Server::builder("api")
+            .listen("127.0.0.1:9091")
+            .listen("unix:/run/api.sock")
+            .port(9090)
+            .max_conns(1000)
+            .backlog(128)
+            .http1(true)
+            .http2(false)
+            .handshake_timeout(::core::time::Duration::from_secs(5))
+            .header_read_timeout(::core::time::Duration::new(2, 500000000))
+            .request_timeout(::core::time::Duration::from_secs(90))
+            .idle_timeout(::core::time::Duration::from_secs(75))
+            .max_body(2097152)
+            .max_header_size(65536)
+            .max_headers(100)
+            .tcp_keepalive(::core::time::Duration::from_secs(0))
+            .nodelay(false)
+            .tls(facade::gracehttp::Tls::files("cert.pem", "key.pem"))
+            .handler::<_, (__M, Request), _>(r#match)
+    }
+}

@@ -1,0 +1,6 @@
+fn main() -> ::std::process::ExitCode {
+    async fn main() {}
+    #[allow(unused_imports)]
+    use ::gracehttp::__private::Infallible as _;
+    ::gracehttp::__private::StartUp::new(main).app().serve(ping::server()).run()
+}

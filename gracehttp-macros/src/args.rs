@@ -1,0 +1,279 @@
+//! The keys of an attribute: a table says how each is written and what reads it.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::parse::{ParseBuffer, ParseStream, Parser};
+use syn::{Expr, Ident, Lit, LitInt, LitStr, Token, Type, UnOp, parenthesized, token};
+
+use crate::codegen;
+use crate::errors::{Errors, known_words};
+use crate::values;
+
+/// A key that the attribute with the arguments `A` knows.
+pub(crate) struct Key<A> {
+    pub(crate) name: &'static str,
+    /// How it is written: shown to those who wrote it otherwise.
+    pub(crate) example: &'static str,
+    pub(crate) read: fn(&mut A, &Value<'_>, &mut Errors) -> Reading,
+}
+
+/// What a key's value comes to: the builder's method of the key's name is called with each of these.
+pub(crate) type Reading = syn::Result<Vec<TokenStream>>;
+
+/// A key that became a method call.
+pub(crate) struct BuilderCall {
+    /// The user's own token, so that an editor shows the method's documentation at the key.
+    pub(crate) method: Ident,
+    pub(crate) argument: TokenStream,
+}
+
+/// Reads the arguments of an attribute by the table of its keys.
+pub(crate) fn read_keys<A: Default>(
+    attribute: &str,
+    keys: &[Key<A>],
+    tokens: TokenStream,
+    errors: &mut Errors,
+) -> (A, Vec<BuilderCall>) {
+    let mut args = A::default();
+    let mut calls = Vec::new();
+    let mut seen: Vec<Ident> = Vec::new();
+    let read_all = |input: ParseStream<'_>| {
+        comma_separated(input, errors, |input, errors| {
+            let (name, key) = read_key(attribute, keys, input)?;
+            if seen.contains(&name) {
+                return Err(syn::Error::new_spanned(&name, format!("`{name}` is given twice")));
+            }
+            seen.push(name.clone());
+            let value = Value { name: &name, example: key.example, input };
+            let arguments = (key.read)(&mut args, &value, errors)?;
+            calls
+                .extend(arguments.into_iter().map(|argument| BuilderCall { method: name.clone(), argument }));
+            Ok(())
+        })
+    };
+    let outcome = read_all.parse2(tokens);
+    errors.take(outcome);
+    (args, calls)
+}
+
+fn read_key<'k, A>(
+    attribute: &str,
+    keys: &'k [Key<A>],
+    input: ParseStream<'_>,
+) -> syn::Result<(Ident, &'k Key<A>)> {
+    let names = || keys.iter().map(|key| key.name).collect::<Vec<_>>();
+    // `crate` is a key and a keyword.
+    let Ok(name) = input.call(Ident::parse_any) else {
+        let help = known_words("", "the keys are", &names());
+        return Err(
+            input.error(format!("a key of `{attribute}` is expected, such as `{}`\n{help}", keys[0].example))
+        );
+    };
+    let unknown = || {
+        let help = known_words(&name.to_string(), "the keys are", &names());
+        syn::Error::new_spanned(&name, format!("`{attribute}` has no key `{name}`\n{help}"))
+    };
+    let key = keys.iter().find(|key| name == key.name).ok_or_else(unknown)?;
+    Ok((name, key))
+}
+
+/// Reads elements up to the end of the input. A fault in one leaves the others readable.
+pub(crate) fn comma_separated(
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    mut read: impl FnMut(ParseStream<'_>, &mut Errors) -> syn::Result<()>,
+) -> syn::Result<()> {
+    while !input.is_empty() {
+        if let Err(error) = read(input, errors) {
+            errors.push(error);
+            skip_to_comma(input)?;
+        }
+        if input.is_empty() || input.parse::<Option<Token![,]>>()?.is_some() {
+            continue;
+        }
+        errors.push(input.error("a comma is missing before this"));
+        // A word is the next key; anything else belongs to nothing.
+        if !input.peek(Ident::peek_any) {
+            skip_to_comma(input)?;
+            input.parse::<Option<Token![,]>>()?;
+        }
+    }
+    Ok(())
+}
+
+fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}
+
+/// `key = 1000`.
+pub(crate) fn count<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    let number = value.number(1..=u64::MAX)?.base10_parse()?;
+    Ok(vec![codegen::number(number)])
+}
+
+/// `key = true`.
+pub(crate) fn flag<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    value.flag().map(|flag| vec![flag.into_token_stream()])
+}
+
+/// `key = "1m 30s"`.
+pub(crate) fn duration<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    value.duration(Duration::ZERO).map(|duration| vec![codegen::duration(duration)])
+}
+
+/// `key = "30s"`, where zero would let nothing happen at all.
+pub(crate) fn timeout<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    value.duration(Duration::from_nanos(1)).map(|limit| vec![codegen::duration(limit)])
+}
+
+/// `key = "2MiB"`, or a number of bytes.
+pub(crate) fn size<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    value.size().map(|bytes| vec![codegen::number(bytes)])
+}
+
+/// `key = function`.
+pub(crate) fn callback<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    value.expr().map(|function| vec![function.into_token_stream()])
+}
+
+/// What stands behind a key: `= value` or `(…)`, not yet read.
+pub(crate) struct Value<'a> {
+    pub(crate) name: &'a Ident,
+    example: &'static str,
+    input: ParseStream<'a>,
+}
+
+impl<'a> Value<'a> {
+    /// `key = 8080`, in a range.
+    pub(crate) fn number(&self, range: RangeInclusive<u64>) -> syn::Result<LitInt> {
+        let value = self.expr()?;
+        let out_of_range = |found: &dyn ToTokens| {
+            let message = match (range.start(), range.end()) {
+                (least, &u64::MAX) => format!("`{}` is at least {least}", self.name),
+                (least, most) => format!("`{}` is a number from {least} to {most}", self.name),
+            };
+            syn::Error::new_spanned(found, message)
+        };
+        match (&value, literal(&value)) {
+            (_, Some(Lit::Int(number))) if number.suffix().is_empty() => match number.base10_parse() {
+                Ok(inside) if range.contains(&inside) => Ok(number.clone()),
+                _ => Err(out_of_range(number)),
+            },
+            (Expr::Unary(negated), _) if matches!(negated.op, UnOp::Neg(_)) => Err(out_of_range(negated)),
+            _ => Err(self.misfit(value, "a whole number")),
+        }
+    }
+
+    /// `key = true`.
+    pub(crate) fn flag(&self) -> syn::Result<bool> {
+        let value = self.expr()?;
+        match literal(&value) {
+            Some(Lit::Bool(flag)) => Ok(flag.value),
+            _ => Err(self.misfit(value, "`true` or `false`")),
+        }
+    }
+
+    fn duration(&self, least: Duration) -> syn::Result<Duration> {
+        let text = self.text("a duration with its unit, in quotes")?;
+        match values::duration(&text.value()) {
+            Ok(duration) if duration < least => Err(self.fault(&text, "it leaves no time at all")),
+            outcome => outcome.map_err(|reason| self.fault(&text, &reason)),
+        }
+    }
+
+    fn size(&self) -> syn::Result<u64> {
+        let value = self.expr()?;
+        match literal(&value) {
+            Some(Lit::Str(text)) => values::size(&text.value()).map_err(|reason| self.fault(text, &reason)),
+            Some(Lit::Int(bytes)) if bytes.suffix().is_empty() => bytes.base10_parse(),
+            _ => Err(self.misfit(value, "a size, in bytes or with its unit in quotes")),
+        }
+    }
+
+    /// `key = expression`.
+    pub(crate) fn expr(&self) -> syn::Result<Expr> {
+        self.equals()?;
+        self.input.parse()
+    }
+
+    /// `key = Type`.
+    pub(crate) fn ty(&self) -> syn::Result<Type> {
+        self.equals()?;
+        self.input.parse()
+    }
+
+    /// `key = some::path`.
+    pub(crate) fn path(&self) -> syn::Result<syn::Path> {
+        self.equals()?;
+        self.input.call(syn::Path::parse_mod_style).map_err(|error| self.misfit_at(error.span(), "a path"))
+    }
+
+    /// The inside of `key(…)`, and its parentheses.
+    pub(crate) fn list(&self) -> syn::Result<(token::Paren, ParseBuffer<'a>)> {
+        if !self.is_list() {
+            return Err(self.misfit(self.name, "a list in parentheses"));
+        }
+        let inside;
+        let parens = parenthesized!(inside in self.input);
+        Ok((parens, inside))
+    }
+
+    /// Whether the value is written `key(…)`.
+    pub(crate) fn is_list(&self) -> bool {
+        self.input.peek(token::Paren)
+    }
+
+    /// The value is of a kind that the key does not take.
+    pub(crate) fn misfit(&self, found: impl ToTokens, expected: &str) -> syn::Error {
+        syn::Error::new_spanned(found, self.expectation(expected))
+    }
+
+    pub(crate) fn misfit_at(&self, found: Span, expected: &str) -> syn::Error {
+        syn::Error::new(found, self.expectation(expected))
+    }
+
+    fn expectation(&self, expected: &str) -> String {
+        format!("`{}` takes {expected}: `{}`", self.name, self.example)
+    }
+
+    /// The value is of the right kind, but not a good one.
+    pub(crate) fn fault(&self, found: &LitStr, reason: &str) -> syn::Error {
+        syn::Error::new_spanned(found, format!("`{}` can't be read: {reason}", self.name))
+    }
+
+    /// `key = "text"`.
+    pub(crate) fn text(&self, expected: &str) -> syn::Result<LitStr> {
+        self.string(&self.expr()?, expected)
+    }
+
+    /// A string, or a part of a value that ought to be one.
+    pub(crate) fn string(&self, found: &Expr, expected: &str) -> syn::Result<LitStr> {
+        match literal(found) {
+            Some(Lit::Str(text)) => Ok(text.clone()),
+            _ => Err(self.misfit(found, expected)),
+        }
+    }
+
+    fn equals(&self) -> syn::Result<()> {
+        match self.input.parse::<Option<Token![=]>>()? {
+            Some(_) if !self.input.is_empty() && !self.input.peek(Token![,]) => Ok(()),
+            _ => Err(self.misfit(self.name, "a value")),
+        }
+    }
+}
+
+/// The literal that an expression is. One that comes through `macro_rules!` has an invisible group around it.
+fn literal(value: &Expr) -> Option<&Lit> {
+    match value {
+        Expr::Lit(value) => Some(&value.lit),
+        Expr::Group(group) => literal(&group.expr),
+        _ => None,
+    }
+}

@@ -1,0 +1,253 @@
+//! What the attributes expand to: calls that could be written by hand, beside the item as it came.
+
+use std::time::Duration;
+
+use proc_macro2::{Literal, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
+use syn::{GenericArgument, Ident, LitStr, Path, PathArguments, ReturnType, Type};
+
+use crate::args::BuilderCall;
+use crate::function::{Function, last_segment};
+use crate::main_attr::{MainArgs, Signals};
+use crate::server_attr::{Role, ServerArgs, Tls};
+
+/// A type of the function's name, which becomes a server in an application of the right state.
+///
+/// Types and functions have names of their own: `ping` is both, `use my::ping` imports both, and
+/// `ping::server()` reads as it will for a module of routes. Nothing but `server()` makes a value of the type,
+/// so rustc still tells which function no application lists. The state is a parameter of the trait, and not of
+/// the function, because it is known before the bounds are looked at: rustc would else guess it from them.
+pub(crate) fn server(
+    args: &ServerArgs,
+    calls: &[BuilderCall],
+    function: &Function,
+    role: &Role,
+) -> TokenStream {
+    let library = library(args.library.as_ref());
+    let builder = builder(args, calls, function, &library);
+    let Declaration { marker, mut bounds, server } = match role {
+        Role::Handler => handler(function, &builder, &library),
+        Role::Factory => factory(function, &builder, &library),
+        Role::Unusable => unusable(),
+    };
+    bounds.extend(args.state.as_ref().map(|state| bound_of_provided(state, &library)));
+
+    let vis = &function.vis;
+    let name = generated(&function.sig.ident);
+    let marker_type = marker.as_ref().map_or_else(|| quote!(()), ToTokens::to_token_stream);
+    quote! {
+        #[doc(hidden)]
+        #vis struct #name {}
+
+        #[doc(hidden)]
+        impl #name {
+            #vis fn server() -> Self {
+                Self {}
+            }
+        }
+
+        impl<__S, #marker> #library::__private::IntoServer<__S, #marker_type> for #name
+        where
+            __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+            #(#bounds,)*
+        {
+            fn into_server(self) -> #library::Server<__S> {
+                #server
+            }
+        }
+    }
+}
+
+/// What differs between the kinds of servers.
+struct Declaration {
+    /// Tells a last argument that takes the body from one that does not; inferred.
+    marker: Option<Ident>,
+    bounds: Vec<TokenStream>,
+    server: TokenStream,
+}
+
+/// An async function of extractors.
+fn handler(function: &Function, builder: &TokenStream, library: &TokenStream) -> Declaration {
+    let ident = &function.sig.ident;
+    let types: Vec<&Type> = function.arguments().collect();
+    let Some((last, parts)) = types.split_last() else {
+        let finish = placed_at(ident, quote!(.handler::<_, ((),), _>(#ident)));
+        return Declaration { marker: None, bounds: vec![], server: quote!(#builder #finish) };
+    };
+    let marker = Ident::new("__M", Span::call_site());
+    let part = quote!(#library::__private::FromRequestParts<__S>);
+    let whole = quote!(#library::__private::FromRequest<__S, #marker>);
+    let mut bounds = vec![quote!(#marker: 'static)];
+    for ty in parts {
+        bounds.extend(bounds_of_extractor(ty, &part, library));
+    }
+    bounds.extend(bounds_of_extractor(last, &whole, library));
+    let finish = placed_at(ident, quote!(.handler::<_, (#marker, #(#types,)*), _>(#ident)));
+    Declaration { marker: Some(marker), bounds, server: quote!(#builder #finish) }
+}
+
+/// A function that returns a service, made of the state or without it.
+fn factory(function: &Function, builder: &TokenStream, library: &TokenStream) -> Declaration {
+    let ident = &function.sig.ident;
+    let (bounds, factory) = match function.arguments().next() {
+        None => (vec![], quote!(|_: &__S| #ident())),
+        Some(state) => (
+            vec![bound_of_provided(state, library)],
+            quote!(|state: &__S| #ident(#library::__private::FromRef::from_ref(state))),
+        ),
+    };
+    let server = quote!(#library::__private::factory(#builder, #factory));
+    // What is no service is so by the function's output.
+    let server = match &function.sig.output {
+        ReturnType::Default => server,
+        ReturnType::Type(_, output) => placed_at(output, server),
+    };
+    Declaration { marker: None, bounds, server }
+}
+
+/// Something that the errors have been told about already.
+fn unusable() -> Declaration {
+    Declaration { marker: None, bounds: vec![], server: quote!(::core::unreachable!()) }
+}
+
+fn builder(
+    args: &ServerArgs,
+    calls: &[BuilderCall],
+    function: &Function,
+    library: &TokenStream,
+) -> TokenStream {
+    let own_name = || LitStr::new(&function.sig.ident.unraw().to_string(), Span::call_site());
+    let name = args.name.clone().unwrap_or_else(own_name);
+    let tls = args.tls.as_ref().map(|(key, tls)| match tls {
+        Tls::Files { cert, key: private } => quote!(.#key(#library::Tls::files(#cert, #private))),
+        Tls::SelfSigned(function) => quote!(.#key(#library::Tls::#function())),
+    });
+    quote!(#library::Server::builder(#name) #(#calls)* #tls)
+}
+
+/// An argument of a handler. For `State<T>` the bound on `T` comes first: what it has to say when main does
+/// not provide `T` is easier to understand than what axum has to say about the extractor.
+fn bounds_of_extractor(ty: &Type, extractor: &TokenStream, library: &TokenStream) -> Vec<TokenStream> {
+    let extractor = placed_at(ty, quote!(#extractor + ::core::marker::Send + 'static));
+    let provided = state_of(ty).map(|state| bound_of_provided(state, library));
+    provided.into_iter().chain([quote!(#ty: #extractor)]).collect()
+}
+
+fn bound_of_provided(state: &Type, library: &TokenStream) -> TokenStream {
+    let provided = placed_at(state, quote!(#library::__private::ProvidedBy<__S>));
+    quote!(#state: #provided)
+}
+
+/// The `T` of `State<T>`.
+fn state_of(ty: &Type) -> Option<&Type> {
+    let segment = last_segment(ty).filter(|segment| segment.ident == "State")?;
+    match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => match arguments.args.first()? {
+            GenericArgument::Type(state) => Some(state),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A `main` with the user's inside, which makes the state.
+pub(crate) fn main(
+    args: &MainArgs,
+    calls: &[BuilderCall],
+    function: &Function,
+    item: &TokenStream,
+) -> TokenStream {
+    let library = library(args.library.as_ref());
+    let ident = generated(&function.sig.ident);
+    let start_up = quote!(#library::__private::StartUp::new(#ident).app());
+    let start_up = match &function.sig.output {
+        ReturnType::Default => start_up,
+        ReturnType::Type(_, output) => placed_at(output, start_up),
+    };
+    let servers = args.servers.iter().map(|server| {
+        let declared = placed_at(server, quote!(::server()));
+        placed_at(server, quote!(.serve(#server #declared)))
+    });
+    let signals = [&args.restart_on, &args.stop_on].into_iter().flatten().map(|Signals { key, signals }| {
+        let variants = signals.iter().map(variant);
+        quote!(.#key([#(#library::Signal::#variants),*]))
+    });
+    quote! {
+        fn #ident() -> ::std::process::ExitCode {
+            #item
+
+            #[allow(unused_imports)]
+            use #library::__private::Infallible as _;
+            #start_up #(#servers)* #(#calls)* #(#signals)* .run()
+        }
+    }
+}
+
+/// A `main` that only keeps the compiler from missing it, beside the errors about the user's.
+pub(crate) fn unusable_main(item: &TokenStream) -> TokenStream {
+    quote! {
+        fn main() -> ::std::process::ExitCode {
+            #item
+
+            ::core::unreachable!()
+        }
+    }
+}
+
+impl ToTokens for BuilderCall {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        let Self { method, argument } = self;
+        tokens.extend(quote!(.#method(#argument)));
+    }
+}
+
+pub(crate) fn number(number: u64) -> TokenStream {
+    Literal::u64_unsuffixed(number).into_token_stream()
+}
+
+pub(crate) fn duration(duration: Duration) -> TokenStream {
+    let duration_type = quote!(::core::time::Duration);
+    let (seconds, nanos) = (number(duration.as_secs()), duration.subsec_nanos());
+    match nanos {
+        0 => quote!(#duration_type::from_secs(#seconds)),
+        nanos => {
+            let nanos = number(nanos.into());
+            quote!(#duration_type::new(#seconds, #nanos))
+        }
+    }
+}
+
+/// `Hup` of `HUP`, where the user wrote it.
+fn variant(signal: &Ident) -> Ident {
+    let name = signal.to_string();
+    let (initial, rest) = name.split_at(1);
+    Ident::new(&format!("{initial}{}", rest.to_lowercase()), signal.span())
+}
+
+fn library(renamed: Option<&Path>) -> TokenStream {
+    renamed.map_or_else(|| quote!(::gracehttp), ToTokens::to_token_stream)
+}
+
+/// The user's name at the user's place, marked as generated: rustc's lints pass it by.
+fn generated(ident: &Ident) -> Ident {
+    let mut generated = ident.clone();
+    generated.set_span(Span::call_site().located_at(ident.span()));
+    generated
+}
+
+/// Puts generated tokens in the place of the user's, so that what rustc has to say about them points there,
+/// from the first token to the last.
+fn placed_at(user: &impl ToTokens, generated: TokenStream) -> TokenStream {
+    let mut places = user.to_token_stream().into_iter().map(|token| token.span());
+    let first = places.next().unwrap_or_else(Span::call_site);
+    let last = places.last().unwrap_or(first);
+    let mut tokens: Vec<TokenTree> = generated.into_iter().collect();
+    for token in &mut tokens {
+        token.set_span(first);
+    }
+    if let Some(end) = tokens.last_mut() {
+        end.set_span(last);
+    }
+    tokens.into_iter().collect()
+}

@@ -1,0 +1,79 @@
+//! The faults of one attribute: collected, so that one compilation tells them all.
+
+use std::fmt::Display;
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use strsim::jaro_winkler;
+
+/// Every fault found so far. What is right is expanded all the same, so that one mistake brings no others.
+#[derive(Default)]
+pub(crate) struct Errors(Option<syn::Error>);
+
+impl Errors {
+    pub(crate) fn push(&mut self, error: syn::Error) {
+        match &mut self.0 {
+            Some(errors) => errors.combine(error),
+            None => self.0 = Some(error),
+        }
+    }
+
+    /// Reports a fault at the user's own tokens.
+    pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
+        self.push(syn::Error::new_spanned(tokens, message));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(crate) fn into_result(self) -> syn::Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
+
+    /// The value of what went well.
+    pub(crate) fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
+        result.map_err(|error| self.push(error)).ok()
+    }
+}
+
+impl ToTokens for Errors {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.extend(self.0.as_ref().map(syn::Error::to_compile_error));
+    }
+}
+
+/// The help line under a word that nobody knows: what it may have meant, and what there is.
+pub(crate) fn known_words(word: &str, what: &str, known: &[&'static str]) -> String {
+    let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    match closest(word, known) {
+        Some(closest) => format!("help: did you mean `{closest}`? {what}: {list}"),
+        None => format!("help: {what}: {list}"),
+    }
+}
+
+fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
+    /// Below it a suggestion is more puzzle than help.
+    const ALIKE: f64 = 0.75;
+    let alike = |known: &str| jaro_winkler(&word.to_lowercase(), &known.to_lowercase());
+    known
+        .iter()
+        .map(|&known| (alike(known), known))
+        .filter(|(score, _)| *score > ALIKE)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typo_finds_its_word_and_a_stranger_none() {
+        let known = ["port", "listen", "max_conns", "TERM"];
+        assert_eq!(closest("prot", &known), Some("port"));
+        assert_eq!(closest("max_connections", &known), Some("max_conns"));
+        assert_eq!(closest("term", &known), Some("TERM"));
+        assert_eq!(closest("colour", &known), None);
+    }
+}

@@ -1,0 +1,201 @@
+//! `#[gracehttp::main(…)]`: its keys, and the start-up code that it is put on.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::{Ident, Path};
+
+use crate::args::{Key, Reading, Value, callback, comma_separated, count, duration, read_keys, timeout};
+use crate::codegen;
+use crate::errors::{Errors, known_words};
+use crate::function::{Annotated, Function};
+
+#[rustfmt::skip]
+const KEYS: &[Key<MainArgs>] = &[
+    Key { name: "servers", example: "servers(api, admin)", read: MainArgs::servers },
+    Key { name: "drain_timeout", example: r#"drain_timeout = "10s""#, read: duration },
+    Key { name: "ready_timeout", example: r#"ready_timeout = "60s""#, read: timeout },
+    Key { name: "standby", example: r#"standby = "2s""#, read: duration },
+    Key { name: "lame_duck", example: r#"lame_duck = "5s""#, read: duration },
+    Key { name: "restart_on", example: "restart_on(HUP, USR1, USR2)", read: MainArgs::restart_on },
+    Key { name: "stop_on", example: "stop_on(INT, TERM, QUIT, TSTP)", read: MainArgs::stop_on },
+    Key { name: "worker_threads", example: "worker_threads = 4", read: count },
+    Key { name: "on_info", example: "on_info = my_function", read: callback },
+    Key { name: "on_notice", example: "on_notice = my_function", read: callback },
+    Key { name: "on_error", example: "on_error = my_function", read: callback },
+    Key { name: "crate", example: "crate = my_facade::gracehttp", read: MainArgs::library },
+];
+
+/// The signals that an application can be told by; `Signal` in the library has them as variants.
+const SIGNALS: [&str; 7] = ["HUP", "USR1", "USR2", "INT", "TERM", "QUIT", "TSTP"];
+
+/// What the signals do that no key was given for.
+struct Reaction {
+    key: &'static str,
+    verb: &'static str,
+    by_default: &'static [&'static str],
+}
+
+const RESTART: Reaction =
+    Reaction { key: "restart_on", verb: "restarts", by_default: &["HUP", "USR1", "USR2"] };
+const STOP: Reaction =
+    Reaction { key: "stop_on", verb: "stops", by_default: &["INT", "TERM", "QUIT", "TSTP"] };
+
+/// What the keys said that is more than a call of the method of the same name.
+#[derive(Default)]
+pub(crate) struct MainArgs {
+    pub(crate) servers: Vec<Path>,
+    pub(crate) restart_on: Option<Signals>,
+    pub(crate) stop_on: Option<Signals>,
+    pub(crate) library: Option<Path>,
+    /// Whether the key was there, readable or not.
+    names_servers: bool,
+}
+
+pub(crate) struct Signals {
+    pub(crate) key: Ident,
+    pub(crate) signals: Vec<Ident>,
+}
+
+pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let (args, calls) = read_keys("#[gracehttp::main]", KEYS, args, &mut errors);
+    args.check(&mut errors);
+    match errors.take(syn::parse2(item.clone())) {
+        Some(Annotated::Function(function)) if function.sig.ident == "main" => {
+            let main = if check_main(&function, &mut errors) {
+                codegen::main(&args, &calls, &function, item)
+            } else {
+                codegen::unusable_main(item)
+            };
+            quote!(#main #errors)
+        }
+        Some(annotated) => {
+            reject(annotated, &mut errors);
+            quote!(#item #errors)
+        }
+        None => quote!(#item #errors),
+    }
+}
+
+impl MainArgs {
+    fn servers(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        self.names_servers = true;
+        let (parens, inside) = value.list()?;
+        if inside.is_empty() {
+            return Err(value.misfit_at(parens.span.join(), "at least one server"));
+        }
+        comma_separated(&inside, errors, |input, errors| {
+            let server = input.call(Path::parse_mod_style).map_err(|error| {
+                value.misfit_at(error.span(), "names of servers, each a function with `#[server]`")
+            })?;
+            let name = |path: &Path| path.to_token_stream().to_string().replace(' ', "");
+            if self.servers.iter().any(|earlier| name(earlier) == name(&server)) {
+                errors.at(&server, format!("the server `{}` is listed twice", name(&server)));
+            } else {
+                self.servers.push(server);
+            }
+            Ok(())
+        })?;
+        Ok(vec![])
+    }
+
+    fn restart_on(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        self.restart_on = Some(Signals::read(value, errors)?);
+        Ok(vec![])
+    }
+
+    fn stop_on(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        self.stop_on = Some(Signals::read(value, errors)?);
+        Ok(vec![])
+    }
+
+    fn library(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        self.library = Some(value.path()?);
+        Ok(vec![])
+    }
+
+    /// What no key can tell on its own.
+    fn check(&self, errors: &mut Errors) {
+        if !self.names_servers && errors.is_empty() {
+            let message = "`#[gracehttp::main]` names no server\n\
+                           help: list them, `#[gracehttp::main(servers(api, admin))]`; \
+                           each is a function with `#[server]`";
+            errors.push(syn::Error::new(Span::call_site(), message));
+        }
+        match (&self.restart_on, &self.stop_on) {
+            (Some(restart), Some(stop)) => stop.refuse(errors, |signal| {
+                restart.signals.contains(signal).then(|| format!("`{signal}` is in `restart_on` too"))
+            }),
+            (None, Some(stop)) => stop.refuse_defaults(&RESTART, errors),
+            (Some(restart), None) => restart.refuse_defaults(&STOP, errors),
+            (None, None) => {}
+        }
+    }
+}
+
+impl Signals {
+    fn read(value: &Value<'_>, errors: &mut Errors) -> syn::Result<Self> {
+        let (_, inside) = value.list()?;
+        let mut signals = Vec::new();
+        comma_separated(&inside, errors, |input, errors| {
+            let signal: Ident = input
+                .parse()
+                .map_err(|error: syn::Error| value.misfit_at(error.span(), "names of signals"))?;
+            if !SIGNALS.iter().any(|known| signal == known) {
+                let name = signal.to_string();
+                let help = known_words(name.trim_start_matches("SIG"), "the signals are", &SIGNALS);
+                errors.at(&signal, format!("there is no signal `{signal}` to react to\n{help}"));
+            } else if signals.contains(&signal) {
+                errors.at(&signal, format!("the signal `{signal}` is listed twice"));
+            } else {
+                signals.push(signal);
+            }
+            Ok(())
+        })?;
+        Ok(Self { key: value.name.clone(), signals })
+    }
+
+    fn refuse(&self, errors: &mut Errors, reason: impl Fn(&Ident) -> Option<String>) {
+        for signal in &self.signals {
+            if let Some(reason) = reason(signal) {
+                errors.at(signal, reason);
+            }
+        }
+    }
+
+    /// The other key was not given, and still has its signals.
+    fn refuse_defaults(&self, other: &Reaction, errors: &mut Errors) {
+        self.refuse(errors, |signal| {
+            let taken = other.by_default.iter().any(|default| signal == default);
+            let rest =
+                other.by_default.iter().filter(|default| signal != *default).copied().collect::<Vec<_>>();
+            let (key, verb, rest) = (other.key, other.verb, rest.join(", "));
+            taken.then(|| {
+                format!("`{signal}` {verb} by default\nhelp: say which signals do instead: `{key}({rest})`")
+            })
+        });
+    }
+}
+
+fn check_main(function: &Function, errors: &mut Errors) -> bool {
+    let mut fit = function.check_plain("`main`", errors);
+    if let Some(argument) = function.sig.inputs.first() {
+        errors.at(argument, "`main` takes no arguments");
+        fit = false;
+    }
+    if function.sig.asyncness.is_none() {
+        let message = "`main` holds the start-up code, which is async: write `async fn main`";
+        errors.at(function.sig.fn_token, message);
+        fit = false;
+    }
+    fit
+}
+
+fn reject(annotated: Annotated, errors: &mut Errors) {
+    let belongs = "`#[gracehttp::main]` belongs on `async fn main`";
+    match annotated {
+        Annotated::Function(function) => errors.at(&function.sig.ident, belongs),
+        Annotated::Module(token) => errors.at(token, belongs),
+        Annotated::Other(token) => errors.at(token, belongs),
+    }
+}

@@ -1,0 +1,306 @@
+//! `#[server(…)]`: its keys, what contradicts what in them, and what it can be put on.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::{Expr, Ident, LitStr, Path, ReturnType, Type};
+
+use crate::args::{BuilderCall, Key, Reading, Value, count, duration, flag, read_keys, size, timeout};
+use crate::codegen;
+use crate::errors::Errors;
+use crate::function::{Annotated, Function, last_segment};
+use crate::values::{self, Endpoint};
+
+/// For as many the library implements `Handler`.
+const MOST_ARGUMENTS: usize = 16;
+
+#[rustfmt::skip]
+const KEYS: &[Key<ServerArgs>] = &[
+    Key { name: "port", example: "port = 8080", read: ServerArgs::port },
+    Key { name: "listen", example: r#"listen = "127.0.0.1:8080""#, read: ServerArgs::listen },
+    Key { name: "name", example: r#"name = "api""#, read: ServerArgs::name },
+    Key { name: "state", example: "state = AppState", read: ServerArgs::state },
+    Key { name: "tls", example: r#"tls(cert = "cert.pem", key = "key.pem")"#, read: ServerArgs::tls },
+    Key { name: "max_conns", example: "max_conns = 1000", read: count },
+    Key { name: "backlog", example: "backlog = 4096", read: ServerArgs::backlog },
+    Key { name: "http1", example: "http1 = false", read: ServerArgs::protocol },
+    Key { name: "http2", example: "http2 = false", read: ServerArgs::protocol },
+    Key { name: "handshake_timeout", example: r#"handshake_timeout = "10s""#, read: timeout },
+    Key { name: "header_read_timeout", example: r#"header_read_timeout = "10s""#, read: timeout },
+    Key { name: "request_timeout", example: r#"request_timeout = "30s""#, read: timeout },
+    Key { name: "idle_timeout", example: r#"idle_timeout = "75s""#, read: timeout },
+    Key { name: "max_body", example: r#"max_body = "2MiB""#, read: size },
+    Key { name: "max_header_size", example: r#"max_header_size = "64KiB""#, read: size },
+    Key { name: "max_headers", example: "max_headers = 100", read: count },
+    Key { name: "tcp_keepalive", example: r#"tcp_keepalive = "60s""#, read: duration },
+    Key { name: "nodelay", example: "nodelay = false", read: flag },
+    Key { name: "crate", example: "crate = my_facade::gracehttp", read: ServerArgs::library },
+];
+
+const TLS_KEYS: &[Key<TlsFiles>] = &[
+    Key { name: "cert", example: r#"cert = "cert.pem""#, read: TlsFiles::cert },
+    Key { name: "key", example: r#"key = "key.pem""#, read: TlsFiles::key },
+];
+
+/// What the keys said that is more than a call of the builder's method of the same name.
+#[derive(Default)]
+pub(crate) struct ServerArgs {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) state: Option<Type>,
+    pub(crate) tls: Option<(Ident, Tls)>,
+    pub(crate) library: Option<Path>,
+    /// Each as it was written, and what it says.
+    endpoints: Vec<(String, Endpoint)>,
+    /// Whether a key of endpoints was there, readable or not.
+    listens: bool,
+    /// The protocols that were turned off.
+    off: Vec<Ident>,
+}
+
+pub(crate) enum Tls {
+    Files { cert: LitStr, key: LitStr },
+    SelfSigned(Path),
+}
+
+#[derive(Default)]
+struct TlsFiles {
+    cert: Option<LitStr>,
+    key: Option<LitStr>,
+}
+
+/// What the annotated function is for its server.
+pub(crate) enum Role {
+    Handler,
+    Factory,
+    /// Nothing that could be built. A server of its name stands in, so that its uses are not errors too.
+    Unusable,
+}
+
+pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let (args, calls) = read_keys("#[server]", KEYS, args, &mut errors);
+    args.check(&mut errors);
+    let annotated = errors.take(syn::parse2(item.clone()));
+    let server = annotated.and_then(|annotated| expand_item(&args, &calls, annotated, &mut errors));
+    quote!(#item #server #errors)
+}
+
+fn expand_item(
+    args: &ServerArgs,
+    calls: &[BuilderCall],
+    annotated: Annotated,
+    errors: &mut Errors,
+) -> Option<TokenStream> {
+    match annotated {
+        Annotated::Function(function) => {
+            let role = Role::of(&function, errors);
+            Some(codegen::server(args, calls, &function, &role))
+        }
+        Annotated::Module(token) => {
+            errors.at(
+                token,
+                "`#[server]` on a module is not there yet\nhelp: put it on a function that returns a router, \
+                 `fn api(state: AppState) -> axum::Router`, or on one async function for the whole server",
+            );
+            None
+        }
+        Annotated::Other(token) => {
+            errors.at(
+                token,
+                "`#[server]` belongs on a function\nhelp: an `async fn` of extractors answers the requests \
+                 itself; a plain `fn` returns the service that does, such as an `axum::Router`",
+            );
+            None
+        }
+    }
+}
+
+impl ServerArgs {
+    fn port(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        self.listens = true;
+        let literal = value.number(0..=u64::from(u16::MAX))?;
+        let port = literal.base10_parse()?;
+        self.add_endpoint(&literal, format!(":{port}"), Endpoint::Tcp { host: None, port }, errors);
+        Ok(vec![codegen::number(port.into())])
+    }
+
+    fn listen(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        let expected = "an endpoint, or several as `[\"…\", \"…\"]`";
+        self.listens = true;
+        let elements: Vec<Expr> = match value.expr()? {
+            Expr::Array(array) if array.elems.is_empty() => return Err(value.misfit(array, expected)),
+            Expr::Array(array) => array.elems.into_iter().collect(),
+            single => vec![single],
+        };
+        let mut arguments = Vec::new();
+        for element in &elements {
+            let Some(literal) = errors.take(value.string(element, expected)) else { continue };
+            match values::endpoint(&literal.value()) {
+                Ok(endpoint) => self.add_endpoint(&literal, literal.value(), endpoint, errors),
+                Err(reason) => errors.at(&literal, reason),
+            }
+            arguments.push(literal.into_token_stream());
+        }
+        Ok(arguments)
+    }
+
+    fn add_endpoint(&mut self, tokens: impl ToTokens, text: String, endpoint: Endpoint, errors: &mut Errors) {
+        match self.endpoints.iter().find(|(_, earlier)| earlier.clashes(&endpoint)) {
+            Some((earlier, same)) if *same == endpoint => {
+                errors.at(tokens, format!("this server listens on `{earlier}` already"));
+            }
+            Some((earlier, _)) => {
+                let message =
+                    format!("`{text}` and `{earlier}` can't both be had: the one includes the other");
+                errors.at(tokens, message);
+            }
+            None => self.endpoints.push((text, endpoint)),
+        }
+    }
+
+    fn name(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let name = value.text("a string")?;
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.value().is_empty() || !name.value().chars().all(allowed) {
+            // It is part of the names of environment variables.
+            return Err(value.fault(&name, "a server's name is made of letters, digits, `_` and `-`"));
+        }
+        self.name = Some(name);
+        Ok(vec![])
+    }
+
+    fn state(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        self.state = Some(value.ty()?);
+        Ok(vec![])
+    }
+
+    fn tls(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let tls = if value.is_list() { Tls::listed(value)? } else { Tls::assigned(value)? };
+        self.tls = Some((value.name.clone(), tls));
+        Ok(vec![])
+    }
+
+    fn backlog(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        // What listen(2) can be told.
+        let length = value.number(1..=u64::from(i32::MAX.unsigned_abs()))?.base10_parse()?;
+        Ok(vec![codegen::number(length)])
+    }
+
+    fn protocol(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let on = value.flag()?;
+        if !on {
+            self.off.push(value.name.clone());
+        }
+        Ok(vec![on.into_token_stream()])
+    }
+
+    fn library(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        self.library = Some(value.path()?);
+        Ok(vec![])
+    }
+
+    /// What no key can tell on its own.
+    fn check(&self, errors: &mut Errors) {
+        // A key that could not be read may be the one that is missing.
+        if !self.listens && errors.is_empty() {
+            let message = "this server listens nowhere\n\
+                           help: give it `port = 8080`, or `listen = \"127.0.0.1:8080\"`";
+            errors.push(syn::Error::new(Span::call_site(), message));
+        }
+        if let [_, second] = &self.off[..] {
+            errors.at(second, "without HTTP/1 and HTTP/2 no protocol is left to serve");
+        }
+    }
+}
+
+impl TlsFiles {
+    fn cert(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        self.cert = Some(value.text("a file's path in quotes")?);
+        Ok(vec![])
+    }
+
+    fn key(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        self.key = Some(value.text("a file's path in quotes")?);
+        Ok(vec![])
+    }
+}
+
+impl Tls {
+    /// `tls(cert = "…", key = "…")`.
+    fn listed(value: &Value<'_>) -> syn::Result<Self> {
+        let (parens, inside) = value.list()?;
+        let mut errors = Errors::default();
+        let (files, _) = read_keys("tls(…)", TLS_KEYS, inside.parse()?, &mut errors);
+        errors.into_result()?;
+        match files {
+            TlsFiles { cert: Some(cert), key: Some(key) } => Ok(Self::Files { cert, key }),
+            _ => Err(value.misfit_at(parens.span.join(), "a certificate and its key")),
+        }
+    }
+
+    /// `tls = ("…", "…")`, or `tls = self_signed`.
+    fn assigned(value: &Value<'_>) -> syn::Result<Self> {
+        let expected = "the files of a certificate and its key, or `self_signed`";
+        match value.expr()? {
+            Expr::Tuple(files) => {
+                let mut elements = files.elems.iter();
+                match (elements.next(), elements.next(), elements.next()) {
+                    (Some(cert), Some(key), None) => Ok(Self::Files {
+                        cert: value.string(cert, expected)?,
+                        key: value.string(key, expected)?,
+                    }),
+                    _ => Err(value.misfit(files, expected)),
+                }
+            }
+            Expr::Path(path) if path.path.is_ident("self_signed") => Ok(Self::SelfSigned(path.path)),
+            other => Err(value.misfit(other, expected)),
+        }
+    }
+}
+
+impl Role {
+    fn of(function: &Function, errors: &mut Errors) -> Self {
+        let role = if function.sig.asyncness.is_some() { Self::Handler } else { Self::Factory };
+        let fit = match role {
+            Self::Handler => check_handler(function, errors),
+            _ => check_factory(function, errors),
+        };
+        if fit { role } else { Self::Unusable }
+    }
+}
+
+fn check_handler(function: &Function, errors: &mut Errors) -> bool {
+    let plain = function.check_plain("a handler", errors);
+    let surplus = function.arguments().nth(MOST_ARGUMENTS);
+    if let Some(argument) = surplus {
+        let help = "help: a tuple of extractors is an extractor: `(query, peer): (Query<Filter>, PeerAddr)`";
+        errors.at(argument, format!("a handler takes at most {MOST_ARGUMENTS} arguments\n{help}"));
+    }
+    plain && surplus.is_none()
+}
+
+/// Whoever forgets `async` on a handler has written a factory: say so where it shows.
+fn check_factory(function: &Function, errors: &mut Errors) -> bool {
+    let plain = function.check_plain("a factory", errors);
+    let fault: (&dyn ToTokens, &str) = if let ReturnType::Default = function.sig.output {
+        (&function.sig.fn_token, "it returns the server's service, such as an `axum::Router`")
+    } else if let Some(extractor) = function.arguments().find(|ty| is_extractor(ty)) {
+        (extractor, "it runs once, at start-up, and takes the state itself, no extractor")
+    } else if let Some(surplus) = function.arguments().nth(1) {
+        (surplus, "it runs once, at start-up, and takes nothing but the state")
+    } else {
+        return plain;
+    };
+    let (tokens, reason) = fault;
+    let help =
+        format!("help: for a handler, which answers each request, write `async fn {}`", function.sig.ident);
+    errors.at(tokens, format!("a plain `fn` is a factory: {reason}\n{help}"));
+    false
+}
+
+/// Whether a type reads like one of axum's extractors: nobody's state has these names and a parameter.
+fn is_extractor(ty: &Type) -> bool {
+    const EXTRACTORS: [&str; 6] = ["State", "Path", "Query", "Json", "Form", "Extension"];
+    last_segment(ty).is_some_and(|segment| {
+        !segment.arguments.is_none() && EXTRACTORS.iter().any(|name| segment.ident == name)
+    })
+}

@@ -1,0 +1,200 @@
+//! What the attributes expand to, kept in `snapshots/`.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::parse::{ParseStream, Parser};
+use syn::{Attribute, Meta};
+
+use crate::{main_attr, server_attr};
+
+/// Expands an item with its attribute, as the compiler does.
+fn expand(annotated: TokenStream) -> String {
+    let split = |input: ParseStream<'_>| {
+        let mut attributes = input.call(Attribute::parse_outer)?;
+        let attribute = attributes.remove(0).meta;
+        let item: TokenStream = input.parse()?;
+        Ok((attribute, quote!(#(#attributes)* #item)))
+    };
+    let (attribute, item) = split.parse2(annotated).unwrap();
+    let args = match &attribute {
+        Meta::List(list) => list.tokens.clone(),
+        _ => TokenStream::new(),
+    };
+    let expanded = if attribute.path().is_ident("server") {
+        server_attr::expand(args, &item)
+    } else {
+        main_attr::expand(args, &item)
+    };
+    prettyplease::unparse(&syn::parse2(expanded).unwrap())
+}
+
+fn check(name: &str, annotated: TokenStream) {
+    let expanded = expand(annotated);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(format!("{name}.rs"));
+    if env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&path, &expanded).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expanded == expected,
+        "the expansion is not that of {}\n{expanded}\nIs it right? Run the tests with UPDATE_EXPECT=1.",
+        path.display()
+    );
+}
+
+#[test]
+fn handler() {
+    check(
+        "handler",
+        quote! {
+            #[server(port = 9090)]
+            /// Answers every request.
+            async fn ping() -> &'static str {
+                "pong"
+            }
+        },
+    );
+}
+
+#[test]
+fn handler_with_extractors() {
+    check(
+        "handler_with_extractors",
+        quote! {
+            #[server(port = 9090, state = App)]
+            #[instrument]
+            pub(crate) async fn user(
+                State(users): State<Users>,
+                Path(id): Path<u64>,
+                body: Bytes,
+            ) -> Result<Json<User>, Error> {
+                users.update(id, body).await
+            }
+        },
+    );
+}
+
+#[test]
+fn handler_with_every_key() {
+    check(
+        "handler_with_every_key",
+        quote! {
+            #[server(
+                name = "api",
+                listen = ["127.0.0.1:9091", "unix:/run/api.sock"],
+                port = 9090,
+                tls(cert = "cert.pem", key = "key.pem"),
+                max_conns = 1_000,
+                backlog = 128,
+                http1 = true,
+                http2 = false,
+                handshake_timeout = "5s",
+                header_read_timeout = "2s 500ms",
+                request_timeout = "1m 30s",
+                idle_timeout = "75s",
+                max_body = "2MiB",
+                max_header_size = 65536,
+                max_headers = 100,
+                tcp_keepalive = "0s",
+                nodelay = false,
+                crate = facade::gracehttp,
+            )]
+            pub async fn r#match(request: Request) -> Response {
+                respond(request).await
+            }
+        },
+    );
+}
+
+#[test]
+fn factory() {
+    check(
+        "factory",
+        quote! {
+            #[server(port = 9090, tls = ("cert.pem", "key.pem"))]
+            fn legacy() -> axum::Router {
+                axum::Router::new()
+            }
+        },
+    );
+}
+
+#[test]
+fn factory_with_state() {
+    check(
+        "factory_with_state",
+        quote! {
+            #[server(listen = "[::1]:9443", tls = self_signed)]
+            pub fn legacy(app: App) -> axum::Router {
+                axum::Router::new().with_state(app)
+            }
+        },
+    );
+}
+
+#[test]
+fn main() {
+    check(
+        "main",
+        quote! {
+            #[gracehttp::main(servers(ping))]
+            async fn main() {}
+        },
+    );
+}
+
+#[test]
+fn main_with_every_key() {
+    check(
+        "main_with_every_key",
+        quote! {
+            #[gracehttp::main(
+                servers(ping, my::api),
+                drain_timeout = "10s",
+                ready_timeout = "60s",
+                standby = "0s",
+                lame_duck = "1s 1ns",
+                restart_on(HUP, USR2),
+                stop_on(TERM),
+                worker_threads = 4,
+                on_info = log::info,
+                on_notice = |line| println!("{line}"),
+                on_error = log::error,
+                crate = facade::gracehttp,
+            )]
+            /// Connects to the database.
+            async fn main() -> Result<App, Error> {
+                App::connect().await
+            }
+        },
+    );
+}
+
+/// Every fault is told, and all that is right is expanded.
+#[test]
+fn faults_of_a_server() {
+    check(
+        "faults_of_a_server",
+        quote! {
+            #[server(prot = 80, max_conns = "many", idle_timeout = "75s")]
+            async fn ping<T>(self) {}
+        },
+    );
+}
+
+/// A program without a `main` would have one more error.
+#[test]
+fn faults_of_main() {
+    check(
+        "faults_of_main",
+        quote! {
+            #[gracehttp::main(servers(ping, ping), stop_on(HUP))]
+            fn main() {}
+        },
+    );
+}

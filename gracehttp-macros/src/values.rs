@@ -1,0 +1,184 @@
+//! The values that an attribute holds in strings: durations, sizes, endpoints.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+/// Reads `30s`, `1m 30s`, `250ms`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("`{text}` has no unit, write `{text}s` or `{text}ms`"));
+    }
+    let reason = |error| format!("{error}; a duration is written `30s`, `1m 30s` or `250ms`");
+    humantime::parse_duration(text).map_err(reason)
+}
+
+/// Reads `64KiB`, `2 MiB`, `1GB`, or bare bytes.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim_start() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1000,
+        "MB" => 1000 * 1000,
+        "GB" => 1000 * 1000 * 1000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(format!("`{text}` is not a size, which is written `2MiB`, `64KiB` or `1GB`")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` does not begin with a whole number"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is more bytes than 64 bits can count"))
+}
+
+/// Where a server listens, as far as its spelling tells.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Endpoint {
+    /// Without a host, all interfaces.
+    Tcp {
+        host: Option<String>,
+        port: u16,
+    },
+    Unix(String),
+}
+
+impl Endpoint {
+    /// Whether only one of the two can be had: all interfaces include each of them.
+    pub(crate) fn clashes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { host: a, port: 0 }, Self::Tcp { host: b, port: 0 }) => a == b,
+            (Self::Tcp { host: a, port: p }, Self::Tcp { host: b, port: q }) => {
+                p == q && (a == b || a.is_none() || b.is_none())
+            }
+            (Self::Unix(a), Self::Unix(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// Reads `:9090`, `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090`, `unix:/run/app.sock`.
+///
+/// It looks at the shape alone; the library has the last word at start-up.
+pub(crate) fn endpoint(text: &str) -> Result<Endpoint, String> {
+    shape(text).map_err(|reason| {
+        format!(
+            "`{text}` is not an endpoint: {reason}\nhelp: an endpoint is `:9090` (all interfaces), \
+             `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090` or `unix:/run/app.sock`"
+        )
+    })
+}
+
+fn shape(text: &str) -> Result<Endpoint, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => return Err("the path is missing".into()),
+        Some(path) if path.starts_with('@') => {
+            return Err("abstract sockets have no file mode to guard them".into());
+        }
+        Some(path) => return Ok(Endpoint::Unix(path.into())),
+        None => {}
+    }
+    if text.contains("://") {
+        return Err("it is a URL".into());
+    }
+    if text.parse::<Ipv6Addr>().is_ok() {
+        return Err(format!("it has no port, and an IPv6 address needs brackets: `[{text}]:9090`"));
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return Err(match text.parse::<u16>() {
+            Ok(port) => format!("a port needs a colon before it: `:{port}`"),
+            Err(_) => "it has no port".into(),
+        });
+    };
+    Ok(Endpoint::Tcp { host: shape_of_host(host, port)?, port: shape_of_port(port)? })
+}
+
+/// The host in one spelling, so that two of them can be compared.
+fn shape_of_host(host: &str, port: &str) -> Result<Option<String>, String> {
+    if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let (address, zone) = address.split_once('%').unwrap_or((address, ""));
+        let canonical: Ipv6Addr =
+            address.parse().map_err(|_| format!("`{address}` in the brackets is not an IPv6 address"))?;
+        return Ok(Some(format!("[{canonical}%{zone}]")));
+    }
+    match host {
+        "" => Ok(None),
+        "*" => Err(format!("all interfaces are written `:{port}`")),
+        "fd" | "systemd" => Err(format!("this version does not take listeners from `{host}:`")),
+        _ if host.contains(':') => Err(format!("an IPv6 address needs brackets: `[{host}]:{port}`")),
+        _ if host.contains(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c)) => {
+            Err(format!("`{host}` is not a host name"))
+        }
+        _ if host.chars().all(|c| c.is_ascii_digit() || c == '.') && host.parse::<Ipv4Addr>().is_err() => {
+            Err(format!("`{host}` is not an IPv4 address"))
+        }
+        _ => Ok(Some(host.to_ascii_lowercase())),
+    }
+}
+
+fn shape_of_port(port: &str) -> Result<u16, String> {
+    // `u16::from_str` takes a leading plus sign.
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse() {
+        Ok(number) if digits => Ok(number),
+        _ if digits => Err(format!("the port {port} is out of range (0 to 65535)")),
+        _ => Err(format!("`{port}` is not a port (0 to 65535)")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_decimal_and_binary_units() {
+        let read =
+            ["0", "512B", "64KiB", "2 MiB", "1GiB", "1kB", "3MB", "1GB"].map(|text| size(text).unwrap());
+        assert_eq!(read, [0, 512, 65_536, 2_097_152, 1_073_741_824, 1000, 3_000_000, 1_000_000_000]);
+        for text in ["", "MiB", "2M", "2 mib", "1.5MiB", "-1", "99999999999GiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("10").unwrap_err().contains("write `10s`"));
+        assert!(duration("10 parsecs").unwrap_err().contains("unknown time unit"));
+    }
+
+    #[test]
+    fn endpoints_clash_where_only_one_can_be_bound() {
+        let clash = |a, b| endpoint(a).unwrap().clashes(&endpoint(b).unwrap());
+        assert!(clash(":80", ":80"));
+        assert!(clash(":80", "127.0.0.1:80"));
+        assert!(clash("[::1]:80", "[0:0::1]:80"));
+        assert!(clash("localhost:80", "LocalHost:80"));
+        assert!(clash(":0", ":0"), "a successor could not tell them apart");
+        assert!(clash("unix:a", "unix:a"));
+        assert!(!clash(":0", "127.0.0.1:0"));
+        assert!(!clash("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!clash(":80", ":81"));
+    }
+
+    #[test]
+    fn a_misshapen_endpoint_is_explained() {
+        for (text, explanation) in [
+            ("9090", "a port needs a colon before it: `:9090`"),
+            ("localhost", "it has no port"),
+            ("::1", "needs brackets: `[::1]:9090`"),
+            ("[::g]:80", "is not an IPv6 address"),
+            ("*:80", "all interfaces are written `:80`"),
+            (":65536", "the port 65536 is out of range"),
+            (":+1", "`+1` is not a port"),
+            ("http://localhost:80", "it is a URL"),
+            ("a b:80", "is not a host name"),
+            ("127.0.0.256:80", "is not an IPv4 address"),
+            ("unix:", "the path is missing"),
+            ("unix:@name", "abstract sockets"),
+            ("fd:3", "does not take listeners from `fd:`"),
+        ] {
+            let reason = endpoint(text).unwrap_err();
+            assert!(reason.contains(explanation), "{text:?}: {reason}");
+        }
+    }
+}

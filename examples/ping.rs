@@ -1,2 +1,25 @@
-//! x
-fn main() {}
+//! The smallest application: one handler on one port.
+//!
+//! ```text
+//! cargo run --example ping
+//! curl localhost:9090/ping        # pong by pid:4711
+//! kill -USR1 4711                 # a new process takes over; no client notices
+//! curl localhost:9090/ping        # pong by pid:4712
+//! kill -QUIT 4712                 # it stops
+//! ```
+//!
+//! `GRACEHTTP_SERVER__PING__PORT=8080` moves it to another port.
+
+use gracehttp::{IntoResponse, Request, server};
+
+/// Answers `/ping` with the process that serves, and everything else with `unknown`.
+#[server(port = 9090, max_conns = 1000)]
+async fn ping(request: Request) -> impl IntoResponse {
+    match request.uri().path() {
+        "/ping" => format!("pong by pid:{}", std::process::id()),
+        _ => "unknown".to_owned(),
+    }
+}
+
+#[gracehttp::main(servers(ping))]
+async fn main() {}

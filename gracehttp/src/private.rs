@@ -103,7 +103,7 @@ impl<F, S, E> StartUp<F, Result<S, E>> {
     /// The application of start-up code that can fail.
     pub fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<S, E>> + 'static,
         S: Clone + Send + Sync + 'static,
         E: Failure,
@@ -117,7 +117,7 @@ pub trait Infallible<F, S> {
     /// Its application.
     fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = S> + 'static,
         S: Clone + Send + Sync + 'static;
 }
@@ -125,7 +125,7 @@ pub trait Infallible<F, S> {
 impl<F, S> Infallible<F, S> for StartUp<F, S> {
     fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = S> + 'static,
         S: Clone + Send + Sync + 'static,
     {

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -12,6 +12,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockFlag, UnixAddr, accept4, sendmsg};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// How many descriptors one message carries at most; the kernel's own limit is 253 (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 64;
@@ -81,6 +83,23 @@ fn set_disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler is one of the kernel's own, no function of ours.
     unsafe { sigaction(signal, &action) }.map(drop)
+}
+
+/// A descriptor that the runtime watches.
+#[derive(Debug)]
+pub(crate) struct Watched<T>(pub(crate) T);
+
+impl<T: AsFd> AsRawFd for Watched<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// Has the runtime watch a descriptor.
+pub(crate) fn watch<T: AsFd + 'static>(inner: T, interest: Interest) -> io::Result<AsyncFd<Watched<T>>> {
+    // SAFETY: `inner` keeps its descriptor open for as long as it lives, and the `AsyncFd` owns it. The types
+    // that are passed here each stand for one descriptor all their life.
+    Ok(unsafe { AsyncFd::register_with_interest(Watched(inner), interest) }?)
 }
 
 /// Accepts one connection: non-blocking, and closed on exec.
@@ -169,8 +188,6 @@ fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
-
     use nix::sys::socket::{AddressFamily, SockType, socketpair};
 
     fn pair() -> (OwnedFd, OwnedFd) {

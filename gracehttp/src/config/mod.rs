@@ -36,3 +36,8 @@ pub(crate) struct Provenance {
     pub(crate) value: String,
     pub(crate) variable: String,
 }
+
+/// A duration as it is written in attributes and in the environment.
+pub(crate) fn show(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}

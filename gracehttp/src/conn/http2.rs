@@ -1,7 +1,7 @@
 //! An HTTP/2 connection. It is never parked and never moves: it ends as the protocol provides.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
             let leaves = phase.is_draining() || verdict == Verdict::Leave;
             if leaves && !leaving {
                 leaving = true;
-                Pin::new(&mut connection).as_mut().as_mut().graceful_shutdown();
+                connection.as_mut().graceful_shutdown();
             } else if !looked {
                 return Poll::Pending;
             }

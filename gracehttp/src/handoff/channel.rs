@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::handoff::message::MAX_MESSAGE;
-use crate::sys;
+use crate::sys::{self, Watched};
 
 /// Sends and receives whole messages with descriptors. Clones are the same end.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
-    socket: Arc<AsyncFd<OwnedFd>>,
+    socket: Arc<AsyncFd<Watched<OwnedFd>>>,
 }
 
 /// What came over the channel.
@@ -28,7 +29,7 @@ pub(crate) enum Incoming<M> {
 impl Channel {
     /// Has to be called within a runtime. The socket has to be non-blocking.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: Arc::new(AsyncFd::new(socket)?) })
+        Ok(Self { socket: Arc::new(sys::watch(socket, Interest::READABLE | Interest::WRITABLE)?) })
     }
 
     /// Sends one message.
@@ -39,7 +40,7 @@ impl Channel {
         }
         loop {
             let mut ready = self.socket.writable().await?;
-            match ready.try_io(|socket| sys::send(socket.get_ref().as_fd(), &bytes, fds)) {
+            match ready.try_io(|socket| sys::send(socket.get_ref().0.as_fd(), &bytes, fds)) {
                 Ok(outcome) => return outcome,
                 Err(_would_block) => {}
             }
@@ -49,7 +50,7 @@ impl Channel {
     /// Sends one message if there is room for it at this moment. A channel that is broken takes everything.
     pub(crate) fn try_send<M: Serialize>(&self, message: &M) -> bool {
         let Ok(bytes) = postcard::to_allocvec(message) else { return true };
-        match sys::send(self.socket.get_ref().as_fd(), &bytes, &[]) {
+        match sys::send(self.socket.get_ref().0.as_fd(), &bytes, &[]) {
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
             Ok(()) => true,
         }
@@ -62,7 +63,7 @@ impl Channel {
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
             let mut ready = self.socket.readable().await?;
-            let received = match ready.try_io(|socket| sys::receive(socket.get_ref().as_fd(), &mut buffer)) {
+            let received = match ready.try_io(|socket| sys::receive(socket.get_ref().0.as_fd(), &mut buffer)) {
                 Ok(Ok(received)) => received,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
                     return Ok(Incoming::Closed);
@@ -108,10 +109,10 @@ mod tests {
     #[tokio::test]
     async fn rubbish_is_an_error() {
         let (left, right) = pair();
-        sys::send(left.socket.get_ref().as_fd(), &[0xff; 200], &[]).unwrap();
+        sys::send(left.socket.get_ref().0.as_fd(), &[0xff; 200], &[]).unwrap();
         assert!(right.receive::<Reply>().await.is_err());
         // A length that claims more than there is.
-        sys::send(left.socket.get_ref().as_fd(), &[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
+        sys::send(left.socket.get_ref().0.as_fd(), &[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
         assert!(right.receive::<Reply>().await.is_err());
     }
 }

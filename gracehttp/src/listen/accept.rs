@@ -1,14 +1,13 @@
 //! The accept loop: one task a listener, which does nothing but take connections that have a permit.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use nix::errno::Errno;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use crate::conn::{Context, Family, Socket};
@@ -69,7 +68,7 @@ async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>) {
     let name = &entrance.context.options.name;
     // Registered for just this time: a listener that is only kept must not wake us for the successor's
     // connections.
-    let registered = match AsyncFd::with_interest(Registered(listener.clone()), Interest::READABLE) {
+    let registered = match sys::watch(listener.clone(), Interest::READABLE) {
         Ok(registered) => registered,
         Err(error) => {
             log::error(format_args!("server `{name}`: its listener can't be watched: {error}"));
@@ -137,13 +136,4 @@ fn admit(entrance: &Entrance, listener: &Listener, fd: OwnedFd, permit: Permit) 
 fn is_exhaustion(error: &io::Error) -> bool {
     let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
-}
-
-/// A listener, as the runtime watches it.
-struct Registered(Arc<Listener>);
-
-impl AsRawFd for Registered {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.fd.as_raw_fd()
-    }
 }

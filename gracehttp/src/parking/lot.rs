@@ -1,7 +1,7 @@
 //! One server's parking lot.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::parking::slots::Slots;
 use crate::parking::{Parked, Stage};
+use crate::sys::{self, Watched};
 
 /// The resolution of idle times. A `u32` of them lasts thirteen years.
 const TICK: Duration = Duration::from_millis(100);
@@ -23,7 +24,7 @@ const BATCH: usize = 256;
 /// One server's parked connections: a slab of descriptors behind one epoll instance.
 #[derive(Debug)]
 pub(crate) struct Lot {
-    epoll: AsyncFd<Watch>,
+    epoll: AsyncFd<Watched<Instance>>,
     slots: Mutex<Slots>,
     epoch: Instant,
     /// The limits of [`Stage::Fresh`] and [`Stage::Idle`].
@@ -46,7 +47,7 @@ impl Lot {
     pub(crate) fn new(fresh: Duration, idle: Duration) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         Ok(Self {
-            epoll: AsyncFd::with_interest(Watch(epoll), Interest::READABLE)?,
+            epoll: sys::watch(Instance(epoll), Interest::READABLE)?,
             slots: Mutex::new(Slots::new()),
             epoch: Instant::now(),
             limits: [fresh, idle],
@@ -54,6 +55,7 @@ impl Lot {
         })
     }
 
+    #[cfg(test)]
     /// How many connections are parked.
     pub(crate) fn len(&self) -> usize {
         self.slots().len()
@@ -182,7 +184,7 @@ impl Lot {
     }
 
     fn watch(&self) -> &Epoll {
-        &self.epoll.get_ref().0
+        &self.epoll.get_ref().0.0
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
@@ -201,13 +203,13 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// The epoll instance, as the runtime watches it.
+/// The epoll instance as a descriptor.
 #[derive(Debug)]
-struct Watch(Epoll);
+struct Instance(Epoll);
 
-impl AsRawFd for Watch {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.0.as_raw_fd()
+impl AsFd for Instance {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
     }
 }
 

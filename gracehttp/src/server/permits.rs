@@ -31,11 +31,6 @@ impl Permits {
         }
     }
 
-    /// The limit.
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// Connections that this generation holds.
     pub(crate) fn held(&self) -> usize {
         self.held.load(Ordering::Acquire)

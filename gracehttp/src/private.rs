@@ -103,8 +103,8 @@ impl<F, S, E> StartUp<F, Result<S, E>> {
     /// The application of start-up code that can fail.
     pub fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + 'static,
-        Fut: Future<Output = Result<S, E>> + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<S, E>>,
         S: Clone + Send + Sync + 'static,
         E: Failure,
     {
@@ -117,16 +117,16 @@ pub trait Infallible<F, S> {
     /// Its application.
     fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + 'static,
-        Fut: Future<Output = S> + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = S>,
         S: Clone + Send + Sync + 'static;
 }
 
 impl<F, S> Infallible<F, S> for StartUp<F, S> {
     fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + 'static,
-        Fut: Future<Output = S> + 'static,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = S>,
         S: Clone + Send + Sync + 'static,
     {
         App::new(self.start_up)

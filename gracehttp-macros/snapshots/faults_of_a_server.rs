@@ -1,4 +1,4 @@
-async fn ping<T>(self) {}
+async fn ping<T>(body: impl Sized) {}
 #[doc(hidden)]
 struct ping {}
 #[doc(hidden)]
@@ -19,11 +19,11 @@ where
     "`#[server]` has no key `prot`\nhelp: did you mean `port`? the keys are: `port`, `listen`, `name`, `state`, `tls`, `max_conns`, `backlog`, `http1`, `http2`, `handshake_timeout`, `header_read_timeout`, `request_timeout`, `idle_timeout`, `max_body`, `max_header_size`, `max_headers`, `tcp_keepalive`, `nodelay`, `crate`"
 }
 ::core::compile_error! {
-    "`max_conns` takes a whole number: `max_conns = 1000`"
+    "`max_conns` takes a whole number, as in `max_conns = 1000`"
 }
 ::core::compile_error! {
-    "a handler can't be generic: nobody names the types when it is called"
+    "a handler can't be generic: nobody is there to choose the types"
 }
 ::core::compile_error! {
-    "a handler is a free function: it has no `self`"
+    "a handler can't be generic: name the argument's type"
 }

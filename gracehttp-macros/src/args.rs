@@ -114,7 +114,7 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
 
 /// `key = 1000`.
 pub(crate) fn count<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
-    let number = value.number(1..=u64::MAX)?.base10_parse()?;
+    let number = value.number(1..=u64::from(u32::MAX))?.base10_parse()?;
     Ok(vec![codegen::number(number)])
 }
 
@@ -155,11 +155,8 @@ impl<'a> Value<'a> {
     pub(crate) fn number(&self, range: RangeInclusive<u64>) -> syn::Result<LitInt> {
         let value = self.expr()?;
         let out_of_range = |found: &dyn ToTokens| {
-            let message = match (range.start(), range.end()) {
-                (least, &u64::MAX) => format!("`{}` is at least {least}", self.name),
-                (least, most) => format!("`{}` is a number from {least} to {most}", self.name),
-            };
-            syn::Error::new_spanned(found, message)
+            let (least, most) = (range.start(), range.end());
+            syn::Error::new_spanned(found, format!("`{}` is a number from {least} to {most}", self.name))
         };
         match (&value, literal(&value)) {
             (_, Some(Lit::Int(number))) if number.suffix().is_empty() => match number.base10_parse() {
@@ -182,16 +179,20 @@ impl<'a> Value<'a> {
 
     fn duration(&self, least: Duration) -> syn::Result<Duration> {
         let text = self.text("a duration with its unit, in quotes")?;
-        match values::duration(&text.value()) {
-            Ok(duration) if duration < least => Err(self.fault(&text, "it leaves no time at all")),
-            outcome => outcome.map_err(|reason| self.fault(&text, &reason)),
+        let duration =
+            values::duration(&text.value()).map_err(|fault| syn::Error::new(text.span(), fault))?;
+        if duration < least {
+            return Err(syn::Error::new(text.span(), format!("`{}` leaves no time at all", self.name)));
         }
+        Ok(duration)
     }
 
     fn size(&self) -> syn::Result<u64> {
         let value = self.expr()?;
         match literal(&value) {
-            Some(Lit::Str(text)) => values::size(&text.value()).map_err(|reason| self.fault(text, &reason)),
+            Some(Lit::Str(text)) => {
+                values::size(&text.value()).map_err(|fault| syn::Error::new(text.span(), fault))
+            }
             Some(Lit::Int(bytes)) if bytes.suffix().is_empty() => bytes.base10_parse(),
             _ => Err(self.misfit(value, "a size, in bytes or with its unit in quotes")),
         }
@@ -206,7 +207,7 @@ impl<'a> Value<'a> {
     /// `key = Type`.
     pub(crate) fn ty(&self) -> syn::Result<Type> {
         self.equals()?;
-        self.input.parse()
+        self.input.parse().map_err(|error: syn::Error| self.misfit_at(error.span(), "a type"))
     }
 
     /// `key = some::path`.
@@ -240,12 +241,7 @@ impl<'a> Value<'a> {
     }
 
     fn expectation(&self, expected: &str) -> String {
-        format!("`{}` takes {expected}: `{}`", self.name, self.example)
-    }
-
-    /// The value is of the right kind, but not a good one.
-    pub(crate) fn fault(&self, found: &LitStr, reason: &str) -> syn::Error {
-        syn::Error::new_spanned(found, format!("`{}` can't be read: {reason}", self.name))
+        format!("`{}` takes {expected}, as in `{}`", self.name, self.example)
     }
 
     /// `key = "text"`.

@@ -59,10 +59,7 @@ impl Function {
             fault(variadic, format!("{role} has a fixed number of arguments"));
         }
         if !sig.generics.params.is_empty() {
-            fault(
-                &sig.generics,
-                format!("{role} can't be generic: nobody names the types when it is called"),
-            );
+            fault(&sig.generics, format!("{role} can't be generic: nobody is there to choose the types"));
         } else if let Some(clause) = &sig.generics.where_clause {
             fault(clause, format!("{role} can't be generic: there is nothing to constrain"));
         }

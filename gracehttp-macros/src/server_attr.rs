@@ -93,7 +93,9 @@ fn expand_item(
     match annotated {
         Annotated::Function(function) => {
             let role = Role::of(&function, errors);
-            Some(codegen::server(args, calls, &function, &role))
+            // Inside an `impl` nothing can be declared.
+            let free = function.sig.receiver().is_none();
+            free.then(|| codegen::server(args, calls, &function, &role))
         }
         Annotated::Module(token) => {
             errors.at(
@@ -162,7 +164,10 @@ impl ServerArgs {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.value().is_empty() || !name.value().chars().all(allowed) {
             // It is part of the names of environment variables.
-            return Err(value.fault(&name, "a server's name is made of letters, digits, `_` and `-`"));
+            return Err(syn::Error::new(
+                name.span(),
+                "a server's name is made of letters, digits, `_` and `-`",
+            ));
         }
         self.name = Some(name);
         Ok(vec![])

@@ -182,7 +182,7 @@ fn faults_of_a_server() {
         "faults_of_a_server",
         quote! {
             #[server(prot = 80, max_conns = "many", idle_timeout = "75s")]
-            async fn ping<T>(self) {}
+            async fn ping<T>(body: impl Sized) {}
         },
     );
 }

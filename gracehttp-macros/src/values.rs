@@ -6,10 +6,11 @@ use std::time::Duration;
 /// Reads `30s`, `1m 30s`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("`{text}` has no unit, write `{text}s` or `{text}ms`"));
+        return Err(format!("`{text}` has no unit: write `{text}s` or `{text}ms`"));
     }
-    let reason = |error| format!("{error}; a duration is written `30s`, `1m 30s` or `250ms`");
-    humantime::parse_duration(text).map_err(reason)
+    humantime::parse_duration(text).map_err(|error| {
+        format!("`{text}` is not a duration: {error}\nhelp: a duration is written `30s`, `1m 30s` or `250ms`")
+    })
 }
 
 /// Reads `64KiB`, `2 MiB`, `1GB`, or bare bytes.
@@ -24,10 +25,14 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(format!("`{text}` is not a size, which is written `2MiB`, `64KiB` or `1GB`")),
+        _ => return Err(not_a_size(text)),
     };
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` does not begin with a whole number"))?;
+    let number: u64 = number.parse().map_err(|_| not_a_size(text))?;
     number.checked_mul(factor).ok_or_else(|| format!("`{text}` is more bytes than 64 bits can count"))
+}
+
+fn not_a_size(text: &str) -> String {
+    format!("`{text}` is not a size\nhelp: a size is written `2MiB`, `64KiB`, `1GB` or as a number of bytes")
 }
 
 /// Where a server listens, as far as its spelling tells.

@@ -104,7 +104,7 @@ impl<F, S, E> StartUp<F, Result<S, E>> {
     pub fn app<Fut>(self) -> App<S>
     where
         F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<S, E>> + 'static,
+        Fut: Future<Output = Result<S, E>>,
         S: Clone + Send + Sync + 'static,
         E: Failure,
     {
@@ -118,7 +118,7 @@ pub trait Infallible<F, S> {
     fn app<Fut>(self) -> App<S>
     where
         F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = S> + 'static,
+        Fut: Future<Output = S>,
         S: Clone + Send + Sync + 'static;
 }
 
@@ -126,7 +126,7 @@ impl<F, S> Infallible<F, S> for StartUp<F, S> {
     fn app<Fut>(self) -> App<S>
     where
         F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = S> + 'static,
+        Fut: Future<Output = S>,
         S: Clone + Send + Sync + 'static,
     {
         App::new(self.start_up)

@@ -1,0 +1,24 @@
+//! Endpoints that can't be read, and those that one server can't have together.
+
+use gracehttp::server;
+
+#[server(listen = "8080")]
+async fn no_colon() {}
+
+#[server(listen = ["localhost", "http://localhost:80", "*:80", "::1", "127.0.0.1:65536", "unix:", 8080])]
+async fn shapes() {}
+
+#[server(listen = [])]
+async fn none() {}
+
+#[server(port = 8080, listen = ":8080")]
+async fn same() {}
+
+#[server(listen = ["127.0.0.1:8080", "[::1]:8080"], port = 8080)]
+async fn included() {}
+
+#[server(listen = ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8080", "unix:/run/a", "unix:/run/a"])]
+async fn twice() {}
+
+#[gracehttp::main(servers(no_colon, shapes, none, same, included, twice))]
+async fn main() {}

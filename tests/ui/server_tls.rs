@@ -1,0 +1,24 @@
+//! Certificates that are given by halves, or otherwise.
+
+use gracehttp::server;
+
+#[server(port = 8443, tls(cert = "cert.pem"))]
+async fn half() {}
+
+#[server(port = 8443, tls(certificate = "cert.pem", key = 5))]
+async fn keys() {}
+
+#[server(port = 8443, tls = "cert.pem")]
+async fn string() {}
+
+#[server(port = 8443, tls = ("cert.pem", "key.pem", "ca.pem"))]
+async fn three() {}
+
+#[server(port = 8443, tls = selfsigned)]
+async fn word() {}
+
+#[server(port = 8443, tls)]
+async fn nothing() {}
+
+#[gracehttp::main(servers(half, keys, string, three, word, nothing))]
+async fn main() {}

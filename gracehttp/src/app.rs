@@ -11,6 +11,7 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::__private::IntoServer;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lifecycle::{Signal, StartUpCode};
@@ -95,9 +96,11 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         }
     }
 
-    /// Adds a server.
-    pub fn serve(mut self, server: Server<S>) -> Self {
-        self.servers.push(server);
+    /// Adds a server: a [`Server`] that was built by hand, or `name::server()` of one that `#[server]` declares.
+    ///
+    /// `M` is always inferred.
+    pub fn serve<M>(mut self, server: impl IntoServer<S, M>) -> Self {
+        self.servers.push(server.into_server());
         self
     }
 

@@ -43,12 +43,15 @@ pub struct Server<S> {
     pub(crate) make: Box<dyn FnOnce(&S) -> Arc<dyn Dispatch> + Send>,
 }
 
-impl<S> Server<S> {
+/// Of `Server<()>` only so that `Server::builder` needs no type: the state comes in with the handler.
+impl Server<()> {
     /// Starts the description of a server. Its name stands in logs, errors and environment variables.
     pub fn builder(name: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(name.into())
     }
+}
 
+impl<S> Server<S> {
     /// The server's name.
     pub fn name(&self) -> &str {
         &self.options.name

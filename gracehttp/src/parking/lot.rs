@@ -228,6 +228,16 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
 
+    /// What leaves the lot next; a nudge brings nothing.
+    async fn woken(lot: &Lot) -> Vec<Woken> {
+        loop {
+            let woken = lot.wait().await;
+            if !woken.is_empty() {
+                return woken;
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_byte_wakes_just_its_connection() {
         let lot = Lot::new(LONG, LONG).unwrap();
@@ -238,7 +248,7 @@ mod tests {
             clients.push(client);
         }
         clients[3].write_all(b"x").unwrap();
-        let woken = lot.wait().await;
+        let woken = woken(&lot).await;
         assert!(matches!(woken[..], [Woken::Ready(_)]));
         assert_eq!(lot.len(), 9);
     }
@@ -249,7 +259,7 @@ mod tests {
         let (parked, client) = connection(Stage::Idle);
         lot.park(parked).unwrap();
         drop(client);
-        assert!(matches!(lot.wait().await[..], [Woken::Ready(_)]));
+        assert!(matches!(woken(&lot).await[..], [Woken::Ready(_)]));
     }
 
     #[tokio::test]
@@ -259,7 +269,7 @@ mod tests {
         let (fresh, _fresh_client) = connection(Stage::Fresh);
         lot.park(idle).unwrap();
         lot.park(fresh).unwrap();
-        let woken = lot.wait().await;
+        let woken = woken(&lot).await;
         assert!(matches!(woken[..], [Woken::Expired(Parked { stage: Stage::Fresh, .. })]));
         assert_eq!(lot.take(10).len(), 1);
         assert_eq!(lot.len(), 0);

@@ -9,7 +9,7 @@ impl r#match {
         Self {}
     }
 }
-impl<__S, __M> facade::gracehttp::__private::IntoServer<__S, __M> for r#match
+impl<__S, __M> facade::gracehttp::IntoServer<__S, __M> for r#match
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     __M: 'static,

@@ -14,7 +14,7 @@ impl user {
         Self {}
     }
 }
-impl<__S, __M> ::gracehttp::__private::IntoServer<__S, __M> for user
+impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for user
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     __M: 'static,

@@ -47,7 +47,7 @@ pub(crate) fn server(
             }
         }
 
-        impl<__S, #marker> #library::__private::IntoServer<__S, #marker_type> for #name
+        impl<__S, #marker> #library::IntoServer<__S, #marker_type> for #name
         where
             __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
             #(#bounds,)*

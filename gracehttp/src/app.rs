@@ -11,12 +11,11 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::__private::IntoServer;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lifecycle::{Signal, StartUpCode};
 use crate::log;
-use crate::server::Server;
+use crate::server::{IntoServer, Server};
 
 /// An application: several servers, one start-up code, one life.
 ///

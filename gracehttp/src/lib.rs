@@ -23,8 +23,11 @@ pub use axum_core::body::Body;
 pub use axum_core::response::IntoResponse;
 pub use conn::{Generation, PeerAddr, Shutdown};
 pub use error::Error;
-pub use gracehttp_macros::{main, server};
+#[doc = include_str!("../docs/main.md")]
+pub use gracehttp_macros::main;
+#[doc = include_str!("../docs/server.md")]
+pub use gracehttp_macros::server;
 pub use lifecycle::{Signal, generation};
 #[cfg(feature = "tls")]
 pub use listen::Tls;
-pub use server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
+pub use server::{Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder};

@@ -19,7 +19,7 @@ where
             ::gracehttp::Server::builder("legacy")
                 .listen("[::1]:9443")
                 .tls(::gracehttp::Tls::self_signed()),
-            |state: &__S| legacy(::gracehttp::__private::FromRef::from_ref(state)),
+            |state: &__S| legacy(::gracehttp::FromRef::from_ref(state)),
         )
     }
 }

@@ -1,6 +1,9 @@
 #![doc = include_str!("../docs/crate.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod app;
 mod config;
 mod conn;
@@ -10,9 +13,6 @@ mod lifecycle;
 mod listen;
 pub mod log;
 mod parking;
-#[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
 mod server;
 mod sys;
 
@@ -20,6 +20,7 @@ pub use app::App;
 #[cfg(feature = "axum")]
 pub use axum::extract::{Form, Json, Path, Query, State};
 pub use axum_core::body::Body;
+pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
 pub use axum_core::response::IntoResponse;
 pub use conn::{Generation, PeerAddr, Shutdown};
 pub use error::Error;

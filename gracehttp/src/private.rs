@@ -4,11 +4,9 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use axum_core::BoxError;
-pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
-pub use axum_core::response::IntoResponse;
 use tower_service::Service;
 
-use crate::{App, Request, Server, ServerBuilder};
+use crate::{App, FromRef, IntoResponse, Request, Server, ServerBuilder};
 
 /// A state, or a part of one, that servers can have of a main that returns `S`.
 #[diagnostic::on_unimplemented(

@@ -9,7 +9,7 @@ impl legacy {
         Self {}
     }
 }
-impl<__S> ::gracehttp::__private::IntoServer<__S, ()> for legacy
+impl<__S> ::gracehttp::IntoServer<__S, ()> for legacy
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
 {

@@ -9,7 +9,7 @@ impl legacy {
         Self {}
     }
 }
-impl<__S> ::gracehttp::__private::IntoServer<__S, ()> for legacy
+impl<__S> ::gracehttp::IntoServer<__S, ()> for legacy
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     App: ::gracehttp::__private::ProvidedBy<__S>,
@@ -19,7 +19,7 @@ where
             ::gracehttp::Server::builder("legacy")
                 .listen("[::1]:9443")
                 .tls(::gracehttp::Tls::self_signed()),
-            |state: &__S| legacy(::gracehttp::__private::FromRef::from_ref(state)),
+            |state: &__S| legacy(::gracehttp::FromRef::from_ref(state)),
         )
     }
 }

@@ -10,7 +10,7 @@ impl ping {
         Self {}
     }
 }
-impl<__S> ::gracehttp::__private::IntoServer<__S, ()> for ping
+impl<__S> ::gracehttp::IntoServer<__S, ()> for ping
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
 {

@@ -9,12 +9,11 @@ impl r#match {
         Self {}
     }
 }
-impl<__S, __M> facade::gracehttp::__private::IntoServer<__S, __M> for r#match
+impl<__S, __M> facade::gracehttp::IntoServer<__S, __M> for r#match
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     __M: 'static,
-    Request: facade::gracehttp::__private::FromRequest<__S, __M> + ::core::marker::Send
-        + 'static,
+    Request: facade::gracehttp::FromRequest<__S, __M> + ::core::marker::Send + 'static,
 {
     fn into_server(self) -> facade::gracehttp::Server<__S> {
         facade::gracehttp::Server::builder("api")

@@ -14,19 +14,14 @@ impl user {
         Self {}
     }
 }
-impl<__S, __M> ::gracehttp::__private::IntoServer<__S, __M> for user
+impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for user
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     __M: 'static,
     Users: ::gracehttp::__private::ProvidedBy<__S>,
-    State<
-        Users,
-    >: ::gracehttp::__private::FromRequestParts<__S> + ::core::marker::Send + 'static,
-    Path<
-        u64,
-    >: ::gracehttp::__private::FromRequestParts<__S> + ::core::marker::Send + 'static,
-    Bytes: ::gracehttp::__private::FromRequest<__S, __M> + ::core::marker::Send
-        + 'static,
+    State<Users>: ::gracehttp::FromRequestParts<__S> + ::core::marker::Send + 'static,
+    Path<u64>: ::gracehttp::FromRequestParts<__S> + ::core::marker::Send + 'static,
+    Bytes: ::gracehttp::FromRequest<__S, __M> + ::core::marker::Send + 'static,
     App: ::gracehttp::__private::ProvidedBy<__S>,
 {
     fn into_server(self) -> ::gracehttp::Server<__S> {

@@ -47,7 +47,7 @@ pub(crate) fn server(
             }
         }
 
-        impl<__S, #marker> #library::__private::IntoServer<__S, #marker_type> for #name
+        impl<__S, #marker> #library::IntoServer<__S, #marker_type> for #name
         where
             __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
             #(#bounds,)*
@@ -76,8 +76,8 @@ fn handler(function: &Function, builder: &TokenStream, library: &TokenStream) ->
         return Declaration { marker: None, bounds: vec![], server: quote!(#builder #finish) };
     };
     let marker = Ident::new("__M", Span::call_site());
-    let part = quote!(#library::__private::FromRequestParts<__S>);
-    let whole = quote!(#library::__private::FromRequest<__S, #marker>);
+    let part = quote!(#library::FromRequestParts<__S>);
+    let whole = quote!(#library::FromRequest<__S, #marker>);
     let mut bounds = vec![quote!(#marker: 'static)];
     for ty in parts {
         bounds.extend(bounds_of_extractor(ty, &part, library));
@@ -94,7 +94,7 @@ fn factory(function: &Function, builder: &TokenStream, library: &TokenStream) ->
         None => (vec![], quote!(|_: &__S| #ident())),
         Some(state) => (
             vec![bound_of_provided(state, library)],
-            quote!(|state: &__S| #ident(#library::__private::FromRef::from_ref(state))),
+            quote!(|state: &__S| #ident(#library::FromRef::from_ref(state))),
         ),
     };
     let server = quote!(#library::__private::factory(#builder, #factory));

@@ -11,12 +11,11 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::__private::IntoServer;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::lifecycle::{Signal, StartUpCode};
 use crate::log;
-use crate::server::Server;
+use crate::server::{IntoServer, Server};
 
 /// An application: several servers, one start-up code, one life.
 ///
@@ -95,7 +94,10 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
             start_up_code,
         }
     }
+}
 
+// What is no state is told where the application is made, and not once more at each call that follows.
+impl<S> App<S> {
     /// Adds a server: a [`Server`] that was built by hand, or `name::server()` of one that `#[server]` declares.
     ///
     /// `M` is always inferred.
@@ -167,7 +169,9 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         log::set_error(callback);
         self
     }
+}
 
+impl<S: Send + 'static> App<S> {
     /// Serves until a signal stops the process or a successor has taken its place. An error is logged and
     /// becomes exit status 1.
     ///

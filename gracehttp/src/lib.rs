@@ -1,6 +1,9 @@
 #![doc = include_str!("../docs/crate.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
 mod app;
 mod config;
 mod conn;
@@ -10,9 +13,6 @@ mod lifecycle;
 mod listen;
 pub mod log;
 mod parking;
-#[doc(hidden)]
-#[path = "private.rs"]
-pub mod __private;
 mod server;
 mod sys;
 
@@ -20,11 +20,15 @@ pub use app::App;
 #[cfg(feature = "axum")]
 pub use axum::extract::{Form, Json, Path, Query, State};
 pub use axum_core::body::Body;
+pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
 pub use axum_core::response::IntoResponse;
 pub use conn::{Generation, PeerAddr, Shutdown};
 pub use error::Error;
-pub use gracehttp_macros::{main, server};
+#[doc = include_str!("../docs/main.md")]
+pub use gracehttp_macros::main;
+#[doc = include_str!("../docs/server.md")]
+pub use gracehttp_macros::server;
 pub use lifecycle::{Signal, generation};
 #[cfg(feature = "tls")]
 pub use listen::Tls;
-pub use server::{Endpoint, Handler, Request, Response, Server, ServerBuilder};
+pub use server::{Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder};

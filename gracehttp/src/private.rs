@@ -4,25 +4,9 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use axum_core::BoxError;
-pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
-pub use axum_core::response::IntoResponse;
 use tower_service::Service;
 
-use crate::{App, Request, Server, ServerBuilder};
-
-/// What an application takes as a server: a [`Server`], or what `#[server]` declares under a function's name.
-///
-/// `M` only tells implementations apart; it is always inferred.
-pub trait IntoServer<S, M> {
-    /// The server, in an application whose start-up code returns `S`.
-    fn into_server(self) -> Server<S>;
-}
-
-impl<S> IntoServer<S, ()> for Server<S> {
-    fn into_server(self) -> Server<S> {
-        self
-    }
-}
+use crate::{App, FromRef, IntoResponse, Request, Server, ServerBuilder};
 
 /// A state, or a part of one, that servers can have of a main that returns `S`.
 #[diagnostic::on_unimplemented(

@@ -3,6 +3,7 @@
 mod builder;
 mod endpoint;
 mod handler;
+mod into_server;
 mod options;
 mod permits;
 mod service;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::Handler;
+pub use into_server::IntoServer;
 pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits};
 pub(crate) use service::{Dispatch, ResponseFuture};

@@ -152,6 +152,31 @@ impl Generation {
         names
     }
 
+    /// The TCP ports of its listeners, as the kernel tells them.
+    pub fn listening_ports(&self) -> Vec<u16> {
+        let own = self.descriptor_names();
+        let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(self.proc(table)));
+        let mut ports: Vec<u16> = tables
+            .iter()
+            .flatten()
+            .flat_map(|table| table.lines())
+            .filter_map(|line| {
+                let fields: Vec<&str> = line.split_whitespace().collect();
+                let [_, local, _, "0A", ..] = fields.as_slice() else { return None };
+                let inode = format!("socket:[{}]", fields.get(9)?);
+                let (_, port) = local.rsplit_once(':')?;
+                own.contains(&inode).then(|| u16::from_str_radix(port, 16).ok())?
+            })
+            .collect();
+        ports.sort_unstable();
+        ports
+    }
+
+    /// The program that it runs.
+    pub fn program(&self) -> PathBuf {
+        fs::read_link(self.proc("exe")).unwrap_or_default()
+    }
+
     /// Its children, zombies among them.
     pub fn children(&self) -> Vec<u32> {
         let Ok(tasks) = fs::read_dir(self.proc("task")) else { return Vec::new() };

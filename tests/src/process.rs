@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getpid, set_child_subreaper};
 
-use crate::client::Target;
+use crate::client::{Target, get_once};
 use crate::generation::{Exit, Generation};
 use crate::log::Log;
+use crate::patience::{GLANCE, PATIENCE, within};
+use crate::scratch::Scratch;
 
 /// What the predecessor writes once it has started its successor.
 pub const RESTARTED: &str = "start new process success, pid ";
@@ -43,6 +45,17 @@ impl Launch {
     /// A binary of this package.
     pub fn bin(name: &str) -> Self {
         Self::program(bin(name))
+    }
+
+    /// The binary `app` with this plan, which lies in `scratch` as `plan` and may change for later
+    /// generations.
+    pub fn app(scratch: &Scratch, plan: &str) -> Self {
+        Self::bin("app").plan(scratch, plan)
+    }
+
+    /// Gives it a plan, if it is a copy of `app`.
+    pub fn plan(self, scratch: &Scratch, plan: &str) -> Self {
+        self.env("APP_PLAN", scratch.write("plan", plan))
     }
 
     /// Any file.
@@ -250,6 +263,20 @@ impl App {
     pub async fn stop(&self) -> Exit {
         self.signal(Signal::TERM);
         self.current().exit().await
+    }
+
+    /// Awaits that `generation` answers new connections of `target`: the commit is over.
+    pub async fn serves(&self, target: &Target, generation: &Generation) {
+        let served = async {
+            loop {
+                match get_once(target, "/ping").await {
+                    Ok(reply) if reply.pid() == Some(generation.pid()) => return,
+                    Ok(_) => tokio::time::sleep(GLANCE).await,
+                    Err(failure) => panic!("a new connection failed: {failure}\n{}", self.log),
+                }
+            }
+        };
+        within(PATIENCE, &format!("pid {} to serve", generation.pid()), served).await;
     }
 
     /// Waits for the end of every generation but the newest.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tests::load::Style;
-use tests::{Client, Kind, Load, Report, Target};
+use tests::{Client, Exit, Generation, Kind, Launch, Load, Report, Signal, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -288,4 +288,53 @@ async fn a_failure_is_placed_between_its_marks() {
     load.mark("restart 2");
     let text = load.stop().await.to_string();
     assert!(text.contains("ms after \"restart 1\"") && text.contains("ms before \"restart 2\""), "{text}");
+}
+
+/// A shell in the place of an application: it writes what an application would, and starts a "successor".
+fn shell(script: &str) -> Launch {
+    Launch::program("/bin/sh").arg("-c").arg(script)
+}
+
+#[tokio::test]
+async fn lines_are_awaited_and_the_chain_of_generations_is_followed() {
+    let app = shell("sleep 100 & echo INFO start new process success, pid $!.; echo more; exit 7").spawn();
+    let first = app.current();
+    assert_eq!(app.log.line(0, "more").await, "more");
+    let successor = app.successor_since(0).await;
+    assert_eq!(app.pid(), successor.pid());
+    assert_eq!(first.exit().await, Exit::Code(7));
+    assert!(successor.is_running());
+    // The orphan is ours by now, and so is its status.
+    successor.signal(Signal::TERM);
+    assert_eq!(successor.exit().await, Exit::Killed(15));
+    assert!(!successor.is_running());
+}
+
+#[tokio::test]
+async fn nothing_outlives_a_test() {
+    let app = shell("sleep 100 & echo begun; wait").spawn();
+    app.log.line(0, "begun").await;
+    let (shell, sleep) = (app.current(), Generation::hold(app.current().children()[0]).unwrap());
+    assert!(shell.is_running() && sleep.is_running());
+    drop(app);
+    assert!(!shell.is_running() && !sleep.is_running());
+}
+
+#[tokio::test]
+async fn the_kernel_tells_what_a_process_holds() {
+    let app = shell("echo begun; exec sleep 100").spawn();
+    app.log.line(0, "begun").await;
+    let process = app.current();
+    // The three streams, and what cargo leaves open for its own children.
+    assert!(process.descriptors() >= 3);
+    assert_eq!(process.threads(), 1);
+    assert_eq!(process.children(), [] as [u32; 0]);
+    assert!(process.resident_kib() > 0);
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let itself = Generation::hold(std::process::id()).unwrap();
+    assert!(itself.listening_ports().contains(&port));
+    assert!(!process.listening_ports().contains(&port));
+    assert!(itself.is_running());
 }

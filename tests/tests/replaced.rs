@@ -55,11 +55,11 @@ async fn case_34_the_new_code_may_be_a_script_around_it() {
 
 /// `version` holds the program, `current` is a link to it.
 fn point(scratch: &Scratch, version: &str) {
-    fs::create_dir_all(scratch.join(version)).unwrap();
+    fs::create_dir_all(scratch.join(version)).expect("writable");
     scratch.install(&bin("app"), &format!("{version}/app"));
     let link = scratch.join("current.new");
-    symlink(version, &link).unwrap();
-    fs::rename(link, scratch.join("current")).unwrap();
+    symlink(version, &link).expect("writable");
+    fs::rename(link, scratch.join("current")).expect("writable");
 }
 
 #[tokio::test]

@@ -102,8 +102,8 @@ async fn only_what_is_switched_on_is_spoken() {
 }
 
 /// Does nothing (more) on a connection, and tells after how long the server ends it.
-async fn ended_after(target: &Target, words: &str) -> Duration {
-    let mut client = Client::connect(target).await.unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
+async fn ended_after(target: Target, words: String) -> Duration {
+    let mut client = Client::connect(&target).await.unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
     client.send(words).await.expect("written");
     let start = Instant::now();
     // Whatever the farewell is: nothing, an answer 408, GOAWAY, a TLS alert.
@@ -131,32 +131,15 @@ async fn each_kind_of_silence_is_ended() {
         (&tls, "", "nothing after a handshake"),
         (&tls, "GET / HT", "half a head over TLS"),
     ];
-    let all = cases.map(|(target, words, what)| async move { (what, ended_after(target, words).await) });
     // Side by side, or it takes seven seconds.
-    for (what, took) in all_of(all).await {
+    let running = cases
+        .map(|(target, words, what)| (what, tokio::spawn(ended_after(target.clone(), words.to_owned()))));
+    for (what, ended) in running {
+        let took = ended.await.unwrap();
         println!("{what}: ended after {took:?}");
         assert!(took < Duration::from_secs(4), "{what} took {took:?}");
         assert!(took > Duration::from_millis(500), "{what} was cut after {took:?} already");
     }
-}
-
-/// Awaits futures that borrow, all at once.
-async fn all_of<T, F: Future<Output = T>>(futures: impl IntoIterator<Item = F>) -> Vec<T> {
-    use std::pin::Pin;
-    use std::task::Poll;
-    let mut pending: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut done = Vec::new();
-    std::future::poll_fn(move |context| {
-        pending.retain_mut(|future| match future.as_mut().poll(context) {
-            Poll::Ready(value) => {
-                done.push(value);
-                false
-            }
-            Poll::Pending => true,
-        });
-        if pending.is_empty() { Poll::Ready(std::mem::take(&mut done)) } else { Poll::Pending }
-    })
-    .await
 }
 
 #[tokio::test]

@@ -198,7 +198,12 @@ impl App {
         Arc::clone(self.chain.lock().last().expect("there is always a first"))
     }
 
-    /// Its pid.
+    /// The one that the test started.
+    pub fn first(&self) -> Arc<Generation> {
+        Arc::clone(&self.chain.lock()[0])
+    }
+
+    /// The newest one's pid.
     pub fn pid(&self) -> u32 {
         self.current().pid()
     }

@@ -298,7 +298,7 @@ fn shell(script: &str) -> Launch {
 #[tokio::test]
 async fn lines_are_awaited_and_the_chain_of_generations_is_followed() {
     let app = shell("sleep 100 & echo INFO start new process success, pid $!.; echo more; exit 7").spawn();
-    let first = app.current();
+    let first = app.first();
     assert_eq!(app.log.line(0, "more").await, "more");
     let successor = app.successor_since(0).await;
     assert_eq!(app.pid(), successor.pid());

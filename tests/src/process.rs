@@ -48,9 +48,9 @@ impl Launch {
     }
 
     /// The binary `app` with this plan, which lies in `scratch` as `plan` and may change for later
-    /// generations.
+    /// generations. Its standby is short, for tests that await the end of the predecessor.
     pub fn app(scratch: &Scratch, plan: &str) -> Self {
-        Self::bin("app").plan(scratch, plan)
+        Self::bin("app").plan(scratch, plan).env("GRACEHTTP_STANDBY", "300ms")
     }
 
     /// Gives it a plan, if it is a copy of `app`.

@@ -21,7 +21,7 @@ async fn restarts_well(app: &App) {
         let successor = app.restart().await;
         app.serves(&target, &successor).await;
     }
-    load.stop().await.assert_polite();
+    load.stop().await.assert_unnoticed();
     for exit in app.predecessors_exit().await {
         assert_eq!(exit, Exit::Code(0));
     }
@@ -31,7 +31,8 @@ async fn restarts_well(app: &App) {
 async fn case_34_a_binary_replaced_by_rename_runs_next() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
-    let app = Launch::program(&program).plan(&scratch, WEB).start("web").await;
+    let app =
+        Launch::program(&program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").start("web").await;
     let old = app.current();
     scratch.install(&bin("app"), "app");
     assert!(old.program().to_string_lossy().ends_with(" (deleted)"));
@@ -43,7 +44,8 @@ async fn case_34_a_binary_replaced_by_rename_runs_next() {
 async fn case_34_the_new_code_may_be_a_script_around_it() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
-    let app = Launch::program(&program).plan(&scratch, WEB).start("web").await;
+    let app =
+        Launch::program(&program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").start("web").await;
     let words = format!("#!/bin/sh\necho the new code runs\nexec {} \"$@\"\n", bin("app").display());
     let script = scratch.write("script", words);
     scratch.install(&script, "app");
@@ -66,7 +68,11 @@ fn point(scratch: &Scratch, version: &str) {
 async fn case_37_a_moved_link_leads_to_its_new_target() {
     let scratch = Scratch::new();
     point(&scratch, "v1");
-    let app = Launch::program(scratch.join("current/app")).plan(&scratch, WEB).start("web").await;
+    let app = Launch::program(scratch.join("current/app"))
+        .plan(&scratch, WEB)
+        .env("GRACEHTTP_STANDBY", "300ms")
+        .start("web")
+        .await;
     assert_eq!(app.current().program(), scratch.join("v1/app"));
     point(&scratch, "v2");
     fs::remove_dir_all(scratch.join("v1")).unwrap();
@@ -78,7 +84,7 @@ async fn case_37_a_moved_link_leads_to_its_new_target() {
 fn relative(scratch: &Scratch, directory: &Path, name: &str) -> Launch {
     let directory = directory.display();
     let words = format!("cd '{directory}'; PATH=\"$PWD:$PATH\"; exec {name}; :");
-    Launch::program(scratch.join("unused")).plan(scratch, WEB).after(&words)
+    Launch::program(scratch.join("unused")).plan(scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").after(&words)
 }
 
 #[tokio::test]
@@ -147,7 +153,8 @@ async fn case_33_foreign_descriptors_are_left_alone_but_not_passed_on() {
 async fn case_35_a_binary_rewritten_in_place_is_refused_by_the_kernel() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
-    let app = Launch::program(&program).plan(&scratch, WEB).start("web").await;
+    let app =
+        Launch::program(&program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").start("web").await;
     // "Text file busy": who deploys learns it at once, and the application goes on.
     let written = fs::OpenOptions::new().write(true).open(&program);
     assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::ExecutableFileBusy);

@@ -29,7 +29,7 @@ impl Stage {
     async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
         let scratch = Scratch::new();
         let program = scratch.install(&bin("app"), "app");
-        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_DRAIN_TIMEOUT", "5s");
+        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_STANDBY", "300ms");
         let app = change(launch).spawn();
         let target = app.target("web").await;
         Self { app, target, scratch }
@@ -62,7 +62,7 @@ impl Stage {
         let successor = self.app.restart().await;
         self.app.serves(&self.target, &successor).await;
         load.answers(30).await;
-        load.stop().await.assert_polite();
+        load.stop().await.assert_unnoticed();
         assert_eq!(serving.exit().await, Exit::Code(0));
         assert_eq!(self.app.stop().await, Exit::Code(0));
     }
@@ -125,31 +125,28 @@ async fn case_3_binary_has_the_wrong_format() {
 async fn case_4_start_up_code_exits() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "exit 7");
-    stage.keeps_serving(&["exit status: 7", "status 7"], next_start_is_sane).await;
+    stage.keeps_serving(&["status 7"], next_start_is_sane).await;
 }
 
 #[tokio::test]
 async fn case_4_start_up_code_panics() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "panic");
-    stage.keeps_serving(&["101"], next_start_is_sane).await;
+    stage.keeps_serving(&["the start-up code panics"], next_start_is_sane).await;
 }
 
 #[tokio::test]
 async fn case_4_start_up_code_aborts() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "abort");
-    stage.keeps_serving(&["signal: 6", "SIGABRT"], next_start_is_sane).await;
+    stage.keeps_serving(&["SIGABRT"], next_start_is_sane).await;
 }
 
 #[tokio::test]
 async fn case_4_start_up_code_returns_an_error() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "refuse the database is away");
-    let start = stage.app.log.end();
-    stage.fails_to_restart(&["exit status: 1", "status 1"]).await;
-    stage.error_since(start, &["the database is away"]).await;
-    stage.keeps_serving(&["exit status: 1", "status 1"], next_start_is_sane).await;
+    stage.keeps_serving(&["the database is away"], next_start_is_sane).await;
 }
 
 #[tokio::test]
@@ -196,7 +193,7 @@ async fn restarts_with_broken_stderr(redirection: &str) {
         }
     };
     load.answers(20).await;
-    load.stop().await.assert_polite();
+    load.stop().await.assert_unnoticed();
     assert_eq!(first.exit().await, Exit::Code(0));
     successor.signal(Signal::TERM);
     assert_eq!(successor.exit().await, Exit::Code(0));
@@ -220,9 +217,7 @@ async fn case_11_added_endpoint_is_taken_by_somebody() {
     // Another new endpoint before it: all or nothing, so its listener must go again.
     stage.scratch.write("plan", format!("{WEB}\nserver fine 127.0.0.1:0\nserver new {taken}"));
     let ports = stage.app.current().listening_ports();
-    let start = stage.app.log.end();
-    stage.fails_to_restart(&["exit status: 1", "status 1"]).await;
-    stage.error_since(start, &[&taken.to_string()]).await;
+    stage.fails_to_restart(&[&taken.to_string()]).await;
     assert_eq!(stage.app.current().listening_ports(), ports);
     stage.keeps_serving(&[&taken.to_string()], |_| drop(somebody)).await;
 }
@@ -274,7 +269,7 @@ async fn case_17_successor_is_killed_in_the_middle_of_the_handoff() {
     let script = stage.scratch.write("script", format!("#!/bin/sh\nexec {trace} {}\n", real.display()));
     let installed = stage.scratch.install(&script, "app");
     fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).unwrap();
-    stage.keeps_serving(&["signal: 9", "SIGKILL"], reinstall).await;
+    stage.keeps_serving(&["SIGKILL"], reinstall).await;
 }
 
 #[tokio::test]
@@ -307,7 +302,7 @@ async fn successor_is_killed_before_it_is_ready() {
     stage.app.signal(Signal::USR2);
     stage.app.log.line(start, "start-up code of pid").await;
     tests::Generation::hold(stage.app.current().children()[0]).unwrap().signal(Signal::KILL);
-    stage.error_since(start, &["signal: 9", "SIGKILL"]).await;
+    stage.error_since(start, &["SIGKILL"]).await;
     load.answers(30).await;
     load.stop().await.assert_unnoticed();
     stage.restarts_after_repair().await;
@@ -318,7 +313,7 @@ async fn configuration_is_wrong() {
     let stage = Stage::new().await;
     // The application itself finds its configuration faulty, before it runs.
     stage.scratch.write("plan", "server web nonsense:nonsense");
-    stage.keeps_serving(&["exit status: ", "status "], next_start_is_sane).await;
+    stage.keeps_serving(&["status 101", "nonsense"], next_start_is_sane).await;
 }
 
 /// Nothing but the predecessor may hand over listeners.

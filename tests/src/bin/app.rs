@@ -160,7 +160,10 @@ async fn route(request: Request) -> Response {
             pong().into_response()
         }
         (&Method::GET, "/stream") => stream(number(10)),
-        (&Method::GET, "/big") => vec![b'x'; number(1 << 20) as usize].into_response(),
+        (&Method::GET, "/big") => {
+            say("big begins");
+            vec![b'x'; number(1 << 20) as usize].into_response()
+        }
         (&Method::GET, "/panic") => panic!("the handler panics"),
         _ => (StatusCode::NOT_FOUND, "unknown").into_response(),
     }

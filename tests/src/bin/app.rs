@@ -137,14 +137,15 @@ async fn answer(request: Request) -> Response {
 }
 
 async fn route(request: Request) -> Response {
+    let (head, body) = request.into_parts();
     let number = |default: u64| {
-        let query = request.uri().query();
+        let query = head.uri.query();
         query.and_then(|query| query.rsplit('=').next()?.parse().ok()).unwrap_or(default)
     };
     let pong = || format!("pong by pid:{}", std::process::id());
-    match (request.method(), request.uri().path()) {
+    match (&head.method, head.uri.path()) {
         (&Method::GET, "/ping") => pong().into_response(),
-        (&Method::POST, "/echo") => match request.into_body().collect().await {
+        (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         },

@@ -1,1 +1,28 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: real processes, a strict client, a load that counts.
+//!
+//! * [`process`] starts a real binary, follows its generations and reads their log;
+//! * [`client`] speaks HTTP over a raw socket and forgives nothing;
+//! * [`load`] keeps many such clients busy, and explains every failure;
+//! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
+
+pub mod client;
+pub mod fault;
+pub mod generation;
+pub mod h2;
+pub mod load;
+pub mod log;
+pub mod patience;
+pub mod process;
+pub mod random;
+pub mod report;
+pub mod scratch;
+pub mod tls;
+
+pub use client::{Client, Reply, Target};
+pub use fault::{Failure, Kind};
+pub use generation::{Exit, Generation};
+pub use load::Load;
+pub use process::{App, Launch};
+pub use report::Report;
+pub use rustix::process::Signal;
+pub use scratch::Scratch;

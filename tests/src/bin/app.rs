@@ -1,0 +1,186 @@
+//! The application that most tests start: its servers and its start-up code come from a file, read at every
+//! start, so that each generation can differ from the one before it.
+//!
+//! The file is named by `APP_PLAN`. Its lines:
+//!
+//! ```text
+//! server web 127.0.0.1:0
+//! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
+//! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50
+//! ```
+//!
+//! Without a plan there is one server, `web`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use gracehttp::{App, Body, IntoResponse, Request, Response, Server, Tls};
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
+use http_body_util::channel::Channel;
+
+fn main() -> ExitCode {
+    let plan = Plan::read();
+    let start = plan.start.clone();
+    let mut app = App::try_new(move || start_up(start));
+    for server in plan.servers {
+        app = app.serve(server);
+    }
+    app.run()
+}
+
+/// What this generation is told to be.
+struct Plan {
+    servers: Vec<Server<()>>,
+    start: Vec<String>,
+}
+
+impl Plan {
+    fn read() -> Self {
+        let Some(path) = std::env::var_os("APP_PLAN") else {
+            let web = Server::builder("web").listen("127.0.0.1:0").handler(answer);
+            return Self { servers: vec![web], start: Vec::new() };
+        };
+        let text = std::fs::read_to_string(path).expect("the plan");
+        let mut plan = Self { servers: Vec::new(), start: Vec::new() };
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                [] => (),
+                ["server", name, options @ ..] => plan.servers.push(server(name, options)),
+                ["start", what @ ..] => plan.start = what.iter().map(|word| word.to_string()).collect(),
+                _ => panic!("not understood in the plan: {line}"),
+            }
+        }
+        plan
+    }
+}
+
+fn server(name: &str, options: &[&str]) -> Server<()> {
+    let mut server = Server::builder(name);
+    let (mut cert, mut key) = (PathBuf::new(), PathBuf::new());
+    let duration = |text: &str| {
+        let millis = text.strip_suffix("ms").and_then(|digits| digits.parse().ok());
+        Duration::from_millis(millis.expect("milliseconds, such as 500ms"))
+    };
+    for option in options {
+        server = match option.split_once('=') {
+            None => server.listen(*option),
+            Some(("cert", path)) => {
+                cert = path.into();
+                server
+            }
+            Some(("key", path)) => {
+                key = path.into();
+                server
+            }
+            Some(("tls", "self_signed")) => server.tls(Tls::self_signed()),
+            Some(("max_conns", count)) => server.max_conns(count.parse::<usize>().expect("a count")),
+            Some(("http1", on)) => server.http1(on == "yes"),
+            Some(("http2", on)) => server.http2(on == "yes"),
+            Some(("handshake_timeout", time)) => server.handshake_timeout(duration(time)),
+            Some(("header_read_timeout", time)) => server.header_read_timeout(duration(time)),
+            Some(("request_timeout", time)) => server.request_timeout(duration(time)),
+            Some(("idle_timeout", time)) => server.idle_timeout(duration(time)),
+            Some((key, _)) => panic!("no option {key} in the plan's grammar"),
+        };
+    }
+    if !cert.as_os_str().is_empty() {
+        server = server.tls(Tls::files(cert, key));
+    }
+    server.handler(answer)
+}
+
+async fn start_up(what: Vec<String>) -> Result<(), String> {
+    let words: Vec<&str> = what.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().expect("a number in the plan");
+    say(&format!("start-up code of pid {}: {words:?}", std::process::id()));
+    match words.as_slice() {
+        [] => (),
+        ["sleep", millis] => tokio::time::sleep(Duration::from_millis(number(millis))).await,
+        ["panic"] => panic!("the start-up code panics"),
+        ["exit", code] => std::process::exit(number(code) as i32),
+        ["abort"] => std::process::abort(),
+        ["hang"] => std::future::pending().await,
+        ["refuse", words @ ..] => return Err(words.join(" ")),
+        ["leave", millis] => {
+            let millis = number(millis);
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(millis));
+                std::process::exit(3);
+            });
+        }
+        _ => panic!("not understood in the plan: start {words:?}"),
+    }
+    Ok(())
+}
+
+/// Tells the test that something begins. A test that has gone needs no answer.
+fn say(what: &str) {
+    _ = writeln!(std::io::stdout(), "{what}");
+}
+
+/// Requests in the handler now, and the most there ever were.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+async fn answer(request: Request) -> Response {
+    let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
+    MOST.fetch_max(running, Ordering::SeqCst);
+    let response = route(request).await;
+    RUNNING.fetch_sub(1, Ordering::SeqCst);
+    response
+}
+
+async fn route(request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let number = |default: u64| {
+        let query = head.uri.query();
+        query.and_then(|query| query.rsplit('=').next()?.parse().ok()).unwrap_or(default)
+    };
+    let pong = || format!("pong by pid:{}", std::process::id());
+    match (&head.method, head.uri.path()) {
+        (&Method::GET, "/ping") => pong().into_response(),
+        (&Method::POST, "/echo") => match body.collect().await {
+            Ok(body) => body.to_bytes().into_response(),
+            Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        },
+        (&Method::GET, "/most") => MOST.load(Ordering::SeqCst).to_string().into_response(),
+        (&Method::GET, "/slow") => {
+            say("slow begins");
+            tokio::time::sleep(Duration::from_millis(number(1000))).await;
+            pong().into_response()
+        }
+        (&Method::GET, "/block") => {
+            say("block begins");
+            std::thread::sleep(Duration::from_millis(number(1000)));
+            pong().into_response()
+        }
+        (&Method::GET, "/stream") => stream(number(10)),
+        (&Method::GET, "/big") => {
+            say("big begins");
+            vec![b'x'; number(1 << 20) as usize].into_response()
+        }
+        (&Method::GET, "/panic") => panic!("the handler panics"),
+        _ => (StatusCode::NOT_FOUND, "unknown").into_response(),
+    }
+}
+
+/// A piece each 50 ms, `count` times.
+fn stream(count: u64) -> Response {
+    let (mut sender, body) = Channel::<Bytes>::new(1);
+    tokio::spawn(async move {
+        say("stream begins");
+        for piece in 0..count {
+            if sender.send_data(format!("piece {piece}\n").into()).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    Response::new(Body::new(body))
+}

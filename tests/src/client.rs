@@ -1,0 +1,373 @@
+//! A strict HTTP/1.1 client on a raw socket. It retries nothing and forgives nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::fault::{Failure, Kind};
+use crate::tls;
+
+/// How long a client waits for anything, if not told otherwise.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Where a client connects to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Plain text.
+    Plain(SocketAddr),
+    /// TLS.
+    Tls(SocketAddr),
+    /// A Unix socket, plain text.
+    Unix(PathBuf),
+}
+
+impl Target {
+    /// Reads the URL of a banner: `http://127.0.0.1:4711`, `https://[::1]:4711`, `unix:/path`.
+    pub fn from_url(url: &str) -> Self {
+        let url = url.trim_end_matches('/');
+        let address = |text: &str| match text.parse() {
+            Ok(address) => reachable(address),
+            Err(_) => panic!("no address in the banner's URL {url:?}"),
+        };
+        if let Some(text) = url.strip_prefix("http://") {
+            Self::Plain(address(text))
+        } else if let Some(text) = url.strip_prefix("https://") {
+            Self::Tls(address(text))
+        } else if let Some(path) = url.strip_prefix("unix:") {
+            Self::Unix(path.into())
+        } else {
+            panic!("the banner names {url:?}, which is no URL of a server")
+        }
+    }
+
+    /// The TCP address.
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Plain(address) | Self::Tls(address) => *address,
+            Self::Unix(path) => panic!("{} has no TCP address", path.display()),
+        }
+    }
+
+    /// Opens a connection, with TLS where it belongs.
+    pub async fn connect(&self, alpn: &[&str]) -> Result<Box<dyn Stream>, Failure> {
+        let refused = |error: io::Error| Failure::new(Kind::Refused, format!("connect: {error}"));
+        match self {
+            Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(refused)?)),
+            Self::Plain(address) => Ok(Box::new(connect(*address).await.map_err(refused)?)),
+            Self::Tls(address) => {
+                let tcp = connect(*address).await.map_err(refused)?;
+                let name = "localhost".try_into().expect("a name");
+                let handshake = tls::connector(alpn).connect(name, tcp);
+                match handshake.await {
+                    Ok(stream) => Ok(Box::new(stream)),
+                    Err(error) => Err(Failure::new(Kind::Handshake, format!("TLS: {error}"))),
+                }
+            }
+        }
+    }
+}
+
+/// Nobody can connect to "any address", which a banner may name.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            address.set_ip(std::net::Ipv6Addr::LOCALHOST.into());
+        }
+        _ => (),
+    }
+    address
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
+/// What a connection is made of.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// A whole answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// The headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the server ends the connection after it.
+    pub fn closes(&self) -> bool {
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The pid in `pong by pid:4711`.
+    pub fn pid(&self) -> Option<u32> {
+        self.text().trim().strip_prefix("pong by pid:")?.parse().ok()
+    }
+}
+
+/// What came of a pause on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pause {
+    /// It is still open.
+    Open,
+    /// The server closed it in the proper way.
+    Closed,
+    /// It was reset, truncated, or carried bytes that nobody asked for.
+    Failed(Failure),
+}
+
+/// One connection.
+pub struct Client {
+    stream: Box<dyn Stream>,
+    unread: BytesMut,
+    limit: Duration,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("unread", &self.unread).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Connects.
+    pub async fn connect(target: &Target) -> Result<Self, Failure> {
+        match tokio::time::timeout(LIMIT, target.connect(&["http/1.1"])).await {
+            Ok(stream) => Ok(Self { stream: stream?, unread: BytesMut::new(), limit: LIMIT }),
+            Err(_) => Err(Failure::new(Kind::TimedOut, "connect")),
+        }
+    }
+
+    /// Waits for anything no longer than this.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Writes bytes as they are.
+    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+        let write = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        match tokio::time::timeout(self.limit, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(Failure::new(Kind::Reset, format!("while writing: {error}")))
+            }
+            Ok(Err(error)) => Err(Failure::new(Kind::Unanswered, format!("while writing: {error}"))),
+            Err(_) => Err(Failure::new(Kind::TimedOut, "while writing")),
+        }
+    }
+
+    /// One GET on this connection.
+    pub async fn get(&mut self, path: &str) -> Result<Reply, Failure> {
+        self.send(get(path)).await?;
+        self.reply().await
+    }
+
+    /// One POST on this connection, its body in one piece.
+    pub async fn post(&mut self, path: &str, body: &[u8]) -> Result<Reply, Failure> {
+        self.send(post_head(path, body.len())).await?;
+        self.send(body).await?;
+        self.reply().await
+    }
+
+    /// The next answer.
+    pub async fn reply(&mut self) -> Result<Reply, Failure> {
+        match tokio::time::timeout(self.limit, self.read_reply()).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                Err(Failure::new(Kind::TimedOut, format!("after {} bytes of an answer", self.unread.len())))
+            }
+        }
+    }
+
+    async fn read_reply(&mut self) -> Result<Reply, Failure> {
+        loop {
+            let (status, headers) = self.read_head().await?;
+            // 1xx announces the real answer.
+            if status >= 200 {
+                let body = self.read_body(status, &headers).await?;
+                return Ok(Reply { status, headers, body });
+            }
+        }
+    }
+
+    async fn read_head(&mut self) -> Result<(u16, Vec<(String, String)>), Failure> {
+        let end = loop {
+            match self.unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                Some(end) => break end,
+                None => self.read_more("in the head").await?,
+            }
+        };
+        let head = String::from_utf8_lossy(&self.unread[..end]).into_owned();
+        self.unread.advance(end + 4);
+
+        let wrong = |what: &str| Failure::new(Kind::Unexpected, format!("{what} in {head:?}"));
+        let mut lines = head.split("\r\n");
+        let status_line = lines.next().unwrap_or_default();
+        let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let status = status.ok_or_else(|| wrong("no status"))?;
+        let mut headers = Vec::new();
+        for line in lines {
+            let (name, value) = line.split_once(':').ok_or_else(|| wrong("no colon"))?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        Ok((status, headers))
+    }
+
+    async fn read_body(&mut self, status: u16, headers: &[(String, String)]) -> Result<Bytes, Failure> {
+        let header =
+            |name: &str| headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        if matches!(status, 204 | 304) {
+            return Ok(Bytes::new());
+        }
+        if header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            return self.read_chunks().await;
+        }
+        match header("content-length").map(str::parse) {
+            Some(Ok(length)) => self.read_exactly(length).await,
+            Some(Err(_)) => Err(Failure::new(Kind::Unexpected, "a Content-Length that is no number")),
+            // No server of ours ends a body by the end of the connection: it can't be told from a failure.
+            None => Err(Failure::new(Kind::Unexpected, "an answer of no declared length")),
+        }
+    }
+
+    async fn read_chunks(&mut self) -> Result<Bytes, Failure> {
+        let mut body = BytesMut::new();
+        loop {
+            let size = self.read_chunk_size().await?;
+            let chunk = self.read_exactly(size).await?;
+            body.extend_from_slice(&chunk);
+            if self.read_exactly(2).await? != "\r\n" {
+                return Err(Failure::new(Kind::Unexpected, "a chunk without its line end"));
+            }
+            if size == 0 {
+                return Ok(body.freeze());
+            }
+        }
+    }
+
+    async fn read_chunk_size(&mut self) -> Result<usize, Failure> {
+        let end = loop {
+            match self.unread.windows(2).position(|bytes| bytes == b"\r\n") {
+                Some(end) => break end,
+                None => self.read_more("in a chunk's size").await?,
+            }
+        };
+        let line = self.unread.split_to(end + 2);
+        let digits = String::from_utf8_lossy(&line[..end]).into_owned();
+        usize::from_str_radix(&digits, 16)
+            .map_err(|_| Failure::new(Kind::Unexpected, format!("the chunk size {digits:?}")))
+    }
+
+    async fn read_exactly(&mut self, length: usize) -> Result<Bytes, Failure> {
+        while self.unread.len() < length {
+            self.read_more(&format!("in the body, {} of {length} bytes", self.unread.len())).await?;
+        }
+        Ok(self.unread.split_to(length).freeze())
+    }
+
+    /// Reads some bytes; an end of the connection is a failure here.
+    async fn read_more(&mut self, place: &str) -> Result<(), Failure> {
+        let fresh = place == "in the head" && self.unread.is_empty();
+        let kind = if fresh { Kind::Unanswered } else { Kind::HalfAnswered };
+        match self.stream.read_buf(&mut self.unread).await {
+            Ok(0) => Err(Failure::new(kind, format!("closed {place}"))),
+            Ok(_) => Ok(()),
+            Err(error) => Err(broken(&error, kind, place)),
+        }
+    }
+
+    /// One piece of what the server sends, whatever it is; `None` at the end of the connection.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
+        if !self.unread.is_empty() {
+            return Ok(Some(self.unread.split().freeze()));
+        }
+        match tokio::time::timeout(self.limit, self.stream.read_buf(&mut self.unread)).await {
+            Ok(Ok(0)) => Ok(None),
+            Ok(Ok(_)) => Ok(Some(self.unread.split().freeze())),
+            Ok(Err(error)) => Err(broken(&error, Kind::HalfAnswered, "between pieces")),
+            Err(_) => Err(Failure::new(Kind::TimedOut, "between pieces")),
+        }
+    }
+
+    /// Does nothing for a while, but notices what the server does meanwhile.
+    pub async fn pause(&mut self, length: Duration) -> Pause {
+        if !self.unread.is_empty() {
+            let bytes = String::from_utf8_lossy(&self.unread).into_owned();
+            return Pause::Failed(Failure::new(Kind::Unexpected, format!("unasked bytes {bytes:?}")));
+        }
+        match tokio::time::timeout(length, self.stream.read_buf(&mut self.unread)).await {
+            Err(_) => Pause::Open,
+            Ok(Ok(0)) => Pause::Closed,
+            Ok(Ok(_)) => {
+                let bytes = String::from_utf8_lossy(&self.unread).into_owned();
+                Pause::Failed(Failure::new(Kind::Unexpected, format!("unasked bytes {bytes:?}")))
+            }
+            Ok(Err(error)) => Pause::Failed(broken(&error, Kind::Reset, "while idle")),
+        }
+    }
+
+    /// The end that `Connection: close` promised: it has to come at once, and in the proper way.
+    pub async fn closed(&mut self) -> Result<(), Failure> {
+        match self.pause(self.limit).await {
+            Pause::Closed => Ok(()),
+            Pause::Open => Err(Failure::new(Kind::KeptOpen, "still open after Connection: close")),
+            Pause::Failed(failure) => Err(failure),
+        }
+    }
+
+    /// Ends the sending direction only.
+    pub async fn half_close(&mut self) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::new(Kind::Reset, format!("half-close: {error}"));
+        self.stream.shutdown().await.map_err(failed)
+    }
+}
+
+fn broken(error: &io::Error, kind: Kind, place: &str) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => Failure::new(Kind::Reset, format!("{place}: {error}")),
+        // rustls: the socket's end came without close_notify.
+        io::ErrorKind::UnexpectedEof => Failure::new(Kind::Truncated, format!("{place}: {error}")),
+        _ => Failure::new(kind, format!("{place}: {error}")),
+    }
+}
+
+/// A GET's bytes.
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+/// The head of a POST.
+pub fn post_head(path: &str, length: usize) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
+}
+
+/// Connects, asks once, and leaves.
+pub async fn get_once(target: &Target, path: &str) -> Result<Reply, Failure> {
+    Client::connect(target).await?.get(path).await
+}

@@ -1,0 +1,128 @@
+//! The lines that all generations of an application write, which tests can await.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, BufReader, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::patience::PATIENCE;
+
+/// One line, and when it came.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// When the test read it.
+    pub at: Instant,
+    /// Without its line end.
+    pub text: String,
+}
+
+/// Everything written so far, by any generation, on stdout and stderr.
+#[derive(Debug)]
+pub struct Log {
+    lines: Mutex<Vec<Line>>,
+    grown: watch::Sender<usize>,
+    born: Instant,
+}
+
+impl Log {
+    /// An empty log.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { lines: Mutex::default(), grown: watch::Sender::new(0), born: Instant::now() })
+    }
+
+    /// Takes in the lines of `source` on a thread of its own until its last writer is gone; `seen` looks at
+    /// each of them before any test does.
+    pub fn follow(
+        self: &Arc<Self>,
+        source: impl Read + Send + 'static,
+        seen: impl Fn(&str) + Send + 'static,
+    ) {
+        let log = Arc::clone(self);
+        std::thread::spawn(move || {
+            let mut source = BufReader::new(source);
+            let mut line = Vec::new();
+            while source.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                line.clear();
+                seen(&text);
+                log.push(text);
+            }
+        });
+    }
+
+    fn push(&self, text: String) {
+        let mut lines = self.lock();
+        lines.push(Line { at: Instant::now(), text });
+        let count = lines.len();
+        drop(lines);
+        self.grown.send_replace(count);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Line>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the log ends now: what is awaited from here has not been written yet.
+    pub fn end(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// The lines from `start` on.
+    pub fn since(&self, start: usize) -> Vec<String> {
+        self.lock().iter().skip(start).map(|line| line.text.clone()).collect()
+    }
+
+    /// How many lines from `start` on hold `part`.
+    pub fn count(&self, start: usize, part: &str) -> usize {
+        self.lock().iter().skip(start).filter(|line| line.text.contains(part)).count()
+    }
+
+    /// The first line at or after `start` that holds `part`.
+    pub async fn line(&self, start: usize, part: &str) -> String {
+        self.find(start, PATIENCE, &format!("a line with {part:?}"), |text| text.contains(part)).await.text
+    }
+
+    /// The first line at or after `start` that `matches`; panics with the whole log after `limit`.
+    pub async fn find(
+        &self,
+        start: usize,
+        limit: Duration,
+        what: &str,
+        matches: impl Fn(&str) -> bool,
+    ) -> Line {
+        let mut grown = self.grown.subscribe();
+        let mut next = start;
+        let search = async {
+            loop {
+                grown.borrow_and_update();
+                let found = {
+                    let lines = self.lock();
+                    let found = lines.iter().skip(next).find(|line| matches(&line.text)).cloned();
+                    next = lines.len().max(start);
+                    found
+                };
+                match found {
+                    Some(line) => return line,
+                    // The sender lives as long as `self`: this waits, it does not fail.
+                    None => _ = grown.changed().await,
+                }
+            }
+        };
+        match tokio::time::timeout(limit, search).await {
+            Ok(line) => line,
+            Err(_) => panic!("waited {limit:?} in vain for {what}; the log:\n{self}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut text = String::new();
+        for line in self.lock().iter() {
+            writeln!(text, "  {:>9.3} s | {}", (line.at - self.born).as_secs_f64(), line.text)?;
+        }
+        f.write_str(&text)
+    }
+}

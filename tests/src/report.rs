@@ -1,0 +1,167 @@
+//! What a load has seen, and an explanation of each failure.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::fault::{Failure, Kind};
+
+/// What happened to the application while the load ran.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub what: String,
+}
+
+/// A failure, with its client and its time.
+#[derive(Debug, Clone)]
+pub struct Incident {
+    /// When the client noticed.
+    pub at: Instant,
+    /// What the client was doing: `Get 3`.
+    pub client: String,
+    /// What went wrong.
+    pub failure: Failure,
+}
+
+/// The counts of a load.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// When it began.
+    pub began: Instant,
+    /// Requests written, or begun.
+    pub requests: u64,
+    /// Answers as expected.
+    pub answers: u64,
+    /// Connections opened.
+    pub connections: u64,
+    /// Connections that the server closed while nothing was asked, without a promise to do so.
+    pub closed_idle: u64,
+    /// Answers with `Connection: close`.
+    pub promised_closes: u64,
+    /// HTTP/2 connections that took no more requests.
+    pub goaways: u64,
+    /// All that went wrong.
+    pub incidents: Vec<Incident>,
+    /// What happened to the application.
+    pub marks: Vec<Mark>,
+    /// Answers by the pid that gave them.
+    pub pids: BTreeMap<u32, u64>,
+    /// The longest time in which nobody got an answer, and when it ended.
+    pub longest_gap: (Duration, Instant),
+    /// The slowest answer.
+    pub slowest: Duration,
+    last_answer: Option<Instant>,
+}
+
+impl Report {
+    pub(crate) fn new() -> Self {
+        let began = Instant::now();
+        Self {
+            began,
+            requests: 0,
+            answers: 0,
+            connections: 0,
+            closed_idle: 0,
+            promised_closes: 0,
+            goaways: 0,
+            incidents: Vec::new(),
+            marks: Vec::new(),
+            pids: BTreeMap::new(),
+            longest_gap: (Duration::ZERO, began),
+            slowest: Duration::ZERO,
+            last_answer: None,
+        }
+    }
+
+    pub(crate) fn answered(&mut self, took: Duration, pid: Option<u32>) {
+        let now = Instant::now();
+        self.answers += 1;
+        self.slowest = self.slowest.max(took);
+        if let Some(pid) = pid {
+            *self.pids.entry(pid).or_default() += 1;
+        }
+        let gap = self.last_answer.map_or(Duration::ZERO, |last| now - last);
+        if gap > self.longest_gap.0 {
+            self.longest_gap = (gap, now);
+        }
+        self.last_answer = Some(now);
+    }
+
+    /// How many failures of this kind there were.
+    pub fn count(&self, kind: Kind) -> usize {
+        self.incidents.iter().filter(|incident| incident.failure.kind == kind).count()
+    }
+
+    /// Panics with the whole report unless every request was answered as it should.
+    #[track_caller]
+    pub fn assert_lossless(&self) {
+        assert!(self.incidents.is_empty(), "requests were lost\n{self}");
+        assert!(self.answers > 0, "nothing was asked\n{self}");
+        assert_eq!(self.requests, self.answers, "requests and answers\n{self}");
+    }
+
+    /// The same, and no connection was closed without a promise in its last answer.
+    #[track_caller]
+    pub fn assert_polite(&self) {
+        self.assert_lossless();
+        assert_eq!(self.closed_idle, 0, "idle connections were cut\n{self}");
+    }
+
+    /// The same, and not one connection was ended by the server.
+    #[track_caller]
+    pub fn assert_unnoticed(&self) {
+        self.assert_polite();
+        assert_eq!(self.promised_closes + self.goaways, 0, "connections were ended\n{self}");
+    }
+
+    /// An incident's time, and its distance from what happened to the application before and after it.
+    fn place(&self, at: Instant) -> String {
+        let mut place = format!("{:8.3} s", (at - self.began).as_secs_f64());
+        if let Some(mark) = self.marks.iter().rev().find(|mark| mark.at <= at) {
+            place += &format!(", {:.1} ms after {:?}", millis(at - mark.at), mark.what);
+        }
+        if let Some(mark) = self.marks.iter().find(|mark| mark.at > at) {
+            place += &format!(", {:.1} ms before {:?}", millis(mark.at - at), mark.what);
+        }
+        place
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(
+            f,
+            "{} requests on {} connections: {} answered, {} failed; closed while idle {}, Connection: close {}, \
+             GOAWAY {}",
+            self.requests,
+            self.connections,
+            self.answers,
+            self.incidents.len(),
+            self.closed_idle,
+            self.promised_closes,
+            self.goaways
+        )?;
+        let (gap, end) = self.longest_gap;
+        writeln!(
+            f,
+            "longest gap {:.1} ms (until {}), slowest answer {:.1} ms, {} processes answered",
+            millis(gap),
+            self.place(end),
+            millis(self.slowest),
+            self.pids.len()
+        )?;
+        for incident in self.incidents.iter().take(40) {
+            writeln!(f, "  {} | {} | {}", self.place(incident.at), incident.client, incident.failure)?;
+        }
+        if self.incidents.len() > 40 {
+            writeln!(f, "  … and {} more", self.incidents.len() - 40)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,131 @@
+//! Servers that appear, move and disappear from one generation to the next.
+
+use std::time::Duration;
+
+use tests::client::{get, get_once};
+use tests::load::Style;
+use tests::{App, Client, Exit, Failure, Kind, Launch, Load, Reply, Scratch, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+
+/// Restarts with another plan, and waits until the successor serves `web`.
+async fn restart_with(app: &App, scratch: &Scratch, web: &Target, plan: &str) {
+    scratch.write("plan", plan);
+    let successor = app.restart().await;
+    app.serves(web, &successor).await;
+}
+
+async fn is_refused(target: &Target) -> Result<Reply, Failure> {
+    let answer = get_once(target, "/ping").await;
+    assert!(matches!(&answer, Err(failure) if failure.kind == Kind::Refused), "{answer:?}");
+    answer
+}
+
+#[tokio::test]
+async fn case_9_an_added_endpoint_is_bound_and_the_others_stay() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).start("web").await;
+    let web = app.target("web").await;
+    let load = Load::on(&web).clients(3, Style::Get).clients(3, Style::Fresh);
+    load.answers(20).await;
+    let ports = app.current().listening_ports();
+    restart_with(&app, &scratch, &web, &format!("{WEB}\nserver admin 127.0.0.1:0")).await;
+    let admin = app.target("admin").await;
+    assert_eq!(get_once(&admin, "/ping").await.unwrap().pid(), Some(app.pid()));
+    let mut expected = vec![ports[0], admin.address().port()];
+    expected.sort_unstable();
+    assert_eq!(app.current().listening_ports(), expected, "web's listener was adopted, not bound again");
+    load.stop().await.assert_unnoticed();
+}
+
+#[tokio::test]
+async fn case_10_a_removed_endpoint_closes_and_its_connections_drain() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, &format!("{WEB}\nserver admin 127.0.0.1:0")).start("admin").await;
+    let (web, admin) = (app.target("web").await, app.target("admin").await);
+    let mut client = Client::connect(&admin).await.unwrap();
+    client.send(get("/slow?ms=1500")).await.unwrap();
+    app.log.line(0, "slow begins").await;
+    let predecessor = app.current();
+    restart_with(&app, &scratch, &web, WEB).await;
+    tests::patience::eventually("the removed listener to close", || {
+        std::net::TcpStream::connect(admin.address()).is_err()
+    })
+    .await;
+    is_refused(&admin).await.unwrap_err();
+    assert_eq!(app.current().listening_ports(), [web.address().port()]);
+    let reply = client.reply().await.unwrap();
+    assert_eq!(reply.pid(), Some(predecessor.pid()), "what was under way is answered");
+    assert_eq!(predecessor.exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn case_12_a_removed_endpoint_can_come_back() {
+    let scratch = Scratch::new();
+    let plan = format!("{WEB}\nserver admin 127.0.0.1:0");
+    let app = Launch::app(&scratch, &plan).start("admin").await;
+    let (web, admin) = (app.target("web").await, app.target("admin").await);
+    // By its number now, so that it has to be the same port.
+    let fixed = format!("{WEB}\nserver admin {}", admin.address());
+    for _ in 0..2 {
+        let predecessor = app.current();
+        restart_with(&app, &scratch, &web, WEB).await;
+        predecessor.exit().await;
+        is_refused(&admin).await.unwrap_err();
+        restart_with(&app, &scratch, &web, &fixed).await;
+        assert_eq!(get_once(&admin, "/ping").await.unwrap().pid(), Some(app.pid()));
+    }
+}
+
+#[tokio::test]
+async fn a_server_moves_to_another_port() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).start("web").await;
+    let old = app.target("web").await;
+    let mut idle = Client::connect(&old).await.unwrap();
+    idle.get("/ping").await.unwrap();
+    let predecessor = app.current();
+    // Another spelling is another endpoint.
+    scratch.write("plan", "server web [::1]:0");
+    let start = app.log.end();
+    let successor = app.restart().await;
+    let new = Target::from_url(&app.url_since(start, "web").await);
+    app.serves(&new, &successor).await;
+    let reply = idle.get("/ping").await.unwrap();
+    assert_eq!(
+        reply.pid(),
+        Some(successor.pid()),
+        "its idle connection belongs to the server, wherever it listens"
+    );
+    assert_eq!(predecessor.exit().await, Exit::Code(0));
+    is_refused(&old).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn one_endpoint_is_added_to_a_server_that_stays() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).start("web").await;
+    let web = app.target("web").await;
+    let socket = scratch.join("web.sock");
+    restart_with(&app, &scratch, &web, &format!("{WEB} unix:{}", socket.display())).await;
+    let unix = Target::Unix(socket.clone());
+    assert_eq!(get_once(&unix, "/ping").await.unwrap().pid(), Some(app.pid()));
+    // The socket's file survives the predecessor, which must not remove it when it leaves.
+    let successor = app.restart().await;
+    app.serves(&web, &successor).await;
+    app.predecessors_exit().await;
+    assert_eq!(get_once(&unix, "/ping").await.unwrap().pid(), Some(successor.pid()));
+    assert_eq!(app.stop().await, Exit::Code(0));
+    assert!(!socket.exists(), "the last one takes the socket's file away");
+}
+
+#[tokio::test]
+async fn a_changed_option_applies_to_the_successor() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).start("web").await;
+    let web = app.target("web").await;
+    restart_with(&app, &scratch, &web, &format!("{WEB} idle_timeout=300ms")).await;
+    let mut idle = Client::connect(&web).await.unwrap();
+    idle.get("/ping").await.unwrap();
+    assert_eq!(idle.pause(Duration::from_secs(10)).await, tests::client::Pause::Closed);
+}

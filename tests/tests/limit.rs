@@ -1,0 +1,200 @@
+//! The limit of connections: more clients than it wait in the kernel's queue, and cost nothing.
+
+use std::ffi::OsStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tests::client::{get, get_once};
+use tests::load::Style;
+use tests::patience::eventually;
+use tests::process::{run, tool};
+use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
+use tokio::task::JoinSet;
+
+/// Counts a process's sockets all the time: the most there were.
+fn watch_sockets(generation: Arc<Generation>) -> impl FnOnce() -> usize {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let watch = std::thread::spawn(move || {
+        let mut most = 0;
+        while !stopped.load(Ordering::SeqCst) {
+            most = most.max(sockets(&generation));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        most
+    });
+    move || {
+        stop.store(true, Ordering::SeqCst);
+        watch.join().expect("no panic")
+    }
+}
+
+fn sockets(generation: &Generation) -> usize {
+    generation.descriptor_names().iter().filter(|name| name.starts_with("socket:")).count()
+}
+
+async fn start(plan: &str) -> (App, Target, Scratch) {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, plan).spawn();
+    let target = app.target("web").await;
+    (app, target, scratch)
+}
+
+#[tokio::test]
+async fn two_hundred_clients_share_fifty_permits() {
+    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=50").await;
+    let own = sockets(&app.current());
+    let most = watch_sockets(app.current());
+    let mut clients = JoinSet::new();
+    for _ in 0..200 {
+        let target = target.clone();
+        clients.spawn(async move {
+            // All of them connect at once; each is served in its turn, with a few requests on its connection.
+            let mut client = Client::connect(&target).await?;
+            for _ in 0..3 {
+                let reply = client.get("/slow?ms=20").await?;
+                assert_eq!(reply.status, 200);
+            }
+            Ok::<(), tests::Failure>(())
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap().unwrap();
+    }
+    let most = most() - own;
+    println!("at most {most} connections accepted at once");
+    assert!(most <= 50, "{most} connections accepted at once");
+    assert!(most > 25, "only {most} connections at once: the limit was not reached, so nothing is shown");
+    let busiest: usize = get_once(&target, "/most").await.unwrap().text().parse().unwrap();
+    assert!(busiest <= 50, "{busiest} requests at once");
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_full_server_costs_its_waiting_clients_nothing_and_serves_them_next() {
+    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=2").await;
+    let (mut one, mut two) =
+        (Client::connect(&target).await.unwrap(), Client::connect(&target).await.unwrap());
+    for (number, client) in [&mut one, &mut two].into_iter().enumerate() {
+        client.send(get("/slow?ms=1200")).await.unwrap();
+        eventually("the handler", || app.log.count(0, "slow begins") == number + 1).await;
+    }
+    let full = sockets(&app.current());
+    let mut third = Client::connect(&target).await.unwrap();
+    third.send(get("/ping")).await.unwrap();
+    let waiting = tokio::spawn(async move { third.reply().await });
+    one.reply().await.unwrap();
+    two.reply().await.unwrap();
+    assert!(sockets(&app.current()) <= full);
+    drop((one, two));
+    assert_eq!(waiting.await.unwrap().unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn silent_clients_do_not_keep_their_permits_for_ever() {
+    let limits = "handshake_timeout=400ms header_read_timeout=400ms idle_timeout=400ms";
+    let (_app, target, _scratch) = start(&format!("server web 127.0.0.1:0 max_conns=5 {limits}")).await;
+    let mut clients = Vec::new();
+    for words in ["", "P", "PRI * HTTP/2.0\r\n", "GET /ping HT", "GET /ping HTTP/1.1\r\nHost: x\r\n"] {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(words).await.unwrap();
+        clients.push(client);
+    }
+    // The sixth is served, which needs one of the five permits.
+    assert_eq!(get_once(&target, "/ping").await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_limit_holds_through_restarts() {
+    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=8").await;
+    let load = Load::on(&target).clients(20, Style::Fresh);
+    for number in 1..=5 {
+        load.answers(50).await;
+        load.mark(format!("signal {number}"));
+        let successor = app.restart().await;
+        app.serves(&target, &successor).await;
+    }
+    load.stop().await.assert_polite();
+}
+
+/// How many descriptors a process may open from now on.
+fn limit_descriptors(pid: u32, limit: usize) {
+    let pid = pid.to_string();
+    let limit = format!("--nofile={limit}:");
+    run("prlimit", &["--pid".as_ref(), pid.as_ref(), OsStr::new(&limit)]);
+}
+
+#[tokio::test]
+async fn case_26_no_descriptor_left_for_accept() {
+    if !tool("prlimit") {
+        return;
+    }
+    let (app, target, _scratch) = start("server web 127.0.0.1:0").await;
+    get_once(&target, "/ping").await.unwrap();
+    let process = app.current();
+    eventually("the first client's end", || sockets(&process) < 20).await;
+    // The limit is one above the highest number, and there are no gaps worth mentioning.
+    limit_descriptors(process.pid(), process.descriptors() + 5);
+    let mut held = Vec::new();
+    let mut waiting = JoinSet::new();
+    for number in 0..30 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        if number < 4 {
+            client.reply().await.unwrap();
+            held.push(client);
+        } else {
+            waiting.spawn(async move { client.reply().await });
+        }
+    }
+    let told =
+        |line: &str| line.contains("gracehttp") && (line.contains("descriptor") || line.contains("EMFILE"));
+    app.log.find(0, Duration::from_secs(10), "a line about descriptors", told).await;
+    let before = process.cpu();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let spent = process.cpu() - before;
+    println!("CPU while accept fails: {spent:?} in 2 s");
+    assert!(spent <= Duration::from_millis(100), "{spent:?} of CPU in 2 s: it spins");
+    let lines = app.log.count(0, "descriptor") + app.log.count(0, "EMFILE");
+    assert!(lines < 30, "{lines} lines about one fault");
+    // It recovers by itself as descriptors come back.
+    limit_descriptors(process.pid(), 1000);
+    while let Some(reply) = waiting.join_next().await {
+        assert_eq!(reply.unwrap().unwrap().status, 200);
+    }
+    drop(held);
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_limit_beyond_the_descriptors_is_lowered_and_said_so() {
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0 max_conns=1000";
+    let app = Launch::app(&scratch, plan).after("ulimit -n 60;").spawn();
+    let target = app.target("web").await;
+    let told = |line: &str| line.contains("WARN") && line.contains("1000") && line.contains("60");
+    app.log.find(0, Duration::from_secs(5), "a notice about the limit", told).await;
+    let most = watch_sockets(app.current());
+    // Twice as many clients as descriptors: all are served, and accept never runs out of descriptors.
+    let load = Load::on(&target).clients(100, Style::Fresh);
+    load.answers(500).await;
+    load.stop().await.assert_unnoticed();
+    assert!(most() < 60);
+    assert_eq!(app.log.count(0, "Too many open files"), 0, "{}", app.log);
+    // The successor needs some for itself, and the predecessor to start it.
+    let successor = app.restart().await;
+    app.serves(&target, &successor).await;
+}
+
+#[tokio::test]
+async fn the_soft_limit_is_raised_to_the_hard_one() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0").after("ulimit -Sn 50;").spawn();
+    app.target("web").await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", app.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let numbers: Vec<&str> = line.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).collect();
+    assert_eq!(numbers[0], numbers[1], "{line}");
+    app.signal(Signal::TERM);
+}

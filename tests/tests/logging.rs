@@ -1,0 +1,110 @@
+//! What the operator reads.
+
+use std::time::Duration;
+
+use tests::client::get_once;
+use tests::patience::eventually;
+use tests::{App, Exit, Launch, Scratch, Signal, Target};
+
+async fn ping() -> (App, Target) {
+    let app = Launch::example("ping").listen("ping", "127.0.0.1:0").spawn();
+    let target = app.target("ping").await;
+    (app, target)
+}
+
+#[tokio::test]
+async fn the_two_messages_of_the_original_keep_their_words() {
+    let (app, target) = ping().await;
+    let first = app.pid();
+    let successor = app.restart().await;
+    app.serves(&target, &successor).await;
+    app.log.line(0, &format!("Received SIG. [PID:{first}, SIG:")).await;
+    app.log.line(0, &format!("start new process success, pid {}.", successor.pid())).await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    app.log.line(0, &format!("Received SIG. [PID:{}, SIG:", successor.pid())).await;
+}
+
+#[tokio::test]
+async fn each_signal_is_named() {
+    for (signal, name) in [
+        (Signal::HUP, "HUP"),
+        (Signal::USR1, "USR1"),
+        (Signal::USR2, "USR2"),
+        (Signal::INT, "INT"),
+        (Signal::TERM, "TERM"),
+        (Signal::QUIT, "QUIT"),
+        (Signal::TSTP, "TSTP"),
+    ] {
+        let (app, _) = ping().await;
+        let received = format!("Received SIG. [PID:{}, SIG:", app.pid());
+        app.signal(signal);
+        let line = app.log.line(0, &received).await;
+        assert!(line.contains(name), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn the_banner_tells_name_url_limit_generation_and_pid() {
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0 max_conns=77\nserver tls 127.0.0.1:0 tls=self_signed";
+    let app = Launch::app(&scratch, plan).spawn();
+    assert!(app.url("web").await.starts_with("http://127.0.0.1:"));
+    assert!(app.url("tls").await.starts_with("https://127.0.0.1:"));
+    let line = app.log.line(0, "serving web on ").await;
+    assert!(line.contains("77") && line.contains("INFO") && line.contains("gracehttp"), "{line}");
+    assert_eq!(app.log.count(0, "serving "), 2, "one line a server\n{}", app.log);
+    assert_eq!(app.log.count(0, "127.0.0.1:0 "), 0, "the real port, not the configured one\n{}", app.log);
+    app.log.find(0, Duration::from_secs(5), "pid and generation", in_generation(app.pid(), 1)).await;
+
+    let start = app.log.end();
+    let successor = app.restart().await;
+    app.log
+        .find(start, Duration::from_secs(5), "pid and generation", in_generation(successor.pid(), 2))
+        .await;
+}
+
+fn in_generation(pid: u32, generation: u32) -> impl Fn(&str) -> bool {
+    let words = format!("generation {generation}");
+    move |line| line.contains(&words) && line.contains(&pid.to_string())
+}
+
+#[tokio::test]
+async fn the_banner_tells_which_values_came_from_the_environment() {
+    let app = Launch::example("ping")
+        .listen("ping", "127.0.0.1:0")
+        .env("GRACEHTTP_DRAIN_TIMEOUT", "1234ms")
+        .spawn();
+    app.log.line(0, "GRACEHTTP_SERVER__PING__LISTEN").await;
+    app.log.line(0, "GRACEHTTP_DRAIN_TIMEOUT").await;
+}
+
+#[tokio::test]
+async fn a_pipe_gets_no_colours() {
+    let (app, _) = ping().await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    assert_eq!(app.log.count(0, "\u{1b}"), 0, "{}", app.log);
+}
+
+#[tokio::test]
+async fn rust_log_is_honoured() {
+    let app =
+        Launch::example("ping").listen("ping", "127.0.0.1:0").env("RUST_LOG", "gracehttp=error").spawn();
+    eventually("a listener", || !app.current().listening_ports().is_empty()).await;
+    let target = Target::Plain(([127, 0, 0, 1], app.current().listening_ports()[0]).into());
+    get_once(&target, "/ping").await.unwrap();
+    assert_eq!(app.stop().await, Exit::Code(0));
+    assert_eq!(app.log.since(0), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn the_callbacks_example_takes_over_every_level() {
+    let app = Launch::example("callbacks").listen("callbacks", "127.0.0.1:0").spawn();
+    app.log.line(0, "serving ").await;
+    let successor = app.restart().await;
+    app.predecessors_exit().await;
+    assert_eq!(successor.pid(), app.pid());
+    assert_eq!(app.stop().await, Exit::Code(0));
+    // Everything passed through the callbacks: no line has the look of the default subscriber.
+    assert_eq!(app.log.count(0, " INFO gracehttp"), 0, "{}", app.log);
+    app.log.line(0, "Received SIG.").await;
+}

@@ -1,0 +1,218 @@
+//! Restart signals at awkward moments: two at once, a hundred, while draining; a stop during a restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tests::client::{get, get_once};
+use tests::load::Style;
+use tests::patience::{GLANCE, PATIENCE, eventually};
+use tests::process::RESTARTED;
+use tests::{App, Client, Exit, Generation, Kind, Launch, Load, Scratch, Signal, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+
+struct Stage {
+    app: App,
+    web: Target,
+    scratch: Scratch,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, WEB).spawn();
+        Self { web: app.target("web").await, app, scratch }
+    }
+
+    /// A signal, and the successor in its start-up code, which lasts.
+    async fn begin_restart(&self, start_up: &str) -> Generation {
+        self.scratch.write("plan", format!("{WEB}\nstart {start_up}"));
+        let start = self.app.log.end();
+        self.app.signal(Signal::USR2);
+        self.app.log.line(start, "start-up code of pid").await;
+        Generation::hold(self.app.current().children()[0]).expect("a successor that lives")
+    }
+
+    /// Awaits that some process but these serves, and returns its pid.
+    async fn another_serves(&self, but: &[u32]) -> u32 {
+        loop {
+            let pid = get_once(&self.web, "/ping").await.expect("an answer").pid().expect("a pid");
+            if !but.contains(&pid) {
+                return pid;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+}
+
+/// Looks all the time how many children a process has: the most there were.
+struct Children {
+    most: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Children {
+    fn watch(generation: Arc<Generation>) -> Self {
+        let (most, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let watch = Self { most: Arc::clone(&most), stop: Arc::clone(&stop) };
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                most.fetch_max(generation.children().len(), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        watch
+    }
+
+    fn most(&self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn case_18_two_signals_at_once_make_at_most_two_restarts() {
+    let stage = Stage::new().await;
+    let load = Load::on(&stage.web).clients(4, Style::Get).clients(2, Style::Fresh);
+    load.answers(20).await;
+    let watch = Children::watch(stage.app.current());
+    load.mark("two signals");
+    stage.app.signal(Signal::USR2);
+    stage.app.signal(Signal::HUP);
+    stage.app.successor_since(0).await;
+    stage.app.predecessors_exit().await;
+    load.answers(50).await;
+    load.stop().await.assert_unnoticed();
+    assert_eq!(watch.most(), 1, "one successor at a time");
+    assert!((2..=3).contains(&stage.app.generations()), "{}", stage.app.log);
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn case_19_a_hundred_signals_in_a_second_never_start_two_successors() {
+    let stage = Stage::new().await;
+    let load = Load::on(&stage.web).clients(4, Style::Get).clients(2, Style::Fresh);
+    load.answers(20).await;
+    for number in 1..=100 {
+        let current = stage.app.current();
+        let children = current.children();
+        assert!(children.len() <= 1, "{children:?} of {}", current.pid());
+        // One that has just gone is not signalled: whoever signals a service looks for its main process.
+        if current.is_running() {
+            current.signal(if number % 2 == 0 { Signal::USR1 } else { Signal::USR2 });
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    load.mark("a hundred signals");
+    stage.app.predecessors_exit().await;
+    load.answers(50).await;
+    load.stop().await.assert_unnoticed();
+    let restarts = stage.app.log.count(0, RESTARTED);
+    assert!((1..=101).contains(&restarts), "{restarts} restarts");
+    // Those that were remembered may still run.
+    eventually("the last restart to end", || stage.app.current().children().is_empty()).await;
+    let last = stage.another_serves(&[]).await;
+    stage.app.predecessors_exit().await;
+    assert_eq!(last, stage.app.pid());
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_signal_during_a_restart_is_remembered_once() {
+    let stage = Stage::new().await;
+    let first = stage.app.current();
+    let successor = stage.begin_restart("sleep 700").await;
+    for _ in 0..3 {
+        first.signal(Signal::USR2);
+    }
+    let third = stage.another_serves(&[first.pid(), successor.pid()]).await;
+    assert_eq!(first.exit().await, Exit::Code(0));
+    let children = |pid: u32| Generation::hold(pid).map_or(0, |generation| generation.children().len());
+    eventually("the third generation alone", || children(third) == 0).await;
+    assert_eq!(stage.app.log.count(0, "start-up code of pid"), 3, "{}", stage.app.log);
+}
+
+#[tokio::test]
+async fn a_signal_during_start_up_of_the_first_generation_kills_nobody() {
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, &format!("{WEB}\nstart sleep 500")).spawn();
+        app.log.line(0, "start-up code of pid").await;
+        app.signal(signal);
+        let web = app.target("web").await;
+        get_once(&web, "/ping").await.unwrap();
+        // It may restart after its start-up; that it lives is what counts.
+        eventually("calm", || app.current().children().is_empty()).await;
+        assert!(app.current().is_running(), "{}", app.log);
+    }
+}
+
+#[tokio::test]
+async fn case_20_a_restart_signal_while_draining_is_ignored_and_names_the_successor() {
+    let stage = Stage::new().await;
+    let mut client = Client::connect(&stage.web).await.unwrap();
+    client.send(get("/slow?ms=1500")).await.unwrap();
+    stage.app.log.line(0, "slow begins").await;
+    let old = stage.app.current();
+    let new = stage.app.restart().await;
+    stage.app.serves(&stage.web, &new).await;
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    let pid = new.pid().to_string();
+    let told = |line: &str| line.contains("gracehttp") && line.contains(&pid) && !line.contains("Received");
+    stage.app.log.find(start, PATIENCE, "a line that says which pid serves now", told).await;
+    assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
+    assert_eq!(old.exit().await, Exit::Code(0));
+    assert_eq!(stage.app.generations(), 2);
+    assert!(new.is_running());
+}
+
+#[tokio::test]
+async fn case_21_a_stop_during_a_restart_ends_the_successor_and_then_stops() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let stage = Stage::new().await;
+        let first = stage.app.current();
+        let successor = stage.begin_restart("hang").await;
+        first.signal(signal);
+        assert_eq!(first.exit().await, Exit::Code(0), "{}", stage.app.log);
+        assert!(!successor.is_running(), "the successor outlived the stop");
+        let refused = get_once(&stage.web, "/ping").await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Refused);
+    }
+}
+
+#[tokio::test]
+async fn case_16_predecessor_is_killed_after_the_commit() {
+    let stage = Stage::new().await;
+    let mut client = Client::connect(&stage.web).await.unwrap();
+    client.send(get("/slow?ms=3000")).await.unwrap();
+    stage.app.log.line(0, "slow begins").await;
+    let old = stage.app.current();
+    let new = stage.app.restart().await;
+    stage.app.serves(&stage.web, &new).await;
+    let load = Load::on(&stage.web).clients(3, Style::Get).clients(2, Style::Fresh);
+    load.answers(20).await;
+    load.mark("kill -9 of the predecessor");
+    old.kill();
+    assert!(matches!(old.exit().await, Exit::Killed(9)));
+    load.answers(50).await;
+    load.stop().await.assert_unnoticed();
+    let next = stage.app.restart().await;
+    stage.app.serves(&stage.web, &next).await;
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn case_15_predecessor_is_killed_before_the_successor_is_ready() {
+    let stage = Stage::new().await;
+    let successor = stage.begin_restart("sleep 1000").await;
+    let old = stage.app.current();
+    old.kill();
+    old.exit().await;
+    // Nobody told it to serve, and nobody will: it must not stay behind as half a server.
+    let exit = successor.exit().await;
+    assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit:?}\n{}", stage.app.log);
+    let refused = get_once(&stage.web, "/ping").await.unwrap_err();
+    assert_eq!(refused.kind, Kind::Refused);
+}

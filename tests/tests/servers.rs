@@ -1,0 +1,277 @@
+//! Servers of every kind in one process, and what is said where one can't be.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, get_once};
+use tests::h2::{Http2, Outcome};
+use tests::{App, Client, Exit, Kind, Launch, Scratch, Target};
+
+async fn start(plan: &str) -> (App, Scratch) {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, plan).spawn();
+    (app, scratch)
+}
+
+async fn http2_get(target: &Target) -> tests::Reply {
+    match Http2::connect(target).await.expect("HTTP/2").get("/ping").await.expect("an answer") {
+        Outcome::Reply(reply) => reply,
+        Outcome::NotSent => panic!("not sent"),
+    }
+}
+
+#[tokio::test]
+async fn several_servers_speak_http1_and_http2_with_and_without_tls() {
+    let plan = "server one 127.0.0.1:0\nserver two 127.0.0.1:0\nserver tls 127.0.0.1:0 tls=self_signed";
+    let (app, _scratch) = start(plan).await;
+    for name in ["one", "two", "tls"] {
+        let target = app.target(name).await;
+        assert_eq!(matches!(target, Target::Tls(_)), name == "tls", "{target:?}");
+        assert_eq!(get_once(&target, "/ping").await.unwrap().pid(), Some(app.pid()));
+        assert_eq!(http2_get(&target).await.pid(), Some(app.pid()));
+    }
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn certificate_and_key_from_files() {
+    let scratch = Scratch::new();
+    let (cert, key) = scratch.certificate("tls");
+    let plan = format!("server tls 127.0.0.1:0 cert={} key={}", cert.display(), key.display());
+    let app = Launch::app(&scratch, &plan).spawn();
+    let target = app.target("tls").await;
+    assert_eq!(get_once(&target, "/ping").await.unwrap().status, 200);
+    assert_eq!(http2_get(&target).await.status, 200);
+}
+
+#[tokio::test]
+async fn ipv4_ipv6_and_unix_sockets() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("web.sock");
+    let plan = format!("server v6 [::1]:0\nserver name localhost:0\nserver unix unix:{}", socket.display());
+    let app = Launch::app(&scratch, &plan).spawn();
+    for name in ["v6", "name", "unix"] {
+        let target = app.target(name).await;
+        assert_eq!(get_once(&target, "/ping").await.unwrap().status, 200, "{target:?}");
+        assert_eq!(http2_get(&target).await.status, 200, "{target:?}");
+    }
+    let Target::Unix(path) = app.target("unix").await else { panic!("no path in the banner") };
+    assert_eq!(path, socket);
+    assert_eq!(app.stop().await, Exit::Code(0));
+    assert!(!socket.exists(), "the socket's file goes with the last process");
+}
+
+#[tokio::test]
+async fn a_port_alone_means_every_interface_of_both_families() {
+    let (app, _scratch) = start("server web :0").await;
+    let port = app.address("web").await.port();
+    for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        let target = Target::Plain(address.parse().unwrap());
+        assert_eq!(get_once(&target, "/ping").await.unwrap().status, 200, "{target:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_server_has_several_endpoints() {
+    let (app, scratch) = start("server web 127.0.0.1:0 [::1]:0").await;
+    app.target("web").await;
+    tests::patience::eventually("two banners", || app.log.count(0, "serving web on ") == 2).await;
+    let ports = app.current().listening_ports();
+    assert_eq!(ports.len(), 2);
+    for line in app.log.since(0).iter().filter(|line| line.contains("serving web on ")) {
+        let url = line.split(" on ").nth(1).unwrap().split_whitespace().next().unwrap();
+        assert_eq!(get_once(&Target::from_url(url), "/ping").await.unwrap().status, 200);
+    }
+    drop(scratch);
+}
+
+#[tokio::test]
+async fn only_what_is_switched_on_is_spoken() {
+    let plan = "server one 127.0.0.1:0 http2=no\nserver two 127.0.0.1:0 http1=no\n\
+                server tls 127.0.0.1:0 tls=self_signed http2=no";
+    let (app, _scratch) = start(plan).await;
+    let (one, two, tls) = (app.target("one").await, app.target("two").await, app.target("tls").await);
+    assert_eq!(get_once(&one, "/ping").await.unwrap().status, 200);
+    assert_eq!(http2_get(&two).await.status, 200);
+    assert_eq!(get_once(&tls, "/ping").await.unwrap().status, 200);
+    let answer = Http2::connect(&one).await.unwrap().get("/ping").await;
+    assert!(!matches!(answer, Ok(Outcome::Reply(_))), "HTTP/2 where it is off: {answer:?}");
+    let answer = get_once(&two, "/ping").await;
+    assert!(answer.as_ref().is_err() || answer.as_ref().unwrap().status >= 400, "{answer:?}");
+    Http2::connect(&tls).await.expect_err("no protocol in common");
+}
+
+/// Does nothing (more) on a connection, and tells after how long the server ends it.
+async fn ended_after(target: Target, words: String) -> Duration {
+    let mut client = Client::connect(&target).await.unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
+    client.send(words).await.expect("written");
+    let start = Instant::now();
+    // Whatever the farewell is: nothing, an answer 408, GOAWAY, a TLS alert.
+    while let Ok(Some(_)) = client.piece().await {}
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn each_kind_of_silence_is_ended() {
+    let limits = "handshake_timeout=700ms header_read_timeout=700ms idle_timeout=700ms";
+    let plan = format!("server web 127.0.0.1:0 {limits}\nserver tls 127.0.0.1:0 tls=self_signed {limits}");
+    let (app, _scratch) = start(&plan).await;
+    let (web, tls) = (app.target("web").await, app.target("tls").await);
+    let tcp_of_tls = Target::Plain(tls.address());
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let cases = [
+        (&web, "", "nothing"),
+        (&web, "P", "one byte"),
+        (&web, &preface[..12], "half a preface"),
+        (&web, preface, "a preface alone"),
+        (&web, "GET / HTTP/1.1\r\nHo", "half a head"),
+        (&web, &get("/ping"), "a request, then nothing"),
+        (&tcp_of_tls, "", "no handshake"),
+        (&tcp_of_tls, "\u{16}", "one byte of a handshake"),
+        (&tls, "", "nothing after a handshake"),
+        (&tls, "GET / HT", "half a head over TLS"),
+    ];
+    // Side by side, or it takes seven seconds.
+    let running = cases
+        .map(|(target, words, what)| (what, tokio::spawn(ended_after(target.clone(), words.to_owned()))));
+    for (what, ended) in running {
+        let took = ended.await.unwrap();
+        println!("{what}: ended after {took:?}");
+        assert!(took < Duration::from_secs(4), "{what} took {took:?}");
+        assert!(took > Duration::from_millis(500), "{what} was cut after {took:?} already");
+    }
+}
+
+#[tokio::test]
+async fn a_request_time_limit_answers_the_client() {
+    let (app, _scratch) = start("server web 127.0.0.1:0 request_timeout=300ms").await;
+    let web = app.target("web").await;
+    let start = Instant::now();
+    let reply = get_once(&web, "/slow?ms=20000").await.unwrap();
+    assert!(matches!(reply.status, 408 | 503 | 504), "{reply:?}");
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn an_idle_connection_stays_for_its_time_and_not_for_the_head_s() {
+    let (app, _scratch) =
+        start("server web 127.0.0.1:0 header_read_timeout=200ms handshake_timeout=200ms").await;
+    let mut client = Client::connect(&app.target("web").await).await.unwrap();
+    client.get("/ping").await.unwrap();
+    assert_eq!(client.pause(Duration::from_millis(900)).await, Pause::Open);
+    client.get("/ping").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_environment_overrides_endpoint_port_and_limit() {
+    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free();
+    let app = Launch::example("ping").env("GRACEHTTP_SERVER__PING__PORT", port.to_string()).spawn();
+    assert_eq!(app.address("ping").await.port(), port);
+    assert_eq!(app.stop().await, Exit::Code(0));
+
+    let app = Launch::example("ping")
+        .listen("ping", "127.0.0.1:0")
+        .env("GRACEHTTP_SERVER__PING__MAX_CONNS", "3")
+        .spawn();
+    let target = app.target("ping").await;
+    let banner = app.log.line(0, "serving ping on ").await;
+    assert!(banner.contains('3'), "{banner}");
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        held.push(client);
+    }
+    let mut fourth = Client::connect(&target).await.unwrap().limit(Duration::from_millis(500));
+    fourth.send(get("/ping")).await.unwrap();
+    assert_eq!(fourth.reply().await.unwrap_err().kind, Kind::TimedOut, "a fourth connection was accepted");
+}
+
+/// It exits 1, and its error names all of these.
+async fn refuses_to_start(launch: Launch, words: &[&str]) {
+    let app = launch.spawn();
+    let exit = app.current().exit().await;
+    assert_eq!(exit, Exit::Code(1), "{}", app.log);
+    let told = |line: &str| line.contains("ERROR") && words.iter().all(|word| line.contains(word));
+    app.log.find(0, Duration::from_secs(5), &format!("an error that names {words:?}"), told).await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_its_server() {
+    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = somebody.local_addr().unwrap().to_string();
+    let scratch = Scratch::new();
+    refuses_to_start(Launch::app(&scratch, &format!("server web {taken}")), &["web", &taken]).await;
+    refuses_to_start(Launch::example("ping").listen("ping", &taken), &["ping", &taken]).await;
+}
+
+#[tokio::test]
+async fn a_missing_certificate_is_named_with_its_server() {
+    let scratch = Scratch::new();
+    let (_, key) = scratch.certificate("tls");
+    let plan = format!("server secure 127.0.0.1:0 cert=missing.pem key={}", key.display());
+    refuses_to_start(Launch::app(&scratch, &plan), &["secure", "missing.pem"]).await;
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_match_is_named_with_its_server() {
+    let scratch = Scratch::new();
+    let (cert, _) = scratch.certificate("one");
+    let (_, key) = scratch.certificate("two");
+    let plan = format!("server secure 127.0.0.1:0 cert={} key={}", cert.display(), key.display());
+    refuses_to_start(Launch::app(&scratch, &plan), &["secure", "one.pem", "two.key"]).await;
+}
+
+#[tokio::test]
+async fn every_fault_is_told_at_once() {
+    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = somebody.local_addr().unwrap().to_string();
+    let scratch = Scratch::new();
+    let plan = format!("server web {taken}\nserver secure 127.0.0.1:0 cert=missing.pem key=missing.key");
+    let app = Launch::app(&scratch, &plan).spawn();
+    assert_eq!(app.current().exit().await, Exit::Code(1));
+    app.log.line(0, &taken).await;
+    app.log.line(0, "missing.pem").await;
+}
+
+#[tokio::test]
+async fn a_wrong_value_in_the_environment_is_named_with_its_variable() {
+    for (name, value) in [
+        ("GRACEHTTP_SERVER__PING__PORT", "70000"),
+        ("GRACEHTTP_SERVER__PING__MAX_CONNS", "many"),
+        ("GRACEHTTP_SERVER__PING__IDLE_TIMEOUT", "soon"),
+        ("GRACEHTTP_SERVER__PING__LISTEN", "nonsense"),
+        ("GRACEHTTP_DRAIN_TIMEOUT", "later"),
+        ("GRACEHTTP_READY_TIMEOUT", "-1s"),
+    ] {
+        refuses_to_start(Launch::example("ping").env(name, value), &[name, value]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_variable_with_a_typing_error_is_refused_with_a_suggestion() {
+    for (name, meant) in [
+        ("GRACEHTTP_DRAIN_TIMOUT", "GRACEHTTP_DRAIN_TIMEOUT"),
+        ("GRACEHTTP_SERVER__PING__PROT", "GRACEHTTP_SERVER__PING__PORT"),
+        ("GRACEHTTP_SERVER__PIMG__PORT", "PING"),
+    ] {
+        refuses_to_start(Launch::example("ping").env(name, "1"), &[name, meant]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unusual_environment_does_no_harm() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let garbage = OsStr::from_bytes(b"\xFF\xFE");
+    let app = Launch::example("ping")
+        .listen("ping", "127.0.0.1:0")
+        .arg(garbage)
+        .env("COLOUR", garbage)
+        .start("ping")
+        .await;
+    let target = app.target("ping").await;
+    let successor = app.restart().await;
+    app.serves(&target, &successor).await;
+}

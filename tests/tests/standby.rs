@@ -1,0 +1,154 @@
+//! The time after a commit in which the predecessor could still take over again.
+
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, get_once};
+use tests::patience::PATIENCE;
+use tests::{App, Client, Exit, Generation, Kind, Launch, Scratch, Signal, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+
+struct Stage {
+    app: App,
+    web: Target,
+    idle: Vec<Client>,
+    scratch: Scratch,
+}
+
+impl Stage {
+    /// An application with ten idle connections.
+    async fn new() -> Self {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, WEB).env("GRACEHTTP_STANDBY", "5s").spawn();
+        let web = app.target("web").await;
+        let mut idle = Vec::new();
+        for _ in 0..10 {
+            let mut client = Client::connect(&web).await.expect("a connection");
+            client.get("/ping").await.expect("an answer");
+            idle.push(client);
+        }
+        Self { app, web, idle, scratch }
+    }
+
+    async fn restart(&self) -> std::sync::Arc<Generation> {
+        let successor = self.app.restart().await;
+        self.app.serves(&self.web, &successor).await;
+        successor
+    }
+
+    /// Every connection there is, and a new one, is answered by this process.
+    async fn all_are_served_by(&mut self, pid: u32) {
+        for client in &mut self.idle {
+            let reply = client.get("/ping").await.unwrap_or_else(|failure| panic!("{failure}\n{}", self.app.log));
+            assert_eq!(reply.pid(), Some(pid));
+            assert!(!reply.closes(), "{reply:?}");
+        }
+        assert_eq!(get_once(&self.web, "/ping").await.expect("an answer").pid(), Some(pid));
+    }
+}
+
+#[tokio::test]
+async fn case_7_successor_dies_right_after_it_was_ready() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    stage.scratch.write("plan", format!("{WEB}\nstart leave 300"));
+    stage.app.signal(Signal::USR2);
+    let told = |line: &str| line.contains("ERROR") && line.contains("status 3");
+    stage.app.log.find(0, PATIENCE, "an error with the successor's status", told).await;
+    stage.app.serves(&stage.web, &old).await;
+    stage.all_are_served_by(old.pid()).await;
+    assert!(old.children().is_empty());
+    // Repaired, it restarts well.
+    stage.scratch.write("plan", WEB);
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    let successor = stage.app.successor_since(start).await;
+    stage.app.serves(&stage.web, &successor).await;
+    stage.all_are_served_by(successor.pid()).await;
+}
+
+#[tokio::test]
+async fn successor_is_killed_during_standby() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let successor = stage.restart().await;
+    stage.all_are_served_by(successor.pid()).await;
+    let start = stage.app.log.end();
+    successor.kill();
+    let told = |line: &str| line.contains("ERROR") && line.contains("SIGKILL");
+    stage.app.log.find(start, PATIENCE, "an error with the reason", told).await;
+    stage.app.serves(&stage.web, &old).await;
+    stage.all_are_served_by(old.pid()).await;
+    old.signal(Signal::TERM);
+    assert_eq!(old.exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_stop_of_the_successor_during_standby_is_no_death() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let successor = stage.restart().await;
+    successor.signal(Signal::TERM);
+    for client in &mut stage.idle {
+        let reply = client.get("/ping").await.unwrap();
+        assert!(reply.closes(), "{reply:?}");
+        client.closed().await.unwrap();
+    }
+    assert_eq!(old.exit().await, Exit::Code(0), "the service was stopped: nobody takes over\n{}", stage.app.log);
+    assert!(!successor.is_running());
+    assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
+}
+
+#[tokio::test]
+async fn a_stop_of_the_predecessor_during_standby_ends_it_alone() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let successor = stage.restart().await;
+    let start = Instant::now();
+    old.signal(Signal::TERM);
+    assert_eq!(old.exit().await, Exit::Code(0));
+    assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+    stage.all_are_served_by(successor.pid()).await;
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+/// The predecessor keeps a duplicate of each connection: it must not keep the connection open.
+#[tokio::test]
+async fn what_the_successor_closes_during_standby_is_closed() {
+    let mut stage = Stage::new().await;
+    stage.restart().await;
+    let client = &mut stage.idle[0];
+    client.send(get("/ping").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await.unwrap();
+    assert!(client.reply().await.unwrap().closes());
+    assert_eq!(client.pause(Duration::from_millis(1500)).await, Pause::Closed);
+}
+
+#[tokio::test]
+async fn a_restart_during_standby_works() {
+    let mut stage = Stage::new().await;
+    for _ in 0..4 {
+        let successor = stage.restart().await;
+        stage.all_are_served_by(successor.pid()).await;
+    }
+    for exit in stage.app.predecessors_exit().await {
+        assert_eq!(exit, Exit::Code(0), "{}", stage.app.log);
+    }
+    let pid = stage.app.pid();
+    stage.all_are_served_by(pid).await;
+}
+
+#[tokio::test]
+async fn a_client_that_left_during_standby_is_forgotten() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let successor = stage.restart().await;
+    stage.idle.truncate(2);
+    successor.kill();
+    stage.app.serves(&stage.web, &old).await;
+    stage.all_are_served_by(old.pid()).await;
+    // Their duplicates were the last descriptors of the eight that left.
+    tests::patience::eventually("eight connections fewer", || {
+        old.descriptor_names().iter().filter(|name| name.starts_with("socket:")).count() < 10
+    })
+    .await;
+}

@@ -1,0 +1,334 @@
+//! The end of an application: each signal, what is under way, what is cut.
+
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, get_once, post_head};
+use tests::h2::{Http2, Outcome};
+use tests::load::Style;
+use tests::patience::eventually;
+use tests::{App, Client, Exit, Kind, Launch, Load, Scratch, Signal, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+const STOPS: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::QUIT, Signal::TSTP];
+
+struct Stage {
+    app: App,
+    web: Target,
+    _scratch: Scratch,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        Self::with_drain_timeout("10s").await
+    }
+
+    async fn with_drain_timeout(limit: &str) -> Self {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, WEB).env("GRACEHTTP_DRAIN_TIMEOUT", limit).spawn();
+        Self { web: app.target("web").await, app, _scratch: scratch }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.web).await.expect("a connection")
+    }
+
+    /// A client whose request sleeps in the handler for so long.
+    async fn busy(&self, path: &str) -> Client {
+        let start = self.app.log.end();
+        let mut client = self.client().await;
+        client.send(get(path)).await.expect("written");
+        self.app.log.line(start, "begins").await;
+        client
+    }
+
+    /// How long the end takes from the signal.
+    async fn ends(&self, signal: Signal) -> (Exit, Duration) {
+        self.app.signal(signal);
+        self.has_ended().await
+    }
+
+    async fn has_ended(&self) -> (Exit, Duration) {
+        let start = Instant::now();
+        let exit = self.app.current().exit().await;
+        (exit, start.elapsed())
+    }
+}
+
+#[tokio::test]
+async fn case_23_each_stop_signal_ends_an_idle_process_at_once() {
+    for signal in STOPS {
+        let stage = Stage::new().await;
+        get_once(&stage.web, "/ping").await.unwrap();
+        let (exit, took) = stage.ends(signal).await;
+        println!("{signal:?}: gone after {took:?}");
+        assert_eq!(exit, Exit::Code(0), "{}", stage.app.log);
+        assert!(took < Duration::from_secs(1), "{signal:?} took {took:?}");
+        assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
+    }
+}
+
+#[tokio::test]
+async fn the_first_process_and_its_successors_end_the_same() {
+    let stage = Stage::new().await;
+    let successor = stage.app.restart().await;
+    stage.app.serves(&stage.web, &successor).await;
+    stage.app.predecessors_exit().await;
+    let (exit, took) = stage.ends(Signal::QUIT).await;
+    assert_eq!(exit, Exit::Code(0));
+    assert!(took < Duration::from_secs(1), "took {took:?}");
+}
+
+#[tokio::test]
+async fn the_drain_ends_with_the_last_connection() {
+    let stage = Stage::new().await;
+    let mut slow = stage.busy("/slow?ms=800").await;
+    let mut slower = stage.busy("/slow?ms=1600").await;
+    stage.app.signal(Signal::TERM);
+    for client in [&mut slow, &mut slower] {
+        let reply = client.reply().await.unwrap();
+        assert_eq!(reply.status, 200);
+        assert!(reply.closes(), "{reply:?}");
+        client.closed().await.unwrap();
+    }
+    let (exit, took) = stage.has_ended().await;
+    assert_eq!(exit, Exit::Code(0));
+    println!("gone {took:?} after the last answer");
+    assert!(took < Duration::from_millis(700), "took {took:?} after the last answer");
+}
+
+#[tokio::test]
+async fn an_idle_connection_has_time_for_a_last_request() {
+    let stage = Stage::new().await;
+    let mut idle = stage.client().await;
+    idle.get("/ping").await.unwrap();
+    let mut silent = stage.client().await;
+    get_once(&stage.web, "/ping").await.unwrap();
+    stage.app.signal(Signal::TERM);
+    stage.app.log.line(0, "Received SIG.").await;
+    for client in [&mut idle, &mut silent] {
+        assert_eq!(client.pause(Duration::from_millis(100)).await, Pause::Open, "cut at the signal");
+        let reply = client.get("/ping").await.unwrap();
+        assert!(reply.closes(), "{reply:?}");
+        client.closed().await.unwrap();
+    }
+    assert_eq!(stage.has_ended().await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_the_end_for_the_whole_drain_timeout() {
+    let stage = Stage::new().await;
+    let mut idle = stage.client().await;
+    idle.get("/ping").await.unwrap();
+    let mut silent = stage.client().await;
+    get_once(&stage.web, "/ping").await.unwrap();
+    let (exit, took) = stage.ends(Signal::TERM).await;
+    assert_eq!(exit, Exit::Code(0));
+    println!("with two idle connections: gone after {took:?}");
+    assert!(took < Duration::from_secs(5), "took {took:?}");
+    for client in [&mut idle, &mut silent] {
+        assert_eq!(client.pause(Duration::from_secs(1)).await, Pause::Closed, "a proper end");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_by_a_stop_under_load() {
+    let stage = Stage::new().await;
+    // Once nobody listens any more, a new connection is refused, which is no loss: the clients are the ones
+    // that have their connection.
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(stage.client().await);
+    }
+    let asking = clients.into_iter().enumerate().map(|(number, mut client)| {
+        tokio::spawn(async move {
+            let mut answers = 0;
+            loop {
+                let reply = if number % 2 == 0 {
+                    client.get("/ping").await?
+                } else {
+                    client.post("/echo", b"hello").await?
+                };
+                answers += 1;
+                assert_eq!(reply.status, 200);
+                if reply.closes() {
+                    client.closed().await?;
+                    return Ok::<u32, tests::Failure>(answers);
+                }
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        })
+    });
+    let asking: Vec<_> = asking.collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    stage.app.signal(Signal::TERM);
+    for client in asking {
+        assert!(client.await.unwrap().unwrap() > 1);
+    }
+    assert_eq!(stage.has_ended().await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn connections_in_the_accept_queue_are_served() {
+    let stage = Stage::new().await;
+    // Stopped, it accepts nothing: these wait in the kernel.
+    stage.app.signal(Signal::STOP);
+    let mut waiting = Vec::new();
+    for _ in 0..100 {
+        let mut client = stage.client().await;
+        client.send(get("/ping")).await.unwrap();
+        waiting.push(client);
+    }
+    stage.app.signal(Signal::TERM);
+    stage.app.signal(Signal::CONT);
+    for client in &mut waiting {
+        assert_eq!(client.reply().await.unwrap().status, 200);
+    }
+    assert_eq!(stage.has_ended().await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn the_drain_timeout_cuts_and_reports() {
+    let stage = Stage::with_drain_timeout("700ms").await;
+    let mut first = stage.busy("/slow?ms=30000").await;
+    let mut second = stage.busy("/slow?ms=30000").await;
+    let (exit, took) = stage.ends(Signal::TERM).await;
+    assert_eq!(exit, Exit::Code(0), "a drain that had to cut is still a clean stop");
+    println!("cut after {took:?} with a drain_timeout of 700 ms");
+    assert!((Duration::from_millis(600)..Duration::from_secs(3)).contains(&took), "took {took:?}");
+    for client in [&mut first, &mut second] {
+        client.reply().await.unwrap_err();
+    }
+    let report = |line: &str| {
+        line.contains("gracehttp") && (line.contains("WARN") || line.contains("ERROR")) && line.contains('2')
+    };
+    stage.app.log.find(0, Duration::from_secs(5), "a report of the two that were cut", report).await;
+}
+
+#[tokio::test]
+async fn case_54_a_handler_that_blocks_its_thread_does_not_hold_up_the_deadline() {
+    let stage = Stage::with_drain_timeout("700ms").await;
+    // More of them than there are worker threads.
+    let mut blocked = Vec::new();
+    let workers = std::thread::available_parallelism().unwrap().get();
+    for _ in 0..workers {
+        blocked.push(stage.busy("/block?ms=6000").await);
+    }
+    blocked.push(stage.client().await);
+    blocked.last_mut().unwrap().send(get("/block?ms=6000")).await.unwrap();
+    let (exit, took) = stage.ends(Signal::TERM).await;
+    println!("with blocked threads: gone after {took:?}");
+    assert_eq!(exit, Exit::Code(0));
+    assert!(took < Duration::from_secs(3), "took {took:?}");
+}
+
+#[tokio::test]
+async fn case_22_a_second_signal_ends_at_once() {
+    for second in STOPS {
+        let stage = Stage::new().await;
+        let mut client = stage.busy("/slow?ms=30000").await;
+        stage.app.signal(Signal::TERM);
+        eventually("the drain", || stage.app.log.count(0, "Received SIG.") == 1).await;
+        assert!(stage.app.current().is_running());
+        let (exit, took) = stage.ends(second).await;
+        println!("{second:?} while draining: {exit:?} after {took:?}");
+        assert!(matches!(exit, Exit::Code(_)), "{exit:?}: not by the signal's default disposition");
+        assert!(took < Duration::from_secs(1), "took {took:?}");
+        client.reply().await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn case_22_a_second_signal_ends_at_once_even_with_every_thread_blocked() {
+    let stage = Stage::new().await;
+    for _ in 0..std::thread::available_parallelism().unwrap().get() {
+        stage.busy("/block?ms=8000").await;
+    }
+    stage.app.signal(Signal::TERM);
+    eventually("the drain", || stage.app.log.count(0, "Received SIG.") == 1).await;
+    let (exit, took) = stage.ends(Signal::TERM).await;
+    println!("{exit:?} after {took:?}");
+    assert!(took < Duration::from_secs(1), "took {took:?}");
+}
+
+#[tokio::test]
+async fn a_stop_during_start_up_ends_it() {
+    for signal in STOPS {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, &format!("{WEB}\nstart hang")).spawn();
+        app.log.line(0, "start-up code of pid").await;
+        let start = Instant::now();
+        app.signal(signal);
+        let exit = app.current().exit().await;
+        let took = start.elapsed();
+        println!("{signal:?} during start-up: {exit:?} after {took:?}");
+        assert!(matches!(exit, Exit::Code(_)), "{exit:?}: not by the signal's default disposition");
+        assert!(took < Duration::from_secs(2), "took {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_in_flight_completes() {
+    let stage = Stage::new().await;
+    let mut client = stage.client().await;
+    client.send(post_head("/echo", 10)).await.unwrap();
+    client.send("01234").await.unwrap();
+    get_once(&stage.web, "/ping").await.unwrap();
+    stage.app.signal(Signal::TERM);
+    stage.app.log.line(0, "Received SIG.").await;
+    client.send("56789").await.unwrap();
+    let reply = client.reply().await.unwrap();
+    assert_eq!(reply.text(), "0123456789");
+    assert!(reply.closes());
+    assert_eq!(stage.has_ended().await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn http2_streams_in_flight_complete_and_no_more_are_taken() {
+    let stage = Stage::new().await;
+    let client = Http2::connect(&stage.web).await.unwrap();
+    let mut slow = client.clone();
+    let slow = tokio::spawn(async move { slow.get("/slow?ms=1000").await });
+    stage.app.log.line(0, "slow begins").await;
+    stage.app.signal(Signal::TERM);
+    let Outcome::Reply(reply) = slow.await.unwrap().unwrap() else { panic!("not sent") };
+    assert_eq!(reply.status, 200);
+    let mut client = client;
+    eventually("GOAWAY", || !stage.app.current().is_running()).await;
+    assert!(!client.is_open().await);
+    assert_eq!(stage.has_ended().await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn case_53_a_handler_that_panics_in_the_drain_is_a_500() {
+    let stage = Stage::new().await;
+    let mut idle = stage.client().await;
+    idle.get("/ping").await.unwrap();
+    stage.app.signal(Signal::TERM);
+    stage.app.log.line(0, "Received SIG.").await;
+    let reply = idle.get("/panic").await.unwrap();
+    assert_eq!(reply.status, 500);
+    assert_eq!(stage.has_ended().await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_panicking_handler_hurts_nobody_else() {
+    let stage = Stage::new().await;
+    let load = Load::on(&stage.web).clients(3, Style::Get);
+    for _ in 0..20 {
+        assert_eq!(get_once(&stage.web, "/panic").await.unwrap().status, 500);
+    }
+    load.answers(20).await;
+    load.stop().await.assert_unnoticed();
+    assert_eq!(stage.ends(Signal::TERM).await.0, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_at_the_deadline() {
+    let stage = Stage::with_drain_timeout("700ms").await;
+    let mut client = stage.client().await;
+    client.send(get("/big?bytes=50000000")).await.unwrap();
+    client.piece().await.unwrap();
+    let (exit, took) = stage.ends(Signal::TERM).await;
+    assert_eq!(exit, Exit::Code(0));
+    assert!(took < Duration::from_secs(3), "took {took:?}");
+}

@@ -1,0 +1,332 @@
+//! A successor that fails, in every way that it can: the predecessor keeps serving, says why, leaks nothing,
+//! and restarts well as soon as the fault is gone. The numbers are those of the project's list of cases.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tests::load::Style;
+use tests::patience::{PATIENCE, eventually};
+use tests::process::{bin, run, tool};
+use tests::{App, Exit, Launch, Load, Scratch, Signal, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+
+/// A copy of the application, serving, which a test may break.
+struct Stage {
+    app: App,
+    target: Target,
+    scratch: Scratch,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        Self::with(WEB, |launch| launch).await
+    }
+
+    async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
+        let scratch = Scratch::new();
+        let program = scratch.install(&bin("app"), "app");
+        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_STANDBY", "300ms");
+        let app = change(launch).spawn();
+        let target = app.target("web").await;
+        Self { app, target, scratch }
+    }
+
+    fn load(&self) -> Load {
+        Load::on(&self.target).clients(3, Style::Get).clients(2, Style::Post).clients(2, Style::Fresh)
+    }
+
+    /// Restarts into the fault twice, and expects each time an error line with one of `reasons`, from a
+    /// predecessor that serves on. Then `repair`s, and restarts once more.
+    async fn keeps_serving(self, reasons: &[&str], repair: impl FnOnce(&Scratch)) {
+        let serving = self.app.current();
+        let load = self.load();
+        load.answers(20).await;
+        let mut descriptors = Vec::new();
+        for attempt in 1..=2 {
+            load.mark(format!("restart into the fault, {attempt}"));
+            self.fails_to_restart(reasons).await;
+            load.answers(30).await;
+            eventually("the successor to be reaped", || serving.children().is_empty()).await;
+            assert_eq!(self.app.pid(), serving.pid(), "no successor took over\n{}", self.app.log);
+            descriptors
+                .push(serving.descriptor_names().iter().filter(|name| !name.contains("socket")).count());
+        }
+        // What the first failure opened for good, such as a handle on children, the second does not open again.
+        assert_eq!(descriptors[0], descriptors[1], "{:?}", serving.descriptor_names());
+        repair(&self.scratch);
+        load.mark("restart after the repair");
+        let successor = self.app.restart().await;
+        self.app.serves(&self.target, &successor).await;
+        load.answers(30).await;
+        load.stop().await.assert_unnoticed();
+        assert_eq!(serving.exit().await, Exit::Code(0));
+        assert_eq!(self.app.stop().await, Exit::Code(0));
+    }
+
+    async fn restarts_after_repair(self) {
+        next_start_is_sane(&self.scratch);
+        let successor = self.app.restart().await;
+        self.app.serves(&self.target, &successor).await;
+    }
+
+    async fn fails_to_restart(&self, reasons: &[&str]) {
+        let start = self.app.log.end();
+        self.app.signal(Signal::USR2);
+        self.error_since(start, reasons).await;
+    }
+
+    async fn error_since(&self, start: usize, reasons: &[&str]) {
+        let told = |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
+        self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), told).await;
+    }
+}
+
+/// The start-up code of the next generation does this.
+fn next_start(scratch: &Scratch, what: &str) {
+    scratch.write("plan", format!("{WEB}\nstart {what}"));
+}
+
+fn next_start_is_sane(scratch: &Scratch) {
+    scratch.write("plan", WEB);
+}
+
+fn reinstall(scratch: &Scratch) {
+    scratch.install(&bin("app"), "app");
+}
+
+#[tokio::test]
+async fn case_1_binary_is_missing() {
+    let stage = Stage::new().await;
+    fs::remove_file(stage.scratch.join("app")).unwrap();
+    stage.keeps_serving(&["No such file"], reinstall).await;
+}
+
+#[tokio::test]
+async fn case_2_binary_is_not_executable() {
+    let stage = Stage::new().await;
+    fs::set_permissions(stage.scratch.join("app"), fs::Permissions::from_mode(0o644)).unwrap();
+    stage.keeps_serving(&["ermission denied"], reinstall).await;
+}
+
+#[tokio::test]
+async fn case_3_binary_has_the_wrong_format() {
+    let stage = Stage::new().await;
+    let garbage = stage.scratch.write("garbage", [0x7F, b'E', b'L', b'F', 0, 1, 2, 3]);
+    let installed = stage.scratch.install(&garbage, "app");
+    fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).unwrap();
+    stage.keeps_serving(&["format", "exit status"], reinstall).await;
+}
+
+#[tokio::test]
+async fn case_4_start_up_code_exits() {
+    let stage = Stage::new().await;
+    next_start(&stage.scratch, "exit 7");
+    stage.keeps_serving(&["status 7"], next_start_is_sane).await;
+}
+
+#[tokio::test]
+async fn case_4_start_up_code_panics() {
+    let stage = Stage::new().await;
+    next_start(&stage.scratch, "panic");
+    stage.keeps_serving(&["the start-up code panics"], next_start_is_sane).await;
+}
+
+#[tokio::test]
+async fn case_4_start_up_code_aborts() {
+    let stage = Stage::new().await;
+    next_start(&stage.scratch, "abort");
+    stage.keeps_serving(&["SIGABRT"], next_start_is_sane).await;
+}
+
+#[tokio::test]
+async fn case_4_start_up_code_returns_an_error() {
+    let stage = Stage::new().await;
+    next_start(&stage.scratch, "refuse the database is away");
+    stage.keeps_serving(&["the database is away"], next_start_is_sane).await;
+}
+
+#[tokio::test]
+async fn case_5_start_up_code_hangs() {
+    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "1500ms")).await;
+    next_start(&stage.scratch, "hang");
+    stage.keeps_serving(&["ready"], next_start_is_sane).await;
+}
+
+#[tokio::test]
+async fn case_6_successor_is_stopped() {
+    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "2s")).await;
+    next_start(&stage.scratch, "hang");
+    let start = stage.app.log.end();
+    let load = stage.load();
+    load.mark("signal");
+    stage.app.signal(Signal::USR2);
+    stage.app.log.line(start, "start-up code of pid").await;
+    let successor = tests::Generation::hold(stage.app.current().children()[0]).unwrap();
+    successor.signal(Signal::STOP);
+    stage.error_since(start, &["ready"]).await;
+    load.answers(30).await;
+    load.stop().await.assert_unnoticed();
+    stage.restarts_after_repair().await;
+}
+
+/// The application's streams go to `redirection`, so nothing can be read: the kernel tells the port.
+async fn restarts_with_broken_stderr(redirection: &str) {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).after(redirection).spawn();
+    let first = app.current();
+    eventually("a listener", || !first.listening_ports().is_empty()).await;
+    let target = Target::Plain(([127, 0, 0, 1], first.listening_ports()[0]).into());
+    eventually("an answer", || std::net::TcpStream::connect(target.address()).is_ok()).await;
+    let load = Load::on(&target).clients(3, Style::Get).clients(2, Style::Fresh);
+    load.answers(20).await;
+    load.mark("signal");
+    app.signal(Signal::USR2);
+    let successor = loop {
+        load.answers(1).await;
+        let pids = load.so_far().pids;
+        if let Some(pid) = pids.keys().copied().find(|pid| *pid != first.pid()) {
+            break tests::Generation::hold(pid).expect("a successor that lives");
+        }
+    };
+    load.answers(20).await;
+    load.stop().await.assert_unnoticed();
+    assert_eq!(first.exit().await, Exit::Code(0));
+    successor.signal(Signal::TERM);
+    assert_eq!(successor.exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn case_8_stderr_is_closed() {
+    restarts_with_broken_stderr("exec 2>&- >&-;").await;
+}
+
+#[tokio::test]
+async fn case_8_stderr_is_full() {
+    restarts_with_broken_stderr("exec 2>/dev/full >/dev/full;").await;
+}
+
+#[tokio::test]
+async fn case_11_added_endpoint_is_taken_by_somebody() {
+    let stage = Stage::new().await;
+    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = somebody.local_addr().unwrap();
+    // Another new endpoint before it: all or nothing, so its listener must go again.
+    stage.scratch.write("plan", format!("{WEB}\nserver fine 127.0.0.1:0\nserver new {taken}"));
+    let ports = stage.app.current().listening_ports();
+    stage.fails_to_restart(&[&taken.to_string()]).await;
+    assert_eq!(stage.app.current().listening_ports(), ports);
+    stage.keeps_serving(&[&taken.to_string()], |_| drop(somebody)).await;
+}
+
+/// A second server whose certificate is `tls.pem` and `tls.key`, and what goes wrong with them.
+async fn keeps_serving_with_bad_certificate(reasons: &[&str], spoil: impl FnOnce(&Path, &Scratch)) {
+    let scratch = Scratch::new();
+    let (cert, key) = scratch.certificate("tls");
+    let plan = format!("{WEB}\nserver tls 127.0.0.1:0 cert={} key={}", cert.display(), key.display());
+    let stage = Stage::with(&plan, |launch| launch).await;
+    spoil(&cert, &scratch);
+    stage
+        .keeps_serving(reasons, |_| {
+            scratch.certificate("tls");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn case_13_certificate_is_broken() {
+    keeps_serving_with_bad_certificate(&["tls.pem"], |cert, _| {
+        fs::write(cert, "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_13_certificate_is_missing() {
+    keeps_serving_with_bad_certificate(&["tls.pem"], |cert, _| fs::remove_file(cert).unwrap()).await;
+}
+
+#[tokio::test]
+async fn case_14_key_does_not_match() {
+    keeps_serving_with_bad_certificate(&["tls.key", "tls.pem"], |cert, scratch| {
+        let (other, _) = scratch.certificate("other");
+        fs::rename(other, cert).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn case_17_successor_is_killed_in_the_middle_of_the_handoff() {
+    if !tool("strace") {
+        return;
+    }
+    let stage = Stage::new().await;
+    let real = stage.scratch.install(&bin("app"), "real");
+    let trace = "strace -D -f -qq -o /dev/null -e trace=recvmsg -e inject=recvmsg:signal=KILL:when=1";
+    let script = stage.scratch.write("script", format!("#!/bin/sh\nexec {trace} {}\n", real.display()));
+    let installed = stage.scratch.install(&script, "app");
+    fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).unwrap();
+    stage.keeps_serving(&["SIGKILL"], reinstall).await;
+}
+
+#[tokio::test]
+async fn case_38_environment_is_too_big() {
+    if !tool("prlimit") {
+        return;
+    }
+    let big = "x".repeat(100_000);
+    let stage = Stage::with(WEB, |launch| {
+        (1..=5).fold(launch, |launch, number| launch.env(&format!("BIG_{number}"), &big))
+    })
+    .await;
+    // Arguments and environment may take a quarter of the stack's limit: 500 KB no longer fit.
+    let pid = stage.app.pid().to_string();
+    let stack = |limit: &str| {
+        let limit = format!("--stack={limit}:");
+        run("prlimit", &["--pid".as_ref(), pid.as_ref(), limit.as_ref()]);
+    };
+    stack("1048576");
+    stage.keeps_serving(&["rgument list too long"], |_| stack("8388608")).await;
+}
+
+#[tokio::test]
+async fn successor_is_killed_before_it_is_ready() {
+    let stage = Stage::new().await;
+    next_start(&stage.scratch, "hang");
+    let load = stage.load();
+    let start = stage.app.log.end();
+    load.mark("signal");
+    stage.app.signal(Signal::USR2);
+    stage.app.log.line(start, "start-up code of pid").await;
+    tests::Generation::hold(stage.app.current().children()[0]).unwrap().signal(Signal::KILL);
+    stage.error_since(start, &["SIGKILL"]).await;
+    load.answers(30).await;
+    load.stop().await.assert_unnoticed();
+    stage.restarts_after_repair().await;
+}
+
+#[tokio::test]
+async fn configuration_is_wrong() {
+    let stage = Stage::new().await;
+    // The application itself finds its configuration faulty, before it runs.
+    stage.scratch.write("plan", "server web nonsense:nonsense");
+    stage.keeps_serving(&["status 101", "nonsense"], next_start_is_sane).await;
+}
+
+/// Nothing but the predecessor may hand over listeners.
+#[tokio::test]
+async fn case_39_handoff_variable_is_forged() {
+    for forged in ["3", "0", "99", "nonsense", "-1", ""] {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, WEB).env(HANDOFF, forged).spawn();
+        let exit = app.current().exit_within(Duration::from_secs(10)).await;
+        assert_eq!(exit, Exit::Code(1), "{HANDOFF}={forged}\n{}", app.log);
+        app.log.line(0, HANDOFF).await;
+    }
+}
+
+/// The variable by which a successor knows its descriptor.
+const HANDOFF: &str = "GRACEHTTP_HANDOFF";

@@ -1,0 +1,40 @@
+//! Several servers in one process: two plain ones and one over TLS, which stop and restart together.
+//!
+//! ```text
+//! cargo run --example multi
+//! curl localhost:9090             # public, pid 4711
+//! curl localhost:9091             # admin, pid 4711
+//! curl -k https://localhost:9443  # secure, pid 4711; -k because the certificate is of its own making
+//! kill -USR1 4711                 # all three have a new pid
+//! kill -TERM 4712                 # all three are gone
+//! ```
+//!
+//! Each moves to another port by itself: `GRACEHTTP_SERVER__PUBLIC__PORT=8080`,
+//! `GRACEHTTP_SERVER__ADMIN__PORT=8081`, `GRACEHTTP_SERVER__SECURE__PORT=8443`.
+
+use gracehttp::server;
+
+/// For everybody: all interfaces.
+#[server(port = 9090, max_conns = 10_000)]
+async fn public() -> String {
+    signed("public")
+}
+
+/// For this machine alone, and for few at a time.
+#[server(listen = "localhost:9091", max_conns = 10)]
+async fn admin() -> String {
+    signed("admin")
+}
+
+/// HTTPS. In production, `tls(cert = "cert.pem", key = "key.pem")`.
+#[server(port = 9443, tls = self_signed)]
+async fn secure() -> String {
+    signed("secure")
+}
+
+fn signed(server: &str) -> String {
+    format!("{server}, pid {}\n", std::process::id())
+}
+
+#[gracehttp::main(servers(public, admin, secure))]
+async fn main() {}

@@ -1,0 +1,59 @@
+//! An axum router with state and JSON: a server that is made by a factory.
+//!
+//! ```text
+//! cargo run --example router
+//! curl localhost:9090/notes --json '{"text": "buy milk"}'   # {"id":1,"text":"buy milk"}
+//! curl localhost:9090/notes/1                               # {"id":1,"text":"buy milk"}
+//! curl localhost:9090/notes/2                               # 404
+//! ```
+//!
+//! The notes are in memory, so a restart (`kill -HUP PID`) forgets them: each generation runs the start-up
+//! code for itself.
+//!
+//! `GRACEHTTP_SERVER__NOTES__PORT=8080` moves it to another port.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use gracehttp::{Json, Path, State, server};
+use serde::{Deserialize, Serialize};
+
+/// What the start-up code returns and every handler can ask for.
+#[derive(Clone, Default)]
+struct Store(Arc<Mutex<Vec<String>>>);
+
+#[derive(Deserialize)]
+struct Draft {
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Note {
+    id: usize,
+    text: String,
+}
+
+/// A plain `fn` is a factory. It runs once, after the start-up code, and returns what serves.
+#[server(port = 9090)]
+fn notes(store: Store) -> Router {
+    Router::new().route("/notes", post(write)).route("/notes/{id}", get(read)).with_state(store)
+}
+
+async fn write(State(store): State<Store>, Json(Draft { text }): Json<Draft>) -> (StatusCode, Json<Note>) {
+    let mut texts = store.0.lock().unwrap_or_else(PoisonError::into_inner);
+    texts.push(text.clone());
+    (StatusCode::CREATED, Json(Note { id: texts.len(), text }))
+}
+
+async fn read(State(store): State<Store>, Path(id): Path<usize>) -> Result<Json<Note>, StatusCode> {
+    let texts = store.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = id.checked_sub(1).and_then(|index| texts.get(index)).ok_or(StatusCode::NOT_FOUND)?;
+    Ok(Json(Note { id, text: text.clone() }))
+}
+
+#[gracehttp::main(servers(notes))]
+async fn main() -> Store {
+    Store::default()
+}

@@ -39,7 +39,8 @@ impl Stage {
     /// Every connection there is, and a new one, is answered by this process.
     async fn all_are_served_by(&mut self, pid: u32) {
         for client in &mut self.idle {
-            let reply = client.get("/ping").await.unwrap_or_else(|failure| panic!("{failure}\n{}", self.app.log));
+            let reply =
+                client.get("/ping").await.unwrap_or_else(|failure| panic!("{failure}\n{}", self.app.log));
             assert_eq!(reply.pid(), Some(pid));
             assert!(!reply.closes(), "{reply:?}");
         }
@@ -94,7 +95,12 @@ async fn a_stop_of_the_successor_during_standby_is_no_death() {
         assert!(reply.closes(), "{reply:?}");
         client.closed().await.unwrap();
     }
-    assert_eq!(old.exit().await, Exit::Code(0), "the service was stopped: nobody takes over\n{}", stage.app.log);
+    assert_eq!(
+        old.exit().await,
+        Exit::Code(0),
+        "the service was stopped: nobody takes over\n{}",
+        stage.app.log
+    );
     assert!(!successor.is_running());
     assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
 }

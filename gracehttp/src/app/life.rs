@@ -13,7 +13,7 @@ use crate::conn::{Context, Moved, Phase};
 use crate::error::Error;
 use crate::handoff::{self, Channel, Predecessor, StartUp};
 use crate::lifecycle::{Request, Signal, Signals, generation, set_generation};
-use crate::listen::{Entrance, Running};
+use crate::listen::{Entrance, KeyRing, Running};
 use crate::log;
 use crate::server::{Permits, Server};
 
@@ -29,6 +29,8 @@ pub(super) struct Process {
     pub(super) released: Arc<Notify>,
     /// The runtime of the connections and handlers.
     pub(super) workers: Handle,
+    /// Of the TLS session tickets.
+    pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
     pub(super) predecessor: Option<Channel>,
 }
@@ -91,9 +93,13 @@ async fn be_born<S: Send + 'static>(
     let App { mut servers, mut settings, restart_on, stop_on, start_up_code } = app;
     set_generation(predecessor.as_ref().map_or(1, |predecessor| predecessor.generation() + 1));
 
+    let keys = KeyRing::default();
+    if let Some(predecessor) = predecessor {
+        keys.inherit(predecessor.take_keys());
+    }
     let overrides = prepare::configure(&mut servers, &mut settings, &start_up)?;
     #[cfg(feature = "tls")]
-    let acceptors = prepare::acceptors(&servers)?;
+    let acceptors = prepare::acceptors(&servers, &keys)?;
     let listeners = Listeners::open(&servers, predecessor)?;
     prepare::fit_limits(&mut servers, listeners.count());
 
@@ -141,6 +147,7 @@ async fn be_born<S: Send + 'static>(
         servers: running,
         released,
         workers: workers.handle().clone(),
+        keys,
         predecessor: channel,
     };
     Ok(Some((process, workers)))

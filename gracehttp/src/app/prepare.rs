@@ -9,6 +9,8 @@ use crate::config::{Provenance, Settings, env};
 use crate::error::Error;
 use crate::handoff::{Predecessor, StartUp};
 use crate::lifecycle::Signal;
+#[cfg(feature = "tls")]
+use crate::listen::KeyRing;
 use crate::listen::bind::{ListenOptions, Listener, Local, adopt, bind};
 use crate::listen::{SocketFile, descriptors, unlink_if_ours};
 use crate::log;
@@ -83,11 +85,11 @@ pub(super) fn check_signals(restart: &[Signal], stop: &[Signal]) -> Result<(), E
 
 /// The TLS side of each server that has one, in their order.
 #[cfg(feature = "tls")]
-pub(super) fn acceptors<S>(servers: &[Server<S>]) -> Result<Vec<Option<TlsAcceptor>>, Error> {
+pub(super) fn acceptors<S>(servers: &[Server<S>], keys: &KeyRing) -> Result<Vec<Option<TlsAcceptor>>, Error> {
     let mut faults = Vec::new();
     let mut acceptors = Vec::new();
     for ServerOptions { name, tls, http1, http2, .. } in servers.iter().map(|server| &server.options) {
-        match tls.as_ref().map(|tls| tls.server_config(name, *http1, *http2)).transpose() {
+        match tls.as_ref().map(|tls| tls.server_config(name, *http1, *http2, keys)).transpose() {
             Ok(config) => acceptors.push(config.map(TlsAcceptor::from)),
             Err(fault) => faults.push(fault),
         }

@@ -19,7 +19,7 @@ use crate::log;
 
 /// What became of an attempt to start a successor.
 enum Attempt {
-    Ready(Successor, Claims),
+    Ready(Box<Successor>, Claims),
     Failed,
     /// A signal to stop came meanwhile.
     Stopped(Signal),
@@ -57,7 +57,7 @@ impl Process {
         };
         let pid = successor.pid();
         let verdict = {
-            let Self { servers, signals, settings, .. } = self;
+            let Self { servers, signals, settings, keys, .. } = self;
             let listeners: Vec<(ListenerName, BorrowedFd<'_>)> = servers
                 .iter()
                 .flat_map(|server| server.doors.iter().map(|door| (server.name(), &door.listener)))
@@ -67,7 +67,7 @@ impl Process {
                 })
                 .collect();
             let deadline = Instant::now() + settings.ready_timeout;
-            let ready = successor.ready(generation(), &listeners);
+            let ready = successor.ready(generation(), keys.bequeath(), &listeners);
             tokio::pin!(ready);
             loop {
                 tokio::select! {
@@ -88,7 +88,7 @@ impl Process {
             }
         };
         match verdict {
-            Ok(Ok(claims)) => Attempt::Ready(successor, claims),
+            Ok(Ok(claims)) => Attempt::Ready(Box::new(successor), claims),
             Ok(Err(reason)) => {
                 successor.kill().await;
                 for line in reason.lines() {
@@ -109,7 +109,7 @@ impl Process {
     }
 
     /// The commit and what follows: standby, and the drain.
-    async fn hand_over(&mut self, mut successor: Successor, claims: &Claims, again: Option<Signal>) -> Next {
+    async fn hand_over(&mut self, mut successor: Box<Successor>, claims: &Claims, again: Option<Signal>) -> Next {
         let pid = successor.pid();
         let now = Instant::now();
         if let Some(predecessor) = &self.predecessor {

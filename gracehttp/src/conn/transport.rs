@@ -84,7 +84,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     fn gather(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
         let fits = self.gathered.len() + len <= GATHER_AT_MOST;
-        if !fits || !(self.may_wait() || !self.gathered.is_empty()) {
+        let waits = self.may_wait() || !self.gathered.is_empty();
+        if !fits || !waits {
             return None;
         }
         for buf in bufs {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::handoff::message::MAX_MESSAGE;
 use crate::sys::{self, Watched};
@@ -34,7 +35,8 @@ impl Channel {
 
     /// Sends one message.
     pub(crate) async fn send<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
+        // Wiped after use: ticket keys pass through here.
+        let bytes = Zeroizing::new(postcard::to_allocvec(message).map_err(io::Error::other)?);
         if bytes.len() > MAX_MESSAGE {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
         }
@@ -75,7 +77,9 @@ impl Channel {
             if received.len == 0 {
                 return Ok(Incoming::Closed);
             }
-            return postcard::from_bytes(&buffer[..received.len])
+            let message = postcard::from_bytes(&buffer[..received.len]);
+            buffer[..received.len].zeroize();
+            return message
                 .map(|message| Incoming::Message(message, received.fds))
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::conn::{Family, Told};
+use crate::listen::TicketKey;
 use crate::parking::Stage;
 
 /// The largest message. Well below what a Unix socket's send buffer takes by default (208 KiB).
@@ -84,6 +85,8 @@ pub(crate) struct Moving {
 /// From the predecessor to the successor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Bequest {
+    /// The keys of TLS session tickets.
+    TicketKeys { keys: Vec<TicketKey> },
     /// Listeners, their descriptors attached. After the `last` one nothing is missing.
     Listeners { names: Vec<ListenerName>, last: bool },
     /// The predecessor has stopped accepting: it is the successor's turn. So many connections of each

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Moving, Reply, ServerCount};
 use crate::handoff::{Channel, HANDOFF_VARIABLE};
+use crate::listen::TicketKey;
 use crate::server::Endpoint;
 use crate::sys;
 
@@ -48,6 +49,7 @@ pub(crate) fn inherited() -> Result<Option<OwnedFd>, Error> {
 pub(crate) struct Predecessor {
     channel: Channel,
     generation: u64,
+    keys: Vec<TicketKey>,
     listeners: Vec<Offered>,
 }
 
@@ -56,6 +58,14 @@ struct Offered {
     name: ListenerName,
     /// Empty once claimed.
     fd: Option<OwnedFd>,
+}
+
+fn broken(error: io::Error) -> Error {
+    Error::caused_by(format!("the handoff from the predecessor broke: {error}"), error)
+}
+
+fn left() -> Error {
+    Error::new("the predecessor ended before it had handed over its listeners")
 }
 
 /// A live connection from the predecessor.
@@ -81,41 +91,42 @@ pub(crate) enum FromPredecessor {
 impl Predecessor {
     /// Meets the predecessor and receives its listeners. Has to be called within a runtime.
     pub(crate) async fn meet(socket: OwnedFd) -> Result<Self, Error> {
-        let broken = |error: io::Error| {
-            Error::caused_by(format!("the handoff from the predecessor broke: {error}"), error)
-        };
-        let left = || Error::new("the predecessor ended before it had handed over its listeners");
         let channel = Channel::new(socket).map_err(broken)?;
         let Incoming::Message(hello, _) = channel.receive::<Hello>().await.map_err(broken)? else {
             return Err(left());
         };
-        channel.send(&Hello::new(hello.generation + 1), &[]).await.map_err(broken)?;
+        let generation = hello.generation;
+        channel.send(&Hello::new(generation + 1), &[]).await.map_err(broken)?;
         hello.agree().map_err(|reason| Error::new(format!("the predecessor can't hand over: {reason}")))?;
 
-        let mut listeners = Vec::new();
-        loop {
-            let Incoming::Message(message, fds) = channel.receive::<Bequest>().await.map_err(broken)? else {
-                return Err(left());
-            };
-            let Bequest::Listeners { names, last } = message else {
-                return Err(Error::new(format!(
-                    "the predecessor said {message:?} in place of its listeners"
-                )));
-            };
-            if names.len() != fds.len() {
-                return Err(Error::new(format!(
-                    "of {} listeners of the predecessor {} arrived: the limit of open descriptors is reached; \
-                     raise it (`ulimit -n`, LimitNOFILE)",
-                    names.len(),
-                    fds.len()
-                )));
+        let mut met = Self { channel, generation, keys: Vec::new(), listeners: Vec::new() };
+        while !met.receive_estate().await? {}
+        Ok(met)
+    }
+
+    /// Receives one part of what the predecessor leaves us; true if it was the last.
+    async fn receive_estate(&mut self) -> Result<bool, Error> {
+        let Incoming::Message(message, fds) = self.channel.receive::<Bequest>().await.map_err(broken)? else {
+            return Err(left());
+        };
+        match message {
+            Bequest::TicketKeys { keys } => {
+                self.keys = keys;
+                Ok(false)
             }
-            listeners.extend(names.into_iter().zip(fds).map(|(name, fd)| Offered { name, fd: Some(fd) }));
-            if last {
-                break;
+            Bequest::Listeners { names, last } if names.len() == fds.len() => {
+                let offered = names.into_iter().zip(fds).map(|(name, fd)| Offered { name, fd: Some(fd) });
+                self.listeners.extend(offered);
+                Ok(last)
             }
+            Bequest::Listeners { names, .. } => Err(Error::new(format!(
+                "of {} listeners of the predecessor {} arrived: the limit of open descriptors is reached; raise \
+                 it (`ulimit -n`, LimitNOFILE)",
+                names.len(),
+                fds.len()
+            ))),
+            other => Err(Error::new(format!("the predecessor said {other:?} in place of its listeners"))),
         }
-        Ok(Self { channel, generation: hello.generation, listeners })
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -124,6 +135,11 @@ impl Predecessor {
 
     pub(crate) fn channel(&self) -> &Channel {
         &self.channel
+    }
+
+    /// The keys of its TLS session tickets.
+    pub(crate) fn take_keys(&mut self) -> Vec<TicketKey> {
+        std::mem::take(&mut self.keys)
     }
 
     /// The listeners of an endpoint: those of this server, else those that another server had there, since
@@ -180,7 +196,10 @@ impl Predecessor {
                 }
                 Ok(Incoming::Message(Bequest::Held { held }, _)) => return FromPredecessor::Held(held),
                 Ok(Incoming::Message(Bequest::StandbyOver, _)) => return FromPredecessor::StandbyOver,
-                Ok(Incoming::Message(Bequest::Listeners { .. } | Bequest::Commit { .. }, _)) => {}
+                Ok(Incoming::Message(
+                    Bequest::TicketKeys { .. } | Bequest::Listeners { .. } | Bequest::Commit { .. },
+                    _,
+                )) => {}
                 Ok(Incoming::Message(Bequest::Farewell, _) | Incoming::Closed) | Err(_) => {
                     return FromPredecessor::Gone;
                 }

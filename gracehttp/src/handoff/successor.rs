@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Reply, ServerCount};
 use crate::handoff::{Channel, HANDOFF_VARIABLE, StartUp};
+use crate::listen::TicketKey;
 use crate::sys::{self, MAX_FDS};
 
 /// How long a successor that was asked to end may take before it is killed.
@@ -75,10 +76,12 @@ impl Successor {
     pub(crate) async fn ready(
         &mut self,
         generation: u64,
+        keys: Vec<TicketKey>,
         listeners: &[(ListenerName, BorrowedFd<'_>)],
     ) -> Result<Claims, String> {
         let conversation = async {
             self.channel.send(&Hello::new(generation), &[]).await?;
+            self.channel.send(&Bequest::TicketKeys { keys }, &[]).await?;
             offer(&self.channel, listeners).await?;
             let Incoming::Message(hello, _) = self.channel.receive::<Hello>().await? else {
                 return Ok(None);

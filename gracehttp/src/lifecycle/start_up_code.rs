@@ -11,11 +11,12 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, panic_message};
 
+type Code<S> = Box<dyn FnOnce(&Handle) -> Result<S, BoxError> + Send>;
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// What an application runs before it serves, and what that made.
 pub(crate) struct StartUpCode<S> {
-    run: Box<dyn FnOnce(&Handle) -> Result<S, BoxError> + Send>,
+    run: Code<S>,
 }
 
 impl<S: Send + 'static> StartUpCode<S> {

@@ -5,14 +5,18 @@ pub(crate) mod bind;
 pub(crate) mod descriptors;
 mod fault;
 mod holder;
+mod key_ring;
 mod running;
 mod socket_file;
+#[cfg(feature = "tls")]
+mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tls")]
 mod validity;
 
 pub(crate) use accept::{Entrance, Gate};
+pub(crate) use key_ring::{KeyRing, TicketKey};
 pub(crate) use running::{Door, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
 #[cfg(feature = "tls")]

@@ -13,6 +13,8 @@ use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::validity::{self, Validity};
 use crate::Error;
+use crate::listen::key_ring::KeyRing;
+use crate::listen::tickets::Tickets;
 use crate::log;
 
 /// Where a server finds its certificate and its private key.
@@ -56,6 +58,7 @@ impl Tls {
         server: &str,
         http1: bool,
         http2: bool,
+        keys: &KeyRing,
     ) -> Result<Arc<ServerConfig>, Error> {
         let (chain, key) = match &self.source {
             Source::Files { cert, key } => (read_chain(server, cert)?, read_key(server, key)?),
@@ -73,6 +76,7 @@ impl Tls {
             .filter(|(spoken, _)| *spoken)
             .map(|(_, protocol)| protocol.into())
             .collect();
+        config.ticketer = Arc::new(Tickets::new(server, keys.clone()));
         Ok(Arc::new(config))
     }
 

@@ -1,6 +1,7 @@
 //! Certificates and keys as operators get them wrong.
 
 use super::*;
+use crate::listen::key_ring::KeyRing;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,7 +31,12 @@ impl Files {
     }
 
     fn config(&self, cert: &str, key: &str) -> Result<Arc<ServerConfig>, Error> {
-        Tls::files(self.0.join(cert), self.0.join(key)).server_config("secure", true, true)
+        Tls::files(self.0.join(cert), self.0.join(key)).server_config(
+            "secure",
+            true,
+            true,
+            &KeyRing::default(),
+        )
     }
 
     fn fault(&self, cert: &str, key: &str) -> String {
@@ -62,8 +68,14 @@ fn a_pair_becomes_a_configuration_that_offers_what_the_server_speaks() {
     let files = Files::with_pair();
     assert_eq!(files.config("cert.pem", "key.pem").unwrap().alpn_protocols, [&b"h2"[..], b"http/1.1"]);
     let tls = Tls::files(files.0.join("cert.pem"), files.0.join("key.pem"));
-    assert_eq!(tls.server_config("secure", true, false).unwrap().alpn_protocols, [b"http/1.1"]);
-    assert_eq!(tls.server_config("secure", false, true).unwrap().alpn_protocols, [b"h2"]);
+    assert_eq!(
+        tls.server_config("secure", true, false, &KeyRing::default()).unwrap().alpn_protocols,
+        [b"http/1.1"]
+    );
+    assert_eq!(
+        tls.server_config("secure", false, true, &KeyRing::default()).unwrap().alpn_protocols,
+        [b"h2"]
+    );
 }
 
 #[test]
@@ -149,6 +161,6 @@ fn an_expired_certificate_is_a_notice() {
 #[cfg(feature = "self-signed")]
 #[test]
 fn a_self_signed_certificate_needs_no_files() {
-    let config = Tls::self_signed().server_config("secure", true, true).unwrap();
+    let config = Tls::self_signed().server_config("secure", true, true, &KeyRing::default()).unwrap();
     assert_eq!(config.alpn_protocols.len(), 2);
 }

@@ -22,6 +22,8 @@ pub use service::{Request, Response};
 
 use crate::error::Error;
 
+type Make<S> = Box<dyn FnOnce(&S) -> Arc<dyn Dispatch> + Send>;
+
 /// One server of an application: what `#[server]` declares and [`App::serve`](crate::App::serve) takes.
 ///
 /// `S` is the state that the application's start-up code returns. A server that reads no state is a
@@ -42,7 +44,7 @@ pub struct Server<S> {
     /// What was wrong in the builder's calls; reported all at once when the application starts.
     pub(crate) faults: Vec<Error>,
     /// Makes the service, once, after the start-up code.
-    pub(crate) make: Box<dyn FnOnce(&S) -> Arc<dyn Dispatch> + Send>,
+    pub(crate) make: Make<S>,
 }
 
 /// Of `Server<()>` only so that `Server::builder` needs no type: the state comes in with the handler.

@@ -1,0 +1,123 @@
+//! The keys of TLS session tickets: made here, handed from generation to generation, kept nowhere else.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
+
+/// For how long a key makes tickets, in seconds.
+const MAKES_FOR: u64 = 6 * 3600;
+
+/// For how long after that its tickets are accepted. RFC 8446 section 4.6.1 allows seven days; a stolen key
+/// opens what was sent with its tickets for so long, so less is better.
+pub(super) const ACCEPTED_FOR: u64 = 12 * 3600;
+
+/// One key. Its memory is wiped when it is dropped.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TicketKey {
+    /// Tells which key a ticket was made with (RFC 5077 section 4).
+    pub(super) name: [u8; 16],
+    pub(super) secret: [u8; 32],
+    /// When it was made, on the clock that all processes of a boot share and nobody sets.
+    born: u64,
+}
+
+impl Drop for TicketKey {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+/// Not derived: a secret is not for a log.
+impl std::fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TicketKey").field("born", &self.born).finish_non_exhaustive()
+    }
+}
+
+/// The keys that are in use, the one that makes tickets first. Clones are the same ring.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyRing {
+    keys: Arc<Mutex<Vec<TicketKey>>>,
+}
+
+impl KeyRing {
+    /// A ring with the predecessor's keys.
+    pub(crate) fn inherit(&self, keys: Vec<TicketKey>) {
+        *self.keys() = keys;
+    }
+
+    /// All keys, for the successor.
+    pub(crate) fn bequeath(&self) -> Vec<TicketKey> {
+        self.keys().clone()
+    }
+
+    /// The key to make a ticket with; a new one where the last has served its time.
+    #[cfg(feature = "tls")]
+    pub(super) fn current(&self, random: impl Fn(&mut [u8]) -> bool) -> Option<TicketKey> {
+        let now = now();
+        let mut keys = self.keys();
+        keys.retain(|key| now.saturating_sub(key.born) < MAKES_FOR + ACCEPTED_FOR);
+        if keys.first().is_none_or(|key| now.saturating_sub(key.born) >= MAKES_FOR) {
+            let mut key = TicketKey { name: [0; 16], secret: [0; 32], born: now };
+            if !random(&mut key.name) || !random(&mut key.secret) {
+                return None;
+            }
+            keys.insert(0, key);
+        }
+        keys.first().cloned()
+    }
+
+    /// The key of this name.
+    #[cfg(feature = "tls")]
+    pub(super) fn find(&self, name: &[u8]) -> Option<TicketKey> {
+        self.keys().iter().find(|key| key.name == name).cloned()
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Vec<TicketKey>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(feature = "tls")]
+fn now() -> u64 {
+    let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec());
+    u64::try_from(uptime).unwrap_or_default()
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+
+    fn aged(name: u8, age: u64) -> TicketKey {
+        TicketKey { name: [name; 16], secret: [1; 32], born: now().saturating_sub(age) }
+    }
+
+    fn random(bytes: &mut [u8]) -> bool {
+        bytes.fill(9);
+        true
+    }
+
+    #[test]
+    fn a_key_is_made_when_there_is_none_and_kept_while_it_is_young() {
+        let ring = KeyRing::default();
+        let first = ring.current(random).unwrap();
+        assert_eq!(first.name, [9; 16]);
+        assert_eq!(ring.current(|_| false), Some(first));
+        assert!(KeyRing::default().current(|_| false).is_none());
+    }
+
+    #[test]
+    fn the_successor_accepts_what_the_predecessor_made() {
+        let (old, new) = (KeyRing::default(), KeyRing::default());
+        let key = old.current(random).unwrap();
+        new.inherit(old.bequeath());
+        assert_eq!(new.find(&key.name), Some(key));
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert!(!format!("{:?}", aged(1, 0)).contains("secret"));
+    }
+}

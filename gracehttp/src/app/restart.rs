@@ -95,9 +95,7 @@ impl Process {
                     log::error(format_args!("start new process failed, pid {pid}: {line}"));
                 }
                 log::error(format_args!(
-                    "generation {}, pid {}, serves on",
-                    generation(),
-                    std::process::id()
+                    "generation {}, pid {}, serves on", generation(), std::process::id()
                 ));
                 Attempt::Failed
             }
@@ -109,7 +107,12 @@ impl Process {
     }
 
     /// The commit and what follows: standby, and the drain.
-    async fn hand_over(&mut self, mut successor: Successor, claims: &Claims, again: Option<Signal>) -> Next {
+    async fn hand_over(
+        &mut self,
+        mut successor: Successor,
+        claims: &Claims,
+        again: Option<Signal>,
+    ) -> Next {
         let pid = successor.pid();
         let now = Instant::now();
         if let Some(predecessor) = &self.predecessor {

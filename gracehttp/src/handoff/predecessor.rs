@@ -98,9 +98,7 @@ impl Predecessor {
                 return Err(left());
             };
             let Bequest::Listeners { names, last } = message else {
-                return Err(Error::new(format!(
-                    "the predecessor said {message:?} in place of its listeners"
-                )));
+                return Err(Error::new(format!("the predecessor said {message:?} in place of its listeners")));
             };
             if names.len() != fds.len() {
                 return Err(Error::new(format!(
@@ -110,7 +108,8 @@ impl Predecessor {
                     fds.len()
                 )));
             }
-            listeners.extend(names.into_iter().zip(fds).map(|(name, fd)| Offered { name, fd: Some(fd) }));
+            listeners
+                .extend(names.into_iter().zip(fds).map(|(name, fd)| Offered { name, fd: Some(fd) }));
             if last {
                 break;
             }

@@ -119,9 +119,12 @@ fn builder(
 ) -> TokenStream {
     let own_name = || LitStr::new(&function.sig.ident.unraw().to_string(), Span::call_site());
     let name = args.name.clone().unwrap_or_else(own_name);
-    let tls = args.tls.as_ref().map(|(key, tls)| match tls {
-        Tls::Files { cert, key: private } => quote!(.#key(#library::Tls::files(#cert, #private))),
-        Tls::SelfSigned(function) => quote!(.#key(#library::Tls::#function())),
+    let tls = args.tls.as_ref().map(|(method, tls)| {
+        let argument = match tls {
+            Tls::Files { cert, key } => placed_at(method, quote!(#library::Tls::files(#cert, #key))),
+            Tls::SelfSigned(function) => quote!(#library::__private::#function()),
+        };
+        BuilderCall { method: method.clone(), argument }
     });
     quote!(#library::Server::builder(#name) #(#calls)* #tls)
 }

@@ -94,10 +94,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
             start_up_code,
         }
     }
-}
 
-// What is no state is told where the application is made, and not once more at each call that follows.
-impl<S> App<S> {
     /// Adds a server: a [`Server`] that was built by hand, or `name::server()` of one that `#[server]` declares.
     ///
     /// `M` is always inferred.
@@ -169,9 +166,7 @@ impl<S> App<S> {
         log::set_error(callback);
         self
     }
-}
 
-impl<S: Send + 'static> App<S> {
     /// Serves until a signal stops the process or a successor has taken its place. An error is logged and
     /// becomes exit status 1.
     ///

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
-use crate::app::App;
 use crate::app::prepare::{self, Listeners};
+use crate::app::App;
 use crate::config::Settings;
 use crate::conn::{Context, Moved, Phase};
 use crate::error::Error;
@@ -44,7 +44,7 @@ pub(super) enum Next {
 }
 
 /// Lives the whole life of an application.
-pub(super) fn live<S: Send + 'static>(app: App<S>) -> Result<(), Error> {
+pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
     // First of all, while there is one thread: the handoff leaves the environment.
     let inherited = handoff::inherited()?;
     let start_up = StartUp::capture();
@@ -84,7 +84,7 @@ pub(super) fn live<S: Send + 'static>(app: App<S>) -> Result<(), Error> {
 }
 
 /// From the description to the first accept. Nothing comes of it if a signal stops the process meanwhile.
-async fn be_born<S: Send + 'static>(
+async fn be_born<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_up: StartUp,
     mut signals: Signals,

@@ -45,8 +45,9 @@ fn contradictions<S>(servers: &[Server<S>]) -> Vec<Error> {
     for server in servers {
         let name = server.name();
         if names.insert(name, ()).is_some() {
-            faults
-                .push(Error::new(format!("two servers are named `{name}`: give one of them another `name`")));
+            faults.push(Error::new(format!(
+                "two servers are named `{name}`: give one of them another `name`"
+            )));
         }
         if server.options.endpoints.is_empty() {
             faults.push(Error::new(format!(
@@ -54,9 +55,7 @@ fn contradictions<S>(servers: &[Server<S>]) -> Vec<Error> {
             )));
         }
         if !server.options.http1 && !server.options.http2 {
-            faults.push(Error::new(format!(
-                "server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on"
-            )));
+            faults.push(Error::new(format!("server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on")));
         }
         for endpoint in server.options.endpoints.iter().filter(|endpoint| !endpoint.is_chosen_by_kernel()) {
             if let Some(other) = endpoints.insert(endpoint, name) {
@@ -116,8 +115,7 @@ impl Listeners {
         for ServerOptions { name, endpoints, backlog, tcp_keepalive, nodelay, .. } in
             servers.iter().map(|server| &server.options)
         {
-            let listen =
-                ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
+            let listen = ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
             let mut listeners = Vec::new();
             for endpoint in endpoints {
                 let claimed = predecessor.as_mut().map(|predecessor| predecessor.claim(name, endpoint));

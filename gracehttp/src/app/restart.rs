@@ -95,9 +95,7 @@ impl Process {
                     log::error(format_args!("start new process failed, pid {pid}: {line}"));
                 }
                 log::error(format_args!(
-                    "generation {}, pid {}, serves on",
-                    generation(),
-                    std::process::id()
+                    "generation {}, pid {}, serves on", generation(), std::process::id()
                 ));
                 Attempt::Failed
             }

@@ -97,9 +97,6 @@ impl Process {
 
 fn ignore(request: Request) {
     if let Request::Restart(signal) = request {
-        log::notice(format_args!(
-            "{signal} is ignored: this process, pid {}, is stopping",
-            std::process::id()
-        ));
+        log::notice(format_args!("{signal} is ignored: this process, pid {}, is stopping", std::process::id()));
     }
 }

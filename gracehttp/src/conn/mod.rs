@@ -27,8 +27,8 @@ pub(crate) use context::{Context, Departure, Leaving};
 pub(crate) use drain::Phase;
 pub use info::{Generation, PeerAddr, Shutdown};
 pub(crate) use moved::{Moved, Told};
-use rest::rest;
 pub(crate) use rest::{attend, settle, stay};
+use rest::rest;
 pub(crate) use socket::{Family, Socket, Stream};
 
 use crate::conn::sniff::{Sniffed, sniff};

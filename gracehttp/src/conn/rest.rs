@@ -17,7 +17,13 @@ use crate::server::Permit;
 const BATCH: usize = 64;
 
 /// Puts an idle connection where the phase of the process says.
-pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, stage: Stage, permit: Permit) {
+pub(crate) async fn rest(
+    context: Arc<Context>,
+    stream: Stream,
+    ahead: Bytes,
+    stage: Stage,
+    permit: Permit,
+) {
     if context.drain.phase() >= Phase::ClosingIdle {
         return close(stream).await;
     }

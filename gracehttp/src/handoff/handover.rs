@@ -268,7 +268,10 @@ impl Handover {
     }
 }
 
-async fn next(left_over: &mut Option<Leaving>, leaving: &mut UnboundedReceiver<Leaving>) -> Option<Leaving> {
+async fn next(
+    left_over: &mut Option<Leaving>,
+    leaving: &mut UnboundedReceiver<Leaving>,
+) -> Option<Leaving> {
     match left_over.take() {
         Some(first) => Some(first),
         None => leaving.recv().await,

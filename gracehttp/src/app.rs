@@ -1,5 +1,6 @@
 //! The application: its servers, its settings, and the life of its process.
 
+mod birth;
 mod life;
 mod prepare;
 mod restart;

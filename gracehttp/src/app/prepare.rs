@@ -12,7 +12,7 @@ use crate::lifecycle::Signal;
 #[cfg(feature = "tls")]
 use crate::listen::KeyRing;
 use crate::listen::bind::{ListenOptions, Listener, Local, adopt, bind};
-use crate::listen::{SocketFile, descriptors, unlink_if_ours};
+use crate::listen::{Door, Running, SocketFile, descriptors, unlink_if_ours};
 use crate::log;
 use crate::server::{Server, ServerOptions};
 
@@ -45,9 +45,8 @@ fn contradictions<S>(servers: &[Server<S>]) -> Vec<Error> {
     for server in servers {
         let name = server.name();
         if names.insert(name, ()).is_some() {
-            faults.push(Error::new(format!(
-                "two servers are named `{name}`: give one of them another `name`"
-            )));
+            faults
+                .push(Error::new(format!("two servers are named `{name}`: give one of them another `name`")));
         }
         if server.options.endpoints.is_empty() {
             faults.push(Error::new(format!(
@@ -55,7 +54,9 @@ fn contradictions<S>(servers: &[Server<S>]) -> Vec<Error> {
             )));
         }
         if !server.options.http1 && !server.options.http2 {
-            faults.push(Error::new(format!("server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on")));
+            faults.push(Error::new(format!(
+                "server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on"
+            )));
         }
         for endpoint in server.options.endpoints.iter().filter(|endpoint| !endpoint.is_chosen_by_kernel()) {
             if let Some(other) = endpoints.insert(endpoint, name) {
@@ -115,7 +116,8 @@ impl Listeners {
         for ServerOptions { name, endpoints, backlog, tcp_keepalive, nodelay, .. } in
             servers.iter().map(|server| &server.options)
         {
-            let listen = ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
+            let listen =
+                ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
             let mut listeners = Vec::new();
             for endpoint in endpoints {
                 let claimed = predecessor.as_mut().map(|predecessor| predecessor.claim(name, endpoint));
@@ -177,7 +179,8 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize) {
 }
 
 /// One line for each endpoint, and one for each value that is not the attribute's.
-pub(super) fn announce(options: &ServerOptions, listeners: &[Listener], generation: u64) {
+pub(super) fn announce(server: &Running, generation: u64) {
+    let options = &server.context.options;
     #[cfg(feature = "tls")]
     let secure = options.tls.is_some();
     #[cfg(not(feature = "tls"))]
@@ -188,7 +191,7 @@ pub(super) fn announce(options: &ServerOptions, listeners: &[Listener], generati
         _ => "HTTP/2",
     };
     let transport = if secure { "over TLS" } else { "plain" };
-    for listener in listeners {
+    for Door { listener, .. } in &server.doors {
         let url = match &listener.local {
             Local::Tcp(address) if secure => format!("https://{address}"),
             Local::Tcp(address) => format!("http://{address}"),

@@ -1,11 +1,12 @@
 //! The restart: a successor is started, gets ready, and takes over. Until it has, nothing changes.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -95,7 +96,9 @@ impl Process {
                     log::error(format_args!("start new process failed, pid {pid}: {line}"));
                 }
                 log::error(format_args!(
-                    "generation {}, pid {}, serves on", generation(), std::process::id()
+                    "generation {}, pid {}, serves on",
+                    generation(),
+                    std::process::id()
                 ));
                 Attempt::Failed
             }
@@ -107,13 +110,18 @@ impl Process {
     }
 
     /// The commit and what follows: standby, and the drain.
-    async fn hand_over(&mut self, mut successor: Box<Successor>, claims: &Claims, again: Option<Signal>) -> Next {
+    async fn hand_over(
+        &mut self,
+        mut successor: Box<Successor>,
+        claims: &Claims,
+        again: Option<Signal>,
+    ) -> Next {
         let pid = successor.pid();
         let now = Instant::now();
         if let Some(predecessor) = &self.predecessor {
             Predecessor::succeeded(predecessor).await;
         }
-        self.shut_gates(claims).await;
+        self.shut_gates(claims);
         let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();
         // A successor that dies in this very moment is found out by the hand-over.
         let _ = successor.commit(held_of(&contexts)).await;
@@ -130,10 +138,10 @@ impl Process {
         }
         drop(door);
         let standby_until = now + self.settings.standby;
-        let (told, succeeded) = oneshot::channel();
+        let succeeded = Arc::new(Notify::new());
         let channel = successor.channel().clone();
         let released = self.released.clone();
-        let handover = Handover::new(channel, leaving, contexts, released, standby_until, told);
+        let handover = Handover::new(channel, leaving, contexts, released, standby_until, succeeded.clone());
         let watch = Watch {
             pid,
             handover: self.workers.spawn(handover.run()),
@@ -159,7 +167,7 @@ impl Process {
     }
 
     /// Stops accepting: what the successor claimed is left to it, what it did not is emptied and closed.
-    async fn shut_gates(&mut self, claims: &Claims) {
+    fn shut_gates(&mut self, claims: &Claims) {
         let mut place = 0;
         for server in &mut self.servers {
             for door in std::mem::take(&mut server.doors) {
@@ -167,7 +175,7 @@ impl Process {
                     door.set(Gate::Shut);
                     server.doors.push(door);
                 } else {
-                    door.close().await;
+                    self.closing.spawn(door.close());
                 }
                 place += 1;
             }
@@ -270,7 +278,7 @@ impl Process {
 struct Watch {
     pid: Pid,
     handover: JoinHandle<Outcome>,
-    succeeded: oneshot::Receiver<()>,
+    succeeded: Arc<Notify>,
     /// Until then it could take over again.
     standby_until: Option<Instant>,
     /// When idle connections of servers that the successor does not have are closed.
@@ -301,7 +309,7 @@ impl Watch {
             outcome = &mut self.handover => Event::SuccessorGone(outcome.unwrap_or_else(|_| {
                 Outcome { died: true, back: Vec::new() }
             })),
-            Ok(()) = &mut self.succeeded, if standing_by => Event::StandbyOver,
+            () = self.succeeded.notified(), if standing_by => Event::StandbyOver,
             () = until_time(self.standby_until) => Event::StandbyOver,
             () = until_time(self.close_idle_at) => Event::CloseIdle,
             () = drained => Event::Drained,

@@ -34,7 +34,9 @@ impl Process {
     async fn drain(&mut self) {
         let deadline = Instant::now() + self.settings.drain_timeout;
         for server in &mut self.servers {
-            server.last_call().await;
+            for door in server.doors.drain(..) {
+                self.closing.spawn(door.close());
+            }
         }
         self.finish(deadline).await;
     }
@@ -54,11 +56,15 @@ impl Process {
         self.cut().await;
     }
 
-    /// Whether there is nothing left to wait for: all connections have ended by the deadline, or a second
+    /// Whether there is nothing left to wait for: all queues are empty and all connections have ended by the deadline, or a second
     /// signal wants no more waiting.
     async fn drained_by(&mut self, deadline: Instant) -> bool {
-        let Self { signals, servers, released, .. } = self;
-        let drained = until(released, || held(servers) == 0);
+        let Self { signals, servers, released, closing, .. } = self;
+        let drained = async {
+            // Whoever waits in a queue is still to be served.
+            while closing.join_next().await.is_some() {}
+            until(released, || held(servers) == 0).await;
+        };
         tokio::pin!(drained);
         loop {
             tokio::select! {
@@ -97,6 +103,9 @@ impl Process {
 
 fn ignore(request: Request) {
     if let Request::Restart(signal) = request {
-        log::notice(format_args!("{signal} is ignored: this process, pid {}, is stopping", std::process::id()));
+        log::notice(format_args!(
+            "{signal} is ignored: this process, pid {}, is stopping",
+            std::process::id()
+        ));
     }
 }

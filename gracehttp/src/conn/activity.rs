@@ -117,8 +117,7 @@ impl Activity {
 
     /// The handler of an HTTP/1 request let its body go unread; the connection's task discards the rest.
     pub(crate) fn leave_body(&self, body: Incoming) {
-        *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Leftover { body, discarded: 0 });
+        *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = Some(Leftover { body, discarded: 0 });
         self.has_leftover.store(true, Ordering::Release);
     }
 

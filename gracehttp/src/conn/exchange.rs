@@ -141,7 +141,8 @@ impl RequestFuture {
 
     /// Whether the client is to hear that this is the connection's last response.
     fn is_last(&self, status: StatusCode) -> bool {
-        let leaves_http = status == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && status.is_success());
+        let leaves_http =
+            status == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && status.is_success());
         let closes = match self.context.drain.phase() {
             Phase::Serving => false,
             // Never promise a close and keep the connection: one that can move will move.

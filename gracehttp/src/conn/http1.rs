@@ -16,7 +16,7 @@ use crate::conn::exchange::ConnectionService;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::{Limits, Waiting};
 use crate::conn::transport::Transport;
-use crate::conn::{Stream, rest};
+use crate::conn::{MOVES_WITH, Stream, rest};
 use crate::parking::Stage;
 use crate::server::Permit;
 
@@ -71,12 +71,13 @@ pub(super) async fn serve<T: Wire>(
 ) {
     let activity = Arc::new(Activity::default());
     let mut limits = Limits::new(stage, !ahead.is_empty());
+    let can_rest = T::RESTS && ahead.len() <= MOVES_WITH;
     let info = ConnectionInfo { peer: stream.peer(), drain: context.drain.clone() };
     let transport = Transport::new(stream, ahead, activity.clone(), permit).gathering();
-    let service = ConnectionService::new(context.clone(), activity.clone(), info, T::RESTS);
+    let service = ConnectionService::new(context.clone(), activity.clone(), info, can_rest);
     let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
 
-    let may = May { rest: T::RESTS, upgrade: true };
+    let may = May { rest: can_rest, upgrade: true };
     let end = drive(&context, &activity, &mut limits, may, |cx| Pin::new(&mut connection).poll(cx)).await;
     if end == End::Upgrade {
         let mut connection = pin!(connection.with_upgrades());

@@ -52,7 +52,8 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
             }
             let phase = context.drain.phase();
             let looked = look.poll_tick(cx).is_ready();
-            let verdict = if looked { watch.look(&activity, context.options.idle_timeout) } else { Verdict::Stay };
+            let verdict =
+                if looked { watch.look(&activity, context.options.idle_timeout) } else { Verdict::Stay };
             if phase == Phase::Cutting || verdict == Verdict::Cut {
                 return Poll::Ready(());
             }

@@ -82,7 +82,11 @@ impl Limits {
             return if inside_head { Waiting::Head } else { Waiting::Request };
         }
         // A body is late only if hyper looked for it and found nothing; otherwise its handler is.
-        if activity.has_unread_body() && activity.is_read_blocked() { Waiting::Body } else { Waiting::Handler }
+        if activity.has_unread_body() && activity.is_read_blocked() {
+            Waiting::Body
+        } else {
+            Waiting::Handler
+        }
     }
 
     pub(crate) fn waiting(&self) -> Waiting {

@@ -27,8 +27,8 @@ pub(crate) use context::{Context, Departure, Leaving};
 pub(crate) use drain::Phase;
 pub use info::{Generation, PeerAddr, Shutdown};
 pub(crate) use moved::{Moved, Told};
-pub(crate) use rest::{attend, settle, stay};
 use rest::rest;
+pub(crate) use rest::{attend, settle};
 pub(crate) use socket::{Family, Socket, Stream};
 
 use crate::conn::sniff::{Sniffed, sniff};
@@ -40,6 +40,10 @@ use crate::server::Permit;
 /// Long enough that a busy client's connection never parks, short enough that the buffers of a burst of
 /// connections are used again instead of growing the heap.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How many bytes of its next request a connection may have sent to be handed over. With more, which only an
+/// unfinished head of that size brings about, it is answered here.
+pub(crate) const MOVES_WITH: usize = 32 << 10;
 
 /// Serves a plain-text connection that has not spoken yet, or of whose first bytes only `ahead` is known.
 pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Bytes, permit: Permit) {

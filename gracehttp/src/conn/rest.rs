@@ -9,7 +9,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use crate::conn::close::close;
 use crate::conn::context::{Context, Departure};
 use crate::conn::drain::Phase;
-use crate::conn::{Stream, http1, serve};
+use crate::conn::{MOVES_WITH, Stream, http1, serve};
 use crate::parking::{Parked, Stage, Woken};
 use crate::server::Permit;
 
@@ -17,13 +17,7 @@ use crate::server::Permit;
 const BATCH: usize = 64;
 
 /// Puts an idle connection where the phase of the process says.
-pub(crate) async fn rest(
-    context: Arc<Context>,
-    stream: Stream,
-    ahead: Bytes,
-    stage: Stage,
-    permit: Permit,
-) {
+pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, stage: Stage, permit: Permit) {
     if context.drain.phase() >= Phase::ClosingIdle {
         return close(stream).await;
     }
@@ -32,20 +26,15 @@ pub(crate) async fn rest(
     settle(&context, Departure { socket, stage, ahead, permit });
 }
 
-/// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake
-/// where bytes of its next request are already known.
+/// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
+/// bytes of its next request are already known.
 pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
-    let resting = match context.drain.phase() {
-        Phase::HandingOver => match context.depart(resting) {
-            Ok(()) => return,
-            Err(refused) => refused,
-        },
-        _ => resting,
-    };
-    if resting.ahead.is_empty() {
-        park(context, resting);
-    } else {
-        stay(context, resting);
+    let departs = context.drain.phase() == Phase::HandingOver && resting.ahead.len() <= MOVES_WITH;
+    let refused = if departs { context.depart(resting) } else { Err(resting) };
+    match refused {
+        Ok(()) => {}
+        Err(resting) if resting.ahead.is_empty() => park(context, resting),
+        Err(resting) => stay(context, resting),
     }
 }
 

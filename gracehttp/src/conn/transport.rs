@@ -142,11 +142,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if let Some(len) = self.gather(&[IoSlice::new(buf)]) {
             return Poll::Ready(Ok(len));
         }

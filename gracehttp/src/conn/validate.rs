@@ -93,9 +93,6 @@ mod tests {
     #[test]
     fn a_declared_length_over_the_limit_is_refused_at_once() {
         assert_eq!(verdict(&[("host", "a"), ("content-length", "100")]), None);
-        assert_eq!(
-            verdict(&[("host", "a"), ("content-length", "101")]),
-            Some(StatusCode::PAYLOAD_TOO_LARGE)
-        );
+        assert_eq!(verdict(&[("host", "a"), ("content-length", "101")]), Some(StatusCode::PAYLOAD_TOO_LARGE));
     }
 }

@@ -65,7 +65,8 @@ impl Channel {
         let mut buffer = vec![0; MAX_MESSAGE];
         loop {
             let mut ready = self.socket.readable().await?;
-            let received = match ready.try_io(|socket| sys::receive(socket.get_ref().0.as_fd(), &mut buffer)) {
+            let received = match ready.try_io(|socket| sys::receive(socket.get_ref().0.as_fd(), &mut buffer))
+            {
                 Ok(Ok(received)) => received,
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
                     return Ok(Incoming::Closed);

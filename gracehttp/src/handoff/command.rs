@@ -84,7 +84,9 @@ fn locate(name: &OsString, directory: Option<&Path>) -> PathBuf {
         env::var_os("PATH")
             .iter()
             .flat_map(env::split_paths)
-            .map(|entry| directory.map_or_else(|| entry.clone(), |directory| directory.join(&entry)).join(path))
+            .map(|entry| {
+                directory.map_or_else(|| entry.clone(), |directory| directory.join(&entry)).join(path)
+            })
             .find(|candidate| is_executable(candidate))
             .unwrap_or_default()
     };

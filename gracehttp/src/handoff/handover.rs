@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use crate::conn::{Context, Departure, Leaving, Socket};
+use crate::conn::{Context, Departure, Leaving, MOVES_WITH, Socket};
 use crate::handoff::Channel;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, MAX_MESSAGE, Moving, Reply, ServerCount};
@@ -22,7 +22,8 @@ use crate::parking::Stage;
 use crate::sys::MAX_FDS;
 
 /// How much of a message the connections' own bytes may fill; the rest is for their description.
-const MAX_AHEAD: usize = MAX_MESSAGE / 2;
+const MAX_AHEAD: usize = MOVES_WITH;
+const _: () = assert!(MAX_AHEAD <= MAX_MESSAGE / 2);
 
 /// How long a successor without room for more connections is left alone.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -38,7 +39,7 @@ pub(crate) struct Handover {
     released: Arc<Notify>,
     standby_until: Option<Instant>,
     /// Told when the successor has a successor of its own.
-    succeeded: Option<oneshot::Sender<()>>,
+    succeeded: Arc<Notify>,
     /// What the successor was last told of the permits.
     reported: Vec<ServerCount>,
     report_at: Option<Instant>,
@@ -88,7 +89,7 @@ impl Handover {
         contexts: Vec<Arc<Context>>,
         released: Arc<Notify>,
         standby_until: Instant,
-        succeeded: oneshot::Sender<()>,
+        succeeded: Arc<Notify>,
     ) -> Self {
         Self {
             channel,
@@ -96,7 +97,7 @@ impl Handover {
             contexts,
             released,
             standby_until: Some(standby_until),
-            succeeded: Some(succeeded),
+            succeeded,
             reported: Vec::new(),
             report_at: None,
             on_the_way: VecDeque::new(),
@@ -152,21 +153,13 @@ impl Handover {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some((context, departure)) = next {
-            let len = departure.ahead.len();
-            if len > MAX_AHEAD {
-                // Too much of its next request is here already: it is answered here.
-                crate::conn::stay(&context, departure);
-            } else if bytes + len > MAX_AHEAD {
+            if bytes + departure.ahead.len() > MAX_AHEAD {
                 self.left_over = Some((context, departure));
                 break;
-            } else {
-                bytes += len;
-                batch.push_back((context, departure));
             }
+            bytes += departure.ahead.len();
+            batch.push_back((context, departure));
             next = if batch.len() < MAX_FDS { self.leaving.try_recv().ok() } else { None };
-        }
-        if batch.is_empty() {
-            return Ok(());
         }
         for (context, departure) in &batch {
             // Our own predecessor, if it is in standby, can't have it back once it is on its way.
@@ -199,10 +192,7 @@ impl Handover {
 
     /// The connections that we gave away may be a third process's by now.
     async fn succeed(&mut self) -> io::Result<()> {
-        if let Some(succeeded) = self.succeeded.take() {
-            // Whoever does not wait for it any more has ended standby already.
-            let _ = succeeded.send(());
-        }
+        self.succeeded.notify_one();
         self.end_standby().await
     }
 
@@ -268,10 +258,7 @@ impl Handover {
     }
 }
 
-async fn next(
-    left_over: &mut Option<Leaving>,
-    leaving: &mut UnboundedReceiver<Leaving>,
-) -> Option<Leaving> {
+async fn next(left_over: &mut Option<Leaving>, leaving: &mut UnboundedReceiver<Leaving>) -> Option<Leaving> {
     match left_over.take() {
         Some(first) => Some(first),
         None => leaving.recv().await,

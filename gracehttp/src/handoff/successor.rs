@@ -185,7 +185,8 @@ fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("it exited with status {code}"),
         (None, Some(number)) => {
-            let name = Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
+            let name =
+                Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
             format!("it was killed by {name}")
         }
         (None, None) => "it ended".to_owned(),

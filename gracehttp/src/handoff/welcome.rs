@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::conn::{Context, Departure, Moved, Socket, settle};
+use crate::handoff::Channel;
 use crate::handoff::message::{Moving, ServerCount};
 use crate::handoff::predecessor::{Arrival, FromPredecessor, Predecessor};
-use crate::handoff::Channel;
 
 /// Takes in connections and permits until the predecessor is gone. Has to run on the runtime that serves.
 pub(crate) async fn welcome(channel: Channel, contexts: Vec<Arc<Context>>, moved: Arc<Moved>) {

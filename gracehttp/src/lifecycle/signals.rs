@@ -83,6 +83,14 @@ pub(crate) enum Request {
     Stop(Signal),
 }
 
+impl Request {
+    pub(crate) fn signal(self) -> Signal {
+        match self {
+            Request::Restart(signal) | Request::Stop(signal) => signal,
+        }
+    }
+}
+
 /// The handlers of the process, and what they have caught.
 #[derive(Debug)]
 pub(crate) struct Signals {

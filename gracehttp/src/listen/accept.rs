@@ -58,7 +58,7 @@ pub(crate) async fn accept_loop(
                     return;
                 }
             }
-            Gate::LastCall => return empty_queue(&entrance, &listener),
+            Gate::LastCall => return empty_queue(&entrance, &listener).await,
         }
     }
 }
@@ -104,12 +104,15 @@ async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>) {
     }
 }
 
-/// Accepts what is in the queue, as far as the limit allows.
-fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>) {
-    while let Some(permit) = entrance.context.permits.try_acquire() {
+/// Accepts what is in the queue; over the limit, as connections end.
+async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>) {
+    // No more than fit into the queue were in it, however many still come.
+    for _ in 0..=entrance.context.options.backlog {
+        let permit = entrance.context.permits.acquire().await;
         match sys::accept(listener.as_fd()) {
             Ok(fd) => admit(entrance, listener, fd, permit),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_exhaustion(&error) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if is_exhaustion(&error) => tokio::time::sleep(BACK_OFF.0).await,
             Err(_) => {}
         }
     }

@@ -53,21 +53,7 @@ impl Running {
 
     /// Accepts.
     pub(crate) fn open(&self) {
-        self.set_gates(Gate::Open);
-    }
-
-    /// Accepts what waits in the kernel's queues, and closes the listeners.
-    pub(crate) async fn last_call(&mut self) {
-        self.set_gates(Gate::LastCall);
-        for door in self.doors.drain(..) {
-            door.close().await;
-        }
-    }
-
-    fn set_gates(&self, gate: Gate) {
-        for door in &self.doors {
-            door.set(gate);
-        }
+        self.doors.iter().for_each(|door| door.set(Gate::Open));
     }
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Activity {
     unread: AtomicU32,
     /// The last read found nothing.
     read_blocked: AtomicBool,
+    /// The client has closed its side while its request was being answered.
+    half_closed: AtomicBool,
     /// Bytes wait to be written.
     unflushed: AtomicBool,
     /// A request asked to leave HTTP (RFC 9110 section 7.8, or CONNECT).
@@ -67,6 +69,10 @@ impl Activity {
         self.read_blocked.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_unflushed(&self) -> bool {
         self.unflushed.load(Ordering::Relaxed)
     }
@@ -91,6 +97,11 @@ impl Activity {
 
     pub(crate) fn note_read_blocked(&self) {
         self.read_blocked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_half_closed(&self) {
+        self.half_closed.store(true, Ordering::Relaxed);
+        self.note_read_blocked();
     }
 
     pub(crate) fn note_written(&self, bytes: usize) {

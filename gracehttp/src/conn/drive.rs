@@ -64,6 +64,9 @@ pub(super) async fn drive(
             if may.upgrade && activity.wants_upgrade() {
                 return Poll::Ready(End::Upgrade);
             }
+            if activity.is_half_closed() && activity.is_idle() {
+                return Poll::Ready(End::Finished);
+            }
             if activity.poll_discard(cx) == Discard::Ended {
                 continue;
             }

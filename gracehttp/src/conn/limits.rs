@@ -68,7 +68,8 @@ impl Limits {
     }
 
     fn classify(&mut self, activity: &Activity) -> Waiting {
-        if activity.is_unflushed() {
+        // One that has closed its side may be gone altogether: only the progress of its response tells.
+        if activity.is_unflushed() || activity.is_half_closed() {
             return Waiting::Write;
         }
         if activity.is_between_requests() {

@@ -28,22 +28,23 @@ pub(crate) struct Transport<T> {
     ahead: Bytes,
     /// Finished responses that wait for company.
     gathered: BytesMut,
-    gathers: bool,
+    http1: bool,
     activity: Arc<Activity>,
     permit: Permit,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     pub(crate) fn new(stream: T, ahead: Bytes, activity: Arc<Activity>, permit: Permit) -> Self {
-        Self { stream, ahead, gathered: BytesMut::new(), gathers: false, activity, permit }
+        Self { stream, ahead, gathered: BytesMut::new(), http1: false, activity, permit }
     }
 
-    /// Gathers the responses to pipelined HTTP/1 requests.
+    /// Gathers the responses to pipelined requests, and lets a client that has closed its side have its
+    /// response.
     ///
     /// hyper's own `pipeline_flush` does that too, but holds a response back while half of the next head
     /// is in its buffer, for a client that may be waiting for just that response.
-    pub(crate) fn gathering(mut self) -> Self {
-        self.gathers = true;
+    pub(crate) fn for_http1(mut self) -> Self {
+        self.http1 = true;
         self
     }
 
@@ -56,9 +57,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     /// request before it goes to sleep. When that look finds nothing, [`poll_read`](AsyncRead::poll_read)
     /// flushes.
     fn may_wait(&self) -> bool {
-        self.gathers
+        self.http1
             && !self.activity.is_read_blocked()
             && self.activity.is_between_requests()
+            && !self.activity.wants_upgrade()
+    }
+
+    /// Whether the end of what the client sends is kept from hyper, which would drop the request that it is
+    /// answering. A client may close its side and wait for the response (RFC 9112 section 9.6 has servers do
+    /// the same); the connection's task closes after it.
+    fn hides_end(&self) -> bool {
+        self.http1
+            && self.activity.open() > 0
+            && !self.activity.has_unread_body()
             && !self.activity.wants_upgrade()
     }
 
@@ -120,6 +131,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
         }
         let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() == before && this.hides_end() => {
+                this.activity.note_half_closed();
+                Poll::Pending
+            }
             Poll::Ready(Ok(())) => {
                 this.activity.note_read(buf.filled().len() - before);
                 Poll::Ready(Ok(()))

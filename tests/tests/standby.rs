@@ -122,7 +122,7 @@ async fn a_stop_of_the_successor_during_standby_is_no_death() {
         "the service was stopped: nobody takes over\n{}",
         stage.app.log
     );
-    assert!(!successor.is_running());
+    successor.exit().await;
     assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::client::{get, get_once};
+use tests::client::{Pause, get, get_once};
 use tests::load::Style;
 use tests::{App, Client, Exit, Failure, Kind, Launch, Load, Reply, Scratch, Target};
 
@@ -127,5 +127,5 @@ async fn a_changed_option_applies_to_the_successor() {
     restart_with(&app, &scratch, &web, &format!("{WEB} idle_timeout=300ms")).await;
     let mut idle = Client::connect(&web).await.unwrap();
     idle.get("/ping").await.unwrap();
-    assert_eq!(idle.pause(Duration::from_secs(10)).await, tests::client::Pause::Closed);
+    assert_eq!(idle.pause(Duration::from_secs(10)).await, Pause::Closed);
 }

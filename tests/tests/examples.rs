@@ -1,92 +1,159 @@
-//! Each example runs, and answers as its head says.
+//! Each example runs, and does what its head says.
 
 use std::time::Duration;
 
-use tests::client::{Pause, get, get_once};
-use tests::h2::{Http2, Outcome};
-use tests::{App, Client, Exit, Launch, Signal, Target};
+use tests::client::{get, get_once};
+use tests::patience::{PATIENCE, eventually, within};
+use tests::{App, Client, Exit, Launch, Reply, Scratch, Signal, Target};
 
-/// An example on a port of the kernel's choice.
-async fn example(name: &str, server: &str) -> (App, Target) {
-    let app = Launch::example(name).listen(server, "127.0.0.1:0").spawn();
-    let target = app.target(server).await;
-    (app, target)
+/// An example on ports of the kernel's choice.
+fn launch(name: &str, servers: &[&str]) -> Launch {
+    servers.iter().fold(Launch::example(name), |launch, server| launch.listen(server, "127.0.0.1:0"))
 }
 
-/// The README's transcript: ping, restart, another pid, stop, gone.
-async fn pings_through_a_restart(app: &App, target: &Target) {
+async fn ask(target: &Target, path: &str) -> Reply {
+    get_once(target, path).await.expect("an answer")
+}
+
+/// Restarts, and waits for the first answer that differs from the one before.
+async fn restart_changes(app: &App, signal: Signal, target: &Target, path: &str) -> String {
+    let before = ask(target, path).await.text();
+    app.restart_by(signal).await;
+    within(PATIENCE, "another answer after the restart", async {
+        loop {
+            let after = ask(target, path).await.text();
+            if after != before {
+                return after;
+            }
+        }
+    })
+    .await
+}
+
+/// The transcript of the README.
+#[tokio::test]
+async fn ping_restarts_and_stops() {
+    let app = launch("ping", &["ping"]).spawn();
+    let target = app.target("ping").await;
     let first = app.pid();
-    assert_eq!(get_once(target, "/ping").await.expect("an answer").pid(), Some(first));
-    let successor = app.restart_by(Signal::USR1).await;
-    app.serves(target, &successor).await;
-    assert_ne!(successor.pid(), first);
-    successor.signal(Signal::QUIT);
-    assert_eq!(successor.exit().await, Exit::Code(0), "{}", app.log);
+    assert_eq!(ask(&target, "/ping").await.text(), format!("pong by pid:{first}"));
+    assert_eq!(ask(&target, "/anything").await.text(), "unknown");
+    let after = restart_changes(&app, Signal::USR1, &target, "/ping").await;
+    assert_eq!(after, format!("pong by pid:{}", app.pid()));
+    assert_ne!(app.pid(), first);
+    app.signal(Signal::QUIT);
+    assert_eq!(app.current().exit().await, Exit::Code(0));
+    assert_eq!(app.first().exit().await, Exit::Code(0), "nobody takes over from one that was stopped");
+    assert!(std::net::TcpStream::connect(target.address()).is_err());
 }
 
 #[tokio::test]
-async fn ping() {
-    let (app, target) = example("ping", "ping").await;
-    let banner = app.log.line(0, "serving ping on ").await;
-    assert!(banner.contains("1000"), "{banner}");
-    assert_eq!(get_once(&target, "/anything").await.unwrap().text(), "unknown");
-    pings_through_a_restart(&app, &target).await;
-}
-
-#[tokio::test]
-async fn builder() {
-    let (app, target) = example("builder", "ping").await;
-    pings_through_a_restart(&app, &target).await;
-}
-
-#[tokio::test]
-async fn callbacks() {
-    let (app, target) = example("callbacks", "ping").await;
-    pings_through_a_restart(&app, &target).await;
-}
-
-#[tokio::test]
-async fn multi() {
-    let app = Launch::example("multi")
-        .listen("one", "127.0.0.1:0")
-        .listen("two", "127.0.0.1:0")
-        .listen("secure", "127.0.0.1:0")
-        .spawn();
-    for name in ["one", "two", "secure"] {
+async fn multi_serves_three_and_restarts_them_together() {
+    let servers = ["public", "admin", "secure"];
+    let app = launch("multi", &servers).spawn();
+    let first = app.pid();
+    let mut targets = Vec::new();
+    for name in servers {
         let target = app.target(name).await;
         assert_eq!(matches!(target, Target::Tls(_)), name == "secure");
-        assert_eq!(get_once(&target, "/").await.unwrap().status, 200, "{name}");
-        let Ok(Outcome::Reply(reply)) = Http2::connect(&target).await.unwrap().get("/").await else {
-            panic!("no HTTP/2 on {name}");
-        };
-        assert_eq!(reply.status, 200);
+        assert_eq!(ask(&target, "/").await.text(), format!("{name}, pid {first}\n"));
+        targets.push(target);
+    }
+    let successor = app.restart_by(Signal::USR1).await;
+    for (name, target) in servers.iter().zip(&targets) {
+        let expected = format!("{name}, pid {}\n", successor.pid());
+        within(PATIENCE, "the successor's answer", async {
+            while ask(target, "/").await.text() != expected {}
+        })
+        .await;
     }
     assert_eq!(app.stop().await, Exit::Code(0));
+    app.predecessors_exit().await;
+    for target in targets {
+        assert!(std::net::TcpStream::connect(target.address()).is_err());
+    }
 }
 
 #[tokio::test]
-async fn router() {
-    let (app, target) = example("router", "api").await;
-    let reply = get_once(&target, "/").await.unwrap();
-    assert!(reply.status < 500, "{reply:?}");
-    assert_eq!(app.stop().await, Exit::Code(0));
-}
-
-#[tokio::test]
-async fn stream() {
-    let (app, target) = example("stream", "stream").await;
+async fn router_takes_notes() {
+    let app = launch("router", &["notes"]).spawn();
+    let target = app.target("notes").await;
+    let note = r#"{"text": "buy milk"}"#;
     let mut client = Client::connect(&target).await.unwrap();
-    client.send(get("/")).await.unwrap();
-    for _ in 0..3 {
-        assert!(client.piece().await.unwrap().is_some(), "the stream ended");
+    let head = "POST /notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+    client.send(format!("{head}Content-Length: {}\r\n\r\n{note}", note.len())).await.unwrap();
+    let written = client.reply().await.unwrap();
+    assert_eq!((written.status, written.text().as_str()), (201, r#"{"id":1,"text":"buy milk"}"#));
+    let read = client.get("/notes/1").await.unwrap();
+    assert_eq!((read.status, read.text()), (200, written.text()));
+    assert_eq!(client.get("/notes/2").await.unwrap().status, 404);
+    // Each generation runs the start-up code for itself: the note is gone.
+    assert_eq!(restart_changes(&app, Signal::HUP, &target, "/notes/1").await, "");
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn stream_ends_politely_at_a_restart_and_at_a_stop() {
+    let app = launch("stream", &["ticks"]).spawn();
+    let target = app.target("ticks").await;
+    for signal in [Signal::USR1, Signal::TERM] {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(get("/")).await.unwrap();
+        client.piece().await.unwrap().expect("a tick");
+        let generation = app.current();
+        generation.signal(signal);
+        let mut rest = Vec::new();
+        // The last chunk is the proper end, whether the connection goes on or not.
+        while !rest.ends_with(b"0\r\n\r\n") {
+            rest.extend_from_slice(&client.piece().await.unwrap().expect("the end of the stream"));
+        }
+        assert!(String::from_utf8_lossy(&rest).contains("goodbye\n"));
+        drop(client);
+        let exit = generation.exit_within(Duration::from_secs(8)).await;
+        assert_eq!(exit, Exit::Code(0), "well before the drain's ten seconds\n{}", app.log);
     }
-    app.signal(Signal::TERM);
-    // It ends politely: with the last chunk, well before the drain's deadline.
-    let mut rest = Vec::new();
-    while let Some(piece) = client.piece().await.unwrap() {
-        rest.extend_from_slice(&piece);
-    }
-    assert!(rest.ends_with(b"0\r\n\r\n"), "{:?}", String::from_utf8_lossy(&rest));
-    assert_eq!(app.current().exit_within(Duration::from_secs(5)).await, Exit::Code(0));
-    _ = Pause::Closed;
+}
+
+#[tokio::test]
+async fn callbacks_get_every_line() {
+    let app = launch("callbacks", &["hello"]).spawn();
+    let target = app.target("hello").await;
+    assert_eq!(ask(&target, "/").await.text(), "hello\n");
+    app.restart_by(Signal::USR1).await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    app.predecessors_exit().await;
+    let strange =
+        |line: &String| !["[info]  ", "[notice]", "[error] "].iter().any(|level| line.starts_with(level));
+    assert_eq!(app.log.since(0).into_iter().find(strange), None);
+    app.log.line(0, "[info]   Received SIG. [PID:").await;
+    app.log.line(0, "[info]   start new process success, pid ").await;
+}
+
+#[tokio::test]
+async fn builder_greets_and_survives_a_successor_that_fails() {
+    let scratch = Scratch::new();
+    let file = scratch.write("greeting", "hello, moon\n");
+    let app = launch("builder", &["greeter", "counter"]).arg(&file).spawn();
+    let (greeter, counter) = (app.target("greeter").await, app.target("counter").await);
+    assert_eq!(ask(&counter, "/").await.text(), "greetings: 0\n");
+    assert_eq!(ask(&greeter, "/").await.text(), "hello, moon\n");
+    assert_eq!(ask(&counter, "/").await.text(), "greetings: 1\n");
+
+    std::fs::remove_file(&file).unwrap();
+    let serving = app.current();
+    serving.signal(Signal::HUP);
+    app.log.line(0, "No such file").await;
+    eventually("the successor to be reaped", || serving.children().is_empty()).await;
+    assert_eq!(ask(&greeter, "/").await.text(), "hello, moon\n");
+
+    scratch.write("greeting", "hello, sun\n");
+    assert_eq!(restart_changes(&app, Signal::HUP, &greeter, "/").await, "hello, sun\n");
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn builder_greets_the_world_without_a_file() {
+    let app = launch("builder", &["greeter", "counter"]).spawn();
+    assert_eq!(ask(&app.target("greeter").await, "/").await.text(), "hello, world\n");
+    assert_eq!(app.stop().await, Exit::Code(0));
 }

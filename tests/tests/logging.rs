@@ -95,16 +95,3 @@ async fn rust_log_is_honoured() {
     assert_eq!(app.stop().await, Exit::Code(0));
     assert_eq!(app.log.since(0), [] as [&str; 0]);
 }
-
-#[tokio::test]
-async fn the_callbacks_example_takes_over_every_level() {
-    let app = Launch::example("callbacks").listen("callbacks", "127.0.0.1:0").spawn();
-    app.log.line(0, "serving ").await;
-    let successor = app.restart().await;
-    app.predecessors_exit().await;
-    assert_eq!(successor.pid(), app.pid());
-    assert_eq!(app.stop().await, Exit::Code(0));
-    // Everything passed through the callbacks: no line has the look of the default subscriber.
-    assert_eq!(app.log.count(0, " INFO gracehttp"), 0, "{}", app.log);
-    app.log.line(0, "Received SIG.").await;
-}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tests::client::{get, get_once};
 use tests::load::Style;
 use tests::patience::{GLANCE, PATIENCE, eventually};
-use tests::process::RESTARTED;
+use tests::process::{RESTARTED, tool};
 use tests::{App, Client, Exit, Generation, Kind, Launch, Load, Scratch, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -86,6 +86,7 @@ async fn case_18_two_signals_at_once_make_at_most_two_restarts() {
     load.stop().await.assert_unnoticed();
     assert_eq!(watch.most(), 1, "one successor at a time");
     assert!((2..=3).contains(&stage.app.generations()), "{}", stage.app.log);
+    stage.app.predecessors_exit().await;
     assert_eq!(stage.app.stop().await, Exit::Code(0));
 }
 
@@ -204,15 +205,45 @@ async fn case_16_predecessor_is_killed_after_the_commit() {
 }
 
 #[tokio::test]
-async fn case_15_predecessor_is_killed_before_the_successor_is_ready() {
+async fn case_15_predecessor_is_killed_before_it_sent_the_listeners() {
+    if !tool("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    // It dies at its first message: the successor has met it, and has nothing.
+    let trace = "exec strace -D -f -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=KILL:when=1";
+    let app = Launch::app(&scratch, WEB).after(&format!("{trace} -- \"$0\"; :")).spawn();
+    let web = app.target("web").await;
+    let old = app.first();
+    app.signal(Signal::USR2);
+    assert_eq!(old.exit().await, Exit::Killed(9));
+    let told = |line: &str| {
+        line.contains("ERROR") && (line.contains("predecessor") || line.contains("GRACEHTTP_HANDOFF"))
+    };
+    app.log.find(0, PATIENCE, "an error of the successor", told).await;
+    // Half a server would be worse than none, which is seen at once.
+    assert_eq!(app.log.count(0, "start-up code of pid"), 1, "{}", app.log);
+    assert_eq!(get_once(&web, "/ping").await.unwrap_err().kind, Kind::Refused);
+}
+
+/// It has the listeners by then, and the service goes on.
+#[tokio::test]
+async fn predecessor_is_killed_while_the_successor_starts() {
     let stage = Stage::new().await;
-    let successor = stage.begin_restart("sleep 1000").await;
+    let successor = stage.begin_restart("sleep 500").await;
     let old = stage.app.current();
+    let mut queued = Vec::new();
     old.kill();
     old.exit().await;
-    // Nobody told it to serve, and nobody will: it must not stay behind as half a server.
-    let exit = successor.exit().await;
-    assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit:?}\n{}", stage.app.log);
-    let refused = get_once(&stage.web, "/ping").await.unwrap_err();
-    assert_eq!(refused.kind, Kind::Refused);
+    for _ in 0..20 {
+        // Nobody accepts now: these wait in the queue of the listener that the successor holds.
+        let mut client = Client::connect(&stage.web).await.expect("queued");
+        client.send(get("/ping")).await.unwrap();
+        queued.push(client);
+    }
+    for client in &mut queued {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
+    }
+    successor.signal(Signal::TERM);
+    assert_eq!(successor.exit().await, Exit::Code(0));
 }

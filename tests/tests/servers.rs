@@ -224,15 +224,14 @@ async fn a_key_that_does_not_match_is_named_with_its_server() {
 }
 
 #[tokio::test]
-async fn every_fault_is_told_at_once() {
-    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = somebody.local_addr().unwrap().to_string();
+async fn every_fault_of_a_kind_is_told_at_once() {
+    let somebody = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [one, two] = somebody.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
     let scratch = Scratch::new();
-    let plan = format!("server web {taken}\nserver secure 127.0.0.1:0 cert=missing.pem key=missing.key");
-    let app = Launch::app(&scratch, &plan).spawn();
+    let app = Launch::app(&scratch, &format!("server one {one}\nserver two {two}")).spawn();
     assert_eq!(app.current().exit().await, Exit::Code(1));
-    app.log.line(0, &taken).await;
-    app.log.line(0, "missing.pem").await;
+    app.log.line(0, &one).await;
+    app.log.line(0, &two).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once};
-use tests::patience::PATIENCE;
+use tests::patience::{GLANCE, PATIENCE, within};
 use tests::{App, Client, Exit, Generation, Kind, Launch, Scratch, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -36,15 +36,32 @@ impl Stage {
         successor
     }
 
-    /// Every connection there is, and a new one, is answered by this process.
+    /// Every connection there is, and a new one, is answered by this process, if need be after a moment in
+    /// which it was still another's.
     async fn all_are_served_by(&mut self, pid: u32) {
-        for client in &mut self.idle {
-            let reply =
-                client.get("/ping").await.unwrap_or_else(|failure| panic!("{failure}\n{}", self.app.log));
-            assert_eq!(reply.pid(), Some(pid));
-            assert!(!reply.closes(), "{reply:?}");
-        }
+        within(PATIENCE, "the connections to move", async {
+            for client in &mut self.idle {
+                loop {
+                    let reply = client.get("/ping").await;
+                    let reply = reply.unwrap_or_else(|failure| panic!("{failure}\n{}", self.app.log));
+                    assert!(!reply.closes(), "{reply:?}");
+                    if reply.pid() == Some(pid) {
+                        break;
+                    }
+                    assert_eq!(client.pause(GLANCE).await, Pause::Open);
+                }
+            }
+        })
+        .await;
         assert_eq!(get_once(&self.web, "/ping").await.expect("an answer").pid(), Some(pid));
+    }
+
+    /// Lets the connections come to rest: whoever has just been answered may be about to be asked again, and
+    /// such a connection dies with its process.
+    async fn rest(&mut self) {
+        for client in &mut self.idle {
+            assert_eq!(client.pause(Duration::from_millis(30)).await, Pause::Open);
+        }
     }
 }
 
@@ -74,6 +91,7 @@ async fn successor_is_killed_during_standby() {
     let old = stage.app.first();
     let successor = stage.restart().await;
     stage.all_are_served_by(successor.pid()).await;
+    stage.rest().await;
     let start = stage.app.log.end();
     successor.kill();
     let told = |line: &str| line.contains("ERROR") && line.contains("SIGKILL");
@@ -89,8 +107,11 @@ async fn a_stop_of_the_successor_during_standby_is_no_death() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;
+    stage.all_are_served_by(successor.pid()).await;
     successor.signal(Signal::TERM);
+    stage.app.log.line(0, &format!("[PID:{}, SIG:SIGTERM]", successor.pid())).await;
     for client in &mut stage.idle {
+        assert_eq!(client.pause(Duration::from_millis(30)).await, Pause::Open, "time for a last request");
         let reply = client.get("/ping").await.unwrap();
         assert!(reply.closes(), "{reply:?}");
         client.closed().await.unwrap();
@@ -101,7 +122,7 @@ async fn a_stop_of_the_successor_during_standby_is_no_death() {
         "the service was stopped: nobody takes over\n{}",
         stage.app.log
     );
-    assert!(!successor.is_running());
+    successor.exit().await;
     assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
 }
 
@@ -148,6 +169,8 @@ async fn a_client_that_left_during_standby_is_forgotten() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;
+    stage.all_are_served_by(successor.pid()).await;
+    stage.rest().await;
     stage.idle.truncate(2);
     successor.kill();
     stage.app.serves(&stage.web, &old).await;

@@ -41,6 +41,11 @@ impl Stage {
         client
     }
 
+    /// Waits until the drain is so far that new connections are refused.
+    async fn does_not_accept(&self) {
+        eventually("a refusal", || std::net::TcpStream::connect(self.web.address()).is_err()).await;
+    }
+
     /// How long the end takes from the signal.
     async fn ends(&self, signal: Signal) -> (Exit, Duration) {
         self.app.signal(signal);
@@ -90,6 +95,8 @@ async fn the_drain_ends_with_the_last_connection() {
         assert!(reply.closes(), "{reply:?}");
         client.closed().await.unwrap();
     }
+    // The server lingers until the clients close their side, too.
+    drop((slow, slower));
     let (exit, took) = stage.has_ended().await;
     assert_eq!(exit, Exit::Code(0));
     println!("gone {took:?} after the last answer");
@@ -204,17 +211,22 @@ async fn the_drain_timeout_cuts_and_reports() {
     stage.app.log.find(0, Duration::from_secs(5), "a report of the two that were cut", report).await;
 }
 
-#[tokio::test]
-async fn case_54_a_handler_that_blocks_its_thread_does_not_hold_up_the_deadline() {
-    let stage = Stage::with_drain_timeout("700ms").await;
-    // More of them than there are worker threads.
-    let mut blocked = Vec::new();
-    let workers = std::thread::available_parallelism().unwrap().get();
-    for _ in 0..workers {
-        blocked.push(stage.busy("/block?ms=6000").await);
+/// Requests whose handlers block threads, more of them than there are threads.
+async fn block_every_thread(stage: &Stage) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..2 * std::thread::available_parallelism().expect("a count").get() {
+        let mut client = stage.client().await;
+        client.send(get("/block?ms=6000")).await.expect("written");
+        clients.push(client);
     }
-    blocked.push(stage.client().await);
-    blocked.last_mut().unwrap().send(get("/block?ms=6000")).await.unwrap();
+    stage.app.log.line(0, "block begins").await;
+    clients
+}
+
+#[tokio::test]
+async fn case_54_handlers_that_block_their_threads_do_not_hold_up_the_deadline() {
+    let stage = Stage::with_drain_timeout("700ms").await;
+    let _clients = block_every_thread(&stage).await;
     let (exit, took) = stage.ends(Signal::TERM).await;
     println!("with blocked threads: gone after {took:?}");
     assert_eq!(exit, Exit::Code(0));
@@ -240,9 +252,7 @@ async fn case_22_a_second_signal_ends_at_once() {
 #[tokio::test]
 async fn case_22_a_second_signal_ends_at_once_even_with_every_thread_blocked() {
     let stage = Stage::new().await;
-    for _ in 0..std::thread::available_parallelism().unwrap().get() {
-        stage.busy("/block?ms=8000").await;
-    }
+    let _clients = block_every_thread(&stage).await;
     stage.app.signal(Signal::TERM);
     eventually("the drain", || stage.app.log.count(0, "Received SIG.") == 1).await;
     let (exit, took) = stage.ends(Signal::TERM).await;
@@ -274,7 +284,8 @@ async fn an_upload_in_flight_completes() {
     client.send("01234").await.unwrap();
     get_once(&stage.web, "/ping").await.unwrap();
     stage.app.signal(Signal::TERM);
-    stage.app.log.line(0, "Received SIG.").await;
+    stage.does_not_accept().await;
+    assert_eq!(client.pause(Duration::from_millis(50)).await, Pause::Open);
     client.send("56789").await.unwrap();
     let reply = client.reply().await.unwrap();
     assert_eq!(reply.text(), "0123456789");

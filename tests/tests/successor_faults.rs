@@ -118,7 +118,7 @@ async fn case_3_binary_has_the_wrong_format() {
     let garbage = stage.scratch.write("garbage", [0x7F, b'E', b'L', b'F', 0, 1, 2, 3]);
     let installed = stage.scratch.install(&garbage, "app");
     fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).unwrap();
-    stage.keeps_serving(&["format", "exit status"], reinstall).await;
+    stage.keeps_serving(&["format", "status 127"], reinstall).await;
 }
 
 #[tokio::test]

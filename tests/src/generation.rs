@@ -25,6 +25,13 @@ pub enum Exit {
     ReapedByPredecessor,
 }
 
+impl Exit {
+    /// Whether nothing is known that speaks against a clean end.
+    pub fn is_clean(self) -> bool {
+        matches!(self, Self::Code(0) | Self::ReapedByPredecessor)
+    }
+}
+
 /// A process, held by its pidfd: neither a signal nor a wait ever reaches a stranger with the same pid.
 #[derive(Debug)]
 pub struct Generation {

@@ -114,23 +114,22 @@ impl Launch {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = match command.spawn() {
+        // One pipe for both streams: their lines stay in order.
+        let (output, stdout) = std::io::pipe().expect("a pipe");
+        let stderr = stdout.try_clone().expect("a pipe");
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => panic!("start {}: {error}", self.program.display()),
         };
+        // The command holds the pipe's writing end, too: with it the log would never end.
+        drop(command);
 
         let first = Generation::hold(child.id()).expect("our own child");
         let chain = Arc::new(Chain { generations: Mutex::new(vec![Arc::new(first)]) });
         let log = Log::new();
-        let pipes: [Option<Box<dyn std::io::Read + Send>>; 2] = [
-            child.stdout.take().map(|pipe| Box::new(pipe) as _),
-            child.stderr.take().map(|pipe| Box::new(pipe) as _),
-        ];
-        for pipe in pipes.into_iter().flatten() {
-            let chain = Arc::clone(&chain);
-            log.follow(pipe, move |line| chain.learn_from(line));
-        }
+        let learner = Arc::clone(&chain);
+        log.follow(output, move |line| learner.learn_from(line));
         App { log, chain }
     }
 

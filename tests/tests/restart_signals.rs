@@ -87,7 +87,7 @@ async fn case_18_two_signals_at_once_make_at_most_two_restarts() {
     assert_eq!(watch.most(), 1, "one successor at a time");
     assert!((2..=3).contains(&stage.app.generations()), "{}", stage.app.log);
     stage.app.predecessors_exit().await;
-    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert!(stage.app.stop().await.is_clean());
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn case_19_a_hundred_signals_in_a_second_never_start_two_successors() {
     let last = stage.another_serves(&[]).await;
     stage.app.predecessors_exit().await;
     assert_eq!(last, stage.app.pid());
-    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert!(stage.app.stop().await.is_clean());
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn case_16_predecessor_is_killed_after_the_commit() {
     load.stop().await.assert_unnoticed();
     let next = stage.app.restart().await;
     stage.app.serves(&stage.web, &next).await;
-    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert!(stage.app.stop().await.is_clean());
 }
 
 #[tokio::test]
@@ -245,5 +245,5 @@ async fn predecessor_is_killed_while_the_successor_starts() {
         assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
     }
     successor.signal(Signal::TERM);
-    assert_eq!(successor.exit().await, Exit::Code(0));
+    assert!(successor.exit().await.is_clean());
 }

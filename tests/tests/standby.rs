@@ -136,7 +136,7 @@ async fn a_stop_of_the_predecessor_during_standby_ends_it_alone() {
     assert_eq!(old.exit().await, Exit::Code(0));
     assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
     stage.all_are_served_by(successor.pid()).await;
-    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert!(stage.app.stop().await.is_clean());
 }
 
 /// The predecessor keeps a duplicate of each connection: it must not keep the connection open.

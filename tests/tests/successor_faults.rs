@@ -45,7 +45,9 @@ impl Stage {
         let serving = self.app.current();
         let load = self.load();
         load.answers(20).await;
-        let mut descriptors = Vec::new();
+        let descriptors =
+            || serving.descriptor_names().iter().filter(|name| !name.contains("socket")).count();
+        let mut before = None;
         for attempt in 1..=2 {
             load.mark(format!("restart into the fault, {attempt}"));
             self.fails_to_restart(reasons).await;
@@ -64,7 +66,7 @@ impl Stage {
         load.answers(30).await;
         load.stop().await.assert_unnoticed();
         assert_eq!(serving.exit().await, Exit::Code(0));
-        assert_eq!(self.app.stop().await, Exit::Code(0));
+        assert!(self.app.stop().await.is_clean());
     }
 
     async fn restarts_after_repair(self) {
@@ -196,7 +198,7 @@ async fn restarts_with_broken_stderr(redirection: &str) {
     load.stop().await.assert_unnoticed();
     assert_eq!(first.exit().await, Exit::Code(0));
     successor.signal(Signal::TERM);
-    assert_eq!(successor.exit().await, Exit::Code(0));
+    assert!(successor.exit().await.is_clean());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tests::client::{get, get_once};
 use tests::load::Style;
 use tests::patience::eventually;
 use tests::process::{run, tool};
-use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
+use tests::{App, Client, Generation, Launch, Load, Scratch, Signal, Target};
 use tokio::task::JoinSet;
 
 /// Counts a process's sockets all the time: the most there were.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::client::get_once;
 use tests::patience::eventually;
-use tests::{App, Exit, Launch, Scratch, Signal, Target};
+use tests::{App, Launch, Scratch, Signal, Target};
 
 async fn ping() -> (App, Target) {
     let app = Launch::example("ping").listen("ping", "127.0.0.1:0").spawn();

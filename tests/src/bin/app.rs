@@ -69,7 +69,7 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
     };
     for option in options {
         server = match option.split_once('=') {
-            None => server.listen(*option),
+            None => server.listen(option),
             Some(("cert", path)) => {
                 cert = path.into();
                 server

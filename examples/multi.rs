@@ -15,7 +15,7 @@
 use gracehttp::server;
 
 /// For everybody: all interfaces.
-#[server(port = 9090, max_conns = 10_000)]
+#[server(port = 9090, max_conns = 1000)]
 async fn public() -> String {
     signed("public")
 }
@@ -27,7 +27,7 @@ async fn admin() -> String {
 }
 
 /// HTTPS. In production, `tls(cert = "cert.pem", key = "key.pem")`.
-#[server(port = 9443, tls = self_signed)]
+#[server(port = 9443, tls = self_signed, max_conns = 1000)]
 async fn secure() -> String {
     signed("secure")
 }

@@ -8,6 +8,8 @@ mod app;
 mod config;
 mod conn;
 mod error;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod handoff;
 mod lifecycle;
 mod listen;
@@ -32,3 +34,8 @@ pub use lifecycle::{Signal, generation};
 #[cfg(feature = "tls")]
 pub use listen::Tls;
 pub use server::{Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder};
+
+/// The README's programs compile, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -1,0 +1,36 @@
+//! The guide, a chapter a module.
+//!
+//! 1. [Getting started](getting_started): a first program, and its three parts
+//! 2. [Servers](servers): handlers, factories, endpoints, limits
+//! 3. [Restarts](restarts): what moves, what drains, and what to know
+//! 4. [Configuration](configuration) by the environment
+//! 5. [Logging](logging), and messages that scripts may rely on
+//! 6. [TLS](tls): certificates, renewal, sessions
+//! 7. [Signals](signals) and exit statuses
+//! 8. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
+//!
+//! It is documentation only: a program that is compiled has no module `guide`.
+
+#[doc = include_str!("../docs/guide/getting_started.md")]
+pub mod getting_started {}
+
+#[doc = include_str!("../docs/guide/servers.md")]
+pub mod servers {}
+
+#[doc = include_str!("../docs/guide/restarts.md")]
+pub mod restarts {}
+
+#[doc = include_str!("../docs/guide/configuration.md")]
+pub mod configuration {}
+
+#[doc = include_str!("../docs/guide/logging.md")]
+pub mod logging {}
+
+#[doc = include_str!("../docs/guide/tls.md")]
+pub mod tls {}
+
+#[doc = include_str!("../docs/guide/signals.md")]
+pub mod signals {}
+
+#[doc = include_str!("../docs/guide/coming_from_go.md")]
+pub mod coming_from_go {}

@@ -5,6 +5,7 @@
 //! * [`load`] keeps many such clients busy, and explains every failure;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
 
+pub mod bench;
 pub mod client;
 pub mod fault;
 pub mod generation;

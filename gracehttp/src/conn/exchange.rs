@@ -29,7 +29,6 @@ use crate::server::{Request, Response, ResponseFuture};
 
 /// The service of one connection, as hyper calls it.
 pub(crate) struct ConnectionService {
-    context: Arc<Context>,
     activity: Arc<Activity>,
     info: Arc<ConnectionInfo>,
     /// Whether the connection can go to a successor instead of being closed.
@@ -37,13 +36,12 @@ pub(crate) struct ConnectionService {
 }
 
 impl ConnectionService {
-    pub(crate) fn new(
-        context: Arc<Context>,
-        activity: Arc<Activity>,
-        info: ConnectionInfo,
-        can_move: bool,
-    ) -> Self {
-        Self { context, activity, info: Arc::new(info), can_move }
+    pub(crate) fn new(activity: Arc<Activity>, info: ConnectionInfo, can_move: bool) -> Self {
+        Self { activity, info: Arc::new(info), can_move }
+    }
+
+    fn context(&self) -> &Context {
+        &self.info.context
     }
 
     /// Gives the request its surroundings and calls the server's service.
@@ -51,14 +49,14 @@ impl ConnectionService {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(self.info.clone());
         if incoming.is_end_stream() {
-            return self.context.dispatch.call(Request::from_parts(parts, Body::empty()));
+            return self.context().dispatch.call(Request::from_parts(parts, Body::empty()));
         }
-        let max_body = self.context.options.max_body;
+        let max_body = self.context().options.max_body;
         let body = RequestBody::new(incoming, max_body, self.activity.clone(), parts.version);
         let mut request = Request::from_parts(parts, Body::new(body));
         // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
         DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
-        self.context.dispatch.call(request)
+        self.context().dispatch.call(request)
     }
 }
 
@@ -75,7 +73,7 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             self.activity.note_upgrade();
         }
         let is_connect = request.method() == Method::CONNECT;
-        let refusal = validate::refuse(&request, self.context.options.max_body);
+        let refusal = validate::refuse(&request, self.context().options.max_body);
         let work = match refusal {
             Some(refusal) => Work::Refused(refusal),
             None => Work::Running(self.dispatch(request)),
@@ -83,14 +81,14 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         RequestFuture {
             work,
             exchange: Some(exchange),
-            context: self.context.clone(),
+            info: self.info.clone(),
             version,
             closes_when_moving: !self.can_move || asks_upgrade,
             is_connect,
             // The connection's task gets the word before hyper can finish the exchange: only it can make
             // the connection one that upgrades.
             yields_first: asks_upgrade && version < Version::HTTP_2,
-            timeout: self.context.options.request_timeout.map(|limit| Box::pin(tokio::time::sleep(limit))),
+            timeout: self.context().options.request_timeout.map(|limit| Box::pin(tokio::time::sleep(limit))),
         }
     }
 }
@@ -105,7 +103,8 @@ pub(crate) struct RequestFuture {
     work: Work,
     /// Moves into the response body, with which the exchange ends.
     exchange: Option<Exchange>,
-    context: Arc<Context>,
+    /// Not the server's context itself: its count is changed by all threads at once.
+    info: Arc<ConnectionInfo>,
     version: Version,
     closes_when_moving: bool,
     is_connect: bool,
@@ -126,7 +125,7 @@ impl RequestFuture {
             Err(panic) => {
                 log::error(format_args!(
                     "server `{}`: a handler panicked: {}",
-                    self.context.options.name,
+                    self.info.context.options.name,
                     crate::error::panic_message(&*panic)
                 ));
                 return Poll::Ready(StatusCode::INTERNAL_SERVER_ERROR.into_response());
@@ -143,7 +142,7 @@ impl RequestFuture {
     fn is_last(&self, status: StatusCode) -> bool {
         let leaves_http =
             status == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && status.is_success());
-        let closes = match self.context.drain.phase() {
+        let closes = match self.info.context.drain.phase() {
             Phase::Serving => false,
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver => self.closes_when_moving,

@@ -72,9 +72,9 @@ pub(super) async fn serve<T: Wire>(
     let activity = Arc::new(Activity::default());
     let mut limits = Limits::new(stage, !ahead.is_empty());
     let can_rest = T::RESTS && ahead.len() <= MOVES_WITH;
-    let info = ConnectionInfo { peer: stream.peer(), drain: context.drain.clone() };
+    let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
     let transport = Transport::new(stream, ahead, activity.clone(), permit).for_http1();
-    let service = ConnectionService::new(context.clone(), activity.clone(), info, can_rest);
+    let service = ConnectionService::new(activity.clone(), info, can_rest);
     let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
 
     let may = May { rest: can_rest, upgrade: true };

@@ -29,9 +29,9 @@ const STALLED: Duration = Duration::from_secs(30);
 /// it is going, and, after a round trip, which stream was the last; every stream up to it is answered.
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
     let activity = Arc::new(Activity::default());
-    let info = ConnectionInfo { peer: stream.peer(), drain: context.drain.clone() };
+    let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
     let transport = Transport::new(stream, ahead, activity.clone(), permit);
-    let service = ConnectionService::new(context.clone(), activity.clone(), info, false);
+    let service = ConnectionService::new(activity.clone(), info, false);
     let connection = context.http2.serve_connection(TokioIo::new(transport), service);
     let mut connection = pin!(connection);
 

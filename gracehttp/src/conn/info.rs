@@ -10,13 +10,13 @@ use axum_core::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
 
-use crate::conn::drain::Drain;
+use crate::conn::context::Context;
 
 /// Travels in the extensions of every request.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
     pub(crate) peer: Option<SocketAddr>,
-    pub(crate) drain: Drain,
+    pub(crate) context: Arc<Context>,
 }
 
 fn info(parts: &Parts) -> Option<&ConnectionInfo> {
@@ -96,7 +96,7 @@ impl<S: Sync> FromRequestParts<S> for Shutdown {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let drain = info(parts).map(|info| info.drain.clone());
+        let drain = info(parts).map(|info| info.context.drain.clone());
         Ok(Self {
             begun: Box::pin(async move {
                 match drain {

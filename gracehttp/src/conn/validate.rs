@@ -3,17 +3,22 @@
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http_body::Body;
 
 /// The status with which a request is refused before any handler sees it.
-pub(crate) fn refuse<B>(request: &Request<B>, max_body: u64) -> Option<StatusCode> {
+pub(crate) fn refuse<B: Body>(request: &Request<B>, max_body: u64) -> Option<StatusCode> {
+    let is_http1 = request.version() <= Version::HTTP_11;
+    let asks_for_all = request.uri().path() == "*" && request.method() != Method::OPTIONS;
+    if is_http1 && (asks_for_all || !has_valid_host(request)) {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    // Most requests have no body, and so neither a framing nor a length to look for.
+    if request.body().is_end_stream() {
+        return None;
+    }
     let headers = request.headers();
-    if request.version() <= Version::HTTP_11 {
-        if !has_valid_host(request) || !has_valid_framing(headers, request.version()) {
-            return Some(StatusCode::BAD_REQUEST);
-        }
-        if request.uri().path() == "*" && request.method() != Method::OPTIONS {
-            return Some(StatusCode::BAD_REQUEST);
-        }
+    if is_http1 && !has_valid_framing(headers, request.version()) {
+        return Some(StatusCode::BAD_REQUEST);
     }
     declared_length(headers).filter(|&length| length > max_body).map(|_| StatusCode::PAYLOAD_TOO_LARGE)
 }
@@ -23,11 +28,21 @@ fn has_valid_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => request.version() < Version::HTTP_11,
-        (Some(host), None) => {
-            host.to_str().is_ok_and(|host| !host.contains('@') && host.parse::<Authority>().is_ok())
-        }
+        (Some(host), None) => host.to_str().is_ok_and(|host| is_plain_host(host) || is_host(host)),
         (Some(_), Some(_)) => false,
     }
+}
+
+/// A name or an IPv4 address, perhaps with a port: the host of almost every request, known without the
+/// parser and the copy that it makes.
+fn is_plain_host(host: &str) -> bool {
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+    !name.is_empty() && name.bytes().all(is_of_name) && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_host(host: &str) -> bool {
+    !host.contains('@') && host.parse::<Authority>().is_ok()
 }
 
 /// RFC 9112 section 6.1: a request body is framed by one Content-Length or by `chunked` alone. hyper
@@ -52,19 +67,21 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::Full;
 
     fn verdict(headers: &[(&str, &str)]) -> Option<StatusCode> {
         let mut request = Request::builder().uri("/");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        refuse(&request.body(()).unwrap(), 100)
+        refuse(&request.body(Full::from("a body")).unwrap(), 100)
     }
 
     #[test]
     fn one_valid_host_is_required() {
         assert_eq!(verdict(&[("host", "localhost:80")]), None);
         assert_eq!(verdict(&[("host", "[::1]:80")]), None);
+        assert_eq!(verdict(&[("host", "a_name")]), None);
         let bad = Some(StatusCode::BAD_REQUEST);
         assert_eq!(verdict(&[]), bad);
         assert_eq!(verdict(&[("host", "")]), bad);

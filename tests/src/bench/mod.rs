@@ -1,0 +1,15 @@
+//! What the benchmarks share: the contestants, a load generator that checks every answer, and the machine.
+//!
+//! Each benchmark is one command, such as `cargo bench -p tests --bench throughput`. It starts itself again
+//! for every server that it measures, so that contestants differ in nothing but the server.
+
+pub mod answer;
+pub mod bare;
+pub mod contestant;
+pub mod machine;
+pub mod options;
+pub mod ours;
+pub mod process;
+pub mod socket;
+pub mod statistics;
+pub mod traffic;

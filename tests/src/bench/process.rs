@@ -1,0 +1,29 @@
+//! What a process costs, read from outside.
+
+use std::fs;
+use std::time::Duration;
+
+/// The CPU time that the threads of a process have used: user and system.
+pub fn cpu_time(pid: u32) -> Duration {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let nanoseconds = threads
+        .flatten()
+        .filter_map(|thread| {
+            let schedstat = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            schedstat.split_whitespace().next()?.parse::<u64>().ok()
+        })
+        .sum();
+    Duration::from_nanos(nanoseconds)
+}
+
+/// The resident memory of a process, in bytes.
+pub fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+}
+
+/// How many descriptors a process holds: Linux tells as the size of the directory, without listing it.
+pub fn descriptors(pid: u32) -> u64 {
+    fs::metadata(format!("/proc/{pid}/fd")).map_or(0, |directory| directory.len())
+}

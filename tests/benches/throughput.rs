@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use tests::bench::answer::Answer;
 use tests::bench::contestant::{self, Contestant, Kind};
+use tests::bench::machine;
 use tests::bench::options::Options;
 use tests::bench::process::cpu_time;
 use tests::bench::statistics::Spread;
 use tests::bench::traffic::Traffic;
-use tests::bench::machine;
 
 /// What one round of one contestant showed.
 #[derive(Clone, Copy)]
@@ -64,8 +64,7 @@ async fn run(options: &Options) -> Result<(), String> {
 
 fn compare(case: &Traffic, pair: [&Contestant; 2], rounds: usize, time: Duration) -> Result<(), String> {
     let [ours, bare] = pair;
-    let answers =
-        [case.learn(ours.address, ours.pid())?, case.learn(bare.address, bare.pid())?];
+    let answers = [case.learn(ours.address, ours.pid())?, case.learn(bare.address, bare.pid())?];
     assert_eq!(answers[0].fields(), answers[1].fields(), "both do the same work");
     for (contestant, answer) in pair.into_iter().zip(&answers) {
         measure(case, contestant, answer, time / 4)?;

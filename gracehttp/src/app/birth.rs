@@ -13,7 +13,7 @@ use crate::app::prepare::{self, Listeners};
 use crate::config::Settings;
 use crate::conn::{Context, Moved};
 use crate::error::{Error, panic_message};
-use crate::handoff::{self, Channel, Predecessor, StartUp};
+use crate::handoff::{self, Predecessor, StartUp, WeakChannel};
 use crate::lifecycle::{generation, set_generation};
 use crate::listen::{Entrance, KeyRing, Running};
 use crate::log;
@@ -28,7 +28,7 @@ pub(super) struct Born {
     /// Of the TLS session tickets.
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
-    pub(super) predecessor: Option<Channel>,
+    pub(super) predecessor: Option<WeakChannel>,
     /// Of the connections and handlers.
     pub(super) workers: Workers,
 }
@@ -124,7 +124,7 @@ async fn take_over(
     running: &[Running],
     moved: &Arc<Moved>,
     workers: &Workers,
-) -> Channel {
+) -> WeakChannel {
     let channel = predecessor.channel().clone();
     let contexts: Vec<_> = running.iter().map(|server| server.context.clone()).collect();
     let teller = channel.clone();
@@ -132,8 +132,9 @@ async fn take_over(
     let names = running.iter().map(|server| server.name().to_owned()).collect();
     let held = predecessor.ready(names).await;
     handoff::count_foreign(&contexts, &held);
-    workers.spawn(handoff::welcome(channel.clone(), contexts, moved.clone()));
-    channel
+    let weak = channel.downgrade();
+    workers.spawn(handoff::welcome(channel, contexts, moved.clone()));
+    weak
 }
 
 /// The runtime of the connections and handlers.

@@ -13,7 +13,7 @@ use crate::app::prepare;
 use crate::config::Settings;
 use crate::conn::Phase;
 use crate::error::Error;
-use crate::handoff::{self, Channel, Predecessor, StartUp};
+use crate::handoff::{self, Channel, Predecessor, StartUp, WeakChannel};
 use crate::lifecycle::{Request, Signal, Signals};
 use crate::listen::{KeyRing, Running};
 use crate::log;
@@ -31,7 +31,7 @@ pub(super) struct Process {
     /// Of the TLS session tickets.
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
-    pub(super) predecessor: Option<Channel>,
+    pub(super) predecessor: Option<WeakChannel>,
     /// Listeners that accept their last connections.
     pub(super) closing: JoinSet<()>,
     pub(super) workers: Workers,
@@ -109,14 +109,19 @@ impl Process {
             }
         }
         // A predecessor that still drains learns that this end is no accident.
-        if let Some(predecessor) = &self.predecessor {
-            Predecessor::farewell(predecessor).await;
+        if let Some(predecessor) = self.to_predecessor() {
+            Predecessor::farewell(&predecessor).await;
         }
     }
 
     /// Connections that this process holds.
     pub(super) fn held(&self) -> usize {
         held(&self.servers)
+    }
+
+    /// The channel to the predecessor, while that lives.
+    pub(super) fn to_predecessor(&self) -> Option<Channel> {
+        self.predecessor.as_ref().and_then(WeakChannel::upgrade)
     }
 
     /// Enters a phase in all servers.

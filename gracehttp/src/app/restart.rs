@@ -118,8 +118,8 @@ impl Process {
     ) -> Next {
         let pid = successor.pid();
         let now = Instant::now();
-        if let Some(predecessor) = &self.predecessor {
-            Predecessor::succeeded(predecessor).await;
+        if let Some(predecessor) = self.to_predecessor() {
+            Predecessor::succeeded(&predecessor).await;
         }
         self.shut_gates(claims);
         let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();

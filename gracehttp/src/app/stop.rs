@@ -18,9 +18,9 @@ impl Process {
     /// Stops: lame duck, last call, grace, drain.
     pub(super) async fn stop(&mut self, signal: Signal) -> Next {
         log::info(format_args!("{}", received(signal)));
-        if let Some(predecessor) = &self.predecessor {
+        if let Some(predecessor) = self.to_predecessor() {
             // Else a predecessor in standby could take our end for an accident.
-            Predecessor::farewell(predecessor).await;
+            Predecessor::farewell(&predecessor).await;
         }
         let lame_duck = Instant::now() + self.settings.lame_duck;
         if self.settings.lame_duck.is_zero() || self.wait_unless_stopped(lame_duck).await {

@@ -22,6 +22,8 @@ const DISCARD_AT_MOST: u64 = 256 << 10;
 pub(crate) struct Activity {
     /// Requests that were begun and whose responses have not ended.
     open: AtomicU32,
+    /// Requests that were begun.
+    begun: AtomicU64,
     /// Request bodies that were not read to their end.
     unread: AtomicU32,
     /// The last read found nothing.
@@ -59,6 +61,10 @@ impl Activity {
 
     pub(crate) fn open(&self) -> u32 {
         self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
     }
 
     pub(crate) fn has_unread_body(&self) -> bool {
@@ -182,6 +188,7 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn begin(activity: &Arc<Activity>) -> Self {
         activity.open.fetch_add(1, Ordering::AcqRel);
+        activity.begun.store(activity.begun() + 1, Ordering::Relaxed);
         Self { activity: activity.clone() }
     }
 }

@@ -17,7 +17,7 @@ use crate::conn::exchange::ConnectionService;
 use crate::conn::http1::Wire;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::transport::Transport;
-use crate::server::Permit;
+use crate::server::{Permit, ServerOptions};
 
 /// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,8 +36,8 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let mut connection = pin!(connection);
 
     let mut watch = Watch::new(&activity);
-    let mut leaving = false;
     let mut look = tokio::time::interval(LOOK);
+    let mut seen = context.drain.phase();
     let mut changed = pin!(context.drain.changed());
     let mut registered = false;
     poll_fn(|cx| {
@@ -45,21 +45,19 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            // Registered before the phase is read, so that no change between the two is missed.
-            if !registered || changed.as_mut().poll(cx).is_ready() {
+            // The phase is one atomic load a turn; only a change costs a registration.
+            if !registered || context.drain.phase() != seen {
                 changed.set(context.drain.changed());
                 registered = changed.as_mut().poll(cx).is_pending();
+                seen = context.drain.phase();
             }
-            let phase = context.drain.phase();
             let looked = look.poll_tick(cx).is_ready();
-            let verdict =
-                if looked { watch.look(&activity, context.options.idle_timeout) } else { Verdict::Stay };
-            if phase == Phase::Cutting || verdict == Verdict::Cut {
+            let verdict = if looked { watch.look(&activity, &context.options) } else { Verdict::Stay };
+            if seen == Phase::Cutting || verdict == Verdict::Cut {
                 return Poll::Ready(());
             }
-            let leaves = phase.is_draining() || verdict == Verdict::Leave;
-            if leaves && !leaving {
-                leaving = true;
+            let leaves = seen.is_draining() || verdict == Verdict::Leave;
+            if leaves && watch.leave(&activity) {
                 connection.as_mut().graceful_shutdown();
             } else if !looked {
                 return Poll::Pending;
@@ -74,7 +72,7 @@ enum Verdict {
     Stay,
     /// It had no stream for too long.
     Leave,
-    /// The client takes nothing.
+    /// The client takes nothing, or does not even answer our GOAWAY.
     Cut,
 }
 
@@ -84,25 +82,41 @@ struct Watch {
     idle_since: Option<Instant>,
     written: u64,
     written_at: Instant,
+    /// When GOAWAY was said, and how many bytes had been read by then.
+    left: Option<(Instant, u64)>,
 }
 
 impl Watch {
     fn new(activity: &Activity) -> Self {
         let now = Instant::now();
-        Self { idle_since: Some(now), written: activity.bytes_out(), written_at: now }
+        Self { idle_since: Some(now), written: activity.bytes_out(), written_at: now, left: None }
     }
 
-    fn look(&mut self, activity: &Activity, idle_timeout: Duration) -> Verdict {
+    /// Notes that the connection is to end; true the first time.
+    fn leave(&mut self, activity: &Activity) -> bool {
+        let first = self.left.is_none();
+        self.left.get_or_insert_with(|| (Instant::now(), activity.bytes_in()));
+        first
+    }
+
+    fn look(&mut self, activity: &Activity, options: &ServerOptions) -> Verdict {
         let now = Instant::now();
         if activity.open() > 0 {
             self.idle_since = None;
-        } else if self.idle_since.is_none() {
-            self.idle_since = Some(now);
+        } else {
+            self.idle_since.get_or_insert(now);
         }
         if !activity.is_unflushed() || activity.bytes_out() != self.written {
             (self.written, self.written_at) = (activity.bytes_out(), now);
         }
-        if now - self.written_at >= STALLED {
+        // GOAWAY comes with a PING: a client that is there has answered within a round trip.
+        let unheard = self.left.is_some_and(|(at, read)| {
+            now - at >= LOOK && activity.bytes_in() == read && activity.open() == 0
+        });
+        // Who has never sent a request is waited for as long as for a request's head.
+        let idle_timeout =
+            if activity.begun() == 0 { options.header_read_timeout } else { options.idle_timeout };
+        if unheard || now - self.written_at >= STALLED {
             Verdict::Cut
         } else if self.idle_since.is_some_and(|since| now - since >= idle_timeout) {
             Verdict::Leave

@@ -33,6 +33,8 @@ pub(crate) struct Limits {
     since: Instant,
     /// The bytes moved when the phase began, or when they last moved.
     mark: u64,
+    /// The requests begun so far. Most are begun and answered between two looks.
+    begun: u64,
     /// The bytes read when the last request ended: more than these are the next request's head.
     read_before: u64,
     /// The connection began with bytes of a head.
@@ -47,6 +49,7 @@ impl Limits {
             waiting: Waiting::Request,
             since: Instant::now(),
             mark: 0,
+            begun: 0,
             read_before: 0,
             began_inside_head,
             stage,
@@ -62,8 +65,9 @@ impl Limits {
             Waiting::Body => activity.bytes_in(),
             Waiting::Write => activity.bytes_out(),
         };
-        if (waiting, mark) != (self.waiting, self.mark) {
-            (self.waiting, self.mark, self.since) = (waiting, mark, now);
+        let begun = activity.begun();
+        if (waiting, mark, begun) != (self.waiting, self.mark, self.begun) {
+            (self.waiting, self.mark, self.begun, self.since) = (waiting, mark, begun, now);
         }
     }
 
@@ -73,8 +77,9 @@ impl Limits {
             return Waiting::Write;
         }
         if activity.is_between_requests() {
-            // Entering the pause, `waiting` is still that of the request before.
-            if !matches!(self.waiting, Waiting::Request | Waiting::Head) {
+            // Entering a pause: a request was under way at the last look, or came and went since.
+            let was_waiting = matches!(self.waiting, Waiting::Request | Waiting::Head);
+            if !was_waiting || self.begun != activity.begun() {
                 self.read_before = activity.bytes_in();
                 self.began_inside_head = false;
                 self.stage = Stage::Idle;

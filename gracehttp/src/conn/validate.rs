@@ -74,7 +74,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        refuse(&request.body(Full::from("a body")).unwrap(), 100)
+        refuse(&request.body(Full::<bytes::Bytes>::from("a body")).unwrap(), 100)
     }
 
     #[test]

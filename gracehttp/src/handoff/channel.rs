@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +19,19 @@ pub(crate) struct Channel {
     socket: Arc<AsyncFd<Watched<OwnedFd>>>,
 }
 
+/// A channel that closes when its owner is done with it, whoever else may still want to say something.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakChannel {
+    socket: Weak<AsyncFd<Watched<OwnedFd>>>,
+}
+
+impl WeakChannel {
+    /// The channel, while it is open.
+    pub(crate) fn upgrade(&self) -> Option<Channel> {
+        self.socket.upgrade().map(|socket| Channel { socket })
+    }
+}
+
 /// What came over the channel.
 #[derive(Debug)]
 pub(crate) enum Incoming<M> {
@@ -31,6 +44,11 @@ impl Channel {
     /// Has to be called within a runtime. The socket has to be non-blocking.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self { socket: Arc::new(sys::watch(socket, Interest::READABLE | Interest::WRITABLE)?) })
+    }
+
+    /// The same end, without keeping it open.
+    pub(crate) fn downgrade(&self) -> WeakChannel {
+        WeakChannel { socket: Arc::downgrade(&self.socket) }
     }
 
     /// Sends one message.

@@ -12,7 +12,7 @@ mod predecessor;
 mod successor;
 mod welcome;
 
-pub(crate) use channel::Channel;
+pub(crate) use channel::{Channel, WeakChannel};
 pub(crate) use command::StartUp;
 pub(crate) use handover::{Handover, Outcome, held_of};
 pub(crate) use message::{ListenerName, Reply};

@@ -60,7 +60,9 @@ impl Contestant {
 pub fn serve_if_asked() -> Option<ExitCode> {
     machine::raise_descriptor_limit();
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let ["serve", kind, threads] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] else { return None };
+    let ["serve", kind, threads] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
+        return None;
+    };
     let threads = threads.parse().expect("a number of threads");
     Some(match Kind::BOTH.into_iter().find(|known| known.name() == kind) {
         Some(Kind::Ours) => ours::serve(threads),

@@ -54,7 +54,7 @@ async fn start_up() -> io::Result<Greeting> {
 fn main() -> ExitCode {
     App::try_new(start_up)
         .serve(Server::builder("greeter").port(9090).max_conns(1000).handler(greet))
-        .serve(Server::builder("counter").listen("localhost:9091").factory(counter))
+        .serve(Server::builder("counter").listen("localhost:9091").max_conns(10).factory(counter))
         .drain_timeout(Duration::from_secs(30))
         .restart_on([Signal::Hup])
         .stop_on([Signal::Int, Signal::Term])

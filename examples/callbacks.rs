@@ -12,7 +12,7 @@
 
 use gracehttp::server;
 
-#[server(port = 9090)]
+#[server(port = 9090, max_conns = 1000)]
 async fn hello() -> &'static str {
     "hello\n"
 }

@@ -36,7 +36,7 @@ struct Note {
 }
 
 /// A plain `fn` is a factory. It runs once, after the start-up code, and returns what serves.
-#[server(port = 9090)]
+#[server(port = 9090, max_conns = 1000)]
 fn notes(store: Store) -> Router {
     Router::new().route("/notes", post(write)).route("/notes/{id}", get(read)).with_state(store)
 }

@@ -19,7 +19,7 @@ use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
 
 /// One line a second, until the drain begins.
-#[server(port = 9090)]
+#[server(port = 9090, max_conns = 1000)]
 async fn ticks(shutdown: Shutdown) -> Body {
     let ticks = IntervalStream::new(interval(Duration::from_secs(1)))
         .enumerate()

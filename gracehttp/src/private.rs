@@ -51,7 +51,7 @@ where
     builder.factory(factory)
 }
 
-/// [`Tls::self_signed`]; rustc knows of a function which feature it misses, and of a method it does not.
+/// `Tls::self_signed`; rustc knows of a function which feature it misses, and of a method it does not.
 #[cfg(feature = "self-signed")]
 pub fn self_signed() -> crate::Tls {
     crate::Tls::self_signed()

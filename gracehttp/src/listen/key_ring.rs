@@ -2,15 +2,18 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+#[cfg(feature = "tls")]
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 /// For how long a key makes tickets, in seconds.
+#[cfg(feature = "tls")]
 const MAKES_FOR: u64 = 6 * 3600;
 
 /// For how long after that its tickets are accepted. RFC 8446 section 4.6.1 allows seven days; a stolen key
 /// opens what was sent with its tickets for so long, so less is better.
+#[cfg(feature = "tls")]
 pub(super) const ACCEPTED_FOR: u64 = 12 * 3600;
 
 /// One key. Its memory is wiped when it is dropped.

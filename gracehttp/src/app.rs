@@ -4,6 +4,7 @@ mod birth;
 mod life;
 mod prepare;
 mod restart;
+mod standby;
 mod stop;
 
 use std::error::Error as StdError;

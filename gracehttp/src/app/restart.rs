@@ -1,21 +1,13 @@
-//! The restart: a successor is started, gets ready, and takes over. Until it has, nothing changes.
+//! The restart: a successor is started and gets ready. Until it is, nothing changes.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-use tokio::sync::Notify;
-use tokio::sync::mpsc::unbounded_channel;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::life::{Next, Process, foreign, held, received, until};
-use crate::app::stop::GRACE;
-use crate::conn::{Leaving, Phase, settle};
-use crate::handoff::{Claims, Handover, ListenerName, Outcome, Predecessor, Successor, held_of};
+use crate::app::life::{Next, Process, received};
+use crate::handoff::{Claims, ListenerName, Successor};
 use crate::lifecycle::{Request, Signal, generation};
-use crate::listen::{Door, Gate};
+use crate::listen::Door;
 use crate::log;
 
 /// What became of an attempt to start a successor.
@@ -23,6 +15,13 @@ enum Attempt {
     Ready(Box<Successor>, Claims),
     Failed,
     /// A signal to stop came meanwhile.
+    Stopped(Signal),
+}
+
+/// What became of the wait for a successor.
+enum Readiness {
+    Ready(Claims),
+    Failed(String),
     Stopped(Signal),
 }
 
@@ -56,277 +55,54 @@ impl Process {
                 return Attempt::Failed;
             }
         };
-        let pid = successor.pid();
-        let verdict = {
-            let Self { servers, signals, settings, keys, .. } = self;
-            let listeners: Vec<(ListenerName, BorrowedFd<'_>)> = servers
-                .iter()
-                .flat_map(|server| server.doors.iter().map(|door| (server.name(), &door.listener)))
-                .map(|(server, listener)| {
-                    let endpoint = listener.endpoint.to_string();
-                    (ListenerName { server: server.to_owned(), endpoint }, listener.as_fd())
-                })
-                .collect();
-            let deadline = Instant::now() + settings.ready_timeout;
-            let ready = successor.ready(generation(), keys.bequeath(), &listeners);
-            tokio::pin!(ready);
-            loop {
-                tokio::select! {
-                    biased;
-                    verdict = &mut ready => break Ok(verdict),
-                    request = signals.next() => match request {
-                        Request::Stop(signal) => break Err(signal),
-                        Request::Restart(signal) => {
-                            log::info(format_args!("{}", received(signal)));
-                            *again = Some(signal);
-                        }
-                    },
-                    () = sleep_until(deadline) => break Ok(Err(format!(
-                        "it was not ready within {} (ready_timeout)",
-                        crate::config::show(settings.ready_timeout)
-                    ))),
-                }
-            }
-        };
-        match verdict {
-            Ok(Ok(claims)) => Attempt::Ready(Box::new(successor), claims),
-            Ok(Err(reason)) => {
+        match self.readiness(&mut successor, again).await {
+            Readiness::Ready(claims) => Attempt::Ready(Box::new(successor), claims),
+            Readiness::Failed(reason) => {
+                let pid = successor.pid();
                 successor.kill().await;
                 for line in reason.lines() {
                     log::error(format_args!("start new process failed, pid {pid}: {line}"));
                 }
-                log::error(format_args!(
-                    "generation {}, pid {}, serves on",
-                    generation(),
-                    std::process::id()
-                ));
+                let own_pid = std::process::id();
+                log::error(format_args!("generation {}, pid {own_pid}, serves on", generation()));
                 Attempt::Failed
             }
-            Err(signal) => {
+            Readiness::Stopped(signal) => {
                 successor.stop().await;
                 Attempt::Stopped(signal)
             }
         }
     }
 
-    /// The commit and what follows: standby, and the drain.
-    async fn hand_over(
-        &mut self,
-        mut successor: Box<Successor>,
-        claims: &Claims,
-        again: Option<Signal>,
-    ) -> Next {
-        let pid = successor.pid();
-        let now = Instant::now();
-        if let Some(predecessor) = self.to_predecessor() {
-            Predecessor::succeeded(&predecessor).await;
-        }
-        self.shut_gates(claims);
-        let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();
-        // A successor that dies in this very moment is found out by the hand-over.
-        let _ = successor.commit(held_of(&contexts)).await;
-        log::info(format_args!("start new process success, pid {pid}."));
-
-        let (door, leaving) = unbounded_channel();
-        for server in &self.servers {
-            if claims.servers.iter().any(|claimed| claimed == server.name()) {
-                server.context.open_door(door.clone());
-                server.enter(Phase::HandingOver);
-            } else {
-                server.enter(Phase::Stopping);
-            }
-        }
-        drop(door);
-        let standby_until = now + self.settings.standby;
-        let succeeded = Arc::new(Notify::new());
-        let channel = successor.channel().clone();
-        let released = self.released.clone();
-        let handover = Handover::new(channel, leaving, contexts, released, standby_until, succeeded.clone());
-        let watch = Watch {
-            pid,
-            handover: self.workers.spawn(handover.run()),
-            succeeded,
-            standby_until: Some(standby_until),
-            close_idle_at: Some(now + GRACE),
-            deadline: now + self.settings.drain_timeout,
-            stopping: false,
-        };
-        if let Some(signal) = again {
-            log::info(format_args!("{signal} came meanwhile: pid {pid} restarts once more"));
-            // Our own child, not reaped: the pid is its.
-            let _ = kill(pid, signal.number());
-        }
-        match self.stand_by(&mut successor, watch).await {
-            Next::ServeOn => Next::ServeOn,
-            Next::End => {
-                successor.farewell().await;
-                log::info(format_args!("pid {} has ended; pid {pid} serves", std::process::id()));
-                Next::End
-            }
-        }
-    }
-
-    /// Stops accepting: what the successor claimed is left to it, what it did not is emptied and closed.
-    fn shut_gates(&mut self, claims: &Claims) {
-        let mut place = 0;
-        for server in &mut self.servers {
-            for door in std::mem::take(&mut server.doors) {
-                if claims.listeners.contains(&place) {
-                    door.set(Gate::Shut);
-                    server.doors.push(door);
-                } else {
-                    self.closing.spawn(door.close());
-                }
-                place += 1;
-            }
-        }
-    }
-
-    /// Watches the successor for as long as this process could take over again, and drains.
-    async fn stand_by(&mut self, successor: &mut Successor, mut watch: Watch) -> Next {
+    /// Waits until the successor is ready, has failed, or is not wanted any more.
+    async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Signal>) -> Readiness {
+        let Self { servers, signals, settings, keys, .. } = self;
+        let doors = servers.iter().flat_map(|server| server.doors.iter().map(move |door| (server, door)));
+        let listeners: Vec<(ListenerName, BorrowedFd<'_>)> = doors
+            .map(|(server, Door { listener, .. })| {
+                let (server, endpoint) = (server.name().to_owned(), listener.endpoint.to_string());
+                (ListenerName { server, endpoint }, listener.as_fd())
+            })
+            .collect();
+        let deadline = Instant::now() + settings.ready_timeout;
+        let ready = successor.ready(generation(), keys.bequeath(), &listeners);
+        tokio::pin!(ready);
         loop {
-            match watch.next(self).await {
-                Event::Drained => return Next::End,
-                Event::StandbyOver => {
-                    watch.standby_until = None;
-                    for server in &mut self.servers {
-                        server.doors.drain(..).for_each(Door::leave);
+            tokio::select! {
+                biased;
+                verdict = &mut ready => return verdict.map_or_else(Readiness::Failed, Readiness::Ready),
+                request = signals.next() => match request {
+                    Request::Stop(signal) => return Readiness::Stopped(signal),
+                    Request::Restart(signal) => {
+                        log::info(format_args!("{}", received(signal)));
+                        *again = Some(signal);
                     }
-                }
-                Event::CloseIdle => {
-                    watch.close_idle_at = None;
-                    let removed = self.servers.iter().filter(|server| !server.context.has_door());
-                    removed.for_each(|server| server.enter(Phase::ClosingIdle));
-                }
-                Event::Deadline => {
-                    self.cut().await;
-                    return Next::End;
-                }
-                Event::SuccessorGone(Outcome { died: true, back }) if watch.standby_until.is_some() => {
-                    self.take_back(successor, back).await;
-                    return Next::ServeOn;
-                }
-                Event::SuccessorGone(outcome) => {
-                    if outcome.died {
-                        let why = successor.ended().await;
-                        log::error(format_args!(
-                            "the successor, pid {}, died after standby: {why}; nobody serves: start the \
-                             application again",
-                            watch.pid
-                        ));
-                    }
-                    self.finish_alone(outcome.back, watch.deadline).await;
-                    return Next::End;
-                }
-                Event::Signal(Request::Restart(signal)) => log::notice(format_args!(
-                    "{signal} is ignored: this process, pid {}, is draining; pid {} serves now",
-                    std::process::id(),
-                    watch.pid
+                },
+                () = sleep_until(deadline) => return Readiness::Failed(format!(
+                    "it was not ready within {} (ready_timeout)",
+                    crate::config::show(settings.ready_timeout)
                 )),
-                Event::Signal(Request::Stop(signal)) => {
-                    log::info(format_args!("{}", received(signal)));
-                    if watch.stopping {
-                        return Next::End;
-                    }
-                    // It is draining anyway; what changes is that it does not stand by any more.
-                    watch.stopping = true;
-                    watch.standby_until = watch.standby_until.map(|_| Instant::now());
-                }
             }
         }
-    }
-
-    /// Takes over again from a successor that died in standby.
-    async fn take_back(&mut self, successor: &mut Successor, back: Vec<Leaving>) {
-        let count = back.len();
-        for server in &self.servers {
-            server.context.close_door();
-            server.enter(Phase::Serving);
-            server.open();
-        }
-        self.settle_all(back);
-        let why = successor.ended().await;
-        log::error(format_args!(
-            "the successor, pid {}, died in standby: {why}; generation {}, pid {}, serves again and has taken \
-             {count} connections back",
-            successor.pid(),
-            generation(),
-            std::process::id()
-        ));
-    }
-
-    /// Lets the connections finish that can't go anywhere any more.
-    async fn finish_alone(&mut self, back: Vec<Leaving>, deadline: Instant) {
-        for server in &mut self.servers {
-            server.context.close_door();
-            server.doors.drain(..).for_each(Door::leave);
-        }
-        self.enter(Phase::Stopping);
-        self.settle_all(back);
-        self.finish(deadline).await;
-    }
-
-    fn settle_all(&self, back: Vec<Leaving>) {
-        let _within = self.workers.enter();
-        for (context, departure) in back {
-            settle(&context, departure);
-        }
-    }
-}
-
-/// What a process waits for after its commit.
-struct Watch {
-    pid: Pid,
-    handover: JoinHandle<Outcome>,
-    succeeded: Arc<Notify>,
-    /// Until then it could take over again.
-    standby_until: Option<Instant>,
-    /// When idle connections of servers that the successor does not have are closed.
-    close_idle_at: Option<Instant>,
-    deadline: Instant,
-    /// A signal to stop came.
-    stopping: bool,
-}
-
-enum Event {
-    Drained,
-    StandbyOver,
-    CloseIdle,
-    Deadline,
-    SuccessorGone(Outcome),
-    Signal(Request),
-}
-
-impl Watch {
-    async fn next(&mut self, process: &mut Process) -> Event {
-        let standing_by = self.standby_until.is_some();
-        let Process { servers, released, signals, .. } = process;
-        // A generation before us that still drains reports to the successor through us.
-        let drained = until(released, || !standing_by && held(servers) + foreign(servers) == 0);
-        tokio::select! {
-            biased;
-            request = signals.next() => Event::Signal(request),
-            outcome = &mut self.handover => Event::SuccessorGone(outcome.unwrap_or_else(|_| {
-                Outcome { died: true, back: Vec::new() }
-            })),
-            () = self.succeeded.notified(), if standing_by => Event::StandbyOver,
-            () = until_time(self.standby_until) => Event::StandbyOver,
-            () = until_time(self.close_idle_at) => Event::CloseIdle,
-            () = drained => Event::Drained,
-            () = sleep_until(self.deadline) => Event::Deadline,
-        }
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.handover.abort();
-    }
-}
-
-async fn until_time(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,0 +1,247 @@
+//! After a restart: the successor serves, this process could still take over again, and drains.
+
+use std::sync::Arc;
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use crate::app::life::{Next, Process, foreign, held, received, until};
+use crate::app::stop::GRACE;
+use crate::conn::{Leaving, Phase, settle};
+use crate::handoff::{Claims, Handover, Outcome, Predecessor, Successor, held_of};
+use crate::lifecycle::{Request, Signal, generation};
+use crate::listen::{Door, Gate};
+use crate::log;
+
+impl Process {
+    /// The commit and what follows: standby, and the drain.
+    pub(super) async fn hand_over(
+        &mut self,
+        mut successor: Box<Successor>,
+        claims: &Claims,
+        again: Option<Signal>,
+    ) -> Next {
+        let pid = successor.pid();
+        let now = Instant::now();
+        if let Some(predecessor) = self.to_predecessor() {
+            Predecessor::succeeded(&predecessor).await;
+        }
+        self.shut_gates(claims);
+        let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();
+        // A successor that dies in this very moment is found out by the hand-over.
+        let _ = successor.commit(held_of(&contexts)).await;
+        log::info(format_args!("start new process success, pid {pid}."));
+
+        let leaving = self.open_doors(claims);
+        let standby_until = now + self.settings.standby;
+        let succeeded = Arc::new(Notify::new());
+        let channel = successor.channel().clone();
+        let released = self.released.clone();
+        let handover = Handover::new(channel, leaving, contexts, released, standby_until, succeeded.clone());
+        let watch = Watch {
+            pid,
+            handover: self.workers.spawn(handover.run()),
+            succeeded,
+            standby_until: Some(standby_until),
+            close_idle_at: Some(now + GRACE),
+            deadline: now + self.settings.drain_timeout,
+            stopping: false,
+        };
+        if let Some(signal) = again {
+            log::info(format_args!("{signal} came meanwhile: pid {pid} restarts once more"));
+            // Our own child, not reaped: the pid is its.
+            let _ = kill(pid, signal.number());
+        }
+        match self.stand_by(&mut successor, watch).await {
+            Next::ServeOn => Next::ServeOn,
+            Next::End => {
+                successor.farewell().await;
+                log::info(format_args!("pid {} has ended; pid {pid} serves", std::process::id()));
+                Next::End
+            }
+        }
+    }
+
+    /// Sends the connections of the servers that the successor has on their way, and those of others to their
+    /// end.
+    fn open_doors(&self, claims: &Claims) -> UnboundedReceiver<Leaving> {
+        let (door, leaving) = unbounded_channel();
+        for server in &self.servers {
+            if claims.servers.iter().any(|claimed| claimed == server.name()) {
+                server.context.open_door(door.clone());
+                server.enter(Phase::HandingOver);
+            } else {
+                server.enter(Phase::Stopping);
+            }
+        }
+        leaving
+    }
+
+    /// Stops accepting: what the successor claimed is left to it, what it did not is emptied and closed.
+    fn shut_gates(&mut self, claims: &Claims) {
+        let mut place = 0;
+        for server in &mut self.servers {
+            for door in std::mem::take(&mut server.doors) {
+                if claims.listeners.contains(&place) {
+                    door.set(Gate::Shut);
+                    server.doors.push(door);
+                } else {
+                    self.closing.spawn(door.close());
+                }
+                place += 1;
+            }
+        }
+    }
+
+    /// Watches the successor for as long as this process could take over again, and drains.
+    async fn stand_by(&mut self, successor: &mut Successor, mut watch: Watch) -> Next {
+        loop {
+            match watch.next(self).await {
+                Event::Drained => return Next::End,
+                Event::StandbyOver => {
+                    watch.standby_until = None;
+                    for server in &mut self.servers {
+                        server.doors.drain(..).for_each(Door::leave);
+                    }
+                }
+                Event::CloseIdle => {
+                    watch.close_idle_at = None;
+                    let removed = self.servers.iter().filter(|server| !server.context.has_door());
+                    removed.for_each(|server| server.enter(Phase::ClosingIdle));
+                }
+                Event::Deadline => {
+                    self.cut().await;
+                    return Next::End;
+                }
+                Event::SuccessorGone(Outcome { died: true, back }) if watch.standby_until.is_some() => {
+                    self.take_back(successor, back).await;
+                    return Next::ServeOn;
+                }
+                Event::SuccessorGone(outcome) => {
+                    if outcome.died {
+                        let why = successor.ended().await;
+                        log::error(format_args!(
+                            "the successor, pid {}, died after standby: {why}; nobody serves: start the \
+                             application again",
+                            watch.pid
+                        ));
+                    }
+                    self.finish_alone(outcome.back, watch.deadline).await;
+                    return Next::End;
+                }
+                Event::Signal(Request::Restart(signal)) => log::notice(format_args!(
+                    "{signal} is ignored: this process, pid {}, is draining; pid {} serves now",
+                    std::process::id(),
+                    watch.pid
+                )),
+                Event::Signal(Request::Stop(signal)) => {
+                    log::info(format_args!("{}", received(signal)));
+                    if watch.stopping {
+                        return Next::End;
+                    }
+                    // It is draining anyway; what changes is that it does not stand by any more.
+                    watch.stopping = true;
+                    watch.standby_until = watch.standby_until.map(|_| Instant::now());
+                }
+            }
+        }
+    }
+
+    /// Takes over again from a successor that died in standby.
+    async fn take_back(&mut self, successor: &mut Successor, back: Vec<Leaving>) {
+        let count = back.len();
+        for server in &self.servers {
+            server.context.close_door();
+            server.enter(Phase::Serving);
+            server.open();
+        }
+        self.settle_all(back);
+        let why = successor.ended().await;
+        log::error(format_args!(
+            "the successor, pid {}, died in standby: {why}; generation {}, pid {}, serves again and has taken \
+             {count} connections back",
+            successor.pid(),
+            generation(),
+            std::process::id()
+        ));
+    }
+
+    /// Lets the connections finish that can't go anywhere any more.
+    async fn finish_alone(&mut self, back: Vec<Leaving>, deadline: Instant) {
+        for server in &mut self.servers {
+            server.context.close_door();
+            server.doors.drain(..).for_each(Door::leave);
+        }
+        self.enter(Phase::Stopping);
+        self.settle_all(back);
+        self.finish(deadline).await;
+    }
+
+    fn settle_all(&self, back: Vec<Leaving>) {
+        let _within = self.workers.enter();
+        for (context, departure) in back {
+            settle(&context, departure);
+        }
+    }
+}
+
+/// What a process waits for after its commit.
+struct Watch {
+    pid: Pid,
+    handover: JoinHandle<Outcome>,
+    succeeded: Arc<Notify>,
+    /// Until then it could take over again.
+    standby_until: Option<Instant>,
+    /// When idle connections of servers that the successor does not have are closed.
+    close_idle_at: Option<Instant>,
+    deadline: Instant,
+    /// A signal to stop came.
+    stopping: bool,
+}
+
+enum Event {
+    Drained,
+    StandbyOver,
+    CloseIdle,
+    Deadline,
+    SuccessorGone(Outcome),
+    Signal(Request),
+}
+
+impl Watch {
+    async fn next(&mut self, process: &mut Process) -> Event {
+        let standing_by = self.standby_until.is_some();
+        let Process { servers, released, signals, .. } = process;
+        // A generation before us that still drains reports to the successor through us.
+        let drained = until(released, || !standing_by && held(servers) + foreign(servers) == 0);
+        tokio::select! {
+            biased;
+            request = signals.next() => Event::Signal(request),
+            outcome = &mut self.handover => Event::SuccessorGone(outcome.unwrap_or_else(|_| {
+                Outcome { died: true, back: Vec::new() }
+            })),
+            () = self.succeeded.notified(), if standing_by => Event::StandbyOver,
+            () = until_time(self.standby_until) => Event::StandbyOver,
+            () = until_time(self.close_idle_at) => Event::CloseIdle,
+            () = drained => Event::Drained,
+            () = sleep_until(self.deadline) => Event::Deadline,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.handover.abort();
+    }
+}
+
+async fn until_time(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}

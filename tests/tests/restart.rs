@@ -383,7 +383,9 @@ async fn two_hundred_restarts_leave_nothing_behind() {
     let last = app.current();
     let (early, late) = (early.unwrap(), Footprint::of(&last));
     println!("after 10 restarts {early:?}, after 200 {late:?}");
-    assert_eq!(early.descriptors, late.descriptors, "{:?}", last.descriptor_names());
+    // The connection that asked last may still be closing.
+    eventually("no more descriptors than after 10 restarts", || last.descriptors() <= early.descriptors)
+        .await;
     assert!(late.threads <= early.threads + 1, "{early:?} {late:?}");
     assert!(late.resident_kib < early.resident_kib + early.resident_kib / 4, "{early:?} {late:?}");
     assert_eq!(last.children(), [] as [u32; 0]);

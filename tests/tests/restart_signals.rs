@@ -183,6 +183,19 @@ async fn case_21_a_stop_during_a_restart_ends_the_successor_and_then_stops() {
     }
 }
 
+/// As a script does that restarts and then stops: it reads the successor's pid and signals at once.
+#[tokio::test]
+async fn a_stop_at_the_instant_of_the_commit_stops_both_generations() {
+    for _ in 0..20 {
+        let stage = Stage::new().await;
+        let (old, new) = (stage.app.first(), stage.app.restart().await);
+        new.signal(Signal::TERM);
+        assert!(new.exit().await.is_clean(), "{}", stage.app.log);
+        assert_eq!(old.exit().await, Exit::Code(0), "the predecessor took the stop for a death");
+        assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
+    }
+}
+
 #[tokio::test]
 async fn case_16_predecessor_is_killed_after_the_commit() {
     let stage = Stage::new().await;

@@ -17,6 +17,10 @@ use crate::server::Permit;
 /// How many bytes of finished responses wait for the end of a row of pipelined requests.
 const GATHER_AT_MOST: usize = 16 << 10;
 
+/// How many bytes that come in pieces are copied into one: up to here a copy and a `send` cost less than a
+/// `writev`.
+const COPY_AT_MOST: usize = 4 << 10;
+
 /// A stream with its permit, the bytes read ahead and the bytes not yet written.
 ///
 /// The permit lives here, not in the connection's task, because an upgraded connection outlives the task
@@ -78,8 +82,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             match Pin::new(&mut self.stream).poll_write(cx, &self.gathered) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
-                    self.gathered.advance(written);
                     self.activity.note_written(written);
+                    // Emptied, the buffer is used again from its start.
+                    match self.gathered.len() - written {
+                        0 => self.gathered.clear(),
+                        _ => self.gathered.advance(written),
+                    }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
@@ -91,11 +99,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Keeps the bytes for later if they may wait or if others wait already, and says how many it kept.
+    /// Keeps the bytes until the next flush if they may wait, if others wait already or if they are small
+    /// pieces of a whole, and says how many it kept.
     fn gather(&mut self, bufs: &[IoSlice<'_>]) -> Option<usize> {
         let len: usize = bufs.iter().map(|buf| buf.len()).sum();
         let fits = self.gathered.len() + len <= GATHER_AT_MOST;
-        let waits = self.may_wait() || !self.gathered.is_empty();
+        let in_pieces = bufs.len() > 1 && len <= COPY_AT_MOST;
+        let waits = in_pieces || !self.gathered.is_empty() || self.may_wait();
         if !fits || !waits {
             return None;
         }

@@ -130,7 +130,7 @@ impl Launch {
         let log = Log::new();
         let learner = Arc::clone(&chain);
         log.follow(output, move |line| learner.learn_from(line));
-        App { log, chain }
+        App { log, chain, strays: Mutex::default() }
     }
 
     /// Starts it, and awaits the banner of `server`: from then on a client can connect.
@@ -189,6 +189,8 @@ pub struct App {
     /// What all generations write.
     pub log: Arc<Log>,
     chain: Arc<Chain>,
+    /// Processes of which the log has not told, yet or ever.
+    strays: Mutex<Vec<Arc<Generation>>>,
 }
 
 impl App {
@@ -205,6 +207,21 @@ impl App {
     /// The newest one's pid.
     pub fn pid(&self) -> u32 {
         self.current().pid()
+    }
+
+    /// Takes hold of a generation of which the log tells nothing, so that it does not outlive the test.
+    pub fn hold(&self, pid: u32) -> Arc<Generation> {
+        let generation = Arc::new(Generation::hold(pid).expect("a process that lives"));
+        self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&generation));
+        generation
+    }
+
+    /// The successor that the newest generation has started and that is not ready yet.
+    pub fn starting(&self) -> Arc<Generation> {
+        match self.current().children().as_slice() {
+            [pid] => self.hold(*pid),
+            others => panic!("one successor is expected to start, not {others:?}\n{}", self.log),
+        }
     }
 
     /// How many generations there have been.
@@ -302,6 +319,7 @@ impl Drop for App {
             eprintln!("--- the application's log:\n{}---", self.log);
         }
         let mut doomed: Vec<Arc<Generation>> = self.chain.lock().clone();
+        doomed.append(&mut self.strays.lock().unwrap_or_else(PoisonError::into_inner));
         // A successor that never got as far as the log is known to its predecessor alone.
         let mut next = 0;
         while next < doomed.len() {

@@ -26,12 +26,12 @@ impl Stage {
     }
 
     /// A signal, and the successor in its start-up code, which lasts.
-    async fn begin_restart(&self, start_up: &str) -> Generation {
+    async fn begin_restart(&self, start_up: &str) -> Arc<Generation> {
         self.scratch.write("plan", format!("{WEB}\nstart {start_up}"));
         let start = self.app.log.end();
         self.app.signal(Signal::USR2);
         self.app.log.line(start, "start-up code of pid").await;
-        Generation::hold(self.app.current().children()[0]).expect("a successor that lives")
+        self.app.starting()
     }
 
     /// Awaits that some process but these serves, and returns its pid.

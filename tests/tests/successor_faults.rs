@@ -167,8 +167,7 @@ async fn case_6_successor_is_stopped() {
     load.mark("signal");
     stage.app.signal(Signal::USR2);
     stage.app.log.line(start, "start-up code of pid").await;
-    let successor = tests::Generation::hold(stage.app.current().children()[0]).unwrap();
-    successor.signal(Signal::STOP);
+    stage.app.starting().signal(Signal::STOP);
     stage.error_since(start, &["ready"]).await;
     load.answers(30).await;
     load.stop().await.assert_unnoticed();
@@ -191,7 +190,7 @@ async fn restarts_with_broken_stderr(redirection: &str) {
         load.answers(1).await;
         let pids = load.so_far().pids;
         if let Some(pid) = pids.keys().copied().find(|pid| *pid != first.pid()) {
-            break tests::Generation::hold(pid).expect("a successor that lives");
+            break app.hold(pid);
         }
     };
     load.answers(20).await;
@@ -303,7 +302,7 @@ async fn successor_is_killed_before_it_is_ready() {
     load.mark("signal");
     stage.app.signal(Signal::USR2);
     stage.app.log.line(start, "start-up code of pid").await;
-    tests::Generation::hold(stage.app.current().children()[0]).unwrap().signal(Signal::KILL);
+    stage.app.starting().kill();
     stage.error_since(start, &["SIGKILL"]).await;
     load.answers(30).await;
     load.stop().await.assert_unnoticed();

@@ -9,8 +9,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
 use crate::app::App;
-use crate::app::prepare::{self, Listeners};
-use crate::config::Settings;
+use crate::app::prepare::{self, FreshFiles, Listeners};
+use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
 use crate::error::{Error, panic_message};
 use crate::handoff::{self, Predecessor, StartUp, WeakChannel};
@@ -33,39 +33,57 @@ pub(super) struct Born {
     pub(super) workers: Workers,
 }
 
-/// Makes an application serve. A predecessor hears why if that fails.
-pub(super) async fn be_born<S: Clone + Send + Sync + 'static>(
+/// What could serve: all that can fail is behind it.
+pub(super) struct Unborn {
+    settings: Settings,
+    servers: Vec<Running>,
+    released: Arc<Notify>,
+    moved: Arc<Moved>,
+    keys: KeyRing,
+    overrides: Vec<Provenance>,
+    fresh_files: FreshFiles,
+    predecessor: Option<Predecessor>,
+    workers: Workers,
+}
+
+/// Prepares an application to serve. A predecessor hears why if that fails. Dropped, it leaves no trace.
+pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_up: &StartUp,
     inherited: Option<OwnedFd>,
-) -> Result<Born, Error> {
-    let Some(socket) = inherited else { return begin(app, start_up, &mut None).await };
+) -> Result<Unborn, Error> {
+    let Some(socket) = inherited else { return begin(app, start_up, None).await };
     let predecessor = Predecessor::meet(socket).await?;
     let channel = predecessor.channel().clone();
-    let born = begin(app, start_up, &mut Some(predecessor)).await;
-    if let Err(error) = &born {
+    let unborn = begin(app, start_up, Some(predecessor)).await;
+    if let Err(error) = &unborn {
         Predecessor::fail(&channel, error.to_string()).await;
     }
-    born
+    unborn
 }
 
 async fn begin<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_up: &StartUp,
-    predecessor: &mut Option<Predecessor>,
-) -> Result<Born, Error> {
+    mut predecessor: Option<Predecessor>,
+) -> Result<Unborn, Error> {
     let App { mut servers, mut settings, start_up_code, .. } = app;
     let keys = KeyRing::default();
-    if let Some(predecessor) = predecessor {
+    if let Some(predecessor) = &mut predecessor {
         set_generation(predecessor.generation() + 1);
         keys.inherit(predecessor.take_keys());
     }
 
-    // What can be wrong without the application's doing is looked at first.
+    // What can be wrong without the application's doing is looked at first, and told together.
     let overrides = prepare::configure(&mut servers, &mut settings, start_up)?;
+    let listeners = Listeners::open(&servers, &mut predecessor);
     #[cfg(feature = "tls")]
-    let mut acceptors = prepare::acceptors(&servers, &keys)?.into_iter();
-    let listeners = Listeners::open(&servers, predecessor)?;
+    let (listeners, mut acceptors) = {
+        let (listeners, acceptors) = both(listeners, prepare::acceptors(&servers, &keys))?;
+        (listeners, acceptors.into_iter())
+    };
+    #[cfg(not(feature = "tls"))]
+    let listeners = listeners?;
     prepare::fit_limits(&mut servers, listeners.count());
 
     let workers = Workers::start(&settings)?;
@@ -83,18 +101,48 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         };
         running.push(Running::start(&workers, &entrance, listeners));
     }
+    let fresh_files = listeners.fresh_files;
+    Ok(Unborn {
+        settings,
+        servers: running,
+        released,
+        moved,
+        keys,
+        overrides,
+        fresh_files,
+        predecessor,
+        workers,
+    })
+}
 
-    let predecessor = match predecessor {
-        Some(predecessor) => Some(take_over(predecessor, &running, &moved, &workers).await),
-        None => None,
-    };
-    for server in &running {
-        server.open();
-        prepare::announce(server, generation());
+impl Unborn {
+    /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
+    /// signal to stop finds a process that serves.
+    pub(super) async fn be_born(self) -> Born {
+        let Self { settings, servers, released, moved, keys, overrides, fresh_files, predecessor, workers } =
+            self;
+        let predecessor = match predecessor {
+            Some(predecessor) => Some(take_over(predecessor, &servers, &moved, &workers).await),
+            None => None,
+        };
+        for server in &servers {
+            server.open();
+            prepare::announce(server, generation());
+        }
+        prepare::announce_overrides(&overrides);
+        fresh_files.keep();
+        Born { settings, servers, released, keys, predecessor, workers }
     }
-    prepare::announce_overrides(&overrides);
-    listeners.fresh_files.keep();
-    Ok(Born { settings, servers: running, released, keys, predecessor, workers })
+}
+
+/// Two results as one, with the faults of both.
+#[cfg(feature = "tls")]
+fn both<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), Error> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err(Error::several(vec![one, other])),
+        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
+    }
 }
 
 /// Makes the service of a server, and all that its connections share.
@@ -120,7 +168,7 @@ fn context<S>(
 
 /// Says that we are ready, waits for our turn, and from then on takes in what the predecessor sends.
 async fn take_over(
-    predecessor: &mut Predecessor,
+    mut predecessor: Predecessor,
     running: &[Running],
     moved: &Arc<Moved>,
     workers: &Workers,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::app::App;
-use crate::app::birth::{Born, Workers, be_born};
+use crate::app::birth::{self, Born, Workers};
 use crate::app::prepare;
 use crate::config::Settings;
 use crate::conn::Phase;
@@ -67,16 +67,16 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
     };
     control.block_on(async {
         let (mut signals, restart_on, stop_on) = (signals, app.restart_on.clone(), app.stop_on.clone());
-        let born = tokio::select! {
+        let unborn = tokio::select! {
             biased;
             request = signals.next_stop() => {
                 log::info(format_args!("{}", received(request.signal())));
                 log::info(format_args!("stopped while starting up, pid {}", std::process::id()));
                 return Ok(());
             }
-            born = be_born(app, &start_up, inherited) => born?,
+            unborn = birth::prepare(app, &start_up, inherited) => unborn?,
         };
-        let Born { settings, servers, released, keys, predecessor, workers } = born;
+        let Born { settings, servers, released, keys, predecessor, workers } = unborn.be_born().await;
         let closing = JoinSet::new();
         let process = Process {
             restart_on,

@@ -56,14 +56,11 @@ impl Process {
             // Our own child, not reaped: the pid is its.
             let _ = kill(pid, signal.number());
         }
-        match self.stand_by(&mut successor, watch).await {
-            Next::ServeOn => Next::ServeOn,
-            Next::End => {
-                successor.farewell().await;
-                log::info(format_args!("pid {} has ended; pid {pid} serves", std::process::id()));
-                Next::End
-            }
+        let next = self.stand_by(&mut successor, watch).await;
+        if let Next::End = next {
+            successor.farewell().await;
         }
+        next
     }
 
     /// Sends the connections of the servers that the successor has on their way, and those of others to their
@@ -101,7 +98,7 @@ impl Process {
     async fn stand_by(&mut self, successor: &mut Successor, mut watch: Watch) -> Next {
         loop {
             match watch.next(self).await {
-                Event::Drained => return Next::End,
+                Event::Drained => return end_for(watch.pid),
                 Event::StandbyOver => {
                     watch.standby_until = None;
                     for server in &mut self.servers {
@@ -115,7 +112,7 @@ impl Process {
                 }
                 Event::Deadline => {
                     self.cut().await;
-                    return Next::End;
+                    return end_for(watch.pid);
                 }
                 Event::SuccessorGone(Outcome { died: true, back }) if watch.standby_until.is_some() => {
                     self.take_back(successor, back).await;
@@ -131,6 +128,7 @@ impl Process {
                         ));
                     }
                     self.finish_alone(outcome.back, watch.deadline).await;
+                    log::info(format_args!("stopped, pid {}", std::process::id()));
                     return Next::End;
                 }
                 Event::Signal(Request::Restart(signal)) => log::notice(format_args!(
@@ -141,7 +139,7 @@ impl Process {
                 Event::Signal(Request::Stop(signal)) => {
                     log::info(format_args!("{}", received(signal)));
                     if watch.stopping {
-                        return Next::End;
+                        return end_for(watch.pid);
                     }
                     // It is draining anyway; what changes is that it does not stand by any more.
                     watch.stopping = true;
@@ -187,6 +185,12 @@ impl Process {
             settle(&context, departure);
         }
     }
+}
+
+/// The end of a process whose successor serves.
+fn end_for(successor: Pid) -> Next {
+    log::info(format_args!("pid {} has ended; pid {successor} serves", std::process::id()));
+    Next::End
 }
 
 /// What a process waits for after its commit.

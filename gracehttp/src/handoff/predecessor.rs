@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -14,6 +15,9 @@ use crate::handoff::{Channel, HANDOFF_VARIABLE};
 use crate::listen::TicketKey;
 use crate::server::Endpoint;
 use crate::sys;
+
+/// How long a predecessor may take to stop accepting once we are ready.
+const COMMITTING: Duration = Duration::from_secs(5);
 
 /// The socket to the predecessor, if this process is somebody's successor.
 ///
@@ -172,8 +176,10 @@ impl Predecessor {
         if self.channel.send(&reply, &[]).await.is_err() {
             return Vec::new();
         }
-        match self.channel.receive::<Bequest>().await {
-            Ok(Incoming::Message(Bequest::Commit { held }, _)) => held,
+        // It commits at once. One that does not is stopped or stuck, and its listeners are ours to use; if
+        // it comes round, its commit is heard then.
+        match tokio::time::timeout(COMMITTING, self.channel.receive::<Bequest>()).await {
+            Ok(Ok(Incoming::Message(Bequest::Commit { held }, _))) => held,
             _ => Vec::new(),
         }
     }
@@ -194,12 +200,11 @@ impl Predecessor {
                     let arrivals = arrivals.map(|(moving, fd)| Arrival { moving, fd }).collect();
                     return FromPredecessor::Connections { arrivals, missing };
                 }
-                Ok(Incoming::Message(Bequest::Held { held }, _)) => return FromPredecessor::Held(held),
+                Ok(Incoming::Message(Bequest::Commit { held } | Bequest::Held { held }, _)) => {
+                    return FromPredecessor::Held(held);
+                }
                 Ok(Incoming::Message(Bequest::StandbyOver, _)) => return FromPredecessor::StandbyOver,
-                Ok(Incoming::Message(
-                    Bequest::TicketKeys { .. } | Bequest::Listeners { .. } | Bequest::Commit { .. },
-                    _,
-                )) => {}
+                Ok(Incoming::Message(Bequest::TicketKeys { .. } | Bequest::Listeners { .. }, _)) => {}
                 Ok(Incoming::Message(Bequest::Farewell, _) | Incoming::Closed) | Err(_) => {
                     return FromPredecessor::Gone;
                 }

@@ -97,7 +97,9 @@ pub(super) async fn serve<T: Wire>(
                 Err(stream) => close(stream).await,
             }
         }
-        End::TimedOut(Waiting::Head | Waiting::Body) => close_with(stream, REQUEST_TIMEOUT).await,
+        End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
+            close_with(stream, REQUEST_TIMEOUT).await;
+        }
         // Who does not read will not read a farewell either.
         End::TimedOut(Waiting::Write) => {}
         End::Finished | End::Close | End::Cut | End::TimedOut(_) | End::Upgrade => close(stream).await,

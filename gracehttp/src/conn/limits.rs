@@ -37,6 +37,8 @@ pub(crate) struct Limits {
     begun: u64,
     /// The bytes read when the last request ended: more than these are the next request's head.
     read_before: u64,
+    /// The bytes written by then: more than these are the response.
+    written_before: u64,
     /// The connection began with bytes of a head.
     began_inside_head: bool,
     /// No request has come yet: silence is bounded like a head, not like the pause between requests.
@@ -51,6 +53,7 @@ impl Limits {
             mark: 0,
             begun: 0,
             read_before: 0,
+            written_before: 0,
             began_inside_head,
             stage,
         }
@@ -81,6 +84,7 @@ impl Limits {
             let was_waiting = matches!(self.waiting, Waiting::Request | Waiting::Head);
             if !was_waiting || self.begun != activity.begun() {
                 self.read_before = activity.bytes_in();
+                self.written_before = activity.bytes_out();
                 self.began_inside_head = false;
                 self.stage = Stage::Idle;
             }
@@ -102,6 +106,12 @@ impl Limits {
     /// Whether a request has come yet.
     pub(crate) fn stage(&self) -> Stage {
         self.stage
+    }
+
+    /// Whether the client has got anything since its last request was answered: what is said now would land
+    /// in the middle of a response.
+    pub(crate) fn is_answering(&self, activity: &Activity) -> bool {
+        activity.bytes_out() > self.written_before
     }
 
     /// Since when the connection has been waiting.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::fault::{Failure, Kind};
+use crate::patience::{GLANCE, PATIENCE, within};
 use crate::tls;
 
 /// How long a client waits for anything, if not told otherwise.
@@ -330,6 +331,22 @@ impl Client {
             }
             Ok(Err(error)) => Pause::Failed(broken(&error, Kind::Reset, "while idle")),
         }
+    }
+
+    /// The connection moves to the process `pid`: it is answered each time, no close is in sight, and by and
+    /// by it is that process that answers. (A request that is faster than the move is still the other's.)
+    pub async fn moves_to(&mut self, pid: u32) {
+        within(PATIENCE, "the connection to move", async {
+            loop {
+                let reply = self.get("/ping").await.expect("an answer");
+                assert!(!reply.closes(), "{reply:?}");
+                if reply.pid() == Some(pid) {
+                    return;
+                }
+                assert_eq!(self.pause(GLANCE).await, Pause::Open);
+            }
+        })
+        .await;
     }
 
     /// The end that `Connection: close` promised: it has to come at once, and in the proper way.

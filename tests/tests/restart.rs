@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tests::client::{Pause, get, get_once, post_head};
+use tests::client::{get, get_once, post_head};
 use tests::generation::Generation;
 use tests::h2::{Http2, Outcome};
 use tests::load::Style;
-use tests::patience::{GLANCE, PATIENCE, eventually, within};
+use tests::patience::eventually;
 use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -151,20 +151,8 @@ impl Restarted {
         self.app.serves(&self.target, &generation).await;
     }
 
-    /// The connection moves: it is answered each time, no close is in sight, and by and by it is the
-    /// successor that answers. (A request that is faster than the move is still the predecessor's.)
     async fn moves(&self, client: &mut Client) {
-        within(PATIENCE, "the connection to move", async {
-            loop {
-                let reply = client.get("/ping").await.expect("an answer");
-                assert!(!reply.closes(), "{reply:?}");
-                if reply.pid() == Some(self.app.pid()) {
-                    return;
-                }
-                assert_eq!(client.pause(GLANCE).await, Pause::Open);
-            }
-        })
-        .await;
+        client.moves_to(self.app.pid()).await;
     }
 }
 

@@ -142,9 +142,9 @@ impl Process {
             return;
         }
         log::notice(format_args!(
-            "the drain's limit of {} has passed: cutting {} connections ({})",
+            "the drain's limit of {} has passed: cutting {} ({})",
             crate::config::show(self.settings.drain_timeout),
-            self.held(),
+            connections(self.held()),
             left.join(", ")
         ));
         self.enter(Phase::Cutting);
@@ -152,6 +152,12 @@ impl Process {
         let none_held = until(&self.released, || self.held() == 0);
         let _ = tokio::time::timeout(CUTTING, none_held).await;
     }
+}
+
+/// A number of connections in words.
+pub(super) fn connections(count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} connection{plural}")
 }
 
 /// Connections that this process holds.

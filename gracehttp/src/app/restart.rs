@@ -51,7 +51,8 @@ impl Process {
         let mut successor = match Successor::start(&self.start_up, &ignored, &held_back) {
             Ok(successor) => successor,
             Err(error) => {
-                log::error(format_args!("{error}; generation {} serves on", generation()));
+                log::error(format_args!("{error}"));
+                say_who_serves_on();
                 return Attempt::Failed;
             }
         };
@@ -63,8 +64,7 @@ impl Process {
                 for line in reason.lines() {
                     log::error(format_args!("start new process failed, pid {pid}: {line}"));
                 }
-                let own_pid = std::process::id();
-                log::error(format_args!("generation {}, pid {own_pid}, serves on", generation()));
+                say_who_serves_on();
                 Attempt::Failed
             }
             Readiness::Stopped(signal) => {
@@ -105,4 +105,8 @@ impl Process {
             }
         }
     }
+}
+
+fn say_who_serves_on() {
+    log::error(format_args!("generation {}, pid {}, serves on", generation(), std::process::id()));
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::life::{Next, Process, foreign, held, received, until};
+use crate::app::life::{Next, Process, connections, foreign, held, received, until};
 use crate::app::stop::GRACE;
 use crate::conn::{Leaving, Phase, settle};
 use crate::handoff::{Claims, Handover, Outcome, Predecessor, Successor, held_of};
@@ -151,7 +151,7 @@ impl Process {
 
     /// Takes over again from a successor that died in standby.
     async fn take_back(&mut self, successor: &mut Successor, back: Vec<Leaving>) {
-        let count = back.len();
+        let count = connections(back.len());
         for server in &self.servers {
             server.context.close_door();
             server.enter(Phase::Serving);
@@ -161,7 +161,7 @@ impl Process {
         let why = successor.ended().await;
         log::error(format_args!(
             "the successor, pid {}, died in standby: {why}; generation {}, pid {}, serves again and has taken \
-             {count} connections back",
+             {count} back",
             successor.pid(),
             generation(),
             std::process::id()

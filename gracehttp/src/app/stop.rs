@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::life::{Next, Process, held, received, until};
+use crate::app::life::{Next, Process, connections, held, received, until};
 use crate::conn::Phase;
 use crate::handoff::Predecessor;
 use crate::lifecycle::{Request, Signal};
@@ -73,7 +73,8 @@ impl Process {
                 request = signals.next() => if let Request::Stop(signal) = request {
                     log::info(format_args!("{}", received(signal)));
                     log::notice(format_args!(
-                        "a second signal ends the drain at once, with {} connections open", held(servers)
+                        "a second signal ends the drain at once, with {} open",
+                        connections(held(servers))
                     ));
                     return true;
                 } else {

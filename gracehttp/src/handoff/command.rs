@@ -79,7 +79,9 @@ fn logical_directory() -> Option<PathBuf> {
 fn locate(name: &OsString, directory: Option<&Path>) -> PathBuf {
     let path = Path::new(name);
     let candidate = if name.as_bytes().contains(&b'/') {
-        directory.map_or_else(|| path.to_owned(), |directory| directory.join(path))
+        let joined = directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
+        // Drops `.` on the way; `..` and links stay, since they may lead elsewhere later.
+        joined.components().collect()
     } else {
         env::var_os("PATH")
             .iter()

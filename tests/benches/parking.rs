@@ -66,27 +66,23 @@ async fn memory(connections: usize, rounds: usize, threads: usize) -> Result<(),
 /// How long it takes until all idle connections, asking at once, have their answers.
 async fn wake(connections: usize, rounds: usize, threads: usize) -> Result<(), String> {
     println!("\nall idle connections ask at once: milliseconds until the last answer, CPU µs per request");
-    let mut contestants = Vec::new();
+    // One server after the other: the descriptors of the clients would not do for both.
     for server in [OURS, BARE] {
         let contestant = Contestant::start(server, threads).await;
         let idle = Idle::of(&contestant)?;
-        let clients = idle.gather(connections, Arrival::OneByOne)?;
-        contestants.push((contestant, idle, clients, Vec::new(), Vec::new()));
-    }
-    for _ in 0..rounds {
-        for (contestant, idle, clients, times, costs) in &mut contestants {
+        let mut clients = idle.gather(connections, Arrival::OneByOne)?;
+        let (mut times, mut costs) = (Vec::new(), Vec::new());
+        for _ in 0..rounds {
             std::thread::sleep(SETTLED);
             let before = cpu_time(contestant.pid());
             let start = Instant::now();
-            idle.ask_all(clients)?;
+            idle.ask_all(&mut clients)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
             // The answer is there before its connection is parked again: what that costs belongs to it.
             std::thread::sleep(Duration::from_millis(100));
             let used = cpu_time(contestant.pid()) - before;
             costs.push(used.as_secs_f64() * 1e6 / clients.len() as f64);
         }
-    }
-    for (contestant, _, _, times, costs) in contestants {
         println!("{:10} {:.0} ms, {:.1} µs", contestant.name, Spread::of(times), Spread::of(costs));
     }
     Ok(())

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tests::bench::answer::Answer;
-use tests::bench::contestant::{self, Contestant, Kind};
+use tests::bench::contestant::{self, BARE, Contestant, OURS};
 use tests::bench::machine;
 use tests::bench::options::Options;
 use tests::bench::process::cpu_time;
@@ -28,16 +28,7 @@ struct Figure {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = contestant::serve_if_asked() {
-        return code;
-    }
-    match run(&Options::of_process()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("throughput: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    contestant::main(&[OURS, BARE], run)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -55,8 +46,8 @@ async fn run(options: &Options) -> Result<(), String> {
         Traffic::echo(connections, 1024),
     ];
     for case in cases.iter().filter(|case| options.wants(case.name)) {
-        let ours = Contestant::start(Kind::Ours, threads).await;
-        let bare = Contestant::start(Kind::Bare, threads).await;
+        let ours = Contestant::start(OURS, threads).await;
+        let bare = Contestant::start(BARE, threads).await;
         compare(case, [&ours, &bare], rounds, time)?;
     }
     Ok(())
@@ -101,7 +92,7 @@ fn measure(
     let before = cpu_time(contestant.pid());
     let tally = case
         .drive(contestant.address, answer, time)
-        .map_err(|failure| format!("{} under {}: {failure}", contestant.kind.name(), case.name))?;
+        .map_err(|failure| format!("{} under {}: {failure}", contestant.name, case.name))?;
     let used = cpu_time(contestant.pid()) - before;
     Ok(Figure {
         per_second: tally.answers as f64 / tally.elapsed.as_secs_f64(),

@@ -7,33 +7,20 @@ use crate::bench::options::Options;
 use crate::bench::{bare, machine, ours};
 use crate::process::{App, Launch};
 
-/// Who is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// gracehttp.
-    Ours,
-    /// hyper with nothing around it.
-    Bare,
-}
+/// A server that a benchmark can start: its name, and what its process does, with so many worker threads.
+pub type Server = (&'static str, fn(usize) -> ExitCode);
 
-impl Kind {
-    /// Both, in the order of the columns.
-    pub const BOTH: [Self; 2] = [Self::Ours, Self::Bare];
+/// gracehttp.
+pub const OURS: Server = ("gracehttp", ours::serve);
 
-    /// The name in tables and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ours => "gracehttp",
-            Self::Bare => "bare-hyper",
-        }
-    }
-}
+/// hyper with nothing around it.
+pub const BARE: Server = ("bare hyper", bare::serve);
 
 /// A running server. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Contestant {
-    /// Who.
-    pub kind: Kind,
+    /// Its name in tables.
+    pub name: &'static str,
     /// Its process, and those that follow.
     pub app: App,
     /// Where it listens.
@@ -41,34 +28,38 @@ pub struct Contestant {
 }
 
 impl Contestant {
-    /// Starts this program once more, as a server.
-    pub async fn start(kind: Kind, threads: usize) -> Self {
+    /// Starts this program once more, as this server.
+    pub async fn start((name, _): Server, threads: usize) -> Self {
         let program = std::env::current_exe().expect("this program's path");
-        let launch = Launch::program(program).arg("serve").arg(kind.name()).arg(threads.to_string());
+        let launch = Launch::program(program).arg("serve").arg(name).arg(threads.to_string());
         let app = launch.start("ping").await;
         let address = app.address("ping").await;
-        Self { kind, app, address }
+        Self { name, app, address }
     }
 
-    /// Its process.
+    /// Its process, or the newest of them.
     pub fn pid(&self) -> u32 {
         self.app.pid()
     }
 }
 
-/// The first call of each benchmark: in a process that was started to serve, it serves.
-pub fn serve_if_asked() -> Option<ExitCode> {
+/// The whole life of a benchmark's process: it measures, or serves if it was started for that.
+pub fn main(servers: &[Server], measure: impl FnOnce(&Options) -> Result<(), String>) -> ExitCode {
     machine::raise_descriptor_limit();
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let ["serve", kind, threads] = words.iter().map(String::as_str).collect::<Vec<_>>()[..] else {
-        return None;
-    };
-    let threads = threads.parse().expect("a number of threads");
-    Some(match Kind::BOTH.into_iter().find(|known| known.name() == kind) {
-        Some(Kind::Ours) => ours::serve(threads),
-        Some(Kind::Bare) => bare::serve(threads),
-        None => panic!("no contestant is called {kind}"),
-    })
+    if let [role, name, threads] = &words[..]
+        && role == "serve"
+    {
+        let (_, serve) = servers.iter().find(|(known, _)| known == name).expect("a server of this benchmark");
+        return serve(threads.parse().expect("a number of threads"));
+    }
+    match measure(&Options::of_process()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The worker threads of each server: as many as there are cores, if not told otherwise.

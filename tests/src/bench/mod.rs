@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod bare;
 pub mod contestant;
+pub mod idle;
 pub mod machine;
 pub mod options;
 pub mod ours;

@@ -1,0 +1,68 @@
+//! hyper with hyper-util's `GracefulShutdown`, on an inherited listener.
+
+use std::io;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use tests::bench::bare;
+use tokio::net::TcpStream;
+
+use crate::inherit::Inheritance;
+
+/// How long connections may take to end, gracehttp's default.
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
+
+pub(crate) fn serve(threads: usize) -> ExitCode {
+    run(threads, accept_until_replaced())
+}
+
+/// Runs a contestant on a runtime of its own.
+pub(crate) fn run(threads: usize, serve: impl Future<Output = io::Result<()>> + Send + 'static) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let served = runtime.and_then(|runtime| runtime.block_on(async { tokio::spawn(serve).await? }));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn accept_until_replaced() -> io::Result<()> {
+    let inheritance = Inheritance::take()?;
+    let listener = inheritance.listener()?;
+    inheritance.announce()?;
+
+    let graceful = GracefulShutdown::new();
+    let mut replaced = pin!(inheritance.replaced());
+    loop {
+        tokio::select! {
+            () = &mut replaced => break,
+            Ok((stream, _)) = listener.accept() => serve_connection(stream, graceful.watcher()),
+        }
+    }
+    drop(listener);
+    drain(graceful).await;
+    Ok(())
+}
+
+/// Serves a connection until it ends or is shut down.
+pub(crate) fn serve_connection(stream: TcpStream, watcher: Watcher) {
+    // A stream whose client is gone already can't be set, and needs not to be.
+    _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(bare::answer));
+    tokio::spawn(watcher.watch(connection));
+}
+
+/// Shuts all connections down, and waits for them.
+pub(crate) async fn drain(graceful: GracefulShutdown) {
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        eprintln!("connections were left after {DRAIN:?}");
+    }
+}

@@ -1,0 +1,84 @@
+//! A restart as one writes it by hand: the listener goes to the successor as its standard input, and the
+//! successor says on its standard output that it is ready.
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpSocket;
+use tokio::process::Command;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Set for a successor.
+const INHERITS: &str = "RESTARTS_INHERITS";
+
+/// The length of the accept queue, gracehttp's default.
+pub(crate) const BACKLOG: u32 = 4096;
+
+/// What passes from process to process.
+pub(crate) struct Inheritance {
+    listener: TcpListener,
+    restarts: Signal,
+}
+
+impl Inheritance {
+    /// The predecessor's listener, or a new one. Has to be called within a runtime.
+    pub(crate) fn take() -> io::Result<Self> {
+        // First of all: once anybody hears that this process is ready, a signal may come.
+        let restarts = signal(SignalKind::user_defined2())?;
+        let listener = match std::env::var_os(INHERITS) {
+            Some(_) => TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?),
+            None => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+                socket.listen(BACKLOG)?.into_std()?
+            }
+        };
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, restarts })
+    }
+
+    /// The listener, to accept from.
+    pub(crate) fn listener(&self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.listener.try_clone()?)
+    }
+
+    /// Says that this process serves: to its predecessor, and in the words that the benchmark awaits.
+    pub(crate) fn announce(&self) -> io::Result<()> {
+        eprintln!("serving ping on http://{} (pid {})", self.listener.local_addr()?, std::process::id());
+        // Without a predecessor nobody listens.
+        let mut stdout = io::stdout();
+        _ = writeln!(stdout, "ready").and_then(|()| stdout.flush());
+        Ok(())
+    }
+
+    /// Resolves once a signal has come and a successor that it started is ready.
+    pub(crate) async fn replaced(mut self) {
+        while self.restarts.recv().await.is_some() {
+            match self.start_successor().await {
+                Ok(pid) => {
+                    eprintln!("start new process success, pid {pid}.");
+                    return;
+                }
+                Err(error) => eprintln!("start new process failed: {error}"),
+            }
+        }
+    }
+
+    async fn start_successor(&self) -> io::Result<u32> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(std::env::args_os().skip(1))
+            .env(INHERITS, "1")
+            .stdin(Stdio::from(OwnedFd::from(self.listener.try_clone()?)))
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let pid = child.id().unwrap_or_default();
+        let mut line = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line).await?;
+        }
+        if line.trim() == "ready" { Ok(pid) } else { Err(io::Error::other("it ended before it was ready")) }
+    }
+}

@@ -1,0 +1,109 @@
+//! Many connections that do nothing most of the time.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::bench::answer::Answer;
+use crate::bench::contestant::Contestant;
+use crate::bench::traffic::{Clients, Traffic};
+
+/// How long any answer may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a paced load sends what is due.
+const TICK: Duration = Duration::from_millis(1);
+
+/// In which order connections come and ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Each asks as soon as it is there, and the next one comes after its answer.
+    OneByOne,
+    /// All of them come, and then all ask at once.
+    AtOnce,
+}
+
+/// How to ask one server.
+#[derive(Debug)]
+pub struct Idle {
+    address: SocketAddr,
+    request: Vec<u8>,
+    answer: Answer,
+}
+
+impl Idle {
+    /// Learns the answer of this server's present process.
+    pub fn of(contestant: &Contestant) -> Result<Self, String> {
+        let traffic = Traffic::keep_alive(1);
+        let address = contestant.address;
+        Ok(Self { address, answer: traffic.learn(address, contestant.pid())?, request: traffic.request })
+    }
+
+    /// Opens connections, each of which asks once.
+    pub fn gather(&self, connections: usize, arrival: Arrival) -> Result<Clients, String> {
+        let mut clients = Clients::new()?;
+        for key in 0..connections {
+            clients.open(self.address)?;
+            if arrival == Arrival::OneByOne {
+                clients.connection(key).ask(&self.request, 1)?;
+                self.answers(&mut clients, 1)?;
+            }
+        }
+        if arrival == Arrival::AtOnce {
+            self.ask_all(&mut clients)?;
+        }
+        Ok(clients)
+    }
+
+    /// Lets every connection ask, and reads every answer.
+    pub fn ask_all(&self, clients: &mut Clients) -> Result<(), String> {
+        for key in 0..clients.len() {
+            clients.connection(key).ask(&self.request, 1)?;
+        }
+        self.answers(clients, clients.len())
+    }
+
+    /// Lets the connections ask in turn, so many times a second over all of them, and says how often they did.
+    pub fn pace(&self, clients: &mut Clients, rate: u32, time: Duration) -> Result<u64, String> {
+        let start = Instant::now();
+        let (mut asked, mut answered) = (0, 0);
+        while start.elapsed() < time {
+            let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+            while asked < due {
+                let key = asked as usize % clients.len();
+                clients.connection(key).ask(&self.request, 1)?;
+                asked += 1;
+            }
+            let next = Instant::now() + TICK;
+            while let Some(rest) = next.checked_duration_since(Instant::now()) {
+                answered += self.read_ready(clients, rest)? as u64;
+            }
+        }
+        let missing = (asked - answered) as usize;
+        self.answers(clients, missing)?;
+        Ok(asked)
+    }
+
+    /// Reads so many answers.
+    fn answers(&self, clients: &mut Clients, count: usize) -> Result<(), String> {
+        let limit = Instant::now() + LIMIT;
+        let mut missing = count;
+        while missing > 0 {
+            missing -= self.read_ready(clients, Duration::from_millis(100))?;
+            if Instant::now() > limit {
+                return Err(format!("{missing} of {count} answers did not come within {LIMIT:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_ready(&self, clients: &mut Clients, wait: Duration) -> Result<usize, String> {
+        let mut answers = 0;
+        for key in clients.ready_within(wait)? {
+            match clients.read(key, &self.answer)? {
+                (count, false) => answers += count,
+                (_, true) => return Err("the server closed a connection".to_owned()),
+            }
+        }
+        Ok(answers)
+    }
+}

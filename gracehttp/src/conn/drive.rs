@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -38,6 +39,9 @@ pub(super) struct May {
     pub(super) upgrade: bool,
 }
 
+/// How long a connection that is busy whenever it is looked at goes without another look.
+const LONGEST_LOOK: Duration = PATIENCE.saturating_mul(8);
+
 /// Turns `poll` (hyper's connection) until something ends it.
 pub(super) async fn drive(
     context: &Context,
@@ -47,8 +51,10 @@ pub(super) async fn drive(
     mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<hyper::Result<()>>,
 ) -> End {
     // One timer, set anew only when it fires or when something is due before it: a busy connection
-    // touches it fifty times a second, not once a request.
-    let mut due = Instant::now() + PATIENCE;
+    // touches it a few times a second, not once a request. When it fires, a thread may be woken for nothing
+    // else, so it fires ever more rarely on a connection that is found busy.
+    let mut look = PATIENCE;
+    let mut due = Instant::now() + look;
     let mut timer = pin!(tokio::time::sleep_until(due));
     let mut seen = context.drain.phase();
     let mut changed = pin!(context.drain.changed());
@@ -84,8 +90,11 @@ pub(super) async fn drive(
                 return Poll::Ready(end);
             }
 
+            if timer.is_elapsed() && now < limits.since() + PATIENCE / 2 {
+                look = (look * 2).min(LONGEST_LOOK);
+            }
             let rest_at = (may.rest && limits.waiting() == Waiting::Request)
-                .then(|| limits.since() + PATIENCE)
+                .then(|| limits.since() + look)
                 .filter(|_| seen == Phase::Serving || seen == Phase::Stopping);
             let wanted = rest_at.into_iter().chain(limits.deadline(&context.options)).min();
             if let Some(wanted) = wanted

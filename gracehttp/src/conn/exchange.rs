@@ -25,7 +25,7 @@ use crate::conn::drain::Phase;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::validate;
 use crate::log;
-use crate::server::{Request, Response, ResponseFuture};
+use crate::server::{Response, ResponseFuture};
 
 /// The service of one connection, as hyper calls it.
 pub(crate) struct ConnectionService {
@@ -45,15 +45,16 @@ impl ConnectionService {
     }
 
     /// Gives the request its surroundings and calls the server's service.
-    fn dispatch(&self, request: http::Request<Incoming>) -> ResponseFuture {
-        let (mut parts, incoming) = request.into_parts();
-        parts.extensions.insert(self.info.clone());
-        if incoming.is_end_stream() {
-            return self.context().dispatch.call(Request::from_parts(parts, Body::empty()));
+    fn dispatch(&self, mut request: http::Request<Incoming>) -> ResponseFuture {
+        request.extensions_mut().insert(self.info.clone());
+        if request.body().is_end_stream() {
+            return self.context().dispatch.call(request.map(|_| Body::empty()));
         }
         let max_body = self.context().options.max_body;
-        let body = RequestBody::new(incoming, max_body, self.activity.clone(), parts.version);
-        let mut request = Request::from_parts(parts, Body::new(body));
+        let version = request.version();
+        let mut request = request.map(|incoming| {
+            Body::new(RequestBody::new(incoming, max_body, self.activity.clone(), version))
+        });
         // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
         DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
         self.context().dispatch.call(request)

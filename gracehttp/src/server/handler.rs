@@ -52,6 +52,18 @@ where
 }
 
 macro_rules! handler_of {
+    // Where only the last argument extracts, the request need not be taken apart.
+    (@parts $request:ident, $state:ident;) => {};
+    (@parts $request:ident, $state:ident; $($part:ident)+) => {
+        let (mut parts, body) = $request.into_parts();
+        $(
+            let $part = match $part::from_request_parts(&mut parts, &$state).await {
+                Ok(value) => value,
+                Err(rejection) => return rejection.into_response(),
+            };
+        )+
+        let $request = Request::from_parts(parts, body);
+    };
     ($($part:ident)* ; $last:ident) => {
         #[allow(non_snake_case)]
         impl<F, Fut, R, S, M, $($part,)* $last> Handler<(M, $($part,)* $last,), S> for F
@@ -64,15 +76,7 @@ macro_rules! handler_of {
             $last: FromRequest<S, M> + Send,
         {
             async fn call(self, request: Request, state: Arc<S>) -> Response {
-                #[allow(unused_mut)]
-                let (mut parts, body) = request.into_parts();
-                $(
-                    let $part = match $part::from_request_parts(&mut parts, &state).await {
-                        Ok(value) => value,
-                        Err(rejection) => return rejection.into_response(),
-                    };
-                )*
-                let request = Request::from_parts(parts, body);
+                handler_of!(@parts request, state; $($part)*);
                 let $last = match $last::from_request(request, &state).await {
                     Ok(value) => value,
                     Err(rejection) => return rejection.into_response(),

@@ -64,7 +64,9 @@ async fn restart_under_load(contestant: &Contestant, restarts: u32, interval: Du
     }
     // When the clients stop, fewer and fewer ask: the gaps of that time are their own.
     let longest_gap = load.so_far().longest_gap;
-    Report { longest_gap, ..load.stop().await }
+    let mut report = load.stop().await;
+    report.longest_gap = longest_gap;
+    report
 }
 
 fn print_table(rows: &[(&str, Report)], restarts: u32, interval: Duration) {

@@ -52,9 +52,8 @@ impl ConnectionService {
         }
         let max_body = self.context().options.max_body;
         let version = request.version();
-        let mut request = request.map(|incoming| {
-            Body::new(RequestBody::new(incoming, max_body, self.activity.clone(), version))
-        });
+        let mut request = request
+            .map(|incoming| Body::new(RequestBody::new(incoming, max_body, self.activity.clone(), version)));
         // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
         DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
         self.context().dispatch.call(request)

@@ -294,7 +294,8 @@ async fn a_client_that_has_closed_its_side_gets_its_answer() {
         let mut client = Client::connect(&stage.target).await.unwrap();
         client.send(get(path)).await.unwrap();
         client.half_close().await.unwrap();
-        assert_eq!(client.reply().await.unwrap().status, 200, "{path}");
+        let reply = client.reply().await.unwrap_or_else(|failure| panic!("{path}: {failure}"));
+        assert_eq!(reply.status, 200, "{path}");
         client.closed().await.unwrap_or_else(|failure| panic!("{path}: {failure}"));
     }
     let mut client = Client::connect(&stage.target).await.unwrap();
@@ -303,6 +304,24 @@ async fn a_client_that_has_closed_its_side_gets_its_answer() {
     client.half_close().await.unwrap();
     assert_eq!(client.reply().await.unwrap().text(), "body");
     client.closed().await.unwrap();
+}
+
+/// The handler learns that the rest will never come, and its answer still reaches the client.
+#[tokio::test]
+async fn a_body_that_its_client_cuts_short_is_an_error_at_once() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        let start = Instant::now();
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(post_head("/echo", 10)).await.unwrap();
+        client.send("half").await.unwrap();
+        client.half_close().await.unwrap();
+        let reply = client.reply().await.unwrap();
+        assert_eq!(reply.status, 400);
+        assert!(reply.text().contains("in the middle of the request body"), "{reply:?}");
+        client.closed().await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    }
 }
 
 #[tokio::test]

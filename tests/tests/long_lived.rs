@@ -74,7 +74,7 @@ async fn cut_at_the_deadline(app: &App, since: Instant, limit: Duration) {
     let took = since.elapsed();
     assert!(took >= limit, "cut before its time, after {took:?}\n{}", app.log);
     assert!(took < limit + Duration::from_secs(3), "cut late, after {took:?}\n{}", app.log);
-    app.log.line(0, "cutting 1 connections").await;
+    app.log.line(0, "cutting 1 connection").await;
 }
 
 /// What the client gets until the end of the connection, which must not be a reset.

@@ -125,7 +125,7 @@ async fn a_successor_that_says_nothing_is_refused() {
 
 #[tokio::test]
 async fn a_successor_that_hangs_up_is_refused() {
-    is_refused("gone", "closed its end").await;
+    is_refused("gone", "start new process failed").await;
 }
 
 #[tokio::test]

@@ -6,20 +6,27 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use tokio_rustls::rustls::{
+    ALL_VERSIONS, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
+};
 
 /// A connector that offers these protocols by ALPN, and no ticket of an earlier session.
 pub fn connector(alpn: &[&str]) -> TlsConnector {
+    TlsConnector::from(Arc::new(config(alpn, ALL_VERSIONS)))
+}
+
+/// What a client offers. Connections that share one share the tickets of their sessions.
+pub fn config(alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
     let believer = Arc::new(Believer(Arc::clone(&provider)));
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("ring knows TLS 1.2 and 1.3")
         .dangerous()
         .with_custom_certificate_verifier(believer)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    TlsConnector::from(Arc::new(config))
+    config
 }
 
 #[derive(Debug)]

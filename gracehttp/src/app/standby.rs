@@ -119,8 +119,10 @@ impl Process {
                     return Next::ServeOn;
                 }
                 Event::SuccessorGone(outcome) => {
-                    if outcome.died {
-                        let why = successor.ended().await;
+                    // One that lives on serves, even if it does not talk to us any more.
+                    if outcome.died
+                        && let Some(why) = successor.ended().await
+                    {
                         log::error(format_args!(
                             "the successor, pid {}, died after standby: {why}; nobody serves: start the \
                              application again",
@@ -152,13 +154,14 @@ impl Process {
     /// Takes over again from a successor that died in standby.
     async fn take_back(&mut self, successor: &mut Successor, back: Vec<Leaving>) {
         let count = connections(back.len());
+        // First of all, for nobody else may touch the connections that come back.
+        let why = successor.end().await;
         for server in &self.servers {
             server.context.close_door();
             server.enter(Phase::Serving);
             server.open();
         }
         self.settle_all(back);
-        let why = successor.ended().await;
         log::error(format_args!(
             "the successor, pid {}, died in standby: {why}; generation {}, pid {}, serves again and has taken \
              {count} back",

@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -30,6 +30,8 @@ pub(crate) struct Activity {
     read_blocked: AtomicBool,
     /// The client has closed its side while its request was being answered.
     half_closed: AtomicBool,
+    /// Reads a request body, and has to know when the rest of it will never come.
+    body_reader: Mutex<Option<Waker>>,
     /// Bytes wait to be written.
     unflushed: AtomicBool,
     /// A request asked to leave HTTP (RFC 9110 section 7.8, or CONNECT).
@@ -106,8 +108,23 @@ impl Activity {
     }
 
     pub(crate) fn note_half_closed(&self) {
+        let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
         self.half_closed.store(true, Ordering::Relaxed);
         self.note_read_blocked();
+        if let Some(waker) = body_reader.take() {
+            waker.wake();
+        }
+    }
+
+    /// Whether the client has closed its side. If not, the caller is woken when it does.
+    pub(crate) fn poll_half_closed(&self, cx: &Context<'_>) -> bool {
+        // Under the lock, so that the end is not noted between the look and the registration.
+        let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let half_closed = self.is_half_closed();
+        if !half_closed {
+            *body_reader = Some(cx.waker().clone());
+        }
+        half_closed
     }
 
     pub(crate) fn note_written(&self, bytes: usize) {
@@ -148,6 +165,8 @@ impl Activity {
         let Some(leftover) = slot.as_mut() else { return Discard::Nothing };
         loop {
             match std::pin::Pin::new(&mut leftover.body).poll_frame(cx) {
+                // The rest of it will never come.
+                Poll::Pending if self.is_half_closed() => break,
                 Poll::Pending => return Discard::Waiting,
                 Poll::Ready(Some(Ok(frame))) => {
                     leftover.discarded += frame.data_ref().map_or(0, |data| data.len() as u64);

@@ -44,7 +44,17 @@ impl Body for RequestBody {
             this.incoming = None;
             return Poll::Ready(Some(Err(BodyTooLarge { limit: this.limit }.into())));
         }
-        match ready!(Pin::new(incoming).poll_frame(cx)) {
+        let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
+        if polled.is_pending() && this.activity.poll_half_closed(cx) {
+            // All that came before the end is on its way to us by now. If it is not all of the body, the rest
+            // will never come.
+            polled = Pin::new(incoming).poll_frame(cx);
+            if polled.is_pending() {
+                this.incoming = None;
+                return Poll::Ready(Some(Err(CutShort.into())));
+            }
+        }
+        match ready!(polled) {
             Some(Ok(frame)) => {
                 this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
                 Poll::Ready(Some(Ok(frame)))
@@ -82,6 +92,18 @@ impl Drop for RequestBody {
         // Otherwise it stays unread: hyper closes the connection, or resets the stream, after the response.
     }
 }
+
+/// The client closed its side before the end of its request body.
+#[derive(Debug)]
+struct CutShort;
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client closed its side in the middle of the request body")
+    }
+}
+
+impl std::error::Error for CutShort {}
 
 /// A request body went over the server's `max_body`.
 #[derive(Debug)]

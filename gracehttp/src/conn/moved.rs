@@ -9,12 +9,15 @@ use std::fmt;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::conn::Socket;
 
 /// Between two attempts to say something to a predecessor that does not listen at the moment.
 const RETRY: Duration = Duration::from_millis(1);
+
+/// How long a predecessor that does not listen is waited for. One that is stopped can take nothing back.
+const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// What there is to say about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,11 @@ impl Moved {
 
     /// A connection is about to be read. Returns once the predecessor can know.
     pub(crate) async fn busy(&self, fd: RawFd) {
+        let begun = Instant::now();
         while self.is_watched() && !self.try_tell(fd, true) {
+            if begun.elapsed() > GIVE_UP {
+                return self.forget();
+            }
             tokio::time::sleep(RETRY).await;
         }
     }

@@ -69,12 +69,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
 
     /// Whether the end of what the client sends is kept from hyper, which would drop the request that it is
     /// answering. A client may close its side and wait for the response (RFC 9112 section 9.6 has servers do
-    /// the same); the connection's task closes after it.
+    /// the same); the connection's task closes after it. Whether the end cuts a request body short is for that
+    /// body to find out: hyper may have all of it, and its handler not yet.
     fn hides_end(&self) -> bool {
-        self.http1
-            && self.activity.open() > 0
-            && !self.activity.has_unread_body()
-            && !self.activity.wants_upgrade()
+        self.http1 && self.activity.open() > 0 && !self.activity.wants_upgrade()
     }
 
     fn poll_write_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

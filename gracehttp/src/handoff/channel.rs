@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,9 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::handoff::message::MAX_MESSAGE;
 use crate::sys::{self, Watched};
+
+/// How long somebody who does not listen is waited for.
+const HEARING: Duration = Duration::from_millis(500);
 
 /// Sends and receives whole messages with descriptors. Clones are the same end.
 #[derive(Clone, Debug)]
@@ -65,6 +69,12 @@ impl Channel {
                 Err(_would_block) => {}
             }
         }
+    }
+
+    /// Sends one message that its receiver can do without: one that is stopped, or that never listens, holds
+    /// nobody up.
+    pub(crate) async fn tell<M: Serialize>(&self, message: &M) {
+        let _ = tokio::time::timeout(HEARING, self.send(message, &[])).await;
     }
 
     /// Sends one message if there is room for it at this moment. A channel that is broken takes everything.

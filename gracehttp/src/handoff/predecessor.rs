@@ -187,7 +187,7 @@ impl Predecessor {
     /// Tells the predecessor why we can't take its place.
     pub(crate) async fn fail(channel: &Channel, reason: String) {
         // If nobody hears it, our exit status says it.
-        let _ = channel.send(&Reply::Failed { reason }, &[]).await;
+        channel.tell(&Reply::Failed { reason }).await;
     }
 
     /// What the predecessor says next. Cancel safe.
@@ -220,11 +220,11 @@ impl Predecessor {
 
     /// Says that we have a successor ourselves.
     pub(crate) async fn succeeded(channel: &Channel) {
-        let _ = channel.send(&Reply::Succeeded, &[]).await;
+        channel.tell(&Reply::Succeeded).await;
     }
 
     /// Says that our end is of our own will.
     pub(crate) async fn farewell(channel: &Channel) {
-        let _ = channel.send(&Reply::Farewell, &[]).await;
+        channel.tell(&Reply::Farewell).await;
     }
 }

@@ -93,6 +93,11 @@ impl Successor {
                 return Ok(None);
             };
             Ok::<_, io::Error>(Some(match reply {
+                Reply::Ready { claimed, .. }
+                    if claimed.iter().any(|place| *place as usize >= listeners.len()) =>
+                {
+                    Err("it claims listeners that it was not offered".to_owned())
+                }
                 Reply::Ready { servers, claimed } => Ok(Claims {
                     servers,
                     listeners: claimed.into_iter().map(|place| place as usize).collect(),
@@ -120,15 +125,27 @@ impl Successor {
     /// Says that nothing more will come.
     pub(crate) async fn farewell(&self) {
         // A successor that does not hear it notices that the channel is closed.
-        let _ = self.channel.send(&Bequest::Farewell, &[]).await;
+        self.channel.tell(&Bequest::Farewell).await;
     }
 
-    /// Waits for its end.
-    pub(crate) async fn ended(&mut self) -> String {
-        match self.child.wait().await {
-            Ok(status) => describe(status),
-            Err(error) => format!("its end could not be observed: {error}"),
+    /// How it ended, if it has ended or does so now.
+    pub(crate) async fn ended(&mut self) -> Option<String> {
+        match tokio::time::timeout(ENDING, self.child.wait()).await {
+            Ok(Ok(status)) => Some(describe(status)),
+            Ok(Err(error)) => Some(format!("its end could not be observed: {error}")),
+            Err(_still_runs) => None,
         }
+    }
+
+    /// Sees to the end of one that has left the conversation, and says how it came.
+    pub(crate) async fn end(&mut self) -> String {
+        if let Some(how) = self.ended().await {
+            return how;
+        }
+        // What can't be killed any more has ended meanwhile.
+        let _ = self.child.start_kill();
+        let how = self.ended().await.unwrap_or_else(|| "it can't be killed".to_owned());
+        format!("it lived on without talking to us, and {how}")
     }
 
     /// Ends it now, and reaps it.

@@ -6,7 +6,7 @@
 //! ```text
 //! server web 127.0.0.1:0
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
-//! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50
+//! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | eat
 //! ```
 //!
 //! Without a plan there is one server, `web`.
@@ -18,10 +18,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gracehttp::{App, Body, IntoResponse, Request, Response, Server, Tls};
+use gracehttp::{App, Body, IntoResponse, Request, Response, Server, Shutdown, Tls};
+use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use http_body_util::channel::Channel;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn main() -> ExitCode {
     let plan = Plan::read();
@@ -114,6 +117,13 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
                 std::process::exit(3);
             });
         }
+        // Until the system has no more.
+        ["eat"] => {
+            let mut eaten = Vec::new();
+            loop {
+                eaten.push(vec![1_u8; 1 << 20]);
+            }
+        }
         _ => panic!("not understood in the plan: start {words:?}"),
     }
     Ok(())
@@ -128,15 +138,16 @@ fn say(what: &str) {
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-async fn answer(request: Request) -> Response {
+async fn answer(shutdown: Shutdown, request: Request) -> Response {
     let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
     MOST.fetch_max(running, Ordering::SeqCst);
-    let response = route(request).await;
+    let response = route(shutdown, request).await;
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     response
 }
 
-async fn route(request: Request) -> Response {
+async fn route(shutdown: Shutdown, mut request: Request) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let number = |default: u64| {
         let query = head.uri.query();
@@ -165,6 +176,25 @@ async fn route(request: Request) -> Response {
             say("big begins");
             vec![b'x'; number(1 << 20) as usize].into_response()
         }
+        (&Method::GET, "/poll") => {
+            say("poll begins");
+            shutdown.await;
+            "no news; ask again".into_response()
+        }
+        (&Method::GET, "/never") => {
+            say("never begins");
+            std::future::pending().await
+        }
+        (&Method::GET, "/events") => events(Some(shutdown)),
+        (&Method::GET, "/events/endless") => events(None),
+        (&Method::GET, "/upgrade") => {
+            tokio::spawn(echo(upgrade, Some(shutdown)));
+            switching_to_echo()
+        }
+        (&Method::GET, "/upgrade/stubborn") => {
+            tokio::spawn(echo(upgrade, None));
+            switching_to_echo()
+        }
         (&Method::GET, "/panic") => panic!("the handler panics"),
         _ => (StatusCode::NOT_FOUND, "unknown").into_response(),
     }
@@ -183,4 +213,57 @@ fn stream(count: u64) -> Response {
         }
     });
     Response::new(Body::new(body))
+}
+
+/// Server-sent events, one each 50 ms, until the drain begins, if that is asked after.
+fn events(shutdown: Option<Shutdown>) -> Response {
+    let (mut sender, body) = Channel::<Bytes>::new(1);
+    tokio::spawn(async move {
+        say("events begin");
+        let mut drain = std::pin::pin!(begun(shutdown));
+        loop {
+            if sender.send_data("data: tick\n\n".into()).await.is_err() {
+                return say("events end: the client is gone");
+            }
+            tokio::select! {
+                () = &mut drain => break,
+                () = tokio::time::sleep(Duration::from_millis(50)) => (),
+            }
+        }
+        _ = sender.send_data("event: bye\n\n".into()).await;
+    });
+    ([(CONTENT_TYPE, "text/event-stream")], Body::new(body)).into_response()
+}
+
+async fn begun(shutdown: Option<Shutdown>) {
+    match shutdown {
+        Some(shutdown) => shutdown.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The head of the response that ends HTTP on its connection.
+fn switching_to_echo() -> Response {
+    (StatusCode::SWITCHING_PROTOCOLS, [(CONNECTION, "upgrade"), (UPGRADE, "echo")]).into_response()
+}
+
+/// A protocol of its own: every byte comes back, and a farewell when the drain begins, if that is asked after.
+async fn echo(upgrade: hyper::upgrade::OnUpgrade, shutdown: Option<Shutdown>) {
+    let mut stream = TokioIo::new(upgrade.await.expect("an upgrade that was asked for"));
+    say("echo begins");
+    let mut drain = std::pin::pin!(begun(shutdown));
+    let mut bytes = [0; 1024];
+    loop {
+        tokio::select! {
+            () = &mut drain => {
+                _ = stream.write_all(b"farewell").await;
+                _ = stream.shutdown().await;
+                return;
+            }
+            read = stream.read(&mut bytes) => match read {
+                Ok(length @ 1..) => _ = stream.write_all(&bytes[..length]).await,
+                _ => return say("echo ends: the client is gone"),
+            },
+        }
+    }
 }

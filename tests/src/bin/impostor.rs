@@ -1,0 +1,169 @@
+//! A successor that is none: it inherits the handoff's socket and abuses it. What it does is in the plan, as
+//! `impostor WORD`. Every one of them stays alive afterwards, unless its word says otherwise: whoever wants to be
+//! rid of it has to end it.
+
+use std::io::{IoSlice, IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recvmsg,
+    sendmsg, shutdown,
+};
+use rustix::process::{
+    PidfdFlags, PidfdGetfdFlags, Signal, getpid, kill_process, pidfd_getfd, pidfd_open,
+};
+
+fn main() {
+    let plan = std::fs::read_to_string(std::env::var_os("APP_PLAN").expect("a plan")).expect("readable");
+    let word = plan.trim().strip_prefix("impostor ").expect("the word of an impostor");
+    let predecessor = Predecessor::inherit();
+    match word {
+        "silent" => (),
+        "gone" => shutdown(&predecessor.0, Shutdown::Both).expect("a socket"),
+        "empty" => predecessor.send(b""),
+        "garbage" => predecessor.send(&[0xFF; 4000]),
+        "oversize" => predecessor.send(&[0; 150_000]),
+        "http" => predecessor.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        "newer" => predecessor.send(&hello(8, 9)),
+        "older" => predecessor.send(&hello(0, 0)),
+        "descriptors" => (0..20).for_each(|_| predecessor.send_with_descriptors(&hello(1, 1), 200)),
+        "flood" => {
+            predecessor.send(&hello(1, 1));
+            while predecessor.try_send(&[BUSY, 7]) {}
+        }
+        "overlong" => {
+            predecessor.send(&hello(1, 1));
+            // A list of four thousand million servers, of which none follows.
+            predecessor.send(&[READY, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
+        }
+        "greedy" => {
+            predecessor.send(&hello(1, 1));
+            // Listeners that nobody offered.
+            predecessor.send(&[READY, 1, 3, b'w', b'e', b'b', 3, 0, 7, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
+        }
+        "taker" => {
+            predecessor.take_the_place();
+            // Three batches of connections, and then the end.
+            for _ in 0..3 {
+                let taken = predecessor.take_connections();
+                predecessor.send(&[TAKEN, taken]);
+            }
+            _ = kill_process(getpid(), Signal::KILL);
+        }
+        "liar" => {
+            predecessor.take_the_place();
+            predecessor.take_connections();
+            for _ in 0..50 {
+                predecessor.send(&[TAKEN, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
+                predecessor.send(&[BUSY, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]);
+                predecessor.send(&[IDLE, 99]);
+                predecessor.send(&[READY, 0, 0]);
+            }
+            _ = kill_process(getpid(), Signal::KILL);
+        }
+        "babbler" => {
+            predecessor.take_the_place();
+            predecessor.send(&[0xFF; 4000]);
+        }
+        // It takes the place and never listens again.
+        "deaf" => predecessor.take_the_place(),
+        word => panic!("no impostor is {word:?}"),
+    }
+    _ = writeln!(std::io::stdout(), "impostor {word} is done");
+    loop {
+        std::thread::park();
+    }
+}
+
+/// The first bytes of what a successor may say: see the product's `handoff/message.rs`.
+const READY: u8 = 0;
+const TAKEN: u8 = 2;
+const BUSY: u8 = 3;
+const IDLE: u8 = 4;
+
+/// The first bytes of what a predecessor says.
+const COMMIT: u8 = 2;
+const CONNECTIONS: u8 = 3;
+
+/// The frozen greeting, with these versions.
+fn hello(oldest: u8, newest: u8) -> Vec<u8> {
+    [b"gracehdf".as_slice(), &[oldest, newest, 2, 14]].concat()
+}
+
+/// The socket to the predecessor.
+struct Predecessor(OwnedFd);
+
+impl Predecessor {
+    /// A duplicate, since only `unsafe` code could own the descriptor itself.
+    fn inherit() -> Self {
+        let number = std::env::var("GRACEHTTP_HANDOFF").expect("started by a predecessor");
+        let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).expect("a pidfd");
+        let number = number.parse().expect("a number");
+        Self(pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty()).expect("our own descriptor"))
+    }
+
+    fn send(&self, bytes: &[u8]) {
+        self.send_with_descriptors(bytes, 0);
+    }
+
+    fn send_with_descriptors(&self, bytes: &[u8], count: usize) {
+        let fds = vec![self.0.as_fd(); count];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if count > 0 {
+            assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
+        }
+        // A predecessor that has had enough has closed its end.
+        _ = sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL);
+    }
+
+    /// False where there is no room, or nobody any more.
+    fn try_send(&self, bytes: &[u8]) -> bool {
+        let mut control = SendAncillaryBuffer::default();
+        sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).is_ok()
+    }
+
+    /// Says and hears what makes a successor of the server `web`.
+    fn take_the_place(&self) {
+        self.send(&hello(1, 1));
+        self.send(&[READY, 1, 3, b'w', b'e', b'b', 1, 0]);
+        while self.receive()[0] != COMMIT {}
+    }
+
+    /// How many connections came in the next batch.
+    fn take_connections(&self) -> u8 {
+        loop {
+            let message = self.receive();
+            if message[0] == CONNECTIONS {
+                return message[1];
+            }
+        }
+    }
+
+    fn receive(&self) -> Vec<u8> {
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut slices = [IoSliceMut::new(&mut buffer)];
+            match recvmsg(&self.0, &mut slices, &mut control, RecvFlags::empty()) {
+                Ok(received) if received.bytes > 0 => {
+                    // It keeps what it got.
+                    control.drain().for_each(std::mem::forget);
+                    buffer.truncate(received.bytes);
+                    return buffer;
+                }
+                Err(Errno::AGAIN) => {
+                    let forever = None;
+                    poll(&mut [PollFd::new(&self.0, PollFlags::IN)], forever).expect("a socket");
+                }
+                // Nothing more will come.
+                _ => std::thread::sleep(Duration::MAX),
+            }
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! The system, the clock or a client runs out of something: nobody else suffers, and all recovers by itself.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, get_once, post_head};
+use tests::generation::Generation;
+use tests::load::Style;
+use tests::patience::{PATIENCE, eventually};
+use tests::process::{bin, run, tool};
+use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
+use tokio::task::JoinSet;
+
+const WEB: &str = "server web 127.0.0.1:0";
+
+/// A copy of the application, serving, which a test may replace.
+struct Stage {
+    app: App,
+    target: Target,
+    scratch: Scratch,
+}
+
+impl Stage {
+    async fn new(plan: &str) -> Self {
+        Self::with(plan, |launch| launch).await
+    }
+
+    async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
+        let scratch = Scratch::new();
+        let program = scratch.install(&bin("app"), "app");
+        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_STANDBY", "300ms");
+        let app = change(launch).spawn();
+        let target = app.target("web").await;
+        Self { app, target, scratch }
+    }
+
+    /// The next generation runs in a shell that has said these words before.
+    fn next_starts_after(&self, words: &str) {
+        let real = self.scratch.install(&bin("app"), "real");
+        let script = format!("#!/bin/sh\n{words}\nexec {} \"$@\"\n", real.display());
+        let script = self.scratch.write("script", script);
+        let installed = self.scratch.install(&script, "app");
+        std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).expect("writable");
+    }
+
+    fn next_starts_as_ever(&self) {
+        self.scratch.install(&bin("app"), "app");
+    }
+
+    async fn restart(&self) -> Arc<Generation> {
+        let successor = self.app.restart().await;
+        self.app.serves(&self.target, &successor).await;
+        successor
+    }
+
+    /// A restart into the fault, twice, from which the predecessor serves on; then one after the repair. Nobody
+    /// notices.
+    async fn keeps_serving(&self, reasons: &[&str], repair: impl FnOnce()) {
+        let serving = self.app.current();
+        let load =
+            Load::on(&self.target).clients(3, Style::Get).clients(2, Style::Post).clients(2, Style::Fresh);
+        load.answers(20).await;
+        for attempt in 1..=2 {
+            load.mark(format!("restart into the fault, {attempt}"));
+            let start = self.app.log.end();
+            serving.signal(Signal::USR2);
+            let told =
+                |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
+            self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), told).await;
+            load.answers(30).await;
+            eventually("the successor to be reaped", || serving.children().is_empty()).await;
+        }
+        repair();
+        load.mark("restart after the repair");
+        let start = self.app.log.end();
+        serving.signal(Signal::USR2);
+        let successor = self.app.successor_since(start).await;
+        self.app.serves(&self.target, &successor).await;
+        load.answers(30).await;
+        load.stop().await.assert_unnoticed();
+        assert_eq!(serving.exit().await, Exit::Code(0));
+    }
+}
+
+/// strace on a process and all its threads, which makes system calls fail until it is ended.
+struct Faults(Child);
+
+impl Faults {
+    async fn of(process: &Generation, inject: &str) -> Self {
+        let call = inject.split(':').next().expect("a system call");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"]);
+        command.arg(format!("inject={inject}")).args(["-p", &process.pid().to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let faults = Self(command.spawn().expect("strace"));
+        let tasks = format!("/proc/{}/task", process.pid());
+        eventually("strace to attach", || {
+            std::fs::read_dir(&tasks).expect("a process").flatten().all(|task| {
+                let status = std::fs::read_to_string(task.path().join("status"));
+                status.is_ok_and(|status| !status.contains("TracerPid:\t0"))
+            })
+        })
+        .await;
+        faults
+    }
+
+    /// Lets the process go.
+    fn end(self) {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        // It detaches in order on SIGINT; on SIGKILL the kernel does it.
+        _ = rustix::process::kill_process(pid, Signal::INT);
+    }
+}
+
+impl Drop for Faults {
+    fn drop(&mut self) {
+        let start = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) {
+            if start.elapsed() > Duration::from_secs(2) {
+                _ = self.0.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Accept fails with this, and the clients wait; it backs off instead of spinning, says so once, and recovers.
+async fn accept_backs_off(error: &str, words: &str) {
+    if !tool("strace") {
+        return;
+    }
+    let stage = Stage::new(WEB).await;
+    let process = stage.app.current();
+    let mut idle = Client::connect(&stage.target).await.unwrap();
+    idle.get("/ping").await.unwrap();
+    let faults = Faults::of(&process, &format!("accept4:error={error}")).await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..20 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        waiting.spawn(async move { client.get("/ping").await });
+    }
+    stage.app.log.line(0, words).await;
+    let before = process.cpu();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let spent = process.cpu() - before;
+    println!("{error}: {spent:?} of CPU in 2 s");
+    assert!(spent <= Duration::from_millis(100), "{spent:?} of CPU in 2 s: it spins");
+    assert!(stage.app.log.count(0, words) < 5, "{}", stage.app.log);
+    idle.get("/ping").await.expect("who is in is served");
+    assert!(waiting.try_join_next().is_none(), "nobody was refused");
+    faults.end();
+    while let Some(reply) = waiting.join_next().await {
+        assert_eq!(reply.unwrap().unwrap().status, 200);
+    }
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn case_27_enfile_at_accept() {
+    accept_backs_off("ENFILE", "Too many open files in system").await;
+}
+
+#[tokio::test]
+async fn case_27_enobufs_at_accept() {
+    accept_backs_off("ENOBUFS", "No buffer space available").await;
+}
+
+#[tokio::test]
+async fn case_27_enomem_at_accept() {
+    accept_backs_off("ENOMEM", "Cannot allocate memory").await;
+}
+
+/// Every second accept fails by the connection's own fault: the next one is accepted at once, and nothing is said.
+#[tokio::test]
+async fn case_28_a_connection_that_was_aborted_before_accept_holds_up_nobody() {
+    if !tool("strace") {
+        return;
+    }
+    for error in ["ECONNABORTED", "EPROTO", "EHOSTUNREACH", "ENETDOWN", "EPERM"] {
+        let stage = Stage::new(WEB).await;
+        let faults = Faults::of(&stage.app.current(), &format!("accept4:error={error}:when=1+2")).await;
+        let start = Instant::now();
+        for _ in 0..50 {
+            assert_eq!(get_once(&stage.target, "/ping").await.unwrap().status, 200);
+        }
+        let took = start.elapsed();
+        println!("{error}: 50 connections in {took:?}");
+        // A back-off of 10 ms each time would make it half a second more.
+        assert!(took < Duration::from_millis(2500), "{error}: it took {took:?}");
+        faults.end();
+        assert_eq!(stage.app.log.count(0, "WARN") + stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
+    }
+}
+
+/// It takes what it has room for; the rest stays with the predecessor, and nobody is closed.
+#[tokio::test]
+async fn emfile_in_the_successor_while_it_receives_connections() {
+    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "20s")).await;
+    let old = stage.app.first();
+    let mut clients = Vec::new();
+    for _ in 0..150 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        clients.push(client);
+    }
+    stage.next_starts_after("ulimit -n 80");
+    let successor = stage.app.restart().await;
+    eventually("connections to move", || successor.descriptors() > 60).await;
+    for round in 1..=3 {
+        let mut by_successor = 0;
+        for (number, client) in clients.iter_mut().enumerate() {
+            let reply = client.get("/ping").await;
+            let reply = reply.unwrap_or_else(|failure| panic!("round {round}, client {number}: {failure}"));
+            assert!(!reply.closes(), "{reply:?}");
+            by_successor += usize::from(reply.pid() == Some(successor.pid()));
+        }
+        println!("round {round}: the successor answers {by_successor} of 150");
+        assert!(by_successor > 20, "it has taken what it had room for");
+    }
+    assert!(old.is_running() && successor.is_running());
+    // As clients leave, the others move on, and new ones are served.
+    clients.truncate(10);
+    assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+    for client in &mut clients {
+        assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+    }
+    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(successor.pid()));
+    stage.next_starts_as_ever();
+    stage.restart().await;
+}
+
+/// The listeners themselves find no room: the successor says so, and the predecessor serves on.
+#[tokio::test]
+async fn emfile_in_the_successor_while_it_receives_listeners() {
+    let plan = (0..40).fold(WEB.to_owned(), |plan, number| format!("{plan}\nserver s{number} 127.0.0.1:0"));
+    let stage = Stage::new(&plan).await;
+    stage.next_starts_after("ulimit -n 20");
+    stage.keeps_serving(&["open descriptors", "Too many open files"], || stage.next_starts_as_ever()).await;
+}
+
+/// The kernel makes no new process.
+#[tokio::test]
+async fn case_29_fork_fails() {
+    if !tool("strace") {
+        return;
+    }
+    let stage = Stage::new(WEB).await;
+    // A tracer of the threads that there are, and not of their children.
+    let faults = Faults::of(&stage.app.current(), "clone,clone3,fork,vfork:error=EAGAIN").await;
+    let mut faults = Some(faults);
+    stage
+        .keeps_serving(&["Resource temporarily unavailable", "try again"], || {
+            if let Some(faults) = faults.take() {
+                faults.end();
+            }
+        })
+        .await;
+}
+
+/// Its start-up code asks for more than there is.
+#[tokio::test]
+async fn case_30_the_successor_runs_out_of_memory() {
+    let stage = Stage::new(WEB).await;
+    stage.next_starts_after("ulimit -v 600000");
+    stage.scratch.write("plan", format!("{WEB}\nstart eat"));
+    stage
+        .keeps_serving(&["SIGABRT"], || {
+            stage.scratch.write("plan", WEB);
+            stage.next_starts_as_ever();
+        })
+        .await;
+}
+
+/// Time limits go by the monotonic clock: idle connections, half heads and restarts notice nothing.
+#[tokio::test]
+async fn case_31_the_clock_jumps_ten_years() {
+    if !tool("cc") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let jump = scratch.join("jump");
+    let source = scratch.write("clock.c", CLOCK);
+    let library = scratch.join("clock.so");
+    let cc = ["-shared", "-fPIC", "-O1", "-o"].map(std::ffi::OsStr::new);
+    run("cc", &[&cc[..], &[library.as_os_str(), source.as_os_str(), "-ldl".as_ref()]].concat());
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0 idle_timeout=60000ms")
+        .env("LD_PRELOAD", &library)
+        .env("CLOCK_JUMP", &jump)
+        .start("web")
+        .await;
+    let target = app.target("web").await;
+    let mut idle = Client::connect(&target).await.unwrap();
+    let reply = idle.get("/ping").await.unwrap();
+    let year = |reply: &tests::Reply| reply.header("date").map(|date| date[12..16].to_owned());
+    let (before, load) = (year(&reply), Load::on(&target).clients(4, Style::Get).clients(2, Style::Fresh));
+    let mut half = Client::connect(&target).await.unwrap();
+    half.send("GET /ping HTTP/1.1\r\nHo").await.unwrap();
+    let mut slow = Client::connect(&target).await.unwrap();
+    slow.send(get("/slow?ms=1500")).await.unwrap();
+    load.answers(20).await;
+    for step in ["315360000", "-315360000"] {
+        scratch.write("jump", step);
+        load.mark(format!("jump of {step} s"));
+        assert_eq!(idle.pause(Duration::from_millis(600)).await, Pause::Open);
+        load.answers(50).await;
+        let reply = idle.get("/ping").await.unwrap();
+        assert!(!reply.closes());
+        assert_ne!(year(&reply), before, "the clock did jump");
+        let successor = app.restart().await;
+        app.serves(&target, &successor).await;
+        load.answers(50).await;
+    }
+    half.send("st: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(half.reply().await.unwrap().status, 200);
+    assert_eq!(slow.reply().await.unwrap().status, 200);
+    load.stop().await.assert_unnoticed();
+    for exit in app.predecessors_exit().await {
+        assert_eq!(exit, Exit::Code(0), "{}", app.log);
+    }
+}
+
+/// What `faketime` does, for the wall clock alone: as many seconds later or earlier as the file says.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int outcome = real(clock, now);
+    if (clock == CLOCK_REALTIME) {
+        long seconds = 0;
+        FILE *jump = fopen(getenv("CLOCK_JUMP"), "r");
+        if (jump) {
+            if (fscanf(jump, "%ld", &seconds) != 1) seconds = 0;
+            fclose(jump);
+        }
+        now->tv_sec += seconds;
+    }
+    return outcome;
+}
+"#;
+
+/// A client that has vanished without a word looks like one that says nothing more: whatever it was doing, its
+/// permit comes back, also from a successor.
+#[tokio::test]
+async fn case_40_half_open_clients_give_their_permits_back() {
+    let limits = "handshake_timeout=700ms header_read_timeout=700ms idle_timeout=700ms";
+    let stage = Stage::new(&format!("server web 127.0.0.1:0 max_conns=6 {limits}")).await;
+    for restarts in [false, true] {
+        let mut vanished = Vec::new();
+        for words in ["", "GET /pi", "GET /ping HTTP/1.1\r\nHo", "PRI * HTTP/2.0\r\n"] {
+            let mut client = Client::connect(&stage.target).await.unwrap();
+            client.send(words).await.unwrap();
+            vanished.push(client);
+        }
+        for _ in 0..2 {
+            let mut client = Client::connect(&stage.target).await.unwrap();
+            client.get("/ping").await.unwrap();
+            vanished.push(client);
+        }
+        if restarts {
+            stage.app.restart().await;
+        }
+        // Six new ones at once need all six permits.
+        let mut clients = Vec::new();
+        for _ in 0..6 {
+            let mut client = Client::connect(&stage.target).await.unwrap();
+            client.send(get("/slow?ms=300")).await.unwrap();
+            clients.push(client);
+        }
+        for client in &mut clients {
+            assert_eq!(client.reply().await.unwrap().status, 200);
+        }
+    }
+}
+
+/// It is cut at the drain's deadline, and the process ends.
+#[tokio::test]
+async fn case_41_a_client_that_never_reads_is_cut_at_the_drains_deadline() {
+    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "2s")).await;
+    let old = stage.app.first();
+    let mut client = Client::connect(&stage.target).await.unwrap();
+    client.send(get("/big?bytes=50000000")).await.unwrap();
+    stage.app.log.line(0, "big begins").await;
+    let start = Instant::now();
+    let successor = stage.restart().await;
+    assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+    let took = start.elapsed();
+    assert!(took >= Duration::from_secs(2) && took < Duration::from_secs(6), "it took {took:?}");
+    stage.app.log.line(0, "cutting 1 connection").await;
+    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(successor.pid()));
+}
+
+/// Without a drain it is cut after 30 s without progress, and its permit goes to the next.
+#[tokio::test]
+async fn case_41_a_client_that_never_reads_is_cut_after_thirty_seconds() {
+    let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;
+    let mut client = Client::connect(&stage.target).await.unwrap();
+    client.send(get("/big?bytes=50000000")).await.unwrap();
+    stage.app.log.line(0, "big begins").await;
+    let start = Instant::now();
+    let mut next = Client::connect(&stage.target).await.unwrap().limit(Duration::from_secs(50));
+    assert_eq!(next.get("/ping").await.unwrap().status, 200);
+    let took = start.elapsed();
+    assert!(took > Duration::from_secs(25) && took < Duration::from_secs(45), "it took {took:?}");
+}
+
+/// Counts the connections of all generations together, all the time: the most there were.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    most: Arc<AtomicUsize>,
+}
+
+/// Accepted connections of a server's port, from the clients' side of the kernel's table: each is one of this
+/// process's sockets with a peer that some process holds.
+fn accepted(port: u16, generations: &[Arc<Generation>]) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let held: std::collections::HashSet<String> =
+        generations.iter().flat_map(|generation| generation.descriptor_names()).collect();
+    let local = format!("0100007F:{port:04X}");
+    let is_held = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.len() > 9
+            && fields[1] == local
+            && fields[3] != "0A"
+            && held.contains(&format!("socket:[{}]", fields[9]))
+    };
+    table.lines().filter(is_held).count()
+}
+
+impl Watch {
+    fn on(target: &Target, generations: impl Fn() -> Vec<Arc<Generation>> + Send + 'static) -> Self {
+        let port = target.address().port();
+        let watch = Self { stop: Arc::default(), most: Arc::default() };
+        let (stop, most) = (Arc::clone(&watch.stop), Arc::clone(&watch.most));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                most.fetch_max(accepted(port, &generations()), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        });
+        watch
+    }
+
+    fn most(self) -> usize {
+        self.stop.store(true, Ordering::SeqCst);
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+/// The limit is full at the commit, half of it with connections that can't move: both generations together never
+/// hold more, and who waits is served as permits come back.
+#[tokio::test]
+async fn case_52_the_limit_is_full_at_the_commit() {
+    let stage = Stage::new("server web 127.0.0.1:0 max_conns=20").await;
+    let old = stage.app.first();
+    let mut idle = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        idle.push(client);
+    }
+    let mut busy = Vec::new();
+    for number in 0..10_u64 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get(&format!("/slow?ms={}", 1200 + 150 * number))).await.unwrap();
+        busy.push(client);
+    }
+    eventually("ten handlers", || stage.app.log.count(0, "slow begins") == 10).await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..40 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get("/slow?ms=100")).await.unwrap();
+        waiting.spawn(async move { client.reply().await.map(|reply| reply.pid()) });
+    }
+    let start = stage.app.log.end();
+    let seen = Arc::new(std::sync::Mutex::new(vec![Arc::clone(&old)]));
+    let known = Arc::clone(&seen);
+    let watch = Watch::on(&stage.target, move || known.lock().unwrap().clone());
+    old.signal(Signal::USR2);
+    let successor = stage.app.successor_since(start).await;
+    seen.lock().unwrap().push(Arc::clone(&successor));
+    for mut client in busy {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
+    }
+    // The idle ones give way one by one.
+    while let Some(client) = idle.pop() {
+        drop(client);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    while let Some(pid) = waiting.join_next().await {
+        assert_eq!(pid.unwrap().unwrap(), Some(successor.pid()));
+    }
+    assert_eq!(old.exit().await, Exit::Code(0));
+    let most = watch.most();
+    println!("at most {most} connections in both generations");
+    assert!(most <= 20, "{most} connections against a limit of 20");
+    assert!(most >= 18, "only {most} connections: the limit was not reached, so nothing is shown");
+}
+
+/// What is there stays, and nobody new comes in before the number is below the new limit.
+#[tokio::test]
+async fn case_52_a_successor_with_a_smaller_limit() {
+    let stage = Stage::new("server web 127.0.0.1:0 max_conns=20").await;
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        idle.push(client);
+    }
+    stage.scratch.write("plan", "server web 127.0.0.1:0 max_conns=5");
+    let successor = stage.app.restart().await;
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+    for client in &mut idle {
+        let reply = client.get("/ping").await.unwrap();
+        assert!(reply.pid() == Some(successor.pid()) && !reply.closes(), "{reply:?}");
+    }
+    let mut next = Client::connect(&stage.target).await.unwrap();
+    next.send(get("/ping")).await.unwrap();
+    while idle.len() > 5 {
+        idle.pop();
+        assert_eq!(next.pause(Duration::from_millis(20)).await, Pause::Open, "{} are still in", idle.len());
+    }
+    idle.pop();
+    assert_eq!(next.reply().await.unwrap().pid(), Some(successor.pid()));
+}
+
+#[tokio::test]
+async fn case_52_a_successor_with_a_larger_limit() {
+    let stage = Stage::new("server web 127.0.0.1:0 max_conns=2").await;
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get("/slow?ms=2500")).await.unwrap();
+        busy.push(client);
+    }
+    eventually("two handlers", || stage.app.log.count(0, "slow begins") == 2).await;
+    let mut waiting = Vec::new();
+    for _ in 0..6 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        waiting.push(client);
+    }
+    stage.scratch.write("plan", "server web 127.0.0.1:0 max_conns=6");
+    let successor = stage.app.restart().await;
+    // Four of them at once, though the predecessor still holds two.
+    for client in waiting.iter_mut().take(4) {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
+    }
+    assert!(stage.app.first().is_running());
+    assert_eq!(waiting[4].pause(Duration::from_millis(200)).await, Pause::Open, "six are in");
+    for client in &mut busy {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(stage.app.first().pid()));
+    }
+    drop(busy);
+    for client in waiting.iter_mut().skip(4) {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
+    }
+    let mut upload = waiting.pop().expect("six clients");
+    upload.send(post_head("/echo", 2)).await.unwrap();
+    upload.send("ok").await.unwrap();
+    assert_eq!(upload.reply().await.unwrap().text(), "ok");
+}

@@ -1,0 +1,368 @@
+//! Connections that are in use for longer than a restart takes: they end politely, in time, or are cut at the
+//! drain's deadline.
+
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, get_once, post_head};
+use tests::generation::Generation;
+use tests::patience::{GLANCE, PATIENCE, within};
+use tests::{App, Client, Exit, Kind, Launch, Scratch, Signal, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+const TLS: &str = "server tls 127.0.0.1:0 tls=self_signed";
+
+struct Stage {
+    app: App,
+    target: Target,
+    _scratch: Scratch,
+}
+
+impl Stage {
+    async fn new(plan: &str) -> Self {
+        Self::draining(plan, "10s").await
+    }
+
+    /// With this limit of the drain.
+    async fn draining(plan: &str, limit: &str) -> Self {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, plan).env("GRACEHTTP_DRAIN_TIMEOUT", limit).spawn();
+        let target = app.target(plan.split_whitespace().nth(1).expect("a server")).await;
+        Self { app, target, _scratch: scratch }
+    }
+
+    /// A client whose request is in its handler, which tells so by `words`.
+    async fn client(&self, request: &str, words: &str) -> Client {
+        let start = self.app.log.end();
+        let mut client = Client::connect(&self.target).await.expect("a connection");
+        client.send(request).await.expect("a request");
+        self.app.log.line(start, words).await;
+        client
+    }
+
+    async fn restart(&self) -> std::sync::Arc<Generation> {
+        let successor = self.app.restart().await;
+        self.app.serves(&self.target, &successor).await;
+        successor
+    }
+
+    /// The connection ends up with the newest generation, without a close.
+    async fn moves(&self, client: &mut Client) {
+        within(PATIENCE, "the connection to move", async {
+            loop {
+                let reply = client.get("/ping").await.expect("an answer");
+                assert!(!reply.closes(), "{reply:?}");
+                if reply.pid() == Some(self.app.pid()) {
+                    return;
+                }
+                assert_eq!(client.pause(GLANCE).await, Pause::Open);
+            }
+        })
+        .await;
+    }
+}
+
+/// It ended in time, by itself: nothing had to be cut.
+async fn drained_early(app: &App, since: Instant) {
+    assert_eq!(app.first().exit().await, Exit::Code(0), "{}", app.log);
+    assert!(since.elapsed() < Duration::from_secs(6), "it took {:?}\n{}", since.elapsed(), app.log);
+    assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
+}
+
+/// The predecessor cut exactly one connection, when its time had come.
+async fn cut_at_the_deadline(app: &App, since: Instant, limit: Duration) {
+    assert_eq!(app.first().exit().await, Exit::Code(0), "{}", app.log);
+    let took = since.elapsed();
+    assert!(took >= limit, "cut before its time, after {took:?}\n{}", app.log);
+    assert!(took < limit + Duration::from_secs(3), "cut late, after {took:?}\n{}", app.log);
+    app.log.line(0, "cutting 1 connection").await;
+}
+
+/// What the client gets until the end of the connection, which must not be a reset.
+async fn rest_of(client: &mut Client) -> Vec<u8> {
+    let mut rest = Vec::new();
+    while let Some(piece) = client.piece().await.expect("a proper end") {
+        rest.extend_from_slice(&piece);
+    }
+    rest
+}
+
+#[tokio::test]
+async fn case_43_a_long_poll_is_answered_when_the_drain_begins_and_its_connection_moves() {
+    let stage = Stage::new(WEB).await;
+    let mut client = stage.client(&get("/poll"), "poll begins").await;
+    let start = Instant::now();
+    stage.restart().await;
+    let reply = client.reply().await.unwrap();
+    assert_eq!(reply.text(), "no news; ask again");
+    assert!(!reply.closes(), "{reply:?}");
+    stage.moves(&mut client).await;
+    drained_early(&stage.app, start).await;
+}
+
+#[tokio::test]
+async fn case_43_a_long_poll_over_tls_is_answered_with_its_connections_last_response() {
+    let stage = Stage::new(TLS).await;
+    let mut client = stage.client(&get("/poll"), "poll begins").await;
+    let start = Instant::now();
+    stage.restart().await;
+    let reply = client.reply().await.unwrap();
+    assert_eq!(reply.text(), "no news; ask again");
+    assert!(reply.closes(), "{reply:?}");
+    client.closed().await.unwrap();
+    drained_early(&stage.app, start).await;
+}
+
+#[tokio::test]
+async fn case_43_a_long_poll_is_answered_when_the_process_stops() {
+    let stage = Stage::new(WEB).await;
+    let mut client = stage.client(&get("/poll"), "poll begins").await;
+    let start = Instant::now();
+    stage.app.signal(Signal::TERM);
+    let reply = client.reply().await.unwrap();
+    assert_eq!(reply.text(), "no news; ask again");
+    assert!(reply.closes(), "{reply:?}");
+    client.closed().await.unwrap();
+    drained_early(&stage.app, start).await;
+}
+
+#[tokio::test]
+async fn case_43_an_event_stream_ends_politely_when_the_drain_begins_and_its_connection_moves() {
+    let stage = Stage::new(WEB).await;
+    let mut client = stage.client(&get("/events"), "events begin").await;
+    let start = Instant::now();
+    stage.restart().await;
+    let reply = client.reply().await.unwrap();
+    assert!(reply.text().ends_with("data: tick\n\nevent: bye\n\n"), "{reply:?}");
+    stage.moves(&mut client).await;
+    drained_early(&stage.app, start).await;
+}
+
+#[tokio::test]
+async fn case_43_a_long_poll_that_ignores_the_drain_is_cut_at_the_deadline() {
+    let stage = Stage::draining(WEB, "1500ms").await;
+    let mut client = stage.client(&get("/never"), "never begins").await;
+    let start = Instant::now();
+    stage.restart().await;
+    assert_eq!(client.reply().await.unwrap_err().kind, Kind::Unanswered);
+    cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
+}
+
+#[tokio::test]
+async fn case_43_an_event_stream_that_ignores_the_drain_is_cut_at_the_deadline() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::draining(plan, "1500ms").await;
+        let mut client = stage.client(&get("/events/endless"), "events begin").await;
+        let start = Instant::now();
+        stage.restart().await;
+        // Without its last chunk, so that no client takes it for a whole one; and without a reset.
+        let failure = client.reply().await.unwrap_err();
+        assert_eq!(failure.kind, Kind::HalfAnswered, "{failure}");
+        cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
+    }
+}
+
+/// A client that has left HTTP: it speaks the echo protocol.
+async fn upgraded(stage: &Stage, path: &str) -> Client {
+    let request = get(path).replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    let mut client = stage.client(&request, "echo begins").await;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend_from_slice(&client.piece().await.unwrap().expect("a response"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    echoes(&mut client).await;
+    client
+}
+
+async fn echoes(client: &mut Client) {
+    client.send("hello").await.unwrap();
+    let mut heard = Vec::new();
+    while heard.len() < 5 {
+        heard.extend_from_slice(&client.piece().await.unwrap().expect("an echo"));
+    }
+    assert_eq!(heard, b"hello");
+}
+
+#[tokio::test]
+async fn case_44_an_upgraded_connection_gets_its_farewell_before_the_deadline() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        let mut client = upgraded(&stage, "/upgrade").await;
+        let start = Instant::now();
+        stage.app.restart().await;
+        assert_eq!(rest_of(&mut client).await, b"farewell");
+        drained_early(&stage.app, start).await;
+    }
+}
+
+#[tokio::test]
+async fn case_44_an_upgraded_connection_gets_its_farewell_when_the_process_stops() {
+    let stage = Stage::new(WEB).await;
+    let mut client = upgraded(&stage, "/upgrade").await;
+    let start = Instant::now();
+    stage.app.signal(Signal::TERM);
+    assert_eq!(rest_of(&mut client).await, b"farewell");
+    drained_early(&stage.app, start).await;
+}
+
+#[tokio::test]
+async fn case_44_an_upgraded_connection_that_ignores_the_drain_is_waited_for_and_ends_at_the_deadline() {
+    let stage = Stage::draining(WEB, "2s").await;
+    let mut client = upgraded(&stage, "/upgrade/stubborn").await;
+    let start = Instant::now();
+    stage.restart().await;
+    while start.elapsed() < Duration::from_millis(1500) {
+        echoes(&mut client).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(stage.app.first().is_running(), "it counts in the drain\n{}", stage.app.log);
+    rest_of(&mut client).await;
+    cut_at_the_deadline(&stage.app, start, Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn case_44_an_upgraded_connection_counts_in_the_limit() {
+    let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;
+    let mut holder = upgraded(&stage, "/upgrade/stubborn").await;
+    let mut next = Client::connect(&stage.target).await.unwrap();
+    next.send(get("/ping")).await.unwrap();
+    assert_eq!(next.pause(Duration::from_millis(300)).await, Pause::Open, "nobody accepts it");
+    echoes(&mut holder).await;
+    drop(holder);
+    assert_eq!(next.reply().await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn case_44_an_upgraded_connection_of_the_predecessor_counts_in_the_successors_limit() {
+    let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;
+    let mut holder = upgraded(&stage, "/upgrade/stubborn").await;
+    let successor = stage.app.restart().await;
+    let mut next = Client::connect(&stage.target).await.unwrap();
+    next.send(get("/ping")).await.unwrap();
+    assert_eq!(next.pause(Duration::from_millis(600)).await, Pause::Open, "nobody accepts it");
+    echoes(&mut holder).await;
+    let start = Instant::now();
+    drop(holder);
+    assert_eq!(next.reply().await.unwrap().pid(), Some(successor.pid()));
+    drained_early(&stage.app, start).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_takes_longer_than_the_restart_completes() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        let old = stage.app.first();
+        let body: String = (0..20_000).map(|number| format!("{number:06} ")).collect();
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(post_head("/echo", body.len())).await.unwrap();
+        let (early, late) = body.split_at(body.len() / 4);
+        client.send(early).await.unwrap();
+        get_once(&stage.target, "/ping").await.unwrap();
+        stage.restart().await;
+        for piece in late.as_bytes().chunks(late.len() / 30 + 1) {
+            assert!(old.is_running(), "it waits for the upload\n{}", stage.app.log);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.send(piece).await.unwrap();
+        }
+        assert_eq!(client.reply().await.unwrap().text(), body);
+        assert_eq!(old.exit().await, Exit::Code(0));
+        assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
+    }
+}
+
+#[tokio::test]
+async fn a_download_that_takes_longer_than_the_restart_completes() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        let start = Instant::now();
+        let mut client = stage.client(&get("/stream?pieces=60"), "stream begins").await;
+        stage.restart().await;
+        let reply = client.reply().await.unwrap();
+        assert_eq!(reply.text().lines().count(), 60);
+        assert!(start.elapsed() > Duration::from_secs(2), "it outlasted the standby");
+        // Over TLS it can't move: it would wait for its client's last request.
+        drop(client);
+        assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+        assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_gets_its_answer() {
+    let stage = Stage::new(WEB).await;
+    for path in ["/ping", "/slow?ms=400", "/stream?pieces=5", "/big?bytes=3000000"] {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get(path)).await.unwrap();
+        client.half_close().await.unwrap();
+        let reply = client.reply().await.unwrap_or_else(|failure| panic!("{path}: {failure}"));
+        assert_eq!(reply.status, 200, "{path}");
+        client.closed().await.unwrap_or_else(|failure| panic!("{path}: {failure}"));
+    }
+    let mut client = Client::connect(&stage.target).await.unwrap();
+    client.send(post_head("/echo", 4)).await.unwrap();
+    client.send("body").await.unwrap();
+    client.half_close().await.unwrap();
+    assert_eq!(client.reply().await.unwrap().text(), "body");
+    client.closed().await.unwrap();
+}
+
+/// The handler learns that the rest will never come, and its answer still reaches the client.
+#[tokio::test]
+async fn a_body_that_its_client_cuts_short_is_an_error_at_once() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        let start = Instant::now();
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(post_head("/echo", 10)).await.unwrap();
+        client.send("half").await.unwrap();
+        client.half_close().await.unwrap();
+        let reply = client.reply().await.unwrap();
+        assert_eq!(reply.status, 400);
+        assert!(reply.text().contains("in the middle of the request body"), "{reply:?}");
+        client.closed().await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_closed_its_side_gets_its_answer_across_a_restart() {
+    let stage = Stage::new(WEB).await;
+    let old = stage.app.pid();
+    let start = Instant::now();
+    let mut before = stage.client(&get("/slow?ms=1500"), "slow begins").await;
+    let mut after = stage.client(&get("/slow?ms=1500"), "slow begins").await;
+    before.half_close().await.unwrap();
+    // The kernel has the end of `before` when a later request was answered.
+    get_once(&stage.target, "/ping").await.unwrap();
+    stage.restart().await;
+    after.half_close().await.unwrap();
+    for client in [&mut before, &mut after] {
+        let reply = client.reply().await.unwrap();
+        assert_eq!(reply.pid(), Some(old));
+        client.closed().await.unwrap();
+    }
+    drained_early(&stage.app, start).await;
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_side_while_idle_is_closed_by_whoever_has_it() {
+    let stage = Stage::new(WEB).await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        clients.push(client);
+    }
+    let (before, after) = clients.split_at_mut(3);
+    let start = Instant::now();
+    for client in before {
+        client.half_close().await.unwrap();
+        client.closed().await.unwrap();
+    }
+    stage.restart().await;
+    for client in after {
+        client.half_close().await.unwrap();
+        client.closed().await.unwrap();
+    }
+    drained_early(&stage.app, start).await;
+}

@@ -1,0 +1,399 @@
+//! The other end of the handoff may be another release, broken, or malicious: the predecessor neither crashes nor
+//! hangs, and no connection of a client is lost by it. And either end may die in the midst of it.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tests::client::{Pause, get, get_once};
+use tests::generation::Generation;
+use tests::load::Style;
+use tests::patience::{GLANCE, PATIENCE, eventually, within};
+use tests::process::{bin, tool};
+use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+
+/// An application that serves, and whose successors may be somebody else.
+struct Stage {
+    app: App,
+    target: Target,
+    scratch: Scratch,
+}
+
+impl Stage {
+    async fn new(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
+        let scratch = Scratch::new();
+        let program = scratch.install(&bin("app"), "app");
+        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_STANDBY", "10s");
+        let app = change(launch).spawn();
+        let target = app.target("web").await;
+        Self { app, target, scratch }
+    }
+
+    /// The next successor is this impostor.
+    fn next_is(&self, word: &str) {
+        self.scratch.install(&bin("impostor"), "app");
+        self.scratch.write("plan", format!("impostor {word}"));
+    }
+
+    /// The next successor is honest again.
+    fn next_is_honest(&self, plan: &str) {
+        self.scratch.install(&bin("app"), "app");
+        self.scratch.write("plan", plan);
+    }
+
+    async fn idle_clients(&self, count: usize) -> Vec<Client> {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            let mut client = Client::connect(&self.target).await.expect("a connection");
+            client.get("/ping").await.expect("an answer");
+            clients.push(client);
+        }
+        clients
+    }
+
+    async fn error_since(&self, start: usize, reason: &str) {
+        let told = |line: &str| line.contains("ERROR") && line.contains(reason);
+        self.app.log.find(start, PATIENCE, &format!("an error with {reason:?}"), told).await;
+    }
+}
+
+/// Every one of them is answered by this process, in the end, and none was closed.
+async fn all_are_served_by(clients: &mut [Client], pid: u32) {
+    within(PATIENCE, "the connections to come", async {
+        for (number, client) in clients.iter_mut().enumerate() {
+            loop {
+                let reply = client.get("/ping").await;
+                let reply = reply.unwrap_or_else(|failure| panic!("client {number}: {failure}"));
+                assert!(!reply.closes(), "{reply:?}");
+                if reply.pid() == Some(pid) {
+                    break;
+                }
+                assert_eq!(client.pause(GLANCE).await, Pause::Open);
+            }
+        }
+    })
+    .await;
+}
+
+/// The impostor is refused before the commit: it is ended, the reason told, nothing leaks, and nobody notices.
+async fn is_refused(word: &str, reason: &str) {
+    let stage = Stage::new(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "1500ms")).await;
+    let serving = stage.app.current();
+    let load = Load::on(&stage.target).clients(3, Style::Get).clients(2, Style::Fresh);
+    load.answers(20).await;
+    let descriptors = || serving.descriptor_names().iter().filter(|name| !name.contains("socket")).count();
+    let mut before = None;
+    for attempt in 1..=2 {
+        stage.next_is(word);
+        load.mark(format!("impostor {word}, {attempt}"));
+        let start = stage.app.log.end();
+        serving.signal(Signal::USR2);
+        stage.error_since(start, reason).await;
+        stage.app.log.line(start, "serves on").await;
+        eventually("the impostor's end", || serving.children().is_empty()).await;
+        let before = *before.get_or_insert_with(descriptors);
+        eventually("as many descriptors as before", || descriptors() <= before).await;
+        load.answers(20).await;
+    }
+    stage.next_is_honest(WEB);
+    let start = stage.app.log.end();
+    serving.signal(Signal::USR2);
+    let successor = stage.app.successor_since(start).await;
+    stage.app.serves(&stage.target, &successor).await;
+    load.stop().await.assert_unnoticed();
+    serving.signal(Signal::TERM);
+    assert_eq!(serving.exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_successor_of_a_newer_protocol_is_refused() {
+    is_refused("newer", "versions 8 to 9").await;
+}
+
+#[tokio::test]
+async fn a_successor_of_an_older_protocol_is_refused() {
+    is_refused("older", "versions 0 to 0").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_says_nothing_is_refused() {
+    is_refused("silent", "ready_timeout").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_hangs_up_is_refused() {
+    is_refused("gone", "start new process failed").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_sends_nothing_in_many_words_is_refused() {
+    is_refused("empty", "closed its end").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_sends_garbage_is_refused() {
+    is_refused("garbage", "failed").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_speaks_http_is_refused() {
+    is_refused("http", "failed").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_sends_too_much_is_refused() {
+    is_refused("oversize", "too long").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_announces_more_than_it_sends_is_refused() {
+    is_refused("overlong", "failed").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_sends_thousands_of_descriptors_is_refused() {
+    is_refused("descriptors", "failed").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_floods_is_refused() {
+    is_refused("flood", "before it was ready").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_claims_listeners_that_nobody_offered_is_refused() {
+    is_refused("greedy", "claims").await;
+}
+
+/// The predecessor takes everything back: what the dead one had confirmed, what was on the way, what had not left.
+async fn everything_comes_back(word: &str) {
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let mut clients = stage.idle_clients(400).await;
+    stage.next_is(word);
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.error_since(start, "SIGKILL").await;
+    stage.app.log.line(start, "serves again").await;
+    all_are_served_by(&mut clients, old.pid()).await;
+    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(old.pid()));
+    assert!(old.children().is_empty());
+    // Repaired, it restarts well, with all of them.
+    stage.next_is_honest(WEB);
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    let successor = stage.app.successor_since(start).await;
+    all_are_served_by(&mut clients, successor.pid()).await;
+}
+
+#[tokio::test]
+async fn a_successor_that_dies_after_three_batches_of_connections_loses_none() {
+    everything_comes_back("taker").await;
+}
+
+#[tokio::test]
+async fn a_successor_that_lies_about_connections_and_dies_loses_none() {
+    everything_comes_back("liar").await;
+}
+
+/// It has the listeners, talks nonsense and lives: it is ended, and the predecessor serves again.
+#[tokio::test]
+async fn a_successor_that_babbles_after_the_commit_is_ended_and_loses_no_connection() {
+    everything_comes_back("babbler").await;
+}
+
+/// It never reads what the predecessor tells it: that one drains and ends all the same.
+#[tokio::test]
+async fn a_successor_that_never_listens_does_not_hold_its_predecessor() {
+    let plan = format!("{WEB}\nserver tls 127.0.0.1:0 tls=self_signed");
+    let stage = Stage::new(&plan, |launch| {
+        launch.env("GRACEHTTP_STANDBY", "300ms").env("GRACEHTTP_DRAIN_TIMEOUT", "6s")
+    })
+    .await;
+    let old = stage.app.first();
+    let tls = stage.app.target("tls").await;
+    let mut clients = Vec::new();
+    for _ in 0..500 {
+        let mut client = Client::connect(&tls).await.unwrap();
+        client.get("/ping").await.unwrap();
+        clients.push(client);
+    }
+    stage.next_is("deaf");
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.app.log.line(start, "impostor deaf is done").await;
+    // Each end of a connection is told to the successor, until the socket to it is full.
+    for mut client in clients {
+        client.half_close().await.unwrap();
+        drop(client);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(old.exit_within(Duration::from_secs(12)).await, Exit::Code(0), "{}", stage.app.log);
+}
+
+/// Half of the connections were its, the others were not: the dead one's are gone, all others are answered, and new
+/// ones, too.
+#[tokio::test]
+async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
+    if !tool("strace") {
+        return;
+    }
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let clients = stage.idle_clients(1500).await;
+    let start = stage.app.log.end();
+    // Listeners and the commit are sent by the main thread, connections by others, six batches of 64 each.
+    let trace = Strace::on(&old, "sendmsg", "sendmsg:signal=KILL:when=6").await;
+    old.signal(Signal::USR2);
+    let successor = stage.app.successor_since(start).await;
+    assert_eq!(old.exit().await, Exit::Killed(9));
+    trace.ended().await;
+    stage.app.serves(&stage.target, &successor).await;
+    let (mut served, mut lost) = (0, 0);
+    for mut client in clients {
+        // It was with one of the two: answered, or closed at once.
+        match client.get("/ping").await {
+            Ok(reply) => {
+                assert_eq!(reply.pid(), Some(successor.pid()));
+                served += 1;
+            }
+            Err(failure) => {
+                assert_ne!(failure.kind, tests::Kind::TimedOut, "{failure}");
+                lost += 1;
+            }
+        }
+    }
+    println!("{served} connections had moved, {lost} died with the predecessor");
+    assert!(served >= 64, "none had moved");
+    assert!(lost > 0, "all had moved: nothing is shown");
+    // No permit of the dead one counts any more, and restarts go on.
+    let next = stage.app.restart().await;
+    stage.app.serves(&stage.target, &next).await;
+}
+
+#[tokio::test]
+async fn the_successor_is_killed_in_the_middle_of_the_transfer() {
+    if !tool("strace") {
+        return;
+    }
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let mut clients = stage.idle_clients(1500).await;
+    // It dies on receiving its fifth batch on one thread; the main thread receives less than that.
+    let real = stage.scratch.install(&bin("app"), "real");
+    let trace = "strace -D -f -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=KILL:when=5";
+    let script = stage.scratch.write("script", format!("#!/bin/sh\nexec {trace} {}\n", real.display()));
+    let installed = stage.scratch.install(&script, "app");
+    std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.error_since(start, "SIGKILL").await;
+    stage.app.log.line(start, "serves again").await;
+    all_are_served_by(&mut clients, old.pid()).await;
+    stage.next_is_honest(WEB);
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    let successor = stage.app.successor_since(start).await;
+    all_are_served_by(&mut clients, successor.pid()).await;
+}
+
+#[tokio::test]
+async fn the_predecessor_is_killed_during_standby() {
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let mut clients = stage.idle_clients(100).await;
+    let successor = stage.app.restart().await;
+    all_are_served_by(&mut clients, successor.pid()).await;
+    old.kill();
+    assert_eq!(old.exit().await, Exit::Killed(9));
+    all_are_served_by(&mut clients, successor.pid()).await;
+    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(successor.pid()));
+    let next = stage.app.restart().await;
+    all_are_served_by(&mut clients, next.pid()).await;
+}
+
+/// One that is stopped can take nothing back, and must not hold up the connections that it gave away.
+#[tokio::test]
+async fn the_predecessor_is_stopped_during_standby() {
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let mut clients = stage.idle_clients(600).await;
+    let successor = stage.app.restart().await;
+    all_are_served_by(&mut clients, successor.pid()).await;
+    old.signal(Signal::STOP);
+    for round in 1..=3 {
+        for (number, client) in clients.iter_mut().enumerate() {
+            let reply = client.get("/ping").await;
+            let reply = reply.unwrap_or_else(|failure| panic!("round {round}, client {number}: {failure}"));
+            assert_eq!(reply.pid(), Some(successor.pid()));
+        }
+        // Long enough to park: each wakes anew in the next round.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let next = stage.app.restart().await;
+    stage.app.serves(&stage.target, &next).await;
+    all_are_served_by(&mut clients, next.pid()).await;
+    old.signal(Signal::CONT);
+    assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+}
+
+/// strace on all threads that a process has now, and on none of its children.
+struct Strace(Child);
+
+impl Strace {
+    async fn on(process: &Arc<Generation>, call: &str, inject: &str) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"]);
+        command.arg(format!("inject={inject}"));
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", process.pid())).expect("a process");
+        let tasks: Vec<String> =
+            tasks.flatten().map(|task| task.file_name().to_string_lossy().into_owned()).collect();
+        for task in &tasks {
+            command.args(["-p", task]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().expect("strace");
+        let traced = |task: &String| {
+            let status = std::fs::read_to_string(format!("/proc/{}/task/{task}/status", process.pid()));
+            status.is_ok_and(|status| !status.contains("TracerPid:\t0"))
+        };
+        eventually("strace to attach", || tasks.iter().all(traced)).await;
+        Self(child)
+    }
+
+    /// Waits for its end, which comes with that of the process.
+    async fn ended(mut self) {
+        eventually("the end of strace", || matches!(self.0.try_wait(), Ok(Some(_)))).await;
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// A request that the dead successor was handling is lost, as the design says; nothing else is.
+#[tokio::test]
+async fn the_successor_is_killed_during_standby_with_a_request_in_its_handler() {
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let mut clients = stage.idle_clients(50).await;
+    let successor = stage.app.restart().await;
+    all_are_served_by(&mut clients, successor.pid()).await;
+    let mut busy = clients.pop().expect("fifty clients");
+    let start = stage.app.log.end();
+    busy.send(get("/slow?ms=5000")).await.unwrap();
+    stage.app.log.line(start, "slow begins").await;
+    // The others come to rest.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    successor.kill();
+    assert!(busy.reply().await.is_err(), "its handler is dead");
+    stage.error_since(start, "SIGKILL").await;
+    all_are_served_by(&mut clients, old.pid()).await;
+}

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum_core::BoxError;
+use axum_core::body::Body;
 use axum_core::response::IntoResponse;
+use bytes::Bytes;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -50,7 +52,11 @@ impl<S: 'static> Server<S> {
 #[derive(Clone)]
 pub struct BoxService(Arc<dyn Dispatch>);
 
-impl Service<Request> for BoxService {
+/// Of requests with any body: layers such as limits and decompression put another one around it.
+impl<B> Service<http::Request<B>> for BoxService
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     type Response = Response;
     type Error = Infallible;
     type Future = Answer;
@@ -59,8 +65,8 @@ impl Service<Request> for BoxService {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request) -> Answer {
-        Answer(self.0.call(request))
+    fn call(&mut self, request: http::Request<B>) -> Answer {
+        Answer(self.0.call(request.map(Body::new)))
     }
 }
 
@@ -94,7 +100,6 @@ mod tests {
     use tower_layer::layer_fn;
 
     use super::*;
-    use crate::Body;
 
     /// Adds a letter to the path, and fails, as a layer that guards does, where it has become `/ab`.
     #[derive(Clone)]

@@ -204,6 +204,12 @@ impl<'a> Value<'a> {
         self.input.parse()
     }
 
+    /// `key = expression`, for a method that is not called with the others.
+    pub(crate) fn call(&self) -> syn::Result<BuilderCall> {
+        let argument = self.expr()?.into_token_stream();
+        Ok(BuilderCall { method: self.name.clone(), argument })
+    }
+
     /// `key = Type`.
     pub(crate) fn ty(&self) -> syn::Result<Type> {
         self.equals()?;
@@ -214,6 +220,34 @@ impl<'a> Value<'a> {
     pub(crate) fn path(&self) -> syn::Result<syn::Path> {
         self.equals()?;
         self.input.call(syn::Path::parse_mod_style).map_err(|error| self.misfit_at(error.span(), "a path"))
+    }
+
+    /// `key(one, my::other)`, each once.
+    pub(crate) fn paths(
+        &self,
+        at_least_one: &str,
+        expected: &str,
+        called: &str,
+        errors: &mut Errors,
+    ) -> syn::Result<Vec<syn::Path>> {
+        let (parens, inside) = self.list()?;
+        if inside.is_empty() {
+            return Err(self.misfit_at(parens.span.join(), at_least_one));
+        }
+        let name = |path: &syn::Path| path.to_token_stream().to_string().replace(' ', "");
+        let mut paths: Vec<syn::Path> = Vec::new();
+        comma_separated(&inside, errors, |input, errors| {
+            let path = input
+                .call(syn::Path::parse_mod_style)
+                .map_err(|error| self.misfit_at(error.span(), expected))?;
+            if paths.iter().any(|earlier| name(earlier) == name(&path)) {
+                errors.at(&path, format!("{called} `{}` is listed twice", name(&path)));
+            } else {
+                paths.push(path);
+            }
+            Ok(())
+        })?;
+        Ok(paths)
     }
 
     /// The inside of `key(…)`, and its parentheses.

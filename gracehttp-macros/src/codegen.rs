@@ -1,5 +1,7 @@
 //! What the attributes expand to: calls that could be written by hand, beside the item as it came.
 
+mod routes;
+
 use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream, TokenTree};
@@ -12,10 +14,12 @@ use crate::function::{Function, last_segment};
 use crate::main_attr::{MainArgs, Signals};
 use crate::server_attr::{Role, ServerArgs, Tls};
 
+pub(crate) use routes::{routes, server_of_routes};
+
 /// A type of the function's name, which becomes a server in an application of the right state.
 ///
 /// Types and functions have names of their own: `ping` is both, `use my::ping` imports both, and
-/// `ping::server()` reads as it will for a module of routes. Nothing but `server()` makes a value of the type,
+/// `ping::server()` reads as it does for a module of routes. Nothing but `server()` makes a value of the type,
 /// so rustc still tells which function no application lists. The state is a parameter of the trait, and not of
 /// the function, because it is known before the bounds are looked at: rustc would else guess it from them.
 pub(crate) fn server(
@@ -25,7 +29,7 @@ pub(crate) fn server(
     role: &Role,
 ) -> TokenStream {
     let library = library(args.library.as_ref());
-    let builder = builder(args, calls, function, &library);
+    let builder = builder(args, calls, &function.sig.ident, &library);
     let Declaration { marker, mut bounds, server } = match role {
         Role::Handler => handler(function, &builder, &library),
         Role::Factory => factory(function, &builder, &library),
@@ -33,6 +37,7 @@ pub(crate) fn server(
     };
     bounds.extend(args.state.as_ref().map(|state| bound_of_provided(state, &library)));
 
+    let layer = &args.layer;
     let vis = &function.vis;
     let name = generated(&function.sig.ident);
     let marker_type = marker.as_ref().map_or_else(|| quote!(()), ToTokens::to_token_stream);
@@ -53,7 +58,7 @@ pub(crate) fn server(
             #(#bounds,)*
         {
             fn into_server(self) -> #library::Server<__S> {
-                #server
+                #server #layer
             }
         }
     }
@@ -111,13 +116,8 @@ fn unusable() -> Declaration {
     Declaration { marker: None, bounds: vec![], server: quote!(::core::unreachable!()) }
 }
 
-fn builder(
-    args: &ServerArgs,
-    calls: &[BuilderCall],
-    function: &Function,
-    library: &TokenStream,
-) -> TokenStream {
-    let own_name = || LitStr::new(&function.sig.ident.unraw().to_string(), Span::call_site());
+fn builder(args: &ServerArgs, calls: &[BuilderCall], item: &Ident, library: &TokenStream) -> TokenStream {
+    let own_name = || LitStr::new(&item.unraw().to_string(), Span::call_site());
     let name = args.name.clone().unwrap_or_else(own_name);
     let tls = args.tls.as_ref().map(|(method, tls)| {
         let argument = match tls {

@@ -6,11 +6,12 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, FnArg, PathSegment, Safety, Signature, Token, Type, TypeImplTrait, Visibility};
 
 use crate::errors::Errors;
+use crate::module::Module;
 
 /// What an attribute was put on. Bodies stay unread: the item is emitted as it came.
 pub(crate) enum Annotated {
     Function(Box<Function>),
-    Module(Token![mod]),
+    Module(Box<Module>),
     /// By its first token.
     Other(TokenTree),
 }
@@ -22,10 +23,10 @@ pub(crate) struct Function {
 
 impl Parse for Annotated {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
-        input.call(Attribute::parse_outer)?;
+        let attributes = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let annotated = if input.peek(Token![mod]) {
-            Self::Module(input.parse()?)
+            Self::Module(Box::new(Module::parse(input, &attributes, &vis)?))
         } else if input.fork().parse::<Signature>().is_ok() {
             Self::Function(Box::new(Function { vis, sig: input.parse()? }))
         } else {

@@ -1,4 +1,5 @@
-//! The attributes of [gracehttp](https://docs.rs/gracehttp): `#[gracehttp::main]` and `#[server]`.
+//! The attributes of [gracehttp](https://docs.rs/gracehttp): `#[gracehttp::main]`, `#[server]`, and the routes
+//! in a module.
 //!
 //! Use them through `gracehttp`, whose documentation has their keys. They are thin: what they expand to are
 //! calls that could be written by hand, the annotated item stays as it is, token for token, and whatever is
@@ -9,6 +10,10 @@ mod codegen;
 mod errors;
 mod function;
 mod main_attr;
+mod module;
+mod path;
+mod route_attr;
+mod routes_attr;
 mod server_attr;
 #[cfg(test)]
 mod snapshots;
@@ -26,4 +31,47 @@ pub fn server(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
     main_attr::expand(args.into(), &item.into()).into()
+}
+
+/// Makes a module's functions routes, as a part of a server that lists the module or that it lies in.
+#[proc_macro_attribute]
+pub fn routes(args: TokenStream, item: TokenStream) -> TokenStream {
+    routes_attr::expand(args.into(), &item.into()).into()
+}
+
+/// The attributes of routes. `#[server]` and `#[routes]` take them up before they are expanded; by themselves
+/// they say where they belong.
+macro_rules! attributes_of_routes {
+    ($($(#[$doc:meta])* $name:ident)*) => {
+        $(
+            $(#[$doc])*
+            #[proc_macro_attribute]
+            pub fn $name(_: TokenStream, item: TokenStream) -> TokenStream {
+                route_attr::alone(stringify!($name), &item.into()).into()
+            }
+        )*
+    };
+}
+
+attributes_of_routes! {
+    /// `#[get("/path")]`: the function answers `GET` requests, and `HEAD` where no other does, of a module.
+    get
+    /// `#[post("/path")]`: the function answers `POST` requests of a module.
+    post
+    /// `#[put("/path")]`: the function answers `PUT` requests of a module.
+    put
+    /// `#[patch("/path")]`: the function answers `PATCH` requests of a module.
+    patch
+    /// `#[delete("/path")]`: the function answers `DELETE` requests of a module.
+    delete
+    /// `#[head("/path")]`: the function answers `HEAD` requests of a module.
+    head
+    /// `#[options("/path")]`: the function answers `OPTIONS` requests of a module.
+    options
+    /// `#[any("/path")]`: the function answers requests of every method that no other function answers.
+    any
+    /// `#[route(METHOD, "/path")]`: the function answers requests of that method.
+    route
+    /// `#[fallback]`: the function answers what no route of the server does.
+    fallback
 }

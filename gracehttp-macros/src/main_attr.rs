@@ -1,7 +1,7 @@
 //! `#[gracehttp::main(…)]`: its keys, and the start-up code that it is put on.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::quote;
 use syn::{Ident, Path};
 
 use crate::args::{Key, Reading, Value, callback, comma_separated, count, duration, read_keys, timeout};
@@ -80,22 +80,12 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
 impl MainArgs {
     fn servers(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         self.names_servers = true;
-        let (parens, inside) = value.list()?;
-        if inside.is_empty() {
-            return Err(value.misfit_at(parens.span.join(), "at least one server"));
-        }
-        comma_separated(&inside, errors, |input, errors| {
-            let server = input.call(Path::parse_mod_style).map_err(|error| {
-                value.misfit_at(error.span(), "names of servers, each a function with `#[server]`")
-            })?;
-            let name = |path: &Path| path.to_token_stream().to_string().replace(' ', "");
-            if self.servers.iter().any(|earlier| name(earlier) == name(&server)) {
-                errors.at(&server, format!("the server `{}` is listed twice", name(&server)));
-            } else {
-                self.servers.push(server);
-            }
-            Ok(())
-        })?;
+        self.servers = value.paths(
+            "at least one server",
+            "names of servers, each a function or a module with `#[server]`",
+            "the server",
+            errors,
+        )?;
         Ok(vec![])
     }
 
@@ -119,7 +109,7 @@ impl MainArgs {
         if !self.names_servers && errors.is_empty() {
             let message = "`#[gracehttp::main]` names no server\n\
                            help: list them, `#[gracehttp::main(servers(api, admin))]`; \
-                           each is a function with `#[server]`";
+                           each is a function or a module with `#[server]`";
             errors.push(syn::Error::new(Span::call_site(), message));
         }
         match (&self.restart_on, &self.stop_on) {
@@ -195,7 +185,7 @@ fn reject(annotated: Annotated, errors: &mut Errors) {
     let belongs = "`#[gracehttp::main]` belongs on `async fn main`";
     match annotated {
         Annotated::Function(function) => errors.at(&function.sig.ident, belongs),
-        Annotated::Module(token) => errors.at(token, belongs),
+        Annotated::Module(module) => errors.at(module.keyword, belongs),
         Annotated::Other(token) => errors.at(token, belongs),
     }
 }

@@ -8,6 +8,8 @@ use crate::args::{BuilderCall, Key, Reading, Value, count, duration, flag, read_
 use crate::codegen;
 use crate::errors::Errors;
 use crate::function::{Annotated, Function, last_segment};
+use crate::route_attr::Place;
+use crate::routes_attr::{ModuleArgs, Routes};
 use crate::values::{self, Endpoint};
 
 /// For as many the library implements `Handler`.
@@ -33,6 +35,9 @@ const KEYS: &[Key<ServerArgs>] = &[
     Key { name: "max_headers", example: "max_headers = 100", read: count },
     Key { name: "tcp_keepalive", example: r#"tcp_keepalive = "60s""#, read: duration },
     Key { name: "nodelay", example: "nodelay = false", read: flag },
+    Key { name: "layer", example: "layer = TraceLayer::new_for_http()", read: ServerArgs::layer },
+    Key { name: "prefix", example: r#"prefix = "/v1""#, read: ServerArgs::prefix },
+    Key { name: "routes", example: "routes(users::routes)", read: ServerArgs::routes },
     Key { name: "crate", example: "crate = my_facade::gracehttp", read: ServerArgs::library },
 ];
 
@@ -47,7 +52,11 @@ pub(crate) struct ServerArgs {
     pub(crate) name: Option<LitStr>,
     pub(crate) state: Option<Type>,
     pub(crate) tls: Option<(Ident, Tls)>,
+    /// Around whatever answers.
+    pub(crate) layer: Option<BuilderCall>,
     pub(crate) library: Option<Path>,
+    /// Of a module of routes.
+    module: ModuleArgs,
     /// Each as it was written, and what it says.
     endpoints: Vec<(String, Endpoint)>,
     /// Whether a key of endpoints was there, readable or not.
@@ -80,36 +89,40 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let (args, calls) = read_keys("#[server]", KEYS, args, &mut errors);
     args.check(&mut errors);
     let annotated = errors.take(syn::parse2(item.clone()));
-    let server = annotated.and_then(|annotated| expand_item(&args, &calls, annotated, &mut errors));
-    quote!(#item #server #errors)
+    let expanded = annotated.and_then(|annotated| expand_item(&args, &calls, annotated, item, &mut errors));
+    let expanded = expanded.as_ref().unwrap_or(item);
+    quote!(#expanded #errors)
 }
 
 fn expand_item(
     args: &ServerArgs,
     calls: &[BuilderCall],
     annotated: Annotated,
+    item: &TokenStream,
     errors: &mut Errors,
 ) -> Option<TokenStream> {
     match annotated {
         Annotated::Function(function) => {
+            args.refuse_keys_of_modules(errors);
             let role = Role::of(&function, errors);
             // Inside an `impl` nothing can be declared.
             let free = function.sig.receiver().is_none();
-            free.then(|| codegen::server(args, calls, &function, &role))
+            free.then(|| {
+                let server = codegen::server(args, calls, &function, &role);
+                quote!(#item #server)
+            })
         }
-        Annotated::Module(token) => {
-            errors.at(
-                token,
-                "`#[server]` on a module is not there yet\nhelp: put it on a function that returns a router, \
-                 `fn api(state: AppState) -> axum::Router`, or on one async function for the whole server",
-            );
-            None
+        Annotated::Module(module) => {
+            let place = Place::Server(args.module.prefix.as_ref());
+            let routes = Routes::read(&module, &args.module, place, errors)?;
+            Some(codegen::server_of_routes(args, calls, &routes))
         }
         Annotated::Other(token) => {
             errors.at(
                 token,
-                "`#[server]` belongs on a function\nhelp: an `async fn` of extractors answers the requests \
-                 itself; a plain `fn` returns the service that does, such as an `axum::Router`",
+                "`#[server]` belongs on a function or a module\nhelp: an `async fn` of extractors answers the \
+                 requests itself; a plain `fn` returns the service that does, such as an `axum::Router`; a \
+                 `mod` has functions with routes, such as `#[get(\"/\")]`",
             );
             None
         }
@@ -198,9 +211,31 @@ impl ServerArgs {
         Ok(vec![on.into_token_stream()])
     }
 
+    fn layer(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        self.layer = Some(value.call()?);
+        Ok(vec![])
+    }
+
+    fn prefix(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        self.module.prefix(value, errors)
+    }
+
+    fn routes(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        self.module.routes(value, errors)
+    }
+
     fn library(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         self.library = Some(value.path()?);
         Ok(vec![])
+    }
+
+    fn refuse_keys_of_modules(&self, errors: &mut Errors) {
+        for key in &self.module.keys {
+            errors.at(
+                key,
+                format!("`{key}` is for a module of routes, `mod api {{ … }}`, and this is a function"),
+            );
+        }
     }
 
     /// What no key can tell on its own.
@@ -273,7 +308,7 @@ impl Role {
     }
 }
 
-fn check_handler(function: &Function, errors: &mut Errors) -> bool {
+pub(crate) fn check_handler(function: &Function, errors: &mut Errors) -> bool {
     let plain = function.check_plain("a handler", errors);
     let surplus = function.arguments().nth(MOST_ARGUMENTS);
     if let Some(argument) = surplus {

@@ -10,7 +10,7 @@ use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Meta};
 
-use crate::{main_attr, server_attr};
+use crate::{main_attr, routes_attr, server_attr};
 
 /// Expands an item with its attribute, as the compiler does.
 fn expand(annotated: TokenStream) -> String {
@@ -25,10 +25,10 @@ fn expand(annotated: TokenStream) -> String {
         Meta::List(list) => list.tokens.clone(),
         _ => TokenStream::new(),
     };
-    let expanded = if attribute.path().is_ident("server") {
-        server_attr::expand(args, &item)
-    } else {
-        main_attr::expand(args, &item)
+    let expanded = match attribute.path().get_ident().map(ToString::to_string).as_deref() {
+        Some("server") => server_attr::expand(args, &item),
+        Some("routes") => routes_attr::expand(args, &item),
+        _ => main_attr::expand(args, &item),
     };
     prettyplease::unparse(&syn::parse2(expanded).unwrap())
 }
@@ -195,6 +195,89 @@ fn faults_of_main() {
         quote! {
             #[gracehttp::main(servers(ping, ping), stop_on(HUP))]
             fn main() {}
+        },
+    );
+}
+
+#[test]
+fn module_of_routes() {
+    check(
+        "module_of_routes",
+        quote! {
+            #[server(port = 9090, state = App, prefix = "/v1", routes(users::routes), layer = trace())]
+            /// Users and more.
+            pub mod api {
+                //! Documented inside.
+                use super::*;
+
+                #[get("/")]
+                async fn index() -> &'static str {
+                    "index"
+                }
+
+                #[get("/items/{id}", layer = timeout())]
+                #[route(PUT, "/items/{id}")]
+                #[instrument]
+                pub(super) async fn item(State(app): State<App>, Path(id): Path<u64>) -> Json<Item> {
+                    app.item(id).await
+                }
+
+                #[any("/items")]
+                async fn items(State(app): State<App>, Json(item): Json<Item>) {}
+
+                #[fallback]
+                async fn lost() -> StatusCode {
+                    StatusCode::NOT_FOUND
+                }
+
+                #[routes(prefix = "/admin")]
+                mod admin {
+                    #[get("/")]
+                    async fn index() {}
+                }
+
+                struct Other;
+            }
+        },
+    );
+}
+
+#[test]
+fn part_of_routes() {
+    check(
+        "part_of_routes",
+        quote! {
+            #[routes(prefix = "/users", layer = auth(), crate = facade::gracehttp)]
+            pub mod routes {
+                #[get("/{id}")]
+                async fn user(Path(id): Path<u64>) -> String {
+                    id.to_string()
+                }
+            }
+        },
+    );
+}
+
+/// The routes that are right are served all the same.
+#[test]
+fn faults_of_routes() {
+    check(
+        "faults_of_routes",
+        quote! {
+            #[server(port = 9090, prefix = "v1")]
+            mod api {
+                #[get("/users/:id")]
+                async fn user() {}
+
+                #[get("/")]
+                fn blocking() {}
+
+                #[get("/right")]
+                async fn right() {}
+
+                #[post("/struct")]
+                struct Other;
+            }
         },
     );
 }

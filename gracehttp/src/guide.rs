@@ -2,12 +2,13 @@
 //!
 //! 1. [Getting started](getting_started): a first program, and its three parts
 //! 2. [Servers](servers): handlers, factories, endpoints, limits
-//! 3. [Restarts](restarts): what moves, what drains, and what to know
-//! 4. [Configuration](configuration) by the environment
-//! 5. [Logging](logging), and messages that scripts may rely on
-//! 6. [TLS](tls): certificates, renewal, sessions
-//! 7. [Signals](signals) and exit statuses
-//! 8. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
+//! 3. [Routes](routes): many paths on one server, over several files, with layers
+//! 4. [Restarts](restarts): what moves, what drains, and what to know
+//! 5. [Configuration](configuration) by the environment
+//! 6. [Logging](logging), and messages that scripts may rely on
+//! 7. [TLS](tls): certificates, renewal, sessions
+//! 8. [Signals](signals) and exit statuses
+//! 9. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
 //!
 //! It is documentation only: a program that is compiled has no module `guide`.
 
@@ -16,6 +17,9 @@ pub mod getting_started {}
 
 #[doc = include_str!("../docs/guide/servers.md")]
 pub mod servers {}
+
+#[doc = include_str!("../docs/guide/routes.md")]
+pub mod routes {}
 
 #[doc = include_str!("../docs/guide/restarts.md")]
 pub mod restarts {}

@@ -28,12 +28,17 @@ pub use conn::{Generation, PeerAddr, Shutdown};
 pub use error::Error;
 #[doc = include_str!("../docs/main.md")]
 pub use gracehttp_macros::main;
+#[doc = include_str!("../docs/routes.md")]
+pub use gracehttp_macros::routes;
 #[doc = include_str!("../docs/server.md")]
 pub use gracehttp_macros::server;
+pub use gracehttp_macros::{any, delete, fallback, get, head, options, patch, post, put, route};
 pub use lifecycle::{Signal, generation};
 #[cfg(feature = "tls")]
 pub use listen::Tls;
-pub use server::{Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder};
+pub use server::{
+    Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,
+};
 
 /// The README's programs compile, too.
 #[cfg(doctest)]

@@ -6,6 +6,14 @@ use std::marker::PhantomData;
 use axum_core::BoxError;
 use tower_service::Service;
 
+/// Modules of routes, and the router of axum that serves them.
+#[cfg(feature = "axum")]
+pub mod routes {
+    pub use axum::{Router, routing};
+
+    pub use crate::server::routes::{OwnRoutes, Routes, Table, join, serve};
+}
+
 use crate::{App, FromRef, IntoResponse, Request, Server, ServerBuilder};
 
 /// A state, or a part of one, that servers can have of a main that returns `S`.

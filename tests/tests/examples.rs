@@ -93,6 +93,29 @@ async fn router_takes_notes() {
 }
 
 #[tokio::test]
+async fn routes_find_their_handlers() {
+    let app = launch("routes", &["api"]).spawn();
+    let target = app.target("api").await;
+    let mut client = Client::connect(&target).await.unwrap();
+    let mut add = async |body: &str| {
+        let head = "POST /users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
+        client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await.unwrap();
+        let reply = client.reply().await.unwrap();
+        (reply.status, reply.text())
+    };
+    let grace = r#"{"id":1,"name":"Grace"}"#;
+    assert_eq!(add(r#"{"name": "Grace"}"#).await, (201, grace.to_owned()));
+    assert_eq!(add(&format!(r#"{{"name": "{}"}}"#, "Grace".repeat(300))).await.0, 413);
+    assert_eq!(ask(&target, "/users/1").await.text(), grace);
+    assert_eq!(ask(&target, "/users/2").await.status, 404);
+    assert_eq!(ask(&target, "/users/one").await.status, 400);
+    assert_eq!(ask(&target, "/users").await.status, 405);
+    assert_eq!(ask(&target, "/admin").await.text(), "1 user(s)\n");
+    assert_eq!(ask(&target, "/nowhere").await.text(), "there is nothing at /nowhere\n");
+    assert!(app.stop().await.is_clean());
+}
+
+#[tokio::test]
 async fn stream_ends_politely_at_a_restart_and_at_a_stop() {
     let app = launch("stream", &["ticks"]).spawn();
     let target = app.target("ticks").await;

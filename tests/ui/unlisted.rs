@@ -15,5 +15,17 @@ fn factory() -> axum::Router {
     axum::Router::new()
 }
 
+#[server(port = 8083)]
+mod routes {
+    #[get("/")]
+    async fn index() {}
+}
+
+#[gracehttp::routes]
+mod part {
+    #[get("/")]
+    async fn part_of_none() {}
+}
+
 #[gracehttp::main(servers(listed))]
 async fn main() {}

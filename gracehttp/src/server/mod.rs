@@ -4,8 +4,11 @@ mod builder;
 mod endpoint;
 mod handler;
 mod into_server;
+mod layer;
 mod options;
 mod permits;
+#[cfg(feature = "axum")]
+pub(crate) mod routes;
 mod service;
 
 use std::fmt;
@@ -15,6 +18,7 @@ pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::Handler;
 pub use into_server::IntoServer;
+pub use layer::{Answer, BoxService};
 pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits};
 pub(crate) use service::{Dispatch, ResponseFuture};

@@ -1,0 +1,79 @@
+mod api {
+    async fn user() {}
+    fn blocking() {}
+    async fn right() {}
+    struct Other;
+    #[doc(hidden)]
+    pub struct __Routes {}
+    #[doc(hidden)]
+    impl __Routes {
+        pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
+            prefix: "",
+            routes: &[("GET", "/right")],
+            included: &[],
+        };
+    }
+    impl<__S> ::gracehttp::__private::routes::OwnRoutes<__S, ()> for __Routes
+    where
+        __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync
+            + 'static,
+    {
+        #[allow(unused_variables)]
+        fn own_routes(
+            self,
+            prefix: &str,
+        ) -> ::gracehttp::__private::routes::Router<__S> {
+            ::gracehttp::__private::routes::Router::new()
+                .route(
+                    &::gracehttp::__private::routes::join(prefix, "/right"),
+                    ::gracehttp::__private::routes::routing::get::<_, ((),), __S>(right),
+                )
+        }
+    }
+    #[doc(hidden)]
+    pub fn server() -> __Routes {
+        __Routes {}
+    }
+}
+#[doc(hidden)]
+impl api::__Routes {
+    pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
+        prefix: "",
+        routes: &[],
+        included: &[&api::__Routes::OWN],
+    };
+}
+impl<__S, __M0> ::gracehttp::__private::routes::Routes<__S, (__M0,)> for api::__Routes
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+    Self: ::gracehttp::__private::routes::OwnRoutes<__S, __M0>,
+{
+    fn router(self, outer: &str) -> ::gracehttp::__private::routes::Router<__S> {
+        let prefix = &::gracehttp::__private::routes::join(outer, "");
+        ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix)
+    }
+}
+impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::__Routes
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+    Self: ::gracehttp::__private::routes::Routes<__S, __M>,
+{
+    fn into_server(self) -> ::gracehttp::Server<__S> {
+        ::gracehttp::__private::routes::serve(
+            ::gracehttp::Server::builder("api").port(9090),
+            self,
+        )
+    }
+}
+::core::compile_error! {
+    "the path `v1` has no slash at its beginning\nhelp: write `/v1`"
+}
+::core::compile_error! {
+    "`#[post]` belongs on an async function, which answers the requests"
+}
+::core::compile_error! {
+    "`:id` is not how a parameter is written\nhelp: write `{id}`: `/users/{id}`"
+}
+::core::compile_error! {
+    "a route answers requests, which is async: write `async fn blocking`"
+}

@@ -1,0 +1,70 @@
+#[doc(hidden)]
+use facade::gracehttp as __gracehttp_of_routes;
+pub mod routes {
+    async fn user(Path(id): Path<u64>) -> String {
+        id.to_string()
+    }
+    #[doc(hidden)]
+    pub struct __Routes {}
+    #[doc(hidden)]
+    impl __Routes {
+        pub const OWN: super::__gracehttp_of_routes::__private::routes::Table = super::__gracehttp_of_routes::__private::routes::Table {
+            prefix: "",
+            routes: &[("GET", "/{id}")],
+            included: &[],
+        };
+    }
+    impl<
+        __S,
+        __M0,
+    > super::__gracehttp_of_routes::__private::routes::OwnRoutes<__S, (__M0,)>
+    for __Routes
+    where
+        __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync
+            + 'static,
+        __M0: 'static,
+        Path<
+            u64,
+        >: super::__gracehttp_of_routes::FromRequest<__S, __M0> + ::core::marker::Send
+            + 'static,
+    {
+        #[allow(unused_variables)]
+        fn own_routes(
+            self,
+            prefix: &str,
+        ) -> super::__gracehttp_of_routes::__private::routes::Router<__S> {
+            super::__gracehttp_of_routes::__private::routes::Router::new()
+                .route(
+                    &super::__gracehttp_of_routes::__private::routes::join(
+                        prefix,
+                        "/{id}",
+                    ),
+                    super::__gracehttp_of_routes::__private::routes::routing::get::<
+                        _,
+                        (__M0, Path<u64>),
+                        __S,
+                    >(user),
+                )
+        }
+    }
+}
+#[doc(hidden)]
+impl routes::__Routes {
+    pub const TABLE: facade::gracehttp::__private::routes::Table = facade::gracehttp::__private::routes::Table {
+        prefix: "/users",
+        routes: &[],
+        included: &[&routes::__Routes::OWN],
+    };
+}
+impl<__S, __M0> facade::gracehttp::__private::routes::Routes<__S, (__M0,)>
+for routes::__Routes
+where
+    __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+    Self: facade::gracehttp::__private::routes::OwnRoutes<__S, __M0>,
+{
+    fn router(self, outer: &str) -> facade::gracehttp::__private::routes::Router<__S> {
+        let prefix = &facade::gracehttp::__private::routes::join(outer, "/users");
+        facade::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix)
+            .layer(auth())
+    }
+}

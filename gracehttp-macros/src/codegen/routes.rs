@@ -1,0 +1,277 @@
+//! What a module of routes expands to.
+//!
+//! Within the module, where its handlers are in reach, stand its own routes; beside it, where the paths in its
+//! attribute mean what they say, all that the attribute adds to them.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt;
+use syn::{Ident, LitStr, Path, Type};
+
+use super::{bound_of_provided, bounds_of_extractor, builder, generated, library, placed_at};
+use crate::args::BuilderCall;
+use crate::function::Function;
+use crate::route_attr::Route;
+use crate::routes_attr::Routes;
+use crate::server_attr::ServerArgs;
+
+/// `#[routes] mod …`.
+pub(crate) fn routes(
+    routes: &Routes<'_>,
+    layer: Option<&BuilderCall>,
+    renamed: Option<&Path>,
+) -> TokenStream {
+    let library = library(renamed);
+    let (alias, inner) = library_within(&routes.module.ident, renamed);
+    let module = routes.module.with(&own_routes(routes, &inner));
+    let all = all_routes(routes, layer, &library);
+    quote!(#alias #module #all)
+}
+
+/// `#[server] mod …`.
+pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes: &Routes<'_>) -> TokenStream {
+    let library = library(args.library.as_ref());
+    let (alias, inner) = library_within(&routes.module.ident, args.library.as_ref());
+    let own = own_routes(routes, &inner);
+    let module = routes.module.with(&quote! {
+        #own
+
+        #[doc(hidden)]
+        pub fn server() -> __Routes {
+            __Routes {}
+        }
+    });
+    let all = all_routes(routes, None, &library);
+    let name = generated(&routes.module.ident);
+    let state = args.state.as_ref().map(|state| bound_of_provided(state, &library));
+    let builder = builder(args, calls, &routes.module.ident, &library);
+    let layer = &args.layer;
+    quote! {
+        #alias
+        #module
+
+        #all
+
+        impl<__S, __M> #library::IntoServer<__S, __M> for #name::__Routes
+        where
+            __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+            Self: #library::__private::routes::Routes<__S, __M>,
+            #state
+        {
+            fn into_server(self) -> #library::Server<__S> {
+                #library::__private::routes::serve(#builder, self) #layer
+            }
+        }
+    }
+}
+
+/// The library as the inside of a module reaches it: a path that is relative means something else there, and
+/// gets a name beside the module.
+fn library_within(module: &Ident, renamed: Option<&Path>) -> (Option<TokenStream>, TokenStream) {
+    let Some(path) = renamed else { return (None, library(None)) };
+    if path.leading_colon.is_some() || path.segments.first().is_some_and(|first| first.ident == "crate") {
+        return (None, library(renamed));
+    }
+    let alias = format_ident!("__gracehttp_of_{}", module.unraw());
+    (Some(quote!(#[doc(hidden)] use #path as #alias;)), quote!(super::#alias))
+}
+
+/// The type that stands for the module, and the routes of its functions and of the modules within.
+fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
+    let mut markers = Markers::default();
+    let mut bounds: Vec<TokenStream> = Vec::new();
+    let mut calls = Vec::new();
+    let answers = &routes.answers;
+    for route in &answers.routes {
+        let marker = markers.of_handler(route.handler, &mut bounds, library);
+        calls.push(call_of_route(route, &marker, library));
+    }
+    if let Some(fallback) = answers.fallback {
+        let marker = markers.of_handler(fallback, &mut bounds, library);
+        let ident = &fallback.sig.ident;
+        calls.push(quote!(.fallback::<_, #marker>(#ident)));
+    }
+    let modules: Vec<Path> = routes.content.modules.iter().cloned().map(Path::from).collect();
+    for module in &modules {
+        let marker = markers.next();
+        bounds.push(bound_of_module(module, &marker, library));
+        calls.push(merged(module, library));
+    }
+
+    let pairs = answers.routes.iter().map(|Route { method_name, path, .. }| {
+        let path = &path.literal;
+        quote!((#method_name, #path))
+    });
+    let table = quote!(#library::__private::routes::Table);
+    let apart = all_apart(routes, &modules);
+    let markers = &markers.all;
+    quote! {
+        #[doc(hidden)]
+        pub struct __Routes {}
+
+        #[doc(hidden)]
+        impl __Routes {
+            pub const OWN: #table =
+                #table { prefix: "", routes: &[#(#pairs),*], included: &[#(&#modules::__Routes::TABLE),*] };
+        }
+
+        impl<__S, #(#markers),*> #library::__private::routes::OwnRoutes<__S, (#(#markers,)*)> for __Routes
+        where
+            __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+            #(#markers: 'static,)*
+            #(#bounds,)*
+        {
+            #[allow(unused_variables)]
+            fn own_routes(self, prefix: &str) -> #library::__private::routes::Router<__S> {
+                #library::__private::routes::Router::new() #(#calls)*
+            }
+        }
+
+        #apart
+    }
+}
+
+/// The module's own routes with what its attribute adds: a prefix, routes from elsewhere, a layer.
+fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenStream) -> TokenStream {
+    let name = generated(&routes.module.ident);
+    let included = &routes.args.included;
+    let mut markers = Markers::default();
+    let own = markers.next();
+    let bounds: Vec<_> =
+        included.iter().map(|module| bound_of_module(module, &markers.next(), library)).collect();
+    let calls = included.iter().map(|module| merged(module, library));
+    let prefix = match &routes.args.prefix {
+        Some(prefix) => prefix.literal.clone(),
+        None => LitStr::new("", Span::call_site()),
+    };
+    let table = quote!(#library::__private::routes::Table);
+    let apart = all_apart(routes, included);
+    let apart_from_inner = inner_apart(routes);
+    let markers = &markers.all;
+    quote! {
+        #[doc(hidden)]
+        impl #name::__Routes {
+            pub const TABLE: #table = #table {
+                prefix: #prefix,
+                routes: &[],
+                included: &[&#name::__Routes::OWN, #(&#included::__Routes::TABLE),*],
+            };
+        }
+
+        impl<__S, #(#markers),*> #library::__private::routes::Routes<__S, (#(#markers,)*)> for #name::__Routes
+        where
+            __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+            Self: #library::__private::routes::OwnRoutes<__S, #own>,
+            #(#bounds,)*
+        {
+            fn router(self, outer: &str) -> #library::__private::routes::Router<__S> {
+                let prefix = &#library::__private::routes::join(outer, #prefix);
+                #library::__private::routes::OwnRoutes::own_routes(self, prefix) #(#calls)* #layer
+            }
+        }
+
+        #apart
+        #apart_from_inner
+    }
+}
+
+/// The markers of extractors that may take the body: inferred, one for each type.
+#[derive(Default)]
+struct Markers {
+    all: Vec<Ident>,
+    known: Vec<(String, Ident)>,
+}
+
+impl Markers {
+    fn next(&mut self) -> Ident {
+        let marker = format_ident!("__M{}", self.all.len());
+        self.all.push(marker.clone());
+        marker
+    }
+
+    /// The marker that axum tells handlers apart by. What its arguments have to be joins the bounds, each once.
+    fn of_handler(
+        &mut self,
+        handler: &Function,
+        bounds: &mut Vec<TokenStream>,
+        library: &TokenStream,
+    ) -> TokenStream {
+        let types: Vec<&Type> = handler.arguments().collect();
+        let Some((last, parts)) = types.split_last() else { return quote!(((),)) };
+        let text = last.to_token_stream().to_string();
+        let known = self.known.iter().find(|(known, _)| *known == text).map(|(_, marker)| marker.clone());
+        let marker = known.unwrap_or_else(|| {
+            let marker = self.next();
+            self.known.push((text, marker.clone()));
+            marker
+        });
+        let part = quote!(#library::FromRequestParts<__S>);
+        let whole = quote!(#library::FromRequest<__S, #marker>);
+        let of_parts = parts.iter().flat_map(|ty| bounds_of_extractor(ty, &part, library));
+        for bound in of_parts.chain(bounds_of_extractor(last, &whole, library)) {
+            if !bounds.iter().any(|known| known.to_string() == bound.to_string()) {
+                bounds.push(bound);
+            }
+        }
+        quote!((#marker, #(#types,)*))
+    }
+}
+
+fn call_of_route(route: &Route<'_>, marker: &TokenStream, library: &TokenStream) -> TokenStream {
+    let Route { method, path, layer, handler, .. } = route;
+    let (path, handler) = (&path.literal, &handler.sig.ident);
+    quote! {
+        .route(
+            &#library::__private::routes::join(prefix, #path),
+            #library::__private::routes::routing::#method::<_, #marker, __S>(#handler) #layer,
+        )
+    }
+}
+
+fn bound_of_module(module: &Path, marker: &Ident, library: &TokenStream) -> TokenStream {
+    let routes = placed_at(module, quote!(::__Routes));
+    quote!(#module #routes: #library::__private::routes::Routes<__S, #marker>)
+}
+
+fn merged(module: &Path, library: &TokenStream) -> TokenStream {
+    quote!(.merge(#library::__private::routes::Routes::router(#module::__Routes {}, prefix)))
+}
+
+/// Lets the compiler look for routes that several modules have: at the route, or at the later module.
+fn all_apart(routes: &Routes<'_>, modules: &[Path]) -> TokenStream {
+    let rivals = modules.iter().flat_map(|module| {
+        routes.answers.routes.iter().map(move |Route { method_name, path, .. }| {
+            let literal = &path.literal;
+            let message = format!("`{}` has a route for `{}` too", shown(module), literal.value());
+            let panic = placed_at(literal, quote!(::core::panic!("{}", #message)));
+            quote!(if #module::__Routes::TABLE.rivals(#method_name, #literal) { #panic })
+        })
+    });
+    let pairs = modules.iter().enumerate().flat_map(|(index, later)| {
+        modules[..index].iter().map(move |earlier| {
+            let message = format!("`{}` and `{}` have a route in common", shown(earlier), shown(later));
+            let panic = placed_at(later, quote!(::core::panic!("{}", #message)));
+            quote!(if #earlier::__Routes::TABLE.overlaps(&#later::__Routes::TABLE) { #panic })
+        })
+    });
+    let checks: Vec<_> = rivals.chain(pairs).collect();
+    if checks.is_empty() { TokenStream::new() } else { quote!(const _: () = { #(#checks)* };) }
+}
+
+/// The same for the modules within and those from elsewhere, which only the annotated one is in reach of.
+fn inner_apart(routes: &Routes<'_>) -> TokenStream {
+    let ident = &routes.module.ident;
+    let name = generated(ident);
+    let within = !routes.content.modules.is_empty();
+    let checks = routes.args.included.iter().filter(|_| within).map(|module| {
+        let message = format!("a module within `{ident}` and `{}` have a route in common", shown(module));
+        let panic = placed_at(module, quote!(::core::panic!("{}", #message)));
+        quote!(if #name::__Routes::OWN.overlaps(&#module::__Routes::TABLE) { #panic })
+    });
+    let checks: Vec<_> = checks.collect();
+    if checks.is_empty() { TokenStream::new() } else { quote!(const _: () = { #(#checks)* };) }
+}
+
+fn shown(module: &Path) -> String {
+    module.to_token_stream().to_string().replace(' ', "")
+}

@@ -1,0 +1,274 @@
+//! What a module of routes becomes: axum's router, and a table that the compiler looks for conflicts in.
+
+use axum::Router;
+
+use crate::server::{Server, ServerBuilder};
+
+/// A module of routes in an application with the state `S`.
+///
+/// `M` only tells the extractors apart that take the body from those that do not; it is always inferred.
+pub trait Routes<S, M> {
+    /// The router of its routes, under the paths of the modules that it is part of.
+    fn router(self, outer: &str) -> Router<S>;
+}
+
+/// The routes of a module's own functions, and of the modules within.
+pub trait OwnRoutes<S, M> {
+    /// Their router, under a prefix.
+    fn own_routes(self, prefix: &str) -> Router<S>;
+}
+
+/// Completes a server with the routes of a module.
+///
+/// The router stands before any start-up code runs; the state joins it afterwards.
+pub fn serve<R, S, M>(builder: ServerBuilder, routes: R) -> Server<S>
+where
+    R: Routes<S, M>,
+    S: Clone + Send + Sync + 'static,
+{
+    let router = routes.router("");
+    builder.factory(move |state: &S| router.with_state(state.clone()))
+}
+
+/// A path within a prefix; the root of a module with a prefix is the prefix itself.
+pub fn join(prefix: &str, path: &str) -> String {
+    match path {
+        "/" if !prefix.is_empty() => prefix.to_owned(),
+        _ => format!("{prefix}{path}"),
+    }
+}
+
+/// The routes of a module, of those that it includes, and so on.
+#[derive(Debug)]
+pub struct Table {
+    /// What all of its paths begin with.
+    pub prefix: &'static str,
+    /// Methods and paths.
+    pub routes: &'static [(&'static str, &'static str)],
+    /// The modules within.
+    pub included: &'static [&'static Self],
+}
+
+impl Table {
+    /// Whether a router could not hold this route beside those of the table.
+    pub const fn rivals(&self, method: &str, path: &'static str) -> bool {
+        self.rival_within(Place::ROOT, method, Place::ROOT.then(path))
+    }
+
+    /// Whether a router could not hold both tables.
+    pub const fn overlaps(&self, other: &Self) -> bool {
+        self.overlaps_within(Place::ROOT, other)
+    }
+
+    const fn rival_within(&self, outer: Place, method: &str, path: Place) -> bool {
+        let prefix = outer.then(self.prefix);
+        let mut i = 0;
+        while i < self.routes.len() {
+            let (known_method, known) = self.routes[i];
+            if prefix.then(known).rivals(path, same(known_method, method)) {
+                return true;
+            }
+            i += 1;
+        }
+        let mut i = 0;
+        while i < self.included.len() {
+            if self.included[i].rival_within(prefix, method, path) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+
+    const fn overlaps_within(&self, outer: Place, other: &Self) -> bool {
+        let prefix = outer.then(self.prefix);
+        let mut i = 0;
+        while i < self.routes.len() {
+            let (method, path) = self.routes[i];
+            if other.rival_within(Place::ROOT, method, prefix.then(path)) {
+                return true;
+            }
+            i += 1;
+        }
+        let mut i = 0;
+        while i < self.included.len() {
+            if self.included[i].overlaps_within(prefix, other) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+}
+
+/// A path in its parts, since constants can't be joined: prefixes from the outermost to the innermost, and
+/// what stands behind them.
+#[derive(Clone, Copy)]
+struct Place {
+    parts: [&'static str; Place::MOST_PARTS],
+    len: usize,
+}
+
+impl Place {
+    /// As deep as modules of routes can lie within each other, less the path itself.
+    const MOST_PARTS: usize = 8;
+    const ROOT: Self = Self { parts: [""; Self::MOST_PARTS], len: 0 };
+
+    const fn then(mut self, part: &'static str) -> Self {
+        // The root of a module with a prefix is the prefix itself.
+        if part.is_empty() || (self.len > 0 && same(part, "/")) {
+            return self;
+        }
+        assert!(self.len < Self::MOST_PARTS, "modules of routes lie too deep within each other");
+        self.parts[self.len] = part;
+        self.len += 1;
+        self
+    }
+
+    /// The byte at an index, 0 behind the end.
+    const fn at(&self, mut index: usize) -> u8 {
+        let mut part = 0;
+        while part < self.len {
+            let bytes = self.parts[part].as_bytes();
+            if index < bytes.len() {
+                return bytes[index];
+            }
+            index -= bytes.len();
+            part += 1;
+        }
+        0
+    }
+
+    /// Whether a parameter begins here. A brace that stands for itself is doubled.
+    const fn opens(&self, index: usize) -> bool {
+        self.at(index) == b'{' && self.at(index + 1) != b'{'
+    }
+
+    const fn behind_parameter(&self, mut index: usize) -> usize {
+        while self.at(index) != b'}' && self.at(index) != 0 {
+            index += 1;
+        }
+        index + 1
+    }
+
+    /// Whether axum's router refuses the one beside the other: it tells paths apart by their shape, and not by
+    /// the names of parameters, nor a parameter from a catch-all; and it takes every method of a path once.
+    const fn rivals(self, other: Self, same_method: bool) -> bool {
+        let (mut i, mut j) = (0, 0);
+        let mut same_names = true;
+        loop {
+            if self.opens(i) && other.opens(j) {
+                let (end, other_end) = (self.behind_parameter(i), other.behind_parameter(j));
+                if (self.at(i + 1) == b'*') != (other.at(j + 1) == b'*') {
+                    return true;
+                }
+                while i < end && j < other_end {
+                    same_names = same_names && self.at(i) == other.at(j);
+                    i += 1;
+                    j += 1;
+                }
+                same_names = same_names && i == end && j == other_end;
+                (i, j) = (end, other_end);
+            } else if self.opens(i) || other.opens(j) || self.at(i) != other.at(j) {
+                return false;
+            } else if self.at(i) == 0 {
+                return same_method || !same_names;
+            } else if self.at(i) == b'{' {
+                // A doubled brace: both of it, lest the second be taken for a parameter's.
+                (i, j) = (i + 2, j + 2);
+            } else {
+                (i, j) = (i + 1, j + 1);
+            }
+        }
+    }
+}
+
+/// `==` is no `const fn`.
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut i = 0;
+    while i < a.len() {
+        if a[i] != b[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether one path holds the other off, by axum's own word: what it panics at.
+    fn axum_refuses(first: &'static str, second: &'static str, same_method: bool) -> bool {
+        use axum::routing::{get, post};
+        let build = move || {
+            let router: Router = Router::new().route(first, get(async || ()));
+            match same_method {
+                true => router.route(second, get(async || ())),
+                false => router.route(second, post(async || ())),
+            }
+        };
+        std::panic::catch_unwind(build).is_err()
+    }
+
+    #[test]
+    fn the_compiler_refuses_what_axum_panics_at() {
+        let paths = [
+            "/",
+            "/users",
+            "/users/",
+            "/users/{id}",
+            "/users/{name}",
+            "/users/me",
+            "/users/v{id}",
+            "/users/{id}/posts",
+            "/users/{name}/posts",
+            "/users/{id}/{post}",
+            "/users/{*rest}",
+            "/users/{*all}",
+            "/users/{{id}}",
+            "/{*rest}",
+            "/{id}",
+        ];
+        for first in paths {
+            for second in paths {
+                for same_method in [true, false] {
+                    let table = Table { prefix: "", routes: &[], included: &[] };
+                    assert!(!table.rivals("GET", second));
+                    let (a, b) = (Place::ROOT.then(first), Place::ROOT.then(second));
+                    assert_eq!(
+                        a.rivals(b, same_method),
+                        axum_refuses(first, second, same_method),
+                        "{first} and {second}, same method: {same_method}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn tables_overlap_through_their_prefixes() {
+        static USERS: Table =
+            Table { prefix: "/users", routes: &[("GET", "/"), ("GET", "/{id}")], included: &[] };
+        static ADMIN: Table = Table { prefix: "/admin", routes: &[("GET", "/")], included: &[&USERS] };
+        assert!(USERS.rivals("GET", "/users") && !USERS.rivals("POST", "/users"));
+        assert!(USERS.rivals("POST", "/users/{name}"), "another name for the same parameter");
+        assert!(ADMIN.rivals("GET", "/admin/users/{id}") && ADMIN.rivals("GET", "/admin"));
+        assert!(!ADMIN.overlaps(&USERS) && ADMIN.overlaps(&ADMIN));
+        static TWIN: Table = Table { prefix: "/admin/users", routes: &[("GET", "/{id}")], included: &[] };
+        assert!(ADMIN.overlaps(&TWIN) && TWIN.overlaps(&ADMIN));
+    }
+
+    #[test]
+    fn the_root_of_a_prefix_is_the_prefix() {
+        assert_eq!(join("", "/"), "/");
+        assert_eq!(join("/admin", "/"), "/admin");
+        assert_eq!(join("/admin", "/users"), "/admin/users");
+        assert_eq!(join("", "/users"), "/users");
+    }
+}

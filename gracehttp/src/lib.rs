@@ -33,7 +33,7 @@ pub use gracehttp_macros::routes;
 #[doc = include_str!("../docs/server.md")]
 pub use gracehttp_macros::server;
 pub use gracehttp_macros::{any, delete, fallback, get, head, options, patch, post, put, route};
-pub use lifecycle::{Signal, generation};
+pub use lifecycle::{Signal, generation, on_exit, spawn};
 #[cfg(feature = "tls")]
 pub use listen::Tls;
 pub use server::{

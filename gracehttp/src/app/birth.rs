@@ -1,5 +1,6 @@
 //! From the description of an application to its first accept.
 
+use std::cell::OnceCell;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
 use crate::error::{Error, panic_message};
 use crate::handoff::{self, Predecessor, StartUp, WeakChannel};
-use crate::lifecycle::{generation, set_generation};
+use crate::lifecycle::{Background, generation, set_generation};
 use crate::listen::{Entrance, KeyRing, Running};
 use crate::log;
 use crate::server::{Permits, Server};
@@ -30,7 +31,7 @@ pub(super) struct Born {
     /// To the predecessor, which may still be draining.
     pub(super) predecessor: Option<WeakChannel>,
     /// Of the connections and handlers.
-    pub(super) workers: Workers,
+    pub(super) workers: Handle,
 }
 
 /// What could serve: all that can fail is behind it.
@@ -43,29 +44,46 @@ pub(super) struct Unborn {
     overrides: Vec<Provenance>,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
-    workers: Workers,
+    workers: Handle,
 }
 
-/// Prepares an application to serve. A predecessor hears why if that fails. Dropped, it leaves no trace.
+/// Prepares an application to serve, with `workers` as soon as it needs them. A predecessor hears why if that
+/// fails. Dropped, it leaves no trace but what the start-up code has begun; see [`wind_up`].
 pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_up: &StartUp,
     inherited: Option<OwnedFd>,
+    workers: &OnceCell<Workers>,
 ) -> Result<Unborn, Error> {
-    let Some(socket) = inherited else { return begin(app, start_up, None).await };
-    let predecessor = Predecessor::meet(socket).await?;
-    let channel = predecessor.channel().clone();
-    let unborn = begin(app, start_up, Some(predecessor)).await;
+    let predecessor = match inherited {
+        Some(socket) => Some(Predecessor::meet(socket).await?),
+        None => None,
+    };
+    let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
+    let unborn = begin(app, start_up, predecessor, workers).await;
     if let Err(error) = &unborn {
-        Predecessor::fail(&channel, error.to_string()).await;
+        // First: a predecessor that hears of the failure kills this process.
+        wind_up(workers).await;
+        if let Some(channel) = channel {
+            Predecessor::fail(&channel, error.to_string()).await;
+        }
     }
     unborn
+}
+
+/// Ends what the start-up code of a process that will not serve has begun: background tasks, and whatever it
+/// registered clean-up code for.
+pub(super) async fn wind_up(workers: &OnceCell<Workers>) {
+    if let Some(workers) = workers.get() {
+        Background::of(workers).wind_up(workers).await;
+    }
 }
 
 async fn begin<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_up: &StartUp,
     mut predecessor: Option<Predecessor>,
+    workers: &OnceCell<Workers>,
 ) -> Result<Unborn, Error> {
     let App { mut servers, mut settings, start_up_code, .. } = app;
     let keys = KeyRing::default();
@@ -86,8 +104,9 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let listeners = listeners?;
     prepare::fit_limits(&mut servers, listeners.count());
 
-    let workers = Workers::start(&settings)?;
-    let state = start_up_code.run(Handle::clone(&workers)).await?;
+    let started = Workers::start(&settings)?;
+    let workers = Handle::clone(workers.get_or_init(|| started));
+    let state = start_up_code.run(workers.clone()).await?;
     log::init();
 
     let released = Arc::new(Notify::new());
@@ -149,7 +168,7 @@ fn both<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), 
 fn context<S>(
     server: Server<S>,
     state: &S,
-    workers: &Workers,
+    workers: &Handle,
     released: &Arc<Notify>,
     moved: &Arc<Moved>,
 ) -> Result<Arc<Context>, Error> {
@@ -171,7 +190,7 @@ async fn take_over(
     mut predecessor: Predecessor,
     running: &[Running],
     moved: &Arc<Moved>,
-    workers: &Workers,
+    workers: &Handle,
 ) -> WeakChannel {
     let channel = predecessor.channel().clone();
     let contexts: Vec<_> = running.iter().map(|server| server.context.clone()).collect();

@@ -1,20 +1,22 @@
 //! The life of one process, told in order.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::app::App;
-use crate::app::birth::{self, Born, Workers};
+use crate::app::birth::{self, Born};
 use crate::app::prepare;
 use crate::config::Settings;
 use crate::conn::Phase;
 use crate::error::Error;
 use crate::handoff::{self, Channel, Predecessor, StartUp, WeakChannel};
-use crate::lifecycle::{Request, Signal, Signals};
+use crate::lifecycle::{Background, Request, Signal, Signals};
 use crate::listen::{KeyRing, Running};
 use crate::log;
 
@@ -34,7 +36,9 @@ pub(super) struct Process {
     pub(super) predecessor: Option<WeakChannel>,
     /// Listeners that accept their last connections.
     pub(super) closing: JoinSet<()>,
-    pub(super) workers: Workers,
+    /// The application's tasks beside its servers.
+    pub(super) background: Arc<Background>,
+    pub(super) workers: Handle,
 }
 
 /// How a serving process goes on.
@@ -65,16 +69,19 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         }
         signals
     };
+    // Outlives whatever way the start-up ends, for the clean-up code.
+    let workers = OnceCell::new();
     control.block_on(async {
         let (mut signals, restart_on, stop_on) = (signals, app.restart_on.clone(), app.stop_on.clone());
         let unborn = tokio::select! {
             biased;
             request = signals.next_stop() => {
                 log::info(format_args!("{}", received(request.signal())));
+                birth::wind_up(&workers).await;
                 log::info(format_args!("stopped while starting up, pid {}", std::process::id()));
                 return Ok(());
             }
-            unborn = birth::prepare(app, &start_up, inherited) => unborn?,
+            unborn = birth::prepare(app, &start_up, inherited, &workers) => unborn?,
         };
         let Born { settings, servers, released, keys, predecessor, workers } = unborn.be_born().await;
         let closing = JoinSet::new();
@@ -89,6 +96,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
             keys,
             predecessor,
             closing,
+            background: Background::of(&workers),
             workers,
         };
         process.serve().await;
@@ -131,26 +139,45 @@ impl Process {
 
     /// Cuts what is left at the deadline, and reports it.
     pub(super) async fn cut(&self) {
-        let left: Vec<String> = self
+        let connections_left: Vec<String> = self
             .servers
             .iter()
             .map(|server| (server.name(), server.context.permits.held()))
             .filter(|(_, held)| *held > 0)
             .map(|(name, held)| format!("{held} of server {name}"))
             .collect();
+        let connections_left = (!connections_left.is_empty())
+            .then(|| format!("{} ({})", connections(self.held()), connections_left.join(", ")));
+        let left: Vec<String> = connections_left.into_iter().chain(self.background.left()).collect();
         if left.is_empty() {
             return;
         }
         log::notice(format_args!(
-            "the drain's limit of {} has passed: cutting {} ({})",
+            "the drain's limit of {} has passed: cutting {}",
             crate::config::show(self.settings.drain_timeout),
-            connections(self.held()),
-            left.join(", ")
+            left.join(" and ")
         ));
         self.enter(Phase::Cutting);
-        // A moment for half-closes to reach their clients.
-        let none_held = until(&self.released, || self.held() == 0);
-        let _ = tokio::time::timeout(CUTTING, none_held).await;
+        self.background.cut();
+        // A moment for half-closes to reach their clients, and for tasks to drop what they hold.
+        let none_left = async {
+            until(&self.released, || self.held() == 0).await;
+            self.background.idle().await;
+        };
+        let _ = tokio::time::timeout(CUTTING, none_left).await;
+    }
+
+    /// Runs the clean-up code, after the drain. A signal to stop gives it up.
+    pub(super) async fn clean_up(&mut self, deadline: Instant) {
+        self.background.cut();
+        tokio::select! {
+            biased;
+            () = self.background.clean_up_by(deadline, &self.workers) => {}
+            request = self.signals.next_stop() => {
+                log::info(format_args!("{}", received(request.signal())));
+                log::notice(format_args!("one more signal to stop gives the clean-up code up"));
+            }
+        }
     }
 }
 

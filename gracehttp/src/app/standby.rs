@@ -98,9 +98,11 @@ impl Process {
     async fn stand_by(&mut self, successor: &mut Successor, mut watch: Watch) -> Next {
         loop {
             match watch.next(self).await {
-                Event::Drained => return end_for(watch.pid),
+                Event::Drained => return self.end_for(&watch).await,
                 Event::StandbyOver => {
                     watch.standby_until = None;
+                    // Not before: taking over again, this process would need them.
+                    self.background.shut_down();
                     for server in &mut self.servers {
                         server.doors.drain(..).for_each(Door::leave);
                     }
@@ -112,7 +114,7 @@ impl Process {
                 }
                 Event::Deadline => {
                     self.cut().await;
-                    return end_for(watch.pid);
+                    return self.end_for(&watch).await;
                 }
                 Event::SuccessorGone(Outcome { died: true, back }) if watch.standby_until.is_some() => {
                     self.take_back(successor, back).await;
@@ -130,6 +132,7 @@ impl Process {
                         ));
                     }
                     self.finish_alone(outcome.back, watch.deadline).await;
+                    self.clean_up(watch.deadline).await;
                     log::info(format_args!("stopped, pid {}", std::process::id()));
                     return Next::End;
                 }
@@ -141,7 +144,7 @@ impl Process {
                 Event::Signal(Request::Stop(signal)) => {
                     log::info(format_args!("{}", received(signal)));
                     if watch.stopping {
-                        return end_for(watch.pid);
+                        return self.end_for(&watch).await;
                     }
                     // It is draining anyway; what changes is that it does not stand by any more.
                     watch.stopping = true;
@@ -182,18 +185,19 @@ impl Process {
         self.finish(deadline).await;
     }
 
+    /// The end of a process whose successor serves.
+    async fn end_for(&mut self, watch: &Watch) -> Next {
+        self.clean_up(watch.deadline).await;
+        log::info(format_args!("pid {} has ended; pid {} serves", std::process::id(), watch.pid));
+        Next::End
+    }
+
     fn settle_all(&self, back: Vec<Leaving>) {
         let _within = self.workers.enter();
         for (context, departure) in back {
             settle(&context, departure);
         }
     }
-}
-
-/// The end of a process whose successor serves.
-fn end_for(successor: Pid) -> Next {
-    log::info(format_args!("pid {} has ended; pid {successor} serves", std::process::id()));
-    Next::End
 }
 
 /// What a process waits for after its commit.
@@ -222,9 +226,12 @@ enum Event {
 impl Watch {
     async fn next(&mut self, process: &mut Process) -> Event {
         let standing_by = self.standby_until.is_some();
-        let Process { servers, released, signals, .. } = process;
-        // A generation before us that still drains reports to the successor through us.
-        let drained = until(released, || !standing_by && held(servers) + foreign(servers) == 0);
+        let Process { servers, released, signals, background, .. } = process;
+        let drained = async {
+            // A generation before us that still drains reports to the successor through us.
+            until(released, || !standing_by && held(servers) + foreign(servers) == 0).await;
+            background.idle().await;
+        };
         tokio::select! {
             biased;
             request = signals.next() => Event::Signal(request),

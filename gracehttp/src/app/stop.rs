@@ -23,16 +23,18 @@ impl Process {
             Predecessor::farewell(&predecessor).await;
         }
         let lame_duck = Instant::now() + self.settings.lame_duck;
-        if self.settings.lame_duck.is_zero() || self.wait_unless_stopped(lame_duck).await {
-            self.drain().await;
+        let drains = self.settings.lame_duck.is_zero() || self.wait_unless_stopped(lame_duck).await;
+        let deadline = Instant::now() + self.settings.drain_timeout;
+        if drains {
+            self.drain(deadline).await;
         }
+        self.clean_up(deadline).await;
         log::info(format_args!("stopped, pid {}", std::process::id()));
         Next::End
     }
 
     /// Stops accepting and lets the connections finish.
-    async fn drain(&mut self) {
-        let deadline = Instant::now() + self.settings.drain_timeout;
+    async fn drain(&mut self, deadline: Instant) {
         for server in &mut self.servers {
             for door in server.doors.drain(..) {
                 self.closing.spawn(door.close());
@@ -41,10 +43,11 @@ impl Process {
         self.finish(deadline).await;
     }
 
-    /// Lets connections that have no successor finish: a grace for the idle ones, the deadline for the
-    /// others, and an end at once on a second signal.
+    /// Lets connections that have no successor finish, and background tasks: a grace for idle connections,
+    /// the deadline for the others, and an end at once on a second signal.
     pub(super) async fn finish(&mut self, deadline: Instant) {
         self.enter(Phase::Stopping);
+        self.background.shut_down();
         let grace = (Instant::now() + GRACE).min(deadline);
         if self.drained_by(grace).await {
             return;
@@ -59,11 +62,12 @@ impl Process {
     /// Whether there is nothing left to wait for: all queues are empty and all connections have ended by the deadline, or a second
     /// signal wants no more waiting.
     async fn drained_by(&mut self, deadline: Instant) -> bool {
-        let Self { signals, servers, released, closing, .. } = self;
+        let Self { signals, servers, released, closing, background, .. } = self;
         let drained = async {
             // Whoever waits in a queue is still to be served.
             while closing.join_next().await.is_some() {}
             until(released, || held(servers) == 0).await;
+            background.idle().await;
         };
         tokio::pin!(drained);
         loop {

@@ -79,13 +79,24 @@ impl Drain {
 
     /// Resolves once the drain has begun.
     pub(crate) async fn begun(&self) {
+        self.reached(Phase::HandingOver).await;
+    }
+
+    /// Resolves once this phase has begun, or one that comes after it.
+    pub(crate) async fn reached(&self, phase: Phase) {
         loop {
             let changed = self.changed();
-            if self.phase().is_draining() {
+            if self.phase() >= phase {
                 return;
             }
             changed.await;
         }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -11,6 +11,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use crate::conn::context::Context;
+use crate::conn::drain::Drain;
 
 /// Travels in the extensions of every request.
 #[derive(Debug)]
@@ -78,6 +79,12 @@ pub struct Shutdown {
     begun: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
 }
 
+impl Shutdown {
+    pub(crate) fn of(drain: Drain) -> Self {
+        Self { begun: Box::pin(async move { drain.begun().await }) }
+    }
+}
+
 impl Future for Shutdown {
     type Output = ();
 
@@ -96,15 +103,10 @@ impl<S: Sync> FromRequestParts<S> for Shutdown {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let drain = info(parts).map(|info| info.context.drain.clone());
-        Ok(Self {
-            begun: Box::pin(async move {
-                match drain {
-                    Some(drain) => drain.begun().await,
-                    // A request that came over no connection, as in a unit test, is never drained.
-                    None => std::future::pending().await,
-                }
-            }),
+        Ok(match info(parts) {
+            Some(info) => Self::of(info.context.drain.clone()),
+            // A request that came over no connection, as in a unit test, is never drained.
+            None => Self { begun: Box::pin(std::future::pending()) },
         })
     }
 }

@@ -1,9 +1,12 @@
 //! The life of a process: its start-up code, the signals that steer it, and its end.
 
+mod background;
 mod generation;
 mod signals;
 mod start_up_code;
 
+pub(crate) use background::Background;
+pub use background::{on_exit, spawn};
 pub use generation::generation;
 pub(crate) use generation::set_generation;
 pub use signals::Signal;

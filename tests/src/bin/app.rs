@@ -6,6 +6,8 @@
 //! ```text
 //! server web 127.0.0.1:0
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
+//! task heeds | ignores | panics
+//! exit quick | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | eat
 //! ```
 //!
@@ -28,8 +30,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn main() -> ExitCode {
     let plan = Plan::read();
-    let start = plan.start.clone();
-    let mut app = App::try_new(move || start_up(start));
+    let (beside, start) = (plan.beside, plan.start);
+    let mut app = App::try_new(move || {
+        beside.into_iter().for_each(register);
+        start_up(start)
+    });
     for server in plan.servers {
         app = app.serve(server);
     }
@@ -39,6 +44,8 @@ fn main() -> ExitCode {
 /// What this generation is told to be.
 struct Plan {
     servers: Vec<Server<()>>,
+    /// Background tasks and clean-up code, to be registered in this order.
+    beside: Vec<(String, String)>,
     start: Vec<String>,
 }
 
@@ -46,15 +53,18 @@ impl Plan {
     fn read() -> Self {
         let Some(path) = std::env::var_os("APP_PLAN") else {
             let web = Server::builder("web").listen("127.0.0.1:0").handler(answer);
-            return Self { servers: vec![web], start: Vec::new() };
+            return Self { servers: vec![web], beside: Vec::new(), start: Vec::new() };
         };
         let text = std::fs::read_to_string(path).expect("the plan");
-        let mut plan = Self { servers: Vec::new(), start: Vec::new() };
+        let mut plan = Self { servers: Vec::new(), beside: Vec::new(), start: Vec::new() };
         for line in text.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
                 [] => (),
                 ["server", name, options @ ..] => plan.servers.push(server(name, options)),
+                [what @ ("task" | "exit"), how] => {
+                    plan.beside.push((what.to_string(), how.to_string()));
+                }
                 ["start", what @ ..] => plan.start = what.iter().map(|word| word.to_string()).collect(),
                 _ => panic!("not understood in the plan: {line}"),
             }
@@ -96,6 +106,24 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
         server = server.tls(Tls::files(cert, key));
     }
     server.handler(answer)
+}
+
+/// Registers a background task, or clean-up code.
+fn register((what, how): (String, String)) {
+    let pid = std::process::id();
+    match (what.as_str(), how.as_str()) {
+        ("task", "heeds") => gracehttp::spawn(async move |shutdown| {
+            shutdown.await;
+            say(&format!("task of pid {pid} is told"));
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            say(&format!("task of pid {pid} ends"));
+        }),
+        ("task", "ignores") => gracehttp::spawn(|_| std::future::pending()),
+        ("task", "panics") => gracehttp::spawn(async |_| panic!("the task panics")),
+        ("exit", "quick") => gracehttp::on_exit(async move { say(&format!("clean-up of pid {pid}")) }),
+        ("exit", "hangs") => gracehttp::on_exit(std::future::pending()),
+        _ => panic!("not understood in the plan: {what} {how}"),
+    }
 }
 
 async fn start_up(what: Vec<String>) -> Result<(), String> {

@@ -1,0 +1,135 @@
+//! Background tasks and clean-up code: told, waited for, cut, run, on every way that a process can end.
+
+use std::time::{Duration, Instant};
+
+use tests::client::get_once;
+use tests::{App, Exit, Launch, Scratch, Signal};
+
+struct Stage {
+    app: App,
+    scratch: Scratch,
+}
+
+/// An application with a server and these lines in its plan.
+async fn stage(beside: &str) -> Stage {
+    stage_with(beside, "10s").await
+}
+
+async fn stage_with(beside: &str, drain_timeout: &str) -> Stage {
+    let scratch = Scratch::new();
+    let launch = Launch::app(&scratch, &plan(beside)).env("GRACEHTTP_DRAIN_TIMEOUT", drain_timeout);
+    let stage = Stage { app: launch.spawn(), scratch };
+    stage.app.url("web").await;
+    stage
+}
+
+fn plan(beside: &str) -> String {
+    format!("server web 127.0.0.1:0\n{beside}\n")
+}
+
+impl Stage {
+    /// Asserts that the log has these parts in this order.
+    fn tells(&self, parts: &[&str]) {
+        let lines = self.app.log.since(0);
+        let mut rest = lines.iter();
+        for part in parts {
+            assert!(rest.any(|line| line.contains(part)), "{part:?} is missing in\n{}", self.app.log);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stop_tells_the_tasks_waits_for_them_and_then_cleans_up() {
+    let stage = stage("task heeds\nexit quick").await;
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    stage.tells(&["Received SIG", "is told", "ends", "clean-up of pid", "stopped, pid"]);
+}
+
+#[tokio::test]
+async fn after_a_restart_the_predecessor_ends_its_tasks_and_cleans_up_and_the_successor_has_its_own() {
+    let stage = stage("task heeds\nexit quick").await;
+    let first = stage.app.pid();
+    let successor = stage.app.restart().await;
+    stage.app.predecessors_exit().await;
+    stage.tells(&[
+        &format!("start new process success, pid {}", successor.pid()),
+        &format!("task of pid {first} is told"),
+        &format!("task of pid {first} ends"),
+        &format!("clean-up of pid {first}"),
+        &format!("pid {first} has ended; pid {} serves", successor.pid()),
+    ]);
+    assert_eq!(stage.app.log.count(0, &format!("task of pid {} is told", successor.pid())), 0);
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    stage.tells(&[&format!("task of pid {} ends", successor.pid()), "clean-up of pid"]);
+}
+
+#[tokio::test]
+async fn a_predecessor_that_takes_over_again_still_has_its_tasks() {
+    let scratch = Scratch::new();
+    let launch = Launch::bin("app").plan(&scratch, &plan("task heeds")).env("GRACEHTTP_STANDBY", "5s");
+    let stage = Stage { app: launch.spawn(), scratch };
+    stage.app.url("web").await;
+    let first = stage.app.current();
+    let successor = stage.app.restart().await;
+    successor.kill();
+    stage.app.log.line(0, "serves again").await;
+    assert_eq!(stage.app.log.count(0, "is told"), 0, "{}", stage.app.log);
+    first.signal(Signal::TERM);
+    first.exit().await;
+    stage.tells(&["serves again", &format!("task of pid {} ends", first.pid())]);
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_listen_is_cut_at_the_deadline_and_clean_up_code_runs_all_the_same() {
+    let stage = stage_with("task ignores\ntask ignores\nexit quick", "500ms").await;
+    let start = Instant::now();
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert!(start.elapsed() < Duration::from_secs(2), "{}", stage.app.log);
+    let cut = "the drain's limit of 500ms has passed: cutting 2 background tasks (tests/src/bin/app.rs:";
+    stage.tells(&[cut, "clean-up of pid", "stopped, pid"]);
+}
+
+#[tokio::test]
+async fn clean_up_code_that_hangs_is_given_up() {
+    let stage = stage_with("exit quick\nexit hangs", "500ms").await;
+    let start = Instant::now();
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert!(start.elapsed() >= Duration::from_secs(2), "{}", stage.app.log);
+    stage.tells(&["the clean-up code is given up: it has not ended within 2s; 1 more did not come to run"]);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_task_is_logged_and_the_process_serves_on() {
+    let stage = stage("task panics").await;
+    stage.app.log.line(0, "panicked: the task panics").await;
+    get_once(&stage.app.target("web").await, "/ping").await.unwrap();
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    stage.tells(&["a background task (tests/src/bin/app.rs:"]);
+}
+
+#[tokio::test]
+async fn start_up_code_that_fails_leaves_its_tasks_and_its_clean_up_code_their_end() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, &plan("task heeds\nexit quick\nstart refuse no database")).spawn();
+    assert_eq!(app.current().exit().await, Exit::Code(1));
+    Stage { app, scratch }.tells(&["is told", "ends", "clean-up of pid", "no database"]);
+}
+
+#[tokio::test]
+async fn a_successor_that_fails_cleans_up_before_its_predecessor_ends_it() {
+    let stage = stage("").await;
+    stage.scratch.write("plan", plan("task heeds\nexit quick\nstart refuse no database"));
+    stage.app.signal(Signal::USR2);
+    stage.app.log.line(0, "serves on").await;
+    stage.tells(&["is told", "ends", "clean-up of pid", "start new process failed", "serves on"]);
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn start_up_code_that_is_given_up_leaves_them_their_end_too() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, &plan("task heeds\nexit quick\nstart hang")).spawn();
+    app.log.line(0, "start-up code of pid").await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    Stage { app, scratch }.tells(&["is told", "ends", "clean-up of pid", "stopped while starting up"]);
+}

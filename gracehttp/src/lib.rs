@@ -17,6 +17,7 @@ pub mod log;
 mod parking;
 mod server;
 mod sys;
+pub mod test;
 
 pub use app::App;
 #[cfg(feature = "axum")]

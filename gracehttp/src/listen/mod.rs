@@ -21,3 +21,5 @@ pub(crate) use running::{Door, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+#[cfg(all(feature = "tls", feature = "test-kit"))]
+pub(crate) use tls::provider as crypto_provider;

@@ -131,7 +131,7 @@ impl std::fmt::Display for Tls {
 }
 
 /// Named explicitly: a process-wide default belongs to the application, and may be missing or another.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     #[cfg(feature = "aws-lc-rs")]
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     #[cfg(not(feature = "aws-lc-rs"))]

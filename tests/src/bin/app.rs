@@ -8,7 +8,7 @@
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
 //! task heeds | ignores | panics
 //! exit quick | hangs
-//! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | eat
+//! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
 //! ```
 //!
 //! Without a plan there is one server, `web`.
@@ -138,6 +138,9 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
         ["abort"] => std::process::abort(),
         ["hang"] => std::future::pending().await,
         ["refuse", words @ ..] => return Err(words.join(" ")),
+        ["only", "once", mark] => {
+            std::fs::File::create_new(mark).map_err(|_| "it has run once".to_owned())?;
+        }
         ["leave", millis] => {
             let millis = number(millis);
             std::thread::spawn(move || {

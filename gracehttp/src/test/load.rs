@@ -1,0 +1,134 @@
+//! Clients that never rest, and hold every failure against the server.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::test::client::{Connection, Fault, Target};
+use crate::test::get;
+
+/// How long clients rest between two requests: some are idle at every moment, and some are not.
+const PAUSE: Duration = Duration::from_millis(3);
+
+/// How long a number of answers may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running load.
+pub(super) struct Load {
+    shared: Arc<Shared>,
+    clients: JoinSet<()>,
+}
+
+/// What the clients have seen.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) requests: u64,
+    pub(super) connections: u64,
+    pub(super) faults: Vec<String>,
+}
+
+struct Shared {
+    target: Target,
+    path: String,
+    seen: Mutex<Seen>,
+    requests: watch::Sender<u64>,
+    stop: watch::Sender<bool>,
+}
+
+impl Load {
+    /// Starts `clients` that keep their connection, and as many that open a new one for each request.
+    pub(super) fn start(target: Target, path: &str, clients: usize) -> Self {
+        let shared = Arc::new(Shared {
+            target,
+            path: path.to_owned(),
+            seen: Mutex::default(),
+            requests: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
+        });
+        let mut tasks = JoinSet::new();
+        for _ in 0..clients {
+            tasks.spawn(shared.clone().keep_one_connection());
+            tasks.spawn(shared.clone().open_many());
+        }
+        Self { shared, clients: tasks }
+    }
+
+    /// Waits for `count` more requests to be answered or lost.
+    pub(super) async fn requests(&self, count: u64) {
+        let mut requests = self.shared.requests.subscribe();
+        let goal = *requests.borrow_and_update() + count;
+        let came = timeout(PATIENCE, requests.wait_for(|requests| *requests >= goal)).await;
+        assert!(came.is_ok(), "{count} requests were not answered within {PATIENCE:?}");
+    }
+
+    /// Lets every client finish what it does.
+    pub(super) async fn stop(mut self) -> Seen {
+        self.shared.stop.send_replace(true);
+        while self.clients.join_next().await.is_some() {}
+        std::mem::take(&mut *self.shared.seen())
+    }
+}
+
+impl Shared {
+    async fn keep_one_connection(self: Arc<Self>) {
+        let mut kept: Option<Connection> = None;
+        while !self.is_stopping() {
+            let connection = match kept.take() {
+                Some(connection) => Ok(connection),
+                None => self.open().await,
+            };
+            kept = match connection {
+                Ok(connection) => self.ask(connection).await.filter(|kept| !kept.is_told_to_close()),
+                Err(fault) => {
+                    self.count(Err(fault));
+                    None
+                }
+            };
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn open_many(self: Arc<Self>) {
+        while !self.is_stopping() {
+            match self.open().await {
+                Ok(connection) => drop(self.ask(connection).await),
+                Err(fault) => self.count(Err(fault)),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn open(&self) -> Result<Connection, Fault> {
+        self.seen().connections += 1;
+        Connection::open(&self.target).await
+    }
+
+    /// One request. The connection comes back if it can take another.
+    async fn ask(&self, mut connection: Connection) -> Option<Connection> {
+        let answered = connection.send(get(&self.path)).await;
+        let lives = answered.is_ok();
+        self.count(answered.and_then(|response| match response.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(Fault::new(format!("the answer was {status}"))),
+        }));
+        lives.then_some(connection)
+    }
+
+    fn count(&self, outcome: Result<(), Fault>) {
+        let mut seen = self.seen();
+        seen.requests += 1;
+        seen.faults.extend(outcome.err().map(|fault| fault.to_string()));
+        self.requests.send_replace(seen.requests);
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,192 @@
+//! A server on a port of its own, for the length of a test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::conn::{Context, Moved, Phase};
+use crate::lifecycle::Background;
+use crate::listen::bind::{ListenOptions, Local, bind};
+use crate::listen::{Entrance, Running};
+use crate::server::{Endpoint, IntoServer, Permits, Server, ServerOptions};
+use crate::test::sound;
+
+/// How long what is in flight may take at the end; as [`App::drain_timeout`](crate::App::drain_timeout) is
+/// where an application sets nothing.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A server that runs in the test's own runtime, on a port of 127.0.0.1 that the kernel chose, and serves as
+/// it would in production: its limits, its TLS, the parking of idle connections.
+///
+/// It ends when it is dropped, and cuts what is then in flight. [`shutdown`](Self::shutdown) ends it as a
+/// signal does: `Shutdown` resolves, requests in flight are answered, background tasks and clean-up code have
+/// their end.
+///
+/// ```
+/// use gracehttp::test::TestServer;
+/// use gracehttp::{PeerAddr, server};
+///
+/// #[server(port = 8080)]
+/// async fn whoami(PeerAddr(peer): PeerAddr) -> String {
+///     peer.ip().to_string()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let server = TestServer::spawn(whoami::server(), ()).await;
+/// assert!(server.url().starts_with("http://127.0.0.1:"));
+/// server.shutdown().await;
+/// # }
+/// ```
+#[must_use = "it ends when it is dropped"]
+pub struct TestServer {
+    /// Empty once it has ended.
+    running: Option<Running>,
+    released: Arc<Notify>,
+    address: SocketAddr,
+    tls: bool,
+}
+
+impl TestServer {
+    /// Starts a server. Where its attribute lets it listen does not matter here; everything else holds.
+    ///
+    /// # Panics
+    ///
+    /// If the description of the server is at fault, or its certificate.
+    pub async fn spawn<S, M>(server: impl IntoServer<S, M>, state: S) -> Self {
+        let Server { options, make, .. } = sound(server.into_server());
+        let endpoint = Endpoint::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
+        let ServerOptions { name, backlog, tcp_keepalive, nodelay, .. } = &options;
+        let listen = ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
+        let listeners = bind(name, &endpoint, &listen).unwrap_or_else(|error| panic!("{error}"));
+        let Some(Local::Tcp(address)) = listeners.first().map(|listener| listener.local.clone()) else {
+            panic!("server `{name}`: 127.0.0.1 has no TCP");
+        };
+
+        #[cfg(feature = "tls")]
+        let acceptor = options.tls.as_ref().map(|tls| {
+            let config =
+                tls.server_config(name, options.http1, options.http2, &crate::listen::KeyRing::default());
+            tokio_rustls::TlsAcceptor::from(config.unwrap_or_else(|error| panic!("{error}")))
+        });
+        #[cfg(feature = "tls")]
+        let tls = acceptor.is_some();
+        #[cfg(not(feature = "tls"))]
+        let tls = false;
+
+        let released = Arc::new(Notify::new());
+        let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
+        let context = Context::new(options, make(&state), permits, Arc::new(Moved::default()))
+            .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
+        let entrance = Entrance {
+            context: Arc::new(context),
+            #[cfg(feature = "tls")]
+            tls: acceptor,
+        };
+        let running = Running::start(&Handle::current(), &entrance, listeners);
+        running.open();
+        Self { running: Some(running), released, address, tls }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as a URL, without a slash at the end: `http://127.0.0.1:4711`.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// How many connections it holds.
+    pub fn connections(&self) -> usize {
+        self.running.as_ref().map_or(0, held)
+    }
+
+    /// Ends as a process does that is told to stop, and panics if something has to be cut after 10 s.
+    ///
+    /// # Panics
+    ///
+    /// If a request or a background task is still under way then: most likely it does not look at its
+    /// `Shutdown`.
+    pub async fn shutdown(mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        let deadline = Instant::now() + DRAIN;
+        let (runtime, background) = (Handle::current(), Background::of(&Handle::current()));
+        for door in running.doors.drain(..) {
+            door.close().await;
+        }
+        running.enter(Phase::Stopping);
+        background.shut_down();
+        // A test's clients have no last request on the wire: no grace, idle connections are closed now.
+        running.enter(Phase::ClosingIdle);
+        let drained = async {
+            while held(&running) > 0 {
+                let released = self.released.notified();
+                if held(&running) > 0 {
+                    released.await;
+                }
+            }
+            background.idle().await;
+        };
+        let in_time = timeout_at(deadline, drained).await.is_ok();
+        let left = background.left().map_or_else(String::new, |tasks| format!(" and {tasks}"));
+        let connections = held(&running);
+        running.enter(Phase::Cutting);
+        background.cut();
+        background.clean_up_by(deadline, &runtime).await;
+        assert!(in_time, "after {DRAIN:?} there were {connections} connections{left} left to be cut");
+    }
+
+    #[cfg(feature = "test-kit")]
+    fn target(&self) -> super::client::Target {
+        super::client::Target { address: self.address, tls: self.tls }
+    }
+
+    /// Sends a `GET` request; see [`request`](Self::request).
+    ///
+    /// # Panics
+    ///
+    /// If it is not answered to the end.
+    #[cfg(feature = "test-kit")]
+    pub async fn get(&self, path: &str) -> crate::Response {
+        self.request(super::get(path)).await
+    }
+
+    /// Sends a request over a connection of its own, in HTTP/1.1, and returns the response once it has come
+    /// to its end. The certificate of a server with TLS is not checked.
+    ///
+    /// # Panics
+    ///
+    /// If it is not answered to the end.
+    #[cfg(feature = "test-kit")]
+    pub async fn request(&self, request: crate::Request) -> crate::Response {
+        let what = format!("{} {}{}", request.method(), self.url(), request.uri());
+        let answered = async { super::client::Connection::open(&self.target()).await?.send(request).await };
+        answered.await.unwrap_or_else(|fault| panic!("{what}: {fault}"))
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.doors.drain(..).for_each(crate::listen::Door::leave);
+            running.enter(Phase::Cutting);
+        }
+    }
+}
+
+impl std::fmt::Debug for TestServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TestServer").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+fn held(running: &Running) -> usize {
+    running.context.permits.held()
+}

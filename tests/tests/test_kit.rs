@@ -1,0 +1,133 @@
+//! `gracehttp::test` as users see it.
+
+use std::time::Duration;
+
+use gracehttp::test::{self, RestartTest, TestServer};
+use gracehttp::{Generation, IntoResponse, Json, PeerAddr, Request, Server, Shutdown, State, server};
+use tests::process::bin;
+use tokio::time::{sleep, timeout};
+
+#[server(port = 1)]
+async fn greet(State(greeting): State<String>) -> String {
+    greeting
+}
+
+#[server(port = 1)]
+async fn surroundings(peer: Option<PeerAddr>, Generation(generation): Generation, _: Shutdown) -> String {
+    format!("{peer:?} {generation}")
+}
+
+#[server(port = 1)]
+async fn double(Json(number): Json<u64>) -> Json<u64> {
+    Json(number * 2)
+}
+
+#[server(port = 1, max_body = 4, tls = self_signed)]
+async fn secure(request: Request) -> String {
+    test::text(request.into_body().into_response()).await
+}
+
+/// Answers once the drain has begun.
+async fn long_poll(shutdown: Shutdown) -> &'static str {
+    shutdown.await;
+    "good-bye"
+}
+
+#[tokio::test]
+async fn a_server_is_called_in_memory_with_a_state() {
+    let response = test::call(greet::server(), "hello".to_owned(), test::get("/")).await;
+    assert_eq!((response.status().as_u16(), test::text(response).await), (200, "hello".to_owned()));
+}
+
+#[tokio::test]
+async fn extractors_have_what_there_is() {
+    let response = test::call(surroundings::server(), (), test::get("/")).await;
+    assert_eq!(test::text(response).await, "None 1");
+}
+
+#[tokio::test]
+async fn a_body_brings_its_headers() {
+    let response = test::call(double::server(), (), test::post("/", Json(21))).await;
+    assert_eq!(test::json::<u64>(response).await, 42);
+    let response = test::call(double::server(), (), test::post("/", "21")).await;
+    assert_eq!(response.status(), 415);
+}
+
+#[tokio::test]
+#[should_panic = "`nonsense` is not an endpoint"]
+async fn a_faulty_description_is_told() {
+    test::call(Server::builder("faulty").listen("nonsense").handler(long_poll), (), test::get("/")).await;
+}
+
+#[tokio::test]
+async fn a_server_on_a_port_serves_until_it_is_shut_down() {
+    let server = TestServer::spawn(surroundings::server(), ()).await;
+    let answer = test::text(server.get("/").await).await;
+    assert!(answer.starts_with("Some(PeerAddr(127.0.0.1:"), "{answer}");
+    let address = server.address();
+    server.shutdown().await;
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test]
+async fn tls_and_limits_hold_as_in_production() {
+    let server = TestServer::spawn(secure::server(), ()).await;
+    assert!(server.url().starts_with("https://127.0.0.1:"));
+    assert_eq!(test::text(server.request(test::post("/", "four")).await).await, "four");
+    assert_eq!(server.request(test::post("/", "fives")).await.status(), 413);
+}
+
+#[tokio::test]
+async fn a_shutdown_answers_what_is_in_flight_and_ends_background_tasks() {
+    let (told, is_told) = tokio::sync::oneshot::channel();
+    gracehttp::spawn(async move |shutdown| {
+        shutdown.await;
+        told.send(()).expect("the test waits");
+    });
+    let server = TestServer::spawn(Server::builder("poll").handler(long_poll), ()).await;
+    let url = server.address();
+    let client = tokio::spawn(async move {
+        let mut client = tests::Client::connect(&tests::Target::from_url(&format!("http://{url}"))).await?;
+        client.send(tests::client::get("/ping")).await?;
+        client.reply().await
+    });
+    while server.connections() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_millis(50)).await;
+    server.shutdown().await;
+    assert_eq!(client.await.unwrap().unwrap().text(), "good-bye");
+    is_told.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_dropped_server_is_gone() {
+    let server = TestServer::spawn(surroundings::server(), ()).await;
+    let address = server.address();
+    drop(server);
+    let refused = async { while tokio::net::TcpStream::connect(address).await.is_ok() {} };
+    timeout(Duration::from_secs(5), refused).await.expect("nobody accepts any more");
+}
+
+#[tokio::test]
+async fn restarts_lose_nothing() {
+    let report = RestartTest::of(bin("app"), "web").path("/ping").restarts(2).run().await;
+    println!("{report:?}");
+    assert_eq!(report.restarts, 2);
+    assert!(report.requests >= 300 && report.connections > 100, "{report:?}");
+}
+
+#[tokio::test]
+#[should_panic = "the answer was 404 Not Found"]
+async fn an_application_that_answers_wrongly_fails_the_test() {
+    RestartTest::of(bin("app"), "web").path("/nowhere").restarts(0).run().await;
+}
+
+#[tokio::test]
+#[should_panic = "the restart failed"]
+async fn an_application_that_cannot_restart_fails_the_test() {
+    let scratch = tests::Scratch::new();
+    let mark = scratch.join("started");
+    let plan = scratch.write("plan", format!("server web 127.0.0.1:0\nstart only once {}", mark.display()));
+    RestartTest::of(bin("app"), "web").path("/ping").env("APP_PLAN", plan).run().await;
+}

@@ -8,7 +8,9 @@
 //! 6. [Logging](logging), and messages that scripts may rely on
 //! 7. [TLS](tls): certificates, renewal, sessions
 //! 8. [Signals](signals) and exit statuses
-//! 9. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
+//! 9. [Background tasks](background), and clean-up code
+//! 10. [Testing](testing): a server in memory, on a port, and through a restart
+//! 11. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
 //!
 //! It is documentation only: a program that is compiled has no module `guide`.
 
@@ -35,6 +37,12 @@ pub mod tls {}
 
 #[doc = include_str!("../docs/guide/signals.md")]
 pub mod signals {}
+
+#[doc = include_str!("../docs/guide/background.md")]
+pub mod background {}
+
+#[doc = include_str!("../docs/guide/testing.md")]
+pub mod testing {}
 
 #[doc = include_str!("../docs/guide/coming_from_go.md")]
 pub mod coming_from_go {}

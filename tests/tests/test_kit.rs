@@ -101,6 +101,21 @@ async fn a_shutdown_answers_what_is_in_flight_and_ends_background_tasks() {
 }
 
 #[tokio::test]
+async fn one_server_after_another_each_with_its_tasks() {
+    for _ in 0..2 {
+        let (told, is_told) = tokio::sync::oneshot::channel();
+        gracehttp::spawn(async move |shutdown| {
+            shutdown.await;
+            told.send(()).expect("the test waits");
+        });
+        let server = TestServer::spawn(surroundings::server(), ()).await;
+        assert_eq!(server.get("/").await.status(), 200);
+        server.shutdown().await;
+        is_told.await.expect("told, not cut");
+    }
+}
+
+#[tokio::test]
 async fn a_dropped_server_is_gone() {
     let server = TestServer::spawn(surroundings::server(), ()).await;
     let address = server.address();

@@ -30,8 +30,9 @@ const AT_LEAST: Duration = Duration::from_secs(2);
 ///
 /// ```no_run
 /// use std::time::Duration;
+/// # #[gracehttp::server(port = 9090)] async fn ping() {}
 ///
-/// #[gracehttp::main(servers())]
+/// #[gracehttp::main(servers(ping))]
 /// async fn main() {
 ///     gracehttp::spawn(async |mut shutdown| {
 ///         loop {
@@ -77,7 +78,8 @@ where
 /// ```no_run
 /// # #[derive(Clone)] struct Pool;
 /// # impl Pool { async fn open() -> Self { Pool } async fn close(&self) {} }
-/// #[gracehttp::main(servers())]
+/// # #[gracehttp::server(port = 9090)] async fn ping() {}
+/// #[gracehttp::main(servers(ping))]
 /// async fn main() -> Pool {
 ///     let pool = Pool::open().await;
 ///     let at_the_end = pool.clone();
@@ -112,11 +114,17 @@ pub(crate) struct Background {
     clean_up: Mutex<Vec<CleanUp>>,
 }
 
+static ALL: LazyLock<Mutex<HashMap<Id, Arc<Background>>>> = LazyLock::new(Mutex::default);
+
 impl Background {
     /// That of `runtime`.
     pub(crate) fn of(runtime: &Handle) -> Arc<Self> {
-        static ALL: LazyLock<Mutex<HashMap<Id, Arc<Background>>>> = LazyLock::new(Mutex::default);
         lock(&ALL).entry(runtime.id()).or_default().clone()
+    }
+
+    /// Parts with that of `runtime`, after its end: what is registered there from now on is news.
+    pub(crate) fn forget(runtime: &Handle) {
+        lock(&ALL).remove(&runtime.id());
     }
 
     /// Resolves once no task runs.

@@ -26,14 +26,16 @@ const SHOWN: usize = 10;
 /// when the test ends, however it ends.
 ///
 /// ```no_run
-/// # const APP: &str = "";
-/// # macro_rules! env { ($name:literal) => { APP } }
+/// # macro_rules! env { ($name:literal) => { "my_app" } }
+/// # mod program {
+/// # mod tokio { pub use ::tokio::{main as test, runtime}; }
 /// use gracehttp::test::RestartTest;
 ///
 /// #[tokio::test]
 /// async fn no_client_notices_a_restart() {
 ///     RestartTest::of(env!("CARGO_BIN_EXE_my_app"), "api").path("/health").run().await;
 /// }
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "it does nothing until `run`"]

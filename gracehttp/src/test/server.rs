@@ -140,6 +140,7 @@ impl TestServer {
         running.enter(Phase::Cutting);
         background.cut();
         background.clean_up_by(deadline, &runtime).await;
+        Background::forget(&runtime);
         assert!(in_time, "after {DRAIN:?} there were {connections} connections{left} left to be cut");
     }
 

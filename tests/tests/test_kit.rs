@@ -133,6 +133,14 @@ async fn restarts_lose_nothing() {
 }
 
 #[tokio::test]
+async fn restarts_over_tls_lose_nothing() {
+    let scratch = tests::Scratch::new();
+    let plan = scratch.write("plan", "server web 127.0.0.1:0 tls=self_signed");
+    let report = RestartTest::of(bin("app"), "web").path("/ping").env("APP_PLAN", plan).run().await;
+    assert_eq!(report.restarts, 3);
+}
+
+#[tokio::test]
 #[should_panic = "the answer was 404 Not Found"]
 async fn an_application_that_answers_wrongly_fails_the_test() {
     RestartTest::of(bin("app"), "web").path("/nowhere").restarts(0).run().await;

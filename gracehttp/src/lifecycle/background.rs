@@ -288,7 +288,7 @@ mod tests {
         let (dropped, is_dropped) = oneshot::channel::<()>();
         spawn(async move |_| {
             let _dropped = dropped;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         here().cut();
         here().idle().await;

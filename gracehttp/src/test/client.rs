@@ -90,7 +90,7 @@ impl Connection {
             let (head, body) = response.into_parts();
             self.told_to_close = head.headers.get(CONNECTION).is_some_and(|value| value == "close");
             let body = body.collect().await.map_err(|error| lost("the answer broke off", &error))?;
-            Ok(super::whole(head, body.to_bytes()))
+            Ok(Response::from_parts(head, Body::from(body.to_bytes())))
         };
         patiently("an answer", answered).await
     }

@@ -30,7 +30,6 @@ mod load;
 mod restart;
 mod server;
 
-use axum_core::body::Body;
 use axum_core::response::IntoResponse;
 use bytes::Bytes;
 use http::Method;
@@ -138,10 +137,4 @@ pub async fn bytes(response: Response) -> Bytes {
         Ok(body) => body.to_bytes(),
         Err(error) => panic!("the body of the response broke off: {error}"),
     }
-}
-
-/// A response whose whole body has come.
-#[cfg(feature = "test-kit")]
-fn whole(head: http::response::Parts, body: Bytes) -> Response {
-    Response::from_parts(head, Body::from(body))
 }

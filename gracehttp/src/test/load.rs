@@ -132,3 +132,56 @@ impl Shared {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// The faults of a load on a server that gives each connection these bytes and closes it.
+    async fn faults_of(answer: &'static [u8]) -> Vec<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target { address: listener.local_addr().unwrap(), tls: false };
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer).await;
+            }
+        });
+        let load = Load::start(target, "/", 1);
+        load.requests(4).await;
+        let seen = load.stop().await;
+        server.abort();
+        seen.faults
+    }
+
+    fn all_say(faults: &[String], words: &str) -> bool {
+        !faults.is_empty() && faults.iter().all(|fault| fault.contains(words))
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_loss_is_noticed() {
+        let faults = faults_of(b"").await;
+        assert!(all_say(&faults, "the request was not answered"), "{faults:?}");
+        let faults = faults_of(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+        assert!(all_say(&faults, "the answer broke off"), "{faults:?}");
+        let faults = faults_of(b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        assert!(all_say(&faults, "the answer was 500"), "{faults:?}");
+        // Closed without a word after a good answer: whoever keeps the connection loses its next request, or finds it closed.
+        let faults = faults_of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        assert!(all_say(&faults, "connection"), "{faults:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_noticed_and_a_close_that_was_announced_is_none() {
+        let faults = faults_of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        assert_eq!(faults, [""; 0]);
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let load = Load::start(Target { address: free, tls: false }, "/", 1);
+        load.requests(4).await;
+        let faults = load.stop().await.faults;
+        assert!(all_say(&faults, "the connection was not taken"), "{faults:?}");
+    }
+}

@@ -2,5 +2,5 @@ fn main() -> ::std::process::ExitCode {
     async fn main() {}
     #[allow(unused_imports)]
     use ::gracehttp::__private::Infallible as _;
-    ::gracehttp::__private::StartUp::new(main).app().serve(ping::server()).run()
+    ::gracehttp::__private::start_up(main).app().serve(ping::server()).run()
 }

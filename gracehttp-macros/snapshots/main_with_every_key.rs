@@ -5,7 +5,7 @@ fn main() -> ::std::process::ExitCode {
     }
     #[allow(unused_imports)]
     use facade::gracehttp::__private::Infallible as _;
-    facade::gracehttp::__private::StartUp::new(main)
+    facade::gracehttp::__private::start_up(main)
         .app()
         .serve(ping::server())
         .serve(my::api::server())
@@ -14,6 +14,8 @@ fn main() -> ::std::process::ExitCode {
         .standby(::core::time::Duration::from_secs(0))
         .lame_duck(::core::time::Duration::new(1, 1))
         .worker_threads(4)
+        .config("my_app.toml")
+        .cli()
         .on_info(log::info)
         .on_notice(|line| println!("{line}"))
         .on_error(log::error)

@@ -260,6 +260,14 @@ impl<'a> Value<'a> {
         Ok((parens, inside))
     }
 
+    /// `key`.
+    pub(crate) fn nothing(&self) -> syn::Result<()> {
+        if self.input.is_empty() || self.input.peek(Token![,]) {
+            return Ok(());
+        }
+        Err(self.misfit(self.name, "no value"))
+    }
+
     /// Whether the value is written `key(…)`.
     pub(crate) fn is_list(&self) -> bool {
         self.input.peek(token::Paren)

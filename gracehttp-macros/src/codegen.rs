@@ -163,7 +163,11 @@ pub(crate) fn main(
 ) -> TokenStream {
     let library = library(args.library.as_ref());
     let ident = generated(&function.sig.ident);
-    let start_up = quote!(#library::__private::StartUp::new(#ident).app());
+    let start_up = match function.sig.inputs.first() {
+        None => quote!(#library::__private::start_up(#ident)),
+        Some(settings) => placed_at(settings, quote!(#library::__private::start_up_with_settings(#ident))),
+    };
+    let start_up = quote!(#start_up.app());
     let start_up = match &function.sig.output {
         ReturnType::Default => start_up,
         ReturnType::Type(_, output) => placed_at(output, start_up),

@@ -19,6 +19,8 @@ const KEYS: &[Key<MainArgs>] = &[
     Key { name: "restart_on", example: "restart_on(HUP, USR1, USR2)", read: MainArgs::restart_on },
     Key { name: "stop_on", example: "stop_on(INT, TERM, QUIT, TSTP)", read: MainArgs::stop_on },
     Key { name: "worker_threads", example: "worker_threads = 4", read: count },
+    Key { name: "config", example: r#"config = "my_app.toml""#, read: MainArgs::config },
+    Key { name: "cli", example: "cli", read: MainArgs::cli },
     Key { name: "on_info", example: "on_info = my_function", read: callback },
     Key { name: "on_notice", example: "on_notice = my_function", read: callback },
     Key { name: "on_error", example: "on_error = my_function", read: callback },
@@ -99,6 +101,16 @@ impl MainArgs {
         Ok(vec![])
     }
 
+    fn config(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let file = value.text("the path of a file, in quotes")?;
+        Ok(vec![quote!(#file)])
+    }
+
+    fn cli(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        value.nothing()?;
+        Ok(vec![TokenStream::new()])
+    }
+
     fn library(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         self.library = Some(value.path()?);
         Ok(vec![])
@@ -169,8 +181,8 @@ impl Signals {
 
 fn check_main(function: &Function, errors: &mut Errors) -> bool {
     let mut fit = function.check_plain("`main`", errors);
-    if let Some(argument) = function.sig.inputs.first() {
-        errors.at(argument, "`main` takes no arguments");
+    if let Some(argument) = function.sig.inputs.get(1) {
+        errors.at(argument, "`main` takes one argument at most, the settings of the application");
         fit = false;
     }
     if function.sig.asyncness.is_none() {

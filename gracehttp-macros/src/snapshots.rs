@@ -149,6 +149,19 @@ fn main() {
 }
 
 #[test]
+fn main_with_settings() {
+    check(
+        "main_with_settings",
+        quote! {
+            #[gracehttp::main(servers(ping))]
+            async fn main(settings: Settings) -> Settings {
+                settings
+            }
+        },
+    );
+}
+
+#[test]
 fn main_with_every_key() {
     check(
         "main_with_every_key",
@@ -162,6 +175,8 @@ fn main_with_every_key() {
                 restart_on(HUP, USR2),
                 stop_on(TERM),
                 worker_threads = 4,
+                config = "my_app.toml",
+                cli,
                 on_info = log::info,
                 on_notice = |line| println!("{line}"),
                 on_error = log::error,

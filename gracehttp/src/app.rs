@@ -1,6 +1,9 @@
 //! The application: its servers, its settings, and the life of its process.
 
 mod birth;
+#[cfg(feature = "cli")]
+mod cli;
+mod configured;
 mod life;
 mod prepare;
 mod restart;
@@ -10,12 +13,15 @@ mod stop;
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::Settings;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Section, Settings, read_settings, refuse_settings};
 use crate::error::Error;
-use crate::lifecycle::{Signal, StartUpCode};
+use crate::lifecycle::{Signal, UnreadStartUpCode};
 use crate::log;
 use crate::server::{IntoServer, Server};
 
@@ -44,9 +50,11 @@ use crate::server::{IntoServer, Server};
 pub struct App<S> {
     servers: Vec<Server<S>>,
     settings: Settings,
-    restart_on: Vec<Signal>,
-    stop_on: Vec<Signal>,
-    start_up_code: StartUpCode<S>,
+    /// The configuration file, where the application names one itself.
+    config: Option<PathBuf>,
+    start_up_code: UnreadStartUpCode<S>,
+    #[cfg(feature = "cli")]
+    has_command_line: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> App<S> {
@@ -59,7 +67,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = S>,
     {
-        Self::with(StartUpCode::new(|| async { Ok(start_up().await) }))
+        Self::reading(refuse_settings, |()| start_up())
     }
 
     /// An application whose start-up code can fail. If it does, the process exits with status 1, and in a
@@ -84,16 +92,89 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         Fut: Future<Output = Result<S, E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        Self::with(StartUpCode::new(|| async { start_up().await.map_err(Into::into) }))
+        Self::try_reading(refuse_settings, |()| start_up())
     }
 
-    fn with(start_up_code: StartUpCode<S>) -> Self {
+    /// An application whose start-up code takes its settings, of any type that serde can read: they are the
+    /// table `[app]` of the configuration file, or an empty table where there is none.
+    ///
+    /// They are read before any socket is touched. If they don't fit, the process exits with status 1, and in
+    /// a restart the predecessor serves on.
+    ///
+    /// ```no_run
+    /// use gracehttp::{App, Server, State};
+    ///
+    /// #[derive(Clone, serde::Deserialize)]
+    /// #[serde(default, deny_unknown_fields)]
+    /// struct Settings {
+    ///     greeting: String,
+    /// }
+    ///
+    /// impl Default for Settings {
+    ///     fn default() -> Self {
+    ///         Self { greeting: "hello".into() }
+    ///     }
+    /// }
+    ///
+    /// async fn greet(State(settings): State<Settings>) -> String {
+    ///     settings.greeting
+    /// }
+    ///
+    /// App::with_settings(async |settings: Settings| settings)
+    ///     .serve(Server::builder("greet").port(8080).handler(greet))
+    ///     .run();
+    /// ```
+    pub fn with_settings<T, F, Fut>(start_up: F) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: FnOnce(T) -> Fut + Send + 'static,
+        Fut: Future<Output = S>,
+    {
+        Self::reading(read_settings, start_up)
+    }
+
+    /// As [`with_settings`](Self::with_settings), for start-up code that can fail.
+    pub fn try_with_settings<T, F, Fut, E>(start_up: F) -> Self
+    where
+        T: DeserializeOwned + Send + 'static,
+        F: FnOnce(T) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<S, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        Self::try_reading(read_settings, start_up)
+    }
+
+    /// What start-up code takes is read of the application's section of the configuration.
+    pub(crate) fn reading<A, F, Fut>(read: fn(Section<'_>) -> Result<A, Error>, start_up: F) -> Self
+    where
+        A: Send + 'static,
+        F: FnOnce(A) -> Fut + Send + 'static,
+        Fut: Future<Output = S>,
+    {
+        Self::with(UnreadStartUpCode::new(read, |settings| async { Ok(start_up(settings).await) }))
+    }
+
+    /// The same, for start-up code that can fail.
+    pub(crate) fn try_reading<A, F, Fut, E>(read: fn(Section<'_>) -> Result<A, Error>, start_up: F) -> Self
+    where
+        A: Send + 'static,
+        F: FnOnce(A) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<S, E>>,
+        E: Into<Box<dyn StdError + Send + Sync>>,
+    {
+        Self::with(UnreadStartUpCode::new(read, |settings| async {
+            start_up(settings).await.map_err(Into::into)
+        }))
+    }
+
+    fn with(start_up_code: UnreadStartUpCode<S>) -> Self {
         Self {
             servers: Vec::new(),
             settings: Settings::default(),
-            restart_on: Signal::RESTART.to_vec(),
-            stop_on: Signal::STOP.to_vec(),
+            config: None,
             start_up_code,
+            #[cfg(feature = "cli")]
+            has_command_line: false,
         }
     }
 
@@ -135,19 +216,37 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
 
     /// The signals that restart: [`Signal::RESTART`] by default.
     pub fn restart_on(mut self, signals: impl IntoIterator<Item = Signal>) -> Self {
-        self.restart_on = signals.into_iter().collect();
+        self.settings.restart_on = signals.into_iter().collect();
         self
     }
 
     /// The signals that stop: [`Signal::STOP`] by default.
     pub fn stop_on(mut self, signals: impl IntoIterator<Item = Signal>) -> Self {
-        self.stop_on = signals.into_iter().collect();
+        self.settings.stop_on = signals.into_iter().collect();
         self
     }
 
     /// How many threads serve; one for each core by default.
     pub fn worker_threads(mut self, threads: usize) -> Self {
         self.settings.worker_threads = Some(threads);
+        self
+    }
+
+    /// The configuration file, in place of `Gracehttp.toml` in the working directory. Unlike that, it has to
+    /// exist. The variable `GRACEHTTP_CONFIG` names another.
+    pub fn config(mut self, file: impl Into<PathBuf>) -> Self {
+        self.config = Some(file.into());
+        self
+    }
+
+    /// Gives the program a command line: `serve` (the default), `check`, which says whether configuration and
+    /// certificates are in order, and `config`, which prints every value and where it comes from.
+    ///
+    /// [`run`](Self::run) and [`try_run`](Self::try_run) then read the arguments of the process. Arguments that
+    /// make no sense end it with status 2.
+    #[cfg(feature = "cli")]
+    pub fn cli(mut self) -> Self {
+        self.has_command_line = true;
         self
     }
 
@@ -193,6 +292,10 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// Whatever keeps the application from serving: an endpoint that can't be bound, a certificate that
     /// can't be read, a setting that makes no sense, start-up code that fails. Several of them come as one.
     pub fn try_run(self) -> Result<(), Error> {
+        #[cfg(feature = "cli")]
+        if self.has_command_line {
+            return cli::obey(self);
+        }
         life::live(self)
     }
 }
@@ -202,8 +305,7 @@ impl<S> fmt::Debug for App<S> {
         f.debug_struct("App")
             .field("servers", &self.servers)
             .field("settings", &self.settings)
-            .field("restart_on", &self.restart_on)
-            .field("stop_on", &self.stop_on)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
 }

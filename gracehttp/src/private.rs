@@ -4,7 +4,11 @@ use std::future::Future;
 use std::marker::PhantomData;
 
 use axum_core::BoxError;
+use serde::de::DeserializeOwned;
 use tower_service::Service;
+
+use crate::config::{Section, read_settings, refuse_settings};
+use crate::{App, Error, FromRef, IntoResponse, Request, Server, ServerBuilder};
 
 /// Modules of routes, and the router of axum that serves them.
 #[cfg(feature = "axum")]
@@ -13,8 +17,6 @@ pub mod routes {
 
     pub use crate::server::routes::{OwnRoutes, Routes, Table, join, serve};
 }
-
-use crate::{App, FromRef, IntoResponse, Request, Server, ServerBuilder};
 
 /// A state, or a part of one, that servers can have of a main that returns `S`.
 #[diagnostic::on_unimplemented(
@@ -76,57 +78,80 @@ pub trait Failure: Into<BoxError> {}
 #[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> Failure for E {}
 
-/// Start-up code with the output `O`.
+/// What main can take: the table `[app]` of the configuration file, in a type of the application's own.
+#[diagnostic::on_unimplemented(
+    message = "main can't take `{Self}` as its settings",
+    label = "serde can't read this from the table `[app]` of the configuration file",
+    note = "derive `serde::Deserialize` for it"
+)]
+pub trait AppSettings: DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned + Send + 'static> AppSettings for T {}
+
+/// Start-up code that takes `A` and has the output `O`.
 ///
 /// [`StartUp::app`] exists where `O` is a `Result`, by whatever name; everywhere else method resolution falls
 /// back to [`Infallible::app`].
 #[derive(Debug)]
-pub struct StartUp<F, O> {
+pub struct StartUp<F, A, O> {
     start_up: F,
+    read: fn(Section<'_>) -> Result<A, Error>,
     output: PhantomData<fn() -> O>,
 }
 
-impl<F, Fut> StartUp<F, Fut::Output>
+/// Start-up code that takes nothing; its output is told from its future.
+pub fn start_up<F, Fut>(start_up: F) -> StartUp<impl FnOnce(()) -> Fut, (), Fut::Output>
 where
     F: FnOnce() -> Fut,
     Fut: Future,
 {
-    /// Start-up code, whose output is told from its future.
-    pub fn new(start_up: F) -> Self {
-        Self { start_up, output: PhantomData }
-    }
+    StartUp { start_up: |()| start_up(), read: refuse_settings, output: PhantomData }
 }
 
-impl<F, S, E> StartUp<F, Result<S, E>> {
+/// Start-up code that takes the application's settings.
+pub fn start_up_with_settings<F, A, Fut>(start_up: F) -> StartUp<F, A, Fut::Output>
+where
+    F: FnOnce(A) -> Fut,
+    A: AppSettings,
+    Fut: Future,
+{
+    StartUp { start_up, read: read_settings, output: PhantomData }
+}
+
+impl<F, A, S, E> StartUp<F, A, Result<S, E>> {
     /// The application of start-up code that can fail.
     pub fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce(A) -> Fut + Send + 'static,
+        A: Send + 'static,
         Fut: Future<Output = Result<S, E>>,
         S: Clone + Send + Sync + 'static,
         E: Failure,
     {
-        App::try_new(self.start_up)
+        App::try_reading(self.read, self.start_up)
     }
 }
 
 /// Start-up code that can't fail.
-pub trait Infallible<F, S> {
+pub trait Infallible<F, A, S> {
     /// Its application.
     fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce(A) -> Fut + Send + 'static,
+        A: Send + 'static,
         Fut: Future<Output = S>,
         S: Clone + Send + Sync + 'static;
 }
 
-impl<F, S> Infallible<F, S> for StartUp<F, S> {
+impl<F, A, S> Infallible<F, A, S> for StartUp<F, A, S> {
     fn app<Fut>(self) -> App<S>
     where
-        F: FnOnce() -> Fut + Send + 'static,
+        F: FnOnce(A) -> Fut + Send + 'static,
+        A: Send + 'static,
         Fut: Future<Output = S>,
         S: Clone + Send + Sync + 'static,
     {
-        App::new(self.start_up)
+        App::reading(self.read, self.start_up)
     }
 }

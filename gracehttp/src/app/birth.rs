@@ -9,12 +9,12 @@ use std::sync::Arc;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
 
-use crate::app::App;
+use crate::app::configured::Configured;
 use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
 use crate::error::{Error, panic_message};
-use crate::handoff::{self, Predecessor, StartUp, WeakChannel};
+use crate::handoff::{self, Predecessor, WeakChannel};
 use crate::lifecycle::{Background, generation, set_generation};
 use crate::listen::{Entrance, KeyRing, Running};
 use crate::log;
@@ -41,7 +41,7 @@ pub(super) struct Unborn {
     released: Arc<Notify>,
     moved: Arc<Moved>,
     keys: KeyRing,
-    overrides: Vec<Provenance>,
+    provenance: Vec<Provenance>,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
     workers: Handle,
@@ -50,8 +50,7 @@ pub(super) struct Unborn {
 /// Prepares an application to serve, with `workers` as soon as it needs them. A predecessor hears why if that
 /// fails. Dropped, it leaves no trace but what the start-up code has begun; see [`wind_up`].
 pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
-    app: App<S>,
-    start_up: &StartUp,
+    app: Configured<S>,
     inherited: Option<OwnedFd>,
     workers: &OnceCell<Workers>,
 ) -> Result<Unborn, Error> {
@@ -60,7 +59,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let unborn = begin(app, start_up, predecessor, workers).await;
+    let unborn = begin(app, predecessor, workers).await;
     if let Err(error) = &unborn {
         // First: a predecessor that hears of the failure kills this process.
         wind_up(workers).await;
@@ -79,13 +78,21 @@ pub(super) async fn wind_up(workers: &OnceCell<Workers>) {
     }
 }
 
+/// Tells the predecessor, if there is one, that this application can't even be configured.
+pub(super) async fn refuse(fault: &Error, inherited: Option<OwnedFd>) {
+    let Some(socket) = inherited else { return };
+    // If they can't talk, our exit status says it.
+    if let Ok(predecessor) = Predecessor::meet(socket).await {
+        Predecessor::fail(predecessor.channel(), fault.to_string()).await;
+    }
+}
+
 async fn begin<S: Clone + Send + Sync + 'static>(
-    app: App<S>,
-    start_up: &StartUp,
+    app: Configured<S>,
     mut predecessor: Option<Predecessor>,
     workers: &OnceCell<Workers>,
 ) -> Result<Unborn, Error> {
-    let App { mut servers, mut settings, start_up_code, .. } = app;
+    let Configured { mut servers, settings, start_up_code, provenance } = app;
     let keys = KeyRing::default();
     if let Some(predecessor) = &mut predecessor {
         set_generation(predecessor.generation() + 1);
@@ -93,7 +100,6 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     }
 
     // What can be wrong without the application's doing is looked at first, and told together.
-    let overrides = prepare::configure(&mut servers, &mut settings, start_up)?;
     let listeners = Listeners::open(&servers, &mut predecessor);
     #[cfg(feature = "tls")]
     let (listeners, mut acceptors) = {
@@ -127,7 +133,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         released,
         moved,
         keys,
-        overrides,
+        provenance,
         fresh_files,
         predecessor,
         workers,
@@ -138,7 +144,7 @@ impl Unborn {
     /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
     /// signal to stop finds a process that serves.
     pub(super) async fn be_born(self) -> Born {
-        let Self { settings, servers, released, moved, keys, overrides, fresh_files, predecessor, workers } =
+        let Self { settings, servers, released, moved, keys, provenance, fresh_files, predecessor, workers } =
             self;
         let predecessor = match predecessor {
             Some(predecessor) => Some(take_over(predecessor, &servers, &moved, &workers).await),
@@ -148,7 +154,7 @@ impl Unborn {
             server.open();
             prepare::announce(server, generation());
         }
-        prepare::announce_overrides(&overrides);
+        prepare::announce_provenance(&provenance);
         fresh_files.keep();
         Born { settings, servers, released, keys, predecessor, workers }
     }

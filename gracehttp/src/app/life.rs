@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::app::birth::{self, Born};
-use crate::app::prepare;
+use crate::app::configured::Configured;
 use crate::config::Settings;
 use crate::conn::Phase;
 use crate::error::Error;
@@ -22,8 +22,6 @@ use crate::log;
 
 /// A process that serves.
 pub(super) struct Process {
-    pub(super) restart_on: Vec<Signal>,
-    pub(super) stop_on: Vec<Signal>,
     pub(super) start_up: StartUp,
     pub(super) signals: Signals,
     pub(super) settings: Settings,
@@ -60,19 +58,26 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         .enable_all()
         .build()
         .map_err(|error| Error::caused_by(format!("no runtime for the event loop: {error}"), error))?;
-    let signals = {
+    // Before the handlers stand: the configuration says which signals they are for.
+    let app = match Configured::settle(app, &start_up) {
+        Ok(app) => app,
+        Err(fault) => {
+            control.block_on(birth::refuse(&fault, inherited));
+            return Err(fault);
+        }
+    };
+    let mut signals = {
         let _within = control.enter();
-        prepare::check_signals(&app.restart_on, &app.stop_on)?;
-        let signals = Signals::install(&app.restart_on, &app.stop_on)?;
+        let Settings { restart_on, stop_on, .. } = &app.settings;
+        let signals = Signals::install(restart_on, stop_on)?;
         if inherited.is_some() {
-            Signals::let_through(&app.restart_on, &app.stop_on);
+            Signals::let_through(restart_on, stop_on);
         }
         signals
     };
     // Outlives whatever way the start-up ends, for the clean-up code.
     let workers = OnceCell::new();
     control.block_on(async {
-        let (mut signals, restart_on, stop_on) = (signals, app.restart_on.clone(), app.stop_on.clone());
         let unborn = tokio::select! {
             biased;
             request = signals.next_stop() => {
@@ -81,13 +86,11 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
                 log::info(format_args!("stopped while starting up, pid {}", std::process::id()));
                 return Ok(());
             }
-            unborn = birth::prepare(app, &start_up, inherited, &workers) => unborn?,
+            unborn = birth::prepare(app, inherited, &workers) => unborn?,
         };
         let Born { settings, servers, released, keys, predecessor, workers } = unborn.be_born().await;
         let closing = JoinSet::new();
         let process = Process {
-            restart_on,
-            stop_on,
             start_up,
             signals,
             settings,

@@ -1,87 +1,17 @@
-//! From a description to something that can serve: settings, listeners, certificates.
-
-use std::collections::HashMap;
+//! From settled settings to something that can serve: certificates, listeners, limits.
 
 #[cfg(feature = "tls")]
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{Provenance, Settings, env};
+use crate::config::Provenance;
 use crate::error::Error;
-use crate::handoff::{Predecessor, StartUp};
-use crate::lifecycle::Signal;
+use crate::handoff::Predecessor;
 #[cfg(feature = "tls")]
 use crate::listen::KeyRing;
 use crate::listen::bind::{ListenOptions, Listener, Local, adopt, bind};
 use crate::listen::{Door, Running, SocketFile, descriptors, unlink_if_ours};
 use crate::log;
 use crate::server::{Server, ServerOptions};
-
-/// Settles what is set where: the builder's values, and the environment's over them.
-pub(super) fn configure<S>(
-    servers: &mut [Server<S>],
-    settings: &mut Settings,
-    start_up: &StartUp,
-) -> Result<Vec<Provenance>, Error> {
-    let mut faults: Vec<Error> = servers.iter_mut().flat_map(|server| server.faults.drain(..)).collect();
-    let mut options: Vec<&mut ServerOptions> = servers.iter_mut().map(|server| &mut server.options).collect();
-    let environment = start_up.environment().map(|(name, value)| (name.clone(), value.clone()));
-    let provenance = env::apply(environment, settings, &mut options).unwrap_or_else(|fault| {
-        faults.push(fault);
-        Vec::new()
-    });
-    faults.extend(contradictions(servers));
-    Error::check(faults)?;
-    Ok(provenance)
-}
-
-/// What no two servers may share, and no server may lack.
-fn contradictions<S>(servers: &[Server<S>]) -> Vec<Error> {
-    let mut faults = Vec::new();
-    if servers.is_empty() {
-        faults.push(Error::new("the application has no server: name one in `servers(…)` or `App::serve`"));
-    }
-    let mut names = HashMap::new();
-    let mut endpoints = HashMap::new();
-    for server in servers {
-        let name = server.name();
-        if names.insert(name, ()).is_some() {
-            faults
-                .push(Error::new(format!("two servers are named `{name}`: give one of them another `name`")));
-        }
-        if server.options.endpoints.is_empty() {
-            faults.push(Error::new(format!(
-                "server `{name}` listens nowhere: give it a `port` or an endpoint to `listen` on"
-            )));
-        }
-        if !server.options.http1 && !server.options.http2 {
-            faults.push(Error::new(format!(
-                "server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on"
-            )));
-        }
-        for endpoint in server.options.endpoints.iter().filter(|endpoint| !endpoint.is_chosen_by_kernel()) {
-            if let Some(other) = endpoints.insert(endpoint, name) {
-                faults.push(Error::new(if other == name {
-                    format!("server `{name}` is to listen on {endpoint} twice")
-                } else {
-                    format!(
-                        "servers `{other}` and `{name}` are both to listen on {endpoint}: move one of them with \
-                         `port`, `listen` or {}",
-                        env::server_variable(name, "PORT")
-                    )
-                }));
-            }
-        }
-    }
-    faults
-}
-
-/// Refuses signals that are to restart and to stop at once.
-pub(super) fn check_signals(restart: &[Signal], stop: &[Signal]) -> Result<(), Error> {
-    let both = restart.iter().filter(|signal| stop.contains(signal));
-    Error::check(
-        both.map(|signal| Error::new(format!("{signal} is to restart and to stop: choose one"))).collect(),
-    )
-}
 
 /// The TLS side of each server that has one, in their order.
 #[cfg(feature = "tls")]
@@ -178,7 +108,7 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize) {
     }
 }
 
-/// One line for each endpoint, and one for each value that is not the attribute's.
+/// One line for each endpoint.
 pub(super) fn announce(server: &Running, generation: u64) {
     let options = &server.context.options;
     #[cfg(feature = "tls")]
@@ -206,10 +136,10 @@ pub(super) fn announce(server: &Running, generation: u64) {
     }
 }
 
-/// One line for each value that the environment has set.
-pub(super) fn announce_overrides(overrides: &[Provenance]) {
-    for Provenance { server, key, value, variable } in overrides {
+/// One line for each value that is not the attribute's.
+pub(super) fn announce_provenance(provenance: &[Provenance]) {
+    for Provenance { server, key, value, origin } in provenance {
         let of = server.as_deref().map_or_else(String::new, |server| format!(" of server {server}"));
-        log::info(format_args!("{key}{of} is {value}, set by {variable}"));
+        log::info(format_args!("{key}{of} is {value}, set by {origin}"));
     }
 }

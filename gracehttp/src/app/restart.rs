@@ -46,8 +46,8 @@ impl Process {
     /// Starts a successor and waits until it is ready. If it fails, for whatever reason, it is reaped, the
     /// operator hears why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Signal>) -> Attempt {
-        let ignored: Vec<_> = self.restart_on.iter().map(|signal| signal.number()).collect();
-        let held_back: Vec<_> = self.stop_on.iter().map(|signal| signal.number()).collect();
+        let ignored: Vec<_> = self.settings.restart_on.iter().map(|signal| signal.number()).collect();
+        let held_back: Vec<_> = self.settings.stop_on.iter().map(|signal| signal.number()).collect();
         let mut successor = match Successor::start(&self.start_up, &ignored, &held_back) {
             Ok(successor) => successor,
             Err(error) => {

@@ -1,6 +1,9 @@
 //! The environment as an operator writes it, rightly and wrongly.
 
 use super::*;
+use crate::config::{Provenance, Settings};
+use crate::lifecycle::Signal;
+use crate::server::{Endpoint, ServerOptions};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
@@ -19,8 +22,18 @@ fn apply(
     settings: &mut Settings,
     servers: &mut [&mut ServerOptions],
 ) -> Result<Vec<Provenance>, Error> {
-    let variables = variables.iter().map(|(variable, text)| (variable.into(), text.into()));
-    super::apply(variables, settings, servers)
+    let variables: Vec<_> = variables.iter().map(|(name, text)| (name.into(), text.into())).collect();
+    apply_raw(&variables, settings, servers)
+}
+
+fn apply_raw(
+    variables: &[(OsString, OsString)],
+    settings: &mut Settings,
+    servers: &mut [&mut ServerOptions],
+) -> Result<Vec<Provenance>, Error> {
+    let mut draft = Draft::new(settings, servers);
+    super::apply(variables, &mut draft);
+    draft.finish(Some(())).map(|((), provenance)| provenance)
 }
 
 /// What is wrong with these variables for a server `ping` on port 9090.
@@ -38,17 +51,28 @@ fn every_key_is_set_and_its_origin_told() {
         &[
             ("PATH", "/bin"),
             ("GRACEHTTP_HANDOFF", "3"),
+            ("GRACEHTTP_CONFIG", "elsewhere.toml"),
             ("GRACEHTTP_DRAIN_TIMEOUT", "0s"),
             ("GRACEHTTP_READY_TIMEOUT", "1m 30s"),
             ("GRACEHTTP_STANDBY", "3s"),
             ("GRACEHTTP_LAME_DUCK", " 4s "),
             ("GRACEHTTP_WORKER_THREADS", "5"),
+            ("GRACEHTTP_RESTART_ON", "HUP"),
+            ("GRACEHTTP_STOP_ON", "sigterm, INT"),
             ("GRACEHTTP_SERVER__PING__LISTEN", "127.0.0.1:80, unix:/run/ping.sock"),
             ("GRACEHTTP_SERVER__PING__MAX_CONNS", "50"),
             ("GRACEHTTP_SERVER__PING__HANDSHAKE_TIMEOUT", "6s"),
             ("GRACEHTTP_SERVER__PING__HEADER_READ_TIMEOUT", "7s"),
             ("GRACEHTTP_SERVER__PING__REQUEST_TIMEOUT", "8s"),
             ("GRACEHTTP_SERVER__PING__IDLE_TIMEOUT", "9s"),
+            ("GRACEHTTP_SERVER__PING__BACKLOG", "10"),
+            ("GRACEHTTP_SERVER__PING__HTTP1", "true"),
+            ("GRACEHTTP_SERVER__PING__HTTP2", "false"),
+            ("GRACEHTTP_SERVER__PING__MAX_BODY", "11MiB"),
+            ("GRACEHTTP_SERVER__PING__MAX_HEADER_SIZE", "12KiB"),
+            ("GRACEHTTP_SERVER__PING__MAX_HEADERS", "13"),
+            ("GRACEHTTP_SERVER__PING__TCP_KEEPALIVE", "off"),
+            ("GRACEHTTP_SERVER__PING__NODELAY", "false"),
         ],
         &mut settings,
         &mut [&mut ping, &mut other],
@@ -64,26 +88,31 @@ fn every_key_is_set_and_its_origin_told() {
             standby: seconds(3),
             lame_duck: seconds(4),
             worker_threads: Some(5),
+            restart_on: vec![Signal::Hup],
+            stop_on: vec![Signal::Term, Signal::Int],
         }
     );
     assert_eq!(listens(&ping), ["127.0.0.1:80", "unix:/run/ping.sock"]);
     assert_eq!((ping.max_conns, ping.request_timeout), (50, Some(seconds(8))));
     assert_eq!((ping.handshake_timeout, ping.header_read_timeout), (seconds(6), seconds(7)));
     assert_eq!(ping.idle_timeout, seconds(9));
+    assert_eq!((ping.backlog, ping.http1, ping.http2, ping.nodelay), (10, true, false, false));
+    assert_eq!((ping.max_body, ping.max_header_size, ping.max_headers), (11 << 20, 12 << 10, 13));
+    assert_eq!(ping.tcp_keepalive, None);
     assert_eq!(format!("{other:?}"), format!("{untouched:?}"));
 
-    assert_eq!(provenance.len(), 11);
+    assert_eq!(provenance.len(), 21);
     assert!(provenance.contains(&Provenance {
         server: None,
         key: "lame_duck",
         value: "4s".into(),
-        variable: "GRACEHTTP_LAME_DUCK".into(),
+        origin: Origin::Variable("GRACEHTTP_LAME_DUCK".into()),
     }));
     assert!(provenance.contains(&Provenance {
         server: Some("ping".into()),
         key: "max_conns",
         value: "50".into(),
-        variable: "GRACEHTTP_SERVER__PING__MAX_CONNS".into(),
+        origin: Origin::Variable("GRACEHTTP_SERVER__PING__MAX_CONNS".into()),
     }));
 }
 
@@ -107,10 +136,7 @@ fn port_replaces_the_one_port_of_a_server() {
     let mixed = replace(&["127.0.0.1:9090", "unix:/run/a.sock", "[::1]:9090"]);
     assert_eq!(mixed.unwrap(), ["127.0.0.1:0", "unix:/run/a.sock", "[::1]:0"]);
     let several = replace(&[":9090", ":9091"]).unwrap_err();
-    assert!(
-        several.contains("`ping` listens on several ports; set GRACEHTTP_SERVER__PING__LISTEN"),
-        "{several}"
-    );
+    assert!(several.contains("`ping` listens on several ports; set `listen` instead"), "{several}");
     let none = replace(&["unix:/run/a.sock"]).unwrap_err();
     assert!(none.contains("has no TCP endpoint"), "{none}");
 }
@@ -118,12 +144,18 @@ fn port_replaces_the_one_port_of_a_server() {
 #[test]
 fn port_beside_listen_is_a_contradiction() {
     let faults = faults(&[("GRACEHTTP_SERVER__PING__PORT", "1"), ("GRACEHTTP_SERVER__PING__LISTEN", ":2")]);
-    assert!(faults[0].contains("are both set"), "{faults:?}");
+    assert_eq!(
+        faults,
+        [
+            "GRACEHTTP_SERVER__PING__PORT=1: GRACEHTTP_SERVER__PING__LISTEN says `listen` already: keep one of them"
+        ]
+    );
 }
 
 #[test]
 fn what_is_unknown_is_an_error_with_a_suggestion() {
     for (variable, suggestion) in [
+        ("GRACEHTTP_CONFG", "did you mean GRACEHTTP_CONFIG?"),
         ("GRACEHTTP_DRAIN_TIMOUT", "did you mean GRACEHTTP_DRAIN_TIMEOUT?"),
         ("GRACEHTTP_SERVER__PING__PROT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
         ("GRACEHTTP_SERVER__PONG__PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
@@ -167,7 +199,6 @@ fn names_that_share_a_variable_are_refused() {
     };
     let message = clash("my-api", "my_api");
     assert!(message.contains("share their variables GRACEHTTP_SERVER__MY_API__…"), "{message}");
-    assert!(clash("ping", "ping").starts_with("two servers are named `ping`"));
 }
 
 #[test]
@@ -175,8 +206,31 @@ fn what_is_not_utf8_is_a_fault_of_ours_only() {
     let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let mut ping = server("ping", &[":9090"]);
     let foreign = [(bytes(b"F\xff"), bytes(b"\xff"))];
-    super::apply(foreign, &mut Settings::default(), &mut [&mut ping]).unwrap();
+    apply_raw(&foreign, &mut Settings::default(), &mut [&mut ping]).unwrap();
     for ours in [(bytes(b"GRACEHTTP_\xff"), bytes(b"1")), (bytes(b"GRACEHTTP_STANDBY"), bytes(b"\xff"))] {
-        super::apply([ours], &mut Settings::default(), &mut [&mut ping]).unwrap_err();
+        apply_raw(&[ours], &mut Settings::default(), &mut [&mut ping]).unwrap_err();
     }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn a_certificate_is_replaced_turned_off_or_missed() {
+    let with_tls = |tls: Option<crate::Tls>, variables: &[(&str, &str)]| {
+        let mut ping = server("ping", &[":9090"]);
+        ping.tls = tls;
+        apply(variables, &mut Settings::default(), &mut [&mut ping])
+            .map(|_| ping.tls.map(|tls| tls.to_string()))
+            .map_err(|error| error.to_string())
+    };
+    let files = || Some(crate::Tls::files("a.pem", "a.key"));
+    let (cert, key) = ("GRACEHTTP_SERVER__PING__TLS__CERT", "GRACEHTTP_SERVER__PING__TLS__KEY");
+    assert_eq!(with_tls(files(), &[(cert, "b.pem")]).unwrap().unwrap(), "b.pem (key a.key)");
+    assert_eq!(with_tls(None, &[(cert, "b.pem"), (key, "b.key")]).unwrap().unwrap(), "b.pem (key b.key)");
+    assert_eq!(with_tls(files(), &[("GRACEHTTP_SERVER__PING__TLS", "off")]).unwrap(), None);
+    assert_eq!(
+        with_tls(None, &[(key, "b.key")]).unwrap_err(),
+        format!("{key}: server `ping` has `tls.key` and no `tls.cert`: set both")
+    );
+    let both = with_tls(files(), &[("GRACEHTTP_SERVER__PING__TLS", "off"), (cert, "b.pem")]).unwrap_err();
+    assert!(both.contains("GRACEHTTP_SERVER__PING__TLS says `tls` already"), "{both}");
 }

@@ -1,9 +1,26 @@
-//! Where a value comes from: the attribute (or the builder), and the environment over it.
+//! Where a value comes from: the attribute (or the builder), the file over it, the environment over both.
 
+mod draft;
 pub(crate) mod env;
+mod file;
+mod keys;
+#[cfg(feature = "cli")]
+pub(crate) mod report;
 mod value;
 
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
 use std::time::Duration;
+
+use draft::Draft;
+use file::File;
+pub(crate) use file::{Section, read_settings, refuse_settings};
+pub(crate) use value::show;
+
+use crate::error::Error;
+use crate::lifecycle::Signal;
+use crate::server::ServerOptions;
 
 /// What can be set about the process as a whole, with its defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) ready_timeout: Duration,
     pub(crate) standby: Duration,
     pub(crate) lame_duck: Duration,
+    pub(crate) restart_on: Vec<Signal>,
+    pub(crate) stop_on: Vec<Signal>,
     pub(crate) worker_threads: Option<usize>,
 }
 
@@ -22,6 +41,8 @@ impl Default for Settings {
             ready_timeout: Duration::from_secs(60),
             standby: Duration::from_secs(2),
             lame_duck: Duration::ZERO,
+            restart_on: Signal::RESTART.to_vec(),
+            stop_on: Signal::STOP.to_vec(),
             worker_threads: None,
         }
     }
@@ -34,10 +55,44 @@ pub(crate) struct Provenance {
     pub(crate) server: Option<String>,
     pub(crate) key: &'static str,
     pub(crate) value: String,
-    pub(crate) variable: String,
+    pub(crate) origin: Origin,
 }
 
-/// A duration as it is written in attributes and in the environment.
-pub(crate) fn show(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+/// Who has set a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// `Gracehttp.toml:3`.
+    Line(String),
+    /// Of the environment.
+    Variable(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Line(place) | Self::Variable(place)) = self;
+        f.write_str(place)
+    }
+}
+
+/// Settles what every value is, and tells which are not the attribute's. All that is wrong, in the file and
+/// in the environment, comes as one error.
+///
+/// `chosen` is the file that the application names itself; `read_app` gets what the file says to it.
+pub(crate) fn settle<A>(
+    environment: &[(OsString, OsString)],
+    chosen: Option<&Path>,
+    settings: &mut Settings,
+    servers: &mut [&mut ServerOptions],
+    read_app: impl FnOnce(Section<'_>) -> Result<A, Error>,
+) -> Result<(A, Vec<Provenance>), Error> {
+    let mut draft = Draft::new(settings, servers);
+    let app = match File::find(environment, chosen) {
+        // Of a file that is not TOML nothing is known, and nothing more can be wrong.
+        Ok(Some(file)) => file.apply(&mut draft).map(read_app),
+        Ok(None) => Some(read_app(Section::default())),
+        Err(fault) => Some(Err(fault)),
+    };
+    let app = app.and_then(|app| app.map_err(|fault| draft.faults.push(fault)).ok());
+    env::apply(environment, &mut draft);
+    draft.finish(app)
 }

@@ -1,8 +1,11 @@
 //! Values as an operator writes them. A fault comes back as the second half of a sentence: what would be
 //! valid.
 
+#[cfg(feature = "tls")]
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lifecycle::Signal;
 use crate::server::Endpoint;
 
 /// Longer ones are a slip of the pen, and a deadline that is computed from them would overflow.
@@ -61,6 +64,100 @@ pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
     Ok(endpoints)
 }
 
+/// Names of signals with commas between them; none at all is a choice, too.
+pub(super) fn signals(text: &str) -> Result<Vec<Signal>, String> {
+    let mut signals = Vec::new();
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let signal: Signal = name.parse().map_err(|error: crate::Error| error.to_string())?;
+        if signals.contains(&signal) {
+            return Err(format!("{signal} is listed twice"));
+        }
+        signals.push(signal);
+    }
+    Ok(signals)
+}
+
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "valid is `true` or `false`".to_owned())
+}
+
+/// What `listen(2)` can be told.
+pub(super) fn backlog(text: &str) -> Result<u32, String> {
+    let length = count(text)?.try_into().ok().filter(|length| i32::try_from(*length).is_ok());
+    length.ok_or_else(|| format!("valid is a whole number from 1 to {}", i32::MAX))
+}
+
+/// The units of sizes, the larger first.
+const UNITS: [(&str, u64); 8] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("B", 1),
+];
+
+/// Bytes, bare or with a unit.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (number, unit) = (text[..digits].replace('_', ""), text[digits..].trim_start());
+    let factor = if unit.is_empty() { Some(1) } else { known_unit(unit) };
+    let bytes = number.parse::<u64>().ok().zip(factor).map(|(number, factor)| number.checked_mul(factor));
+    match bytes {
+        Some(Some(bytes)) => Ok(bytes),
+        Some(None) => Err("that is more bytes than 64 bits can count".into()),
+        None => Err("valid is a size such as `2MiB`, `64KiB`, `1GB` or a number of bytes".into()),
+    }
+}
+
+fn known_unit(unit: &str) -> Option<u64> {
+    UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
+}
+
+/// The size of something that has to hold a byte at least, and to fit into memory.
+pub(super) fn memory_size(text: &str) -> Result<usize, String> {
+    let bytes = usize::try_from(size(text)?).ok().filter(|bytes| *bytes > 0);
+    bytes.ok_or_else(|| "valid is a size from 1 byte on".to_owned())
+}
+
+#[cfg(feature = "tls")]
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("valid is the path of a file".into()) } else { Ok(text.into()) }
+}
+
+/// TLS without files.
+#[cfg(feature = "tls")]
+pub(super) fn tls(text: &str) -> Result<Option<crate::Tls>, String> {
+    match text {
+        "off" => Ok(None),
+        #[cfg(feature = "self-signed")]
+        "self_signed" => Ok(Some(crate::Tls::self_signed())),
+        #[cfg(not(feature = "self-signed"))]
+        "self_signed" => Err("this program was built without the feature `self-signed` of gracehttp".into()),
+        _ => Err("valid is `off`, `self_signed`, or instead of it `tls.cert` and `tls.key`".into()),
+    }
+}
+
+/// A duration as it is written in attributes, files and variables.
+pub(crate) fn show(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+pub(super) fn show_or_off(duration: Option<Duration>) -> String {
+    duration.map_or_else(|| "off".to_owned(), show)
+}
+
+/// In the largest binary unit that leaves no remainder.
+pub(super) fn show_size(bytes: u64) -> String {
+    let fits = |(_, factor): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*factor);
+    UNITS[..3]
+        .iter()
+        .find(fits)
+        .map_or_else(|| bytes.to_string(), |(unit, factor)| format!("{}{unit}", bytes / factor))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +194,35 @@ mod tests {
         assert_eq!(texts(":80, [::1]:81,unix:/run/a.sock").unwrap(), [":80", "[::1]:81", "unix:/run/a.sock"]);
         assert!(texts(":80,").unwrap_err().contains("is not an endpoint"));
         assert_eq!(texts(":80,:80").unwrap_err(), "`:80` is listed twice");
+    }
+
+    #[test]
+    fn sizes_have_units_and_are_shown_in_the_largest_that_fits() {
+        let read = ["0", "512B", "64KiB", "2 MiB", "1GB", "1_000"].map(|text| size(text).unwrap());
+        assert_eq!(read, [0, 512, 65_536, 2_097_152, 1_000_000_000, 1000]);
+        for wrong in ["", "MiB", "2M", "1.5MiB", "-1", "2 mib"] {
+            assert!(size(wrong).unwrap_err().contains("`2MiB`"), "{wrong}");
+        }
+        assert!(size("99999999999GiB").unwrap_err().contains("64 bits"));
+        assert!(memory_size("0").is_err());
+        assert_eq!([0, 1000, 65_536, 3 << 20].map(show_size), ["0", "1000", "64KiB", "3MiB"]);
+    }
+
+    #[test]
+    fn signals_are_listed_with_commas_or_not_at_all() {
+        assert_eq!(signals("hup, SIGUSR2"), Ok(vec![Signal::Hup, Signal::Usr2]));
+        assert_eq!(signals(""), Ok(vec![]));
+        assert!(signals("HUP,HUP").unwrap_err().contains("listed twice"));
+        assert!(signals("KILL").unwrap_err().contains("those are HUP"));
+    }
+
+    #[test]
+    fn truth_lengths_and_paths() {
+        assert_eq!((flag("true"), flag("false")), (Ok(true), Ok(false)));
+        assert!(flag("yes").unwrap_err().contains("`true` or `false`"));
+        assert_eq!(backlog("4096"), Ok(4096));
+        assert!(backlog("2147483648").unwrap_err().contains("to 2147483647"));
+        #[cfg(feature = "tls")]
+        assert!(path("").is_err());
     }
 }

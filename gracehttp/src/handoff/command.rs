@@ -40,8 +40,8 @@ impl StartUp {
     }
 
     /// The environment at start-up.
-    pub(crate) fn environment(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
-        self.environment.iter().map(|(name, value)| (name, value))
+    pub(crate) fn environment(&self) -> &[(OsString, OsString)] {
+        &self.environment
     }
 
     /// The same command once more.
@@ -51,7 +51,7 @@ impl StartUp {
         if let Some(name) = arguments.next() {
             command.arg0(name);
         }
-        command.args(arguments).env_clear().envs(self.environment());
+        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         // A directory that was removed meanwhile is left as it is: the successor inherits it.
         if let Some(directory) = self.directory.as_deref().filter(|directory| directory.is_dir()) {
             command.current_dir(directory);

@@ -11,4 +11,4 @@ pub use generation::generation;
 pub(crate) use generation::set_generation;
 pub use signals::Signal;
 pub(crate) use signals::{Request, Signals};
-pub(crate) use start_up_code::StartUpCode;
+pub(crate) use start_up_code::{StartUpCode, UnreadStartUpCode};

@@ -48,6 +48,11 @@ impl Signal {
             Signal::Tstp => Number::SIGTSTP,
         }
     }
+
+    /// Its name without `SIG`, as attributes and files have it.
+    pub(crate) fn name(self) -> &'static str {
+        self.number().as_str().trim_start_matches("SIG")
+    }
 }
 
 impl fmt::Display for Signal {
@@ -66,7 +71,7 @@ impl FromStr for Signal {
         Signal::RESTART
             .into_iter()
             .chain(Signal::STOP)
-            .find(|signal| signal.number().as_str().strip_prefix("SIG") == Some(bare))
+            .find(|signal| signal.name() == bare)
             .ok_or_else(|| {
                 Error::new(format!(
                     "`{name}` is no signal that can restart or stop an application: those are HUP, USR1, USR2, \

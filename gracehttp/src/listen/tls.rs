@@ -53,6 +53,27 @@ impl Tls {
         Self { source: Source::SelfSigned }
     }
 
+    /// Takes the certificate from another file; the key stays.
+    pub(crate) fn set_cert(tls: &mut Option<Self>, cert: PathBuf) {
+        let key = tls.as_ref().and_then(Self::files_named).map(|(_, key)| key.to_owned());
+        *tls = Some(Self::files(cert, key.unwrap_or_default()));
+    }
+
+    /// Takes the key from another file; the certificate stays.
+    pub(crate) fn set_key(tls: &mut Option<Self>, key: PathBuf) {
+        let cert = tls.as_ref().and_then(Self::files_named).map(|(cert, _)| cert.to_owned());
+        *tls = Some(Self::files(cert.unwrap_or_default(), key));
+    }
+
+    /// The files of certificate and key; one that nobody has named is an empty path.
+    pub(crate) fn files_named(&self) -> Option<(&Path, &Path)> {
+        match &self.source {
+            Source::Files { cert, key } => Some((cert, key)),
+            #[cfg(feature = "self-signed")]
+            Source::SelfSigned => None,
+        }
+    }
+
     pub(crate) fn server_config(
         &self,
         server: &str,

@@ -1,0 +1,114 @@
+//! A configuration in the making: the values so far, who has set them, and what was wrong.
+
+use std::mem::discriminant;
+
+use super::keys::{Form, Key, PROCESS_KEYS, SERVER_KEYS, excludes, replaces};
+use super::{Origin, Provenance, Settings};
+use crate::error::Error;
+use crate::server::ServerOptions;
+
+pub(super) struct Draft<'a, 'b> {
+    settings: &'a mut Settings,
+    servers: &'a mut [&'b mut ServerOptions],
+    provenance: Vec<Provenance>,
+    pub(super) faults: Vec<Error>,
+}
+
+/// What a value is for.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Process(&'static Key<Settings>),
+    Server(usize, &'static Key<ServerOptions>),
+}
+
+impl Place {
+    pub(super) fn all(servers: usize) -> impl Iterator<Item = Self> {
+        let of_server = |index| SERVER_KEYS.iter().map(move |key| Self::Server(index, key));
+        PROCESS_KEYS.iter().map(Self::Process).chain((0..servers).flat_map(of_server))
+    }
+
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Process(key) => key.name,
+            Self::Server(_, key) => key.name,
+        }
+    }
+
+    pub(super) fn form(self) -> Form {
+        match self {
+            Self::Process(key) => key.form,
+            Self::Server(_, key) => key.form,
+        }
+    }
+}
+
+impl<'a, 'b> Draft<'a, 'b> {
+    pub(super) fn new(settings: &'a mut Settings, servers: &'a mut [&'b mut ServerOptions]) -> Self {
+        Self { settings, servers, provenance: Vec::new(), faults: Vec::new() }
+    }
+
+    pub(super) fn server_names(&self) -> Vec<String> {
+        self.servers.iter().map(|server| server.name.clone()).collect()
+    }
+
+    /// Sets a value over whatever was set before. What is wrong with it comes back as the second half of a
+    /// sentence.
+    pub(super) fn set(&mut self, place: Place, text: &str, origin: Origin) -> Result<(), String> {
+        let (server, shown) = match place {
+            Place::Process(key) => {
+                (key.set)(self.settings, text)?;
+                (None, (key.get)(self.settings))
+            }
+            Place::Server(index, key) => {
+                let server = &mut *self.servers[index];
+                (key.set)(server, text)?;
+                (Some(server.name.clone()), (key.get)(server))
+            }
+        };
+        let key = place.key();
+        let mut same_server = self.provenance.iter().filter(|entry| entry.server == server);
+        let rival = same_server
+            .find(|entry| excludes(key, entry.key) && discriminant(&entry.origin) == discriminant(&origin));
+        if let Some(rival) = rival {
+            return Err(format!("{} says `{}` already: keep one of them", rival.origin, rival.key));
+        }
+        self.provenance.retain(|entry| entry.server != server || !replaces(key, entry.key));
+        let value = shown.unwrap_or_else(|| text.to_owned());
+        self.provenance.push(Provenance { server, key, value, origin });
+        Ok(())
+    }
+
+    /// The values' origins beside what was read for the application, unless anything was wrong.
+    pub(super) fn finish<A>(self, app: Option<A>) -> Result<(A, Vec<Provenance>), Error> {
+        let draft = self;
+        #[cfg(feature = "tls")]
+        let draft = draft.refuse_half_pairs();
+        match app {
+            Some(app) if draft.faults.is_empty() => Ok((app, draft.provenance)),
+            _ => Err(Error::several(draft.faults)),
+        }
+    }
+
+    /// A certificate without a key, or the reverse.
+    #[cfg(feature = "tls")]
+    fn refuse_half_pairs(mut self) -> Self {
+        for server in self.servers.iter() {
+            let Some((cert, key)) = server.tls.as_ref().and_then(crate::Tls::files_named) else { continue };
+            let (there, missing) = match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
+                (true, _) => ("tls.key", "tls.cert"),
+                (_, true) => ("tls.cert", "tls.key"),
+                _ => continue,
+            };
+            let name = &server.name;
+            let set_by = self
+                .provenance
+                .iter()
+                .find(|entry| entry.server.as_ref() == Some(name) && entry.key == there)
+                .map_or_else(String::new, |entry| format!("{}: ", entry.origin));
+            self.faults.push(Error::new(format!(
+                "{set_by}server `{name}` has `{there}` and no `{missing}`: set both"
+            )));
+        }
+        self
+    }
+}

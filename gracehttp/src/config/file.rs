@@ -1,0 +1,300 @@
+//! The configuration file: TOML, read with the place of every key and value, so that each fault has its line.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
+
+use super::Origin;
+use super::draft::{Draft, Place};
+use super::env::CONFIG_VARIABLE;
+use super::keys::{Form, PROCESS_KEYS, SERVER_KEYS};
+use crate::error::Error;
+
+/// Read if it is there, where nobody names another.
+const DEFAULT_FILE: &str = "Gracehttp.toml";
+
+const SERVERS: &str = "server";
+const APP: &str = "app";
+
+/// A configuration file, not yet understood.
+#[derive(Debug)]
+pub(super) struct File {
+    /// As it was named.
+    name: String,
+    text: String,
+}
+
+impl File {
+    /// The file that the environment names, or the application, or the one that lies there by default.
+    pub(super) fn find(
+        environment: &[(OsString, OsString)],
+        chosen: Option<&Path>,
+    ) -> Result<Option<Self>, Error> {
+        let variable = environment.iter().find(|(name, _)| name == CONFIG_VARIABLE);
+        let (path, named_by) = match (variable, chosen) {
+            (Some((_, path)), _) => (PathBuf::from(path), Some(CONFIG_VARIABLE)),
+            (None, Some(path)) => (path.to_owned(), Some("`config`")),
+            (None, None) => (DEFAULT_FILE.into(), None),
+        };
+        let name = path.display().to_string();
+        match (fs::read_to_string(&path), named_by) {
+            (Ok(text), _) => Ok(Some(Self { name, text })),
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            (Err(error), named_by) => Err(unreadable(&path, named_by, error)),
+        }
+    }
+
+    /// Sets what the file says to the framework, and returns what it says to the application; `None` if it is
+    /// not TOML.
+    pub(super) fn apply<'i>(&'i self, draft: &mut Draft<'_, '_>) -> Option<Section<'i>> {
+        let (root, mut errors) = DeTable::parse_recoverable(&self.text);
+        if !errors.is_empty() {
+            errors.sort_by_key(|error| error.span().map(|span| span.start));
+            let faults = errors.iter().map(|error| self.fault(error.span().as_ref(), error.message()));
+            draft.faults.extend(faults);
+            return None;
+        }
+        let mut root = root.into_inner();
+        let app = Section { file: Some(self), value: root.remove(APP) };
+        let mut reader = Reader { names: draft.server_names(), findings: Vec::new() };
+        reader.read_root(&root);
+        // In the order of the file, which the parser does not keep.
+        reader.findings.sort_by_key(|finding| finding.span.start);
+        for Finding { span, what } in reader.findings {
+            let result = match what {
+                Ok((place, value)) => self.set(draft, place, value),
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = result {
+                draft.faults.push(self.fault(Some(&span), &fault));
+            }
+        }
+        Some(app)
+    }
+
+    fn set(
+        &self,
+        draft: &mut Draft<'_, '_>,
+        place: Place,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), String> {
+        let origin = Origin::Line(format!("{}:{}", self.name, self.line(value.span().start)));
+        let written = self.text[value.span()].split_whitespace().collect::<Vec<_>>().join(" ");
+        // First what the value is, then how it is written: `"many"` is no number, with or without quotes.
+        text_of(place.form(), value.get_ref(), &written)
+            .and_then(|text| draft.set(place, text.trim(), origin))
+            .and_then(|()| check_form(place.form(), value.get_ref()))
+            .map_err(|reason| {
+                let of = match place {
+                    Place::Process(_) => String::new(),
+                    Place::Server(index, _) => format!(" of server `{}`", draft.server_names()[index]),
+                };
+                format!("`{} = {written}`{of}: {reason}", place.key())
+            })
+    }
+
+    fn fault(&self, span: Option<&Range<usize>>, message: &str) -> Error {
+        let line = span.map_or_else(String::new, |span| format!(":{}", self.line(span.start)));
+        Error::new(format!("{}{line}: {}", self.name, message.replace('\n', "; ")))
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        self.text[..offset].matches('\n').count() + 1
+    }
+}
+
+fn unreadable(path: &Path, named_by: Option<&str>, error: io::Error) -> Error {
+    let named = named_by.map_or_else(String::new, |who| format!(" that {who} names"));
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => match std::path::absolute(path) {
+            Ok(absolute) if path.is_relative() => {
+                format!("does not exist (as {}): create it, or correct the path", absolute.display())
+            }
+            _ => "does not exist: create it, or correct the path".to_owned(),
+        },
+        io::ErrorKind::InvalidData => "is not UTF-8, which TOML has to be".to_owned(),
+        _ => format!("can't be read ({error}): put a readable file in its place"),
+    };
+    Error::caused_by(format!("the configuration file {}{named} {reason}", path.display()), error)
+}
+
+/// Something in the file: a value for a place, or a fault.
+struct Finding<'t, 'i> {
+    span: Range<usize>,
+    what: Result<(Place, &'t Spanned<DeValue<'i>>), String>,
+}
+
+/// Finds for every key what it is for.
+struct Reader<'t, 'i> {
+    names: Vec<String>,
+    findings: Vec<Finding<'t, 'i>>,
+}
+
+impl<'t, 'i> Reader<'t, 'i> {
+    fn read_root(&mut self, root: &'t DeTable<'i>) {
+        for (key, value) in root {
+            let name = key.get_ref().as_ref();
+            if name == SERVERS {
+                self.read_servers(key, value);
+            } else if let Some(known) = PROCESS_KEYS.iter().find(|known| known.name == name) {
+                self.found(Place::Process(known), key, value);
+            } else {
+                self.fault(key, self.unknown_at_top(name));
+            }
+        }
+    }
+
+    fn read_servers(&mut self, key: &Spanned<DeString<'i>>, servers: &'t Spanned<DeValue<'i>>) {
+        let Some(servers) = servers.get_ref().as_table() else {
+            return self.fault(key, "servers are tables, one for each: `[server.NAME]`".to_owned());
+        };
+        for (key, table) in servers {
+            let name = key.get_ref().as_ref();
+            match (self.names.iter().position(|known| known == name), table.get_ref().as_table()) {
+                (Some(index), Some(table)) => self.read_server(index, "", table),
+                (Some(_), None) => {
+                    self.fault(key, format!("a server is a table: `[server.{name}]`, then its keys"));
+                }
+                (None, _) => self.fault(key, self.unknown_server(name)),
+            }
+        }
+    }
+
+    fn read_server(&mut self, index: usize, prefix: &str, table: &'t DeTable<'i>) {
+        for (key, value) in table {
+            let name = format!("{prefix}{}", key.get_ref());
+            let inner = format!("{name}.");
+            let is_table = SERVER_KEYS.iter().any(|known| known.name.starts_with(&inner));
+            match (SERVER_KEYS.iter().find(|known| known.name == name), value.get_ref().as_table()) {
+                (_, Some(table)) if is_table => self.read_server(index, &inner, table),
+                (Some(known), _) => self.found(Place::Server(index, known), key, value),
+                (None, _) => self.fault(key, self.unknown_of_server(index, &name)),
+            }
+        }
+    }
+
+    fn found(&mut self, place: Place, key: &Spanned<DeString<'i>>, value: &'t Spanned<DeValue<'i>>) {
+        self.findings.push(Finding { span: key.span(), what: Ok((place, value)) });
+    }
+
+    fn fault(&mut self, key: &Spanned<DeString<'i>>, message: String) {
+        self.findings.push(Finding { span: key.span(), what: Err(message) });
+    }
+
+    fn unknown_at_top(&self, name: &str) -> String {
+        if SERVER_KEYS.iter().any(|key| key.name == name) {
+            return format!("`{name}` is a key of a server: write it under `[server.NAME]`");
+        }
+        if self.names.iter().any(|server| server == name) {
+            return format!("a server has its keys under `[server.{name}]`");
+        }
+        let keys: Vec<&str> = PROCESS_KEYS.iter().map(|key| key.name).collect();
+        let words: Vec<&str> = keys.iter().copied().chain([SERVERS, APP]).collect();
+        let suggestion = suggestion(name, &words);
+        format!(
+            "there is no key `{name}`:{suggestion} valid are {}, `[server.NAME]` and `[app]`",
+            keys.join(", ")
+        )
+    }
+
+    fn unknown_server(&self, name: &str) -> String {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let suggestion = suggestion(name, &names);
+        format!(
+            "there is no server `{name}`:{suggestion} the servers of this program are {}",
+            list.join(", ")
+        )
+    }
+
+    fn unknown_of_server(&self, index: usize, name: &str) -> String {
+        let server = &self.names[index];
+        if PROCESS_KEYS.iter().any(|key| key.name == name) {
+            return format!(
+                "`{name}` is no key of server `{server}`, but of the process: write it above the first table"
+            );
+        }
+        let keys: Vec<&str> = SERVER_KEYS.iter().map(|key| key.name).collect();
+        let suggestion = suggestion(name, &keys);
+        format!("server `{server}` has no key `{name}`:{suggestion} valid are {}", keys.join(", "))
+    }
+}
+
+/// ` did you mean …?`, where something is alike enough that it helps more than it puzzles.
+fn suggestion(word: &str, known: &[&str]) -> String {
+    const ALIKE: f64 = 0.75;
+    // Of short words a single slip changes too much for the one measure; the other counts it.
+    let alike = |known: &str| match strsim::damerau_levenshtein(word, known) {
+        0 | 1 => 1.0,
+        _ => strsim::jaro_winkler(word, known),
+    };
+    let scored = known.iter().map(|known| (alike(known), known));
+    let best = scored.filter(|(score, _)| *score > ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.map_or_else(String::new, |(_, known)| format!(" did you mean `{known}`?"))
+}
+
+/// The value as the environment would have it.
+fn text_of(form: Form, value: &DeValue<'_>, written: &str) -> Result<String, String> {
+    match (form, value) {
+        (_, DeValue::String(text)) => Ok(text.clone().into_owned()),
+        (_, DeValue::Integer(number)) => Ok(number.to_string()),
+        (Form::List, DeValue::Array(elements)) => {
+            let texts: Option<Vec<&str>> =
+                elements.iter().map(|element| element.get_ref().as_str()).collect();
+            texts.map(|texts| texts.join(", ")).ok_or_else(|| "every element stands in quotes".to_owned())
+        }
+        (_, DeValue::Array(_) | DeValue::Table(_)) => Err("valid is a single value".to_owned()),
+        _ => Ok(written.to_owned()),
+    }
+}
+
+fn check_form(form: Form, value: &DeValue<'_>) -> Result<(), String> {
+    match (form, value) {
+        (Form::Bare, DeValue::String(_)) => Err("write it without quotes".to_owned()),
+        (Form::Text, DeValue::String(_)) | (Form::List, DeValue::String(_) | DeValue::Array(_)) => Ok(()),
+        (Form::Text | Form::List, _) => Err("write it in quotes".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// What the file says to the application.
+#[derive(Debug, Default)]
+pub(crate) struct Section<'i> {
+    file: Option<&'i File>,
+    value: Option<Spanned<DeValue<'i>>>,
+}
+
+/// Reads it as the application's own type. One that is absent is an empty table: the type may have defaults.
+pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result<T, Error> {
+    let absent = section.value.is_none();
+    let value = section.value.unwrap_or_else(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
+    T::deserialize(ValueDeserializer::from(value)).map_err(|error| {
+        let message = format!("the application's settings, `[{APP}]`: {}", error.message());
+        match section.file {
+            Some(file) if absent => file.fault(None, &message),
+            Some(file) => file.fault(error.span().as_ref(), &message),
+            None => Error::new(format!("{message}; there is no {DEFAULT_FILE}")),
+        }
+    })
+}
+
+/// For an application that reads none.
+pub(crate) fn refuse_settings(section: Section<'_>) -> Result<(), Error> {
+    match (section.file, section.value) {
+        (Some(file), Some(value)) => Err(file.fault(
+            Some(&value.span()),
+            "nobody reads `[app]`: the start-up code of this program takes no settings",
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -1,0 +1,250 @@
+//! The file as an operator writes it, rightly and wrongly.
+
+use std::time::Duration;
+
+use super::*;
+use crate::config::{Provenance, Settings};
+use crate::lifecycle::Signal;
+use crate::server::ServerOptions;
+
+/// What a file makes of two servers, `ping` on port 9090 and `admin` on a socket.
+struct Outcome {
+    settings: Settings,
+    ping: ServerOptions,
+    app: Result<toml::Table, String>,
+    provenance: Vec<Provenance>,
+}
+
+impl Outcome {
+    fn origins(&self) -> Vec<String> {
+        let tell = |entry: &Provenance| format!("{} {} {}", entry.key, entry.value, entry.origin);
+        self.provenance.iter().map(tell).collect()
+    }
+}
+
+fn read(text: &str) -> Result<Outcome, Vec<String>> {
+    let mut settings = Settings::default();
+    let (mut ping, mut admin) = (ServerOptions::new("ping"), ServerOptions::new("admin"));
+    ping.endpoints = vec![":9090".parse().unwrap()];
+    admin.endpoints = vec!["unix:/run/admin.sock".parse().unwrap()];
+    let file = File { name: "a.toml".into(), text: text.into() };
+    let mut servers = [&mut ping, &mut admin];
+    let mut draft = Draft::new(&mut settings, &mut servers);
+    let app = file.apply(&mut draft).map(|app| read_settings(app).map_err(|error| error.to_string()));
+    let (app, provenance) =
+        draft.finish(app).map_err(|error| error.to_string().lines().map(String::from).collect::<Vec<_>>())?;
+    Ok(Outcome { settings, ping, app, provenance })
+}
+
+fn faults(text: &str) -> Vec<String> {
+    match read(text) {
+        Err(faults) => faults,
+        Ok(_) => panic!("nothing is found to be wrong with {text}"),
+    }
+}
+
+#[test]
+fn every_form_of_a_value_is_read_and_its_line_told() {
+    let outcome = read(
+        r#"
+drain_timeout = "30s"
+worker_threads = 2
+restart_on = ["HUP"]
+stop_on = ["TERM", "SIGINT"]
+
+[server.ping]
+listen = ["127.0.0.1:80",
+          "unix:/run/ping.sock"]
+max_conns = 10_000
+http2 = false
+max_body = "4MiB"
+max_header_size = 9000
+request_timeout = "off"
+
+[app]
+greeting = "hello"
+"#,
+    )
+    .unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(outcome.settings.drain_timeout, Duration::from_secs(30));
+    assert_eq!(outcome.settings.worker_threads, Some(2));
+    assert_eq!(outcome.settings.stop_on, [Signal::Term, Signal::Int]);
+    assert_eq!((outcome.ping.max_conns, outcome.ping.http2), (10_000, false));
+    assert_eq!((outcome.ping.max_body, outcome.ping.max_header_size), (4 << 20, 9000));
+    assert_eq!(outcome.app.as_ref().unwrap()["greeting"].as_str(), Some("hello"));
+    assert_eq!(
+        outcome.origins(),
+        [
+            "drain_timeout 30s a.toml:2",
+            "worker_threads 2 a.toml:3",
+            "restart_on HUP a.toml:4",
+            "stop_on TERM, INT a.toml:5",
+            "listen 127.0.0.1:80, unix:/run/ping.sock a.toml:8",
+            "max_conns 10000 a.toml:10",
+            "http2 false a.toml:11",
+            "max_body 4MiB a.toml:12",
+            "max_header_size 9000 a.toml:13",
+            "request_timeout off a.toml:14",
+        ]
+    );
+}
+
+#[test]
+fn every_way_to_write_a_table_is_one() {
+    for text in [
+        "[server.ping]\nport = 80",
+        "server.ping.port = 80",
+        "[server]\nping = { port = 80 }",
+        "[server]\nping.port = 80",
+    ] {
+        let outcome = read(text).unwrap_or_else(|faults| panic!("{text}: {faults:#?}"));
+        assert_eq!(outcome.ping.endpoints, [":80".parse().unwrap()], "{text}");
+    }
+}
+
+#[test]
+fn every_fault_is_told_at_once_in_the_order_of_the_file() {
+    let told = faults(
+        r#"drain_timeout = 30
+drain_timout = "30s"
+port = 80
+standby = true
+worker_threads = "4"
+
+[server.ping]
+prot = 80
+max_conns = "many"
+http2 = "false"
+listen = 9090
+lame_duck = "1s"
+
+[server.pong]
+port = 80
+
+[server.ping.tls]
+crt = "a.pem"
+
+[ping]
+"#,
+    );
+    let expected = [
+        "a.toml:1: `drain_timeout = 30`: a duration needs a unit, such as `30s`",
+        "a.toml:2: there is no key `drain_timout`: did you mean `drain_timeout`? valid are drain_timeout, ",
+        "a.toml:3: `port` is a key of a server: write it under `[server.NAME]`",
+        "a.toml:4: `standby = true`: valid is a duration",
+        "a.toml:5: `worker_threads = \"4\"`: write it without quotes",
+        "a.toml:8: server `ping` has no key `prot`: did you mean `port`? valid are port, listen, ",
+        "a.toml:9: `max_conns = \"many\"` of server `ping`: valid is a whole number from 1 on",
+        "a.toml:10: `http2 = \"false\"` of server `ping`: write it without quotes",
+        "a.toml:11: `listen = 9090` of server `ping`: `9090` is not an endpoint: a port needs a colon",
+        "a.toml:12: `lame_duck` is no key of server `ping`, but of the process: write it above the first table",
+        "a.toml:14: there is no server `pong`: did you mean `ping`? the servers of this program are `ping`, `admin`",
+        "a.toml:18: server `ping` has no key `tls.crt`: did you mean `tls.cert`?",
+        "a.toml:20: a server has its keys under `[server.ping]`",
+    ];
+    #[cfg(not(feature = "tls"))]
+    let expected = expected.map(|line| if line.contains(":18:") { "a.toml:17: " } else { line });
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}\n{expected}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+#[test]
+fn what_is_not_toml_is_told_with_all_of_its_lines() {
+    let told = faults("drain_timeout =\n\n[server.ping]\nport = eighty\nport = 80\nunknown = 1\n");
+    let lines: Vec<&str> = told.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["a.toml:1", "a.toml:4", "a.toml:5"], "{told:#?}");
+}
+
+#[test]
+fn a_server_that_is_no_table_and_values_that_are_tables() {
+    for (text, fault) in [
+        ("server = 1", "a.toml:1: servers are tables, one for each: `[server.NAME]`"),
+        ("[[server]]\nport = 1", "a.toml:1: servers are tables"),
+        ("server.ping = 80", "a.toml:1: a server is a table: `[server.ping]`"),
+        ("[standby]\nx = 1", "a.toml:1: `standby = "),
+        (
+            "[server.ping]\nport = [1, 2]",
+            "a.toml:2: `port = [1, 2]` of server `ping`: valid is a single value",
+        ),
+        (
+            "[server.ping]\nlisten = [1]",
+            "a.toml:2: `listen = [1]` of server `ping`: every element stands in quotes",
+        ),
+        (
+            "[server.ping]\nport = 1\nlisten = ':2'",
+            "a.toml:3: `listen = ':2'` of server `ping`: a.toml:2 says `port` already",
+        ),
+        (
+            "[server.admin]\nport = 1",
+            "a.toml:2: `port = 1` of server `admin`: server `admin` has no TCP endpoint",
+        ),
+    ] {
+        let told = faults(text);
+        assert!(told[0].starts_with(fault), "{told:#?}\n{fault}");
+    }
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct App {
+    #[allow(dead_code)]
+    workers: u8,
+}
+
+fn app_fault(text: &str) -> String {
+    let file = File { name: "a.toml".into(), text: text.into() };
+    let (mut settings, mut servers) = (Settings::default(), []);
+    let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
+    read_settings::<App>(section).unwrap_err().to_string()
+}
+
+#[test]
+fn the_application_s_own_faults_have_their_lines_too() {
+    for (text, fault) in [
+        (
+            "\n[app]\nworkers = 'x'",
+            "a.toml:3: the application's settings, `[app]`: invalid type: string \"x\"",
+        ),
+        ("\n[app]\nworkers = 300", "a.toml:3: "),
+        (
+            "\n[app]\nworkers = 3\nwrkrs = 1",
+            "a.toml:4: the application's settings, `[app]`: unknown field `wrkrs`",
+        ),
+        ("\n[app]", "a.toml:2: the application's settings, `[app]`: missing field `workers`"),
+        ("", "a.toml: the application's settings, `[app]`: missing field `workers`"),
+    ] {
+        let told = app_fault(text);
+        assert!(told.starts_with(fault), "{told}\n{fault}");
+    }
+    let none = read_settings::<App>(Section::default()).unwrap_err().to_string();
+    assert!(none.ends_with("missing field `workers`; there is no Gracehttp.toml"), "{none}");
+}
+
+#[test]
+fn settings_that_nobody_reads_are_a_fault() {
+    let file = File { name: "a.toml".into(), text: "[app]\nx = 1".into() };
+    let (mut settings, mut servers) = (Settings::default(), []);
+    let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
+    let fault = refuse_settings(section).unwrap_err().to_string();
+    assert!(fault.starts_with("a.toml:1: nobody reads `[app]`"), "{fault}");
+    refuse_settings(Section::default()).unwrap();
+}
+
+#[test]
+fn a_file_that_somebody_names_has_to_be_there() {
+    let fault = |environment: &[(OsString, OsString)], chosen| {
+        File::find(environment, chosen).unwrap_err().to_string()
+    };
+    let chosen = fault(&[], Some(Path::new("missing.toml")));
+    assert!(
+        chosen.starts_with("the configuration file missing.toml that `config` names does not exist (as /")
+    );
+    let variable = [("GRACEHTTP_CONFIG".into(), "/missing.toml".into())];
+    let by_variable = fault(&variable, Some(Path::new("other.toml")));
+    assert!(by_variable.starts_with("the configuration file /missing.toml that GRACEHTTP_CONFIG names"));
+    assert!(File::find(&[], None).unwrap().is_none(), "the default file is optional");
+    let directory = fault(&[], Some(Path::new("/")));
+    assert!(directory.contains("can't be read"), "{directory}");
+}

@@ -1,0 +1,53 @@
+//! The command line of an application that asks for one: `serve`, `check`, `config`.
+
+use std::io::{self, Write as _};
+
+use clap::Command;
+
+use crate::app::configured::Configured;
+use crate::app::{App, life};
+use crate::config::report;
+use crate::error::Error;
+use crate::handoff::StartUp;
+
+/// Does what the arguments of the process ask for.
+///
+/// Arguments that make no sense end the process here and now, as everywhere with clap; nothing has been
+/// touched yet.
+pub(super) fn obey<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
+    match command().get_matches().subcommand_name() {
+        Some("check") => check(app),
+        Some("config") => show(app),
+        _ => life::live(app),
+    }
+}
+
+fn command() -> Command {
+    Command::new(env!("CARGO_PKG_NAME")).subcommands([
+        Command::new("serve").about("Serve, until a signal says otherwise (the default)"),
+        Command::new("check").about("Check configuration and certificates, and serve nothing"),
+        Command::new("config").about("Print every value of the configuration, and where it comes from"),
+    ])
+}
+
+/// All that can be found wrong without touching a socket.
+fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
+    let Configured { servers, .. } = Configured::settle(app, &StartUp::capture())?;
+    #[cfg(feature = "tls")]
+    crate::app::prepare::acceptors(&servers, &crate::listen::KeyRing::default())?;
+    let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
+    print(&format!("the configuration is in order, of {}\n", names.join(", ")))
+}
+
+fn show<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
+    let Configured { servers, settings, provenance, .. } = Configured::settle(app, &StartUp::capture())?;
+    let servers: Vec<_> = servers.iter().map(|server| &server.options).collect();
+    print(&report::toml(&settings, &servers, &provenance))
+}
+
+/// Not `print!`, which panics where nobody reads.
+fn print(text: &str) -> Result<(), Error> {
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|error| Error::caused_by(format!("standard output can't be written: {error}"), error))
+}

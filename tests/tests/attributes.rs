@@ -29,7 +29,7 @@ pub struct Everything {
 }
 
 /// A part of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Deserialize)]
 struct Greeting(String);
 
 impl FromRef<Everything> for Greeting {
@@ -209,7 +209,7 @@ fn an_application_takes_servers_of_both_kinds() {
 
 /// What main returns is told from its type, under whatever name: each of these compiles to an application.
 mod mains {
-    use super::{Everything, extractors, io, no_arguments};
+    use super::{Everything, Greeting, extractors, io, no_arguments};
 
     type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -240,6 +240,28 @@ mod mains {
         async fn main() -> super::io::Result<super::Everything> {
             Err(super::io::ErrorKind::NotFound.into())
         }
+
+        #[test]
+        fn has_a_type() {
+            let _: fn() -> std::process::ExitCode = main;
+        }
+    }
+
+    mod settings {
+        #[gracehttp::main(servers(super::extractors), config = "elsewhere.toml", cli)]
+        async fn main(greeting: super::Greeting) -> super::io::Result<super::Everything> {
+            Ok(super::Everything { greeting: greeting.0 })
+        }
+
+        #[test]
+        fn has_a_type() {
+            let _: fn() -> std::process::ExitCode = main;
+        }
+    }
+
+    mod settings_without_fail {
+        #[gracehttp::main(servers(super::no_arguments))]
+        async fn main(_: super::Greeting) {}
 
         #[test]
         fn has_a_type() {

@@ -10,9 +10,21 @@ mod name {
     async fn start() {}
 }
 
-mod argument {
+mod arguments {
     #[gracehttp::main(servers(super::ping))]
-    async fn main(_: Vec<String>) {}
+    async fn main(_: Vec<String>, _: String) {}
+}
+
+mod settings {
+    struct Settings;
+
+    #[gracehttp::main(servers(super::ping))]
+    async fn main(_: Settings) {}
+}
+
+mod keys {
+    #[gracehttp::main(servers(super::ping), cli = true, config = my_app)]
+    async fn main() {}
 }
 
 mod generic {

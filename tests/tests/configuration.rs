@@ -1,0 +1,294 @@
+//! The configuration: attribute, file, environment, what comes from where, and what is said where it is wrong.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use tests::client::get_once;
+use tests::process::bin;
+use tests::{App, Exit, Launch, Scratch, Target};
+
+const FILE: &str = "Gracehttp.toml";
+
+/// The application, in a directory whose `Gracehttp.toml` says this.
+fn configured(scratch: &Scratch, file: &str) -> Launch {
+    scratch.write(FILE, file);
+    Launch::bin("configured").directory(scratch.path())
+}
+
+/// It exits 1 before it serves; these are its errors.
+async fn refused(launch: Launch) -> Vec<String> {
+    let app = launch.spawn();
+    assert_eq!(app.current().exit().await, Exit::Code(1), "{}", app.log);
+    tests::patience::eventually("its errors", || app.log.count(0, "ERROR") > 0).await;
+    assert_eq!(app.log.count(0, "serving"), 0, "{}", app.log);
+    errors(&app, 0)
+}
+
+/// The errors in the log from a line on, without time and target.
+fn errors(app: &App, start: usize) -> Vec<String> {
+    let lines = app.log.since(start);
+    lines.iter().filter_map(|line| Some(line.split_once("ERROR gracehttp: ")?.1.to_owned())).collect()
+}
+
+fn starts(told: &[String], expected: &[&str]) {
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}\n{expected}");
+    }
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+}
+
+/// Runs a subcommand to its end.
+fn run(scratch: &Scratch, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(bin("configured"));
+    command.args(args).current_dir(scratch.path()).env_remove("RUST_LOG").env("RUST_BACKTRACE", "0");
+    command.envs(env.iter().copied()).output().expect("the binary `configured`")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn the_file_overrides_the_attribute_and_the_environment_the_file() {
+    let scratch = Scratch::new();
+    let file =
+        "drain_timeout = \"7s\"\nlame_duck = \"0s\"\n\n[server.web]\nmax_conns = 40\nidle_timeout = \"9s\"\n";
+    let app = configured(&scratch, file)
+        .env("GRACEHTTP_SERVER__WEB__MAX_CONNS", "30")
+        .env("GRACEHTTP_READY_TIMEOUT", "50s")
+        .start("web")
+        .await;
+    let banner = app.log.line(0, "serving web on ").await;
+    assert!(banner.contains("max 30 connections"), "{banner}");
+    for told in [
+        "drain_timeout is 7s, set by Gracehttp.toml:1",
+        "lame_duck is 0s, set by Gracehttp.toml:2",
+        "idle_timeout of server web is 9s, set by Gracehttp.toml:6",
+        "ready_timeout is 50s, set by GRACEHTTP_READY_TIMEOUT",
+        "max_conns of server web is 30, set by GRACEHTTP_SERVER__WEB__MAX_CONNS",
+    ] {
+        app.log.line(0, told).await;
+    }
+    assert_eq!(app.log.count(0, "set by"), 5, "{}", app.log);
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn without_a_file_the_attributes_hold() {
+    let scratch = Scratch::new();
+    let app = Launch::bin("configured").directory(scratch.path()).start("web").await;
+    let banner = app.log.line(0, "serving web on ").await;
+    assert!(banner.contains("max 500 connections"), "{banner}");
+    let reply = get_once(&app.target("web").await, "/greeting").await.unwrap();
+    assert_eq!(reply.text(), "hello by default 1");
+    assert_eq!(app.log.count(0, "set by"), 0, "{}", app.log);
+}
+
+#[tokio::test]
+async fn a_file_elsewhere_is_named_by_the_environment() {
+    let scratch = Scratch::new();
+    let elsewhere = scratch.write("elsewhere.toml", "[server.web]\nmax_conns = 41\n");
+    let launch = configured(&scratch, "max_conns = 1").env("GRACEHTTP_CONFIG", &elsewhere);
+    let app = launch.start("web").await;
+    app.log.line(0, &format!("max_conns of server web is 41, set by {}:2", elsewhere.display())).await;
+    // The successor has the same environment, and finds the same file.
+    let successor = app.restart().await;
+    app.serves(&app.target("web").await, &successor).await;
+    tests::patience::eventually("both to tell", || app.log.count(0, "web is 41, set by") == 2).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_named_and_missing_is_an_error() {
+    let scratch = Scratch::new();
+    let launch = Launch::bin("configured").directory(scratch.path()).env("GRACEHTTP_CONFIG", "gone.toml");
+    let told = refused(launch).await;
+    starts(&told, &["the configuration file gone.toml that GRACEHTTP_CONFIG names does not exist (as /"]);
+}
+
+#[tokio::test]
+async fn the_application_s_settings_come_typed() {
+    let scratch = Scratch::new();
+    let app = configured(&scratch, "[app]\ngreeting = \"good day\"\nworkers = 3\n").start("web").await;
+    let reply = get_once(&app.target("web").await, "/greeting").await.unwrap();
+    assert_eq!(reply.text(), "good day 3");
+}
+
+#[tokio::test]
+async fn every_fault_of_file_application_and_environment_is_told_at_once() {
+    // Were a socket touched, this would be one more fault.
+    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let scratch = Scratch::new();
+    let file = format!(
+        "drain_timout = \"7s\"\nstandby = 2\n\n[server.web]\nlisten = \"{}\"\nmax_cons = 5\nbacklog = -1\n\n\
+         [server.wbe]\nport = 80\n\n[server.admin.tls]\ncert = \"a.pem\"\n\n[app]\nworkers = 300\n",
+        somebody.local_addr().unwrap()
+    );
+    let launch = configured(&scratch, &file).env("GRACEHTTP_SERVER__WEB__PROT", "1");
+    starts(
+        &refused(launch).await,
+        &[
+            "Gracehttp.toml:1: there is no key `drain_timout`: did you mean `drain_timeout`?",
+            "Gracehttp.toml:2: `standby = 2`: a duration needs a unit, such as `2s`",
+            "Gracehttp.toml:6: server `web` has no key `max_cons`: did you mean `max_conns`?",
+            "Gracehttp.toml:7: `backlog = -1` of server `web`: valid is a whole number from 1",
+            "Gracehttp.toml:9: there is no server `wbe`: did you mean `web`?",
+            "Gracehttp.toml:16: the application's settings, `[app]`: invalid value: integer `300`",
+            "GRACEHTTP_SERVER__WEB__PROT is not a setting of this program: did you mean GRACEHTTP_SERVER__WEB__PORT?",
+            "Gracehttp.toml:13: server `admin` has `tls.cert` and no `tls.key`: set both",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_restart_reads_the_file_anew_and_a_broken_one_leaves_the_predecessor_serving() {
+    let scratch = Scratch::new();
+    let app = configured(&scratch, "[app]\ngreeting = \"one\"\n").start("web").await;
+    let web = app.target("web").await;
+    let first = app.current();
+
+    scratch.write(FILE, "[app]\ngreeting = two\n\n[server.web]\nmax_conns = \n");
+    let start = app.log.end();
+    app.signal(tests::Signal::USR2);
+    app.log.line(start, &format!("generation 1, pid {}, serves on", first.pid())).await;
+    for line in [2, 5] {
+        let told = errors(&app, start);
+        let place = format!(": Gracehttp.toml:{line}: ");
+        let by_predecessor =
+            told.iter().filter(|told| told.starts_with("start new process failed") && told.contains(&place));
+        assert_eq!(by_predecessor.count(), 1, "{told:#?}");
+    }
+    let reply = get_once(&web, "/greeting").await.unwrap();
+    assert_eq!(reply.text(), "one 1");
+
+    scratch.write(FILE, "[app]\ngreeting = \"two\"\n\n[server.web]\nmax_conns = 60\n");
+    let successor = app.restart().await;
+    app.serves(&web, &successor).await;
+    assert_eq!(get_once(&web, "/greeting").await.unwrap().text(), "two 1");
+    app.log.line(start, "max_conns of server web is 60, set by Gracehttp.toml:5").await;
+    assert_eq!(first.exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn endpoints_come_and_go_with_the_file() {
+    let scratch = Scratch::new();
+    let app = configured(&scratch, "").start("web").await;
+    let web = app.target("web").await;
+    let socket = scratch.join("web.sock");
+    let both = format!("[server.web]\nlisten = [\"127.0.0.1:0\", \"unix:{}\"]\n", socket.display());
+    scratch.write(FILE, both);
+    let successor = app.restart().await;
+    app.serves(&web, &successor).await;
+    let unix = Target::Unix(socket.clone());
+    assert_eq!(get_once(&unix, "/ping").await.unwrap().pid(), Some(successor.pid()));
+
+    scratch.write(FILE, "");
+    let successor = app.restart().await;
+    app.serves(&web, &successor).await;
+    tests::patience::eventually("the socket's file to go", || !socket.exists()).await;
+    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(successor.pid()));
+}
+
+#[tokio::test]
+async fn a_server_gets_its_certificate_from_the_file() {
+    let scratch = Scratch::new();
+    scratch.certificate("web");
+    let app =
+        configured(&scratch, "[server.web.tls]\ncert = \"web.pem\"\nkey = \"web.key\"\n").start("web").await;
+    let web = app.target("web").await;
+    assert!(matches!(web, Target::Tls(_)), "{web:?}");
+    assert_eq!(get_once(&web, "/ping").await.unwrap().status, 200);
+    app.log.line(0, "tls.cert of server web is web.pem, set by Gracehttp.toml:2").await;
+}
+
+#[tokio::test]
+async fn signals_are_chosen_by_the_file_also_for_the_successor() {
+    let scratch = Scratch::new();
+    let app =
+        configured(&scratch, "restart_on = [\"HUP\"]\nstop_on = [\"TERM\", \"USR2\"]\n").start("web").await;
+    let web = app.target("web").await;
+    for _ in 0..2 {
+        let successor = app.restart_by(tests::Signal::HUP).await;
+        app.serves(&web, &successor).await;
+    }
+    app.predecessors_exit().await;
+    app.signal(tests::Signal::USR2);
+    assert!(app.current().exit().await.is_clean());
+    app.log.line(0, "SIG:SIGUSR2]").await;
+}
+
+#[tokio::test]
+async fn serve_is_the_default_command_and_comes_again_in_a_successor() {
+    let scratch = Scratch::new();
+    let app = configured(&scratch, "").arg("serve").start("web").await;
+    let successor = app.restart().await;
+    app.serves(&app.target("web").await, &successor).await;
+}
+
+#[test]
+fn check_finds_what_is_wrong_and_binds_nothing() {
+    let scratch = Scratch::new();
+    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("[server.web]\nlisten = \"{}\"\n", somebody.local_addr().unwrap());
+    scratch.write(FILE, &taken);
+    let output = run(&scratch, &["check"], &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(text(&output.stdout), "the configuration is in order, of web, admin\n");
+
+    let (_, key) = scratch.certificate("one");
+    let (cert, _) = scratch.certificate("two");
+    let tls = format!("{taken}tls.cert = \"{}\"\ntls.key = \"{}\"\n", cert.display(), key.display());
+    scratch.write(FILE, &tls);
+    let output = run(&scratch, &["check"], &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("the key does not belong to the certificate"), "{output:?}");
+
+    let output = run(&scratch, &["check"], &[("GRACEHTTP_STANDBY", "2")]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("GRACEHTTP_STANDBY=2: a duration needs a unit"), "{output:?}");
+    assert_eq!(text(&output.stdout), "");
+}
+
+#[test]
+fn config_prints_what_would_set_the_same_and_where_it_comes_from() {
+    let scratch = Scratch::new();
+    scratch.write(FILE, "drain_timeout = \"1m 30s\"\n[server.web]\nport = 4711\nmax_body = 4096\n");
+    let env = [("GRACEHTTP_SERVER__ADMIN__TLS", "off"), ("GRACEHTTP_STOP_ON", "TERM,INT")];
+    let output = run(&scratch, &["config"], &env);
+    assert!(output.status.success(), "{output:?}");
+    let printed = text(&output.stdout);
+    for (line, origin) in [
+        ("drain_timeout = \"1m 30s\"", "Gracehttp.toml:1"),
+        ("standby = \"300ms\"", "attribute"),
+        ("ready_timeout = \"1m\"", "default"),
+        ("stop_on = [\"TERM\", \"INT\"]", "GRACEHTTP_STOP_ON"),
+        ("listen = [\"127.0.0.1:4711\"]", "port: Gracehttp.toml:3"),
+        ("max_body = \"4KiB\"", "Gracehttp.toml:4"),
+        ("max_conns = 500", "attribute"),
+        ("tls = \"off\"", "GRACEHTTP_SERVER__ADMIN__TLS"),
+    ] {
+        let told = |printed: &str| {
+            let rest = printed.strip_prefix(line).and_then(|rest| rest.trim_start().strip_prefix("# "));
+            rest == Some(origin)
+        };
+        assert!(printed.lines().any(told), "{line} # {origin}\n{printed}");
+    }
+
+    // What is printed is a file that sets the same.
+    let without_comments = |text: &str| text.parse::<toml::Table>().expect("TOML");
+    scratch.write(FILE, &printed);
+    let again = run(&scratch, &["config"], &[]);
+    assert_eq!(without_comments(&text(&again.stdout)), without_comments(&printed));
+}
+
+#[test]
+fn arguments_that_make_no_sense_end_it_with_status_2() {
+    let scratch = Scratch::new();
+    let output = run(&scratch, &["chekc"], &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("'check'"), "{output:?}");
+    let help = run(&scratch, &["--help"], &[]);
+    assert!(help.status.success());
+    for command in ["serve", "check", "config"] {
+        assert!(text(&help.stdout).contains(command), "{help:?}");
+    }
+}

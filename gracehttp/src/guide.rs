@@ -4,7 +4,7 @@
 //! 2. [Servers](servers): handlers, factories, endpoints, limits
 //! 3. [Routes](routes): many paths on one server, over several files, with layers
 //! 4. [Restarts](restarts): what moves, what drains, and what to know
-//! 5. [Configuration](configuration) by the environment
+//! 5. [Configuration](configuration) by a file and by the environment
 //! 6. [Logging](logging), and messages that scripts may rely on
 //! 7. [TLS](tls): certificates, renewal, sessions
 //! 8. [Signals](signals) and exit statuses

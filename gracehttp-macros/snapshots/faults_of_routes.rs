@@ -22,11 +22,18 @@ mod api {
         fn own_routes(
             self,
             prefix: &str,
-        ) -> ::gracehttp::__private::routes::Router<__S> {
+            state: &::std::sync::Arc<__S>,
+        ) -> ::gracehttp::__private::routes::Router {
             ::gracehttp::__private::routes::Router::new()
                 .route(
                     &::gracehttp::__private::routes::join(prefix, "/right"),
-                    ::gracehttp::__private::routes::routing::get::<_, ((),), __S>(right),
+                    ::gracehttp::__private::routes::routing::get_service(
+                        ::gracehttp::__private::routes::handler::<
+                            _,
+                            ((),),
+                            _,
+                        >(right, state),
+                    ),
                 )
         }
     }
@@ -48,9 +55,13 @@ where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     Self: ::gracehttp::__private::routes::OwnRoutes<__S, __M0>,
 {
-    fn router(self, outer: &str) -> ::gracehttp::__private::routes::Router<__S> {
+    fn router(
+        self,
+        outer: &str,
+        state: &::std::sync::Arc<__S>,
+    ) -> ::gracehttp::__private::routes::Router {
         let prefix = &::gracehttp::__private::routes::join(outer, "");
-        ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix)
+        ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix, state)
     }
 }
 impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::__Routes

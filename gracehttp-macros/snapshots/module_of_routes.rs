@@ -56,42 +56,58 @@ pub mod api {
         fn own_routes(
             self,
             prefix: &str,
-        ) -> ::gracehttp::__private::routes::Router<__S> {
+            state: &::std::sync::Arc<__S>,
+        ) -> ::gracehttp::__private::routes::Router {
             ::gracehttp::__private::routes::Router::new()
                 .route(
                     &::gracehttp::__private::routes::join(prefix, "/"),
-                    ::gracehttp::__private::routes::routing::get::<_, ((),), __S>(index),
+                    ::gracehttp::__private::routes::routing::get_service(
+                        ::gracehttp::__private::routes::handler::<
+                            _,
+                            ((),),
+                            _,
+                        >(index, state),
+                    ),
                 )
                 .route(
                     &::gracehttp::__private::routes::join(prefix, "/items/{id}"),
-                    ::gracehttp::__private::routes::routing::get::<
-                        _,
-                        (__M0, State<App>, Path<u64>),
-                        __S,
-                    >(item)
+                    ::gracehttp::__private::routes::routing::get_service(
+                            ::gracehttp::__private::routes::handler::<
+                                _,
+                                (__M0, State<App>, Path<u64>),
+                                _,
+                            >(item, state),
+                        )
                         .layer(timeout()),
                 )
                 .route(
                     &::gracehttp::__private::routes::join(prefix, "/items/{id}"),
-                    ::gracehttp::__private::routes::routing::put::<
-                        _,
-                        (__M0, State<App>, Path<u64>),
-                        __S,
-                    >(item),
+                    ::gracehttp::__private::routes::routing::put_service(
+                        ::gracehttp::__private::routes::handler::<
+                            _,
+                            (__M0, State<App>, Path<u64>),
+                            _,
+                        >(item, state),
+                    ),
                 )
                 .route(
                     &::gracehttp::__private::routes::join(prefix, "/items"),
-                    ::gracehttp::__private::routes::routing::any::<
-                        _,
-                        (__M1, State<App>, Json<Item>),
-                        __S,
-                    >(items),
+                    ::gracehttp::__private::routes::routing::any_service(
+                        ::gracehttp::__private::routes::handler::<
+                            _,
+                            (__M1, State<App>, Json<Item>),
+                            _,
+                        >(items, state),
+                    ),
                 )
-                .fallback::<_, ((),)>(lost)
+                .fallback_service(
+                    ::gracehttp::__private::routes::handler::<_, ((),), _>(lost, state),
+                )
                 .merge(
                     ::gracehttp::__private::routes::Routes::router(
                         admin::__Routes {},
                         prefix,
+                        state,
                     ),
                 )
         }
@@ -130,13 +146,18 @@ where
     Self: ::gracehttp::__private::routes::OwnRoutes<__S, __M0>,
     users::routes::__Routes: ::gracehttp::__private::routes::Routes<__S, __M1>,
 {
-    fn router(self, outer: &str) -> ::gracehttp::__private::routes::Router<__S> {
+    fn router(
+        self,
+        outer: &str,
+        state: &::std::sync::Arc<__S>,
+    ) -> ::gracehttp::__private::routes::Router {
         let prefix = &::gracehttp::__private::routes::join(outer, "/v1");
-        ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix)
+        ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix, state)
             .merge(
                 ::gracehttp::__private::routes::Routes::router(
                     users::routes::__Routes {},
                     prefix,
+                    state,
                 ),
             )
     }
@@ -153,6 +174,13 @@ const _: () = {
     }
     if users::routes::__Routes::TABLE.rivals("any", "/items") {
         ::core::panic!("{}", "`users::routes` has a route for `/items` too")
+    }
+};
+const _: () = {
+    if api::__Routes::OWN.overlaps(&users::routes::__Routes::TABLE) {
+        ::core::panic!(
+            "{}", "a module within `api` and `users::routes` have a route in common"
+        )
     }
 };
 impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::__Routes

@@ -32,18 +32,21 @@ pub mod routes {
         fn own_routes(
             self,
             prefix: &str,
-        ) -> super::__gracehttp_of_routes::__private::routes::Router<__S> {
+            state: &::std::sync::Arc<__S>,
+        ) -> super::__gracehttp_of_routes::__private::routes::Router {
             super::__gracehttp_of_routes::__private::routes::Router::new()
                 .route(
                     &super::__gracehttp_of_routes::__private::routes::join(
                         prefix,
                         "/{id}",
                     ),
-                    super::__gracehttp_of_routes::__private::routes::routing::get::<
-                        _,
-                        (__M0, Path<u64>),
-                        __S,
-                    >(user),
+                    super::__gracehttp_of_routes::__private::routes::routing::get_service(
+                        super::__gracehttp_of_routes::__private::routes::handler::<
+                            _,
+                            (__M0, Path<u64>),
+                            _,
+                        >(user, state),
+                    ),
                 )
         }
     }
@@ -62,9 +65,13 @@ where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     Self: facade::gracehttp::__private::routes::OwnRoutes<__S, __M0>,
 {
-    fn router(self, outer: &str) -> facade::gracehttp::__private::routes::Router<__S> {
+    fn router(
+        self,
+        outer: &str,
+        state: &::std::sync::Arc<__S>,
+    ) -> facade::gracehttp::__private::routes::Router {
         let prefix = &facade::gracehttp::__private::routes::join(outer, "/users");
-        facade::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix)
+        facade::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix, state)
             .layer(auth())
     }
 }

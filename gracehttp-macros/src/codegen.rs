@@ -232,7 +232,7 @@ fn variant(signal: &Ident) -> Ident {
     Ident::new(&format!("{initial}{}", rest.to_lowercase()), signal.span())
 }
 
-fn library(renamed: Option<&Path>) -> TokenStream {
+pub(crate) fn library(renamed: Option<&Path>) -> TokenStream {
     renamed.map_or_else(|| quote!(::gracehttp), ToTokens::to_token_stream)
 }
 

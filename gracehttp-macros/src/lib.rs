@@ -7,6 +7,7 @@
 
 mod args;
 mod codegen;
+mod conditions;
 mod errors;
 mod function;
 mod main_attr;

@@ -1,7 +1,7 @@
 //! The annotated module: as it came, less the attributes that make its functions routes.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Ident, Signature, Token, Visibility, braced, token};
@@ -24,7 +24,9 @@ pub(crate) struct Module {
 /// What is in the braces.
 pub(crate) struct Content {
     braces: token::Brace,
-    /// All of it, without the attributes of routes.
+    /// All of it, as it came.
+    pub(crate) source: TokenStream,
+    /// The same without the attributes of routes.
     items: TokenStream,
     pub(crate) functions: Vec<Routed>,
     /// The modules of routes within, which belong to this one.
@@ -60,10 +62,16 @@ impl Module {
 
     /// The module with something generated behind its own items.
     pub(crate) fn with(&self, generated: &TokenStream) -> TokenStream {
+        let items = self.content.as_ref().map(|content| &content.items);
+        self.with_items(&quote!(#items #generated))
+    }
+
+    /// The module with other items.
+    pub(crate) fn with_items(&self, items: &TokenStream) -> TokenStream {
         let Self { head, content, .. } = self;
-        let Some(Content { braces, items, .. }) = content else { return quote!(#head;) };
+        let Some(Content { braces, .. }) = content else { return quote!(#head;) };
         let mut tokens = head.clone();
-        braces.surround(&mut tokens, |inside| inside.extend(quote!(#items #generated)));
+        braces.surround(&mut tokens, |inside| inside.extend(items.clone()));
         tokens
     }
 }
@@ -75,6 +83,7 @@ impl Content {
         let inside;
         let mut content = Self {
             braces: braced!(inside in input),
+            source: inside.fork().parse()?,
             items: TokenStream::new(),
             functions: Vec::new(),
             modules: Vec::new(),
@@ -142,15 +151,4 @@ pub(crate) fn file_module_help(module: &Module) -> String {
          help: leave `mod {ident};` without an attribute, write the routes in its file as \
          `#[gracehttp::routes] pub mod routes {{ … }}`, and list them: `#[server(…, routes({ident}::routes))]`"
     )
-}
-
-impl ToTokens for Module {
-    fn to_tokens(&self, tokens: &mut TokenStream) {
-        tokens.extend(self.with(&TokenStream::new()));
-    }
-}
-
-/// Where the whole of an attribute is, for faults that no token of it stands for.
-pub(crate) fn whole() -> Span {
-    Span::call_site()
 }

@@ -1,6 +1,6 @@
 //! `#[get("/path")]` and its kin: what each says, and whether its function can do it.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::parse::ParseStream;
 use syn::{Attribute, GenericArgument, Ident, LitStr, Meta, PathArguments, Token, Type};
@@ -62,7 +62,7 @@ pub(crate) fn alone(attribute: &str, item: &TokenStream) -> TokenStream {
          help: it belongs on a function in a module with `#[server(…)]`, or with `#[gracehttp::routes]` in \
          another file: `#[server(port = 8080)] mod api {{ {example} async fn … }}`"
     );
-    let fault = syn::Error::new(crate::module::whole(), message).to_compile_error();
+    let fault = syn::Error::new(Span::call_site(), message).to_compile_error();
     quote!(#item #fault)
 }
 

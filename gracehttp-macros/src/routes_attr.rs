@@ -5,12 +5,12 @@ use quote::quote;
 use syn::Ident;
 
 use crate::args::{BuilderCall, Key, Reading, Value, read_keys};
-use crate::codegen;
 use crate::errors::Errors;
 use crate::function::Annotated;
 use crate::module::{Content, Module, file_module_help};
 use crate::path::Path;
 use crate::route_attr::{Answers, Place};
+use crate::{codegen, conditions};
 
 const KEYS: &[Key<RoutesArgs>] = &[
     Key { name: "prefix", example: r#"prefix = "/users""#, read: RoutesArgs::prefix },
@@ -46,9 +46,14 @@ pub(crate) struct Routes<'a> {
 
 pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
+    let tokens = args.clone();
     let (args, _) = read_keys("#[routes]", KEYS, args, &mut errors);
     let expanded = match errors.take(syn::parse2(item.clone())) {
         Some(Annotated::Module(module)) => {
+            let library = codegen::library(args.library.as_ref());
+            if let Some(decided) = conditions::decide(&module, &quote!(#[#library::routes(#tokens)])) {
+                return decided;
+            }
             let place = Place::Part(args.module.prefix.as_ref());
             match Routes::read(&module, &args.module, place, &mut errors) {
                 Some(routes) => codegen::routes(&routes, args.layer.as_ref(), args.library.as_ref()),
@@ -82,12 +87,8 @@ impl<'a> Routes<'a> {
             return None;
         };
         let answers = Answers::read(content, place, errors);
-        for condition in &content.conditions {
-            let message = "a route can't be conditional\n\
-                           help: leave the function in place, and let its body depend on the condition";
-            errors.at(condition, message);
-        }
-        let nothing = content.functions.is_empty() && content.modules.is_empty() && args.included.is_empty();
+        let includes = args.keys.iter().any(|key| key == "routes");
+        let nothing = content.functions.is_empty() && content.modules.is_empty() && !includes;
         if nothing && content.strays.is_empty() {
             let message = format!(
                 "`{}` has no routes\nhelp: put `#[get(\"/\")]`, or another method, on an async function in it",
@@ -115,7 +116,7 @@ impl ModuleArgs {
         self.included = value.paths(
             "at least one module of routes",
             "names of modules, each with `#[gracehttp::routes]`",
-            "the routes of",
+            "the module",
             errors,
         )?;
         Ok(vec![])

@@ -5,12 +5,12 @@ use quote::{ToTokens, quote};
 use syn::{Expr, Ident, LitStr, Path, ReturnType, Type};
 
 use crate::args::{BuilderCall, Key, Reading, Value, count, duration, flag, read_keys, size, timeout};
-use crate::codegen;
 use crate::errors::Errors;
 use crate::function::{Annotated, Function, last_segment};
 use crate::route_attr::Place;
 use crate::routes_attr::{ModuleArgs, Routes};
 use crate::values::{self, Endpoint};
+use crate::{codegen, conditions};
 
 /// For as many the library implements `Handler`.
 const MOST_ARGUMENTS: usize = 16;
@@ -86,9 +86,16 @@ pub(crate) enum Role {
 
 pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
+    let tokens = args.clone();
     let (args, calls) = read_keys("#[server]", KEYS, args, &mut errors);
-    args.check(&mut errors);
     let annotated = errors.take(syn::parse2(item.clone()));
+    if let Some(Annotated::Module(module)) = &annotated {
+        let library = codegen::library(args.library.as_ref());
+        if let Some(decided) = conditions::decide(module, &quote!(#[#library::server(#tokens)])) {
+            return decided;
+        }
+    }
+    args.check(&mut errors);
     let expanded = annotated.and_then(|annotated| expand_item(&args, &calls, annotated, item, &mut errors));
     let expanded = expanded.as_ref().unwrap_or(item);
     quote!(#expanded #errors)

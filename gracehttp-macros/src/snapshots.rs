@@ -273,6 +273,24 @@ fn part_of_routes() {
     );
 }
 
+#[test]
+fn conditional_routes() {
+    check(
+        "conditional_routes",
+        quote! {
+            #[routes(prefix = "/debug")]
+            mod routes {
+                #[cfg(feature = "debug")]
+                #[get("/")]
+                async fn debug() {}
+
+                #[get("/always")]
+                async fn always() {}
+            }
+        },
+    );
+}
+
 /// The routes that are right are served all the same.
 #[test]
 fn faults_of_routes() {

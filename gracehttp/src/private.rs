@@ -15,7 +15,7 @@ use crate::{App, Error, FromRef, IntoResponse, Request, Server, ServerBuilder};
 pub mod routes {
     pub use axum::{Router, routing};
 
-    pub use crate::server::routes::{OwnRoutes, Routes, Table, join, serve};
+    pub use crate::server::routes::{OwnRoutes, Routes, Table, handler, join, serve};
 }
 
 /// A state, or a part of one, that servers can have of a main that returns `S`.

@@ -17,6 +17,8 @@
 )]
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, map_response};
@@ -133,6 +135,18 @@ mod api {
     #[get("/unused/{_id}")]
     async fn unused() {}
 
+    #[cfg(unix)]
+    #[get("/conditional")]
+    async fn conditional() -> &'static str {
+        "unix"
+    }
+
+    #[cfg(not(unix))]
+    #[get("/conditional")]
+    async fn conditional() -> &'static str {
+        "not unix"
+    }
+
     #[fallback]
     async fn lost() -> (StatusCode, &'static str) {
         (StatusCode::NOT_FOUND, "lost")
@@ -188,7 +202,7 @@ fn everything() -> Everything {
 }
 
 async fn ask_of<M>(routes: impl Routes<Everything, M>, method: Method, path: &str) -> Response {
-    let mut router = routes.router("").with_state(everything());
+    let mut router = routes.router("", &Arc::new(everything()));
     let request = Request::builder().method(method).uri(path).body(Body::from("body")).unwrap();
     router.call(request).await.unwrap()
 }
@@ -210,6 +224,7 @@ async fn get(path: &str) -> String {
 async fn every_method_reaches_its_handler() {
     assert_eq!(get("/").await, "index");
     assert_eq!(get("/items/7").await, "GET /items/{id}");
+    assert_eq!(get("/conditional").await, "unix");
     assert_eq!(ask(Method::POST, "/items").await, "POST /items");
     assert_eq!(ask(Method::PUT, "/echo?a=b").await, "PUT /echo?a=b");
     assert_eq!(get("/echo").await, "GET /echo");

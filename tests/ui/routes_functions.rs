@@ -30,6 +30,9 @@ mod api {
     #[route(GTE, "/")]
     async fn no_such_method() {}
 
+    #[route(get, "/")]
+    async fn lower_case() {}
+
     #[route("GET", "/")]
     async fn method_in_quotes() {}
 
@@ -38,10 +41,6 @@ mod api {
 
     #[get("/struct")]
     struct NoFunction;
-
-    #[cfg(test)]
-    #[get("/test")]
-    async fn conditional() {}
 
     #[fallback("/")]
     async fn fallback() {}

@@ -25,13 +25,6 @@ mod part {
 #[gracehttp::routes]
 async fn routes_of_a_function() {}
 
-mod plain {
-    pub async fn ping() {}
-}
-
-#[server(port = 8083, routes(plain))]
-mod listed {}
-
 #[server(port = 8084, routes())]
 mod none_listed {}
 

@@ -88,8 +88,8 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
     }
     if let Some(fallback) = answers.fallback {
         let marker = markers.of_handler(fallback, &mut bounds, library);
-        let ident = &fallback.sig.ident;
-        calls.push(quote!(.fallback::<_, #marker>(#ident)));
+        let service = service_of(fallback, &marker, library);
+        calls.push(quote!(.fallback_service(#service)));
     }
     let modules: Vec<Path> = routes.content.modules.iter().cloned().map(Path::from).collect();
     for module in &modules {
@@ -122,7 +122,11 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
             #(#bounds,)*
         {
             #[allow(unused_variables)]
-            fn own_routes(self, prefix: &str) -> #library::__private::routes::Router<__S> {
+            fn own_routes(
+                self,
+                prefix: &str,
+                state: &::std::sync::Arc<__S>,
+            ) -> #library::__private::routes::Router {
                 #library::__private::routes::Router::new() #(#calls)*
             }
         }
@@ -164,9 +168,13 @@ fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenS
             Self: #library::__private::routes::OwnRoutes<__S, #own>,
             #(#bounds,)*
         {
-            fn router(self, outer: &str) -> #library::__private::routes::Router<__S> {
+            fn router(
+                self,
+                outer: &str,
+                state: &::std::sync::Arc<__S>,
+            ) -> #library::__private::routes::Router {
                 let prefix = &#library::__private::routes::join(outer, #prefix);
-                #library::__private::routes::OwnRoutes::own_routes(self, prefix) #(#calls)* #layer
+                #library::__private::routes::OwnRoutes::own_routes(self, prefix, state) #(#calls)* #layer
             }
         }
 
@@ -219,13 +227,20 @@ impl Markers {
 
 fn call_of_route(route: &Route<'_>, marker: &TokenStream, library: &TokenStream) -> TokenStream {
     let Route { method, path, layer, handler, .. } = route;
-    let (path, handler) = (&path.literal, &handler.sig.ident);
+    let path = &path.literal;
+    let method = format_ident!("{method}_service");
+    let service = service_of(handler, marker, library);
     quote! {
         .route(
             &#library::__private::routes::join(prefix, #path),
-            #library::__private::routes::routing::#method::<_, #marker, __S>(#handler) #layer,
+            #library::__private::routes::routing::#method(#service) #layer,
         )
     }
+}
+
+fn service_of(handler: &Function, marker: &TokenStream, library: &TokenStream) -> TokenStream {
+    let ident = &handler.sig.ident;
+    placed_at(ident, quote!(#library::__private::routes::handler::<_, #marker, _>(#ident, state)))
 }
 
 fn bound_of_module(module: &Path, marker: &Ident, library: &TokenStream) -> TokenStream {
@@ -234,7 +249,7 @@ fn bound_of_module(module: &Path, marker: &Ident, library: &TokenStream) -> Toke
 }
 
 fn merged(module: &Path, library: &TokenStream) -> TokenStream {
-    quote!(.merge(#library::__private::routes::Routes::router(#module::__Routes {}, prefix)))
+    quote!(.merge(#library::__private::routes::Routes::router(#module::__Routes {}, prefix, state)))
 }
 
 /// Lets the compiler look for routes that several modules have: at the route, or at the later module.

@@ -151,7 +151,7 @@ impl ServerBuilder {
         M: 'static,
         S: Clone + Send + Sync + 'static,
     {
-        self.complete(|state: &S, _| Arc::new(HandlerDispatch::new(handler, state.clone())))
+        self.complete(|state: &S, _| Arc::new(HandlerDispatch::new(handler, Arc::new(state.clone()))))
     }
 
     /// Completes the server with a tower service, for example an axum `Router`.

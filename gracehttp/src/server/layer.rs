@@ -52,6 +52,12 @@ impl<S: 'static> Server<S> {
 #[derive(Clone)]
 pub struct BoxService(Arc<dyn Dispatch>);
 
+impl BoxService {
+    pub(crate) fn new(dispatch: impl Dispatch) -> Self {
+        Self(Arc::new(dispatch))
+    }
+}
+
 /// Of requests with any body: layers such as limits and decompression put another one around it.
 impl<B> Service<http::Request<B>> for BoxService
 where

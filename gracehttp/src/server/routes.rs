@@ -1,33 +1,44 @@
 //! What a module of routes becomes: axum's router, and a table that the compiler looks for conflicts in.
 
+use std::sync::Arc;
+
 use axum::Router;
 
-use crate::server::{Server, ServerBuilder};
+use crate::server::service::HandlerDispatch;
+use crate::server::{BoxService, Handler, Server, ServerBuilder};
 
 /// A module of routes in an application with the state `S`.
 ///
 /// `M` only tells the extractors apart that take the body from those that do not; it is always inferred.
 pub trait Routes<S, M> {
-    /// The router of its routes, under the paths of the modules that it is part of.
-    fn router(self, outer: &str) -> Router<S>;
+    /// The router of its routes, under the prefix of the modules that it is part of.
+    fn router(self, outer: &str, state: &Arc<S>) -> Router;
 }
 
 /// The routes of a module's own functions, and of the modules within.
 pub trait OwnRoutes<S, M> {
     /// Their router, under a prefix.
-    fn own_routes(self, prefix: &str) -> Router<S>;
+    fn own_routes(self, prefix: &str, state: &Arc<S>) -> Router;
 }
 
 /// Completes a server with the routes of a module.
-///
-/// The router stands before any start-up code runs; the state joins it afterwards.
 pub fn serve<R, S, M>(builder: ServerBuilder, routes: R) -> Server<S>
 where
-    R: Routes<S, M>,
+    R: Routes<S, M> + Send + 'static,
     S: Clone + Send + Sync + 'static,
 {
-    let router = routes.router("");
-    builder.factory(move |state: &S| router.with_state(state.clone()))
+    builder.factory(|state: &S| routes.router("", &Arc::new(state.clone())))
+}
+
+/// A handler as the router takes it. It is the crate's own, as on a server of one handler: axum's would clone
+/// the state for each request.
+pub fn handler<H, M, S>(handler: H, state: &Arc<S>) -> BoxService
+where
+    H: Handler<M, S>,
+    M: 'static,
+    S: Send + Sync + 'static,
+{
+    BoxService::new(HandlerDispatch::new(handler, state.clone()))
 }
 
 /// A path within a prefix; the root of a module with a prefix is the prefix itself.

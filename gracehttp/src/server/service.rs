@@ -38,8 +38,8 @@ pub(crate) struct HandlerDispatch<H, M, S> {
 }
 
 impl<H, M, S> HandlerDispatch<H, M, S> {
-    pub(crate) fn new(handler: H, state: S) -> Self {
-        Self { handler, state: Arc::new(state), marker: std::marker::PhantomData }
+    pub(crate) fn new(handler: H, state: Arc<S>) -> Self {
+        Self { handler, state, marker: std::marker::PhantomData }
     }
 }
 

@@ -95,7 +95,7 @@ pub(super) async fn drive(
             }
             let rest_at = (may.rest && limits.waiting() == Waiting::Request)
                 .then(|| limits.since() + look)
-                .filter(|_| seen == Phase::Serving || seen == Phase::Stopping);
+                .filter(|_| seen < Phase::ClosingIdle);
             let wanted = rest_at.into_iter().chain(limits.deadline(&context.options)).min();
             if let Some(wanted) = wanted
                 && (wanted < due || timer.is_elapsed())
@@ -127,9 +127,9 @@ fn due_end(
         let waits_for_request = limits.waiting() == Waiting::Request;
         match phase {
             // With half a head, too: what was read travels along.
-            Phase::HandingOver if may.rest => return Some(End::Rest),
+            Phase::HandingOver if may.rest && context.departs() => return Some(End::Rest),
             Phase::ClosingIdle if waits_for_request => return Some(End::Close),
-            Phase::Serving | Phase::Stopping
+            Phase::Serving | Phase::HandingOver | Phase::Stopping
                 if may.rest && waits_for_request && now >= limits.since() + PATIENCE =>
             {
                 return Some(End::Rest);

@@ -29,7 +29,7 @@ pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, st
 /// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
 /// bytes of its next request are already known.
 pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
-    let departs = context.drain.phase() == Phase::HandingOver && resting.ahead.len() <= MOVES_WITH;
+    let departs = context.departs() && resting.ahead.len() <= MOVES_WITH;
     let refused = if departs { context.depart(resting) } else { Err(resting) };
     match refused {
         Ok(()) => {}
@@ -105,7 +105,7 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
 }
 
 async fn hand_over_all(context: &Arc<Context>) {
-    while context.has_door() {
+    while context.has_door() && context.departs() {
         let batch = context.lot.take(BATCH);
         if batch.is_empty() {
             return;

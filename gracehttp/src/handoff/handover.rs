@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Departure, Leaving, MOVES_WITH, Socket};
+use crate::conn::{Context, Departure, Leaving, MOVES_WITH, Socket, settle};
 use crate::handoff::Channel;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, MAX_MESSAGE, Moving, Reply, ServerCount};
@@ -129,6 +129,7 @@ impl Handover {
                 () = until(self.standby_until) => self.end_standby().await,
                 () = until(self.not_before) => {
                     self.not_before = None;
+                    self.contexts.iter().for_each(|context| context.set_successor_is_full(false));
                     Ok(())
                 }
                 () = until(self.report_at) => self.report().await,
@@ -198,13 +199,12 @@ impl Handover {
 
     /// The successor has the first `count` connections of the last batch.
     fn confirm(&mut self, count: usize) {
+        let mut no_room = Vec::new();
         for (place, (context, departure)) in std::mem::take(&mut self.on_the_way).into_iter().enumerate() {
             let id = self.next_id;
             self.next_id += 1;
             if place >= count {
-                // It has no descriptor free. Ours still is the connection; it tries again later.
-                self.not_before = Some(Instant::now() + BACK_OFF);
-                crate::conn::settle(&context, departure);
+                no_room.push((context, departure));
                 continue;
             }
             let Departure { socket, stage, ahead, permit } = departure;
@@ -212,6 +212,20 @@ impl Handover {
             if self.standby_until.is_some() {
                 self.kept.insert(id, Kept { context, socket, stage, ahead, busy: false });
             }
+        }
+        if !no_room.is_empty() {
+            self.keep_for_now(no_room);
+        }
+    }
+
+    /// The successor has no descriptor free. These connections and all that wait behind them are still ours, and
+    /// are served here until they try again.
+    fn keep_for_now(&mut self, no_room: Vec<Leaving>) {
+        self.not_before = Some(Instant::now() + BACK_OFF);
+        self.contexts.iter().for_each(|context| context.set_successor_is_full(true));
+        let waiting = std::iter::from_fn(|| self.leaving.try_recv().ok());
+        for (context, departure) in no_room.into_iter().chain(self.left_over.take()).chain(waiting) {
+            settle(&context, departure);
         }
     }
 

@@ -134,12 +134,12 @@ async fn accept_backs_off(error: &str, words: &str) {
     }
     let stage = Stage::new(WEB).await;
     let process = stage.app.current();
-    let mut idle = Client::connect(&stage.target).await.unwrap();
-    idle.get("/ping").await.unwrap();
+    let mut idle = Client::connect(&stage.target).await.expect("a connection");
+    idle.get("/ping").await.expect("an answer");
     let faults = Faults::of(&process, &format!("accept4:error={error}")).await;
     let mut waiting = JoinSet::new();
     for _ in 0..20 {
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = Client::connect(&stage.target).await.expect("a connection");
         waiting.spawn(async move { client.get("/ping").await });
     }
     stage.app.log.line(0, words).await;
@@ -153,7 +153,7 @@ async fn accept_backs_off(error: &str, words: &str) {
     assert!(waiting.try_join_next().is_none(), "nobody was refused");
     faults.end();
     while let Some(reply) = waiting.join_next().await {
-        assert_eq!(reply.unwrap().unwrap().status, 200);
+        assert_eq!(reply.expect("a task that ends").expect("an answer").status, 200);
     }
     assert_eq!(stage.app.stop().await, Exit::Code(0));
 }

@@ -167,7 +167,7 @@ async fn upgraded(stage: &Stage, path: &str) -> Client {
     let mut client = stage.client(&request, "echo begins").await;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        head.extend_from_slice(&client.piece().await.unwrap().expect("a response"));
+        head.extend_from_slice(&client.piece().await.expect("an open connection").expect("a response"));
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
     echoes(&mut client).await;
@@ -175,10 +175,10 @@ async fn upgraded(stage: &Stage, path: &str) -> Client {
 }
 
 async fn echoes(client: &mut Client) {
-    client.send("hello").await.unwrap();
+    client.send("hello").await.expect("a connection");
     let mut heard = Vec::new();
     while heard.len() < 5 {
-        heard.extend_from_slice(&client.piece().await.unwrap().expect("an echo"));
+        heard.extend_from_slice(&client.piece().await.expect("an open connection").expect("an echo"));
     }
     assert_eq!(heard, b"hello");
 }

@@ -179,7 +179,7 @@ async fn everything_comes_back(word: &str) {
     stage.error_since(start, "SIGKILL").await;
     stage.app.log.line(start, "serves again").await;
     all_are_served_by(&mut clients, old.pid()).await;
-    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(old.pid()));
+    assert_eq!(get_once(&stage.target, "/ping").await.expect("an answer").pid(), Some(old.pid()));
     assert!(old.children().is_empty());
     // Repaired, it restarts well, with all of them.
     stage.next_is_honest(WEB);

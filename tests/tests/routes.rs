@@ -16,6 +16,8 @@
     clippy::pedantic
 )]
 #![forbid(unsafe_code)]
+// Handlers have to be async.
+#![allow(clippy::unused_async)]
 
 use std::sync::Arc;
 
@@ -202,14 +204,14 @@ fn everything() -> Everything {
 }
 
 async fn ask_of<M>(routes: impl Routes<Everything, M>, method: Method, path: &str) -> Response {
-    let mut router = routes.router("", &Arc::new(everything()));
-    let request = Request::builder().method(method).uri(path).body(Body::from("body")).unwrap();
-    router.call(request).await.unwrap()
+    let mut service = routes.router("", &Arc::new(everything()));
+    let request = Request::builder().method(method).uri(path).body(Body::from("body")).expect("a request");
+    service.call(request).await.unwrap()
 }
 
 async fn text(response: Response) -> String {
-    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
-    String::from_utf8(bytes.to_vec()).unwrap()
+    let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a whole body");
+    String::from_utf8(bytes.to_vec()).expect("text")
 }
 
 async fn ask(method: Method, path: &str) -> String {

@@ -37,6 +37,9 @@ async fn serve_until_replaced() -> io::Result<()> {
     };
     tokio::select! {
         served = serving => served,
-        () = deadline => Ok(eprintln!("connections were left after {DRAIN:?}")),
+        () = deadline => {
+            eprintln!("connections were left after {DRAIN:?}");
+            Ok(())
+        }
     }
 }

@@ -52,6 +52,7 @@ impl<S: 'static> Server<S> {
 #[derive(Clone)]
 pub struct BoxService(Arc<dyn Dispatch>);
 
+#[cfg(feature = "axum")]
 impl BoxService {
     pub(crate) fn new(dispatch: impl Dispatch) -> Self {
         Self(Arc::new(dispatch))

@@ -199,6 +199,11 @@ impl ServerArgs {
     }
 
     fn tls(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        if !cfg!(feature = "tls") {
+            let message = "HTTPS needs gracehttp's feature `tls`\n\
+                           help: turn it on in Cargo.toml: `gracehttp = { version = \"0.1\", features = [\"tls\"] }`";
+            return Err(syn::Error::new_spanned(value.name, message));
+        }
         let tls = if value.is_list() { Tls::listed(value)? } else { Tls::assigned(value)? };
         self.tls = Some((value.name.clone(), tls));
         Ok(vec![])

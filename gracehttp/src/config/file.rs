@@ -220,6 +220,9 @@ impl<'t, 'i> Reader<'t, 'i> {
                 "`{name}` is no key of server `{server}`, but of the process: write it above the first table"
             );
         }
+        if !cfg!(feature = "tls") && name.starts_with("tls") {
+            return format!("`{name}` of server `{server}`: HTTPS needs gracehttp's feature `tls`");
+        }
         let keys: Vec<&str> = SERVER_KEYS.iter().map(|key| key.name).collect();
         let suggestion = suggestion(name, &keys);
         format!("server `{server}` has no key `{name}`:{suggestion} valid are {}", keys.join(", "))

@@ -300,6 +300,17 @@ impl App {
         within(PATIENCE, &format!("pid {} to serve", generation.pid()), served).await;
     }
 
+    /// Every predecessor has drained and left with status 0.
+    pub async fn predecessors_leave_cleanly(&self) {
+        let exits = self.predecessors_exit().await;
+        // One that ends in the same instant as its own predecessor is that one's to reap; its last line tells.
+        assert!(exits.iter().all(|exit| exit.is_clean()), "{exits:?}\n{}", self.log);
+        crate::patience::eventually("the last line of each predecessor", || {
+            self.log.count(0, "has ended; pid ") == exits.len()
+        })
+        .await;
+    }
+
     /// Waits for the end of every generation but the newest.
     pub async fn predecessors_exit(&self) -> Vec<Exit> {
         let mut generations = self.chain.lock().clone();

@@ -157,11 +157,29 @@ async fn a_restart_during_standby_works() {
         let successor = stage.restart().await;
         stage.all_are_served_by(successor.pid()).await;
     }
-    for exit in stage.app.predecessors_exit().await {
-        assert_eq!(exit, Exit::Code(0), "{}", stage.app.log);
-    }
+    stage.app.predecessors_leave_cleanly().await;
     let pid = stage.app.pid();
     stage.all_are_served_by(pid).await;
+}
+
+/// A connection is idle, and comes back, from the moment on in which its last response is out.
+#[tokio::test]
+async fn a_connection_that_was_answered_just_before_the_successors_death_comes_back() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let successor = stage.restart().await;
+    stage.all_are_served_by(successor.pid()).await;
+    for client in &mut stage.idle {
+        client.send(get("/ping")).await.unwrap();
+    }
+    for client in &mut stage.idle {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
+    }
+    // Far less than an awake connection otherwise waits for its next request.
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    successor.kill();
+    stage.app.serves(&stage.web, &old).await;
+    stage.all_are_served_by(old.pid()).await;
 }
 
 #[tokio::test]

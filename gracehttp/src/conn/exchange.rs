@@ -145,7 +145,7 @@ impl RequestFuture {
         let closes = match self.info.context.drain.phase() {
             Phase::Serving => false,
             // Never promise a close and keep the connection: one that can move will move.
-            Phase::HandingOver => self.closes_when_moving,
+            Phase::HandingOver | Phase::SuccessorFull => self.closes_when_moving,
             Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
         };
         self.version < Version::HTTP_2 && closes && !leaves_http

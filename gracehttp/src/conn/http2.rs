@@ -37,26 +37,20 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
 
     let mut watch = Watch::new(&activity);
     let mut look = tokio::time::interval(LOOK);
-    let mut seen = context.drain.phase();
+    let mut seen = None;
     let mut changed = pin!(context.drain.changed());
-    let mut registered = false;
     poll_fn(|cx| {
         loop {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            // The phase is one atomic load a turn; only a change costs a registration.
-            if !registered || context.drain.phase() != seen {
-                changed.set(context.drain.changed());
-                registered = changed.as_mut().poll(cx).is_pending();
-                seen = context.drain.phase();
-            }
+            let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
             let looked = look.poll_tick(cx).is_ready();
             let verdict = if looked { watch.look(&activity, &context.options) } else { Verdict::Stay };
-            if seen == Phase::Cutting || verdict == Verdict::Cut {
+            if phase == Phase::Cutting || verdict == Verdict::Cut {
                 return Poll::Ready(());
             }
-            let leaves = seen.is_draining() || verdict == Verdict::Leave;
+            let leaves = phase.is_draining() || verdict == Verdict::Leave;
             if leaves && watch.leave(&activity) {
                 connection.as_mut().graceful_shutdown();
             } else if !looked {

@@ -247,8 +247,17 @@ async fn emfile_in_the_successor_passes() {
         client.get("/ping").await.unwrap();
         clients.push(client);
     }
-    stage.next_starts_after("ulimit -n 80");
-    let successor = stage.app.restart().await;
+    // While its start-up code runs, its limit of descriptors is lowered.
+    stage.scratch.write("plan", format!("{WEB}\nstart sleep 700"));
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.app.log.line(start, "start-up code of pid").await;
+    let limit = |limit: &str| {
+        let pid = stage.app.first().children()[0].to_string();
+        run("prlimit", &["--pid".as_ref(), pid.as_ref(), limit.as_ref()]);
+    };
+    limit("--nofile=80:");
+    let successor = stage.app.successor_since(start).await;
     eventually("connections to move", || successor.descriptors() > 60).await;
     let mut halves = Vec::new();
     for client in &mut clients {
@@ -267,8 +276,7 @@ async fn emfile_in_the_successor_passes() {
     let spent = old.cpu() + successor.cpu() - before;
     println!("{spent:?} of CPU in 3 s without room");
     assert!(spent <= Duration::from_millis(300), "{spent:?} of CPU in 3 s: it spins");
-    let pid = successor.pid().to_string();
-    run("prlimit", &["--pid".as_ref(), pid.as_ref(), "--nofile=4000:".as_ref()]);
+    limit("--nofile=4000:");
     // Half a head, too: nobody has to say a word for it.
     assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
     for half in halves {

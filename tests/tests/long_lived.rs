@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once, post_head};
 use tests::generation::Generation;
+use tests::h2::Http2;
 use tests::patience::{GLANCE, PATIENCE, within};
 use tests::{App, Client, Exit, Kind, Launch, Scratch, Signal, Target};
 
@@ -159,6 +160,42 @@ async fn case_43_an_event_stream_that_ignores_the_drain_is_cut_at_the_deadline()
         assert_eq!(failure.kind, Kind::HalfAnswered, "{failure}");
         cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
     }
+}
+
+/// Also over HTTP/2, and with the proper end of TLS.
+#[tokio::test]
+async fn http2_streams_that_ignore_the_drain_are_cut_at_the_deadline() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::draining(plan, "1500ms").await;
+        let mut client = Http2::connect(&stage.target).await.unwrap();
+        let from = stage.app.log.end();
+        let never = tokio::spawn(async move { client.get("/never").await });
+        stage.app.log.line(from, "never begins").await;
+        let start = Instant::now();
+        stage.restart().await;
+        let failure = never.await.unwrap().unwrap_err();
+        assert_ne!(failure.kind, Kind::Reset, "{failure}");
+        assert!(!failure.detail.contains("close_notify"), "{failure}");
+        println!("{failure}");
+        cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
+    }
+}
+
+#[tokio::test]
+async fn case_54_handlers_that_block_their_threads_hold_up_neither_a_restart_nor_its_deadline() {
+    let stage = Stage::draining(WEB, "1500ms").await;
+    let mut blocking = Vec::new();
+    for _ in 0..2 * std::thread::available_parallelism().expect("a count").get() {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get("/block?ms=8000")).await.unwrap();
+        blocking.push(client);
+    }
+    stage.app.log.line(0, "block begins").await;
+    let start = Instant::now();
+    stage.restart().await;
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0), "{}", stage.app.log);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "it took {took:?}\n{}", stage.app.log);
 }
 
 /// A client that has left HTTP: it speaks the echo protocol.

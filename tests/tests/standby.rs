@@ -139,6 +139,39 @@ async fn a_stop_of_the_predecessor_during_standby_ends_it_alone() {
     assert!(stage.app.stop().await.is_clean());
 }
 
+/// Connections that are just on their way to it belong to one of the two, never to both: each is answered once
+/// more, or closed.
+#[tokio::test]
+async fn a_stop_of_the_successor_with_connections_on_their_way_ends_each_of_them_properly() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let mut busy = Vec::new();
+    for number in 1..=10 {
+        let mut client = Client::connect(&stage.web).await.unwrap();
+        client.send(get("/slow?ms=800")).await.unwrap();
+        tests::patience::eventually("a handler", || stage.app.log.count(0, "slow begins") == number).await;
+        busy.push(client);
+    }
+    let successor = stage.restart().await;
+    stage.all_are_served_by(successor.pid()).await;
+    successor.signal(Signal::STOP);
+    for client in &mut busy {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
+    }
+    successor.signal(Signal::TERM);
+    successor.signal(Signal::CONT);
+    for client in busy.iter_mut().chain(&mut stage.idle) {
+        let reply =
+            client.get("/ping").await.unwrap_or_else(|failure| panic!("{failure}\n{}", stage.app.log));
+        if reply.closes() {
+            client.closed().await.unwrap();
+        }
+    }
+    assert!(successor.exit().await.is_clean(), "{}", stage.app.log);
+    assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+    assert_eq!(stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
+}
+
 /// The predecessor keeps a duplicate of each connection: it must not keep the connection open.
 #[tokio::test]
 async fn what_the_successor_closes_during_standby_is_closed() {

@@ -10,6 +10,7 @@ mod exchange;
 mod http1;
 mod http2;
 mod info;
+mod lent;
 mod limits;
 mod moved;
 mod rest;

@@ -192,7 +192,8 @@ async fn case_54_handlers_that_block_their_threads_hold_up_neither_a_restart_nor
     }
     stage.app.log.line(0, "block begins").await;
     let start = Instant::now();
-    stage.restart().await;
+    // Those that no thread was left to accept block the successor by and by, which is not asked after.
+    stage.app.restart().await;
     assert_eq!(stage.app.first().exit().await, Exit::Code(0), "{}", stage.app.log);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "it took {took:?}\n{}", stage.app.log);
@@ -255,6 +256,23 @@ async fn case_44_an_upgraded_connection_that_ignores_the_drain_is_waited_for_and
     assert!(stage.app.first().is_running(), "it counts in the drain\n{}", stage.app.log);
     rest_of(&mut client).await;
     cut_at_the_deadline(&stage.app, start, Duration::from_secs(2)).await;
+}
+
+/// As Java's client asks on each connection: HTTP goes on, in the predecessor, which says when it ends.
+#[tokio::test]
+async fn a_connection_whose_upgrade_was_ignored_ends_with_its_next_answer() {
+    let stage = Stage::new(WEB).await;
+    let mut client = Client::connect(&stage.target).await.unwrap();
+    let offer = "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    client.send(get("/ping").replace("\r\n\r\n", offer)).await.unwrap();
+    assert!(!client.reply().await.unwrap().closes());
+    assert!(!client.get("/ping").await.unwrap().closes());
+    let start = Instant::now();
+    stage.restart().await;
+    let reply = client.get("/ping").await.unwrap();
+    assert_eq!((reply.pid(), reply.closes()), (Some(stage.app.first().pid()), true));
+    client.closed().await.unwrap();
+    drained_early(&stage.app, start).await;
 }
 
 #[tokio::test]

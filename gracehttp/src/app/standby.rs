@@ -33,7 +33,7 @@ impl Process {
         self.shut_gates(claims);
         let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();
         // A successor that dies in this very moment is found out by the hand-over.
-        let _ = successor.commit(held_of(&contexts)).await;
+        successor.commit(held_of(&contexts)).await;
         log::info(format_args!("start new process success, pid {pid}."));
 
         let leaving = self.open_doors(claims);

@@ -287,6 +287,7 @@ async fn emfile_in_the_successor_passes() {
     for client in &mut clients {
         assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
     }
+    stage.app.catch_up().await;
     assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
 }
 

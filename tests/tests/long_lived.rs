@@ -66,6 +66,7 @@ impl Stage {
 async fn drained_early(app: &App, since: Instant) {
     assert_eq!(app.first().exit().await, Exit::Code(0), "{}", app.log);
     assert!(since.elapsed() < Duration::from_secs(6), "it took {:?}\n{}", since.elapsed(), app.log);
+    app.catch_up().await;
     assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
 }
 
@@ -321,6 +322,7 @@ async fn an_upload_that_takes_longer_than_the_restart_completes() {
         }
         assert_eq!(client.reply().await.unwrap().text(), body);
         assert_eq!(old.exit().await, Exit::Code(0));
+        stage.app.catch_up().await;
         assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
     }
 }
@@ -338,6 +340,7 @@ async fn a_download_that_takes_longer_than_the_restart_completes() {
         // Over TLS it can't move: it would wait for its client's last request.
         drop(client);
         assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+        stage.app.catch_up().await;
         assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
     }
 }

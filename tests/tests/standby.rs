@@ -169,6 +169,7 @@ async fn a_stop_of_the_successor_with_connections_on_their_way_ends_each_of_them
     }
     assert!(successor.exit().await.is_clean(), "{}", stage.app.log);
     assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+    stage.app.catch_up().await;
     assert_eq!(stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
 }
 

@@ -1,13 +1,16 @@
 //! The lines that all generations of an application write, which tests can await.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{BufRead as _, BufReader, PipeWriter, Read, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::patience::PATIENCE;
+use crate::patience::{PATIENCE, within};
+
+/// Begins a line that the test writes to itself; no application writes such a thing.
+const MARK: &str = "\u{1}mark ";
 
 /// One line, and when it came.
 #[derive(Debug, Clone)]
@@ -23,13 +26,20 @@ pub struct Line {
 pub struct Log {
     lines: Mutex<Vec<Line>>,
     grown: watch::Sender<usize>,
+    /// The newest mark that was read.
+    marked: watch::Sender<usize>,
     born: Instant,
 }
 
 impl Log {
     /// An empty log.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { lines: Mutex::default(), grown: watch::Sender::new(0), born: Instant::now() })
+        Arc::new(Self {
+            lines: Mutex::default(),
+            grown: watch::Sender::new(0),
+            marked: watch::Sender::new(0),
+            born: Instant::now(),
+        })
     }
 
     /// Takes in the lines of `source` on a thread of its own until its last writer is gone; `seen` looks at
@@ -46,8 +56,15 @@ impl Log {
             while source.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 line.clear();
-                seen(&text);
-                log.push(text);
+                let (text, mark) =
+                    text.split_once(MARK).map_or((&*text, None), |(text, mark)| (text, Some(mark)));
+                if mark.is_none() || !text.is_empty() {
+                    seen(text);
+                    log.push(text.to_owned());
+                }
+                if let Some(number) = mark.and_then(|mark| mark.parse().ok()) {
+                    log.marked.send_replace(number);
+                }
             }
         });
     }
@@ -62,6 +79,24 @@ impl Log {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Awaits that all is in the log that was written to `pipe` before: a process may have ended, and its last
+    /// words still be on their way.
+    pub async fn catch_up(&self, pipe: &Mutex<(PipeWriter, usize)>) {
+        let number = {
+            let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+            pipe.1 += 1;
+            let number = pipe.1;
+            writeln!(pipe.0, "{MARK}{number}").expect("somebody reads");
+            number
+        };
+        let mut marked = self.marked.subscribe();
+        within(PATIENCE, "the log to catch up", async {
+            // The sender lives as long as `self`.
+            _ = marked.wait_for(|marked| *marked >= number).await;
+        })
+        .await;
     }
 
     /// Where the log ends now: what is awaited from here has not been written yet.

@@ -116,13 +116,14 @@ impl Launch {
         }
         // One pipe for both streams: their lines stay in order.
         let (output, stdout) = std::io::pipe().expect("a pipe");
+        let pipe = Mutex::new((stdout.try_clone().expect("a pipe"), 0));
         let stderr = stdout.try_clone().expect("a pipe");
         command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let child = match command.spawn() {
             Ok(child) => child,
             Err(error) => panic!("start {}: {error}", self.program.display()),
         };
-        // The command holds the pipe's writing end, too: with it the log would never end.
+        // The command holds the pipe's writing end, too: with it the log would never end. Ours goes with the `App`.
         drop(command);
 
         let first = Generation::hold(child.id()).expect("our own child");
@@ -130,7 +131,7 @@ impl Launch {
         let log = Log::new();
         let learner = Arc::clone(&chain);
         log.follow(output, move |line| learner.learn_from(line));
-        App { log, chain, strays: Mutex::default() }
+        App { log, pipe, chain, strays: Mutex::default() }
     }
 
     /// Starts it, and awaits the banner of `server`: from then on a client can connect.
@@ -188,6 +189,8 @@ pub fn successor_in(line: &str) -> Option<u32> {
 pub struct App {
     /// What all generations write.
     pub log: Arc<Log>,
+    /// Where all generations write, and how often the test has written there itself.
+    pipe: Mutex<(std::io::PipeWriter, usize)>,
     chain: Arc<Chain>,
     /// Processes of which the log has not told, yet or ever.
     strays: Mutex<Vec<Arc<Generation>>>,
@@ -283,7 +286,14 @@ impl App {
     /// Stops the newest generation with SIGTERM, and returns how it ended.
     pub async fn stop(&self) -> Exit {
         self.signal(Signal::TERM);
-        self.current().exit().await
+        let exit = self.current().exit().await;
+        self.catch_up().await;
+        exit
+    }
+
+    /// Awaits that all is in the log that was written up to now, by whoever has ended since, too.
+    pub async fn catch_up(&self) {
+        self.log.catch_up(&self.pipe).await;
     }
 
     /// Awaits that `generation` answers new connections of `target`: the commit is over.
@@ -300,6 +310,14 @@ impl App {
         within(PATIENCE, &format!("pid {} to serve", generation.pid()), served).await;
     }
 
+    /// Every predecessor has drained and left with status 0.
+    pub async fn predecessors_leave_cleanly(&self) {
+        let exits = self.predecessors_exit().await;
+        // One that ends in the same instant as its own predecessor is that one's to reap; its last line tells.
+        let ended = self.log.count(0, "has ended; pid ");
+        assert!(exits.iter().all(|exit| exit.is_clean()) && ended == exits.len(), "{exits:?}\n{}", self.log);
+    }
+
     /// Waits for the end of every generation but the newest.
     pub async fn predecessors_exit(&self) -> Vec<Exit> {
         let mut generations = self.chain.lock().clone();
@@ -308,6 +326,7 @@ impl App {
         for generation in generations {
             exits.push(generation.exit().await);
         }
+        self.catch_up().await;
         exits
     }
 }

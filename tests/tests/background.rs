@@ -29,7 +29,8 @@ fn plan(beside: &str) -> String {
 
 impl Stage {
     /// Asserts that the log has these parts in this order.
-    fn tells(&self, parts: &[&str]) {
+    async fn tells(&self, parts: &[&str]) {
+        self.app.catch_up().await;
         let lines = self.app.log.since(0);
         let mut rest = lines.iter();
         for part in parts {
@@ -42,7 +43,7 @@ impl Stage {
 async fn a_stop_tells_the_tasks_waits_for_them_and_then_cleans_up() {
     let stage = stage("task heeds\nexit quick").await;
     assert_eq!(stage.app.stop().await, Exit::Code(0));
-    stage.tells(&["Received SIG", "is told", "ends", "clean-up of pid", "stopped, pid"]);
+    stage.tells(&["Received SIG", "is told", "ends", "clean-up of pid", "stopped, pid"]).await;
 }
 
 #[tokio::test]
@@ -51,16 +52,18 @@ async fn after_a_restart_the_predecessor_ends_its_tasks_and_cleans_up_and_the_su
     let first = stage.app.pid();
     let successor = stage.app.restart().await;
     stage.app.predecessors_exit().await;
-    stage.tells(&[
-        &format!("start new process success, pid {}", successor.pid()),
-        &format!("task of pid {first} is told"),
-        &format!("task of pid {first} ends"),
-        &format!("clean-up of pid {first}"),
-        &format!("pid {first} has ended; pid {} serves", successor.pid()),
-    ]);
+    stage
+        .tells(&[
+            &format!("start new process success, pid {}", successor.pid()),
+            &format!("task of pid {first} is told"),
+            &format!("task of pid {first} ends"),
+            &format!("clean-up of pid {first}"),
+            &format!("pid {first} has ended; pid {} serves", successor.pid()),
+        ])
+        .await;
     assert_eq!(stage.app.log.count(0, &format!("task of pid {} is told", successor.pid())), 0);
     assert_eq!(stage.app.stop().await, Exit::Code(0));
-    stage.tells(&[&format!("task of pid {} ends", successor.pid()), "clean-up of pid"]);
+    stage.tells(&[&format!("task of pid {} ends", successor.pid()), "clean-up of pid"]).await;
 }
 
 #[tokio::test]
@@ -76,7 +79,7 @@ async fn a_predecessor_that_takes_over_again_still_has_its_tasks() {
     assert_eq!(stage.app.log.count(0, "is told"), 0, "{}", stage.app.log);
     first.signal(Signal::TERM);
     first.exit().await;
-    stage.tells(&["serves again", &format!("task of pid {} ends", first.pid())]);
+    stage.tells(&["serves again", &format!("task of pid {} ends", first.pid())]).await;
 }
 
 #[tokio::test]
@@ -86,7 +89,7 @@ async fn a_task_that_does_not_listen_is_cut_at_the_deadline_and_clean_up_code_ru
     assert_eq!(stage.app.stop().await, Exit::Code(0));
     assert!(start.elapsed() < Duration::from_secs(2), "{}", stage.app.log);
     let cut = "the drain's limit of 500ms has passed: cutting 2 background tasks (tests/src/bin/app.rs:";
-    stage.tells(&[cut, "clean-up of pid", "stopped, pid"]);
+    stage.tells(&[cut, "clean-up of pid", "stopped, pid"]).await;
 }
 
 #[tokio::test]
@@ -95,7 +98,9 @@ async fn clean_up_code_that_hangs_is_given_up() {
     let start = Instant::now();
     assert_eq!(stage.app.stop().await, Exit::Code(0));
     assert!(start.elapsed() >= Duration::from_secs(2), "{}", stage.app.log);
-    stage.tells(&["the clean-up code is given up: it has not ended within 2s; 1 more did not come to run"]);
+    stage
+        .tells(&["the clean-up code is given up: it has not ended within 2s; 1 more did not come to run"])
+        .await;
 }
 
 #[tokio::test]
@@ -104,7 +109,7 @@ async fn a_panic_in_a_task_is_logged_and_the_process_serves_on() {
     stage.app.log.line(0, "panicked: the task panics").await;
     get_once(&stage.app.target("web").await, "/ping").await.unwrap();
     assert_eq!(stage.app.stop().await, Exit::Code(0));
-    stage.tells(&["a background task (tests/src/bin/app.rs:"]);
+    stage.tells(&["a background task (tests/src/bin/app.rs:"]).await;
 }
 
 #[tokio::test]
@@ -112,7 +117,7 @@ async fn start_up_code_that_fails_leaves_its_tasks_and_its_clean_up_code_their_e
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, &plan("task heeds\nexit quick\nstart refuse no database")).spawn();
     assert_eq!(app.current().exit().await, Exit::Code(1));
-    Stage { app, scratch }.tells(&["is told", "ends", "clean-up of pid", "no database"]);
+    Stage { app, scratch }.tells(&["is told", "ends", "clean-up of pid", "no database"]).await;
 }
 
 #[tokio::test]
@@ -121,7 +126,7 @@ async fn a_successor_that_fails_cleans_up_before_its_predecessor_ends_it() {
     stage.scratch.write("plan", plan("task heeds\nexit quick\nstart refuse no database"));
     stage.app.signal(Signal::USR2);
     stage.app.log.line(0, "serves on").await;
-    stage.tells(&["is told", "ends", "clean-up of pid", "start new process failed", "serves on"]);
+    stage.tells(&["is told", "ends", "clean-up of pid", "start new process failed", "serves on"]).await;
     assert_eq!(stage.app.stop().await, Exit::Code(0));
 }
 
@@ -131,5 +136,5 @@ async fn start_up_code_that_is_given_up_leaves_them_their_end_too() {
     let app = Launch::app(&scratch, &plan("task heeds\nexit quick\nstart hang")).spawn();
     app.log.line(0, "start-up code of pid").await;
     assert_eq!(app.stop().await, Exit::Code(0));
-    Stage { app, scratch }.tells(&["is told", "ends", "clean-up of pid", "stopped while starting up"]);
+    Stage { app, scratch }.tells(&["is told", "ends", "clean-up of pid", "stopped while starting up"]).await;
 }

@@ -19,7 +19,7 @@ fn configured(scratch: &Scratch, file: &str) -> Launch {
 async fn refused(launch: Launch) -> Vec<String> {
     let app = launch.spawn();
     assert_eq!(app.current().exit().await, Exit::Code(1), "{}", app.log);
-    tests::patience::eventually("its errors", || app.log.count(0, "ERROR") > 0).await;
+    app.catch_up().await;
     assert_eq!(app.log.count(0, "serving"), 0, "{}", app.log);
     errors(&app, 0)
 }

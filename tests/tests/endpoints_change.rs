@@ -59,6 +59,33 @@ async fn case_10_a_removed_endpoint_closes_and_its_connections_drain() {
     assert_eq!(predecessor.exit().await, Exit::Code(0));
 }
 
+/// They wait behind a full server that the successor does not have: each is served before the predecessor leaves.
+#[tokio::test]
+async fn case_10_who_waits_in_the_queue_of_a_removed_endpoint_is_served() {
+    let scratch = Scratch::new();
+    let plan = format!("{WEB}\nserver admin 127.0.0.1:0 max_conns=1");
+    let app = Launch::app(&scratch, &plan).env("GRACEHTTP_STANDBY", "0s").start("admin").await;
+    let (web, admin) = (app.target("web").await, app.target("admin").await);
+    let predecessor = app.current();
+    let mut holder = Client::connect(&admin).await.unwrap();
+    holder.send(get("/slow?ms=1000")).await.unwrap();
+    app.log.line(0, "slow begins").await;
+    let mut queue = Vec::new();
+    for _ in 0..30 {
+        let mut client = Client::connect(&admin).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        queue.push(client);
+    }
+    restart_with(&app, &scratch, &web, WEB).await;
+    assert_eq!(holder.reply().await.unwrap().pid(), Some(predecessor.pid()));
+    drop(holder);
+    for (number, mut client) in queue.into_iter().enumerate() {
+        let reply = client.reply().await.unwrap_or_else(|failure| panic!("client {number}: {failure}"));
+        assert_eq!(reply.pid(), Some(predecessor.pid()));
+    }
+    assert_eq!(predecessor.exit().await, Exit::Code(0));
+}
+
 #[tokio::test]
 async fn case_12_a_removed_endpoint_can_come_back() {
     let scratch = Scratch::new();

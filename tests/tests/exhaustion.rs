@@ -232,6 +232,65 @@ async fn emfile_in_the_successor_while_it_receives_connections() {
     stage.restart().await;
 }
 
+/// While it has no room, its predecessor serves whoever it could not take, without asking again and again; and as
+/// soon as there is room, all of them move, wherever they are in their next request.
+#[tokio::test]
+async fn emfile_in_the_successor_passes() {
+    if !tool("prlimit") {
+        return;
+    }
+    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "60s")).await;
+    let old = stage.app.first();
+    let mut clients = Vec::new();
+    for _ in 0..1000 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        clients.push(client);
+    }
+    // While its start-up code runs, its limit of descriptors is lowered.
+    stage.scratch.write("plan", format!("{WEB}\nstart sleep 700"));
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.app.log.line(start, "start-up code of pid").await;
+    let limit = |limit: &str| {
+        let pid = stage.app.first().children()[0].to_string();
+        run("prlimit", &["--pid".as_ref(), pid.as_ref(), limit.as_ref()]);
+    };
+    limit("--nofile=80:");
+    let successor = stage.app.successor_since(start).await;
+    eventually("connections to move", || successor.descriptors() > 60).await;
+    let mut halves = Vec::new();
+    for client in &mut clients {
+        let asked = Instant::now();
+        let reply = client.get("/ping").await.unwrap();
+        assert!(!reply.closes(), "{reply:?}");
+        assert!(asked.elapsed() < Duration::from_secs(1), "answered after {:?}", asked.elapsed());
+        if reply.pid() == Some(old.pid()) && halves.len() < 5 {
+            client.send("GET /ping HTTP/1.1\r\nHo").await.unwrap();
+            halves.push(client);
+        }
+    }
+    assert_eq!(halves.len(), 5, "nobody was left behind: nothing is shown");
+    let before = old.cpu() + successor.cpu();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let spent = old.cpu() + successor.cpu() - before;
+    println!("{spent:?} of CPU in 3 s without room");
+    assert!(spent <= Duration::from_millis(300), "{spent:?} of CPU in 3 s: it spins");
+    limit("--nofile=4000:");
+    // Half a head, too: nobody has to say a word for it, nor its time to run out.
+    assert_eq!(old.exit_within(Duration::from_secs(5)).await, Exit::Code(0), "{}", stage.app.log);
+    for half in halves {
+        half.send("st: localhost\r\n\r\n").await.unwrap();
+        let reply = half.reply().await.unwrap();
+        assert_eq!((reply.pid(), reply.closes()), (Some(successor.pid()), false));
+    }
+    for client in &mut clients {
+        assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+    }
+    stage.app.catch_up().await;
+    assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
+}
+
 /// The listeners themselves find no room: the successor says so, and the predecessor serves on.
 #[tokio::test]
 async fn emfile_in_the_successor_while_it_receives_listeners() {
@@ -317,9 +376,7 @@ async fn case_31_the_clock_jumps_ten_years() {
     assert_eq!(half.reply().await.unwrap().status, 200);
     assert_eq!(slow.reply().await.unwrap().status, 200);
     load.stop().await.assert_unnoticed();
-    for exit in app.predecessors_exit().await {
-        assert_eq!(exit, Exit::Code(0), "{}", app.log);
-    }
+    app.predecessors_leave_cleanly().await;
 }
 
 /// What `faketime` does, for the wall clock alone: as many seconds later or earlier as the file says.

@@ -118,6 +118,31 @@ async fn a_limit_holds_through_restarts() {
     load.stop().await.assert_polite();
 }
 
+/// Connections that have moved count once: what becomes free in the successor is there for the next client, though
+/// the predecessor stands by for long.
+#[tokio::test]
+async fn what_has_moved_counts_once() {
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0 max_conns=3";
+    let app = Launch::app(&scratch, plan).env("GRACEHTTP_STANDBY", "30s").spawn();
+    let target = app.target("web").await;
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        idle.push(client);
+    }
+    let mut next = Client::connect(&target).await.unwrap();
+    next.send(get("/ping")).await.unwrap();
+    let successor = app.restart().await;
+    for client in &mut idle {
+        client.moves_to(successor.pid()).await;
+    }
+    idle.pop();
+    let reply = tests::patience::within(Duration::from_secs(5), "the free permit", next.reply()).await;
+    assert_eq!(reply.unwrap().pid(), Some(successor.pid()));
+}
+
 /// How many descriptors a process may open from now on.
 fn limit_descriptors(pid: u32, limit: usize) {
     let pid = pid.to_string();

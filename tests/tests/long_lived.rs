@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once, post_head};
 use tests::generation::Generation;
+use tests::h2::Http2;
 use tests::patience::{GLANCE, PATIENCE, within};
 use tests::{App, Client, Exit, Kind, Launch, Scratch, Signal, Target};
 
@@ -65,6 +66,7 @@ impl Stage {
 async fn drained_early(app: &App, since: Instant) {
     assert_eq!(app.first().exit().await, Exit::Code(0), "{}", app.log);
     assert!(since.elapsed() < Duration::from_secs(6), "it took {:?}\n{}", since.elapsed(), app.log);
+    app.catch_up().await;
     assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
 }
 
@@ -161,6 +163,43 @@ async fn case_43_an_event_stream_that_ignores_the_drain_is_cut_at_the_deadline()
     }
 }
 
+/// Also over HTTP/2, and with the proper end of TLS.
+#[tokio::test]
+async fn http2_streams_that_ignore_the_drain_are_cut_at_the_deadline() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::draining(plan, "1500ms").await;
+        let mut client = Http2::connect(&stage.target).await.unwrap();
+        let from = stage.app.log.end();
+        let never = tokio::spawn(async move { client.get("/never").await });
+        stage.app.log.line(from, "never begins").await;
+        let start = Instant::now();
+        stage.restart().await;
+        let failure = never.await.unwrap().unwrap_err();
+        assert_ne!(failure.kind, Kind::Reset, "{failure}");
+        assert!(!failure.detail.contains("close_notify"), "{failure}");
+        println!("{failure}");
+        cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
+    }
+}
+
+#[tokio::test]
+async fn case_54_handlers_that_block_their_threads_hold_up_neither_a_restart_nor_its_deadline() {
+    let stage = Stage::draining(WEB, "1500ms").await;
+    let mut blocking = Vec::new();
+    for _ in 0..2 * std::thread::available_parallelism().expect("a count").get() {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get("/block?ms=8000")).await.unwrap();
+        blocking.push(client);
+    }
+    stage.app.log.line(0, "block begins").await;
+    let start = Instant::now();
+    // Those that no thread was left to accept block the successor by and by, which is not asked after.
+    stage.app.restart().await;
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0), "{}", stage.app.log);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "it took {took:?}\n{}", stage.app.log);
+}
+
 /// A client that has left HTTP: it speaks the echo protocol.
 async fn upgraded(stage: &Stage, path: &str) -> Client {
     let request = get(path).replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
@@ -220,6 +259,23 @@ async fn case_44_an_upgraded_connection_that_ignores_the_drain_is_waited_for_and
     cut_at_the_deadline(&stage.app, start, Duration::from_secs(2)).await;
 }
 
+/// As Java's client asks on each connection: HTTP goes on, in the predecessor, which says when it ends.
+#[tokio::test]
+async fn a_connection_whose_upgrade_was_ignored_ends_with_its_next_answer() {
+    let stage = Stage::new(WEB).await;
+    let mut client = Client::connect(&stage.target).await.unwrap();
+    let offer = "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
+    client.send(get("/ping").replace("\r\n\r\n", offer)).await.unwrap();
+    assert!(!client.reply().await.unwrap().closes());
+    assert!(!client.get("/ping").await.unwrap().closes());
+    let start = Instant::now();
+    stage.restart().await;
+    let reply = client.get("/ping").await.unwrap();
+    assert_eq!((reply.pid(), reply.closes()), (Some(stage.app.first().pid()), true));
+    client.closed().await.unwrap();
+    drained_early(&stage.app, start).await;
+}
+
 #[tokio::test]
 async fn case_44_an_upgraded_connection_counts_in_the_limit() {
     let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;
@@ -266,6 +322,7 @@ async fn an_upload_that_takes_longer_than_the_restart_completes() {
         }
         assert_eq!(client.reply().await.unwrap().text(), body);
         assert_eq!(old.exit().await, Exit::Code(0));
+        stage.app.catch_up().await;
         assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
     }
 }
@@ -283,6 +340,7 @@ async fn a_download_that_takes_longer_than_the_restart_completes() {
         // Over TLS it can't move: it would wait for its client's last request.
         drop(client);
         assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+        stage.app.catch_up().await;
         assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
     }
 }

@@ -274,6 +274,44 @@ async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
     stage.app.serves(&stage.target, &next).await;
 }
 
+/// What it had sent is served, though its successor could not even confirm it.
+#[tokio::test]
+async fn the_predecessor_is_killed_with_connections_on_their_way() {
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let mut busy = Vec::new();
+    for number in 1..=20 {
+        let mut client = Client::connect(&stage.target).await.unwrap();
+        client.send(get("/slow?ms=1000")).await.unwrap();
+        eventually("the handler", || stage.app.log.count(0, "slow begins") == number).await;
+        busy.push(client);
+    }
+    let successor = stage.app.restart().await;
+    stage.app.serves(&stage.target, &successor).await;
+    // It listens no more while the twenty come to rest, and set out.
+    successor.signal(Signal::STOP);
+    for client in &mut busy {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    old.kill();
+    assert_eq!(old.exit().await, Exit::Killed(9));
+    successor.signal(Signal::CONT);
+    // The first of them travelled alone, and the others waited for its confirmation.
+    let mut served = 0;
+    for client in &mut busy {
+        match client.get("/ping").await {
+            Ok(reply) => {
+                assert_eq!(reply.pid(), Some(successor.pid()));
+                served += 1;
+            }
+            Err(failure) => assert_ne!(failure.kind, tests::Kind::TimedOut, "{failure}"),
+        }
+    }
+    println!("{served} of 20 were on their way");
+    assert!(served > 0, "what was on its way is lost");
+}
+
 #[tokio::test]
 async fn the_successor_is_killed_in_the_middle_of_the_transfer() {
     if !tool("strace") {

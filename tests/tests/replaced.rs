@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tests::load::Style;
 use tests::process::{bin, run};
-use tests::{App, Exit, Launch, Load, Scratch};
+use tests::{App, Launch, Load, Scratch};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
@@ -22,9 +22,7 @@ async fn restarts_well(app: &App) {
         app.serves(&target, &successor).await;
     }
     load.stop().await.assert_unnoticed();
-    for exit in app.predecessors_exit().await {
-        assert_eq!(exit, Exit::Code(0));
-    }
+    app.predecessors_leave_cleanly().await;
 }
 
 #[tokio::test]

@@ -30,8 +30,7 @@ async fn restart_under(app: &App, times: usize, loads: &[&Load]) {
 
 /// Every predecessor has drained and left with status 0, and so does the last one.
 async fn all_leave_cleanly(app: &App) {
-    let exits = app.predecessors_exit().await;
-    assert!(exits.iter().all(|exit| *exit == Exit::Code(0)), "{exits:?}\n{}", app.log);
+    app.predecessors_leave_cleanly().await;
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
@@ -177,6 +176,32 @@ async fn an_idle_connection_moves() {
     }
     stage.moves(&mut idle).await;
     all_leave_cleanly(&stage.app).await;
+}
+
+#[tokio::test]
+async fn connections_of_a_unix_socket_move() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("web.sock");
+    let app = Launch::app(&scratch, &format!("server web unix:{}", socket.display())).start("web").await;
+    let target = Target::Unix(socket);
+    let load = Load::on(&target)
+        .clients(3, Style::Get)
+        .clients(2, Style::Post)
+        .clients(2, Style::Fresh)
+        .clients(2, Style::HalfHead)
+        .pause(Duration::from_millis(400))
+        .clients(3, Style::Get);
+    let mut idle = Client::connect(&target).await.unwrap();
+    idle.get("/ping").await.unwrap();
+    let mut half = Client::connect(&target).await.unwrap();
+    half.send("GET /ping HTTP/1.1\r\nHo").await.unwrap();
+    restart_under(&app, 5, &[&load]).await;
+    idle.moves_to(app.pid()).await;
+    half.send("st: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(half.reply().await.unwrap().pid(), Some(app.pid()));
+    load.stop().await.assert_unnoticed();
+    drop((idle, half));
+    all_leave_cleanly(&app).await;
 }
 
 /// TLS has its state in the process: such a connection can't move.

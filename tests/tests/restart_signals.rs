@@ -131,6 +131,7 @@ async fn a_signal_during_a_restart_is_remembered_once() {
     assert_eq!(first.exit().await, Exit::Code(0));
     let children = |pid: u32| Generation::hold(pid).map_or(0, |generation| generation.children().len());
     eventually("the third generation alone", || children(third) == 0).await;
+    stage.app.catch_up().await;
     assert_eq!(stage.app.log.count(0, "start-up code of pid"), 3, "{}", stage.app.log);
 }
 

@@ -139,6 +139,40 @@ async fn a_stop_of_the_predecessor_during_standby_ends_it_alone() {
     assert!(stage.app.stop().await.is_clean());
 }
 
+/// Connections that are just on their way to it belong to one of the two, never to both: each is answered once
+/// more, or closed.
+#[tokio::test]
+async fn a_stop_of_the_successor_with_connections_on_their_way_ends_each_of_them_properly() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let mut busy = Vec::new();
+    for number in 1..=10 {
+        let mut client = Client::connect(&stage.web).await.unwrap();
+        client.send(get("/slow?ms=800")).await.unwrap();
+        tests::patience::eventually("a handler", || stage.app.log.count(0, "slow begins") == number).await;
+        busy.push(client);
+    }
+    let successor = stage.restart().await;
+    stage.all_are_served_by(successor.pid()).await;
+    successor.signal(Signal::STOP);
+    for client in &mut busy {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
+    }
+    successor.signal(Signal::TERM);
+    successor.signal(Signal::CONT);
+    for client in busy.iter_mut().chain(&mut stage.idle) {
+        let reply =
+            client.get("/ping").await.unwrap_or_else(|failure| panic!("{failure}\n{}", stage.app.log));
+        if reply.closes() {
+            client.closed().await.unwrap();
+        }
+    }
+    assert!(successor.exit().await.is_clean(), "{}", stage.app.log);
+    assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+    stage.app.catch_up().await;
+    assert_eq!(stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
+}
+
 /// The predecessor keeps a duplicate of each connection: it must not keep the connection open.
 #[tokio::test]
 async fn what_the_successor_closes_during_standby_is_closed() {
@@ -157,11 +191,29 @@ async fn a_restart_during_standby_works() {
         let successor = stage.restart().await;
         stage.all_are_served_by(successor.pid()).await;
     }
-    for exit in stage.app.predecessors_exit().await {
-        assert_eq!(exit, Exit::Code(0), "{}", stage.app.log);
-    }
+    stage.app.predecessors_leave_cleanly().await;
     let pid = stage.app.pid();
     stage.all_are_served_by(pid).await;
+}
+
+/// A connection is idle, and comes back, from the moment on in which its last response is out.
+#[tokio::test]
+async fn a_connection_that_was_answered_just_before_the_successors_death_comes_back() {
+    let mut stage = Stage::new().await;
+    let old = stage.app.first();
+    let successor = stage.restart().await;
+    stage.all_are_served_by(successor.pid()).await;
+    for client in &mut stage.idle {
+        client.send(get("/ping")).await.unwrap();
+    }
+    for client in &mut stage.idle {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
+    }
+    // Far less than an awake connection otherwise waits for its next request.
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    successor.kill();
+    stage.app.serves(&stage.web, &old).await;
+    stage.all_are_served_by(old.pid()).await;
 }
 
 #[tokio::test]

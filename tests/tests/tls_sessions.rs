@@ -77,6 +77,7 @@ async fn case_51_every_ticket_is_accepted_over_ten_restarts() {
         }
         println!("{:?}: {resumed} of {offered} sessions resumed over {RESTARTS} restarts", version.version);
         assert_eq!(resumed, offered);
+        app.predecessors_leave_cleanly().await;
         assert_eq!(app.stop().await, Exit::Code(0));
     }
 }

@@ -33,7 +33,7 @@ impl Process {
         self.shut_gates(claims);
         let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();
         // A successor that dies in this very moment is found out by the hand-over.
-        let _ = successor.commit(held_of(&contexts)).await;
+        successor.commit(held_of(&contexts)).await;
         log::info(format_args!("start new process success, pid {pid}."));
 
         let leaving = self.open_doors(claims);
@@ -226,8 +226,10 @@ enum Event {
 impl Watch {
     async fn next(&mut self, process: &mut Process) -> Event {
         let standing_by = self.standby_until.is_some();
-        let Process { servers, released, signals, background, .. } = process;
+        let Process { servers, released, signals, closing, background, .. } = process;
         let drained = async {
+            // Whoever waits in the queue of a listener that the successor does not have is still to be served.
+            while closing.join_next().await.is_some() {}
             // A generation before us that still drains reports to the successor through us.
             until(released, || !standing_by && held(servers) + foreign(servers) == 0).await;
             background.idle().await;

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,8 +36,6 @@ pub(crate) struct Context {
     pub(crate) http2: http2::Builder<TokioExecutor>,
     pub(crate) moved: Arc<Moved>,
     door: Mutex<Option<UnboundedSender<Leaving>>>,
-    /// The successor has no room at the moment: who would leave is served here.
-    successor_is_full: AtomicBool,
 }
 
 /// A connection on its way to the successor, and the server that it leaves.
@@ -73,27 +70,22 @@ impl Context {
             drain: Drain::new(),
             moved,
             door: Mutex::new(None),
-            successor_is_full: AtomicBool::new(false),
         })
     }
 
     /// From now on, connections that can move leave through this door.
     pub(crate) fn open_door(&self, door: UnboundedSender<Leaving>) {
-        self.successor_is_full.store(false, Ordering::Release);
         *self.door() = Some(door);
     }
 
-    /// Whether a connection that comes to rest is to leave now.
-    pub(crate) fn departs(&self) -> bool {
-        self.drain.phase() == Phase::HandingOver && !self.successor_is_full.load(Ordering::Acquire)
+    /// Keeps connections here while the successor has no room for more, or is gone.
+    pub(crate) fn hold_back(&self) {
+        self.drain.enter_from(Phase::HandingOver, Phase::SuccessorFull);
     }
 
-    /// Keeps connections here while the successor has no room for more, or sends them on their way again.
-    pub(crate) fn set_successor_is_full(&self, full: bool) {
-        self.successor_is_full.store(full, Ordering::Release);
-        if !full {
-            self.lot.nudge();
-        }
+    /// Sends connections on their way again.
+    pub(crate) fn let_go(&self) {
+        self.drain.enter_from(Phase::SuccessorFull, Phase::HandingOver);
     }
 
     /// Nothing leaves any more.

@@ -1,8 +1,11 @@
 //! How every part of a process learns that its time is ending.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -15,6 +18,8 @@ pub(crate) enum Phase {
     Serving,
     /// A successor accepts in its place: connections that can move go to it, the others finish.
     HandingOver,
+    /// As before, but there is no room in the successor now: those that could move are served here meanwhile.
+    SuccessorFull,
     /// It stops: connections get time for a last request, which is answered with `Connection: close`.
     Stopping,
     /// The grace for a last request is over: what is idle is closed, what is in flight finishes.
@@ -24,12 +29,13 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
-    fn from_u8(value: u8) -> Self {
-        match value {
+    fn from_bits(bits: u32) -> Self {
+        match bits {
             0 => Phase::Serving,
             1 => Phase::HandingOver,
-            2 => Phase::Stopping,
-            3 => Phase::ClosingIdle,
+            2 => Phase::SuccessorFull,
+            3 => Phase::Stopping,
+            4 => Phase::ClosingIdle,
             _ => Phase::Cutting,
         }
     }
@@ -49,26 +55,89 @@ pub(crate) struct Drain {
 }
 
 struct Shared {
-    phase: AtomicU8,
+    stamp: AtomicU32,
     changed: Notify,
+    /// Held while a phase is entered, and while somebody registers for the next change.
+    entering: Mutex<()>,
+}
+
+/// A phase, told from all others of its name by the number of changes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u32);
+
+impl Stamp {
+    const PHASE_BITS: u32 = 3;
+
+    pub(crate) fn phase(self) -> Phase {
+        Phase::from_bits(self.0 & ((1 << Self::PHASE_BITS) - 1))
+    }
+
+    fn next(self, phase: Phase) -> Self {
+        let changes = (self.0 >> Self::PHASE_BITS).wrapping_add(1);
+        Self(changes << Self::PHASE_BITS | phase as u32)
+    }
 }
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self {
-            shared: Arc::new(Shared { phase: AtomicU8::new(Phase::Serving as u8), changed: Notify::new() }),
-        }
+        let stamp = AtomicU32::new(Phase::Serving as u32);
+        Self { shared: Arc::new(Shared { stamp, changed: Notify::new(), entering: Mutex::new(()) }) }
     }
 
     /// The phase at this moment.
     pub(crate) fn phase(&self) -> Phase {
-        Phase::from_u8(self.shared.phase.load(Ordering::Acquire))
+        self.stamp().phase()
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp(self.shared.stamp.load(Ordering::Acquire))
     }
 
     /// Enters a phase and wakes all who wait for a change.
     pub(crate) fn enter(&self, phase: Phase) {
-        self.shared.phase.store(phase as u8, Ordering::Release);
+        self.change(phase, &self.entering());
+    }
+
+    /// Enters a phase from just this one; in any other, somebody else has decided meanwhile.
+    pub(crate) fn enter_from(&self, from: Phase, phase: Phase) {
+        let entering = self.entering();
+        if self.phase() == from {
+            self.change(phase, &entering);
+        }
+    }
+
+    fn change(&self, phase: Phase, _entering: &MutexGuard<'_, ()>) {
+        self.shared.stamp.store(self.stamp().next(phase).0, Ordering::Release);
         self.shared.changed.notify_waiters();
+    }
+
+    fn entering(&self) -> MutexGuard<'_, ()> {
+        self.shared.entering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The phase at this moment, for a task that is woken at the next change, and asks again then. `changed` and
+    /// `seen` are its memory, the latter empty at first.
+    ///
+    /// While nothing changes it is one atomic load.
+    pub(crate) fn poll_phase<'a>(
+        &'a self,
+        mut changed: Pin<&mut Notified<'a>>,
+        seen: &mut Option<Stamp>,
+        cx: &mut Context<'_>,
+    ) -> Phase {
+        let stamp = self.stamp();
+        if *seen == Some(stamp) {
+            return stamp.phase();
+        }
+
+        // Not in the midst of a change, whose wake-up would be spent on the phase that we see already.
+        let _entering = self.entering();
+        changed.set(self.changed());
+        // Made just now, it can't have come to its end.
+        let _ = changed.as_mut().poll(cx);
+        let stamp = self.stamp();
+        *seen = Some(stamp);
+        stamp.phase()
     }
 
     /// Resolves at the next change after this call. Read [`phase`](Self::phase) *after* making it, or a
@@ -103,5 +172,47 @@ impl Default for Drain {
 impl fmt::Debug for Drain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Drain").field(&self.phase()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    /// Follows the phase until the last one, each time it is woken.
+    async fn follow(drain: Drain) {
+        let mut changed = pin!(drain.changed());
+        let mut seen = None;
+        poll_fn(|cx| match drain.poll_phase(changed.as_mut(), &mut seen, cx) {
+            Phase::Cutting => Poll::Ready(()),
+            _ => Poll::Pending,
+        })
+        .await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_change_is_missed_however_quickly_they_follow_each_other() {
+        for _ in 0..2000 {
+            let drain = Drain::new();
+            let following = tokio::spawn(follow(drain.clone()));
+            for phase in [Phase::HandingOver, Phase::SuccessorFull, Phase::HandingOver, Phase::Cutting] {
+                drain.enter(phase);
+            }
+            let followed = tokio::time::timeout(std::time::Duration::from_secs(10), following);
+            followed.await.expect("the last change is seen").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_phase_is_entered_from_just_the_one_before() {
+        let drain = Drain::new();
+        drain.enter_from(Phase::HandingOver, Phase::SuccessorFull);
+        assert_eq!(drain.phase(), Phase::Serving);
+        drain.enter(Phase::HandingOver);
+        drain.enter_from(Phase::HandingOver, Phase::SuccessorFull);
+        assert_eq!(drain.phase(), Phase::SuccessorFull);
     }
 }

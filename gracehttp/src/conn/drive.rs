@@ -35,6 +35,8 @@ pub(super) enum End {
 pub(super) struct May {
     /// Be parked and handed over.
     pub(super) rest: bool,
+    /// Rest after each response, without waiting for the next request.
+    pub(super) rest_at_once: bool,
     /// Become one that upgrades.
     pub(super) upgrade: bool,
 }
@@ -56,9 +58,8 @@ pub(super) async fn drive(
     let mut look = PATIENCE;
     let mut due = Instant::now() + look;
     let mut timer = pin!(tokio::time::sleep_until(due));
-    let mut seen = context.drain.phase();
+    let mut seen = None;
     let mut changed = pin!(context.drain.changed());
-    let mut registered = false;
 
     poll_fn(|cx| {
         loop {
@@ -77,16 +78,10 @@ pub(super) async fn drive(
                 continue;
             }
 
-            // The phase is one atomic load a turn; only a change costs a registration.
-            if !registered || context.drain.phase() != seen {
-                changed.set(context.drain.changed());
-                registered = changed.as_mut().poll(cx).is_pending();
-                seen = context.drain.phase();
-            }
-
+            let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
             let now = Instant::now();
             limits.observe(activity, now);
-            if let Some(end) = due_end(context, activity, limits, may, seen, now) {
+            if let Some(end) = due_end(context, activity, limits, may, phase, now) {
                 return Poll::Ready(end);
             }
 
@@ -95,7 +90,7 @@ pub(super) async fn drive(
             }
             let rest_at = (may.rest && limits.waiting() == Waiting::Request)
                 .then(|| limits.since() + look)
-                .filter(|_| seen < Phase::ClosingIdle);
+                .filter(|_| phase < Phase::ClosingIdle);
             let wanted = rest_at.into_iter().chain(limits.deadline(&context.options)).min();
             if let Some(wanted) = wanted
                 && (wanted < due || timer.is_elapsed())
@@ -127,10 +122,10 @@ fn due_end(
         let waits_for_request = limits.waiting() == Waiting::Request;
         match phase {
             // With half a head, too: what was read travels along.
-            Phase::HandingOver if may.rest && context.departs() => return Some(End::Rest),
+            Phase::HandingOver if may.rest => return Some(End::Rest),
             Phase::ClosingIdle if waits_for_request => return Some(End::Close),
-            Phase::Serving | Phase::HandingOver | Phase::Stopping
-                if may.rest && waits_for_request && now >= limits.since() + PATIENCE =>
+            Phase::Serving | Phase::SuccessorFull | Phase::Stopping
+                if may.rest && waits_for_request && has_waited(activity, limits, may, now) =>
             {
                 return Some(End::Rest);
             }
@@ -139,4 +134,10 @@ fn due_end(
     }
     let deadline = limits.deadline(&context.options)?;
     (now >= deadline).then(|| End::TimedOut(limits.waiting()))
+}
+
+/// Whether an idle connection has been awake for long enough.
+fn has_waited(activity: &Activity, limits: &Limits, may: May, now: Instant) -> bool {
+    let has_answered = activity.begun() > 0;
+    (may.rest_at_once && has_answered) || now >= limits.since() + PATIENCE
 }

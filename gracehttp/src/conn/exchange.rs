@@ -83,7 +83,8 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             exchange: Some(exchange),
             info: self.info.clone(),
             version,
-            closes_when_moving: !self.can_move || asks_upgrade,
+            // One that has asked once stays with hyper, which would not give it back, whatever the answer was.
+            closes_when_moving: !self.can_move || self.activity.wants_upgrade(),
             is_connect,
             // The connection's task gets the word before hyper can finish the exchange: only it can make
             // the connection one that upgrades.
@@ -145,7 +146,7 @@ impl RequestFuture {
         let closes = match self.info.context.drain.phase() {
             Phase::Serving => false,
             // Never promise a close and keep the connection: one that can move will move.
-            Phase::HandingOver => self.closes_when_moving,
+            Phase::HandingOver | Phase::SuccessorFull => self.closes_when_moving,
             Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
         };
         self.version < Version::HTTP_2 && closes && !leaves_http

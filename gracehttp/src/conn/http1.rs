@@ -16,7 +16,7 @@ use crate::conn::exchange::ConnectionService;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::{Limits, Waiting};
 use crate::conn::transport::Transport;
-use crate::conn::{MOVES_WITH, Stream, rest};
+use crate::conn::{MOVES_WITH, Origin, Stream, rest};
 use crate::parking::Stage;
 use crate::server::Permit;
 
@@ -29,6 +29,9 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     const RESTS: bool;
 
     fn peer(&self) -> Option<SocketAddr>;
+
+    /// The predecessor's number of the connection, if it came from there.
+    fn origin(&self) -> Option<Origin>;
 
     /// The bare socket's stream, where there is nothing else.
     fn bare(self) -> Result<Stream, Self>
@@ -43,6 +46,10 @@ impl Wire for Stream {
         Stream::peer(self)
     }
 
+    fn origin(&self) -> Option<Origin> {
+        Stream::origin(self)
+    }
+
     fn bare(self) -> Result<Stream, Self> {
         Ok(self)
     }
@@ -54,6 +61,10 @@ impl Wire for tokio_rustls::server::TlsStream<Stream> {
 
     fn peer(&self) -> Option<SocketAddr> {
         self.get_ref().0.peer()
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        None
     }
 
     fn bare(self) -> Result<Stream, Self> {
@@ -72,16 +83,18 @@ pub(super) async fn serve<T: Wire>(
     let activity = Arc::new(Activity::default());
     let mut limits = Limits::new(stage, !ahead.is_empty());
     let can_rest = T::RESTS && ahead.len() <= MOVES_WITH;
+    // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
+    let rest_at_once = context.moved.could_go_back(stream.origin());
     let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
     let transport = Transport::new(stream, ahead, activity.clone(), permit).for_http1();
     let service = ConnectionService::new(activity.clone(), info, can_rest);
     let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
 
-    let may = May { rest: can_rest, upgrade: true };
+    let may = May { rest: can_rest, rest_at_once, upgrade: true };
     let end = drive(&context, &activity, &mut limits, may, |cx| Pin::new(&mut connection).poll(cx)).await;
     if end == End::Upgrade {
         let mut connection = pin!(connection.with_upgrades());
-        let may = May { rest: false, upgrade: false };
+        let may = May { rest: false, rest_at_once: false, upgrade: false };
         drive(&context, &activity, &mut limits, may, |cx| connection.as_mut().poll(cx)).await;
         // After the upgrade the stream, with its permit, is the handler's. Otherwise it closes here.
         return;

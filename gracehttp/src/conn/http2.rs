@@ -11,11 +11,13 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::conn::activity::Activity;
+use crate::conn::close::close;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::exchange::ConnectionService;
 use crate::conn::http1::Wire;
 use crate::conn::info::ConnectionInfo;
+use crate::conn::lent::lend;
 use crate::conn::transport::Transport;
 use crate::server::{Permit, ServerOptions};
 
@@ -30,33 +32,27 @@ const STALLED: Duration = Duration::from_secs(30);
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
     let activity = Arc::new(Activity::default());
     let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
-    let transport = Transport::new(stream, ahead, activity.clone(), permit);
+    let (transport, back) = lend(Transport::new(stream, ahead, activity.clone(), permit));
     let service = ConnectionService::new(activity.clone(), info, false);
     let connection = context.http2.serve_connection(TokioIo::new(transport), service);
-    let mut connection = pin!(connection);
+    let mut connection = Box::pin(connection);
 
     let mut watch = Watch::new(&activity);
     let mut look = tokio::time::interval(LOOK);
-    let mut seen = context.drain.phase();
+    let mut seen = None;
     let mut changed = pin!(context.drain.changed());
-    let mut registered = false;
     poll_fn(|cx| {
         loop {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            // The phase is one atomic load a turn; only a change costs a registration.
-            if !registered || context.drain.phase() != seen {
-                changed.set(context.drain.changed());
-                registered = changed.as_mut().poll(cx).is_pending();
-                seen = context.drain.phase();
-            }
+            let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
             let looked = look.poll_tick(cx).is_ready();
             let verdict = if looked { watch.look(&activity, &context.options) } else { Verdict::Stay };
-            if seen == Phase::Cutting || verdict == Verdict::Cut {
+            if phase == Phase::Cutting || verdict == Verdict::Cut {
                 return Poll::Ready(());
             }
-            let leaves = seen.is_draining() || verdict == Verdict::Leave;
+            let leaves = phase.is_draining() || verdict == Verdict::Leave;
             if leaves && watch.leave(&activity) {
                 connection.as_mut().graceful_shutdown();
             } else if !looked {
@@ -65,6 +61,13 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
         }
     })
     .await;
+    drop(connection);
+    // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it has
+    // not read yet.
+    if let Ok(transport) = back.await {
+        let (stream, _, _permit) = transport.into_parts();
+        close(stream).await;
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod exchange;
 mod http1;
 mod http2;
 mod info;
+mod lent;
 mod limits;
 mod moved;
 mod rest;
@@ -29,7 +30,7 @@ pub use info::{Generation, PeerAddr, Shutdown};
 pub(crate) use moved::{Moved, Told};
 use rest::rest;
 pub(crate) use rest::{attend, settle};
-pub(crate) use socket::{Family, Socket, Stream};
+pub(crate) use socket::{Family, Origin, Socket, Stream};
 
 use crate::conn::sniff::{Sniffed, sniff};
 use crate::parking::Stage;
@@ -61,8 +62,9 @@ pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Byte
         Ok(Sniffed::Http1) => http1::serve(context, stream, seen, Stage::Fresh, permit).await,
         Ok(Sniffed::Http2) => http2::serve(context, stream, seen, permit).await,
         Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => rest(context, stream, seen, Stage::Fresh, permit).await,
-        Ok(Sniffed::TimedOut) => close::close(stream).await,
-        Ok(Sniffed::Closed) | Err(_) => {}
+        // In words, also towards a client that has closed its side: another process may hold a duplicate.
+        Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(stream).await,
+        Err(_) => {}
     }
 }
 

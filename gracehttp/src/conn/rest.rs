@@ -22,14 +22,16 @@ pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, st
         return close(stream).await;
     }
     let Ok(socket) = stream.rest() else { return };
-    context.moved.idle(&socket);
+    if ahead.is_empty() {
+        context.moved.idle(socket.origin);
+    }
     settle(&context, Departure { socket, stage, ahead, permit });
 }
 
 /// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
 /// bytes of its next request are already known.
 pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
-    let departs = context.departs() && resting.ahead.len() <= MOVES_WITH;
+    let departs = context.drain.phase() == Phase::HandingOver && resting.ahead.len() <= MOVES_WITH;
     let refused = if departs { context.depart(resting) } else { Err(resting) };
     match refused {
         Ok(()) => {}
@@ -59,16 +61,13 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Departure) {
     let Departure { socket, stage, ahead, permit } = resting;
     let context = context.clone();
     tokio::spawn(async move {
-        let number = socket.fd.as_raw_fd();
-        context.moved.busy(number).await;
+        context.moved.busy(socket.origin).await;
         // A socket that the runtime won't take is closed, and its permit goes back.
         let Ok(stream) = socket.wake() else { return };
-        let moved = context.moved.clone();
         match stage {
             Stage::Fresh => serve(context, stream, ahead, permit).await,
             Stage::Idle => http1::serve(context, stream, ahead, stage, permit).await,
         }
-        moved.ended(number);
     });
 }
 
@@ -78,7 +77,7 @@ pub(crate) async fn attend(context: Arc<Context>) {
     loop {
         let changed = context.drain.changed();
         match context.drain.phase() {
-            Phase::Serving | Phase::Stopping => {}
+            Phase::Serving | Phase::SuccessorFull | Phase::Stopping => {}
             Phase::HandingOver => hand_over_all(&context).await,
             Phase::ClosingIdle | Phase::Cutting => close_all(&context),
         }
@@ -105,7 +104,7 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
 }
 
 async fn hand_over_all(context: &Arc<Context>) {
-    while context.has_door() && context.departs() {
+    while context.has_door() && context.drain.phase() == Phase::HandingOver {
         let batch = context.lot.take(BATCH);
         if batch.is_empty() {
             return;

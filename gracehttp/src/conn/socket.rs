@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,26 +17,37 @@ pub(crate) enum Family {
     Unix,
 }
 
+/// The predecessor's number of a connection that came from it, counted from 1.
+pub(crate) type Origin = NonZeroU32;
+
 /// A connected, non-blocking socket that no runtime knows: it can be parked and can travel.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
     pub(crate) family: Family,
+    pub(crate) origin: Option<Origin>,
 }
 
 impl Socket {
     /// Registers the socket with the runtime of the calling task.
     pub(crate) fn wake(self) -> io::Result<Stream> {
-        match self.family {
-            Family::Tcp => TcpStream::from_std(self.fd.into()).map(Stream::Tcp),
-            Family::Unix => UnixStream::from_std(self.fd.into()).map(Stream::Unix),
-        }
+        let inner = match self.family {
+            Family::Tcp => Inner::Tcp(TcpStream::from_std(self.fd.into())?),
+            Family::Unix => Inner::Unix(UnixStream::from_std(self.fd.into())?),
+        };
+        Ok(Stream { inner, origin: self.origin })
     }
 }
 
 /// A connected socket in the hands of the runtime.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) struct Stream {
+    inner: Inner,
+    origin: Option<Origin>,
+}
+
+#[derive(Debug)]
+enum Inner {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -44,30 +56,35 @@ impl Stream {
     /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has
     /// to happen before the descriptor is duplicated or travels.
     pub(crate) fn rest(self) -> io::Result<Socket> {
-        Ok(match self {
-            Stream::Tcp(stream) => Socket { fd: stream.into_std()?.into(), family: Family::Tcp },
-            Stream::Unix(stream) => Socket { fd: stream.into_std()?.into(), family: Family::Unix },
-        })
+        let (fd, family) = match self.inner {
+            Inner::Tcp(stream) => (stream.into_std()?.into(), Family::Tcp),
+            Inner::Unix(stream) => (stream.into_std()?.into(), Family::Unix),
+        };
+        Ok(Socket { fd, family, origin: self.origin })
     }
 
     /// The address of the client; none on a Unix socket, whose clients have no name.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match self {
-            Stream::Tcp(stream) => stream.peer_addr().ok(),
-            Stream::Unix(_) => None,
+        match &self.inner {
+            Inner::Tcp(stream) => stream.peer_addr().ok(),
+            Inner::Unix(_) => None,
         }
+    }
+
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.origin
     }
 }
 
 /// Calls a method of the stream within.
 macro_rules! forward {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Tcp(stream) => {
+        match &mut $self.get_mut().inner {
+            Inner::Tcp(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }
-            Stream::Unix(stream) => {
+            Inner::Unix(stream) => {
                 let $stream = Pin::new(stream);
                 $call
             }

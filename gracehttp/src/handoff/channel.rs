@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +12,7 @@ use tokio::io::unix::AsyncFd;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::handoff::message::MAX_MESSAGE;
-use crate::sys::{self, Watched};
+use crate::sys::{self, Received, Watched};
 
 /// How long somebody who does not listen is waited for.
 const HEARING: Duration = Duration::from_millis(500);
@@ -20,19 +20,46 @@ const HEARING: Duration = Duration::from_millis(500);
 /// Sends and receives whole messages with descriptors. Clones are the same end.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
-    socket: Arc<AsyncFd<Watched<OwnedFd>>>,
+    end: Arc<End>,
 }
 
 /// A channel that closes when its owner is done with it, whoever else may still want to say something.
 #[derive(Clone, Debug)]
 pub(crate) struct WeakChannel {
-    socket: Weak<AsyncFd<Watched<OwnedFd>>>,
+    end: Weak<End>,
+}
+
+#[derive(Debug)]
+struct End {
+    socket: AsyncFd<Watched<OwnedFd>>,
+    /// Where the next message is received: one for all, since some come by the thousand.
+    buffer: Mutex<Box<[u8]>>,
+}
+
+impl End {
+    fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        sys::send(self.socket.get_ref().0.as_fd(), bytes, fds)
+    }
+
+    /// Receives one message if there is one at this moment.
+    fn receive<M: DeserializeOwned>(&self) -> io::Result<Incoming<M>> {
+        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Received { len, fds } = sys::receive(self.socket.get_ref().0.as_fd(), &mut buffer)?;
+        if len == 0 {
+            return Ok(Incoming::Closed);
+        }
+        let message = postcard::from_bytes(&buffer[..len]);
+        buffer[..len].zeroize();
+        message
+            .map(|message| Incoming::Message(message, fds))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
 }
 
 impl WeakChannel {
     /// The channel, while it is open.
     pub(crate) fn upgrade(&self) -> Option<Channel> {
-        self.socket.upgrade().map(|socket| Channel { socket })
+        self.end.upgrade().map(|end| Channel { end })
     }
 }
 
@@ -47,15 +74,17 @@ pub(crate) enum Incoming<M> {
 impl Channel {
     /// Has to be called within a runtime. The socket has to be non-blocking.
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: Arc::new(sys::watch(socket, Interest::READABLE | Interest::WRITABLE)?) })
+        let socket = sys::watch(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let buffer = Mutex::new(vec![0; MAX_MESSAGE].into_boxed_slice());
+        Ok(Self { end: Arc::new(End { socket, buffer }) })
     }
 
     /// The same end, without keeping it open.
     pub(crate) fn downgrade(&self) -> WeakChannel {
-        WeakChannel { socket: Arc::downgrade(&self.socket) }
+        WeakChannel { end: Arc::downgrade(&self.end) }
     }
 
-    /// Sends one message.
+    /// Sends one message. Cancel safe.
     pub(crate) async fn send<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         // Wiped after use: ticket keys pass through here.
         let bytes = Zeroizing::new(postcard::to_allocvec(message).map_err(io::Error::other)?);
@@ -63,8 +92,8 @@ impl Channel {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
         }
         loop {
-            let mut ready = self.socket.writable().await?;
-            match ready.try_io(|socket| sys::send(socket.get_ref().0.as_fd(), &bytes, fds)) {
+            let mut ready = self.end.socket.writable().await?;
+            match ready.try_io(|_| self.end.send(&bytes, fds)) {
                 Ok(outcome) => return outcome,
                 Err(_would_block) => {}
             }
@@ -80,7 +109,7 @@ impl Channel {
     /// Sends one message if there is room for it at this moment. A channel that is broken takes everything.
     pub(crate) fn try_send<M: Serialize>(&self, message: &M) -> bool {
         let Ok(bytes) = postcard::to_allocvec(message) else { return true };
-        match sys::send(self.socket.get_ref().0.as_fd(), &bytes, &[]) {
+        match self.end.send(&bytes, &[]) {
             Err(error) => error.kind() != io::ErrorKind::WouldBlock,
             Ok(()) => true,
         }
@@ -90,26 +119,15 @@ impl Channel {
     ///
     /// What is no message of type `M` is an error, never a panic: the other end may be anybody.
     pub(crate) async fn receive<M: DeserializeOwned>(&self) -> io::Result<Incoming<M>> {
-        let mut buffer = vec![0; MAX_MESSAGE];
         loop {
-            let mut ready = self.socket.readable().await?;
-            let received = match ready.try_io(|socket| sys::receive(socket.get_ref().0.as_fd(), &mut buffer))
-            {
-                Ok(Ok(received)) => received,
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
-                    return Ok(Incoming::Closed);
-                }
-                Ok(Err(error)) => return Err(error),
-                Err(_would_block) => continue,
-            };
-            if received.len == 0 {
-                return Ok(Incoming::Closed);
+            let mut ready = self.end.socket.readable().await?;
+            match ready.try_io(|_| self.end.receive()) {
+                // The other end closed with messages of ours unread. The kernel says so once, and first; what
+                // that end said before comes after it.
+                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Ok(outcome) => return outcome,
+                Err(_would_block) => {}
             }
-            let message = postcard::from_bytes(&buffer[..received.len]);
-            buffer[..received.len].zeroize();
-            return message
-                .map(|message| Incoming::Message(message, received.fds))
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
         }
     }
 }
@@ -140,12 +158,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_last_words_of_one_who_left_without_listening_are_heard() {
+        let (left, right) = pair();
+        left.send(&Bequest::StandbyOver, &[]).await.unwrap();
+        right.send(&Reply::Taken { count: 7 }, &[]).await.unwrap();
+        right.send(&Reply::Farewell, &[]).await.unwrap();
+        drop(right);
+        for expected in [Reply::Taken { count: 7 }, Reply::Farewell] {
+            let Incoming::Message(said, _) = left.receive::<Reply>().await.unwrap() else { panic!() };
+            assert_eq!(said, expected);
+        }
+        assert!(matches!(left.receive::<Reply>().await.unwrap(), Incoming::Closed));
+    }
+
+    #[tokio::test]
     async fn rubbish_is_an_error() {
         let (left, right) = pair();
-        sys::send(left.socket.get_ref().0.as_fd(), &[0xff; 200], &[]).unwrap();
+        left.end.send(&[0xff; 200], &[]).unwrap();
         assert!(right.receive::<Reply>().await.is_err());
         // A length that claims more than there is.
-        sys::send(left.socket.get_ref().0.as_fd(), &[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
+        left.end.send(&[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
         assert!(right.receive::<Reply>().await.is_err());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +25,14 @@ use crate::sys::MAX_FDS;
 const MAX_AHEAD: usize = MOVES_WITH;
 const _: () = assert!(MAX_AHEAD <= MAX_MESSAGE / 2);
 
-/// How long a successor without room for more connections is left alone.
-const BACK_OFF: Duration = Duration::from_millis(100);
+/// How long a successor without room for more connections is left alone: at first, and at the most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// How long released permits are gathered before they are reported.
 const REPORT_AFTER: Duration = Duration::from_millis(1);
+
+/// How long a successor that has hung up may take to be gone.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The hand-over of live connections to one successor.
 pub(crate) struct Handover {
@@ -47,11 +50,14 @@ pub(crate) struct Handover {
     on_the_way: VecDeque<Leaving>,
     /// Did not fit into the last message.
     left_over: Option<Leaving>,
-    /// When the next batch may be sent.
-    not_before: Option<Instant>,
-    kept: HashMap<u64, Kept>,
-    /// The number of the next connection, in the order of all that were sent.
-    next_id: u64,
+    /// The successor has no room: when it is asked again.
+    ask_at: Option<Instant>,
+    back_off: Duration,
+    kept: HashMap<u32, Kept>,
+    /// How many connections were sent so far: each is known by its place in their order.
+    sent: u32,
+    /// The successor ends of its own will, though it may still confirm what it has.
+    farewell: bool,
 }
 
 /// How a hand-over ended, with the connections that are ours again.
@@ -77,9 +83,13 @@ struct Kept {
 pub(crate) fn held_of(contexts: &[Arc<Context>]) -> Vec<ServerCount> {
     let count = |context: &Arc<Context>| ServerCount {
         server: context.options.name.clone(),
-        count: (context.permits.held() + context.permits.foreign()) as u64,
+        count: held_by(context),
     };
     contexts.iter().map(count).collect()
+}
+
+fn held_by(context: &Context) -> u64 {
+    (context.permits.held() + context.permits.foreign()) as u64
 }
 
 impl Handover {
@@ -102,50 +112,63 @@ impl Handover {
             report_at: None,
             on_the_way: VecDeque::new(),
             left_over: None,
-            not_before: None,
+            ask_at: None,
+            back_off: BACK_OFF.0,
             kept: HashMap::new(),
-            next_id: 0,
+            sent: 0,
+            farewell: false,
         }
     }
 
     /// Hands over until the successor is gone.
     pub(crate) async fn run(mut self) -> Outcome {
-        let channel = self.channel.clone();
-        let released = self.released.clone();
         loop {
-            let may_send = self.on_the_way.is_empty() && self.not_before.is_none();
-            let outcome = tokio::select! {
-                biased;
-                reply = channel.receive::<Reply>() => match reply {
-                    Ok(Incoming::Message(Reply::Farewell, _)) => return self.end(false),
-                    Ok(Incoming::Message(Reply::Succeeded, _)) => self.succeed().await,
-                    Ok(Incoming::Message(reply, _)) => {
-                        self.hear(&reply);
-                        Ok(())
-                    }
-                    Ok(Incoming::Closed) => return self.end(true),
-                    Err(error) => Err(error),
-                },
-                () = until(self.standby_until) => self.end_standby().await,
-                () = until(self.not_before) => {
-                    self.not_before = None;
-                    self.contexts.iter().for_each(|context| context.set_successor_is_full(false));
-                    Ok(())
+            match self.turn().await {
+                // What is on its way is the successor's if it says so, even now.
+                Ok(Talk::Ended) => return self.end().await,
+                Ok(Talk::GoesOn) if self.farewell && self.on_the_way.is_empty() => return self.end().await,
+                Ok(Talk::GoesOn) => {}
+                Err(error) if has_hung_up(&error) => {
+                    self.hear_last_words().await;
+                    return self.end().await;
                 }
-                () = until(self.report_at) => self.report().await,
-                () = released.notified(), if self.report_at.is_none() => {
-                    self.report_at = Some(Instant::now() + REPORT_AFTER);
-                    Ok(())
+                Err(error) => {
+                    crate::log::error(format_args!("the hand-over of connections broke: {error}"));
+                    return self.end().await;
                 }
-                Some(first) = next(&mut self.left_over, &mut self.leaving), if may_send => {
-                    self.send(first).await
-                }
-            };
-            if let Err(error) = outcome {
-                crate::log::error(format_args!("the hand-over of connections broke: {error}"));
-                return self.end(true);
             }
         }
+    }
+
+    /// Does the next thing that there is to do.
+    async fn turn(&mut self) -> io::Result<Talk> {
+        let (channel, released) = (self.channel.clone(), self.released.clone());
+        // Made before the counts are read, so that no release between the two is missed.
+        let released = released.notified();
+        if self.report_at.is_none() && !self.is_reported() {
+            self.report_at = Some(Instant::now() + REPORT_AFTER);
+        }
+        let may_send = self.on_the_way.is_empty() && !self.farewell;
+        tokio::select! {
+            biased;
+            reply = channel.receive::<Reply>() => match reply? {
+                Incoming::Message(reply, _) => self.hear(&reply).await?,
+                Incoming::Closed => return Ok(Talk::Ended),
+            },
+            () = until(self.standby_until) => self.end_standby().await?,
+            () = until(self.ask_at) => {
+                self.ask_at = None;
+                self.contexts.iter().for_each(|context| context.let_go());
+            }
+            () = until(self.report_at) => self.report().await?,
+            () = released, if self.report_at.is_none() => {}
+            Some(first) = next(&mut self.left_over, &mut self.leaving), if may_send => match self.ask_at {
+                None => self.send(first).await?,
+                // It had set out when it became known that the successor is full.
+                Some(_) => settle(&first.0, first.1),
+            },
+        }
+        Ok(Talk::GoesOn)
     }
 
     /// Sends a batch that begins with this connection.
@@ -164,7 +187,7 @@ impl Handover {
         }
         for (context, departure) in &batch {
             // Our own predecessor, if it is in standby, can't have it back once it is on its way.
-            context.moved.busy(departure.socket.fd.as_raw_fd()).await;
+            context.moved.busy(departure.socket.origin).await;
         }
         let moving = batch.iter().map(|(context, departure)| Moving {
             server: context.options.name.clone(),
@@ -181,28 +204,39 @@ impl Handover {
         sent
     }
 
-    fn hear(&mut self, reply: &Reply) {
+    async fn hear(&mut self, reply: &Reply) -> io::Result<()> {
         match *reply {
             Reply::Taken { count } => self.confirm(count as usize),
             Reply::Busy { id } => self.mark(id, true),
             Reply::Idle { id } => self.mark(id, false),
+            Reply::Farewell => self.farewell = true,
+            // The connections that we gave away may be a third process's by now.
+            Reply::Succeeded => {
+                self.succeeded.notify_one();
+                self.end_standby().await?;
+            }
             // Nothing that could be meant at this point.
-            Reply::Ready { .. } | Reply::Failed { .. } | Reply::Succeeded | Reply::Farewell => {}
+            Reply::Ready { .. } | Reply::Failed { .. } => {}
         }
+        Ok(())
     }
 
-    /// The connections that we gave away may be a third process's by now.
-    async fn succeed(&mut self) -> io::Result<()> {
-        self.succeeded.notify_one();
-        self.end_standby().await
+    /// Hears what a successor said that does not listen any more: it may have left in peace.
+    async fn hear_last_words(&mut self) {
+        let channel = self.channel.clone();
+        while let Ok(Ok(Incoming::Message(reply, _))) =
+            tokio::time::timeout(LAST_WORDS, channel.receive::<Reply>()).await
+        {
+            // What there would be to say to it, it does not hear.
+            let _ = self.hear(&reply).await;
+        }
     }
 
     /// The successor has the first `count` connections of the last batch.
     fn confirm(&mut self, count: usize) {
         let mut no_room = Vec::new();
         for (place, (context, departure)) in std::mem::take(&mut self.on_the_way).into_iter().enumerate() {
-            let id = self.next_id;
-            self.next_id += 1;
+            self.sent += 1;
             if place >= count {
                 no_room.push((context, departure));
                 continue;
@@ -210,26 +244,28 @@ impl Handover {
             let Departure { socket, stage, ahead, permit } = departure;
             drop(permit);
             if self.standby_until.is_some() {
-                self.kept.insert(id, Kept { context, socket, stage, ahead, busy: false });
+                self.kept.insert(self.sent, Kept { context, socket, stage, ahead, busy: false });
             }
         }
-        if !no_room.is_empty() {
+        if no_room.is_empty() {
+            self.back_off = BACK_OFF.0;
+        } else {
             self.keep_for_now(no_room);
         }
     }
 
     /// The successor has no descriptor free. These connections and all that wait behind them are still ours, and
-    /// are served here until they try again.
+    /// are served here until it is asked again.
     fn keep_for_now(&mut self, no_room: Vec<Leaving>) {
-        self.not_before = Some(Instant::now() + BACK_OFF);
-        self.contexts.iter().for_each(|context| context.set_successor_is_full(true));
-        let waiting = std::iter::from_fn(|| self.leaving.try_recv().ok());
-        for (context, departure) in no_room.into_iter().chain(self.left_over.take()).chain(waiting) {
+        self.ask_at = Some(Instant::now() + self.back_off);
+        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        self.contexts.iter().for_each(|context| context.hold_back());
+        for (context, departure) in no_room.into_iter().chain(self.left_over.take()) {
             settle(&context, departure);
         }
     }
 
-    fn mark(&mut self, id: u64, busy: bool) {
+    fn mark(&mut self, id: u32, busy: bool) {
         if let Some(kept) = self.kept.get_mut(&id) {
             kept.busy = busy;
             // What it had read ahead, the successor has consumed.
@@ -249,19 +285,25 @@ impl Handover {
     async fn report(&mut self) -> io::Result<()> {
         self.report_at = None;
         let held = held_of(&self.contexts);
-        if held == self.reported {
-            return Ok(());
-        }
         self.reported.clone_from(&held);
         self.channel.send(&Bequest::Held { held }, &[]).await
     }
 
-    fn end(mut self, died: bool) -> Outcome {
+    /// Whether the successor knows the counts as they are.
+    fn is_reported(&self) -> bool {
+        self.contexts.iter().map(|context| held_by(context)).eq(self.reported.iter().map(|held| held.count))
+    }
+
+    async fn end(mut self) -> Outcome {
+        // Who comes to rest from now on stays here.
+        self.contexts.iter().for_each(|context| context.hold_back());
         self.leaving.close();
         let mut back: Vec<Leaving> = self.on_the_way.into_iter().chain(self.left_over).collect();
-        while let Ok(leaving) = self.leaving.try_recv() {
+        // Not `try_recv`, which does not see who is just about to leave.
+        while let Some(leaving) = self.leaving.recv().await {
             back.push(leaving);
         }
+        let died = !self.farewell;
         // After a farewell the successor has closed what it had.
         let idle = self.kept.into_values().filter(|kept| died && !kept.busy);
         back.extend(idle.map(|Kept { context, socket, stage, ahead, .. }| {
@@ -270,6 +312,18 @@ impl Handover {
         }));
         Outcome { died, back }
     }
+}
+
+/// How the conversation stands.
+enum Talk {
+    GoesOn,
+    /// The channel is closed.
+    Ended,
+}
+
+/// Whether nobody listens at the other end, though what was said there before is still to be heard.
+fn has_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 async fn next(left_over: &mut Option<Leaving>, leaving: &mut UnboundedReceiver<Leaving>) -> Option<Leaving> {

@@ -92,7 +92,7 @@ pub(crate) enum Bequest {
     /// The predecessor has stopped accepting: it is the successor's turn. So many connections of each
     /// server still count against its limit.
     Commit { held: Vec<ServerCount> },
-    /// Live connections. Each is known by its place in the order of all that were sent.
+    /// Live connections. Each is known by its place in the order of all that were sent, counted from 1.
     Connections { moving: Vec<Moving> },
     /// Connections of each server that still count against its limit.
     Held { held: Vec<ServerCount> },
@@ -113,9 +113,9 @@ pub(crate) enum Reply {
     /// So many connections of the last [`Bequest::Connections`] were taken; the others found no room.
     Taken { count: u32 },
     /// A connection that moved has a request under way: it can't go back.
-    Busy { id: u64 },
+    Busy { id: u32 },
     /// It has none any more.
-    Idle { id: u64 },
+    Idle { id: u32 },
     /// The successor has a successor: nothing can go back from now on.
     Succeeded,
     /// The successor ends of its own will.
@@ -125,8 +125,8 @@ pub(crate) enum Reply {
 impl From<Told> for Reply {
     fn from(told: Told) -> Self {
         match told {
-            Told::Busy(id) => Reply::Busy { id },
-            Told::Idle(id) => Reply::Idle { id },
+            Told::Busy(origin) => Reply::Busy { id: origin.get() },
+            Told::Idle(origin) => Reply::Idle { id: origin.get() },
         }
     }
 }

@@ -117,9 +117,9 @@ impl Successor {
         }
     }
 
-    /// Tells the successor that it is its turn.
-    pub(crate) async fn commit(&self, held: Vec<ServerCount>) -> io::Result<()> {
-        self.channel.send(&Bequest::Commit { held }, &[]).await
+    /// Tells the successor that it is its turn. One that does not hear it begins by itself after a while.
+    pub(crate) async fn commit(&self, held: Vec<ServerCount>) {
+        self.channel.tell(&Bequest::Commit { held }).await;
     }
 
     /// Says that nothing more will come.

@@ -64,7 +64,8 @@ impl Lot {
     /// Parks a connection. Where the kernel can't watch one more it comes back, to be served awake.
     pub(crate) fn park(&self, parked: Parked) -> Result<(), Parked> {
         let mut slots = self.slots();
-        let was_empty = slots.len() == 0;
+        // Each stage has its own limit: the first of a stage may be the next to expire.
+        let is_first = slots.oldest(parked.stage).is_none();
         let key = slots.insert(parked, self.now());
         // Under the lock: whoever takes the slot out must find the descriptor registered, or not at all.
         let watch = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
@@ -75,7 +76,7 @@ impl Lot {
             return Err(parked);
         }
         drop(slots);
-        if was_empty {
+        if is_first {
             self.nudge();
         }
         Ok(())
@@ -219,11 +220,13 @@ mod tests {
     use crate::conn::{Family, Socket};
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
 
     fn connection(stage: Stage) -> (Parked, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Parked { socket: Socket { fd: ours.into(), family: Family::Unix }, stage }, theirs)
+        let socket = Socket { fd: ours.into(), family: Family::Unix, origin: None };
+        (Parked { socket, stage }, theirs)
     }
 
     const LONG: Duration = Duration::from_secs(600);
@@ -260,6 +263,23 @@ mod tests {
         lot.park(parked).unwrap();
         drop(client);
         assert!(matches!(woken(&lot).await[..], [Woken::Ready(_)]));
+    }
+
+    #[tokio::test]
+    async fn a_silent_connection_beside_an_idle_one_has_its_own_limit() {
+        let lot = Arc::new(Lot::new(Duration::from_millis(200), LONG).unwrap());
+        let (idle, _idle_client) = connection(Stage::Idle);
+        lot.park(idle).unwrap();
+        let waiting = tokio::spawn({
+            let lot = lot.clone();
+            async move { woken(&lot).await }
+        });
+        // The wait for the idle one's limit has begun.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let (fresh, _fresh_client) = connection(Stage::Fresh);
+        lot.park(fresh).unwrap();
+        let woken = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
+        assert!(matches!(woken[..], [Woken::Expired(Parked { stage: Stage::Fresh, .. })]));
     }
 
     #[tokio::test]

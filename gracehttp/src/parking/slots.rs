@@ -1,10 +1,10 @@
 //! The slab of a parking lot: descriptors in the order in which they were parked.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slab::Slab;
 
-use crate::conn::Socket;
+use crate::conn::{Family, Origin, Socket};
 use crate::parking::{Parked, Stage};
 
 /// The end of a list. No slab grows that large.
@@ -13,8 +13,10 @@ const NONE: u32 = u32::MAX;
 /// All that is kept of a parked connection: 24 bytes, 32 with the slab's own mark.
 #[derive(Debug)]
 struct Slot {
-    socket: Socket,
+    fd: OwnedFd,
+    family: Family,
     stage: Stage,
+    origin: Option<Origin>,
     /// When it was parked, in ticks of the lot.
     since: u32,
     older: u32,
@@ -39,15 +41,16 @@ impl Slots {
         Self { slab: Slab::new(), ends: [Ends { oldest: NONE, newest: NONE }; 2] }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
 
     /// Puts a connection at the young end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
-        let Parked { socket, stage } = parked;
+        let Parked { socket: Socket { fd, family, origin }, stage } = parked;
         let older = self.ends[stage as usize].newest;
-        let key = self.slab.insert(Slot { socket, stage, since: now, older, newer: NONE }) as u32;
+        let key = self.slab.insert(Slot { fd, family, stage, origin, since: now, older, newer: NONE }) as u32;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = key,
             None => self.ends[stage as usize].oldest = key,
@@ -58,7 +61,8 @@ impl Slots {
 
     /// Takes a connection out, wherever it stands.
     pub(super) fn remove(&mut self, key: u32) -> Option<Parked> {
-        let Slot { socket, stage, older, newer, .. } = self.slab.try_remove(key as usize)?;
+        let slot = self.slab.try_remove(key as usize)?;
+        let Slot { fd, family, stage, origin, older, newer, .. } = slot;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = newer,
             None => self.ends[stage as usize].oldest = newer,
@@ -67,7 +71,7 @@ impl Slots {
             Some(neighbour) => neighbour.older = older,
             None => self.ends[stage as usize].newest = older,
         }
-        Some(Parked { socket, stage })
+        Some(Parked { socket: Socket { fd, family, origin }, stage })
     }
 
     /// The connection of a stage that has been parked the longest, and since when.
@@ -83,7 +87,7 @@ impl Slots {
 
     /// The descriptor of a parked connection.
     pub(super) fn fd(&self, key: u32) -> Option<BorrowedFd<'_>> {
-        self.slab.get(key as usize).map(|slot| slot.socket.fd.as_fd())
+        self.slab.get(key as usize).map(|slot| slot.fd.as_fd())
     }
 
     /// Gives memory back after a mass departure.
@@ -99,12 +103,11 @@ const _: () = assert!(size_of::<Slot>() <= 24);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::Family;
     use std::os::unix::net::UnixStream;
 
     fn parked(stage: Stage) -> Parked {
         let (socket, _) = UnixStream::pair().unwrap();
-        Parked { socket: Socket { fd: socket.into(), family: Family::Unix }, stage }
+        Parked { socket: Socket { fd: socket.into(), family: Family::Unix, origin: None }, stage }
     }
 
     #[test]

@@ -78,9 +78,10 @@ impl Permits {
         self.released.notify_waiters();
     }
 
-    /// Sets how many connections an earlier generation still holds.
+    /// Sets how many connections an earlier generation still holds, as far as one is to be believed: no process
+    /// has more descriptors than the kernel can number.
     pub(crate) fn set_foreign(&self, count: usize) {
-        self.foreign.store(count, Ordering::Release);
+        self.foreign.store(count.min(i32::MAX as usize), Ordering::Release);
         // Several permits may have come free at once.
         self.freed.notify_waiters();
         self.released.notify_waiters();
@@ -133,6 +134,8 @@ mod tests {
         drop(first);
         assert_eq!(permits.held(), 1);
         let _third = permits.try_acquire().unwrap();
+        assert!(permits.try_acquire().is_none());
+        permits.set_foreign(usize::MAX);
         assert!(permits.try_acquire().is_none());
         permits.set_foreign(0);
         assert!(permits.try_acquire().is_some());

@@ -1,0 +1,72 @@
+//! A stream that comes back from somebody who never gives it back.
+//!
+//! hyper returns the stream of an HTTP/1 connection, but neither that of an HTTP/2 one nor that of one that might
+//! have been upgraded: it drops them, which is no way to close a connection.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot::{self, Receiver, Sender};
+
+/// Lends a stream; it comes back when the loan is dropped.
+pub(super) fn lend<T>(stream: T) -> (Lent<T>, Receiver<T>) {
+    let (back, receiver) = oneshot::channel();
+    (Lent { loan: Some((stream, back)) }, receiver)
+}
+
+/// A stream in somebody else's hands.
+#[derive(Debug)]
+pub(super) struct Lent<T> {
+    /// Empty only while it is dropped.
+    loan: Option<(T, Sender<T>)>,
+}
+
+impl<T: Unpin> Lent<T> {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut T> {
+        let (stream, _) = self.get_mut().loan.as_mut().expect("a loan that was not dropped");
+        Pin::new(stream)
+    }
+}
+
+impl<T> Drop for Lent<T> {
+    fn drop(&mut self) {
+        if let Some((stream, back)) = self.loan.take() {
+            // An upgraded connection outlives the task that lent it, and nobody waits for it any more.
+            let _ = back.send(stream);
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Lent<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Lent<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.stream().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.loan.as_ref().is_some_and(|(stream, _)| stream.is_write_vectored())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream().poll_shutdown(cx)
+    }
+}

@@ -79,6 +79,9 @@ pub(super) async fn drive(
             }
 
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
+            if phase == Phase::Serving && !timer.is_elapsed() && limits.only_answered(activity) {
+                return Poll::Pending;
+            }
             let now = Instant::now();
             limits.observe(activity, now);
             if let Some(end) = due_end(context, activity, limits, may, phase, now) {

@@ -41,6 +41,8 @@ pub(crate) struct Limits {
     written_before: u64,
     /// The connection began with bytes of a head.
     began_inside_head: bool,
+    /// Requests came and went since the clock was last read: `since` is to be set at the next look.
+    outdated: bool,
     /// No request has come yet: silence is bounded like a head, not like the pause between requests.
     stage: Stage,
 }
@@ -55,8 +57,22 @@ impl Limits {
             read_before: 0,
             written_before: 0,
             began_inside_head,
+            outdated: false,
             stage,
         }
+    }
+
+    /// Whether whole requests came and went since the last turn, and nothing else: the connection waits as it
+    /// did. That is most turns of a busy connection, and they need no clock.
+    pub(crate) fn only_answered(&mut self, activity: &Activity) -> bool {
+        let only_answered =
+            self.waiting == Waiting::Request && activity.begun() != self.begun && activity.is_idle();
+        if only_answered {
+            self.begun = activity.begun();
+            self.enter_pause(activity);
+            self.outdated = true;
+        }
+        only_answered
     }
 
     /// Takes note of what the connection is doing.
@@ -69,9 +85,17 @@ impl Limits {
             Waiting::Write => activity.bytes_out(),
         };
         let begun = activity.begun();
-        if (waiting, mark, begun) != (self.waiting, self.mark, self.begun) {
+        if self.outdated || (waiting, mark, begun) != (self.waiting, self.mark, self.begun) {
             (self.waiting, self.mark, self.begun, self.since) = (waiting, mark, begun, now);
+            self.outdated = false;
         }
+    }
+
+    fn enter_pause(&mut self, activity: &Activity) {
+        self.read_before = activity.bytes_in();
+        self.written_before = activity.bytes_out();
+        self.began_inside_head = false;
+        self.stage = Stage::Idle;
     }
 
     fn classify(&mut self, activity: &Activity) -> Waiting {
@@ -83,10 +107,7 @@ impl Limits {
             // Entering a pause: a request was under way at the last look, or came and went since.
             let was_waiting = matches!(self.waiting, Waiting::Request | Waiting::Head);
             if !was_waiting || self.begun != activity.begun() {
-                self.read_before = activity.bytes_in();
-                self.written_before = activity.bytes_out();
-                self.began_inside_head = false;
-                self.stage = Stage::Idle;
+                self.enter_pause(activity);
             }
             let inside_head = self.began_inside_head || activity.bytes_in() > self.read_before;
             return if inside_head { Waiting::Head } else { Waiting::Request };

@@ -36,6 +36,8 @@ pub(crate) struct Activity {
     unflushed: AtomicBool,
     /// A request asked to leave HTTP (RFC 9110 section 7.8, or CONNECT).
     upgrade: AtomicBool,
+    /// The client of an HTTP/2 connection is to hear that the end is near.
+    announces_end: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     /// There is something in `leftover`; spares the lock at every turn.
@@ -137,6 +139,15 @@ impl Activity {
 
     pub(crate) fn note_upgrade(&self) {
         self.upgrade.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn announces_end(&self) -> bool {
+        self.announces_end.load(Ordering::Relaxed)
+    }
+
+    /// Has the transport say GOAWAY.
+    pub(crate) fn announce_end(&self) {
+        self.announces_end.store(true, Ordering::Relaxed);
     }
 
     /// A request body is on its way.

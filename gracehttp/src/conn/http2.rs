@@ -1,6 +1,6 @@
 //! An HTTP/2 connection. It is never parked and never moves: it ends as the protocol provides.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,8 +27,15 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long a response may stand still because the client does not take it.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Serves a connection until it ends. In a drain it says GOAWAY twice (RFC 9113 section 6.8): once that
-/// it is going, and, after a round trip, which stream was the last; every stream up to it is answered.
+/// How long a client has, from when it hears of the end, to send what it had begun by then.
+const ROOM: Duration = Duration::from_millis(500);
+
+/// Serves a connection until it ends. In a drain it says GOAWAY in two steps (RFC 9113 section 6.8): that it is
+/// going, and, later, which stream was the last; every stream up to it is answered.
+///
+/// hyper's own first step brings a PING, whose answer begins the second one. Its own client, for one, answers
+/// before it sends the requests that it has already taken, and these would be refused. So the first step is
+/// taken some time before hyper's.
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
     let activity = Arc::new(Activity::default());
     let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
@@ -37,6 +44,8 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let connection = context.http2.serve_connection(TokioIo::new(transport), service);
     let mut connection = Box::pin(connection);
 
+    let mut announced = false;
+    let mut room = pin!(tokio::time::sleep(ROOM));
     let mut watch = Watch::new(&activity);
     let mut look = tokio::time::interval(LOOK);
     let mut seen = None;
@@ -53,7 +62,14 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
                 return Poll::Ready(());
             }
             let leaves = phase.is_draining() || verdict == Verdict::Leave;
-            if leaves && watch.leave(&activity) {
+            if leaves && !announced {
+                announced = true;
+                activity.announce_end();
+                room.as_mut().reset(Instant::now() + ROOM);
+                continue;
+            }
+            let had_room = announced && (phase >= Phase::ClosingIdle || room.as_mut().poll(cx).is_ready());
+            if had_room && watch.leave(&activity) {
                 connection.as_mut().graceful_shutdown();
             } else if !looked {
                 return Poll::Pending;

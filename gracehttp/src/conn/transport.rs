@@ -21,6 +21,9 @@ const GATHER_AT_MOST: usize = 16 << 10;
 /// `writev`.
 const COPY_AT_MOST: usize = 4 << 10;
 
+/// The frame GOAWAY that refuses no stream (RFC 9113 section 6.8).
+const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
 /// A stream with its permit, the bytes read ahead and the bytes not yet written.
 ///
 /// The permit lives here, not in the connection's task, because an upgraded connection outlives the task
@@ -33,13 +36,25 @@ pub(crate) struct Transport<T> {
     /// Finished responses that wait for company.
     gathered: BytesMut,
     http1: bool,
+    /// All that was to be written is: over HTTP/2, the next byte begins a frame.
+    flushed: bool,
+    announced_end: bool,
     activity: Arc<Activity>,
     permit: Permit,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     pub(crate) fn new(stream: T, ahead: Bytes, activity: Arc<Activity>, permit: Permit) -> Self {
-        Self { stream, ahead, gathered: BytesMut::new(), http1: false, activity, permit }
+        Self {
+            stream,
+            ahead,
+            gathered: BytesMut::new(),
+            http1: false,
+            flushed: false,
+            announced_end: false,
+            activity,
+            permit,
+        }
     }
 
     /// Gathers the responses to pipelined requests, and lets a client that has closed its side have its
@@ -114,6 +129,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         Some(len)
     }
 
+    /// Says GOAWAY between two frames of hyper's.
+    fn poll_announce_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.announced_end = true;
+        self.gathered.extend_from_slice(&GOAWAY);
+        self.activity.note_unflushed(true);
+        if let Poll::Ready(outcome) = self.poll_write_gathered(cx) {
+            outcome?;
+            if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_flush(cx) {
+                outcome?;
+                self.activity.note_unflushed(false);
+            }
+        }
+        Ok(())
+    }
+
     fn note_write(&self, outcome: &Poll<io::Result<usize>>) {
         match outcome {
             Poll::Ready(Ok(written)) => self.activity.note_written(*written),
@@ -131,6 +161,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.flushed && !this.announced_end && this.activity.announces_end() {
+            this.poll_announce_end(cx)?;
+        }
         if !this.ahead.is_empty() {
             let len = this.ahead.len().min(buf.remaining());
             buf.put_slice(&this.ahead.split_to(len));
@@ -166,6 +199,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.flushed = false;
         if let Some(len) = self.gather(&[IoSlice::new(buf)]) {
             return Poll::Ready(Ok(len));
         }
@@ -180,6 +214,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.flushed = false;
         if let Some(len) = self.gather(bufs) {
             return Poll::Ready(Ok(len));
         }
@@ -200,6 +235,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
         ready!(self.poll_write_gathered(cx))?;
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
         self.activity.note_unflushed(outcome.is_pending());
+        self.flushed = outcome.is_ready() && self.activity.bytes_out() > 0;
         outcome
     }
 

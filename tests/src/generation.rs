@@ -194,6 +194,15 @@ impl Generation {
             .collect()
     }
 
+    /// Whether none of its threads runs or is about to: it has done all that there was to do.
+    pub fn is_asleep(&self) -> bool {
+        let Ok(tasks) = fs::read_dir(self.proc("task")) else { return false };
+        tasks.flatten().all(|task| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, after_name)| after_name.starts_with(" S"))
+        })
+    }
+
     /// Its threads.
     pub fn threads(&self) -> usize {
         fs::read_dir(self.proc("task")).map_or(0, Iterator::count)

@@ -209,8 +209,9 @@ async fn a_connection_that_was_answered_just_before_the_successors_death_comes_b
     for client in &mut stage.idle {
         assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
     }
-    // Far less than an awake connection otherwise waits for its next request.
-    tokio::time::sleep(Duration::from_millis(3)).await;
+    // At once, as soon as it has come to the end of its turn: an awake connection otherwise waits some time for its
+    // next request.
+    tests::patience::eventually("the successor to sleep", || successor.is_asleep()).await;
     successor.kill();
     stage.app.serves(&stage.web, &old).await;
     stage.all_are_served_by(old.pid()).await;

@@ -79,7 +79,9 @@ pub(super) async fn drive(
             }
 
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
-            if phase == Phase::Serving && !timer.is_elapsed() && limits.only_answered(activity) {
+            // One that is to rest at once has to come to the question whether it may.
+            let may_wait = phase == Phase::Serving && !may.rest_at_once && !timer.is_elapsed();
+            if may_wait && limits.only_answered(activity) {
                 return Poll::Pending;
             }
             let now = Instant::now();

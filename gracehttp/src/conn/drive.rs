@@ -58,6 +58,7 @@ pub(super) async fn drive(
     let mut look = PATIENCE;
     let mut due = Instant::now() + look;
     let mut timer = pin!(tokio::time::sleep_until(due));
+    let mut is_timed = false;
     let mut seen = None;
     let mut changed = pin!(context.drain.changed());
 
@@ -79,9 +80,10 @@ pub(super) async fn drive(
             }
 
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
-            // One that is to rest at once has to come to the question whether it may.
-            let may_wait = phase == Phase::Serving && !may.rest_at_once && !timer.is_elapsed();
-            if may_wait && limits.only_answered(activity) {
+            // The next look at a connection that may rest is near: whatever is due can wait for it. One that is
+            // to rest at once has to come to the question whether it may.
+            let look_is_set = is_timed && may.rest && !may.rest_at_once && !timer.is_elapsed();
+            if look_is_set && phase == Phase::Serving && limits.only_answered(activity) {
                 return Poll::Pending;
             }
             let now = Instant::now();
@@ -106,6 +108,7 @@ pub(super) async fn drive(
             if !timer.is_elapsed() && timer.as_mut().poll(cx).is_ready() {
                 continue;
             }
+            is_timed = true;
             return Poll::Pending;
         }
     })

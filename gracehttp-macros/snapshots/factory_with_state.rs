@@ -5,8 +5,11 @@ pub fn legacy(app: App) -> axum::Router {
 pub struct legacy {}
 #[doc(hidden)]
 impl legacy {
-    pub fn server() -> Self {
+    pub const fn server() -> Self {
         Self {}
+    }
+    pub const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[("[::1%]", 9443)])
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for legacy

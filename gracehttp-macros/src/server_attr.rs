@@ -10,7 +10,7 @@ use crate::function::{Annotated, Function, last_segment};
 use crate::route_attr::Place;
 use crate::routes_attr::{ModuleArgs, Routes};
 use crate::values::{self, Endpoint};
-use crate::{codegen, conditions};
+use crate::{arguments, codegen, conditions};
 
 /// For as many the library implements `Handler`.
 const MOST_ARGUMENTS: usize = 16;
@@ -163,6 +163,10 @@ impl ServerArgs {
             arguments.push(literal.into_token_stream());
         }
         Ok(arguments)
+    }
+
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().map(|(_, endpoint)| endpoint)
     }
 
     fn add_endpoint(&mut self, tokens: impl ToTokens, text: String, endpoint: Endpoint, errors: &mut Errors) {
@@ -327,7 +331,7 @@ pub(crate) fn check_handler(function: &Function, errors: &mut Errors) -> bool {
         let help = "help: a tuple of extractors is an extractor: `(query, peer): (Query<Filter>, PeerAddr)`";
         errors.at(argument, format!("a handler takes at most {MOST_ARGUMENTS} arguments\n{help}"));
     }
-    plain && surplus.is_none()
+    arguments::check(function, errors) && plain && surplus.is_none()
 }
 
 /// Whoever forgets `async` on a handler has written a factory: say so where it shows.

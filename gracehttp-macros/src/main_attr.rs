@@ -2,13 +2,12 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Ident, Path};
 
 use crate::args::{Key, Reading, Value, callback, comma_separated, count, duration, read_keys, timeout};
 use crate::codegen;
 use crate::errors::{Errors, known_words};
-use crate::function::{Annotated, Function};
+use crate::function::{Annotated, Function, split_attributes};
 use crate::module::name;
 
 #[rustfmt::skip]
@@ -191,11 +190,7 @@ impl Signals {
 
 /// `#[tokio::main]`, by whatever path: its future would be run within ours.
 fn other_runtime(item: &TokenStream) -> Option<Attribute> {
-    let attributes = |input: ParseStream<'_>| {
-        let attributes = input.call(Attribute::parse_outer)?;
-        input.parse::<TokenStream>().map(|_| attributes)
-    };
-    let attributes = attributes.parse2(item.clone()).ok()?;
+    let (attributes, _) = split_attributes(item)?;
     attributes.into_iter().find(|attribute| name(attribute).is_some_and(|name| name == "main"))
 }
 

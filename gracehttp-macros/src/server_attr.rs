@@ -6,7 +6,8 @@ use syn::{Expr, Ident, LitStr, Path, ReturnType, Type};
 
 use crate::args::{BuilderCall, Key, Reading, Value, count, duration, flag, read_keys, size, timeout};
 use crate::errors::Errors;
-use crate::function::{Annotated, Function, last_segment};
+use crate::function::{Annotated, Function, last_segment, split_attributes};
+use crate::module::{is_route, name};
 use crate::route_attr::Place;
 use crate::routes_attr::{ModuleArgs, Routes};
 use crate::values::{self, Endpoint};
@@ -111,6 +112,7 @@ fn expand_item(
     match annotated {
         Annotated::Function(function) => {
             args.refuse_keys_of_modules(errors);
+            let item = &without_rivals(item, errors);
             let role = Role::of(&function, errors);
             // Inside an `impl` nothing can be declared.
             let free = function.sig.receiver().is_none();
@@ -134,6 +136,27 @@ fn expand_item(
             None
         }
     }
+}
+
+/// A function less the attributes that want to make something else of it, which are reported.
+fn without_rivals(item: &TokenStream, errors: &mut Errors) -> TokenStream {
+    let Some((mut attributes, rest)) = split_attributes(item) else { return item.clone() };
+    attributes.retain(|attribute| {
+        let message = match name(attribute) {
+            Some(name) if name == "server" => {
+                "this function is a server already\n\
+                 help: one server listens on several endpoints with `listen = [\":8080\", \"127.0.0.1:8081\"]`"
+            }
+            _ if is_route(attribute) => {
+                "a function with `#[server]` answers every request of its server\n\
+                 help: routes are functions in a module: `#[server(port = 8080)] mod api { #[get(\"/\")] async fn … }`"
+            }
+            _ => return true,
+        };
+        errors.at(attribute, message);
+        false
+    });
+    quote!(#(#attributes)* #rest)
 }
 
 impl ServerArgs {

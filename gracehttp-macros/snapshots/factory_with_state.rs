@@ -21,7 +21,7 @@ where
         ::gracehttp::__private::factory(
             ::gracehttp::Server::builder("legacy")
                 .listen("[::1]:9443")
-                .tls(::gracehttp::__private::self_signed()),
+                .tls(::gracehttp::Tls::self_signed()),
             |state: &__S| legacy(::gracehttp::FromRef::from_ref(state)),
         )
     }

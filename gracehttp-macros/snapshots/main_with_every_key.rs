@@ -37,37 +37,33 @@ fn main() -> ::std::process::ExitCode {
             "{}", "`ping` and `my::api` listen on the same endpoint: move one of them"
         )
     };
-    facade::gracehttp::__private::cli(
-            facade::gracehttp::__private::start_up(main)
-                .app()
-                .serve({
-                    #[allow(unused_imports)]
-                    use self::ping as with_attribute_server;
-                    #[allow(unused_imports)]
-                    use facade::gracehttp::__private::undeclared::*;
-                    with_attribute_server::server()
-                })
-                .serve({
-                    #[allow(unused_imports)]
-                    use my::api as with_attribute_server;
-                    #[allow(unused_imports)]
-                    use facade::gracehttp::__private::undeclared::*;
-                    with_attribute_server::server()
-                })
-                .drain_timeout(::core::time::Duration::from_secs(10))
-                .ready_timeout(::core::time::Duration::from_secs(60))
-                .standby(::core::time::Duration::from_secs(0))
-                .lame_duck(::core::time::Duration::new(1, 1))
-                .worker_threads(4)
-                .config("my_app.toml")
-                .on_info(log::info)
-                .on_notice(|line| println!("{line}"))
-                .on_error(log::error)
-                .restart_on([
-                    facade::gracehttp::Signal::Hup,
-                    facade::gracehttp::Signal::Usr2,
-                ])
-                .stop_on([facade::gracehttp::Signal::Term]),
-        )
+    facade::gracehttp::__private::start_up(main)
+        .app()
+        .serve({
+            #[allow(unused_imports)]
+            use self::ping as with_attribute_server;
+            #[allow(unused_imports)]
+            use facade::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        })
+        .serve({
+            #[allow(unused_imports)]
+            use my::api as with_attribute_server;
+            #[allow(unused_imports)]
+            use facade::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        })
+        .drain_timeout(::core::time::Duration::from_secs(10))
+        .ready_timeout(::core::time::Duration::from_secs(60))
+        .standby(::core::time::Duration::from_secs(0))
+        .lame_duck(::core::time::Duration::new(1, 1))
+        .worker_threads(4)
+        .config("my_app.toml")
+        .cli()
+        .on_info(log::info)
+        .on_notice(|line| println!("{line}"))
+        .on_error(log::error)
+        .restart_on([facade::gracehttp::Signal::Hup, facade::gracehttp::Signal::Usr2])
+        .stop_on([facade::gracehttp::Signal::Term])
         .run()
 }

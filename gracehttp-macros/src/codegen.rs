@@ -139,7 +139,7 @@ fn builder(args: &ServerArgs, calls: &[BuilderCall], item: &Ident, library: &Tok
     let tls = args.tls.as_ref().map(|(method, tls)| {
         let argument = match tls {
             Tls::Files { cert, key } => placed_at(method, quote!(#library::Tls::files(#cert, #key))),
-            Tls::SelfSigned(function) => quote!(#library::__private::#function()),
+            Tls::SelfSigned(function) => quote!(#library::Tls::#function()),
         };
         BuilderCall { method: method.clone(), argument }
     });
@@ -211,12 +211,6 @@ pub(crate) fn main(
         let variants = signals.iter().map(variant);
         quote!(.#key([#(#library::Signal::#variants),*]))
     });
-    let app = quote!(#start_up #(#servers)* #(#calls)* #(#signals)*);
-    // rustc knows of a function which feature it misses, and of a method it does not.
-    let app = match &args.cli {
-        Some(cli) => quote!(#library::__private::#cli(#app)),
-        None => app,
-    };
     quote! {
         fn #ident() -> ::std::process::ExitCode {
             #item
@@ -224,7 +218,7 @@ pub(crate) fn main(
             #[allow(unused_imports)]
             use #library::__private::Infallible as _;
             #checks
-            #app.run()
+            #start_up #(#servers)* #(#calls)* #(#signals)* .run()
         }
     }
 }

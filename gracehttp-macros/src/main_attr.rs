@@ -6,7 +6,7 @@ use syn::{Attribute, Ident, Path};
 
 use crate::args::{Key, Reading, Value, callback, comma_separated, count, duration, read_keys, timeout};
 use crate::codegen;
-use crate::errors::{Errors, known_words};
+use crate::errors::{Errors, feature_missing, known_words};
 use crate::function::{Annotated, Function, split_attributes};
 use crate::module::name;
 
@@ -49,7 +49,6 @@ pub(crate) struct MainArgs {
     pub(crate) servers: Vec<Path>,
     pub(crate) restart_on: Option<Signals>,
     pub(crate) stop_on: Option<Signals>,
-    pub(crate) cli: Option<Ident>,
     pub(crate) library: Option<Path>,
     /// Whether the key was there, readable or not.
     names_servers: bool,
@@ -116,8 +115,10 @@ impl MainArgs {
 
     fn cli(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         value.nothing()?;
-        self.cli = Some(value.name.clone());
-        Ok(vec![])
+        if !cfg!(feature = "cli") {
+            return Err(feature_missing(value.name, "a command line", "cli"));
+        }
+        Ok(vec![TokenStream::new()])
     }
 
     fn library(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {

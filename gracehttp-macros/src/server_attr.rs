@@ -5,7 +5,7 @@ use quote::{ToTokens, quote};
 use syn::{Expr, Ident, LitStr, Path, ReturnType, Type};
 
 use crate::args::{BuilderCall, Key, Reading, Value, count, duration, flag, read_keys, size, timeout};
-use crate::errors::Errors;
+use crate::errors::{Errors, feature_missing};
 use crate::function::{Annotated, Function, last_segment, split_attributes};
 use crate::module::{is_route, name};
 use crate::route_attr::Place;
@@ -227,9 +227,7 @@ impl ServerArgs {
 
     fn tls(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         if !cfg!(feature = "tls") {
-            let message = "HTTPS needs gracehttp's feature `tls`\n\
-                           help: turn it on in Cargo.toml: `gracehttp = { version = \"0.1\", features = [\"tls\"] }`";
-            return Err(syn::Error::new_spanned(value.name, message));
+            return Err(feature_missing(value.name, "HTTPS", "tls"));
         }
         let tls = if value.is_list() { Tls::listed(value)? } else { Tls::assigned(value)? };
         self.tls = Some((value.name.clone(), tls));
@@ -330,7 +328,12 @@ impl Tls {
                     _ => Err(value.misfit(files, expected)),
                 }
             }
-            Expr::Path(path) if path.path.is_ident("self_signed") => Ok(Self::SelfSigned(path.path)),
+            Expr::Path(path) if path.path.is_ident("self_signed") => match cfg!(feature = "self-signed") {
+                true => Ok(Self::SelfSigned(path.path)),
+                false => {
+                    Err(feature_missing(path, "a certificate of the server's own making", "self-signed"))
+                }
+            },
             other => Err(value.misfit(other, expected)),
         }
     }

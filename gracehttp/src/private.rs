@@ -134,18 +134,6 @@ where
     builder.factory(factory)
 }
 
-/// `Tls::self_signed`; rustc knows of a function which feature it misses, and of a method it does not.
-#[cfg(feature = "self-signed")]
-pub fn self_signed() -> crate::Tls {
-    crate::Tls::self_signed()
-}
-
-/// [`App::cli`], for the same reason.
-#[cfg(feature = "cli")]
-pub fn cli<S: Clone + Send + Sync + 'static>(app: App<S>) -> App<S> {
-    app.cli()
-}
-
 /// What start-up code may fail with.
 #[diagnostic::on_unimplemented(
     message = "main can't fail with `{Self}`",

@@ -5,8 +5,11 @@ fn legacy() -> axum::Router {
 struct legacy {}
 #[doc(hidden)]
 impl legacy {
-    fn server() -> Self {
+    const fn server() -> Self {
         Self {}
+    }
+    const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[("", 9090)])
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for legacy

@@ -5,8 +5,11 @@ pub fn legacy(app: App) -> axum::Router {
 pub struct legacy {}
 #[doc(hidden)]
 impl legacy {
-    pub fn server() -> Self {
+    pub const fn server() -> Self {
         Self {}
+    }
+    pub const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[("[::1%]", 9443)])
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for legacy
@@ -18,7 +21,7 @@ where
         ::gracehttp::__private::factory(
             ::gracehttp::Server::builder("legacy")
                 .listen("[::1]:9443")
-                .tls(::gracehttp::__private::self_signed()),
+                .tls(::gracehttp::Tls::self_signed()),
             |state: &__S| legacy(::gracehttp::FromRef::from_ref(state)),
         )
     }

@@ -3,8 +3,11 @@ async fn ping<T>(body: impl Sized) {}
 struct ping {}
 #[doc(hidden)]
 impl ping {
-    fn server() -> Self {
+    const fn server() -> Self {
         Self {}
+    }
+    const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[])
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for ping

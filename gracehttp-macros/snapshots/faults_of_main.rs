@@ -9,5 +9,5 @@ fn main() -> ::std::process::ExitCode {
     "`HUP` restarts by default\nhelp: say which signals do instead: `restart_on(USR1, USR2)`"
 }
 ::core::compile_error! {
-    "`main` holds the start-up code, which is async: write `async fn main`"
+    "`main` holds the start-up code, which is async: write `async fn main`\nhelp: `#[gracehttp::main]` makes the runtime, too; there is no `#[tokio::main]` beside it"
 }

@@ -4,16 +4,16 @@ mod api {
     async fn right() {}
     struct Other;
     #[doc(hidden)]
-    pub struct __Routes {}
+    pub struct WithAttributeRoutes {}
     #[doc(hidden)]
-    impl __Routes {
+    impl WithAttributeRoutes {
         pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
             prefix: "",
             routes: &[("GET", "/right")],
             included: &[],
         };
     }
-    impl<__S> ::gracehttp::__private::routes::OwnRoutes<__S, ()> for __Routes
+    impl<__S> ::gracehttp::__private::routes::OwnRoutes<__S, ()> for WithAttributeRoutes
     where
         __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync
             + 'static,
@@ -38,19 +38,20 @@ mod api {
         }
     }
     #[doc(hidden)]
-    pub fn server() -> __Routes {
-        __Routes {}
+    pub const fn server() -> WithAttributeRoutes {
+        WithAttributeRoutes {}
     }
 }
 #[doc(hidden)]
-impl api::__Routes {
+impl api::WithAttributeRoutes {
     pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
         prefix: "",
         routes: &[],
-        included: &[&api::__Routes::OWN],
+        included: &[&api::WithAttributeRoutes::OWN],
     };
 }
-impl<__S, __M0> ::gracehttp::__private::routes::Routes<__S, (__M0,)> for api::__Routes
+impl<__S, __M0> ::gracehttp::__private::routes::Routes<__S, (__M0,)>
+for api::WithAttributeRoutes
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     Self: ::gracehttp::__private::routes::OwnRoutes<__S, __M0>,
@@ -64,7 +65,13 @@ where
         ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix, state)
     }
 }
-impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::__Routes
+#[doc(hidden)]
+impl api::WithAttributeRoutes {
+    pub const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[("", 9090)])
+    }
+}
+impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::WithAttributeRoutes
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     Self: ::gracehttp::__private::routes::Routes<__S, __M>,

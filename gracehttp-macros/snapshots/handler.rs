@@ -6,8 +6,11 @@ async fn ping() -> &'static str {
 struct ping {}
 #[doc(hidden)]
 impl ping {
-    fn server() -> Self {
+    const fn server() -> Self {
         Self {}
+    }
+    const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[("", 9090)])
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for ping

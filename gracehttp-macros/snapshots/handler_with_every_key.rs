@@ -5,15 +5,20 @@ pub async fn r#match(request: Request) -> Response {
 pub struct r#match {}
 #[doc(hidden)]
 impl r#match {
-    pub fn server() -> Self {
+    pub const fn server() -> Self {
         Self {}
+    }
+    pub const fn listens(&self) -> facade::gracehttp::__private::Listens {
+        facade::gracehttp::__private::Listens::At(
+            &[("127.0.0.1", 9091), ("unix:/run/api.sock", 0), ("", 9090)],
+        )
     }
 }
 impl<__S, __M> facade::gracehttp::IntoServer<__S, __M> for r#match
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     __M: 'static,
-    Request: facade::gracehttp::FromRequest<__S, __M> + ::core::marker::Send + 'static,
+    Request: facade::gracehttp::__private::LastArgument<__S, __M>,
 {
     fn into_server(self) -> facade::gracehttp::Server<__S> {
         facade::gracehttp::Server::builder("api")

@@ -10,8 +10,11 @@ pub(crate) async fn user(
 pub(crate) struct user {}
 #[doc(hidden)]
 impl user {
-    pub(crate) fn server() -> Self {
+    pub(crate) const fn server() -> Self {
         Self {}
+    }
+    pub(crate) const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[("", 9090)])
     }
 }
 impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for user
@@ -19,9 +22,9 @@ where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     __M: 'static,
     Users: ::gracehttp::__private::ProvidedBy<__S>,
-    State<Users>: ::gracehttp::FromRequestParts<__S> + ::core::marker::Send + 'static,
-    Path<u64>: ::gracehttp::FromRequestParts<__S> + ::core::marker::Send + 'static,
-    Bytes: ::gracehttp::FromRequest<__S, __M> + ::core::marker::Send + 'static,
+    State<Users>: ::gracehttp::__private::Argument<__S>,
+    Path<u64>: ::gracehttp::__private::Argument<__S>,
+    Bytes: ::gracehttp::__private::LastArgument<__S, __M>,
     App: ::gracehttp::__private::ProvidedBy<__S>,
 {
     fn into_server(self) -> ::gracehttp::Server<__S> {

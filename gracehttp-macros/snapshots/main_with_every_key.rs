@@ -5,10 +5,54 @@ fn main() -> ::std::process::ExitCode {
     }
     #[allow(unused_imports)]
     use facade::gracehttp::__private::Infallible as _;
+    const __SERVERS: [facade::gracehttp::__private::Listens; 2usize] = [
+        {
+            #[allow(unused_imports)]
+            use self::ping as with_attribute_server;
+            #[allow(unused_imports)]
+            use facade::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        }
+            .listens(),
+        {
+            #[allow(unused_imports)]
+            use my::api as with_attribute_server;
+            #[allow(unused_imports)]
+            use facade::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        }
+            .listens(),
+    ];
+    const _: () = if __SERVERS[0usize].is_undeclared() {
+        ::core::panic!(
+            "{}", "`ping` is not a server: `#[server(port = …)]` is missing on it"
+        )
+    };
+    const _: () = if __SERVERS[1usize].is_undeclared() {
+        ::core::panic!(
+            "{}", "`my::api` is not a server: `#[server(port = …)]` is missing on it"
+        )
+    } else if __SERVERS[1usize].clash(__SERVERS[0usize]) {
+        ::core::panic!(
+            "{}", "`ping` and `my::api` listen on the same endpoint: move one of them"
+        )
+    };
     facade::gracehttp::__private::start_up(main)
         .app()
-        .serve(ping::server())
-        .serve(my::api::server())
+        .serve({
+            #[allow(unused_imports)]
+            use self::ping as with_attribute_server;
+            #[allow(unused_imports)]
+            use facade::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        })
+        .serve({
+            #[allow(unused_imports)]
+            use my::api as with_attribute_server;
+            #[allow(unused_imports)]
+            use facade::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        })
         .drain_timeout(::core::time::Duration::from_secs(10))
         .ready_timeout(::core::time::Duration::from_secs(60))
         .standby(::core::time::Duration::from_secs(0))

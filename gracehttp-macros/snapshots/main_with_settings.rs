@@ -4,8 +4,29 @@ fn main() -> ::std::process::ExitCode {
     }
     #[allow(unused_imports)]
     use ::gracehttp::__private::Infallible as _;
+    const __SERVERS: [::gracehttp::__private::Listens; 1usize] = [
+        {
+            #[allow(unused_imports)]
+            use self::ping as with_attribute_server;
+            #[allow(unused_imports)]
+            use ::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        }
+            .listens(),
+    ];
+    const _: () = if __SERVERS[0usize].is_undeclared() {
+        ::core::panic!(
+            "{}", "`ping` is not a server: `#[server(port = …)]` is missing on it"
+        )
+    };
     ::gracehttp::__private::start_up_with_settings(main)
         .app()
-        .serve(ping::server())
+        .serve({
+            #[allow(unused_imports)]
+            use self::ping as with_attribute_server;
+            #[allow(unused_imports)]
+            use ::gracehttp::__private::undeclared::*;
+            with_attribute_server::server()
+        })
         .run()
 }

@@ -20,9 +20,9 @@ pub mod api {
     }
     struct Other;
     #[doc(hidden)]
-    pub struct __Routes {}
+    pub struct WithAttributeRoutes {}
     #[doc(hidden)]
-    impl __Routes {
+    impl WithAttributeRoutes {
         pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
             prefix: "",
             routes: &[
@@ -31,7 +31,7 @@ pub mod api {
                 ("PUT", "/items/{id}"),
                 ("any", "/items"),
             ],
-            included: &[&admin::__Routes::TABLE],
+            included: &[&admin::WithAttributeRoutes::TABLE],
         };
     }
     impl<
@@ -39,7 +39,8 @@ pub mod api {
         __M0,
         __M1,
         __M2,
-    > ::gracehttp::__private::routes::OwnRoutes<__S, (__M0, __M1, __M2)> for __Routes
+    > ::gracehttp::__private::routes::OwnRoutes<__S, (__M0, __M1, __M2)>
+    for WithAttributeRoutes
     where
         __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync
             + 'static,
@@ -47,10 +48,10 @@ pub mod api {
         __M1: 'static,
         __M2: 'static,
         App: ::gracehttp::__private::ProvidedBy<__S>,
-        State<App>: ::gracehttp::FromRequestParts<__S> + ::core::marker::Send + 'static,
-        Path<u64>: ::gracehttp::FromRequest<__S, __M0> + ::core::marker::Send + 'static,
-        Json<Item>: ::gracehttp::FromRequest<__S, __M1> + ::core::marker::Send + 'static,
-        admin::__Routes: ::gracehttp::__private::routes::Routes<__S, __M2>,
+        State<App>: ::gracehttp::__private::Argument<__S>,
+        Path<u64>: ::gracehttp::__private::LastArgument<__S, __M0>,
+        Json<Item>: ::gracehttp::__private::LastArgument<__S, __M1>,
+        admin::WithAttributeRoutes: ::gracehttp::__private::routes::Routes<__S, __M2>,
     {
         #[allow(unused_variables)]
         fn own_routes(
@@ -105,7 +106,7 @@ pub mod api {
                 )
                 .merge(
                     ::gracehttp::__private::routes::Routes::router(
-                        admin::__Routes {},
+                        admin::WithAttributeRoutes {},
                         prefix,
                         state,
                     ),
@@ -113,38 +114,40 @@ pub mod api {
         }
     }
     const _: () = {
-        if admin::__Routes::TABLE.rivals("GET", "/") {
+        if admin::WithAttributeRoutes::TABLE.rivals("GET", "/") {
             ::core::panic!("{}", "`admin` has a route for `/` too")
         }
-        if admin::__Routes::TABLE.rivals("GET", "/items/{id}") {
+        if admin::WithAttributeRoutes::TABLE.rivals("GET", "/items/{id}") {
             ::core::panic!("{}", "`admin` has a route for `/items/{id}` too")
         }
-        if admin::__Routes::TABLE.rivals("PUT", "/items/{id}") {
+        if admin::WithAttributeRoutes::TABLE.rivals("PUT", "/items/{id}") {
             ::core::panic!("{}", "`admin` has a route for `/items/{id}` too")
         }
-        if admin::__Routes::TABLE.rivals("any", "/items") {
+        if admin::WithAttributeRoutes::TABLE.rivals("any", "/items") {
             ::core::panic!("{}", "`admin` has a route for `/items` too")
         }
     };
     #[doc(hidden)]
-    pub fn server() -> __Routes {
-        __Routes {}
+    pub const fn server() -> WithAttributeRoutes {
+        WithAttributeRoutes {}
     }
 }
 #[doc(hidden)]
-impl api::__Routes {
+use users::routes::WithAttributeRoutes as __gracehttp_part_0_of_api;
+#[doc(hidden)]
+impl api::WithAttributeRoutes {
     pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
         prefix: "/v1",
         routes: &[],
-        included: &[&api::__Routes::OWN, &users::routes::__Routes::TABLE],
+        included: &[&api::WithAttributeRoutes::OWN, &__gracehttp_part_0_of_api::TABLE],
     };
 }
 impl<__S, __M0, __M1> ::gracehttp::__private::routes::Routes<__S, (__M0, __M1)>
-for api::__Routes
+for api::WithAttributeRoutes
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     Self: ::gracehttp::__private::routes::OwnRoutes<__S, __M0>,
-    users::routes::__Routes: ::gracehttp::__private::routes::Routes<__S, __M1>,
+    __gracehttp_part_0_of_api: ::gracehttp::__private::routes::Routes<__S, __M1>,
 {
     fn router(
         self,
@@ -155,7 +158,7 @@ where
         ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix, state)
             .merge(
                 ::gracehttp::__private::routes::Routes::router(
-                    users::routes::__Routes {},
+                    __gracehttp_part_0_of_api {},
                     prefix,
                     state,
                 ),
@@ -163,27 +166,33 @@ where
     }
 }
 const _: () = {
-    if users::routes::__Routes::TABLE.rivals("GET", "/") {
+    if __gracehttp_part_0_of_api::TABLE.rivals("GET", "/") {
         ::core::panic!("{}", "`users::routes` has a route for `/` too")
     }
-    if users::routes::__Routes::TABLE.rivals("GET", "/items/{id}") {
+    if __gracehttp_part_0_of_api::TABLE.rivals("GET", "/items/{id}") {
         ::core::panic!("{}", "`users::routes` has a route for `/items/{id}` too")
     }
-    if users::routes::__Routes::TABLE.rivals("PUT", "/items/{id}") {
+    if __gracehttp_part_0_of_api::TABLE.rivals("PUT", "/items/{id}") {
         ::core::panic!("{}", "`users::routes` has a route for `/items/{id}` too")
     }
-    if users::routes::__Routes::TABLE.rivals("any", "/items") {
+    if __gracehttp_part_0_of_api::TABLE.rivals("any", "/items") {
         ::core::panic!("{}", "`users::routes` has a route for `/items` too")
     }
 };
 const _: () = {
-    if api::__Routes::OWN.overlaps(&users::routes::__Routes::TABLE) {
+    if api::WithAttributeRoutes::OWN.overlaps(&__gracehttp_part_0_of_api::TABLE) {
         ::core::panic!(
             "{}", "a module within `api` and `users::routes` have a route in common"
         )
     }
 };
-impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::__Routes
+#[doc(hidden)]
+impl api::WithAttributeRoutes {
+    pub const fn listens(&self) -> ::gracehttp::__private::Listens {
+        ::gracehttp::__private::Listens::At(&[("", 9090)])
+    }
+}
+impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::WithAttributeRoutes
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     Self: ::gracehttp::__private::routes::Routes<__S, __M>,

@@ -5,9 +5,9 @@ pub mod routes {
         id.to_string()
     }
     #[doc(hidden)]
-    pub struct __Routes {}
+    pub struct WithAttributeRoutes {}
     #[doc(hidden)]
-    impl __Routes {
+    impl WithAttributeRoutes {
         pub const OWN: super::__gracehttp_of_routes::__private::routes::Table = super::__gracehttp_of_routes::__private::routes::Table {
             prefix: "",
             routes: &[("GET", "/{id}")],
@@ -18,15 +18,12 @@ pub mod routes {
         __S,
         __M0,
     > super::__gracehttp_of_routes::__private::routes::OwnRoutes<__S, (__M0,)>
-    for __Routes
+    for WithAttributeRoutes
     where
         __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync
             + 'static,
         __M0: 'static,
-        Path<
-            u64,
-        >: super::__gracehttp_of_routes::FromRequest<__S, __M0> + ::core::marker::Send
-            + 'static,
+        Path<u64>: super::__gracehttp_of_routes::__private::LastArgument<__S, __M0>,
     {
         #[allow(unused_variables)]
         fn own_routes(
@@ -52,15 +49,15 @@ pub mod routes {
     }
 }
 #[doc(hidden)]
-impl routes::__Routes {
+impl routes::WithAttributeRoutes {
     pub const TABLE: facade::gracehttp::__private::routes::Table = facade::gracehttp::__private::routes::Table {
         prefix: "/users",
         routes: &[],
-        included: &[&routes::__Routes::OWN],
+        included: &[&routes::WithAttributeRoutes::OWN],
     };
 }
 impl<__S, __M0> facade::gracehttp::__private::routes::Routes<__S, (__M0,)>
-for routes::__Routes
+for routes::WithAttributeRoutes
 where
     __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
     Self: facade::gracehttp::__private::routes::OwnRoutes<__S, __M0>,

@@ -9,9 +9,8 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseBuffer, ParseStream, Parser};
 use syn::{Expr, Ident, Lit, LitInt, LitStr, Token, Type, UnOp, parenthesized, token};
 
-use crate::codegen;
 use crate::errors::{Errors, known_words};
-use crate::values;
+use crate::{codegen, hints, values};
 
 /// A key that the attribute with the arguments `A` knows.
 pub(crate) struct Key<A> {
@@ -74,7 +73,11 @@ fn read_key<'k, A>(
         );
     };
     let unknown = || {
-        let help = known_words(&name.to_string(), "the keys are", &names());
+        let word = name.to_string();
+        let help = match hints::of_key(attribute, &word) {
+            Some(say) => format!("help: {say}"),
+            None => known_words(&word, "the keys are", &names()),
+        };
         syn::Error::new_spanned(&name, format!("`{attribute}` has no key `{name}`\n{help}"))
     };
     let key = keys.iter().find(|key| name == key.name).ok_or_else(unknown)?;
@@ -234,7 +237,10 @@ impl<'a> Value<'a> {
         if inside.is_empty() {
             return Err(self.misfit_at(parens.span.join(), at_least_one));
         }
-        let name = |path: &syn::Path| path.to_token_stream().to_string().replace(' ', "");
+        let name = |path: &syn::Path| {
+            let name = path.to_token_stream().to_string().replace(' ', "");
+            name.trim_start_matches("self::").to_owned()
+        };
         let mut paths: Vec<syn::Path> = Vec::new();
         comma_separated(&inside, errors, |input, errors| {
             let path = input

@@ -5,14 +5,15 @@ mod routes;
 use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{GenericArgument, Ident, LitStr, Path, PathArguments, ReturnType, Type};
+use syn::{GenericArgument, Ident, LitStr, Path, PathArguments, ReturnType, Type, Visibility};
 
 use crate::args::BuilderCall;
 use crate::function::{Function, last_segment};
 use crate::main_attr::{MainArgs, Signals};
 use crate::server_attr::{Role, ServerArgs, Tls};
+use crate::values::Endpoint;
 
 pub(crate) use routes::{routes, server_of_routes};
 
@@ -41,15 +42,17 @@ pub(crate) fn server(
     let vis = &function.vis;
     let name = generated(&function.sig.ident);
     let marker_type = marker.as_ref().map_or_else(|| quote!(()), ToTokens::to_token_stream);
+    let listens = listens(args, vis, &library);
     quote! {
         #[doc(hidden)]
         #vis struct #name {}
 
         #[doc(hidden)]
         impl #name {
-            #vis fn server() -> Self {
+            #vis const fn server() -> Self {
                 Self {}
             }
+            #listens
         }
 
         impl<__S, #marker> #library::IntoServer<__S, #marker_type> for #name
@@ -81,13 +84,8 @@ fn handler(function: &Function, builder: &TokenStream, library: &TokenStream) ->
         return Declaration { marker: None, bounds: vec![], server: quote!(#builder #finish) };
     };
     let marker = Ident::new("__M", Span::call_site());
-    let part = quote!(#library::FromRequestParts<__S>);
-    let whole = quote!(#library::FromRequest<__S, #marker>);
     let mut bounds = vec![quote!(#marker: 'static)];
-    for ty in parts {
-        bounds.extend(bounds_of_extractor(ty, &part, library));
-    }
-    bounds.extend(bounds_of_extractor(last, &whole, library));
+    bounds.extend(bounds_of_arguments(last, parts, &marker, library));
     let finish = placed_at(ident, quote!(.handler::<_, (#marker, #(#types,)*), _>(#ident)));
     Declaration { marker: Some(marker), bounds, server: quote!(#builder #finish) }
 }
@@ -111,6 +109,25 @@ fn factory(function: &Function, builder: &TokenStream, library: &TokenStream) ->
     Declaration { marker: None, bounds, server }
 }
 
+/// Where a server listens, for the compiler to compare with the others of an application.
+fn listens(args: &ServerArgs, vis: &Visibility, library: &TokenStream) -> TokenStream {
+    let endpoints = args.endpoints().map(|endpoint| match endpoint {
+        Endpoint::Tcp { host, port } => {
+            let (host, port) = (host.as_deref().unwrap_or_default(), number((*port).into()));
+            quote!((#host, #port))
+        }
+        Endpoint::Unix(path) => {
+            let path = format!("unix:{path}");
+            quote!((#path, 0))
+        }
+    });
+    quote! {
+        #vis const fn listens(&self) -> #library::__private::Listens {
+            #library::__private::Listens::At(&[#(#endpoints),*])
+        }
+    }
+}
+
 /// Something that the errors have been told about already.
 fn unusable() -> Declaration {
     Declaration { marker: None, bounds: vec![], server: quote!(::core::unreachable!()) }
@@ -122,19 +139,32 @@ fn builder(args: &ServerArgs, calls: &[BuilderCall], item: &Ident, library: &Tok
     let tls = args.tls.as_ref().map(|(method, tls)| {
         let argument = match tls {
             Tls::Files { cert, key } => placed_at(method, quote!(#library::Tls::files(#cert, #key))),
-            Tls::SelfSigned(function) => quote!(#library::__private::#function()),
+            Tls::SelfSigned(function) => quote!(#library::Tls::#function()),
         };
         BuilderCall { method: method.clone(), argument }
     });
     quote!(#library::Server::builder(#name) #(#calls)* #tls)
 }
 
-/// An argument of a handler. For `State<T>` the bound on `T` comes first: what it has to say when main does
-/// not provide `T` is easier to understand than what axum has to say about the extractor.
-fn bounds_of_extractor(ty: &Type, extractor: &TokenStream, library: &TokenStream) -> Vec<TokenStream> {
-    let extractor = placed_at(ty, quote!(#extractor + ::core::marker::Send + 'static));
+/// The arguments of a handler, of which only the last may take the body.
+fn bounds_of_arguments(
+    last: &Type,
+    parts: &[&Type],
+    marker: &Ident,
+    library: &TokenStream,
+) -> Vec<TokenStream> {
+    let part = quote!(#library::__private::Argument<__S>);
+    let whole = quote!(#library::__private::LastArgument<__S, #marker>);
+    let parts = parts.iter().flat_map(|ty| bounds_of_argument(ty, &part, library));
+    parts.chain(bounds_of_argument(last, &whole, library)).collect()
+}
+
+/// For `State<T>` the bound on `T` comes first: what it has to say when main does not provide `T` is easier to
+/// understand than what is to be said about the extractor.
+fn bounds_of_argument(ty: &Type, argument: &TokenStream, library: &TokenStream) -> Vec<TokenStream> {
+    let argument = placed_at(ty, argument.clone());
     let provided = state_of(ty).map(|state| bound_of_provided(state, library));
-    provided.into_iter().chain([quote!(#ty: #extractor)]).collect()
+    provided.into_iter().chain([quote!(#ty: #argument)]).collect()
 }
 
 fn bound_of_provided(state: &Type, library: &TokenStream) -> TokenStream {
@@ -173,9 +203,10 @@ pub(crate) fn main(
         ReturnType::Type(_, output) => placed_at(output, start_up),
     };
     let servers = args.servers.iter().map(|server| {
-        let declared = placed_at(server, quote!(::server()));
-        placed_at(server, quote!(.serve(#server #declared)))
+        let listed = listed(server, &library);
+        quote_spanned!(place_of(server)=> .serve(#listed))
     });
+    let checks = checks_of(&args.servers, &library);
     let signals = [&args.restart_on, &args.stop_on].into_iter().flatten().map(|Signals { key, signals }| {
         let variants = signals.iter().map(variant);
         quote!(.#key([#(#library::Signal::#variants),*]))
@@ -186,9 +217,52 @@ pub(crate) fn main(
 
             #[allow(unused_imports)]
             use #library::__private::Infallible as _;
+            #checks
             #start_up #(#servers)* #(#calls)* #(#signals)* .run()
         }
     }
+}
+
+/// An entry of the list of servers. It is imported under a fixed name, so that whatever has no `#[server]` can
+/// be told from what does not exist: see `undeclared` in the library.
+fn listed(server: &Path, library: &TokenStream) -> TokenStream {
+    let place = place_of(server);
+    // Of a name that is imported by itself rustc would think that it is a crate's.
+    let here = server.get_ident().map(|_| quote_spanned!(place=> self::));
+    quote_spanned! {place=> {
+        #[allow(unused_imports)]
+        use #here #server as with_attribute_server;
+        #[allow(unused_imports)]
+        use #library::__private::undeclared::*;
+        with_attribute_server::server()
+    }}
+}
+
+/// Lets the compiler look for entries that are no servers, and for servers that want the same endpoint.
+fn checks_of(servers: &[Path], library: &TokenStream) -> TokenStream {
+    let all = servers.iter().map(|server| listed(server, library));
+    let checks = servers.iter().enumerate().map(|(index, server)| {
+        let name = shown(server);
+        let refusal = |message: String| placed_at(server, quote!(::core::panic!("{}", #message)));
+        let undeclared = refusal(format!("`{name}` is not a server: `#[server(port = …)]` is missing on it"));
+        let clashes = servers[..index].iter().enumerate().map(|(earlier, other)| {
+            let other = shown(other);
+            let refusal =
+                refusal(format!("`{other}` and `{name}` listen on the same endpoint: move one of them"));
+            quote!(else if __SERVERS[#index].clash(__SERVERS[#earlier]) { #refusal })
+        });
+        quote!(const _: () = if __SERVERS[#index].is_undeclared() { #undeclared } #(#clashes)*;)
+    });
+    let count = servers.len();
+    quote! {
+        const __SERVERS: [#library::__private::Listens; #count] = [#(#all.listens()),*];
+        #(#checks)*
+    }
+}
+
+/// A path as the user wrote it.
+fn shown(path: &Path) -> String {
+    path.to_token_stream().to_string().replace(' ', "")
 }
 
 /// A `main` that only keeps the compiler from missing it, beside the errors about the user's.
@@ -241,6 +315,11 @@ fn generated(ident: &Ident) -> Ident {
     let mut generated = ident.clone();
     generated.set_span(Span::call_site().located_at(ident.span()));
     generated
+}
+
+/// Where a path begins to differ from its neighbours: at its last name.
+fn place_of(path: &Path) -> Span {
+    path.segments.last().map_or_else(Span::call_site, |segment| segment.ident.span())
 }
 
 /// Puts generated tokens in the place of the user's, so that what rustc has to say about them points there,

@@ -43,6 +43,15 @@ impl ToTokens for Errors {
     }
 }
 
+/// Something is written that the library was built without.
+pub(crate) fn feature_missing(tokens: impl ToTokens, what: &str, feature: &str) -> syn::Error {
+    let message = format!(
+        "{what} needs gracehttp's feature `{feature}`\n\
+         help: turn it on in Cargo.toml: `features = [\"{feature}\"]`"
+    );
+    syn::Error::new_spanned(tokens, message)
+}
+
 /// The help line under a word that nobody knows: what it may have meant, and what there is.
 pub(crate) fn known_words(word: &str, what: &str, known: &[&'static str]) -> String {
     let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");

@@ -1,7 +1,7 @@
 //! The annotated function: its signature, and what no attribute can accept in it.
 
 use proc_macro2::{TokenStream, TokenTree};
-use syn::parse::{Parse, ParseStream};
+use syn::parse::{Parse, ParseStream, Parser};
 use syn::visit::{self, Visit};
 use syn::{Attribute, FnArg, PathSegment, Safety, Signature, Token, Type, TypeImplTrait, Visibility};
 
@@ -85,6 +85,12 @@ impl Function {
             FnArg::Receiver(_) => None,
         })
     }
+}
+
+/// An item's attributes, and the rest of it.
+pub(crate) fn split_attributes(item: &TokenStream) -> Option<(Vec<Attribute>, TokenStream)> {
+    let split = |input: ParseStream<'_>| Ok((input.call(Attribute::parse_outer)?, input.parse()?));
+    split.parse2(item.clone()).ok()
 }
 
 /// `State<App>` of `axum::extract::State<App>`: what a type is called, wherever it comes from.

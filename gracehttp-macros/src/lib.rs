@@ -6,10 +6,12 @@
 //! wrong is reported at the token that is wrong, all of it at once.
 
 mod args;
+mod arguments;
 mod codegen;
 mod conditions;
 mod errors;
 mod function;
+mod hints;
 mod main_attr;
 mod module;
 mod path;

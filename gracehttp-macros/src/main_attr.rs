@@ -2,12 +2,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Ident, Path};
+use syn::{Attribute, Ident, Path};
 
 use crate::args::{Key, Reading, Value, callback, comma_separated, count, duration, read_keys, timeout};
 use crate::codegen;
-use crate::errors::{Errors, known_words};
-use crate::function::{Annotated, Function};
+use crate::errors::{Errors, feature_missing, known_words};
+use crate::function::{Annotated, Function, split_attributes};
+use crate::module::name;
 
 #[rustfmt::skip]
 const KEYS: &[Key<MainArgs>] = &[
@@ -62,9 +63,15 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
     let (args, calls) = read_keys("#[gracehttp::main]", KEYS, args, &mut errors);
     args.check(&mut errors);
+    let other_runtime = other_runtime(item);
+    if let Some(attribute) = &other_runtime {
+        let message = "`#[gracehttp::main]` makes the runtime itself: take this attribute away\n\
+                       help: the number of its threads is `worker_threads = 4`";
+        errors.at(attribute, message);
+    }
     match errors.take(syn::parse2(item.clone())) {
         Some(Annotated::Function(function)) if function.sig.ident == "main" => {
-            let main = if check_main(&function, &mut errors) {
+            let main = if check_main(&function, &mut errors) && other_runtime.is_none() {
                 codegen::main(&args, &calls, &function, item)
             } else {
                 codegen::unusable_main(item)
@@ -108,6 +115,9 @@ impl MainArgs {
 
     fn cli(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         value.nothing()?;
+        if !cfg!(feature = "cli") {
+            return Err(feature_missing(value.name, "a command line", "cli"));
+        }
         Ok(vec![TokenStream::new()])
     }
 
@@ -179,6 +189,12 @@ impl Signals {
     }
 }
 
+/// `#[tokio::main]`, by whatever path: its future would be run within ours.
+fn other_runtime(item: &TokenStream) -> Option<Attribute> {
+    let (attributes, _) = split_attributes(item)?;
+    attributes.into_iter().find(|attribute| name(attribute).is_some_and(|name| name == "main"))
+}
+
 fn check_main(function: &Function, errors: &mut Errors) -> bool {
     let mut fit = function.check_plain("`main`", errors);
     if let Some(argument) = function.sig.inputs.get(1) {
@@ -186,7 +202,8 @@ fn check_main(function: &Function, errors: &mut Errors) -> bool {
         fit = false;
     }
     if function.sig.asyncness.is_none() {
-        let message = "`main` holds the start-up code, which is async: write `async fn main`";
+        let message = "`main` holds the start-up code, which is async: write `async fn main`\n\
+                       help: `#[gracehttp::main]` makes the runtime, too; there is no `#[tokio::main]` beside it";
         errors.at(function.sig.fn_token, message);
         fit = false;
     }

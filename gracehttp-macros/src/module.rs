@@ -139,7 +139,7 @@ fn is_named(attribute: &Attribute, known: &str) -> bool {
     name(attribute).is_some_and(|name| name == known)
 }
 
-fn is_route(attribute: &Attribute) -> bool {
+pub(crate) fn is_route(attribute: &Attribute) -> bool {
     ROUTE_ATTRIBUTES.iter().any(|known| is_named(attribute, known))
 }
 

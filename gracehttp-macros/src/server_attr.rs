@@ -5,12 +5,13 @@ use quote::{ToTokens, quote};
 use syn::{Expr, Ident, LitStr, Path, ReturnType, Type};
 
 use crate::args::{BuilderCall, Key, Reading, Value, count, duration, flag, read_keys, size, timeout};
-use crate::errors::Errors;
-use crate::function::{Annotated, Function, last_segment};
+use crate::errors::{Errors, feature_missing};
+use crate::function::{Annotated, Function, last_segment, split_attributes};
+use crate::module::{is_route, name};
 use crate::route_attr::Place;
 use crate::routes_attr::{ModuleArgs, Routes};
 use crate::values::{self, Endpoint};
-use crate::{codegen, conditions};
+use crate::{arguments, codegen, conditions};
 
 /// For as many the library implements `Handler`.
 const MOST_ARGUMENTS: usize = 16;
@@ -111,6 +112,7 @@ fn expand_item(
     match annotated {
         Annotated::Function(function) => {
             args.refuse_keys_of_modules(errors);
+            let item = &without_rivals(item, errors);
             let role = Role::of(&function, errors);
             // Inside an `impl` nothing can be declared.
             let free = function.sig.receiver().is_none();
@@ -134,6 +136,27 @@ fn expand_item(
             None
         }
     }
+}
+
+/// A function less the attributes that want to make something else of it, which are reported.
+fn without_rivals(item: &TokenStream, errors: &mut Errors) -> TokenStream {
+    let Some((mut attributes, rest)) = split_attributes(item) else { return item.clone() };
+    attributes.retain(|attribute| {
+        let message = match name(attribute) {
+            Some(name) if name == "server" => {
+                "this function is a server already\n\
+                 help: one server listens on several endpoints with `listen = [\":8080\", \"127.0.0.1:8081\"]`"
+            }
+            _ if is_route(attribute) => {
+                "a function with `#[server]` answers every request of its server\n\
+                 help: routes are functions in a module: `#[server(port = 8080)] mod api { #[get(\"/\")] async fn … }`"
+            }
+            _ => return true,
+        };
+        errors.at(attribute, message);
+        false
+    });
+    quote!(#(#attributes)* #rest)
 }
 
 impl ServerArgs {
@@ -163,6 +186,10 @@ impl ServerArgs {
             arguments.push(literal.into_token_stream());
         }
         Ok(arguments)
+    }
+
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().map(|(_, endpoint)| endpoint)
     }
 
     fn add_endpoint(&mut self, tokens: impl ToTokens, text: String, endpoint: Endpoint, errors: &mut Errors) {
@@ -200,9 +227,7 @@ impl ServerArgs {
 
     fn tls(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         if !cfg!(feature = "tls") {
-            let message = "HTTPS needs gracehttp's feature `tls`\n\
-                           help: turn it on in Cargo.toml: `gracehttp = { version = \"0.1\", features = [\"tls\"] }`";
-            return Err(syn::Error::new_spanned(value.name, message));
+            return Err(feature_missing(value.name, "HTTPS", "tls"));
         }
         let tls = if value.is_list() { Tls::listed(value)? } else { Tls::assigned(value)? };
         self.tls = Some((value.name.clone(), tls));
@@ -303,7 +328,12 @@ impl Tls {
                     _ => Err(value.misfit(files, expected)),
                 }
             }
-            Expr::Path(path) if path.path.is_ident("self_signed") => Ok(Self::SelfSigned(path.path)),
+            Expr::Path(path) if path.path.is_ident("self_signed") => match cfg!(feature = "self-signed") {
+                true => Ok(Self::SelfSigned(path.path)),
+                false => {
+                    Err(feature_missing(path, "a certificate of the server's own making", "self-signed"))
+                }
+            },
             other => Err(value.misfit(other, expected)),
         }
     }
@@ -327,7 +357,7 @@ pub(crate) fn check_handler(function: &Function, errors: &mut Errors) -> bool {
         let help = "help: a tuple of extractors is an extractor: `(query, peer): (Query<Filter>, PeerAddr)`";
         errors.at(argument, format!("a handler takes at most {MOST_ARGUMENTS} arguments\n{help}"));
     }
-    plain && surplus.is_none()
+    arguments::check(function, errors) && plain && surplus.is_none()
 }
 
 /// Whoever forgets `async` on a handler has written a factory: say so where it shows.

@@ -41,7 +41,12 @@ pub use server::{
     Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,
 };
 
-/// The README's programs compile, too.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
+/// The READMEs' programs compile, too.
+#[cfg(all(doctest, feature = "axum", feature = "tls"))]
+mod readme {
+    #[doc = include_str!("../../README.md")]
+    mod english {}
+
+    #[doc = include_str!("../../README.zh-CN.md")]
+    mod chinese {}
+}

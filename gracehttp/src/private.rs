@@ -8,7 +8,10 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::config::{Section, read_settings, refuse_settings};
-use crate::{App, Error, FromRef, IntoResponse, Request, Server, ServerBuilder};
+pub use crate::server::Listens;
+use crate::{
+    App, Error, FromRef, FromRequest, FromRequestParts, IntoResponse, Request, Server, ServerBuilder,
+};
 
 /// Modules of routes, and the router of axum that serves them.
 #[cfg(feature = "axum")]
@@ -28,6 +31,76 @@ pub trait ProvidedBy<S>: FromRef<S> {}
 
 #[diagnostic::do_not_recommend]
 impl<T: FromRef<S>, S> ProvidedBy<S> for T {}
+
+/// An argument of a handler that is not the last one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be an argument before the last one",
+    label = "a handler of this server takes `{Self}`, which is no extractor, or one of the body",
+    note = "every argument of a handler is an extractor; what takes the body, as `Json`, `String` or `Request` do, \
+            comes last",
+    note = "for an extractor of your own, implement `FromRequestParts<S>` for every state `S`, or for `{S}`"
+)]
+pub trait Argument<S>: FromRequestParts<S> + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: FromRequestParts<S> + Send + 'static, S> Argument<S> for T {}
+
+/// The last argument of a handler. `M` tells those that take the body from those that do not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be an argument of a handler",
+    label = "a handler of this server takes `{Self}`, which is no extractor",
+    note = "every argument is an extractor, such as `Path<u64>`, `Query<T>`, `Json<T>` or `State<T>`",
+    note = "for an extractor of your own, implement `FromRequestParts<S>` for every state `S`, or for `{S}`"
+)]
+pub trait LastArgument<S, M>: FromRequest<S, M> + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: FromRequest<S, M> + Send + 'static, S, M> LastArgument<S, M> for T {}
+
+/// What a handler returns.
+#[diagnostic::on_unimplemented(
+    message = "a handler can't return `{Self}`",
+    label = "this returns `{Self}`, which is no response",
+    note = "a response is what implements `IntoResponse`: a `String`, `Json<T>`, a status code, a `Response`, tuples \
+            of them, or a `Result` with a response on both sides",
+    note = "an error type becomes one by an `impl IntoResponse` of its own"
+)]
+pub trait Output: IntoResponse {}
+
+#[diagnostic::do_not_recommend]
+impl<T: IntoResponse> Output for T {}
+
+/// What a name in `servers(…)` means where it is a function, or anything else, without `#[server]`.
+///
+/// [`main`](macro@crate::main) imports each name, whatever it is, as `with_attribute_server`. What has the
+/// attribute is a type or a module, too, and shadows the type that this module is imported for.
+pub mod undeclared {
+    use super::Listens;
+    use crate::{IntoServer, Server};
+
+    /// Stands in for a server, so that the compiler can say by name what is none.
+    #[allow(non_camel_case_types)]
+    #[derive(Debug)]
+    pub struct with_attribute_server;
+
+    impl with_attribute_server {
+        /// As every server's.
+        pub const fn server() -> Self {
+            Self
+        }
+
+        /// What the compiler refuses.
+        pub const fn listens(&self) -> Listens {
+            Listens::Undeclared
+        }
+    }
+
+    impl<S> IntoServer<S, ()> for with_attribute_server {
+        fn into_server(self) -> Server<S> {
+            unreachable!("what is no server does not compile")
+        }
+    }
+}
 
 /// What a factory returns.
 #[diagnostic::on_unimplemented(
@@ -59,12 +132,6 @@ where
     S: 'static,
 {
     builder.factory(factory)
-}
-
-/// `Tls::self_signed`; rustc knows of a function which feature it misses, and of a method it does not.
-#[cfg(feature = "self-signed")]
-pub fn self_signed() -> crate::Tls {
-    crate::Tls::self_signed()
 }
 
 /// What start-up code may fail with.

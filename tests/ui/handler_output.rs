@@ -1,10 +1,14 @@
 //! A handler returns a response, from a future that any thread may run.
 
+use std::io;
 use std::rc::Rc;
+use std::sync::Mutex;
 
 use gracehttp::server;
 
 struct User;
+
+static COUNT: Mutex<u64> = Mutex::new(0);
 
 #[server(port = 8080)]
 async fn user() -> User {
@@ -12,11 +16,23 @@ async fn user() -> User {
 }
 
 #[server(port = 8081)]
+async fn file() -> Result<String, io::Error> {
+    std::fs::read_to_string("file")
+}
+
+#[server(port = 8082)]
 async fn single_threaded() -> String {
     let text = Rc::new("pong");
     std::future::ready(()).await;
     text.to_string()
 }
 
-#[gracehttp::main(servers(user, single_threaded))]
+#[server(port = 8083)]
+async fn locked() {
+    let mut count = COUNT.lock().expect("nobody panics with it");
+    std::future::ready(()).await;
+    *count += 1;
+}
+
+#[gracehttp::main(servers(user, file, single_threaded, locked))]
 async fn main() {}

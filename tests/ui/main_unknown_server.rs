@@ -1,11 +1,19 @@
-//! A name in the list that is no server, or nothing at all.
+//! Names in the list of servers that mean nothing, or a module without the attribute.
 
 use gracehttp::server;
 
 #[server(port = 8080)]
 async fn ping() {}
 
-async fn forgotten() {}
+mod admin {
+    #[gracehttp::server(port = 8081)]
+    pub async fn status() {}
 
-#[gracehttp::main(servers(ping, pong, forgotten))]
+    #[gracehttp::server(port = 8082)]
+    async fn private() {}
+}
+
+mod plain {}
+
+#[gracehttp::main(servers(ping, pong, admin::states, admin::private, other::ping, plain))]
 async fn main() {}

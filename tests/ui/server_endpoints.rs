@@ -14,10 +14,10 @@ async fn none() {}
 #[server(port = 8080, listen = ":8080")]
 async fn same() {}
 
-#[server(listen = ["127.0.0.1:8080", "[::1]:8080"], port = 8080)]
+#[server(listen = ["127.0.0.1:8081", "[::1]:8081"], port = 8081)]
 async fn included() {}
 
-#[server(listen = ["127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:8080", "unix:/run/a", "unix:/run/a"])]
+#[server(listen = ["127.0.0.1:8082", "127.0.0.1:8083", "127.0.0.1:8082", "unix:/run/a", "unix:/run/a"])]
 async fn twice() {}
 
 #[gracehttp::main(servers(no_colon, shapes, none, same, included, twice))]

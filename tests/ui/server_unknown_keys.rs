@@ -8,10 +8,10 @@ async fn typos() {}
 #[server(port = 8080, port = 8081, name)]
 async fn twice() {}
 
-#[server(port = 8080 max_conns = 1000)]
+#[server(port = 8082 max_conns = 1000)]
 async fn no_comma() {}
 
-#[server(port: 8080, tls = ("cert.pem", "key.pem"), tls.client_ca = "ca.pem")]
+#[server(port: 8083, tls = ("cert.pem", "key.pem"), tls.client_ca = "ca.pem")]
 async fn other_syntax() {}
 
 #[server]

@@ -8,12 +8,12 @@ struct App;
 #[server(port = 8080)]
 fn no_output() {}
 
-#[server(port = 8080)]
+#[server(port = 8081)]
 fn extractor(State(app): State<App>) -> axum::Router {
     axum::Router::new().with_state(app)
 }
 
-#[server(port = 8080)]
+#[server(port = 8082)]
 fn two_arguments(_: App, name: String) -> String {
     name
 }

@@ -6,9 +6,11 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
-use syn::{Ident, LitStr, Path, Type};
+use syn::{Ident, LitStr, Path, Type, parse_quote};
 
-use super::{bound_of_provided, bounds_of_extractor, builder, generated, library, placed_at};
+use super::{
+    bound_of_provided, bounds_of_arguments, builder, generated, library, listens, place_of, placed_at, shown,
+};
 use crate::args::BuilderCall;
 use crate::function::Function;
 use crate::route_attr::Route;
@@ -37,14 +39,15 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
         #own
 
         #[doc(hidden)]
-        pub fn server() -> __Routes {
-            __Routes {}
+        pub const fn server() -> WithAttributeRoutes {
+            WithAttributeRoutes {}
         }
     });
     let all = all_routes(routes, None, &library);
     let name = generated(&routes.module.ident);
     let state = args.state.as_ref().map(|state| bound_of_provided(state, &library));
     let builder = builder(args, calls, &routes.module.ident, &library);
+    let listens = listens(args, &parse_quote!(pub), &library);
     let layer = &args.layer;
     quote! {
         #alias
@@ -52,7 +55,12 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
 
         #all
 
-        impl<__S, __M> #library::IntoServer<__S, __M> for #name::__Routes
+        #[doc(hidden)]
+        impl #name::WithAttributeRoutes {
+            #listens
+        }
+
+        impl<__S, __M> #library::IntoServer<__S, __M> for #name::WithAttributeRoutes
         where
             __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
             Self: #library::__private::routes::Routes<__S, __M>,
@@ -91,7 +99,7 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
         let service = service_of(fallback, &marker, library);
         calls.push(quote!(.fallback_service(#service)));
     }
-    let modules: Vec<Path> = routes.content.modules.iter().cloned().map(Path::from).collect();
+    let modules: Vec<Part> = routes.content.modules.iter().map(Part::within).collect();
     for module in &modules {
         let marker = markers.next();
         bounds.push(bound_of_module(module, &marker, library));
@@ -104,18 +112,19 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
     });
     let table = quote!(#library::__private::routes::Table);
     let apart = all_apart(routes, &modules);
+    let types = modules.iter().map(|module| &module.ty);
     let markers = &markers.all;
     quote! {
         #[doc(hidden)]
-        pub struct __Routes {}
+        pub struct WithAttributeRoutes {}
 
         #[doc(hidden)]
-        impl __Routes {
+        impl WithAttributeRoutes {
             pub const OWN: #table =
-                #table { prefix: "", routes: &[#(#pairs),*], included: &[#(&#modules::__Routes::TABLE),*] };
+                #table { prefix: "", routes: &[#(#pairs),*], included: &[#(&#types::TABLE),*] };
         }
 
-        impl<__S, #(#markers),*> #library::__private::routes::OwnRoutes<__S, (#(#markers,)*)> for __Routes
+        impl<__S, #(#markers),*> #library::__private::routes::OwnRoutes<__S, (#(#markers,)*)> for WithAttributeRoutes
         where
             __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
             #(#markers: 'static,)*
@@ -137,8 +146,14 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
 
 /// The module's own routes with what its attribute adds: a prefix, routes from elsewhere, a layer.
 fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenStream) -> TokenStream {
-    let name = generated(&routes.module.ident);
-    let included = &routes.args.included;
+    let name = &generated(&routes.module.ident);
+    let included: Vec<Part> = routes
+        .args
+        .included
+        .iter()
+        .enumerate()
+        .map(|(index, path)| Part::elsewhere(path, name, index))
+        .collect();
     let mut markers = Markers::default();
     let own = markers.next();
     let bounds: Vec<_> =
@@ -149,20 +164,24 @@ fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenS
         None => LitStr::new("", Span::call_site()),
     };
     let table = quote!(#library::__private::routes::Table);
-    let apart = all_apart(routes, included);
-    let apart_from_inner = inner_apart(routes);
+    let apart = all_apart(routes, &included);
+    let apart_from_inner = inner_apart(routes, &included);
+    let imports = included.iter().map(|module| &module.import);
+    let types = included.iter().map(|module| &module.ty);
     let markers = &markers.all;
     quote! {
+        #(#imports)*
+
         #[doc(hidden)]
-        impl #name::__Routes {
+        impl #name::WithAttributeRoutes {
             pub const TABLE: #table = #table {
                 prefix: #prefix,
                 routes: &[],
-                included: &[&#name::__Routes::OWN, #(&#included::__Routes::TABLE),*],
+                included: &[&#name::WithAttributeRoutes::OWN, #(&#types::TABLE),*],
             };
         }
 
-        impl<__S, #(#markers),*> #library::__private::routes::Routes<__S, (#(#markers,)*)> for #name::__Routes
+        impl<__S, #(#markers),*> #library::__private::routes::Routes<__S, (#(#markers,)*)> for #name::WithAttributeRoutes
         where
             __S: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
             Self: #library::__private::routes::OwnRoutes<__S, #own>,
@@ -180,6 +199,30 @@ fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenS
 
         #apart
         #apart_from_inner
+    }
+}
+
+/// A module of routes that is part of another.
+struct Part {
+    path: Path,
+    /// Stands for the module.
+    ty: TokenStream,
+    import: Option<TokenStream>,
+}
+
+impl Part {
+    /// In the braces of the other.
+    fn within(module: &Ident) -> Self {
+        Self { path: module.clone().into(), ty: quote!(#module::WithAttributeRoutes), import: None }
+    }
+
+    /// One that `routes(…)` lists. It is imported once, so that rustc says once what is wrong with its path.
+    fn elsewhere(path: &Path, user: &Ident, index: usize) -> Self {
+        let alias = format!("__gracehttp_part_{index}_of_{}", user.unraw());
+        let ty = Ident::new(&alias, place_of(path)).into_token_stream();
+        let routes = placed_at(path, quote!(::WithAttributeRoutes));
+        let import = Some(quote!(#[doc(hidden)] use #path #routes as #ty;));
+        Self { path: path.clone(), ty, import }
     }
 }
 
@@ -213,10 +256,7 @@ impl Markers {
             self.known.push((text, marker.clone()));
             marker
         });
-        let part = quote!(#library::FromRequestParts<__S>);
-        let whole = quote!(#library::FromRequest<__S, #marker>);
-        let of_parts = parts.iter().flat_map(|ty| bounds_of_extractor(ty, &part, library));
-        for bound in of_parts.chain(bounds_of_extractor(last, &whole, library)) {
+        for bound in bounds_of_arguments(last, parts, &marker, library) {
             if !bounds.iter().any(|known| known.to_string() == bound.to_string()) {
                 bounds.push(bound);
             }
@@ -243,30 +283,33 @@ fn service_of(handler: &Function, marker: &TokenStream, library: &TokenStream) -
     placed_at(ident, quote!(#library::__private::routes::handler::<_, #marker, _>(#ident, state)))
 }
 
-fn bound_of_module(module: &Path, marker: &Ident, library: &TokenStream) -> TokenStream {
-    let routes = placed_at(module, quote!(::__Routes));
-    quote!(#module #routes: #library::__private::routes::Routes<__S, #marker>)
+fn bound_of_module(module: &Part, marker: &Ident, library: &TokenStream) -> TokenStream {
+    let ty = &module.ty;
+    quote!(#ty: #library::__private::routes::Routes<__S, #marker>)
 }
 
-fn merged(module: &Path, library: &TokenStream) -> TokenStream {
-    quote!(.merge(#library::__private::routes::Routes::router(#module::__Routes {}, prefix, state)))
+fn merged(module: &Part, library: &TokenStream) -> TokenStream {
+    let ty = &module.ty;
+    quote!(.merge(#library::__private::routes::Routes::router(#ty {}, prefix, state)))
 }
 
 /// Lets the compiler look for routes that several modules have: at the route, or at the later module.
-fn all_apart(routes: &Routes<'_>, modules: &[Path]) -> TokenStream {
-    let rivals = modules.iter().flat_map(|module| {
+fn all_apart(routes: &Routes<'_>, modules: &[Part]) -> TokenStream {
+    let rivals = modules.iter().flat_map(|Part { path: module, ty, .. }| {
         routes.answers.routes.iter().map(move |Route { method_name, path, .. }| {
             let literal = &path.literal;
             let message = format!("`{}` has a route for `{}` too", shown(module), literal.value());
             let panic = placed_at(literal, quote!(::core::panic!("{}", #message)));
-            quote!(if #module::__Routes::TABLE.rivals(#method_name, #literal) { #panic })
+            quote!(if #ty::TABLE.rivals(#method_name, #literal) { #panic })
         })
     });
     let pairs = modules.iter().enumerate().flat_map(|(index, later)| {
         modules[..index].iter().map(move |earlier| {
-            let message = format!("`{}` and `{}` have a route in common", shown(earlier), shown(later));
-            let panic = placed_at(later, quote!(::core::panic!("{}", #message)));
-            quote!(if #earlier::__Routes::TABLE.overlaps(&#later::__Routes::TABLE) { #panic })
+            let message =
+                format!("`{}` and `{}` have a route in common", shown(&earlier.path), shown(&later.path));
+            let panic = placed_at(&later.path, quote!(::core::panic!("{}", #message)));
+            let (earlier, later) = (&earlier.ty, &later.ty);
+            quote!(if #earlier::TABLE.overlaps(&#later::TABLE) { #panic })
         })
     });
     let checks: Vec<_> = rivals.chain(pairs).collect();
@@ -274,19 +317,15 @@ fn all_apart(routes: &Routes<'_>, modules: &[Path]) -> TokenStream {
 }
 
 /// The same for the modules within and those from elsewhere, which only the annotated one is in reach of.
-fn inner_apart(routes: &Routes<'_>) -> TokenStream {
+fn inner_apart(routes: &Routes<'_>, included: &[Part]) -> TokenStream {
     let ident = &routes.module.ident;
     let name = generated(ident);
     let within = !routes.content.modules.is_empty();
-    let checks = routes.args.included.iter().filter(|_| within).map(|module| {
+    let checks = included.iter().filter(|_| within).map(|Part { path: module, ty, .. }| {
         let message = format!("a module within `{ident}` and `{}` have a route in common", shown(module));
         let panic = placed_at(module, quote!(::core::panic!("{}", #message)));
-        quote!(if #name::__Routes::OWN.overlaps(&#module::__Routes::TABLE) { #panic })
+        quote!(if #name::WithAttributeRoutes::OWN.overlaps(&#ty::TABLE) { #panic })
     });
     let checks: Vec<_> = checks.collect();
     if checks.is_empty() { TokenStream::new() } else { quote!(const _: () = { #(#checks)* };) }
-}
-
-fn shown(module: &Path) -> String {
-    module.to_token_stream().to_string().replace(' ', "")
 }

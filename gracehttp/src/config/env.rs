@@ -74,9 +74,9 @@ impl Targets {
     }
 
     fn unknown(&self, variable: &str, names: &[String]) -> Error {
-        let suggestion = match self.closest(variable) {
-            Some(known) => format!("did you mean {known}? "),
-            None => String::new(),
+        let suggestion = match self.meant(variable).as_slice() {
+            [] => String::new(),
+            meant => format!("did you mean {}? ", meant.join(" or ")),
         };
         let list = |keys: &mut dyn Iterator<Item = &str>| keys.map(upper_key).collect::<Vec<_>>().join(", ");
         let valid = if variable.starts_with(SERVER_PREFIX) {
@@ -95,6 +95,19 @@ impl Targets {
         Error::new(format!("{variable} is not a setting of this program: {suggestion}{valid}"))
     }
 
+    /// What the variable may have been meant to be. The key of a server may be that of any.
+    fn meant(&self, variable: &str) -> Vec<&str> {
+        let letters = letters(variable);
+        let is_meant = |known: &str, place: &Place| {
+            let key =
+                matches!(place, Place::Server(_, key) if self::letters(&upper_key(key.name)) == letters);
+            key || self::letters(known) == letters
+        };
+        let meant = self.0.iter().filter(|(known, place)| is_meant(known, place));
+        let meant: Vec<&str> = meant.map(|(known, _)| known.as_str()).collect();
+        if meant.is_empty() { self.closest(variable).into_iter().collect() } else { meant }
+    }
+
     /// A few slips away; beyond that a suggestion would be a guess.
     fn closest(&self, variable: &str) -> Option<&str> {
         const SLIPS: usize = 3;
@@ -102,6 +115,12 @@ impl Targets {
         let known = self.0.keys().map(String::as_str).chain([CONFIG_VARIABLE]);
         known.min_by_key(|known| distance(known)).filter(|known| distance(known) <= SLIPS)
     }
+}
+
+/// A variable less what is easily left out of it: the prefixes, and underscores.
+fn letters(variable: &str) -> String {
+    let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    rest.strip_prefix("SERVER_").unwrap_or(rest).replace('_', "")
 }
 
 /// Servers that one variable would mean both of. Two of one name are a fault of its own, found elsewhere.

@@ -160,6 +160,10 @@ fn what_is_unknown_is_an_error_with_a_suggestion() {
         ("GRACEHTTP_SERVER__PING__PROT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
         ("GRACEHTTP_SERVER__PONG__PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
         ("GRACEHTTP_SERVER_PING_PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
+        ("GRACEHTTP_PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
+        ("GRACEHTTP_PING_MAX_CONNS", "did you mean GRACEHTTP_SERVER__PING__MAX_CONNS?"),
+        ("GRACEHTTP_SERVER_PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
+        ("GRACEHTTP_DRAINTIMEOUT", "did you mean GRACEHTTP_DRAIN_TIMEOUT?"),
         ("GRACEHTTP_COLOUR_OF_THE_SKY", "valid is GRACEHTTP_<KEY> with a key (DRAIN_TIMEOUT, "),
         ("GRACEHTTP_SERVER__NOWHERE__PORT", "with a server (`ping`) and a key (PORT, LISTEN, "),
     ] {
@@ -170,6 +174,15 @@ fn what_is_unknown_is_an_error_with_a_suggestion() {
         );
         assert!(faults[0].contains(suggestion), "{faults:?}");
     }
+}
+
+#[test]
+fn the_key_of_any_server_is_suggested_for_each() {
+    let (mut ping, mut api) = (server("ping", &[":1"]), server("my-api", &[":2"]));
+    let result = apply(&[("GRACEHTTP_PORT", "3")], &mut Settings::default(), &mut [&mut ping, &mut api]);
+    let fault = result.unwrap_err().to_string();
+    let suggestion = "did you mean GRACEHTTP_SERVER__MY_API__PORT or GRACEHTTP_SERVER__PING__PORT?";
+    assert!(fault.contains(suggestion), "{fault}");
 }
 
 #[test]

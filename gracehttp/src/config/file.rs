@@ -189,7 +189,11 @@ impl<'t, 'i> Reader<'t, 'i> {
 
     fn unknown_at_top(&self, name: &str) -> String {
         if SERVER_KEYS.iter().any(|key| key.name == name) {
-            return format!("`{name}` is a key of a server: write it under `[server.NAME]`");
+            let server = match self.names.as_slice() {
+                [only] => only,
+                _ => "NAME",
+            };
+            return format!("`{name}` is a key of a server: write it under `[server.{server}]`");
         }
         if self.names.iter().any(|server| server == name) {
             return format!("a server has its keys under `[server.{name}]`");

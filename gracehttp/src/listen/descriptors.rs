@@ -71,7 +71,7 @@ pub(crate) fn fit(limits: &[(&str, usize)], listeners: usize, available: usize) 
     let changes: Vec<String> =
         lowered.iter().map(|((name, wanted), got)| format!("`{name}` from {wanted} to {got}")).collect();
     let text = format!(
-        "max_conns of server {} is lowered: this process may open {available} descriptors, {} of which are \
+        "max_conns is lowered ({}): this process may open {available} descriptors, {} of which are \
          kept for other use; raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its service unit), or set a \
          smaller max_conns",
         changes.join(", "),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
 
+use crate::__private::Output;
 use crate::server::{Request, Response};
 
 /// An async function that answers requests.
@@ -41,7 +42,7 @@ impl<F, Fut, R, S> Handler<((),), S> for F
 where
     F: FnOnce() -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = R> + Send,
-    R: IntoResponse,
+    R: Output,
     S: Send + Sync + 'static,
 {
     async fn call(self, request: Request, _state: Arc<S>) -> Response {
@@ -70,7 +71,7 @@ macro_rules! handler_of {
         where
             F: FnOnce($($part,)* $last) -> Fut + Clone + Send + Sync + 'static,
             Fut: Future<Output = R> + Send,
-            R: IntoResponse,
+            R: Output,
             S: Send + Sync + 'static,
             $($part: FromRequestParts<S> + Send,)*
             $last: FromRequest<S, M> + Send,

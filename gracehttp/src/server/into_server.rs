@@ -7,6 +7,12 @@ use crate::server::Server;
 ///
 /// `S` is the state that the application's start-up code returns; `M` only tells implementations apart, and
 /// is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a server",
+    label = "not a server of this application",
+    note = "a server is `name::server()` of a function or a module with `#[server(port = …)]`, or what \
+            `Server::builder` makes"
+)]
 pub trait IntoServer<S, M> {
     /// The server in an application with this state.
     fn into_server(self) -> Server<S>;

@@ -5,6 +5,7 @@ mod endpoint;
 mod handler;
 mod into_server;
 mod layer;
+mod listens;
 mod options;
 mod permits;
 #[cfg(feature = "axum")]
@@ -19,6 +20,7 @@ pub use endpoint::Endpoint;
 pub use handler::Handler;
 pub use into_server::IntoServer;
 pub use layer::{Answer, BoxService};
+pub use listens::Listens;
 pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits};
 pub(crate) use service::{Dispatch, ResponseFuture};

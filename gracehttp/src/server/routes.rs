@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
+use crate::server::listens::same;
 use crate::server::service::HandlerDispatch;
 use crate::server::{BoxService, Handler, Server, ServerBuilder};
 
@@ -192,22 +193,6 @@ impl Place {
             }
         }
     }
-}
-
-/// `==` is no `const fn`.
-const fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut i = 0;
-    while i < a.len() {
-        if a[i] != b[i] {
-            return false;
-        }
-        i += 1;
-    }
-    true
 }
 
 #[cfg(test)]

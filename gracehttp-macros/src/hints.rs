@@ -1,0 +1,131 @@
+//! Keys that people look for where they are not: another attribute's, another framework's, a later release's.
+
+/// What to do instead, for a word whose spelling does not tell what was meant.
+pub(crate) fn of_key(attribute: &str, word: &str) -> Option<&'static str> {
+    let hints = HINTS.iter().filter(|hint| attribute.starts_with(hint.attribute));
+    hints.filter(|hint| hint.words.contains(&word)).map(|hint| hint.say).next()
+}
+
+struct Hint {
+    attribute: &'static str,
+    words: &'static [&'static str],
+    say: &'static str,
+}
+
+const SERVER: &str = "#[server]";
+const MAIN: &str = "#[gracehttp::main]";
+const ROUTES: &str = "#[routes]";
+const TLS: &str = "tls";
+
+#[rustfmt::skip]
+const HINTS: &[Hint] = &[
+    Hint {
+        attribute: SERVER,
+        words: &["servers", "drain_timeout", "ready_timeout", "standby", "lame_duck", "restart_on", "stop_on",
+            "worker_threads", "config", "cli", "on_info", "on_notice", "on_error"],
+        say: "it is a key of the whole application: write it in `#[gracehttp::main(…)]`",
+    },
+    Hint {
+        attribute: MAIN,
+        words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
+            "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
+            "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "layer", "prefix", "routes"],
+        say: "it is a key of a server: write it in `#[server(…)]`",
+    },
+    Hint {
+        attribute: ROUTES,
+        words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
+            "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
+            "max_header_size", "max_headers", "tcp_keepalive", "nodelay"],
+        say: "it is a key of the server that lists these routes: write it in `#[server(…)]`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["addr", "address", "bind", "host", "ip", "interface", "socket", "unix", "url"],
+        say: "where a server listens is `port = 8080`, or `listen = \"127.0.0.1:8080\"`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["cert", "certificate", "key", "ssl", "https"],
+        say: "HTTPS is `tls(cert = \"cert.pem\", key = \"key.pem\")`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["timeout", "write_timeout", "handler_timeout"],
+        say: "how long a handler may take is `request_timeout = \"30s\"`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["read_timeout"],
+        say: "how long a request's head may take is `header_read_timeout = \"10s\"`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["keepalive", "keep_alive", "keep_alive_timeout"],
+        say: "the pause between requests is `idle_timeout = \"75s\"`; probes of TCP are `tcp_keepalive = \"60s\"`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["body_limit", "limit", "max_request_size", "client_max_body_size"],
+        say: "the size of a body is limited by `max_body = \"2MiB\"`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["middleware", "wrap", "layers"],
+        say: "a tower layer is `layer = …`; several are a tuple, `layer = (first, second)`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["path", "route", "get", "method"],
+        say: "paths are attributes of functions in a module: `#[server(port = 8080)] mod api { #[get(\"/\")] … }`",
+    },
+    Hint {
+        attribute: MAIN,
+        words: &["shutdown_timeout", "graceful_timeout", "grace_period", "stop_timeout"],
+        say: "what is in flight gets `drain_timeout = \"10s\"`",
+    },
+    Hint {
+        attribute: MAIN,
+        words: &["threads", "workers", "flavor", "num_threads"],
+        say: "the number of threads is `worker_threads = 4`",
+    },
+    Hint {
+        attribute: MAIN,
+        words: &["logger", "log", "on_log"],
+        say: "messages go to `tracing`, or to `on_info = …`, `on_notice = …`, `on_error = …`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["client_ca", "proxy_protocol", "when_full"],
+        say: "this version has nothing of the kind",
+    },
+    Hint { attribute: TLS, words: &["client_ca"], say: "this version asks no client for a certificate" },
+    Hint {
+        attribute: TLS,
+        words: &["certificate", "cert_file", "chain"],
+        say: "the certificate and its chain are one PEM file, `cert = \"cert.pem\"`",
+    },
+    Hint {
+        attribute: TLS,
+        words: &["private_key", "key_file"],
+        say: "the private key is a PEM file, `key = \"key.pem\"`",
+    },
+    Hint {
+        attribute: MAIN,
+        words: &["pid_file", "supervise", "admin", "control", "health"],
+        say: "this version has nothing of the kind",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_explained_where_it_means_something() {
+        assert!(of_key(SERVER, "drain_timeout").is_some_and(|say| say.contains("gracehttp::main")));
+        assert!(of_key(MAIN, "port").is_some_and(|say| say.contains("#[server(…)]")));
+        assert!(of_key("tls(…)", "client_ca").is_some());
+        assert_eq!(of_key(MAIN, "colour"), None);
+    }
+}

@@ -1,0 +1,42 @@
+//! The README in two languages: what is typed and what is answered is the same in both. Their programs are
+//! compiled as documentation tests of the library.
+
+const ENGLISH: &str = include_str!("../../README.md");
+const CHINESE: &str = include_str!("../../README.zh-CN.md");
+
+#[test]
+fn commands_and_output_are_the_same_in_both_languages() {
+    for language in ["sh", "console", "text"] {
+        let english = blocks(ENGLISH, language);
+        assert!(!english.is_empty(), "no block of {language} in README.md");
+        assert_eq!(english, blocks(CHINESE, language), "the blocks of {language}");
+    }
+}
+
+#[test]
+fn each_has_as_many_programs_and_rows_of_keys() {
+    for start in ["```rust", "```toml", "| `", "## "] {
+        let count = |text: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        // The Chinese one has the table for those who come from Go in it, and not only in the guide.
+        let (english, chinese) = (count(ENGLISH), count(&without_section(CHINESE, "## 从 Go 版迁移")));
+        assert_eq!(english, chinese, "lines that begin with {start}");
+    }
+}
+
+#[test]
+fn each_leads_to_the_other() {
+    assert!(ENGLISH.contains("(README.zh-CN.md)") && CHINESE.contains("(README.md)"));
+}
+
+/// The code blocks of a language, in order.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let opening = format!("```{language}\n");
+    text.split(&opening).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// The text without what stands under a heading.
+fn without_section(text: &str, heading: &str) -> String {
+    let (before, section) = text.split_once(heading).expect("the heading is there");
+    let after = section.split_once("\n## ").map_or("", |(_, after)| after);
+    format!("{before}## {after}")
+}

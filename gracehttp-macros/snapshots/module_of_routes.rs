@@ -24,13 +24,15 @@ pub mod api {
     #[doc(hidden)]
     impl __Routes {
         pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
+            module: ::core::module_path!(),
             prefix: "",
             routes: &[
-                ("GET", "/"),
-                ("GET", "/items/{id}"),
-                ("PUT", "/items/{id}"),
-                ("any", "/items"),
+                ("GET", "/", "index"),
+                ("GET", "/items/{id}", "item"),
+                ("PUT", "/items/{id}", "item"),
+                ("any", "/items", "items"),
             ],
+            fallback: ::core::option::Option::Some("lost"),
             included: &[&admin::__Routes::TABLE],
         };
     }
@@ -135,8 +137,8 @@ pub mod api {
 impl api::__Routes {
     pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
         prefix: "/v1",
-        routes: &[],
         included: &[&api::__Routes::OWN, &users::routes::__Routes::TABLE],
+        ..::gracehttp::__private::routes::Table::EMPTY
     };
 }
 impl<__S, __M0, __M1> ::gracehttp::__private::routes::Routes<__S, (__M0, __M1)>
@@ -193,6 +195,7 @@ where
         ::gracehttp::__private::routes::serve(
                 ::gracehttp::Server::builder("api").port(9090),
                 self,
+                &Self::TABLE,
             )
             .layer(trace())
     }

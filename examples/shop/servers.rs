@@ -16,7 +16,7 @@ use crate::{news, orders, products};
 #[server(
     port = 9090,
     routes(products::routes, orders::routes, news::routes),
-    layer = (TraceLayer::new_for_http(), time_limit(), CompressionLayer::new(), for_browsers())
+    layer = (TraceLayer::new_for_http(), for_browsers(), time_limit(), CompressionLayer::new())
 )]
 pub(crate) mod public {
     use axum::http::{StatusCode, Uri};

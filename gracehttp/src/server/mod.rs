@@ -53,7 +53,7 @@ pub struct Server<S> {
 }
 
 /// What answers the requests of a server, for those who want to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) enum Answers {
     /// One handler, of this name, which begins with the crate.
     Handler(&'static str),
@@ -75,6 +75,17 @@ impl<S> Server<S> {
     /// The server's name.
     pub fn name(&self) -> &str {
         &self.options.name
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handler(name) => f.write_str(name),
+            Self::Service => f.write_str("a service"),
+            #[cfg(feature = "axum")]
+            Self::Routes(table) => table.fmt(f),
+        }
     }
 }
 

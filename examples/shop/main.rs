@@ -9,14 +9,14 @@
 //! curl --unix-socket /tmp/shop-admin.sock http://admin/overview             # for this machine alone
 //! ```
 //!
-//! Change a price in `Gracehttp.toml` and restart, `kill -HUP PID`: the new price is there, the news have said
-//! good-bye, every customer has got an answer and a letter, and nobody has noticed. Make the price 0: the restart
-//! fails and says why, and the shop is as open as it was.
+//! Change a price in `Gracehttp.toml` and restart, `kill -HUP PID`: the new price is there, the news have
+//! said good-bye, every customer has got an answer and a letter, and nobody has noticed. Make the price 0: the
+//! restart fails and says why, and the shop is as open as it was.
 //!
 //! `cargo run --example shop routes` shows what it answers, and so do `config` and `check`; see `--help`.
 //!
-//! Stock and orders are in memory, where each generation has its own. A shop that has to earn money keeps them in
-//! a database, which all generations share.
+//! Stock and orders are in memory, where each generation has its own. A shop that has to earn money keeps them
+//! in a database, which all generations share.
 
 mod mail;
 mod news;

@@ -1,7 +1,7 @@
 //! Tests of the shop: of its servers in memory, of one on a port, and of the whole program.
 //!
-//! An example is no package of its own, so these tests name its modules once more. In a package they are a module
-//! of `main.rs`, `#[cfg(test)] mod tests;`, and the last one is a file in `tests/`.
+//! An example is no package of its own, so these tests name its modules once more. In a package they are a
+//! module of `main.rs`, `#[cfg(test)] mod tests;`, and the last one is a file in `tests/`.
 
 mod mail;
 mod news;
@@ -16,6 +16,7 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
+use futures_util::StreamExt as _;
 use gracehttp::test::{self, RestartTest, TestServer};
 use gracehttp::{Json, Request};
 use serde_json::{Value, json};
@@ -100,9 +101,17 @@ async fn the_end_waits_for_letters() {
     let (shop, outbox) = open("letters");
     let server = TestServer::spawn(public::server(), shop).await;
     assert_eq!(server.request(order("tea", 2)).await.status(), 201);
-    assert_eq!(fs::read_to_string(&outbox).expect("the outbox"), "", "it is still on its way");
     server.shutdown().await;
     assert_eq!(fs::read_to_string(&outbox).expect("the outbox"), "order 1: 2 tea for 700 cents\n");
+}
+
+#[tokio::test]
+async fn the_news_tell_of_orders() {
+    let (shop, _) = open("orders");
+    let news = test::call(public::server(), shop.clone(), test::get("/news")).await;
+    test::call(public::server(), shop, order("tea", 2)).await;
+    let event = news.into_body().into_data_stream().next().await.expect("an event").expect("a whole one");
+    assert_eq!(event, "event: order\ndata: 2 tea\n\n");
 }
 
 #[tokio::test]
@@ -113,10 +122,9 @@ async fn the_news_say_good_bye() {
     while shop.news.readers() == 0 {
         tokio::task::yield_now().await;
     }
-    server.request(order("tea", 2)).await;
     server.shutdown().await;
     let news = test::text(news.await.expect("an answer")).await;
-    assert_eq!(news, "event: order\ndata: 2 tea\n\nevent: farewell\nretry: 100\ndata: see you\n\n");
+    assert_eq!(news, "event: farewell\nretry: 100\ndata: see you\n\n");
 }
 
 /// With the configuration that customers see, but for its outbox.

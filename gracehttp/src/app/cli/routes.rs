@@ -79,3 +79,21 @@ mod of_modules {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn own() {}
+
+    #[test]
+    fn a_crate_is_named_where_there_are_others() {
+        let servers: [Server<()>; 2] = [
+            Server::builder("own").handler(own),
+            Server::builder("foreign").handler(std::future::pending::<()>),
+        ];
+        assert_eq!(table(&servers[..1]), "own\n  any path  app::cli::routes::tests::own\n");
+        let both = table(&servers);
+        assert!(both.contains("  gracehttp::app::") && both.contains("  core::future::"), "{both}");
+    }
+}

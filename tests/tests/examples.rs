@@ -177,7 +177,7 @@ async fn shop_takes_orders_through_a_restart_with_another_price_and_one_that_fai
 
     configure_shop(&scratch, "360");
     let tea = restart_changes(&app, Signal::HUP, &target, "/products/tea").await;
-    assert_eq!(tea, r#"{"cents":360,"stock":1000}"#);
+    assert_eq!(tea, r#"{"cents":360,"stock":100000}"#);
     let told = rest(&mut news).await;
     assert!(told.contains("data: 2 tea") && told.contains("event: farewell"), "{told}");
     assert_eq!(first.exit_within(Duration::from_secs(8)).await, Exit::Code(0), "{}", app.log);

@@ -132,7 +132,8 @@ async fn restarts_lose_nothing() {
 async fn restarts_over_tls_lose_nothing() {
     let scratch = tests::Scratch::new();
     let plan = scratch.write("plan", "server web 127.0.0.1:0 tls=self_signed");
-    let report = RestartTest::of(bin("app"), "web").path("/ping").env("APP_PLAN", plan).run().await;
+    let test = RestartTest::of(bin("app"), "web").env("APP_PLAN", plan);
+    let report = test.request(|| test::post("/echo", "in a body")).run().await;
     assert_eq!(report.restarts, 3);
 }
 

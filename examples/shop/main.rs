@@ -13,7 +13,8 @@
 //! said good-bye, every customer has got an answer and a letter, and nobody has noticed. Make the price 0: the
 //! restart fails and says why, and the shop is as open as it was.
 //!
-//! `cargo run --example shop routes` shows what it answers, and so do `config` and `check`; see `--help`.
+//! `cargo run --example shop routes` lists what it answers, `… config` every value and where it comes from, and
+//! `… check` says whether it would open. `GRACEHTTP_SERVER__PUBLIC__PORT=8080` moves it to another port.
 //!
 //! Stock and orders are in memory, where each generation has its own. A shop that has to earn money keeps them
 //! in a database, which all generations share.

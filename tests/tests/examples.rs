@@ -157,6 +157,14 @@ fn configure_shop(scratch: &Scratch, price: &str) -> PathBuf {
 }
 
 #[tokio::test]
+async fn shop_finds_its_file_from_everywhere() {
+    let scratch = Scratch::new();
+    let app = Launch::example("shop").arg("check").directory(scratch.path()).spawn();
+    app.log.line(0, "the configuration is in order, of public, admin").await;
+    assert_eq!(app.current().exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
 async fn shop_takes_orders_through_a_restart_with_another_price_and_one_that_fails() {
     let scratch = Scratch::new();
     let config = configure_shop(&scratch, "350");

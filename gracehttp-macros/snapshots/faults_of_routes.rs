@@ -8,8 +8,10 @@ mod api {
     #[doc(hidden)]
     impl WithAttributeRoutes {
         pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
+            module: ::core::module_path!(),
             prefix: "",
-            routes: &[("GET", "/right")],
+            routes: &[("GET", "/right", "right")],
+            fallback: ::core::option::Option::None,
             included: &[],
         };
     }
@@ -46,8 +48,8 @@ mod api {
 impl api::WithAttributeRoutes {
     pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
         prefix: "",
-        routes: &[],
         included: &[&api::WithAttributeRoutes::OWN],
+        ..::gracehttp::__private::routes::Table::EMPTY
     };
 }
 impl<__S, __M0> ::gracehttp::__private::routes::Routes<__S, (__M0,)>
@@ -80,6 +82,7 @@ where
         ::gracehttp::__private::routes::serve(
             ::gracehttp::Server::builder("api").port(9090),
             self,
+            &Self::TABLE,
         )
     }
 }

@@ -58,7 +58,7 @@ fn main() -> ::std::process::ExitCode {
         .standby(::core::time::Duration::from_secs(0))
         .lame_duck(::core::time::Duration::new(1, 1))
         .worker_threads(4)
-        .config("my_app.toml")
+        .config(concat!(env!("CARGO_MANIFEST_DIR"), "/my_app.toml"))
         .cli()
         .on_info(log::info)
         .on_notice(|line| println!("{line}"))

@@ -24,13 +24,15 @@ pub mod api {
     #[doc(hidden)]
     impl WithAttributeRoutes {
         pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
+            module: ::core::module_path!(),
             prefix: "",
             routes: &[
-                ("GET", "/"),
-                ("GET", "/items/{id}"),
-                ("PUT", "/items/{id}"),
-                ("any", "/items"),
+                ("GET", "/", "index"),
+                ("GET", "/items/{id}", "item"),
+                ("PUT", "/items/{id}", "item"),
+                ("any", "/items", "items"),
             ],
+            fallback: ::core::option::Option::Some("lost"),
             included: &[&admin::WithAttributeRoutes::TABLE],
         };
     }
@@ -138,8 +140,8 @@ use users::routes::WithAttributeRoutes as __gracehttp_part_0_of_api;
 impl api::WithAttributeRoutes {
     pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
         prefix: "/v1",
-        routes: &[],
         included: &[&api::WithAttributeRoutes::OWN, &__gracehttp_part_0_of_api::TABLE],
+        ..::gracehttp::__private::routes::Table::EMPTY
     };
 }
 impl<__S, __M0, __M1> ::gracehttp::__private::routes::Routes<__S, (__M0, __M1)>
@@ -202,6 +204,7 @@ where
         ::gracehttp::__private::routes::serve(
                 ::gracehttp::Server::builder("api").port(9090),
                 self,
+                &Self::TABLE,
             )
             .layer(trace())
     }

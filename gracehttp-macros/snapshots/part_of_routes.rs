@@ -9,8 +9,10 @@ pub mod routes {
     #[doc(hidden)]
     impl WithAttributeRoutes {
         pub const OWN: super::__gracehttp_of_routes::__private::routes::Table = super::__gracehttp_of_routes::__private::routes::Table {
+            module: ::core::module_path!(),
             prefix: "",
-            routes: &[("GET", "/{id}")],
+            routes: &[("GET", "/{id}", "user")],
+            fallback: ::core::option::Option::None,
             included: &[],
         };
     }
@@ -52,8 +54,8 @@ pub mod routes {
 impl routes::WithAttributeRoutes {
     pub const TABLE: facade::gracehttp::__private::routes::Table = facade::gracehttp::__private::routes::Table {
         prefix: "/users",
-        routes: &[],
         included: &[&routes::WithAttributeRoutes::OWN],
+        ..facade::gracehttp::__private::routes::Table::EMPTY
     };
 }
 impl<__S, __M0> facade::gracehttp::__private::routes::Routes<__S, (__M0,)>

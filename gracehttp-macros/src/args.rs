@@ -297,6 +297,15 @@ impl<'a> Value<'a> {
         self.string(&self.expr()?, expected)
     }
 
+    /// `key = "text"`, or a macro that makes one, such as `concat!(…)`.
+    pub(crate) fn text_or_macro(&self, expected: &str) -> syn::Result<Expr> {
+        let value = self.expr()?;
+        match (literal(&value), &value) {
+            (Some(Lit::Str(_)), _) | (_, Expr::Macro(_)) => Ok(value),
+            _ => Err(self.misfit(value, expected)),
+        }
+    }
+
     /// A string, or a part of a value that ought to be one.
     pub(crate) fn string(&self, found: &Expr, expected: &str) -> syn::Result<LitStr> {
         match literal(found) {

@@ -109,7 +109,7 @@ impl MainArgs {
     }
 
     fn config(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
-        let file = value.text("the path of a file, in quotes")?;
+        let file = value.text_or_macro("the path of a file, in quotes")?;
         Ok(vec![quote!(#file)])
     }
 

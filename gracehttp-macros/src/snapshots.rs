@@ -175,7 +175,7 @@ fn main_with_every_key() {
                 restart_on(HUP, USR2),
                 stop_on(TERM),
                 worker_threads = 4,
-                config = "my_app.toml",
+                config = concat!(env!("CARGO_MANIFEST_DIR"), "/my_app.toml"),
                 cli,
                 on_info = log::info,
                 on_notice = |line| println!("{line}"),

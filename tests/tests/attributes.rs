@@ -260,7 +260,7 @@ mod mains {
     }
 
     mod settings_without_fail {
-        #[gracehttp::main(servers(super::no_arguments))]
+        #[gracehttp::main(servers(super::no_arguments), config = concat!(env!("CARGO_MANIFEST_DIR"), "/app.toml"))]
         async fn main(_: super::Greeting) {}
 
         #[test]

@@ -39,9 +39,13 @@ fn starts(told: &[String], expected: &[&str]) {
 
 /// Runs a subcommand to its end.
 fn run(scratch: &Scratch, args: &[&str], env: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(bin("configured"));
+    run_of("configured", scratch, args, env)
+}
+
+fn run_of(name: &str, scratch: &Scratch, args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(bin(name));
     command.args(args).current_dir(scratch.path()).env_remove("RUST_LOG").env("RUST_BACKTRACE", "0");
-    command.envs(env.iter().copied()).output().expect("the binary `configured`")
+    command.envs(env.iter().copied()).output().expect("a binary of this package")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -280,6 +284,37 @@ fn config_prints_what_would_set_the_same_and_where_it_comes_from() {
     assert_eq!(without_comments(&text(&again.stdout)), without_comments(&printed));
 }
 
+/// It neither runs start-up code nor binds nor reads: all of that would fail here.
+#[test]
+fn routes_prints_what_every_server_answers_and_by_which_handler() {
+    let scratch = Scratch::new();
+    scratch.write(FILE, "nonsense");
+    let output = run_of("routed", &scratch, &["routes"], &[("GRACEHTTP_STANDBY", "nonsense")]);
+    assert!(output.status.success(), "{output:?}");
+    let expected = "\
+api
+  GET     /v1                   api::index
+  any     /v1/echo              api::echo
+  TRACE   /v1/{*rest}           api::echo
+  OPTIONS /v1/admin/jobs        api::admin::jobs
+  GET     /v1/users             users::routes::list
+  GET     /v1/users/{id}        users::routes::match
+  DELETE  /v1/users/{id}        users::routes::match
+  GET     /v1/users/{id}/posts  posts::routes::of_user
+  any other path                api::lost
+
+single
+  any path  single
+
+legacy
+  any path  a service of its own
+
+by-hand
+  any path  main::{{closure}}
+";
+    assert_eq!(text(&output.stdout), expected);
+}
+
 #[test]
 fn arguments_that_make_no_sense_end_it_with_status_2() {
     let scratch = Scratch::new();
@@ -288,7 +323,7 @@ fn arguments_that_make_no_sense_end_it_with_status_2() {
     assert!(text(&output.stderr).contains("'check'"), "{output:?}");
     let help = run(&scratch, &["--help"], &[]);
     assert!(help.status.success());
-    for command in ["serve", "check", "config"] {
+    for command in ["serve", "check", "config", "routes"] {
         assert!(text(&help.stdout).contains(command), "{help:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Each example runs, and does what its head says.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::client::{get, get_once};
@@ -28,6 +29,22 @@ async fn restart_changes(app: &App, signal: Signal, target: &Target, path: &str)
         }
     })
     .await
+}
+
+async fn post_json(client: &mut Client, path: &str, body: &str) -> Reply {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n");
+    client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await.expect("sent");
+    client.reply().await.expect("an answer")
+}
+
+/// What is left of a chunked response, up to its proper end.
+async fn rest(client: &mut Client) -> String {
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"0\r\n\r\n") {
+        let piece = client.piece().await.expect("no fault");
+        rest.extend_from_slice(&piece.expect("the end of the stream"));
+    }
+    String::from_utf8_lossy(&rest).into_owned()
 }
 
 /// The transcript of the README.
@@ -78,11 +95,8 @@ async fn multi_serves_three_and_restarts_them_together() {
 async fn router_takes_notes() {
     let app = launch("router", &["notes"]).spawn();
     let target = app.target("notes").await;
-    let note = r#"{"text": "buy milk"}"#;
     let mut client = Client::connect(&target).await.unwrap();
-    let head = "POST /notes HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-    client.send(format!("{head}Content-Length: {}\r\n\r\n{note}", note.len())).await.unwrap();
-    let written = client.reply().await.unwrap();
+    let written = post_json(&mut client, "/notes", r#"{"text": "buy milk"}"#).await;
     assert_eq!((written.status, written.text().as_str()), (201, r#"{"id":1,"text":"buy milk"}"#));
     let read = client.get("/notes/1").await.unwrap();
     assert_eq!((read.status, read.text()), (200, written.text()));
@@ -98,9 +112,7 @@ async fn routes_find_their_handlers() {
     let target = app.target("api").await;
     let mut client = Client::connect(&target).await.unwrap();
     let mut add = async |body: &str| {
-        let head = "POST /users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-        client.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await.unwrap();
-        let reply = client.reply().await.unwrap();
+        let reply = post_json(&mut client, "/users", body).await;
         (reply.status, reply.text())
     };
     let grace = r#"{"id":1,"name":"Grace"}"#;
@@ -116,6 +128,84 @@ async fn routes_find_their_handlers() {
 }
 
 #[tokio::test]
+async fn layers_are_around_the_server_and_the_route() {
+    let app = launch("layers", &["layered"]).spawn();
+    let target = app.target("layered").await;
+    let mut client = Client::connect(&target).await.unwrap();
+    let plain = client.get("/poem").await.unwrap();
+    assert_eq!((plain.header("content-encoding"), plain.body.len()), (None, 3700));
+    let headers = "Host: localhost\r\nAccept-Encoding: gzip\r\nOrigin: https://example.com\r\n";
+    client.send(format!("GET /poem HTTP/1.1\r\n{headers}\r\n")).await.unwrap();
+    let compressed = client.reply().await.unwrap();
+    assert_eq!(compressed.header("content-encoding"), Some("gzip"));
+    assert!(compressed.body.starts_with(b"\x1f\x8b") && compressed.body.len() < 370, "{compressed:?}");
+    assert_eq!(compressed.header("access-control-allow-origin"), Some("*"));
+    assert_eq!(client.get("/slow").await.unwrap().status, 504);
+    app.log.line(0, "uri=/poem").await;
+    let line = app.log.line(0, "status=504").await;
+    assert!(line.contains("latency="), "{line}");
+    assert!(app.stop().await.is_clean());
+}
+
+/// The shop's shipped configuration, with an outbox and a price of tea for the test.
+fn configure_shop(scratch: &Scratch, price: &str) -> PathBuf {
+    let shipped = include_str!("../../examples/shop/Gracehttp.toml");
+    let outbox = scratch.join("outbox").display().to_string();
+    assert!(shipped.contains("/tmp/shop-outbox.txt") && shipped.contains("cents = 350"));
+    let config = shipped.replace("/tmp/shop-outbox.txt", &outbox);
+    scratch.write("shop.toml", config.replace("cents = 350", &format!("cents = {price}")))
+}
+
+#[tokio::test]
+async fn shop_finds_its_file_from_everywhere() {
+    let scratch = Scratch::new();
+    let app = Launch::example("shop").arg("check").directory(scratch.path()).spawn();
+    app.log.line(0, "the configuration is in order, of public, admin").await;
+    assert_eq!(app.current().exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn shop_takes_orders_through_a_restart_with_another_price_and_one_that_fails() {
+    let scratch = Scratch::new();
+    let config = configure_shop(&scratch, "350");
+    let socket = scratch.join("admin");
+    let app = launch("shop", &["public"])
+        .listen("admin", &format!("unix:{}", socket.display()))
+        .env("GRACEHTTP_CONFIG", config)
+        .spawn();
+    let target = app.target("public").await;
+    let first = app.current();
+    let mut news = Client::connect(&target).await.unwrap();
+    news.send(get("/news")).await.unwrap();
+    news.piece().await.unwrap().expect("the head");
+    let mut customer = Client::connect(&target).await.unwrap();
+    let order = r#"{"product": "tea", "quantity": 2}"#;
+    let taken = post_json(&mut customer, "/orders", order).await;
+    assert_eq!((taken.status, taken.header("location")), (201, Some("/orders/1")), "{}", taken.text());
+
+    configure_shop(&scratch, "360");
+    let tea = restart_changes(&app, Signal::HUP, &target, "/products/tea").await;
+    assert_eq!(tea, r#"{"cents":360,"stock":100000}"#);
+    let told = rest(&mut news).await;
+    assert!(told.contains("data: 2 tea") && told.contains("event: farewell"), "{told}");
+    assert_eq!(first.exit_within(Duration::from_secs(8)).await, Exit::Code(0), "{}", app.log);
+    app.log.line(0, "The Corner Shop closes. Orders: 1, cents: 700").await;
+    let outbox = || std::fs::read_to_string(scratch.join("outbox")).expect("the outbox");
+    assert_eq!(outbox(), "order 1: 2 tea for 700 cents\n");
+
+    configure_shop(&scratch, "0");
+    app.signal(Signal::HUP);
+    let refused = app.log.line(0, "start new process failed").await;
+    assert!(refused.contains("shop.toml:") && refused.contains("nonzero"), "{refused}");
+    // On the connection of before the restarts.
+    assert_eq!(post_json(&mut customer, "/orders", order).await.status, 201);
+    let overview = ask(&Target::Unix(socket), "/overview").await.text();
+    assert!(overview.contains(r#""generation":2,"orders":1,"cents":720"#), "{overview}");
+    assert!(app.stop().await.is_clean());
+    assert!(outbox().ends_with("order 1: 2 tea for 720 cents\n"), "{}", outbox());
+}
+
+#[tokio::test]
 async fn stream_ends_politely_at_a_restart_and_at_a_stop() {
     let app = launch("stream", &["ticks"]).spawn();
     let target = app.target("ticks").await;
@@ -125,12 +215,8 @@ async fn stream_ends_politely_at_a_restart_and_at_a_stop() {
         client.piece().await.unwrap().expect("a tick");
         let generation = app.current();
         generation.signal(signal);
-        let mut rest = Vec::new();
         // The last chunk is the proper end, whether the connection goes on or not.
-        while !rest.ends_with(b"0\r\n\r\n") {
-            rest.extend_from_slice(&client.piece().await.unwrap().expect("the end of the stream"));
-        }
-        assert!(String::from_utf8_lossy(&rest).contains("goodbye\n"));
+        assert!(rest(&mut client).await.contains("goodbye\n"));
         drop(client);
         let exit = generation.exit_within(Duration::from_secs(8)).await;
         assert_eq!(exit, Exit::Code(0), "well before the drain's ten seconds\n{}", app.log);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use gracehttp::test::{self, RestartTest, TestServer};
 use gracehttp::{Generation, IntoResponse, Json, PeerAddr, Request, Server, Shutdown, State, server};
 use tests::process::bin;
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 #[server(port = 1)]
 async fn greet(State(greeting): State<String>) -> String {
@@ -27,8 +28,11 @@ async fn secure(request: Request) -> String {
     test::text(request.into_body().into_response()).await
 }
 
+static POLLED: Notify = Notify::const_new();
+
 /// Answers once the drain has begun.
 async fn long_poll(shutdown: Shutdown) -> &'static str {
+    POLLED.notify_one();
     shutdown.await;
     "good-bye"
 }
@@ -85,18 +89,10 @@ async fn a_shutdown_answers_what_is_in_flight_and_ends_background_tasks() {
         told.send(()).expect("the test waits");
     });
     let server = TestServer::spawn(Server::builder("poll").handler(long_poll), ()).await;
-    let url = server.address();
-    let client = tokio::spawn(async move {
-        let mut client = tests::Client::connect(&tests::Target::from_url(&format!("http://{url}"))).await?;
-        client.send(tests::client::get("/ping")).await?;
-        client.reply().await
-    });
-    while server.connections() == 0 {
-        sleep(Duration::from_millis(1)).await;
-    }
-    sleep(Duration::from_millis(50)).await;
+    let answer = tokio::spawn(server.get("/"));
+    POLLED.notified().await;
     server.shutdown().await;
-    assert_eq!(client.await.unwrap().unwrap().text(), "good-bye");
+    assert_eq!(test::text(answer.await.unwrap()).await, "good-bye");
     is_told.await.unwrap();
 }
 
@@ -136,7 +132,8 @@ async fn restarts_lose_nothing() {
 async fn restarts_over_tls_lose_nothing() {
     let scratch = tests::Scratch::new();
     let plan = scratch.write("plan", "server web 127.0.0.1:0 tls=self_signed");
-    let report = RestartTest::of(bin("app"), "web").path("/ping").env("APP_PLAN", plan).run().await;
+    let test = RestartTest::of(bin("app"), "web").env("APP_PLAN", plan);
+    let report = test.request(|| test::post("/echo", "in a body")).run().await;
     assert_eq!(report.restarts, 3);
 }
 

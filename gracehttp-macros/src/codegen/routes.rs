@@ -67,7 +67,7 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
             #state
         {
             fn into_server(self) -> #library::Server<__S> {
-                #library::__private::routes::serve(#builder, self) #layer
+                #library::__private::routes::serve(#builder, self, &Self::TABLE) #layer
             }
         }
     }
@@ -106,10 +106,14 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
         calls.push(merged(module, library));
     }
 
-    let pairs = answers.routes.iter().map(|Route { method_name, path, .. }| {
-        let path = &path.literal;
-        quote!((#method_name, #path))
+    let rows = answers.routes.iter().map(|Route { method_name, path, handler, .. }| {
+        let (path, handler) = (&path.literal, name_of(handler));
+        quote!((#method_name, #path, #handler))
     });
+    let fallback = match answers.fallback.map(name_of) {
+        Some(handler) => quote!(::core::option::Option::Some(#handler)),
+        None => quote!(::core::option::Option::None),
+    };
     let table = quote!(#library::__private::routes::Table);
     let apart = all_apart(routes, &modules);
     let types = modules.iter().map(|module| &module.ty);
@@ -120,8 +124,13 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
 
         #[doc(hidden)]
         impl WithAttributeRoutes {
-            pub const OWN: #table =
-                #table { prefix: "", routes: &[#(#pairs),*], included: &[#(&#types::TABLE),*] };
+            pub const OWN: #table = #table {
+                module: ::core::module_path!(),
+                prefix: "",
+                routes: &[#(#rows),*],
+                fallback: #fallback,
+                included: &[#(&#types::TABLE),*],
+            };
         }
 
         impl<__S, #(#markers),*> #library::__private::routes::OwnRoutes<__S, (#(#markers,)*)> for WithAttributeRoutes
@@ -176,8 +185,8 @@ fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenS
         impl #name::WithAttributeRoutes {
             pub const TABLE: #table = #table {
                 prefix: #prefix,
-                routes: &[],
                 included: &[&#name::WithAttributeRoutes::OWN, #(&#types::TABLE),*],
+                ..#table::EMPTY
             };
         }
 
@@ -281,6 +290,11 @@ fn call_of_route(route: &Route<'_>, marker: &TokenStream, library: &TokenStream)
 fn service_of(handler: &Function, marker: &TokenStream, library: &TokenStream) -> TokenStream {
     let ident = &handler.sig.ident;
     placed_at(ident, quote!(#library::__private::routes::handler::<_, #marker, _>(#ident, state)))
+}
+
+/// For those who read it.
+fn name_of(handler: &Function) -> String {
+    handler.sig.ident.unraw().to_string()
 }
 
 fn bound_of_module(module: &Part, marker: &Ident, library: &TokenStream) -> TokenStream {

@@ -1,4 +1,6 @@
-//! The command line of an application that asks for one: `serve`, `check`, `config`.
+//! The command line of an application that asks for one: `serve`, `check`, `config`, `routes`.
+
+mod routes;
 
 use std::io::{self, Write as _};
 
@@ -18,6 +20,8 @@ pub(super) fn obey<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
     match command().get_matches().subcommand_name() {
         Some("check") => check(app),
         Some("config") => show(app),
+        // They are code: no file and no variable changes them, nor can a fault in one keep them from being told.
+        Some("routes") => print(&routes::table(&app.servers)),
         _ => life::live(app),
     }
 }
@@ -27,6 +31,7 @@ fn command() -> Command {
         Command::new("serve").about("Serve, until a signal says otherwise (the default)"),
         Command::new("check").about("Check configuration and certificates, and serve nothing"),
         Command::new("config").about("Print every value of the configuration, and where it comes from"),
+        Command::new("routes").about("Print every route of every server, and the handler that answers it"),
     ])
 }
 

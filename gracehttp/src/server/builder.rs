@@ -1,5 +1,6 @@
 //! The description of a server, key by key: what the keys of `#[server(…)]` call.
 
+use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::error::Error;
 #[cfg(feature = "tls")]
 use crate::listen::Tls;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
-use crate::server::{Dispatch, Endpoint, Handler, Request, Server, ServerOptions};
+use crate::server::{Answers, Dispatch, Endpoint, Handler, Request, Server, ServerOptions};
 
 /// Describes a [`Server`]; made by [`Server::builder`].
 ///
@@ -151,7 +152,9 @@ impl ServerBuilder {
         M: 'static,
         S: Clone + Send + Sync + 'static,
     {
-        self.complete(|state: &S, _| Arc::new(HandlerDispatch::new(handler, Arc::new(state.clone()))))
+        self.complete(Answers::Handler(type_name::<H>()), |state: &S, _| {
+            Arc::new(HandlerDispatch::new(handler, Arc::new(state.clone())))
+        })
     }
 
     /// Completes the server with a tower service, for example an axum `Router`.
@@ -177,11 +180,18 @@ impl ServerBuilder {
         T::Future: Send,
         S: 'static,
     {
-        self.complete(|state, name| Arc::new(ServiceDispatch::new(factory(state), name.to_owned())))
+        self.complete(Answers::Service, |state, name| {
+            Arc::new(ServiceDispatch::new(factory(state), name.to_owned()))
+        })
     }
 
-    fn complete<S>(self, make: impl FnOnce(&S, &str) -> Arc<dyn Dispatch> + Send + 'static) -> Server<S> {
-        let name = self.options.name.clone();
-        Server { options: self.options, faults: self.faults, make: Box::new(move |state| make(state, &name)) }
+    fn complete<S>(
+        self,
+        answers: Answers,
+        make: impl FnOnce(&S, &str) -> Arc<dyn Dispatch> + Send + 'static,
+    ) -> Server<S> {
+        let Self { options, faults } = self;
+        let name = options.name.clone();
+        Server { options, faults, answers, make: Box::new(move |state| make(state, &name)) }
     }
 }

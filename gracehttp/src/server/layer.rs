@@ -39,12 +39,12 @@ impl<S: 'static> Server<S> {
         T::Error: Into<BoxError>,
         T::Future: Send,
     {
-        let Self { options, faults, make } = self;
+        let Self { options, faults, answers, make } = self;
         let name = options.name.clone();
         let make = move |state: &S| -> Arc<dyn Dispatch> {
             Arc::new(ServiceDispatch::new(layer.layer(BoxService(make(state))), name))
         };
-        Self { options, faults, make: Box::new(make) }
+        Self { options, faults, answers, make: Box::new(make) }
     }
 }
 

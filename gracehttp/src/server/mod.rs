@@ -49,8 +49,20 @@ pub struct Server<S> {
     pub(crate) options: ServerOptions,
     /// What was wrong in the builder's calls; reported all at once when the application starts.
     pub(crate) faults: Vec<Error>,
+    pub(crate) answers: Answers,
     /// Makes the service, once, after the start-up code.
     pub(crate) make: Make<S>,
+}
+
+/// What answers the requests of a server, for those who want to know.
+#[derive(Clone, Copy)]
+pub(crate) enum Answers {
+    /// One handler, of this name, which begins with the crate.
+    Handler(&'static str),
+    /// A service that nobody can look into.
+    Service,
+    #[cfg(feature = "axum")]
+    Routes(&'static routes::Table),
 }
 
 /// Of `Server<()>` only so that `Server::builder` needs no type: the state comes in with the handler.
@@ -68,8 +80,22 @@ impl<S> Server<S> {
     }
 }
 
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Handler(name) => f.write_str(name),
+            Self::Service => f.write_str("a service"),
+            #[cfg(feature = "axum")]
+            Self::Routes(table) => table.fmt(f),
+        }
+    }
+}
+
 impl<S> fmt::Debug for Server<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("options", &self.options)
+            .field("answers", &self.answers)
+            .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use axum::Router;
 
 use crate::server::listens::same;
 use crate::server::service::HandlerDispatch;
-use crate::server::{BoxService, Handler, Server, ServerBuilder};
+use crate::server::{Answers, BoxService, Handler, Server, ServerBuilder};
 
 /// A module of routes in an application with the state `S`.
 ///
@@ -22,13 +22,14 @@ pub trait OwnRoutes<S, M> {
     fn own_routes(self, prefix: &str, state: &Arc<S>) -> Router;
 }
 
-/// Completes a server with the routes of a module.
-pub fn serve<R, S, M>(builder: ServerBuilder, routes: R) -> Server<S>
+/// Completes a server with the routes of a module, and with the table of them.
+pub fn serve<R, S, M>(builder: ServerBuilder, routes: R, table: &'static Table) -> Server<S>
 where
     R: Routes<S, M> + Send + 'static,
     S: Clone + Send + Sync + 'static,
 {
-    builder.factory(|state: &S| routes.router("", &Arc::new(state.clone())))
+    let server = builder.factory(|state: &S| routes.router("", &Arc::new(state.clone())));
+    Server { answers: Answers::Routes(table), ..server }
 }
 
 /// A handler as the router takes it. It is the crate's own, as on a server of one handler: axum's would clone
@@ -53,15 +54,22 @@ pub fn join(prefix: &str, path: &str) -> String {
 /// The routes of a module, of those that it includes, and so on.
 #[derive(Debug)]
 pub struct Table {
+    /// Where its handlers are, beginning with the crate.
+    pub module: &'static str,
     /// What all of its paths begin with.
     pub prefix: &'static str,
-    /// Methods and paths.
-    pub routes: &'static [(&'static str, &'static str)],
+    /// Methods, paths and handlers.
+    pub routes: &'static [(&'static str, &'static str, &'static str)],
+    /// The handler of what no route answers.
+    pub fallback: Option<&'static str>,
     /// The modules within.
     pub included: &'static [&'static Self],
 }
 
 impl Table {
+    /// Of nothing: other tables say in what they differ.
+    pub const EMPTY: Self = Self { module: "", prefix: "", routes: &[], fallback: None, included: &[] };
+
     /// Whether a router could not hold this route beside those of the table.
     pub const fn rivals(&self, method: &str, path: &'static str) -> bool {
         self.rival_within(Place::ROOT, method, Place::ROOT.then(path))
@@ -76,7 +84,7 @@ impl Table {
         let prefix = outer.then(self.prefix);
         let mut i = 0;
         while i < self.routes.len() {
-            let (known_method, known) = self.routes[i];
+            let (known_method, known, _) = self.routes[i];
             if prefix.then(known).rivals(path, same(known_method, method)) {
                 return true;
             }
@@ -96,7 +104,7 @@ impl Table {
         let prefix = outer.then(self.prefix);
         let mut i = 0;
         while i < self.routes.len() {
-            let (method, path) = self.routes[i];
+            let (method, path, _) = self.routes[i];
             if other.rival_within(Place::ROOT, method, prefix.then(path)) {
                 return true;
             }
@@ -234,8 +242,7 @@ mod tests {
         for first in paths {
             for second in paths {
                 for same_method in [true, false] {
-                    let table = Table { prefix: "", routes: &[], included: &[] };
-                    assert!(!table.rivals("GET", second));
+                    assert!(!Table::EMPTY.rivals("GET", second));
                     let (a, b) = (Place::ROOT.then(first), Place::ROOT.then(second));
                     assert_eq!(
                         a.rivals(b, same_method),
@@ -249,14 +256,23 @@ mod tests {
 
     #[test]
     fn tables_overlap_through_their_prefixes() {
-        static USERS: Table =
-            Table { prefix: "/users", routes: &[("GET", "/"), ("GET", "/{id}")], included: &[] };
-        static ADMIN: Table = Table { prefix: "/admin", routes: &[("GET", "/")], included: &[&USERS] };
+        static USERS: Table = Table {
+            prefix: "/users",
+            routes: &[("GET", "/", "all"), ("GET", "/{id}", "one")],
+            ..Table::EMPTY
+        };
+        static ADMIN: Table = Table {
+            prefix: "/admin",
+            routes: &[("GET", "/", "overview")],
+            included: &[&USERS],
+            ..Table::EMPTY
+        };
         assert!(USERS.rivals("GET", "/users") && !USERS.rivals("POST", "/users"));
         assert!(USERS.rivals("POST", "/users/{name}"), "another name for the same parameter");
         assert!(ADMIN.rivals("GET", "/admin/users/{id}") && ADMIN.rivals("GET", "/admin"));
         assert!(!ADMIN.overlaps(&USERS) && ADMIN.overlaps(&ADMIN));
-        static TWIN: Table = Table { prefix: "/admin/users", routes: &[("GET", "/{id}")], included: &[] };
+        static TWIN: Table =
+            Table { prefix: "/admin/users", routes: &[("GET", "/{id}", "one")], ..Table::EMPTY };
         assert!(ADMIN.overlaps(&TWIN) && TWIN.overlaps(&ADMIN));
     }
 

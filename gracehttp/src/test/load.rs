@@ -7,14 +7,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::server::Request;
 use crate::test::client::{Connection, Fault, Target};
-use crate::test::get;
 
 /// How long clients rest between two requests: some are idle at every moment, and some are not.
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// How long a number of answers may take to come.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes what each client sends.
+pub(super) type MakeRequest = Arc<dyn Fn() -> Request + Send + Sync>;
 
 /// A running load.
 pub(super) struct Load {
@@ -32,7 +35,7 @@ pub(super) struct Seen {
 
 struct Shared {
     target: Target,
-    path: String,
+    request: MakeRequest,
     seen: Mutex<Seen>,
     requests: watch::Sender<u64>,
     stop: watch::Sender<bool>,
@@ -40,10 +43,10 @@ struct Shared {
 
 impl Load {
     /// Starts `clients` that keep their connection, and as many that open a new one for each request.
-    pub(super) fn start(target: Target, path: &str, clients: usize) -> Self {
+    pub(super) fn start(target: Target, request: MakeRequest, clients: usize) -> Self {
         let shared = Arc::new(Shared {
             target,
-            path: path.to_owned(),
+            request,
             seen: Mutex::default(),
             requests: watch::Sender::new(0),
             stop: watch::Sender::new(false),
@@ -108,7 +111,7 @@ impl Shared {
 
     /// One request. The connection comes back if it can take another.
     async fn ask(&self, mut connection: Connection) -> Option<Connection> {
-        let answered = connection.send(get(&self.path)).await;
+        let answered = connection.send((self.request)()).await;
         let lives = answered.is_ok();
         self.count(answered.and_then(|response| match response.status() {
             status if status.is_success() => Ok(()),
@@ -139,6 +142,10 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
+    fn root() -> MakeRequest {
+        Arc::new(|| crate::test::get("/"))
+    }
+
     /// The faults of a load on a server that gives each connection these bytes and closes it.
     async fn faults_of(answer: &'static [u8]) -> Vec<String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -150,7 +157,7 @@ mod tests {
                 let _ = stream.write_all(answer).await;
             }
         });
-        let load = Load::start(target, "/", 1);
+        let load = Load::start(target, root(), 1);
         load.requests(4).await;
         let seen = load.stop().await;
         server.abort();
@@ -179,7 +186,7 @@ mod tests {
         let faults = faults_of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         assert_eq!(faults, [""; 0]);
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let load = Load::start(Target { address: free, tls: false }, "/", 1);
+        let load = Load::start(Target { address: free, tls: false }, root(), 1);
         load.requests(4).await;
         let faults = load.stop().await.faults;
         assert!(all_say(&faults, "the connection was not taken"), "{faults:?}");

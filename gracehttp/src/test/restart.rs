@@ -1,14 +1,18 @@
 //! An application is restarted under load, and no client may notice.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::process::Command;
 
 use crate::config::env::server_variable;
+use crate::server::Request;
 use crate::test::application::Application;
 use crate::test::client::Target;
-use crate::test::load::{Load, Seen};
+use crate::test::get;
+use crate::test::load::{Load, MakeRequest, Seen};
 
 /// Clients of each kind.
 const CLIENTS: usize = 4;
@@ -37,14 +41,14 @@ const SHOWN: usize = 10;
 /// }
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "it does nothing until `run`"]
 pub struct RestartTest {
     program: PathBuf,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     server: String,
-    path: String,
+    request: MakeRequest,
     restarts: u32,
 }
 
@@ -69,7 +73,7 @@ impl RestartTest {
             args: Vec::new(),
             env: Vec::new(),
             server: server.to_owned(),
-            path: "/".to_owned(),
+            request: Arc::new(|| get("/")),
             restarts: 3,
         };
         // The time in which a predecessor could still take over is not what is tested here.
@@ -77,8 +81,15 @@ impl RestartTest {
     }
 
     /// What the clients `GET`; `/` by default. It has to be answered with a status of success.
-    pub fn path(mut self, path: &str) -> Self {
-        self.path = path.to_owned();
+    pub fn path(self, path: &str) -> Self {
+        let path = path.to_owned();
+        self.request(move || get(&path))
+    }
+
+    /// What the clients send instead, made anew each time: `test::post("/orders", Json(order))`. It has to be
+    /// answered with a status of success.
+    pub fn request(mut self, request: impl Fn() -> Request + Send + Sync + 'static) -> Self {
+        self.request = Arc::new(request);
         self
     }
 
@@ -123,7 +134,7 @@ impl RestartTest {
             panic!("server `{}` is at {url}, where this client can't go\n{application}", self.server);
         };
 
-        let load = Load::start(target, &self.path, CLIENTS);
+        let load = Load::start(target, self.request, CLIENTS);
         load.requests(REQUESTS).await;
         for _ in 0..self.restarts {
             application.restart().await;
@@ -141,5 +152,17 @@ impl RestartTest {
         }
         application.stop().await;
         RestartReport { restarts: self.restarts, requests, connections }
+    }
+}
+
+impl fmt::Debug for RestartTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestartTest")
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env", &self.env)
+            .field("server", &self.server)
+            .field("restarts", &self.restarts)
+            .finish_non_exhaustive()
     }
 }

@@ -155,21 +155,27 @@ impl TestServer {
     ///
     /// If it is not answered to the end.
     #[cfg(feature = "test-kit")]
-    pub async fn get(&self, path: &str) -> crate::Response {
-        self.request(super::get(path)).await
+    pub fn get(&self, path: &str) -> impl Future<Output = crate::Response> + Send + use<> {
+        self.request(super::get(path))
     }
 
     /// Sends a request over a connection of its own, in HTTP/1.1, and returns the response once it has come
     /// to its end. The certificate of a server with TLS is not checked.
     ///
+    /// The future borrows nothing: a task can wait for the answer to a long poll while the test shuts the
+    /// server down.
+    ///
     /// # Panics
     ///
     /// If it is not answered to the end.
     #[cfg(feature = "test-kit")]
-    pub async fn request(&self, request: crate::Request) -> crate::Response {
+    pub fn request(&self, request: crate::Request) -> impl Future<Output = crate::Response> + Send + use<> {
         let what = format!("{} {}{}", request.method(), self.url(), request.uri());
-        let answered = async { super::client::Connection::open(&self.target()).await?.send(request).await };
-        answered.await.unwrap_or_else(|fault| panic!("{what}: {fault}"))
+        let target = self.target();
+        async move {
+            let answered = async { super::client::Connection::open(&target).await?.send(request).await };
+            answered.await.unwrap_or_else(|fault| panic!("{what}: {fault}"))
+        }
     }
 }
 

@@ -88,7 +88,8 @@ impl Log {
             let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
             pipe.1 += 1;
             let number = pipe.1;
-            writeln!(pipe.0, "{MARK}{number}").expect("somebody reads");
+            // In one write, between which and those of the application the kernel mixes nothing.
+            pipe.0.write_all(format!("{MARK}{number}\n").as_bytes()).expect("somebody reads");
             number
         };
         let mut marked = self.marked.subscribe();

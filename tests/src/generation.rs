@@ -176,6 +176,8 @@ impl Generation {
             })
             .collect();
         ports.sort_unstable();
+        // The table may repeat a line if others connect while it is read.
+        ports.dedup();
         ports
     }
 

@@ -138,3 +138,33 @@ async fn start_up_code_that_is_given_up_leaves_them_their_end_too() {
     assert_eq!(app.stop().await, Exit::Code(0));
     Stage { app, scratch }.tells(&["is told", "ends", "clean-up of pid", "stopped while starting up"]).await;
 }
+
+/// The next generation is in its start-up code, for ever, with these lines in its plan; the first is told to stop.
+async fn stop_during_a_restart(stage: &Stage, beside: &str) -> u32 {
+    stage.scratch.write("plan", plan(&format!("{beside}\nstart hang")));
+    let start = stage.app.log.end();
+    stage.app.signal(Signal::USR2);
+    stage.app.log.line(start, "start-up code of pid").await;
+    let successor = stage.app.starting().pid();
+    stage.app.first().signal(Signal::TERM);
+    stage.app.log.line(start, &format!("Received SIG. [PID:{successor}")).await;
+    successor
+}
+
+#[tokio::test]
+async fn a_stop_during_a_restart_leaves_the_successors_clean_up_code_its_time() {
+    let stage = stage("").await;
+    let successor = stop_during_a_restart(&stage, "exit slow").await;
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+    stage.tells(&[&format!("slow clean-up of pid {successor}"), "stopped, pid"]).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_gives_the_successors_clean_up_code_up() {
+    let stage = stage("exit quick").await;
+    let start = Instant::now();
+    stop_during_a_restart(&stage, "exit hangs").await;
+    stage.app.first().signal(Signal::TERM);
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+    assert!(start.elapsed() < Duration::from_secs(2), "{}", stage.app.log);
+}

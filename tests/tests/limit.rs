@@ -1,25 +1,26 @@
 //! The limit of connections: more clients than it wait in the kernel's queue, and cost nothing.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tests::client::{get, get_once};
+use tests::client::{Pause, get, get_once, post_head};
 use tests::load::Style;
 use tests::patience::eventually;
 use tests::process::{run, tool};
-use tests::{App, Client, Generation, Launch, Load, Scratch, Signal, Target};
+use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
 use tokio::task::JoinSet;
 
-/// Counts a process's sockets all the time: the most there were.
-fn watch_sockets(generation: Arc<Generation>) -> impl FnOnce() -> usize {
+/// Counts all the time: the most there were.
+fn watch(count: impl Fn() -> usize + Send + 'static) -> impl FnOnce() -> usize {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let watch = std::thread::spawn(move || {
         let mut most = 0;
         while !stopped.load(Ordering::SeqCst) {
-            most = most.max(sockets(&generation));
+            most = most.max(count());
             std::thread::sleep(Duration::from_millis(1));
         }
         most
@@ -30,8 +31,24 @@ fn watch_sockets(generation: Arc<Generation>) -> impl FnOnce() -> usize {
     }
 }
 
+/// Of one process, whatever they are for.
 fn sockets(generation: &Generation) -> usize {
     generation.descriptor_names().iter().filter(|name| name.starts_with("socket:")).count()
+}
+
+/// Accepted connections of a server's port: sockets of the kernel's table that one of the processes holds. The
+/// table repeats and skips lines if others connect while it is read; what is counted once is there, though.
+fn accepted(port: u16, generations: &[Arc<Generation>]) -> usize {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
+    let local = format!("0100007F:{port:04X}");
+    let of_the_port = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, at, _, state, .., inode, _] = fields.get(..11)? else { return None };
+        (*at == local && *state != "0A").then(|| format!("socket:[{inode}]"))
+    };
+    let sockets: HashSet<String> = table.lines().filter_map(of_the_port).collect();
+    let held = generations.iter().flat_map(|generation| generation.descriptor_names());
+    sockets.intersection(&held.collect()).count()
 }
 
 async fn start(plan: &str) -> (App, Target, Scratch) {
@@ -45,7 +62,8 @@ async fn start(plan: &str) -> (App, Target, Scratch) {
 async fn two_hundred_clients_share_fifty_permits() {
     let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=50").await;
     let own = sockets(&app.current());
-    let most = watch_sockets(app.current());
+    let process = app.current();
+    let most = watch(move || sockets(&process));
     let mut clients = JoinSet::new();
     for _ in 0..200 {
         let target = target.clone();
@@ -143,6 +161,121 @@ async fn what_has_moved_counts_once() {
     assert_eq!(reply.unwrap().pid(), Some(successor.pid()));
 }
 
+/// The limit is full at the commit, half of it with connections that can't move: both generations together never
+/// hold more, and who waits is served as permits come back.
+#[tokio::test]
+async fn case_52_the_limit_is_full_at_the_commit() {
+    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=20").await;
+    let old = app.first();
+    let mut idle = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        idle.push(client);
+    }
+    let mut busy = Vec::new();
+    for number in 0..10_u64 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(get(&format!("/slow?ms={}", 1200 + 150 * number))).await.unwrap();
+        busy.push(client);
+    }
+    eventually("ten handlers", || app.log.count(0, "slow begins") == 10).await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..40 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(get("/slow?ms=100")).await.unwrap();
+        waiting.spawn(async move { client.reply().await.map(|reply| reply.pid()) });
+    }
+    let start = app.log.end();
+    let port = target.address().port();
+    let generations = Arc::new(Mutex::new(vec![Arc::clone(&old)]));
+    eventually("all twenty to be counted", || accepted(port, &generations.lock().unwrap()) == 20).await;
+    let known = Arc::clone(&generations);
+    let most = watch(move || accepted(port, &known.lock().unwrap()));
+    old.signal(Signal::USR2);
+    let successor = app.successor_since(start).await;
+    generations.lock().unwrap().push(Arc::clone(&successor));
+    for mut client in busy {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
+    }
+    // The idle ones give way one by one.
+    while let Some(client) = idle.pop() {
+        drop(client);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    while let Some(pid) = waiting.join_next().await {
+        assert_eq!(pid.unwrap().unwrap(), Some(successor.pid()));
+    }
+    assert_eq!(old.exit().await, Exit::Code(0));
+    let most = most();
+    println!("at most {most} connections in both generations");
+    assert!(most <= 20, "{most} connections against a limit of 20");
+}
+
+/// What is there stays, and nobody new comes in before the number is below the new limit.
+#[tokio::test]
+async fn case_52_a_successor_with_a_smaller_limit() {
+    let (app, target, scratch) = start("server web 127.0.0.1:0 max_conns=20").await;
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        idle.push(client);
+    }
+    scratch.write("plan", "server web 127.0.0.1:0 max_conns=5");
+    let successor = app.restart().await;
+    assert_eq!(app.first().exit().await, Exit::Code(0));
+    for client in &mut idle {
+        let reply = client.get("/ping").await.unwrap();
+        assert!(reply.pid() == Some(successor.pid()) && !reply.closes(), "{reply:?}");
+    }
+    let mut next = Client::connect(&target).await.unwrap();
+    next.send(get("/ping")).await.unwrap();
+    while idle.len() > 5 {
+        idle.pop();
+        assert_eq!(next.pause(Duration::from_millis(20)).await, Pause::Open, "{} are still in", idle.len());
+    }
+    idle.pop();
+    assert_eq!(next.reply().await.unwrap().pid(), Some(successor.pid()));
+}
+
+#[tokio::test]
+async fn case_52_a_successor_with_a_larger_limit() {
+    let (app, target, scratch) = start("server web 127.0.0.1:0 max_conns=2").await;
+    let mut busy = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(get("/slow?ms=2500")).await.unwrap();
+        busy.push(client);
+    }
+    eventually("two handlers", || app.log.count(0, "slow begins") == 2).await;
+    let mut waiting = Vec::new();
+    for _ in 0..6 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        waiting.push(client);
+    }
+    scratch.write("plan", "server web 127.0.0.1:0 max_conns=6");
+    let successor = app.restart().await;
+    // Four of them at once, though the predecessor still holds two.
+    for client in waiting.iter_mut().take(4) {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
+    }
+    assert!(app.first().is_running());
+    assert_eq!(waiting[4].pause(Duration::from_millis(200)).await, Pause::Open, "six are in");
+    for client in &mut busy {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(app.first().pid()));
+    }
+    drop(busy);
+    for client in waiting.iter_mut().skip(4) {
+        assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
+    }
+    let mut upload = waiting.pop().expect("six clients");
+    upload.send(post_head("/echo", 2)).await.unwrap();
+    upload.send("ok").await.unwrap();
+    assert_eq!(upload.reply().await.unwrap().text(), "ok");
+}
+
 /// How many descriptors a process may open from now on.
 fn limit_descriptors(pid: u32, limit: usize) {
     let pid = pid.to_string();
@@ -200,7 +333,8 @@ async fn a_limit_beyond_the_descriptors_is_lowered_and_said_so() {
     let target = app.target("web").await;
     let told = |line: &str| line.contains("WARN") && line.contains("1000") && line.contains("60");
     app.log.find(0, Duration::from_secs(5), "a notice about the limit", told).await;
-    let most = watch_sockets(app.current());
+    let process = app.current();
+    let most = watch(move || sockets(&process));
     // Twice as many clients as descriptors: all are served, and accept never runs out of descriptors.
     let load = Load::on(&target).clients(100, Style::Fresh);
     load.answers(500).await;

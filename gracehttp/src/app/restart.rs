@@ -68,7 +68,8 @@ impl Process {
                 Attempt::Failed
             }
             Readiness::Stopped(signal) => {
-                successor.stop().await;
+                // A second signal hurries it, and then ends our own drain.
+                successor.stop(self.signals.stop_waits()).await;
                 Attempt::Stopped(signal)
             }
         }

@@ -104,6 +104,12 @@ impl File {
         Error::new(format!("{}{line}: {}", self.name, message.replace('\n', "; ")))
     }
 
+    /// The line there, if it sets something.
+    fn setting_at(&self, offset: usize) -> Option<&str> {
+        let line = self.text.lines().nth(self.line(offset) - 1)?.trim();
+        (line.contains('=') && !line.starts_with('[')).then_some(line)
+    }
+
     fn line(&self, offset: usize) -> usize {
         self.text[..offset].matches('\n').count() + 1
     }
@@ -282,7 +288,9 @@ pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result
     let absent = section.value.is_none();
     let value = section.value.unwrap_or_else(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
     T::deserialize(ValueDeserializer::from(value)).map_err(|error| {
-        let message = format!("the application's settings, `[{APP}]`: {}", error.message());
+        let place = section.file.zip(error.span()).and_then(|(file, span)| file.setting_at(span.start));
+        let place = place.map_or_else(String::new, |setting| format!(", at `{setting}`"));
+        let message = format!("the application's settings, `[{APP}]`{place}: {}", error.message());
         match section.file {
             Some(file) if absent => file.fault(None, &message),
             Some(file) => file.fault(error.span().as_ref(), &message),

@@ -205,12 +205,12 @@ fn the_application_s_own_faults_have_their_lines_too() {
     for (text, fault) in [
         (
             "\n[app]\nworkers = 'x'",
-            "a.toml:3: the application's settings, `[app]`: invalid type: string \"x\"",
+            "a.toml:3: the application's settings, `[app]`, at `workers = 'x'`: invalid type: string \"x\"",
         ),
-        ("\n[app]\nworkers = 300", "a.toml:3: "),
+        ("\n[app]\nworkers = 300", "a.toml:3: the application's settings, `[app]`, at `workers = 300`: "),
         (
             "\n[app]\nworkers = 3\nwrkrs = 1",
-            "a.toml:4: the application's settings, `[app]`: unknown field `wrkrs`",
+            "a.toml:4: the application's settings, `[app]`, at `wrkrs = 1`: unknown field `wrkrs`",
         ),
         ("\n[app]", "a.toml:2: the application's settings, `[app]`: missing field `workers`"),
         ("", "a.toml: the application's settings, `[app]`: missing field `workers`"),

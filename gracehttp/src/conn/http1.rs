@@ -114,7 +114,7 @@ pub(super) async fn serve<T: Wire>(
             close_with(stream, REQUEST_TIMEOUT).await;
         }
         // Who does not read will not read a farewell either.
-        End::TimedOut(Waiting::Write) => {}
+        End::TimedOut(Waiting::Write) => drop(stream),
         End::Finished | End::Close | End::Cut | End::TimedOut(_) | End::Upgrade => close(stream).await,
     }
 }

@@ -64,7 +64,8 @@ pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Byte
         Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => rest(context, stream, seen, Stage::Fresh, permit).await,
         // In words, also towards a client that has closed its side: another process may hold a duplicate.
         Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(stream).await,
-        Err(_) => {}
+        // Before its permit is free.
+        Err(_) => drop(stream),
     }
 }
 

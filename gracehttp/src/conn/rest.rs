@@ -99,7 +99,7 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
             let permit = Permit::from_count(&context.permits);
             stay(context, Departure { socket, stage, ahead: Bytes::new(), permit });
         }
-        Woken::Expired(parked) => close_parked(context, &parked),
+        Woken::Expired(parked) => close_parked(context, parked),
     }
 }
 
@@ -133,12 +133,13 @@ fn close_all(context: &Arc<Context>) {
         }
     }
     for parked in context.lot.take(usize::MAX) {
-        close_parked(context, &parked);
+        close_parked(context, parked);
     }
 }
 
-fn close_parked(context: &Context, parked: &Parked) {
+fn close_parked(context: &Context, parked: Parked) {
     // Said explicitly: another process may hold a duplicate, which would keep the connection open.
     let _ = shutdown(parked.socket.fd.as_raw_fd(), Shutdown::Both);
+    drop(parked);
     context.permits.release();
 }

@@ -10,16 +10,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
+use tokio::time::sleep;
 
 use crate::error::Error;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Reply, ServerCount};
 use crate::handoff::{Channel, HANDOFF_VARIABLE, StartUp};
+use crate::lifecycle::AT_LEAST;
 use crate::listen::TicketKey;
 use crate::sys::{self, MAX_FDS};
 
-/// How long a successor that was asked to end may take before it is killed.
+/// How long a process may take to end that has nothing left to do.
 const ENDING: Duration = Duration::from_millis(500);
+
+/// How long a successor that was asked to end may take before it is killed: its start-up code may have begun
+/// tasks, and registered clean-up code.
+const WINDING_UP: Duration = AT_LEAST.saturating_add(ENDING);
 
 /// A process that was started to take our place.
 #[derive(Debug)]
@@ -157,14 +163,16 @@ impl Successor {
         }
     }
 
-    /// Asks it to end, and sees to it.
-    pub(crate) async fn stop(mut self) {
+    /// Asks it to end, and sees to it: as soon as `hurry` resolves, at the latest.
+    pub(crate) async fn stop(mut self, hurry: impl Future<Output = ()>) {
         match kill(self.pid, Signal::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(_) => return self.kill().await,
         }
-        if tokio::time::timeout(ENDING, self.child.wait()).await.is_err() {
-            self.kill().await;
+        tokio::select! {
+            _ = self.child.wait() => {}
+            () = sleep(WINDING_UP) => self.kill().await,
+            () = hurry => self.kill().await,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::error::panic_message;
 use crate::log;
 
 /// What clean-up code gets where the drain has used up its time.
-const AT_LEAST: Duration = Duration::from_secs(2);
+pub(crate) const AT_LEAST: Duration = Duration::from_secs(2);
 
 /// Starts a background task, for which the end of the process waits: a consumer of a queue, a periodic
 /// refresh, an e-mail after the response.

@@ -5,7 +5,7 @@ mod generation;
 mod signals;
 mod start_up_code;
 
-pub(crate) use background::Background;
+pub(crate) use background::{AT_LEAST, Background};
 pub use background::{on_exit, spawn};
 pub use generation::generation;
 pub(crate) use generation::set_generation;

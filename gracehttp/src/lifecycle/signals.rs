@@ -101,6 +101,8 @@ impl Request {
 pub(crate) struct Signals {
     /// Stop signals first: of two that wait, stopping wins.
     caught: Vec<(Request, unix::Signal)>,
+    /// Was seen, and is still to be told.
+    waiting: Option<Request>,
 }
 
 impl Signals {
@@ -117,7 +119,7 @@ impl Signals {
                 .map(|stream| (request, stream))
                 .map_err(|error| Error::caused_by(format!("{signal} can't be handled: {error}"), error))
         });
-        Ok(Self { caught: caught.collect::<Result<_, _>>()? })
+        Ok(Self { caught: caught.collect::<Result<_, _>>()?, waiting: None })
     }
 
     /// Lets through what a predecessor held back for us until our handlers stood.
@@ -142,7 +144,15 @@ impl Signals {
         self.next_of(|request| matches!(request, Request::Stop(_))).await
     }
 
+    /// Resolves once there is a request to stop, which still is the next one. Cancel safe.
+    pub(crate) async fn stop_waits(&mut self) {
+        self.waiting = Some(self.next_stop().await);
+    }
+
     async fn next_of(&mut self, wanted: impl Fn(&Request) -> bool) -> Request {
+        if let Some(request) = self.waiting.take() {
+            return request;
+        }
         poll_fn(|cx| {
             for (request, stream) in &mut self.caught {
                 if wanted(request) && stream.poll_recv(cx) == Poll::Ready(Some(())) {

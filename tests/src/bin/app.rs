@@ -7,7 +7,7 @@
 //! server web 127.0.0.1:0
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
 //! task heeds | ignores | panics
-//! exit quick | hangs
+//! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
 //! ```
 //!
@@ -121,6 +121,10 @@ fn register((what, how): (String, String)) {
         ("task", "ignores") => gracehttp::spawn(|_| std::future::pending()),
         ("task", "panics") => gracehttp::spawn(async |_| panic!("the task panics")),
         ("exit", "quick") => gracehttp::on_exit(async move { say(&format!("clean-up of pid {pid}")) }),
+        ("exit", "slow") => gracehttp::on_exit(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            say(&format!("slow clean-up of pid {pid}"));
+        }),
         ("exit", "hangs") => gracehttp::on_exit(std::future::pending()),
         _ => panic!("not understood in the plan: {what} {how}"),
     }

@@ -12,6 +12,8 @@
 //!
 //! With `RUST_LOG=info,tower_http=debug` the layer of the server logs each request. Change a path to
 //! `/users/{id`, or give two functions the same one: it does not compile, and says why.
+//!
+//! `GRACEHTTP_SERVER__API__PORT=8080` moves it to another port.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -36,7 +36,7 @@ pub use gracehttp_macros::server;
 pub use gracehttp_macros::{any, delete, fallback, get, head, options, patch, post, put, route};
 pub use lifecycle::{Signal, generation, on_exit, spawn};
 #[cfg(feature = "tls")]
-pub use listen::Tls;
+pub use server::Tls;
 pub use server::{
     Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,
 };

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tests::client::get_once;
-use tests::{App, Exit, Launch, Scratch, Signal};
+use tests::client::{get, get_once};
+use tests::{App, Client, Exit, Launch, Scratch, Signal};
 
 struct Stage {
     app: App,
@@ -167,4 +167,31 @@ async fn a_second_signal_gives_the_successors_clean_up_code_up() {
     stage.app.first().signal(Signal::TERM);
     assert_eq!(stage.app.first().exit().await, Exit::Code(0));
     assert!(start.elapsed() < Duration::from_secs(2), "{}", stage.app.log);
+}
+
+#[tokio::test]
+async fn after_a_second_signal_clean_up_code_has_its_least_time() {
+    let stage = stage("exit hangs").await;
+    let target = stage.app.target("web").await;
+    let mut client = Client::connect(&target).await.unwrap();
+    client.send(get("/slow?ms=30000")).await.unwrap();
+    stage.app.log.line(0, "slow begins").await;
+    stage.app.signal(Signal::TERM);
+    stage.app.log.line(0, "Received SIG.").await;
+    let second = Instant::now();
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert!(second.elapsed() < Duration::from_secs(5), "{}", stage.app.log);
+    stage.tells(&["with 1 connection open", "has not ended within 2s", "stopped, pid"]).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_gives_up_the_clean_up_code_of_a_start_up() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, &plan("exit hangs\nstart hang")).spawn();
+    app.log.line(0, "start-up code of pid").await;
+    let start = Instant::now();
+    app.signal(Signal::TERM);
+    app.log.line(0, "Received SIG.").await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    assert!(start.elapsed() < Duration::from_millis(1500), "{}", app.log);
 }

@@ -239,6 +239,23 @@ async fn callbacks_get_every_line() {
 }
 
 #[tokio::test]
+async fn callbacks_get_the_level_that_they_are_for() {
+    let scratch = Scratch::new();
+    let file = scratch.write("config", "");
+    let app = launch("callbacks", &["hello"]).env("GRACEHTTP_CONFIG", &file).spawn();
+    let target = app.target("hello").await;
+    scratch.write("config", "drain_timeout = 1");
+    app.signal(Signal::HUP);
+    app.log.line(0, "[error]  start new process failed, pid ").await;
+    let mut client = Client::connect(&target).await.unwrap();
+    client.get("/").await.unwrap();
+    app.signal(Signal::TERM);
+    app.log.line(0, &format!("[info]   Received SIG. [PID:{}, SIG:SIGTERM]", app.pid())).await;
+    assert!(app.stop().await.is_clean());
+    app.log.line(0, "[notice] a second signal ends the drain at once, with 1 connection open").await;
+}
+
+#[tokio::test]
 async fn builder_greets_and_survives_a_successor_that_fails() {
     let scratch = Scratch::new();
     let file = scratch.write("greeting", "hello, moon\n");

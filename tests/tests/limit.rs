@@ -325,6 +325,39 @@ async fn case_26_no_descriptor_left_for_accept() {
     assert!(app.stop().await.is_clean());
 }
 
+/// Those who wait in the queue are served in a stop, too, as soon as there is room for them, however short the queue.
+#[tokio::test]
+async fn no_descriptor_left_for_the_last_call() {
+    if !tool("prlimit") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let launch = Launch::app(&scratch, "server web 127.0.0.1:0");
+    let app = launch.env("GRACEHTTP_SERVER__WEB__BACKLOG", "4").spawn();
+    let target = app.target("web").await;
+    let process = app.current();
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        held.push(client);
+    }
+    limit_descriptors(process.pid(), process.descriptors());
+    let mut waiting = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        waiting.push(client);
+    }
+    app.log.line(0, "can't accept at the moment").await;
+    app.signal(Signal::TERM);
+    for client in &mut waiting {
+        assert_eq!(client.reply().await.unwrap().status, 200);
+    }
+    drop(waiting);
+    assert_eq!(process.exit().await, Exit::Code(0));
+}
+
 #[tokio::test]
 async fn a_limit_beyond_the_descriptors_is_lowered_and_said_so() {
     let scratch = Scratch::new();

@@ -51,7 +51,10 @@ async fn the_banner_tells_name_url_limit_generation_and_pid() {
     assert!(app.url("web").await.starts_with("http://127.0.0.1:"));
     assert!(app.url("tls").await.starts_with("https://127.0.0.1:"));
     let line = app.log.line(0, "serving web on ").await;
-    assert!(line.contains("77") && line.contains("INFO") && line.contains("gracehttp"), "{line}");
+    assert!(
+        line.contains("max 77 connections") && line.contains("INFO") && line.contains("gracehttp"),
+        "{line}"
+    );
     assert_eq!(app.log.count(0, "serving "), 2, "one line a server\n{}", app.log);
     assert_eq!(app.log.count(0, "127.0.0.1:0 "), 0, "the real port, not the configured one\n{}", app.log);
     app.log.find(0, Duration::from_secs(5), "pid and generation", in_generation(app.pid(), 1)).await;
@@ -94,4 +97,15 @@ async fn rust_log_is_honoured() {
     get_once(&target, "/ping").await.unwrap();
     assert!(app.stop().await.is_clean());
     assert_eq!(app.log.since(0), [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn an_application_s_own_subscriber_has_the_messages() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0\nstart subscribe").spawn();
+    // Which says no time, other than the framework's.
+    let own = |line: &str| line.trim_start().starts_with("INFO gracehttp: serving web on ");
+    app.log.find(0, Duration::from_secs(5), "a message without a time", own).await;
+    assert!(app.stop().await.is_clean());
+    app.log.line(0, "INFO gracehttp: stopped, pid").await;
 }

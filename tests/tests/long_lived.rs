@@ -70,6 +70,15 @@ async fn drained_early(app: &App, since: Instant) {
     assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
 }
 
+/// A long poll had its answer, which is the last on its connection, and the drain was over.
+async fn answered_at_last(app: &App, client: &mut Client, since: Instant) {
+    let reply = client.reply().await.expect("an answer");
+    assert_eq!(reply.text(), "no news; ask again");
+    assert!(reply.closes(), "{reply:?}");
+    client.closed().await.expect("a proper end");
+    drained_early(app, since).await;
+}
+
 /// The predecessor cut exactly one connection, when its time had come.
 async fn cut_at_the_deadline(app: &App, since: Instant, limit: Duration) {
     assert_eq!(app.first().exit().await, Exit::Code(0), "{}", app.log);
@@ -107,11 +116,7 @@ async fn case_43_a_long_poll_over_tls_is_answered_with_its_connections_last_resp
     let mut client = stage.client(&get("/poll"), "poll begins").await;
     let start = Instant::now();
     stage.restart().await;
-    let reply = client.reply().await.unwrap();
-    assert_eq!(reply.text(), "no news; ask again");
-    assert!(reply.closes(), "{reply:?}");
-    client.closed().await.unwrap();
-    drained_early(&stage.app, start).await;
+    answered_at_last(&stage.app, &mut client, start).await;
 }
 
 #[tokio::test]
@@ -120,11 +125,7 @@ async fn case_43_a_long_poll_is_answered_when_the_process_stops() {
     let mut client = stage.client(&get("/poll"), "poll begins").await;
     let start = Instant::now();
     stage.app.signal(Signal::TERM);
-    let reply = client.reply().await.unwrap();
-    assert_eq!(reply.text(), "no news; ask again");
-    assert!(reply.closes(), "{reply:?}");
-    client.closed().await.unwrap();
-    drained_early(&stage.app, start).await;
+    answered_at_last(&stage.app, &mut client, start).await;
 }
 
 #[tokio::test]

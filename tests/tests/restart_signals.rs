@@ -1,5 +1,6 @@
 //! Restart signals at awkward moments: two at once, a hundred, while draining; a stop during a restart.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use tests::client::{get, get_once};
 use tests::load::Style;
 use tests::patience::{GLANCE, PATIENCE, eventually};
-use tests::process::{RESTARTED, tool};
+use tests::process::{RESTARTED, bin, run, tool};
 use tests::{App, Client, Exit, Generation, Kind, Launch, Load, Scratch, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -136,7 +137,7 @@ async fn a_signal_during_a_restart_is_remembered_once() {
 }
 
 #[tokio::test]
-async fn a_signal_during_start_up_of_the_first_generation_kills_nobody() {
+async fn a_signal_during_start_up_of_the_first_generation_restarts_it_afterwards() {
     for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
         let scratch = Scratch::new();
         let app = Launch::app(&scratch, &format!("{WEB}\nstart sleep 500")).spawn();
@@ -144,10 +145,72 @@ async fn a_signal_during_start_up_of_the_first_generation_kills_nobody() {
         app.signal(signal);
         let web = app.target("web").await;
         get_once(&web, "/ping").await.unwrap();
-        // It may restart after its start-up; that it lives is what counts.
-        eventually("calm", || app.current().children().is_empty()).await;
-        assert!(app.current().is_running(), "{}", app.log);
+        let successor = app.successor_since(0).await;
+        app.serves(&web, &successor).await;
     }
+}
+
+/// An application that waits for its configuration, and has got a signal there.
+async fn signalled_before_its_configuration(scratch: &Scratch, signal: Signal) -> App {
+    let file = scratch.join("config");
+    run("mkfifo", &[file.as_os_str()]);
+    let app = Launch::app(scratch, WEB).env("GRACEHTTP_CONFIG", &file).spawn();
+    let name = file.clone();
+    let opened = tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(name));
+    let writer = opened.await.expect("no panic").expect("a pipe that is read");
+    app.signal(signal);
+    // For the next generation.
+    std::fs::remove_file(&file).expect("a pipe");
+    scratch.write("config", "");
+    drop(writer);
+    app
+}
+
+#[tokio::test]
+async fn a_signal_before_the_configuration_is_read_waits() {
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        let scratch = Scratch::new();
+        let app = signalled_before_its_configuration(&scratch, signal).await;
+        app.successor_since(0).await;
+    }
+    for signal in [Signal::INT, Signal::TERM, Signal::QUIT, Signal::TSTP] {
+        let scratch = Scratch::new();
+        let app = signalled_before_its_configuration(&scratch, signal).await;
+        assert_eq!(app.current().exit().await, Exit::Code(0), "{signal:?}: {}", app.log);
+        app.log.line(0, "stopped").await;
+    }
+}
+
+/// A successor whose program has not come to its handlers yet: signals to restart are nothing to it, and one to stop
+/// waits for them.
+#[tokio::test]
+async fn signals_to_a_successor_before_its_handlers_stand() {
+    let scratch = Scratch::new();
+    let program = scratch.install(&bin("app"), "app");
+    let app = Launch::program(program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").spawn();
+    let web = app.target("web").await;
+    let real = scratch.install(&bin("app"), "real");
+    let script = format!("#!/bin/sh\necho a script waits\nsleep 0.5\nexec {} \"$@\"\n", real.display());
+    let installed = scratch.install(&scratch.write("script", script), "app");
+    std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let first = app.current();
+
+    first.signal(Signal::USR2);
+    app.log.line(0, "a script waits").await;
+    app.starting().signal(Signal::TERM);
+    app.log.line(0, "it exited with status 0 before it was ready: somebody may have stopped it").await;
+    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(first.pid()));
+
+    let start = app.log.end();
+    first.signal(Signal::USR2);
+    app.log.line(start, "a script waits").await;
+    let successor = app.starting();
+    for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
+        successor.signal(signal);
+    }
+    app.serves(&web, &successor).await;
+    app.predecessors_exit().await;
+    assert_eq!(app.log.count(start, RESTARTED), 1, "{}", app.log);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tests::client::{Pause, get, get_once};
 use tests::h2::{Http2, Outcome};
 use tests::{App, Client, Exit, Kind, Launch, Scratch, Target};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn start(plan: &str) -> (App, Scratch) {
     let scratch = Scratch::new();
@@ -88,7 +89,7 @@ async fn one_server_has_several_endpoints() {
 #[tokio::test]
 async fn only_what_is_switched_on_is_spoken() {
     let plan = "server one 127.0.0.1:0 http2=no\nserver two 127.0.0.1:0 http1=no\n\
-                server tls 127.0.0.1:0 tls=self_signed http2=no";
+                server tls 127.0.0.1:0 tls=self_signed http2=no\nserver tls2 127.0.0.1:0 tls=self_signed http1=no";
     let (app, _scratch) = start(plan).await;
     let (one, two, tls) = (app.target("one").await, app.target("two").await, app.target("tls").await);
     assert_eq!(get_once(&one, "/ping").await.unwrap().status, 200);
@@ -99,6 +100,14 @@ async fn only_what_is_switched_on_is_spoken() {
     let answer = get_once(&two, "/ping").await;
     assert!(answer.as_ref().is_err() || answer.as_ref().unwrap().status >= 400, "{answer:?}");
     Http2::connect(&tls).await.expect_err("no protocol in common");
+    let tls2 = app.target("tls2").await;
+    assert_eq!(http2_get(&tls2).await.status, 200);
+    // Not even with a client that does not say what it speaks.
+    let mut silent = tls2.connect(&[]).await.unwrap();
+    silent.write_all(get("/ping").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    _ = silent.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP/1"), "{}", String::from_utf8_lossy(&answer));
 }
 
 /// Does nothing (more) on a connection, and tells after how long the server ends it.
@@ -176,7 +185,7 @@ async fn the_environment_overrides_endpoint_port_and_limit() {
         .spawn();
     let target = app.target("ping").await;
     let banner = app.log.line(0, "serving ping on ").await;
-    assert!(banner.contains('3'), "{banner}");
+    assert!(banner.contains("max 3 connections"), "{banner}");
     let mut held = Vec::new();
     for _ in 0..3 {
         let mut client = Client::connect(&target).await.unwrap();

@@ -62,13 +62,18 @@ impl Stage {
 #[tokio::test]
 async fn case_23_each_stop_signal_ends_an_idle_process_at_once() {
     for signal in STOPS {
-        let stage = Stage::new().await;
-        get_once(&stage.web, "/ping").await.unwrap();
-        let (exit, took) = stage.ends(signal).await;
-        println!("{signal:?}: gone after {took:?}");
-        assert_eq!(exit, Exit::Code(0), "{}", stage.app.log);
-        assert!(took < Duration::from_secs(1), "{signal:?} took {took:?}");
-        assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
+        // The best of three: the machine may have something else to do.
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let stage = Stage::new().await;
+            get_once(&stage.web, "/ping").await.unwrap();
+            let (exit, took) = stage.ends(signal).await;
+            println!("{signal:?}: gone after {took:?}");
+            assert_eq!(exit, Exit::Code(0), "{}", stage.app.log);
+            assert_eq!(get_once(&stage.web, "/ping").await.unwrap_err().kind, Kind::Refused);
+            best = best.min(took);
+        }
+        assert!(best < Duration::from_millis(100), "{signal:?} took {best:?}");
     }
 }
 
@@ -205,10 +210,42 @@ async fn the_drain_timeout_cuts_and_reports() {
     for client in [&mut first, &mut second] {
         client.reply().await.unwrap_err();
     }
-    let report = |line: &str| {
-        line.contains("gracehttp") && (line.contains("WARN") || line.contains("ERROR")) && line.contains('2')
-    };
-    stage.app.log.find(0, Duration::from_secs(5), "a report of the two that were cut", report).await;
+    let report =
+        "WARN gracehttp: the drain's limit of 700ms has passed: cutting 2 connections (2 of server web)";
+    stage.app.log.line(0, report).await;
+}
+
+/// A stage that goes on accepting for so long after it was told to stop, and has been told.
+async fn lame_duck(time: &str) -> Stage {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).env("GRACEHTTP_LAME_DUCK", time).spawn();
+    let stage = Stage { web: app.target("web").await, app, _scratch: scratch };
+    stage.app.signal(Signal::TERM);
+    stage.app.log.line(0, "Received SIG.").await;
+    stage
+}
+
+#[tokio::test]
+async fn a_lame_duck_still_accepts_for_its_time() {
+    let start = Instant::now();
+    let stage = lame_duck("800ms").await;
+    let reply = get_once(&stage.web, "/ping").await.unwrap();
+    assert!(!reply.closes(), "{reply:?}");
+    stage.app.signal(Signal::HUP);
+    let pid = stage.app.pid();
+    stage.app.log.line(0, &format!("SIGHUP is ignored: this process, pid {pid}, is stopping")).await;
+    assert_eq!(stage.has_ended().await.0, Exit::Code(0));
+    assert!(start.elapsed() >= Duration::from_millis(800), "gone after {:?}", start.elapsed());
+    assert_eq!(stage.app.generations(), 1);
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_lame_duck_at_once() {
+    let stage = lame_duck("60s").await;
+    get_once(&stage.web, "/ping").await.unwrap();
+    let (exit, took) = stage.ends(Signal::TERM).await;
+    assert_eq!(exit, Exit::Code(0));
+    assert!(took < Duration::from_secs(1), "took {took:?}");
 }
 
 /// Requests whose handlers block threads, more of them than there are threads.

@@ -37,6 +37,8 @@ pub(super) struct Process {
     /// The application's tasks beside its servers.
     pub(super) background: Arc<Background>,
     pub(super) workers: Handle,
+    /// A second signal to stop has come: nothing that is in flight is waited for any more.
+    pub(super) hurried: bool,
 }
 
 /// How a serving process goes on.
@@ -49,7 +51,9 @@ pub(super) enum Next {
 
 /// Lives the whole life of an application.
 pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
-    // First of all, while there is one thread: the handoff leaves the environment.
+    // First of all, while there is one thread: no signal has its default effect any more, and the handoff
+    // leaves the environment.
+    let held_back = Signals::hold_back();
     let inherited = handoff::inherited()?;
     let start_up = StartUp::capture();
     // The event loop has a runtime of its own: handlers that block their threads can block neither the
@@ -71,7 +75,9 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         let Settings { restart_on, stop_on, .. } = &app.settings;
         let signals = Signals::install(restart_on, stop_on)?;
         if inherited.is_some() {
-            Signals::let_through(restart_on, stop_on);
+            Signals::let_through_all(restart_on, stop_on);
+        } else {
+            held_back.let_through();
         }
         signals
     };
@@ -82,7 +88,10 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
             biased;
             request = signals.next_stop() => {
                 log::info(format_args!("{}", received(request.signal())));
-                birth::wind_up(&workers).await;
+                tokio::select! {
+                    () = birth::wind_up(&workers) => {}
+                    request = signals.next_stop() => log::info(format_args!("{}", received(request.signal()))),
+                }
                 log::info(format_args!("stopped while starting up, pid {}", std::process::id()));
                 return Ok(());
             }
@@ -101,6 +110,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
             closing,
             background: Background::of(&workers),
             workers,
+            hurried: false,
         };
         process.serve().await;
         Ok(())
@@ -170,9 +180,10 @@ impl Process {
         let _ = tokio::time::timeout(CUTTING, none_left).await;
     }
 
-    /// Runs the clean-up code, after the drain. A signal to stop gives it up.
+    /// Runs the clean-up code, after the drain. One more signal to stop gives it up.
     pub(super) async fn clean_up(&mut self, deadline: Instant) {
         self.background.cut();
+        let deadline = if self.hurried { Instant::now() } else { deadline };
         tokio::select! {
             biased;
             () = self.background.clean_up_by(deadline, &self.workers) => {}

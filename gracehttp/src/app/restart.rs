@@ -68,8 +68,11 @@ impl Process {
                 Attempt::Failed
             }
             Readiness::Stopped(signal) => {
-                // A second signal hurries it, and then ends our own drain.
-                successor.stop(self.signals.stop_waits()).await;
+                let second = async {
+                    let request = self.signals.next_stop().await;
+                    self.hurry(request.signal());
+                };
+                successor.stop(second).await;
                 Attempt::Stopped(signal)
             }
         }

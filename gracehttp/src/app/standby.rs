@@ -141,11 +141,12 @@ impl Process {
                     std::process::id(),
                     watch.pid
                 )),
+                Event::Signal(Request::Stop(signal)) if watch.stopping => {
+                    self.hurry(signal);
+                    return self.end_for(&watch).await;
+                }
                 Event::Signal(Request::Stop(signal)) => {
                     log::info(format_args!("{}", received(signal)));
-                    if watch.stopping {
-                        return self.end_for(&watch).await;
-                    }
                     // It is draining anyway; what changes is that it does not stand by any more.
                     watch.stopping = true;
                     watch.standby_until = watch.standby_until.map(|_| Instant::now());

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::life::{Next, Process, connections, held, received, until};
 use crate::conn::Phase;
 use crate::handoff::Predecessor;
-use crate::lifecycle::{Request, Signal};
+use crate::lifecycle::{Request, Signal, Signals};
 use crate::log;
 
 /// How long idle connections get for a last request. Closing them at once loses those that are on the wire:
@@ -22,12 +22,9 @@ impl Process {
             // Else a predecessor in standby could take our end for an accident.
             Predecessor::farewell(&predecessor).await;
         }
-        let lame_duck = Instant::now() + self.settings.lame_duck;
-        let drains = self.settings.lame_duck.is_zero() || self.wait_unless_stopped(lame_duck).await;
+        self.lame_duck().await;
         let deadline = Instant::now() + self.settings.drain_timeout;
-        if drains {
-            self.drain(deadline).await;
-        }
+        self.drain(deadline).await;
         self.clean_up(deadline).await;
         log::info(format_args!("stopped, pid {}", std::process::id()));
         Next::End
@@ -40,7 +37,9 @@ impl Process {
                 self.closing.spawn(door.close());
             }
         }
-        self.finish(deadline).await;
+        if !self.hurried {
+            self.finish(deadline).await;
+        }
     }
 
     /// Lets connections that have no successor finish, and background tasks: a grace for idle connections,
@@ -59,58 +58,62 @@ impl Process {
         self.cut().await;
     }
 
-    /// Whether there is nothing left to wait for: all queues are empty and all connections have ended by the deadline, or a second
-    /// signal wants no more waiting.
+    /// Whether there is nothing left to wait for: all queues are empty and all connections have ended by the
+    /// deadline, or a second signal wants no more waiting.
     async fn drained_by(&mut self, deadline: Instant) -> bool {
-        let Self { signals, servers, released, closing, background, .. } = self;
-        let drained = async {
-            // Whoever waits in a queue is still to be served.
-            while closing.join_next().await.is_some() {}
-            until(released, || held(servers) == 0).await;
-            background.idle().await;
-        };
-        tokio::pin!(drained);
-        loop {
+        let second = {
+            let Self { signals, servers, released, closing, background, .. } = self;
+            let drained = async {
+                // Whoever waits in a queue is still to be served.
+                while closing.join_next().await.is_some() {}
+                until(released, || held(servers) == 0).await;
+                background.idle().await;
+            };
             tokio::select! {
                 biased;
-                () = &mut drained => return true,
-                request = signals.next() => if let Request::Stop(signal) = request {
-                    log::info(format_args!("{}", received(signal)));
-                    log::notice(format_args!(
-                        "a second signal ends the drain at once, with {} open",
-                        connections(held(servers))
-                    ));
-                    return true;
-                } else {
-                    ignore(request);
-                },
+                () = drained => return true,
+                second = second(signals) => second,
                 () = sleep_until(deadline) => return false,
             }
-        }
+        };
+        self.hurry(second);
+        true
     }
 
-    /// Waits for the time to come; false if a second signal to stop came first.
-    async fn wait_unless_stopped(&mut self, time: Instant) -> bool {
-        loop {
-            tokio::select! {
-                biased;
-                () = sleep_until(time) => return true,
-                request = self.signals.next() => if let Request::Stop(signal) = request {
-                    log::info(format_args!("{}", received(signal)));
-                    return false;
-                } else {
-                    ignore(request);
-                },
-            }
+    /// Goes on accepting for a while, unless a second signal to stop comes.
+    async fn lame_duck(&mut self) {
+        if self.settings.lame_duck.is_zero() || self.hurried {
+            return;
         }
+        let end = Instant::now() + self.settings.lame_duck;
+        let second = tokio::select! {
+            biased;
+            () = sleep_until(end) => return,
+            second = second(&mut self.signals) => second,
+        };
+        self.hurry(second);
+    }
+
+    /// A second signal to stop ends the drain at once.
+    pub(super) fn hurry(&mut self, second: Signal) {
+        log::info(format_args!("{}", received(second)));
+        log::notice(format_args!(
+            "a second signal ends the drain at once, with {} open",
+            connections(self.held())
+        ));
+        self.hurried = true;
     }
 }
 
-fn ignore(request: Request) {
-    if let Request::Restart(signal) = request {
-        log::notice(format_args!(
-            "{signal} is ignored: this process, pid {}, is stopping",
-            std::process::id()
-        ));
+/// The next signal to stop. Those to restart come too late.
+async fn second(signals: &mut Signals) -> Signal {
+    loop {
+        match signals.next().await {
+            Request::Stop(signal) => return signal,
+            Request::Restart(signal) => log::notice(format_args!(
+                "{signal} is ignored: this process, pid {}, is stopping",
+                std::process::id()
+            )),
+        }
     }
 }

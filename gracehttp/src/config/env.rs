@@ -8,10 +8,12 @@ use super::Origin;
 use super::draft::{Draft, Place};
 use super::keys::{PROCESS_KEYS, SERVER_KEYS};
 use crate::Error;
-use crate::handoff::HANDOFF_VARIABLE;
 
 const PREFIX: &str = "GRACEHTTP_";
 const SERVER_PREFIX: &str = "GRACEHTTP_SERVER__";
+
+/// The variable that tells a successor which descriptor is its end of the socketpair. No setting, and no fault.
+pub(crate) const HANDOFF_VARIABLE: &str = "GRACEHTTP_HANDOFF";
 
 /// Names the configuration file.
 pub(super) const CONFIG_VARIABLE: &str = "GRACEHTTP_CONFIG";

@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use draft::Draft;
+pub(crate) use env::HANDOFF_VARIABLE;
 use file::File;
 pub(crate) use file::{Section, read_settings, refuse_settings};
 pub(crate) use value::show;

@@ -83,8 +83,10 @@ pub(crate) async fn serve_tls(
         // rustls has sent the alert that says why; nobody else needs to hear it.
         return;
     };
-    match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => http2::serve(context, stream, Bytes::new(), permit).await,
-        _ => http1::serve(context, stream, Bytes::new(), Stage::Fresh, permit).await,
+    // A client that offers no protocol at all speaks HTTP/1.1, or, where nobody does, what it is told to.
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") || !context.options.http1 {
+        http2::serve(context, stream, Bytes::new(), permit).await;
+    } else {
+        http1::serve(context, stream, Bytes::new(), Stage::Fresh, permit).await;
     }
 }

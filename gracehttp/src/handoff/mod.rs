@@ -19,6 +19,3 @@ pub(crate) use message::{ListenerName, Reply};
 pub(crate) use predecessor::{Predecessor, inherited};
 pub(crate) use successor::{Claims, Successor};
 pub(crate) use welcome::{count_foreign, welcome};
-
-/// The variable that tells a successor which descriptor is its end of the socketpair.
-pub(crate) const HANDOFF_VARIABLE: &str = "GRACEHTTP_HANDOFF";

@@ -8,10 +8,11 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::unistd::getppid;
 
+use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
+use crate::handoff::Channel;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Moving, Reply, ServerCount};
-use crate::handoff::{Channel, HANDOFF_VARIABLE};
 use crate::listen::TicketKey;
 use crate::server::Endpoint;
 use crate::sys;

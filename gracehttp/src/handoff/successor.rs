@@ -12,10 +12,11 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Reply, ServerCount};
-use crate::handoff::{Channel, HANDOFF_VARIABLE, StartUp};
+use crate::handoff::{Channel, StartUp};
 use crate::lifecycle::AT_LEAST;
 use crate::listen::TicketKey;
 use crate::sys::{self, MAX_FDS};
@@ -178,6 +179,9 @@ impl Successor {
 
     async fn obituary(&mut self) -> String {
         match tokio::time::timeout(ENDING, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => {
+                "it exited with status 0 before it was ready: somebody may have stopped it".to_owned()
+            }
             Ok(Ok(status)) => describe(status),
             _ => "it closed its end of the handoff without a word".to_owned(),
         }

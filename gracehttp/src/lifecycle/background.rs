@@ -168,6 +168,8 @@ impl Background {
             return;
         }
         let limit = deadline.saturating_duration_since(Instant::now()).max(AT_LEAST);
+        // As it is told, in whole milliseconds.
+        let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let this = self.clone();
         let mut code = runtime.spawn(async move {
             // One at a time is taken: code that runs may register more.

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::str::FromStr;
 use std::task::Poll;
 
-use nix::sys::signal::{SigSet, Signal as Number};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number};
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::error::Error;
@@ -101,8 +101,6 @@ impl Request {
 pub(crate) struct Signals {
     /// Stop signals first: of two that wait, stopping wins.
     caught: Vec<(Request, unix::Signal)>,
-    /// Was seen, and is still to be told.
-    waiting: Option<Request>,
 }
 
 impl Signals {
@@ -119,19 +117,24 @@ impl Signals {
                 .map(|stream| (request, stream))
                 .map_err(|error| Error::caused_by(format!("{signal} can't be handled: {error}"), error))
         });
-        Ok(Self { caught: caught.collect::<Result<_, _>>()?, waiting: None })
+        Ok(Self { caught: caught.collect::<Result<_, _>>()? })
     }
 
-    /// Lets through what a predecessor held back for us until our handlers stood.
-    pub(crate) fn let_through(restart: &[Signal], stop: &[Signal]) {
+    /// Lets none of the signals that could be ours through until our handlers stand. Has to be called before
+    /// other threads exist.
+    pub(crate) fn hold_back() -> HeldBack {
+        HeldBack { before: all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok() }
+    }
+
+    /// Lets through, when our handlers stand, what a predecessor held back for us.
+    pub(crate) fn let_through_all(restart: &[Signal], stop: &[Signal]) {
         for signal in Signal::RESTART.into_iter().chain(Signal::STOP) {
             if !restart.contains(&signal) && !stop.contains(&signal) {
                 // The predecessor handled it and ignored it for us; we don't, so its default holds again.
                 let _ = sys::reset_disposition(signal.number());
             }
         }
-        let all: SigSet = Signal::RESTART.into_iter().chain(Signal::STOP).map(Signal::number).collect();
-        let _ = all.thread_unblock();
+        let _ = all().thread_unblock();
     }
 
     /// The next request. Signals of one kind that come together are one. Cancel safe.
@@ -144,15 +147,7 @@ impl Signals {
         self.next_of(|request| matches!(request, Request::Stop(_))).await
     }
 
-    /// Resolves once there is a request to stop, which still is the next one. Cancel safe.
-    pub(crate) async fn stop_waits(&mut self) {
-        self.waiting = Some(self.next_stop().await);
-    }
-
     async fn next_of(&mut self, wanted: impl Fn(&Request) -> bool) -> Request {
-        if let Some(request) = self.waiting.take() {
-            return request;
-        }
         poll_fn(|cx| {
             for (request, stream) in &mut self.caught {
                 if wanted(request) && stream.poll_recv(cx) == Poll::Ready(Some(())) {
@@ -163,6 +158,25 @@ impl Signals {
         })
         .await
     }
+}
+
+/// Signals that wait until our handlers stand.
+#[derive(Debug)]
+pub(crate) struct HeldBack {
+    before: Option<SigSet>,
+}
+
+impl HeldBack {
+    /// Lets them through, but for those that whoever started us had blocked.
+    pub(crate) fn let_through(self) {
+        if let Some(before) = self.before {
+            let _ = before.thread_set_mask();
+        }
+    }
+}
+
+fn all() -> SigSet {
+    Signal::RESTART.into_iter().chain(Signal::STOP).map(Signal::number).collect()
 }
 
 #[cfg(test)]

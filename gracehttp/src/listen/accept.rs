@@ -107,14 +107,21 @@ async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>) {
 /// Accepts what is in the queue; over the limit, as connections end.
 async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>) {
     // No more than fit into the queue were in it, however many still come.
-    for _ in 0..=entrance.context.options.backlog {
+    let mut left = u64::from(entrance.context.options.backlog) + 1;
+    while left > 0 {
         let permit = entrance.context.permits.acquire().await;
         match sys::accept(listener.as_fd()) {
             Ok(fd) => admit(entrance, listener, fd, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if is_exhaustion(&error) => tokio::time::sleep(BACK_OFF.0).await,
+            Err(error) if is_exhaustion(&error) => {
+                drop(permit);
+                tokio::time::sleep(BACK_OFF.0).await;
+                continue;
+            }
+            // It has left the queue, too.
             Err(_) => {}
         }
+        left -= 1;
     }
 }
 

@@ -19,7 +19,5 @@ pub(crate) use accept::{Entrance, Gate};
 pub(crate) use key_ring::{KeyRing, TicketKey};
 pub(crate) use running::{Door, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
-#[cfg(feature = "tls")]
-pub use tls::Tls;
 #[cfg(all(feature = "tls", feature = "test-kit"))]
 pub(crate) use tls::provider as crypto_provider;

@@ -69,13 +69,18 @@ impl Door {
         self.gate.send_replace(gate);
     }
 
-    /// Accepts what waits in the kernel's queue and closes the listener for good, its socket file included.
-    pub(crate) async fn close(self) {
+    /// Closes the listener for good, its socket file included. What waits in the kernel's queue is accepted by
+    /// the returned future.
+    pub(crate) fn close(self) -> impl Future<Output = ()> + use<> {
         self.set(Gate::LastCall);
-        // The loop ends by itself; one that panicked has ended, too.
-        let _ = self.accepting.await;
         if let Some(file) = &self.listener.socket_file {
             unlink_if_ours(file);
+        }
+        async move {
+            // The loop ends by itself; one that panicked has ended, too.
+            let _ = self.accepting.await;
+            // Not before: a loop whose gate nobody keeps ends, too.
+            drop(self.gate);
         }
     }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::listen::key_ring::KeyRing;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::error::Error;
 #[cfg(feature = "tls")]
-use crate::listen::Tls;
+use crate::server::Tls;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
 use crate::server::{Answers, Dispatch, Endpoint, Handler, Request, Server, ServerOptions};
 

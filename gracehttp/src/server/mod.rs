@@ -11,6 +11,8 @@ mod permits;
 #[cfg(feature = "axum")]
 pub(crate) mod routes;
 mod service;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits};
 pub(crate) use service::{Dispatch, ResponseFuture};
 pub use service::{Request, Response};
+#[cfg(feature = "tls")]
+pub(crate) use tls::Source as TlsSource;
+#[cfg(feature = "tls")]
+pub use tls::Tls;
 
 use crate::error::Error;
 

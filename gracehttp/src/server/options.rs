@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 #[cfg(feature = "tls")]
-use crate::listen::Tls;
+use crate::server::Tls;
 
 /// The limit of a server that sets none. It is far above what most machines grant a process by default, so
 /// lowering it to what is granted is no news; see `listen::descriptors`.

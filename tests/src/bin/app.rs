@@ -9,6 +9,7 @@
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
+//! start subscribe
 //! ```
 //!
 //! Without a plan there is one server, `web`.
@@ -152,6 +153,7 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
                 std::process::exit(3);
             });
         }
+        ["subscribe"] => tracing_subscriber::fmt().without_time().with_ansi(false).init(),
         // Until the system has no more.
         ["eat"] => {
             let mut eaten = Vec::new();

@@ -1,6 +1,7 @@
 //! Restart signals at awkward moments: two at once, a hundred, while draining; a stop during a restart.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -150,41 +151,72 @@ async fn a_signal_during_start_up_of_the_first_generation_restarts_it_afterwards
     }
 }
 
-/// An application that waits for its configuration, and has got a signal there.
-async fn signalled_before_its_configuration(scratch: &Scratch, signal: Signal) -> App {
-    let file = scratch.join("config");
-    run("mkfifo", &[file.as_os_str()]);
-    let app = Launch::app(scratch, WEB).env("GRACEHTTP_CONFIG", &file).spawn();
-    let name = file.clone();
-    let opened = tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(name));
-    let writer = opened.await.expect("no panic").expect("a pipe that is read");
-    app.signal(signal);
-    // For the next generation.
-    std::fs::remove_file(&file).expect("a pipe");
-    scratch.write("config", "");
-    drop(writer);
-    app
+/// A configuration that makes its readers wait.
+struct Pipe(PathBuf);
+
+impl Pipe {
+    fn new(scratch: &Scratch) -> Self {
+        let path = scratch.join("config");
+        _ = std::fs::remove_file(&path);
+        run("mkfifo", &[path.as_os_str()]);
+        Self(path)
+    }
+
+    /// Somebody waits for the configuration.
+    async fn reader(&self) -> std::fs::File {
+        let path = self.0.clone();
+        let opened = tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(path));
+        opened.await.expect("no panic").expect("a pipe that is read")
+    }
+
+    /// The reader gets an empty configuration; so does whoever comes later, without having to wait.
+    fn answer(self, reader: std::fs::File) {
+        std::fs::remove_file(&self.0).expect("a pipe");
+        std::fs::write(&self.0, "").expect("a file");
+        drop(reader);
+    }
 }
 
 #[tokio::test]
 async fn a_signal_before_the_configuration_is_read_waits() {
+    let signalled = async |scratch: &Scratch, signal| {
+        let pipe = Pipe::new(scratch);
+        let app = Launch::app(scratch, WEB).env("GRACEHTTP_CONFIG", &pipe.0).spawn();
+        let reader = pipe.reader().await;
+        app.signal(signal);
+        pipe.answer(reader);
+        app
+    };
     for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
         let scratch = Scratch::new();
-        let app = signalled_before_its_configuration(&scratch, signal).await;
-        app.successor_since(0).await;
+        signalled(&scratch, signal).await.successor_since(0).await;
     }
     for signal in [Signal::INT, Signal::TERM, Signal::QUIT, Signal::TSTP] {
         let scratch = Scratch::new();
-        let app = signalled_before_its_configuration(&scratch, signal).await;
+        let app = signalled(&scratch, signal).await;
         assert_eq!(app.current().exit().await, Exit::Code(0), "{signal:?}: {}", app.log);
         app.log.line(0, "stopped").await;
     }
 }
 
-/// A successor whose program has not come to its handlers yet: signals to restart are nothing to it, and one to stop
-/// waits for them.
 #[tokio::test]
-async fn signals_to_a_successor_before_its_handlers_stand() {
+async fn a_signal_to_stop_ends_a_successor_when_its_handlers_stand_and_the_predecessor_serves_on() {
+    let scratch = Scratch::new();
+    let file = scratch.write("config", "");
+    let app = Launch::app(&scratch, WEB).env("GRACEHTTP_CONFIG", &file).spawn();
+    let web = app.target("web").await;
+    let pipe = Pipe::new(&scratch);
+    app.signal(Signal::USR2);
+    let reader = pipe.reader().await;
+    app.starting().signal(Signal::TERM);
+    pipe.answer(reader);
+    app.log.line(0, "it exited with status 0 before it was ready: somebody may have stopped it").await;
+    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.first().pid()));
+}
+
+/// They are ignored in it, since their default effect would kill it.
+#[tokio::test]
+async fn signals_to_restart_are_nothing_to_a_successor_whose_program_has_not_begun() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
     let app = Launch::program(program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").spawn();
@@ -193,24 +225,15 @@ async fn signals_to_a_successor_before_its_handlers_stand() {
     let script = format!("#!/bin/sh\necho a script waits\nsleep 0.5\nexec {} \"$@\"\n", real.display());
     let installed = scratch.install(&scratch.write("script", script), "app");
     std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let first = app.current();
-
-    first.signal(Signal::USR2);
+    app.signal(Signal::USR2);
     app.log.line(0, "a script waits").await;
-    app.starting().signal(Signal::TERM);
-    app.log.line(0, "it exited with status 0 before it was ready: somebody may have stopped it").await;
-    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(first.pid()));
-
-    let start = app.log.end();
-    first.signal(Signal::USR2);
-    app.log.line(start, "a script waits").await;
     let successor = app.starting();
     for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
         successor.signal(signal);
     }
     app.serves(&web, &successor).await;
     app.predecessors_exit().await;
-    assert_eq!(app.log.count(start, RESTARTED), 1, "{}", app.log);
+    assert_eq!(app.log.count(0, RESTARTED), 1, "{}", app.log);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,9 +39,10 @@ fn sockets(generation: &Generation) -> usize {
 
 /// Accepted connections of a server's port: sockets of the kernel's table that one of the processes holds. The
 /// table repeats and skips lines if others connect while it is read; what is counted once is there, though.
-fn accepted(port: u16, generations: &[Arc<Generation>]) -> usize {
+fn accepted(address: SocketAddr, generations: &[Arc<Generation>]) -> usize {
+    let SocketAddr::V4(address) = address else { panic!("{address} stands in another table") };
     let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
-    let local = format!("0100007F:{port:04X}");
+    let local = format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port());
     let of_the_port = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [_, at, _, state, .., inode, _] = fields.get(..11)? else { return None };
@@ -123,17 +125,84 @@ async fn silent_clients_do_not_keep_their_permits_for_ever() {
     assert_eq!(get_once(&target, "/ping").await.unwrap().status, 200);
 }
 
+/// All generations of an application, as far as they are known.
+#[derive(Clone, Default)]
+struct Known(Arc<Mutex<Vec<Arc<Generation>>>>);
+
+impl Known {
+    fn of(app: &App) -> Self {
+        let known = Self::default();
+        known.add(&app.current());
+        known
+    }
+
+    fn add(&self, generation: &Arc<Generation>) {
+        self.0.lock().expect("no panic").push(Arc::clone(generation));
+    }
+
+    /// The connections of all of them together.
+    fn accepted(&self, address: SocketAddr) -> usize {
+        accepted(address, &self.0.lock().expect("no panic"))
+    }
+}
+
 #[tokio::test]
 async fn a_limit_holds_through_restarts() {
     let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=8").await;
+    let (known, address) = (Known::of(&app), target.address());
+    let seen = known.clone();
+    let most = watch(move || seen.accepted(address));
     let load = Load::on(&target).clients(20, Style::Fresh);
     for number in 1..=5 {
         load.answers(50).await;
         load.mark(format!("signal {number}"));
         let successor = app.restart().await;
+        known.add(&successor);
         app.serves(&target, &successor).await;
     }
     load.stop().await.assert_polite();
+    let most = most();
+    println!("at most {most} connections in all generations");
+    assert!((5..=8).contains(&most), "{most} connections against a limit of 8");
+}
+
+/// What moves to the successor makes no room for those who wait at an endpoint that it does not have.
+#[tokio::test]
+async fn a_limit_holds_while_a_removed_endpoint_is_emptied() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0 127.0.0.2:0 max_conns=4")
+        .env("GRACEHTTP_DRAIN_TIMEOUT", "1500ms")
+        .spawn();
+    eventually("two banners", || app.log.count(0, "serving web on ") == 2).await;
+    let banners = app.log.since(0);
+    let urls = banners.iter().filter_map(|line| line.split(" on ").nth(1)?.split_whitespace().next());
+    let targets: Vec<Target> = urls.map(Target::from_url).collect();
+    let (stays, goes) = (targets[0].address(), targets[1].address());
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::connect(&targets[0]).await.unwrap();
+        client.get("/ping").await.unwrap();
+        held.push(client);
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::connect(&targets[1]).await.unwrap();
+        client.send(get("/slow?ms=300")).await.unwrap();
+        waiting.push(client);
+    }
+    let (old, known) = (app.first(), Known::of(&app));
+    assert_eq!(known.accepted(stays), 4);
+    let seen = known.clone();
+    let most = watch(move || seen.accepted(stays) + seen.accepted(goes));
+    scratch.write("plan", "server web 127.0.0.1:0 max_conns=4");
+    let successor = app.restart().await;
+    known.add(&successor);
+    for client in &mut held {
+        client.moves_to(successor.pid()).await;
+    }
+    assert_eq!(old.exit().await, Exit::Code(0));
+    let most = most();
+    assert!(most <= 4, "{most} connections against a limit of 4");
 }
 
 /// Connections that have moved count once: what becomes free in the successor is there for the next client, though
@@ -187,14 +256,14 @@ async fn case_52_the_limit_is_full_at_the_commit() {
         waiting.spawn(async move { client.reply().await.map(|reply| reply.pid()) });
     }
     let start = app.log.end();
-    let port = target.address().port();
-    let generations = Arc::new(Mutex::new(vec![Arc::clone(&old)]));
-    eventually("all twenty to be counted", || accepted(port, &generations.lock().unwrap()) == 20).await;
-    let known = Arc::clone(&generations);
-    let most = watch(move || accepted(port, &known.lock().unwrap()));
+    let address = target.address();
+    let known = Known::of(&app);
+    eventually("all twenty to be counted", || known.accepted(address) == 20).await;
+    let seen = known.clone();
+    let most = watch(move || seen.accepted(address));
     old.signal(Signal::USR2);
     let successor = app.successor_since(start).await;
-    generations.lock().unwrap().push(Arc::clone(&successor));
+    known.add(&successor);
     for mut client in busy {
         assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
     }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tests::client::{Pause, get, get_once};
+use tests::client::{Pause, get, get_once, post_head};
 use tests::generation::Generation;
 use tests::load::Style;
 use tests::patience::{GLANCE, PATIENCE, eventually, within};
@@ -376,6 +376,56 @@ async fn the_predecessor_is_stopped_during_standby() {
     all_are_served_by(&mut clients, next.pid()).await;
     old.signal(Signal::CONT);
     assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+}
+
+/// When it comes round, there is a third generation, whatever has become of the second.
+#[tokio::test]
+async fn the_predecessor_is_stopped_during_standby_and_never_serves_beside_its_successors_successor() {
+    let stage = Stage::new(WEB, |launch| launch).await;
+    let old = stage.app.first();
+    let mut clients = stage.idle_clients(20).await;
+    let second = stage.app.restart().await;
+    all_are_served_by(&mut clients, second.pid()).await;
+    old.signal(Signal::STOP);
+    let third = stage.app.restart().await;
+    stage.app.serves(&stage.target, &third).await;
+    all_are_served_by(&mut clients, third.pid()).await;
+    second.kill();
+    old.signal(Signal::CONT);
+    assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+    stage.app.catch_up().await;
+    assert_eq!(stage.app.log.count(0, "serves again"), 0, "{}", stage.app.log);
+    assert_eq!(stage.app.log.count(0, "nobody serves"), 0, "{}", stage.app.log);
+    all_are_served_by(&mut clients, third.pid()).await;
+}
+
+/// While it was stopped the successor has read of connections without being heard: none of them goes back, where half a
+/// request would be taken for a whole one.
+#[tokio::test]
+async fn the_predecessor_is_stopped_during_standby_and_takes_nothing_back_that_it_lost_sight_of() {
+    let stage = Stage::new(WEB, |launch| launch.env("GRACEHTTP_STANDBY", "60s")).await;
+    let old = stage.app.first();
+    let mut clients = stage.idle_clients(600).await;
+    let successor = stage.app.restart().await;
+    all_are_served_by(&mut clients, successor.pid()).await;
+    old.signal(Signal::STOP);
+    // More than the channel to it can hold.
+    for _ in 0..2 {
+        for client in &mut clients {
+            client.get("/ping").await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut upload = clients.pop().expect("six hundred clients");
+    let inner = get("/ping");
+    upload.send(post_head("/echo", 2 * inner.len())).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    successor.kill();
+    upload.send(&inner).await.unwrap();
+    old.signal(Signal::CONT);
+    stage.app.log.line(0, "serves again and has taken 0 connections back").await;
+    upload.reply().await.expect_err("its successor is dead");
+    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(old.pid()));
 }
 
 /// strace on all threads that a process has now, and on none of its children.

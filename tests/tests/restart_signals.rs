@@ -236,6 +236,21 @@ async fn signals_to_restart_are_nothing_to_a_successor_whose_program_has_not_beg
     assert_eq!(app.log.count(0, RESTARTED), 1, "{}", app.log);
 }
 
+/// As under `nohup`: a signal that is not the application's stays ignored in every generation.
+#[tokio::test]
+async fn a_signal_that_was_ignored_from_the_beginning_stays_so() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).env("GRACEHTTP_RESTART_ON", "USR2").after("trap '' HUP;").spawn();
+    let web = app.target("web").await;
+    app.signal(Signal::HUP);
+    for _ in 0..2 {
+        let successor = app.restart().await;
+        app.serves(&web, &successor).await;
+        successor.signal(Signal::HUP);
+        assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(successor.pid()));
+    }
+}
+
 #[tokio::test]
 async fn case_20_a_restart_signal_while_draining_is_ignored_and_names_the_successor() {
     let stage = Stage::new().await;

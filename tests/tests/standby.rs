@@ -234,3 +234,41 @@ async fn a_client_that_left_during_standby_is_forgotten() {
     })
     .await;
 }
+
+/// It has given up none of its listeners until then: not even those that the successor does not have.
+#[tokio::test]
+async fn all_endpoints_are_served_again_also_those_that_the_successor_had_removed() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0 127.0.0.2:0\nserver admin 127.0.0.1:0")
+        .env("GRACEHTTP_STANDBY", "5s")
+        .start("admin")
+        .await;
+    let old = app.first();
+    let banners = app.log.since(0);
+    let urls = banners.iter().filter_map(|line| line.split(" on ").nth(1)?.split_whitespace().next());
+    let targets: Vec<Target> = urls.map(Target::from_url).collect();
+    assert_eq!(targets.len(), 3, "{}", app.log);
+    scratch.write("plan", "server web 127.0.0.1:0\nstart leave 300");
+    app.signal(Signal::USR2);
+    app.log.line(0, "serves again").await;
+    for target in &targets {
+        assert_eq!(get_once(target, "/ping").await.unwrap().pid(), Some(old.pid()), "{target:?}");
+    }
+}
+
+/// It stands by for as long as it was told, even where the drain would have to be over before.
+#[tokio::test]
+async fn standby_may_last_longer_than_the_drain() {
+    let scratch = Scratch::new();
+    let app = Launch::bin("app")
+        .plan(&scratch, WEB)
+        .env("GRACEHTTP_STANDBY", "10s")
+        .env("GRACEHTTP_DRAIN_TIMEOUT", "300ms")
+        .start("web")
+        .await;
+    let (web, old) = (app.target("web").await, app.first());
+    scratch.write("plan", format!("{WEB}\nstart leave 1000"));
+    app.signal(Signal::USR2);
+    app.log.line(0, "serves again").await;
+    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(old.pid()));
+}

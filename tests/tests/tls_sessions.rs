@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tests::{App, Exit, Launch, Scratch};
+use tests::{App, Exit, Launch, Scratch, Signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -112,6 +112,22 @@ async fn case_51_sessions_of_before_the_successors_death_in_standby_are_resumed(
     app.serves(&app.target("tls").await, &old).await;
     assert_eq!(before.visit(&app).await, (HandshakeKind::Resumed, old.pid()));
     assert_eq!(during.visit(&app).await, (HandshakeKind::Resumed, old.pid()), "the successor's own ticket");
+}
+
+/// Also of a visit while the successor starts, the very first one.
+#[tokio::test]
+async fn case_51_a_ticket_of_the_time_of_a_restart_is_accepted() {
+    let scratch = Scratch::new();
+    let app = start(&scratch).await;
+    scratch.write("plan", format!("{TLS}\nstart sleep 700"));
+    let log = app.log.end();
+    app.signal(Signal::USR2);
+    app.log.line(log, "start-up code of pid").await;
+    let client = Returning::new(&TLS13);
+    assert_eq!(client.visit(&app).await, (HandshakeKind::Full, app.first().pid()));
+    let successor = app.successor_since(log).await;
+    app.serves(&app.target("tls").await, &successor).await;
+    assert_eq!(client.visit(&app).await, (HandshakeKind::Resumed, successor.pid()));
 }
 
 /// Whoever stops the application and starts it again has lost the keys, as it should be: they are nowhere else.

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::ops::Deref;
-use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
 use crate::error::{Error, panic_message};
-use crate::handoff::{self, Predecessor, WeakChannel};
+use crate::handoff::{self, Inherited, Predecessor, WeakChannel};
 use crate::lifecycle::{Background, generation, set_generation};
 use crate::listen::{Entrance, KeyRing, Running};
 use crate::log;
@@ -51,11 +50,11 @@ pub(super) struct Unborn {
 /// fails. Dropped, it leaves no trace but what the start-up code has begun; see [`wind_up`].
 pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
-    inherited: Option<OwnedFd>,
+    inherited: Option<Inherited>,
     workers: &OnceCell<Workers>,
 ) -> Result<Unborn, Error> {
     let predecessor = match inherited {
-        Some(socket) => Some(Predecessor::meet(socket).await?),
+        Some(inherited) => Some(Predecessor::meet(inherited.socket).await?),
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
@@ -79,8 +78,8 @@ pub(super) async fn wind_up(workers: &OnceCell<Workers>) {
 }
 
 /// Tells the predecessor, if there is one, that this application can't even be configured.
-pub(super) async fn refuse(fault: &Error, inherited: Option<OwnedFd>) {
-    let Some(socket) = inherited else { return };
+pub(super) async fn refuse(fault: &Error, inherited: Option<Inherited>) {
+    let Some(Inherited { socket, .. }) = inherited else { return };
     // If they can't talk, our exit status says it.
     if let Ok(predecessor) = Predecessor::meet(socket).await {
         Predecessor::fail(predecessor.channel(), fault.to_string()).await;

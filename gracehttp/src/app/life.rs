@@ -74,10 +74,9 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         let _within = control.enter();
         let Settings { restart_on, stop_on, .. } = &app.settings;
         let signals = Signals::install(restart_on, stop_on)?;
-        if inherited.is_some() {
-            Signals::let_through_all(restart_on, stop_on);
-        } else {
-            held_back.let_through();
+        match &inherited {
+            Some(inherited) => signals.let_through_all(&inherited.ignored),
+            None => held_back.let_through(),
         }
         signals
     };

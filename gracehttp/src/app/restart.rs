@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process, received};
+use crate::config::Settings;
 use crate::handoff::{Claims, ListenerName, Successor};
 use crate::lifecycle::{Request, Signal, generation};
 use crate::listen::Door;
@@ -46,9 +47,8 @@ impl Process {
     /// Starts a successor and waits until it is ready. If it fails, for whatever reason, it is reaped, the
     /// operator hears why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Signal>) -> Attempt {
-        let ignored: Vec<_> = self.settings.restart_on.iter().map(|signal| signal.number()).collect();
-        let held_back: Vec<_> = self.settings.stop_on.iter().map(|signal| signal.number()).collect();
-        let mut successor = match Successor::start(&self.start_up, &ignored, &held_back) {
+        let Settings { restart_on, stop_on, .. } = &self.settings;
+        let mut successor = match Successor::start(&self.start_up, restart_on, stop_on) {
             Ok(successor) => successor,
             Err(error) => {
                 log::error(format_args!("{error}"));
@@ -89,7 +89,7 @@ impl Process {
             })
             .collect();
         let deadline = Instant::now() + settings.ready_timeout;
-        let ready = successor.ready(generation(), keys.bequeath(), &listeners);
+        let ready = successor.ready(generation(), keys.bequeath(settings.ready_timeout), &listeners);
         tokio::pin!(ready);
         loop {
             tokio::select! {

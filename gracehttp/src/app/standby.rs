@@ -14,7 +14,7 @@ use crate::app::stop::GRACE;
 use crate::conn::{Leaving, Phase, settle};
 use crate::handoff::{Claims, Handover, Outcome, Predecessor, Successor, held_of};
 use crate::lifecycle::{Request, Signal, generation};
-use crate::listen::{Door, Gate};
+use crate::listen::Gate;
 use crate::log;
 
 impl Process {
@@ -48,7 +48,7 @@ impl Process {
             succeeded,
             standby_until: Some(standby_until),
             close_idle_at: Some(now + GRACE),
-            deadline: now + self.settings.drain_timeout,
+            deadline: now + self.settings.drain_timeout.max(self.settings.standby),
             stopping: false,
         };
         if let Some(signal) = again {
@@ -78,18 +78,24 @@ impl Process {
         leaving
     }
 
-    /// Stops accepting: what the successor claimed is left to it, what it did not is emptied and closed.
+    /// Stops accepting, also where the successor does not: taking over again, this process would need all of its
+    /// listeners.
     fn shut_gates(&mut self, claims: &Claims) {
-        let mut place = 0;
-        for server in &mut self.servers {
-            for door in std::mem::take(&mut server.doors) {
-                if claims.listeners.contains(&place) {
-                    door.set(Gate::Shut);
-                    server.doors.push(door);
-                } else {
-                    self.closing.spawn(door.close());
-                }
-                place += 1;
+        let doors = self.servers.iter_mut().flat_map(|server| &mut server.doors);
+        for (place, door) in doors.enumerate() {
+            door.claimed = claims.listeners.contains(&place);
+            door.set(Gate::Shut);
+        }
+        self.servers.iter().for_each(|server| server.context.permits.pause());
+    }
+
+    /// Leaves the listeners that the successor has to it. The others are emptied and closed.
+    fn leave_doors(&mut self) {
+        for door in self.servers.iter_mut().flat_map(|server| server.doors.drain(..)) {
+            if door.claimed {
+                door.leave();
+            } else {
+                self.closing.spawn(door.close());
             }
         }
     }
@@ -103,9 +109,7 @@ impl Process {
                     watch.standby_until = None;
                     // Not before: taking over again, this process would need them.
                     self.background.shut_down();
-                    for server in &mut self.servers {
-                        server.doors.drain(..).for_each(Door::leave);
-                    }
+                    self.leave_doors();
                 }
                 Event::CloseIdle => {
                     watch.close_idle_at = None;
@@ -116,13 +120,13 @@ impl Process {
                     self.cut().await;
                     return self.end_for(&watch).await;
                 }
-                Event::SuccessorGone(Outcome { died: true, back }) if watch.standby_until.is_some() => {
-                    self.take_back(successor, back).await;
+                Event::SuccessorGone(outcome) if outcome.is_needed() && watch.standby_until.is_some() => {
+                    self.take_back(successor, outcome.back).await;
                     return Next::ServeOn;
                 }
                 Event::SuccessorGone(outcome) => {
                     // One that lives on serves, even if it does not talk to us any more.
-                    if outcome.died
+                    if outcome.is_needed()
                         && let Some(why) = successor.ended().await
                     {
                         log::error(format_args!(
@@ -162,6 +166,7 @@ impl Process {
         let why = successor.end().await;
         for server in &self.servers {
             server.context.close_door();
+            server.context.permits.resume();
             server.enter(Phase::Serving);
             server.open();
         }
@@ -177,10 +182,8 @@ impl Process {
 
     /// Lets the connections finish that can't go anywhere any more.
     async fn finish_alone(&mut self, back: Vec<Leaving>, deadline: Instant) {
-        for server in &mut self.servers {
-            server.context.close_door();
-            server.doors.drain(..).for_each(Door::leave);
-        }
+        self.servers.iter().for_each(|server| server.context.close_door());
+        self.leave_doors();
         self.enter(Phase::Stopping);
         self.settle_all(back);
         self.finish(deadline).await;
@@ -239,7 +242,7 @@ impl Watch {
             biased;
             request = signals.next() => Event::Signal(request),
             outcome = &mut self.handover => Event::SuccessorGone(outcome.unwrap_or_else(|_| {
-                Outcome { died: true, back: Vec::new() }
+                Outcome { died: true, ..Outcome::default() }
             })),
             () = self.succeeded.notified(), if standing_by => Event::StandbyOver,
             () = until_time(self.standby_until) => Event::StandbyOver,

@@ -18,6 +18,7 @@ use crate::conn::{Context, Departure, Leaving, MOVES_WITH, Socket, settle};
 use crate::handoff::Channel;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, MAX_MESSAGE, Moving, Reply, ServerCount};
+use crate::handoff::vigil::Vigil;
 use crate::parking::Stage;
 use crate::sys::MAX_FDS;
 
@@ -43,6 +44,7 @@ pub(crate) struct Handover {
     standby_until: Option<Instant>,
     /// Told when the successor has a successor of its own.
     succeeded: Arc<Notify>,
+    has_succeeded: bool,
     /// What the successor was last told of the permits.
     reported: Vec<ServerCount>,
     report_at: Option<Instant>,
@@ -54,6 +56,8 @@ pub(crate) struct Handover {
     ask_at: Option<Instant>,
     back_off: Duration,
     kept: HashMap<u32, Kept>,
+    /// Begun with the hand-over, kept until standby ends.
+    vigil: Option<Vigil>,
     /// How many connections were sent so far: each is known by its place in their order.
     sent: u32,
     /// The successor ends of its own will, though it may still confirm what it has.
@@ -61,11 +65,20 @@ pub(crate) struct Handover {
 }
 
 /// How a hand-over ended, with the connections that are ours again.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// The successor is gone without a farewell.
     pub(crate) died: bool,
+    /// It had a successor of its own.
+    pub(crate) succeeded: bool,
     pub(crate) back: Vec<Leaving>,
+}
+
+impl Outcome {
+    /// Whether nobody serves in the place of the one that died.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.died && !self.succeeded
+    }
 }
 
 /// A connection that the successor has, and of which we keep a duplicate.
@@ -108,6 +121,8 @@ impl Handover {
             released,
             standby_until: Some(standby_until),
             succeeded,
+            has_succeeded: false,
+            vigil: None,
             reported: Vec::new(),
             report_at: None,
             on_the_way: VecDeque::new(),
@@ -122,6 +137,7 @@ impl Handover {
 
     /// Hands over until the successor is gone.
     pub(crate) async fn run(mut self) -> Outcome {
+        self.vigil = Some(Vigil::begin());
         loop {
             match self.turn().await {
                 // What is on its way is the successor's if it says so, even now.
@@ -214,6 +230,7 @@ impl Handover {
             Reply::Farewell => self.farewell = true,
             // The connections that we gave away may be a third process's by now.
             Reply::Succeeded => {
+                self.has_succeeded = true;
                 self.succeeded.notify_one();
                 self.end_standby().await?;
             }
@@ -244,7 +261,7 @@ impl Handover {
                 continue;
             }
             let Departure { socket, stage, ahead, permit } = departure;
-            drop(permit);
+            context.permits.give(permit);
             if self.standby_until.is_some() {
                 self.kept.insert(self.sent, Kept { context, socket, stage, ahead, busy: false });
             }
@@ -280,6 +297,7 @@ impl Handover {
     async fn end_standby(&mut self) -> io::Result<()> {
         self.standby_until = None;
         self.kept = HashMap::new();
+        self.vigil = None;
         self.channel.send(&Bequest::StandbyOver, &[]).await
     }
 
@@ -306,13 +324,15 @@ impl Handover {
             back.push(leaving);
         }
         let died = !self.farewell;
-        // After a farewell the successor has closed what it had.
-        let idle = self.kept.into_values().filter(|kept| died && !kept.busy);
+        // After a farewell the successor has closed what it had. And if we slept it may have read of connections
+        // without our hearing that they are busy.
+        let known = died && !self.vigil.is_some_and(|vigil| vigil.has_slept());
+        let idle = self.kept.into_values().filter(|kept| known && !kept.busy);
         back.extend(idle.map(|Kept { context, socket, stage, ahead, .. }| {
             let permit = context.permits.adopt();
             (context, Departure { socket, stage, ahead, permit })
         }));
-        Outcome { died, back }
+        Outcome { died, succeeded: self.has_succeeded, back }
     }
 }
 

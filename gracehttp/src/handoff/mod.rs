@@ -10,12 +10,13 @@ mod handover;
 mod message;
 mod predecessor;
 mod successor;
+mod vigil;
 mod welcome;
 
 pub(crate) use channel::{Channel, WeakChannel};
 pub(crate) use command::StartUp;
 pub(crate) use handover::{Handover, Outcome, held_of};
 pub(crate) use message::{ListenerName, Reply};
-pub(crate) use predecessor::{Predecessor, inherited};
+pub(crate) use predecessor::{Inherited, Predecessor, inherited};
 pub(crate) use successor::{Claims, Successor};
 pub(crate) use welcome::{count_foreign, welcome};

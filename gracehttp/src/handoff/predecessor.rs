@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::handoff::Channel;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Moving, Reply, ServerCount};
+use crate::lifecycle::Signal;
 use crate::listen::TicketKey;
 use crate::server::Endpoint;
 use crate::sys;
@@ -20,11 +21,20 @@ use crate::sys;
 /// How long a predecessor may take to stop accepting once we are ready.
 const COMMITTING: Duration = Duration::from_secs(5);
 
-/// The socket to the predecessor, if this process is somebody's successor.
+/// What a successor finds at its birth.
+#[derive(Debug)]
+pub(crate) struct Inherited {
+    /// To the predecessor.
+    pub(crate) socket: OwnedFd,
+    /// What the predecessor had this process ignore until its handlers stand.
+    pub(crate) ignored: Vec<Signal>,
+}
+
+/// The inheritance, if this process is somebody's successor.
 ///
 /// Has to be called before the process has a second thread. What is not the handoff of our own parent is
 /// refused: it would let a stranger hand us sockets.
-pub(crate) fn inherited() -> Result<Option<OwnedFd>, Error> {
+pub(crate) fn inherited() -> Result<Option<Inherited>, Error> {
     let Some(value) = sys::take_var(HANDOFF_VARIABLE.as_ref()) else { return Ok(None) };
     let refused = |why: &str| {
         Error::new(format!(
@@ -32,8 +42,8 @@ pub(crate) fn inherited() -> Result<Option<OwnedFd>, Error> {
             value.display()
         ))
     };
-    let number = value.to_str().and_then(|value| value.parse().ok());
-    let number = number.ok_or_else(|| refused("that is not the number of a descriptor"))?;
+    let (number, ignored) =
+        value.to_str().and_then(parse).ok_or_else(|| refused("that is not the number of a descriptor"))?;
     let socket = sys::own_inherited(number).ok_or_else(|| refused("no such descriptor was inherited"))?;
     if getsockopt(&socket, sockopt::SockType) != Ok(SockType::SeqPacket) {
         // It was never ours to close.
@@ -46,7 +56,14 @@ pub(crate) fn inherited() -> Result<Option<OwnedFd>, Error> {
     }
     fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
         .map_err(|errno| refused(&format!("it can't be kept from child processes ({errno})")))?;
-    Ok(Some(socket))
+    Ok(Some(Inherited { socket, ignored }))
+}
+
+/// `5`, or `5,HUP,USR1`: the descriptor, and the signals that are ignored.
+fn parse(value: &str) -> Option<(i32, Vec<Signal>)> {
+    let mut parts = value.split(',');
+    let number = parts.next()?.parse().ok()?;
+    Some((number, parts.map(|name| name.parse().ok()).collect::<Option<_>>()?))
 }
 
 /// The process whose place we take.

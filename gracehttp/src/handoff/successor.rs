@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal as Number, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Reply, ServerCount};
 use crate::handoff::{Channel, StartUp};
-use crate::lifecycle::AT_LEAST;
+use crate::lifecycle::{AT_LEAST, Signal};
 use crate::listen::TicketKey;
 use crate::sys::{self, MAX_FDS};
 
@@ -58,8 +58,12 @@ impl Successor {
         let channel = Channel::new(ours).map_err(|error| failed("no channel to", error))?;
 
         let mut command = start_up.command();
-        command.env(HANDOFF_VARIABLE, number_of(&theirs));
-        let inheritance = sys::Inheritance { descriptor: theirs.as_fd(), ignored, blocked: held_back };
+        command.env(HANDOFF_VARIABLE, handoff_of(&theirs, ignored));
+        let inheritance = sys::Inheritance {
+            descriptor: theirs.as_fd(),
+            ignored: &numbers(ignored),
+            blocked: &numbers(held_back),
+        };
         sys::bequeath(&mut command, &inheritance);
         let child = Command::from(command).spawn().map_err(|error| failed("cannot run", error))?;
         // Ours is the only end left here: if the successor dies, the channel closes.
@@ -88,14 +92,14 @@ impl Successor {
     ) -> Result<Claims, String> {
         let conversation = async {
             self.channel.send(&Hello::new(generation), &[]).await?;
-            self.channel.send(&Bequest::TicketKeys { keys }, &[]).await?;
-            offer(&self.channel, listeners).await?;
             let Incoming::Message(hello, _) = self.channel.receive::<Hello>().await? else {
                 return Ok(None);
             };
             if let Err(reason) = hello.agree() {
                 return Ok(Some(Err(format!("the successor is of another release: {reason}"))));
             }
+            self.channel.send(&Bequest::TicketKeys { keys }, &[]).await?;
+            offer(&self.channel, listeners).await?;
             let Incoming::Message(reply, _) = self.channel.receive::<Reply>().await? else {
                 return Ok(None);
             };
@@ -166,7 +170,7 @@ impl Successor {
 
     /// Asks it to end, and sees to it: as soon as `hurry` resolves, at the latest.
     pub(crate) async fn stop(mut self, hurry: impl Future<Output = ()>) {
-        match kill(self.pid, Signal::SIGTERM) {
+        match kill(self.pid, Number::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(_) => return self.kill().await,
         }
@@ -188,9 +192,15 @@ impl Successor {
     }
 }
 
-fn number_of(fd: &OwnedFd) -> String {
+/// As `predecessor::inherited` reads it.
+fn handoff_of(fd: &OwnedFd, ignored: &[Signal]) -> String {
     use std::os::fd::AsRawFd;
-    fd.as_raw_fd().to_string()
+    let names = ignored.iter().map(|signal| signal.name());
+    [fd.as_raw_fd().to_string().as_str()].into_iter().chain(names).collect::<Vec<_>>().join(",")
+}
+
+fn numbers(signals: &[Signal]) -> Vec<Number> {
+    signals.iter().map(|signal| signal.number()).collect()
 }
 
 async fn offer(channel: &Channel, listeners: &[(ListenerName, BorrowedFd<'_>)]) -> io::Result<()> {
@@ -215,7 +225,7 @@ fn describe(status: ExitStatus) -> String {
         (Some(code), _) => format!("it exited with status {code}"),
         (None, Some(number)) => {
             let name =
-                Signal::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
+                Number::try_from(number).map_or_else(|_| number.to_string(), |signal| signal.to_string());
             format!("it was killed by {name}")
         }
         (None, None) => "it ended".to_owned(),

@@ -126,11 +126,11 @@ impl Signals {
         HeldBack { before: all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok() }
     }
 
-    /// Lets through, when our handlers stand, what a predecessor held back for us.
-    pub(crate) fn let_through_all(restart: &[Signal], stop: &[Signal]) {
-        for signal in Signal::RESTART.into_iter().chain(Signal::STOP) {
-            if !restart.contains(&signal) && !stop.contains(&signal) {
-                // The predecessor handled it and ignored it for us; we don't, so its default holds again.
+    /// Lets through, when our handlers stand, what a predecessor held back for us, or had us ignore.
+    pub(crate) fn let_through_all(&self, ignored: &[Signal]) {
+        for signal in ignored {
+            if !self.caught.iter().any(|(request, _)| request.signal() == *signal) {
+                // It was the predecessor's; nobody handles it here, so its default effect holds again.
                 let _ = sys::reset_disposition(signal.number());
             }
         }

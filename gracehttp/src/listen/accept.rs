@@ -109,7 +109,7 @@ async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>) {
     // No more than fit into the queue were in it, however many still come.
     let mut left = u64::from(entrance.context.options.backlog) + 1;
     while left > 0 {
-        let permit = entrance.context.permits.acquire().await;
+        let permit = entrance.context.permits.acquire_last().await;
         match sys::accept(listener.as_fd()) {
             Ok(fd) => admit(entrance, listener, fd, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -1,6 +1,7 @@
 //! The keys of TLS session tickets: made here, handed from generation to generation, kept nowhere else.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use nix::time::{ClockId, clock_gettime};
@@ -51,18 +52,31 @@ impl KeyRing {
         *self.keys() = keys;
     }
 
-    /// All keys, for the successor.
-    pub(crate) fn bequeath(&self) -> Vec<TicketKey> {
+    /// All keys, for a successor that is to be ready within this time. None is made before that which it would
+    /// not have.
+    pub(crate) fn bequeath(&self, within: Duration) -> Vec<TicketKey> {
+        #[cfg(feature = "tls")]
+        if !self.keys().is_empty() {
+            let _ = self.renew(within.as_secs().min(MAKES_FOR / 2), crate::listen::tickets::random);
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = within;
         self.keys().clone()
     }
 
     /// The key to make a ticket with; a new one where the last has served its time.
     #[cfg(feature = "tls")]
     pub(super) fn current(&self, random: impl Fn(&mut [u8]) -> bool) -> Option<TicketKey> {
+        self.renew(0, random)
+    }
+
+    /// Makes a new key where the last has served its time, or will have so many seconds from now.
+    #[cfg(feature = "tls")]
+    fn renew(&self, ahead: u64, random: impl Fn(&mut [u8]) -> bool) -> Option<TicketKey> {
         let now = now();
         let mut keys = self.keys();
         keys.retain(|key| now.saturating_sub(key.born) < MAKES_FOR + ACCEPTED_FOR);
-        if keys.first().is_none_or(|key| now.saturating_sub(key.born) >= MAKES_FOR) {
+        if keys.first().is_none_or(|key| now.saturating_sub(key.born).saturating_add(ahead) >= MAKES_FOR) {
             let mut key = TicketKey { name: [0; 16], secret: [0; 32], born: now };
             if !random(&mut key.name) || !random(&mut key.secret) {
                 return None;
@@ -115,8 +129,19 @@ mod tests {
     fn the_successor_accepts_what_the_predecessor_made() {
         let (old, new) = (KeyRing::default(), KeyRing::default());
         let key = old.current(random).unwrap();
-        new.inherit(old.bequeath());
+        new.inherit(old.bequeath(Duration::ZERO));
         assert_eq!(new.find(&key.name), Some(key));
+    }
+
+    #[test]
+    fn no_key_is_made_that_a_successor_which_starts_would_not_have() {
+        let ring = KeyRing::default();
+        assert!(ring.bequeath(Duration::from_secs(60)).is_empty(), "without TLS there are none");
+        ring.inherit(vec![aged(1, MAKES_FOR - 30)]);
+        let known = ring.bequeath(Duration::from_secs(60));
+        assert_eq!(known.len(), 2, "the one in use would soon have served its time");
+        assert_eq!(ring.current(|_| false).as_ref(), known.first());
+        assert_eq!(ring.bequeath(Duration::from_secs(60)).len(), 2);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Running {
 /// One listener with its accept loop.
 pub(crate) struct Door {
     pub(crate) listener: Arc<Listener>,
+    /// A successor has the listener, too.
+    pub(crate) claimed: bool,
     gate: watch::Sender<Gate>,
     accepting: JoinHandle<()>,
 }
@@ -33,7 +35,7 @@ impl Running {
             let listener = Arc::new(listener);
             let (gate, position) = watch::channel(Gate::Shut);
             let accepting = runtime.spawn(accept_loop(entrance.clone(), listener.clone(), position));
-            Door { listener, gate, accepting }
+            Door { listener, claimed: false, gate, accepting }
         });
         Self {
             context: entrance.context.clone(),

@@ -15,17 +15,23 @@ const NAME_LEN: usize = 16;
 pub(super) struct Tickets {
     server: String,
     ring: KeyRing,
-    random: SystemRandom,
 }
 
 impl Tickets {
     pub(super) fn new(server: &str, ring: KeyRing) -> Self {
-        Self { server: server.to_owned(), ring, random: SystemRandom::new() }
+        // Made now: a first key that came up while a successor starts would be unknown to it.
+        let _ = ring.current(random);
+        Self { server: server.to_owned(), ring }
     }
 
     fn aad(&self) -> Aad<&[u8]> {
         Aad::from(self.server.as_bytes())
     }
+}
+
+/// Fills with random bytes; false where the system has none.
+pub(super) fn random(bytes: &mut [u8]) -> bool {
+    SystemRandom::new().fill(bytes).is_ok()
 }
 
 fn cipher(key: &TicketKey) -> Option<LessSafeKey> {
@@ -42,9 +48,9 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        let key = self.ring.current(|bytes| self.random.fill(bytes).is_ok())?;
+        let key = self.ring.current(random)?;
         let mut nonce = [0; NONCE_LEN];
-        self.random.fill(&mut nonce).ok()?;
+        SystemRandom::new().fill(&mut nonce).ok()?;
         let mut sealed = plain.to_vec();
         cipher(&key)?
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), self.aad(), &mut sealed)
@@ -78,7 +84,7 @@ mod tests {
     fn a_ticket_opens_in_the_next_generation_and_nowhere_else() {
         let (ring, next) = (KeyRing::default(), KeyRing::default());
         let ticket = Tickets::new("a", ring.clone()).encrypt(b"session").unwrap();
-        next.inherit(ring.bequeath());
+        next.inherit(ring.bequeath(std::time::Duration::ZERO));
         assert_eq!(Tickets::new("a", next.clone()).decrypt(&ticket).unwrap(), b"session");
         assert!(Tickets::new("b", next).decrypt(&ticket).is_none(), "another server's session");
         assert!(Tickets::new("a", KeyRing::default()).decrypt(&ticket).is_none(), "another ring");

@@ -1,19 +1,22 @@
 //! The connection limit of a server: permits are counts, not objects.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
 /// How many connections a server may hold, and how many are held.
 ///
 /// One limit covers both generations of a restart: what the predecessor still holds counts here as
-/// *foreign* until it reports the release.
+/// *foreign* until it reports the release, and what a successor got from here counts as *given*.
 #[derive(Debug)]
 pub(crate) struct Permits {
     limit: usize,
     held: AtomicUsize,
     foreign: AtomicUsize,
+    given: AtomicUsize,
+    /// Somebody else accepts in our place.
+    paused: AtomicBool,
     /// Wakes accept loops that wait for a permit.
     freed: Notify,
     /// Wakes whoever watches the counts of all servers go down: the drain, and the reports to the successor.
@@ -26,6 +29,8 @@ impl Permits {
             limit,
             held: AtomicUsize::new(0),
             foreign: AtomicUsize::new(0),
+            given: AtomicUsize::new(0),
+            paused: AtomicBool::new(false),
             freed: Notify::new(),
             released,
         }
@@ -33,7 +38,7 @@ impl Permits {
 
     /// Connections that this generation holds.
     pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Acquire)
+        self.held.load(Ordering::SeqCst)
     }
 
     /// Connections that an earlier generation still holds.
@@ -41,39 +46,78 @@ impl Permits {
         self.foreign.load(Ordering::Acquire)
     }
 
-    /// Takes a permit, waiting for one where none is left.
+    /// Takes a permit, waiting for one where none is left, and for the end of a [pause](Self::pause).
     pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
+        self.first(Self::try_acquire).await
+    }
+
+    /// The same for a last call, which a pause does not concern.
+    pub(crate) async fn acquire_last(self: &Arc<Self>) -> Permit {
+        self.first(Self::take).await
+    }
+
+    async fn first(self: &Arc<Self>, attempt: impl Fn(&Arc<Self>) -> Option<Permit>) -> Permit {
         loop {
             // Registered before the count is read, so that no release between the two is missed.
             let freed = self.freed.notified();
-            if let Some(permit) = self.try_acquire() {
+            if let Some(permit) = attempt(self) {
                 return permit;
             }
             freed.await;
         }
     }
 
-    /// Takes a permit if one is left.
+    /// Takes a permit if one is left, and nobody accepts in our place.
     pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        let foreign = self.foreign();
+        if self.is_paused() {
+            return None;
+        }
+        // Asked again: of a permit that is taken while a pause begins, either the count tells, or this does.
+        self.take().filter(|_| !self.is_paused())
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Permit> {
+        let others = self.foreign() + self.given.load(Ordering::Acquire);
         self.held
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |held| {
-                (held + foreign < self.limit).then_some(held + 1)
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |held| {
+                (held + others < self.limit).then_some(held + 1)
             })
             .ok()
             .map(|_| Permit::of(self))
     }
 
+    /// From now on nobody is accepted here: what is held by then is all that there will be.
+    pub(crate) fn pause(&self) {
+        self.paused.store(true, Ordering::SeqCst);
+    }
+
+    /// Accepts again, in the place of a successor that is dead, and with it all that it was given.
+    pub(crate) fn resume(&self) {
+        self.given.store(0, Ordering::Release);
+        self.paused.store(false, Ordering::SeqCst);
+        self.freed.notify_waiters();
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    /// A permit goes to the successor, with its connection. It does not come free here, as far as we know.
+    pub(crate) fn give(&self, permit: Permit) {
+        self.given.fetch_add(1, Ordering::AcqRel);
+        drop(permit);
+    }
+
     /// Takes a permit for a connection that exists already, even over the limit: one handed over by the
     /// predecessor, whose limit may have been larger.
     pub(crate) fn adopt(self: &Arc<Self>) -> Permit {
-        self.held.fetch_add(1, Ordering::AcqRel);
+        self.held.fetch_add(1, Ordering::SeqCst);
         Permit::of(self)
     }
 
     /// Gives back a permit whose [`Permit`] was [forgotten](Permit::into_count).
     pub(crate) fn release(&self) {
-        self.held.fetch_sub(1, Ordering::AcqRel);
+        self.held.fetch_sub(1, Ordering::SeqCst);
         self.freed.notify_one();
         self.released.notify_waiters();
     }
@@ -138,6 +182,21 @@ mod tests {
         permits.set_foreign(usize::MAX);
         assert!(permits.try_acquire().is_none());
         permits.set_foreign(0);
+        assert!(permits.try_acquire().is_some());
+    }
+
+    #[test]
+    fn what_a_successor_was_given_does_not_come_free() {
+        let permits = Arc::new(Permits::new(2, Arc::default()));
+        let (first, second) = (permits.try_acquire().unwrap(), permits.try_acquire().unwrap());
+        permits.pause();
+        permits.give(first);
+        assert_eq!(permits.held(), 1);
+        assert!(permits.take().is_none());
+        drop(second);
+        assert!(permits.try_acquire().is_none(), "paused");
+        assert!(permits.take().is_some(), "for a last call");
+        permits.resume();
         assert!(permits.try_acquire().is_some());
     }
 

@@ -100,7 +100,8 @@ impl Predecessor {
     fn inherit() -> Self {
         let number = std::env::var("GRACEHTTP_HANDOFF").expect("started by a predecessor");
         let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).expect("a pidfd");
-        let number = number.parse().expect("a number");
+        // The signals that it ignores for us follow.
+        let number = number.split(',').next().and_then(|number| number.parse().ok()).expect("a number");
         Self(pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty()).expect("our own descriptor"))
     }
 

@@ -1,0 +1,81 @@
+//! Whether this process was awake all the time, or stopped for a while (`SIGSTOP`, a debugger, a paused machine).
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How often it is seen to that we are awake.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A gap of this length is sleep. A successor that can't make itself heard goes on without us after a second.
+const ASLEEP: Duration = Duration::from_millis(700);
+
+#[derive(Debug)]
+pub(super) struct Vigil {
+    kept: Arc<Mutex<Kept>>,
+    keeper: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    awake_at: Instant,
+    slept: bool,
+}
+
+impl Kept {
+    fn look(&mut self) {
+        self.slept |= self.awake_at.elapsed() > ASLEEP;
+        self.awake_at = Instant::now();
+    }
+}
+
+impl Vigil {
+    /// Has to be called within a runtime.
+    pub(super) fn begin() -> Self {
+        let kept = Arc::new(Mutex::new(Kept { awake_at: Instant::now(), slept: false }));
+        let looked_at = kept.clone();
+        let keeper = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                lock(&looked_at).look();
+            }
+        });
+        Self { kept, keeper }
+    }
+
+    /// Whether there was a moment of sleep, be it the one that has just ended.
+    pub(super) fn has_slept(&self) -> bool {
+        let mut kept = lock(&self.kept);
+        kept.look();
+        kept.slept
+    }
+}
+
+impl Drop for Vigil {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gap_is_sleep_even_before_the_keeper_has_looked() {
+        let vigil = Vigil::begin();
+        tokio::time::sleep(2 * LOOK).await;
+        assert!(!vigil.has_slept());
+        // Nothing else runs on this thread meanwhile.
+        std::thread::sleep(ASLEEP + LOOK);
+        assert!(vigil.has_slept());
+        tokio::time::sleep(2 * LOOK).await;
+        assert!(vigil.has_slept(), "it does not forget");
+    }
+}

@@ -37,20 +37,28 @@ fn sockets(generation: &Generation) -> usize {
     generation.descriptor_names().iter().filter(|name| name.starts_with("socket:")).count()
 }
 
-/// Accepted connections of a server's port: sockets of the kernel's table that one of the processes holds. The
-/// table repeats and skips lines if others connect while it is read; what is counted once is there, though.
-fn accepted(address: SocketAddr, generations: &[Arc<Generation>]) -> usize {
+/// The server's ends of all connections to this address, by the kernel's table. It repeats and skips lines if others
+/// connect while it is read.
+fn connections_to(address: SocketAddr) -> HashSet<String> {
     let SocketAddr::V4(address) = address else { panic!("{address} stands in another table") };
     let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
     let local = format!("{:08X}:{:04X}", u32::from_le_bytes(address.ip().octets()), address.port());
-    let of_the_port = |line: &str| {
+    let socket = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let [_, at, _, state, .., inode, _] = fields.get(..11)? else { return None };
         (*at == local && *state != "0A").then(|| format!("socket:[{inode}]"))
     };
-    let sockets: HashSet<String> = table.lines().filter_map(of_the_port).collect();
-    let held = generations.iter().flat_map(|generation| generation.descriptor_names());
-    sockets.intersection(&held.collect()).count()
+    table.lines().filter_map(socket).collect()
+}
+
+/// Connections to this address that one of the processes holds. A predecessor in standby has duplicates, too, of some
+/// that have ended meanwhile: what counts is there before and after.
+fn accepted(address: SocketAddr, generations: &[Arc<Generation>]) -> usize {
+    let before = connections_to(address);
+    let held: HashSet<String> =
+        generations.iter().flat_map(|generation| generation.descriptor_names()).collect();
+    let after = connections_to(address);
+    before.iter().filter(|socket| held.contains(*socket) && after.contains(*socket)).count()
 }
 
 async fn start(plan: &str) -> (App, Target, Scratch) {
@@ -152,15 +160,26 @@ async fn a_limit_holds_through_restarts() {
     let (known, address) = (Known::of(&app), target.address());
     let seen = known.clone();
     let most = watch(move || seen.accepted(address));
-    let load = Load::on(&target).clients(20, Style::Fresh);
-    for number in 1..=5 {
-        load.answers(50).await;
-        load.mark(format!("signal {number}"));
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for _ in 0..20 {
+        let (target, stop) = (target.clone(), Arc::clone(&stop));
+        clients.spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                // Long enough to be counted.
+                assert_eq!(get_once(&target, "/slow?ms=30").await.unwrap().status, 200);
+            }
+        });
+    }
+    for _ in 1..=5 {
         let successor = app.restart().await;
         known.add(&successor);
         app.serves(&target, &successor).await;
     }
-    load.stop().await.assert_polite();
+    stop.store(true, Ordering::SeqCst);
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
     let most = most();
     println!("at most {most} connections in all generations");
     assert!((5..=8).contains(&most), "{most} connections against a limit of 8");

@@ -171,6 +171,7 @@ async fn a_limit_holds_through_restarts() {
             }
         });
     }
+    eventually("a full server", || known.accepted(address) > 6).await;
     for _ in 1..=5 {
         let successor = app.restart().await;
         known.add(&successor);
@@ -182,7 +183,7 @@ async fn a_limit_holds_through_restarts() {
     }
     let most = most();
     println!("at most {most} connections in all generations");
-    assert!((5..=8).contains(&most), "{most} connections against a limit of 8");
+    assert!(most <= 8, "{most} connections against a limit of 8");
 }
 
 /// What moves to the successor makes no room for those who wait at an endpoint that it does not have.

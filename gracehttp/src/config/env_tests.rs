@@ -90,6 +90,7 @@ fn every_key_is_set_and_its_origin_told() {
             worker_threads: Some(5),
             restart_on: vec![Signal::Hup],
             stop_on: vec![Signal::Term, Signal::Int],
+            chosen: vec![],
         }
     );
     assert_eq!(listens(&ping), ["127.0.0.1:80", "unix:/run/ping.sock"]);
@@ -201,7 +202,7 @@ fn all_faults_are_told_at_once_with_variable_value_and_what_is_valid() {
     );
     assert!(faults[1].ends_with(", or `off`"), "{faults:?}");
     assert_eq!(faults[2], "GRACEHTTP_STANDBY=2: a duration needs a unit, such as `2s`");
-    assert_eq!(faults[3], "GRACEHTTP_WORKER_THREADS=0: valid is a whole number from 1 on");
+    assert_eq!(faults[3], "GRACEHTTP_WORKER_THREADS=0: valid is a whole number from 1 to 4096");
 }
 
 #[test]

@@ -96,6 +96,25 @@ async fn a_shutdown_answers_what_is_in_flight_and_ends_background_tasks() {
     is_told.await.unwrap();
 }
 
+static ENDLESS: Notify = Notify::const_new();
+
+/// Answers never, drain or not.
+async fn deaf() -> String {
+    ENDLESS.notify_one();
+    std::future::pending().await
+}
+
+#[tokio::test]
+#[should_panic = "after 10s there were 1 connections left to be cut"]
+async fn a_shutdown_that_has_to_cut_a_request_fails_the_test() {
+    let server = TestServer::spawn(Server::builder("deaf").handler(deaf), ()).await;
+    let _answer = tokio::spawn(server.get("/"));
+    ENDLESS.notified().await;
+    // From here on nothing but the end of the drain is waited for.
+    tokio::time::pause();
+    server.shutdown().await;
+}
+
 #[tokio::test]
 async fn one_server_after_another_each_with_its_tasks() {
     for _ in 0..2 {

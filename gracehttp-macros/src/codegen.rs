@@ -1,6 +1,7 @@
 //! What the attributes expand to: calls that could be written by hand, beside the item as it came.
 
 mod routes;
+mod unserved;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::server_attr::{Role, ServerArgs, Tls};
 use crate::values::Endpoint;
 
 pub(crate) use routes::{routes, server_of_routes};
+pub(crate) use unserved::{unserved_routes, unserved_server};
 
 /// A type of the function's name, which becomes a server in an application of the right state.
 ///

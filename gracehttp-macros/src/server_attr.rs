@@ -11,7 +11,7 @@ use crate::errors::{Errors, feature_missing};
 use crate::function::{Annotated, Function, last_segment, split_attributes};
 use crate::module::{is_route, name};
 use crate::route_attr::Place;
-use crate::routes_attr::{ModuleArgs, Routes};
+use crate::routes_attr::{ModuleArgs, Routes, is_unserved};
 use crate::values::{self, Endpoint};
 use crate::{arguments, codegen, conditions};
 
@@ -124,6 +124,9 @@ fn expand_item(
             })
         }
         Annotated::Module(module) => {
+            if is_unserved(&module, errors) {
+                return Some(codegen::unserved_server(args, &module));
+            }
             let place = Place::Server(args.module.prefix.as_ref());
             let routes = Routes::read(&module, &args.module, place, errors)?;
             Some(codegen::server_of_routes(args, calls, &routes))

@@ -105,7 +105,7 @@ async fn deaf() -> String {
 }
 
 #[tokio::test]
-#[should_panic = "after 10s there were 1 connections left to be cut"]
+#[should_panic = "after 10s 1 connection had to be cut"]
 async fn a_shutdown_that_has_to_cut_a_request_fails_the_test() {
     let server = TestServer::spawn(Server::builder("deaf").handler(deaf), ()).await;
     let _answer = tokio::spawn(server.get("/"));

@@ -8,6 +8,7 @@ mod keys;
 #[cfg(feature = "cli")]
 pub(crate) mod report;
 mod value;
+mod words;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -225,7 +225,8 @@ async fn signals_are_chosen_by_the_file_also_for_the_successor() {
 async fn durations_without_an_end_do_not_end_the_process() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0 handshake_timeout=forever header_read_timeout=forever \
-                request_timeout=forever idle_timeout=forever\nforever drain_timeout ready_timeout standby\n";
+                request_timeout=forever idle_timeout=forever tcp_keepalive=forever\n\
+                forever drain_timeout ready_timeout standby\n";
     let app = Launch::bin("app").plan(&scratch, plan).start("web").await;
     let web = app.target("web").await;
     let in_flight = async |start| {

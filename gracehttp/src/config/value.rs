@@ -99,7 +99,10 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
 }
 
 /// A number from 1 to `most`.
-pub(super) fn count_to<N: TryFrom<usize> + PartialOrd + Display>(text: &str, most: N) -> Result<N, String> {
+pub(super) fn count_to<N: Copy + TryFrom<usize> + PartialOrd + Display>(
+    text: &str,
+    most: N,
+) -> Result<N, String> {
     let number =
         count(text).ok().and_then(|number| N::try_from(number).ok()).filter(|number| *number <= most);
     number.ok_or_else(|| format!("valid is a whole number from 1 to {most}"))

@@ -113,6 +113,7 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
             Some(("handshake_timeout", time)) => server.handshake_timeout(duration(time)),
             Some(("header_read_timeout", time)) => server.header_read_timeout(duration(time)),
             Some(("request_timeout", time)) => server.request_timeout(duration(time)),
+            Some(("tcp_keepalive", time)) => server.tcp_keepalive(duration(time)),
             Some(("idle_timeout", time)) => server.idle_timeout(duration(time)),
             Some((key, _)) => panic!("no option {key} in the plan's grammar"),
         };

@@ -221,6 +221,7 @@ fn comma_separated(list: &[impl ToString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::{LONGEST, LONGEST_KEEPALIVE};
 
     /// Every value is shown in a way that sets it again.
     #[test]
@@ -236,6 +237,15 @@ mod tests {
         }
         check(PROCESS_KEYS, || Settings { worker_threads: Some(4), ..Settings::default() });
         check(PROCESS_KEYS, || Settings { restart_on: Vec::new(), ..Settings::default() });
+        check(PROCESS_KEYS, || Settings { drain_timeout: LONGEST, ..Settings::default() });
+        check(SERVER_KEYS, || {
+            let mut server = ServerOptions::new("ping");
+            server.endpoints = vec![":80".parse().unwrap()];
+            server.request_timeout = Some(LONGEST);
+            server.tcp_keepalive = Some(LONGEST_KEEPALIVE);
+            server.max_headers = MOST_HEADERS;
+            server
+        });
         check(SERVER_KEYS, || {
             let mut server = ServerOptions::new("ping");
             server.endpoints = vec![":80".parse().unwrap(), "unix:/run/a.sock".parse().unwrap()];

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gracehttp::test::{self, RestartTest, TestServer};
 use gracehttp::{Generation, IntoResponse, Json, PeerAddr, Request, Server, Shutdown, State, server};
+use http::{HeaderName, HeaderValue};
 use tests::process::bin;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -79,6 +80,25 @@ async fn tls_and_limits_hold_as_in_production() {
     assert!(server.url().starts_with("https://127.0.0.1:"));
     assert_eq!(test::text(server.request(test::post("/", "four")).await).await, "four");
     assert_eq!(server.request(test::post("/", "fives")).await.status(), 413);
+}
+
+/// Neither hyper nor its map of headers gives way before the largest limit that there is.
+#[tokio::test]
+async fn the_most_fields_that_can_be_allowed_are_taken() {
+    let many = Server::builder("many").max_headers(10_000).max_header_size(1 << 20);
+    let handler = async |request: Request| request.headers().len().to_string();
+    let server = TestServer::spawn(many.handler(handler), ()).await;
+    let with = |fields: usize| {
+        let mut request = test::get("/");
+        for field in 0..fields {
+            let name = HeaderName::try_from(format!("x-{field}")).expect("a name");
+            request.headers_mut().insert(name, HeaderValue::from_static("1"));
+        }
+        request
+    };
+    // With the field `host`.
+    assert_eq!(test::text(server.request(with(9_999)).await).await, "10000");
+    assert_eq!(server.request(with(10_000)).await.status(), 431);
 }
 
 #[tokio::test]

@@ -39,6 +39,11 @@ fn main() -> ::std::process::ExitCode {
             "{}",
             "`ping` and `my::api` are two servers of one name: give one of them another, `name = \"…\"`"
         )
+    } else if __SERVERS[1usize].shares_variables(__SERVERS[0usize]) {
+        ::core::panic!(
+            "{}",
+            "`ping` and `my::api` share their variables `GRACEHTTP_SERVER__…`: give one of them another name, `name = \"…\"`"
+        )
     } else if __SERVERS[1usize].clash(__SERVERS[0usize]) {
         ::core::panic!(
             "{}", "`ping` and `my::api` listen on the same endpoint: move one of them"

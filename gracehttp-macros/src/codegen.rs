@@ -263,12 +263,17 @@ fn checks_of(servers: &[Path], library: &TokenStream) -> TokenStream {
             let namesakes = refusal(format!(
                 "`{other}` and `{name}` are two servers of one name: give one of them another, `name = \"…\"`"
             ));
+            let sharers = refusal(format!(
+                "`{other}` and `{name}` share their variables `GRACEHTTP_SERVER__…`: give one of them another name, \
+                 `name = \"…\"`"
+            ));
             let clash =
                 refusal(format!("`{other}` and `{name}` listen on the same endpoint: move one of them"));
             let (server, earlier) = (quote!(__SERVERS[#index]), quote!(__SERVERS[#earlier]));
             quote! {
                 else if #server.is_same_item(#earlier) { #same }
                 else if #server.is_namesake(#earlier) { #namesakes }
+                else if #server.shares_variables(#earlier) { #sharers }
                 else if #server.clash(#earlier) { #clash }
             }
         });

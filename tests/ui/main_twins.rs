@@ -29,4 +29,15 @@ mod namesakes {
     async fn main() {}
 }
 
+mod variables {
+    #[gracehttp::server(port = 8084)]
+    async fn my_api() {}
+
+    #[gracehttp::server(port = 8085, name = "my-API")]
+    async fn other() {}
+
+    #[gracehttp::main(servers(my_api, other))]
+    async fn main() {}
+}
+
 fn main() {}

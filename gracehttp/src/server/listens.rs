@@ -39,6 +39,21 @@ impl Listens {
         }
     }
 
+    /// Whether one variable of the environment would mean both.
+    pub const fn shares_variables(self, other: Self) -> bool {
+        let (Self::Server { name, .. }, Self::Server { name: other, .. }) = (self, other) else {
+            return false;
+        };
+        let (mut these, mut those) = (name.as_bytes(), other.as_bytes());
+        while let ([a, more @ ..], [b, others @ ..]) = (these, those) {
+            if in_variable(*a) != in_variable(*b) {
+                return false;
+            }
+            (these, those) = (more, others);
+        }
+        these.is_empty() && those.is_empty()
+    }
+
     /// Whether only one of the two servers could be had where it is to listen.
     pub const fn clash(self, other: Self) -> bool {
         let (Self::Server { at: these, .. }, Self::Server { at: those, .. }) = (self, other) else {
@@ -57,6 +72,11 @@ impl Listens {
         }
         false
     }
+}
+
+/// A letter of a name as the variables of its server have it.
+const fn in_variable(letter: u8) -> u8 {
+    if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { b'_' }
 }
 
 /// Whether of two endpoints only one can be had: they are the same, or one includes the other.
@@ -146,6 +166,9 @@ mod tests {
             server("api", &[]).is_same_item(server("api", &[])) && !server("api", &[]).is_same_item(other)
         );
         assert!(server("api", &[]).is_namesake(other) && !server("v1", &[]).is_namesake(other));
+        assert!(server("my-api", &[]).shares_variables(server("My_API", &[])));
+        assert!(!server("my-api", &[]).shares_variables(server("my-apis", &[])));
+        assert!(!server("my-api", &[]).shares_variables(server("myapi", &[])));
     }
 
     #[test]

@@ -42,7 +42,7 @@ fn main() -> ::std::process::ExitCode {
     } else if __SERVERS[1usize].shares_variables(__SERVERS[0usize]) {
         ::core::panic!(
             "{}",
-            "`ping` and `my::api` share their variables `GRACEHTTP_SERVER__…`: give one of them another name, `name = \"…\"`"
+            "the names of `ping` and `my::api` mean the same variables: give one of them another, `name = \"…\"`"
         )
     } else if __SERVERS[1usize].clash(__SERVERS[0usize]) {
         ::core::panic!(

@@ -6,7 +6,7 @@ mod unserved;
 use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{GenericArgument, Ident, LitStr, Path, PathArguments, ReturnType, Type, Visibility};
 
@@ -257,27 +257,24 @@ fn checks_of(servers: &[Path], library: &TokenStream) -> TokenStream {
         let name = shown(server);
         let refusal = |message: String| placed_at(server, quote!(::core::panic!("{}", #message)));
         let undeclared = refusal(format!("`{name}` is not a server: `#[server(port = …)]` is missing on it"));
-        let clashes = servers[..index].iter().enumerate().map(|(earlier, other)| {
+        let rivals = servers[..index].iter().enumerate().flat_map(|(earlier, other)| {
             let other = shown(other);
-            let same = refusal(format!("`{name}` is listed already, as `{other}`"));
-            let namesakes = refusal(format!(
-                "`{other}` and `{name}` are two servers of one name: give one of them another, `name = \"…\"`"
-            ));
-            let sharers = refusal(format!(
-                "`{other}` and `{name}` share their variables `GRACEHTTP_SERVER__…`: give one of them another name, \
-                 `name = \"…\"`"
-            ));
-            let clash =
-                refusal(format!("`{other}` and `{name}` listen on the same endpoint: move one of them"));
-            let (server, earlier) = (quote!(__SERVERS[#index]), quote!(__SERVERS[#earlier]));
-            quote! {
-                else if #server.is_same_item(#earlier) { #same }
-                else if #server.is_namesake(#earlier) { #namesakes }
-                else if #server.shares_variables(#earlier) { #sharers }
-                else if #server.clash(#earlier) { #clash }
-            }
+            let rename = "give one of them another, `name = \"…\"`";
+            let rivalries = [
+                ("is_same_item", format!("`{name}` is listed already, as `{other}`")),
+                ("is_namesake", format!("`{other}` and `{name}` are two servers of one name: {rename}")),
+                (
+                    "shares_variables",
+                    format!("the names of `{other}` and `{name}` mean the same variables: {rename}"),
+                ),
+                ("clash", format!("`{other}` and `{name}` listen on the same endpoint: move one of them")),
+            ];
+            rivalries.map(|(rivalry, message)| {
+                let (rivalry, refusal) = (format_ident!("{rivalry}"), refusal(message));
+                quote!(else if __SERVERS[#index].#rivalry(__SERVERS[#earlier]) { #refusal })
+            })
         });
-        quote!(const _: () = if __SERVERS[#index].is_undeclared() { #undeclared } #(#clashes)*;)
+        quote!(const _: () = if __SERVERS[#index].is_undeclared() { #undeclared } #(#rivals)*;)
     });
     let count = servers.len();
     quote! {

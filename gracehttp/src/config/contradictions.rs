@@ -81,8 +81,8 @@ impl Draft<'_, '_> {
 
     /// The first endpoints of two servers that can't both be had.
     fn clash(&self, one: &ServerOptions, other: &ServerOptions) -> Option<Error> {
-        let pairs = one.endpoints.iter().flat_map(|a| other.endpoints.iter().map(move |b| (a, b)));
-        let (a, b) = pairs.into_iter().find(|(a, b)| a.clashes(b))?;
+        let mut pairs = one.endpoints.iter().flat_map(|a| other.endpoints.iter().map(move |b| (a, b)));
+        let (a, b) = pairs.find(|(a, b)| a.clashes(b))?;
         let (one, other) = (&one.name, &other.name);
         let what = if a == b {
             format!("servers `{one}` and `{other}` are both to listen on {a}")

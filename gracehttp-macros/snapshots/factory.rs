@@ -9,7 +9,11 @@ impl legacy {
         Self {}
     }
     const fn listens(&self) -> ::gracehttp::__private::Listens {
-        ::gracehttp::__private::Listens::At(&[("", 9090)])
+        ::gracehttp::__private::Listens::Server {
+            item: ::core::concat!(::core::module_path!(), "::", "legacy"),
+            name: "legacy",
+            at: &[("", 9090)],
+        }
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for legacy

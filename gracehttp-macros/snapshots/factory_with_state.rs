@@ -9,7 +9,11 @@ impl legacy {
         Self {}
     }
     pub const fn listens(&self) -> ::gracehttp::__private::Listens {
-        ::gracehttp::__private::Listens::At(&[("[::1%]", 9443)])
+        ::gracehttp::__private::Listens::Server {
+            item: ::core::concat!(::core::module_path!(), "::", "legacy"),
+            name: "legacy",
+            at: &[("::1", 9443)],
+        }
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for legacy

@@ -7,7 +7,11 @@ impl ping {
         Self {}
     }
     const fn listens(&self) -> ::gracehttp::__private::Listens {
-        ::gracehttp::__private::Listens::At(&[])
+        ::gracehttp::__private::Listens::Server {
+            item: ::core::concat!(::core::module_path!(), "::", "ping"),
+            name: "ping",
+            at: &[],
+        }
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for ping

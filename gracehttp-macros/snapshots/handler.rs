@@ -10,7 +10,11 @@ impl ping {
         Self {}
     }
     const fn listens(&self) -> ::gracehttp::__private::Listens {
-        ::gracehttp::__private::Listens::At(&[("", 9090)])
+        ::gracehttp::__private::Listens::Server {
+            item: ::core::concat!(::core::module_path!(), "::", "ping"),
+            name: "ping",
+            at: &[("", 9090)],
+        }
     }
 }
 impl<__S> ::gracehttp::IntoServer<__S, ()> for ping

@@ -9,9 +9,11 @@ impl r#match {
         Self {}
     }
     pub const fn listens(&self) -> facade::gracehttp::__private::Listens {
-        facade::gracehttp::__private::Listens::At(
-            &[("127.0.0.1", 9091), ("unix:/run/api.sock", 0), ("", 9090)],
-        )
+        facade::gracehttp::__private::Listens::Server {
+            item: ::core::concat!(::core::module_path!(), "::", "r#match"),
+            name: "api",
+            at: &[("127.0.0.1", 9091), ("unix:/run/api.sock", 0), ("", 9090)],
+        }
     }
 }
 impl<__S, __M> facade::gracehttp::IntoServer<__S, __M> for r#match

@@ -14,7 +14,11 @@ impl user {
         Self {}
     }
     pub(crate) const fn listens(&self) -> ::gracehttp::__private::Listens {
-        ::gracehttp::__private::Listens::At(&[("", 9090)])
+        ::gracehttp::__private::Listens::Server {
+            item: ::core::concat!(::core::module_path!(), "::", "user"),
+            name: "user",
+            at: &[("", 9090)],
+        }
     }
 }
 impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for user

@@ -32,6 +32,18 @@ fn main() -> ::std::process::ExitCode {
         ::core::panic!(
             "{}", "`my::api` is not a server: `#[server(port = …)]` is missing on it"
         )
+    } else if __SERVERS[1usize].is_same_item(__SERVERS[0usize]) {
+        ::core::panic!("{}", "`my::api` is listed already, as `ping`")
+    } else if __SERVERS[1usize].is_namesake(__SERVERS[0usize]) {
+        ::core::panic!(
+            "{}",
+            "`ping` and `my::api` are two servers of one name: give one of them another, `name = \"…\"`"
+        )
+    } else if __SERVERS[1usize].shares_variables(__SERVERS[0usize]) {
+        ::core::panic!(
+            "{}",
+            "the names of `ping` and `my::api` mean the same variables: give one of them another, `name = \"…\"`"
+        )
     } else if __SERVERS[1usize].clash(__SERVERS[0usize]) {
         ::core::panic!(
             "{}", "`ping` and `my::api` listen on the same endpoint: move one of them"

@@ -191,7 +191,11 @@ const _: () = {
 #[doc(hidden)]
 impl api::WithAttributeRoutes {
     pub const fn listens(&self) -> ::gracehttp::__private::Listens {
-        ::gracehttp::__private::Listens::At(&[("", 9090)])
+        ::gracehttp::__private::Listens::Server {
+            item: ::core::concat!(::core::module_path!(), "::", "api"),
+            name: "api",
+            at: &[("", 9090)],
+        }
     }
 }
 impl<__S, __M> ::gracehttp::IntoServer<__S, __M> for api::WithAttributeRoutes

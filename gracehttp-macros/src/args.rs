@@ -117,8 +117,7 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
 
 /// `key = 1000`.
 pub(crate) fn count<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
-    let number = value.number(1..=u64::from(u32::MAX))?.base10_parse()?;
-    Ok(vec![codegen::number(number)])
+    value.count_to(u32::MAX.into())
 }
 
 /// `key = true`.
@@ -128,17 +127,37 @@ pub(crate) fn flag<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
 
 /// `key = "1m 30s"`.
 pub(crate) fn duration<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
-    value.duration(Duration::ZERO).map(|duration| vec![codegen::duration(duration)])
+    value.duration(Duration::ZERO).map(|(duration, _)| vec![codegen::duration(duration)])
 }
 
 /// `key = "30s"`, where zero would let nothing happen at all.
 pub(crate) fn timeout<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
-    value.duration(Duration::from_nanos(1)).map(|limit| vec![codegen::duration(limit)])
+    value.duration(Duration::from_nanos(1)).map(|(limit, _)| vec![codegen::duration(limit)])
+}
+
+/// `key = "60s"`, which the kernel takes.
+pub(crate) fn keepalive<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    /// The kernel counts in 15 bits.
+    const LONGEST: Duration = Duration::from_secs(32_767);
+    let (idle, text) = value.duration(Duration::ZERO)?;
+    if idle > LONGEST {
+        let message = format!("`{}` is too long: the kernel's longest is 9h 6m 7s", text.value());
+        return Err(syn::Error::new(text.span(), message));
+    }
+    Ok(vec![codegen::duration(idle)])
 }
 
 /// `key = "2MiB"`, or a number of bytes.
 pub(crate) fn size<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
-    value.size().map(|bytes| vec![codegen::number(bytes)])
+    value.size().map(|(bytes, _)| vec![codegen::number(bytes)])
+}
+
+/// `key = "64KiB"`, where nothing would fit into none.
+pub(crate) fn positive_size<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    match value.size()? {
+        (0, literal) => Err(value.misfit(literal, "a size from 1 byte on")),
+        (bytes, _) => Ok(vec![codegen::number(bytes)]),
+    }
 }
 
 /// `key = function`.
@@ -171,6 +190,12 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// `key = 100`, from 1 on.
+    pub(crate) fn count_to(&self, most: u64) -> Reading {
+        let number = self.number(1..=most)?.base10_parse()?;
+        Ok(vec![codegen::number(number)])
+    }
+
     /// `key = true`.
     pub(crate) fn flag(&self) -> syn::Result<bool> {
         let value = self.expr()?;
@@ -180,25 +205,26 @@ impl<'a> Value<'a> {
         }
     }
 
-    fn duration(&self, least: Duration) -> syn::Result<Duration> {
+    fn duration(&self, least: Duration) -> syn::Result<(Duration, LitStr)> {
         let text = self.text("a duration with its unit, in quotes")?;
         let duration =
             values::duration(&text.value()).map_err(|fault| syn::Error::new(text.span(), fault))?;
         if duration < least {
             return Err(syn::Error::new(text.span(), format!("`{}` leaves no time at all", self.name)));
         }
-        Ok(duration)
+        Ok((duration, text))
     }
 
-    fn size(&self) -> syn::Result<u64> {
+    fn size(&self) -> syn::Result<(u64, Expr)> {
         let value = self.expr()?;
-        match literal(&value) {
+        let bytes = match literal(&value) {
             Some(Lit::Str(text)) => {
-                values::size(&text.value()).map_err(|fault| syn::Error::new(text.span(), fault))
+                values::size(&text.value()).map_err(|fault| syn::Error::new(text.span(), fault))?
             }
-            Some(Lit::Int(bytes)) if bytes.suffix().is_empty() => bytes.base10_parse(),
-            _ => Err(self.misfit(value, "a size, in bytes or with its unit in quotes")),
-        }
+            Some(Lit::Int(bytes)) if bytes.suffix().is_empty() => bytes.base10_parse()?,
+            _ => return Err(self.misfit(value, "a size, in bytes or with its unit in quotes")),
+        };
+        Ok((bytes, value))
     }
 
     /// `key = expression`.

@@ -1,11 +1,12 @@
 //! What the attributes expand to: calls that could be written by hand, beside the item as it came.
 
 mod routes;
+mod unserved;
 
 use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{GenericArgument, Ident, LitStr, Path, PathArguments, ReturnType, Type, Visibility};
 
@@ -16,6 +17,7 @@ use crate::server_attr::{Role, ServerArgs, Tls};
 use crate::values::Endpoint;
 
 pub(crate) use routes::{routes, server_of_routes};
+pub(crate) use unserved::{unserved_routes, unserved_server};
 
 /// A type of the function's name, which becomes a server in an application of the right state.
 ///
@@ -42,7 +44,7 @@ pub(crate) fn server(
     let vis = &function.vis;
     let name = generated(&function.sig.ident);
     let marker_type = marker.as_ref().map_or_else(|| quote!(()), ToTokens::to_token_stream);
-    let listens = listens(args, vis, &library);
+    let listens = listens(args, &function.sig.ident, vis, &library);
     quote! {
         #[doc(hidden)]
         #vis struct #name {}
@@ -109,8 +111,9 @@ fn factory(function: &Function, builder: &TokenStream, library: &TokenStream) ->
     Declaration { marker: None, bounds, server }
 }
 
-/// Where a server listens, for the compiler to compare with the others of an application.
-fn listens(args: &ServerArgs, vis: &Visibility, library: &TokenStream) -> TokenStream {
+/// What a server is named and where it listens, for the compiler to compare with the others of an application.
+fn listens(args: &ServerArgs, item: &Ident, vis: &Visibility, library: &TokenStream) -> TokenStream {
+    let (name, item) = (server_name(args, item), item.to_string());
     let endpoints = args.endpoints().map(|endpoint| match endpoint {
         Endpoint::Tcp { host, port } => {
             let (host, port) = (host.as_deref().unwrap_or_default(), number((*port).into()));
@@ -123,7 +126,11 @@ fn listens(args: &ServerArgs, vis: &Visibility, library: &TokenStream) -> TokenS
     });
     quote! {
         #vis const fn listens(&self) -> #library::__private::Listens {
-            #library::__private::Listens::At(&[#(#endpoints),*])
+            #library::__private::Listens::Server {
+                item: ::core::concat!(::core::module_path!(), "::", #item),
+                name: #name,
+                at: &[#(#endpoints),*],
+            }
         }
     }
 }
@@ -134,8 +141,7 @@ fn unusable() -> Declaration {
 }
 
 fn builder(args: &ServerArgs, calls: &[BuilderCall], item: &Ident, library: &TokenStream) -> TokenStream {
-    let own_name = || LitStr::new(&item.unraw().to_string(), Span::call_site());
-    let name = args.name.clone().unwrap_or_else(own_name);
+    let name = server_name(args, item);
     let tls = args.tls.as_ref().map(|(method, tls)| {
         let argument = match tls {
             Tls::Files { cert, key } => placed_at(method, quote!(#library::Tls::files(#cert, #key))),
@@ -144,6 +150,11 @@ fn builder(args: &ServerArgs, calls: &[BuilderCall], item: &Ident, library: &Tok
         BuilderCall { method: method.clone(), argument }
     });
     quote!(#library::Server::builder(#name) #(#calls)* #tls)
+}
+
+fn server_name(args: &ServerArgs, item: &Ident) -> LitStr {
+    let own_name = || LitStr::new(&item.unraw().to_string(), Span::call_site());
+    args.name.clone().unwrap_or_else(own_name)
 }
 
 /// The arguments of a handler, of which only the last may take the body.
@@ -238,20 +249,32 @@ fn listed(server: &Path, library: &TokenStream) -> TokenStream {
     }}
 }
 
-/// Lets the compiler look for entries that are no servers, and for servers that want the same endpoint.
+/// Lets the compiler look for entries that are no servers, or one, and for servers that want the same name or
+/// the same endpoint.
 fn checks_of(servers: &[Path], library: &TokenStream) -> TokenStream {
     let all = servers.iter().map(|server| listed(server, library));
     let checks = servers.iter().enumerate().map(|(index, server)| {
         let name = shown(server);
         let refusal = |message: String| placed_at(server, quote!(::core::panic!("{}", #message)));
         let undeclared = refusal(format!("`{name}` is not a server: `#[server(port = …)]` is missing on it"));
-        let clashes = servers[..index].iter().enumerate().map(|(earlier, other)| {
+        let rivals = servers[..index].iter().enumerate().flat_map(|(earlier, other)| {
             let other = shown(other);
-            let refusal =
-                refusal(format!("`{other}` and `{name}` listen on the same endpoint: move one of them"));
-            quote!(else if __SERVERS[#index].clash(__SERVERS[#earlier]) { #refusal })
+            let rename = "give one of them another, `name = \"…\"`";
+            let rivalries = [
+                ("is_same_item", format!("`{name}` is listed already, as `{other}`")),
+                ("is_namesake", format!("`{other}` and `{name}` are two servers of one name: {rename}")),
+                (
+                    "shares_variables",
+                    format!("the names of `{other}` and `{name}` mean the same variables: {rename}"),
+                ),
+                ("clash", format!("`{other}` and `{name}` listen on the same endpoint: move one of them")),
+            ];
+            rivalries.map(|(rivalry, message)| {
+                let (rivalry, refusal) = (format_ident!("{rivalry}"), refusal(message));
+                quote!(else if __SERVERS[#index].#rivalry(__SERVERS[#earlier]) { #refusal })
+            })
         });
-        quote!(const _: () = if __SERVERS[#index].is_undeclared() { #undeclared } #(#clashes)*;)
+        quote!(const _: () = if __SERVERS[#index].is_undeclared() { #undeclared } #(#rivals)*;)
     });
     let count = servers.len();
     quote! {

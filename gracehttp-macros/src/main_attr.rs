@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::quote;
 use syn::{Attribute, Ident, Path};
 
-use crate::args::{Key, Reading, Value, callback, comma_separated, count, duration, read_keys, timeout};
+use crate::args::{Key, Reading, Value, callback, comma_separated, duration, read_keys, timeout};
 use crate::codegen;
 use crate::errors::{Errors, feature_missing, known_words};
 use crate::function::{Annotated, Function, split_attributes};
@@ -19,7 +19,7 @@ const KEYS: &[Key<MainArgs>] = &[
     Key { name: "lame_duck", example: r#"lame_duck = "5s""#, read: duration },
     Key { name: "restart_on", example: "restart_on(HUP, USR1, USR2)", read: MainArgs::restart_on },
     Key { name: "stop_on", example: "stop_on(INT, TERM, QUIT, TSTP)", read: MainArgs::stop_on },
-    Key { name: "worker_threads", example: "worker_threads = 4", read: count },
+    Key { name: "worker_threads", example: "worker_threads = 4", read: MainArgs::worker_threads },
     Key { name: "config", example: r#"config = "my_app.toml""#, read: MainArgs::config },
     Key { name: "cli", example: "cli", read: MainArgs::cli },
     Key { name: "on_info", example: "on_info = my_function", read: callback },
@@ -106,6 +106,11 @@ impl MainArgs {
     fn stop_on(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         self.stop_on = Some(Signals::read(value, errors)?);
         Ok(vec![])
+    }
+
+    fn worker_threads(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        // The library's own bound.
+        value.count_to(4096)
     }
 
     fn config(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::Ident;
 
 use crate::args::{BuilderCall, Key, Reading, Value, read_keys};
-use crate::errors::Errors;
+use crate::errors::{Errors, feature_missing};
 use crate::function::Annotated;
 use crate::module::{Content, Module, file_module_help};
 use crate::path::Path;
@@ -55,6 +55,10 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
                 return decided;
             }
             let place = Place::Part(args.module.prefix.as_ref());
+            if is_unserved(&module, &mut errors) {
+                let module = codegen::unserved_routes(&module);
+                return quote!(#module #errors);
+            }
             match Routes::read(&module, &args.module, place, &mut errors) {
                 Some(routes) => codegen::routes(&routes, args.layer.as_ref(), args.library.as_ref()),
                 None => item.clone(),
@@ -72,6 +76,15 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
         None => item.clone(),
     };
     quote!(#expanded #errors)
+}
+
+/// Whether the library was built without a router, which is reported.
+pub(crate) fn is_unserved(module: &Module, errors: &mut Errors) -> bool {
+    let unserved = !cfg!(feature = "axum") && module.content.is_some();
+    if unserved {
+        errors.push(feature_missing(module.keyword, "a module of routes", "axum"));
+    }
+    unserved
 }
 
 impl<'a> Routes<'a> {
@@ -95,10 +108,6 @@ impl<'a> Routes<'a> {
                 module.ident
             );
             errors.at(&module.ident, message);
-        }
-        if !cfg!(feature = "axum") {
-            let message = "routes are served by axum's router: turn on gracehttp's feature `axum`";
-            errors.at(module.keyword, message);
         }
         Some(Self { module, content, args, answers })
     }

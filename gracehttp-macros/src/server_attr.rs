@@ -4,12 +4,14 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Expr, Ident, LitStr, Path, ReturnType, Type};
 
-use crate::args::{BuilderCall, Key, Reading, Value, count, duration, flag, read_keys, size, timeout};
+use crate::args::{
+    BuilderCall, Key, Reading, Value, count, flag, keepalive, positive_size, read_keys, size, timeout,
+};
 use crate::errors::{Errors, feature_missing};
 use crate::function::{Annotated, Function, last_segment, split_attributes};
 use crate::module::{is_route, name};
 use crate::route_attr::Place;
-use crate::routes_attr::{ModuleArgs, Routes};
+use crate::routes_attr::{ModuleArgs, Routes, is_unserved};
 use crate::values::{self, Endpoint};
 use crate::{arguments, codegen, conditions};
 
@@ -32,9 +34,9 @@ const KEYS: &[Key<ServerArgs>] = &[
     Key { name: "request_timeout", example: r#"request_timeout = "30s""#, read: timeout },
     Key { name: "idle_timeout", example: r#"idle_timeout = "75s""#, read: timeout },
     Key { name: "max_body", example: r#"max_body = "2MiB""#, read: size },
-    Key { name: "max_header_size", example: r#"max_header_size = "64KiB""#, read: size },
-    Key { name: "max_headers", example: "max_headers = 100", read: count },
-    Key { name: "tcp_keepalive", example: r#"tcp_keepalive = "60s""#, read: duration },
+    Key { name: "max_header_size", example: r#"max_header_size = "64KiB""#, read: positive_size },
+    Key { name: "max_headers", example: "max_headers = 100", read: ServerArgs::max_headers },
+    Key { name: "tcp_keepalive", example: r#"tcp_keepalive = "60s""#, read: keepalive },
     Key { name: "nodelay", example: "nodelay = false", read: flag },
     Key { name: "layer", example: "layer = TraceLayer::new_for_http()", read: ServerArgs::layer },
     Key { name: "prefix", example: r#"prefix = "/v1""#, read: ServerArgs::prefix },
@@ -122,6 +124,9 @@ fn expand_item(
             })
         }
         Annotated::Module(module) => {
+            if is_unserved(&module, errors) {
+                return Some(codegen::unserved_server(args, &module));
+            }
             let place = Place::Server(args.module.prefix.as_ref());
             let routes = Routes::read(&module, &args.module, place, errors)?;
             Some(codegen::server_of_routes(args, calls, &routes))
@@ -236,8 +241,12 @@ impl ServerArgs {
 
     fn backlog(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         // What listen(2) can be told.
-        let length = value.number(1..=u64::from(i32::MAX.unsigned_abs()))?.base10_parse()?;
-        Ok(vec![codegen::number(length)])
+        value.count_to(i32::MAX.unsigned_abs().into())
+    }
+
+    fn max_headers(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        // The library's own bound.
+        value.count_to(10_000)
     }
 
     fn protocol(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {

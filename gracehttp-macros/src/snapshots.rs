@@ -1,6 +1,7 @@
 //! What the attributes expand to, kept in `snapshots/`.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew.
+//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew. What is said where a feature is missing
+//! takes `--no-default-features`, and once more `--features tls` with it.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -79,6 +80,7 @@ fn handler_with_extractors() {
     );
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn handler_with_every_key() {
     check(
@@ -111,6 +113,7 @@ fn handler_with_every_key() {
     );
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn factory() {
     check(
@@ -124,6 +127,7 @@ fn factory() {
     );
 }
 
+#[cfg(feature = "self-signed")]
 #[test]
 fn factory_with_state() {
     check(
@@ -161,6 +165,7 @@ fn main_with_settings() {
     );
 }
 
+#[cfg(feature = "cli")]
 #[test]
 fn main_with_every_key() {
     check(
@@ -214,6 +219,7 @@ fn faults_of_main() {
     );
 }
 
+#[cfg(feature = "axum")]
 #[test]
 fn module_of_routes() {
     check(
@@ -257,6 +263,7 @@ fn module_of_routes() {
     );
 }
 
+#[cfg(feature = "axum")]
 #[test]
 fn part_of_routes() {
     check(
@@ -273,6 +280,7 @@ fn part_of_routes() {
     );
 }
 
+#[cfg(feature = "axum")]
 #[test]
 fn conditional_routes() {
     check(
@@ -292,6 +300,7 @@ fn conditional_routes() {
 }
 
 /// The routes that are right are served all the same.
+#[cfg(feature = "axum")]
 #[test]
 fn faults_of_routes() {
     check(
@@ -311,6 +320,74 @@ fn faults_of_routes() {
                 #[post("/struct")]
                 struct Other;
             }
+        },
+    );
+}
+
+#[cfg(not(feature = "axum"))]
+#[test]
+fn server_of_routes_without_axum() {
+    check(
+        "server_of_routes_without_axum",
+        quote! {
+            #[server(port = 9090, routes(users::routes))]
+            mod api {
+                #[get("/users/{id}")]
+                async fn user(Path(id): Path<u64>) -> String {
+                    id.to_string()
+                }
+            }
+        },
+    );
+}
+
+#[cfg(not(feature = "axum"))]
+#[test]
+fn routes_without_axum() {
+    check(
+        "routes_without_axum",
+        quote! {
+            #[routes(prefix = "/users")]
+            pub mod routes {
+                #[get("/")]
+                async fn list() {}
+            }
+        },
+    );
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn handler_without_tls() {
+    check(
+        "handler_without_tls",
+        quote! {
+            #[server(port = 9443, tls(cert = "cert.pem", key = "key.pem"))]
+            async fn ping() {}
+        },
+    );
+}
+
+#[cfg(all(feature = "tls", not(feature = "self-signed")))]
+#[test]
+fn handler_without_self_signed() {
+    check(
+        "handler_without_self_signed",
+        quote! {
+            #[server(port = 9443, tls = self_signed)]
+            async fn ping() {}
+        },
+    );
+}
+
+#[cfg(not(feature = "cli"))]
+#[test]
+fn main_without_cli() {
+    check(
+        "main_without_cli",
+        quote! {
+            #[gracehttp::main(servers(ping), cli)]
+            async fn main() {}
         },
     );
 }

@@ -3,14 +3,21 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+/// The library's own bound: a deadline that is computed from a longer one could overflow.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
 /// Reads `30s`, `1m 30s`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit: write `{text}s` or `{text}ms`"));
     }
-    humantime::parse_duration(text).map_err(|error| {
-        format!("`{text}` is not a duration: {error}\nhelp: a duration is written `30s`, `1m 30s` or `250ms`")
-    })
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) => Err(format!("`{text}` is too long: a duration is at most a year")),
+        Err(error) => Err(format!(
+            "`{text}` is not a duration: {error}\nhelp: a duration is written `30s`, `1m 30s` or `250ms`"
+        )),
+    }
 }
 
 /// Reads `64KiB`, `2 MiB`, `1GB`, or bare bytes.
@@ -38,7 +45,7 @@ fn not_a_size(text: &str) -> String {
 /// Where a server listens, as far as its spelling tells.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Endpoint {
-    /// Without a host, all interfaces.
+    /// Without a host, all interfaces. An IPv6 address stands without its brackets.
     Tcp {
         host: Option<String>,
         port: u16,
@@ -47,16 +54,28 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    /// Whether only one of the two can be had: all interfaces include each of them.
+    /// Whether one server can have only one of the two: they are the same, or one includes the other.
     pub(crate) fn clashes(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Tcp { host: a, port: 0 }, Self::Tcp { host: b, port: 0 }) => a == b,
-            (Self::Tcp { host: a, port: p }, Self::Tcp { host: b, port: q }) => {
-                p == q && (a == b || a.is_none() || b.is_none())
+            (Self::Tcp { host: a, port: p }, Self::Tcp { host: b, port: q }) if *p != 0 => {
+                p == q
+                    && (a == b
+                        || includes(a.as_deref(), b.as_deref())
+                        || includes(b.as_deref(), a.as_deref()))
             }
-            (Self::Unix(a), Self::Unix(b)) => a == b,
-            _ => false,
+            _ => self == other,
         }
+    }
+}
+
+/// Whether a host is all interfaces, at least of the other's family. What a name means the start alone can tell.
+fn includes(host: Option<&str>, other: Option<&str>) -> bool {
+    let other = other.unwrap_or_default();
+    match host {
+        None => true,
+        Some("0.0.0.0") => other.parse::<Ipv4Addr>().is_ok(),
+        Some("::") => other.contains(':'),
+        Some(_) => false,
     }
 }
 
@@ -102,7 +121,7 @@ fn shape_of_host(host: &str, port: &str) -> Result<Option<String>, String> {
         let (address, zone) = address.split_once('%').unwrap_or((address, ""));
         let canonical: Ipv6Addr =
             address.parse().map_err(|_| format!("`{address}` in the brackets is not an IPv6 address"))?;
-        return Ok(Some(format!("[{canonical}%{zone}]")));
+        return Ok(Some(if zone.is_empty() { canonical.to_string() } else { format!("{canonical}%{zone}") }));
     }
     match host {
         "" => Ok(None),
@@ -147,6 +166,10 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("366days"), Ok(LONGEST));
+        for text in ["367days", "300000000000years"] {
+            assert!(duration(text).unwrap_err().contains("is too long"), "{text}");
+        }
         assert!(duration("10").unwrap_err().contains("write `10s`"));
         assert!(duration("10 parsecs").unwrap_err().contains("unknown time unit"));
     }
@@ -157,6 +180,11 @@ mod tests {
         assert!(clash(":80", ":80"));
         assert!(clash(":80", "127.0.0.1:80"));
         assert!(clash("[::1]:80", "[0:0::1]:80"));
+        assert!(clash("0.0.0.0:80", "127.0.0.1:80") && clash("[fe80::1%eth0]:80", "[::]:80"));
+        assert!(clash(":80", "0.0.0.0:80") && clash("[::]:80", ":80"));
+        assert!(!clash("0.0.0.0:80", "[::]:80") && !clash("0.0.0.0:80", "[::1]:80"));
+        assert!(!clash("0.0.0.0:80", "localhost:80") && !clash("[fe80::1%eth0]:80", "[fe80::1]:80"));
+        assert!(!clash("0.0.0.0:0", "127.0.0.1:0"));
         assert!(clash("localhost:80", "LocalHost:80"));
         assert!(clash(":0", ":0"), "a successor could not tell them apart");
         assert!(clash("unix:a", "unix:a"));

@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{Section, Settings, read_settings, refuse_settings};
+use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_settings};
 use crate::error::Error;
 use crate::lifecycle::{Signal, UnreadStartUpCode};
 use crate::log;
-use crate::server::{IntoServer, Server};
+use crate::server::{IntoServer, LONGEST, Server};
 
 /// An application: several servers, one start-up code, one life.
 ///
@@ -46,10 +46,14 @@ use crate::server::{IntoServer, Server};
 ///         .run()
 /// }
 /// ```
+///
+/// A duration that is longer than 366 days, as [`Duration::MAX`] is, becomes one of 366 days.
 #[must_use = "an application does nothing until `run`"]
 pub struct App<S> {
     servers: Vec<Server<S>>,
     settings: Settings,
+    /// What was wrong in the calls that set them; reported all at once when the application starts.
+    faults: Vec<Error>,
     /// The configuration file, where the application names one itself.
     config: Option<PathBuf>,
     start_up_code: UnreadStartUpCode<S>,
@@ -171,6 +175,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         Self {
             servers: Vec::new(),
             settings: Settings::default(),
+            faults: Vec::new(),
             config: None,
             start_up_code,
             #[cfg(feature = "cli")]
@@ -188,47 +193,57 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
 
     /// How long what is in flight may take to finish after a stop or a restart; 10 s by default. Then it is
     /// cut, and reported.
-    pub fn drain_timeout(mut self, limit: Duration) -> Self {
-        self.settings.drain_timeout = limit;
-        self
+    pub fn drain_timeout(self, limit: Duration) -> Self {
+        self.set("drain_timeout", |settings| settings.drain_timeout = limit.min(LONGEST))
     }
 
     /// How long a successor may take until it is ready; 60 s by default. Then it is killed, and this process
     /// serves on.
-    pub fn ready_timeout(mut self, limit: Duration) -> Self {
-        self.settings.ready_timeout = limit;
-        self
+    pub fn ready_timeout(self, limit: Duration) -> Self {
+        self.require(!limit.is_zero(), "ready_timeout is 0: valid is a duration above zero")
+            .set("ready_timeout", |settings| settings.ready_timeout = limit.min(LONGEST))
     }
 
     /// How long after a restart this process could still take over again, should its successor die; 2 s by
     /// default.
-    pub fn standby(mut self, period: Duration) -> Self {
-        self.settings.standby = period;
-        self
+    pub fn standby(self, period: Duration) -> Self {
+        self.set("standby", |settings| settings.standby = period.min(LONGEST))
     }
 
     /// How long connections are still accepted after a signal to stop, for load balancers to look elsewhere;
     /// none by default.
-    pub fn lame_duck(mut self, period: Duration) -> Self {
-        self.settings.lame_duck = period;
-        self
+    pub fn lame_duck(self, period: Duration) -> Self {
+        self.set("lame_duck", |settings| settings.lame_duck = period.min(LONGEST))
     }
 
     /// The signals that restart: [`Signal::RESTART`] by default.
-    pub fn restart_on(mut self, signals: impl IntoIterator<Item = Signal>) -> Self {
-        self.settings.restart_on = signals.into_iter().collect();
-        self
+    pub fn restart_on(self, signals: impl IntoIterator<Item = Signal>) -> Self {
+        self.set("restart_on", |settings| settings.restart_on = signals.into_iter().collect())
     }
 
     /// The signals that stop: [`Signal::STOP`] by default.
-    pub fn stop_on(mut self, signals: impl IntoIterator<Item = Signal>) -> Self {
-        self.settings.stop_on = signals.into_iter().collect();
+    pub fn stop_on(self, signals: impl IntoIterator<Item = Signal>) -> Self {
+        self.set("stop_on", |settings| settings.stop_on = signals.into_iter().collect())
+    }
+
+    /// How many threads serve, up to 4096; one for each core by default.
+    pub fn worker_threads(self, threads: usize) -> Self {
+        let fault = format!("worker_threads is {threads}: valid is a whole number from 1 to {MOST_THREADS}");
+        self.require((1..=MOST_THREADS).contains(&threads), fault)
+            .set("worker_threads", |settings| settings.worker_threads = Some(threads))
+    }
+
+    fn set(mut self, key: &'static str, set: impl FnOnce(&mut Settings)) -> Self {
+        set(&mut self.settings);
+        self.settings.chosen.push(key);
         self
     }
 
-    /// How many threads serve; one for each core by default.
-    pub fn worker_threads(mut self, threads: usize) -> Self {
-        self.settings.worker_threads = Some(threads);
+    /// What is wrong is told with all else that is, when the application starts.
+    fn require(mut self, is_valid: bool, fault: impl Into<String>) -> Self {
+        if !is_valid {
+            self.faults.push(Error::new(fault));
+        }
         self
     }
 

@@ -3,9 +3,9 @@
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-use tests::client::get_once;
+use tests::client::{get, get_once};
 use tests::process::bin;
-use tests::{App, Exit, Launch, Scratch, Target};
+use tests::{App, Client, Exit, Launch, Scratch, Target};
 
 const FILE: &str = "Gracehttp.toml";
 
@@ -220,6 +220,47 @@ async fn signals_are_chosen_by_the_file_also_for_the_successor() {
     app.log.line(0, "SIG:SIGUSR2]").await;
 }
 
+/// As `Duration::MAX` is for those who mean "for ever": no deadline can be computed from it.
+#[tokio::test]
+async fn durations_without_an_end_do_not_end_the_process() {
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0 handshake_timeout=forever header_read_timeout=forever \
+                request_timeout=forever idle_timeout=forever tcp_keepalive=forever\n\
+                forever drain_timeout ready_timeout standby\n";
+    let app = Launch::bin("app").plan(&scratch, plan).start("web").await;
+    let web = app.target("web").await;
+    let in_flight = async |start| {
+        let mut client = Client::connect(&web).await.expect("a connection");
+        client.send(get("/slow?ms=500")).await.expect("written");
+        app.log.line(start, "slow begins").await;
+        client
+    };
+
+    let first = app.current();
+    let mut client = in_flight(0).await;
+    let successor = app.restart_by(tests::Signal::HUP).await;
+    app.serves(&web, &successor).await;
+    assert_eq!(client.reply().await.expect("an answer").pid(), Some(first.pid()));
+
+    let mut client = in_flight(app.log.end()).await;
+    successor.signal(tests::Signal::TERM);
+    assert_eq!(client.reply().await.expect("an answer").pid(), Some(successor.pid()));
+    assert!(successor.exit().await.is_clean(), "{}", app.log);
+    assert_eq!(first.exit().await, Exit::Code(0), "{}", app.log);
+}
+
+#[tokio::test]
+async fn a_lame_duck_without_an_end_serves_until_a_second_signal() {
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0\nforever lame_duck drain_timeout\n";
+    let app = Launch::bin("app").plan(&scratch, plan).start("web").await;
+    app.signal(tests::Signal::TERM);
+    app.log.line(0, "SIG:SIGTERM]").await;
+    assert_eq!(get_once(&app.target("web").await, "/ping").await.unwrap().status, 200);
+    app.signal(tests::Signal::TERM);
+    assert_eq!(app.current().exit().await, Exit::Code(0), "{}", app.log);
+}
+
 #[tokio::test]
 async fn serve_is_the_default_command_and_comes_again_in_a_successor() {
     let scratch = Scratch::new();
@@ -253,6 +294,30 @@ fn check_finds_what_is_wrong_and_binds_nothing() {
 }
 
 #[test]
+fn check_finds_what_cannot_all_be_had_and_who_set_it() {
+    let scratch = Scratch::new();
+    let file = "stop_on = [\"TERM\", \"HUP\"]\n\n[server.web]\nlisten = \":8405\"\nhttp1 = false\n\n\
+                [server.admin]\nlisten = \"127.0.0.1:8405\"\n";
+    scratch.write(FILE, file);
+    let output = run(&scratch, &["check"], &[("GRACEHTTP_SERVER__WEB__HTTP2", "false")]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told = text(&output.stderr);
+    for fault in [
+        "Gracehttp.toml:5 and GRACEHTTP_SERVER__WEB__HTTP2: server `web` speaks neither HTTP/1.1 nor HTTP/2",
+        "Gracehttp.toml:4 and Gracehttp.toml:8: server `web` is to listen on :8405 and `admin` on 127.0.0.1:8405, \
+         and the one includes the other: move one of them with `port`, `listen` or GRACEHTTP_SERVER__ADMIN__PORT",
+        "Gracehttp.toml:1: SIGHUP is to restart and to stop: choose one",
+    ] {
+        assert!(told.contains(fault), "{fault}\n{told}");
+    }
+
+    scratch.write(FILE, "[server.web]\nlisten = [\":8405\", \"127.0.0.1:8405\"]\n");
+    let told = text(&run(&scratch, &["check"], &[]).stderr);
+    let fault = "of server `web`: `127.0.0.1:8405` and `:8405` can't both be had: the one includes the other";
+    assert!(told.contains(fault), "{told}");
+}
+
+#[test]
 fn config_prints_what_would_set_the_same_and_where_it_comes_from() {
     let scratch = Scratch::new();
     scratch.write(FILE, "drain_timeout = \"1m 30s\"\n[server.web]\nport = 4711\nmax_body = 4096\n");
@@ -268,6 +333,8 @@ fn config_prints_what_would_set_the_same_and_where_it_comes_from() {
         ("listen = [\"127.0.0.1:4711\"]", "port: Gracehttp.toml:3"),
         ("max_body = \"4KiB\"", "Gracehttp.toml:4"),
         ("max_conns = 500", "attribute"),
+        // Of `web` alone, where the attribute says what is the default.
+        ("backlog = 4096", "attribute"),
         ("tls = \"off\"", "GRACEHTTP_SERVER__ADMIN__TLS"),
     ] {
         let told = |printed: &str| {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gracehttp::test::{self, RestartTest, TestServer};
 use gracehttp::{Generation, IntoResponse, Json, PeerAddr, Request, Server, Shutdown, State, server};
+use http::{HeaderName, HeaderValue};
 use tests::process::bin;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -81,6 +82,25 @@ async fn tls_and_limits_hold_as_in_production() {
     assert_eq!(server.request(test::post("/", "fives")).await.status(), 413);
 }
 
+/// Neither hyper nor its map of headers gives way before the largest limit that there is.
+#[tokio::test]
+async fn the_most_fields_that_can_be_allowed_are_taken() {
+    let many = Server::builder("many").max_headers(10_000).max_header_size(1 << 20);
+    let handler = async |request: Request| request.headers().len().to_string();
+    let server = TestServer::spawn(many.handler(handler), ()).await;
+    let with = |fields: usize| {
+        let mut request = test::get("/");
+        for field in 0..fields {
+            let name = HeaderName::try_from(format!("x-{field}")).expect("a name");
+            request.headers_mut().insert(name, HeaderValue::from_static("1"));
+        }
+        request
+    };
+    // With the field `host`.
+    assert_eq!(test::text(server.request(with(9_999)).await).await, "10000");
+    assert_eq!(server.request(with(10_000)).await.status(), 431);
+}
+
 #[tokio::test]
 async fn a_shutdown_answers_what_is_in_flight_and_ends_background_tasks() {
     let (told, is_told) = tokio::sync::oneshot::channel();
@@ -94,6 +114,25 @@ async fn a_shutdown_answers_what_is_in_flight_and_ends_background_tasks() {
     server.shutdown().await;
     assert_eq!(test::text(answer.await.unwrap()).await, "good-bye");
     is_told.await.unwrap();
+}
+
+static ENDLESS: Notify = Notify::const_new();
+
+/// Answers never, drain or not.
+async fn deaf() -> String {
+    ENDLESS.notify_one();
+    std::future::pending().await
+}
+
+#[tokio::test]
+#[should_panic = "after 10s 1 connection had to be cut"]
+async fn a_shutdown_that_has_to_cut_a_request_fails_the_test() {
+    let server = TestServer::spawn(Server::builder("deaf").handler(deaf), ()).await;
+    let _answer = tokio::spawn(server.get("/"));
+    ENDLESS.notified().await;
+    // From here on nothing but the end of the drain is waited for.
+    tokio::time::pause();
+    server.shutdown().await;
 }
 
 #[tokio::test]

@@ -28,5 +28,17 @@ async fn any_port() {}
 #[server(port = 0)]
 async fn any_other_port() {}
 
-#[gracehttp::main(servers(api, admin, included, socket, apart, any_port, any_other_port))]
+#[server(listen = ["0.0.0.0:8083", "[::]:8084"])]
+async fn families() {}
+
+#[server(listen = "127.0.0.1:8083")]
+async fn ipv4() {}
+
+#[server(listen = "[::1]:8084")]
+async fn ipv6() {}
+
+#[server(listen = ["[::1]:8083", "127.0.0.1:8084"])]
+async fn the_other_families() {}
+
+#[gracehttp::main(servers(api, admin, included, socket, apart, any_port, any_other_port, families, ipv4, ipv6, the_other_families))]
 async fn main() {}

@@ -12,7 +12,7 @@ mod empty {
 
 mod twice {
     #[gracehttp::server(port = 8080)]
-    async fn ping() {}
+    pub(crate) async fn ping() {}
 
     #[gracehttp::main(servers(ping, self::ping, ping))]
     async fn main() {}
@@ -25,6 +25,11 @@ mod shapes {
 
 mod values {
     #[gracehttp::main(servers(4), drain_timeout = 10, ready_timeout = "0s", worker_threads = 0, on_info)]
+    async fn main() {}
+}
+
+mod for_ever {
+    #[gracehttp::main(servers(super::twice::ping), drain_timeout = "300000000000years", worker_threads = 5000)]
     async fn main() {}
 }
 

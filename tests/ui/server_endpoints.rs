@@ -20,5 +20,8 @@ async fn included() {}
 #[server(listen = ["127.0.0.1:8082", "127.0.0.1:8083", "127.0.0.1:8082", "unix:/run/a", "unix:/run/a"])]
 async fn twice() {}
 
-#[gracehttp::main(servers(no_colon, shapes, none, same, included, twice))]
+#[server(listen = ["0.0.0.0:8084", "127.0.0.1:8084", "[::]:8084", "[::1]:8084"])]
+async fn included_in_a_family() {}
+
+#[gracehttp::main(servers(no_colon, shapes, none, same, included, twice, included_in_a_family))]
 async fn main() {}

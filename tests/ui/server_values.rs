@@ -18,11 +18,20 @@ async fn ranges() {}
 )]
 async fn durations() {}
 
+#[server(port = 0, idle_timeout = "367days", request_timeout = "300000000000years", tcp_keepalive = "1day")]
+async fn for_ever() {}
+
 #[server(port = 0, max_body = "2M", max_header_size = 64.0)]
 async fn sizes() {}
+
+#[server(port = 0, max_header_size = "0B", max_headers = 10_001)]
+async fn room_for_nothing_and_for_all() {}
+
+#[server(port = 0, max_header_size = 0)]
+async fn room_for_nothing() {}
 
 #[server(port = 8080, http1 = false, http2 = false, crate = "gracehttp", state = 5)]
 async fn others() {}
 
-#[gracehttp::main(servers(types, ranges, durations, sizes, others))]
+#[gracehttp::main(servers(types, ranges, durations, for_ever, sizes, room_for_nothing, room_for_nothing_and_for_all, others))]
 async fn main() {}

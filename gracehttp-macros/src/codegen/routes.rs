@@ -47,7 +47,7 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
     let name = generated(&routes.module.ident);
     let state = args.state.as_ref().map(|state| bound_of_provided(state, &library));
     let builder = builder(args, calls, &routes.module.ident, &library);
-    let listens = listens(args, &parse_quote!(pub), &library);
+    let listens = listens(args, &routes.module.ident, &parse_quote!(pub), &library);
     let layer = &args.layer;
     quote! {
         #alias

@@ -1,9 +1,7 @@
 //! An application whose configuration is settled: nothing is touched yet, and nothing is open any more.
 
-use std::collections::HashMap;
-
 use crate::app::App;
-use crate::config::{self, Provenance, Settings, env};
+use crate::config::{self, Provenance, Settings};
 use crate::error::Error;
 use crate::handoff::StartUp;
 use crate::lifecycle::StartUpCode;
@@ -21,71 +19,117 @@ impl<S: Send + 'static> Configured<S> {
     /// Settles what is set where: the builder's values, the file's over them, the environment's over both.
     /// Whatever is wrong with any of them is found here, and comes as one error.
     pub(super) fn settle(app: App<S>, start_up: &StartUp) -> Result<Self, Error> {
-        let App { mut servers, mut settings, config, start_up_code, .. } = app;
-        let mut faults: Vec<Error> = servers.iter_mut().flat_map(|server| server.faults.drain(..)).collect();
+        let App { mut servers, mut settings, mut faults, config, start_up_code, .. } = app;
+        faults.extend(servers.iter_mut().flat_map(|server| server.faults.drain(..)));
         let mut options: Vec<&mut ServerOptions> =
             servers.iter_mut().map(|server| &mut server.options).collect();
         let read_app = |section: config::Section<'_>| start_up_code.read(section);
         let settled =
             config::settle(start_up.environment(), config.as_deref(), &mut settings, &mut options, read_app);
-        faults.extend(contradictions(&servers));
-        faults.extend(double_signals(&settings));
         match settled {
             Ok((start_up_code, provenance)) if faults.is_empty() => {
                 Ok(Self { servers, settings, start_up_code, provenance })
             }
             Ok(_) => Err(Error::several(faults)),
             Err(fault) => {
-                faults.insert(0, fault);
+                faults.push(fault);
                 Err(Error::several(faults))
             }
         }
     }
 }
 
-/// What no two servers may share, and no server may lack.
-fn contradictions<S>(servers: &[Server<S>]) -> Vec<Error> {
-    let mut faults = Vec::new();
-    if servers.is_empty() {
-        faults.push(Error::new("the application has no server: name one in `servers(…)` or `App::serve`"));
-    }
-    let mut names = HashMap::new();
-    let mut endpoints = HashMap::new();
-    for server in servers {
-        let name = server.name();
-        if names.insert(name, ()).is_some() {
-            faults
-                .push(Error::new(format!("two servers are named `{name}`: give one of them another `name`")));
-        }
-        if server.options.endpoints.is_empty() {
-            faults.push(Error::new(format!(
-                "server `{name}` listens nowhere: give it a `port` or an endpoint to `listen` on"
-            )));
-        }
-        if !server.options.http1 && !server.options.http2 {
-            faults.push(Error::new(format!(
-                "server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on"
-            )));
-        }
-        for endpoint in server.options.endpoints.iter().filter(|endpoint| !endpoint.is_chosen_by_kernel()) {
-            if let Some(other) = endpoints.insert(endpoint, name) {
-                faults.push(Error::new(if other == name {
-                    format!("server `{name}` is to listen on {endpoint} twice")
-                } else {
-                    format!(
-                        "servers `{other}` and `{name}` are both to listen on {endpoint}: move one of them with \
-                         `port`, `listen` or {}",
-                        env::server_variable(name, "PORT")
-                    )
-                }));
-            }
-        }
-    }
-    faults
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{LONGEST, LONGEST_KEEPALIVE};
+    use std::time::{Duration, Instant};
 
-/// Signals that are to restart and to stop at once.
-fn double_signals(settings: &Settings) -> Vec<Error> {
-    let both = settings.restart_on.iter().filter(|signal| settings.stop_on.contains(signal));
-    both.map(|signal| Error::new(format!("{signal} is to restart and to stop: choose one"))).collect()
+    fn app(limit: Duration) -> App<()> {
+        App::new(async || ()).drain_timeout(limit).ready_timeout(limit).standby(limit).lame_duck(limit).serve(
+            Server::builder("web")
+                .port(0)
+                .handshake_timeout(limit)
+                .header_read_timeout(limit)
+                .request_timeout(limit)
+                .idle_timeout(limit)
+                .tcp_keepalive(limit)
+                .handler(async || ()),
+        )
+    }
+
+    fn settle(app: App<()>) -> Result<Configured<()>, Vec<String>> {
+        Configured::settle(app, &StartUp::capture())
+            .map_err(|fault| fault.to_string().lines().map(String::from).collect())
+    }
+
+    #[test]
+    fn no_duration_is_too_long_for_a_deadline() {
+        let Configured { settings, servers, .. } = settle(app(Duration::MAX)).unwrap_or_else(|_| panic!());
+        let server = &servers[0].options;
+        let all = [
+            settings.drain_timeout,
+            settings.ready_timeout,
+            settings.standby,
+            settings.lame_duck,
+            server.handshake_timeout,
+            server.header_read_timeout,
+            server.request_timeout.unwrap(),
+            server.idle_timeout,
+        ];
+        assert_eq!(all, [LONGEST; 8]);
+        assert!(Instant::now().checked_add(LONGEST).is_some());
+        assert_eq!(server.tcp_keepalive, Some(LONGEST_KEEPALIVE));
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_told_all_at_once() {
+        let web = Server::builder("web").port(0);
+        let web = web.max_conns(0).backlog(0).max_header_size(0).max_headers(usize::MAX).listen("nonsense");
+        let told =
+            settle(app(Duration::ZERO).worker_threads(0).serve(web.handler(async || ()))).err().unwrap();
+        let expected = [
+            "ready_timeout is 0: valid is a duration above zero",
+            "worker_threads is 0: valid is a whole number from 1 to 4096",
+            "server `web`: handshake_timeout is 0: valid is a duration above zero",
+            "server `web`: header_read_timeout is 0",
+            "server `web`: request_timeout is 0",
+            "server `web`: idle_timeout is 0",
+            "server `web`: max_conns is 0, which would serve nobody: valid is a number from 1 on",
+            "server `web`: backlog is 0: valid is a whole number from 1 on",
+            "server `web`: max_header_size is 0: valid is a size from 1 byte on",
+            "server `web`: max_headers is 18446744073709551615: valid is a whole number from 1 to 10000",
+            "server `web`: `nonsense` is not an endpoint",
+            "two servers are named `web`",
+        ];
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\n{expected}");
+        }
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn what_the_builder_sets_is_no_default_even_where_it_equals_it() {
+        let web = Server::builder("web2")
+            .port(0)
+            .max_conns(100_000)
+            .backlog(4096)
+            .http1(true)
+            .http2(true)
+            .max_body(2 << 20)
+            .max_header_size(64 << 10)
+            .max_headers(100)
+            .nodelay(true);
+        #[cfg(feature = "tls")]
+        let web = web.tls(crate::Tls::files("cert.pem", "key.pem"));
+        let mut app = app(Duration::from_secs(10)).restart_on([]).stop_on([]).worker_threads(1);
+        // One server for all of the keys.
+        let Server { options: times, .. } = app.servers.remove(0);
+        let mut web: Server<()> = web.handler(async || ());
+        web.options.chosen.extend(times.chosen);
+        let Configured { settings, servers, .. } = settle(app.serve(web)).unwrap_or_else(|_| panic!());
+        let told = config::report::toml(&settings, &[&servers[0].options], &[]);
+        assert!(!told.contains("# default"), "{told}");
+    }
 }

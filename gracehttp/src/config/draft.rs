@@ -8,9 +8,9 @@ use crate::error::Error;
 use crate::server::ServerOptions;
 
 pub(super) struct Draft<'a, 'b> {
-    settings: &'a mut Settings,
-    servers: &'a mut [&'b mut ServerOptions],
-    provenance: Vec<Provenance>,
+    pub(super) settings: &'a mut Settings,
+    pub(super) servers: &'a mut [&'b mut ServerOptions],
+    pub(super) provenance: Vec<Provenance>,
     pub(super) faults: Vec<Error>,
 }
 
@@ -79,36 +79,11 @@ impl<'a, 'b> Draft<'a, 'b> {
     }
 
     /// The values' origins beside what was read for the application, unless anything was wrong.
-    pub(super) fn finish<A>(self, app: Option<A>) -> Result<(A, Vec<Provenance>), Error> {
-        let draft = self;
-        #[cfg(feature = "tls")]
-        let draft = draft.refuse_half_pairs();
+    pub(super) fn finish<A>(mut self, app: Option<A>) -> Result<(A, Vec<Provenance>), Error> {
+        self.faults.extend(self.contradictions());
         match app {
-            Some(app) if draft.faults.is_empty() => Ok((app, draft.provenance)),
-            _ => Err(Error::several(draft.faults)),
+            Some(app) if self.faults.is_empty() => Ok((app, self.provenance)),
+            _ => Err(Error::several(self.faults)),
         }
-    }
-
-    /// A certificate without a key, or the reverse.
-    #[cfg(feature = "tls")]
-    fn refuse_half_pairs(mut self) -> Self {
-        for server in self.servers.iter() {
-            let Some((cert, key)) = server.tls.as_ref().and_then(crate::Tls::files_named) else { continue };
-            let (there, missing) = match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
-                (true, _) => ("tls.key", "tls.cert"),
-                (_, true) => ("tls.cert", "tls.key"),
-                _ => continue,
-            };
-            let name = &server.name;
-            let set_by = self
-                .provenance
-                .iter()
-                .find(|entry| entry.server.as_ref() == Some(name) && entry.key == there)
-                .map_or_else(String::new, |entry| format!("{}: ", entry.origin));
-            self.faults.push(Error::new(format!(
-                "{set_by}server `{name}` has `{there}` and no `{missing}`: set both"
-            )));
-        }
-        self
     }
 }

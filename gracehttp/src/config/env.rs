@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use super::Origin;
 use super::draft::{Draft, Place};
 use super::keys::{PROCESS_KEYS, SERVER_KEYS};
+use super::words;
 use crate::Error;
 
 const PREFIX: &str = "GRACEHTTP_";
@@ -76,7 +77,10 @@ impl Targets {
     }
 
     fn unknown(&self, variable: &str, names: &[String]) -> Error {
-        let suggestion = match self.meant(variable).as_slice() {
+        if let Some(reason) = unsettable(variable, names) {
+            return Error::new(format!("{variable} is not a setting of this program: {reason}"));
+        }
+        let suggestion = match self.meant(variable, names).as_slice() {
             [] => String::new(),
             meant => format!("did you mean {}? ", meant.join(" or ")),
         };
@@ -98,7 +102,11 @@ impl Targets {
     }
 
     /// What the variable may have been meant to be. The key of a server may be that of any.
-    fn meant(&self, variable: &str) -> Vec<&str> {
+    fn meant(&self, variable: &str, names: &[String]) -> Vec<String> {
+        let other_words = in_other_words(variable, names);
+        if !other_words.is_empty() {
+            return other_words;
+        }
         let letters = letters(variable);
         let is_meant = |known: &str, place: &Place| {
             let key =
@@ -106,8 +114,8 @@ impl Targets {
             key || self::letters(known) == letters
         };
         let meant = self.0.iter().filter(|(known, place)| is_meant(known, place));
-        let meant: Vec<&str> = meant.map(|(known, _)| known.as_str()).collect();
-        if meant.is_empty() { self.closest(variable).into_iter().collect() } else { meant }
+        let meant: Vec<String> = meant.map(|(known, _)| known.clone()).collect();
+        if meant.is_empty() { self.closest(variable).map(String::from).into_iter().collect() } else { meant }
     }
 
     /// A few slips away; beyond that a suggestion would be a guess.
@@ -117,6 +125,36 @@ impl Targets {
         let known = self.0.keys().map(String::as_str).chain([CONFIG_VARIABLE]);
         known.min_by_key(|known| distance(known)).filter(|known| distance(known) <= SLIPS)
     }
+}
+
+/// Why there is no such variable, where another spelling would not help.
+fn unsettable(variable: &str, names: &[String]) -> Option<String> {
+    if let Some((_, key)) = of_server(variable, names) {
+        return words::code_of_server(&key);
+    }
+    let key = variable.strip_prefix(PREFIX)?.to_ascii_lowercase();
+    if key == "app" || key.starts_with("app_") {
+        return Some("`[app]` has no variables, and is read from the file alone".to_owned());
+    }
+    words::code_of_process(&key)
+}
+
+/// The variables of what the key is another word for.
+fn in_other_words(variable: &str, names: &[String]) -> Vec<String> {
+    if let Some((server, key)) = of_server(variable, names) {
+        let meant = words::other_word_of_server(&key);
+        return meant.iter().map(|key| server_variable(server, key)).collect();
+    }
+    let key = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    words::other_word_of_process(key).iter().map(|key| format!("{PREFIX}{}", upper_key(key))).collect()
+}
+
+/// The server that a variable names, and what stands for its key, as the file would have it.
+fn of_server<'n>(variable: &str, names: &'n [String]) -> Option<(&'n str, String)> {
+    names.iter().find_map(|name| {
+        let key = variable.strip_prefix(&server_variable(name, ""))?;
+        Some((name.as_str(), key.to_ascii_lowercase().replace("__", ".")))
+    })
 }
 
 /// A variable less what is easily left out of it: the prefixes, and underscores.

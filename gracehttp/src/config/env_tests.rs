@@ -90,6 +90,7 @@ fn every_key_is_set_and_its_origin_told() {
             worker_threads: Some(5),
             restart_on: vec![Signal::Hup],
             stop_on: vec![Signal::Term, Signal::Int],
+            chosen: vec![],
         }
     );
     assert_eq!(listens(&ping), ["127.0.0.1:80", "unix:/run/ping.sock"]);
@@ -164,6 +165,13 @@ fn what_is_unknown_is_an_error_with_a_suggestion() {
         ("GRACEHTTP_PING_MAX_CONNS", "did you mean GRACEHTTP_SERVER__PING__MAX_CONNS?"),
         ("GRACEHTTP_SERVER_PORT", "did you mean GRACEHTTP_SERVER__PING__PORT?"),
         ("GRACEHTTP_DRAINTIMEOUT", "did you mean GRACEHTTP_DRAIN_TIMEOUT?"),
+        ("GRACEHTTP_SERVER__PING__TIMEOUT", "did you mean GRACEHTTP_SERVER__PING__REQUEST_TIMEOUT?"),
+        ("GRACEHTTP_THREADS", "did you mean GRACEHTTP_WORKER_THREADS?"),
+        ("GRACEHTTP_SERVER__PING__NAME", "`name` is set in the code alone, as a key of `#[server(…)]`"),
+        ("GRACEHTTP_ON_INFO", "`on_info` is set in the code alone, as a key of `#[gracehttp::main(…)]`"),
+        ("GRACEHTTP_APP__GREETING", "`[app]` has no variables, and is read from the file alone"),
+        #[cfg(feature = "tls")]
+        ("GRACEHTTP_SERVER__PING__CERT", "did you mean GRACEHTTP_SERVER__PING__TLS__CERT?"),
         ("GRACEHTTP_COLOUR_OF_THE_SKY", "valid is GRACEHTTP_<KEY> with a key (DRAIN_TIMEOUT, "),
         ("GRACEHTTP_SERVER__NOWHERE__PORT", "with a server (`ping`) and a key (PORT, LISTEN, "),
     ] {
@@ -201,7 +209,7 @@ fn all_faults_are_told_at_once_with_variable_value_and_what_is_valid() {
     );
     assert!(faults[1].ends_with(", or `off`"), "{faults:?}");
     assert_eq!(faults[2], "GRACEHTTP_STANDBY=2: a duration needs a unit, such as `2s`");
-    assert_eq!(faults[3], "GRACEHTTP_WORKER_THREADS=0: valid is a whole number from 1 on");
+    assert_eq!(faults[3], "GRACEHTTP_WORKER_THREADS=0: valid is a whole number from 1 to 4096");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::Origin;
 use super::draft::{Draft, Place};
 use super::env::CONFIG_VARIABLE;
 use super::keys::{Form, PROCESS_KEYS, SERVER_KEYS};
+use super::words;
 use crate::error::Error;
 
 /// Read if it is there, where nobody names another.
@@ -21,6 +22,7 @@ const DEFAULT_FILE: &str = "Gracehttp.toml";
 
 const SERVERS: &str = "server";
 const APP: &str = "app";
+const CONFIG: &str = "config";
 
 /// A configuration file, not yet understood.
 #[derive(Debug)]
@@ -38,6 +40,11 @@ impl File {
     ) -> Result<Option<Self>, Error> {
         let variable = environment.iter().find(|(name, _)| name == CONFIG_VARIABLE);
         let (path, named_by) = match (variable, chosen) {
+            (Some((_, path)), _) if path.is_empty() => {
+                return Err(Error::new(format!(
+                    "{CONFIG_VARIABLE} is empty: let it name a file, or unset it"
+                )));
+            }
             (Some((_, path)), _) => (PathBuf::from(path), Some(CONFIG_VARIABLE)),
             (None, Some(path)) => (path.to_owned(), Some("`config`")),
             (None, None) => (DEFAULT_FILE.into(), None),
@@ -204,9 +211,16 @@ impl<'t, 'i> Reader<'t, 'i> {
         if self.names.iter().any(|server| server == name) {
             return format!("a server has its keys under `[server.{name}]`");
         }
+        if name == CONFIG {
+            return format!(
+                "`{name}` can't be set in the file that it names, but in the code or by {CONFIG_VARIABLE}"
+            );
+        }
+        if let Some(code) = words::code_of_process(name).or_else(|| words::code_of_server(name)) {
+            return code;
+        }
         let keys: Vec<&str> = PROCESS_KEYS.iter().map(|key| key.name).collect();
-        let words: Vec<&str> = keys.iter().copied().chain([SERVERS, APP]).collect();
-        let suggestion = suggestion(name, &words);
+        let suggestion = suggestion(&words::meant_of_process(name, &[SERVERS, APP]));
         format!(
             "there is no key `{name}`:{suggestion} valid are {}, `[server.NAME]` and `[app]`",
             keys.join(", ")
@@ -216,7 +230,7 @@ impl<'t, 'i> Reader<'t, 'i> {
     fn unknown_server(&self, name: &str) -> String {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        let suggestion = suggestion(name, &names);
+        let suggestion = suggestion(words::closest(name, &names).as_slice());
         format!(
             "there is no server `{name}`:{suggestion} the servers of this program are {}",
             list.join(", ")
@@ -233,23 +247,19 @@ impl<'t, 'i> Reader<'t, 'i> {
         if !cfg!(feature = "tls") && name.starts_with("tls") {
             return format!("`{name}` of server `{server}`: HTTPS needs gracehttp's feature `tls`");
         }
+        if let Some(code) = words::code_of_server(name) {
+            return code;
+        }
         let keys: Vec<&str> = SERVER_KEYS.iter().map(|key| key.name).collect();
-        let suggestion = suggestion(name, &keys);
+        let suggestion = suggestion(&words::meant_of_server(name));
         format!("server `{server}` has no key `{name}`:{suggestion} valid are {}", keys.join(", "))
     }
 }
 
-/// ` did you mean …?`, where something is alike enough that it helps more than it puzzles.
-fn suggestion(word: &str, known: &[&str]) -> String {
-    const ALIKE: f64 = 0.75;
-    // Of short words a single slip changes too much for the one measure; the other counts it.
-    let alike = |known: &str| match strsim::damerau_levenshtein(word, known) {
-        0 | 1 => 1.0,
-        _ => strsim::jaro_winkler(word, known),
-    };
-    let scored = known.iter().map(|known| (alike(known), known));
-    let best = scored.filter(|(score, _)| *score > ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.map_or_else(String::new, |(_, known)| format!(" did you mean `{known}`?"))
+/// ` did you mean …?`, if anything was.
+fn suggestion(meant: &[&str]) -> String {
+    let meant: Vec<String> = meant.iter().map(|word| format!("`{word}`")).collect();
+    if meant.is_empty() { String::new() } else { format!(" did you mean {}?", meant.join(" or ")) }
 }
 
 /// The value as the environment would have it.

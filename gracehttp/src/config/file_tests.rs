@@ -162,6 +162,10 @@ fn a_server_that_is_no_table_and_values_that_are_tables() {
     for (text, fault) in [
         ("server = 1", "a.toml:1: servers are tables, one for each: `[server.NAME]`"),
         ("[[server]]\nport = 1", "a.toml:1: servers are tables"),
+        (
+            "[server.ping]\nlisten = []",
+            "a.toml:2: `listen = []` of server `ping`: valid is at least one endpoint, such as `:9090`",
+        ),
         ("server.ping = 80", "a.toml:1: a server is a table: `[server.ping]`"),
         ("[standby]\nx = 1", "a.toml:1: `standby = "),
         (
@@ -183,6 +187,40 @@ fn a_server_that_is_no_table_and_values_that_are_tables() {
     ] {
         let told = faults(text);
         assert!(told[0].starts_with(fault), "{told:#?}\n{fault}");
+    }
+}
+
+#[test]
+fn a_key_that_is_code_or_has_another_name_is_explained() {
+    for (text, fault) in [
+        (
+            "[server.ping]\nlayer = 1",
+            "a.toml:2: `layer` is set in the code alone, as a key of `#[server(…)]`",
+        ),
+        ("name = 'ping'", "a.toml:1: `name` is set in the code alone, as a key of `#[server(…)]`"),
+        ("cli = true", "a.toml:1: `cli` is set in the code alone, as a key of `#[gracehttp::main(…)]`"),
+        (
+            "config = 'b.toml'",
+            "a.toml:1: `config` can't be set in the file that it names, but in the code or by GRACEHTTP_",
+        ),
+        ("DRAIN_TIMEOUT = '1s'", "a.toml:1: there is no key `DRAIN_TIMEOUT`: did you mean `drain_timeout`? "),
+        ("threads = 4", "a.toml:1: there is no key `threads`: did you mean `worker_threads`? "),
+        (
+            "[server.ping]\ntimeout = '1s'",
+            "a.toml:2: server `ping` has no key `timeout`: did you mean `request_timeout`? ",
+        ),
+        (
+            "[server.ping]\nkeepalive = '1s'",
+            "a.toml:2: server `ping` has no key `keepalive`: did you mean `idle_timeout` or `tcp_keepalive`? ",
+        ),
+        #[cfg(feature = "tls")]
+        ("[server.ping]\ncert = 'a'", "a.toml:2: server `ping` has no key `cert`: did you mean `tls.cert`? "),
+        #[cfg(not(feature = "tls"))]
+        ("[server.ping]\ncert = 'a'", "a.toml:2: server `ping` has no key `cert`: valid are "),
+    ] {
+        let told = faults(text);
+        assert!(told[0].starts_with(fault), "{told:#?}\n{fault}");
+        assert_eq!(told.len(), 1, "{told:#?}");
     }
 }
 
@@ -244,6 +282,8 @@ fn a_file_that_somebody_names_has_to_be_there() {
     let variable = [("GRACEHTTP_CONFIG".into(), "/missing.toml".into())];
     let by_variable = fault(&variable, Some(Path::new("other.toml")));
     assert!(by_variable.starts_with("the configuration file /missing.toml that GRACEHTTP_CONFIG names"));
+    let empty = fault(&[("GRACEHTTP_CONFIG".into(), "".into())], None);
+    assert_eq!(empty, "GRACEHTTP_CONFIG is empty: let it name a file, or unset it");
     assert!(File::find(&[], None).unwrap().is_none(), "the default file is optional");
     let directory = fault(&[], Some(Path::new("/")));
     assert!(directory.contains("can't be read"), "{directory}");

@@ -1,8 +1,8 @@
 //! The keys that the file and the environment can set: one table for a server, one for the process.
 
-use super::{Settings, value};
+use super::{MOST_THREADS, Settings, value};
 use crate::lifecycle::Signal;
-use crate::server::{Endpoint, ServerOptions};
+use crate::server::{Endpoint, MOST_HEADERS, ServerOptions};
 
 /// What can be set about a `T`.
 pub(crate) struct Key<T> {
@@ -61,7 +61,9 @@ pub(crate) const PROCESS_KEYS: &[Key<Settings>] = &[
     },
     Key {
         name: "worker_threads", form: Form::Bare,
-        set: |settings, text| value::count(text).map(|threads| settings.worker_threads = Some(threads)),
+        set: |settings, text| {
+            value::count_to(text, MOST_THREADS).map(|threads| settings.worker_threads = Some(threads))
+        },
         get: |settings| settings.worker_threads.map(|threads| threads.to_string()),
     },
 ];
@@ -102,7 +104,7 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
     },
     Key {
         name: "backlog", form: Form::Bare,
-        set: |server, text| value::backlog(text).map(|length| server.backlog = length),
+        set: |server, text| value::count_to(text, LONGEST_QUEUE).map(|length| server.backlog = length),
         get: |server| Some(server.backlog.to_string()),
     },
     Key {
@@ -147,12 +149,12 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
     },
     Key {
         name: "max_headers", form: Form::Bare,
-        set: |server, text| value::count(text).map(|fields| server.max_headers = fields),
+        set: |server, text| value::count_to(text, MOST_HEADERS).map(|fields| server.max_headers = fields),
         get: |server| Some(server.max_headers.to_string()),
     },
     Key {
         name: "tcp_keepalive", form: Form::Text,
-        set: |server, text| value::duration_or_off(text).map(|idle| server.tcp_keepalive = idle),
+        set: |server, text| value::keepalive_or_off(text).map(|idle| server.tcp_keepalive = idle),
         get: |server| Some(value::show_or_off(server.tcp_keepalive)),
     },
     Key {
@@ -161,6 +163,9 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
         get: |server| Some(server.nodelay.to_string()),
     },
 ];
+
+/// What `listen(2)` can be told.
+const LONGEST_QUEUE: u32 = i32::MAX.unsigned_abs();
 
 const PORT: &str = "port";
 const LISTEN: &str = "listen";
@@ -216,6 +221,7 @@ fn comma_separated(list: &[impl ToString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::{LONGEST, LONGEST_KEEPALIVE};
 
     /// Every value is shown in a way that sets it again.
     #[test]
@@ -231,6 +237,15 @@ mod tests {
         }
         check(PROCESS_KEYS, || Settings { worker_threads: Some(4), ..Settings::default() });
         check(PROCESS_KEYS, || Settings { restart_on: Vec::new(), ..Settings::default() });
+        check(PROCESS_KEYS, || Settings { drain_timeout: LONGEST, ..Settings::default() });
+        check(SERVER_KEYS, || {
+            let mut server = ServerOptions::new("ping");
+            server.endpoints = vec![":80".parse().unwrap()];
+            server.request_timeout = Some(LONGEST);
+            server.tcp_keepalive = Some(LONGEST_KEEPALIVE);
+            server.max_headers = MOST_HEADERS;
+            server
+        });
         check(SERVER_KEYS, || {
             let mut server = ServerOptions::new("ping");
             server.endpoints = vec![":80".parse().unwrap(), "unix:/run/a.sock".parse().unwrap()];

@@ -1,5 +1,6 @@
 //! Where a value comes from: the attribute (or the builder), the file over it, the environment over both.
 
+mod contradictions;
 mod draft;
 pub(crate) mod env;
 mod file;
@@ -7,6 +8,7 @@ mod keys;
 #[cfg(feature = "cli")]
 pub(crate) mod report;
 mod value;
+mod words;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -23,6 +25,9 @@ use crate::error::Error;
 use crate::lifecycle::Signal;
 use crate::server::ServerOptions;
 
+/// The most threads that an application can ask for: more of them would be a slip of the pen, too.
+pub(crate) const MOST_THREADS: usize = 4096;
+
 /// What can be set about the process as a whole, with its defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -33,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) restart_on: Vec<Signal>,
     pub(crate) stop_on: Vec<Signal>,
     pub(crate) worker_threads: Option<usize>,
+    /// The keys that the attribute has set, or the builder; also those that it has set to the default.
+    pub(crate) chosen: Vec<&'static str>,
 }
 
 impl Default for Settings {
@@ -45,6 +52,7 @@ impl Default for Settings {
             restart_on: Signal::RESTART.to_vec(),
             stop_on: Signal::STOP.to_vec(),
             worker_threads: None,
+            chosen: Vec::new(),
         }
     }
 }
@@ -75,8 +83,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Settles what every value is, and tells which are not the attribute's. All that is wrong, in the file and
-/// in the environment, comes as one error.
+/// Settles what every value is, and tells which are not the attribute's. All that is wrong, in the file, in
+/// the environment, and with what they make of the attribute's values, comes as one error.
 ///
 /// `chosen` is the file that the application names itself; `read_app` gets what the file says to it.
 pub(crate) fn settle<A>(

@@ -8,12 +8,10 @@ use crate::server::ServerOptions;
 
 /// TOML, with a comment behind every value.
 pub(crate) fn toml(settings: &Settings, servers: &[&ServerOptions], provenance: &[Provenance]) -> String {
-    let defaults = Settings::default();
-    let mut lines = table(PROCESS_KEYS, settings, &defaults, &of_server(provenance, None));
+    let mut lines = table(PROCESS_KEYS, settings, &settings.chosen, &of_server(provenance, None));
     for server in servers {
-        let defaults = ServerOptions::new(server.name.as_str());
         lines.push((format!("\n[server.{}]", bare_or_quoted(&server.name)), String::new()));
-        lines.extend(table(SERVER_KEYS, server, &defaults, &of_server(provenance, Some(&server.name))));
+        lines.extend(table(SERVER_KEYS, server, &server.chosen, &of_server(provenance, Some(&server.name))));
     }
     aligned(&lines)
 }
@@ -22,8 +20,13 @@ fn of_server<'p>(provenance: &'p [Provenance], server: Option<&str>) -> Vec<&'p 
     provenance.iter().filter(|entry| entry.server.as_deref() == server).collect()
 }
 
-/// One line and its comment for each key that has a value.
-fn table<T>(keys: &[Key<T>], target: &T, defaults: &T, provenance: &[&Provenance]) -> Vec<(String, String)> {
+/// One line and its comment for each key that has a value. `chosen` are those that the attribute has.
+fn table<T>(
+    keys: &[Key<T>],
+    target: &T,
+    chosen: &[&str],
+    provenance: &[&Provenance],
+) -> Vec<(String, String)> {
     let line = |key: &Key<T>| {
         let value = (key.get)(target)?;
         // A port was set into the endpoints, and is part of them now.
@@ -31,8 +34,8 @@ fn table<T>(keys: &[Key<T>], target: &T, defaults: &T, provenance: &[&Provenance
         let comment = match provenance.iter().rev().find(set) {
             Some(Provenance { key: set, origin, .. }) if *set == key.name => origin.to_string(),
             Some(Provenance { key: set, origin, .. }) => format!("{set}: {origin}"),
-            None if (key.get)(defaults).as_ref() == Some(&value) => "default".to_owned(),
-            None => "attribute".to_owned(),
+            None if chosen.contains(&key.name) => "attribute".to_owned(),
+            None => "default".to_owned(),
         };
         Some((format!("{} = {}", key.name, written(key.form, &value)), comment))
     };
@@ -86,13 +89,13 @@ fn aligned(lines: &[(String, String)]) -> String {
 mod tests {
     use super::*;
     use crate::config::Origin;
+    use crate::server::Server;
 
     #[test]
     fn every_value_has_its_origin() {
-        let settings = Settings { lame_duck: std::time::Duration::from_secs(5), ..Settings::default() };
-        let mut ping = ServerOptions::new("a b");
-        ping.endpoints = vec![":80".parse().unwrap(), "unix:/run/a\"b.sock".parse().unwrap()];
-        ping.max_conns = 7;
+        let settings = Settings { chosen: vec!["lame_duck", "restart_on"], ..Settings::default() };
+        let ping = Server::builder("a b").listen(":80").listen("unix:/run/a\"b.sock").max_conns(100_000);
+        let Server { options: ping, .. }: Server<()> = ping.handler(async || ());
         let entry = |server: Option<&str>, key, at: &str| Provenance {
             server: server.map(String::from),
             key,
@@ -111,11 +114,11 @@ mod tests {
         let parts = |start: &str| line(start).map(str::trim).collect::<Vec<_>>();
         assert_eq!(parts("drain_timeout"), [r#"drain_timeout = "10s""#, "# default"]);
         assert_eq!(parts("standby"), [r#"standby = "2s""#, "# a.toml:1"]);
-        assert_eq!(parts("lame_duck"), [r#"lame_duck = "5s""#, "# attribute"]);
-        assert_eq!(parts("restart_on"), [r#"restart_on = ["HUP", "USR1", "USR2"]"#, "# default"]);
+        assert_eq!(parts("lame_duck"), [r#"lame_duck = "0s""#, "# attribute"]);
+        assert_eq!(parts("restart_on"), [r#"restart_on = ["HUP", "USR1", "USR2"]"#, "# attribute"]);
         assert_eq!(parts("[server"), [r#"[server."a b"]"#]);
         assert_eq!(parts("listen"), [r#"listen = [":80", "unix:/run/a\"b.sock"]"#, "# port: a.toml:3"]);
-        assert_eq!(parts("max_conns"), ["max_conns = 7", "# attribute"]);
+        assert_eq!(parts("max_conns"), ["max_conns = 100000", "# attribute"]);
         assert_eq!(parts("max_body"), [r#"max_body = "2MiB""#, "# default"]);
         assert!(!text.contains("worker_threads"), "nothing is set, and nothing says so");
         text.parse::<toml::Table>().unwrap_or_else(|error| panic!("{error}\n{text}"));

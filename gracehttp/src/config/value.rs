@@ -1,15 +1,13 @@
 //! Values as an operator writes them. A fault comes back as the second half of a sentence: what would be
 //! valid.
 
+use std::fmt::Display;
 #[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::lifecycle::Signal;
-use crate::server::Endpoint;
-
-/// Longer ones are a slip of the pen, and a deadline that is computed from them would overflow.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+use crate::server::{Endpoint, LONGEST, LONGEST_KEEPALIVE};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -38,6 +36,16 @@ pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
+/// The idle time before the kernel's probes.
+pub(super) fn keepalive_or_off(text: &str) -> Result<Option<Duration>, String> {
+    match duration_or_off(text)? {
+        Some(idle) if idle > LONGEST_KEEPALIVE => {
+            Err(format!("the kernel's longest is {}", show(LONGEST_KEEPALIVE)))
+        }
+        idle => Ok(idle),
+    }
+}
+
 /// A number from 1 on. Underscores are allowed, as in Rust: `100_000`.
 pub(super) fn count(text: &str) -> Result<usize, String> {
     let digits = text.replace('_', "");
@@ -53,11 +61,20 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
 
 /// One endpoint, or several with commas between them.
 pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
-    let mut endpoints = Vec::new();
+    if text.is_empty() {
+        return Err("valid is at least one endpoint, such as `:9090`".into());
+    }
+    let mut endpoints: Vec<Endpoint> = Vec::new();
     for part in text.split(',').map(str::trim) {
         let endpoint: Endpoint = part.parse().map_err(|error: crate::Error| error.to_string())?;
-        if endpoints.contains(&endpoint) {
-            return Err(format!("`{endpoint}` is listed twice"));
+        match endpoints.iter().find(|earlier| endpoint.clashes_within(earlier)) {
+            Some(same) if *same == endpoint => return Err(format!("`{endpoint}` is listed twice")),
+            Some(earlier) => {
+                return Err(format!(
+                    "`{endpoint}` and `{earlier}` can't both be had: the one includes the other"
+                ));
+            }
+            None => {}
         }
         endpoints.push(endpoint);
     }
@@ -81,10 +98,14 @@ pub(super) fn flag(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "valid is `true` or `false`".to_owned())
 }
 
-/// What `listen(2)` can be told.
-pub(super) fn backlog(text: &str) -> Result<u32, String> {
-    let length = count(text)?.try_into().ok().filter(|length| i32::try_from(*length).is_ok());
-    length.ok_or_else(|| format!("valid is a whole number from 1 to {}", i32::MAX))
+/// A number from 1 to `most`.
+pub(super) fn count_to<N: Copy + TryFrom<usize> + PartialOrd + Display>(
+    text: &str,
+    most: N,
+) -> Result<N, String> {
+    let number =
+        count(text).ok().and_then(|number| N::try_from(number).ok()).filter(|number| *number <= most);
+    number.ok_or_else(|| format!("valid is a whole number from 1 to {most}"))
 }
 
 /// The units of sizes, the larger first.
@@ -173,6 +194,9 @@ mod tests {
         assert_eq!(duration_or_off("off"), Ok(None));
         assert_eq!(duration_or_off("5s"), Ok(Some(Duration::from_secs(5))));
         assert!(duration_or_off("never").unwrap_err().ends_with(", or `off`"));
+        assert_eq!(keepalive_or_off("off"), Ok(None));
+        assert_eq!(keepalive_or_off("9h 6m 7s"), Ok(Some(LONGEST_KEEPALIVE)));
+        assert_eq!(keepalive_or_off("1day"), Err("the kernel's longest is 9h 6m 7s".into()));
     }
 
     #[test]
@@ -180,6 +204,14 @@ mod tests {
         assert_eq!(count("100_000"), Ok(100_000));
         for wrong in ["0", "-1", "+1", "many", "", "_", "1.5", "99999999999999999999999"] {
             assert!(count(wrong).is_err(), "{wrong:?}");
+        }
+        assert_eq!((count_to("1", 4096), count_to("4_096", 4096)), (Ok(1), Ok(4096)));
+        for wrong in ["4097", "0", "-1", "99999999999999999999999"] {
+            assert_eq!(
+                count_to(wrong, 4096),
+                Err("valid is a whole number from 1 to 4096".into()),
+                "{wrong:?}"
+            );
         }
         assert_eq!((port("0"), port("65535")), (Ok(0), Ok(65535)));
         for wrong in ["65536", "-1", "+1", "http", ""] {
@@ -193,7 +225,12 @@ mod tests {
             |list: &str| endpoints(list).map(|list| list.iter().map(Endpoint::to_string).collect::<Vec<_>>());
         assert_eq!(texts(":80, [::1]:81,unix:/run/a.sock").unwrap(), [":80", "[::1]:81", "unix:/run/a.sock"]);
         assert!(texts(":80,").unwrap_err().contains("is not an endpoint"));
+        assert_eq!(texts("").unwrap_err(), "valid is at least one endpoint, such as `:9090`");
         assert_eq!(texts(":80,:80").unwrap_err(), "`:80` is listed twice");
+        assert_eq!(texts(":0,:0").unwrap_err(), "`:0` is listed twice");
+        assert!(
+            texts(":80,127.0.0.1:80").unwrap_err().ends_with("can't both be had: the one includes the other")
+        );
     }
 
     #[test]
@@ -220,8 +257,6 @@ mod tests {
     fn truth_lengths_and_paths() {
         assert_eq!((flag("true"), flag("false")), (Ok(true), Ok(false)));
         assert!(flag("yes").unwrap_err().contains("`true` or `false`"));
-        assert_eq!(backlog("4096"), Ok(4096));
-        assert!(backlog("2147483648").unwrap_err().contains("to 2147483647"));
         #[cfg(feature = "tls")]
         assert!(path("").is_err());
     }

@@ -12,12 +12,16 @@ use crate::error::Error;
 #[cfg(feature = "tls")]
 use crate::server::Tls;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
-use crate::server::{Answers, Dispatch, Endpoint, Handler, Request, Server, ServerOptions};
+use crate::server::{
+    Answers, Dispatch, Endpoint, Handler, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, Request, Server,
+    ServerOptions,
+};
 
 /// Describes a [`Server`]; made by [`Server::builder`].
 ///
 /// Options come first, then one of [`handler`](Self::handler), [`service`](Self::service) and
-/// [`factory`](Self::factory) completes the server.
+/// [`factory`](Self::factory) completes the server. A duration that is longer than 366 days, as
+/// [`Duration::MAX`] is, becomes one of 366 days.
 #[must_use = "a server needs a handler, a service or a factory"]
 #[derive(Debug)]
 pub struct ServerBuilder {
@@ -32,9 +36,8 @@ impl ServerBuilder {
 
     /// Listens on a TCP port of all interfaces, IPv6 and IPv4. Short for `.listen(":PORT")`; port 0 lets
     /// the kernel choose.
-    pub fn port(mut self, port: u16) -> Self {
-        self.options.endpoints.push(Endpoint::Tcp { host: None, port });
-        self
+    pub fn port(self, port: u16) -> Self {
+        self.set(&["listen"], |options| options.endpoints.push(Endpoint::Tcp { host: None, port }))
     }
 
     /// Listens on one more endpoint: `host:port`, `:port`, `[ipv6]:port` or `unix:/path`.
@@ -45,103 +48,116 @@ impl ServerBuilder {
             Ok(endpoint) => self.options.endpoints.push(endpoint),
             Err(fault) => self.faults.push(Error::of_server(&self.options.name, fault)),
         }
-        self
+        self.set(&["listen"], |_| ())
     }
 
     /// Serves HTTPS with this certificate.
     #[cfg(feature = "tls")]
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.options.tls = Some(tls);
-        self
+    pub fn tls(self, tls: Tls) -> Self {
+        self.set(&["tls", "tls.cert", "tls.key"], |options| options.tls = Some(tls))
     }
 
     /// How many connections the server holds at once, over all of its endpoints; 100 000 by default.
     ///
     /// Over it nothing is accepted: clients wait in the kernel's queue, cost no descriptor, and are served
     /// as soon as a connection ends.
-    pub fn max_conns(mut self, connections: usize) -> Self {
-        if connections == 0 {
-            let fault = Error::new("max_conns is 0, which would serve nobody: valid is a number from 1 on");
-            self.faults.push(Error::of_server(&self.options.name, fault));
-        }
-        self.options.max_conns = connections;
-        self
+    pub fn max_conns(self, connections: usize) -> Self {
+        let fault = "max_conns is 0, which would serve nobody: valid is a number from 1 on";
+        self.require(connections > 0, fault).set(&["max_conns"], |options| options.max_conns = connections)
     }
 
     /// The length of the kernel's queue of connections that nobody has accepted yet, per endpoint; 4096 by
     /// default, capped by the kernel's `net.core.somaxconn`.
-    pub fn backlog(mut self, connections: u32) -> Self {
-        self.options.backlog = connections;
-        self
+    pub fn backlog(self, connections: u32) -> Self {
+        self.require(connections > 0, "backlog is 0: valid is a whole number from 1 on")
+            .set(&["backlog"], |options| options.backlog = connections)
     }
 
     /// Whether HTTP/1.1 is served; on by default.
-    pub fn http1(mut self, on: bool) -> Self {
-        self.options.http1 = on;
-        self
+    pub fn http1(self, on: bool) -> Self {
+        self.set(&["http1"], |options| options.http1 = on)
     }
 
     /// Whether HTTP/2 is served, by ALPN on TLS and by prior knowledge on plain text; on by default.
-    pub fn http2(mut self, on: bool) -> Self {
-        self.options.http2 = on;
-        self
+    pub fn http2(self, on: bool) -> Self {
+        self.set(&["http2"], |options| options.http2 = on)
     }
 
     /// How long a TLS handshake, or telling HTTP/2 from HTTP/1 on plain text, may take; 10 s by default.
-    pub fn handshake_timeout(mut self, limit: Duration) -> Self {
-        self.options.handshake_timeout = limit;
-        self
+    pub fn handshake_timeout(self, limit: Duration) -> Self {
+        self.set_timeout("handshake_timeout", limit, |options, limit| options.handshake_timeout = limit)
     }
 
     /// How long a request head may take from its first byte to its last; 10 s by default.
-    pub fn header_read_timeout(mut self, limit: Duration) -> Self {
-        self.options.header_read_timeout = limit;
-        self
+    pub fn header_read_timeout(self, limit: Duration) -> Self {
+        self.set_timeout("header_read_timeout", limit, |options, limit| options.header_read_timeout = limit)
     }
 
     /// How long a handler may take until its response begins; off by default. Over it the answer is
     /// `503 Service Unavailable`.
-    pub fn request_timeout(mut self, limit: Duration) -> Self {
-        self.options.request_timeout = Some(limit);
-        self
+    pub fn request_timeout(self, limit: Duration) -> Self {
+        self.set_timeout("request_timeout", limit, |options, limit| options.request_timeout = Some(limit))
     }
 
     /// How long a connection may wait for its next request; 75 s by default.
-    pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.options.idle_timeout = limit;
-        self
+    pub fn idle_timeout(self, limit: Duration) -> Self {
+        self.set_timeout("idle_timeout", limit, |options, limit| options.idle_timeout = limit)
     }
 
     /// The largest request body, in bytes; 2 MiB by default. Over it the answer is `413 Content Too Large`.
-    pub fn max_body(mut self, bytes: u64) -> Self {
-        self.options.max_body = bytes;
-        self
+    pub fn max_body(self, bytes: u64) -> Self {
+        self.set(&["max_body"], |options| options.max_body = bytes)
     }
 
     /// The largest request head, in bytes; 64 KiB by default. Over it the answer is
     /// `431 Request Header Fields Too Large`.
-    pub fn max_header_size(mut self, bytes: usize) -> Self {
-        self.options.max_header_size = bytes;
-        self
+    pub fn max_header_size(self, bytes: usize) -> Self {
+        self.require(bytes > 0, "max_header_size is 0: valid is a size from 1 byte on")
+            .set(&["max_header_size"], |options| options.max_header_size = bytes)
     }
 
-    /// How many fields a request head may have; 100 by default. Over it the answer is
+    /// How many fields a request head may have, up to 10 000; 100 by default. Over it the answer is
     /// `431 Request Header Fields Too Large`.
-    pub fn max_headers(mut self, fields: usize) -> Self {
-        self.options.max_headers = fields;
-        self
+    pub fn max_headers(self, fields: usize) -> Self {
+        let fault = format!("max_headers is {fields}: valid is a whole number from 1 to {MOST_HEADERS}");
+        self.require((1..=MOST_HEADERS).contains(&fields), fault)
+            .set(&["max_headers"], |options| options.max_headers = fields)
     }
 
     /// The idle time after which the kernel probes whether a TCP peer still exists; 60 s by default. Zero
-    /// turns the probes off.
-    pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
-        self.options.tcp_keepalive = (!idle.is_zero()).then_some(idle);
-        self
+    /// turns the probes off, and the kernel's longest time is 9 h 6 min.
+    pub fn tcp_keepalive(self, idle: Duration) -> Self {
+        let idle = (!idle.is_zero()).then_some(idle.min(LONGEST_KEEPALIVE));
+        self.set(&["tcp_keepalive"], |options| options.tcp_keepalive = idle)
     }
 
     /// Whether small packets are sent at once (`TCP_NODELAY`); on by default.
-    pub fn nodelay(mut self, on: bool) -> Self {
-        self.options.nodelay = on;
+    pub fn nodelay(self, on: bool) -> Self {
+        self.set(&["nodelay"], |options| options.nodelay = on)
+    }
+
+    fn set(mut self, keys: &[&'static str], set: impl FnOnce(&mut ServerOptions)) -> Self {
+        set(&mut self.options);
+        self.options.chosen.extend(keys);
+        self
+    }
+
+    /// Sets a duration that has to leave time for something.
+    fn set_timeout(
+        self,
+        key: &'static str,
+        limit: Duration,
+        set: impl FnOnce(&mut ServerOptions, Duration),
+    ) -> Self {
+        self.require(!limit.is_zero(), format!("{key} is 0: valid is a duration above zero"))
+            .set(&[key], |options| set(options, limit.min(LONGEST)))
+    }
+
+    /// What is wrong is told with all else that is, when the application starts.
+    fn require(mut self, is_valid: bool, fault: impl Into<String>) -> Self {
+        if !is_valid {
+            self.faults.push(Error::of_server(&self.options.name, Error::new(fault)));
+        }
         self
     }
 

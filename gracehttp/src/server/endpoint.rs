@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::Error;
+use crate::server::listens::clash;
 
 /// Where a server listens.
 ///
@@ -35,6 +36,25 @@ impl Endpoint {
     /// Whether the kernel chooses the port, so that the same endpoint means another address each time.
     pub(crate) fn is_chosen_by_kernel(&self) -> bool {
         matches!(self, Endpoint::Tcp { port: 0, .. })
+    }
+
+    /// Whether two servers can't have both: they are the same, or one includes the other.
+    pub(crate) fn clashes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tcp { host, port }, Self::Tcp { host: other, port: other_port }) => {
+                let (host, other) =
+                    (host.as_deref().unwrap_or_default(), other.as_deref().unwrap_or_default());
+                clash((host, *port), (other, *other_port))
+            }
+            (Self::Unix(path), Self::Unix(other)) => path == other,
+            _ => false,
+        }
+    }
+
+    /// Whether one server can't have both. The kernel would choose two ports for the same host, but which is
+    /// which a successor could not tell.
+    pub(crate) fn clashes_within(&self, other: &Self) -> bool {
+        self == other || self.clashes(other)
     }
 }
 
@@ -151,6 +171,15 @@ mod tests {
         let same = |a: &str, b: &str| a.parse::<Endpoint>().unwrap() == b.parse::<Endpoint>().unwrap();
         assert!(same("[0:0:0:0:0:0:0:1]:80", "[::1]:80"));
         assert!(same("LocalHost:80", "localhost:80"));
+    }
+
+    #[test]
+    fn endpoints_clash_where_only_one_can_be_bound() {
+        let clash = |a: &str, b: &str| a.parse::<Endpoint>().unwrap().clashes(&b.parse().unwrap());
+        assert!(clash(":80", ":80") && clash(":80", "localhost:80") && clash("[::]:80", "[fe80::1%eth0]:80"));
+        assert!(clash("0.0.0.0:80", "127.0.0.1:80") && clash("unix:a", "unix:a"));
+        assert!(!clash("0.0.0.0:80", "[::1]:80") && !clash(":80", ":81") && !clash("unix:a", "unix:b"));
+        assert!(!clash(":0", ":0"), "the kernel chooses two ports");
     }
 
     #[test]

@@ -1,11 +1,18 @@
-//! Where declared servers listen, as far as the compiler can tell two of them apart.
+//! What declared servers are named and where they listen, as far as the compiler can tell two of them apart.
 
 /// What the compiler is told of an entry in `servers(…)`.
 #[derive(Clone, Copy, Debug)]
 pub enum Listens {
-    /// The endpoints in the server's attribute, host and port each. No host is all interfaces; a socket's file
-    /// stands as `unix:PATH`, with port 0.
-    At(&'static [(&'static str, u16)]),
+    /// It is a server, with what its attribute says.
+    Server {
+        /// The path of the item with the attribute.
+        item: &'static str,
+        /// The name of the server.
+        name: &'static str,
+        /// Its endpoints, host and port each. No host is all interfaces, an IPv6 address stands without its
+        /// brackets, and a socket's file as `unix:PATH`, with port 0.
+        at: &'static [(&'static str, u16)],
+    },
     /// It is not a server.
     Undeclared,
 }
@@ -16,9 +23,42 @@ impl Listens {
         matches!(self, Self::Undeclared)
     }
 
-    /// Whether only one of the two servers could be had.
+    /// Whether the two are one server, by whatever paths.
+    pub const fn is_same_item(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Server { item, .. }, Self::Server { item: other, .. }) => same(item, other),
+            _ => false,
+        }
+    }
+
+    /// Whether the two have one name.
+    pub const fn is_namesake(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Server { name, .. }, Self::Server { name: other, .. }) => same(name, other),
+            _ => false,
+        }
+    }
+
+    /// Whether one variable of the environment would mean both.
+    pub const fn shares_variables(self, other: Self) -> bool {
+        let (Self::Server { name, .. }, Self::Server { name: other, .. }) = (self, other) else {
+            return false;
+        };
+        let (mut these, mut those) = (name.as_bytes(), other.as_bytes());
+        while let ([a, more @ ..], [b, others @ ..]) = (these, those) {
+            if in_variable(*a) != in_variable(*b) {
+                return false;
+            }
+            (these, those) = (more, others);
+        }
+        these.is_empty() && those.is_empty()
+    }
+
+    /// Whether only one of the two servers could be had where it is to listen.
     pub const fn clash(self, other: Self) -> bool {
-        let (Self::At(these), Self::At(those)) = (self, other) else { return false };
+        let (Self::Server { at: these, .. }, Self::Server { at: those, .. }) = (self, other) else {
+            return false;
+        };
         let mut i = 0;
         while i < these.len() {
             let mut j = 0;
@@ -34,15 +74,53 @@ impl Listens {
     }
 }
 
-const fn clash((host, port): (&str, u16), (other, other_port): (&str, u16)) -> bool {
+/// A letter of a name as the variables of its server have it.
+const fn in_variable(letter: u8) -> u8 {
+    if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { b'_' }
+}
+
+/// Whether of two endpoints only one can be had: they are the same, or one includes the other.
+///
+/// What a name means is known at the start alone: `localhost:80` and `127.0.0.1:80` pass.
+pub(crate) const fn clash((host, port): (&str, u16), (other, other_port): (&str, u16)) -> bool {
     if port != other_port {
         return false;
     }
     match port {
         // The kernel gives each its own port.
         0 => is_file(host) && same(host, other),
-        _ => host.is_empty() || other.is_empty() || same(host, other),
+        _ => same(host, other) || includes(host, other) || includes(other, host),
     }
+}
+
+/// Whether a host is all interfaces, at least of the other's family.
+const fn includes(host: &str, other: &str) -> bool {
+    match host.as_bytes() {
+        b"" => true,
+        b"0.0.0.0" => is_ipv4(other),
+        b"::" => is_ipv6(other),
+        _ => false,
+    }
+}
+
+const fn is_ipv4(host: &str) -> bool {
+    let mut rest = host.as_bytes();
+    while let [b'0'..=b'9' | b'.', more @ ..] = rest {
+        rest = more;
+    }
+    rest.is_empty()
+}
+
+/// No name has a colon.
+const fn is_ipv6(host: &str) -> bool {
+    let mut rest = host.as_bytes();
+    while let [byte, more @ ..] = rest {
+        if *byte == b':' {
+            return true;
+        }
+        rest = more;
+    }
+    false
 }
 
 const fn is_file(host: &str) -> bool {
@@ -69,19 +147,41 @@ pub(crate) const fn same(a: &str, b: &str) -> bool {
 mod tests {
     use super::*;
 
+    const fn server(name: &'static str, at: &'static [(&'static str, u16)]) -> Listens {
+        Listens::Server { item: "app::api", name, at }
+    }
+
     #[test]
     fn what_is_no_server_clashes_with_none() {
-        assert!(Listens::Undeclared.is_undeclared() && !Listens::At(&[]).is_undeclared());
+        assert!(Listens::Undeclared.is_undeclared() && !server("api", &[]).is_undeclared());
         assert!(!Listens::Undeclared.clash(Listens::Undeclared));
+        assert!(!Listens::Undeclared.is_same_item(Listens::Undeclared));
+        assert!(!Listens::Undeclared.is_namesake(Listens::Undeclared));
+    }
+
+    #[test]
+    fn an_item_is_known_by_its_path_and_a_namesake_by_its_name() {
+        let other = Listens::Server { item: "app::v2::api", name: "api", at: &[] };
+        assert!(
+            server("api", &[]).is_same_item(server("api", &[])) && !server("api", &[]).is_same_item(other)
+        );
+        assert!(server("api", &[]).is_namesake(other) && !server("v1", &[]).is_namesake(other));
+        assert!(server("my-api", &[]).shares_variables(server("My_API", &[])));
+        assert!(!server("my-api", &[]).shares_variables(server("my-apis", &[])));
+        assert!(!server("my-api", &[]).shares_variables(server("myapi", &[])));
     }
 
     #[test]
     fn servers_clash_where_one_endpoint_is_or_includes_another() {
-        let several = Listens::At(&[("10.0.0.1", 1), ("", 80)]);
-        assert!(several.clash(Listens::At(&[("127.0.0.1", 80), ("10.0.0.2", 1)])));
-        assert!(!several.clash(Listens::At(&[("10.0.0.2", 1)])));
+        let several = server("a", &[("10.0.0.1", 1), ("", 80)]);
+        assert!(several.clash(server("b", &[("127.0.0.1", 80), ("10.0.0.2", 1)])));
+        assert!(!several.clash(server("b", &[("10.0.0.2", 1)])));
         assert!(clash(("", 80), ("", 80)));
         assert!(clash(("", 80), ("127.0.0.1", 80)) && clash(("127.0.0.1", 80), ("", 80)));
+        assert!(clash(("0.0.0.0", 80), ("127.0.0.1", 80)) && clash(("::1", 80), ("::", 80)));
+        assert!(clash(("", 80), ("0.0.0.0", 80)) && clash(("::", 80), ("", 80)));
+        assert!(!clash(("0.0.0.0", 80), ("::", 80)) && !clash(("0.0.0.0", 80), ("::1", 80)));
+        assert!(!clash(("::", 80), ("127.0.0.1", 80)) && !clash(("0.0.0.0", 80), ("localhost", 80)));
         assert!(clash(("localhost", 80), ("localhost", 80)));
         assert!(clash(("unix:/run/a", 0), ("unix:/run/a", 0)));
         assert!(!clash(("unix:/run/a", 0), ("unix:/run/b", 0)));

@@ -23,7 +23,7 @@ pub use handler::Handler;
 pub use into_server::IntoServer;
 pub use layer::{Answer, BoxService};
 pub use listens::Listens;
-pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
+pub(crate) use options::{DEFAULT_MAX_CONNS, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, ServerOptions};
 pub(crate) use permits::{Permit, Permits};
 pub(crate) use service::{Dispatch, ResponseFuture};
 pub use service::{Request, Response};

@@ -10,6 +10,17 @@ use crate::server::Tls;
 /// lowering it to what is granted is no news; see `listen::descriptors`.
 pub(crate) const DEFAULT_MAX_CONNS: usize = 100_000;
 
+/// The longest of all durations that can be set. A longer one is a slip of the pen, or means "for ever", as
+/// [`Duration::MAX`] does; a deadline that is computed from it could overflow.
+pub(crate) const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// The kernel counts the idle time before its probes in 15 bits, and refuses more.
+pub(crate) const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+
+/// The most fields that a request head can be allowed to have: hyper makes room for all of them with each head,
+/// and `http` has no map of much more.
+pub(crate) const MOST_HEADERS: usize = 10_000;
+
 /// Everything about a server except its service.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerOptions {
@@ -30,6 +41,8 @@ pub(crate) struct ServerOptions {
     pub(crate) max_headers: usize,
     pub(crate) tcp_keepalive: Option<Duration>,
     pub(crate) nodelay: bool,
+    /// The keys that the attribute has set, or the builder; also those that it has set to the default.
+    pub(crate) chosen: Vec<&'static str>,
 }
 
 impl ServerOptions {
@@ -52,6 +65,7 @@ impl ServerOptions {
             max_headers: 100,
             tcp_keepalive: Some(Duration::from_secs(60)),
             nodelay: true,
+            chosen: Vec::new(),
         }
     }
 }

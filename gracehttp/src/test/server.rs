@@ -136,12 +136,13 @@ impl TestServer {
         };
         let in_time = timeout_at(deadline, drained).await.is_ok();
         let left = background.left().map_or_else(String::new, |tasks| format!(" and {tasks}"));
-        let connections = held(&running);
+        let held = held(&running);
+        let plural = if held == 1 { "" } else { "s" };
         running.enter(Phase::Cutting);
         background.cut();
         background.clean_up_by(deadline, &runtime).await;
         Background::forget(&runtime);
-        assert!(in_time, "after {DRAIN:?} there were {connections} connections{left} left to be cut");
+        assert!(in_time, "after {DRAIN:?} {held} connection{plural}{left} had to be cut");
     }
 
     #[cfg(feature = "test-kit")]

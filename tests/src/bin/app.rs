@@ -6,6 +6,7 @@
 //! ```text
 //! server web 127.0.0.1:0
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
+//! forever drain_timeout ready_timeout standby lame_duck
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
@@ -36,6 +37,15 @@ fn main() -> ExitCode {
         beside.into_iter().for_each(register);
         start_up(start)
     });
+    for key in plan.forever {
+        app = match key.as_str() {
+            "drain_timeout" => app.drain_timeout(Duration::MAX),
+            "ready_timeout" => app.ready_timeout(Duration::MAX),
+            "standby" => app.standby(Duration::MAX),
+            "lame_duck" => app.lame_duck(Duration::MAX),
+            _ => panic!("no duration {key} in the plan's grammar"),
+        };
+    }
     for server in plan.servers {
         app = app.serve(server);
     }
@@ -43,8 +53,11 @@ fn main() -> ExitCode {
 }
 
 /// What this generation is told to be.
+#[derive(Default)]
 struct Plan {
     servers: Vec<Server<()>>,
+    /// The durations of the process that never end.
+    forever: Vec<String>,
     /// Background tasks and clean-up code, to be registered in this order.
     beside: Vec<(String, String)>,
     start: Vec<String>,
@@ -54,10 +67,10 @@ impl Plan {
     fn read() -> Self {
         let Some(path) = std::env::var_os("APP_PLAN") else {
             let web = Server::builder("web").listen("127.0.0.1:0").handler(answer);
-            return Self { servers: vec![web], beside: Vec::new(), start: Vec::new() };
+            return Self { servers: vec![web], ..Self::default() };
         };
         let text = std::fs::read_to_string(path).expect("the plan");
-        let mut plan = Self { servers: Vec::new(), beside: Vec::new(), start: Vec::new() };
+        let mut plan = Self::default();
         for line in text.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
@@ -66,6 +79,7 @@ impl Plan {
                 [what @ ("task" | "exit"), how] => {
                     plan.beside.push((what.to_string(), how.to_string()));
                 }
+                ["forever", keys @ ..] => plan.forever = keys.iter().map(|key| key.to_string()).collect(),
                 ["start", what @ ..] => plan.start = what.iter().map(|word| word.to_string()).collect(),
                 _ => panic!("not understood in the plan: {line}"),
             }
@@ -77,9 +91,10 @@ impl Plan {
 fn server(name: &str, options: &[&str]) -> Server<()> {
     let mut server = Server::builder(name);
     let (mut cert, mut key) = (PathBuf::new(), PathBuf::new());
-    let duration = |text: &str| {
-        let millis = text.strip_suffix("ms").and_then(|digits| digits.parse().ok());
-        Duration::from_millis(millis.expect("milliseconds, such as 500ms"))
+    let duration = |text: &str| match text.strip_suffix("ms").and_then(|digits| digits.parse().ok()) {
+        Some(millis) => Duration::from_millis(millis),
+        None if text == "forever" => Duration::MAX,
+        None => panic!("a duration is milliseconds, such as 500ms, or forever"),
     };
     for option in options {
         server = match option.split_once('=') {
@@ -99,6 +114,7 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
             Some(("handshake_timeout", time)) => server.handshake_timeout(duration(time)),
             Some(("header_read_timeout", time)) => server.header_read_timeout(duration(time)),
             Some(("request_timeout", time)) => server.request_timeout(duration(time)),
+            Some(("tcp_keepalive", time)) => server.tcp_keepalive(duration(time)),
             Some(("idle_timeout", time)) => server.idle_timeout(duration(time)),
             Some((key, _)) => panic!("no option {key} in the plan's grammar"),
         };

@@ -16,7 +16,7 @@ impl Default for Settings {
     }
 }
 
-#[server(listen = "127.0.0.1:0", max_conns = 500, idle_timeout = "60s")]
+#[server(listen = "127.0.0.1:0", max_conns = 500, backlog = 4096, idle_timeout = "60s")]
 async fn web(State(settings): State<Settings>, request: Request) -> String {
     match request.uri().path() {
         "/greeting" => format!("{} {}", settings.greeting, settings.workers),

@@ -1,0 +1,6 @@
+pub mod routes {
+    async fn list() {}
+}
+::core::compile_error! {
+    "a module of routes needs gracehttp's feature `axum`\nhelp: turn it on in Cargo.toml: `features = [\"axum\"]`"
+}

@@ -485,3 +485,25 @@ async fn the_successor_is_killed_during_standby_with_a_request_in_its_handler() 
     stage.error_since(start, "SIGKILL").await;
     all_are_served_by(&mut clients, old.pid()).await;
 }
+
+/// A successor of such a one ends with status 1, says why, and serves nobody.
+#[tokio::test]
+async fn a_predecessor_that_is_none_is_refused() {
+    for (word, reason) in [
+        ("nothing", "the predecessor ended before it had handed over its listeners"),
+        ("half", "the predecessor ended before it had handed over its listeners"),
+        ("garbage", "the handoff from the predecessor broke"),
+        ("http", "the handoff from the predecessor broke"),
+        ("newer", "the predecessor can't hand over: it speaks versions 8 to 9 of the handoff protocol"),
+        ("older", "the predecessor can't hand over: it speaks versions 0 to 0 of the handoff protocol"),
+        ("commit", "in place of its listeners"),
+        ("names", "of 1 listeners of the predecessor 0 arrived"),
+        ("overlong", "the handoff from the predecessor broke"),
+    ] {
+        let app = Launch::bin("usurper").arg(word).spawn();
+        assert_eq!(app.current().exit().await, Exit::Code(0), "{word}\n{}", app.log);
+        app.log.line(0, "the successor ended: exit status: 1").await;
+        app.log.line(0, reason).await;
+        assert_eq!(app.log.count(0, "serving"), 0, "{word}\n{}", app.log);
+    }
+}

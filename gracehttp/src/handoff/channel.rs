@@ -132,6 +132,11 @@ impl Channel {
     }
 }
 
+/// Whether nobody listens at the other end, though what was said there before is still to be heard.
+pub(crate) fn has_hung_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

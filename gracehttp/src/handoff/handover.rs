@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::conn::{Context, Departure, Leaving, MOVES_WITH, Socket, settle};
 use crate::handoff::Channel;
-use crate::handoff::channel::Incoming;
+use crate::handoff::channel::{Incoming, has_hung_up};
 use crate::handoff::message::{Bequest, MAX_MESSAGE, Moving, Reply, ServerCount};
 use crate::handoff::vigil::Vigil;
 use crate::parking::Stage;
@@ -341,11 +341,6 @@ enum Talk {
     GoesOn,
     /// The channel is closed.
     Ended,
-}
-
-/// Whether nobody listens at the other end, though what was said there before is still to be heard.
-fn has_hung_up(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 async fn next(left_over: &mut Option<Leaving>, leaving: &mut UnboundedReceiver<Leaving>) -> Option<Leaving> {

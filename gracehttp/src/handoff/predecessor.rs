@@ -11,7 +11,7 @@ use nix::unistd::getppid;
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::Channel;
-use crate::handoff::channel::Incoming;
+use crate::handoff::channel::{Incoming, has_hung_up};
 use crate::handoff::message::{Bequest, Hello, ListenerName, Moving, Reply, ServerCount};
 use crate::lifecycle::Signal;
 use crate::listen::TicketKey;
@@ -83,6 +83,9 @@ struct Offered {
 }
 
 fn broken(error: io::Error) -> Error {
+    if has_hung_up(&error) {
+        return left();
+    }
     Error::caused_by(format!("the handoff from the predecessor broke: {error}"), error)
 }
 

@@ -292,7 +292,13 @@ async fn a_handler_can_be_called() {
 
 #[test]
 fn a_server_can_be_declared_within_a_function() {
-    #[server(port = 0)]
+    #[gracehttp::routes]
+    mod part {
+        #[get("/part")]
+        async fn part() {}
+    }
+
+    #[server(port = 0, routes(part))]
     mod local {
         #[get("/")]
         async fn root() {}

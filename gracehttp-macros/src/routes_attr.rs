@@ -105,9 +105,9 @@ impl<'a> Routes<'a> {
 }
 
 impl ModuleArgs {
-    pub(crate) fn prefix(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+    pub(crate) fn prefix(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         self.keys.push(value.name.clone());
-        self.prefix = Some(Path::of_prefix(value.text("a path in quotes")?)?);
+        self.prefix = Path::of_prefix(value.text("a path in quotes")?, errors);
         Ok(vec![])
     }
 

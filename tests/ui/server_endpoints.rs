@@ -20,5 +20,14 @@ async fn included() {}
 #[server(listen = ["127.0.0.1:8082", "127.0.0.1:8083", "127.0.0.1:8082", "unix:/run/a", "unix:/run/a"])]
 async fn twice() {}
 
-#[gracehttp::main(servers(no_colon, shapes, none, same, included, twice))]
+#[server(port = [8084, 8085])]
+async fn ports() {}
+
+#[server(listen("127.0.0.1:8086", "127.0.0.1:8087"))]
+async fn parentheses() {}
+
+#[server(listen = ":8088", listen = ":8089")]
+async fn one_key_each() {}
+
+#[gracehttp::main(servers(no_colon, shapes, none, same, included, twice, ports, parentheses, one_key_each))]
 async fn main() {}

@@ -15,7 +15,7 @@ use crate::main_attr::{MainArgs, Signals};
 use crate::server_attr::{Role, ServerArgs, Tls};
 use crate::values::Endpoint;
 
-pub(crate) use routes::{routes, server_of_routes};
+pub(crate) use routes::{routes, server_of_routes, server_without_routes};
 
 /// A type of the function's name, which becomes a server in an application of the right state.
 ///

@@ -5,7 +5,7 @@ use quote::quote;
 use syn::Ident;
 
 use crate::args::{BuilderCall, Key, Reading, Value, read_keys};
-use crate::errors::Errors;
+use crate::errors::{Errors, feature_missing};
 use crate::function::Annotated;
 use crate::module::{Content, Module, file_module_help};
 use crate::path::Path;
@@ -57,7 +57,7 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
             let place = Place::Part(args.module.prefix.as_ref());
             match Routes::read(&module, &args.module, place, &mut errors) {
                 Some(routes) => codegen::routes(&routes, args.layer.as_ref(), args.library.as_ref()),
-                None => item.clone(),
+                None => module.with(&TokenStream::new()),
             }
         }
         Some(annotated) => {
@@ -75,7 +75,7 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
 }
 
 impl<'a> Routes<'a> {
-    /// Nothing of a module in a file of its own.
+    /// Nothing of a module in a file of its own, nor where nothing could serve it.
     pub(crate) fn read(
         module: &'a Module,
         args: &'a ModuleArgs,
@@ -97,8 +97,8 @@ impl<'a> Routes<'a> {
             errors.at(&module.ident, message);
         }
         if !cfg!(feature = "axum") {
-            let message = "routes are served by axum's router: turn on gracehttp's feature `axum`";
-            errors.at(module.keyword, message);
+            errors.push(feature_missing(module.keyword, "a module of routes", "axum"));
+            return None;
         }
         Some(Self { module, content, args, answers })
     }

@@ -123,8 +123,11 @@ fn expand_item(
         }
         Annotated::Module(module) => {
             let place = Place::Server(args.module.prefix.as_ref());
-            let routes = Routes::read(&module, &args.module, place, errors)?;
-            Some(codegen::server_of_routes(args, calls, &routes))
+            match Routes::read(&module, &args.module, place, errors) {
+                Some(routes) => Some(codegen::server_of_routes(args, calls, &routes)),
+                // Nothing can be declared in a file.
+                None => module.content.is_some().then(|| codegen::server_without_routes(args, &module)),
+            }
         }
         Annotated::Other(token) => {
             errors.at(

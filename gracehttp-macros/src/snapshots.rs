@@ -1,6 +1,7 @@
 //! What the attributes expand to, kept in `snapshots/`.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew.
+//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew; what is said where a feature is missing,
+//! the same with `--no-default-features`, and with `--features tls` beside it.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -80,6 +81,7 @@ fn handler_with_extractors() {
 }
 
 #[test]
+#[cfg(feature = "tls")]
 fn handler_with_every_key() {
     check(
         "handler_with_every_key",
@@ -112,6 +114,7 @@ fn handler_with_every_key() {
 }
 
 #[test]
+#[cfg(feature = "tls")]
 fn factory() {
     check(
         "factory",
@@ -125,6 +128,7 @@ fn factory() {
 }
 
 #[test]
+#[cfg(feature = "self-signed")]
 fn factory_with_state() {
     check(
         "factory_with_state",
@@ -162,6 +166,7 @@ fn main_with_settings() {
 }
 
 #[test]
+#[cfg(feature = "cli")]
 fn main_with_every_key() {
     check(
         "main_with_every_key",
@@ -215,6 +220,7 @@ fn faults_of_main() {
 }
 
 #[test]
+#[cfg(feature = "axum")]
 fn module_of_routes() {
     check(
         "module_of_routes",
@@ -258,6 +264,7 @@ fn module_of_routes() {
 }
 
 #[test]
+#[cfg(feature = "axum")]
 fn part_of_routes() {
     check(
         "part_of_routes",
@@ -293,6 +300,7 @@ fn conditional_routes() {
 
 /// The routes that are right are served all the same.
 #[test]
+#[cfg(feature = "axum")]
 fn faults_of_routes() {
     check(
         "faults_of_routes",
@@ -311,6 +319,75 @@ fn faults_of_routes() {
                 #[post("/struct")]
                 struct Other;
             }
+        },
+    );
+}
+
+#[test]
+#[cfg(not(feature = "axum"))]
+fn routes_without_axum() {
+    check(
+        "routes_without_axum",
+        quote! {
+            #[server(port = 9090)]
+            mod api {
+                #[get("/")]
+                async fn index() {}
+
+                #[get("users")]
+                async fn users() {}
+            }
+        },
+    );
+}
+
+#[test]
+#[cfg(not(feature = "axum"))]
+fn part_without_axum() {
+    check(
+        "part_without_axum",
+        quote! {
+            #[routes(prefix = "/users")]
+            mod routes {
+                #[get("/")]
+                async fn index() {}
+            }
+        },
+    );
+}
+
+#[test]
+#[cfg(not(feature = "tls"))]
+fn server_without_tls() {
+    check(
+        "server_without_tls",
+        quote! {
+            #[server(port = 9443, tls = ("cert.pem", "key.pem"))]
+            async fn ping() {}
+        },
+    );
+}
+
+#[test]
+#[cfg(all(feature = "tls", not(feature = "self-signed")))]
+fn server_without_self_signed() {
+    check(
+        "server_without_self_signed",
+        quote! {
+            #[server(port = 9443, tls = self_signed)]
+            async fn ping() {}
+        },
+    );
+}
+
+#[test]
+#[cfg(not(feature = "cli"))]
+fn main_without_cli() {
+    check(
+        "main_without_cli",
+        quote! {
+            #[gracehttp::main(servers(ping), cli)]
+            async fn main() {}
         },
     );
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::args::BuilderCall;
 use crate::function::Function;
+use crate::module::Module;
 use crate::route_attr::Route;
 use crate::routes_attr::Routes;
 use crate::server_attr::ServerArgs;
@@ -70,6 +71,36 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
         {
             fn into_server(self) -> #library::Server<__S> {
                 #library::__private::routes::serve(#builder, self, &Self::TABLE) #layer
+            }
+        }
+    }
+}
+
+/// A server of a module whose routes nothing can serve: it stands in, so that its uses are not errors too.
+pub(crate) fn server_without_routes(args: &ServerArgs, module: &Module) -> TokenStream {
+    let library = library(args.library.as_ref());
+    let name = generated(&module.ident);
+    let listens = listens(args, &parse_quote!(pub), &library);
+    let declared = module.with(&quote! {
+        #[doc(hidden)]
+        pub struct WithAttributeRoutes {}
+
+        #[doc(hidden)]
+        pub const fn server() -> WithAttributeRoutes {
+            WithAttributeRoutes {}
+        }
+    });
+    quote! {
+        #declared
+
+        #[doc(hidden)]
+        impl #name::WithAttributeRoutes {
+            #listens
+        }
+
+        impl<__S> #library::IntoServer<__S, ()> for #name::WithAttributeRoutes {
+            fn into_server(self) -> #library::Server<__S> {
+                ::core::unreachable!()
             }
         }
     }

@@ -23,8 +23,8 @@ const KEYS: &[Key<RoutesArgs>] = &[
 #[derive(Default)]
 pub(crate) struct ModuleArgs {
     pub(crate) prefix: Option<Path>,
-    /// Modules of routes that lie elsewhere.
-    pub(crate) included: Vec<syn::Path>,
+    /// As `routes(…)` lists them.
+    included: Vec<syn::Path>,
     /// The keys that only a module takes.
     pub(crate) keys: Vec<Ident>,
 }
@@ -41,6 +41,8 @@ pub(crate) struct Routes<'a> {
     pub(crate) module: &'a Module,
     pub(crate) content: &'a Content,
     pub(crate) args: &'a ModuleArgs,
+    /// Modules of routes that lie elsewhere.
+    pub(crate) included: Vec<&'a syn::Path>,
     pub(crate) answers: Answers<'a>,
 }
 
@@ -100,8 +102,22 @@ impl<'a> Routes<'a> {
             errors.push(feature_missing(module.keyword, "a module of routes", "axum"));
             return None;
         }
-        Some(Self { module, content, args, answers })
+        let mut included: Vec<&syn::Path> = args.included.iter().collect();
+        included.retain(|path| {
+            let other = !is_beside(path, &module.ident);
+            if !other {
+                errors.at(path, format!("`{}` can't be a part of itself", module.ident));
+            }
+            other
+        });
+        Some(Self { module, content, args, included, answers })
     }
+}
+
+/// Whether a path in an attribute means the very module that has it.
+fn is_beside(path: &syn::Path, module: &Ident) -> bool {
+    let mut names = path.segments.iter().skip_while(|segment| segment.ident == "self");
+    names.next().is_some_and(|first| first.ident == *module) && names.next().is_none()
 }
 
 impl ModuleArgs {

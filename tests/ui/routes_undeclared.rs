@@ -30,5 +30,11 @@ mod api {
     async fn lost() {}
 }
 
-#[gracehttp::main(servers(api))]
+#[server(port = 8082, routes(self::own))]
+mod own {
+    #[get("/own")]
+    async fn root() {}
+}
+
+#[gracehttp::main(servers(api, own))]
 async fn main() {}

@@ -195,7 +195,6 @@ fn all_routes(
 ) -> TokenStream {
     let name = &generated(&routes.module.ident);
     let included: Vec<Part> = routes
-        .args
         .included
         .iter()
         .enumerate()

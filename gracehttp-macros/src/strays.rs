@@ -67,8 +67,12 @@ impl Strays {
 
 impl Owner {
     fn without_routes(&self, group: &Group, faults: &mut Vec<syn::Error>) -> Group {
+        let known = faults.len();
         let strip = |input: ParseStream<'_>| self.strip(input, faults);
-        let Ok(inside) = strip.parse2(group.stream()) else { return group.clone() };
+        let inside = match strip.parse2(group.stream()) {
+            Ok(inside) if faults.len() > known => inside,
+            _ => return group.clone(),
+        };
         let mut stripped = Group::new(group.delimiter(), inside);
         stripped.set_span(group.span());
         stripped

@@ -137,6 +137,38 @@ mod api {
     #[get("/unused/{_id}")]
     async fn unused() {}
 
+    #[get("/optional")]
+    #[get("/optional/{id}")]
+    async fn optional(id: Option<Path<u64>>) -> String {
+        id.map_or_else(|| "none".to_owned(), |Path(id)| id.to_string())
+    }
+
+    #[get("/with%20space/%C3%A4")]
+    async fn escaped() -> &'static str {
+        "escaped"
+    }
+
+    impl Name {
+        /// What is within an item is left alone.
+        fn first(&self) -> Option<char> {
+            self.0.chars().next()
+        }
+    }
+
+    mod other {
+        #![allow(clippy::unused_async)]
+
+        #[inline]
+        pub(super) fn initial(name: &super::Name) -> String {
+            name.first().into_iter().collect()
+        }
+    }
+
+    #[get("/initial")]
+    async fn initial(State(name): State<Name>) -> String {
+        other::initial(&name)
+    }
+
     #[cfg(unix)]
     #[get("/conditional")]
     async fn conditional() -> &'static str {
@@ -235,6 +267,14 @@ async fn every_method_reaches_its_handler() {
     assert_eq!(ask(Method::OPTIONS, "/files/c").await, "c");
     assert_eq!(ask_of(api::server(), Method::HEAD, "/items/7").await.status(), StatusCode::OK);
     assert_eq!(ask_of(api::server(), Method::GET, "/unused/7").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn paths_are_written_as_clients_send_them() {
+    assert_eq!(get("/with%20space/%C3%A4").await, "escaped");
+    assert_eq!(get("/optional").await, "none");
+    assert_eq!(get("/optional/7").await, "7");
+    assert_eq!(get("/initial").await, "g");
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ impl Path {
             "an empty prefix changes nothing: leave it out"
         } else if text.ends_with('/') {
             "a prefix ends without a slash: the paths behind it begin with one"
-        } else if text.contains("{*") {
+        } else if text.split('/').any(|segment| Segment::read(segment).takes_all_the_rest()) {
             "nothing can come behind a catch-all parameter"
         } else {
             return Self::of_route(literal, errors);

@@ -50,6 +50,10 @@ impl<'a> Segment<'a> {
         self.parameter.as_ref().map(|parameter| &*parameter.name)
     }
 
+    pub(crate) fn takes_all_the_rest(&self) -> bool {
+        self.parameter.as_ref().is_some_and(|parameter| parameter.wild)
+    }
+
     /// As it has to be written.
     pub(crate) fn right(&self) -> String {
         let parameter = self.parameter.as_ref().map(Parameter::right).unwrap_or_default();

@@ -4,7 +4,7 @@ use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Ident, Meta, Signature, Token, Visibility, token};
+use syn::{Attribute, Ident, Meta, Path, Signature, Token, Visibility, token};
 
 use crate::module::{is_named, is_route, name, names_route};
 
@@ -135,13 +135,16 @@ pub(crate) fn in_cfg_attr(attribute: &Attribute) -> Option<syn::Error> {
         return None;
     }
     let metas = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
-    let route = metas.iter().skip(1).find(|meta| names_route(meta.path()))?;
-    let condition = metas.first().map(|condition| quote!(#condition).to_string()).unwrap_or_default();
+    let condition = metas.first()?;
+    let is_ours =
+        |path: &Path| names_route(path) || path.segments.last().is_some_and(|last| last.ident == "routes");
+    let ours = metas.iter().skip(1).find(|meta| is_ours(meta.path()))?;
+    let condition = quote!(#condition);
     let message = format!(
-        "a module of routes can't see a route in a `cfg_attr`\n\
-         help: let the condition be the whole function's: `#[cfg({condition})]`, and the route beside it"
+        "a module of routes can't see what is in a `cfg_attr`\n\
+         help: let the condition be the whole item's, `#[cfg({condition})]`, and this attribute stand beside it"
     );
-    Some(syn::Error::new_spanned(route, message))
+    Some(syn::Error::new_spanned(ours, message))
 }
 
 fn shown(attribute: &Attribute) -> String {

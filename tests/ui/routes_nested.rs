@@ -31,6 +31,9 @@ mod api {
     #[cfg_attr(unix, get("/unix"))]
     async fn conditional() {}
 
+    #[cfg_attr(not(unix), gracehttp::routes)]
+    mod conditional_too {}
+
     #[gracehttp::routes]
     mod right {
         #[get("/right")]

@@ -85,5 +85,11 @@ mod empty {
     async fn root() {}
 }
 
-#[gracehttp::main(servers(api, no_slash, slash_at_the_end, catch_all, empty))]
+#[server(port = 8085, prefix = "/<path:rest>")]
+mod catch_all_elsewhere {
+    #[get("/")]
+    async fn root() {}
+}
+
+#[gracehttp::main(servers(api, no_slash, slash_at_the_end, catch_all, empty, catch_all_elsewhere))]
 async fn main() {}

@@ -9,10 +9,10 @@ mod api {
     impl WithAttributeRoutes {
         pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
             module: ::core::module_path!(),
-            prefix: "",
             routes: &[("GET", "/right", "right")],
             fallback: ::core::option::Option::None,
             included: &[],
+            ..::gracehttp::__private::routes::Table::EMPTY
         };
     }
     impl<__S> ::gracehttp::__private::routes::OwnRoutes<__S, ()> for WithAttributeRoutes
@@ -47,6 +47,7 @@ mod api {
 #[doc(hidden)]
 impl api::WithAttributeRoutes {
     pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
+        kind: ::gracehttp::__private::routes::Kind::Server,
         prefix: "",
         included: &[&api::WithAttributeRoutes::OWN],
         ..::gracehttp::__private::routes::Table::EMPTY

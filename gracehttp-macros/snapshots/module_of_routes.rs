@@ -25,7 +25,6 @@ pub mod api {
     impl WithAttributeRoutes {
         pub const OWN: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
             module: ::core::module_path!(),
-            prefix: "",
             routes: &[
                 ("GET", "/", "index"),
                 ("GET", "/items/{id}", "item"),
@@ -34,6 +33,7 @@ pub mod api {
             ],
             fallback: ::core::option::Option::Some("lost"),
             included: &[&admin::WithAttributeRoutes::TABLE],
+            ..::gracehttp::__private::routes::Table::EMPTY
         };
     }
     impl<
@@ -107,27 +107,24 @@ pub mod api {
                     ::gracehttp::__private::routes::handler::<_, ((),), _>(lost, state),
                 )
                 .merge(
-                    ::gracehttp::__private::routes::Routes::router(
-                        admin::WithAttributeRoutes {},
-                        prefix,
-                        state,
-                    ),
+                    ::gracehttp::__private::routes::Routes::<
+                        __S,
+                        __M2,
+                    >::router(admin::WithAttributeRoutes {}, prefix, state),
                 )
         }
     }
-    const _: () = {
-        if admin::WithAttributeRoutes::TABLE.rivals("GET", "/") {
-            ::core::panic!("{}", "`admin` has a route for `/` too")
-        }
-        if admin::WithAttributeRoutes::TABLE.rivals("GET", "/items/{id}") {
-            ::core::panic!("{}", "`admin` has a route for `/items/{id}` too")
-        }
-        if admin::WithAttributeRoutes::TABLE.rivals("PUT", "/items/{id}") {
-            ::core::panic!("{}", "`admin` has a route for `/items/{id}` too")
-        }
-        if admin::WithAttributeRoutes::TABLE.rivals("any", "/items") {
-            ::core::panic!("{}", "`admin` has a route for `/items` too")
-        }
+    const _: () = if admin::WithAttributeRoutes::TABLE.rivals("GET", "/") {
+        ::core::panic!("{}", "`admin` has a route for `/` too")
+    };
+    const _: () = if admin::WithAttributeRoutes::TABLE.rivals("GET", "/items/{id}") {
+        ::core::panic!("{}", "`admin` has a route for `/items/{id}` too")
+    };
+    const _: () = if admin::WithAttributeRoutes::TABLE.rivals("PUT", "/items/{id}") {
+        ::core::panic!("{}", "`admin` has a route for `/items/{id}` too")
+    };
+    const _: () = if admin::WithAttributeRoutes::TABLE.rivals("any", "/items") {
+        ::core::panic!("{}", "`admin` has a route for `/items` too")
     };
     #[doc(hidden)]
     pub const fn server() -> WithAttributeRoutes {
@@ -135,10 +132,44 @@ pub mod api {
     }
 }
 #[doc(hidden)]
-use users::routes::WithAttributeRoutes as __gracehttp_part_0_of_api;
+#[allow(non_camel_case_types)]
+type __gracehttp_part_0_of_api = <api::WithAttributeRoutes as ::gracehttp::__private::routes::Lists<
+    0usize,
+>>::Part;
+const _: () = {
+    use api::WithAttributeRoutes as __Lister;
+    use ::gracehttp::__private::routes::{Lists as __Lists, undeclared::*};
+    {
+        use users::routes as with_attribute_routes;
+        const _: () = {
+            #[allow(unused_imports)]
+            use with_attribute_routes::*;
+            impl __Lists<0usize> for __Lister {
+                type Part = WithAttributeRoutes;
+            }
+        };
+        let _ = with_attribute_routes;
+        match __gracehttp_part_0_of_api::TABLE.kind {
+            ::gracehttp::__private::routes::Kind::Part => {}
+            ::gracehttp::__private::routes::Kind::Server => {
+                ::core::panic!(
+                    "{}",
+                    "`users::routes` is a server, and no part of one: list it in `servers(…)`, or give it `#[gracehttp::routes]` instead of `#[server]`"
+                )
+            }
+            ::gracehttp::__private::routes::Kind::Undeclared => {
+                ::core::panic!(
+                    "{}",
+                    "`users::routes` is not a module of routes: list one that has `#[gracehttp::routes]`"
+                )
+            }
+        }
+    }
+};
 #[doc(hidden)]
 impl api::WithAttributeRoutes {
     pub const TABLE: ::gracehttp::__private::routes::Table = ::gracehttp::__private::routes::Table {
+        kind: ::gracehttp::__private::routes::Kind::Server,
         prefix: "/v1",
         included: &[&api::WithAttributeRoutes::OWN, &__gracehttp_part_0_of_api::TABLE],
         ..::gracehttp::__private::routes::Table::EMPTY
@@ -159,34 +190,31 @@ where
         let prefix = &::gracehttp::__private::routes::join(outer, "/v1");
         ::gracehttp::__private::routes::OwnRoutes::own_routes(self, prefix, state)
             .merge(
-                ::gracehttp::__private::routes::Routes::router(
-                    __gracehttp_part_0_of_api {},
-                    prefix,
-                    state,
-                ),
+                ::gracehttp::__private::routes::Routes::<
+                    __S,
+                    __M1,
+                >::router(__gracehttp_part_0_of_api {}, prefix, state),
             )
     }
 }
-const _: () = {
-    if __gracehttp_part_0_of_api::TABLE.rivals("GET", "/") {
-        ::core::panic!("{}", "`users::routes` has a route for `/` too")
-    }
-    if __gracehttp_part_0_of_api::TABLE.rivals("GET", "/items/{id}") {
-        ::core::panic!("{}", "`users::routes` has a route for `/items/{id}` too")
-    }
-    if __gracehttp_part_0_of_api::TABLE.rivals("PUT", "/items/{id}") {
-        ::core::panic!("{}", "`users::routes` has a route for `/items/{id}` too")
-    }
-    if __gracehttp_part_0_of_api::TABLE.rivals("any", "/items") {
-        ::core::panic!("{}", "`users::routes` has a route for `/items` too")
-    }
+const _: () = if __gracehttp_part_0_of_api::TABLE.rivals("GET", "/") {
+    ::core::panic!("{}", "`users::routes` has a route for `/` too")
 };
-const _: () = {
-    if api::WithAttributeRoutes::OWN.overlaps(&__gracehttp_part_0_of_api::TABLE) {
-        ::core::panic!(
-            "{}", "a module within `api` and `users::routes` have a route in common"
-        )
-    }
+const _: () = if __gracehttp_part_0_of_api::TABLE.rivals("GET", "/items/{id}") {
+    ::core::panic!("{}", "`users::routes` has a route for `/items/{id}` too")
+};
+const _: () = if __gracehttp_part_0_of_api::TABLE.rivals("PUT", "/items/{id}") {
+    ::core::panic!("{}", "`users::routes` has a route for `/items/{id}` too")
+};
+const _: () = if __gracehttp_part_0_of_api::TABLE.rivals("any", "/items") {
+    ::core::panic!("{}", "`users::routes` has a route for `/items` too")
+};
+const _: () = if api::WithAttributeRoutes::OWN
+    .overlaps(&__gracehttp_part_0_of_api::TABLE)
+{
+    ::core::panic!(
+        "{}", "a module within `api` and `users::routes` have a route in common"
+    )
 };
 #[doc(hidden)]
 impl api::WithAttributeRoutes {

@@ -10,10 +10,10 @@ pub mod routes {
     impl WithAttributeRoutes {
         pub const OWN: super::__gracehttp_of_routes::__private::routes::Table = super::__gracehttp_of_routes::__private::routes::Table {
             module: ::core::module_path!(),
-            prefix: "",
             routes: &[("GET", "/{id}", "user")],
             fallback: ::core::option::Option::None,
             included: &[],
+            ..super::__gracehttp_of_routes::__private::routes::Table::EMPTY
         };
     }
     impl<
@@ -53,6 +53,7 @@ pub mod routes {
 #[doc(hidden)]
 impl routes::WithAttributeRoutes {
     pub const TABLE: facade::gracehttp::__private::routes::Table = facade::gracehttp::__private::routes::Table {
+        kind: facade::gracehttp::__private::routes::Kind::Part,
         prefix: "/users",
         included: &[&routes::WithAttributeRoutes::OWN],
         ..facade::gracehttp::__private::routes::Table::EMPTY

@@ -3,13 +3,13 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream, TokenTree};
-use quote::ToTokens;
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{ParseBuffer, ParseStream, Parser};
 use syn::{Expr, Ident, Lit, LitInt, LitStr, Token, Type, UnOp, parenthesized, token};
 
-use crate::errors::{Errors, known_words};
+use crate::errors::{Errors, closest, known_words};
 use crate::{codegen, hints, values};
 
 /// A key that the attribute with the arguments `A` knows.
@@ -44,7 +44,9 @@ pub(crate) fn read_keys<A: Default>(
         comma_separated(input, errors, |input, errors| {
             let (name, key) = read_key(attribute, keys, input)?;
             if seen.contains(&name) {
-                return Err(syn::Error::new_spanned(&name, format!("`{name}` is given twice")));
+                let help = hints::of_twin(&name.to_string()).map(|say| format!("\nhelp: {say}"));
+                let message = format!("`{name}` is given twice{}", help.unwrap_or_default());
+                return Err(syn::Error::new_spanned(&name, message));
             }
             seen.push(name.clone());
             let value = Value { name: &name, example: key.example, input };
@@ -74,14 +76,27 @@ fn read_key<'k, A>(
     };
     let unknown = || {
         let word = name.to_string();
-        let help = match hints::of_key(attribute, &word) {
-            Some(say) => format!("help: {say}"),
-            None => known_words(&word, "the keys are", &names()),
+        let help = match (hints::of_key(attribute, &word), bare_path(&name, input)) {
+            (Some(say), _) => format!("help: {say}"),
+            (None, Some(server)) if attribute == hints::MAIN && closest(&word, &names()).is_none() => {
+                format!("help: servers are in a list: `servers({server})`")
+            }
+            _ => known_words(&word, "the keys are", &names()),
         };
         syn::Error::new_spanned(&name, format!("`{attribute}` has no key `{name}`\n{help}"))
     };
     let key = keys.iter().find(|key| name == key.name).ok_or_else(unknown)?;
     Ok((name, key))
+}
+
+/// The path that begins with this name, where that is all of an element.
+fn bare_path(name: &Ident, input: ParseStream<'_>) -> Option<String> {
+    let rest = input.fork();
+    let mut path = name.to_string();
+    while rest.parse::<Option<Token![::]>>().ok()?.is_some() {
+        path = format!("{path}::{}", rest.parse::<Ident>().ok()?);
+    }
+    (rest.is_empty() || rest.peek(Token![,])).then_some(path)
 }
 
 /// Reads elements up to the end of the input. A fault in one leaves the others readable.
@@ -95,10 +110,9 @@ pub(crate) fn comma_separated(
             errors.push(error);
             skip_to_comma(input)?;
         }
-        if input.is_empty() || input.parse::<Option<Token![,]>>()?.is_some() {
+        if expect_comma(input, errors)? {
             continue;
         }
-        errors.push(input.error("a comma is missing before this"));
         // A word is the next key; anything else belongs to nothing.
         if !input.peek(Ident::peek_any) {
             skip_to_comma(input)?;
@@ -108,7 +122,16 @@ pub(crate) fn comma_separated(
     Ok(())
 }
 
-fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+/// Reads the comma behind an element, unless that was the last one. Says whether it was there.
+pub(crate) fn expect_comma(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<bool> {
+    let there = input.is_empty() || input.parse::<Option<Token![,]>>()?.is_some();
+    if !there {
+        errors.push(input.error("a comma is missing before this"));
+    }
+    Ok(there)
+}
+
+pub(crate) fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
     while !input.is_empty() && !input.peek(Token![,]) {
         input.parse::<TokenTree>()?;
     }
@@ -272,6 +295,9 @@ impl<'a> Value<'a> {
             let path = input
                 .call(syn::Path::parse_mod_style)
                 .map_err(|error| self.misfit_at(error.span(), expected))?;
+            if input.peek(token::Paren) {
+                return Err(call_of(&path, &input.parse()?, called));
+            }
             if paths.iter().any(|earlier| name(earlier) == name(&path)) {
                 errors.at(&path, format!("{called} `{}` is listed twice", name(&path)));
             } else {
@@ -298,6 +324,11 @@ impl<'a> Value<'a> {
             return Ok(());
         }
         Err(self.misfit(self.name, "no value"))
+    }
+
+    /// Whether the value is written `key = […]`.
+    pub(crate) fn is_array(&self) -> bool {
+        self.input.peek(Token![=]) && self.input.peek2(token::Bracket)
     }
 
     /// Whether the value is written `key(…)`.
@@ -340,12 +371,32 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The path of a file, or a part of a value that ought to be one.
+    pub(crate) fn file(&self, found: &Expr, expected: &str) -> syn::Result<LitStr> {
+        let file = self.string(found, expected)?;
+        match file.value().is_empty() {
+            true => Err(syn::Error::new(file.span(), "between these quotes stands the path of a file")),
+            false => Ok(file),
+        }
+    }
+
     fn equals(&self) -> syn::Result<()> {
         match self.input.parse::<Option<Token![=]>>()? {
             Some(_) if !self.input.is_empty() && !self.input.peek(Token![,]) => Ok(()),
             _ => Err(self.misfit(self.name, "a value")),
         }
     }
+}
+
+/// `api::server()` in a list of names.
+fn call_of(path: &syn::Path, arguments: &Group, called: &str) -> syn::Error {
+    let mut named = path.clone();
+    if named.segments.len() > 1 && named.segments.last().is_some_and(|last| last.ident == "server") {
+        named.segments.pop();
+        named.segments.pop_punct();
+    }
+    let named = named.to_token_stream().to_string().replace(' ', "");
+    syn::Error::new_spanned(quote!(#path #arguments), format!("name {called} without a call: `{named}`"))
 }
 
 /// The literal that an expression is. One that comes through `macro_rules!` has an invisible group around it.

@@ -1,23 +1,21 @@
 //! What the attributes expand to: calls that could be written by hand, beside the item as it came.
 
 mod routes;
-mod unserved;
 
 use std::time::Duration;
 
 use proc_macro2::{Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{GenericArgument, Ident, LitStr, Path, PathArguments, ReturnType, Type, Visibility};
+use syn::{Ident, LitStr, Path, ReturnType, Type, Visibility};
 
 use crate::args::BuilderCall;
-use crate::function::{Function, last_segment};
+use crate::function::{Function, first_argument, last_segment};
 use crate::main_attr::{MainArgs, Signals};
 use crate::server_attr::{Role, ServerArgs, Tls};
 use crate::values::Endpoint;
 
-pub(crate) use routes::{routes, server_of_routes};
-pub(crate) use unserved::{unserved_routes, unserved_server};
+pub(crate) use routes::{routes, server_of_routes, server_without_routes};
 
 /// A type of the function's name, which becomes a server in an application of the right state.
 ///
@@ -185,14 +183,8 @@ fn bound_of_provided(state: &Type, library: &TokenStream) -> TokenStream {
 
 /// The `T` of `State<T>`.
 fn state_of(ty: &Type) -> Option<&Type> {
-    let segment = last_segment(ty).filter(|segment| segment.ident == "State")?;
-    match &segment.arguments {
-        PathArguments::AngleBracketed(arguments) => match arguments.args.first()? {
-            GenericArgument::Type(state) => Some(state),
-            _ => None,
-        },
-        _ => None,
-    }
+    last_segment(ty).filter(|segment| segment.ident == "State")?;
+    first_argument(ty)
 }
 
 /// A `main` with the user's inside, which makes the state.

@@ -61,7 +61,8 @@ pub(crate) fn known_words(word: &str, what: &str, known: &[&'static str]) -> Str
     }
 }
 
-fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
+/// The word that was meant, if it is alike.
+pub(crate) fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
     /// Below it a suggestion is more puzzle than help.
     const ALIKE: f64 = 0.75;
     let alike = |known: &str| jaro_winkler(&word.to_lowercase(), &known.to_lowercase());

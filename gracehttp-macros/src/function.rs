@@ -3,7 +3,10 @@
 use proc_macro2::{TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::visit::{self, Visit};
-use syn::{Attribute, FnArg, PathSegment, Safety, Signature, Token, Type, TypeImplTrait, Visibility};
+use syn::{
+    Attribute, FnArg, GenericArgument, PathArguments, PathSegment, Safety, Signature, Token, Type,
+    TypeImplTrait, Visibility,
+};
 
 use crate::errors::Errors;
 use crate::module::Module;
@@ -98,6 +101,15 @@ pub(crate) fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match ty {
         Type::Path(path) => path.path.segments.last(),
         Type::Group(group) => last_segment(&group.elem),
+        _ => None,
+    }
+}
+
+/// The `T` of `State<T>` or `Result<T, E>`.
+pub(crate) fn first_argument(ty: &Type) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &last_segment(ty)?.arguments else { return None };
+    match arguments.args.first()? {
+        GenericArgument::Type(ty) => Some(ty),
         _ => None,
     }
 }

@@ -6,14 +6,29 @@ pub(crate) fn of_key(attribute: &str, word: &str) -> Option<&'static str> {
     hints.filter(|hint| hint.words.contains(&word)).map(|hint| hint.say).next()
 }
 
+/// How to say several things with a key that is given twice.
+pub(crate) fn of_twin(word: &str) -> Option<&'static str> {
+    match word {
+        "port" | "listen" => {
+            Some("one server listens on several endpoints with `listen = [\":8080\", \"127.0.0.1:8081\"]`")
+        }
+        "layer" => Some(
+            "several layers are a tuple, of which the first sees a request first: `layer = (first, second)`",
+        ),
+        "servers" => Some("all servers are in one list: `servers(api, admin)`"),
+        "routes" => Some("all modules are in one list: `routes(users::routes, posts::routes)`"),
+        _ => None,
+    }
+}
+
 struct Hint {
     attribute: &'static str,
     words: &'static [&'static str],
     say: &'static str,
 }
 
+pub(crate) const MAIN: &str = "#[gracehttp::main]";
 const SERVER: &str = "#[server]";
-const MAIN: &str = "#[gracehttp::main]";
 const ROUTES: &str = "#[routes]";
 const TLS: &str = "tls";
 

@@ -14,12 +14,16 @@ mod function;
 mod hints;
 mod main_attr;
 mod module;
+mod parameters;
 mod path;
+mod paths;
 mod route_attr;
 mod routes_attr;
+mod segment;
 mod server_attr;
 #[cfg(test)]
 mod snapshots;
+mod strays;
 mod values;
 
 use proc_macro::TokenStream;

@@ -2,12 +2,12 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Ident, Path};
+use syn::{Attribute, Ident, Path, ReturnType, Type};
 
 use crate::args::{Key, Reading, Value, callback, comma_separated, duration, read_keys, timeout};
 use crate::codegen;
 use crate::errors::{Errors, feature_missing, known_words};
-use crate::function::{Annotated, Function, split_attributes};
+use crate::function::{Annotated, Function, first_argument, last_segment, split_attributes};
 use crate::module::name;
 
 #[rustfmt::skip]
@@ -212,7 +212,25 @@ fn check_main(function: &Function, errors: &mut Errors) -> bool {
         errors.at(function.sig.fn_token, message);
         fit = false;
     }
+    if let Some(code) = exit_code(&function.sig.output) {
+        let message = "what `main` returns is the state of the servers, and `ExitCode` is none\n\
+                       help: return nothing; start-up code that can fail returns a `Result`, and the process \
+                       exits with status 1 if it does";
+        errors.at(code, message);
+        fit = false;
+    }
     fit
+}
+
+/// The `ExitCode` in an output. Any type can be a state, this one by mistake.
+fn exit_code(output: &ReturnType) -> Option<&Type> {
+    let ReturnType::Type(_, output) = output else { return None };
+    let is_named = |ty: &Type, name: &str| last_segment(ty).is_some_and(|segment| segment.ident == name);
+    let state = match is_named(output, "Result") {
+        true => first_argument(output)?,
+        false => output,
+    };
+    is_named(state, "ExitCode").then_some(state)
 }
 
 fn reject(annotated: Annotated, errors: &mut Errors) {

@@ -1,12 +1,13 @@
 //! The annotated module: as it came, less the attributes that make its functions routes.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, Ident, Signature, Token, Visibility, braced, token};
 
 use crate::function::Function;
+use crate::strays::{self, Strays};
 
 /// The attributes of functions in a module of routes.
 pub(crate) const ROUTE_ATTRIBUTES: [&str; 10] =
@@ -31,8 +32,8 @@ pub(crate) struct Content {
     pub(crate) functions: Vec<Routed>,
     /// The modules of routes within, which belong to this one.
     pub(crate) modules: Vec<Ident>,
-    /// Attributes of routes on something else.
-    pub(crate) strays: Vec<Attribute>,
+    /// Attributes of routes where they have no effect.
+    pub(crate) strays: Vec<syn::Error>,
     /// `#[cfg(…)]` on a route or a module of routes.
     pub(crate) conditions: Vec<Attribute>,
 }
@@ -90,19 +91,28 @@ impl Content {
             strays: Vec::new(),
             conditions: Vec::new(),
         };
+        let mut strays = Strays::default();
         while !inside.is_empty() {
             if inside.peek(Token![#]) && inside.peek2(token::Bracket) {
-                content.read_attributes(&inside)?;
+                content.read_attributes(&inside, &mut strays)?;
             } else {
-                content.items.extend(Some(inside.parse::<TokenTree>()?));
+                content.items.extend(Some(strays.pass(inside.parse()?, &mut content.strays)));
             }
         }
         Ok(content)
     }
 
     /// Reads attributes and looks at what they are on; that itself is passed on like anything else.
-    fn read_attributes(&mut self, input: ParseStream<'_>) -> syn::Result<()> {
-        let attributes = input.call(Attribute::parse_outer)?;
+    fn read_attributes(&mut self, input: ParseStream<'_>, strays: &mut Strays) -> syn::Result<()> {
+        let mut attributes = input.call(Attribute::parse_outer)?;
+        attributes.retain(|attribute| match strays::in_cfg_attr(attribute) {
+            Some(fault) => {
+                self.strays.push(fault);
+                false
+            }
+            None => true,
+        });
+        strays.note(&attributes);
         let (routes, others): (Vec<_>, Vec<_>) = attributes.into_iter().partition(is_route);
         self.items.extend(quote!(#(#others)*));
         let item = input.fork();
@@ -119,7 +129,7 @@ impl Content {
             self.functions.push(Routed { attributes: routes, function: Function { vis, sig } });
             true
         } else {
-            self.strays.extend(routes);
+            self.strays.extend(routes.iter().map(strays::on_no_function));
             false
         };
         if belongs {
@@ -135,12 +145,17 @@ pub(crate) fn name(attribute: &Attribute) -> Option<&Ident> {
     attribute.path().segments.last().map(|segment| &segment.ident)
 }
 
-fn is_named(attribute: &Attribute, known: &str) -> bool {
+pub(crate) fn is_named(attribute: &Attribute, known: &str) -> bool {
     name(attribute).is_some_and(|name| name == known)
 }
 
 pub(crate) fn is_route(attribute: &Attribute) -> bool {
-    ROUTE_ATTRIBUTES.iter().any(|known| is_named(attribute, known))
+    names_route(attribute.path())
+}
+
+pub(crate) fn names_route(path: &syn::Path) -> bool {
+    let last = path.segments.last();
+    last.is_some_and(|segment| ROUTE_ATTRIBUTES.iter().any(|known| segment.ident == known))
 }
 
 /// What is wrong with a module in a file of its own, and what to do about it.

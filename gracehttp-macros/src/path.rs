@@ -1,7 +1,14 @@
-//! The paths of routes: what axum's router takes, and what it would panic at.
+//! The path of a route: what axum's router takes, and what it would panic at.
 
 use matchit::InsertError;
 use syn::LitStr;
+
+use crate::errors::Errors;
+use crate::segment::Segment;
+
+/// The methods that `#[route(METHOD, …)]` takes; axum has a function for each.
+pub(crate) const METHODS: [&str; 9] =
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
 
 /// A path of which nothing is wrong.
 pub(crate) struct Path {
@@ -11,79 +18,116 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub(crate) fn of_route(literal: LitStr) -> syn::Result<Self> {
-        let checked = parameters(&literal.value());
-        match checked {
-            Ok(parameters) => Ok(Self { literal, parameters }),
-            Err(fault) => Err(syn::Error::new(literal.span(), fault)),
+    pub(crate) fn of_route(literal: LitStr, errors: &mut Errors) -> Option<Self> {
+        match parameters(&literal.value()) {
+            Ok(parameters) => Some(Self { literal, parameters }),
+            Err(faults) => {
+                for fault in faults {
+                    errors.push(syn::Error::new(literal.span(), fault));
+                }
+                None
+            }
         }
     }
 
     /// What the paths of a module begin with.
-    pub(crate) fn of_prefix(literal: LitStr) -> syn::Result<Self> {
+    pub(crate) fn of_prefix(literal: LitStr, errors: &mut Errors) -> Option<Self> {
         let text = literal.value();
-        let fault = if text == "/" {
-            "a prefix of `/` changes nothing: leave it out"
+        let fault = if text.is_empty() || text == "/" {
+            "an empty prefix changes nothing: leave it out"
         } else if text.ends_with('/') {
             "a prefix ends without a slash: the paths behind it begin with one"
-        } else if text.contains("{*") {
+        } else if text.split('/').any(|segment| Segment::read(segment).takes_all_the_rest()) {
             "nothing can come behind a catch-all parameter"
         } else {
-            return Self::of_route(literal);
+            return Self::of_route(literal, errors);
         };
-        Err(syn::Error::new(literal.span(), fault))
+        errors.push(syn::Error::new(literal.span(), fault));
+        None
     }
 }
 
-/// The parameters of a path, or why it is none.
-fn parameters(path: &str) -> Result<Vec<String>, String> {
-    if path.is_empty() {
-        return Err("a path begins with a slash\nhelp: the root is `/`".into());
+/// The parameters of a path, or all that makes it none.
+fn parameters(path: &str) -> Result<Vec<String>, Vec<String>> {
+    if let Some(fault) = something_else(path) {
+        return Err(vec![fault]);
     }
-    if !path.starts_with('/') {
-        return Err(format!("the path `{path}` has no slash at its beginning\nhelp: write `/{path}`"));
-    }
-    if let Some(mark) = path.find(['?', '#']) {
-        let rest = &path[mark..];
-        let help = "a handler takes the query as an argument, `Query<…>`";
-        return Err(format!("`{rest}` is not a part of the path\nhelp: {help}"));
-    }
-    for segment in path.split('/') {
-        if let Some(parameter) = other_spelling(segment) {
-            let path = path.replacen(segment, &parameter, 1);
-            return Err(format!(
-                "`{segment}` is not how a parameter is written\nhelp: write `{parameter}`: `{path}`"
-            ));
-        }
-    }
-    matchit::Router::new().insert(path, ()).map_err(|fault| explain(path, &fault))?;
-    let names = names(path);
-    for (index, name) in names.iter().enumerate() {
-        if let Some((name, pattern)) = name.split_once(':') {
-            return Err(format!(
-                "a parameter is a name and nothing else, without the pattern `{pattern}`\n\
-                 help: write `{{{name}}}`; the argument's type decides what it accepts, as in `Path<u64>`"
-            ));
-        }
-        if names[..index].contains(name) {
-            return Err(format!("the parameter `{{{name}}}` is in this path twice"));
-        }
-    }
-    Ok(names)
-}
-
-/// The parameter that other frameworks, and older versions of axum, write `:id`, `*rest` or `<id>`.
-fn other_spelling(segment: &str) -> Option<String> {
-    let name = if let Some(name) = segment.strip_prefix([':', '*']) {
-        name
-    } else {
-        segment.strip_prefix('<')?.strip_suffix('>')?
+    let (path, rest) = path.split_at(end(path));
+    let segments: Vec<Segment<'_>> =
+        path.strip_prefix('/').unwrap_or(path).split('/').map(Segment::read).collect();
+    let right = |left_out: Option<usize>| {
+        let kept = segments.iter().enumerate().filter(|(index, _)| Some(*index) != left_out);
+        let segments: Vec<String> = kept.map(|(_, segment)| segment.right()).collect();
+        format!("/{}", segments.join("/"))
     };
-    let name = if name.is_empty() { "rest" } else { name };
-    Some(if segment.starts_with('*') { format!("{{*{name}}}") } else { format!("{{{name}}}") })
+    let whole = right(None);
+
+    let mut faults = Vec::new();
+    if !path.starts_with('/') {
+        faults.push(format!("the path `{path}` has no slash at its beginning\nhelp: write `{whole}`"));
+    }
+    for (index, segment) in segments.iter().enumerate() {
+        faults.extend(segment.faults(&whole, || right(Some(index))));
+    }
+    if !rest.is_empty() {
+        let help = match rest.starts_with('?') {
+            true => "a handler takes the query as an argument, `Query<…>`",
+            false => "a client keeps that to itself: leave it out",
+        };
+        faults.push(format!("`{rest}` is not a part of the path\nhelp: {help}"));
+    }
+    if faults.is_empty() {
+        let inserted = matchit::Router::new().insert(path, ());
+        faults.extend(inserted.err().map(|fault| explain(path, &fault)));
+    }
+    let names: Vec<String> = segments.iter().filter_map(Segment::name).map(str::to_owned).collect();
+    for (index, name) in names.iter().enumerate() {
+        if names[..index].contains(name) {
+            faults.push(format!("the parameter `{{{name}}}` is in this path twice"));
+        }
+    }
+    if faults.is_empty() { Ok(names) } else { Err(faults) }
 }
 
-fn explain(path: &str, fault: &InsertError) -> String {
+/// What a string is that was never meant to be a path alone.
+fn something_else(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("a path begins with a slash\nhelp: the root is `/`".into());
+    }
+    if let Some((method, path)) = text.split_once(' ')
+        && METHODS.contains(&method)
+    {
+        let path = path.trim_start();
+        let attribute = match method {
+            "CONNECT" | "TRACE" => format!("#[route({method}, \"{path}\")]"),
+            _ => format!("#[{}(\"{path}\")]", method.to_lowercase()),
+        };
+        return Some(format!("the method is no part of the path\nhelp: write `{attribute}`"));
+    }
+    let (_, url) = text.split_once("://")?;
+    let path = url.find('/').map_or("/", |slash| &url[slash..]);
+    Some(format!("`{text}` is a URL, and a path is what comes behind its host\nhelp: write `{path}`"))
+}
+
+/// Where a query or a fragment begins. A question mark behind a parameter is none: it would make that optional.
+fn end(path: &str) -> usize {
+    let mut braces = 0;
+    let mut segment = 0;
+    for (index, char) in path.char_indices() {
+        match char {
+            '{' => braces += 1,
+            '}' => braces -= 1,
+            '/' => segment = index + 1,
+            '?' if path[segment..].starts_with(':')
+                && matches!(path[index + 1..].chars().next(), None | Some('/')) => {}
+            '?' | '#' if braces <= 0 => return index,
+            _ => {}
+        }
+    }
+    path.len()
+}
+
+pub(crate) fn explain(path: &str, fault: &InsertError) -> String {
     match fault {
         InsertError::InvalidParamSegment => format!(
             "in the path `{path}` something follows a parameter in the same segment\n\
@@ -99,82 +143,6 @@ fn explain(path: &str, fault: &InsertError) -> String {
              help: a parameter is `{{id}}`, one for all the rest is `{{*rest}}`, and braces that are meant as \
              such are doubled, `{{{{` and `}}}}`"
         ),
-    }
-}
-
-/// The names in a path that is well formed.
-fn names(path: &str) -> Vec<String> {
-    let literal = path.replace("{{", "").replace("}}", "");
-    let openings = literal.split('{').skip(1);
-    openings
-        .filter_map(|rest| rest.split_once('}'))
-        .map(|(name, _)| name.trim_start_matches('*').to_owned())
-        .collect()
-}
-
-/// The paths of one module, in the very router that will serve them.
-#[derive(Default)]
-pub(crate) struct Paths {
-    router: matchit::Router<usize>,
-    known: Vec<Known>,
-}
-
-struct Known {
-    path: String,
-    /// Methods, each with its handler.
-    methods: Vec<(String, String)>,
-}
-
-impl Paths {
-    /// Adds a route, unless the router could not have it.
-    pub(crate) fn add(&mut self, method: &str, path: &Path, handler: &str) -> syn::Result<()> {
-        let text = path.literal.value();
-        let fault = |message: String| Err(syn::Error::new(path.literal.span(), message));
-        if let Some(known) = self.known.iter_mut().find(|known| known.path == text) {
-            return match known.methods.iter().find(|(known, _)| *known == method) {
-                Some((_, other)) => fault(answered(method, &text, other)),
-                None => {
-                    known.methods.push((method.to_owned(), handler.to_owned()));
-                    Ok(())
-                }
-            };
-        }
-        match self.router.insert(text.clone(), self.known.len()) {
-            Ok(()) => {
-                self.known.push(Known { path: text, methods: vec![(method.to_owned(), handler.to_owned())] });
-                Ok(())
-            }
-            Err(InsertError::Conflict { with }) => {
-                let twin = self.known.iter().find(|known| known.path == with);
-                let handler = twin.and_then(|twin| twin.methods.iter().find(|(known, _)| *known == method));
-                fault(match handler {
-                    Some((_, other)) if !text.contains("{*") => {
-                        format!("{}, as `{with}`", answered(method, &text, other))
-                    }
-                    _ => conflict(&text, &with),
-                })
-            }
-            Err(other) => fault(explain(&text, &other)),
-        }
-    }
-}
-
-fn answered(method: &str, path: &str, handler: &str) -> String {
-    let method = if method == "any" { "any method of " } else { &format!("{method} ") };
-    format!("`{handler}` answers {method}`{path}` already")
-}
-
-fn conflict(path: &str, with: &str) -> String {
-    if path.contains("{*") || with.contains("{*") {
-        format!(
-            "no router can tell `{path}` from `{with}`: each has a parameter in the same place, \
-             and one of them takes all the rest"
-        )
-    } else {
-        format!(
-            "`{path}` and `{with}` are the same path: it is not told apart by the names of its parameters\n\
-             help: give the parameters the same names in both"
-        )
     }
 }
 
@@ -196,10 +164,28 @@ mod tests {
         for (path, explanation) in [
             ("", "the root is `/`"),
             ("users", "write `/users`"),
+            ("GET /users", "write `#[get(\"/users\")]`"),
+            ("TRACE /users", "write `#[route(TRACE, \"/users\")]`"),
+            ("http://localhost/users", "write `/users`"),
+            ("http://localhost", "write `/`"),
             ("/users/:id", "write `{id}`: `/users/{id}`"),
             ("/files/*path", "write `{*path}`: `/files/{*path}`"),
             ("/files/*", "write `{*rest}`"),
+            ("/files/**", "write `{*rest}`"),
+            ("/files/{**}", "write `{*rest}`"),
+            ("/files/{rest...}", "write `{*rest}`: `/files/{*rest}`"),
+            ("/files/{file:path}", "write `{*file}`"),
+            ("/files/<path:file>", "write `{*file}`"),
+            ("/files/[...file]", "write `{*file}`"),
             ("/users/<id>", "write `{id}`"),
+            ("/users/<int:id>", "write `{id}`"),
+            ("/users/[id]", "write `{id}`"),
+            ("/users/{ id }", "write `{id}`: `/users/{id}`"),
+            ("/users/{user-id}", "write `{user_id}`"),
+            ("/users/{0}", "write `{p0}`"),
+            ("/users/{$}", "write `/users/`"),
+            ("/users/{id?}", "one for `/users`"),
+            ("/users/:id?/posts", "an attribute for `/users/{id}/posts` and one for `/users/posts`"),
             ("/users/{id:[0-9]+}", "without the pattern `[0-9]+`"),
             ("/users/{id", "are no parameter"),
             ("/users/id}", "are no parameter"),
@@ -209,9 +195,32 @@ mod tests {
             ("/{*rest}/more", "follows the catch-all"),
             ("/{id}/{id}", "is in this path twice"),
             ("/users?page={n}", "`?page={n}` is not a part of the path"),
+            ("/users#top", "a client keeps that to itself"),
+            ("/a b", "write `/a%20b`"),
+            ("/größe", "write `/gr%C3%B6%C3%9Fe`"),
+            ("/100%", "write `/100%25`"),
         ] {
-            let reason = parameters(path).unwrap_err();
+            let reasons = parameters(path).unwrap_err();
+            let [reason] = &reasons[..] else { panic!("{path:?}: {reasons:?}") };
             assert!(reason.contains(explanation), "{path:?}: {reason}");
+        }
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let reasons = parameters("a/:id/<name>?x=1").unwrap_err();
+        let explanations = ["no slash", "`:id` is not", "`<name>` is not", "`?x=1` is not"];
+        assert_eq!(reasons.len(), explanations.len(), "{reasons:?}");
+        for (reason, explanation) in reasons.iter().zip(explanations) {
+            assert!(reason.contains(explanation), "{reason}");
+        }
+        assert!(reasons[0].contains("write `/a/{id}/{name}`"), "{}", reasons[0]);
+    }
+
+    #[test]
+    fn what_clients_send_as_it_is_may_be_in_a_path() {
+        for path in ["/a%20b", "/$metadata", "/a:b*c", "/v1.0/~me", "/(x)/;y=1,2/!@&'+", "/a|b[1]"] {
+            assert_eq!(parameters(path), Ok(vec![]), "{path}");
         }
     }
 }

@@ -3,20 +3,19 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::parse::ParseStream;
-use syn::{Attribute, GenericArgument, Ident, LitStr, Meta, PathArguments, Token, Type};
+use syn::{Attribute, Ident, LitStr, Meta, Token};
 
-use crate::args::{BuilderCall, Key, Reading, Value, read_keys};
+use crate::args::{BuilderCall, Key, Reading, Value, expect_comma, read_keys, skip_to_comma};
 use crate::errors::{Errors, known_words};
-use crate::function::{Function, last_segment};
+use crate::function::Function;
 use crate::module::{Content, Routed, name};
-use crate::path::{Path, Paths};
+use crate::parameters;
+use crate::path::{METHODS, Path};
+use crate::paths::Paths;
 use crate::server_attr::check_handler;
 
 const KEYS: &[Key<RouteArgs>] =
     &[Key { name: "layer", example: "layer = TimeoutLayer::new(LIMIT)", read: RouteArgs::layer }];
-
-/// The methods that `#[route(METHOD, …)]` takes; axum has a function for each.
-const METHODS: [&str; 9] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
 
 /// One path that a function answers.
 pub(crate) struct Route<'a> {
@@ -72,19 +71,18 @@ impl<'a> Answers<'a> {
         let mut answers = Self::default();
         let mut paths = Paths::default();
         for stray in &content.strays {
-            let name = name(stray).map(ToString::to_string).unwrap_or_default();
-            errors.at(stray, format!("`#[{name}]` belongs on an async function, which answers the requests"));
+            errors.push(stray.clone());
         }
         for Routed { attributes, function } in &content.functions {
             let fit = check_async(function, errors) && check_handler(function, errors);
             for attribute in attributes {
                 if name(attribute).is_some_and(|name| name == "fallback") {
                     answers.add_fallback(attribute, function, fit, place, errors);
-                } else if let Some(route) = errors.take(Route::read(attribute, function)) {
-                    route.check_parameters(place, errors);
+                } else if let Some(route) = Route::read(attribute, function, errors) {
+                    let fresh = parameters::check(&route, place, errors);
                     let handler = function.sig.ident.to_string();
-                    let fresh = paths.add(&route.method_name, &route.path, &handler);
-                    if errors.take(fresh).is_some() && fit {
+                    let added = paths.add(&route.method_name, &route.path, &handler);
+                    if errors.take(added).is_some() && fresh && fit {
                         answers.routes.push(route);
                     }
                 }
@@ -127,7 +125,8 @@ fn check_async(function: &Function, errors: &mut Errors) -> bool {
 }
 
 impl<'a> Route<'a> {
-    fn read(attribute: &Attribute, handler: &'a Function) -> syn::Result<Self> {
+    /// Goes on after each fault, for the sake of the others.
+    fn read(attribute: &Attribute, handler: &'a Function, errors: &mut Errors) -> Option<Self> {
         let word = name(attribute).cloned().unwrap_or_else(|| format_ident!("get"));
         let (shown, example) = match word.to_string().as_str() {
             "route" => ("#[route]".to_owned(), "#[route(GET, \"/path\")]".to_owned()),
@@ -136,63 +135,31 @@ impl<'a> Route<'a> {
         let no_path = |tokens: &dyn quote::ToTokens| {
             syn::Error::new_spanned(tokens, format!("`{shown}` takes a path, as in `{example}`"))
         };
-        let Meta::List(list) = &attribute.meta else { return Err(no_path(attribute)) };
-        list.parse_args_with(|input: ParseStream<'_>| {
-            let method = if word == "route" { read_method(input, &example)? } else { word.clone() };
-            if input.is_empty() {
-                return Err(no_path(attribute));
-            }
-            let found = input.cursor().token_tree().map(|(token, _)| token);
-            let literal = input.parse::<LitStr>().map_err(|_| no_path(&found))?;
-            let path = Path::of_route(literal)?;
-            if !input.is_empty() {
-                input.parse::<Token![,]>()?;
-            }
-            let mut errors = Errors::default();
-            let (args, _) = read_keys(&shown, KEYS, input.parse()?, &mut errors);
-            errors.into_result()?;
-            let method_name = match method.to_string() {
-                any if any == "any" => any,
-                method => method.to_uppercase(),
-            };
-            Ok(Self { method, method_name, path, layer: args.layer, handler })
-        })
-    }
-
-    /// Reports parameters that the handler can't be given. Whoever takes the whole request, or an extractor
-    /// that nobody here knows, may take them from there.
-    fn check_parameters(&self, place: Place<'_>, errors: &mut Errors) {
-        let literal = &self.path.literal;
-        let own = &self.path.parameters;
-        let handler = &self.handler.sig.ident;
-        let needed = own.iter().find(|name| !name.starts_with('_'));
-        if let Some(name) = needed
-            && self.handler.arguments().all(takes_no_parameters)
-        {
-            let message = format!(
-                "no argument of `{handler}` takes the parameter `{{{name}}}`\n\
-                 help: add one, `Path({name}): Path<…>`, or name it `{{_{name}}}` if nobody needs it"
-            );
-            errors.at(literal, message);
-        }
-        let (prefix, more) = match place {
-            Place::Server(prefix) => (prefix, false),
-            Place::Part(prefix) => (prefix, true),
+        let Meta::List(list) = &attribute.meta else {
+            errors.push(no_path(attribute));
+            return None;
         };
-        let count = own.len() + prefix.map_or(0, |prefix| prefix.parameters.len());
-        for ty in self.handler.arguments() {
-            let Some(taken) = parameters_taken(ty) else { continue };
-            if count > taken || (count < taken && !more) {
-                let prefix = prefix.map_or_else(String::new, |prefix| prefix.literal.value());
-                let has = match count {
-                    0 => "no parameter".to_owned(),
-                    1 => "1 parameter".to_owned(),
-                    count => format!("{count} parameters"),
-                };
-                let path = format!("{prefix}{}", literal.value());
-                errors.at(ty, format!("the path `{path}` has {has}, and this takes {taken}"));
-            }
-        }
+        let read = list.parse_args_with(|input: ParseStream<'_>| {
+            let method = if word == "route" { read_method(input, &example, errors)? } else { Some(word) };
+            let Some((found, _)) = input.cursor().token_tree() else { return Err(no_path(attribute)) };
+            let path = if let Ok(literal) = input.parse() {
+                Path::of_route(literal, errors)
+            } else {
+                errors.push(no_path(&found));
+                skip_to_comma(input)?;
+                None
+            };
+            expect_comma(input, errors)?;
+            let (args, _) = read_keys(&shown, KEYS, input.parse()?, errors);
+            Ok((method, path, args))
+        });
+        let (method, path, args) = errors.take(read)?;
+        let (method, path) = (method?, path?);
+        let method_name = match method.to_string() {
+            any if any == "any" => any,
+            method => method.to_uppercase(),
+        };
+        Some(Self { method, method_name, path, layer: args.layer, handler })
     }
 }
 
@@ -204,56 +171,24 @@ impl RouteArgs {
 }
 
 /// The method that `#[route(METHOD, …)]` begins with, as axum calls its function.
-fn read_method(input: ParseStream<'_>, example: &str) -> syn::Result<Ident> {
-    let method: Ident = input.parse().map_err(|error: syn::Error| {
-        syn::Error::new(error.span(), format!("a method comes first, as in `{example}`"))
-    })?;
-    let name = method.to_string();
-    if !METHODS.contains(&name.as_str()) {
-        let help = known_words(&name, "the methods are", &METHODS);
-        return Err(syn::Error::new_spanned(
-            &method,
-            format!("there is no method `{name}` to route by\n{help}"),
-        ));
-    }
-    input.parse::<Option<Token![,]>>()?;
-    Ok(Ident::new(&name.to_lowercase(), method.span()))
-}
-
-/// Whether an argument is known, by its name, to have nothing to do with the path.
-fn takes_no_parameters(ty: &Type) -> bool {
-    const STRANGERS: [&str; 13] = [
-        "State",
-        "Query",
-        "Json",
-        "Form",
-        "Extension",
-        "PeerAddr",
-        "Shutdown",
-        "Generation",
-        "HeaderMap",
-        "Method",
-        "String",
-        "Bytes",
-        "Body",
-    ];
-    last_segment(ty).is_some_and(|segment| STRANGERS.iter().any(|name| segment.ident == name))
-}
-
-/// How many parameters `Path<T>` takes, where `T` says it: a tuple, or something that is one value.
-fn parameters_taken(ty: &Type) -> Option<usize> {
-    const SINGLE: [&str; 16] = [
-        "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64",
-        "bool", "String",
-    ];
-    let segment = last_segment(ty).filter(|segment| segment.ident == "Path")?;
-    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
-    match arguments.args.first()? {
-        GenericArgument::Type(Type::Tuple(tuple)) => Some(tuple.elems.len()),
-        GenericArgument::Type(single) => {
-            let single = last_segment(single)?;
-            SINGLE.iter().any(|name| single.ident == name).then_some(1)
+fn read_method(input: ParseStream<'_>, example: &str, errors: &mut Errors) -> syn::Result<Option<Ident>> {
+    let Ok(method) = input.parse::<Ident>() else {
+        let message = format!("a method comes first, as in `{example}`");
+        errors.push(syn::Error::new(input.span(), message));
+        // In quotes it is one all the same; another string is the path.
+        let is_path = |text: LitStr| !METHODS.contains(&text.value().to_uppercase().as_str());
+        if !input.fork().parse().is_ok_and(is_path) {
+            skip_to_comma(input)?;
+            input.parse::<Option<Token![,]>>()?;
         }
-        _ => None,
+        return Ok(None);
+    };
+    let name = method.to_string();
+    let known = METHODS.contains(&name.as_str());
+    if !known {
+        let help = known_words(&name, "the methods are", &METHODS);
+        errors.at(&method, format!("there is no method `{name}` to route by\n{help}"));
     }
+    expect_comma(input, errors)?;
+    Ok(known.then(|| Ident::new(&name.to_lowercase(), method.span())))
 }

@@ -23,8 +23,8 @@ const KEYS: &[Key<RoutesArgs>] = &[
 #[derive(Default)]
 pub(crate) struct ModuleArgs {
     pub(crate) prefix: Option<Path>,
-    /// Modules of routes that lie elsewhere.
-    pub(crate) included: Vec<syn::Path>,
+    /// As `routes(…)` lists them.
+    included: Vec<syn::Path>,
     /// The keys that only a module takes.
     pub(crate) keys: Vec<Ident>,
 }
@@ -41,6 +41,8 @@ pub(crate) struct Routes<'a> {
     pub(crate) module: &'a Module,
     pub(crate) content: &'a Content,
     pub(crate) args: &'a ModuleArgs,
+    /// Modules of routes that lie elsewhere.
+    pub(crate) included: Vec<&'a syn::Path>,
     pub(crate) answers: Answers<'a>,
 }
 
@@ -55,13 +57,9 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
                 return decided;
             }
             let place = Place::Part(args.module.prefix.as_ref());
-            if is_unserved(&module, &mut errors) {
-                let module = codegen::unserved_routes(&module);
-                return quote!(#module #errors);
-            }
             match Routes::read(&module, &args.module, place, &mut errors) {
                 Some(routes) => codegen::routes(&routes, args.layer.as_ref(), args.library.as_ref()),
-                None => item.clone(),
+                None => module.with(&TokenStream::new()),
             }
         }
         Some(annotated) => {
@@ -78,17 +76,8 @@ pub(crate) fn expand(args: TokenStream, item: &TokenStream) -> TokenStream {
     quote!(#expanded #errors)
 }
 
-/// Whether the library was built without a router, which is reported.
-pub(crate) fn is_unserved(module: &Module, errors: &mut Errors) -> bool {
-    let unserved = !cfg!(feature = "axum") && module.content.is_some();
-    if unserved {
-        errors.push(feature_missing(module.keyword, "a module of routes", "axum"));
-    }
-    unserved
-}
-
 impl<'a> Routes<'a> {
-    /// Nothing of a module in a file of its own.
+    /// Nothing of a module in a file of its own, nor where nothing could serve it.
     pub(crate) fn read(
         module: &'a Module,
         args: &'a ModuleArgs,
@@ -109,14 +98,32 @@ impl<'a> Routes<'a> {
             );
             errors.at(&module.ident, message);
         }
-        Some(Self { module, content, args, answers })
+        if !cfg!(feature = "axum") {
+            errors.push(feature_missing(module.keyword, "a module of routes", "axum"));
+            return None;
+        }
+        let mut included: Vec<&syn::Path> = args.included.iter().collect();
+        included.retain(|path| {
+            let other = !is_beside(path, &module.ident);
+            if !other {
+                errors.at(path, format!("`{}` can't be a part of itself", module.ident));
+            }
+            other
+        });
+        Some(Self { module, content, args, included, answers })
     }
 }
 
+/// Whether a path in an attribute means the very module that has it.
+fn is_beside(path: &syn::Path, module: &Ident) -> bool {
+    let mut names = path.segments.iter().skip_while(|segment| segment.ident == "self");
+    names.next().is_some_and(|first| first.ident == *module) && names.next().is_none()
+}
+
 impl ModuleArgs {
-    pub(crate) fn prefix(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+    pub(crate) fn prefix(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         self.keys.push(value.name.clone());
-        self.prefix = Some(Path::of_prefix(value.text("a path in quotes")?)?);
+        self.prefix = Path::of_prefix(value.text("a path in quotes")?, errors);
         Ok(vec![])
     }
 

@@ -11,7 +11,7 @@ use crate::errors::{Errors, feature_missing};
 use crate::function::{Annotated, Function, last_segment, split_attributes};
 use crate::module::{is_route, name};
 use crate::route_attr::Place;
-use crate::routes_attr::{ModuleArgs, Routes, is_unserved};
+use crate::routes_attr::{ModuleArgs, Routes};
 use crate::values::{self, Endpoint};
 use crate::{arguments, codegen, conditions};
 
@@ -124,12 +124,12 @@ fn expand_item(
             })
         }
         Annotated::Module(module) => {
-            if is_unserved(&module, errors) {
-                return Some(codegen::unserved_server(args, &module));
-            }
             let place = Place::Server(args.module.prefix.as_ref());
-            let routes = Routes::read(&module, &args.module, place, errors)?;
-            Some(codegen::server_of_routes(args, calls, &routes))
+            match Routes::read(&module, &args.module, place, errors) {
+                Some(routes) => Some(codegen::server_of_routes(args, calls, &routes)),
+                // Nothing can be declared in a file.
+                None => module.content.is_some().then(|| codegen::server_without_routes(args, &module)),
+            }
         }
         Annotated::Other(token) => {
             errors.at(
@@ -167,6 +167,10 @@ fn without_rivals(item: &TokenStream, errors: &mut Errors) -> TokenStream {
 impl ServerArgs {
     fn port(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         self.listens = true;
+        if value.is_array() {
+            let message = "`port` is one port\nhelp: several endpoints are `listen = [\":8080\", \":8081\"]`";
+            return Err(syn::Error::new_spanned(value.expr()?, message));
+        }
         let literal = value.number(0..=u64::from(u16::MAX))?;
         let port = literal.base10_parse()?;
         self.add_endpoint(&literal, format!(":{port}"), Endpoint::Tcp { host: None, port }, errors);
@@ -176,6 +180,12 @@ impl ServerArgs {
     fn listen(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         let expected = "an endpoint, or several as `[\"…\", \"…\"]`";
         self.listens = true;
+        if value.is_list() {
+            let (parens, inside) = value.list()?;
+            let endpoints: TokenStream = inside.parse()?;
+            let message = format!("`listen` is assigned its endpoints\nhelp: write `listen = [{endpoints}]`");
+            return Err(syn::Error::new(parens.span.join(), message));
+        }
         let elements: Vec<Expr> = match value.expr()? {
             Expr::Array(array) if array.elems.is_empty() => return Err(value.misfit(array, expected)),
             Expr::Array(array) => array.elems.into_iter().collect(),
@@ -300,12 +310,12 @@ impl ServerArgs {
 
 impl TlsFiles {
     fn cert(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
-        self.cert = Some(value.text("a file's path in quotes")?);
+        self.cert = Some(value.file(&value.expr()?, "a file's path in quotes")?);
         Ok(vec![])
     }
 
     fn key(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
-        self.key = Some(value.text("a file's path in quotes")?);
+        self.key = Some(value.file(&value.expr()?, "a file's path in quotes")?);
         Ok(vec![])
     }
 }
@@ -330,10 +340,9 @@ impl Tls {
             Expr::Tuple(files) => {
                 let mut elements = files.elems.iter();
                 match (elements.next(), elements.next(), elements.next()) {
-                    (Some(cert), Some(key), None) => Ok(Self::Files {
-                        cert: value.string(cert, expected)?,
-                        key: value.string(key, expected)?,
-                    }),
+                    (Some(cert), Some(key), None) => {
+                        Ok(Self::Files { cert: value.file(cert, expected)?, key: value.file(key, expected)? })
+                    }
                     _ => Err(value.misfit(files, expected)),
                 }
             }

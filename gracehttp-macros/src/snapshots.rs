@@ -1,7 +1,7 @@
 //! What the attributes expand to, kept in `snapshots/`.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew. What is said where a feature is missing
-//! takes `--no-default-features`, and once more `--features tls` with it.
+//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew; what is said where a feature is missing,
+//! the same with `--no-default-features`, and with `--features tls` beside it.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -80,8 +80,8 @@ fn handler_with_extractors() {
     );
 }
 
-#[cfg(feature = "tls")]
 #[test]
+#[cfg(feature = "tls")]
 fn handler_with_every_key() {
     check(
         "handler_with_every_key",
@@ -113,8 +113,8 @@ fn handler_with_every_key() {
     );
 }
 
-#[cfg(feature = "tls")]
 #[test]
+#[cfg(feature = "tls")]
 fn factory() {
     check(
         "factory",
@@ -127,8 +127,8 @@ fn factory() {
     );
 }
 
-#[cfg(feature = "self-signed")]
 #[test]
+#[cfg(feature = "self-signed")]
 fn factory_with_state() {
     check(
         "factory_with_state",
@@ -165,8 +165,8 @@ fn main_with_settings() {
     );
 }
 
-#[cfg(feature = "cli")]
 #[test]
+#[cfg(feature = "cli")]
 fn main_with_every_key() {
     check(
         "main_with_every_key",
@@ -219,8 +219,8 @@ fn faults_of_main() {
     );
 }
 
-#[cfg(feature = "axum")]
 #[test]
+#[cfg(feature = "axum")]
 fn module_of_routes() {
     check(
         "module_of_routes",
@@ -263,8 +263,8 @@ fn module_of_routes() {
     );
 }
 
-#[cfg(feature = "axum")]
 #[test]
+#[cfg(feature = "axum")]
 fn part_of_routes() {
     check(
         "part_of_routes",
@@ -300,8 +300,8 @@ fn conditional_routes() {
 }
 
 /// The routes that are right are served all the same.
-#[cfg(feature = "axum")]
 #[test]
+#[cfg(feature = "axum")]
 fn faults_of_routes() {
     check(
         "faults_of_routes",
@@ -324,55 +324,56 @@ fn faults_of_routes() {
     );
 }
 
-#[cfg(not(feature = "axum"))]
 #[test]
-fn server_of_routes_without_axum() {
-    check(
-        "server_of_routes_without_axum",
-        quote! {
-            #[server(port = 9090, routes(users::routes))]
-            mod api {
-                #[get("/users/{id}")]
-                async fn user(Path(id): Path<u64>) -> String {
-                    id.to_string()
-                }
-            }
-        },
-    );
-}
-
 #[cfg(not(feature = "axum"))]
-#[test]
 fn routes_without_axum() {
     check(
         "routes_without_axum",
         quote! {
-            #[routes(prefix = "/users")]
-            pub mod routes {
+            #[server(port = 9090)]
+            mod api {
                 #[get("/")]
-                async fn list() {}
+                async fn index() {}
+
+                #[get("users")]
+                async fn users() {}
             }
         },
     );
 }
 
-#[cfg(not(feature = "tls"))]
 #[test]
-fn handler_without_tls() {
+#[cfg(not(feature = "axum"))]
+fn part_without_axum() {
     check(
-        "handler_without_tls",
+        "part_without_axum",
         quote! {
-            #[server(port = 9443, tls(cert = "cert.pem", key = "key.pem"))]
+            #[routes(prefix = "/users")]
+            mod routes {
+                #[get("/")]
+                async fn index() {}
+            }
+        },
+    );
+}
+
+#[test]
+#[cfg(not(feature = "tls"))]
+fn server_without_tls() {
+    check(
+        "server_without_tls",
+        quote! {
+            #[server(port = 9443, tls = ("cert.pem", "key.pem"))]
             async fn ping() {}
         },
     );
 }
 
-#[cfg(all(feature = "tls", not(feature = "self-signed")))]
 #[test]
-fn handler_without_self_signed() {
+#[cfg(all(feature = "tls", not(feature = "self-signed")))]
+fn server_without_self_signed() {
     check(
-        "handler_without_self_signed",
+        "server_without_self_signed",
         quote! {
             #[server(port = 9443, tls = self_signed)]
             async fn ping() {}
@@ -380,8 +381,8 @@ fn handler_without_self_signed() {
     );
 }
 
-#[cfg(not(feature = "cli"))]
 #[test]
+#[cfg(not(feature = "cli"))]
 fn main_without_cli() {
     check(
         "main_without_cli",

@@ -18,7 +18,36 @@ use crate::{
 pub mod routes {
     pub use axum::{Router, routing};
 
-    pub use crate::server::routes::{OwnRoutes, Routes, Table, handler, join, serve};
+    pub use crate::server::routes::{Kind, Lists, OwnRoutes, Routes, Table, handler, join, serve};
+
+    /// What an entry of `routes(…)` means where it is a module without `#[routes]`.
+    ///
+    /// The macros import all of this, and the entry as `with_attribute_routes`; in a scope within that, everything
+    /// of the entry. What has the attribute has a type of the same name, which shadows this one.
+    pub mod undeclared {
+        use std::sync::Arc;
+
+        use super::{Kind, Router, Routes, Table};
+
+        /// An entry that exists is a module, and leaves this value of its name in sight.
+        #[allow(non_upper_case_globals)]
+        pub const with_attribute_routes: () = ();
+
+        /// Stands in for a module of routes, so that the compiler can say by name what is none.
+        #[derive(Debug)]
+        pub struct WithAttributeRoutes {}
+
+        impl WithAttributeRoutes {
+            /// What the compiler refuses.
+            pub const TABLE: Table = Table { kind: Kind::Undeclared, ..Table::EMPTY };
+        }
+
+        impl<S> Routes<S, ()> for WithAttributeRoutes {
+            fn router(self, _: &str, _: &Arc<S>) -> Router {
+                unreachable!("what has no routes does not compile")
+            }
+        }
+    }
 }
 
 /// A state, or a part of one, that servers can have of a main that returns `S`.
@@ -38,6 +67,8 @@ impl<T: FromRef<S>, S> ProvidedBy<S> for T {}
     label = "a handler of this server takes `{Self}`, which is no extractor, or one of the body",
     note = "every argument of a handler is an extractor; what takes the body, as `Json`, `String` or `Request` do, \
             comes last",
+    note = "what main returns is an argument as `State<{S}>`, a part of it as `State<T>` with `T: FromRef<{S}>`",
+    note = "`Path<T>` and `Query<T>` need `T: Deserialize`: derive it",
     note = "for an extractor of your own, implement `FromRequestParts<S>` for every state `S`, or for `{S}`"
 )]
 pub trait Argument<S>: FromRequestParts<S> + Send + 'static {}
@@ -50,6 +81,8 @@ impl<T: FromRequestParts<S> + Send + 'static, S> Argument<S> for T {}
     message = "`{Self}` can't be an argument of a handler",
     label = "a handler of this server takes `{Self}`, which is no extractor",
     note = "every argument is an extractor, such as `Path<u64>`, `Query<T>`, `Json<T>` or `State<T>`",
+    note = "what main returns is an argument as `State<{S}>`, a part of it as `State<T>` with `T: FromRef<{S}>`",
+    note = "`Path<T>`, `Query<T>`, `Form<T>` and `Json<T>` need `T: Deserialize` to be taken: derive it",
     note = "for an extractor of your own, implement `FromRequestParts<S>` for every state `S`, or for `{S}`"
 )]
 pub trait LastArgument<S, M>: FromRequest<S, M> + Send + 'static {}
@@ -61,9 +94,11 @@ impl<T: FromRequest<S, M> + Send + 'static, S, M> LastArgument<S, M> for T {}
 #[diagnostic::on_unimplemented(
     message = "a handler can't return `{Self}`",
     label = "this returns `{Self}`, which is no response",
-    note = "a response is what implements `IntoResponse`: a `String`, `Json<T>`, a status code, a `Response`, tuples \
-            of them, or a `Result` with a response on both sides",
-    note = "an error type becomes one by an `impl IntoResponse` of its own"
+    note = "a response is what implements `IntoResponse`: a `String`, `Json<T>`, a status code, a `Response`, a tuple \
+            of a status, headers and, last, a body, or a `Result` with a response on both sides",
+    note = "`Json<T>` needs `T: Serialize` to be returned: derive it",
+    note = "an error type becomes one by an `impl IntoResponse` of its own",
+    note = "a service, such as an `axum::Router`, is what a factory returns, a plain `fn`"
 )]
 pub trait Output: IntoResponse {}
 
@@ -107,6 +142,7 @@ pub mod undeclared {
     message = "a factory can't return `{Self}`",
     label = "not a service that answers requests",
     note = "a plain `fn` is a factory: it returns a cloneable tower `Service` of requests, such as an `axum::Router`",
+    note = "a `Router<S>` becomes a service by `with_state(…)`, which gives it its state",
     note = "for a handler, which answers each request, write `async fn`"
 )]
 pub trait ServerService:

@@ -137,6 +137,38 @@ mod api {
     #[get("/unused/{_id}")]
     async fn unused() {}
 
+    #[get("/optional")]
+    #[get("/optional/{id}")]
+    async fn optional(id: Option<Path<u64>>) -> String {
+        id.map_or_else(|| "none".to_owned(), |Path(id)| id.to_string())
+    }
+
+    #[get("/with%20space/%C3%A4")]
+    async fn escaped() -> &'static str {
+        "escaped"
+    }
+
+    impl Name {
+        /// What is within an item is left alone.
+        fn first(&self) -> Option<char> {
+            self.0.chars().next()
+        }
+    }
+
+    mod other {
+        #![allow(clippy::unused_async)]
+
+        #[inline]
+        pub(super) fn initial(name: &super::Name) -> String {
+            name.first().into_iter().collect()
+        }
+    }
+
+    #[get("/initial")]
+    async fn initial(State(name): State<Name>) -> String {
+        other::initial(&name)
+    }
+
     #[cfg(unix)]
     #[get("/conditional")]
     async fn conditional() -> &'static str {
@@ -238,6 +270,14 @@ async fn every_method_reaches_its_handler() {
 }
 
 #[tokio::test]
+async fn paths_are_written_as_clients_send_them() {
+    assert_eq!(get("/with%20space/%C3%A4").await, "escaped");
+    assert_eq!(get("/optional").await, "none");
+    assert_eq!(get("/optional/7").await, "7");
+    assert_eq!(get("/initial").await, "g");
+}
+
+#[tokio::test]
 async fn what_has_no_route_gets_the_fallback_and_what_has_another_method_405() {
     assert_eq!(get("/nowhere").await, "lost");
     let refused = ask_of(api::server(), Method::POST, "/name").await;
@@ -292,7 +332,13 @@ async fn a_handler_can_be_called() {
 
 #[test]
 fn a_server_can_be_declared_within_a_function() {
-    #[server(port = 0)]
+    #[gracehttp::routes]
+    mod part {
+        #[get("/part")]
+        async fn part() {}
+    }
+
+    #[server(port = 0, routes(part))]
     mod local {
         #[get("/")]
         async fn root() {}

@@ -4,6 +4,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Mutex;
 
+use axum::http::StatusCode;
 use gracehttp::server;
 
 struct User;
@@ -34,5 +35,15 @@ async fn locked() {
     *count += 1;
 }
 
-#[gracehttp::main(servers(user, file, single_threaded, locked))]
+#[server(port = 8084)]
+async fn factory() -> axum::Router {
+    axum::Router::new()
+}
+
+#[server(port = 8085)]
+async fn backwards() -> (String, StatusCode) {
+    ("lost".to_owned(), StatusCode::NOT_FOUND)
+}
+
+#[gracehttp::main(servers(user, file, single_threaded, locked, factory, backwards))]
 async fn main() {}

@@ -18,6 +18,11 @@ mod twice {
     async fn main() {}
 }
 
+mod bare {
+    #[gracehttp::main(ping, my::api, drain_timeuot)]
+    async fn main() {}
+}
+
 mod shapes {
     #[gracehttp::main(servers = [ping], servers("ping"))]
     async fn main() {}

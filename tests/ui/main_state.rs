@@ -27,7 +27,10 @@ fn factory(_: Users) -> axum::Router {
     axum::Router::new()
 }
 
-#[gracehttp::main(servers(stateless, right, wrong, declared, factory))]
+#[server(port = 8085)]
+async fn unwrapped(_: App) {}
+
+#[gracehttp::main(servers(stateless, right, wrong, declared, factory, unwrapped))]
 async fn main() -> App {
     App
 }

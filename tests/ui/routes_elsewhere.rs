@@ -14,7 +14,10 @@ mod users {
     }
 }
 
-#[server(port = 8080, routes(users, users::routes, user::routes, users::private::routes))]
+#[server(port = 8079)]
+async fn ping() {}
+
+#[server(port = 8080, routes(users, users::routes, user::routes, users::private::routes, usres, ping))]
 mod api {}
 
 #[gracehttp::main(servers(api))]

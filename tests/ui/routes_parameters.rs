@@ -1,5 +1,7 @@
 //! Parameters that no argument takes, or fewer or more than it takes.
 
+use axum::extract::RawQuery;
+use axum::extract::rejection::QueryRejection;
 use gracehttp::{Json, Path, Query, Request, State, server};
 
 #[server(port = 8080, prefix = "/v1/{org}")]
@@ -23,6 +25,15 @@ mod api {
 
     #[get("/many/{id}")]
     async fn too_many(_: Path<(String, u64, u64)>) {}
+
+    #[get("/twice/{org}/{_id}")]
+    async fn in_the_prefix(_: Path<(String, String, u64)>) {}
+
+    #[get("/one-each/{id}")]
+    async fn one_each(_: Path<String>, _: Path<u64>) {}
+
+    #[put("/more-others/{id}")]
+    async fn more_others(_: Result<Query<u64>, QueryRejection>, _: RawQuery, _: Option<Json<u64>>) {}
 
     #[get("/right/{id}")]
     async fn right(_: Path<(String, u64)>) {}

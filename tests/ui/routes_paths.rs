@@ -40,6 +40,25 @@ mod api {
 
     #[get("/users?page={page}")]
     async fn query(_: Path<u64>) {}
+
+    #[get("GET /method")]
+    #[get("http://localhost/url")]
+    async fn more_than_a_path() {}
+
+    #[get("/go/{rest...}")]
+    #[get("/go/{$}")]
+    #[get("/next/[id]")]
+    #[get("/asterisks/**")]
+    async fn elsewhere(_: Path<String>) {}
+
+    #[get("/spaces/{ id }")]
+    #[get("/hyphen/{user-id}")]
+    #[get("/optional/{id?}")]
+    async fn names(_: Path<u64>) {}
+
+    #[get("/a b")]
+    #[get("/ä")]
+    async fn sent_otherwise() {}
 }
 
 #[server(port = 8081, prefix = "v1")]
@@ -60,5 +79,17 @@ mod catch_all {
     async fn root() {}
 }
 
-#[gracehttp::main(servers(api, no_slash, slash_at_the_end, catch_all))]
+#[server(port = 8084, prefix = "")]
+mod empty {
+    #[get("/")]
+    async fn root() {}
+}
+
+#[server(port = 8085, prefix = "/<path:rest>")]
+mod catch_all_elsewhere {
+    #[get("/")]
+    async fn root() {}
+}
+
+#[gracehttp::main(servers(api, no_slash, slash_at_the_end, catch_all, empty, catch_all_elsewhere))]
 async fn main() {}

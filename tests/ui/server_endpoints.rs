@@ -23,5 +23,25 @@ async fn twice() {}
 #[server(listen = ["0.0.0.0:8084", "127.0.0.1:8084", "[::]:8084", "[::1]:8084"])]
 async fn included_in_a_family() {}
 
-#[gracehttp::main(servers(no_colon, shapes, none, same, included, twice, included_in_a_family))]
+#[server(port = [8084, 8085])]
+async fn ports() {}
+
+#[server(listen("127.0.0.1:8086", "127.0.0.1:8087"))]
+async fn parentheses() {}
+
+#[server(listen = ":8088", listen = ":8089")]
+async fn one_key_each() {}
+
+#[gracehttp::main(servers(
+    no_colon,
+    shapes,
+    none,
+    same,
+    included,
+    twice,
+    included_in_a_family,
+    ports,
+    parentheses,
+    one_key_each
+))]
 async fn main() {}

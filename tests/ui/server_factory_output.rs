@@ -7,5 +7,10 @@ fn text() -> String {
     "pong".to_owned()
 }
 
-#[gracehttp::main(servers(text))]
+#[server(port = 8081)]
+fn without_its_state() -> axum::Router<u8> {
+    axum::Router::new()
+}
+
+#[gracehttp::main(servers(text, without_its_state))]
 async fn main() {}

@@ -20,5 +20,8 @@ async fn word() {}
 #[server(port = 8448, tls)]
 async fn nothing() {}
 
-#[gracehttp::main(servers(half, keys, string, three, word, nothing))]
+#[server(port = 8449, tls(cert = "", key = "key.pem"))]
+async fn empty() {}
+
+#[gracehttp::main(servers(half, keys, string, three, word, nothing, empty))]
 async fn main() {}

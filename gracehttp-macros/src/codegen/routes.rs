@@ -3,16 +3,19 @@
 //! Within the module, where its handlers are in reach, stand its own routes; beside it, where the paths in its
 //! attribute mean what they say, all that the attribute adds to them.
 
+mod checks;
+
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
 use syn::{Ident, LitStr, Path, Type, parse_quote};
 
 use super::{
-    bound_of_provided, bounds_of_arguments, builder, generated, library, listens, place_of, placed_at, shown,
+    bound_of_provided, bounds_of_arguments, builder, generated, library, listens, place_of, placed_at,
 };
 use crate::args::BuilderCall;
 use crate::function::Function;
+use crate::module::Module;
 use crate::route_attr::Route;
 use crate::routes_attr::Routes;
 use crate::server_attr::ServerArgs;
@@ -26,7 +29,7 @@ pub(crate) fn routes(
     let library = library(renamed);
     let (alias, inner) = library_within(&routes.module.ident, renamed);
     let module = routes.module.with(&own_routes(routes, &inner));
-    let all = all_routes(routes, layer, &library);
+    let all = all_routes(routes, &quote!(Part), layer, &library);
     quote!(#alias #module #all)
 }
 
@@ -43,7 +46,7 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
             WithAttributeRoutes {}
         }
     });
-    let all = all_routes(routes, None, &library);
+    let all = all_routes(routes, &quote!(Server), None, &library);
     let name = generated(&routes.module.ident);
     let state = args.state.as_ref().map(|state| bound_of_provided(state, &library));
     let builder = builder(args, calls, &routes.module.ident, &library);
@@ -68,6 +71,36 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
         {
             fn into_server(self) -> #library::Server<__S> {
                 #library::__private::routes::serve(#builder, self, &Self::TABLE) #layer
+            }
+        }
+    }
+}
+
+/// A server of a module whose routes nothing can serve: it stands in, so that its uses are not errors too.
+pub(crate) fn server_without_routes(args: &ServerArgs, module: &Module) -> TokenStream {
+    let library = library(args.library.as_ref());
+    let name = generated(&module.ident);
+    let listens = listens(args, &module.ident, &parse_quote!(pub), &library);
+    let declared = module.with(&quote! {
+        #[doc(hidden)]
+        pub struct WithAttributeRoutes {}
+
+        #[doc(hidden)]
+        pub const fn server() -> WithAttributeRoutes {
+            WithAttributeRoutes {}
+        }
+    });
+    quote! {
+        #declared
+
+        #[doc(hidden)]
+        impl #name::WithAttributeRoutes {
+            #listens
+        }
+
+        impl<__S> #library::IntoServer<__S, ()> for #name::WithAttributeRoutes {
+            fn into_server(self) -> #library::Server<__S> {
+                ::core::unreachable!()
             }
         }
     }
@@ -103,7 +136,7 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
     for module in &modules {
         let marker = markers.next();
         bounds.push(bound_of_module(module, &marker, library));
-        calls.push(merged(module, library));
+        calls.push(merged(module, &marker, library));
     }
 
     let rows = answers.routes.iter().map(|Route { method_name, path, handler, .. }| {
@@ -115,7 +148,7 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
         None => quote!(::core::option::Option::None),
     };
     let table = quote!(#library::__private::routes::Table);
-    let apart = all_apart(routes, &modules);
+    let apart = checks::all_apart(routes, &modules);
     let types = modules.iter().map(|module| &module.ty);
     let markers = &markers.all;
     quote! {
@@ -126,10 +159,10 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
         impl WithAttributeRoutes {
             pub const OWN: #table = #table {
                 module: ::core::module_path!(),
-                prefix: "",
                 routes: &[#(#rows),*],
                 fallback: #fallback,
                 included: &[#(&#types::TABLE),*],
+                ..#table::EMPTY
             };
         }
 
@@ -154,36 +187,46 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
 }
 
 /// The module's own routes with what its attribute adds: a prefix, routes from elsewhere, a layer.
-fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenStream) -> TokenStream {
+fn all_routes(
+    routes: &Routes<'_>,
+    kind: &TokenStream,
+    layer: Option<&BuilderCall>,
+    library: &TokenStream,
+) -> TokenStream {
     let name = &generated(&routes.module.ident);
     let included: Vec<Part> = routes
-        .args
         .included
         .iter()
         .enumerate()
-        .map(|(index, path)| Part::elsewhere(path, name, index))
+        .map(|(index, path)| Part::elsewhere(path, name, index, library))
         .collect();
     let mut markers = Markers::default();
     let own = markers.next();
-    let bounds: Vec<_> =
-        included.iter().map(|module| bound_of_module(module, &markers.next(), library)).collect();
-    let calls = included.iter().map(|module| merged(module, library));
+    let mut bounds = Vec::new();
+    let mut calls = Vec::new();
+    for module in &included {
+        let marker = markers.next();
+        bounds.push(bound_of_module(module, &marker, library));
+        calls.push(merged(module, &marker, library));
+    }
     let prefix = match &routes.args.prefix {
         Some(prefix) => prefix.literal.clone(),
         None => LitStr::new("", Span::call_site()),
     };
     let table = quote!(#library::__private::routes::Table);
-    let apart = all_apart(routes, &included);
-    let apart_from_inner = inner_apart(routes, &included);
-    let imports = included.iter().map(|module| &module.import);
+    let apart = checks::all_apart(routes, &included);
+    let apart_from_inner = checks::inner_apart(routes, &included);
+    let parameters = checks::parameters_once(routes, &included);
+    let declarations = included.iter().map(|module| &module.declaration);
     let types = included.iter().map(|module| &module.ty);
     let markers = &markers.all;
     quote! {
-        #(#imports)*
+        #(#declarations)*
 
         #[doc(hidden)]
         impl #name::WithAttributeRoutes {
             pub const TABLE: #table = #table {
+                kind: #library::__private::routes::Kind::#kind,
                 prefix: #prefix,
                 included: &[&#name::WithAttributeRoutes::OWN, #(&#types::TABLE),*],
                 ..#table::EMPTY
@@ -208,6 +251,7 @@ fn all_routes(routes: &Routes<'_>, layer: Option<&BuilderCall>, library: &TokenS
 
         #apart
         #apart_from_inner
+        #parameters
     }
 }
 
@@ -216,22 +260,49 @@ struct Part {
     path: Path,
     /// Stands for the module.
     ty: TokenStream,
-    import: Option<TokenStream>,
+    declaration: Option<TokenStream>,
 }
 
 impl Part {
     /// In the braces of the other.
     fn within(module: &Ident) -> Self {
-        Self { path: module.clone().into(), ty: quote!(#module::WithAttributeRoutes), import: None }
+        Self { path: module.clone().into(), ty: quote!(#module::WithAttributeRoutes), declaration: None }
     }
 
-    /// One that `routes(…)` lists. It is imported once, so that rustc says once what is wrong with its path.
-    fn elsewhere(path: &Path, user: &Ident, index: usize) -> Self {
+    /// One that `routes(…)` lists. Its type is looked for in one place, so that rustc says once what is wrong with
+    /// its path; `undeclared` in the library is what it finds in a module without routes, and `let _` what keeps
+    /// it from saying more of a path that leads nowhere.
+    fn elsewhere(path: &Path, user: &Ident, index: usize, library: &TokenStream) -> Self {
         let alias = format!("__gracehttp_part_{index}_of_{}", user.unraw());
         let ty = Ident::new(&alias, place_of(path)).into_token_stream();
-        let routes = placed_at(path, quote!(::WithAttributeRoutes));
-        let import = Some(quote!(#[doc(hidden)] use #path #routes as #ty;));
-        Self { path: path.clone(), ty, import }
+        let listed = placed_at(path, quote!(with_attribute_routes));
+        let check = checks::listed(path, &ty, library);
+        let declaration = quote! {
+            #[doc(hidden)]
+            #[allow(non_camel_case_types)]
+            type #ty = <#user::WithAttributeRoutes as #library::__private::routes::Lists<#index>>::Part;
+
+            const _: () = {
+                use #user::WithAttributeRoutes as __Lister;
+                use #library::__private::routes::{Lists as __Lists, undeclared::*};
+                {
+                    use #path as #listed;
+
+                    const _: () = {
+                        #[allow(unused_imports)]
+                        use #listed::*;
+
+                        impl __Lists<#index> for __Lister {
+                            type Part = WithAttributeRoutes;
+                        }
+                    };
+
+                    let _ = with_attribute_routes;
+                    #check
+                }
+            };
+        };
+        Self { path: path.clone(), ty, declaration: Some(declaration) }
     }
 }
 
@@ -302,44 +373,7 @@ fn bound_of_module(module: &Part, marker: &Ident, library: &TokenStream) -> Toke
     quote!(#ty: #library::__private::routes::Routes<__S, #marker>)
 }
 
-fn merged(module: &Part, library: &TokenStream) -> TokenStream {
+fn merged(module: &Part, marker: &Ident, library: &TokenStream) -> TokenStream {
     let ty = &module.ty;
-    quote!(.merge(#library::__private::routes::Routes::router(#ty {}, prefix, state)))
-}
-
-/// Lets the compiler look for routes that several modules have: at the route, or at the later module.
-fn all_apart(routes: &Routes<'_>, modules: &[Part]) -> TokenStream {
-    let rivals = modules.iter().flat_map(|Part { path: module, ty, .. }| {
-        routes.answers.routes.iter().map(move |Route { method_name, path, .. }| {
-            let literal = &path.literal;
-            let message = format!("`{}` has a route for `{}` too", shown(module), literal.value());
-            let panic = placed_at(literal, quote!(::core::panic!("{}", #message)));
-            quote!(if #ty::TABLE.rivals(#method_name, #literal) { #panic })
-        })
-    });
-    let pairs = modules.iter().enumerate().flat_map(|(index, later)| {
-        modules[..index].iter().map(move |earlier| {
-            let message =
-                format!("`{}` and `{}` have a route in common", shown(&earlier.path), shown(&later.path));
-            let panic = placed_at(&later.path, quote!(::core::panic!("{}", #message)));
-            let (earlier, later) = (&earlier.ty, &later.ty);
-            quote!(if #earlier::TABLE.overlaps(&#later::TABLE) { #panic })
-        })
-    });
-    let checks: Vec<_> = rivals.chain(pairs).collect();
-    if checks.is_empty() { TokenStream::new() } else { quote!(const _: () = { #(#checks)* };) }
-}
-
-/// The same for the modules within and those from elsewhere, which only the annotated one is in reach of.
-fn inner_apart(routes: &Routes<'_>, included: &[Part]) -> TokenStream {
-    let ident = &routes.module.ident;
-    let name = generated(ident);
-    let within = !routes.content.modules.is_empty();
-    let checks = included.iter().filter(|_| within).map(|Part { path: module, ty, .. }| {
-        let message = format!("a module within `{ident}` and `{}` have a route in common", shown(module));
-        let panic = placed_at(module, quote!(::core::panic!("{}", #message)));
-        quote!(if #name::WithAttributeRoutes::OWN.overlaps(&#ty::TABLE) { #panic })
-    });
-    let checks: Vec<_> = checks.collect();
-    if checks.is_empty() { TokenStream::new() } else { quote!(const _: () = { #(#checks)* };) }
+    quote!(.merge(#library::__private::routes::Routes::<__S, #marker>::router(#ty {}, prefix, state)))
 }

@@ -51,9 +51,31 @@ pub fn join(prefix: &str, path: &str) -> String {
     }
 }
 
+/// What lists a module of routes: its part of that number.
+///
+/// The macros let a glob import find the type that stands for the module, so that the compiler can say by name
+/// what is a module without routes: see `undeclared` in `private.rs`.
+pub trait Lists<const INDEX: usize> {
+    /// Stands for the listed module.
+    type Part;
+}
+
+/// What the compiler is told of an entry in `routes(…)`.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A module that others can list.
+    Part,
+    /// A server, which has settings of its own.
+    Server,
+    /// A module without routes.
+    Undeclared,
+}
+
 /// The routes of a module, of those that it includes, and so on.
 #[derive(Debug)]
 pub struct Table {
+    /// What kind of module it is of.
+    pub kind: Kind,
     /// Where its handlers are, beginning with the crate.
     pub module: &'static str,
     /// What all of its paths begin with.
@@ -68,7 +90,31 @@ pub struct Table {
 
 impl Table {
     /// Of nothing: other tables say in what they differ.
-    pub const EMPTY: Self = Self { module: "", prefix: "", routes: &[], fallback: None, included: &[] };
+    pub const EMPTY: Self =
+        Self { kind: Kind::Part, module: "", prefix: "", routes: &[], fallback: None, included: &[] };
+
+    /// Whether one of its paths has a parameter of this name, prefixes included.
+    pub const fn has_parameter(&self, name: &str) -> bool {
+        if has_parameter(self.prefix, name) {
+            return true;
+        }
+        let mut i = 0;
+        while i < self.routes.len() {
+            let (_, path, _) = self.routes[i];
+            if has_parameter(path, name) {
+                return true;
+            }
+            i += 1;
+        }
+        let mut i = 0;
+        while i < self.included.len() {
+            if self.included[i].has_parameter(name) {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
 
     /// Whether a router could not hold this route beside those of the table.
     pub const fn rivals(&self, method: &str, path: &'static str) -> bool {
@@ -121,6 +167,26 @@ impl Table {
     }
 }
 
+/// Whether a path has a parameter of this name, which may take all the rest.
+const fn has_parameter(path: &'static str, name: &str) -> bool {
+    let path = Place::ROOT.then(path);
+    let mut i = 0;
+    while path.at(i) != 0 {
+        if path.opens(i) {
+            let start = if path.at(i + 1) == b'*' { i + 2 } else { i + 1 };
+            if path.has_at(start, name) && path.at(start + name.len()) == b'}' {
+                return true;
+            }
+            i = path.behind_parameter(i);
+        } else if path.at(i) == b'{' {
+            i += 2;
+        } else {
+            i += 1;
+        }
+    }
+    false
+}
+
 /// A path in its parts, since constants can't be joined: prefixes from the outermost to the innermost, and
 /// what stands behind them.
 #[derive(Clone, Copy)]
@@ -157,6 +223,17 @@ impl Place {
             part += 1;
         }
         0
+    }
+
+    const fn has_at(&self, index: usize, text: &str) -> bool {
+        let mut i = 0;
+        while i < text.len() {
+            if self.at(index + i) != text.as_bytes()[i] {
+                return false;
+            }
+            i += 1;
+        }
+        true
     }
 
     /// Whether a parameter begins here. A brace that stands for itself is doubled.
@@ -274,6 +351,22 @@ mod tests {
         static TWIN: Table =
             Table { prefix: "/admin/users", routes: &[("GET", "/{id}", "one")], ..Table::EMPTY };
         assert!(ADMIN.overlaps(&TWIN) && TWIN.overlaps(&ADMIN));
+    }
+
+    #[test]
+    fn a_table_knows_the_parameters_of_its_paths() {
+        static POSTS: Table = Table {
+            prefix: "/{post}",
+            routes: &[("GET", "/v{version}/{{no}}/{*rest}", "one")],
+            ..Table::EMPTY
+        };
+        static USERS: Table = Table { included: &[&POSTS], ..Table::EMPTY };
+        for name in ["post", "version", "rest"] {
+            assert!(USERS.has_parameter(name), "{name}");
+        }
+        for name in ["pos", "posts", "no", "v", "*rest"] {
+            assert!(!USERS.has_parameter(name), "{name}");
+        }
     }
 
     #[test]

@@ -1,0 +1,126 @@
+//! The parameters of a path, and what the handler takes of them.
+
+use syn::Type;
+
+use crate::errors::Errors;
+use crate::function::{first_argument, last_segment};
+use crate::route_attr::{Place, Route};
+
+/// Reports parameters that the handler can't be given, and those that the prefix has already. Says whether there
+/// was none of the latter.
+///
+/// Whoever takes the whole request, or an extractor that nobody here knows, may take them from there.
+pub(crate) fn check(route: &Route<'_>, place: Place<'_>, errors: &mut Errors) -> bool {
+    let literal = &route.path.literal;
+    let own = &route.path.parameters;
+    let (prefix, more) = match place {
+        Place::Server(prefix) => (prefix, false),
+        Place::Part(prefix) => (prefix, true),
+    };
+    let of_prefix = prefix.map_or(&[][..], |prefix| &prefix.parameters);
+    let text = prefix.map_or_else(String::new, |prefix| prefix.literal.value());
+    let mut fresh = true;
+    for name in own.iter().filter(|name| of_prefix.contains(name)) {
+        errors.at(literal, format!("the parameter `{{{name}}}` is in the prefix `{text}` already"));
+        fresh = false;
+    }
+
+    let handler = &route.handler.sig.ident;
+    let needed = own.iter().find(|name| !name.starts_with('_'));
+    if let Some(name) = needed
+        && route.handler.arguments().all(takes_no_parameters)
+    {
+        let message = format!(
+            "no argument of `{handler}` takes the parameter `{{{name}}}`\n\
+             help: add one, `Path({name}): Path<…>`, or name it `{{_{name}}}` if nobody needs it"
+        );
+        errors.at(literal, message);
+    }
+
+    let names: Vec<&str> = of_prefix.iter().chain(own).map(String::as_str).collect();
+    let count = names.len();
+    let taken = route.handler.arguments().filter_map(|ty| Some((ty, parameters_taken(ty)?)));
+    let misfits: Vec<(&Type, usize)> =
+        taken.filter(|(_, taken)| count > *taken || (count < *taken && !more)).collect();
+    let path = format!("{text}{}", literal.value());
+    let has = match count {
+        0 => "no parameter".to_owned(),
+        1 => "1 parameter".to_owned(),
+        count => format!("{count} parameters"),
+    };
+    match &misfits[..] {
+        // Whoever writes one argument for each parameter.
+        [_, rest @ ..] if !rest.is_empty() && count > 1 => {
+            for (ty, _) in rest {
+                let help = all_at_once(&names);
+                errors.at(
+                    ty,
+                    format!("one `Path` takes all parameters of a path, and `{path}` has {has}\n{help}"),
+                );
+            }
+        }
+        misfits => {
+            for (ty, taken) in misfits {
+                let help = if count == 0 { String::new() } else { format!("\n{}", all_at_once(&names)) };
+                errors.at(ty, format!("the path `{path}` has {has}, and this takes {taken}{help}"));
+            }
+        }
+    }
+    fresh
+}
+
+/// The argument that takes parameters of these names.
+fn all_at_once(names: &[&str]) -> String {
+    let argument = match names {
+        [name] => format!("Path({name}): Path<…>"),
+        names => format!("Path(({})): Path<({})>", names.join(", "), vec!["…"; names.len()].join(", ")),
+    };
+    format!("help: take them as `{argument}`")
+}
+
+/// Whether an argument is known, by its name, to have nothing to do with the path.
+fn takes_no_parameters(ty: &Type) -> bool {
+    const STRANGERS: [&str; 20] = [
+        "State",
+        "Query",
+        "RawQuery",
+        "Json",
+        "Form",
+        "RawForm",
+        "Multipart",
+        "Extension",
+        "PeerAddr",
+        "ConnectInfo",
+        "Shutdown",
+        "Generation",
+        "HeaderMap",
+        "TypedHeader",
+        "Method",
+        "Version",
+        "WebSocketUpgrade",
+        "String",
+        "Bytes",
+        "Body",
+    ];
+    let Some(segment) = last_segment(ty) else { return false };
+    if segment.ident == "Option" || segment.ident == "Result" {
+        return first_argument(ty).is_some_and(takes_no_parameters);
+    }
+    STRANGERS.iter().any(|name| segment.ident == name)
+}
+
+/// How many parameters `Path<T>` takes, where `T` says it: a tuple, or something that is one value.
+fn parameters_taken(ty: &Type) -> Option<usize> {
+    const SINGLE: [&str; 16] = [
+        "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64",
+        "bool", "String",
+    ];
+    last_segment(ty).filter(|segment| segment.ident == "Path")?;
+    match first_argument(ty)? {
+        Type::Tuple(tuple) => Some(tuple.elems.len()),
+        single => {
+            let single = last_segment(single)?;
+            SINGLE.iter().any(|name| single.ident == name).then_some(1)
+        }
+    }
+}

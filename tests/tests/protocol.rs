@@ -492,7 +492,7 @@ async fn a_predecessor_that_is_none_is_refused() {
     for (word, reason) in [
         ("nothing", "the predecessor ended before it had handed over its listeners"),
         ("half", "the predecessor ended before it had handed over its listeners"),
-        ("garbage", "the predecessor can't hand over: it does not speak the handoff protocol"),
+        ("garbage", "the handoff from the predecessor broke"),
         ("http", "the predecessor can't hand over: it does not speak the handoff protocol"),
         ("newer", "the predecessor can't hand over: it speaks versions 8 to 9 of the handoff protocol"),
         ("older", "the predecessor can't hand over: it speaks versions 0 to 0 of the handoff protocol"),

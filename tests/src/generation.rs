@@ -189,11 +189,15 @@ impl Generation {
     /// Its children, zombies among them.
     pub fn children(&self) -> Vec<u32> {
         let Ok(tasks) = fs::read_dir(self.proc("task")) else { return Vec::new() };
-        tasks
+        let mut children: Vec<u32> = tasks
             .flatten()
             .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
             .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-            .collect()
+            .collect();
+        // The lists may repeat one that comes or goes while they are read.
+        children.sort_unstable();
+        children.dedup();
+        children
     }
 
     /// Whether none of its threads runs or is about to: it has done all that there was to do.

@@ -23,6 +23,13 @@ pub(super) struct Lent<T> {
     loan: Option<(T, Sender<T>)>,
 }
 
+impl<T> Lent<T> {
+    /// Ends the loan where somebody does give it back.
+    pub(super) fn end(mut self) -> Option<T> {
+        self.loan.take().map(|(stream, _)| stream)
+    }
+}
+
 impl<T: Unpin> Lent<T> {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut T> {
         let (stream, _) = self.get_mut().loan.as_mut().expect("a loan that was not dropped");
@@ -33,7 +40,7 @@ impl<T: Unpin> Lent<T> {
 impl<T> Drop for Lent<T> {
     fn drop(&mut self) {
         if let Some((stream, back)) = self.loan.take() {
-            // An upgraded connection outlives the task that lent it, and nobody waits for it any more.
+            // Nobody waits for it where the process ends.
             let _ = back.send(stream);
         }
     }

@@ -163,6 +163,10 @@ impl Future for RequestFuture {
             return Poll::Pending;
         }
         let mut response = ready!(self.poll_response(cx));
+        // A CONNECT has no path that could be unknown: nobody here knows the method.
+        if self.is_connect && response.status() == StatusCode::NOT_FOUND {
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        }
         if self.is_last(response.status()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

@@ -19,6 +19,8 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 /// Says that the connection ends.
 pub const GOAWAY: u8 = 7;
+/// Opens a window.
+pub const WINDOW_UPDATE: u8 = 8;
 /// The rest of HEADERS.
 pub const CONTINUATION: u8 = 9;
 

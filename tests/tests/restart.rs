@@ -288,16 +288,19 @@ async fn a_streaming_response_in_flight_completes() {
 }
 
 #[tokio::test]
-async fn sixteen_pipelined_requests_in_flight_are_answered_in_order() {
+async fn case_47_sixteen_pipelined_requests_in_flight_are_answered_in_order_and_their_connection_moves() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
     // The first holds up the fifteen behind it, which are read already or wait in the kernel.
-    client.send(get("/slow?ms=1000") + &get("/ping").repeat(15)).await.unwrap();
+    let fifteen: String = (2..=16).map(|number| get(&format!("/numbered?number={number}"))).collect();
+    client.send(get("/slow?ms=1000") + &fifteen).await.unwrap();
     stage.app.log.line(0, "slow begins").await;
     stage.restart().await;
     for number in 1..=16 {
         let reply = client.reply().await.unwrap_or_else(|failure| panic!("answer {number}: {failure}"));
         assert!(reply.pid().is_some() && !reply.closes(), "answer {number}: {reply:?}");
+        let expected = (number > 1).then(|| number.to_string());
+        assert_eq!(reply.header("number"), expected.as_deref(), "answer {number}");
     }
     stage.moves(&mut client).await;
     all_leave_cleanly(&stage.app).await;

@@ -193,6 +193,8 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
     let pong = || format!("pong by pid:{}", std::process::id());
     match (&head.method, head.uri.path()) {
         (&Method::GET, "/ping") => pong().into_response(),
+        // Tells its answer from all others.
+        (&Method::GET, "/numbered") => ([("number", number(0).to_string())], pong()).into_response(),
         (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),

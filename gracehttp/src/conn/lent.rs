@@ -19,7 +19,7 @@ pub(super) fn lend<T>(stream: T) -> (Lent<T>, Receiver<T>) {
 /// A stream in somebody else's hands.
 #[derive(Debug)]
 pub(super) struct Lent<T> {
-    /// Empty only while it is dropped.
+    /// Empty only while it ends.
     loan: Option<(T, Sender<T>)>,
 }
 

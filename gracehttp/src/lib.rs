@@ -20,8 +20,17 @@ mod sys;
 pub mod test;
 
 pub use app::App;
+/// WebSockets, with the feature `ws`: the extractor `WebSocketUpgrade` and what belongs to it.
+///
+/// A WebSocket stays with the process that accepted it. Select on [`Shutdown`] beside it, and say goodbye with a close
+/// frame of [`close_code::AWAY`](ws::close_code::AWAY): [the guide](crate::guide::restarts#responses-without-an-end)
+/// tells how.
+#[cfg(feature = "ws")]
+pub use axum::extract::ws;
 #[cfg(feature = "axum")]
 pub use axum::extract::{Form, Json, Path, Query, State};
+#[cfg(feature = "axum")]
+pub use axum::response::sse::{self, Sse};
 pub use axum_core::body::Body;
 pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
 pub use axum_core::response::IntoResponse;

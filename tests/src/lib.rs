@@ -8,6 +8,7 @@
 pub mod bench;
 pub mod client;
 pub mod fault;
+pub mod frames;
 pub mod generation;
 pub mod h2;
 pub mod load;

@@ -27,7 +27,7 @@ pub enum Style {
     Silent,
     /// GETs on one connection, each head sent in two halves.
     HalfHead,
-    /// GETs on one connection, two in one write.
+    /// GETs on one connection, two in one write, each with a number that comes back.
     Pipelined,
     /// HTTP/2: three streams at once on one connection, with pauses.
     Http2,
@@ -204,7 +204,11 @@ impl Worker {
                 self.write_post(client, echo.as_deref().unwrap_or_default()).await
             }
             Style::HalfHead => self.write_in_halves(client).await,
-            Style::Pipelined => client.send(get("/ping?first").repeat(2)).await,
+            Style::Pipelined => {
+                self.sent += pair;
+                let numbered = |number| get(&format!("/numbered?number={number}"));
+                client.send(numbered(self.sent - 1) + &numbered(self.sent)).await
+            }
             _ => client.send(get("/ping")).await,
         };
         if let Err(failure) = written {
@@ -220,6 +224,12 @@ impl Worker {
                     return self.lost(&failure, pair + 1 - position);
                 }
             };
+            let number = self.sent + position - pair;
+            if pair == 2 && reply.header("number") != Some(&number.to_string()) {
+                let what = format!("not the answer to request {number}: {reply:?}");
+                self.incident(Failure::new(Kind::Unexpected, what));
+                return Err(Leave);
+            }
             self.check(&reply, echo.as_deref(), start);
             // A pair's first answer that closes leaves the second request without an answer: the next read
             // finds that, and counts it.

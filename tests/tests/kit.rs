@@ -229,10 +229,28 @@ async fn tls_without_a_close_notify_counts() {
 }
 
 #[tokio::test]
+async fn a_pipelined_pair_out_of_order_counts() {
+    let (target, _server) = hostile(async |mut stream| {
+        request(&mut stream).await;
+        for number in [2, 1] {
+            _ = stream.write_all(numbered(PONG, number).as_bytes()).await;
+        }
+    })
+    .await;
+    let report = seen_by(Style::Pipelined, &target).await;
+    assert_eq!((report.answers, report.count(Kind::Unexpected) > 0), (0, true), "{report}");
+}
+
+/// The answer to the request of this number.
+fn numbered(answer: &str, number: u32) -> String {
+    answer.replacen("\r\n", &format!("\r\nnumber: {number}\r\n"), 1)
+}
+
+#[tokio::test]
 async fn a_dropped_half_of_a_pipelined_pair_counts() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;
-        _ = stream.write_all(LAST_PONG.as_bytes()).await;
+        _ = stream.write_all(numbered(LAST_PONG, 1).as_bytes()).await;
         request(&mut stream).await;
     })
     .await;

@@ -222,7 +222,7 @@ async fn an_idle_tls_connection_gets_its_last_answer() {
 }
 
 #[tokio::test]
-async fn half_a_head_is_answered_when_the_rest_comes() {
+async fn case_48_half_a_head_moves_and_is_answered() {
     let stage = Restarted::start(WEB).await;
     let mut first = Client::connect(&stage.target).await.unwrap();
     let mut second = Client::connect(&stage.target).await.unwrap();
@@ -260,7 +260,7 @@ async fn a_request_in_the_handler_is_answered_and_its_connection_moves() {
 }
 
 #[tokio::test]
-async fn an_upload_in_flight_completes() {
+async fn case_42_an_upload_in_flight_completes_and_its_connection_moves() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
     client.send(post_head("/echo", 20)).await.unwrap();
@@ -288,16 +288,19 @@ async fn a_streaming_response_in_flight_completes() {
 }
 
 #[tokio::test]
-async fn sixteen_pipelined_requests_in_flight_are_answered_in_order() {
+async fn case_47_sixteen_pipelined_requests_in_flight_are_answered_in_order_and_their_connection_moves() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
     // The first holds up the fifteen behind it, which are read already or wait in the kernel.
-    client.send(get("/slow?ms=1000") + &get("/ping").repeat(15)).await.unwrap();
+    let fifteen: String = (2..=16).map(|number| get(&format!("/numbered?number={number}"))).collect();
+    client.send(get("/slow?ms=1000") + &fifteen).await.unwrap();
     stage.app.log.line(0, "slow begins").await;
     stage.restart().await;
     for number in 1..=16 {
         let reply = client.reply().await.unwrap_or_else(|failure| panic!("answer {number}: {failure}"));
         assert!(reply.pid().is_some() && !reply.closes(), "answer {number}: {reply:?}");
+        let expected = (number > 1).then(|| number.to_string());
+        assert_eq!(reply.header("number"), expected.as_deref(), "answer {number}");
     }
     stage.moves(&mut client).await;
     all_leave_cleanly(&stage.app).await;
@@ -317,7 +320,7 @@ async fn a_big_response_that_is_read_slowly_completes() {
 }
 
 #[tokio::test]
-async fn http2_streams_in_flight_complete() {
+async fn case_45_http2_streams_in_flight_are_all_answered() {
     for plan in [WEB, TLS] {
         let stage = Restarted::start(plan).await;
         let client = Http2::connect(&stage.target).await.unwrap();
@@ -334,7 +337,7 @@ async fn http2_streams_in_flight_complete() {
 }
 
 #[tokio::test]
-async fn a_tls_handshake_in_flight_completes() {
+async fn case_46_a_tls_handshake_in_flight_completes_and_is_served() {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpStream;
 

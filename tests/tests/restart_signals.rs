@@ -284,7 +284,7 @@ async fn a_stop_at_the_instant_of_the_commit_stops_both_generations() {
 }
 
 #[tokio::test]
-async fn case_16_predecessor_is_killed_after_the_commit() {
+async fn case_16_predecessor_is_killed_after_the_commit_and_the_successor_serves_all() {
     let stage = Stage::new().await;
     let mut client = Client::connect(&stage.web).await.unwrap();
     client.send(get("/slow?ms=3000")).await.unwrap();

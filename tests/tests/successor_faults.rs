@@ -3,10 +3,13 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tests::load::Style;
 use tests::patience::{PATIENCE, eventually};
 use tests::process::{bin, run, tool};
@@ -294,7 +297,7 @@ async fn case_38_environment_is_too_big() {
 }
 
 #[tokio::test]
-async fn successor_is_killed_before_it_is_ready() {
+async fn successor_is_killed_before_it_is_ready_and_the_predecessor_serves_on() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "hang");
     let load = stage.load();
@@ -326,6 +329,28 @@ async fn case_39_handoff_variable_is_forged() {
         let exit = app.current().exit_within(Duration::from_secs(10)).await;
         assert_eq!(exit, Exit::Code(1), "{HANDOFF}={forged}\n{}", app.log);
         app.log.line(0, HANDOFF).await;
+    }
+}
+
+/// A socket such as a restart's, but held by another process than the parent: it is refused. The parent's own is
+/// not, though it says nothing.
+#[tokio::test]
+async fn case_39_handoff_socket_of_the_wrong_parent_is_refused() {
+    // The shell becomes the program, or its parent.
+    for (shell, words) in
+        [("", "ended before it had handed over"), ("\"$0\"; exit $?;", "not held by the parent")]
+    {
+        let scratch = Scratch::new();
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .expect("a pair of sockets");
+        fcntl_setfd(&theirs, FdFlags::empty()).expect("a descriptor that is inherited");
+        let number = theirs.as_raw_fd().to_string();
+        let app = Launch::app(&scratch, WEB).env(HANDOFF, &number).after(shell).spawn();
+        drop((ours, theirs));
+        let exit = app.current().exit_within(Duration::from_secs(10)).await;
+        assert_eq!(exit, Exit::Code(1), "{}", app.log);
+        app.log.line(0, words).await;
     }
 }
 

@@ -11,6 +11,7 @@ use http::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::conn::activity::Activity;
+use crate::conn::awaiting::Awaiting;
 
 /// A request body on its way to a handler.
 pub(crate) struct RequestBody {
@@ -20,12 +21,14 @@ pub(crate) struct RequestBody {
     limit: u64,
     activity: Arc<Activity>,
     version: Version,
+    /// Over HTTP/2, while a reader waits for the next frame.
+    awaiting: Option<Awaiting>,
 }
 
 impl RequestBody {
     pub(crate) fn new(incoming: Incoming, limit: u64, activity: Arc<Activity>, version: Version) -> Self {
         activity.body_begins();
-        Self { incoming: Some(incoming), received: 0, limit, activity, version }
+        Self { incoming: Some(incoming), received: 0, limit, activity, version, awaiting: None }
     }
 }
 
@@ -54,9 +57,18 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(CutShort.into())));
             }
         }
+        if polled.is_ready() {
+            this.awaiting = None;
+        } else if this.version == Version::HTTP_2 {
+            this.awaiting.get_or_insert_with(|| Awaiting::begin(&this.activity));
+        }
         match ready!(polled) {
             Some(Ok(frame)) => {
-                this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                this.received += length as u64;
+                if this.version == Version::HTTP_2 {
+                    this.activity.note_body_moved(length);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {

@@ -39,3 +39,10 @@ pub(crate) async fn close_with<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T,
         close(stream).await;
     }
 }
+
+/// Closes the connection of a client that takes nothing: it would not take a farewell either. Said explicitly all the
+/// same, since another process may hold a duplicate, which would keep the connection open.
+pub(crate) async fn abandon<T: AsyncWrite + Unpin>(mut stream: T) {
+    // What a socket does at once, TLS would wait for.
+    let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
+}

@@ -19,6 +19,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Sleep;
 
 use crate::conn::activity::{Activity, Exchange};
+use crate::conn::awaiting::Piece;
 use crate::conn::body::RequestBody;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
@@ -162,11 +163,15 @@ impl Future for RequestFuture {
             return Poll::Pending;
         }
         let mut response = ready!(self.poll_response(cx));
+        // A CONNECT has no path that could be unknown: nobody here knows the method.
+        if self.is_connect && response.status() == StatusCode::NOT_FOUND {
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        }
         if self.is_last(response.status()) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        let exchange = self.exchange.take();
-        Poll::Ready(Ok(response.map(|body| ResponseBody { body, _exchange: exchange })))
+        let (exchange, is_http2) = (self.exchange.take(), self.version == Version::HTTP_2);
+        Poll::Ready(Ok(response.map(|body| ResponseBody { body, exchange, is_http2 })))
     }
 }
 
@@ -181,18 +186,21 @@ fn refused(status: StatusCode) -> Response {
 /// A response body; the exchange ends with it.
 pub(crate) struct ResponseBody {
     body: Body,
-    _exchange: Option<Exchange>,
+    exchange: Option<Exchange>,
+    is_http2: bool,
 }
 
 impl hyper::body::Body for ResponseBody {
-    type Data = bytes::Bytes;
+    type Data = Piece;
     type Error = axum_core::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let exchange = self.exchange.as_ref().filter(|_| self.is_http2);
+        polled.map_ok(|frame| frame.map_data(|bytes| Piece::new(bytes, exchange.map(Exchange::await_client))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot::Receiver;
 
 use crate::conn::activity::Activity;
-use crate::conn::close::{close, close_with};
+use crate::conn::close::{abandon, close, close_with};
 use crate::conn::context::Context;
 use crate::conn::drive::{End, May, drive};
 use crate::conn::exchange::ConnectionService;
 use crate::conn::info::ConnectionInfo;
+use crate::conn::lent::lend;
 use crate::conn::limits::{Limits, Waiting};
 use crate::conn::transport::Transport;
-use crate::conn::{MOVES_WITH, Origin, Stream, rest};
+use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, rest};
 use crate::parking::Stage;
 use crate::server::Permit;
 
@@ -76,46 +78,62 @@ impl Wire for tokio_rustls::server::TlsStream<Stream> {
 pub(super) async fn serve<T: Wire>(
     context: Arc<Context>,
     stream: T,
-    ahead: Bytes,
+    ahead: Ahead,
     stage: Stage,
     permit: Permit,
 ) {
     let activity = Arc::new(Activity::default());
-    let mut limits = Limits::new(stage, !ahead.is_empty());
+    let Ahead { bytes: ahead, since } = ahead;
+    let mut limits = Limits::new(stage, since);
     let can_rest = T::RESTS && ahead.len() <= MOVES_WITH;
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
     let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
-    let transport = Transport::new(stream, ahead, activity.clone(), permit).for_http1();
+    let (transport, mut back) = lend(Transport::new(stream, ahead, activity.clone(), permit).for_http1());
     let service = ConnectionService::new(activity.clone(), info, can_rest);
     let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
 
     let may = May { rest: can_rest, rest_at_once, upgrade: true };
     let end = drive(&context, &activity, &mut limits, may, |cx| Pin::new(&mut connection).poll(cx)).await;
-    if end == End::Upgrade {
-        let mut connection = pin!(connection.with_upgrades());
-        let may = May { rest: false, rest_at_once: false, upgrade: false };
-        drive(&context, &activity, &mut limits, may, |cx| connection.as_mut().poll(cx)).await;
-        // After the upgrade the stream, with its permit, is the handler's. Otherwise it closes here.
-        return;
-    }
+    let (end, transport, read) = if end == End::Upgrade {
+        let end = {
+            let mut connection = pin!(connection.with_upgrades());
+            let may = May { rest: false, rest_at_once: false, upgrade: false };
+            drive(&context, &activity, &mut limits, may, |cx| connection.as_mut().poll(cx)).await
+        };
+        let Ok(transport) = back.try_recv() else {
+            // The stream, with its permit, is the handler's.
+            tokio::spawn(close_after_upgrade(back));
+            return;
+        };
+        // HTTP it was all the time.
+        (end, transport, Bytes::new())
+    } else {
+        let parts = connection.into_parts();
+        let Some(transport) = parts.io.into_inner().end() else { return };
+        (end, transport, parts.read_buf)
+    };
 
-    let parts = connection.into_parts();
-    let (stream, ahead, permit) = parts.io.into_inner().into_parts();
+    let (stream, ahead, permit) = transport.into_parts();
     match end {
-        End::Rest => {
-            let ahead = join(parts.read_buf, ahead);
-            match stream.bare() {
-                Ok(stream) => rest(context, stream, ahead, limits.stage(), permit).await,
-                Err(stream) => close(stream).await,
-            }
-        }
+        End::Rest => match stream.bare() {
+            Ok(stream) => rest(context, stream, join(read, ahead), limits.stage(), permit).await,
+            Err(stream) => close(stream).await,
+        },
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
             close_with(stream, REQUEST_TIMEOUT).await;
         }
-        // Who does not read will not read a farewell either.
-        End::TimedOut(Waiting::Write) => drop(stream),
+        End::TimedOut(Waiting::Write) => abandon(stream).await,
         End::Finished | End::Close | End::Cut | End::TimedOut(_) | End::Upgrade => close(stream).await,
+    }
+}
+
+/// Awaits the end of what has come of an upgraded connection. Whoever had it may just have let it go, and another
+/// process may hold a duplicate, which would keep the connection open.
+async fn close_after_upgrade<T: Wire>(back: Receiver<Transport<T>>) {
+    if let Ok(transport) = back.await {
+        let (stream, _, _permit) = transport.into_parts();
+        close(stream).await;
     }
 }
 

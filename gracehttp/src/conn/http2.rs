@@ -18,14 +18,16 @@ use crate::conn::exchange::ConnectionService;
 use crate::conn::http1::Wire;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::lent::lend;
+use crate::conn::limits::{Patience, STALLED};
 use crate::conn::transport::Transport;
 use crate::server::{Permit, ServerOptions};
 
 /// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a response may stand still because the client does not take it.
-const STALLED: Duration = Duration::from_secs(30);
+/// How many bytes a client may send while it has no stream open: what it was sending when its last stream ended, of
+/// which hyper's window lets a mebibyte through, and frames that ask for nothing.
+const IDLE_BYTES: u64 = 2 << 20;
 
 /// How long a client has, from when it hears of the end, to send what it had begun by then.
 const ROOM: Duration = Duration::from_millis(500);
@@ -91,7 +93,8 @@ enum Verdict {
     Stay,
     /// It had no stream for too long.
     Leave,
-    /// The client takes nothing, or does not even answer our GOAWAY.
+    /// The client takes nothing or sends nothing of what is waited for, or only what nobody asked for, or does not
+    /// even answer our GOAWAY.
     Cut,
 }
 
@@ -101,6 +104,12 @@ struct Watch {
     idle_since: Option<Instant>,
     written: u64,
     written_at: Instant,
+    /// With the bodies that wait for the client.
+    patience: Patience,
+    /// The requests begun so far.
+    begun: u64,
+    /// The bytes read when there was a stream the last time.
+    read_with_stream: u64,
     /// When GOAWAY was said, and how many bytes had been read by then.
     left: Option<(Instant, u64)>,
 }
@@ -108,7 +117,15 @@ struct Watch {
 impl Watch {
     fn new(activity: &Activity) -> Self {
         let now = Instant::now();
-        Self { idle_since: Some(now), written: activity.bytes_out(), written_at: now, left: None }
+        Self {
+            idle_since: Some(now),
+            written: activity.bytes_out(),
+            written_at: now,
+            patience: Patience::new(activity.body_bytes(), now),
+            begun: activity.begun(),
+            read_with_stream: activity.bytes_in(),
+            left: None,
+        }
     }
 
     /// Notes that the connection is to end; true the first time.
@@ -120,10 +137,23 @@ impl Watch {
 
     fn look(&mut self, activity: &Activity, options: &ServerOptions) -> Verdict {
         let now = Instant::now();
-        if activity.open() > 0 {
+        let awaits_client = activity.awaits_client();
+        let has_stream = activity.open() > 0 || awaits_client;
+        let has_begun = activity.begun() != std::mem::replace(&mut self.begun, activity.begun());
+        if has_stream {
             self.idle_since = None;
         } else {
             self.idle_since.get_or_insert(now);
+        }
+        if has_stream || has_begun {
+            self.read_with_stream = activity.bytes_in();
+        }
+        // Who asks for more is there. One body that stands still ends all the others with it, but they stand still,
+        // too.
+        if !awaits_client || has_begun {
+            self.patience = Patience::new(activity.body_bytes(), now);
+        } else {
+            self.patience.note(activity.body_bytes(), now);
         }
         if !activity.is_unflushed() || activity.bytes_out() != self.written {
             (self.written, self.written_at) = (activity.bytes_out(), now);
@@ -135,7 +165,8 @@ impl Watch {
         // Who has never sent a request is waited for as long as for a request's head.
         let idle_timeout =
             if activity.begun() == 0 { options.header_read_timeout } else { options.idle_timeout };
-        if unheard || now - self.written_at >= STALLED {
+        let floods = activity.bytes_in() - self.read_with_stream > IDLE_BYTES;
+        if unheard || floods || now - self.written_at >= STALLED || now >= self.patience.end() {
             Verdict::Cut
         } else if self.idle_since.is_some_and(|since| now - since >= idle_timeout) {
             Verdict::Leave

@@ -19,8 +19,15 @@ pub(super) fn lend<T>(stream: T) -> (Lent<T>, Receiver<T>) {
 /// A stream in somebody else's hands.
 #[derive(Debug)]
 pub(super) struct Lent<T> {
-    /// Empty only while it is dropped.
+    /// Empty only while it ends.
     loan: Option<(T, Sender<T>)>,
+}
+
+impl<T> Lent<T> {
+    /// Ends the loan where somebody does give it back.
+    pub(super) fn end(mut self) -> Option<T> {
+        self.loan.take().map(|(stream, _)| stream)
+    }
 }
 
 impl<T: Unpin> Lent<T> {
@@ -33,7 +40,7 @@ impl<T: Unpin> Lent<T> {
 impl<T> Drop for Lent<T> {
     fn drop(&mut self) {
         if let Some((stream, back)) = self.loan.take() {
-            // An upgraded connection outlives the task that lent it, and nobody waits for it any more.
+            // Nobody waits for it where the process ends.
             let _ = back.send(stream);
         }
     }

@@ -9,7 +9,12 @@ use crate::parking::Stage;
 use crate::server::ServerOptions;
 
 /// How long a request body or a response may stand still.
-const STALLED: Duration = Duration::from_secs(30);
+pub(super) const STALLED: Duration = Duration::from_secs(30);
+
+/// How many bytes of its body a client has to send each second, on average, once it has used up [`STALLED`].
+///
+/// Kestrel draws the same line: it is that of a modem of 2400 baud, which no client of today is behind.
+const LEAST_RATE: u64 = 240;
 
 /// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,20 +50,25 @@ pub(crate) struct Limits {
     outdated: bool,
     /// No request has come yet: silence is bounded like a head, not like the pause between requests.
     stage: Stage,
+    /// With the body of the request that began last.
+    patience: Patience,
 }
 
 impl Limits {
-    pub(crate) fn new(stage: Stage, began_inside_head: bool) -> Self {
+    /// The limits of a connection that began with bytes of a head, if any, which came at this time.
+    pub(crate) fn new(stage: Stage, head_since: Option<Instant>) -> Self {
+        let now = Instant::now();
         Self {
-            waiting: Waiting::Request,
-            since: Instant::now(),
+            waiting: if head_since.is_some() { Waiting::Head } else { Waiting::Request },
+            since: head_since.unwrap_or(now),
             mark: 0,
             begun: 0,
             read_before: 0,
             written_before: 0,
-            began_inside_head,
+            began_inside_head: head_since.is_some(),
             outdated: false,
             stage,
+            patience: Patience::new(0, now),
         }
     }
 
@@ -85,6 +95,13 @@ impl Limits {
             Waiting::Write => activity.bytes_out(),
         };
         let begun = activity.begun();
+        match (self.waiting, waiting) {
+            _ if begun != self.begun => self.patience = Patience::new(activity.bytes_in(), now),
+            (Waiting::Body, _) => self.patience.note(activity.bytes_in(), now),
+            // Its handler was what took the time.
+            (_, Waiting::Body) => self.patience.resume(activity.bytes_in(), now),
+            _ => {}
+        }
         if self.outdated || (waiting, mark, begun) != (self.waiting, self.mark, self.begun) {
             (self.waiting, self.mark, self.begun, self.since) = (waiting, mark, begun, now);
             self.outdated = false;
@@ -145,9 +162,85 @@ impl Limits {
         let limit = match self.waiting {
             Waiting::Request if self.stage == Stage::Idle => options.idle_timeout,
             Waiting::Request | Waiting::Head => options.header_read_timeout,
-            Waiting::Body | Waiting::Write => STALLED,
+            Waiting::Body => return Some(self.patience.end()),
+            Waiting::Write => STALLED,
             Waiting::Handler => return None,
         };
         self.since.checked_add(limit)
+    }
+}
+
+/// How long a client that is to send or take a body is still waited for: waiting uses it up, and each byte brings
+/// some of it back.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    left: Duration,
+    at: Instant,
+    /// The bytes moved by then.
+    moved: u64,
+}
+
+impl Patience {
+    pub(crate) fn new(moved: u64, now: Instant) -> Self {
+        Self { left: STALLED, at: now, moved }
+    }
+
+    /// The client was waited for until now, and this is what has moved.
+    pub(crate) fn note(&mut self, moved: u64, now: Instant) {
+        self.spend(now - self.at, moved, now);
+    }
+
+    /// The client is waited for from now on.
+    pub(crate) fn resume(&mut self, moved: u64, now: Instant) {
+        self.spend(Duration::ZERO, moved, now);
+    }
+
+    fn spend(&mut self, spent: Duration, moved: u64, now: Instant) {
+        let earned = Duration::from_millis((moved - self.moved).saturating_mul(1000) / LEAST_RATE);
+        self.left = self.left.saturating_add(earned).saturating_sub(spent).min(STALLED);
+        (self.at, self.moved) = (now, moved);
+    }
+
+    /// When it comes to its end, if nothing moves any more.
+    pub(crate) fn end(&self) -> Instant {
+        self.at + self.left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn patience_ends_after_thirty_seconds_of_nothing() {
+        let start = Instant::now();
+        let mut patience = Patience::new(5, start);
+        patience.note(1_000_005, start + 29 * SECOND);
+        assert_eq!(patience.end(), start + 59 * SECOND, "much at once is not saved up");
+    }
+
+    #[test]
+    fn patience_ends_with_a_body_that_drips() {
+        let start = Instant::now();
+        let mut patience = Patience::new(0, start);
+        for second in 1..=60 {
+            patience.note(u64::from(second) * LEAST_RATE, start + second * SECOND);
+        }
+        assert_eq!(patience.end(), start + 90 * SECOND, "just fast enough");
+        for second in 61..=90 {
+            patience.note(60 * LEAST_RATE + second, start + second as u32 * SECOND);
+        }
+        assert!(patience.end() <= start + 91 * SECOND, "a byte a second is as good as nothing");
+    }
+
+    #[test]
+    fn patience_is_not_used_up_by_others() {
+        let start = Instant::now();
+        let mut patience = Patience::new(0, start);
+        patience.note(0, start + 10 * SECOND);
+        patience.resume(0, start + 60 * SECOND);
+        assert_eq!(patience.end(), start + 80 * SECOND);
     }
 }

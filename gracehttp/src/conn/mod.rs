@@ -1,6 +1,7 @@
 //! One connection: from its first byte to its close, or to its departure for the successor.
 
 mod activity;
+mod awaiting;
 mod body;
 mod close;
 mod context;
@@ -22,7 +23,8 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use tokio::time::Instant;
 
 pub(crate) use context::{Context, Departure, Leaving};
 pub(crate) use drain::Phase;
@@ -32,7 +34,7 @@ use rest::rest;
 pub(crate) use rest::{attend, settle};
 pub(crate) use socket::{Family, Origin, Socket, Stream};
 
-use crate::conn::sniff::{Sniffed, sniff};
+use crate::conn::sniff::{Seen, Sniffed, sniff};
 use crate::parking::Stage;
 use crate::server::Permit;
 
@@ -46,22 +48,40 @@ const PATIENCE: Duration = Duration::from_millis(20);
 /// unfinished head of that size brings about, it is answered here.
 pub(crate) const MOVES_WITH: usize = 32 << 10;
 
+/// What was read of a connection before it is served.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    pub(crate) bytes: Bytes,
+    /// When the first of them came: from then on the time of a request head runs.
+    pub(crate) since: Option<Instant>,
+}
+
+impl Ahead {
+    /// Bytes that came just now, if any did.
+    pub(crate) fn now(bytes: Bytes) -> Self {
+        let since = (!bytes.is_empty()).then(Instant::now);
+        Self { bytes, since }
+    }
+}
+
 /// Serves a plain-text connection that has not spoken yet, or of whose first bytes only `ahead` is known.
 pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Bytes, permit: Permit) {
     let options = &context.options;
     if !options.http2 {
-        return http1::serve(context, stream, ahead, Stage::Fresh, permit).await;
+        return http1::serve(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
     }
-    let mut seen = BytesMut::from(ahead);
     if !options.http1 {
-        return http2::serve(context, stream, seen.freeze(), permit).await;
+        return http2::serve(context, stream, ahead, permit).await;
     }
+    let mut seen = Seen::new(ahead);
     let sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout).await;
     let seen = seen.freeze();
     match sniffed {
         Ok(Sniffed::Http1) => http1::serve(context, stream, seen, Stage::Fresh, permit).await,
-        Ok(Sniffed::Http2) => http2::serve(context, stream, seen, permit).await,
-        Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => rest(context, stream, seen, Stage::Fresh, permit).await,
+        Ok(Sniffed::Http2) => http2::serve(context, stream, seen.bytes, permit).await,
+        Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => {
+            rest(context, stream, seen.bytes, Stage::Fresh, permit).await;
+        }
         // In words, also towards a client that has closed its side: another process may hold a duplicate.
         Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(stream).await,
         // Before its permit is free.
@@ -87,6 +107,6 @@ pub(crate) async fn serve_tls(
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") || !context.options.http1 {
         http2::serve(context, stream, Bytes::new(), permit).await;
     } else {
-        http1::serve(context, stream, Bytes::new(), Stage::Fresh, permit).await;
+        http1::serve(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;
     }
 }

@@ -9,7 +9,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use crate::conn::close::close;
 use crate::conn::context::{Context, Departure};
 use crate::conn::drain::Phase;
-use crate::conn::{MOVES_WITH, Stream, http1, serve};
+use crate::conn::{Ahead, MOVES_WITH, Stream, http1, serve};
 use crate::parking::{Parked, Stage, Woken};
 use crate::server::Permit;
 
@@ -66,7 +66,7 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Departure) {
         let Ok(stream) = socket.wake() else { return };
         match stage {
             Stage::Fresh => serve(context, stream, ahead, permit).await,
-            Stage::Idle => http1::serve(context, stream, ahead, stage, permit).await,
+            Stage::Idle => http1::serve(context, stream, Ahead::now(ahead), stage, permit).await,
         }
     });
 }

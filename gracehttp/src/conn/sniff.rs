@@ -6,10 +6,11 @@
 use std::io;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
+use crate::conn::Ahead;
 use crate::conn::drain::{Drain, Phase};
 
 /// What every HTTP/2 connection begins with (RFC 9113 section 3.4).
@@ -33,36 +34,55 @@ pub(crate) enum Sniffed {
     Closed,
 }
 
+/// What has come so far.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    bytes: BytesMut,
+    /// When the first byte came.
+    since: Option<Instant>,
+}
+
+impl Seen {
+    pub(crate) fn new(ahead: Bytes) -> Self {
+        let Ahead { bytes, since } = Ahead::now(ahead);
+        Self { bytes: BytesMut::from(bytes), since }
+    }
+
+    pub(crate) fn freeze(self) -> Ahead {
+        Ahead { bytes: self.bytes.freeze(), since: self.since }
+    }
+}
+
 /// Reads until the protocol is known.
 pub(crate) async fn sniff<T: AsyncRead + Unpin>(
     stream: &mut T,
-    seen: &mut BytesMut,
+    seen: &mut Seen,
     drain: &Drain,
     patience: Duration,
     limit: Duration,
 ) -> io::Result<Sniffed> {
-    let deadline = Instant::now() + limit;
     let begun_in = drain.phase();
     loop {
-        let protocol = recognise(seen);
+        let protocol = recognise(&seen.bytes);
         if let Some(protocol) = protocol {
             return Ok(protocol);
         }
-        seen.reserve(FIRST_READ);
+        seen.bytes.reserve(FIRST_READ);
         let changed = drain.changed();
         if moved_on(begun_in, drain.phase()) {
             return Ok(Sniffed::PhaseChanged);
         }
-        let wait = if seen.is_empty() { Instant::now() + patience } else { deadline };
+        let wait = seen.since.map_or_else(|| Instant::now() + patience, |since| since + limit);
         tokio::select! {
             biased;
-            read = stream.read_buf(seen) => {
+            read = stream.read_buf(&mut seen.bytes) => {
                 if read? == 0 {
                     return Ok(Sniffed::Closed);
                 }
+                seen.since.get_or_insert_with(Instant::now);
             }
             () = tokio::time::sleep_until(wait) => {
-                return Ok(if seen.is_empty() { Sniffed::Quiet } else { Sniffed::TimedOut });
+                return Ok(if seen.since.is_none() { Sniffed::Quiet } else { Sniffed::TimedOut });
             }
             () = changed => {}
         }
@@ -97,7 +117,7 @@ mod tests {
         for write in writes {
             client.write_all(write).await.unwrap();
         }
-        let mut seen = BytesMut::new();
+        let mut seen = Seen::new(Bytes::new());
         let short = Duration::from_millis(20);
         sniff(&mut server, &mut seen, &Drain::new(), short, short).await.unwrap()
     }
@@ -121,11 +141,11 @@ mod tests {
         let (mut server, mut client) = tokio::io::duplex(64);
         client.write_all(b"P").await.unwrap();
         let drain = Drain::new();
-        let mut seen = BytesMut::new();
+        let mut seen = Seen::new(Bytes::new());
         let sniffing = sniff(&mut server, &mut seen, &drain, LONG, LONG);
         let restart = async { drain.enter(Phase::HandingOver) };
         let (found, ()) = tokio::join!(sniffing, restart);
         assert_eq!(found.unwrap(), Sniffed::PhaseChanged);
-        assert_eq!(&seen[..], b"P");
+        assert_eq!(&seen.bytes[..], b"P");
     }
 }

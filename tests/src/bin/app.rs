@@ -209,6 +209,8 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
     let pong = || format!("pong by pid:{}", std::process::id());
     match (&head.method, head.uri.path()) {
         (&Method::GET, "/ping") => pong().into_response(),
+        // Tells its answer from all others.
+        (&Method::GET, "/numbered") => ([("number", number(0).to_string())], pong()).into_response(),
         (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
@@ -225,6 +227,7 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             pong().into_response()
         }
         (&Method::GET, "/stream") => stream(number(10)),
+        (&Method::GET, "/silence") => silence(number(1000)),
         (&Method::GET, "/big") => {
             say("big begins");
             vec![b'x'; number(1 << 20) as usize].into_response()
@@ -248,6 +251,11 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             tokio::spawn(echo(upgrade, None));
             switching_to_echo()
         }
+        (&Method::GET, "/upgrade/dropped") => {
+            tokio::spawn(async { drop(upgrade.await) });
+            switching_to_echo()
+        }
+        (&Method::GET, "/upgrade/untaken") => switching_to_echo(),
         (&Method::GET, "/panic") => panic!("the handler panics"),
         _ => (StatusCode::NOT_FOUND, "unknown").into_response(),
     }
@@ -264,6 +272,17 @@ fn stream(count: u64) -> Response {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    });
+    Response::new(Body::new(body))
+}
+
+/// A first piece, and after so many milliseconds the last.
+fn silence(millis: u64) -> Response {
+    let (mut sender, body) = Channel::<Bytes>::new(1);
+    tokio::spawn(async move {
+        _ = sender.send_data("silence ".into()).await;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        _ = sender.send_data("is over".into()).await;
     });
     Response::new(Body::new(body))
 }

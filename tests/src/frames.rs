@@ -1,0 +1,185 @@
+//! HTTP/2 frame by frame, for what no well-behaved client does.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::client::{Stream, Target};
+use crate::patience::{PATIENCE, within};
+
+/// The kinds of frames (RFC 9113 section 6).
+pub const DATA: u8 = 0;
+/// Opens a stream, or answers on it.
+pub const HEADERS: u8 = 1;
+/// Of no consequence any more.
+pub const PRIORITY: u8 = 2;
+/// Ends a stream by force.
+pub const RST_STREAM: u8 = 3;
+/// What one side allows the other.
+pub const SETTINGS: u8 = 4;
+/// Asks for its like.
+pub const PING: u8 = 6;
+/// Says that the connection ends.
+pub const GOAWAY: u8 = 7;
+/// Opens a window.
+pub const WINDOW_UPDATE: u8 = 8;
+/// The rest of HEADERS.
+pub const CONTINUATION: u8 = 9;
+
+/// The flag of HEADERS that are a whole request.
+pub const END_OF_STREAM_AND_HEADERS: u8 = 5;
+/// The flag of HEADERS that a body follows.
+pub const END_OF_HEADERS: u8 = 4;
+/// The flag of SETTINGS and PING that answer.
+pub const ACK: u8 = 1;
+
+/// One frame.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Its kind.
+    pub kind: u8,
+    /// Its flags.
+    pub flags: u8,
+    /// Its stream; 0 is the connection.
+    pub stream: u32,
+    /// What it says.
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Any frame.
+    pub fn new(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Self {
+        Self { kind, flags, stream, payload: payload.to_vec() }
+    }
+
+    /// As it is sent.
+    pub fn bytes(&self) -> Vec<u8> {
+        let length = (self.payload.len() as u32).to_be_bytes();
+        [&length[1..], &[self.kind, self.flags], &self.stream.to_be_bytes(), &self.payload].concat()
+    }
+
+    /// A GET (RFC 7541: fields of the static table, and two literals).
+    pub fn get(stream: u32, path: &str) -> Self {
+        Self::new(HEADERS, END_OF_STREAM_AND_HEADERS, stream, &fields(0x82, path))
+    }
+
+    /// The head of a POST, whose body is still to come.
+    pub fn post(stream: u32, path: &str) -> Self {
+        Self::new(HEADERS, END_OF_HEADERS, stream, &fields(0x83, path))
+    }
+
+    /// SETTINGS with this window for each stream.
+    pub fn window(size: u32) -> Self {
+        Self::new(SETTINGS, 0, 0, &[&[0, 4][..], &size.to_be_bytes()].concat())
+    }
+
+    /// The answer that this frame asks for, if it does.
+    pub fn acknowledges(&self) -> Option<Self> {
+        let kind = [SETTINGS, PING].into_iter().find(|kind| *kind == self.kind && self.flags & ACK == 0)?;
+        let payload = if kind == PING { &self.payload[..] } else { &[] };
+        Some(Self::new(kind, ACK, 0, payload))
+    }
+
+    /// The last stream and the reason of a GOAWAY.
+    pub fn farewell(&self) -> Option<(u32, u32)> {
+        let number = |at: usize| Some(u32::from_be_bytes(self.payload.get(at..at + 4)?.try_into().ok()?));
+        (self.kind == GOAWAY).then(|| Some((number(0)?, number(4)?)))?
+    }
+}
+
+fn fields(method: u8, path: &str) -> Vec<u8> {
+    let path_length = u8::try_from(path.len()).expect("a short path");
+    [&[method, 0x86, 0x04, path_length][..], path.as_bytes(), b"\x01\x09localhost"].concat()
+}
+
+/// A connection whose other end is not trusted to be sane, and which answers only what it is told to.
+pub struct Connection {
+    stream: Box<dyn Stream>,
+    unread: Vec<u8>,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("unread", &self.unread).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects, and says no more than has to be said.
+    pub async fn open(target: &Target) -> Self {
+        Self::open_with(target, &Frame::new(SETTINGS, 0, 0, &[])).await
+    }
+
+    /// Connects with these SETTINGS.
+    pub async fn open_with(target: &Target, settings: &Frame) -> Self {
+        let mut stream = target.connect(&["h2"]).await.expect("a connection");
+        let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), settings.bytes()].concat();
+        stream.write_all(&preface).await.expect("an open connection");
+        Self { stream, unread: Vec::new() }
+    }
+
+    /// Sends frames in one write.
+    pub async fn send(&mut self, frames: &[Frame]) {
+        self.try_send(frames).await.expect("an open connection");
+    }
+
+    /// The same, where the other end may be gone.
+    pub async fn try_send(&mut self, frames: &[Frame]) -> std::io::Result<()> {
+        let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
+        self.stream.write_all(&bytes).await
+    }
+
+    /// The frames that have come; none at the end of the connection.
+    pub async fn frames(&mut self) -> Vec<Frame> {
+        within(PATIENCE, "a frame", self.try_frames()).await.expect("no reset")
+    }
+
+    /// The same, without a limit, where the end may be a reset. Cancel safe.
+    pub async fn try_frames(&mut self) -> std::io::Result<Vec<Frame>> {
+        let mut frames = Vec::new();
+        while frames.is_empty() {
+            if self.stream.read_buf(&mut self.unread).await? == 0 {
+                break;
+            }
+            while let Some(frame) = self.next() {
+                frames.push(frame);
+            }
+        }
+        Ok(frames)
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        let head = self.unread.get(..9)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let (kind, flags) = (head[3], head[4]);
+        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let payload = self.unread.get(9..9 + length)?.to_vec();
+        self.unread.drain(..9 + length);
+        Some(Frame { kind, flags, stream, payload })
+    }
+
+    /// Reads until the stream's response begins.
+    pub async fn answer(&mut self, stream: u32) {
+        loop {
+            let frames = self.frames().await;
+            assert!(!frames.is_empty(), "closed without an answer to stream {stream}");
+            let acknowledged: Vec<Frame> = frames.iter().filter_map(Frame::acknowledges).collect();
+            self.send(&acknowledged).await;
+            if frames.iter().any(|frame| frame.kind == HEADERS && frame.stream == stream) {
+                return;
+            }
+        }
+    }
+
+    /// Answers whatever asks for it until the connection ends, by a reset if need be: all the frames that came.
+    pub async fn until_end(&mut self) -> Vec<Frame> {
+        let mut all = Vec::new();
+        while let Ok(frames) = self.try_frames().await {
+            let acknowledged: Vec<Frame> = frames.iter().filter_map(Frame::acknowledges).collect();
+            if frames.is_empty() || self.try_send(&acknowledged).await.is_err() {
+                all.extend(frames);
+                break;
+            }
+            all.extend(frames);
+        }
+        all
+    }
+}

@@ -1,0 +1,399 @@
+//! Overload and bad input: what a client may send, what comes of it, and that the server is as good as before.
+
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, post_head};
+use tests::frames::{
+    CONTINUATION, Connection, DATA, END_OF_STREAM_AND_HEADERS, Frame, HEADERS, PING, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
+};
+use tests::patience::{PATIENCE, within};
+use tests::{App, Client, Launch, Scratch, Target};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const WEB: &str = "server web 127.0.0.1:0";
+const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
+
+struct Stage {
+    app: App,
+    target: Target,
+    _scratch: Scratch,
+}
+
+impl Stage {
+    async fn new(plan: &str) -> Self {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, plan).spawn();
+        let target = app.target("web").await;
+        Self { app, target, _scratch: scratch }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.target).await.expect("a connection")
+    }
+
+    /// What comes back to these bytes: the statuses of all answers, and whether the connection is closed after them.
+    async fn answers(&self, bytes: &[u8]) -> (Vec<u16>, bool) {
+        let mut client = self.client().await;
+        client.send(bytes).await.expect("an open connection");
+        let (mut all, mut pause) = (Vec::new(), PATIENCE);
+        let closed = loop {
+            match tokio::time::timeout(pause, client.piece()).await {
+                Ok(Ok(Some(piece))) => all.extend_from_slice(&piece),
+                Ok(Ok(None)) => break true,
+                Ok(Err(failure)) => panic!("{failure} after {:?}", String::from_utf8_lossy(&all)),
+                Err(_) => break false,
+            }
+            // Nothing more is due where the connection stays open.
+            pause = Duration::from_millis(300);
+        };
+        let text = String::from_utf8_lossy(&all).into_owned();
+        let statuses = text.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)?.parse().ok());
+        (statuses.collect(), closed)
+    }
+
+    /// Each of these inputs is answered by one of these statuses, and its connection ends, without a reset.
+    async fn refuses(&self, statuses: &[u16], inputs: &[(&str, Vec<u8>)]) {
+        for (name, input) in inputs {
+            let (answers, closed) = self.answers(input).await;
+            let refused = matches!(answers[..], [status] if statuses.contains(&status));
+            assert!(refused && closed, "{name}: {answers:?}, closed: {closed}");
+        }
+        let (answers, closed) = self.answers(get("/ping").as_bytes()).await;
+        assert_eq!((answers, closed), (vec![200], false), "and an honest client is served");
+    }
+}
+
+/// A POST with these fields, and this body.
+fn post(fields: &str, body: &str) -> Vec<u8> {
+    format!("POST /echo HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n{body}").into_bytes()
+}
+
+fn head(head: &str) -> Vec<u8> {
+    format!("{head}\r\n\r\n").into_bytes()
+}
+
+#[tokio::test]
+async fn target_or_header_over_64_kib_and_101_headers() {
+    let stage = Stage::new(WEB).await;
+    let long = "x".repeat(70 << 10);
+    let fields: String = (0..101).map(|number| format!("\r\nx-{number}: 1")).collect();
+    let inputs = [
+        ("a long target", head(&format!("GET /{long} HTTP/1.1\r\nHost: a"))),
+        ("a long field", head(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}"))),
+        ("102 fields", head(&format!("GET / HTTP/1.1\r\nHost: a{fields}"))),
+    ];
+    stage.refuses(&[414, 431], &inputs).await;
+}
+
+#[tokio::test]
+async fn trailers_and_chunk_extensions() {
+    let stage = Stage::new(WEB).await;
+    let chunked = "Transfer-Encoding: chunked";
+    let trailers: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let extension = "x".repeat(20 << 10);
+    let inputs = [
+        ("trailers of 200 lines", post(chunked, &format!("1\r\nx\r\n0\r\n{trailers}\r\n"))),
+        ("a chunk extension of 20 kB", post(chunked, &format!("1;{extension}\r\nx\r\n0\r\n\r\n"))),
+    ];
+    stage.refuses(&[400], &inputs).await;
+}
+
+#[tokio::test]
+async fn chunk_sizes() {
+    let stage = Stage::new(WEB).await;
+    let sizes = [
+        "0x5\r\nhello\r\n",
+        "-5\r\nhello\r\n",
+        "fffffffffffffffff\r\nhello\r\n",
+        "5\nhello\r\n",
+        "5\r\nhello!\r\n",
+    ];
+    let inputs = sizes.map(|size| (size, post("Transfer-Encoding: chunked", &format!("{size}0\r\n\r\n"))));
+    stage.refuses(&[400], &inputs).await;
+}
+
+/// 413 at once where the length is declared, and no `100 Continue` before it; else when it is over the limit.
+#[tokio::test]
+async fn body_over_max_body() {
+    let stage = Stage::new(WEB).await;
+    let declared = post("Expect: 100-continue\r\nContent-Length: 3000000", "");
+    assert_eq!(stage.answers(&declared).await, (vec![413], true));
+    let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
+    let chunked = post("Transfer-Encoding: chunked", &(chunk.repeat(3) + "0\r\n\r\n"));
+    let (answers, closed) = stage.answers(&chunked).await;
+    assert!(matches!(answers[..], [400 | 413]) && closed, "{answers:?}, closed: {closed}");
+}
+
+#[tokio::test]
+async fn host_missing_twice_empty_invalid() {
+    let stage = Stage::new(WEB).await;
+    let fields = ["", "\r\nHost: a\r\nHost: a", "\r\nHost:", "\r\nHost: a b", "\r\nHost: user@a"];
+    let inputs = fields.map(|fields| (fields, head(&format!("GET /ping HTTP/1.1{fields}"))));
+    stage.refuses(&[400], &inputs).await;
+}
+
+/// The body goes by `chunked`, as RFC 9112 section 6.1 allows, and what follows it is not taken for a request.
+#[tokio::test]
+async fn transfer_encoding_with_content_length() {
+    let stage = Stage::new(WEB).await;
+    let body = format!("5\r\nhello\r\n0\r\n\r\n{}", get("/ping"));
+    for fields in
+        ["Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"]
+    {
+        assert_eq!(stage.answers(&post(fields, &body)).await, (vec![200], true), "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn transfer_codings() {
+    let stage = Stage::new(WEB).await;
+    let codings = [
+        "gzip, chunked",
+        "chunked, chunked",
+        "chunked\r\nTransfer-Encoding: chunked",
+        "chunked, gzip",
+        "identity",
+    ];
+    let inputs = codings.map(|coding| (coding, post(&format!("Transfer-Encoding: {coding}"), "0\r\n\r\n")));
+    stage.refuses(&[400, 501], &inputs).await;
+    let old = b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".to_vec();
+    stage.refuses(&[400], &[("in HTTP/1.0", old)]).await;
+}
+
+#[tokio::test]
+async fn content_lengths() {
+    let stage = Stage::new(WEB).await;
+    let lengths = ["-1", "+5", "0x5", "", "5\r\nContent-Length: 6", "5, 5", "99999999999999999999999"];
+    let inputs = lengths.map(|length| (length, post(&format!("Content-Length: {length}"), "hello")));
+    stage.refuses(&[400], &inputs).await;
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_request() {
+    let stage = Stage::new(WEB).await;
+    let inputs = [
+        ("a bare CR", head("GET /ping HTTP/1.1\r\nHost: a\r\nX: a\rb")),
+        ("NUL", head("GET /ping HTTP/1.1\r\nHost: a\r\nX: a\0b")),
+        ("obs-fold", head("GET /ping HTTP/1.1\r\nHost: a\r\nX: a\r\n b")),
+        ("a space before the colon", head("GET /ping HTTP/1.1\r\nHost : a")),
+        ("HTTP/0.9", head("GET /ping")),
+        ("HTTP/1.2", head("GET /ping HTTP/1.2\r\nHost: a")),
+        ("http/1.1", head("GET /ping http/1.1\r\nHost: a")),
+        ("random bytes", b"\x00\xff\x8a\x91random\r\n\r\n".to_vec()),
+    ];
+    stage.refuses(&[400], &inputs).await;
+}
+
+#[tokio::test]
+async fn targets() {
+    let stage = Stage::new(WEB).await;
+    stage.refuses(&[400], &[("GET *", head("GET * HTTP/1.1\r\nHost: a"))]).await;
+    let absolute = head("GET http://a/ping HTTP/1.1\r\nHost: b");
+    let (answers, _) = stage.answers(&absolute).await;
+    assert!(matches!(answers[..], [200 | 400]), "{answers:?}");
+    let (answers, _) = stage.answers(&head("CONNECT a:80 HTTP/1.1\r\nHost: a:80")).await;
+    assert_eq!(answers, [405], "nobody asked for it");
+}
+
+/// Stands still for 30 s, or comes at a byte a second, which is under the rate: both at once, since they take long.
+#[tokio::test]
+async fn body_that_stalls_or_drips() {
+    let stage = Stage::new(WEB).await;
+    let refused_after = async |drips: bool| {
+        let mut client = stage.client().await.limit(Duration::from_secs(60));
+        client.send(post_head("/echo", 1000)).await.expect("an open connection");
+        let start = Instant::now();
+        while drips && client.pause(Duration::from_secs(1)).await == Pause::Open {
+            assert!(start.elapsed() < Duration::from_secs(60), "it drips for ever");
+            _ = client.send("x").await;
+        }
+        if !drips {
+            assert_eq!(client.reply().await.expect("an answer").status, 408);
+            client.closed().await.expect("a proper end");
+        }
+        start.elapsed()
+    };
+    let (stalled, dripped) = tokio::join!(refused_after(false), refused_after(true));
+    let expected = Duration::from_secs(28)..Duration::from_secs(40);
+    assert!(expected.contains(&stalled) && expected.contains(&dripped), "{stalled:?}, {dripped:?}");
+}
+
+/// Its time begins with its first byte, whatever that may still become.
+#[tokio::test]
+async fn half_a_head_that_begins_like_http2() {
+    let stage =
+        Stage::new("server web 127.0.0.1:0 header_read_timeout=2000ms handshake_timeout=2000ms").await;
+    let mut client = stage.client().await;
+    let start = Instant::now();
+    client.send("P").await.unwrap();
+    assert_eq!(client.pause(Duration::from_millis(1600)).await, Pause::Open);
+    client.send("O").await.unwrap();
+    assert_eq!(client.reply().await.unwrap().status, 408);
+    client.closed().await.unwrap();
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(1900) && took < Duration::from_millis(3200), "{took:?}");
+}
+
+const PROTOCOL_ERROR: u32 = 1;
+const FRAME_SIZE_ERROR: u32 = 6;
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// The connection is ended with a GOAWAY of one of these reasons, by whatever is sent.
+async fn is_sent_away(stage: &Stage, name: &str, reasons: &[u32], mut frames: impl FnMut(u32) -> Vec<Frame>) {
+    let mut client = Connection::open(&stage.target).await;
+    let mut reasons_given = Vec::new();
+    let talk = async {
+        for round in 0.. {
+            let sent = client.try_send(&frames(round)).await;
+            // What has come so far; at the end, all of it.
+            let look = if sent.is_ok() { Duration::from_millis(1) } else { Duration::from_secs(2) };
+            let came = tokio::time::timeout(look, client.try_frames()).await;
+            match came {
+                Ok(Ok(frames)) if frames.is_empty() => return,
+                Ok(Ok(frames)) => reasons_given.extend(frames.iter().filter_map(Frame::farewell)),
+                Ok(Err(_)) => return,
+                Err(_) if sent.is_err() => return,
+                Err(_) => {}
+            }
+            if !reasons_given.is_empty() {
+                return;
+            }
+        }
+    };
+    within(PATIENCE, name, talk).await;
+    let reason = reasons_given.first().map(|(_, reason)| *reason);
+    assert!(reason.is_some_and(|reason| reasons.contains(&reason)), "{name}: {reasons_given:?}");
+    let (answers, _) = stage.answers(get("/ping").as_bytes()).await;
+    assert_eq!(answers, [200], "{name}: an honest client is served");
+}
+
+#[tokio::test]
+async fn http2_abuse() {
+    let stage = Stage::new(WEB).await;
+    let stream = |round: u32| 2 * round + 1;
+    is_sent_away(&stage, "rapid reset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+        let many = 100 * round..100 * (round + 1);
+        let reset = |number| {
+            [Frame::get(stream(number), "/never"), Frame::new(RST_STREAM, 0, stream(number), &[0, 0, 0, 8])]
+        };
+        many.flat_map(reset).collect()
+    })
+    .await;
+    is_sent_away(&stage, "CONTINUATION", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+        let field = [&[0x40, 1, b'x', 100][..], &[b'y'; 100]].concat();
+        let (kind, more) =
+            if round == 0 { (HEADERS, Frame::get(1, "/ping").payload) } else { (CONTINUATION, field) };
+        vec![Frame::new(kind, 0, 1, &more); if round == 0 { 1 } else { 100 }]
+    })
+    .await;
+    is_sent_away(&stage, "MadeYouReset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+        let many = 100 * round..100 * (round + 1);
+        let nothing = |number| Frame::new(WINDOW_UPDATE, 0, stream(number), &[0; 4]);
+        many.flat_map(|number| [Frame::get(stream(number), "/never"), nothing(number)]).collect()
+    })
+    .await;
+    is_sent_away(&stage, "empty DATA", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| match round {
+        0 => vec![Frame::post(1, "/echo")],
+        _ => vec![Frame::new(DATA, 0, 1, b""); 100],
+    })
+    .await;
+    is_sent_away(&stage, "a frame of no stream", &[PROTOCOL_ERROR], |_| vec![Frame::new(DATA, 0, 0, b"x")])
+        .await;
+    is_sent_away(&stage, "SETTINGS of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
+        vec![Frame::new(SETTINGS, 0, 0, b"odd")]
+    })
+    .await;
+    is_sent_away(&stage, "PING of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
+        vec![Frame::new(PING, 0, 0, b"odd")]
+    })
+    .await;
+}
+
+/// Fields of 64 KiB and more, each one byte on the wire: the request is refused, and the connection is as good as before.
+#[tokio::test]
+async fn hpack_bomb() {
+    let stage = Stage::new(WEB).await;
+    let mut client = Connection::open(&stage.target).await;
+    // A field of 4000 bytes for the dynamic table (RFC 7541 section 6.2.1), whose first place is 62.
+    let field = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'y'; 4000]].concat();
+    let bomb = [&Frame::get(1, "/ping").payload[..], &field, &[0xbe; 10_000]].concat();
+    client.send(&[Frame::new(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &bomb)]).await;
+    let refused = |frame: &Frame| frame.stream == 1 && [HEADERS, RST_STREAM].contains(&frame.kind);
+    let mut all = client.frames().await;
+    while !all.iter().any(refused) && !all.iter().any(|frame| frame.farewell().is_some()) {
+        let more = client.frames().await;
+        assert!(!more.is_empty(), "closed without a word");
+        all.extend(more);
+    }
+    // The static table has 200 at 8.
+    assert!(
+        !all.iter().any(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&0x88)),
+        "{all:?}"
+    );
+    assert!(stage.app.current().resident_kib() < 100 << 10, "{} KiB", stage.app.current().resident_kib());
+}
+
+/// Over the limit of 128 streams, those too many are refused, and the others are answered.
+#[tokio::test]
+async fn a_thousand_streams_against_a_limit_of_128() {
+    let stage = Stage::new(WEB).await;
+    let mut client = Connection::open(&stage.target).await;
+    let frames: Vec<Frame> = (0..200).map(|number| Frame::get(2 * number + 1, "/slow?ms=500")).collect();
+    client.send(&frames).await;
+    let (mut answered, mut refused) = (0, 0);
+    while answered + refused < 200 {
+        let frames = client.frames().await;
+        assert!(!frames.is_empty(), "{answered} answered, {refused} refused");
+        answered += frames.iter().filter(|frame| frame.kind == HEADERS).count();
+        refused +=
+            frames.iter().filter(|frame| frame.kind == RST_STREAM && frame.payload == [0, 0, 0, 7]).count();
+    }
+    assert_eq!((answered, refused), (128, 72));
+}
+
+/// The first bytes of what comes back on a raw socket, up to the end of the connection, and how long it took.
+async fn raw(target: &Target, bytes: &[u8]) -> (Vec<u8>, Duration) {
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(target.address()).await.expect("a connection");
+    stream.write_all(bytes).await.expect("an open connection");
+    let mut all = Vec::new();
+    // A reset is an end, too.
+    _ = within(PATIENCE, "the end", stream.read_to_end(&mut all)).await;
+    (all, start.elapsed())
+}
+
+/// A ClientHello that knows no version but this one (TLS 1.0 is 0x0301).
+fn client_hello(version: u16) -> Vec<u8> {
+    let version = version.to_be_bytes();
+    let body = [&version[..], &[7; 32], &[0], &[0, 4, 0xc0, 0x13, 0xc0, 0x14], &[1, 0]].concat();
+    let length = (body.len() as u32).to_be_bytes();
+    let handshake = [&[1][..], &length[1..], &body].concat();
+    [&[22, 3, 1][..], &(handshake.len() as u16).to_be_bytes(), &handshake].concat()
+}
+
+const ALERT: u8 = 21;
+const FATAL: u8 = 2;
+
+#[tokio::test]
+async fn tls_mismatches() {
+    let tls = Stage::new(TLS).await;
+    for (name, version) in [("TLS 1.0", 0x0301), ("TLS 1.1", 0x0302)] {
+        let (answer, took) = raw(&tls.target, &client_hello(version)).await;
+        assert!(matches!(answer[..], [ALERT, 3, _, 0, 2, FATAL, _]), "{name}: {answer:?}");
+        assert!(took < Duration::from_secs(3), "{name}: {took:?}");
+    }
+    let (answer, took) = raw(&tls.target, get("/ping").as_bytes()).await;
+    assert_eq!((answer.first(), answer.len()), (Some(&ALERT), 7), "plain text on TLS: {answer:?}");
+    assert!(took < Duration::from_secs(3), "plain text on TLS: {took:?}");
+    let foreign = tls.target.connect(&["foreign"]).await.map(drop).expect_err("no protocol in common");
+    assert!(foreign.detail.contains("NoApplicationProtocol"), "{foreign}");
+
+    let plain = Stage::new(WEB).await;
+    let (answer, took) = raw(&plain.target, &client_hello(0x0303)).await;
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "TLS on plain text: {answer:?}");
+    assert!(took < Duration::from_secs(3), "TLS on plain text: {took:?}");
+    let (answers, _) = plain.answers(get("/ping").as_bytes()).await;
+    assert_eq!(answers, [200], "{}", plain.app.log);
+}

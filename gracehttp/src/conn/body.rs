@@ -7,11 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use axum_core::BoxError;
 use bytes::Bytes;
-use http::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::conn::activity::Activity;
-use crate::conn::awaiting::Awaiting;
+use crate::conn::awaiting::Upload;
 
 /// A request body on its way to a handler.
 pub(crate) struct RequestBody {
@@ -20,15 +19,19 @@ pub(crate) struct RequestBody {
     received: u64,
     limit: u64,
     activity: Arc<Activity>,
-    version: Version,
-    /// Over HTTP/2, while a reader waits for the next frame.
-    awaiting: Option<Awaiting>,
+    /// Of an HTTP/2 request.
+    upload: Option<Arc<Upload>>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(incoming: Incoming, limit: u64, activity: Arc<Activity>, version: Version) -> Self {
+    pub(crate) fn new(
+        incoming: Incoming,
+        limit: u64,
+        activity: Arc<Activity>,
+        upload: Option<Arc<Upload>>,
+    ) -> Self {
         activity.body_begins();
-        Self { incoming: Some(incoming), received: 0, limit, activity, version, awaiting: None }
+        Self { incoming: Some(incoming), received: 0, limit, activity, upload }
     }
 }
 
@@ -57,16 +60,16 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(CutShort.into())));
             }
         }
-        if polled.is_ready() {
-            this.awaiting = None;
-        } else if this.version == Version::HTTP_2 {
-            this.awaiting.get_or_insert_with(|| Awaiting::begin(&this.activity));
+        match &this.upload {
+            Some(upload) if polled.is_ready() => upload.has_come(),
+            Some(upload) => upload.is_awaited(),
+            None => {}
         }
         match ready!(polled) {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.received += length as u64;
-                if this.version == Version::HTTP_2 {
+                if this.upload.is_some() {
                     this.activity.note_body_moved(length);
                 }
                 Poll::Ready(Some(Ok(frame)))
@@ -94,10 +97,13 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        if let Some(upload) = &self.upload {
+            upload.has_come();
+        }
         let Some(incoming) = self.incoming.take() else { return };
         if incoming.is_end_stream() {
             self.activity.body_ends();
-        } else if self.version < Version::HTTP_2 && self.received <= self.limit {
+        } else if self.upload.is_none() && self.received <= self.limit {
             // What the handler left stands between the connection and its next request.
             self.activity.leave_body(incoming);
         }

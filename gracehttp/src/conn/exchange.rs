@@ -19,7 +19,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Sleep;
 
 use crate::conn::activity::{Activity, Exchange};
-use crate::conn::awaiting::Piece;
+use crate::conn::awaiting::{Piece, Upload};
 use crate::conn::body::RequestBody;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
@@ -46,15 +46,15 @@ impl ConnectionService {
     }
 
     /// Gives the request its surroundings and calls the server's service.
-    fn dispatch(&self, mut request: http::Request<Incoming>) -> ResponseFuture {
+    fn dispatch(&self, mut request: http::Request<Incoming>, upload: Option<Arc<Upload>>) -> ResponseFuture {
         request.extensions_mut().insert(self.info.clone());
         if request.body().is_end_stream() {
             return self.context().dispatch.call(request.map(|_| Body::empty()));
         }
         let max_body = self.context().options.max_body;
-        let version = request.version();
-        let mut request = request
-            .map(|incoming| Body::new(RequestBody::new(incoming, max_body, self.activity.clone(), version)));
+        let activity = self.activity.clone();
+        let mut request =
+            request.map(|incoming| Body::new(RequestBody::new(incoming, max_body, activity, upload)));
         // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
         DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
         self.context().dispatch.call(request)
@@ -75,13 +75,16 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         }
         let is_connect = request.method() == Method::CONNECT;
         let refusal = validate::refuse(&request, self.context().options.max_body);
+        let uploads = version == Version::HTTP_2 && !request.body().is_end_stream();
+        let upload = uploads.then(|| Arc::new(Upload::new(self.activity.clone())));
         let work = match refusal {
             Some(refusal) => Work::Refused(refusal),
-            None => Work::Running(self.dispatch(request)),
+            None => Work::Running(self.dispatch(request, upload.clone())),
         };
         RequestFuture {
             work,
             exchange: Some(exchange),
+            upload,
             info: self.info.clone(),
             version,
             // One that has asked once stays with hyper, which would not give it back, whatever the answer was.
@@ -105,6 +108,8 @@ pub(crate) struct RequestFuture {
     work: Work,
     /// Moves into the response body, with which the exchange ends.
     exchange: Option<Exchange>,
+    /// The request's body, over HTTP/2.
+    upload: Option<Arc<Upload>>,
     /// Not the server's context itself: its count is changed by all threads at once.
     info: Arc<ConnectionInfo>,
     version: Version,
@@ -163,6 +168,9 @@ impl Future for RequestFuture {
             return Poll::Pending;
         }
         let mut response = ready!(self.poll_response(cx));
+        if let Some(upload) = &self.upload {
+            upload.is_answered();
+        }
         // A CONNECT has no path that could be unknown: nobody here knows the method.
         if self.is_connect && response.status() == StatusCode::NOT_FOUND {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

@@ -313,7 +313,7 @@ async fn the_predecessor_is_killed_with_connections_on_their_way() {
 }
 
 #[tokio::test]
-async fn the_successor_is_killed_in_the_middle_of_the_transfer() {
+async fn the_successor_is_killed_in_the_middle_of_the_transfer_and_everybody_is_served_again() {
     if !tool("strace") {
         return;
     }
@@ -339,7 +339,7 @@ async fn the_successor_is_killed_in_the_middle_of_the_transfer() {
 }
 
 #[tokio::test]
-async fn the_predecessor_is_killed_during_standby() {
+async fn the_predecessor_is_killed_during_standby_and_its_successor_serves_everybody() {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(100).await;

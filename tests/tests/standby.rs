@@ -86,7 +86,7 @@ async fn case_7_successor_dies_right_after_it_was_ready() {
 }
 
 #[tokio::test]
-async fn successor_is_killed_during_standby() {
+async fn successor_is_killed_during_standby_and_its_predecessor_serves_again() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;

@@ -18,6 +18,7 @@ pub mod process;
 pub mod random;
 pub mod report;
 pub mod scratch;
+pub mod strace;
 pub mod tls;
 
 pub use client::{Client, Reply, Target};
@@ -28,3 +29,4 @@ pub use process::{App, Launch};
 pub use report::Report;
 pub use rustix::process::Signal;
 pub use scratch::Scratch;
+pub use strace::Strace;

@@ -1,7 +1,6 @@
 //! The system, the clock or a client runs out of something: nobody else suffers, and all recovers by itself.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use tests::generation::Generation;
 use tests::load::Style;
 use tests::patience::{PATIENCE, eventually};
 use tests::process::{bin, run, tool};
-use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
+use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Strace, Target};
 use tokio::task::JoinSet;
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -84,48 +83,6 @@ impl Stage {
     }
 }
 
-/// strace on a process and all its threads, which makes system calls fail until it is ended.
-struct Faults(Child);
-
-impl Faults {
-    async fn of(process: &Generation, inject: &str) -> Self {
-        let call = inject.split(':').next().expect("a system call");
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"]);
-        command.arg(format!("inject={inject}")).args(["-p", &process.pid().to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let faults = Self(command.spawn().expect("strace"));
-        let tasks = format!("/proc/{}/task", process.pid());
-        eventually("strace to attach", || {
-            std::fs::read_dir(&tasks).expect("a process").flatten().all(|task| {
-                let status = std::fs::read_to_string(task.path().join("status"));
-                status.is_ok_and(|status| !status.contains("TracerPid:\t0"))
-            })
-        })
-        .await;
-        faults
-    }
-
-    /// Lets the process go.
-    fn end(self) {
-        let pid = rustix::process::Pid::from_child(&self.0);
-        // It detaches in order on SIGINT; on SIGKILL the kernel does it.
-        _ = rustix::process::kill_process(pid, Signal::INT);
-    }
-}
-
-impl Drop for Faults {
-    fn drop(&mut self) {
-        let start = Instant::now();
-        while matches!(self.0.try_wait(), Ok(None)) {
-            if start.elapsed() > Duration::from_secs(2) {
-                _ = self.0.kill();
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
 /// Accept fails with this, and the clients wait; it backs off instead of spinning, says so once, and recovers.
 async fn accept_backs_off(error: &str, words: &str) {
     if !tool("strace") {
@@ -135,7 +92,7 @@ async fn accept_backs_off(error: &str, words: &str) {
     let process = stage.app.current();
     let mut idle = Client::connect(&stage.target).await.expect("a connection");
     idle.get("/ping").await.expect("an answer");
-    let faults = Faults::of(&process, &format!("accept4:error={error}")).await;
+    let faults = Strace::on(&process, &format!("accept4:error={error}")).await;
     let mut waiting = JoinSet::new();
     for _ in 0..20 {
         let mut client = Client::connect(&stage.target).await.expect("a connection");
@@ -150,7 +107,7 @@ async fn accept_backs_off(error: &str, words: &str) {
     assert!(stage.app.log.count(0, words) < 5, "{}", stage.app.log);
     idle.get("/ping").await.expect("who is in is served");
     assert!(waiting.try_join_next().is_none(), "nobody was refused");
-    faults.end();
+    drop(faults);
     while let Some(reply) = waiting.join_next().await {
         assert_eq!(reply.expect("a task that ends").expect("an answer").status, 200);
     }
@@ -180,7 +137,7 @@ async fn case_28_a_connection_that_was_aborted_before_accept_holds_up_nobody() {
     }
     for error in ["ECONNABORTED", "EPROTO", "EHOSTUNREACH", "ENETDOWN", "EPERM"] {
         let stage = Stage::new(WEB).await;
-        let faults = Faults::of(&stage.app.current(), &format!("accept4:error={error}:when=1+2")).await;
+        let faults = Strace::on(&stage.app.current(), &format!("accept4:error={error}:when=1+2")).await;
         let start = Instant::now();
         for _ in 0..50 {
             assert_eq!(get_once(&stage.target, "/ping").await.unwrap().status, 200);
@@ -189,7 +146,7 @@ async fn case_28_a_connection_that_was_aborted_before_accept_holds_up_nobody() {
         println!("{error}: 50 connections in {took:?}");
         // A back-off of 10 ms each time would make it half a second more.
         assert!(took < Duration::from_millis(2500), "{error}: it took {took:?}");
-        faults.end();
+        drop(faults);
         assert_eq!(stage.app.log.count(0, "WARN") + stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
     }
 }
@@ -307,15 +264,8 @@ async fn case_29_fork_fails() {
     }
     let stage = Stage::new(WEB).await;
     // A tracer of the threads that there are, and not of their children.
-    let faults = Faults::of(&stage.app.current(), "clone,clone3,fork,vfork:error=EAGAIN").await;
-    let mut faults = Some(faults);
-    stage
-        .keeps_serving(&["Resource temporarily unavailable", "try again"], || {
-            if let Some(faults) = faults.take() {
-                faults.end();
-            }
-        })
-        .await;
+    let faults = Strace::on(&stage.app.current(), "clone,clone3,fork,vfork:error=EAGAIN").await;
+    stage.keeps_serving(&["Resource temporarily unavailable", "try again"], || drop(faults)).await;
 }
 
 /// Its start-up code asks for more than there is.

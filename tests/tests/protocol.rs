@@ -2,16 +2,13 @@
 //! hangs, and no connection of a client is lost by it. And either end may die in the midst of it.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use tests::client::{Pause, get, get_once, post_head};
-use tests::generation::Generation;
 use tests::load::Style;
 use tests::patience::{GLANCE, PATIENCE, eventually, within};
 use tests::process::{bin, tool};
-use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
+use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Strace, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
@@ -246,7 +243,7 @@ async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
     let clients = stage.idle_clients(1500).await;
     let start = stage.app.log.end();
     // Listeners and the commit are sent by the main thread, connections by others, six batches of 64 each.
-    let trace = Strace::on(&old, "sendmsg", "sendmsg:signal=KILL:when=6").await;
+    let trace = Strace::on(&old, "sendmsg:signal=KILL:when=6").await;
     old.signal(Signal::USR2);
     let successor = stage.app.successor_since(start).await;
     assert_eq!(old.exit().await, Exit::Killed(9));
@@ -426,44 +423,6 @@ async fn the_predecessor_is_stopped_during_standby_and_takes_nothing_back_that_i
     stage.app.log.line(0, "serves again and has taken 0 connections back").await;
     upload.reply().await.expect_err("its successor is dead");
     assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(old.pid()));
-}
-
-/// strace on all threads that a process has now, and on none of its children.
-struct Strace(Child);
-
-impl Strace {
-    async fn on(process: &Arc<Generation>, call: &str, inject: &str) -> Self {
-        let mut command = Command::new("strace");
-        command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"]);
-        command.arg(format!("inject={inject}"));
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", process.pid())).expect("a process");
-        let tasks: Vec<String> =
-            tasks.flatten().map(|task| task.file_name().to_string_lossy().into_owned()).collect();
-        for task in &tasks {
-            command.args(["-p", task]);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().expect("strace");
-        let traced = |task: &String| {
-            let status = std::fs::read_to_string(format!("/proc/{}/task/{task}/status", process.pid()));
-            status.is_ok_and(|status| !status.contains("TracerPid:\t0"))
-        };
-        eventually("strace to attach", || tasks.iter().all(traced)).await;
-        Self(child)
-    }
-
-    /// Waits for its end, which comes with that of the process.
-    async fn ended(mut self) {
-        eventually("the end of strace", || matches!(self.0.try_wait(), Ok(Some(_)))).await;
-    }
-}
-
-impl Drop for Strace {
-    fn drop(&mut self) {
-        // Ended already is as good.
-        _ = self.0.kill();
-        _ = self.0.wait();
-    }
 }
 
 /// A request that the dead successor was handling is lost, as the design says; nothing else is.

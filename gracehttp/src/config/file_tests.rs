@@ -227,8 +227,8 @@ fn a_key_that_is_code_or_has_another_name_is_explained() {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct App {
-    #[allow(dead_code)]
-    workers: u8,
+    #[serde(rename = "workers")]
+    _workers: u8,
 }
 
 fn app_fault(text: &str) -> String {

@@ -1,0 +1,63 @@
+//! System calls of a running process that fail, or kill it.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Generation;
+use crate::patience::{GLANCE, eventually};
+
+/// How long strace may take to let the process go.
+const DETACHING: Duration = Duration::from_secs(2);
+
+/// strace on all threads that a process has now, and on none of its children. It lets go when it is dropped.
+#[derive(Debug)]
+pub struct Strace(Child);
+
+impl Strace {
+    /// With a fault as strace's `inject` has it: `accept4:error=ENFILE`, `sendmsg:signal=KILL:when=6`.
+    pub async fn on(process: &Generation, inject: &str) -> Self {
+        let calls = inject.split(':').next().expect("a system call");
+        let mut command = Command::new("strace");
+        command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={calls}"), "-e"]);
+        command.arg(format!("inject={inject}"));
+        let tasks = fs::read_dir(format!("/proc/{}/task", process.pid())).expect("a process");
+        let tasks: Vec<String> =
+            tasks.flatten().map(|task| task.file_name().to_string_lossy().into_owned()).collect();
+        for task in &tasks {
+            command.args(["-p", task]);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let strace = Self(command.spawn().expect("strace"));
+        let traced = |task: &String| {
+            let status = fs::read_to_string(format!("/proc/{}/task/{task}/status", process.pid()));
+            // A thread that has ended meanwhile calls nothing any more.
+            status.map_or(true, |status| !status.contains("TracerPid:\t0"))
+        };
+        eventually("strace to attach", || tasks.iter().all(traced)).await;
+        strace
+    }
+
+    /// Waits for its end, which comes with that of the process.
+    pub async fn ended(mut self) {
+        eventually("the end of strace", || matches!(self.0.try_wait(), Ok(Some(_)))).await;
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        // On SIGINT it detaches in order; killed, it could leave a call behind that is half replaced.
+        _ = kill_process(Pid::from_child(&self.0), Signal::INT);
+        let start = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && start.elapsed() < DETACHING {
+            std::thread::sleep(GLANCE);
+        }
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}

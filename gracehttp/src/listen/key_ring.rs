@@ -41,9 +41,22 @@ impl std::fmt::Debug for TicketKey {
 }
 
 /// The keys that are in use, the one that makes tickets first. Clones are the same ring.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct KeyRing {
     keys: Arc<Mutex<Vec<TicketKey>>>,
+    /// The seconds since boot. A test has its own clock: the machine may have booted a minute ago.
+    #[cfg(feature = "tls")]
+    clock: fn() -> u64,
+}
+
+impl Default for KeyRing {
+    fn default() -> Self {
+        Self {
+            keys: Arc::default(),
+            #[cfg(feature = "tls")]
+            clock: seconds_since_boot,
+        }
+    }
 }
 
 impl KeyRing {
@@ -73,7 +86,7 @@ impl KeyRing {
     /// Makes a new key where the last has served its time, or will have so many seconds from now.
     #[cfg(feature = "tls")]
     fn renew(&self, ahead: u64, random: impl Fn(&mut [u8]) -> bool) -> Option<TicketKey> {
-        let now = now();
+        let now = (self.clock)();
         let mut keys = self.keys();
         keys.retain(|key| now.saturating_sub(key.born) < MAKES_FOR + ACCEPTED_FOR);
         if keys.first().is_none_or(|key| now.saturating_sub(key.born).saturating_add(ahead) >= MAKES_FOR) {
@@ -98,7 +111,7 @@ impl KeyRing {
 }
 
 #[cfg(feature = "tls")]
-fn now() -> u64 {
+fn seconds_since_boot() -> u64 {
     let uptime = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec());
     u64::try_from(uptime).unwrap_or_default()
 }
@@ -107,8 +120,15 @@ fn now() -> u64 {
 mod tests {
     use super::*;
 
+    /// When the tests take place: long enough after boot for any key to have grown old.
+    const NOW: u64 = 7 * 24 * 3600;
+
+    fn new_ring() -> KeyRing {
+        KeyRing { clock: || NOW, ..KeyRing::default() }
+    }
+
     fn aged(name: u8, age: u64) -> TicketKey {
-        TicketKey { name: [name; 16], secret: [1; 32], born: now().saturating_sub(age) }
+        TicketKey { name: [name; 16], secret: [1; 32], born: NOW - age }
     }
 
     fn random(bytes: &mut [u8]) -> bool {
@@ -118,16 +138,16 @@ mod tests {
 
     #[test]
     fn a_key_is_made_when_there_is_none_and_kept_while_it_is_young() {
-        let ring = KeyRing::default();
+        let ring = new_ring();
         let first = ring.current(random).unwrap();
         assert_eq!(first.name, [9; 16]);
         assert_eq!(ring.current(|_| false), Some(first));
-        assert!(KeyRing::default().current(|_| false).is_none());
+        assert!(new_ring().current(|_| false).is_none());
     }
 
     #[test]
     fn the_successor_accepts_what_the_predecessor_made() {
-        let (old, new) = (KeyRing::default(), KeyRing::default());
+        let (old, new) = (new_ring(), new_ring());
         let key = old.current(random).unwrap();
         new.inherit(old.bequeath(Duration::ZERO));
         assert_eq!(new.find(&key.name), Some(key));
@@ -135,13 +155,33 @@ mod tests {
 
     #[test]
     fn no_key_is_made_that_a_successor_which_starts_would_not_have() {
-        let ring = KeyRing::default();
+        let ring = new_ring();
         assert!(ring.bequeath(Duration::from_secs(60)).is_empty(), "without TLS there are none");
         ring.inherit(vec![aged(1, MAKES_FOR - 30)]);
         let known = ring.bequeath(Duration::from_secs(60));
         assert_eq!(known.len(), 2, "the one in use would soon have served its time");
         assert_eq!(ring.current(|_| false).as_ref(), known.first());
         assert_eq!(ring.bequeath(Duration::from_secs(60)).len(), 2);
+    }
+
+    #[test]
+    fn a_key_opens_tickets_for_twelve_hours_after_its_last_one() {
+        let ring = new_ring();
+        ring.inherit(vec![aged(1, MAKES_FOR + ACCEPTED_FOR - 1), aged(2, MAKES_FOR + ACCEPTED_FOR)]);
+        let made = ring.current(random).unwrap();
+        assert_eq!(made.name, [9; 16]);
+        assert!(ring.find(&[1; 16]).is_some());
+        assert!(ring.find(&[2; 16]).is_none());
+    }
+
+    /// Case D1: the machine may have booted a moment ago.
+    #[test]
+    fn a_machine_that_has_just_booted_makes_and_keeps_keys() {
+        for clock in [(|| 0) as fn() -> u64, || 1, || 59] {
+            let ring = KeyRing { clock, ..KeyRing::default() };
+            let first = ring.current(random).unwrap();
+            assert_eq!(ring.current(|_| false), Some(first));
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ where
             .max_headers(100)
             .tcp_keepalive(::core::time::Duration::from_secs(0))
             .nodelay(false)
+            .half_close_timeout(::core::time::Duration::from_secs(0))
+            .max_conn_memory(4194304)
+            .when_full(facade::gracehttp::WhenFull::Wait)
             .tls(facade::gracehttp::Tls::files("cert.pem", "key.pem"))
             .handler::<_, (__M, Request), _>(r#match)
     }

@@ -177,8 +177,13 @@ pub(crate) fn size<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
 
 /// `key = "64KiB"`, where nothing would fit into none.
 pub(crate) fn positive_size<A>(_: &mut A, value: &Value<'_>, _: &mut Errors) -> Reading {
+    size_from(value, 1, "1 byte")
+}
+
+/// `key = "4MiB"`, of at least so many bytes.
+pub(crate) fn size_from(value: &Value<'_>, least: u64, shown: &str) -> Reading {
     match value.size()? {
-        (0, literal) => Err(value.misfit(literal, "a size from 1 byte on")),
+        (bytes, literal) if bytes < least => Err(value.misfit(literal, &format!("a size from {shown} on"))),
         (bytes, _) => Ok(vec![codegen::number(bytes)]),
     }
 }

@@ -147,7 +147,11 @@ fn builder(args: &ServerArgs, calls: &[BuilderCall], item: &Ident, library: &Tok
         };
         BuilderCall { method: method.clone(), argument }
     });
-    quote!(#library::Server::builder(#name) #(#calls)* #tls)
+    let when_full = args.when_full.as_ref().map(|(method, choice)| {
+        let choice = variant(choice);
+        BuilderCall { method: method.clone(), argument: quote!(#library::WhenFull::#choice) }
+    });
+    quote!(#library::Server::builder(#name) #(#calls)* #when_full #tls)
 }
 
 fn server_name(args: &ServerArgs, item: &Ident) -> LitStr {
@@ -314,11 +318,11 @@ pub(crate) fn duration(duration: Duration) -> TokenStream {
     }
 }
 
-/// `Hup` of `HUP`, where the user wrote it.
-fn variant(signal: &Ident) -> Ident {
-    let name = signal.to_string();
+/// `Hup` of `HUP`, and `Wait` of `wait`, where the user wrote it.
+fn variant(word: &Ident) -> Ident {
+    let name = word.to_string();
     let (initial, rest) = name.split_at(1);
-    Ident::new(&format!("{initial}{}", rest.to_lowercase()), signal.span())
+    Ident::new(&format!("{}{}", initial.to_uppercase(), rest.to_lowercase()), word.span())
 }
 
 pub(crate) fn library(renamed: Option<&Path>) -> TokenStream {

@@ -44,14 +44,16 @@ const HINTS: &[Hint] = &[
         attribute: MAIN,
         words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
             "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
-            "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "layer", "prefix", "routes"],
+            "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "when_full", "half_close_timeout",
+            "max_conn_memory", "layer", "prefix", "routes"],
         say: "it is a key of a server: write it in `#[server(…)]`",
     },
     Hint {
         attribute: ROUTES,
         words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
             "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
-            "max_header_size", "max_headers", "tcp_keepalive", "nodelay"],
+            "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "when_full", "half_close_timeout",
+            "max_conn_memory"],
         say: "it is a key of the server that lists these routes: write it in `#[server(…)]`",
     },
     Hint {
@@ -86,6 +88,16 @@ const HINTS: &[Hint] = &[
     },
     Hint {
         attribute: SERVER,
+        words: &["overload", "full", "on_full"],
+        say: "what a full server does for clients that wait is `when_full = recycle`, or `when_full = wait`",
+    },
+    Hint {
+        attribute: SERVER,
+        words: &["memory_limit", "max_memory"],
+        say: "what one connection may hold is limited by `max_conn_memory = \"4MiB\"`",
+    },
+    Hint {
+        attribute: SERVER,
         words: &["middleware", "wrap", "layers"],
         say: "a tower layer is `layer = …`; several are a tuple, `layer = (first, second)`",
     },
@@ -111,7 +123,7 @@ const HINTS: &[Hint] = &[
     },
     Hint {
         attribute: SERVER,
-        words: &["client_ca", "proxy_protocol", "when_full"],
+        words: &["client_ca", "proxy_protocol"],
         say: "this version has nothing of the kind",
     },
     Hint { attribute: TLS, words: &["client_ca"], say: "this version asks no client for a certificate" },

@@ -5,7 +5,8 @@ use quote::{ToTokens, quote};
 use syn::{Expr, Ident, LitStr, Path, ReturnType, Type};
 
 use crate::args::{
-    BuilderCall, Key, Reading, Value, count, flag, keepalive, positive_size, read_keys, size, timeout,
+    BuilderCall, Key, Reading, Value, count, duration, flag, keepalive, positive_size, read_keys, size,
+    size_from, timeout,
 };
 use crate::errors::{Errors, feature_missing};
 use crate::function::{Annotated, Function, last_segment, split_attributes};
@@ -38,6 +39,9 @@ const KEYS: &[Key<ServerArgs>] = &[
     Key { name: "max_headers", example: "max_headers = 100", read: ServerArgs::max_headers },
     Key { name: "tcp_keepalive", example: r#"tcp_keepalive = "60s""#, read: keepalive },
     Key { name: "nodelay", example: "nodelay = false", read: flag },
+    Key { name: "when_full", example: "when_full = wait", read: ServerArgs::when_full },
+    Key { name: "half_close_timeout", example: r#"half_close_timeout = "1s""#, read: duration },
+    Key { name: "max_conn_memory", example: r#"max_conn_memory = "4MiB""#, read: ServerArgs::max_conn_memory },
     Key { name: "layer", example: "layer = TraceLayer::new_for_http()", read: ServerArgs::layer },
     Key { name: "prefix", example: r#"prefix = "/v1""#, read: ServerArgs::prefix },
     Key { name: "routes", example: "routes(users::routes)", read: ServerArgs::routes },
@@ -55,6 +59,8 @@ pub(crate) struct ServerArgs {
     pub(crate) name: Option<LitStr>,
     pub(crate) state: Option<Type>,
     pub(crate) tls: Option<(Ident, Tls)>,
+    /// The key, and `recycle` or `wait`.
+    pub(crate) when_full: Option<(Ident, Ident)>,
     /// Around whatever answers.
     pub(crate) layer: Option<BuilderCall>,
     pub(crate) library: Option<Path>,
@@ -257,6 +263,23 @@ impl ServerArgs {
     fn max_headers(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         // The library's own bound.
         value.count_to(10_000)
+    }
+
+    fn when_full(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let choice = value.expr()?;
+        match &choice {
+            Expr::Path(path) if ["recycle", "wait"].iter().any(|known| path.path.is_ident(known)) => {
+                let choice = path.path.require_ident()?.clone();
+                self.when_full = Some((value.name.clone(), choice));
+                Ok(vec![])
+            }
+            _ => Err(value.misfit(choice, "`recycle` or `wait`, without quotes")),
+        }
+    }
+
+    fn max_conn_memory(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        // The library's own bound.
+        size_from(value, 64 << 10, "64KiB")
     }
 
     fn protocol(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {

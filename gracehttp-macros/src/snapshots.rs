@@ -104,6 +104,9 @@ fn handler_with_every_key() {
                 max_headers = 100,
                 tcp_keepalive = "0s",
                 nodelay = false,
+                when_full = wait,
+                half_close_timeout = "0s",
+                max_conn_memory = "4MiB",
                 crate = facade::gracehttp,
             )]
             pub async fn r#match(request: Request) -> Response {

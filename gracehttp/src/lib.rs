@@ -47,7 +47,7 @@ pub use lifecycle::{Signal, generation, on_exit, spawn};
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::{
-    Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,
+    Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder, WhenFull,
 };
 
 /// The READMEs' programs compile, too.

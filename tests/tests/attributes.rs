@@ -96,6 +96,9 @@ fn router_of_a_part(Greeting(greeting): Greeting) -> Router {
     max_headers = 64,
     tcp_keepalive = "45s",
     nodelay = false,
+    when_full = wait,
+    half_close_timeout = "2s",
+    max_conn_memory = "64KiB",
     state = Greeting,
 )]
 async fn every_key() {}
@@ -174,6 +177,9 @@ fn keys_arrive_as_they_were_written() {
         "max_headers: 64",
         "tcp_keepalive: Some(45s)",
         "nodelay: false",
+        "when_full: Wait",
+        "half_close_timeout: 2s",
+        "max_conn_memory: 65536",
     ] {
         assert!(shown.contains(option), "{option} in {shown}");
     }

@@ -8,10 +8,10 @@ async fn of_main() {}
 #[server(host = "localhost", cert = "cert.pem", timeout = "30s", keep_alive = "75s", body_limit = "1MiB")]
 async fn of_others() {}
 
-#[server(port = 8081, middleware = auth, path = "/ping", read_timeout = "5s")]
+#[server(port = 8081, middleware = auth, path = "/ping", read_timeout = "5s", on_full = wait)]
 async fn more_of_others() {}
 
-#[server(port = 8082, client_ca = "ca.pem", proxy_protocol = true, when_full = wait)]
+#[server(port = 8082, client_ca = "ca.pem", proxy_protocol = true)]
 async fn to_come() {}
 
 #[server(port = 8443, tls(cert = "cert.pem", private_key = "key.pem", client_ca = "ca.pem"))]

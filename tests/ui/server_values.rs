@@ -30,8 +30,14 @@ async fn room_for_nothing_and_for_all() {}
 #[server(port = 0, max_header_size = 0)]
 async fn room_for_nothing() {}
 
+#[server(port = 0, when_full = "wait", max_conn_memory = "63KiB", half_close_timeout = 1)]
+async fn full() {}
+
+#[server(port = 0, when_full = drop, max_conn_memory = "4M", half_close_timeout = "367days")]
+async fn full_of_others() {}
+
 #[server(port = 8080, http1 = false, http2 = false, crate = "gracehttp", state = 5)]
 async fn others() {}
 
-#[gracehttp::main(servers(types, ranges, durations, for_ever, sizes, room_for_nothing, room_for_nothing_and_for_all, others))]
+#[gracehttp::main(servers(types, ranges, durations, for_ever, sizes, room_for_nothing, room_for_nothing_and_for_all, full, full_of_others, others))]
 async fn main() {}

@@ -42,6 +42,8 @@ impl<S: Send + 'static> Configured<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "cli")]
+    use crate::server::WhenFull;
     use crate::server::{LONGEST, LONGEST_KEEPALIVE};
     use std::time::{Duration, Instant};
 
@@ -53,6 +55,7 @@ mod tests {
                 .header_read_timeout(limit)
                 .request_timeout(limit)
                 .idle_timeout(limit)
+                .half_close_timeout(limit)
                 .tcp_keepalive(limit)
                 .handler(async || ()),
         )
@@ -76,8 +79,9 @@ mod tests {
             server.header_read_timeout,
             server.request_timeout.unwrap(),
             server.idle_timeout,
+            server.half_close_timeout,
         ];
-        assert_eq!(all, [LONGEST; 8]);
+        assert_eq!(all, [LONGEST; 9]);
         assert!(Instant::now().checked_add(LONGEST).is_some());
         assert_eq!(server.tcp_keepalive, Some(LONGEST_KEEPALIVE));
     }
@@ -85,7 +89,8 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_told_all_at_once() {
         let web = Server::builder("web").port(0);
-        let web = web.max_conns(0).backlog(0).max_header_size(0).max_headers(usize::MAX).listen("nonsense");
+        let web = web.max_conns(0).backlog(0).max_header_size(0).max_headers(usize::MAX);
+        let web = web.max_conn_memory(65_535).listen("nonsense");
         let told =
             settle(app(Duration::ZERO).worker_threads(0).serve(web.handler(async || ()))).err().unwrap();
         let expected = [
@@ -99,6 +104,7 @@ mod tests {
             "server `web`: backlog is 0: valid is a whole number from 1 on",
             "server `web`: max_header_size is 0: valid is a size from 1 byte on",
             "server `web`: max_headers is 18446744073709551615: valid is a whole number from 1 to 10000",
+            "server `web`: max_conn_memory is 65535: valid is a size from 64 KiB on",
             "server `web`: `nonsense` is not an endpoint",
             "two servers are named `web`",
         ];
@@ -120,7 +126,9 @@ mod tests {
             .max_body(2 << 20)
             .max_header_size(64 << 10)
             .max_headers(100)
-            .nodelay(true);
+            .nodelay(true)
+            .when_full(WhenFull::Recycle)
+            .max_conn_memory(4 << 20);
         #[cfg(feature = "tls")]
         let web = web.tls(crate::Tls::files("cert.pem", "key.pem"));
         let mut app = app(Duration::from_secs(10)).restart_on([]).stop_on([]).worker_threads(1);

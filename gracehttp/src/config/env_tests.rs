@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Provenance, Settings};
 use crate::lifecycle::Signal;
-use crate::server::{Endpoint, ServerOptions};
+use crate::server::{Endpoint, ServerOptions, WhenFull};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
@@ -73,6 +73,9 @@ fn every_key_is_set_and_its_origin_told() {
             ("GRACEHTTP_SERVER__PING__MAX_HEADERS", "13"),
             ("GRACEHTTP_SERVER__PING__TCP_KEEPALIVE", "off"),
             ("GRACEHTTP_SERVER__PING__NODELAY", "false"),
+            ("GRACEHTTP_SERVER__PING__WHEN_FULL", "wait"),
+            ("GRACEHTTP_SERVER__PING__HALF_CLOSE_TIMEOUT", "0s"),
+            ("GRACEHTTP_SERVER__PING__MAX_CONN_MEMORY", "14MiB"),
         ],
         &mut settings,
         &mut [&mut ping, &mut other],
@@ -100,9 +103,11 @@ fn every_key_is_set_and_its_origin_told() {
     assert_eq!((ping.backlog, ping.http1, ping.http2, ping.nodelay), (10, true, false, false));
     assert_eq!((ping.max_body, ping.max_header_size, ping.max_headers), (11 << 20, 12 << 10, 13));
     assert_eq!(ping.tcp_keepalive, None);
+    assert_eq!((ping.when_full, ping.half_close_timeout), (WhenFull::Wait, seconds(0)));
+    assert_eq!(ping.max_conn_memory, 14 << 20);
     assert_eq!(format!("{other:?}"), format!("{untouched:?}"));
 
-    assert_eq!(provenance.len(), 21);
+    assert_eq!(provenance.len(), 24);
     assert!(provenance.contains(&Provenance {
         server: None,
         key: "lame_duck",

@@ -2,7 +2,7 @@
 
 use super::{MOST_THREADS, Settings, value};
 use crate::lifecycle::Signal;
-use crate::server::{Endpoint, MOST_HEADERS, ServerOptions};
+use crate::server::{Endpoint, LEAST_CONN_MEMORY, MOST_HEADERS, ServerOptions};
 
 /// What can be set about a `T`.
 pub(crate) struct Key<T> {
@@ -144,7 +144,7 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
     },
     Key {
         name: "max_header_size", form: Form::Size,
-        set: |server, text| value::memory_size(text).map(|bytes| server.max_header_size = bytes),
+        set: |server, text| value::memory_size(text, 1).map(|bytes| server.max_header_size = bytes),
         get: |server| Some(value::show_size(server.max_header_size as u64)),
     },
     Key {
@@ -161,6 +161,23 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
         name: "nodelay", form: Form::Bare,
         set: |server, text| value::flag(text).map(|on| server.nodelay = on),
         get: |server| Some(server.nodelay.to_string()),
+    },
+    Key {
+        name: "when_full", form: Form::Text,
+        set: |server, text| value::when_full(text).map(|choice| server.when_full = choice),
+        get: |server| Some(server.when_full.name().to_owned()),
+    },
+    Key {
+        name: "half_close_timeout", form: Form::Text,
+        set: |server, text| value::duration(text).map(|limit| server.half_close_timeout = limit),
+        get: |server| Some(value::show(server.half_close_timeout)),
+    },
+    Key {
+        name: "max_conn_memory", form: Form::Size,
+        set: |server, text| {
+            value::memory_size(text, LEAST_CONN_MEMORY).map(|bytes| server.max_conn_memory = bytes)
+        },
+        get: |server| Some(value::show_size(server.max_conn_memory as u64)),
     },
 ];
 
@@ -221,7 +238,7 @@ fn comma_separated(list: &[impl ToString]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{LONGEST, LONGEST_KEEPALIVE};
+    use crate::server::{LONGEST, LONGEST_KEEPALIVE, WhenFull};
 
     /// Every value is shown in a way that sets it again.
     #[test]
@@ -244,6 +261,9 @@ mod tests {
             server.request_timeout = Some(LONGEST);
             server.tcp_keepalive = Some(LONGEST_KEEPALIVE);
             server.max_headers = MOST_HEADERS;
+            server.when_full = WhenFull::Wait;
+            server.half_close_timeout = LONGEST;
+            server.max_conn_memory = LEAST_CONN_MEMORY;
             server
         });
         check(SERVER_KEYS, || {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::lifecycle::Signal;
-use crate::server::{Endpoint, LONGEST, LONGEST_KEEPALIVE};
+use crate::server::{Endpoint, LONGEST, LONGEST_KEEPALIVE, WhenFull};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -137,10 +137,18 @@ fn known_unit(unit: &str) -> Option<u64> {
     UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
 }
 
-/// The size of something that has to hold a byte at least, and to fit into memory.
-pub(super) fn memory_size(text: &str) -> Result<usize, String> {
-    let bytes = usize::try_from(size(text)?).ok().filter(|bytes| *bytes > 0);
-    bytes.ok_or_else(|| "valid is a size from 1 byte on".to_owned())
+/// The size of something that has to hold `least` bytes, and to fit into memory.
+pub(super) fn memory_size(text: &str, least: usize) -> Result<usize, String> {
+    let bytes = usize::try_from(size(text)?).ok().filter(|bytes| *bytes >= least);
+    bytes.ok_or_else(|| match least {
+        1 => "valid is a size from 1 byte on".to_owned(),
+        _ => format!("valid is a size from {} on", show_size(least as u64)),
+    })
+}
+
+pub(super) fn when_full(text: &str) -> Result<WhenFull, String> {
+    let choice = WhenFull::ALL.into_iter().find(|choice| choice.name() == text);
+    choice.ok_or_else(|| "valid is `recycle` or `wait`".to_owned())
 }
 
 #[cfg(feature = "tls")]
@@ -241,7 +249,9 @@ mod tests {
             assert!(size(wrong).unwrap_err().contains("`2MiB`"), "{wrong}");
         }
         assert!(size("99999999999GiB").unwrap_err().contains("64 bits"));
-        assert!(memory_size("0").is_err());
+        assert_eq!(memory_size("0", 1), Err("valid is a size from 1 byte on".into()));
+        assert_eq!(memory_size("64KiB", 65_536), Ok(65_536));
+        assert_eq!(memory_size("65535", 65_536), Err("valid is a size from 64KiB on".into()));
         assert_eq!([0, 1000, 65_536, 3 << 20].map(show_size), ["0", "1000", "64KiB", "3MiB"]);
     }
 
@@ -257,6 +267,8 @@ mod tests {
     fn truth_lengths_and_paths() {
         assert_eq!((flag("true"), flag("false")), (Ok(true), Ok(false)));
         assert!(flag("yes").unwrap_err().contains("`true` or `false`"));
+        assert_eq!((when_full("wait"), when_full("recycle")), (Ok(WhenFull::Wait), Ok(WhenFull::Recycle)));
+        assert!(when_full("Wait").unwrap_err().contains("`recycle` or `wait`"));
         #[cfg(feature = "tls")]
         assert!(path("").is_err());
     }

@@ -19,6 +19,8 @@ const OTHER_WORDS_OF_SERVER: &[(&[&str], &[&str])] = &[
     (&["keepalive", "keep_alive", "keep_alive_timeout"], &["idle_timeout", "tcp_keepalive"]),
     (&["addr", "address", "bind", "host", "socket"], &["listen"]),
     (&["body_limit", "limit", "max_request_size"], &["max_body"]),
+    (&["overload", "full", "on_full"], &["when_full"]),
+    (&["memory_limit", "max_memory"], &["max_conn_memory"]),
 ];
 
 /// The same for keys of the process.

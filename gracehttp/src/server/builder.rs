@@ -13,8 +13,8 @@ use crate::error::Error;
 use crate::server::Tls;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
 use crate::server::{
-    Answers, Dispatch, Endpoint, Handler, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, Request, Server,
-    ServerOptions,
+    Answers, Dispatch, Endpoint, Handler, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS,
+    Request, Server, ServerOptions, WhenFull,
 };
 
 /// Describes a [`Server`]; made by [`Server::builder`].
@@ -60,7 +60,7 @@ impl ServerBuilder {
     /// How many connections the server holds at once, over all of its endpoints; 100 000 by default.
     ///
     /// Over it nothing is accepted: clients wait in the kernel's queue, cost no descriptor, and are served
-    /// as soon as a connection ends.
+    /// as soon as a connection ends; [`when_full`](Self::when_full) says whether room is made for them.
     pub fn max_conns(self, connections: usize) -> Self {
         let fault = "max_conns is 0, which would serve nobody: valid is a number from 1 on";
         self.require(connections > 0, fault).set(&["max_conns"], |options| options.max_conns = connections)
@@ -134,6 +134,29 @@ impl ServerBuilder {
     /// Whether small packets are sent at once (`TCP_NODELAY`); on by default.
     pub fn nodelay(self, on: bool) -> Self {
         self.set(&["nodelay"], |options| options.nodelay = on)
+    }
+
+    /// What becomes of clients that wait while all of `max_conns` are held; by default
+    /// [`WhenFull::Recycle`] makes room for them.
+    pub fn when_full(self, choice: WhenFull) -> Self {
+        self.set(&["when_full"], |options| options.when_full = choice)
+    }
+
+    /// How long a handler may work for a client that has closed its sending half, until its response
+    /// begins; 1 s by default. Over it the request is dropped, and its connection closed.
+    ///
+    /// Such a client may have left, or may be waiting for the answer: the two look the same. Zero takes it
+    /// for gone at once.
+    pub fn half_close_timeout(self, limit: Duration) -> Self {
+        self.set(&["half_close_timeout"], |options| options.half_close_timeout = limit.min(LONGEST))
+    }
+
+    /// The most memory that one connection may hold for requests and responses under way, in bytes, 64 KiB at
+    /// least; 4 MiB by default.
+    pub fn max_conn_memory(self, bytes: usize) -> Self {
+        let fault = format!("max_conn_memory is {bytes}: valid is a size from 64 KiB on");
+        self.require(bytes >= LEAST_CONN_MEMORY, fault)
+            .set(&["max_conn_memory"], |options| options.max_conn_memory = bytes)
     }
 
     fn set(mut self, keys: &[&'static str], set: impl FnOnce(&mut ServerOptions)) -> Self {

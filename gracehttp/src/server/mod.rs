@@ -13,6 +13,7 @@ pub(crate) mod routes;
 mod service;
 #[cfg(feature = "tls")]
 mod tls;
+mod when_full;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +24,9 @@ pub use handler::Handler;
 pub use into_server::IntoServer;
 pub use layer::{Answer, BoxService};
 pub use listens::Listens;
-pub(crate) use options::{DEFAULT_MAX_CONNS, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, ServerOptions};
+pub(crate) use options::{
+    DEFAULT_MAX_CONNS, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, ServerOptions,
+};
 pub(crate) use permits::{Permit, Permits};
 pub(crate) use service::{Dispatch, ResponseFuture};
 pub use service::{Request, Response};
@@ -31,6 +34,7 @@ pub use service::{Request, Response};
 pub(crate) use tls::Source as TlsSource;
 #[cfg(feature = "tls")]
 pub use tls::Tls;
+pub use when_full::WhenFull;
 
 use crate::error::Error;
 

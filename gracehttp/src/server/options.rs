@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::endpoint::Endpoint;
+use super::when_full::WhenFull;
 #[cfg(feature = "tls")]
 use crate::server::Tls;
 
@@ -20,6 +21,9 @@ pub(crate) const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
 /// The most fields that a request head can be allowed to have: hyper makes room for all of them with each head,
 /// and `http` has no map of much more.
 pub(crate) const MOST_HEADERS: usize = 10_000;
+
+/// The least that one connection can be allowed to hold: two read buffers, and a response that is under way.
+pub(crate) const LEAST_CONN_MEMORY: usize = 64 << 10;
 
 /// Everything about a server except its service.
 #[derive(Debug, Clone)]
@@ -41,6 +45,9 @@ pub(crate) struct ServerOptions {
     pub(crate) max_headers: usize,
     pub(crate) tcp_keepalive: Option<Duration>,
     pub(crate) nodelay: bool,
+    pub(crate) when_full: WhenFull,
+    pub(crate) half_close_timeout: Duration,
+    pub(crate) max_conn_memory: usize,
     /// The keys that the attribute has set, or the builder; also those that it has set to the default.
     pub(crate) chosen: Vec<&'static str>,
 }
@@ -65,6 +72,9 @@ impl ServerOptions {
             max_headers: 100,
             tcp_keepalive: Some(Duration::from_secs(60)),
             nodelay: true,
+            when_full: WhenFull::Recycle,
+            half_close_timeout: Duration::from_secs(1),
+            max_conn_memory: 4 << 20,
             chosen: Vec::new(),
         }
     }
@@ -90,5 +100,7 @@ mod tests {
             (2_097_152, 65_536, 100)
         );
         assert_eq!(options.tcp_keepalive, Some(Duration::from_secs(60)));
+        assert_eq!((options.when_full, options.max_conn_memory), (WhenFull::Recycle, 4_194_304));
+        assert_eq!(options.half_close_timeout, Duration::from_secs(1));
     }
 }

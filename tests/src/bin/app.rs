@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gracehttp::{App, Body, IntoResponse, Request, Response, Server, Shutdown, Tls};
+use gracehttp::{App, Body, IntoResponse, Request, Response, Server, Shutdown, Tls, WhenFull};
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
@@ -116,6 +116,10 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
             Some(("request_timeout", time)) => server.request_timeout(duration(time)),
             Some(("tcp_keepalive", time)) => server.tcp_keepalive(duration(time)),
             Some(("idle_timeout", time)) => server.idle_timeout(duration(time)),
+            Some(("half_close_timeout", time)) => server.half_close_timeout(duration(time)),
+            Some(("max_conn_memory", bytes)) => server.max_conn_memory(bytes.parse().expect("bytes")),
+            Some(("when_full", "recycle")) => server.when_full(WhenFull::Recycle),
+            Some(("when_full", "wait")) => server.when_full(WhenFull::Wait),
             Some((key, _)) => panic!("no option {key} in the plan's grammar"),
         };
     }

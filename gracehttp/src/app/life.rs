@@ -128,6 +128,10 @@ impl Process {
                 break;
             }
         }
+        for server in &self.servers {
+            let answers = server.context.answers.snapshot();
+            tracing::debug!(target: "gracehttp", "server `{}` has answered: {answers}", server.name());
+        }
         // A predecessor that still drains learns that this end is no accident.
         if let Some(predecessor) = self.to_predecessor() {
             Predecessor::farewell(&predecessor).await;

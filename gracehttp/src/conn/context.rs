@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::conn::Socket;
+use crate::conn::answer::Tally;
 use crate::conn::drain::{Drain, Phase};
 use crate::conn::moved::Moved;
 use crate::parking::{Lot, Stage};
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) http1: http1::Builder,
     pub(crate) http2: http2::Builder<TokioExecutor>,
     pub(crate) moved: Arc<Moved>,
+    /// The responses that it gave.
+    pub(crate) answers: Tally,
     door: Mutex<Option<UnboundedSender<Leaving>>>,
 }
 
@@ -69,6 +72,7 @@ impl Context {
             permits,
             drain: Drain::new(),
             moved,
+            answers: Tally::new(),
             door: Mutex::new(None),
         })
     }

@@ -9,9 +9,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use axum_core::body::Body;
 use axum_core::extract::DefaultBodyLimit;
-use axum_core::response::IntoResponse;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Method, StatusCode, Version};
+use http::{Method, StatusCode};
 use http_body::Body as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::Service;
@@ -19,6 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Sleep;
 
 use crate::conn::activity::{Activity, Exchange};
+use crate::conn::answer::{self, Cause, Refusal};
 use crate::conn::awaiting::{Piece, Upload};
 use crate::conn::body::RequestBody;
 use crate::conn::context::Context;
@@ -26,7 +25,7 @@ use crate::conn::drain::Phase;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::validate;
 use crate::log;
-use crate::server::{Response, ResponseFuture};
+use crate::server::{Asked, Response, ResponseFuture};
 
 /// The service of one connection, as hyper calls it.
 pub(crate) struct ConnectionService {
@@ -37,8 +36,8 @@ pub(crate) struct ConnectionService {
 }
 
 impl ConnectionService {
-    pub(crate) fn new(activity: Arc<Activity>, info: ConnectionInfo, can_move: bool) -> Self {
-        Self { activity, info: Arc::new(info), can_move }
+    pub(crate) fn new(activity: Arc<Activity>, info: Arc<ConnectionInfo>, can_move: bool) -> Self {
+        Self { activity, info, can_move }
     }
 
     fn context(&self) -> &Context {
@@ -68,14 +67,13 @@ impl Service<http::Request<Incoming>> for ConnectionService {
 
     fn call(&self, request: http::Request<Incoming>) -> RequestFuture {
         let exchange = Exchange::begin(&self.activity);
-        let version = request.version();
+        let asked = Asked::of(&request);
         let asks_upgrade = request.extensions().get::<OnUpgrade>().is_some();
-        if asks_upgrade && version < Version::HTTP_2 {
+        if asks_upgrade && !asked.is_http2() {
             self.activity.note_upgrade();
         }
-        let is_connect = request.method() == Method::CONNECT;
         let refusal = validate::refuse(&request, self.context().options.max_body);
-        let uploads = version == Version::HTTP_2 && !request.body().is_end_stream();
+        let uploads = asked.is_http2() && !request.body().is_end_stream();
         let upload = uploads.then(|| Arc::new(Upload::new(self.activity.clone())));
         let work = match refusal {
             Some(refusal) => Work::Refused(refusal),
@@ -86,13 +84,12 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             exchange: Some(exchange),
             upload,
             info: self.info.clone(),
-            version,
             // One that has asked once stays with hyper, which would not give it back, whatever the answer was.
             closes_when_moving: !self.can_move || self.activity.wants_upgrade(),
-            is_connect,
             // The connection's task gets the word before hyper can finish the exchange: only it can make
             // the connection one that upgrades.
-            yields_first: asks_upgrade && version < Version::HTTP_2,
+            yields_first: asks_upgrade && !asked.is_http2(),
+            asked,
             timeout: self.context().options.request_timeout.map(|limit| Box::pin(tokio::time::sleep(limit))),
         }
     }
@@ -100,7 +97,7 @@ impl Service<http::Request<Incoming>> for ConnectionService {
 
 enum Work {
     Running(ResponseFuture),
-    Refused(StatusCode),
+    Refused(Refusal),
 }
 
 /// The way from a request to the head of its response.
@@ -112,50 +109,50 @@ pub(crate) struct RequestFuture {
     upload: Option<Arc<Upload>>,
     /// Not the server's context itself: its count is changed by all threads at once.
     info: Arc<ConnectionInfo>,
-    version: Version,
+    asked: Asked,
     closes_when_moving: bool,
-    is_connect: bool,
     yields_first: bool,
     timeout: Option<Pin<Box<Sleep>>>,
 }
 
 impl RequestFuture {
-    fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<Response> {
+    fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<(Cause, Response)> {
         let running = match &mut self.work {
             Work::Running(running) => running,
-            Work::Refused(status) => return Poll::Ready(refused(*status)),
+            Work::Refused(refusal) => return Poll::Ready(own(Cause::Refused(*refusal))),
         };
         // One handler's panic is one failed request: neither its connection's others nor the drain.
         match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
-            Ok(Poll::Ready(response)) => return Poll::Ready(response),
+            Ok(Poll::Ready(response)) => return Poll::Ready((Cause::Handler, response)),
             Ok(Poll::Pending) => {}
             Err(panic) => {
                 log::error(format_args!(
-                    "server `{}`: a handler panicked: {}",
+                    "server `{}`: {}: its handler panicked: {}",
                     self.info.context.options.name,
+                    self.asked,
                     crate::error::panic_message(&*panic)
                 ));
-                return Poll::Ready(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+                return Poll::Ready(own(Cause::HandlerPanicked));
             }
         }
         if let Some(timeout) = &mut self.timeout {
             ready!(timeout.as_mut().poll(cx));
-            return Poll::Ready(StatusCode::SERVICE_UNAVAILABLE.into_response());
+            return Poll::Ready(own(Cause::HandlerTimedOut));
         }
         Poll::Pending
     }
 
     /// Whether the client is to hear that this is the connection's last response.
     fn is_last(&self, status: StatusCode) -> bool {
-        let leaves_http =
-            status == StatusCode::SWITCHING_PROTOCOLS || (self.is_connect && status.is_success());
+        let leaves_http = status == StatusCode::SWITCHING_PROTOCOLS
+            || (self.asked.is(&Method::CONNECT) && status.is_success());
         let closes = match self.info.context.drain.phase() {
             Phase::Serving => false,
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver | Phase::SuccessorFull => self.closes_when_moving,
             Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
         };
-        self.version < Version::HTTP_2 && closes && !leaves_http
+        closes && !leaves_http
     }
 }
 
@@ -167,28 +164,23 @@ impl Future for RequestFuture {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut response = ready!(self.poll_response(cx));
+        let (cause, mut response) = ready!(self.poll_response(cx));
         if let Some(upload) = &self.upload {
             upload.is_answered();
         }
         // A CONNECT has no path that could be unknown: nobody here knows the method.
-        if self.is_connect && response.status() == StatusCode::NOT_FOUND {
+        if self.asked.is(&Method::CONNECT) && response.status() == StatusCode::NOT_FOUND {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         }
-        if self.is_last(response.status()) {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        let (exchange, is_http2) = (self.exchange.take(), self.version == Version::HTTP_2);
+        let is_last = self.is_last(response.status());
+        let response = answer::finish(&self.info, &self.asked, cause, is_last, response);
+        let (exchange, is_http2) = (self.exchange.take(), self.asked.is_http2());
         Poll::Ready(Ok(response.map(|body| ResponseBody { body, exchange, is_http2 })))
     }
 }
 
-/// The answer to a request that no handler gets to see. What follows it on the connection can't be
-/// trusted to be a request, so the connection ends.
-fn refused(status: StatusCode) -> Response {
-    let mut response = status.into_response();
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
+fn own(cause: Cause) -> (Cause, Response) {
+    (cause, answer::own(cause))
 }
 
 /// A response body; the exchange ends with it.

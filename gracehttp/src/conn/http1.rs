@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot::Receiver;
 
 use crate::conn::activity::Activity;
+use crate::conn::answer::{Cause, last_words};
 use crate::conn::close::{abandon, close, close_with};
 use crate::conn::context::Context;
 use crate::conn::drive::{End, May, drive};
@@ -20,10 +21,7 @@ use crate::conn::limits::{Limits, Waiting};
 use crate::conn::transport::Transport;
 use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, rest};
 use crate::parking::Stage;
-use crate::server::Permit;
-
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+use crate::server::{Asked, Permit};
 
 /// What HTTP/1 is spoken over.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -88,9 +86,9 @@ pub(super) async fn serve<T: Wire>(
     let can_rest = T::RESTS && ahead.len() <= MOVES_WITH;
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
-    let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
+    let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
     let (transport, mut back) = lend(Transport::new(stream, ahead, activity.clone(), permit).for_http1());
-    let service = ConnectionService::new(activity.clone(), info, can_rest);
+    let service = ConnectionService::new(activity.clone(), info.clone(), can_rest);
     let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
 
     let may = May { rest: can_rest, rest_at_once, upgrade: true };
@@ -121,7 +119,7 @@ pub(super) async fn serve<T: Wire>(
             Err(stream) => close(stream).await,
         },
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
-            close_with(stream, REQUEST_TIMEOUT).await;
+            close_with(stream, &last_words(&info, &Asked::UNREAD, Cause::RequestTimedOut)).await;
         }
         End::TimedOut(Waiting::Write) => abandon(stream).await,
         End::Finished | End::Close | End::Cut | End::TimedOut(_) | End::Upgrade => close(stream).await,

@@ -40,7 +40,7 @@ const ROOM: Duration = Duration::from_millis(500);
 /// taken some time before hyper's.
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
     let activity = Arc::new(Activity::default());
-    let info = ConnectionInfo { peer: stream.peer(), context: context.clone() };
+    let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
     let (transport, back) = lend(Transport::new(stream, ahead, activity.clone(), permit));
     let service = ConnectionService::new(activity.clone(), info, false);
     let connection = context.http2.serve_connection(TokioIo::new(transport), service);

@@ -1,6 +1,7 @@
 //! One connection: from its first byte to its close, or to its departure for the successor.
 
 mod activity;
+mod answer;
 mod awaiting;
 mod body;
 mod close;

@@ -2,15 +2,19 @@
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Version};
 use http_body::Body;
 
-/// The status with which a request is refused before any handler sees it.
-pub(crate) fn refuse<B: Body>(request: &Request<B>, max_body: u64) -> Option<StatusCode> {
+use crate::conn::answer::{Reason, Refusal};
+
+/// Why a request is refused before any handler sees it.
+pub(crate) fn refuse<B: Body>(request: &Request<B>, max_body: u64) -> Option<Refusal> {
     let is_http1 = request.version() <= Version::HTTP_11;
-    let asks_for_all = request.uri().path() == "*" && request.method() != Method::OPTIONS;
-    if is_http1 && (asks_for_all || !has_valid_host(request)) {
-        return Some(StatusCode::BAD_REQUEST);
+    if is_http1 && request.uri().path() == "*" && request.method() != Method::OPTIONS {
+        return Some(Refusal::malformed("only OPTIONS asks for `*` (RFC 9112 section 3.2.4)"));
+    }
+    if is_http1 && !has_valid_host(request) {
+        return Some(Refusal::malformed("one valid Host is required (RFC 9112 section 3.2)"));
     }
     // Most requests have no body, and so neither a framing nor a length to look for.
     if request.body().is_end_stream() {
@@ -18,9 +22,12 @@ pub(crate) fn refuse<B: Body>(request: &Request<B>, max_body: u64) -> Option<Sta
     }
     let headers = request.headers();
     if is_http1 && !has_valid_framing(headers, request.version()) {
-        return Some(StatusCode::BAD_REQUEST);
+        return Some(Refusal::malformed(
+            "`chunked` is the only transfer coding, once (RFC 9112 section 6.1)",
+        ));
     }
-    declared_length(headers).filter(|&length| length > max_body).map(|_| StatusCode::PAYLOAD_TOO_LARGE)
+    let is_too_large = declared_length(headers).is_some_and(|length| length > max_body);
+    is_too_large.then_some(Refusal::new(Reason::BodyTooLarge, "Content-Length is over max_body"))
 }
 
 /// RFC 9112 section 3.2: exactly one valid Host, which HTTP/1.0 may leave out.
@@ -81,12 +88,13 @@ mod tests {
     use super::*;
     use http_body_util::Full;
 
-    fn verdict(headers: &[(&str, &str)]) -> Option<StatusCode> {
+    fn verdict(headers: &[(&str, &str)]) -> Option<Reason> {
         let mut request = Request::builder().uri("/");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         refuse(&request.body(Full::<bytes::Bytes>::from("a body")).unwrap(), 100)
+            .map(|refusal| refusal.reason)
     }
 
     #[test]
@@ -94,7 +102,7 @@ mod tests {
         assert_eq!(verdict(&[("host", "localhost:80")]), None);
         assert_eq!(verdict(&[("host", "[::1]:80")]), None);
         assert_eq!(verdict(&[("host", "a_name")]), None);
-        let bad = Some(StatusCode::BAD_REQUEST);
+        let bad = Some(Reason::Malformed);
         assert_eq!(verdict(&[]), bad);
         assert_eq!(verdict(&[("host", "")]), bad);
         assert_eq!(verdict(&[("host", "a"), ("host", "b")]), bad);
@@ -111,7 +119,7 @@ mod tests {
         };
         assert_eq!(with(&[("transfer-encoding", "chunked")]), None);
         assert_eq!(with(&[("transfer-encoding", "Chunked")]), None);
-        let bad = Some(StatusCode::BAD_REQUEST);
+        let bad = Some(Reason::Malformed);
         assert_eq!(with(&[("transfer-encoding", "gzip, chunked")]), bad);
         assert_eq!(with(&[("transfer-encoding", "chunked, chunked")]), bad);
         assert_eq!(with(&[("transfer-encoding", "identity")]), bad);
@@ -121,6 +129,6 @@ mod tests {
     #[test]
     fn a_declared_length_over_the_limit_is_refused_at_once() {
         assert_eq!(verdict(&[("host", "a"), ("content-length", "100")]), None);
-        assert_eq!(verdict(&[("host", "a"), ("content-length", "101")]), Some(StatusCode::PAYLOAD_TOO_LARGE));
+        assert_eq!(verdict(&[("host", "a"), ("content-length", "101")]), Some(Reason::BodyTooLarge));
     }
 }

@@ -1,5 +1,6 @@
 //! What a server is: a name, endpoints, a service and its limits.
 
+mod asked;
 mod builder;
 mod endpoint;
 mod handler;
@@ -18,6 +19,7 @@ mod when_full;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use asked::Asked;
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::Handler;

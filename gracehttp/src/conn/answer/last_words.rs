@@ -1,0 +1,36 @@
+//! The answers of HTTP/1 that hyper does not write.
+
+use std::time::SystemTime;
+
+use http::Response;
+
+use crate::conn::answer::{Cause, finish, own};
+use crate::conn::info::ConnectionInfo;
+use crate::server::Asked;
+
+/// The answer to a request that hyper has not seen, or not to its end: the last bytes of its connection.
+pub(crate) fn last_words(info: &ConnectionInfo, asked: &Asked, cause: Cause) -> Vec<u8> {
+    encode(&finish(info, asked, cause, true, own(cause)))
+}
+
+/// A response without content, whichever version the request claimed (RFC 9110 section 2.5).
+fn encode<B>(response: &Response<B>) -> Vec<u8> {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str());
+    let mut bytes = head.into_bytes();
+    for (name, value) in response.headers() {
+        put(&mut bytes, name.as_str(), value.as_bytes());
+    }
+    put(&mut bytes, "content-length", b"0");
+    put(&mut bytes, "date", date.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+fn put(bytes: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        bytes.extend_from_slice(part);
+    }
+}

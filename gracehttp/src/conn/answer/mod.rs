@@ -1,0 +1,140 @@
+//! The one way out: every response passes here, whoever has made it, on its way to its client.
+
+mod last_words;
+mod tally;
+
+use http::{HeaderValue, StatusCode, header};
+
+pub(crate) use last_words::last_words;
+pub(crate) use tally::Tally;
+
+use crate::conn::info::ConnectionInfo;
+use crate::server::{Asked, Response};
+
+/// Who has answered a request, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The server's handler, one of its routes', or its service.
+    Handler,
+    /// No route has the path (404), or has it with this method (405).
+    NoRoute,
+    /// The request was refused before any handler could see it.
+    Refused(Refusal),
+    /// The rest of the request's head or body did not come in time (408).
+    RequestTimedOut,
+    /// The handler took longer than `request_timeout` (503).
+    HandlerTimedOut,
+    /// The handler panicked (500).
+    HandlerPanicked,
+    /// The service returned an error instead of a response (500).
+    ServiceFailed,
+}
+
+/// Why a request was refused, and the rule that it broke, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) rule: &'static str,
+}
+
+/// The kinds of refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // Those of HTTP/1 heads are hyper's for now.
+pub(crate) enum Reason {
+    /// It is no valid request (400).
+    Malformed,
+    /// Its body is over the server's `max_body` (413).
+    BodyTooLarge,
+    /// Its target is over the server's `max_header_size` (414).
+    TargetTooLong,
+    /// It is for a scheme or a host that is not this server's (421).
+    Misdirected,
+    /// Its fields are over the server's `max_header_size` or `max_headers` (431).
+    HeadTooLarge,
+    /// It needs something that no server of this library has, such as another transfer coding (501).
+    NotImplemented,
+    /// It is of another version of HTTP (505).
+    VersionNotSupported,
+}
+
+impl Reason {
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
+            Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) const fn new(reason: Reason, rule: &'static str) -> Self {
+        Self { reason, rule }
+    }
+
+    pub(crate) const fn malformed(rule: &'static str) -> Self {
+        Self::new(Reason::Malformed, rule)
+    }
+}
+
+impl Cause {
+    /// The status with which the server itself answers for this cause; none where somebody else has answered.
+    fn status(self) -> Option<StatusCode> {
+        match self {
+            Self::Handler | Self::NoRoute => None,
+            Self::Refused(refusal) => Some(refusal.reason.status()),
+            Self::RequestTimedOut => Some(StatusCode::REQUEST_TIMEOUT),
+            Self::HandlerTimedOut => Some(StatusCode::SERVICE_UNAVAILABLE),
+            Self::HandlerPanicked | Self::ServiceFailed => Some(StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// Whether what follows on the connection can't be trusted to be a request.
+    fn ends_connection(self) -> bool {
+        matches!(self, Self::Refused(_) | Self::RequestTimedOut)
+    }
+}
+
+/// The response that the server itself gives for a cause.
+pub(crate) fn own(cause: Cause) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = cause.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response
+}
+
+/// Makes a response final, and tells those who watch. `is_last` if the client is to hear that this is the
+/// connection's last response.
+pub(crate) fn finish(
+    info: &ConnectionInfo,
+    asked: &Asked,
+    cause: Cause,
+    is_last: bool,
+    mut response: Response,
+) -> Response {
+    if !asked.is_http2() && (is_last || cause.ends_connection()) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    observe(info, asked, cause, response.status());
+    response
+}
+
+/// Tells the counters and the log of a response.
+fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCode) {
+    let context = &info.context;
+    context.answers.count(cause, status);
+    let (server, status) = (&context.options.name, status.as_u16());
+    match cause {
+        Cause::Handler | Cause::NoRoute => {
+            tracing::trace!(target: "gracehttp", "server `{server}`: {asked}: {status}");
+        }
+        // What strangers bring about is no news.
+        Cause::Refused(Refusal { rule, .. }) => {
+            tracing::debug!(target: "gracehttp", "server `{server}`: {asked}: refused with {status}: {rule}");
+        }
+        _ => tracing::debug!(target: "gracehttp", "server `{server}`: {asked}: {status}: {cause:?}"),
+    }
+}

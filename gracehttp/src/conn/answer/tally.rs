@@ -1,0 +1,135 @@
+//! How many responses a server gave, by cause and by class of status.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use http::StatusCode;
+
+use crate::conn::answer::{Cause, Reason};
+
+/// How many threads count without meeting one another.
+const SHARDS: usize = 16;
+
+/// The causes that are told apart, in the order of [`index`].
+const CAUSES: [&str; 13] = [
+    "handler",
+    "no route",
+    "malformed",
+    "body too large",
+    "target too long",
+    "misdirected",
+    "head too large",
+    "not implemented",
+    "version not supported",
+    "request timed out",
+    "handler timed out",
+    "handler panicked",
+    "service failed",
+];
+
+/// From 1xx to 5xx.
+const CLASSES: usize = 5;
+
+/// The counts of one server. Every response of every thread is counted, so each thread has counts of its own.
+pub(crate) struct Tally {
+    shards: Box<[Shard]>,
+}
+
+/// On cache lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct Shard([[AtomicU64; CLASSES]; CAUSES.len()]);
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    }
+
+    pub(crate) fn count(&self, cause: Cause, status: StatusCode) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
+        self.shards[shard()].0[index(cause)][class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The counts of all threads together.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut counts = [[0; CLASSES]; CAUSES.len()];
+        for shard in &self.shards {
+            for (sums, row) in counts.iter_mut().zip(&shard.0) {
+                for (sum, count) in sums.iter_mut().zip(row) {
+                    *sum += count.load(Ordering::Relaxed);
+                }
+            }
+        }
+        Snapshot { counts }
+    }
+}
+
+/// The counts of a moment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    counts: [[u64; CLASSES]; CAUSES.len()],
+}
+
+/// As it reads behind "answered": `handler 2xx 7, handler 4xx 1, malformed 4xx 2`.
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (cause, row) in CAUSES.iter().zip(&self.counts) {
+            for (class, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
+                write!(f, "{separator}{cause} {}xx {count}", class + 1)?;
+                separator = ", ";
+            }
+        }
+        if separator.is_empty() { f.write_str("nothing") } else { Ok(()) }
+    }
+}
+
+fn index(cause: Cause) -> usize {
+    match cause {
+        Cause::Handler => 0,
+        Cause::NoRoute => 1,
+        Cause::Refused(refusal) => match refusal.reason {
+            Reason::Malformed => 2,
+            Reason::BodyTooLarge => 3,
+            Reason::TargetTooLong => 4,
+            Reason::Misdirected => 5,
+            Reason::HeadTooLarge => 6,
+            Reason::NotImplemented => 7,
+            Reason::VersionNotSupported => 8,
+        },
+        Cause::RequestTimedOut => 9,
+        Cause::HandlerTimedOut => 10,
+        Cause::HandlerPanicked => 11,
+        Cause::ServiceFailed => 12,
+    }
+}
+
+/// The calling thread's shard.
+fn shard() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SHARD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    SHARD.with(|shard| *shard)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::answer::Refusal;
+
+    #[test]
+    fn it_counts_by_cause_and_class_over_all_threads() {
+        let tally = Tally::new();
+        assert_eq!(tally.snapshot().to_string(), "nothing");
+        std::thread::scope(|scope| {
+            for _ in 0..2 * SHARDS {
+                scope.spawn(|| tally.count(Cause::Handler, StatusCode::CREATED));
+            }
+        });
+        tally.count(Cause::Refused(Refusal::malformed("a rule")), StatusCode::BAD_REQUEST);
+        tally.count(Cause::HandlerPanicked, StatusCode::INTERNAL_SERVER_ERROR);
+        let expected = format!("handler 2xx {}, malformed 4xx 1, handler panicked 5xx 1", 2 * SHARDS);
+        assert_eq!(tally.snapshot().to_string(), expected);
+    }
+}

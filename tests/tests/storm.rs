@@ -45,7 +45,7 @@ async fn restart_again_and_again(app: &App, times: usize, load: &Load) {
 /// Every predecessor has drained and left with status 0, and so does the last one.
 async fn all_leave_cleanly(app: &App) {
     app.predecessors_leave_cleanly().await;
-    assert_eq!(app.log.count(0, "ERROR"), 0, "{}", app.log);
+    assert_eq!(app.log.count(0, "ERROR") + app.log.count(0, "cutting"), 0, "{}", app.log);
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
@@ -157,6 +157,85 @@ async fn no_request_over_tls_or_http2_is_lost_in_many_restarts() {
     http1.assert_polite();
     plain.assert_lossless();
     http2.assert_lossless();
+    all_leave_cleanly(&app).await;
+}
+
+/// Clients that do what HTTP libraries do, each kind counted on its own.
+struct Kinds(Vec<(Style, Load)>);
+
+impl Kinds {
+    /// Of the kinds that are to notice nothing.
+    const MOVE: [Style; 5] =
+        [Style::OffersH2c, Style::OffersTls, Style::LateBody, Style::JavaPool, Style::GoPool];
+    /// Of those whose connections end with their request, or may.
+    const END: [Style; 2] = [Style::EarlyAnswer, Style::HalfClose];
+
+    fn on(target: &Target, pause: Duration) -> Self {
+        let load = |style: &Style, count| (*style, Load::on(target).pause(pause).clients(count, *style));
+        let moving = Self::MOVE.iter().map(|style| load(style, 12));
+        let ending = Self::END.iter().map(|style| load(style, 4));
+        Self(moving.chain(ending).collect())
+    }
+
+    async fn through_restarts(&self, app: &App, times: usize) {
+        for number in 1..=times {
+            for (_, load) in &self.0 {
+                load.answers(8).await;
+                load.mark(format!("signal {number}"));
+            }
+            let generation = app.restart().await;
+            for (_, load) in &self.0 {
+                load.mark(format!("pid {} started", generation.pid()));
+            }
+        }
+    }
+
+    /// The counts of each kind, in a table.
+    async fn stop(self) -> Vec<(Style, Report)> {
+        let mut reports = Vec::new();
+        for (style, load) in self.0 {
+            reports.push((style, load.stop().await));
+        }
+        println!("| client | requests | failed | closed while idle | `Connection: close` |");
+        println!("| --- | --- | --- | --- | --- |");
+        for (style, report) in &reports {
+            let Report { requests, closed_idle, promised_closes, incidents, .. } = report;
+            println!("| {style:?} | {requests} | {} | {closed_idle} | {promised_closes} |", incidents.len());
+        }
+        reports
+    }
+}
+
+/// What their libraries add to requests, and how they write them, makes no connection one that can't move.
+#[tokio::test]
+async fn clients_like_those_of_java_apache_and_go_notice_none_of_many_restarts() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).start("web").await;
+    let kinds = Kinds::on(&app.target("web").await, Duration::from_secs(1));
+    let restarts = times(8, 100);
+    kinds.through_restarts(&app, restarts).await;
+    for (style, report) in kinds.stop().await {
+        if Kinds::MOVE.contains(&style) {
+            report.assert_unnoticed();
+            // They have moved with each restart, instead of staying with the first process.
+            assert!(report.pids.len() > restarts / 2, "{style:?}\n{report}");
+        } else {
+            report.assert_lossless();
+        }
+    }
+    all_leave_cleanly(&app).await;
+}
+
+/// Their connections end with the predecessor, and no request is lost by that.
+#[tokio::test]
+async fn clients_like_those_of_java_apache_and_go_lose_nothing_over_tls_in_many_restarts() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, TLS).start("tls").await;
+    let kinds = Kinds::on(&app.target("tls").await, Duration::from_millis(300));
+    kinds.through_restarts(&app, times(5, 50)).await;
+    for (_, report) in kinds.stop().await {
+        report.assert_lossless();
+    }
     all_leave_cleanly(&app).await;
 }
 

@@ -219,6 +219,8 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         },
+        // Takes no body.
+        (&Method::POST, "/unread") => pong().into_response(),
         (&Method::GET, "/most") => MOST.load(Ordering::SeqCst).to_string().into_response(),
         (&Method::GET, "/slow") => {
             say("slow begins");

@@ -1,0 +1,143 @@
+//! Many strict clients at once, until they are told to stop.
+
+mod pool;
+mod script;
+mod worker;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::client::Target;
+use crate::load::worker::Worker;
+use crate::patience::{PATIENCE, within};
+use crate::report::{Mark, Report};
+
+/// What a client does, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// GETs on one connection, with pauses.
+    Get,
+    /// POSTs on one connection, the body in several writes.
+    Post,
+    /// A new connection for each GET.
+    Fresh,
+    /// A new connection for each GET, which says nothing for a while.
+    Silent,
+    /// GETs on one connection, each head sent in two halves.
+    HalfHead,
+    /// GETs on one connection, two in one write, each with a number that comes back.
+    Pipelined,
+    /// GETs and POSTs in turn on one connection, of which the first request offers HTTP/2 by `Upgrade: h2c`, as
+    /// Java's HttpClient does.
+    OffersH2c,
+    /// GETs and POSTs in turn on one connection, each of which offers `Upgrade: TLS/1.2`, as Apache HttpClient does.
+    OffersTls,
+    /// POSTs on one connection to a handler that takes no body; the body comes in a packet of its own, up to 20 ms
+    /// after the head.
+    LateBody,
+    /// POSTs of 1 to 5 MB to a handler that answers at once; the client reads the answer when it has written all.
+    EarlyAnswer,
+    /// A new connection for each GET, with which its sending direction ends.
+    HalfClose,
+    /// Up to three requests at once on kept connections, which are looked at when they are used again; each of them
+    /// offers HTTP/2 with its first request.
+    JavaPool,
+    /// Up to three requests at once, for which two connections are kept and watched all the time.
+    GoPool,
+    /// HTTP/2: three streams at once on one connection, with pauses.
+    Http2,
+}
+
+/// A running load.
+#[derive(Debug)]
+pub struct Load {
+    shared: Arc<Shared>,
+    clients: JoinSet<()>,
+    pause: Duration,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: Target,
+    report: Mutex<Report>,
+    answers: watch::Sender<u64>,
+    stop: watch::Sender<bool>,
+}
+
+impl Load {
+    /// A load without clients yet.
+    pub fn on(target: &Target) -> Self {
+        let shared = Shared {
+            target: target.clone(),
+            report: Mutex::new(Report::new()),
+            answers: watch::Sender::new(0),
+            stop: watch::Sender::new(false),
+        };
+        Self { shared: Arc::new(shared), clients: JoinSet::new(), pause: Duration::from_millis(20) }
+    }
+
+    /// The longest pause of the clients that are added after this.
+    pub fn pause(mut self, longest: Duration) -> Self {
+        self.pause = longest;
+        self
+    }
+
+    /// Adds clients, which begin at once.
+    pub fn clients(mut self, count: usize, style: Style) -> Self {
+        for _ in 0..count {
+            let worker = Worker::new(&self.shared, style, self.clients.len(), self.pause);
+            self.clients.spawn(worker.run());
+        }
+        self
+    }
+
+    /// Notes what happens to the application, so that the report can tell what failed near it.
+    pub fn mark(&self, what: impl Into<String>) {
+        self.shared.report().marks.push(Mark { at: Instant::now(), what: what.into() });
+    }
+
+    /// Awaits `count` more answers.
+    pub async fn answers(&self, count: u64) {
+        let mut answers = self.shared.answers.subscribe();
+        let goal = *answers.borrow_and_update() + count;
+        let reached = async {
+            // The sender lives in `shared`, so this ends only when the goal is reached.
+            _ = answers.wait_for(|answers| *answers >= goal).await;
+        };
+        if tokio::time::timeout(PATIENCE, reached).await.is_err() {
+            panic!("waited {PATIENCE:?} in vain for {count} answers\n{}", self.shared.report());
+        }
+    }
+
+    /// What has been seen so far.
+    pub fn so_far(&self) -> Report {
+        self.shared.report().clone()
+    }
+
+    /// Lets every client finish what it does, and returns the counts.
+    pub async fn stop(mut self) -> Report {
+        self.shared.stop.send_replace(true);
+        within(PATIENCE * 2, "the clients' end", async {
+            while let Some(end) = self.clients.join_next().await {
+                end.expect("clients do not panic");
+            }
+        })
+        .await;
+        let report = self.shared.report().clone();
+        println!("{report}");
+        report
+    }
+}
+
+impl Shared {
+    fn report(&self) -> MutexGuard<'_, Report> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+}

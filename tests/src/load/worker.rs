@@ -1,0 +1,174 @@
+//! One client of a load.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::client::{Client, Pause};
+use crate::fault::Failure;
+use crate::h2::{self, Http2};
+use crate::load::script::{Author, Expected, Outcome, Script, unexpected};
+use crate::load::{Shared, Style};
+use crate::report::Incident;
+
+/// Why a client leaves its connection.
+pub(super) struct Leave;
+
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) style: Style,
+    pub(super) author: Author,
+    number: usize,
+}
+
+impl Worker {
+    pub(super) fn new(shared: &Arc<Shared>, style: Style, number: usize, pause: Duration) -> Self {
+        Self { shared: Arc::clone(shared), style, author: Author::new(style, number, pause), number }
+    }
+
+    pub(super) async fn run(mut self) {
+        while !self.shared.stopping() {
+            match self.style {
+                Style::Http2 => self.http2_connection().await,
+                Style::JavaPool | Style::GoPool => self.pool().await,
+                _ => self.http1_connection().await,
+            }
+        }
+    }
+
+    /// One connection, from its begin to its end.
+    async fn http1_connection(&mut self) {
+        let Some(mut client) = self.connect().await else { return };
+        let stays = !matches!(self.style, Style::Fresh | Style::Silent | Style::HalfClose);
+        let mut first = true;
+        while !self.shared.stopping() {
+            if (!first || self.style == Style::Silent) && self.idle(&mut client).await.is_err() {
+                return;
+            }
+            if self.round(&mut client, first).await.is_err() || !stays {
+                return;
+            }
+            first = false;
+        }
+    }
+
+    /// A new connection. A refusal is counted once, not a thousand times in a row.
+    pub(super) async fn connect(&mut self) -> Option<Client> {
+        match Client::connect(&self.shared.target).await {
+            Ok(client) => {
+                self.shared.report().connections += 1;
+                Some(client)
+            }
+            Err(failure) => {
+                self.failed_to_connect(failure).await;
+                None
+            }
+        }
+    }
+
+    async fn failed_to_connect(&mut self, failure: Failure) {
+        self.shared.report().requests += 1;
+        self.incident(failure);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    /// A pause in which the server may close, and nothing else.
+    async fn idle(&mut self, client: &mut Client) -> Result<(), Leave> {
+        let pause = client.pause(self.author.pause()).await;
+        self.stays(pause)
+    }
+
+    /// Whether a connection is still there after a pause.
+    pub(super) fn stays(&mut self, pause: Pause) -> Result<(), Leave> {
+        match pause {
+            Pause::Open => return Ok(()),
+            Pause::Closed => self.shared.report().closed_idle += 1,
+            Pause::Failed(failure) => self.incident(failure),
+        }
+        Err(Leave)
+    }
+
+    /// One request and its answer, or a pipelined pair.
+    async fn round(&mut self, client: &mut Client, fresh: bool) -> Result<(), Leave> {
+        let script = self.author.request(fresh);
+        let start = Instant::now();
+        let outcome = script.run(client).await;
+        self.judge(client, &script, &outcome, start).await
+    }
+
+    /// Counts the answers of a script and what is missing, and sees a promised end.
+    pub(super) async fn judge(
+        &mut self,
+        client: &mut Client,
+        script: &Script,
+        outcome: &Outcome,
+        start: Instant,
+    ) -> Result<(), Leave> {
+        self.shared.report().requests += script.expected.len() as u64;
+        let mut right = true;
+        for (expected, reply) in script.expected.iter().zip(&outcome.replies) {
+            if expected.is(reply) {
+                self.answered(start, reply.pid());
+                self.shared.report().promised_closes += u64::from(reply.closes());
+            } else {
+                right = false;
+                self.incident(unexpected(expected, reply));
+            }
+        }
+        if let Some(failure) = &outcome.failure {
+            for _ in outcome.replies.len()..script.expected.len() {
+                self.incident(failure.clone());
+            }
+            return Err(Leave);
+        }
+        let last = outcome.replies.last().is_some_and(|reply| reply.closes()) || script.half_closes;
+        if last && let Err(failure) = client.closed().await {
+            self.incident(failure);
+        }
+        if last || !right { Err(Leave) } else { Ok(()) }
+    }
+
+    async fn http2_connection(&mut self) {
+        let mut client = match Http2::connect(&self.shared.target).await {
+            Ok(client) => client,
+            Err(failure) => return self.failed_to_connect(failure).await,
+        };
+        self.shared.report().connections += 1;
+        while !self.shared.stopping() {
+            if !client.is_open().await {
+                self.shared.report().goaways += 1;
+                return;
+            }
+            let start = Instant::now();
+            let (mut one, mut two, mut three) = (client.clone(), client.clone(), client.clone());
+            let body = self.author.body();
+            let outcomes =
+                tokio::join!(one.get("/ping"), two.post("/echo", body.clone()), three.get("/ping"));
+            let outcomes = [
+                (outcomes.0, Expected::Pong),
+                (outcomes.1, Expected::Echo(body)),
+                (outcomes.2, Expected::Pong),
+            ];
+            for (outcome, expected) in outcomes {
+                match outcome {
+                    Ok(h2::Outcome::NotSent) => continue,
+                    Ok(h2::Outcome::Reply(reply)) if expected.is(&reply) => self.answered(start, reply.pid()),
+                    Ok(h2::Outcome::Reply(reply)) => self.incident(unexpected(&expected, &reply)),
+                    Err(failure) => self.incident(failure),
+                }
+                self.shared.report().requests += 1;
+            }
+            tokio::time::sleep(self.author.pause()).await;
+        }
+    }
+
+    fn answered(&mut self, start: Instant, pid: Option<u32>) {
+        let mut report = self.shared.report();
+        report.answered(start.elapsed(), pid);
+        self.shared.answers.send_replace(report.answers);
+    }
+
+    fn incident(&mut self, failure: Failure) {
+        let client = format!("{:?} {}", self.style, self.number);
+        self.shared.report().incidents.push(Incident { at: Instant::now(), client, failure });
+    }
+}

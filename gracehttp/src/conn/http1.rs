@@ -18,7 +18,7 @@ use crate::conn::exchange::ConnectionService;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::lent::lend;
 use crate::conn::limits::{Limits, Waiting};
-use crate::conn::transport::Transport;
+use crate::conn::transport::{Inspector, Transport};
 use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, rest};
 use crate::parking::Stage;
 use crate::server::{Asked, Permit};
@@ -87,7 +87,8 @@ pub(super) async fn serve<T: Wire>(
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
     let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
-    let (transport, mut back) = lend(Transport::new(stream, ahead, activity.clone(), permit).for_http1());
+    let transport = Transport::new(stream, ahead, Inspector::Http1, activity.clone(), permit);
+    let (transport, mut back) = lend(transport);
     let service = ConnectionService::new(activity.clone(), info.clone(), can_rest);
     let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
 

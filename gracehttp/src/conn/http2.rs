@@ -19,7 +19,7 @@ use crate::conn::http1::Wire;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::lent::lend;
 use crate::conn::limits::{Patience, STALLED};
-use crate::conn::transport::Transport;
+use crate::conn::transport::{Inspector, Transport};
 use crate::server::{Permit, ServerOptions};
 
 /// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
@@ -41,7 +41,7 @@ const ROOM: Duration = Duration::from_millis(500);
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
     let activity = Arc::new(Activity::default());
     let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
-    let (transport, back) = lend(Transport::new(stream, ahead, activity.clone(), permit));
+    let (transport, back) = lend(Transport::new(stream, ahead, Inspector::Http2, activity.clone(), permit));
     let service = ConnectionService::new(activity.clone(), info, false);
     let connection = context.http2.serve_connection(TokioIo::new(transport), service);
     let mut connection = Box::pin(connection);

@@ -35,7 +35,7 @@ pub(crate) struct Transport<T> {
     ahead: Bytes,
     /// Finished responses that wait for company.
     gathered: BytesMut,
-    http1: bool,
+    inspector: Inspector,
     /// All that was to be written is: over HTTP/2, the next byte begins a frame.
     flushed: bool,
     announced_end: bool,
@@ -43,28 +43,42 @@ pub(crate) struct Transport<T> {
     permit: Permit,
 }
 
+/// What looks at the client's bytes before hyper does, by the protocol that they are of.
+#[derive(Debug)]
+pub(crate) enum Inspector {
+    /// The responses to pipelined requests are gathered, and a client that has closed its side gets its
+    /// response.
+    ///
+    /// hyper's own `pipeline_flush` does the former too, but holds a response back while half of the next head
+    /// is in its buffer, for a client that may be waiting for just that response.
+    Http1,
+    Http2,
+}
+
+impl Inspector {
+    fn is_http1(&self) -> bool {
+        matches!(self, Inspector::Http1)
+    }
+}
+
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
-    pub(crate) fn new(stream: T, ahead: Bytes, activity: Arc<Activity>, permit: Permit) -> Self {
+    pub(crate) fn new(
+        stream: T,
+        ahead: Bytes,
+        inspector: Inspector,
+        activity: Arc<Activity>,
+        permit: Permit,
+    ) -> Self {
         Self {
             stream,
             ahead,
             gathered: BytesMut::new(),
-            http1: false,
+            inspector,
             flushed: false,
             announced_end: false,
             activity,
             permit,
         }
-    }
-
-    /// Gathers the responses to pipelined requests, and lets a client that has closed its side have its
-    /// response.
-    ///
-    /// hyper's own `pipeline_flush` does that too, but holds a response back while half of the next head
-    /// is in its buffer, for a client that may be waiting for just that response.
-    pub(crate) fn for_http1(mut self) -> Self {
-        self.http1 = true;
-        self
     }
 
     /// The stream, what was read ahead of it, and the permit.
@@ -76,7 +90,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     /// request before it goes to sleep. When that look finds nothing, [`poll_read`](AsyncRead::poll_read)
     /// flushes.
     fn may_wait(&self) -> bool {
-        self.http1
+        self.inspector.is_http1()
             && !self.activity.is_read_blocked()
             && self.activity.is_between_requests()
             && !self.activity.wants_upgrade()
@@ -87,7 +101,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     /// the same); the connection's task closes after it. Whether the end cuts a request body short is for that
     /// body to find out: hyper may have all of it, and its handler not yet.
     fn hides_end(&self) -> bool {
-        self.http1 && self.activity.open() > 0 && !self.activity.wants_upgrade()
+        self.inspector.is_http1() && self.activity.open() > 0 && !self.activity.wants_upgrade()
     }
 
     fn poll_write_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

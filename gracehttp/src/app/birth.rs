@@ -146,7 +146,7 @@ impl Unborn {
         let Self { settings, servers, released, moved, keys, provenance, fresh_files, predecessor, workers } =
             self;
         let predecessor = match predecessor {
-            Some(predecessor) => Some(take_over(predecessor, &servers, &moved, &workers).await),
+            Some(predecessor) => Some(take_over(predecessor, &servers, &moved).await),
             None => None,
         };
         for server in &servers {
@@ -191,12 +191,7 @@ fn context<S>(
 }
 
 /// Says that we are ready, waits for our turn, and from then on takes in what the predecessor sends.
-async fn take_over(
-    mut predecessor: Predecessor,
-    running: &[Running],
-    moved: &Arc<Moved>,
-    workers: &Handle,
-) -> WeakChannel {
+async fn take_over(mut predecessor: Predecessor, running: &[Running], moved: &Arc<Moved>) -> WeakChannel {
     let channel = predecessor.channel().clone();
     let contexts: Vec<_> = running.iter().map(|server| server.context.clone()).collect();
     let teller = channel.clone();
@@ -205,7 +200,7 @@ async fn take_over(
     let held = predecessor.ready(names).await;
     handoff::count_foreign(&contexts, &held);
     let weak = channel.downgrade();
-    workers.spawn(handoff::welcome(channel, contexts, moved.clone()));
+    tokio::spawn(handoff::welcome(channel, contexts, moved.clone()));
     weak
 }
 

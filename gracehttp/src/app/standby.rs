@@ -44,7 +44,7 @@ impl Process {
         let handover = Handover::new(channel, leaving, contexts, released, standby_until, succeeded.clone());
         let watch = Watch {
             pid,
-            handover: self.workers.spawn(handover.run()),
+            handover: tokio::spawn(handover.run()),
             succeeded,
             standby_until: Some(standby_until),
             close_idle_at: Some(now + GRACE),
@@ -197,7 +197,6 @@ impl Process {
     }
 
     fn settle_all(&self, back: Vec<Leaving>) {
-        let _within = self.workers.enter();
         for (context, departure) in back {
             settle(&context, departure);
         }

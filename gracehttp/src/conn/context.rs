@@ -8,6 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::conn::Socket;
@@ -38,6 +40,10 @@ pub(crate) struct Context {
     pub(crate) moved: Arc<Moved>,
     /// The responses that it gave.
     pub(crate) answers: Tally,
+    /// The runtime that serves.
+    pub(crate) workers: Handle,
+    /// Told of a connection that was parked while the process goes: the lot may have been cleared by then.
+    pub(crate) parked_late: Notify,
     door: Mutex<Option<UnboundedSender<Leaving>>>,
 }
 
@@ -73,6 +79,8 @@ impl Context {
             drain: Drain::new(),
             moved,
             answers: Tally::new(),
+            workers: Handle::current(),
+            parked_late: Notify::new(),
             door: Mutex::new(None),
         })
     }

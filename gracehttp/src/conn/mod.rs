@@ -32,7 +32,7 @@ pub(crate) use drain::Phase;
 pub use info::{Generation, PeerAddr, Shutdown};
 pub(crate) use moved::{Moved, Told};
 use rest::rest;
-pub(crate) use rest::{attend, settle};
+pub(crate) use rest::{attend, clear, settle};
 pub(crate) use socket::{Family, Origin, Socket, Stream};
 
 use crate::conn::sniff::{Seen, Sniffed, sniff};

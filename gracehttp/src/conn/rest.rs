@@ -49,18 +49,19 @@ fn park(context: &Arc<Context>, resting: Departure) {
             return stay(context, Departure { socket, stage, ahead, permit });
         }
     }
-    // The phase may have changed between the look at it and the parking: the attendant has to look again,
-    // or the connection would lie here until its next byte.
+    // The phase may have changed between the look at it and the parking: the lot has to be looked at again, or the
+    // connection would lie here until its next byte.
     if context.drain.phase() > Phase::Serving {
-        context.lot.nudge();
+        context.parked_late.notify_one();
     }
 }
 
-/// Gives a resting connection a task again.
+/// Gives a resting connection a task again, on the runtime that serves.
 pub(crate) fn stay(context: &Arc<Context>, resting: Departure) {
     let Departure { socket, stage, ahead, permit } = resting;
     let context = context.clone();
-    tokio::spawn(async move {
+    let workers = context.workers.clone();
+    workers.spawn(async move {
         context.moved.busy(socket.origin).await;
         // A socket that the runtime won't take is closed, and its permit goes back.
         let Ok(stream) = socket.wake() else { return };
@@ -71,24 +72,30 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Departure) {
     });
 }
 
-/// Attends the parking lot of a server for as long as the process lives: wakes who has bytes, ends who
-/// rested too long, and empties the lot when the process goes.
+/// Attends the parking lot of a server for as long as the process lives: wakes the connections that have bytes, and
+/// ends those that rested too long. Runs where connections are served.
 pub(crate) async fn attend(context: Arc<Context>) {
+    loop {
+        for woken in context.lot.wait().await {
+            leave_lot(&context, woken);
+        }
+    }
+}
+
+/// Empties the parking lot of a server when the process goes. Runs on the control runtime: handlers that block every
+/// thread that serves do not keep a resting connection from its successor, or from its end.
+pub(crate) async fn clear(context: Arc<Context>) {
     loop {
         let changed = context.drain.changed();
         match context.drain.phase() {
             Phase::Serving | Phase::SuccessorFull | Phase::Stopping => {}
             Phase::HandingOver => hand_over_all(&context).await,
-            Phase::ClosingIdle | Phase::Cutting => close_all(&context),
+            Phase::ClosingIdle | Phase::Cutting => close_all(&context).await,
         }
         tokio::select! {
             biased;
             () = changed => {}
-            woken = context.lot.wait() => {
-                for woken in woken {
-                    leave_lot(&context, woken);
-                }
-            }
+            () = context.parked_late.notified() => {}
         }
     }
 }
@@ -121,7 +128,7 @@ async fn hand_over_all(context: &Arc<Context>) {
     }
 }
 
-fn close_all(context: &Arc<Context>) {
+async fn close_all(context: &Arc<Context>) {
     // Whose next request has come by now gets its answer.
     loop {
         let ready = context.lot.ready();
@@ -132,8 +139,15 @@ fn close_all(context: &Arc<Context>) {
             leave_lot(context, woken);
         }
     }
-    for parked in context.lot.take(usize::MAX) {
-        close_parked(context, parked);
+    loop {
+        let batch = context.lot.take(BATCH);
+        if batch.is_empty() {
+            return;
+        }
+        for parked in batch {
+            close_parked(context, parked);
+        }
+        tokio::task::yield_now().await;
     }
 }
 

@@ -148,8 +148,6 @@ impl Handover {
                     self.hear_last_words().await;
                     return self.end().await;
                 }
-                // This process ends, and its event loop with the channel is gone before us.
-                Err(error) if tokio::runtime::is_rt_shutdown_err(&error) => return self.end().await,
                 Err(error) => {
                     crate::log::error(format_args!("the hand-over of connections broke: {error}"));
                     return self.end().await;

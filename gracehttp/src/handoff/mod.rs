@@ -3,6 +3,8 @@
 //! Predecessor and successor share one socketpair that keeps message boundaries. Over it they agree on a
 //! version, the listeners travel, the successor says that it is ready, the predecessor commits, and from then
 //! on live connections and permits follow.
+//!
+//! All of it runs on the control runtime, where no handler can block it.
 
 mod channel;
 mod command;

@@ -10,7 +10,8 @@ use crate::handoff::Channel;
 use crate::handoff::message::{Moving, ServerCount};
 use crate::handoff::predecessor::{Arrival, FromPredecessor, Predecessor};
 
-/// Takes in connections and permits until the predecessor is gone. Has to run on the runtime that serves.
+/// Takes in connections and permits until the predecessor is gone. Runs on the control runtime: handlers that block
+/// every thread that serves keep no connection waiting between the two processes.
 pub(crate) async fn welcome(channel: Channel, contexts: Vec<Arc<Context>>, moved: Arc<Moved>) {
     let mut welcome = Welcome { contexts, moved, received: 0, arrived: None };
     loop {

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::conn::{Context, Phase, attend};
+use crate::conn::{Context, Phase, attend, clear};
 use crate::listen::accept::{Entrance, Gate, accept_loop};
 use crate::listen::bind::Listener;
 use crate::listen::socket_file::unlink_if_ours;
@@ -15,7 +15,8 @@ use crate::listen::socket_file::unlink_if_ours;
 pub(crate) struct Running {
     pub(crate) context: Arc<Context>,
     pub(crate) doors: Vec<Door>,
-    attendant: JoinHandle<()>,
+    /// What attends the parking lot, and what clears it.
+    attendants: [JoinHandle<()>; 2],
 }
 
 /// One listener with its accept loop.
@@ -28,19 +29,22 @@ pub(crate) struct Door {
 }
 
 impl Running {
-    /// Starts the tasks of a server on the runtime that serves. Nothing is accepted before
-    /// [`open`](Self::open).
-    pub(crate) fn start(runtime: &Handle, entrance: &Entrance, listeners: Vec<Listener>) -> Self {
+    /// Starts the tasks of a server on the runtime that serves, and what no handler may block on that of the caller.
+    /// Nothing is accepted before [`open`](Self::open).
+    pub(crate) fn start(workers: &Handle, entrance: &Entrance, listeners: Vec<Listener>) -> Self {
         let doors = listeners.into_iter().map(|listener| {
             let listener = Arc::new(listener);
             let (gate, position) = watch::channel(Gate::Shut);
-            let accepting = runtime.spawn(accept_loop(entrance.clone(), listener.clone(), position));
+            let accepting = workers.spawn(accept_loop(entrance.clone(), listener.clone(), position));
             Door { listener, claimed: false, gate, accepting }
         });
         Self {
             context: entrance.context.clone(),
             doors: doors.collect(),
-            attendant: runtime.spawn(attend(entrance.context.clone())),
+            attendants: [
+                workers.spawn(attend(entrance.context.clone())),
+                tokio::spawn(clear(entrance.context.clone())),
+            ],
         }
     }
 
@@ -61,7 +65,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.attendant.abort();
+        self.attendants.iter().for_each(JoinHandle::abort);
     }
 }
 

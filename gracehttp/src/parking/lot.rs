@@ -29,8 +29,8 @@ pub(crate) struct Lot {
     epoch: Instant,
     /// The limits of [`Stage::Fresh`] and [`Stage::Idle`].
     limits: [Duration; 2],
-    /// The attendant has to look again: its next deadline has changed, or the phase of the process has.
-    nudged: Notify,
+    /// The next deadline has changed.
+    rescheduled: Notify,
 }
 
 /// A connection that left the lot, and why.
@@ -51,7 +51,7 @@ impl Lot {
             slots: Mutex::new(Slots::new()),
             epoch: Instant::now(),
             limits: [fresh, idle],
-            nudged: Notify::new(),
+            rescheduled: Notify::new(),
         })
     }
 
@@ -77,14 +77,9 @@ impl Lot {
         }
         drop(slots);
         if is_first {
-            self.nudge();
+            self.rescheduled.notify_one();
         }
         Ok(())
-    }
-
-    /// Makes [`wait`](Self::wait) return, if need be with nothing.
-    pub(crate) fn nudge(&self) {
-        self.nudged.notify_one();
     }
 
     /// Waits until connections have something to do or have rested too long, and takes them out.
@@ -109,7 +104,7 @@ impl Lot {
                     }
                 }
                 () = sleep_until(deadline) => {}
-                () = self.nudged.notified() => return Vec::new(),
+                () = self.rescheduled.notified() => {}
             }
         }
     }
@@ -231,16 +226,6 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
 
-    /// What leaves the lot next; a nudge brings nothing.
-    async fn woken(lot: &Lot) -> Vec<Woken> {
-        loop {
-            let woken = lot.wait().await;
-            if !woken.is_empty() {
-                return woken;
-            }
-        }
-    }
-
     #[tokio::test]
     async fn a_byte_wakes_just_its_connection() {
         let lot = Lot::new(LONG, LONG).unwrap();
@@ -251,7 +236,7 @@ mod tests {
             clients.push(client);
         }
         clients[3].write_all(b"x").unwrap();
-        let woken = woken(&lot).await;
+        let woken = lot.wait().await;
         assert!(matches!(woken[..], [Woken::Ready(_)]));
         assert_eq!(lot.len(), 9);
     }
@@ -262,7 +247,7 @@ mod tests {
         let (parked, client) = connection(Stage::Idle);
         lot.park(parked).unwrap();
         drop(client);
-        assert!(matches!(woken(&lot).await[..], [Woken::Ready(_)]));
+        assert!(matches!(lot.wait().await[..], [Woken::Ready(_)]));
     }
 
     #[tokio::test]
@@ -272,7 +257,7 @@ mod tests {
         lot.park(idle).unwrap();
         let waiting = tokio::spawn({
             let lot = lot.clone();
-            async move { woken(&lot).await }
+            async move { lot.wait().await }
         });
         // The wait for the idle one's limit has begun.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -289,7 +274,7 @@ mod tests {
         let (fresh, _fresh_client) = connection(Stage::Fresh);
         lot.park(idle).unwrap();
         lot.park(fresh).unwrap();
-        let woken = woken(&lot).await;
+        let woken = lot.wait().await;
         assert!(matches!(woken[..], [Woken::Expired(Parked { stage: Stage::Fresh, .. })]));
         assert_eq!(lot.take(10).len(), 1);
         assert_eq!(lot.len(), 0);

@@ -10,7 +10,7 @@
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
-//! start subscribe
+//! start subscribe | block 20000
 //! ```
 //!
 //! Without a plan there is one server, `web`.
@@ -172,6 +172,12 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
                 std::thread::sleep(Duration::from_millis(millis));
                 std::process::exit(3);
             });
+        }
+        // Every thread that serves, and soon: what is queued behind this code waits as long.
+        ["block", millis] => {
+            let length = Duration::from_millis(number(millis));
+            let threads = tokio::runtime::Handle::current().metrics().num_workers();
+            (0..threads).for_each(|_| drop(tokio::spawn(async move { std::thread::sleep(length) })));
         }
         ["subscribe"] => tracing_subscriber::fmt().without_time().with_ansi(false).init(),
         // Until the system has no more.

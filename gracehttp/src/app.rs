@@ -155,7 +155,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         F: FnOnce(A) -> Fut + Send + 'static,
         Fut: Future<Output = S>,
     {
-        Self::with(UnreadStartUpCode::new(read, |settings| async { Ok(start_up(settings).await) }))
+        Self::with::<Fut>(UnreadStartUpCode::new(read, |settings| async { Ok(start_up(settings).await) }))
     }
 
     /// The same, for start-up code that can fail.
@@ -166,12 +166,13 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         Fut: Future<Output = Result<S, E>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        Self::with(UnreadStartUpCode::new(read, |settings| async {
+        Self::with::<Fut>(UnreadStartUpCode::new(read, |settings| async {
             start_up(settings).await.map_err(Into::into)
         }))
     }
 
-    fn with(start_up_code: UnreadStartUpCode<S>) -> Self {
+    fn with<Fut>(start_up_code: UnreadStartUpCode<S>) -> Self {
+        log::set_own_crate(std::any::type_name::<Fut>());
         Self {
             servers: Vec::new(),
             settings: Settings::default(),
@@ -293,9 +294,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         match self.try_run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                for line in error.to_string().lines() {
-                    log::error(format_args!("{line}"));
-                }
+                log::errors("", &error);
                 ExitCode::FAILURE
             }
         }

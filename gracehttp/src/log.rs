@@ -2,28 +2,37 @@
 //!
 //! Messages are `tracing` events of the target `gracehttp`, notice being `WARN`. A callback that is set for a
 //! level receives that level's messages instead. An application that installs no subscriber gets a plain one
-//! that writes to standard error and honours `RUST_LOG` (`info` unless set; targets and levels, such as
-//! `gracehttp=warn,my_app=debug`).
+//! that writes to standard error and honours `RUST_LOG` (targets and levels, such as `gracehttp=warn,my_app=debug`;
+//! unless set, `info` of the framework and of the application, and errors of all other crates).
 //!
-//! Logging never takes the process down: a callback or a subscriber that panics, and a standard error that is
-//! closed or full, cost the message at most.
+//! Logging neither holds the process up nor takes it down. A thread of its own calls the callbacks, gives the events
+//! to the subscriber and writes to standard error, in the order of the messages. What it can't get rid of waits in
+//! a queue of 1 MiB; what finds no room there is counted, and told as a number. A callback or a subscriber that
+//! panics, and a standard error that is closed or full, cost the message at most.
+//!
+//! Notices and errors that come again and again from one place, as those do that a client can trigger, are
+//! counted, too: 20 are said in ten seconds, and then the last one with their number.
+
+mod panics;
+mod plain;
+mod queue;
+mod repeats;
+mod writer;
 
 use std::fmt;
-use std::io::{self, IsTerminal};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::str::FromStr;
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
+use tracing::Span;
 use tracing::dispatcher::{self, Dispatch};
-use tracing::level_filters::LevelFilter;
 use tracing::subscriber::NoSubscriber;
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
-use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub(crate) use panics::install_hook;
+pub(crate) use writer::flush;
+
+use writer::Entry;
 
 type Callback = Arc<dyn Fn(&str) + Send + Sync>;
 type Slot = RwLock<Option<Callback>>;
@@ -34,6 +43,8 @@ static ERROR: Slot = RwLock::new(None);
 
 /// Gives the messages of level info to `callback`, from now on, in place of `tracing`.
 ///
+/// It is called on a thread of its own. While it runs, further messages wait.
+///
 /// ```
 /// gracehttp::log::set_info(|message| println!("info: {message}"));
 /// ```
@@ -42,12 +53,12 @@ pub fn set_info(callback: impl Fn(&str) + Send + Sync + 'static) {
 }
 
 /// Gives the messages of level notice to `callback`, from now on, in place of `tracing` (where they are
-/// `WARN`).
+/// `WARN`); see [`set_info`].
 pub fn set_notice(callback: impl Fn(&str) + Send + Sync + 'static) {
     set(&NOTICE, callback);
 }
 
-/// Gives the messages of level error to `callback`, from now on, in place of `tracing`.
+/// Gives the messages of level error to `callback`, from now on, in place of `tracing`; see [`set_info`].
 pub fn set_error(callback: impl Fn(&str) + Send + Sync + 'static) {
     set(&ERROR, callback);
 }
@@ -56,16 +67,33 @@ fn set(slot: &Slot, callback: impl Fn(&str) + Send + Sync + 'static) {
     *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
 }
 
+/// What happens as it should.
 pub(crate) fn info(message: fmt::Arguments<'_>) {
-    emit(&INFO, message, || tracing::info!(target: "gracehttp", "{message}"));
+    emit(Level::Info, None, message);
 }
 
+/// What should be looked at. Repetitions are counted.
+#[track_caller]
 pub(crate) fn notice(message: fmt::Arguments<'_>) {
-    emit(&NOTICE, message, || tracing::warn!(target: "gracehttp", "{message}"));
+    emit(Level::Notice, Some(Location::caller()), message);
 }
 
+/// What went wrong. Repetitions are counted.
+#[track_caller]
 pub(crate) fn error(message: fmt::Arguments<'_>) {
-    emit(&ERROR, message, || tracing::error!(target: "gracehttp", "{message}"));
+    emit(Level::Error, Some(Location::caller()), message);
+}
+
+/// All that went wrong together: a line each, after `prefix`, none of which is a repetition.
+pub(crate) fn errors(prefix: &str, faults: &dyn fmt::Display) {
+    for fault in faults.to_string().lines() {
+        emit(Level::Error, None, format_args!("{prefix}{fault}"));
+    }
+}
+
+/// Tells which crate the application is, by the name of a type of its own.
+pub(crate) fn set_own_crate(type_name: &'static str) {
+    plain::set_own_crate(type_name);
 }
 
 /// Installs the plain subscriber for the whole process, unless the application has one.
@@ -74,76 +102,143 @@ pub(crate) fn error(message: fmt::Arguments<'_>) {
 /// find the place taken. Until then the framework's messages reach the plain subscriber without it being
 /// installed.
 pub(crate) fn init() {
-    if application_has_no_subscriber() {
+    if subscriber_of_application().is_none() {
         // Fails only if another thread of the application was faster, which is as well.
-        let _ = plain_subscriber().clone().try_init();
+        let _ = plain::subscriber().clone().try_init();
     }
 }
 
-fn emit(slot: &Slot, message: fmt::Arguments<'_>, event: impl Fn()) {
-    // The callback is called without the lock, so that it may replace itself.
-    let callback = slot.read().unwrap_or_else(PoisonError::into_inner).clone();
-    if let Some(callback) = callback {
-        let text = message.to_string();
-        if catch_unwind(AssertUnwindSafe(|| callback(&text))).is_ok() {
+/// How much a message matters.
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    Info,
+    Notice,
+    Error,
+}
+
+impl Level {
+    fn slot(self) -> &'static Slot {
+        match self {
+            Self::Info => &INFO,
+            Self::Notice => &NOTICE,
+            Self::Error => &ERROR,
+        }
+    }
+
+    /// The callback that has taken it over.
+    fn callback(self) -> Option<Callback> {
+        self.slot().read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn event(self, text: &str, span: &Span) {
+        match self {
+            Self::Info => tracing::info!(target: "gracehttp", parent: span, "{text}"),
+            Self::Notice => tracing::warn!(target: "gracehttp", parent: span, "{text}"),
+            Self::Error => tracing::error!(target: "gracehttp", parent: span, "{text}"),
+        }
+    }
+}
+
+/// A message, and those who were to have it when it was written.
+struct Message {
+    level: Level,
+    text: String,
+    written_at: SystemTime,
+    callback: Option<Callback>,
+    /// The application's own subscriber.
+    subscriber: Option<Dispatch>,
+    /// What the message belongs to.
+    span: Span,
+}
+
+impl Message {
+    fn new(level: Level, text: String) -> Self {
+        Self {
+            level,
+            text,
+            written_at: SystemTime::now(),
+            callback: level.callback(),
+            subscriber: subscriber_of_application(),
+            span: Span::current(),
+        }
+    }
+
+    /// Called without any lock, so that a callback may replace itself.
+    fn deliver(self) {
+        if let Some(callback) = &self.callback
+            && catch_unwind(AssertUnwindSafe(|| callback(&self.text))).is_ok()
+        {
             return;
         }
-        // A callback that panicked may not have said it: let the message not be lost.
+        // There is no callback, or it panicked and may not have said it: let the message not be lost.
+        let event = || self.level.event(&self.text, &self.span);
+        let _ = catch_unwind(AssertUnwindSafe(|| match &self.subscriber {
+            Some(subscriber) => dispatcher::with_default(subscriber, event),
+            None => plain::at(self.written_at, || dispatcher::with_default(plain::subscriber(), event)),
+        }));
     }
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        if application_has_no_subscriber() {
-            dispatcher::with_default(plain_subscriber(), event);
-        } else {
-            event();
-        }
-    }));
 }
 
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("level", &self.level)
+            .field("text", &self.text)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Puts a message in the queue; one with a place may be counted instead.
+fn emit(level: Level, place: Option<&'static Location<'static>>, message: fmt::Arguments<'_>) {
+    // A value of the application may be in it, which panics when it is shown.
+    let Ok(text) = catch_unwind(AssertUnwindSafe(|| message.to_string())) else { return };
+    let entry = Entry::Message(Message::new(level, text));
+    match place {
+        Some(place) => writer::push_limited((place.file().to_owned(), place.line()), entry),
+        None => writer::push(entry),
+    }
+}
+
+/// Says a message here and now. Only the writer has the time for that.
+fn say(level: Level, text: String) {
+    Message::new(level, text).deliver();
+}
+
+/// The subscriber of this thread, or of the process, unless it is ours.
+///
 /// Not `dispatcher::has_been_set`, which stays true after any scoped subscriber, our own included.
-fn application_has_no_subscriber() -> bool {
-    dispatcher::get_default(|current| current.is::<NoSubscriber>())
-}
-
-fn plain_subscriber() -> &'static Dispatch {
-    static PLAIN: OnceLock<Dispatch> = OnceLock::new();
-    PLAIN.get_or_init(|| {
-        let colours =
-            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let lines = tracing_subscriber::fmt::layer()
-            .with_writer(io::stderr)
-            .with_timer(Seconds)
-            .with_ansi(colours)
-            // It would report a failed write by `eprintln!`, which panics when standard error is what failed.
-            .log_internal_errors(false)
-            .with_filter(targets(std::env::var("RUST_LOG").ok().as_deref()));
-        Dispatch::new(tracing_subscriber::registry().with(lines))
+fn subscriber_of_application() -> Option<Dispatch> {
+    dispatcher::get_default(|current| {
+        let is_own = !current.is::<NoSubscriber>() && !plain::is_plain(current);
+        is_own.then(|| current.clone())
     })
-}
-
-/// What `RUST_LOG` asks for; where it is not set, is empty or makes no sense, level info.
-fn targets(rust_log: Option<&str>) -> Targets {
-    rust_log
-        .filter(|directives| !directives.trim().is_empty())
-        .and_then(|directives| Targets::from_str(directives).ok())
-        .unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO))
-}
-
-/// UTC to the second: what an operator compares with a clock.
-struct Seconds;
-
-impl FormatTime for Seconds {
-    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        write!(writer, "{}", humantime::format_rfc3339_seconds(SystemTime::now()))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::Mutex;
-    use tracing::Level;
 
-    /// Slots of their own, so that tests do not disturb each other through the process-wide ones.
+    fn message(text: &str, callback: Option<Callback>, subscriber: Option<Dispatch>) -> Message {
+        let mut message = Message::new(Level::Info, text.to_owned());
+        (message.callback, message.subscriber) = (callback, subscriber);
+        message
+    }
+
+    /// A subscriber that knows how many events it was given, and panics at the second.
+    struct Counting(Arc<Mutex<u32>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Counting {
+        fn on_event(&self, _: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            let count = {
+                let mut count = self.0.lock().unwrap();
+                *count += 1;
+                *count
+            };
+            assert!(count < 2, "a subscriber's own fault");
+        }
+    }
+
     #[test]
     fn a_callback_takes_over_its_level_and_may_be_replaced_at_any_time() {
         static SLOT: Slot = RwLock::new(None);
@@ -152,35 +247,31 @@ mod tests {
             SEEN.lock().unwrap().push(message.to_owned());
             set(&SLOT, |message| SEEN.lock().unwrap().push(format!("second: {message}")));
         });
-        emit(&SLOT, format_args!("one {}", 1), || panic!("must not reach tracing"));
-        emit(&SLOT, format_args!("two"), || panic!("must not reach tracing"));
-        assert_eq!(*SEEN.lock().unwrap(), ["one 1", "second: two"]);
+        for text in ["one", "two"] {
+            let callback = SLOT.read().unwrap().clone();
+            message(text, callback, None).deliver();
+        }
+        assert_eq!(*SEEN.lock().unwrap(), ["one", "second: two"]);
     }
 
     #[test]
     fn a_panicking_callback_costs_nothing_and_the_message_reaches_tracing() {
-        static SLOT: Slot = RwLock::new(None);
-        set(&SLOT, |_| panic!("a callback's own fault"));
-        let reached = Mutex::new(0);
-        emit(&SLOT, format_args!("still said"), || *reached.lock().unwrap() += 1);
-        emit(&SLOT, format_args!("even if tracing panics"), || panic!("a subscriber's own fault"));
-        assert_eq!(*reached.lock().unwrap(), 1);
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let reached = Arc::new(Mutex::new(0));
+        let subscriber = Dispatch::new(tracing_subscriber::registry().with(Counting(reached.clone())));
+        for text in ["still said", "even if tracing panics"] {
+            let callback: Callback = Arc::new(|_| panic!("a callback's own fault"));
+            message(text, Some(callback), Some(subscriber.clone())).deliver();
+        }
+        assert_eq!(*reached.lock().unwrap(), 2);
     }
 
     #[test]
     fn an_application_can_still_install_its_subscriber_after_our_first_messages() {
         info(format_args!("before the start-up code"));
-        assert!(application_has_no_subscriber());
+        assert!(subscriber_of_application().is_none());
         let own = Dispatch::new(tracing_subscriber::registry());
-        dispatcher::with_default(&own, || assert!(!application_has_no_subscriber()));
-    }
-
-    #[test]
-    fn rust_log_is_honoured_and_nonsense_means_info() {
-        assert!(!targets(Some("gracehttp=warn")).would_enable("gracehttp", &Level::INFO));
-        for default in [None, Some(""), Some("a=b=c")] {
-            assert!(targets(default).would_enable("anything", &Level::INFO));
-            assert!(!targets(default).would_enable("anything", &Level::DEBUG));
-        }
+        dispatcher::with_default(&own, || assert!(subscriber_of_application().is_some()));
+        dispatcher::with_default(plain::subscriber(), || assert!(subscriber_of_application().is_none()));
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -40,6 +41,24 @@ pub(crate) fn own_inherited(number: RawFd) -> Option<OwnedFd> {
     let open = fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD).is_ok();
     // SAFETY: the descriptor is open, and the variable that named it is gone: nobody else owns it.
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Has `hook` called when the process exits, by whatever way but a signal. It has to return, and not to panic.
+pub(crate) fn at_exit(hook: fn()) {
+    static HOOK: OnceLock<(fn(), u32)> = OnceLock::new();
+    extern "C" fn run() {
+        // A child that the application has forked has none of the other threads that the hook may wait for.
+        if let Some((hook, pid)) = HOOK.get()
+            && *pid == std::process::id()
+        {
+            hook();
+        }
+    }
+    if HOOK.set((hook, std::process::id())).is_ok() {
+        // SAFETY: a plain registration; the function lives as long as the process. Without room for it, the
+        // hook is not called, and nothing else is lost.
+        let _ = unsafe { libc::atexit(run) };
+    }
 }
 
 /// What a successor inherits, beside the three standard streams.

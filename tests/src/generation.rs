@@ -12,7 +12,8 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
 };
 
-use crate::patience::{GLANCE, PATIENCE};
+use crate::client::Target;
+use crate::patience::{GLANCE, PATIENCE, eventually};
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,4 +231,10 @@ impl Generation {
         });
         Duration::from_millis(ticks * 10)
     }
+}
+
+/// The first port of a generation whose log can't be read.
+pub async fn silent_target(generation: &Generation) -> Target {
+    eventually("a listener", || !generation.listening_ports().is_empty()).await;
+    Target::Plain(([127, 0, 0, 1], generation.listening_ports()[0]).into())
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tests::client::get_once;
-use tests::patience::eventually;
+use tests::frames::{ACK, Connection, Frame, PING};
+use tests::generation::silent_target;
 use tests::{App, Launch, Scratch, Signal, Target};
 
 async fn ping() -> (App, Target) {
@@ -92,8 +93,7 @@ async fn a_pipe_gets_no_colours() {
 async fn rust_log_is_honoured() {
     let app =
         Launch::example("ping").listen("ping", "127.0.0.1:0").env("RUST_LOG", "gracehttp=error").spawn();
-    eventually("a listener", || !app.current().listening_ports().is_empty()).await;
-    let target = Target::Plain(([127, 0, 0, 1], app.current().listening_ports()[0]).into());
+    let target = silent_target(&app.current()).await;
     get_once(&target, "/ping").await.unwrap();
     assert!(app.stop().await.is_clean());
     assert_eq!(app.log.since(0), [] as [&str; 0]);
@@ -108,4 +108,38 @@ async fn an_application_s_own_subscriber_has_the_messages() {
     app.log.find(0, Duration::from_secs(5), "a message without a time", own).await;
     assert!(app.stop().await.is_clean());
     app.log.line(0, "INFO gracehttp: stopped, pid").await;
+}
+
+/// h2 has a warning for each PING that is acknowledged and was not sent.
+#[tokio::test]
+async fn b3_odd_frames_of_a_client_write_no_log() {
+    for (rust_log, is_told) in [("warn", true), ("", false)] {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, "server web 127.0.0.1:0").env("RUST_LOG", rust_log).spawn();
+        let target = silent_target(&app.first()).await;
+        let mut client = Connection::open(&target).await;
+        client.send(&vec![Frame::new(PING, ACK, 0, b"unasked!"); 20]).await;
+        client.send(&[Frame::get(1, "/ping")]).await;
+        client.answer(1).await;
+        assert!(app.stop().await.is_clean());
+        assert_eq!(app.log.count(0, "h2::") > 0, is_told, "{}", app.log);
+    }
+}
+
+#[tokio::test]
+async fn b3_repeated_messages_are_counted_and_not_repeated() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0").start("web").await;
+    let target = app.target("web").await;
+    for _ in 0..100 {
+        assert_eq!(get_once(&target, "/panic").await.unwrap().status, 500);
+    }
+    assert!(app.stop().await.is_clean());
+    // Each panic is told by its place, and by its request.
+    for (words, kind) in [("panicked at ", "thread"), ("panicked: the handler panics", "error")] {
+        let said = app.log.count(0, words);
+        assert!((20..=22).contains(&said), "{kind}: {said}\n{}", app.log);
+    }
+    assert_eq!(app.log.count(0, "(repeated 80 times)"), 2, "{}", app.log);
+    assert!(app.log.since(0).last().unwrap().contains("(repeated 80 times)"), "{}", app.log);
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 
 use crate::app::configured::Configured;
 use crate::app::prepare::{self, FreshFiles, Listeners};
@@ -63,6 +64,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
         // First: a predecessor that hears of the failure kills this process.
         wind_up(workers).await;
         if let Some(channel) = channel {
+            last_words().await;
             Predecessor::fail(&channel, error.to_string()).await;
         }
     }
@@ -75,6 +77,12 @@ pub(super) async fn wind_up(workers: &OnceCell<Workers>) {
     if let Some(workers) = workers.get() {
         Background::of(workers).wind_up(workers).await;
     }
+}
+
+/// Has all messages said.
+async fn last_words() {
+    // Fails if `flush` panics, which it does not.
+    let _ = spawn_blocking(log::flush).await;
 }
 
 /// Tells the predecessor, if there is one, that this application can't even be configured.

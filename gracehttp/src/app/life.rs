@@ -56,6 +56,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
     let held_back = Signals::hold_back();
     let inherited = handoff::inherited()?;
     let start_up = StartUp::capture();
+    log::install_hook();
     // The event loop has a runtime of its own: handlers that block their threads can block neither the
     // signals nor the deadlines.
     let control = Builder::new_current_thread()

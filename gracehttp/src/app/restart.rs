@@ -51,7 +51,7 @@ impl Process {
         let mut successor = match Successor::start(&self.start_up, restart_on, stop_on) {
             Ok(successor) => successor,
             Err(error) => {
-                log::error(format_args!("{error}"));
+                log::errors("", &error);
                 say_who_serves_on();
                 return Attempt::Failed;
             }
@@ -61,9 +61,7 @@ impl Process {
             Readiness::Failed(reason) => {
                 let pid = successor.pid();
                 successor.kill().await;
-                for line in reason.lines() {
-                    log::error(format_args!("start new process failed, pid {pid}: {line}"));
-                }
+                log::errors(&format!("start new process failed, pid {pid}: "), &reason);
                 say_who_serves_on();
                 Attempt::Failed
             }

@@ -10,7 +10,7 @@
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
-//! start subscribe | block 20000
+//! start subscribe | subscribe stderr | callbacks hang | block 20000
 //! ```
 //!
 //! Without a plan there is one server, `web`.
@@ -180,6 +180,15 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
             (0..threads).for_each(|_| drop(tokio::spawn(async move { std::thread::sleep(length) })));
         }
         ["subscribe"] => tracing_subscriber::fmt().without_time().with_ansi(false).init(),
+        ["subscribe", "stderr"] => tracing_subscriber::fmt().with_writer(std::io::stderr).init(),
+        ["callbacks", "hang"] => {
+            let hang = |_: &str| loop {
+                std::thread::park();
+            };
+            gracehttp::log::set_info(hang);
+            gracehttp::log::set_notice(hang);
+            gracehttp::log::set_error(hang);
+        }
         // Until the system has no more.
         ["eat"] => {
             let mut eaten = Vec::new();

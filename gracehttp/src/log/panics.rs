@@ -1,0 +1,46 @@
+//! Panics are told through the queue: a handler that panics must not wait for whoever reads standard error.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Write as _;
+use std::panic::{self, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::writer::{self, Entry};
+use crate::error::panic_message;
+
+/// A panic may be the last thing that a process does, so its thread waits for a moment until it is told. If
+/// standard error is stuck, one panic does so, and no more.
+const TELLING: Duration =
+    if cfg!(panic = "abort") { Duration::from_millis(500) } else { Duration::from_millis(10) };
+
+/// Installs the hook, unless the application has one of its own.
+pub(crate) fn install_hook() {
+    let installed = panic::take_hook();
+    // Now that nothing is installed, this is the standard library's, which has no name to compare with.
+    let default = panic::take_hook();
+    // Both have no size, so the addresses tell nothing, but the tables of their functions do.
+    let is_default = std::ptr::eq(&raw const *installed, &raw const *default);
+    panic::set_hook(if is_default { Box::new(tell) } else { installed });
+}
+
+/// In the words of the standard library's hook.
+fn tell(panic: &PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let mut text = format!("\nthread '{}' panicked", thread.name().unwrap_or("<unnamed>"));
+    let mut place = (String::new(), 0);
+    if let Some(location) = panic.location() {
+        place = (location.file().to_owned(), location.line());
+        // Writing to a `String` does not fail.
+        let _ = write!(text, " at {location}");
+    }
+    let _ = writeln!(text, ":\n{}", panic_message(panic.payload()));
+    let backtrace = Backtrace::capture();
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if backtrace.status() == BacktraceStatus::Disabled && !TOLD.swap(true, Ordering::Relaxed) {
+        text.push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
+    }
+    writer::push_limited(place, Entry::Panic(text, backtrace));
+    writer::settle(TELLING);
+}

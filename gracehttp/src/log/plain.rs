@@ -1,0 +1,125 @@
+//! The subscriber of applications that install none: plain lines on standard error.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::str::FromStr as _;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use tracing::Subscriber;
+use tracing::dispatcher::Dispatch;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use super::writer::{self, Entry};
+
+/// By which our own subscriber is told from others.
+struct Plain;
+
+impl<S: Subscriber> Layer<S> for Plain {}
+
+/// Whether it is ours.
+pub(super) fn is_plain(dispatch: &Dispatch) -> bool {
+    dispatch.downcast_ref::<Plain>().is_some()
+}
+
+pub(super) fn subscriber() -> &'static Dispatch {
+    static PLAIN: OnceLock<Dispatch> = OnceLock::new();
+    PLAIN.get_or_init(|| {
+        let colours =
+            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let lines = tracing_subscriber::fmt::layer()
+            .with_writer(|| Line)
+            .with_timer(Seconds)
+            .with_ansi(colours)
+            // It would report a failed write by `eprintln!`, which panics when standard error is what failed.
+            .log_internal_errors(false)
+            .with_filter(targets(std::env::var("RUST_LOG").ok().as_deref(), OWN_CRATE.get().copied()));
+        Dispatch::new(tracing_subscriber::registry().with(Plain).with(lines))
+    })
+}
+
+static OWN_CRATE: OnceLock<&str> = OnceLock::new();
+
+/// Tells which crate the application is, by the name of a type of its own.
+pub(super) fn set_own_crate(type_name: &'static str) {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if let Some((name, _)) = type_name.split_once("::").filter(|(name, _)| name.chars().all(is_part)) {
+        // An application more in the same process is of the same crate.
+        let _ = OWN_CRATE.set(name);
+    }
+}
+
+/// What `RUST_LOG` asks for. Where it is not set, is empty or makes no sense: info of the framework and of the
+/// application, and of all other crates errors only, since many have a warning for odd bytes from a client.
+fn targets(rust_log: Option<&str>, own_crate: Option<&str>) -> Targets {
+    rust_log
+        .filter(|directives| !directives.trim().is_empty())
+        .and_then(|directives| Targets::from_str(directives).ok())
+        .unwrap_or_else(|| {
+            let ours = ["gracehttp"].into_iter().chain(own_crate);
+            let ours = ours.map(|name| (name, LevelFilter::INFO));
+            Targets::new().with_default(LevelFilter::ERROR).with_targets(ours)
+        })
+}
+
+/// Takes one event after the other, each in one piece.
+struct Line;
+
+impl io::Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        writer::push(Entry::Line(bytes.to_vec()));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+thread_local! {
+    static WRITTEN_AT: Cell<Option<SystemTime>> = const { Cell::new(None) };
+}
+
+/// Has the events of `say` tell this time instead of their own: they may have waited.
+pub(super) fn at(time: SystemTime, say: impl FnOnce()) {
+    WRITTEN_AT.set(Some(time));
+    say();
+    WRITTEN_AT.set(None);
+}
+
+/// UTC to the second: what an operator compares with a clock.
+struct Seconds;
+
+impl FormatTime for Seconds {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let time = WRITTEN_AT.get().unwrap_or_else(SystemTime::now);
+        write!(writer, "{}", humantime::format_rfc3339_seconds(time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn rust_log_is_honoured_and_nonsense_means_the_default() {
+        assert!(!targets(Some("gracehttp=warn"), None).would_enable("gracehttp", &Level::INFO));
+        assert!(targets(Some("info"), None).would_enable("h2", &Level::INFO));
+        for default in [None, Some(""), Some("a=b=c")] {
+            let default = targets(default, Some("my_app"));
+            for ours in ["gracehttp", "my_app", "my_app::users"] {
+                assert!(default.would_enable(ours, &Level::INFO), "{ours}");
+                assert!(!default.would_enable(ours, &Level::DEBUG), "{ours}");
+            }
+            assert!(!default.would_enable("h2::proto", &Level::WARN));
+            assert!(default.would_enable("h2::proto", &Level::ERROR));
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A bounded queue with one reader: who puts something in never waits.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the reader gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<T> {
+    Item(T),
+    /// So many items found no room between those before and those after.
+    Lost(u64),
+    /// There is nothing, and the reader wanted to be woken at this time.
+    TimeIsUp,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+    emptied: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    waiting: VecDeque<(usize, Next<T>)>,
+    bytes: usize,
+    /// Since the newest item that waits.
+    lost: u64,
+    /// The reader works on what it got last.
+    is_busy: bool,
+    /// The reader has been waited for in vain, and has not come back since.
+    is_stuck: bool,
+}
+
+impl<T> Queue<T> {
+    /// A queue for items of so many bytes together.
+    pub(super) const fn new(capacity: usize) -> Self {
+        let state = State { waiting: VecDeque::new(), bytes: 0, lost: 0, is_busy: false, is_stuck: false };
+        Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), capacity }
+    }
+
+    /// Puts an item of so many bytes in. One that finds no room is counted.
+    pub(super) fn push(&self, bytes: usize, item: T) {
+        let mut state = self.lock();
+        if state.bytes + bytes > self.capacity {
+            state.lost += 1;
+            return;
+        }
+        if let lost @ 1.. = std::mem::take(&mut state.lost) {
+            state.waiting.push_back((0, Next::Lost(lost)));
+        }
+        state.bytes += bytes;
+        state.waiting.push_back((bytes, Next::Item(item)));
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Has the reader ask anew when it should be woken.
+    pub(super) fn nudge(&self) {
+        // With the lock: a reader that is about to wait would miss it otherwise.
+        let _state = self.lock();
+        self.filled.notify_one();
+    }
+
+    /// Waits for the next item, until the time that `wake_at` tells each time that it is asked.
+    pub(super) fn next(&self, wake_at: impl Fn() -> Option<Instant>) -> Next<T> {
+        let mut state = self.lock();
+        (state.is_busy, state.is_stuck) = (false, false);
+        loop {
+            if let Some((bytes, next)) = state.waiting.pop_front() {
+                state.bytes -= bytes;
+                state.is_busy = true;
+                return next;
+            }
+            if let lost @ 1.. = std::mem::take(&mut state.lost) {
+                state.is_busy = true;
+                return Next::Lost(lost);
+            }
+            self.emptied.notify_all();
+            state = match wake_at().map(|at| at.saturating_duration_since(Instant::now())) {
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    state.is_busy = true;
+                    return Next::TimeIsUp;
+                }
+                Some(rest) => {
+                    let woken = self.filled.wait_timeout(state, rest);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// Waits until the reader has worked off everything, up to `limit`. A reader for which somebody has waited
+    /// in vain is waited for again once it has come back.
+    pub(super) fn settle(&self, limit: Duration) {
+        let state = self.lock();
+        if state.is_stuck {
+            return;
+        }
+        let is_unsettled =
+            |state: &mut State<T>| state.is_busy || !state.waiting.is_empty() || state.lost > 0;
+        let waited = self.emptied.wait_timeout_while(state, limit, is_unsettled);
+        let (mut state, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_stuck |= outcome.timed_out();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn never() -> Option<Instant> {
+        None
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_where_it_is_missing() {
+        let queue = Queue::new(4);
+        for item in ["a", "b", "lost", "lost"] {
+            queue.push(2, item);
+        }
+        assert_eq!(queue.next(never), Next::Item("a"));
+        queue.push(2, "c");
+        queue.push(1, "lost");
+        assert_eq!(queue.next(never), Next::Item("b"));
+        assert_eq!(queue.next(never), Next::Lost(2));
+        assert_eq!(queue.next(never), Next::Item("c"));
+        assert_eq!(queue.next(never), Next::Lost(1), "also if nothing more comes");
+    }
+
+    #[test]
+    fn a_reader_is_woken_at_its_time_and_when_that_changes() {
+        let queue: Queue<()> = Queue::new(0);
+        assert_eq!(queue.next(|| Some(Instant::now())), Next::TimeIsUp);
+        let wake_at = Mutex::new(None);
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| queue.next(|| *wake_at.lock().unwrap()));
+            *wake_at.lock().unwrap() = Some(Instant::now());
+            queue.nudge();
+            assert_eq!(reader.join().unwrap(), Next::TimeIsUp);
+        });
+    }
+
+    #[test]
+    fn nobody_waits_twice_for_a_reader_that_is_stuck() {
+        let queue = Queue::new(1);
+        queue.push(1, "a");
+        queue.settle(Duration::from_millis(1));
+        queue.settle(Duration::from_secs(3600));
+        assert_eq!(queue.next(never), Next::Item("a"));
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| queue.next(never));
+            queue.settle(Duration::from_secs(60));
+            queue.push(1, "b");
+            assert_eq!(reader.join().unwrap(), Next::Item("b"));
+        });
+    }
+}

@@ -7,10 +7,11 @@
 //! `Relaxed` order is enough but for the counts that other tasks change when they drop a body.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use http_body::Body as _;
+use bytes::Bytes;
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
 use crate::conn::awaiting::Awaiting;
@@ -46,9 +47,15 @@ pub(crate) struct Activity {
     awaiting: AtomicU32,
     /// The bytes of such bodies that have come or gone.
     body_bytes: AtomicU64,
-    /// There is something in `leftover`; spares the lock at every turn.
-    has_leftover: AtomicBool,
-    leftover: Mutex<Option<Leftover>>,
+    unread_body: Mutex<UnreadBody>,
+}
+
+/// What the connection's task and the holder of its request body, which may be another task, tell each other.
+#[derive(Debug, Default)]
+struct UnreadBody {
+    leftover: Option<Leftover>,
+    /// The connection's task, if it waits for somebody else to read the body or to let it go.
+    connection: Option<Waker>,
 }
 
 /// A request body that its handler let go before the end.
@@ -183,47 +190,74 @@ impl Activity {
         self.unread.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A request body was read to its end, or nobody will ever read it.
+    /// A request body was read to its end.
     pub(crate) fn body_ends(&self) {
         self.unread.fetch_sub(1, Ordering::AcqRel);
+        self.unread_body().wake_connection();
     }
 
     /// The handler of an HTTP/1 request let its body go unread; the connection's task discards the rest.
     pub(crate) fn leave_body(&self, body: Incoming) {
-        *self.leftover.lock().unwrap_or_else(PoisonError::into_inner) = Some(Leftover { body, discarded: 0 });
-        self.has_leftover.store(true, Ordering::Release);
+        let mut unread_body = self.unread_body();
+        unread_body.leftover = Some(Leftover { body, discarded: 0 });
+        unread_body.wake_connection();
+    }
+
+    fn unread_body(&self) -> MutexGuard<'_, UnreadBody> {
+        self.unread_body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads on in a body that its handler left. Over the limit the body is dropped, upon which hyper
     /// closes the connection after the response.
     pub(crate) fn poll_discard(&self, cx: &mut Context<'_>) -> Discard {
-        if !self.has_leftover.load(Ordering::Acquire) {
+        if !self.has_unread_body() {
             return Discard::Nothing;
         }
-        let mut slot = self.leftover.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(leftover) = slot.as_mut() else { return Discard::Nothing };
-        loop {
+        let mut unread_body = self.unread_body();
+        let Some(leftover) = unread_body.leftover.as_mut() else {
+            // hyper may have nothing more to do with it: then only its reader knows when it ends.
+            unread_body.connection = Some(cx.waker().clone());
+            return Discard::Nothing;
+        };
+        let read_to_end = loop {
             match std::pin::Pin::new(&mut leftover.body).poll_frame(cx) {
                 // The rest of it will never come.
-                Poll::Pending if self.is_half_closed() => break,
+                Poll::Pending if self.is_half_closed() => break false,
                 Poll::Pending => return Discard::Waiting,
                 Poll::Ready(Some(Ok(frame))) => {
                     leftover.discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    if ends_body(&frame, &leftover.body) {
+                        break true;
+                    }
                     if leftover.discarded > DISCARD_AT_MOST {
-                        break;
+                        break false;
                     }
                 }
-                Poll::Ready(Some(Err(_))) => break,
-                Poll::Ready(None) => {
-                    self.body_ends();
-                    break;
-                }
+                Poll::Ready(Some(Err(_))) => break false,
+                Poll::Ready(None) => break true,
             }
+        };
+        unread_body.leftover = None;
+        drop(unread_body);
+        if read_to_end {
+            self.body_ends();
         }
-        *slot = None;
-        self.has_leftover.store(false, Ordering::Release);
         Discard::Ended
     }
+}
+
+impl UnreadBody {
+    fn wake_connection(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.wake();
+        }
+    }
+}
+
+/// Whether nothing follows this frame of a request body. hyper ends the body only when it looks at it once more, and
+/// after the response it has no reason to: it would look with the next request.
+pub(crate) fn ends_body(frame: &Frame<Bytes>, body: &Incoming) -> bool {
+    frame.is_trailers() || body.is_end_stream()
 }
 
 /// What became of a left body in one turn.

@@ -9,7 +9,7 @@ use axum_core::BoxError;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::conn::activity::Activity;
+use crate::conn::activity::{Activity, ends_body};
 use crate::conn::awaiting::Upload;
 
 /// A request body on its way to a handler.
@@ -54,7 +54,7 @@ impl Body for RequestBody {
         if polled.is_pending() && this.activity.poll_half_closed(cx) {
             // All that came before the end is on its way to us by now. If it is not all of the body, the rest
             // will never come.
-            polled = Pin::new(incoming).poll_frame(cx);
+            polled = Pin::new(&mut *incoming).poll_frame(cx);
             if polled.is_pending() {
                 this.incoming = None;
                 return Poll::Ready(Some(Err(CutShort.into())));
@@ -71,6 +71,10 @@ impl Body for RequestBody {
                 this.received += length as u64;
                 if this.upload.is_some() {
                     this.activity.note_body_moved(length);
+                }
+                if ends_body(&frame, incoming) {
+                    this.incoming = None;
+                    this.activity.body_ends();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -236,6 +236,19 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
         },
         // Takes no body.
         (&Method::POST, "/unread") => pong().into_response(),
+        // Answers at once; what becomes of the body, another task sees to.
+        (&Method::POST, "/later/read") => {
+            tokio::spawn(body.collect());
+            pong().into_response()
+        }
+        (&Method::POST, "/later/dropped") => {
+            let held = Duration::from_millis(number(100));
+            tokio::spawn(async move {
+                tokio::time::sleep(held).await;
+                drop(body);
+            });
+            pong().into_response()
+        }
         (&Method::GET, "/most") => MOST.load(Ordering::SeqCst).to_string().into_response(),
         (&Method::GET, "/slow") => {
             say("slow begins");

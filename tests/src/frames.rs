@@ -24,6 +24,11 @@ pub const WINDOW_UPDATE: u8 = 8;
 /// The rest of HEADERS.
 pub const CONTINUATION: u8 = 9;
 
+/// What an HTTP/2 client says first (RFC 9113 section 3.4).
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The flag of a stream's last frame.
+pub const END_OF_STREAM: u8 = 1;
 /// The flag of HEADERS that are a whole request.
 pub const END_OF_STREAM_AND_HEADERS: u8 = 5;
 /// The flag of HEADERS that a body follows.
@@ -111,8 +116,13 @@ impl Connection {
     /// Connects with these SETTINGS.
     pub async fn open_with(target: &Target, settings: &Frame) -> Self {
         let mut stream = target.connect(&["h2"]).await.expect("a connection");
-        let preface = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), settings.bytes()].concat();
+        let preface = [PREFACE, &settings.bytes()].concat();
         stream.write_all(&preface).await.expect("an open connection");
+        Self::over(stream)
+    }
+
+    /// A connection on which the preface has been sent.
+    pub fn over(stream: Box<dyn Stream>) -> Self {
         Self { stream, unread: Vec::new() }
     }
 

@@ -3,8 +3,10 @@
 //! * [`process`] starts a real binary, follows its generations and reads their log;
 //! * [`client`] speaks HTTP over a raw socket and forgives nothing;
 //! * [`load`] keeps many such clients busy, and explains every failure;
+//! * [`attack`] does what no honest client does, and measures what the honest ones notice;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
 
+pub mod attack;
 pub mod bench;
 pub mod client;
 pub mod fault;

@@ -52,6 +52,8 @@ pub struct Report {
     pub longest_gap: (Duration, Instant),
     /// The slowest answer.
     pub slowest: Duration,
+    /// The microseconds that each answer took.
+    micros: Vec<u32>,
     last_answer: Option<Instant>,
 }
 
@@ -71,6 +73,7 @@ impl Report {
             pids: BTreeMap::new(),
             longest_gap: (Duration::ZERO, began),
             slowest: Duration::ZERO,
+            micros: Vec::new(),
             last_answer: None,
         }
     }
@@ -79,6 +82,7 @@ impl Report {
         let now = Instant::now();
         self.answers += 1;
         self.slowest = self.slowest.max(took);
+        self.micros.push(took.as_micros().try_into().unwrap_or(u32::MAX));
         if let Some(pid) = pid {
             *self.pids.entry(pid).or_default() += 1;
         }
@@ -87,6 +91,14 @@ impl Report {
             self.longest_gap = (gap, now);
         }
         self.last_answer = Some(now);
+    }
+
+    /// Within which time this part of all answers came: 0.99 of them, for example.
+    pub fn percentile(&self, part: f64) -> Duration {
+        let mut micros = self.micros.clone();
+        micros.sort_unstable();
+        let place = (micros.len() as f64 * part).ceil() as usize;
+        Duration::from_micros(micros.get(place.saturating_sub(1)).copied().unwrap_or_default().into())
     }
 
     /// How many failures of this kind there were.

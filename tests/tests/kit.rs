@@ -166,6 +166,33 @@ async fn an_idle_close_counts_but_is_no_loss() {
 }
 
 #[tokio::test]
+async fn an_idle_close_counts_in_a_pool() {
+    for style in [Style::JavaPool, Style::GoPool] {
+        let (target, _server) = hostile(async |mut stream| {
+            request(&mut stream).await;
+            _ = stream.write_all(PONG.as_bytes()).await;
+        })
+        .await;
+        let load = Load::on(&target).pause(Duration::from_millis(40)).clients(4, style);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let report = load.stop().await;
+        assert!(report.answers > 0 && report.closed_idle > 0, "{report}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_an_upload_counts() {
+    let (target, _server) = hostile(async |mut stream| {
+        request(&mut stream).await;
+        _ = stream.write_all(LAST_PONG.as_bytes()).await;
+        // With bytes unread, this close is a reset.
+    })
+    .await;
+    let report = seen_by(Style::EarlyAnswer, &target).await;
+    assert_eq!((report.answers, report.incidents.is_empty()), (0, false), "{report}");
+}
+
+#[tokio::test]
 async fn a_close_that_was_promised_is_no_failure() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;

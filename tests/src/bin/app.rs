@@ -18,6 +18,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -210,6 +211,9 @@ fn say(what: &str) {
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
+/// What all responses of a megabyte or more share, so that they cost their handler nothing.
+static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 16 << 20].into());
+
 async fn answer(shutdown: Shutdown, request: Request) -> Response {
     let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
     MOST.fetch_max(running, Ordering::SeqCst);
@@ -266,12 +270,15 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             say("big begins");
             vec![b'x'; number(1 << 20) as usize].into_response()
         }
+        (&Method::GET, "/large") => {
+            Body::from(LARGE.slice(..number(LARGE.len() as u64) as usize)).into_response()
+        }
         (&Method::GET, "/poll") => {
             say("poll begins");
             shutdown.await;
             "no news; ask again".into_response()
         }
-        (&Method::GET, "/never") => {
+        (_, "/never") => {
             say("never begins");
             std::future::pending().await
         }

@@ -66,7 +66,8 @@ impl Http2 {
         self.ask(Method::POST, path, body).await
     }
 
-    async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Outcome, Failure> {
+    /// Any request.
+    pub async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Outcome, Failure> {
         let uri = format!("http://localhost{path}");
         let request = Request::builder().method(method).uri(uri).body(Full::new(body)).expect("a request");
         let response = match self.sender.try_send_request(request).await {

@@ -37,6 +37,8 @@ pub(crate) struct Activity {
     body_reader: Mutex<Option<Waker>>,
     /// Bytes wait to be written.
     unflushed: AtomicBool,
+    /// A response came to an end that is not its own.
+    broken: AtomicBool,
     /// A request asked to leave HTTP (RFC 9110 section 7.8, or CONNECT).
     upgrade: AtomicBool,
     /// The client of an HTTP/2 connection is to hear that the end is near.
@@ -98,6 +100,11 @@ impl Activity {
 
     pub(crate) fn is_unflushed(&self) -> bool {
         self.unflushed.load(Ordering::Relaxed)
+    }
+
+    /// Whether a response can't be brought to its end, so that only the connection's end can tell the client.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
 
     pub(crate) fn wants_upgrade(&self) -> bool {
@@ -282,6 +289,11 @@ impl Exchange {
         activity.open.fetch_add(1, Ordering::AcqRel);
         activity.begun.store(activity.begun() + 1, Ordering::Relaxed);
         Self { activity: activity.clone() }
+    }
+
+    /// The connection has to end in the middle of the response.
+    pub(crate) fn breaks_off(&self) {
+        self.activity.broken.store(true, Ordering::Relaxed);
     }
 
     /// A piece of its response waits for the client, over HTTP/2.

@@ -1,6 +1,7 @@
 //! The task of a connection: hyper's turns, and between them the questions of time, rest and departure.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::conn::activity::{Activity, Discard};
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::limits::{Limits, Waiting};
+use crate::error::panic_message;
+use crate::log;
 
 /// Why a connection's task stopped turning.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,10 +67,13 @@ pub(super) async fn drive(
 
     poll_fn(|cx| {
         loop {
-            match poll(cx) {
-                // A failed connection has no one left to tell; what could be said, hyper has said.
-                Poll::Ready(Ok(()) | Err(_)) => return Poll::Ready(End::Finished),
-                Poll::Pending => {}
+            // A failed connection has no one left to tell; what could be said, hyper has said.
+            if poll_contained(context, || poll(cx)).is_ready() {
+                return Poll::Ready(End::Finished);
+            }
+            // What there is of a broken response goes out before.
+            if activity.is_broken() && !activity.is_unflushed() {
+                return Poll::Ready(End::Finished);
             }
             if may.upgrade && activity.wants_upgrade() {
                 return Poll::Ready(End::Upgrade);
@@ -113,6 +119,19 @@ pub(super) async fn drive(
         }
     })
     .await
+}
+
+/// Turns hyper's connection; a panic in it ends the connection, and nothing else. Unwinding would drop the socket, and
+/// with a duplicate in another process the client would wait for ever.
+pub(super) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T>) -> Poll<()> {
+    match catch_unwind(AssertUnwindSafe(poll)) {
+        Ok(polled) => polled.map(|_| ()),
+        Err(panic) => {
+            let (server, panic) = (&context.options.name, panic_message(&*panic));
+            log::error(format_args!("server `{server}`: a connection ends, as its task panicked: {panic}"));
+            Poll::Ready(())
+        }
+    }
 }
 
 fn due_end(

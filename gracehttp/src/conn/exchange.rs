@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -13,19 +12,16 @@ use http::{Method, StatusCode};
 use http_body::Body as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::Service;
-use hyper::upgrade::OnUpgrade;
-use tokio::time::Sleep;
 
 use crate::conn::activity::{Activity, Exchange};
-use crate::conn::answer::{self, Cause, Refusal};
+use crate::conn::answer::{self, Cause, Content, Work};
 use crate::conn::awaiting::{Piece, Upload};
 use crate::conn::body::RequestBody;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::validate;
-use crate::log;
-use crate::server::{Asked, Response, ResponseFuture};
+use crate::server::{Asked, ResponseFuture};
 
 /// The service of one connection, as hyper calls it.
 pub(crate) struct ConnectionService {
@@ -46,7 +42,7 @@ impl ConnectionService {
 
     /// Gives the request its surroundings and calls the server's service.
     fn dispatch(&self, mut request: http::Request<Incoming>, upload: Option<Arc<Upload>>) -> ResponseFuture {
-        request.extensions_mut().insert(self.info.clone());
+        self.info.introduce(&mut request);
         if request.body().is_end_stream() {
             return self.context().dispatch.call(request.map(|_| Body::empty()));
         }
@@ -68,16 +64,16 @@ impl Service<http::Request<Incoming>> for ConnectionService {
     fn call(&self, request: http::Request<Incoming>) -> RequestFuture {
         let exchange = Exchange::begin(&self.activity);
         let asked = Asked::of(&request);
-        let asks_upgrade = request.extensions().get::<OnUpgrade>().is_some();
-        if asks_upgrade && !asked.is_http2() {
+        let may_upgrade = asked.asks_upgrade && !asked.is_http2();
+        if may_upgrade {
             self.activity.note_upgrade();
         }
         let refusal = validate::refuse(&request, self.context().options.max_body);
         let uploads = asked.is_http2() && !request.body().is_end_stream();
         let upload = uploads.then(|| Arc::new(Upload::new(self.activity.clone())));
         let work = match refusal {
-            Some(refusal) => Work::Refused(refusal),
-            None => Work::Running(self.dispatch(request, upload.clone())),
+            Some(refusal) => Work::Settled(Cause::Refused(refusal)),
+            None => Work::begin(self.context(), &asked, || self.dispatch(request, upload.clone())),
         };
         RequestFuture {
             work,
@@ -88,16 +84,10 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             closes_when_moving: !self.can_move || self.activity.wants_upgrade(),
             // The connection's task gets the word before hyper can finish the exchange: only it can make
             // the connection one that upgrades.
-            yields_first: asks_upgrade && !asked.is_http2(),
+            yields_first: may_upgrade,
             asked,
-            timeout: self.context().options.request_timeout.map(|limit| Box::pin(tokio::time::sleep(limit))),
         }
     }
-}
-
-enum Work {
-    Running(ResponseFuture),
-    Refused(Refusal),
 }
 
 /// The way from a request to the head of its response.
@@ -112,36 +102,9 @@ pub(crate) struct RequestFuture {
     asked: Asked,
     closes_when_moving: bool,
     yields_first: bool,
-    timeout: Option<Pin<Box<Sleep>>>,
 }
 
 impl RequestFuture {
-    fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<(Cause, Response)> {
-        let running = match &mut self.work {
-            Work::Running(running) => running,
-            Work::Refused(refusal) => return Poll::Ready(own(Cause::Refused(*refusal))),
-        };
-        // One handler's panic is one failed request: neither its connection's others nor the drain.
-        match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
-            Ok(Poll::Ready(response)) => return Poll::Ready((Cause::Handler, response)),
-            Ok(Poll::Pending) => {}
-            Err(panic) => {
-                log::error(format_args!(
-                    "server `{}`: {}: its handler panicked: {}",
-                    self.info.context.options.name,
-                    self.asked,
-                    crate::error::panic_message(&*panic)
-                ));
-                return Poll::Ready(own(Cause::HandlerPanicked));
-            }
-        }
-        if let Some(timeout) = &mut self.timeout {
-            ready!(timeout.as_mut().poll(cx));
-            return Poll::Ready(own(Cause::HandlerTimedOut));
-        }
-        Poll::Pending
-    }
-
     /// Whether the client is to hear that this is the connection's last response.
     fn is_last(&self, status: StatusCode) -> bool {
         let leaves_http = status == StatusCode::SWITCHING_PROTOCOLS
@@ -164,30 +127,37 @@ impl Future for RequestFuture {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let (cause, mut response) = ready!(self.poll_response(cx));
+        let this = &mut *self;
+        let (cause, response) = ready!(this.work.poll(&this.info.context, &this.asked, cx));
         if let Some(upload) = &self.upload {
             upload.is_answered();
         }
-        // A CONNECT has no path that could be unknown: nobody here knows the method.
-        if self.asked.is(&Method::CONNECT) && response.status() == StatusCode::NOT_FOUND {
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        }
         let is_last = self.is_last(response.status());
-        let response = answer::finish(&self.info, &self.asked, cause, is_last, response);
         let (exchange, is_http2) = (self.exchange.take(), self.asked.is_http2());
-        Poll::Ready(Ok(response.map(|body| ResponseBody { body, exchange, is_http2 })))
+        let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
+        let response = answer::finish(&self.info, asked, cause, is_last, response);
+        Poll::Ready(Ok(response.map(|content| ResponseBody {
+            content,
+            exchange,
+            is_http2,
+            is_broken: false,
+        })))
     }
 }
 
-fn own(cause: Cause) -> (Cause, Response) {
-    (cause, answer::own(cause))
+impl Drop for RequestFuture {
+    fn drop(&mut self) {
+        self.work.let_go(&self.info.context, &self.asked);
+    }
 }
 
 /// A response body; the exchange ends with it.
 pub(crate) struct ResponseBody {
-    body: Body,
+    content: Content,
     exchange: Option<Exchange>,
     is_http2: bool,
+    /// It has failed, over HTTP/1.
+    is_broken: bool,
 }
 
 impl hyper::body::Body for ResponseBody {
@@ -198,16 +168,27 @@ impl hyper::body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if self.is_broken {
+            return Poll::Pending;
+        }
+        let polled = ready!(Pin::new(&mut self.content).poll_frame(cx));
+        if !self.is_http2 && matches!(polled, Some(Err(_))) {
+            // Told of the error, hyper would drop what it has not written yet, which may be the response before.
+            // The connection's task ends it once that is written.
+            self.is_broken = true;
+            self.exchange.iter().for_each(Exchange::breaks_off);
+            return Poll::Pending;
+        }
         let exchange = self.exchange.as_ref().filter(|_| self.is_http2);
-        polled.map_ok(|frame| frame.map_data(|bytes| Piece::new(bytes, exchange.map(Exchange::await_client))))
+        let piece = |bytes| Piece::new(bytes, exchange.map(Exchange::await_client));
+        Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.content.size_hint()
     }
 }

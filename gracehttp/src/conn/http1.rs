@@ -120,7 +120,7 @@ pub(super) async fn serve<T: Wire>(
             Err(stream) => close(stream).await,
         },
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
-            close_with(stream, &last_words(&info, &Asked::UNREAD, Cause::RequestTimedOut)).await;
+            close_with(stream, &last_words(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
         }
         End::TimedOut(Waiting::Write) => abandon(stream).await,
         End::Finished | End::Close | End::Cut | End::TimedOut(_) | End::Upgrade => close(stream).await,

@@ -14,6 +14,7 @@ use crate::conn::activity::Activity;
 use crate::conn::close::close;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
+use crate::conn::drive::poll_contained;
 use crate::conn::exchange::ConnectionService;
 use crate::conn::http1::Wire;
 use crate::conn::info::ConnectionInfo;
@@ -54,7 +55,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let mut changed = pin!(context.drain.changed());
     poll_fn(|cx| {
         loop {
-            if connection.as_mut().poll(cx).is_ready() {
+            if poll_contained(&context, || connection.as_mut().poll(cx)).is_ready() {
                 return Poll::Ready(());
             }
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum_core::extract::FromRequestParts;
-use http::StatusCode;
 use http::request::Parts;
+use http::{Request, StatusCode};
 
 use crate::conn::context::Context;
 use crate::conn::drain::Drain;
@@ -20,6 +20,19 @@ pub(crate) struct ConnectionInfo {
     pub(crate) context: Arc<Context>,
 }
 
+impl ConnectionInfo {
+    /// Tells a request where it comes from.
+    pub(crate) fn introduce<B>(self: &Arc<Self>, request: &mut Request<B>) {
+        let extensions = request.extensions_mut();
+        extensions.insert(self.clone());
+        // axum's extractor of that name looks here, and so do the crates that are written for axum.
+        #[cfg(feature = "axum")]
+        if let Some(peer) = self.peer {
+            extensions.insert(axum::extract::ConnectInfo(peer));
+        }
+    }
+}
+
 fn info(parts: &Parts) -> Option<&ConnectionInfo> {
     parts.extensions.get::<Arc<ConnectionInfo>>().map(|info| &**info)
 }
@@ -27,7 +40,10 @@ fn info(parts: &Parts) -> Option<&ConnectionInfo> {
 /// Extractor: the address of the client.
 ///
 /// A request over a Unix socket has no such address and is answered `500 Internal Server Error`; take
-/// `Option<PeerAddr>` where both may come.
+/// `Option<PeerAddr>` where both may come. The address of an IPv4 client is an IPv4 one, also where one socket takes IPv6
+/// and IPv4.
+///
+/// axum's `ConnectInfo<SocketAddr>` works, too, as do crates that ask for it.
 ///
 /// ```
 /// use gracehttp::PeerAddr;

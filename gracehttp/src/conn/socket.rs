@@ -1,7 +1,7 @@
 //! A connection's socket: at rest as a descriptor, awake as a stream of the runtime.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -63,16 +63,25 @@ impl Stream {
         Ok(Socket { fd, family, origin: self.origin })
     }
 
-    /// The address of the client; none on a Unix socket, whose clients have no name.
+    /// The address of the client; none on a Unix socket, whose clients have no name. On a socket of IPv6 and IPv4 the
+    /// kernel shows an IPv4 client as an IPv6 one, which nobody who compares or logs addresses wants.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match &self.inner {
-            Inner::Tcp(stream) => stream.peer_addr().ok(),
+            Inner::Tcp(stream) => stream.peer_addr().ok().map(canonical),
             Inner::Unix(_) => None,
         }
     }
 
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.origin
+    }
+}
+
+/// The address of an IPv4 client as such. One of IPv6 keeps its zone.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use http::uri::PathAndQuery;
 use http::{Method, Request, Version};
+use hyper::upgrade::OnUpgrade;
 
 /// How much of a path is shown: it is a stranger's, and may be as long as a request head.
 const SHOWN: usize = 200;
@@ -17,17 +18,21 @@ pub(crate) struct Asked {
     /// None in CONNECT, too.
     pub(crate) path: Option<PathAndQuery>,
     pub(crate) version: Version,
+    /// To leave HTTP for another protocol, or for a tunnel.
+    pub(crate) asks_upgrade: bool,
 }
 
 impl Asked {
     /// A request of which nothing could be read.
-    pub(crate) const UNREAD: Self = Self { method: None, path: None, version: Version::HTTP_11 };
+    pub(crate) const UNREAD: Self =
+        Self { method: None, path: None, version: Version::HTTP_11, asks_upgrade: false };
 
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         Self {
             method: Some(request.method().clone()),
             path: request.uri().path_and_query().cloned(),
             version: request.version(),
+            asks_upgrade: request.extensions().get::<OnUpgrade>().is_some(),
         }
     }
 

@@ -30,7 +30,7 @@ pub(crate) use options::{
     DEFAULT_MAX_CONNS, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, ServerOptions,
 };
 pub(crate) use permits::{Permit, Permits};
-pub(crate) use service::{Dispatch, ResponseFuture};
+pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};
 #[cfg(feature = "tls")]
 pub(crate) use tls::Source as TlsSource;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::response::IntoResponse;
+use axum::{Extension, Router};
+use http::StatusCode;
 
 use crate::server::listens::same;
 use crate::server::service::HandlerDispatch;
-use crate::server::{Answers, BoxService, Handler, Server, ServerBuilder};
+use crate::server::{Answers, BoxService, Handler, Instead, Server, ServerBuilder};
 
 /// A module of routes in an application with the state `S`.
 ///
@@ -28,8 +30,20 @@ where
     R: Routes<S, M> + Send + 'static,
     S: Clone + Send + Sync + 'static,
 {
-    let server = builder.factory(|state: &S| routes.router("", &Arc::new(state.clone())));
+    let server = builder.factory(move |state: &S| {
+        let router = routes.router("", &Arc::new(state.clone())).method_not_allowed_fallback(not_allowed);
+        if table.fallback.is_some() { router } else { router.fallback(not_found) }
+    });
     Server { answers: Answers::Routes(table), ..server }
+}
+
+async fn not_found() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, Extension(Instead::NoRoute))
+}
+
+/// The router adds the field Allow.
+async fn not_allowed() -> impl IntoResponse {
+    (StatusCode::METHOD_NOT_ALLOWED, Extension(Instead::NoRoute))
 }
 
 /// A handler as the router takes it. It is the crate's own, as on a server of one handler: axum's would clone

@@ -14,7 +14,7 @@ use http::StatusCode;
 use tower_service::Service;
 
 use crate::log;
-use crate::server::Handler;
+use crate::server::{Asked, Handler};
 
 /// An HTTP request as handlers and services get it: axum's, so that whatever works in axum works here.
 pub type Request = http::Request<Body>;
@@ -24,6 +24,16 @@ pub type Response = http::Response<Body>;
 
 /// The future of one response.
 pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// What has answered in place of a handler. It travels in the extensions of the response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Instead {
+    /// Routing knows no such path, or not with this method.
+    #[cfg_attr(not(feature = "axum"), expect(dead_code))]
+    NoRoute,
+    /// The service has failed.
+    ServiceFailed,
+}
 
 /// What answers the requests of a server. Shared by all of its connections.
 pub(crate) trait Dispatch: Send + Sync + 'static {
@@ -76,7 +86,7 @@ where
 {
     fn call(&self, request: Request) -> ResponseFuture {
         let mut service = self.service.clone();
-        let server = self.server.clone();
+        let (server, asked) = (self.server.clone(), Asked::of(&request));
         Box::pin(async move {
             let answer = async {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -87,8 +97,10 @@ where
                 Err(error) => {
                     let error: BoxError = error.into();
                     // A router's error type is `Infallible`; other services fail for reasons of their own.
-                    log::error(format_args!("server `{server}`: its service failed: {error}"));
-                    StatusCode::INTERNAL_SERVER_ERROR.into_response()
+                    log::error(format_args!("server `{server}`: {asked}: its service failed: {error}"));
+                    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+                    response.extensions_mut().insert(Instead::ServiceFailed);
+                    response
                 }
             }
         })

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+use std::sync::Arc;
+
 use http::Response;
 
 use crate::conn::answer::{Cause, finish, own};
@@ -9,7 +11,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::server::Asked;
 
 /// The answer to a request that hyper has not seen, or not to its end: the last bytes of its connection.
-pub(crate) fn last_words(info: &ConnectionInfo, asked: &Asked, cause: Cause) -> Vec<u8> {
+pub(crate) fn last_words(info: &Arc<ConnectionInfo>, asked: Asked, cause: Cause) -> Vec<u8> {
     encode(&finish(info, asked, cause, true, own(cause)))
 }
 

@@ -1,14 +1,24 @@
 //! The one way out: every response passes here, whoever has made it, on its way to its client.
 
+mod content;
 mod last_words;
 mod tally;
+mod work;
 
-use http::{HeaderValue, StatusCode, header};
+use std::fmt;
+use std::sync::Arc;
 
+use http::header::{ALLOW, CONNECTION};
+use http::{HeaderValue, Method, StatusCode};
+
+pub(crate) use content::Content;
 pub(crate) use last_words::last_words;
 pub(crate) use tally::Tally;
+pub(crate) use work::Work;
 
+use crate::conn::context::Context;
 use crate::conn::info::ConnectionInfo;
+use crate::log;
 use crate::server::{Asked, Response};
 
 /// Who has answered a request, and why.
@@ -26,6 +36,8 @@ pub(crate) enum Cause {
     HandlerTimedOut,
     /// The handler panicked (500).
     HandlerPanicked,
+    /// The handler answered with a status that is none of a final response (500).
+    Unsendable,
     /// The service returned an error instead of a response (500).
     ServiceFailed,
 }
@@ -89,7 +101,9 @@ impl Cause {
             Self::Refused(refusal) => Some(refusal.reason.status()),
             Self::RequestTimedOut => Some(StatusCode::REQUEST_TIMEOUT),
             Self::HandlerTimedOut => Some(StatusCode::SERVICE_UNAVAILABLE),
-            Self::HandlerPanicked | Self::ServiceFailed => Some(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::HandlerPanicked | Self::Unsendable | Self::ServiceFailed => {
+                Some(StatusCode::INTERNAL_SERVER_ERROR)
+            }
         }
     }
 
@@ -97,6 +111,11 @@ impl Cause {
     fn ends_connection(self) -> bool {
         matches!(self, Self::Refused(_) | Self::RequestTimedOut)
     }
+}
+
+/// Tells the operator what is wrong with the answer to a request.
+fn tell(context: &Context, asked: &Asked, fault: fmt::Arguments<'_>) {
+    log::error(format_args!("server `{}`: {asked}: {fault}", context.options.name));
 }
 
 /// The response that the server itself gives for a cause.
@@ -109,17 +128,43 @@ pub(crate) fn own(cause: Cause) -> Response {
 /// Makes a response final, and tells those who watch. `is_last` if the client is to hear that this is the
 /// connection's last response.
 pub(crate) fn finish(
-    info: &ConnectionInfo,
-    asked: &Asked,
-    cause: Cause,
+    info: &Arc<ConnectionInfo>,
+    asked: Asked,
+    mut cause: Cause,
     is_last: bool,
     mut response: Response,
-) -> Response {
-    if !asked.is_http2() && (is_last || cause.ends_connection()) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+) -> http::Response<Content> {
+    if !is_final(response.status(), &asked) {
+        let status = response.status().as_u16();
+        let fault = "which is no final response to it: answered 500 in its place";
+        tell(&info.context, &asked, format_args!("its handler answered {status}, {fault}"));
+        cause = Cause::Unsendable;
+        response = own(cause);
     }
-    observe(info, asked, cause, response.status());
-    response
+    // A CONNECT has no path that could be unknown: nobody here knows the method.
+    if asked.is(&Method::CONNECT) && response.status() == StatusCode::NOT_FOUND {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    }
+    // RFC 9110 section 15.5.6 wants a list, which may be empty (section 10.2.1).
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.headers().contains_key(ALLOW) {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
+    }
+    if !asked.is_http2() && (is_last || cause.ends_connection()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    observe(info, &asked, cause, response.status());
+    let (mut head, body) = response.into_parts();
+    let content = Content::of(body, head.status, &mut head.headers, info.clone(), asked);
+    http::Response::from_parts(head, content)
+}
+
+/// Whether a request ends with this status. Interim responses are the connection's (RFC 9110 section 15.2), and 101 is
+/// for those who asked for another protocol, over HTTP/1.1 (section 15.2.2, RFC 9113 section 8.6).
+fn is_final(status: StatusCode, asked: &Asked) -> bool {
+    match status {
+        StatusCode::SWITCHING_PROTOCOLS => asked.asks_upgrade && !asked.is_http2(),
+        _ => !status.is_informational(),
+    }
 }
 
 /// Tells the counters and the log of a response.

@@ -11,7 +11,7 @@ use crate::conn::answer::{Cause, Reason};
 const SHARDS: usize = 16;
 
 /// The causes that are told apart, in the order of [`index`].
-const CAUSES: [&str; 13] = [
+const CAUSES: [&str; 14] = [
     "handler",
     "no route",
     "malformed",
@@ -24,6 +24,7 @@ const CAUSES: [&str; 13] = [
     "request timed out",
     "handler timed out",
     "handler panicked",
+    "unsendable",
     "service failed",
 ];
 
@@ -100,7 +101,8 @@ fn index(cause: Cause) -> usize {
         Cause::RequestTimedOut => 9,
         Cause::HandlerTimedOut => 10,
         Cause::HandlerPanicked => 11,
-        Cause::ServiceFailed => 12,
+        Cause::Unsendable => 12,
+        Cause::ServiceFailed => 13,
     }
 }
 

@@ -1,0 +1,228 @@
+//! The content of a response: whether there may be any, how much was declared, and what becomes of a body that
+//! fails.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum_core::Error;
+use axum_core::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, StatusCode};
+use http_body::{Body as _, Frame, SizeHint};
+
+use crate::conn::answer::tell;
+use crate::conn::info::ConnectionInfo;
+use crate::error::panic_message;
+use crate::server::Asked;
+
+/// The content of a response on its way out.
+pub(crate) struct Content {
+    /// None where there is no content, and once it has ended.
+    body: Option<Body>,
+    /// The bytes that were declared and are still to come; none where the length is not known.
+    left: Option<u64>,
+    info: Arc<ConnectionInfo>,
+    asked: Asked,
+}
+
+impl Content {
+    /// The content of a response to this request, and its framing fields made true. What the handler says of
+    /// them is not trusted: the client would take the rest of one response for the next.
+    pub(super) fn of(
+        body: Body,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        info: Arc<ConnectionInfo>,
+        asked: Asked,
+    ) -> Self {
+        // How a body is cut into pieces is the connection's business.
+        headers.remove(TRANSFER_ENCODING);
+        let mut content = Self { body: Some(body), left: None, info, asked };
+        match Room::of(&content.asked, status) {
+            Room::Content => content.declare(headers),
+            Room::Length => {
+                content.declare(headers);
+                content.let_go();
+            }
+            Room::Nothing => {
+                headers.remove(CONTENT_LENGTH);
+                content.let_go();
+            }
+        }
+        content
+    }
+
+    /// Settles how long the content is: what the body knows of itself counts, then what the handler says.
+    fn declare(&mut self, headers: &mut HeaderMap) {
+        let Some(body) = &self.body else { return };
+        let known = body.size_hint().exact();
+        let is_head = self.asked.is(&Method::HEAD);
+        let Some(field) = headers.get(CONTENT_LENGTH) else {
+            // hyper declares the length of a body, but there will be none.
+            if let Some(length @ 1..) = known.filter(|_| is_head) {
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            self.left = known;
+            return;
+        };
+        let declared = field.to_str().ok().and_then(parse_length);
+        let is_one = headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none();
+        // A handler of HEAD need not make the body that GET would have.
+        let known = if is_head { known.filter(|length| *length > 0) } else { known };
+        let is_true = declared.is_some() && known.is_none_or(|length| declared == Some(length));
+        self.left = known.or(declared.filter(|_| is_one));
+        if is_true && is_one {
+            return;
+        }
+        let fields: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+        let length =
+            known.map_or_else(|| "of unknown length".to_owned(), |length| format!("{length} bytes long"));
+        self.tell(format_args!(
+            "its Content-Length {fields:?} is wrong, and corrected: its body is {length}"
+        ));
+        match known {
+            Some(length) => _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
+            None => _ = headers.remove(CONTENT_LENGTH),
+        }
+    }
+
+    /// Counts a piece of the body.
+    fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
+        let Some(left) = &mut self.left else { return Ok(frame) };
+        let Some(data) = frame.data_ref() else { return self.end().map(|()| frame) };
+        match left.checked_sub(data.len() as u64) {
+            Some(rest) => {
+                *left = rest;
+                Ok(frame)
+            }
+            None => Err(self.fail(format_args!("its response body is longer than its Content-Length"))),
+        }
+    }
+
+    /// The body has come to its end.
+    fn end(&mut self) -> Result<(), Error> {
+        match self.left.take() {
+            None | Some(0) => Ok(()),
+            Some(left) => {
+                let fault = format_args!("its response body ended {left} bytes before its Content-Length");
+                Err(self.fail(fault))
+            }
+        }
+    }
+
+    /// Says why the body ends too early. What the client has got of it can't be taken back: hyper is given an
+    /// error, so that the client does not take it for the whole.
+    fn fail(&mut self, fault: fmt::Arguments<'_>) -> Error {
+        self.tell(fault);
+        self.let_go();
+        Error::new(fault.to_string())
+    }
+
+    fn tell(&self, fault: fmt::Arguments<'_>) {
+        tell(&self.info.context, &self.asked, fault);
+    }
+
+    /// Drops the body, which may panic.
+    fn let_go(&mut self) {
+        let Some(body) = self.body.take() else { return };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
+            let panic = panic_message(&*panic);
+            self.tell(format_args!("its response body panicked when it was dropped: {panic}"));
+        }
+    }
+}
+
+impl http_body::Body for Content {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
+        Poll::Ready(match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Some(Ok(frame)))) => Some(this.count(frame)),
+            Ok(Poll::Ready(Some(Err(error)))) => {
+                this.tell(format_args!("its response body failed: {}", causes(&error)));
+                this.let_go();
+                Some(Err(error))
+            }
+            Ok(Poll::Ready(None)) => this.end().err().map(Err),
+            Err(panic) => {
+                let panic = panic_message(&*panic);
+                Some(Err(this.fail(format_args!("its response body panicked: {panic}"))))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // One that says so too early is asked for more, and found out.
+        self.body.as_ref().is_none_or(|body| body.is_end_stream() && self.left.unwrap_or(0) == 0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (&self.body, self.left) {
+            (None, _) => SizeHint::with_exact(0),
+            (Some(_), Some(left)) => SizeHint::with_exact(left),
+            (Some(body), None) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+/// What may follow a head.
+#[derive(Debug, PartialEq, Eq)]
+enum Room {
+    Content,
+    /// No content, but the length that there would be.
+    Length,
+    /// No content, nor a length.
+    Nothing,
+}
+
+impl Room {
+    /// RFC 9110 sections 6.4.1, 8.6, 9.3.2, 9.3.6, 15.2, 15.3.5, 15.3.6 and 15.4.5.
+    fn of(asked: &Asked, status: StatusCode) -> Self {
+        let is_tunnel = asked.is(&Method::CONNECT) && status.is_success();
+        match status {
+            _ if status.is_informational() || is_tunnel => Self::Nothing,
+            // The length of 304 would be that of another response, which nobody here knows; hyper adds that of 205,
+            // which is zero.
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => Self::Nothing,
+            _ if asked.is(&Method::HEAD) => Self::Length,
+            _ => Self::Content,
+        }
+    }
+}
+
+/// Digits alone: `u64::from_str` takes a leading plus sign.
+fn parse_length(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// An error in words, with those behind it where it does not say them itself.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

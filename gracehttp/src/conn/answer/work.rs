@@ -1,0 +1,84 @@
+//! What a response is awaited from: a handler at work, which may panic at any time and take too long.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use tokio::time::Sleep;
+
+use crate::conn::answer::{Cause, own, tell};
+use crate::conn::context::Context;
+use crate::error::panic_message;
+use crate::log;
+use crate::server::{Asked, Instead, Response, ResponseFuture};
+
+/// A response to be, and who will have made it.
+pub(crate) enum Work {
+    Running {
+        response: ResponseFuture,
+        timeout: Option<Pin<Box<Sleep>>>,
+    },
+    /// The server itself answers.
+    Settled(Cause),
+}
+
+impl Work {
+    /// Calls what answers the server's requests.
+    pub(crate) fn begin(context: &Context, asked: &Asked, call: impl FnOnce() -> ResponseFuture) -> Self {
+        match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(response) => {
+                let timeout = context.options.request_timeout;
+                Self::Running { response, timeout: timeout.map(|limit| Box::pin(tokio::time::sleep(limit))) }
+            }
+            Err(panic) => {
+                tell(context, asked, format_args!("its handler panicked: {}", panic_message(&*panic)));
+                Self::Settled(Cause::HandlerPanicked)
+            }
+        }
+    }
+
+    /// One handler's panic is one failed request: neither its connection's others nor the drain.
+    pub(crate) fn poll(
+        &mut self,
+        context: &Context,
+        asked: &Asked,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<(Cause, Response)> {
+        let (response, timeout) = match self {
+            Self::Running { response, timeout } => (response, timeout),
+            Self::Settled(cause) => return Poll::Ready((*cause, own(*cause))),
+        };
+        let answer = match catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(cx))) {
+            Ok(Poll::Ready(mut response)) => match response.extensions_mut().remove::<Instead>() {
+                None => (Cause::Handler, response),
+                Some(Instead::NoRoute) => (Cause::NoRoute, response),
+                Some(Instead::ServiceFailed) => (Cause::ServiceFailed, response),
+            },
+            Ok(Poll::Pending) => {
+                let Some(timeout) = timeout else { return Poll::Pending };
+                ready!(timeout.as_mut().poll(cx));
+                let (server, limit) = (&context.options.name, context.options.request_timeout);
+                log::notice(format_args!(
+                    "server `{server}`: {asked}: its handler is given up after its request_timeout of {:?}",
+                    limit.unwrap_or_default(),
+                ));
+                (Cause::HandlerTimedOut, own(Cause::HandlerTimedOut))
+            }
+            Err(panic) => {
+                tell(context, asked, format_args!("its handler panicked: {}", panic_message(&*panic)));
+                (Cause::HandlerPanicked, own(Cause::HandlerPanicked))
+            }
+        };
+        self.let_go(context, asked);
+        Poll::Ready(answer)
+    }
+
+    /// Drops the handler, which may panic.
+    pub(crate) fn let_go(&mut self, context: &Context, asked: &Asked) {
+        let work = std::mem::replace(self, Self::Settled(Cause::Handler));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(work))) {
+            let panic = panic_message(&*panic);
+            tell(context, asked, format_args!("its handler panicked when it was dropped: {panic}"));
+        }
+    }
+}

@@ -44,6 +44,7 @@ pub use gracehttp_macros::routes;
 pub use gracehttp_macros::server;
 pub use gracehttp_macros::{any, delete, fallback, get, head, options, patch, post, put, route};
 pub use lifecycle::{Signal, generation, on_exit, spawn};
+pub use listen::restore_limits;
 #[cfg(feature = "tls")]
 pub use server::Tls;
 pub use server::{

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockFlag, UnixAddr, accept4, sendmsg};
 use tokio::io::Interest;
@@ -97,9 +98,32 @@ pub(crate) fn bequeath(command: &mut Command, inheritance: &Inheritance<'_>) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Prepares a command so that its process starts with this soft limit of open descriptors.
+pub(crate) fn limit_descriptors(command: &mut Command, soft: rlim_t) {
+    let prepare = move || {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        Ok(setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?)
+    };
+    // SAFETY: between fork and exec the closure makes two plain system calls, and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}
+
 /// Gives a signal its default effect back.
 pub(crate) fn reset_disposition(signal: Signal) -> nix::Result<()> {
     set_disposition(signal, SigHandler::SigDfl)
+}
+
+/// Has the kernel keep the ends of children for us, also if the process that started us ignored those of its own:
+/// ignored signals stay so across exec, and then no exit status can be had.
+pub(crate) fn hear_of_children() {
+    let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: with a null pointer for the new action the call only writes the current one.
+    let asked = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), current.as_mut_ptr()) };
+    // SAFETY: written where the call has succeeded.
+    if asked == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN {
+        // Fails for numbers alone that are no signals.
+        let _ = reset_disposition(Signal::SIGCHLD);
+    }
 }
 
 fn set_disposition(signal: Signal, handler: SigHandler) -> nix::Result<()> {

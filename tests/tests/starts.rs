@@ -3,12 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tests::client::get_once;
 use tests::generation::silent_target;
 use tests::patience::eventually;
-use tests::process::run;
+use tests::process::{bin, run, tool};
 use tests::{App, Exit, Launch, Scratch, Signal};
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -138,4 +138,198 @@ async fn b4_the_last_words_of_every_end_are_said() {
     app.signal(Signal::USR2);
     app.log.line(0, "serves on").await;
     assert_eq!(app.log.count(0, "thread 'start-up' panicked at "), 1, "{}", app.log);
+}
+
+/// As a parent starts it that has blocked some signals for itself, and ignores the ends of its children.
+#[tokio::test]
+async fn d2_signals_that_the_parent_has_blocked_are_heard() {
+    if !tool("python3") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let code = "import os, signal, sys\n\
+                blocked = [signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD]\n\
+                signal.pthread_sigmask(signal.SIG_BLOCK, blocked)\n\
+                signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\
+                os.execv(sys.argv[1], sys.argv[1:])";
+    let app = Launch::program("python3").arg("-c").arg(code).arg(bin("app")).plan(&scratch, WEB).spawn();
+    app.url("web").await;
+    // The successor's exit status is heard of.
+    scratch.write("plan", format!("{WEB}\nstart exit 7"));
+    app.signal(Signal::USR1);
+    app.log.line(0, "it exited with status 7").await;
+    scratch.write("plan", WEB);
+    app.restart_by(Signal::USR1).await;
+    assert!(app.stop().await.is_clean());
+}
+
+/// The name that a process is called by can be that of another program.
+#[tokio::test]
+async fn d3_the_successor_is_the_program_that_runs_whatever_it_is_called() {
+    let scratch = Scratch::new();
+    let program = scratch.install(&bin("app"), "app");
+    let shell = Launch::program("bash").arg("-c").arg("exec -a date \"$0\"").arg(&program);
+    let app = shell.plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "100ms").spawn();
+    let target = app.target("web").await;
+    let successor = app.restart().await;
+    app.serves(&target, &successor).await;
+    assert_eq!(successor.program(), program.canonicalize().unwrap());
+    // Its replacement at the same path, too.
+    scratch.install(&bin("app"), "app");
+    let successor = app.restart().await;
+    app.serves(&target, &successor).await;
+    assert_eq!(successor.program(), program.canonicalize().unwrap());
+}
+
+#[tokio::test]
+async fn d4_a_configuration_file_that_has_vanished_fails_the_restart() {
+    let scratch = Scratch::new();
+    let file = scratch.write("real.toml", "drain_timeout = \"7s\"");
+    let link = scratch.join("Gracehttp.toml");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let app = Launch::app(&scratch, WEB).directory(scratch.path()).start("web").await;
+    let target = app.target("web").await;
+    let first = app.pid();
+    let fails = async |words: &str| {
+        let start = app.log.end();
+        app.signal(Signal::HUP);
+        let line = app.log.line(start, "start new process failed: the configuration file").await;
+        assert!(line.contains(words), "{line}");
+        app.log.line(start, "serves on").await;
+        assert_eq!(get_once(&target, "/ping").await.unwrap().pid(), Some(first));
+    };
+    std::fs::remove_file(&file).unwrap();
+    fails("which this process has read, is gone: put it back").await;
+    std::fs::remove_file(&link).unwrap();
+    fails("which this process has read, is gone: put it back").await;
+    // An empty one is a wish.
+    scratch.write("Gracehttp.toml", "");
+    app.restart().await;
+
+    // The first start has none, which is as well; a link to nowhere is not.
+    std::fs::remove_file(&link).unwrap();
+    let app = Launch::app(&scratch, WEB).directory(scratch.path()).start("web").await;
+    assert!(app.stop().await.is_clean());
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let app = Launch::app(&scratch, WEB).directory(scratch.path()).spawn();
+    assert_eq!(app.first().exit().await, Exit::Code(1));
+    app.log.line(0, "is a link to ").await;
+}
+
+/// A pipe to which nobody writes.
+fn silent_pipe(scratch: &Scratch, name: &str) -> PathBuf {
+    let path = scratch.join(name);
+    run("mkfifo", &[path.as_os_str()]);
+    path
+}
+
+/// Whether it waits at the other end of the pipe: only then it can be opened for writing.
+async fn opened_by_reader(pipe: &Path) -> File {
+    let mut opened = None;
+    eventually("somebody to open the pipe", || {
+        opened = OpenOptions::new().write(true).custom_flags(Stuck::O_NONBLOCK).open(pipe).ok();
+        opened.is_some()
+    })
+    .await;
+    opened.expect("just opened")
+}
+
+#[tokio::test]
+async fn d5_a_process_that_reads_its_configuration_slowly_can_be_stopped() {
+    let scratch = Scratch::new();
+    let pipe = silent_pipe(&scratch, "slow.toml");
+    let launch = || Launch::app(&scratch, WEB).env("GRACEHTTP_CONFIG", &pipe);
+    let app = launch().spawn();
+    let writer = opened_by_reader(&pipe).await;
+    assert!(app.stop().await.is_clean());
+    app.log.line(0, "Received SIG.").await;
+    app.log.line(0, "stopped while starting up").await;
+    drop(writer);
+    // It is read to its end otherwise.
+    let app = launch().spawn();
+    let mut writer = opened_by_reader(&pipe).await;
+    writer.write_all(b"drain_timeout = \"7s\"").unwrap();
+    drop(writer);
+    app.log.line(0, "drain_timeout is 7s, set by").await;
+    assert!(app.stop().await.is_clean());
+}
+
+/// Nor does a certificate have to come at once, or a name server to answer.
+#[tokio::test]
+async fn d5_a_process_that_opens_its_endpoints_slowly_can_be_stopped() {
+    let scratch = Scratch::new();
+    let (cert, _) = scratch.certificate("cert");
+    let pipe = silent_pipe(&scratch, "key");
+    let plan = format!("server tls 127.0.0.1:0 cert={} key={}", cert.display(), pipe.display());
+    let app = Launch::app(&scratch, &plan).spawn();
+    let _writer = opened_by_reader(&pipe).await;
+    assert!(app.stop().await.is_clean());
+    app.log.line(0, "stopped while starting up").await;
+}
+
+#[tokio::test]
+async fn d6_links_to_services_are_ignored_with_one_line() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB)
+        .env("GRACEHTTP_DEMO_SERVICE_HOST", "10.0.0.1")
+        .env("GRACEHTTP_DEMO_SERVICE_PORT", "80")
+        .env("GRACEHTTP_PORT", "tcp://10.0.0.1:80")
+        .start("web")
+        .await;
+    let line = app.log.line(0, "GRACEHTTP_DEMO_SERVICE_HOST and 2 more ignored").await;
+    assert!(line.contains("INFO"), "{line}");
+    assert_eq!(app.log.count(0, "ignored"), 1, "{}", app.log);
+}
+
+#[tokio::test]
+async fn d9_children_can_have_the_limit_that_the_process_was_started_with() {
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0 max_conns=50";
+    let app = Launch::app(&scratch, plan).after("ulimit -Sn 700;").start("web").await;
+    let target = app.target("web").await;
+    let limit = async |which: &str| {
+        let reply = get_once(&target, &format!("/limit/{which}")).await.unwrap();
+        reply.text().trim().parse::<u32>().unwrap()
+    };
+    for _generation in 0..3 {
+        assert_eq!(limit("restored").await, 700);
+        let raised = limit("raised").await;
+        assert!((750..850).contains(&raised), "as far as is needed, in each generation: {raised}");
+        let successor = app.restart().await;
+        app.serves(&target, &successor).await;
+    }
+}
+
+/// The one that ends with its child, and with that its container.
+#[tokio::test]
+async fn d13_pid_1_refuses_to_restart_and_says_why() {
+    let namespace = ["--pid", "--fork", "--kill-child"];
+    let works = tool("unshare") && {
+        let tried = std::process::Command::new("unshare").args(namespace).arg("true").output();
+        tried.is_ok_and(|output| output.status.success())
+    };
+    if !works {
+        println!("SKIPPED: this test needs to make a PID namespace");
+        return;
+    }
+    let scratch = Scratch::new();
+    let launch = namespace.iter().fold(Launch::program("unshare"), |launch, arg| launch.arg(arg));
+    let app = launch.arg(bin("app")).plan(&scratch, WEB).start("web").await;
+    let target = app.target("web").await;
+    let server = app.starting();
+    server.signal(Signal::USR2);
+    let line = app.log.line(0, "SIGUSR2 is refused, nothing is restarted: this process is PID 1").await;
+    assert!(line.contains("ERROR") && line.contains("stop this one by SIGTERM"), "{line}");
+    assert_eq!(get_once(&target, "/ping").await.unwrap().pid(), Some(1));
+    server.signal(Signal::TERM);
+    assert_eq!(app.first().exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn d15_limits_that_nobody_has_set_are_lowered_without_a_word() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).after("ulimit -n 100;").start("web").await;
+    assert!(app.log.since(0)[0].contains("start-up code"), "{}", app.log);
+    assert_eq!(app.log.count(0, "lowered"), 0, "{}", app.log);
+    assert!(app.stop().await.is_clean());
 }

@@ -15,7 +15,7 @@ use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
 use crate::error::{Error, panic_message};
 use crate::handoff::{self, Inherited, Predecessor, WeakChannel};
-use crate::lifecycle::{Background, generation, set_generation};
+use crate::lifecycle::{Background, aside, generation, set_generation};
 use crate::listen::{Entrance, KeyRing, Running};
 use crate::log;
 use crate::server::{Permits, Server};
@@ -54,12 +54,14 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     inherited: Option<Inherited>,
     workers: &OnceCell<Workers>,
 ) -> Result<Unborn, Error> {
+    // First: the predecessor's listeners need descriptors, too.
+    let descriptors = prepare::raise_limit(&app.servers);
     let predecessor = match inherited {
         Some(inherited) => Some(Predecessor::meet(inherited.socket).await?),
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let unborn = begin(app, predecessor, workers).await;
+    let unborn = begin(app, predecessor, descriptors, workers).await;
     if let Err(error) = &unborn {
         // First: a predecessor that hears of the failure kills this process.
         wind_up(workers).await;
@@ -97,25 +99,34 @@ pub(super) async fn refuse(fault: &Error, inherited: Option<Inherited>) {
 async fn begin<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     mut predecessor: Option<Predecessor>,
+    descriptors: usize,
     workers: &OnceCell<Workers>,
 ) -> Result<Unborn, Error> {
-    let Configured { mut servers, settings, start_up_code, provenance } = app;
+    let Configured { servers, settings, start_up_code, provenance, .. } = app;
     let keys = KeyRing::default();
     if let Some(predecessor) = &mut predecessor {
         set_generation(predecessor.generation() + 1);
         keys.inherit(predecessor.take_keys());
     }
 
-    // What can be wrong without the application's doing is looked at first, and told together.
-    let listeners = Listeners::open(&servers, &mut predecessor);
+    // What can be wrong without the application's doing is looked at first, and told together. Name servers and
+    // disks can be slow, and certificates come from pipes, too.
     #[cfg(feature = "tls")]
-    let (listeners, mut acceptors) = {
-        let (listeners, acceptors) = both(listeners, prepare::acceptors(&servers, &keys))?;
-        (listeners, acceptors.into_iter())
+    let of_tls = keys.clone();
+    let open = move || {
+        let listeners = Listeners::open(&servers, &mut predecessor);
+        #[cfg(feature = "tls")]
+        let opened = both(listeners, prepare::acceptors(&servers, &of_tls));
+        #[cfg(not(feature = "tls"))]
+        let opened = listeners;
+        opened.map(|opened| (opened, servers, predecessor))
     };
+    let (opened, mut servers, predecessor) = aside("endpoints", "what opens the endpoints", open).await??;
+    #[cfg(feature = "tls")]
+    let (listeners, mut acceptors) = (opened.0, opened.1.into_iter());
     #[cfg(not(feature = "tls"))]
-    let listeners = listeners?;
-    prepare::fit_limits(&mut servers, listeners.count());
+    let listeners = opened;
+    prepare::fit_limits(&mut servers, listeners.count(), descriptors);
 
     let started = Workers::start(&settings)?;
     let workers = Handle::clone(workers.get_or_init(|| started));

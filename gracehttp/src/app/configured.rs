@@ -1,5 +1,7 @@
 //! An application whose configuration is settled: nothing is touched yet, and nothing is open any more.
 
+use std::path::PathBuf;
+
 use crate::app::App;
 use crate::config::{self, Provenance, Settings};
 use crate::error::Error;
@@ -13,6 +15,8 @@ pub(super) struct Configured<S> {
     pub(super) start_up_code: StartUpCode<S>,
     /// Of the values that are not the attributes'.
     pub(super) provenance: Vec<Provenance>,
+    /// The configuration file, where there is one: a successor has to find it again.
+    pub(super) file: Option<PathBuf>,
 }
 
 impl<S: Send + 'static> Configured<S> {
@@ -27,8 +31,9 @@ impl<S: Send + 'static> Configured<S> {
         let settled =
             config::settle(start_up.environment(), config.as_deref(), &mut settings, &mut options, read_app);
         match settled {
-            Ok((start_up_code, provenance)) if faults.is_empty() => {
-                Ok(Self { servers, settings, start_up_code, provenance })
+            Ok(config::Settled { app: start_up_code, provenance, file }) if faults.is_empty() => {
+                let file = file.map(|file| start_up.resolve(&file));
+                Ok(Self { servers, settings, start_up_code, provenance, file })
             }
             Ok(_) => Err(Error::several(faults)),
             Err(fault) => {

@@ -1,6 +1,7 @@
 //! The life of one process, told in order.
 
 use std::cell::OnceCell;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +17,15 @@ use crate::config::Settings;
 use crate::conn::Phase;
 use crate::error::Error;
 use crate::handoff::{self, Channel, Predecessor, StartUp, WeakChannel};
-use crate::lifecycle::{Background, Request, Signal, Signals};
+use crate::lifecycle::{Background, HeldBack, Request, Signal, Signals, aside};
 use crate::listen::{KeyRing, Running};
 use crate::log;
 
 /// A process that serves.
 pub(super) struct Process {
     pub(super) start_up: StartUp,
+    /// The configuration file that was read, where there was one.
+    pub(super) configuration: Option<PathBuf>,
     pub(super) signals: Signals,
     pub(super) settings: Settings,
     pub(super) servers: Vec<Running>,
@@ -64,8 +67,9 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         .build()
         .map_err(|error| Error::caused_by(format!("no runtime for the event loop: {error}"), error))?;
     // Before the handlers stand: the configuration says which signals they are for.
-    let app = match Configured::settle(app, &start_up) {
-        Ok(app) => app,
+    let app = match control.block_on(configure(app, &start_up, &held_back)) {
+        Ok(Some(app)) => app,
+        Ok(None) => return Ok(()),
         Err(fault) => {
             control.block_on(birth::refuse(&fault, inherited));
             return Err(fault);
@@ -77,10 +81,11 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         let signals = Signals::install(restart_on, stop_on)?;
         match &inherited {
             Some(inherited) => signals.let_through_all(&inherited.ignored),
-            None => held_back.let_through(),
+            None => held_back.let_through(&signals),
         }
         signals
     };
+    let configuration = app.file.clone();
     // Outlives whatever way the start-up ends, for the clean-up code.
     let workers = OnceCell::new();
     control.block_on(async {
@@ -92,7 +97,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
                     () = birth::wind_up(&workers) => {}
                     request = signals.next_stop() => log::info(format_args!("{}", received(request.signal()))),
                 }
-                log::info(format_args!("stopped while starting up, pid {}", std::process::id()));
+                say_stopped_early();
                 return Ok(());
             }
             unborn = birth::prepare(app, inherited, &workers) => unborn?,
@@ -101,6 +106,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         let closing = JoinSet::new();
         let process = Process {
             start_up,
+            configuration,
             signals,
             settings,
             servers,
@@ -115,6 +121,31 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         process.serve().await;
         Ok(())
     })
+}
+
+/// Settles the configuration, which can be slow to read, unless a signal to stop comes first: one that stops as far
+/// as the code says, since the configuration may say otherwise.
+async fn configure<S: Clone + Send + Sync + 'static>(
+    app: App<S>,
+    start_up: &StartUp,
+    held_back: &HeldBack,
+) -> Result<Option<Configured<S>>, Error> {
+    let stop_on = app.settings.stop_on.clone();
+    let start_up = start_up.clone();
+    let settle = move || Configured::settle(app, &start_up);
+    tokio::select! {
+        biased;
+        Ok(signal) = held_back.next(&stop_on) => {
+            log::info(format_args!("{}", received(signal)));
+            say_stopped_early();
+            Ok(None)
+        }
+        settled = aside("configuration", "what reads the configuration", settle) => settled?.map(Some),
+    }
+}
+
+fn say_stopped_early() {
+    log::info(format_args!("stopped while starting up, pid {}", std::process::id()));
 }
 
 impl Process {

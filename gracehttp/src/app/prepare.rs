@@ -9,9 +9,10 @@ use crate::handoff::Predecessor;
 #[cfg(feature = "tls")]
 use crate::listen::KeyRing;
 use crate::listen::bind::{ListenOptions, Listener, Local, adopt, bind};
+use crate::listen::descriptors::Wanted;
 use crate::listen::{Door, Running, SocketFile, descriptors, unlink_if_ours};
 use crate::log;
-use crate::server::{Server, ServerOptions};
+use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions};
 
 /// The TLS side of each server that has one, in their order.
 #[cfg(feature = "tls")]
@@ -94,17 +95,30 @@ impl Drop for FreshFiles {
     }
 }
 
+/// Raises the process's limit of descriptors for its servers, and says what it is.
+pub(super) fn raise_limit<S>(servers: &[Server<S>]) -> usize {
+    let connections = servers.iter().map(|server| server.options.max_conns).fold(0, usize::saturating_add);
+    // A host name has a listener for each of its addresses, which are not known yet.
+    let listeners = servers.iter().map(|server| 2 * server.options.endpoints.len()).sum();
+    descriptors::raise_limit(connections, listeners)
+}
+
 /// Lowers the connection limits to what the process may open.
-pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize) {
-    let available = descriptors::raise_limit();
-    let wanted: Vec<(&str, usize)> =
-        servers.iter().map(|server| (server.name(), server.options.max_conns)).collect();
+pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, available: usize) {
+    let options = servers.iter().map(|server| &server.options);
+    let wanted: Vec<Wanted<'_>> = options
+        .map(|ServerOptions { name, max_conns, chosen, .. }| Wanted {
+            server: name,
+            max_conns: *max_conns,
+            is_chosen: *max_conns != DEFAULT_MAX_CONNS || chosen.contains(&"max_conns"),
+        })
+        .collect();
     let fit = descriptors::fit(&wanted, listeners, available);
     for (server, max_conns) in servers.iter_mut().zip(fit.max_conns) {
         server.options.max_conns = max_conns;
     }
-    if let Some(message) = fit.message {
-        message.log();
+    if let Some(notice) = fit.notice {
+        log::notice(format_args!("{notice}"));
     }
 }
 

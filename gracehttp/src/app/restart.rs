@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::life::{Next, Process, received};
 use crate::config::Settings;
 use crate::handoff::{Claims, ListenerName, Successor};
-use crate::lifecycle::{Request, Signal, generation};
+use crate::lifecycle::{Request, Signal, generation, tie};
 use crate::listen::Door;
 use crate::log;
 
@@ -31,6 +31,13 @@ impl Process {
     /// may have been replaced in between.
     pub(super) async fn restart(&mut self, signal: Signal) -> Next {
         log::info(format_args!("{}", received(signal)));
+        if let Some(tie) = tie() {
+            log::error(format_args!(
+                "{signal} is refused, nothing is restarted: {tie}, and a successor would end with it. Start a new \
+                 container, and stop this one by SIGTERM"
+            ));
+            return Next::ServeOn;
+        }
         loop {
             let mut again = None;
             match self.attempt(&mut again).await {
@@ -47,6 +54,16 @@ impl Process {
     /// Starts a successor and waits until it is ready. If it fails, for whatever reason, it is reaped, the
     /// operator hears why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Signal>) -> Attempt {
+        if let Some(gone) = self.configuration.as_deref().filter(|file| !file.exists()) {
+            // A successor would take its absence for the wish to have none.
+            log::error(format_args!(
+                "start new process failed: the configuration file {}, which this process has read, is gone: put it \
+                 back, if only an empty one",
+                gone.display()
+            ));
+            say_who_serves_on();
+            return Attempt::Failed;
+        }
         let Settings { restart_on, stop_on, .. } = &self.settings;
         let mut successor = match Successor::start(&self.start_up, restart_on, stop_on) {
             Ok(successor) => successor,

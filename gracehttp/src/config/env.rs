@@ -8,7 +8,7 @@ use super::Origin;
 use super::draft::{Draft, Place};
 use super::keys::{PROCESS_KEYS, SERVER_KEYS};
 use super::words;
-use crate::Error;
+use crate::{Error, log};
 
 const PREFIX: &str = "GRACEHTTP_";
 const SERVER_PREFIX: &str = "GRACEHTTP_SERVER__";
@@ -36,8 +36,13 @@ pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, 
     let names = draft.server_names();
     draft.faults.extend(shared_names(&names));
     let targets = Targets::new(&names);
+    let mut foreign = Vec::new();
     for (variable, text) in ours(environment) {
         let Some(place) = targets.0.get(&variable) else {
+            if is_link(&variable, text) {
+                foreign.push(variable);
+                continue;
+            }
             draft.faults.push(targets.unknown(&variable, &names));
             continue;
         };
@@ -49,6 +54,36 @@ pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, 
             draft.faults.push(Error::new(format!("{variable}={}: {reason}", text.display())));
         }
     }
+    if let [first, others @ ..] = foreign.as_slice() {
+        let others = match others.len() {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        log::info(format_args!(
+            "{first}{others} ignored: Kubernetes or Docker has set them for a service of that name, and they are no \
+             settings"
+        ));
+    }
+}
+
+/// Whether Kubernetes or Docker has made the variable, for a service or a container whose name begins as ours do:
+/// `NAME_SERVICE_HOST`, `NAME_PORT=tcp://…`, `NAME_PORT_80_TCP_ADDR`, `NAME_NAME=/…`.
+fn is_link(variable: &str, text: &OsStr) -> bool {
+    let text = text.to_string_lossy();
+    let is_address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| text.starts_with(scheme));
+    let of_port = || {
+        let (_, port) = variable.split_once("_PORT_")?;
+        let (number, rest) = port.split_once('_')?;
+        let protocol = rest.split('_').next()?;
+        Some(number.parse::<u16>().is_ok() && ["TCP", "UDP", "SCTP"].contains(&protocol))
+    };
+    !variable.starts_with(SERVER_PREFIX)
+        && (variable.ends_with("_SERVICE_HOST")
+            || variable.ends_with("_SERVICE_PORT")
+            || variable.contains("_SERVICE_PORT_")
+            || variable.ends_with("_PORT") && is_address
+            || variable.ends_with("_NAME") && text.starts_with('/')
+            || of_port() == Some(true))
 }
 
 /// Our variables, sorted: the same environment gives the same report.

@@ -260,3 +260,33 @@ fn a_certificate_is_replaced_turned_off_or_missed() {
     let both = with_tls(files(), &[("GRACEHTTP_SERVER__PING__TLS", "off"), (cert, "b.pem")]).unwrap_err();
     assert!(both.contains("GRACEHTTP_SERVER__PING__TLS says `tls` already"), "{both}");
 }
+
+#[test]
+fn d6_links_to_services_are_no_settings() {
+    let mut ping = server("ping", &[":9090"]);
+    let links = [
+        ("GRACEHTTP_SERVICE_HOST", "10.0.0.1"),
+        ("GRACEHTTP_SERVICE_PORT", "80"),
+        ("GRACEHTTP_SERVICE_PORT_HTTP", "80"),
+        ("GRACEHTTP_PORT", "tcp://10.0.0.1:80"),
+        ("GRACEHTTP_PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("GRACEHTTP_PORT_80_TCP_PROTO", "tcp"),
+        ("GRACEHTTP_PORT_80_TCP_PORT", "80"),
+        ("GRACEHTTP_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("GRACEHTTP_DEMO_PORT_53_UDP_ADDR", "10.0.0.1"),
+        ("GRACEHTTP_SERVER_SERVICE_HOST", "10.0.0.1"),
+        ("GRACEHTTP_STANDBY_SERVICE_PORT", "80"),
+        ("GRACEHTTP_NAME", "/web/gracehttp"),
+    ];
+    assert!(apply(&links, &mut Settings::default(), &mut [&mut ping]).unwrap().is_empty());
+    let settings = [
+        ("GRACEHTTP_PORT", "80"),
+        ("GRACEHTTP_PORT_80", "80"),
+        ("GRACEHTTP_NAME", "web"),
+        ("GRACEHTTP_SERVER__PING__SERVICE_HOST", "10.0.0.1"),
+        ("GRACEHTTP_SERVER__PING__PORT", "tcp://10.0.0.1:80"),
+    ];
+    for setting in settings {
+        assert_eq!(faults(&[setting]).len(), 1, "{setting:?}");
+    }
+}

@@ -28,7 +28,7 @@ const CONFIG: &str = "config";
 #[derive(Debug)]
 pub(super) struct File {
     /// As it was named.
-    name: String,
+    pub(super) path: PathBuf,
     text: String,
 }
 
@@ -49,10 +49,10 @@ impl File {
             (None, Some(path)) => (path.to_owned(), Some("`config`")),
             (None, None) => (DEFAULT_FILE.into(), None),
         };
-        let name = path.display().to_string();
         match (fs::read_to_string(&path), named_by) {
-            (Ok(text), _) => Ok(Some(Self { name, text })),
-            (Err(error), None) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            (Ok(text), _) => Ok(Some(Self { path, text })),
+            // A link that leads nowhere was meant to lead to a file.
+            (Err(error), None) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
             (Err(error), named_by) => Err(unreadable(&path, named_by, error)),
         }
     }
@@ -91,7 +91,7 @@ impl File {
         place: Place,
         value: &Spanned<DeValue<'_>>,
     ) -> Result<(), String> {
-        let origin = Origin::Line(format!("{}:{}", self.name, self.line(value.span().start)));
+        let origin = Origin::Line(format!("{}:{}", self.path.display(), self.line(value.span().start)));
         let written = self.text[value.span()].split_whitespace().collect::<Vec<_>>().join(" ");
         // First what the value is, then how it is written: `"many"` is no number, with or without quotes.
         text_of(place.form(), value.get_ref(), &written)
@@ -108,7 +108,7 @@ impl File {
 
     fn fault(&self, span: Option<&Range<usize>>, message: &str) -> Error {
         let line = span.map_or_else(String::new, |span| format!(":{}", self.line(span.start)));
-        Error::new(format!("{}{line}: {}", self.name, message.replace('\n', "; ")))
+        Error::new(format!("{}{line}: {}", self.path.display(), message.replace('\n', "; ")))
     }
 
     /// The line there, if it sets something.
@@ -125,6 +125,13 @@ impl File {
 fn unreadable(path: &Path, named_by: Option<&str>, error: io::Error) -> Error {
     let named = named_by.map_or_else(String::new, |who| format!(" that {who} names"));
     let reason = match error.kind() {
+        io::ErrorKind::NotFound if path.is_symlink() => {
+            let target = fs::read_link(path).unwrap_or_default();
+            format!(
+                "is a link to {}, which does not exist: create that, or remove the link",
+                target.display()
+            )
+        }
         io::ErrorKind::NotFound => match std::path::absolute(path) {
             Ok(absolute) if path.is_relative() => {
                 format!("does not exist (as {}): create it, or correct the path", absolute.display())

@@ -27,7 +27,7 @@ fn read(text: &str) -> Result<Outcome, Vec<String>> {
     let (mut ping, mut admin) = (ServerOptions::new("ping"), ServerOptions::new("admin"));
     ping.endpoints = vec![":9090".parse().unwrap()];
     admin.endpoints = vec!["unix:/run/admin.sock".parse().unwrap()];
-    let file = File { name: "a.toml".into(), text: text.into() };
+    let file = File { path: "a.toml".into(), text: text.into() };
     let mut servers = [&mut ping, &mut admin];
     let mut draft = Draft::new(&mut settings, &mut servers);
     let app = file.apply(&mut draft).map(|app| read_settings(app).map_err(|error| error.to_string()));
@@ -232,7 +232,7 @@ struct App {
 }
 
 fn app_fault(text: &str) -> String {
-    let file = File { name: "a.toml".into(), text: text.into() };
+    let file = File { path: "a.toml".into(), text: text.into() };
     let (mut settings, mut servers) = (Settings::default(), []);
     let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
     read_settings::<App>(section).unwrap_err().to_string()
@@ -262,7 +262,7 @@ fn the_application_s_own_faults_have_their_lines_too() {
 
 #[test]
 fn settings_that_nobody_reads_are_a_fault() {
-    let file = File { name: "a.toml".into(), text: "[app]\nx = 1".into() };
+    let file = File { path: "a.toml".into(), text: "[app]\nx = 1".into() };
     let (mut settings, mut servers) = (Settings::default(), []);
     let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
     let fault = refuse_settings(section).unwrap_err().to_string();

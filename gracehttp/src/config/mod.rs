@@ -12,7 +12,7 @@ mod words;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use draft::Draft;
@@ -83,6 +83,16 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Where all values are settled.
+pub(crate) struct Settled<A> {
+    /// What was read for the application.
+    pub(crate) app: A,
+    /// Of the values that are not the attributes'.
+    pub(crate) provenance: Vec<Provenance>,
+    /// The file, if there is one, as it was named.
+    pub(crate) file: Option<PathBuf>,
+}
+
 /// Settles what every value is, and tells which are not the attribute's. All that is wrong, in the file, in
 /// the environment, and with what they make of the attribute's values, comes as one error.
 ///
@@ -93,15 +103,20 @@ pub(crate) fn settle<A>(
     settings: &mut Settings,
     servers: &mut [&mut ServerOptions],
     read_app: impl FnOnce(Section<'_>) -> Result<A, Error>,
-) -> Result<(A, Vec<Provenance>), Error> {
+) -> Result<Settled<A>, Error> {
     let mut draft = Draft::new(settings, servers);
+    let mut path = None;
     let app = match File::find(environment, chosen) {
-        // Of a file that is not TOML nothing is known, and nothing more can be wrong.
-        Ok(Some(file)) => file.apply(&mut draft).map(read_app),
+        Ok(Some(file)) => {
+            path = Some(file.path.clone());
+            // Of a file that is not TOML nothing is known, and nothing more can be wrong.
+            file.apply(&mut draft).map(read_app)
+        }
         Ok(None) => Some(read_app(Section::default())),
         Err(fault) => Some(Err(fault)),
     };
     let app = app.and_then(|app| app.map_err(|fault| draft.faults.push(fault)).ok());
     env::apply(environment, &mut draft);
-    draft.finish(app)
+    let (app, provenance) = draft.finish(app)?;
+    Ok(Settled { app, provenance, file: path })
 }

@@ -1,7 +1,8 @@
 //! The command that started this process, to start its successor with.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -39,6 +40,11 @@ impl StartUp {
         &self.program
     }
 
+    /// Where a file is that was named at start-up.
+    pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
+        self.directory.as_ref().map_or_else(|| path.to_owned(), |directory| directory.join(path))
+    }
+
     /// The environment at start-up.
     pub(crate) fn environment(&self) -> &[(OsString, OsString)] {
         &self.environment
@@ -72,27 +78,53 @@ fn logical_directory() -> Option<PathBuf> {
     claimed.filter(|path| is_same(path)).or(actual)
 }
 
-/// Where the program is that was started by this name, found as a shell finds it.
-///
-/// `/proc/self/exe` is the last resort only: it has its links resolved, and ends in ` (deleted)` once the
-/// binary was replaced.
+/// Where the program is that was started by this name, found as a shell finds it: through links, which may lead
+/// elsewhere later. A name that means another program, or none (`exec -a`, a wrapper), tells nothing: then it is
+/// the file that runs.
 fn locate(name: &OsString, directory: Option<&Path>) -> PathBuf {
+    let running = Running::find();
+    candidates(name, directory)
+        .into_iter()
+        .find(|candidate| is_executable(candidate) && running.is_at(candidate))
+        .unwrap_or(running.path)
+}
+
+/// The file that this process runs.
+struct Running {
+    path: PathBuf,
+    metadata: Option<Metadata>,
+}
+
+impl Running {
+    fn find() -> Self {
+        let path = env::current_exe().unwrap_or_default();
+        // So the kernel names one that was replaced between its start and now. The path leads to its replacement.
+        let name = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
+        let path = name.map_or_else(|| path.clone(), PathBuf::from);
+        // Not by its path, which may lead to the replacement already.
+        Self { path, metadata: fs::metadata("/proc/self/exe").ok() }
+    }
+
+    /// Whether it is this one, or has taken its place. Without `/proc` every program is believed.
+    fn is_at(&self, candidate: &Path) -> bool {
+        let Some(running) = &self.metadata else { return true };
+        let is_same = candidate
+            .metadata()
+            .is_ok_and(|found| (found.dev(), found.ino()) == (running.dev(), running.ino()));
+        is_same || candidate.canonicalize().is_ok_and(|found| found == self.path)
+    }
+}
+
+/// The paths that a name can mean, in the order of a shell.
+fn candidates(name: &OsString, directory: Option<&Path>) -> Vec<PathBuf> {
+    let absolute = |path: &Path| directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
     let path = Path::new(name);
-    let candidate = if name.as_bytes().contains(&b'/') {
-        let joined = directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
+    if name.as_bytes().contains(&b'/') {
         // Drops `.` on the way; `..` and links stay, since they may lead elsewhere later.
-        joined.components().collect()
-    } else {
-        env::var_os("PATH")
-            .iter()
-            .flat_map(env::split_paths)
-            .map(|entry| {
-                directory.map_or_else(|| entry.clone(), |directory| directory.join(&entry)).join(path)
-            })
-            .find(|candidate| is_executable(candidate))
-            .unwrap_or_default()
-    };
-    if is_executable(&candidate) { candidate } else { env::current_exe().unwrap_or(candidate) }
+        return vec![absolute(path).components().collect()];
+    }
+    let paths = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&paths).map(|entry| absolute(&entry).join(path)).collect()
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -105,8 +137,11 @@ mod tests {
 
     #[test]
     fn a_name_without_a_slash_is_looked_up_in_the_path() {
-        assert!(locate(&OsString::from("sh"), None).ends_with("sh"));
-        assert!(is_executable(&locate(&OsString::from("sh"), None)));
+        assert!(
+            candidates(&OsString::from("sh"), None)
+                .iter()
+                .any(|path| path.ends_with("sh") && is_executable(path))
+        );
     }
 
     #[test]
@@ -114,14 +149,16 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("gracehttp-locate-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let link = directory.join("app");
-        std::os::unix::fs::symlink("/bin/sh", &link).unwrap();
+        std::os::unix::fs::symlink(env::current_exe().unwrap(), &link).unwrap();
         let found = locate(&OsString::from("./app"), Some(&directory));
         std::fs::remove_dir_all(&directory).unwrap();
-        assert!(found.is_absolute() && found.ends_with("app"), "{found:?}");
+        assert_eq!(found, link);
     }
 
     #[test]
-    fn what_can_not_be_found_falls_back_to_the_running_binary() {
-        assert_eq!(locate(&OsString::from("no-such-program"), None), env::current_exe().unwrap());
+    fn a_name_that_means_nothing_or_another_program_falls_back_to_the_running_binary() {
+        for name in ["no-such-program", "sh", "/bin/sh"] {
+            assert_eq!(locate(&OsString::from(name), None), env::current_exe().unwrap(), "{name}");
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::handoff::channel::Incoming;
 use crate::handoff::message::{Bequest, Hello, ListenerName, Reply, ServerCount};
 use crate::handoff::{Channel, StartUp};
 use crate::lifecycle::{AT_LEAST, Signal};
-use crate::listen::TicketKey;
+use crate::listen::{TicketKey, restore_limits};
 use crate::sys::{self, MAX_FDS};
 
 /// How long a process may take to end that has nothing left to do.
@@ -64,6 +64,7 @@ impl Successor {
             ignored: &numbers(ignored),
             blocked: &numbers(held_back),
         };
+        restore_limits(&mut command);
         sys::bequeath(&mut command, &inheritance);
         let child = Command::from(command).spawn().map_err(|error| failed("cannot run", error))?;
         // Ours is the only end left here: if the successor dies, the channel closes.

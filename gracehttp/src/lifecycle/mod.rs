@@ -1,14 +1,18 @@
 //! The life of a process: its start-up code, the signals that steer it, and its end.
 
+mod aside;
 mod background;
+mod container;
 mod generation;
 mod signals;
 mod start_up_code;
 
+pub(crate) use aside::aside;
 pub(crate) use background::{AT_LEAST, Background};
 pub use background::{on_exit, spawn};
+pub(crate) use container::tie;
 pub use generation::generation;
 pub(crate) use generation::set_generation;
 pub use signals::Signal;
-pub(crate) use signals::{Request, Signals};
+pub(crate) use signals::{HeldBack, Request, Signals};
 pub(crate) use start_up_code::{StartUpCode, UnreadStartUpCode};

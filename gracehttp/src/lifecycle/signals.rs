@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::str::FromStr;
 use std::task::Poll;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use tokio::io::Interest;
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::error::Error;
@@ -134,7 +137,10 @@ impl Signals {
                 let _ = sys::reset_disposition(signal.number());
             }
         }
-        let _ = all().thread_unblock();
+        sys::hear_of_children();
+        let mut through = all();
+        through.add(Number::SIGCHLD);
+        let _ = through.thread_unblock();
     }
 
     /// The next request. Signals of one kind that come together are one. Cancel safe.
@@ -167,10 +173,32 @@ pub(crate) struct HeldBack {
 }
 
 impl HeldBack {
-    /// Lets them through, but for those that whoever started us had blocked.
-    pub(crate) fn let_through(self) {
-        if let Some(before) = self.before {
-            let _ = before.thread_set_mask();
+    /// Waits for one of `signals` while they are held back, and takes it. Cancel safe.
+    pub(crate) async fn next(&self, signals: &[Signal]) -> io::Result<Signal> {
+        let numbers: SigSet = signals.iter().map(|signal| signal.number()).collect();
+        let waiting = SignalFd::with_flags(&numbers, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let waiting = sys::watch(waiting, Interest::READABLE)?;
+        loop {
+            let mut readable = waiting.readable().await?;
+            let found = waiting.get_ref().0.read_signal()?;
+            let is_found = |signal: &&Signal| {
+                found.is_some_and(|found| i32::try_from(found.ssi_signo) == Ok(signal.number() as i32))
+            };
+            match signals.iter().find(is_found) {
+                Some(signal) => return Ok(*signal),
+                None => readable.clear_ready(),
+            }
+        }
+    }
+
+    /// Lets them through: those that our handlers stand for, even if the process that started us had blocked
+    /// them, and the others if it had not. The ends of children are heard of, too.
+    pub(crate) fn let_through(self, handled: &Signals) {
+        sys::hear_of_children();
+        if let Some(mut blocked) = self.before {
+            blocked.remove(Number::SIGCHLD);
+            handled.caught.iter().for_each(|(request, _)| blocked.remove(request.signal().number()));
+            let _ = blocked.thread_set_mask();
         }
     }
 }

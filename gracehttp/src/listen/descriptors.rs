@@ -1,16 +1,22 @@
 //! How many connections the process may hold: its descriptor limit, and who gets how much of it.
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::process::Command;
+use std::sync::OnceLock;
 
-use crate::log;
-use crate::server::DEFAULT_MAX_CONNS;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+
+use crate::{log, sys};
 
 /// What the process needs beside its connections and listeners: standard streams, the runtime's epoll and
 /// event descriptors, the handoff, and what the application itself opens.
 const RESERVE: usize = 64;
 
-/// Raises the soft limit of open descriptors to the hard one, and says how many the process may have.
-pub(crate) fn raise_limit() -> usize {
+/// The soft limit of open descriptors that the process was started with, once that is raised.
+static AT_START: OnceLock<rlim_t> = OnceLock::new();
+
+/// Raises the soft limit of open descriptors by what connections and listeners need, at most to the hard one, and says
+/// how many the process may have. Not further: the application's child processes inherit the limit.
+pub(crate) fn raise_limit(connections: usize, listeners: usize) -> usize {
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
         Err(error) => {
@@ -18,12 +24,14 @@ pub(crate) fn raise_limit() -> usize {
             return usize::MAX;
         }
     };
-    let granted = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) if soft == hard => soft,
+    let at_start = *AT_START.get_or_init(|| soft);
+    let needed = connections.saturating_add(listeners).saturating_add(RESERVE);
+    let wanted = at_start.saturating_add(rlim_t::try_from(needed).unwrap_or(rlim_t::MAX)).clamp(soft, hard);
+    let granted = match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
+        Ok(()) => wanted,
         Err(error) => {
             log::notice(format_args!(
-                "cannot raise the limit of open descriptors from {soft} to {hard}: {error}"
+                "cannot raise the limit of open descriptors from {soft} to {wanted}: {error}"
             ));
             soft
         }
@@ -31,29 +39,48 @@ pub(crate) fn raise_limit() -> usize {
     usize::try_from(granted).unwrap_or(usize::MAX)
 }
 
+/// The limit that a successor starts with, as this process did.
+pub(crate) fn limit_at_start() -> Option<rlim_t> {
+    AT_START.get().copied()
+}
+
+/// Lets a command's process start with the soft limit of open descriptors that this process was started with.
+///
+/// The framework raises its own limit (`RLIMIT_NOFILE`) for the connections of its servers, and children inherit what
+/// they find. Some programs take a high limit badly: they close each descriptor up to it, one after the other, or use
+/// `select`, which can't count beyond 1024.
+///
+/// ```no_run
+/// use std::process::Command;
+///
+/// let mut convert = Command::new("convert");
+/// gracehttp::restore_limits(&mut convert).arg("in.png").arg("out.jpg").status()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// A command of tokio gives its `as_std_mut()`.
+pub fn restore_limits(command: &mut Command) -> &mut Command {
+    if let Some(limit) = limit_at_start() {
+        sys::limit_descriptors(command, limit);
+    }
+    command
+}
+
+/// The limit of connections that a server wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) server: &'a str,
+    pub(crate) max_conns: usize,
+    /// Somebody has set it.
+    pub(crate) is_chosen: bool,
+}
+
 /// What became of the limits, in the order of the servers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fit {
     pub(crate) max_conns: Vec<usize>,
-    /// To be logged, if anything was lowered.
-    pub(crate) message: Option<Message>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Message {
-    /// Only limits that nobody chose were lowered: on most machines that is the normal case.
-    Info(String),
-    /// A limit that somebody chose was lowered.
-    Notice(String),
-}
-
-impl Message {
-    pub(crate) fn log(&self) {
-        match self {
-            Self::Info(text) => log::info(format_args!("{text}")),
-            Self::Notice(text) => log::notice(format_args!("{text}")),
-        }
-    }
+    /// A notice, if a limit that somebody chose was lowered. Of one that nobody chose the banner tells enough.
+    pub(crate) notice: Option<String>,
 }
 
 /// Lowers the limits (server, `max_conns`) to what fits into `available` descriptors beside `listeners`.
@@ -61,35 +88,35 @@ impl Message {
 /// What there is is shared out fairly: a limit below an equal share is kept, and the larger ones get equal
 /// shares of the rest. In proportion to the limits, one server with the default would leave almost nothing to
 /// another that asked for a few. Nobody gets less than one.
-pub(crate) fn fit(limits: &[(&str, usize)], listeners: usize, available: usize) -> Fit {
+pub(crate) fn fit(wanted: &[Wanted<'_>], listeners: usize, available: usize) -> Fit {
     let room = available.saturating_sub(RESERVE + listeners);
-    let max_conns = share(limits, room);
-    let lowered: Vec<_> = limits.iter().zip(&max_conns).filter(|((_, wanted), got)| *got < wanted).collect();
-    if lowered.is_empty() {
-        return Fit { max_conns, message: None };
-    }
-    let changes: Vec<String> =
-        lowered.iter().map(|((name, wanted), got)| format!("`{name}` from {wanted} to {got}")).collect();
-    let text = format!(
-        "max_conns is lowered ({}): this process may open {available} descriptors, {} of which are \
-         kept for other use; raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its service unit), or set a \
-         smaller max_conns",
-        changes.join(", "),
-        RESERVE + listeners,
-    );
-    let nobody_chose = lowered.iter().all(|((_, wanted), _)| *wanted == DEFAULT_MAX_CONNS);
-    let message = if nobody_chose { Message::Info(text) } else { Message::Notice(text) };
-    Fit { max_conns, message: Some(message) }
+    let max_conns = share(wanted, room);
+    let changes: Vec<String> = wanted
+        .iter()
+        .zip(&max_conns)
+        .filter(|(wanted, got)| wanted.is_chosen && **got < wanted.max_conns)
+        .map(|(Wanted { server, max_conns, .. }, got)| format!("`{server}` from {max_conns} to {got}"))
+        .collect();
+    let notice = (!changes.is_empty()).then(|| {
+        format!(
+            "max_conns is lowered ({}): this process may open {available} descriptors, {} of which are \
+             kept for other use; raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its service unit), or set a \
+             smaller max_conns",
+            changes.join(", "),
+            RESERVE + listeners,
+        )
+    });
+    Fit { max_conns, notice }
 }
 
 /// From the smallest limit to the largest, each takes what it wants, up to an equal share of what is left.
-fn share(limits: &[(&str, usize)], mut room: usize) -> Vec<usize> {
+fn share(limits: &[Wanted<'_>], mut room: usize) -> Vec<usize> {
     let mut by_size: Vec<usize> = (0..limits.len()).collect();
-    by_size.sort_by_key(|&i| limits[i].1);
+    by_size.sort_by_key(|&i| limits[i].max_conns);
     let mut shares = vec![0; limits.len()];
     for (served, &i) in by_size.iter().enumerate() {
         let equal_share = room / (limits.len() - served);
-        shares[i] = limits[i].1.min(equal_share).max(1);
+        shares[i] = limits[i].max_conns.min(equal_share).max(1);
         room = room.saturating_sub(shares[i]);
     }
     shares
@@ -98,40 +125,53 @@ fn share(limits: &[(&str, usize)], mut room: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::DEFAULT_MAX_CONNS;
+
+    fn wanted(limits: &[(&'static str, usize)]) -> Vec<Wanted<'static>> {
+        let limits = limits.iter().copied();
+        limits
+            .map(|(server, max_conns)| Wanted {
+                server,
+                max_conns,
+                is_chosen: max_conns != DEFAULT_MAX_CONNS,
+            })
+            .collect()
+    }
 
     #[test]
     fn what_fits_is_left_alone() {
-        let fitted = fit(&[("a", 1000), ("b", 2000)], 2, 4096);
-        assert_eq!(fitted, Fit { max_conns: vec![1000, 2000], message: None });
+        let fitted = fit(&wanted(&[("a", 1000), ("b", 2000)]), 2, 4096);
+        assert_eq!(fitted, Fit { max_conns: vec![1000, 2000], notice: None });
     }
 
     #[test]
     fn the_largest_are_lowered_and_a_modest_one_keeps_what_it_asked_for() {
-        let fitted = fit(&[("big", 3000), ("small", 100), ("default", DEFAULT_MAX_CONNS)], 3, 4167);
+        let fitted = fit(&wanted(&[("big", 3000), ("small", 100), ("default", DEFAULT_MAX_CONNS)]), 3, 4167);
         assert_eq!(fitted.max_conns, [2000, 100, 2000]);
-        let Some(Message::Notice(text)) = fitted.message else { panic!("a notice was expected") };
-        assert!(text.contains("`big` from 3000 to 2000, `default` from 100000 to 2000"), "{text}");
+        let text = fitted.notice.unwrap();
+        assert!(text.contains("(`big` from 3000 to 2000)"), "{text}");
         assert!(text.contains("4167 descriptors, 67 of which") && text.contains("LimitNOFILE"), "{text}");
-        assert!(!text.contains("small`"), "{text}");
     }
 
     #[test]
-    fn a_default_that_does_not_fit_is_only_mentioned() {
-        let fitted = fit(&[("ping", DEFAULT_MAX_CONNS)], 1, 4096);
-        assert_eq!(fitted.max_conns, [4031]);
-        assert!(matches!(fitted.message, Some(Message::Info(_))));
+    fn d15_a_default_that_does_not_fit_is_lowered_without_a_word() {
+        let fitted = fit(&wanted(&[("ping", DEFAULT_MAX_CONNS)]), 1, 4096);
+        assert_eq!(fitted, Fit { max_conns: vec![4031], notice: None });
     }
 
     #[test]
     fn nobody_gets_less_than_one() {
-        assert_eq!(fit(&[("a", 10), ("b", 10)], 2, 0).max_conns, [1, 1]);
+        assert_eq!(fit(&wanted(&[("a", 10), ("b", 10)]), 2, 0).max_conns, [1, 1]);
     }
 
     #[test]
-    fn the_soft_limit_becomes_the_hard_one() {
-        let granted = raise_limit();
+    fn d9_the_soft_limit_is_raised_by_what_is_needed() {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        assert_eq!(soft, hard);
-        assert_eq!(usize::try_from(soft).unwrap(), granted);
+        let granted = raise_limit(10, 1);
+        assert_eq!(limit_at_start(), Some(soft));
+        let expected = usize::try_from(soft).unwrap().saturating_add(75).min(usize::try_from(hard).unwrap());
+        assert_eq!(granted, expected);
+        assert_eq!(raise_limit(10, 1), granted, "once");
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap().0, rlim_t::try_from(granted).unwrap());
     }
 }

@@ -16,6 +16,7 @@ mod tls;
 mod validity;
 
 pub(crate) use accept::{Entrance, Gate};
+pub use descriptors::restore_limits;
 pub(crate) use key_ring::{KeyRing, TicketKey};
 pub(crate) use running::{Door, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};

@@ -17,7 +17,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -297,9 +297,19 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             switching_to_echo()
         }
         (&Method::GET, "/upgrade/untaken") => switching_to_echo(),
+        (&Method::GET, "/limit/raised") => limit_of_child(&mut Command::new("sh")),
+        (&Method::GET, "/limit/restored") => {
+            limit_of_child(gracehttp::restore_limits(&mut Command::new("sh")))
+        }
         (&Method::GET, "/panic") => panic!("the handler panics"),
         _ => (StatusCode::NOT_FOUND, "unknown").into_response(),
     }
+}
+
+/// The soft limit of open descriptors of a child process.
+fn limit_of_child(shell: &mut Command) -> Response {
+    let output = shell.arg("-c").arg("ulimit -Sn").output().expect("a shell");
+    output.stdout.into_response()
 }
 
 /// A piece each 50 ms, `count` times.

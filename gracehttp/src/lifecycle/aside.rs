@@ -1,0 +1,33 @@
+//! What may block, beside the event loop that may have to give it up.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::error::{Error, panic_message};
+
+/// Runs `work` on a thread of its own, so that it can wait for a disk, a name server or whoever writes to a pipe,
+/// and holds up neither the signals nor the workers. Dropping the returned future gives it up.
+///
+/// Not on the runtime's own threads for such work: the end of the runtime would wait for them.
+pub(crate) async fn aside<T: Send + 'static>(
+    thread: &str,
+    what: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    let (done, outcome) = oneshot::channel();
+    let body = move || {
+        // Nobody listens any more if the process was stopped meanwhile.
+        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+    };
+    thread::Builder::new()
+        .name(thread.to_owned())
+        .spawn(body)
+        .map_err(|error| Error::caused_by(format!("no thread for {what}: {error}"), error))?;
+    match outcome.await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(panic)) => Err(Error::new(format!("{what} panicked: {}", panic_message(&*panic)))),
+        Err(_) => Err(Error::new(format!("{what} ended its thread"))),
+    }
+}

@@ -18,6 +18,7 @@ mod moved;
 mod rest;
 mod sniff;
 mod socket;
+mod strict;
 mod transport;
 mod validate;
 

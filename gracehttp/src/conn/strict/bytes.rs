@@ -1,0 +1,134 @@
+//! What each byte may be part of, as tables, and the search for the bytes that end a line or are forbidden.
+
+/// A byte of a token (RFC 9110 section 5.6.2): methods, field names.
+pub(super) const TOKEN: u8 = 1;
+/// A byte of a path. More than RFC 3986 section 3.3 has: what browsers send as it is (the URL Standard's path
+/// percent-encode set), but nothing that could end the target, and no byte above 0x7e.
+pub(super) const PATH: u8 = 2;
+/// A byte of a query, in the same way (RFC 3986 section 3.4).
+pub(super) const QUERY: u8 = 4;
+/// A byte of a host name or an IPv4 address (RFC 3986 section 3.2.2), without percent-encoding, which no name
+/// that can be resolved needs.
+pub(super) const HOST_NAME: u8 = 8;
+/// A byte of a scheme (RFC 3986 section 3.1).
+pub(super) const SCHEME: u8 = 16;
+
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 0x7f {
+        let (alphanumeric, graphic) = (byte.is_ascii_alphanumeric(), byte.is_ascii_graphic());
+        classes[byte as usize] = class(TOKEN, alphanumeric || has(b"!#$%&'*+-.^_`|~", byte))
+            | class(PATH, graphic && !has(b"#?<>`", byte))
+            | class(QUERY, graphic && !has(b"#\"<>", byte))
+            | class(HOST_NAME, alphanumeric || has(b"-._~!$&'()*+,;=", byte))
+            | class(SCHEME, alphanumeric || has(b"+-.", byte));
+        byte += 1;
+    }
+    classes
+};
+
+const fn class(class: u8, holds: bool) -> u8 {
+    if holds { class } else { 0 }
+}
+
+const fn has(set: &[u8], byte: u8) -> bool {
+    let mut at = 0;
+    while at < set.len() {
+        if set[at] == byte {
+            return true;
+        }
+        at += 1;
+    }
+    false
+}
+
+/// Whether a byte is of one of these classes.
+pub(super) fn is(byte: u8, class: u8) -> bool {
+    CLASSES[usize::from(byte)] & class != 0
+}
+
+/// How many bytes at the beginning are of this class.
+pub(super) fn run(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().position(|&byte| !is(byte, class)).unwrap_or(bytes.len())
+}
+
+/// Without the spaces and tabs around it (OWS, RFC 9110 section 5.6.3).
+pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+const ONES: u64 = u64::MAX / 0xff;
+const HIGH: u64 = ONES * 0x80;
+
+/// Where the next control character is, from `from` on: a byte below 0x20, or DEL.
+///
+/// Eight bytes at a time: it looks at every byte of every head.
+pub(super) fn next_control(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let (words, tail) = rest.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let del = word ^ (ONES * 0x7f);
+        // The lowest bit that these set is exact; above it a borrow may have set others.
+        let below = word.wrapping_sub(ONES * 0x20) & !word;
+        let equal = del.wrapping_sub(ONES) & !del;
+        let found = (below | equal) & HIGH;
+        if found != 0 {
+            return Some(from + index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let begin = bytes.len() - tail.len();
+    tail.iter().position(|byte| byte.is_ascii_control()).map(|at| begin + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_control_character_is_found_wherever_it_is() {
+        for control in (0..0x20).chain([0x7f]) {
+            for length in 1..20 {
+                for at in 0..length {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[at] = control;
+                    bytes[length - 1] = if at == length - 1 { control } else { 0x1f };
+                    assert_eq!(next_control(&bytes, 0), Some(at), "{bytes:?}");
+                    assert_eq!(next_control(&bytes, at), Some(at), "{bytes:?}");
+                }
+            }
+        }
+        let all: Vec<u8> = (0x20..0x7f).chain(0x80..=0xff).collect();
+        assert_eq!(next_control(&all, 0), None);
+        assert_eq!(next_control(b"", 0), None);
+    }
+
+    #[test]
+    fn every_byte_that_passes_is_one_that_http_takes() {
+        for byte in 0..=0xff {
+            if is(byte, PATH) {
+                assert!(http::Uri::try_from(&[b'/', byte][..]).is_ok(), "{byte:#x} in a path");
+            }
+            if is(byte, QUERY) {
+                assert!(http::Uri::try_from(&[b'/', b'?', byte][..]).is_ok(), "{byte:#x} in a query");
+            }
+            if is(byte, TOKEN) {
+                assert!(http::Method::from_bytes(&[byte]).is_ok(), "{byte:#x} in a method");
+                assert!(http::HeaderName::from_bytes(&[byte]).is_ok(), "{byte:#x} in a name");
+            }
+            if is(byte, HOST_NAME) {
+                assert!(http::uri::Authority::try_from(&[byte][..]).is_ok(), "{byte:#x} in a host");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_trimmed_is_spaces_and_tabs() {
+        assert_eq!(trim(b" \t a b\t "), b"a b");
+        assert_eq!(trim(b" \t "), b"");
+    }
+}

@@ -134,18 +134,6 @@ async fn host_missing_twice_empty_invalid() {
     stage.refuses(&[400], &inputs).await;
 }
 
-/// The body goes by `chunked`, as RFC 9112 section 6.1 allows, and what follows it is not taken for a request.
-#[tokio::test]
-async fn transfer_encoding_with_content_length() {
-    let stage = Stage::new(WEB).await;
-    let body = format!("5\r\nhello\r\n0\r\n\r\n{}", get("/ping"));
-    for fields in
-        ["Transfer-Encoding: chunked\r\nContent-Length: 5", "Content-Length: 5\r\nTransfer-Encoding: chunked"]
-    {
-        assert_eq!(stage.answers(&post(fields, &body)).await, (vec![200], true), "{fields}");
-    }
-}
-
 #[tokio::test]
 async fn transfer_codings() {
     let stage = Stage::new(WEB).await;

@@ -260,23 +260,6 @@ async fn case_44_an_upgraded_connection_that_ignores_the_drain_is_waited_for_and
     cut_at_the_deadline(&stage.app, start, Duration::from_secs(2)).await;
 }
 
-/// As Java's client asks on each connection: HTTP goes on, in the predecessor, which says when it ends.
-#[tokio::test]
-async fn a_connection_whose_upgrade_was_ignored_ends_with_its_next_answer() {
-    let stage = Stage::new(WEB).await;
-    let mut client = Client::connect(&stage.target).await.unwrap();
-    let offer = "\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n";
-    client.send(get("/ping").replace("\r\n\r\n", offer)).await.unwrap();
-    assert!(!client.reply().await.unwrap().closes());
-    assert!(!client.get("/ping").await.unwrap().closes());
-    let start = Instant::now();
-    stage.restart().await;
-    let reply = client.get("/ping").await.unwrap();
-    assert_eq!((reply.pid(), reply.closes()), (Some(stage.app.first().pid()), true));
-    client.closed().await.unwrap();
-    drained_early(&stage.app, start).await;
-}
-
 #[tokio::test]
 async fn case_44_an_upgraded_connection_counts_in_the_limit() {
     let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;

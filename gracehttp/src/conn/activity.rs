@@ -15,6 +15,7 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
 use crate::conn::awaiting::Awaiting;
+use crate::conn::inbound::Inbound;
 
 /// How much of a request body that its handler left unread is read and thrown away, so that the connection
 /// can be kept. Go's `net/http` draws the same line.
@@ -23,6 +24,7 @@ const DISCARD_AT_MOST: u64 = 256 << 10;
 /// The shared notes of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
+    inbound: Inbound,
     /// Requests that were begun and whose responses have not ended.
     open: AtomicU32,
     /// Requests that were begun.
@@ -39,8 +41,6 @@ pub(crate) struct Activity {
     unflushed: AtomicBool,
     /// A response came to an end that is not its own.
     broken: AtomicBool,
-    /// A request asked to leave HTTP (RFC 9110 section 7.8, or CONNECT).
-    upgrade: AtomicBool,
     /// The client of an HTTP/2 connection is to hear that the end is near.
     announces_end: AtomicBool,
     bytes_in: AtomicU64,
@@ -55,6 +55,8 @@ pub(crate) struct Activity {
 /// What the connection's task and the holder of its request body, which may be another task, tell each other.
 #[derive(Debug, Default)]
 struct UnreadBody {
+    /// Nobody will read it any more.
+    forgone: bool,
     leftover: Option<Leftover>,
     /// The connection's task, if it waits for somebody else to read the body or to let it go.
     connection: Option<Waker>,
@@ -107,8 +109,9 @@ impl Activity {
         self.broken.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn wants_upgrade(&self) -> bool {
-        self.upgrade.load(Ordering::Relaxed)
+    /// What the reader of an HTTP/1 connection knows.
+    pub(crate) fn inbound(&self) -> &Inbound {
+        &self.inbound
     }
 
     pub(crate) fn bytes_in(&self) -> u64 {
@@ -157,10 +160,6 @@ impl Activity {
         self.unflushed.store(unflushed, Ordering::Relaxed);
     }
 
-    pub(crate) fn note_upgrade(&self) {
-        self.upgrade.store(true, Ordering::Relaxed);
-    }
-
     pub(crate) fn announces_end(&self) -> bool {
         self.announces_end.load(Ordering::Relaxed)
     }
@@ -206,8 +205,18 @@ impl Activity {
     /// The handler of an HTTP/1 request let its body go unread; the connection's task discards the rest.
     pub(crate) fn leave_body(&self, body: Incoming) {
         let mut unread_body = self.unread_body();
-        unread_body.leftover = Some(Leftover { body, discarded: 0 });
+        // hyper closes the connection after the response when nobody holds the body.
+        if !unread_body.forgone {
+            unread_body.leftover = Some(Leftover { body, discarded: 0 });
+        }
         unread_body.wake_connection();
+    }
+
+    /// The body of the last request is not waited for: the connection ends with the response.
+    pub(crate) fn forgo_body(&self) {
+        let mut unread_body = self.unread_body();
+        unread_body.forgone = true;
+        unread_body.leftover = None;
     }
 
     fn unread_body(&self) -> MutexGuard<'_, UnreadBody> {
@@ -294,6 +303,11 @@ impl Exchange {
     /// The connection has to end in the middle of the response.
     pub(crate) fn breaks_off(&self) {
         self.activity.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// The notes of its connection.
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// A piece of its response waits for the client, over HTTP/2.

@@ -22,6 +22,12 @@ use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 /// Streams that one HTTP/2 connection may have open at once (RFC 9113 section 6.5.2 advises at least 100).
 const HTTP2_STREAMS: u32 = 128;
 
+/// How much hyper reads at least.
+const HYPER_READ: usize = 8 << 10;
+
+/// How large hyper's buffer grows where it is not told otherwise.
+const HYPER_MAX_BUFFER: usize = HYPER_READ + (400 << 10);
+
 /// The number of header fields that hyper allows where it is not told otherwise.
 const HYPER_MAX_HEADERS: usize = 100;
 
@@ -133,7 +139,13 @@ fn http1_builder(options: &ServerOptions) -> http1::Builder {
     let mut builder = http1::Builder::new();
     // The task of the connection keeps the time itself: one lazy timer for all its phases instead of one
     // that is set anew for every head.
-    builder.max_header_size(options.max_header_size).header_read_timeout(None);
+    builder.header_read_timeout(None);
+    // hyper is given whole heads only, and none over the server's limits. Its own have to be above them, or it would
+    // answer by itself: that of the size is its buffer's.
+    let largest = options.max_header_size.saturating_add(HYPER_READ);
+    if largest > HYPER_MAX_BUFFER {
+        builder.max_buf_size(largest);
+    }
     // Asked for any number, hyper parses into the heap; its default of 100 fits on the stack.
     if options.max_headers != HYPER_MAX_HEADERS {
         builder.max_headers(options.max_headers);

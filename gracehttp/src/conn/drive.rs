@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::conn::PATIENCE;
 use crate::conn::activity::{Activity, Discard};
+use crate::conn::answer::Refusal;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::limits::{Limits, Waiting};
@@ -23,8 +24,8 @@ pub(super) enum End {
     Finished,
     /// It is between two requests, everything is flushed, and it may rest or move.
     Rest,
-    /// A request asks to leave HTTP.
-    Upgrade,
+    /// What follows the last request is refused; all that came before it is answered.
+    Refused(Refusal),
     /// It is idle and its server is going.
     Close,
     /// It waited too long.
@@ -40,8 +41,6 @@ pub(super) struct May {
     pub(super) rest: bool,
     /// Rest after each response, without waiting for the next request.
     pub(super) rest_at_once: bool,
-    /// Become one that upgrades.
-    pub(super) upgrade: bool,
 }
 
 /// How long a connection that is busy whenever it is looked at goes without another look.
@@ -75,8 +74,10 @@ pub(super) async fn drive(
             if activity.is_broken() && !activity.is_unflushed() {
                 return Poll::Ready(End::Finished);
             }
-            if may.upgrade && activity.wants_upgrade() {
-                return Poll::Ready(End::Upgrade);
+            if activity.is_idle()
+                && let Some(refusal) = activity.inbound().refused_request()
+            {
+                return Poll::Ready(End::Refused(refusal));
             }
             if activity.is_half_closed() && activity.is_idle() {
                 return Poll::Ready(End::Finished);

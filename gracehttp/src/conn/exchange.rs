@@ -8,7 +8,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use axum_core::body::Body;
 use axum_core::extract::DefaultBodyLimit;
-use http::{Method, StatusCode};
+use http::header::{EXPECT, HOST};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body::Body as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::Service;
@@ -61,15 +62,16 @@ impl Service<http::Request<Incoming>> for ConnectionService {
     type Error = Infallible;
     type Future = RequestFuture;
 
-    fn call(&self, request: http::Request<Incoming>) -> RequestFuture {
+    fn call(&self, mut request: http::Request<Incoming>) -> RequestFuture {
         let exchange = Exchange::begin(&self.activity);
         let asked = Asked::of(&request);
-        let may_upgrade = asked.asks_upgrade && !asked.is_http2();
-        if may_upgrade {
-            self.activity.note_upgrade();
+        if !asked.is_http2() {
+            overrule_host(&mut request);
         }
         let refusal = validate::refuse(&request, self.context().options.max_body);
-        let uploads = asked.is_http2() && !request.body().is_end_stream();
+        let has_body = !request.body().is_end_stream();
+        let expects_continue = has_body && expects_continue(request.headers());
+        let uploads = has_body && asked.is_http2();
         let upload = uploads.then(|| Arc::new(Upload::new(self.activity.clone())));
         let work = match refusal {
             Some(refusal) => Work::Settled(Cause::Refused(refusal)),
@@ -80,14 +82,31 @@ impl Service<http::Request<Incoming>> for ConnectionService {
             exchange: Some(exchange),
             upload,
             info: self.info.clone(),
-            // One that has asked once stays with hyper, which would not give it back, whatever the answer was.
-            closes_when_moving: !self.can_move || self.activity.wants_upgrade(),
-            // The connection's task gets the word before hyper can finish the exchange: only it can make
-            // the connection one that upgrades.
-            yields_first: may_upgrade,
+            number: self.activity.begun(),
+            closes_when_moving: !self.can_move,
+            expects_continue,
             asked,
         }
     }
+}
+
+/// The authority of a target in absolute form overrules Host (RFC 9112 section 3.2.2).
+fn overrule_host<B>(request: &mut http::Request<B>) {
+    let uri = request.uri();
+    let (Some(_), Some(authority)) = (uri.scheme(), uri.authority()) else { return };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// Whether a response with this status ends HTTP on the connection (RFC 9110 sections 7.8 and 9.3.6).
+fn leaves_http(is_connect: bool, status: StatusCode) -> bool {
+    status == StatusCode::SWITCHING_PROTOCOLS || (is_connect && status.is_success())
+}
+
+/// RFC 9110 section 10.1.1.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The way from a request to the head of its response.
@@ -100,22 +119,33 @@ pub(crate) struct RequestFuture {
     /// Not the server's context itself: its count is changed by all threads at once.
     info: Arc<ConnectionInfo>,
     asked: Asked,
+    /// Its number on the connection, counted from 1.
+    number: u64,
     closes_when_moving: bool,
-    yields_first: bool,
+    /// Its client may wait for a `100 Continue` before it sends the body.
+    expects_continue: bool,
 }
 
 impl RequestFuture {
     /// Whether the client is to hear that this is the connection's last response.
     fn is_last(&self, status: StatusCode) -> bool {
-        let leaves_http = status == StatusCode::SWITCHING_PROTOCOLS
-            || (self.asked.is(&Method::CONNECT) && status.is_success());
         let closes = match self.info.context.drain.phase() {
             Phase::Serving => false,
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver | Phase::SuccessorFull => self.closes_when_moving,
             Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
         };
-        closes && !leaves_http
+        closes && !leaves_http(self.asked.is(&Method::CONNECT), status)
+    }
+
+    /// Whether the request's body stays with its client, which has waited for a `100 Continue` in vain. It may send the
+    /// body all the same or not, so what comes next can't be told (RFC 9110 section 10.1.1).
+    fn forgoes_body(&self, activity: &Activity) -> bool {
+        let forgoes = self.expects_continue && activity.inbound().waits_to_send(self.number);
+        if forgoes {
+            activity.forgo_body();
+        }
+        forgoes
     }
 }
 
@@ -123,22 +153,30 @@ impl Future for RequestFuture {
     type Output = Result<http::Response<ResponseBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        if std::mem::take(&mut self.yields_first) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let this = &mut *self;
-        let (cause, response) = ready!(this.work.poll(&this.info.context, &this.asked, cx));
+        let (mut cause, mut response) = ready!(this.work.poll(&this.info.context, &this.asked, cx));
         if let Some(upload) = &self.upload {
             upload.is_answered();
         }
-        let is_last = self.is_last(response.status());
-        let (exchange, is_http2) = (self.exchange.take(), self.asked.is_http2());
+        // Taken only here: a future that has ended is not polled.
+        let Some(exchange) = self.exchange.take() else { return Poll::Pending };
+        let activity = exchange.activity();
+        // Whatever the handler has made of a body that is malformed, it was given no request.
+        if let Some(refusal) = activity.inbound().refused_body() {
+            cause = Cause::Refused(refusal);
+            response = answer::own(cause);
+        }
+        let is_last = self.is_last(response.status()) || self.forgoes_body(activity);
+        let is_http2 = self.asked.is_http2();
         let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
+        let is_connect = asked.is(&Method::CONNECT);
         let response = answer::finish(&self.info, asked, cause, is_last, response);
+        if activity.inbound().answer(self.number, leaves_http(is_connect, response.status())) {
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(Ok(response.map(|content| ResponseBody {
             content,
-            exchange,
+            exchange: Some(exchange),
             is_http2,
             is_broken: false,
         })))

@@ -1,10 +1,9 @@
 //! An HTTP/1 connection while it is awake.
 
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot::Receiver;
@@ -16,8 +15,10 @@ use crate::conn::context::Context;
 use crate::conn::drive::{End, May, drive};
 use crate::conn::exchange::ConnectionService;
 use crate::conn::info::ConnectionInfo;
+use crate::conn::intake::Intake;
 use crate::conn::lent::lend;
 use crate::conn::limits::{Limits, Waiting};
+use crate::conn::strict::Bounds;
 use crate::conn::transport::{Inspector, Transport};
 use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, rest};
 use crate::parking::Stage;
@@ -27,6 +28,9 @@ use crate::server::{Asked, Permit};
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether the connection is nothing but its socket, so that it can be parked and handed over.
     const RESTS: bool;
+
+    /// Whether its scheme is `https`.
+    const IS_SECURE: bool;
 
     fn peer(&self) -> Option<SocketAddr>;
 
@@ -41,6 +45,7 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
 impl Wire for Stream {
     const RESTS: bool = true;
+    const IS_SECURE: bool = false;
 
     fn peer(&self) -> Option<SocketAddr> {
         Stream::peer(self)
@@ -58,6 +63,7 @@ impl Wire for Stream {
 #[cfg(feature = "tls")]
 impl Wire for tokio_rustls::server::TlsStream<Stream> {
     const RESTS: bool = false;
+    const IS_SECURE: bool = true;
 
     fn peer(&self) -> Option<SocketAddr> {
         self.get_ref().0.peer()
@@ -81,49 +87,42 @@ pub(super) async fn serve<T: Wire>(
     permit: Permit,
 ) {
     let activity = Arc::new(Activity::default());
-    let Ahead { bytes: ahead, since } = ahead;
-    let mut limits = Limits::new(stage, since);
-    let can_rest = T::RESTS && ahead.len() <= MOVES_WITH;
+    let mut limits = Limits::new(stage, ahead.since);
+    let can_rest = T::RESTS && ahead.bytes.len() <= MOVES_WITH;
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
     let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
-    let transport = Transport::new(stream, ahead, Inspector::Http1, activity.clone(), permit);
+    let intake = Intake::new(Bounds::new(&context.options, T::IS_SECURE), ahead);
+    let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
     let (transport, mut back) = lend(transport);
     let service = ConnectionService::new(activity.clone(), info.clone(), can_rest);
-    let mut connection = context.http1.serve_connection(TokioIo::new(transport), service);
-
-    let may = May { rest: can_rest, rest_at_once, upgrade: true };
-    let end = drive(&context, &activity, &mut limits, may, |cx| Pin::new(&mut connection).poll(cx)).await;
-    let (end, transport, read) = if end == End::Upgrade {
-        let end = {
-            let mut connection = pin!(connection.with_upgrades());
-            let may = May { rest: false, rest_at_once: false, upgrade: false };
-            drive(&context, &activity, &mut limits, may, |cx| connection.as_mut().poll(cx)).await
-        };
-        let Ok(transport) = back.try_recv() else {
-            // The stream, with its permit, is the handler's.
-            tokio::spawn(close_after_upgrade(back));
-            return;
-        };
-        // HTTP it was all the time.
-        (end, transport, Bytes::new())
-    } else {
-        let parts = connection.into_parts();
-        let Some(transport) = parts.io.into_inner().end() else { return };
-        (end, transport, parts.read_buf)
+    // A connection that leaves HTTP is hyper's to pass on to who has asked for it; any other comes back from the loan.
+    let connection = context.http1.serve_connection(TokioIo::new(transport), service).with_upgrades();
+    let may = May { rest: can_rest, rest_at_once };
+    let end = {
+        let mut connection = pin!(connection);
+        drive(&context, &activity, &mut limits, may, |cx| connection.as_mut().poll(cx)).await
+    };
+    let Ok(transport) = back.try_recv() else {
+        // The stream, with its permit, is the handler's.
+        tokio::spawn(close_after_upgrade(back));
+        return;
     };
 
     let (stream, ahead, permit) = transport.into_parts();
     match end {
         End::Rest => match stream.bare() {
-            Ok(stream) => rest(context, stream, join(read, ahead), limits.stage(), permit).await,
+            Ok(stream) => rest(context, stream, ahead, limits.stage(), permit).await,
             Err(stream) => close(stream).await,
         },
+        End::Refused(refusal) => {
+            close_with(stream, &last_words(&info, Asked::UNREAD, Cause::Refused(refusal))).await;
+        }
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
             close_with(stream, &last_words(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
         }
         End::TimedOut(Waiting::Write) => abandon(stream).await,
-        End::Finished | End::Close | End::Cut | End::TimedOut(_) | End::Upgrade => close(stream).await,
+        End::Finished | End::Close | End::Cut | End::TimedOut(_) => close(stream).await,
     }
 }
 
@@ -134,18 +133,4 @@ async fn close_after_upgrade<T: Wire>(back: Receiver<Transport<T>>) {
         let (stream, _, _permit) = transport.into_parts();
         close(stream).await;
     }
-}
-
-/// What hyper had read, followed by what it had not taken yet.
-fn join(read: Bytes, ahead: Bytes) -> Bytes {
-    if ahead.is_empty() {
-        return read;
-    }
-    if read.is_empty() {
-        return ahead;
-    }
-    let mut joined = BytesMut::with_capacity(read.len() + ahead.len());
-    joined.extend_from_slice(&read);
-    joined.extend_from_slice(&ahead);
-    joined.freeze()
 }

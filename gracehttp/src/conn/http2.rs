@@ -42,7 +42,7 @@ const ROOM: Duration = Duration::from_millis(500);
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
     let activity = Arc::new(Activity::default());
     let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
-    let (transport, back) = lend(Transport::new(stream, ahead, Inspector::Http2, activity.clone(), permit));
+    let (transport, back) = lend(Transport::new(stream, Inspector::Http2(ahead), activity.clone(), permit));
     let service = ConnectionService::new(activity.clone(), info, false);
     let connection = context.http2.serve_connection(TokioIo::new(transport), service);
     let mut connection = Box::pin(connection);

@@ -1,7 +1,7 @@
 //! A stream that comes back from somebody who never gives it back.
 //!
-//! hyper returns the stream of an HTTP/1 connection, but neither that of an HTTP/2 one nor that of one that might
-//! have been upgraded: it drops them, which is no way to close a connection.
+//! hyper returns neither the stream of an HTTP/2 connection nor that of an HTTP/1 one that might have been upgraded: it
+//! drops them, which is no way to close a connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -21,13 +21,6 @@ pub(super) fn lend<T>(stream: T) -> (Lent<T>, Receiver<T>) {
 pub(super) struct Lent<T> {
     /// Empty only while it ends.
     loan: Option<(T, Sender<T>)>,
-}
-
-impl<T> Lent<T> {
-    /// Ends the loan where somebody does give it back.
-    pub(super) fn end(mut self) -> Option<T> {
-        self.loan.take().map(|(stream, _)| stream)
-    }
 }
 
 impl<T: Unpin> Lent<T> {

@@ -40,12 +40,8 @@ pub(crate) struct Limits {
     mark: u64,
     /// The requests begun so far. Most are begun and answered between two looks.
     begun: u64,
-    /// The bytes read when the last request ended: more than these are the next request's head.
-    read_before: u64,
-    /// The bytes written by then: more than these are the response.
+    /// The bytes written when the last request ended: more than these are the response.
     written_before: u64,
-    /// The connection began with bytes of a head.
-    began_inside_head: bool,
     /// Requests came and went since the clock was last read: `since` is to be set at the next look.
     outdated: bool,
     /// No request has come yet: silence is bounded like a head, not like the pause between requests.
@@ -55,17 +51,15 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// The limits of a connection that began with bytes of a head, if any, which came at this time.
-    pub(crate) fn new(stage: Stage, head_since: Option<Instant>) -> Self {
+    /// The limits of a connection whose first byte came at this time, if one did.
+    pub(crate) fn new(stage: Stage, began: Option<Instant>) -> Self {
         let now = Instant::now();
         Self {
-            waiting: if head_since.is_some() { Waiting::Head } else { Waiting::Request },
-            since: head_since.unwrap_or(now),
+            waiting: Waiting::Request,
+            since: began.unwrap_or(now),
             mark: 0,
             begun: 0,
-            read_before: 0,
             written_before: 0,
-            began_inside_head: head_since.is_some(),
             outdated: false,
             stage,
             patience: Patience::new(0, now),
@@ -77,6 +71,7 @@ impl Limits {
     pub(crate) fn only_answered(&mut self, activity: &Activity) -> bool {
         let only_answered =
             self.waiting == Waiting::Request && activity.begun() != self.begun && activity.is_idle();
+        let only_answered = only_answered && !activity.inbound().is_in_head();
         if only_answered {
             self.begun = activity.begun();
             self.enter_pause(activity);
@@ -103,15 +98,15 @@ impl Limits {
             _ => {}
         }
         if self.outdated || (waiting, mark, begun) != (self.waiting, self.mark, self.begun) {
-            (self.waiting, self.mark, self.begun, self.since) = (waiting, mark, begun, now);
+            // A head may have begun before the answer to the request before it was out.
+            let since = activity.inbound().head_since().filter(|_| waiting == Waiting::Head).unwrap_or(now);
+            (self.waiting, self.mark, self.begun, self.since) = (waiting, mark, begun, since);
             self.outdated = false;
         }
     }
 
     fn enter_pause(&mut self, activity: &Activity) {
-        self.read_before = activity.bytes_in();
         self.written_before = activity.bytes_out();
-        self.began_inside_head = false;
         self.stage = Stage::Idle;
     }
 
@@ -126,15 +121,11 @@ impl Limits {
             if !was_waiting || self.begun != activity.begun() {
                 self.enter_pause(activity);
             }
-            let inside_head = self.began_inside_head || activity.bytes_in() > self.read_before;
-            return if inside_head { Waiting::Head } else { Waiting::Request };
+            return if activity.inbound().is_in_head() { Waiting::Head } else { Waiting::Request };
         }
         // A body is late only if hyper looked for it and found nothing; otherwise its handler is.
-        if activity.has_unread_body() && activity.is_read_blocked() {
-            Waiting::Body
-        } else {
-            Waiting::Handler
-        }
+        let is_due = activity.inbound().is_in_body() && activity.has_unread_body();
+        if is_due && activity.is_read_blocked() { Waiting::Body } else { Waiting::Handler }
     }
 
     pub(crate) fn waiting(&self) -> Waiting {

@@ -1,6 +1,6 @@
 //! The bytes of a connection: what hyper reads and writes.
 //!
-//! It gives back bytes that were read ahead, notes in [`Activity`] what moved and what is blocked, and
+//! It lets pass what the [`Inspector`] of its protocol lets pass, notes in [`Activity`] what moved and what is blocked, and
 //! gathers the responses to pipelined requests into one write.
 
 use std::io::{self, IoSlice};
@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::activity::Activity;
+use crate::conn::intake::Intake;
 use crate::server::Permit;
 
 /// How many bytes of finished responses wait for the end of a row of pipelined requests.
@@ -31,8 +32,6 @@ const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 
 #[derive(Debug)]
 pub(crate) struct Transport<T> {
     stream: T,
-    /// Bytes that were read before, to be read first.
-    ahead: Bytes,
     /// Finished responses that wait for company.
     gathered: BytesMut,
     inspector: Inspector,
@@ -51,27 +50,21 @@ pub(crate) enum Inspector {
     ///
     /// hyper's own `pipeline_flush` does the former too, but holds a response back while half of the next head
     /// is in its buffer, for a client that may be waiting for just that response.
-    Http1,
-    Http2,
+    Http1(Intake),
+    /// With the bytes that were read before, to be read first.
+    Http2(Bytes),
 }
 
 impl Inspector {
     fn is_http1(&self) -> bool {
-        matches!(self, Inspector::Http1)
+        matches!(self, Inspector::Http1(_))
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
-    pub(crate) fn new(
-        stream: T,
-        ahead: Bytes,
-        inspector: Inspector,
-        activity: Arc<Activity>,
-        permit: Permit,
-    ) -> Self {
+    pub(crate) fn new(stream: T, inspector: Inspector, activity: Arc<Activity>, permit: Permit) -> Self {
         Self {
             stream,
-            ahead,
             gathered: BytesMut::new(),
             inspector,
             flushed: false,
@@ -81,9 +74,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         }
     }
 
-    /// The stream, what was read ahead of it, and the permit.
+    /// The stream, what was read of it and not passed on, and the permit.
     pub(crate) fn into_parts(self) -> (T, Bytes, Permit) {
-        (self.stream, self.ahead, self.permit)
+        let ahead = match self.inspector {
+            Inspector::Http1(intake) => intake.into_held(),
+            Inspector::Http2(ahead) => ahead,
+        };
+        (self.stream, ahead, self.permit)
     }
 
     /// Whether a response that is being written may wait: it is complete, and hyper will look for the next
@@ -93,7 +90,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         self.inspector.is_http1()
             && !self.activity.is_read_blocked()
             && self.activity.is_between_requests()
-            && !self.activity.wants_upgrade()
+            && !self.activity.inbound().has_left()
     }
 
     /// Whether the end of what the client sends is kept from hyper, which would drop the request that it is
@@ -101,7 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     /// the same); the connection's task closes after it. Whether the end cuts a request body short is for that
     /// body to find out: hyper may have all of it, and its handler not yet.
     fn hides_end(&self) -> bool {
-        self.inspector.is_http1() && self.activity.open() > 0 && !self.activity.wants_upgrade()
+        self.inspector.is_http1() && self.activity.open() > 0 && !self.activity.inbound().has_left()
     }
 
     fn poll_write_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -178,14 +175,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
         if this.flushed && !this.announced_end && this.activity.announces_end() {
             this.poll_announce_end(cx)?;
         }
-        if !this.ahead.is_empty() {
-            let len = this.ahead.len().min(buf.remaining());
-            buf.put_slice(&this.ahead.split_to(len));
-            this.activity.note_read(len);
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+        let polled = match &mut this.inspector {
+            Inspector::Http1(intake) => intake.poll_read(&mut this.stream, this.activity.inbound(), cx, buf),
+            Inspector::Http2(ahead) if !ahead.is_empty() => {
+                let len = ahead.len().min(buf.remaining());
+                buf.put_slice(&ahead.split_to(len));
+                Poll::Ready(Ok(()))
+            }
+            Inspector::Http2(_) => Pin::new(&mut this.stream).poll_read(cx, buf),
+        };
+        match polled {
             Poll::Ready(Ok(())) if buf.filled().len() == before && this.hides_end() => {
                 this.activity.note_half_closed();
                 Poll::Pending

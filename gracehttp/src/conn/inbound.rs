@@ -1,0 +1,141 @@
+//! What the reader of a client's bytes knows of its requests, for those who answer them and for the connection's task.
+//!
+//! As with all of [`Activity`](crate::conn::activity::Activity), it is written by parts of one connection.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::conn::answer::Refusal;
+use crate::conn::strict::{Reader, Refused};
+
+/// Notes about the requests of an HTTP/1 connection, which are counted from 1.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
+    /// The heads that hyper was given.
+    heads: AtomicU64,
+    /// Not all of the last one's body has come.
+    in_body: AtomicBool,
+    /// hyper has looked for more of it: if the client waits for a `100 Continue`, it has it.
+    body_sought: AtomicBool,
+    /// There is something in `head_since`; spares the lock at every turn.
+    in_head: AtomicBool,
+    head_since: Mutex<Option<Instant>>,
+    /// The request whose answer may end HTTP; 0 if there was none.
+    asking: AtomicU64,
+    answer: AtomicU8,
+    refused: OnceLock<Refused>,
+}
+
+/// What the answer to a request says that asked to leave HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Stays,
+    Leaves,
+}
+
+const OPEN: u8 = 0;
+const STAYS: u8 = 1;
+const LEAVES: u8 = 2;
+
+impl Inbound {
+    /// The reader has read on; the head that it is in, if any, began at this time if it has begun just now.
+    pub(crate) fn note(&self, reader: &Reader, begun: impl FnOnce() -> Instant) {
+        let heads = reader.heads();
+        let is_next = heads != self.heads.load(Ordering::Relaxed);
+        if is_next {
+            self.heads.store(heads, Ordering::Relaxed);
+            self.body_sought.store(false, Ordering::Relaxed);
+            if reader.asks_to_leave() {
+                self.answer.store(OPEN, Ordering::Relaxed);
+                self.asking.store(heads, Ordering::Relaxed);
+            }
+        }
+        self.in_body.store(reader.is_in_body(), Ordering::Relaxed);
+        let was_in_head = self.in_head.load(Ordering::Relaxed);
+        if reader.is_in_head() && (is_next || !was_in_head) {
+            self.set_head(Some(begun()));
+        } else if was_in_head && !reader.is_in_head() {
+            self.set_head(None);
+        }
+        if let Some(refused) = reader.refusal() {
+            self.refused.get_or_init(|| refused);
+        }
+    }
+
+    fn set_head(&self, since: Option<Instant>) {
+        *self.head_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        self.in_head.store(since.is_some(), Ordering::Relaxed);
+    }
+
+    /// When the first byte came of a head that is not whole yet.
+    pub(crate) fn head_since(&self) -> Option<Instant> {
+        if !self.is_in_head() {
+            return None;
+        }
+        *self.head_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.in_head.load(Ordering::Relaxed)
+    }
+
+    /// Some of a request's body is still to come.
+    pub(crate) fn is_in_body(&self) -> bool {
+        self.in_body.load(Ordering::Relaxed)
+    }
+
+    /// hyper looks for more of a body.
+    pub(crate) fn seek_body(&self) {
+        self.body_sought.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody has looked for the body of this request, of which some is still to come: if its client waits for
+    /// a `100 Continue`, it waits still.
+    pub(crate) fn waits_to_send(&self, request: u64) -> bool {
+        self.heads.load(Ordering::Relaxed) == request
+            && self.is_in_body()
+            && !self.body_sought.load(Ordering::Relaxed)
+    }
+
+    /// A request is answered, in a way that ends HTTP or not. Returns whether the reader has waited for that, and is to
+    /// be woken.
+    pub(crate) fn answer(&self, request: u64, leaves_http: bool) -> bool {
+        let has_waited = self.asking.load(Ordering::Relaxed) == request;
+        if has_waited {
+            self.answer.store(if leaves_http { LEAVES } else { STAYS }, Ordering::Relaxed);
+        }
+        has_waited
+    }
+
+    /// The answer to the last request that asked to leave HTTP, once it is known.
+    pub(crate) fn answered(&self) -> Option<Answer> {
+        match self.answer.load(Ordering::Relaxed) {
+            STAYS => Some(Answer::Stays),
+            LEAVES => Some(Answer::Leaves),
+            _ => None,
+        }
+    }
+
+    /// HTTP has ended on the connection.
+    pub(crate) fn has_left(&self) -> bool {
+        self.answered() == Some(Answer::Leaves)
+    }
+
+    /// Why the next request is refused.
+    pub(crate) fn refused_request(&self) -> Option<Refusal> {
+        match self.refused.get() {
+            Some(Refused::Head(refusal)) => Some(*refusal),
+            _ => None,
+        }
+    }
+
+    /// Why the body of the last request is refused.
+    pub(crate) fn refused_body(&self) -> Option<Refusal> {
+        match self.refused.get() {
+            Some(Refused::Body(refusal)) => Some(*refusal),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! From the stream to hyper: what the strict reader lets pass.
+//!
+//! hyper is given whole heads only, and so its own buffer is empty between requests: what was read of the next one
+//! is here, where it can travel. Almost always a read brings a whole request, which passes without a copy.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+
+use crate::conn::Ahead;
+use crate::conn::inbound::{Answer, Inbound};
+use crate::conn::strict::{Bounds, Reader, Refused};
+
+/// How many bytes are read behind a request that asks to leave HTTP while its answer is not known. They are read at
+/// all so that the end of the connection is seen.
+const UNDECIDED_AT_MOST: usize = 16 << 10;
+
+/// The reader of a connection, and what it does not let pass yet.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    reader: Reader,
+    /// Bytes that hyper was not given.
+    held: BytesMut,
+    /// So many of them pass.
+    passing: usize,
+    /// The reader has not seen the others, or has to look at them again.
+    is_unread: bool,
+    /// When the first byte came of those read ahead.
+    ahead_since: Option<Instant>,
+}
+
+impl Intake {
+    pub(crate) fn new(bounds: Bounds, ahead: Ahead) -> Self {
+        let held = BytesMut::from(ahead.bytes);
+        let is_unread = !held.is_empty();
+        Self { reader: Reader::new(bounds), held, passing: 0, is_unread, ahead_since: ahead.since }
+    }
+
+    /// What hyper was not given.
+    pub(crate) fn into_held(self) -> Bytes {
+        self.held.freeze()
+    }
+
+    /// Reads what may pass. Nothing is the end of what the client sends.
+    pub(crate) fn poll_read<T: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut T,
+        inbound: &Inbound,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.reader.is_in_body() {
+            inbound.seek_body();
+        }
+        loop {
+            if self.passing > 0 {
+                self.pass(buf);
+                return Poll::Ready(Ok(()));
+            }
+            let is_undecided = !self.decide(inbound);
+            if std::mem::take(&mut self.is_unread) {
+                self.read_held(inbound);
+                continue;
+            }
+            match self.reader.refusal() {
+                Some(Refused::Head(_)) => return Poll::Pending,
+                Some(Refused::Body(refusal)) => {
+                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal.rule)));
+                }
+                None if is_undecided && self.held.len() >= UNDECIDED_AT_MOST => return Poll::Pending,
+                None => {}
+            }
+
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut *stream).poll_read(cx, buf))?;
+            let bytes = &buf.filled()[before..];
+            if bytes.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.held.is_empty() {
+                let read = self.reader.read(bytes);
+                self.held.extend_from_slice(&bytes[read.keep_from..]);
+                buf.set_filled(before + read.passes);
+                self.note(inbound);
+                if read.passes > 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                self.held.extend_from_slice(bytes);
+                buf.set_filled(before);
+                self.is_unread = true;
+            }
+        }
+    }
+
+    fn pass(&mut self, buf: &mut ReadBuf<'_>) {
+        let len = self.passing.min(buf.remaining());
+        buf.put_slice(&self.held[..len]);
+        self.held.advance(len);
+        self.passing -= len;
+        if self.held.is_empty() {
+            // It is seldom needed: nothing of it is kept.
+            self.held = BytesMut::new();
+        }
+    }
+
+    /// Tells the reader the answer that it waits for; false if there is none yet.
+    fn decide(&mut self, inbound: &Inbound) -> bool {
+        if !self.reader.asks_to_leave() {
+            return true;
+        }
+        match inbound.answered() {
+            Some(Answer::Stays) => self.reader.stay(),
+            Some(Answer::Leaves) => self.reader.leave(),
+            None => return false,
+        }
+        self.is_unread = !self.held.is_empty();
+        true
+    }
+
+    fn read_held(&mut self, inbound: &Inbound) {
+        let read = self.reader.read(&self.held);
+        let kept = self.held.split_off(read.keep_from);
+        self.held.truncate(read.passes);
+        self.held.unsplit(kept);
+        self.passing = read.passes;
+        self.note(inbound);
+    }
+
+    fn note(&mut self, inbound: &Inbound) {
+        let ahead_since = self.ahead_since.take().filter(|_| self.reader.heads() == 0);
+        inbound.note(&self.reader, || ahead_since.unwrap_or_else(Instant::now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::ServerOptions;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream};
+
+    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\n\r\n";
+
+    struct Line {
+        intake: Intake,
+        inbound: Inbound,
+        stream: DuplexStream,
+        client: DuplexStream,
+    }
+
+    impl Line {
+        fn new(ahead: &str) -> Self {
+            let (stream, client) = tokio::io::duplex(1 << 20);
+            let bounds = Bounds::new(&ServerOptions::new("web"), false);
+            let intake = Intake::new(bounds, Ahead::now(Bytes::copy_from_slice(ahead.as_bytes())));
+            Self { intake, inbound: Inbound::default(), stream, client }
+        }
+
+        /// What passes at once; none if that is nothing.
+        async fn read(&mut self, room: usize) -> Option<String> {
+            let mut bytes = vec![0; room];
+            let mut buf = ReadBuf::new(&mut bytes);
+            let read = poll_fn(|cx| {
+                let polled = self.intake.poll_read(&mut self.stream, &self.inbound, cx, &mut buf);
+                Poll::Ready(polled.map(|read| read.expect("no fault")).is_ready())
+            });
+            read.await.then(|| String::from_utf8(buf.filled().to_vec()).expect("text"))
+        }
+
+        async fn send(&mut self, bytes: &str) {
+            self.client.write_all(bytes.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_passes_first_in_pieces_of_any_size() {
+        let mut line = Line::new(&format!("\r\n{GET}GET /"));
+        assert_eq!(line.read(20).await.as_deref(), Some(&format!("\r\n{GET}")[..20]));
+        assert_eq!(line.read(100).await.as_deref(), Some(&GET[18..]));
+        assert_eq!(line.read(100).await, None);
+        assert!(line.inbound.is_in_head());
+        line.send(&GET[5..]).await;
+        assert_eq!(line.read(100).await.as_deref(), Some(GET));
+        assert!(!line.inbound.is_in_head());
+    }
+
+    #[tokio::test]
+    async fn part_of_a_head_is_kept_to_travel() {
+        let mut line = Line::new("");
+        line.send(&format!("{GET}\r\nGET /x HT")).await;
+        assert_eq!(line.read(100).await.as_deref(), Some(GET));
+        assert_eq!(line.read(100).await, None);
+        assert_eq!(line.intake.into_held(), "GET /x HT");
+    }
+
+    #[tokio::test]
+    async fn the_end_is_nothing_and_empty_lines_are_not_the_end() {
+        let mut line = Line::new("");
+        line.send("\r\n\r\n").await;
+        assert_eq!(line.read(100).await, None);
+        line.client.shutdown().await.unwrap();
+        assert_eq!(line.read(100).await.as_deref(), Some(""));
+    }
+
+    #[tokio::test]
+    async fn a1_what_follows_a_request_that_asks_waits_for_its_answer() {
+        for (answer, follows) in [(Answer::Stays, GET), (Answer::Leaves, "\0\n\0")] {
+            let mut line = Line::new(GET);
+            line.send(&format!("{UPGRADE}{follows}")).await;
+            assert_eq!(line.read(100).await.as_deref(), Some(GET));
+            assert_eq!(line.read(100).await.as_deref(), Some(UPGRADE));
+            assert_eq!(line.read(100).await, None);
+            assert!(!line.inbound.answer(1, answer == Answer::Leaves), "another's answer says nothing");
+            assert_eq!(line.read(100).await, None);
+            assert!(line.inbound.answer(2, answer == Answer::Leaves));
+            assert_eq!(line.read(100).await.as_deref(), Some(follows));
+            assert_eq!(line.inbound.has_left(), answer == Answer::Leaves);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_is_seen_while_the_answer_is_waited_for() {
+        let mut line = Line::new("");
+        line.send(&format!("{UPGRADE}{GET}")).await;
+        line.client.shutdown().await.unwrap();
+        assert_eq!(line.read(100).await.as_deref(), Some(UPGRADE));
+        assert_eq!(line.read(100).await.as_deref(), Some(""));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a18_a_head_begins_with_its_first_byte() {
+        let start = Instant::now();
+        let mut line = Line::new("");
+        line.send(&format!("{GET}GET")).await;
+        assert!(line.read(100).await.is_some());
+        assert_eq!(line.inbound.head_since(), Some(start));
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+        line.send(&format!("{}GET", &GET[3..])).await;
+        assert!(line.read(100).await.is_some());
+        assert_eq!(line.inbound.head_since(), Some(Instant::now()), "the next one has begun");
+    }
+
+    #[tokio::test]
+    async fn a15_whether_a_client_waits_to_send_its_body() {
+        let mut line = Line::new("");
+        line.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n").await;
+        assert!(line.read(100).await.is_some());
+        assert!(line.inbound.waits_to_send(1));
+        assert_eq!(line.read(100).await, None);
+        assert!(!line.inbound.waits_to_send(1), "hyper has looked for it");
+    }
+}

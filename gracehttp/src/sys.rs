@@ -18,7 +18,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// How many descriptors one message carries at most; the kernel's own limit is 253 (`SCM_MAX_FD`).
-pub(crate) const MAX_FDS: usize = 64;
+pub(crate) const MAX_FDS: usize = 65;
 
 /// Takes a variable out of the environment.
 ///

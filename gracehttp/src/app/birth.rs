@@ -14,7 +14,7 @@ use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
 use crate::error::{Error, panic_message};
-use crate::handoff::{self, Inherited, Predecessor, WeakChannel};
+use crate::handoff::{self, Home, Inherited, Predecessor, Routes, WeakChannel, Welcome};
 use crate::lifecycle::{Background, aside, generation, set_generation};
 use crate::listen::{Entrance, KeyRing, Running};
 use crate::log;
@@ -105,23 +105,24 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let Configured { servers, settings, start_up_code, provenance, .. } = app;
     let keys = KeyRing::default();
     if let Some(predecessor) = &mut predecessor {
-        set_generation(predecessor.generation() + 1);
+        set_generation(predecessor.generation().saturating_add(1));
         keys.inherit(predecessor.take_keys());
     }
 
     // What can be wrong without the application's doing is looked at first, and told together. Name servers and
     // disks can be slow, and certificates come from pipes, too.
+    let offered = predecessor.as_mut().map(Predecessor::take_listeners).unwrap_or_default();
     #[cfg(feature = "tls")]
     let of_tls = keys.clone();
     let open = move || {
-        let listeners = Listeners::open(&servers, &mut predecessor);
+        let listeners = Listeners::open(&servers, offered);
         #[cfg(feature = "tls")]
         let opened = both(listeners, prepare::acceptors(&servers, &of_tls));
         #[cfg(not(feature = "tls"))]
         let opened = listeners;
-        opened.map(|opened| (opened, servers, predecessor))
+        opened.map(|opened| (opened, servers))
     };
-    let (opened, mut servers, predecessor) = aside("endpoints", "what opens the endpoints", open).await??;
+    let (opened, mut servers) = aside("endpoints", "what opens the endpoints", open).await??;
     #[cfg(feature = "tls")]
     let (listeners, mut acceptors) = (opened.0, opened.1.into_iter());
     #[cfg(not(feature = "tls"))]
@@ -210,17 +211,31 @@ fn context<S>(
 }
 
 /// Says that we are ready, waits for our turn, and from then on takes in what the predecessor sends.
-async fn take_over(mut predecessor: Predecessor, running: &[Running], moved: &Arc<Moved>) -> WeakChannel {
-    let channel = predecessor.channel().clone();
-    let contexts: Vec<_> = running.iter().map(|server| server.context.clone()).collect();
+async fn take_over(predecessor: Predecessor, running: &[Running], moved: &Arc<Moved>) -> WeakChannel {
+    let channel = predecessor.channel();
     let teller = channel.clone();
     moved.watch(move |told| teller.try_send(&handoff::Reply::from(told)));
-    let names = running.iter().map(|server| server.name().to_owned()).collect();
-    let held = predecessor.ready(names).await;
-    handoff::count_foreign(&contexts, &held);
+    let homes: Vec<Home<'_>> = running.iter().map(home).collect();
+    let routes = Routes::new(predecessor.offers(), &homes);
+    let claimed = homes.iter().flat_map(|home| home.listeners.iter().filter_map(|(_, place)| *place));
+    let held = predecessor.ready(routes.servers(), claimed).await;
+    let contexts = running.iter().map(|server| server.context.clone()).collect();
+    let welcome = Welcome::new(&predecessor, contexts, routes, moved.clone());
+    welcome.count_foreign(&held);
     let weak = channel.downgrade();
-    tokio::spawn(handoff::welcome(channel, contexts, moved.clone()));
+    tokio::spawn(welcome.run());
     weak
+}
+
+/// A server as the connections of the predecessor see it.
+fn home(server: &Running) -> Home<'_> {
+    let listeners = server.doors.iter().filter_map(|door| Some((door.listener.number?, door.listener.place)));
+    Home {
+        name: server.name(),
+        secure: server.is_secure(),
+        http1: server.context.options.http1,
+        listeners: listeners.collect(),
+    }
 }
 
 /// The runtime of the connections and handlers.

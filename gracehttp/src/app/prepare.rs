@@ -4,13 +4,13 @@
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Provenance;
+use crate::conn::ListenerNumber;
 use crate::error::Error;
-use crate::handoff::Predecessor;
 #[cfg(feature = "tls")]
 use crate::listen::KeyRing;
-use crate::listen::bind::{ListenOptions, Listener, Local, adopt, bind};
+use crate::listen::bind::{ListenOptions, Listener, Local, open};
 use crate::listen::descriptors::Wanted;
-use crate::listen::{Door, Running, SocketFile, descriptors, unlink_if_ours};
+use crate::listen::{Door, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours};
 use crate::log;
 use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions};
 
@@ -36,11 +36,8 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Adopts what the predecessor has and binds what is new: all or nothing.
-    pub(super) fn open<S>(
-        servers: &[Server<S>],
-        predecessor: &mut Option<Predecessor>,
-    ) -> Result<Self, Error> {
+    /// Adopts what the predecessor offers and binds what is new: all or nothing.
+    pub(super) fn open<S>(servers: &[Server<S>], mut offered: OfferedListeners) -> Result<Self, Error> {
         let mut faults = Vec::new();
         let mut fresh_files = FreshFiles::default();
         let mut of_servers = Vec::new();
@@ -51,22 +48,27 @@ impl Listeners {
                 ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
             let mut listeners = Vec::new();
             for endpoint in endpoints {
-                let claimed = predecessor.as_mut().map(|predecessor| predecessor.claim(name, endpoint));
-                let opened = match claimed.filter(|claimed| !claimed.is_empty()) {
-                    Some(claimed) => {
-                        claimed.into_iter().map(|fd| adopt(name, endpoint, fd, &listen)).collect()
+                match open(name, endpoint, &listen, &mut offered) {
+                    Ok(opened) => {
+                        fresh_files.note(&opened);
+                        listeners.extend(opened);
                     }
-                    None => bind(name, endpoint, &listen).inspect(|bound| fresh_files.note(bound)),
-                };
-                match opened {
-                    Ok(opened) => listeners.extend(opened),
                     Err(fault) => faults.push(fault),
                 }
             }
             of_servers.push(listeners);
         }
         Error::check(faults)?;
-        Ok(Self { of_servers, fresh_files })
+        let mut listeners = Self { of_servers, fresh_files };
+        listeners.number();
+        Ok(listeners)
+    }
+
+    /// Gives each listener its number.
+    fn number(&mut self) {
+        for (number, listener) in (1..).zip(self.of_servers.iter_mut().flatten()) {
+            listener.number = ListenerNumber::new(number);
+        }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -80,7 +82,8 @@ pub(super) struct FreshFiles(Vec<SocketFile>);
 
 impl FreshFiles {
     fn note(&mut self, listeners: &[Listener]) {
-        self.0.extend(listeners.iter().filter_map(|listener| listener.socket_file.clone()));
+        let fresh = listeners.iter().filter(|listener| listener.place.is_none());
+        self.0.extend(fresh.filter_map(|listener| listener.socket_file.clone()));
     }
 
     /// The process serves: from now on the listeners answer for their files.
@@ -125,10 +128,7 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, availab
 /// One line for each endpoint.
 pub(super) fn announce(server: &Running, generation: u64) {
     let options = &server.context.options;
-    #[cfg(feature = "tls")]
-    let secure = options.tls.is_some();
-    #[cfg(not(feature = "tls"))]
-    let secure = false;
+    let secure = server.is_secure();
     let protocols = match (options.http1, options.http2) {
         (true, true) => "HTTP/1.1 and HTTP/2",
         (true, false) => "HTTP/1.1",

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process, received};
 use crate::config::Settings;
-use crate::handoff::{Claims, ListenerName, Successor};
+use crate::handoff::{Claims, Offer, Successor};
 use crate::lifecycle::{Request, Signal, generation, tie};
 use crate::listen::Door;
 use crate::log;
@@ -97,14 +97,16 @@ impl Process {
     async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Signal>) -> Readiness {
         let Self { servers, signals, settings, keys, .. } = self;
         let doors = servers.iter().flat_map(|server| server.doors.iter().map(move |door| (server, door)));
-        let listeners: Vec<(ListenerName, BorrowedFd<'_>)> = doors
+        let listeners: Vec<(Offer, BorrowedFd<'_>)> = doors
             .map(|(server, Door { listener, .. })| {
+                let secure = server.is_secure();
                 let (server, endpoint) = (server.name().to_owned(), listener.endpoint.to_string());
-                (ListenerName { server, endpoint }, listener.as_fd())
+                (Offer { server, endpoint, secure }, listener.as_fd())
             })
             .collect();
         let deadline = Instant::now() + settings.ready_timeout;
-        let ready = successor.ready(generation(), keys.bequeath(settings.ready_timeout), &listeners);
+        let keys = keys.bequeath(settings.ready_timeout);
+        let ready = successor.ready(generation(), &keys, &listeners);
         tokio::pin!(ready);
         loop {
             tokio::select! {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -12,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::life::{Next, Process, connections, foreign, held, received, until};
 use crate::app::stop::GRACE;
 use crate::conn::{Leaving, Phase, settle};
-use crate::handoff::{Claims, Handover, Outcome, Predecessor, Successor, held_of};
+use crate::handoff::{Claims, Handover, MUTE_AFTER, Outcome, Predecessor, StandbyLine, Successor, held_of};
 use crate::lifecycle::{Request, Signal, generation};
 use crate::listen::Gate;
 use crate::log;
@@ -38,15 +37,14 @@ impl Process {
 
         let leaving = self.open_doors(claims);
         let standby_until = now + self.settings.standby;
-        let succeeded = Arc::new(Notify::new());
-        let channel = successor.channel().clone();
+        let line = Arc::new(StandbyLine::default());
         let released = self.released.clone();
-        let handover = Handover::new(channel, leaving, contexts, released, standby_until, succeeded.clone());
+        let handover = Handover::new(&successor, leaving, contexts, released, standby_until, line.clone());
         let watch = Watch {
             pid,
             handover: tokio::spawn(handover.run()),
-            succeeded,
-            standby_until: Some(standby_until),
+            line,
+            stands_by: true,
             close_idle_at: Some(now + GRACE),
             deadline: now + self.settings.drain_timeout.max(self.settings.standby),
             stopping: false,
@@ -106,7 +104,7 @@ impl Process {
             match watch.next(self).await {
                 Event::Drained => return self.end_for(&watch).await,
                 Event::StandbyOver => {
-                    watch.standby_until = None;
+                    watch.stands_by = false;
                     // Not before: taking over again, this process would need them.
                     self.background.shut_down();
                     self.leave_doors();
@@ -120,8 +118,8 @@ impl Process {
                     self.cut().await;
                     return self.end_for(&watch).await;
                 }
-                Event::SuccessorGone(outcome) if outcome.is_needed() && watch.standby_until.is_some() => {
-                    self.take_back(successor, outcome.back).await;
+                Event::SuccessorGone(outcome) if outcome.is_needed() && watch.stands_by => {
+                    self.take_back(successor, outcome).await;
                     return Next::ServeOn;
                 }
                 Event::SuccessorGone(outcome) => {
@@ -153,17 +151,21 @@ impl Process {
                     log::info(format_args!("{}", received(signal)));
                     // It is draining anyway; what changes is that it does not stand by any more.
                     watch.stopping = true;
-                    watch.standby_until = watch.standby_until.map(|_| Instant::now());
+                    watch.line.called_off.notify_one();
                 }
             }
         }
     }
 
     /// Takes over again from a successor that died in standby.
-    async fn take_back(&mut self, successor: &mut Successor, back: Vec<Leaving>) {
+    async fn take_back(&mut self, successor: &mut Successor, outcome: Outcome) {
+        let Outcome { back, mute, .. } = outcome;
         let count = connections(back.len());
         // First of all, for nobody else may touch the connections that come back.
-        let why = successor.end().await;
+        let mut why = successor.end().await;
+        if mute {
+            why = format!("it gave no sign of life for {} and was killed", crate::config::show(MUTE_AFTER));
+        }
         for server in &self.servers {
             server.context.close_door();
             server.context.permits.resume();
@@ -207,9 +209,9 @@ impl Process {
 struct Watch {
     pid: Pid,
     handover: JoinHandle<Outcome>,
-    succeeded: Arc<Notify>,
-    /// Until then it could take over again.
-    standby_until: Option<Instant>,
+    line: Arc<StandbyLine>,
+    /// It could take over again.
+    stands_by: bool,
     /// When idle connections of servers that the successor does not have are closed.
     close_idle_at: Option<Instant>,
     deadline: Instant,
@@ -228,13 +230,13 @@ enum Event {
 
 impl Watch {
     async fn next(&mut self, process: &mut Process) -> Event {
-        let standing_by = self.standby_until.is_some();
+        let stands_by = self.stands_by;
         let Process { servers, released, signals, closing, background, .. } = process;
         let drained = async {
             // Whoever waits in the queue of a listener that the successor does not have is still to be served.
             while closing.join_next().await.is_some() {}
             // A generation before us that still drains reports to the successor through us.
-            until(released, || !standing_by && held(servers) + foreign(servers) == 0).await;
+            until(released, || !stands_by && held(servers) + foreign(servers) == 0).await;
             background.idle().await;
         };
         tokio::select! {
@@ -243,11 +245,11 @@ impl Watch {
             outcome = &mut self.handover => Event::SuccessorGone(outcome.unwrap_or_else(|_| {
                 Outcome { died: true, ..Outcome::default() }
             })),
-            () = self.succeeded.notified(), if standing_by => Event::StandbyOver,
-            () = until_time(self.standby_until) => Event::StandbyOver,
+            () = self.line.over.notified(), if stands_by => Event::StandbyOver,
             () = until_time(self.close_idle_at) => Event::CloseIdle,
             () = drained => Event::Drained,
-            () = sleep_until(self.deadline) => Event::Deadline,
+            // While the successor has not shown that it lives, nobody else may serve.
+            () = sleep_until(self.deadline), if !stands_by => Event::Deadline,
         }
     }
 }

@@ -36,7 +36,7 @@ pub use info::{Generation, PeerAddr, Shutdown};
 pub(crate) use moved::{Moved, Told};
 use rest::rest;
 pub(crate) use rest::{attend, clear, settle};
-pub(crate) use socket::{Family, Origin, Socket, Stream};
+pub(crate) use socket::{Family, ListenerNumber, Origin, Socket, Stream};
 
 use crate::conn::sniff::{Seen, Sniffed, sniff};
 use crate::parking::Stage;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 /// The family of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
     Tcp,
     Unix,
@@ -20,12 +20,17 @@ pub(crate) enum Family {
 /// The predecessor's number of a connection that came from it, counted from 1.
 pub(crate) type Origin = NonZeroU32;
 
+/// The number of a listener in its process, counted from 1 over all servers.
+pub(crate) type ListenerNumber = NonZeroU16;
+
 /// A connected, non-blocking socket that no runtime knows: it can be parked and can travel.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
     pub(crate) family: Family,
     pub(crate) origin: Option<Origin>,
+    /// The listener that it came in by; none if that was an earlier generation's alone.
+    pub(crate) listener: Option<ListenerNumber>,
 }
 
 impl Socket {
@@ -35,7 +40,7 @@ impl Socket {
             Family::Tcp => Inner::Tcp(TcpStream::from_std(self.fd.into())?),
             Family::Unix => Inner::Unix(UnixStream::from_std(self.fd.into())?),
         };
-        Ok(Stream { inner, origin: self.origin })
+        Ok(Stream { inner, origin: self.origin, listener: self.listener })
     }
 }
 
@@ -44,6 +49,7 @@ impl Socket {
 pub(crate) struct Stream {
     inner: Inner,
     origin: Option<Origin>,
+    listener: Option<ListenerNumber>,
 }
 
 #[derive(Debug)]
@@ -60,7 +66,7 @@ impl Stream {
             Inner::Tcp(stream) => (stream.into_std()?.into(), Family::Tcp),
             Inner::Unix(stream) => (stream.into_std()?.into(), Family::Unix),
         };
-        Ok(Socket { fd, family, origin: self.origin })
+        Ok(Socket { fd, family, origin: self.origin, listener: self.listener })
     }
 
     /// The address of the client; none on a Unix socket, whose clients have no name. On a socket of IPv6 and IPv4 the

@@ -11,10 +11,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::handoff::message::MAX_MESSAGE;
+use crate::handoff::wire::MAX_MESSAGE;
 use crate::sys::{self, Received, Watched};
 
-/// How long somebody who does not listen is waited for.
+/// How long a partner that does not listen is waited for.
 const HEARING: Duration = Duration::from_millis(500);
 
 /// Sends and receives whole messages with descriptors. Clones are the same end.
@@ -100,10 +100,18 @@ impl Channel {
         }
     }
 
-    /// Sends one message that its receiver can do without: one that is stopped, or that never listens, holds
-    /// nobody up.
+    /// Sends one message if the receiver makes room for it in time: one that is stopped, or that never listens, holds
+    /// nobody up. False if it was not sent.
+    pub(crate) async fn offer<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
+        match tokio::time::timeout(HEARING, self.send(message, fds)).await {
+            Ok(sent) => sent.map(|()| true),
+            Err(_no_room) => Ok(false),
+        }
+    }
+
+    /// The same, for what its receiver can do without.
     pub(crate) async fn tell<M: Serialize>(&self, message: &M) {
-        let _ = tokio::time::timeout(HEARING, self.send(message, &[])).await;
+        let _ = self.offer(message, &[]).await;
     }
 
     /// Sends one message if there is room for it at this moment. A channel that is broken takes everything.
@@ -140,7 +148,7 @@ pub(crate) fn has_hung_up(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handoff::message::{Bequest, Hello, Reply};
+    use crate::handoff::wire::{Bequest, Hello, Reply};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
     fn pair() -> (Channel, Channel) {

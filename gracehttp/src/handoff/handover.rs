@@ -3,24 +3,23 @@
 //! Until standby ends it keeps a duplicate of every connection that it gave away, to take back those that
 //! are idle if the successor dies.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Departure, Leaving, MOVES_WITH, Socket, settle};
-use crate::handoff::Channel;
+use crate::conn::{Context, Departure, Leaving, MOVES_WITH, settle};
+use crate::handoff::batch::Batch;
 use crate::handoff::channel::{Incoming, has_hung_up};
-use crate::handoff::message::{Bequest, MAX_MESSAGE, Moving, Reply, ServerCount};
-use crate::handoff::vigil::Vigil;
-use crate::parking::Stage;
-use crate::sys::MAX_FDS;
+use crate::handoff::standby::{Due, Standby};
+use crate::handoff::wire::{Bequest, MAX_BATCH, MAX_MESSAGE, Reply, ServerCount, Version};
+use crate::handoff::{Channel, Successor};
 
 /// How much of a message the connections' own bytes may fill; the rest is for their description.
 const MAX_AHEAD: usize = MOVES_WITH;
@@ -29,39 +28,55 @@ const _: () = assert!(MAX_AHEAD <= MAX_MESSAGE / 2);
 /// How long a successor without room for more connections is left alone: at first, and at the most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// How long released permits are gathered before they are reported.
+/// How long released permits are gathered before they are reported, and how soon it is tried again where the channel
+/// was full.
 const REPORT_AFTER: Duration = Duration::from_millis(1);
+const REPORT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long a successor that has hung up may take to be gone.
+/// How long a successor that has hung up may take to be gone, and one that was killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+const DYING: Duration = Duration::from_secs(5);
 
 /// The hand-over of live connections to one successor.
 pub(crate) struct Handover {
     channel: Channel,
+    version: Version,
+    pid: Pid,
     leaving: UnboundedReceiver<Leaving>,
     contexts: Vec<Arc<Context>>,
     released: Arc<Notify>,
-    standby_until: Option<Instant>,
-    /// Told when the successor has a successor of its own.
-    succeeded: Arc<Notify>,
+    standby_until: Instant,
+    line: Arc<StandbyLine>,
+    /// While the successor's death can be made good.
+    standby: Option<Standby>,
     has_succeeded: bool,
     /// What the successor was last told of the permits.
     reported: Vec<ServerCount>,
+    reports: u32,
     report_at: Option<Instant>,
+    batches: u32,
     /// Sent, and not confirmed yet.
-    on_the_way: VecDeque<Leaving>,
+    on_the_way: Option<Batch>,
+    /// The number of a batch that was withdrawn, until the successor has found out.
+    withdrawn: Option<u32>,
     /// Did not fit into the last message.
     left_over: Option<Leaving>,
     /// The successor has no room: when it is asked again.
     ask_at: Option<Instant>,
     back_off: Duration,
-    kept: HashMap<u32, Kept>,
-    /// Begun with the hand-over, kept until standby ends.
-    vigil: Option<Vigil>,
     /// How many connections were sent so far: each is known by its place in their order.
     sent: u32,
     /// The successor ends of its own will, though it may still confirm what it has.
     farewell: bool,
+}
+
+/// What process and hand-over tell each other of the standby.
+#[derive(Debug, Default)]
+pub(crate) struct StandbyLine {
+    /// It is over: the successor lives and serves.
+    pub(crate) over: Notify,
+    /// The process is told to stop: it does not stand by any more.
+    pub(crate) called_off: Notify,
 }
 
 /// How a hand-over ended, with the connections that are ours again.
@@ -69,6 +84,8 @@ pub(crate) struct Handover {
 pub(crate) struct Outcome {
     /// The successor is gone without a farewell.
     pub(crate) died: bool,
+    /// It was killed: it gave no sign of life any more.
+    pub(crate) mute: bool,
     /// It had a successor of its own.
     pub(crate) succeeded: bool,
     pub(crate) back: Vec<Leaving>,
@@ -79,17 +96,6 @@ impl Outcome {
     pub(crate) fn is_needed(&self) -> bool {
         self.died && !self.succeeded
     }
-}
-
-/// A connection that the successor has, and of which we keep a duplicate.
-#[derive(Debug)]
-struct Kept {
-    context: Arc<Context>,
-    socket: Socket,
-    stage: Stage,
-    ahead: Bytes,
-    /// The successor handles a request of it.
-    busy: bool,
 }
 
 /// What each server holds: our own connections, and those of a generation before us that still drains.
@@ -107,29 +113,33 @@ fn held_by(context: &Context) -> u64 {
 
 impl Handover {
     pub(crate) fn new(
-        channel: Channel,
+        successor: &Successor,
         leaving: UnboundedReceiver<Leaving>,
         contexts: Vec<Arc<Context>>,
         released: Arc<Notify>,
         standby_until: Instant,
-        succeeded: Arc<Notify>,
+        line: Arc<StandbyLine>,
     ) -> Self {
         Self {
-            channel,
+            channel: successor.channel().clone(),
+            version: successor.version(),
+            pid: successor.pid(),
             leaving,
             contexts,
             released,
-            standby_until: Some(standby_until),
-            succeeded,
+            standby_until,
+            line,
+            standby: None,
             has_succeeded: false,
-            vigil: None,
             reported: Vec::new(),
+            reports: 0,
             report_at: None,
-            on_the_way: VecDeque::new(),
+            batches: 0,
+            on_the_way: None,
+            withdrawn: None,
             left_over: None,
             ask_at: None,
             back_off: BACK_OFF.0,
-            kept: HashMap::new(),
             sent: 0,
             farewell: false,
         }
@@ -137,20 +147,29 @@ impl Handover {
 
     /// Hands over until the successor is gone.
     pub(crate) async fn run(mut self) -> Outcome {
-        self.vigil = Some(Vigil::begin());
+        self.standby = Some(Standby::begin(self.standby_until, self.version));
         loop {
             match self.turn().await {
                 // What is on its way is the successor's if it says so, even now.
-                Ok(Talk::Ended) => return self.end().await,
-                Ok(Talk::GoesOn) if self.farewell && self.on_the_way.is_empty() => return self.end().await,
+                Ok(Talk::Ended) => return self.end(false).await,
+                Ok(Talk::GoesOn) if self.farewell && self.on_the_way.is_none() => {
+                    return self.end(false).await;
+                }
                 Ok(Talk::GoesOn) => {}
+                Ok(Talk::Mute) => {
+                    // First of all, for nobody else may touch the connections that come back. Our own child, not
+                    // reaped: the pid is its.
+                    let _ = kill(self.pid, Signal::SIGKILL);
+                    self.hear_last_words(DYING).await;
+                    return self.end(true).await;
+                }
                 Err(error) if has_hung_up(&error) => {
-                    self.hear_last_words().await;
-                    return self.end().await;
+                    self.hear_last_words(LAST_WORDS).await;
+                    return self.end(false).await;
                 }
                 Err(error) => {
                     crate::log::error(format_args!("the hand-over of connections broke: {error}"));
-                    return self.end().await;
+                    return self.end(false).await;
                 }
             }
         }
@@ -158,37 +177,85 @@ impl Handover {
 
     /// Does the next thing that there is to do.
     async fn turn(&mut self) -> io::Result<Talk> {
-        let (channel, released) = (self.channel.clone(), self.released.clone());
+        let (channel, released, line) = (self.channel.clone(), self.released.clone(), self.line.clone());
         // Made before the counts are read, so that no release between the two is missed.
         let released = released.notified();
         if self.report_at.is_none() && !self.is_reported() {
             self.report_at = Some(Instant::now() + REPORT_AFTER);
         }
-        let may_send = self.on_the_way.is_empty() && !self.farewell;
+        let may_send = self.on_the_way.is_none() && !self.farewell;
+        let withdraw_at = self.on_the_way.as_ref().and_then(Batch::withdraw_at);
         tokio::select! {
             biased;
             reply = channel.receive::<Reply>() => match reply? {
-                Incoming::Message(reply, _) => self.hear(&reply).await?,
+                Incoming::Message(reply, _) => self.hear(&reply).await,
                 Incoming::Closed => return Ok(Talk::Ended),
             },
-            () = until(self.standby_until) => self.end_standby().await?,
+            () = until(self.standby.as_ref().map(Standby::due_at)) => return Ok(self.stand_by().await),
+            () = line.called_off.notified() => self.end_standby().await,
+            () = until(withdraw_at) => self.withdraw(),
             () = until(self.ask_at) => {
                 self.ask_at = None;
                 self.contexts.iter().for_each(|context| context.let_go());
             }
-            () = until(self.report_at) => self.report().await?,
+            () = until(self.report_at) => self.report(),
             () = released, if self.report_at.is_none() => {}
-            Some(first) = next(&mut self.left_over, &mut self.leaving), if may_send => match self.ask_at {
-                None => self.send(first).await?,
-                // It had set out when it became known that the successor is full.
-                Some(_) => settle(&first.0, first.1),
-            },
+            Some(first) = next(&mut self.left_over, &mut self.leaving), if may_send => {
+                if self.is_held_back() {
+                    // It had set out when that became known.
+                    settle(&first.0, first.1);
+                } else {
+                    self.send(first).await?;
+                }
+            }
         }
         Ok(Talk::GoesOn)
     }
 
+    /// Whether the successor takes no connections at the moment.
+    fn is_held_back(&self) -> bool {
+        self.ask_at.is_some() || self.withdrawn.is_some()
+    }
+
+    /// Does what the standby demands at this moment.
+    async fn stand_by(&mut self) -> Talk {
+        match self.standby.as_mut().map_or(Due::Nothing, |standby| standby.due(Instant::now())) {
+            Due::Nothing => {}
+            // A question for which there is no room is a question without an answer.
+            Due::Ask(number) => _ = self.channel.try_send(&Bequest::Ping { number }),
+            Due::Over => self.end_standby().await,
+            Due::Mute => return Talk::Mute,
+        }
+        Talk::GoesOn
+    }
+
     /// Sends a batch that begins with this connection.
     async fn send(&mut self, first: Leaving) -> io::Result<()> {
+        let connections = self.gather(first);
+        for (context, departure) in &connections {
+            // Our own predecessor, if it is in standby, can't have it back once it is on its way.
+            context.moved.busy(departure.socket.origin).await;
+        }
+        self.batches = self.batches.wrapping_add(1);
+        let batch = match Batch::new(self.batches, connections, self.version) {
+            Ok(batch) => batch,
+            Err((connections, _)) => {
+                self.keep_for_now(connections);
+                return Ok(());
+            }
+        };
+        match self.channel.offer(&batch.message(), &batch.descriptors()).await {
+            Ok(false) => self.keep_for_now(batch.connections),
+            sent => {
+                self.on_the_way = Some(batch);
+                sent?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As many connections as go with this one.
+    fn gather(&mut self, first: Leaving) -> VecDeque<Leaving> {
         let mut batch = VecDeque::new();
         let mut bytes = 0;
         let mut next = Some(first);
@@ -199,69 +266,73 @@ impl Handover {
             }
             bytes += departure.ahead.len();
             batch.push_back((context, departure));
-            next = if batch.len() < MAX_FDS { self.leaving.try_recv().ok() } else { None };
+            next = if batch.len() < MAX_BATCH { self.leaving.try_recv().ok() } else { None };
         }
-        for (context, departure) in &batch {
-            // Our own predecessor, if it is in standby, can't have it back once it is on its way.
-            context.moved.busy(departure.socket.origin).await;
-        }
-        let moving = batch.iter().map(|(context, departure)| Moving {
-            server: context.options.name.clone(),
-            family: departure.socket.family,
-            stage: departure.stage,
-            ahead: departure.ahead.to_vec(),
-        });
-        let message = Bequest::Connections { moving: moving.collect() };
-        let fds: Vec<BorrowedFd<'_>> =
-            batch.iter().map(|(_, departure)| departure.socket.fd.as_fd()).collect();
-        let sent = self.channel.send(&message, &fds).await;
-        drop(fds);
-        self.on_the_way = batch;
-        sent
+        batch
     }
 
-    async fn hear(&mut self, reply: &Reply) -> io::Result<()> {
+    async fn hear(&mut self, reply: &Reply) {
+        let now = Instant::now();
+        if let Some(standby) = &mut self.standby {
+            standby.heard(now);
+        }
         match *reply {
-            Reply::Taken { count } => self.confirm(count as usize),
+            Reply::Taken { count } if self.version == Version::One => self.confirm(count as usize),
+            Reply::TakenOf { number, count } => self.confirm_batch(number, count as usize),
             Reply::Busy { id } => self.mark(id, true),
             Reply::Idle { id } => self.mark(id, false),
+            Reply::Pong { number } => {
+                if self.standby.as_mut().is_some_and(|standby| standby.answered(number, now)) {
+                    self.end_standby().await;
+                }
+            }
             Reply::Farewell => self.farewell = true,
             // The connections that we gave away may be a third process's by now.
             Reply::Succeeded => {
                 self.has_succeeded = true;
-                self.succeeded.notify_one();
-                self.end_standby().await?;
+                self.end_standby().await;
             }
             // Nothing that could be meant at this point.
-            Reply::Ready { .. } | Reply::Failed { .. } => {}
+            Reply::Taken { .. } | Reply::Ready { .. } | Reply::Failed { .. } | Reply::Granted { .. } => {}
         }
-        Ok(())
     }
 
     /// Hears what a successor said that does not listen any more: it may have left in peace.
-    async fn hear_last_words(&mut self) {
+    async fn hear_last_words(&mut self, limit: Duration) {
         let channel = self.channel.clone();
         while let Ok(Ok(Incoming::Message(reply, _))) =
-            tokio::time::timeout(LAST_WORDS, channel.receive::<Reply>()).await
+            tokio::time::timeout(limit, channel.receive::<Reply>()).await
         {
             // What there would be to say to it, it does not hear.
-            let _ = self.hear(&reply).await;
+            self.hear(&reply).await;
+        }
+    }
+
+    /// The successor has found a batch, and had room for the first `count` of its connections.
+    fn confirm_batch(&mut self, number: u32, count: usize) {
+        if self.withdrawn == Some(number) {
+            // It listens again.
+            self.withdrawn = None;
+            self.contexts.iter().for_each(|context| context.let_go());
+        } else if self.on_the_way.as_ref().is_some_and(|batch| batch.number == number) {
+            self.confirm(count);
         }
     }
 
     /// The successor has the first `count` connections of the last batch.
     fn confirm(&mut self, count: usize) {
-        let mut no_room = Vec::new();
-        for (place, (context, departure)) in std::mem::take(&mut self.on_the_way).into_iter().enumerate() {
+        let Some(batch) = self.on_the_way.take() else { return };
+        let mut no_room = VecDeque::new();
+        for (place, (context, departure)) in batch.connections.into_iter().enumerate() {
             self.sent += 1;
             if place >= count {
-                no_room.push((context, departure));
+                no_room.push_back((context, departure));
                 continue;
             }
             let Departure { socket, stage, ahead, permit } = departure;
             context.permits.give(permit);
-            if self.standby_until.is_some() {
-                self.kept.insert(self.sent, Kept { context, socket, stage, ahead, busy: false });
+            if let Some(standby) = &mut self.standby {
+                standby.keep(self.sent, context, socket, stage, ahead);
             }
         }
         if no_room.is_empty() {
@@ -271,40 +342,60 @@ impl Handover {
         }
     }
 
+    /// Takes a batch back that the successor has not confirmed in time, unless it has just begun to.
+    fn withdraw(&mut self) {
+        if let Some(batch) = self.on_the_way.take_if(Batch::withdraw) {
+            self.withdrawn = Some(batch.number);
+            self.sent += batch.connections.len() as u32;
+            self.serve_here(batch.connections);
+        }
+    }
+
     /// The successor has no descriptor free. These connections and all that wait behind them are still ours, and
     /// are served here until it is asked again.
-    fn keep_for_now(&mut self, no_room: Vec<Leaving>) {
+    fn keep_for_now(&mut self, no_room: VecDeque<Leaving>) {
         self.ask_at = Some(Instant::now() + self.back_off);
         self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        self.serve_here(no_room);
+    }
+
+    fn serve_here(&mut self, connections: VecDeque<Leaving>) {
         self.contexts.iter().for_each(|context| context.hold_back());
-        for (context, departure) in no_room.into_iter().chain(self.left_over.take()) {
+        for (context, departure) in connections.into_iter().chain(self.left_over.take()) {
             settle(&context, departure);
         }
     }
 
     fn mark(&mut self, id: u32, busy: bool) {
-        if let Some(kept) = self.kept.get_mut(&id) {
-            kept.busy = busy;
-            // What it had read ahead, the successor has consumed.
-            kept.ahead = Bytes::new();
-            kept.stage = Stage::Idle;
+        if let Some(standby) = &mut self.standby {
+            standby.mark(id, busy);
         }
     }
 
     /// Lets go of the duplicates. Closing one is no close of the connection, which the successor holds.
-    async fn end_standby(&mut self) -> io::Result<()> {
-        self.standby_until = None;
-        self.kept = HashMap::new();
-        self.vigil = None;
-        self.channel.send(&Bequest::StandbyOver, &[]).await
+    async fn end_standby(&mut self) {
+        if self.standby.take().is_some() {
+            self.line.over.notify_one();
+            self.channel.tell(&Bequest::StandbyOver).await;
+        }
     }
 
     /// Tells the successor which permits came free.
-    async fn report(&mut self) -> io::Result<()> {
-        self.report_at = None;
+    fn report(&mut self) {
         let held = held_of(&self.contexts);
-        self.reported.clone_from(&held);
-        self.channel.send(&Bequest::Held { held }, &[]).await
+        let message = match self.version {
+            Version::One => Bequest::Held { held: held.clone() },
+            Version::Two => {
+                self.reports = self.reports.wrapping_add(1);
+                Bequest::Counts { number: self.reports, held: held.clone(), asked: Vec::new() }
+            }
+        };
+        if self.channel.try_send(&message) {
+            self.reported = held;
+            self.report_at = None;
+        } else {
+            self.report_at = Some(Instant::now() + REPORT_AGAIN);
+        }
     }
 
     /// Whether the successor knows the counts as they are.
@@ -312,25 +403,21 @@ impl Handover {
         self.contexts.iter().map(|context| held_by(context)).eq(self.reported.iter().map(|held| held.count))
     }
 
-    async fn end(mut self) -> Outcome {
+    async fn end(mut self, mute: bool) -> Outcome {
         // Who comes to rest from now on stays here.
         self.contexts.iter().for_each(|context| context.hold_back());
         self.leaving.close();
-        let mut back: Vec<Leaving> = self.on_the_way.into_iter().chain(self.left_over).collect();
+        let slept = self.standby.as_ref().is_some_and(Standby::has_slept);
+        let on_the_way = self.on_the_way.and_then(|batch| batch.unserved(slept));
+        let mut back: Vec<Leaving> = on_the_way.into_iter().flatten().chain(self.left_over).collect();
         // Not `try_recv`, which does not see who is just about to leave.
         while let Some(leaving) = self.leaving.recv().await {
             back.push(leaving);
         }
         let died = !self.farewell;
-        // After a farewell the successor has closed what it had. And if we slept it may have read of connections
-        // without our hearing that they are busy.
-        let known = died && !self.vigil.is_some_and(|vigil| vigil.has_slept());
-        let idle = self.kept.into_values().filter(|kept| known && !kept.busy);
-        back.extend(idle.map(|Kept { context, socket, stage, ahead, .. }| {
-            let permit = context.permits.adopt();
-            (context, Departure { socket, stage, ahead, permit })
-        }));
-        Outcome { died, succeeded: self.has_succeeded, back }
+        // After a farewell the successor has closed what it had.
+        back.extend(self.standby.filter(|_| died).into_iter().flat_map(Standby::take_back));
+        Outcome { died, mute, succeeded: self.has_succeeded, back }
     }
 }
 
@@ -339,6 +426,8 @@ enum Talk {
     GoesOn,
     /// The channel is closed.
     Ended,
+    /// The successor gives no sign of life.
+    Mute,
 }
 
 async fn next(left_over: &mut Option<Leaving>, leaving: &mut UnboundedReceiver<Leaving>) -> Option<Leaving> {

@@ -6,19 +6,26 @@
 //!
 //! All of it runs on the control runtime, where no handler can block it.
 
+mod batch;
 mod channel;
 mod command;
 mod handover;
-mod message;
 mod predecessor;
+mod pulse;
+mod routes;
+mod standby;
 mod successor;
+mod token;
 mod vigil;
 mod welcome;
+mod wire;
 
 pub(crate) use channel::{Channel, WeakChannel};
 pub(crate) use command::StartUp;
-pub(crate) use handover::{Handover, Outcome, held_of};
-pub(crate) use message::{ListenerName, Reply};
+pub(crate) use handover::{Handover, Outcome, StandbyLine, held_of};
 pub(crate) use predecessor::{Inherited, Predecessor, inherited};
+pub(crate) use pulse::MUTE_AFTER;
+pub(crate) use routes::{Home, Routes};
 pub(crate) use successor::{Claims, Successor};
-pub(crate) use welcome::{count_foreign, welcome};
+pub(crate) use welcome::Welcome;
+pub(crate) use wire::{Offer, Reply};

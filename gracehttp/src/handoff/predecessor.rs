@@ -7,16 +7,21 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::unistd::getppid;
+use serde::de::DeserializeOwned;
 
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::Channel;
 use crate::handoff::channel::{Incoming, has_hung_up};
-use crate::handoff::message::{Bequest, Hello, ListenerName, Moving, Reply, ServerCount};
+use crate::handoff::routes::Offer;
+use crate::handoff::token::Token;
+use crate::handoff::wire::{Bequest, Hello, Mover, Reply, ServerCount, Version};
 use crate::lifecycle::Signal;
-use crate::listen::TicketKey;
-use crate::server::Endpoint;
+use crate::listen::{OfferedListeners, TicketKey};
 use crate::sys;
+
+/// How long a predecessor may say nothing while it hands its listeners over, which it does at once.
+const OFFERING: Duration = Duration::from_secs(10);
 
 /// How long a predecessor may take to stop accepting once we are ready.
 const COMMITTING: Duration = Duration::from_secs(5);
@@ -70,16 +75,12 @@ fn parse(value: &str) -> Option<(i32, Vec<Signal>)> {
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     channel: Channel,
+    version: Version,
     generation: u64,
     keys: Vec<TicketKey>,
-    listeners: Vec<Offered>,
-}
-
-#[derive(Debug)]
-struct Offered {
-    name: ListenerName,
-    /// Empty once claimed.
-    fd: Option<OwnedFd>,
+    offers: Vec<Offer>,
+    /// Of the offers, in their order, until they are taken.
+    listeners: Vec<OwnedFd>,
 }
 
 fn broken(error: io::Error) -> Error {
@@ -93,20 +94,52 @@ fn left() -> Error {
     Error::new("the predecessor ended before it had handed over its listeners")
 }
 
+fn mute() -> Error {
+    Error::new(format!(
+        "the predecessor has said nothing for {} and has not handed over its listeners: it is stopped or stuck, or the \
+         machine is overloaded; restart again once it answers",
+        crate::config::show(OFFERING)
+    ))
+}
+
 /// A live connection from the predecessor.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) moving: Moving,
+    pub(crate) mover: Mover,
     pub(crate) fd: OwnedFd,
+}
+
+/// Connections that were sent together.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    /// The number of the batch and what decides whose it is, which is missing where this process had no room even for
+    /// that. None from a predecessor of version 1: they are ours.
+    pub(crate) batch: Option<(u32, Option<Token>)>,
+    pub(crate) arrivals: Vec<Arrival>,
+    /// How many more found no room in this process.
+    pub(crate) missing: usize,
+}
+
+impl Arrivals {
+    fn new(
+        batch: Option<(u32, Option<Token>)>,
+        movers: Vec<Mover>,
+        fds: impl ExactSizeIterator<Item = OwnedFd>,
+    ) -> Self {
+        let missing = movers.len().saturating_sub(fds.len());
+        let arrivals = movers.into_iter().zip(fds).map(|(mover, fd)| Arrival { mover, fd }).collect();
+        Self { batch, arrivals, missing }
+    }
 }
 
 /// What the predecessor says after the commit.
 #[derive(Debug)]
 pub(crate) enum FromPredecessor {
-    /// Live connections, `missing` of which found no room in this process.
-    Connections { arrivals: Vec<Arrival>, missing: usize },
+    Connections(Arrivals),
     /// So many connections of each server still count against its limit.
     Held(Vec<ServerCount>),
+    /// It asks for a sign of life.
+    Ping(u32),
     /// It can take nothing back any more.
     StandbyOver,
     /// It holds nothing any more: it has ended, one way or the other.
@@ -117,41 +150,55 @@ impl Predecessor {
     /// Meets the predecessor and receives its listeners. Has to be called within a runtime.
     pub(crate) async fn meet(socket: OwnedFd) -> Result<Self, Error> {
         let channel = Channel::new(socket).map_err(broken)?;
-        let Incoming::Message(hello, _) = channel.receive::<Hello>().await.map_err(broken)? else {
-            return Err(left());
-        };
+        let (hello, _) = soon::<Hello>(&channel).await?;
         let generation = hello.generation;
-        channel.send(&Hello::new(generation + 1), &[]).await.map_err(broken)?;
-        hello.agree().map_err(|reason| Error::new(format!("the predecessor can't hand over: {reason}")))?;
+        channel.send(&Hello::new(generation.saturating_add(1)), &[]).await.map_err(broken)?;
+        let refused = |reason| Error::new(format!("the predecessor can't hand over: {reason}"));
+        let version = hello.agree().map_err(refused)?;
 
-        let mut met = Self { channel, generation, keys: Vec::new(), listeners: Vec::new() };
+        let (keys, offers, listeners) = (Vec::new(), Vec::new(), Vec::new());
+        let mut met = Self { channel, version, generation, keys, offers, listeners };
         while !met.receive_estate().await? {}
         Ok(met)
     }
 
     /// Receives one part of what the predecessor leaves us; true if it was the last.
     async fn receive_estate(&mut self) -> Result<bool, Error> {
-        let Incoming::Message(message, fds) = self.channel.receive::<Bequest>().await.map_err(broken)? else {
-            return Err(left());
-        };
-        match message {
+        let (message, fds) = soon(&self.channel).await?;
+        let (offers, last) = match message {
             Bequest::TicketKeys { keys } => {
-                self.keys = keys;
-                Ok(false)
+                self.keys = keys.iter().map(Into::into).collect();
+                return Ok(false);
             }
-            Bequest::Listeners { names, last } if names.len() == fds.len() => {
-                let offered = names.into_iter().zip(fds).map(|(name, fd)| Offered { name, fd: Some(fd) });
-                self.listeners.extend(offered);
-                Ok(last)
+            Bequest::Listeners { names, last } => {
+                let offers = names.into_iter();
+                let offers =
+                    offers.map(|name| Offer { server: name.server, endpoint: name.endpoint, secure: None });
+                (offers.collect::<Vec<_>>(), last)
             }
-            Bequest::Listeners { names, .. } => Err(Error::new(format!(
+            Bequest::Offers { offers, last } => {
+                let offers = offers.into_iter().map(|offer| Offer {
+                    server: offer.server,
+                    endpoint: offer.endpoint,
+                    secure: Some(offer.secure),
+                });
+                (offers.collect(), last)
+            }
+            other => {
+                return Err(Error::new(format!("the predecessor said {other:?} in place of its listeners")));
+            }
+        };
+        if offers.len() != fds.len() {
+            return Err(Error::new(format!(
                 "of {} listeners of the predecessor {} arrived: the limit of open descriptors is reached; raise \
                  it (`ulimit -n`, LimitNOFILE)",
-                names.len(),
+                offers.len(),
                 fds.len()
-            ))),
-            other => Err(Error::new(format!("the predecessor said {other:?} in place of its listeners"))),
+            )));
         }
+        self.offers.extend(offers);
+        self.listeners.extend(fds);
+        Ok(last)
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -167,32 +214,32 @@ impl Predecessor {
         std::mem::take(&mut self.keys)
     }
 
-    /// The listeners of an endpoint: those of this server, else those that another server had there, since
-    /// servers may be renamed. A port that the kernel chose belongs to its server alone.
-    pub(crate) fn claim(&mut self, server: &str, endpoint: &Endpoint) -> Vec<OwnedFd> {
-        let wanted = endpoint.to_string();
-        let of_server = self.take(|name| name.server == server && name.endpoint == wanted);
-        if !of_server.is_empty() || endpoint.is_chosen_by_kernel() {
-            return of_server;
-        }
-        self.take(|name| name.endpoint == wanted)
+    /// What it says it has, in its order.
+    pub(crate) fn offers(&self) -> &[Offer] {
+        &self.offers
     }
 
-    fn take(&mut self, wanted: impl Fn(&ListenerName) -> bool) -> Vec<OwnedFd> {
-        self.listeners
-            .iter_mut()
-            .filter(|offered| wanted(&offered.name))
-            .filter_map(|offered| offered.fd.take())
-            .collect()
+    /// What both sides can say.
+    pub(crate) fn version(&self) -> Version {
+        self.version
     }
 
-    /// Tells the predecessor that it can stop accepting, and waits until it has. Returns what it still
-    /// holds. A predecessor that died meanwhile holds nothing, and its listeners are ours all the same.
-    pub(crate) async fn ready(&mut self, servers: Vec<String>) -> Vec<ServerCount> {
-        let claimed = (0_u32..).zip(&self.listeners).filter(|(_, offered)| offered.fd.is_none());
-        let claimed = claimed.map(|(place, _)| place).collect();
-        // What nobody claimed is the predecessor's to close.
-        self.listeners.clear();
+    /// Its listeners.
+    pub(crate) fn take_listeners(&mut self) -> OfferedListeners {
+        let listeners = std::mem::take(&mut self.listeners);
+        let named = self.offers.iter().zip(listeners);
+        OfferedListeners::new(named.map(|(offer, fd)| (offer.server.clone(), offer.endpoint.clone(), fd)))
+    }
+
+    /// Tells the predecessor that it can stop accepting, which of its servers' connections we take and which of its
+    /// listeners we have, and waits until it has stopped. Returns what it still holds. A predecessor that died
+    /// meanwhile holds nothing, and its listeners are ours all the same.
+    pub(crate) async fn ready(
+        &self,
+        servers: Vec<String>,
+        claimed: impl Iterator<Item = usize>,
+    ) -> Vec<ServerCount> {
+        let claimed = claimed.filter_map(|place| u32::try_from(place).ok()).collect();
         let reply = Reply::Ready { servers, claimed };
         if self.channel.send(&reply, &[]).await.is_err() {
             return Vec::new();
@@ -216,27 +263,29 @@ impl Predecessor {
         loop {
             match channel.receive::<Bequest>().await {
                 Ok(Incoming::Message(Bequest::Connections { moving }, fds)) => {
-                    let missing = moving.len().saturating_sub(fds.len());
-                    let arrivals = moving.into_iter().zip(fds);
-                    let arrivals = arrivals.map(|(moving, fd)| Arrival { moving, fd }).collect();
-                    return FromPredecessor::Connections { arrivals, missing };
+                    let movers = moving.into_iter().map(|moving| Mover { listener: None, moving }).collect();
+                    return FromPredecessor::Connections(Arrivals::new(None, movers, fds.into_iter()));
                 }
-                Ok(Incoming::Message(Bequest::Commit { held } | Bequest::Held { held }, _)) => {
-                    return FromPredecessor::Held(held);
+                Ok(Incoming::Message(Bequest::Batch { number, moving }, fds)) => {
+                    let mut fds = fds.into_iter();
+                    let token = fds.next().map(Token::received);
+                    return FromPredecessor::Connections(Arrivals::new(Some((number, token)), moving, fds));
                 }
+                Ok(Incoming::Message(
+                    Bequest::Commit { held } | Bequest::Held { held } | Bequest::Counts { held, .. },
+                    _,
+                )) => return FromPredecessor::Held(held),
+                Ok(Incoming::Message(Bequest::Ping { number }, _)) => return FromPredecessor::Ping(number),
                 Ok(Incoming::Message(Bequest::StandbyOver, _)) => return FromPredecessor::StandbyOver,
-                Ok(Incoming::Message(Bequest::TicketKeys { .. } | Bequest::Listeners { .. }, _)) => {}
+                Ok(Incoming::Message(
+                    Bequest::TicketKeys { .. } | Bequest::Listeners { .. } | Bequest::Offers { .. },
+                    _,
+                )) => {}
                 Ok(Incoming::Message(Bequest::Farewell, _) | Incoming::Closed) | Err(_) => {
                     return FromPredecessor::Gone;
                 }
             }
         }
-    }
-
-    /// Confirms how many of the last connections were taken.
-    pub(crate) async fn taken(channel: &Channel, count: usize) -> io::Result<()> {
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
-        channel.send(&Reply::Taken { count }, &[]).await
     }
 
     /// Says that we have a successor ourselves.
@@ -247,5 +296,15 @@ impl Predecessor {
     /// Says that our end is of our own will.
     pub(crate) async fn farewell(channel: &Channel) {
         channel.tell(&Reply::Farewell).await;
+    }
+}
+
+/// What the predecessor says next, while it hands its listeners over.
+async fn soon<M: DeserializeOwned>(channel: &Channel) -> Result<(M, Vec<OwnedFd>), Error> {
+    match tokio::time::timeout(OFFERING, channel.receive()).await {
+        Ok(Ok(Incoming::Message(message, fds))) => Ok((message, fds)),
+        Ok(Ok(Incoming::Closed)) => Err(left()),
+        Ok(Err(error)) => Err(broken(error)),
+        Err(_silence) => Err(mute()),
     }
 }

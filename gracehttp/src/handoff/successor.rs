@@ -15,14 +15,17 @@ use tokio::time::sleep;
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::channel::Incoming;
-use crate::handoff::message::{Bequest, Hello, ListenerName, Reply, ServerCount};
+use crate::handoff::wire::{Bequest, Hello, ListenerName, MAX_BATCH, Offer, Reply, ServerCount, Version};
 use crate::handoff::{Channel, StartUp};
 use crate::lifecycle::{AT_LEAST, Signal};
 use crate::listen::{TicketKey, restore_limits};
-use crate::sys::{self, MAX_FDS};
+use crate::sys;
 
 /// How long a process may take to end that has nothing left to do.
 const ENDING: Duration = Duration::from_millis(500);
+
+/// How long one that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(5);
 
 /// How long a successor that was asked to end may take before it is killed: its start-up code may have begun
 /// tasks, and registered clean-up code.
@@ -34,12 +37,13 @@ pub(crate) struct Successor {
     child: Child,
     pid: Pid,
     channel: Channel,
+    version: Version,
 }
 
 /// What a ready successor takes over.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    /// The servers that it has.
+    /// The servers whose connections it takes.
     pub(crate) servers: Vec<String>,
     /// The listeners, by their place in what was offered.
     pub(crate) listeners: Vec<usize>,
@@ -71,7 +75,7 @@ impl Successor {
         drop(theirs);
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let pid = pid.ok_or_else(|| failed("lost sight of", io::ErrorKind::NotFound.into()))?;
-        Ok(Self { child, pid, channel })
+        Ok(Self { child, pid, channel, version: Version::One })
     }
 
     /// Its process id.
@@ -84,23 +88,33 @@ impl Successor {
         &self.channel
     }
 
+    /// What we can say to it, once it is ready.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
     /// Offers the listeners and waits until the successor is ready to serve through them.
     pub(crate) async fn ready(
         &mut self,
         generation: u64,
-        keys: Vec<TicketKey>,
-        listeners: &[(ListenerName, BorrowedFd<'_>)],
+        keys: &[TicketKey],
+        listeners: &[(Offer, BorrowedFd<'_>)],
     ) -> Result<Claims, String> {
         let conversation = async {
             self.channel.send(&Hello::new(generation), &[]).await?;
             let Incoming::Message(hello, _) = self.channel.receive::<Hello>().await? else {
                 return Ok(None);
             };
-            if let Err(reason) = hello.agree() {
-                return Ok(Some(Err(format!("the successor is of another release: {reason}"))));
-            }
-            self.channel.send(&Bequest::TicketKeys { keys }, &[]).await?;
-            offer(&self.channel, listeners).await?;
+            self.version = match hello.agree() {
+                Ok(version) => version,
+                Err(reason) => {
+                    return Ok(Some(Err(format!("the successor is of another release: {reason}"))));
+                }
+            };
+            self.channel
+                .send(&Bequest::TicketKeys { keys: keys.iter().map(Into::into).collect() }, &[])
+                .await?;
+            offer(&self.channel, self.version, listeners).await?;
             let Incoming::Message(reply, _) = self.channel.receive::<Reply>().await? else {
                 return Ok(None);
             };
@@ -162,10 +176,16 @@ impl Successor {
 
     /// Ends it now, and reaps it.
     pub(crate) async fn kill(mut self) {
-        if let Err(error) = self.child.kill().await
-            && error.kind() != io::ErrorKind::InvalidInput
-        {
-            crate::log::error(format_args!("cannot end the successor, pid {}: {error}", self.pid));
+        // What can't be killed any more has ended meanwhile.
+        let _ = self.child.start_kill();
+        if tokio::time::timeout(DYING, self.child.wait()).await.is_err() {
+            crate::log::error(format_args!(
+                "the successor, pid {}, was killed and has not ended within {}: the kernel holds it (`ps -o stat,wchan \
+                 {}` shows where)",
+                self.pid,
+                crate::config::show(DYING),
+                self.pid
+            ));
         }
     }
 
@@ -204,14 +224,18 @@ fn numbers(signals: &[Signal]) -> Vec<Number> {
     signals.iter().map(|signal| signal.number()).collect()
 }
 
-async fn offer(channel: &Channel, listeners: &[(ListenerName, BorrowedFd<'_>)]) -> io::Result<()> {
+async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, BorrowedFd<'_>)]) -> io::Result<()> {
     let mut rest = listeners;
     loop {
-        let (batch, after) = rest.split_at(rest.len().min(MAX_FDS));
-        let names = batch.iter().map(|(name, _)| name.clone()).collect();
-        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
+        let (batch, after) = rest.split_at(rest.len().min(MAX_BATCH));
         let last = after.is_empty();
-        channel.send(&Bequest::Listeners { names, last }, &fds).await?;
+        let offers = batch.iter().map(|(offer, _)| offer.clone());
+        let message = match version {
+            Version::One => Bequest::Listeners { names: offers.map(ListenerName::from).collect(), last },
+            Version::Two => Bequest::Offers { offers: offers.collect(), last },
+        };
+        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
+        channel.send(&message, &fds).await?;
         if last {
             return Ok(());
         }

@@ -21,20 +21,27 @@ pub(super) struct Vigil {
 #[derive(Debug)]
 struct Kept {
     awake_at: Instant,
+    /// Since the beginning, or the last sleep.
+    awake_since: Instant,
     slept: bool,
 }
 
 impl Kept {
     fn look(&mut self) {
-        self.slept |= self.awake_at.elapsed() > ASLEEP;
-        self.awake_at = Instant::now();
+        let now = Instant::now();
+        if now.saturating_duration_since(self.awake_at) > ASLEEP {
+            self.slept = true;
+            self.awake_since = now;
+        }
+        self.awake_at = now;
     }
 }
 
 impl Vigil {
     /// Has to be called within a runtime.
     pub(super) fn begin() -> Self {
-        let kept = Arc::new(Mutex::new(Kept { awake_at: Instant::now(), slept: false }));
+        let now = Instant::now();
+        let kept = Arc::new(Mutex::new(Kept { awake_at: now, awake_since: now, slept: false }));
         let looked_at = kept.clone();
         let keeper = tokio::spawn(async move {
             loop {
@@ -50,6 +57,13 @@ impl Vigil {
         let mut kept = lock(&self.kept);
         kept.look();
         kept.slept
+    }
+
+    /// When the last sleep ended, or when the vigil began.
+    pub(super) fn awake_since(&self) -> Instant {
+        let mut kept = lock(&self.kept);
+        kept.look();
+        kept.awake_since
     }
 }
 
@@ -73,8 +87,9 @@ mod tests {
         tokio::time::sleep(2 * LOOK).await;
         assert!(!vigil.has_slept());
         // Nothing else runs on this thread meanwhile.
+        let before = Instant::now();
         std::thread::sleep(ASLEEP + LOOK);
-        assert!(vigil.has_slept());
+        assert!(vigil.has_slept() && vigil.awake_since() >= before + ASLEEP);
         tokio::time::sleep(2 * LOOK).await;
         assert!(vigil.has_slept(), "it does not forget");
     }

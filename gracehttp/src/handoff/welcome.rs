@@ -4,97 +4,168 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::time::{Instant, sleep_until};
 
-use crate::conn::{Context, Departure, Family, Moved, Origin, Socket, settle};
+use crate::conn::{Context, Departure, Family, ListenerNumber, Moved, Origin, Socket, settle};
 use crate::handoff::Channel;
-use crate::handoff::message::{Moving, ServerCount};
-use crate::handoff::predecessor::{Arrival, FromPredecessor, Predecessor};
+use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
+use crate::handoff::pulse::MUTE_AFTER;
+use crate::handoff::routes::Routes;
+use crate::handoff::token::Token;
+use crate::handoff::wire::{Moving, Reply, ServerCount, Version};
 
-/// Takes in connections and permits until the predecessor is gone. Runs on the control runtime: handlers that block
-/// every thread that serves keep no connection waiting between the two processes.
-pub(crate) async fn welcome(channel: Channel, contexts: Vec<Arc<Context>>, moved: Arc<Moved>) {
-    let mut welcome = Welcome { contexts, moved, received: 0, arrived: None };
-    loop {
-        tokio::select! {
-            biased;
-            () = confirm(&channel, &welcome.arrived), if welcome.arrived.is_some() => welcome.take_in(),
-            // Not only between two confirmations: if both sides waited to be heard, neither would listen.
-            said = Predecessor::next(&channel) => match said {
-                FromPredecessor::Connections { arrivals, missing } => welcome.receive(arrivals, missing),
-                FromPredecessor::Held(held) => count_foreign(&welcome.contexts, &held),
-                FromPredecessor::StandbyOver => welcome.moved.forget(),
-                FromPredecessor::Gone => return welcome.end(),
-            },
-        }
-    }
-}
-
-struct Welcome {
+/// What takes in connections and permits.
+pub(crate) struct Welcome {
+    channel: Channel,
     contexts: Vec<Arc<Context>>,
+    routes: Routes,
     moved: Arc<Moved>,
     /// How many connections were sent to us, with those that found no room.
     received: u32,
-    /// The last of them, not confirmed yet, and how many were sent before.
-    arrived: Option<(u32, Vec<Arrival>)>,
+    /// The last of them, not confirmed yet.
+    arrived: Option<Arrived>,
+    /// While the predecessor stands by and shows that it lives: when we last heard of it.
+    heard_at: Option<Instant>,
+}
+
+/// Connections that are here, and that the predecessor does not know to be.
+struct Arrived {
+    /// The number of their batch; none from a predecessor of version 1.
+    batch: Option<u32>,
+    /// How many were sent before.
+    before: u32,
+    arrivals: Vec<Arrival>,
 }
 
 impl Welcome {
-    fn receive(&mut self, arrivals: Vec<Arrival>, missing: usize) {
+    /// For servers in the order of the routes.
+    pub(crate) fn new(
+        predecessor: &Predecessor,
+        contexts: Vec<Arc<Context>>,
+        routes: Routes,
+        moved: Arc<Moved>,
+    ) -> Self {
+        Self {
+            channel: predecessor.channel().clone(),
+            contexts,
+            routes,
+            moved,
+            received: 0,
+            arrived: None,
+            heard_at: (predecessor.version() >= Version::Two).then(Instant::now),
+        }
+    }
+
+    /// Notes what earlier generations still hold of each server.
+    pub(crate) fn count_foreign(&self, held: &[ServerCount]) {
+        for (home, context) in self.contexts.iter().enumerate() {
+            context.permits.set_foreign(self.routes.count(home, held));
+        }
+    }
+
+    /// Takes in until the predecessor is gone. Runs on the control runtime: handlers that block every thread that
+    /// serves keep no connection waiting between the two processes.
+    pub(crate) async fn run(mut self) {
+        let channel = self.channel.clone();
+        loop {
+            let mute_at = self.heard_at.map(|heard_at| heard_at + MUTE_AFTER);
+            tokio::select! {
+                biased;
+                () = self.confirm(), if self.arrived.is_some() => self.take_in(),
+                // Not only between two confirmations: if both sides waited to be heard, neither would listen.
+                said = Predecessor::next(&channel) => {
+                    self.heard_at = self.heard_at.map(|_| Instant::now());
+                    match said {
+                        FromPredecessor::Connections(arrivals) => self.receive(arrivals),
+                        FromPredecessor::Held(held) => self.count_foreign(&held),
+                        // A predecessor that does not listen asks again.
+                        FromPredecessor::Ping(number) => _ = channel.try_send(&Reply::Pong { number }),
+                        FromPredecessor::StandbyOver => self.forget(),
+                        FromPredecessor::Gone => return self.end(),
+                    }
+                }
+                // One that slept takes no connection back: it has missed which are busy.
+                () = until(mute_at) => self.forget(),
+            }
+        }
+    }
+
+    fn receive(&mut self, Arrivals { batch, arrivals, missing }: Arrivals) {
         // None are due that were not confirmed; a predecessor that sends more all the same loses none by it.
         self.take_in();
         let before = self.received;
         let count = u32::try_from(arrivals.len() + missing).unwrap_or(u32::MAX);
         self.received = before.saturating_add(count);
-        self.arrived = Some((before, arrivals));
+        let (batch, is_ours) = match batch {
+            None => (None, true),
+            Some((number, token)) => (Some(number), token.is_some_and(Token::claim)),
+        };
+        // What was withdrawn is the predecessor's, and our duplicates of it are closed without a word.
+        let arrivals = if is_ours { arrivals } else { Vec::new() };
+        self.arrived = Some(Arrived { batch, before, arrivals });
+    }
+
+    /// Confirms what has arrived, before any of it can be reported as busy: what the predecessor does not know as
+    /// ours it would not mark. Cancel safe.
+    async fn confirm(&self) {
+        let Some(Arrived { batch, arrivals, .. }) = &self.arrived else { return };
+        let count = u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
+        // A predecessor that can't be told is gone, and so are its descriptors: ours are the last.
+        match batch {
+            None => _ = self.channel.send(&Reply::Taken { count }, &[]).await,
+            // Or it is stopped; by the token they are ours all the same.
+            Some(number) => self.channel.tell(&Reply::TakenOf { number: *number, count }).await,
+        }
     }
 
     /// Serves the connections that have arrived.
     fn take_in(&mut self) {
-        let Some((before, arrivals)) = self.arrived.take() else { return };
+        let Some(Arrived { before, arrivals, .. }) = self.arrived.take() else { return };
         for (place, arrival) in (1..).zip(arrivals) {
-            take_in(&self.contexts, before.checked_add(place).and_then(Origin::new), arrival);
+            self.take_in_one(before.checked_add(place).and_then(Origin::new), arrival);
         }
+    }
+
+    fn take_in_one(&self, origin: Option<Origin>, Arrival { mover, fd }: Arrival) {
+        let Moving { server, family, stage, ahead } = mover.moving;
+        // The predecessor only sends what we have said has a place here.
+        let Some((home, listener)) = self.routes.of(&server, mover.listener) else { return };
+        let Some(context) = self.contexts.get(home) else { return };
+        let Some(socket) = fit(fd, family.into(), origin, listener) else { return };
+        let permit = context.permits.adopt();
+        settle(context, Departure { socket, stage: stage.into(), ahead: Bytes::from(ahead), permit });
+    }
+
+    /// Nothing goes back any more.
+    fn forget(&mut self) {
+        self.heard_at = None;
+        self.moved.forget();
     }
 
     /// The predecessor holds nothing any more, and what it could not hear was confirmed is ours, too.
     fn end(mut self) {
-        self.moved.forget();
+        self.forget();
         self.take_in();
-        count_foreign(&self.contexts, &[]);
+        self.count_foreign(&[]);
     }
-}
-
-/// Confirms what has arrived, before any of it can be reported as busy: what the predecessor does not know as
-/// ours it would not mark. Cancel safe.
-async fn confirm(channel: &Channel, arrived: &Option<(u32, Vec<Arrival>)>) {
-    if let Some((_, arrivals)) = arrived {
-        // A predecessor that can't be told is gone, and so are its descriptors: ours are the last.
-        let _ = Predecessor::taken(channel, arrivals.len()).await;
-    }
-}
-
-fn take_in(contexts: &[Arc<Context>], origin: Option<Origin>, arrival: Arrival) {
-    let Arrival { moving: Moving { server, family, stage, ahead }, fd } = arrival;
-    // The predecessor only sends what belongs to a server that we have said is ours.
-    let Some(context) = contexts.iter().find(|context| context.options.name == server) else { return };
-    let Some(socket) = fit(fd, family, origin) else { return };
-    let permit = context.permits.adopt();
-    settle(context, Departure { socket, stage, ahead: Bytes::from(ahead), permit });
 }
 
 /// The descriptor as a socket, if it is one that can be served.
-fn fit(fd: OwnedFd, family: Family, origin: Option<Origin>) -> Option<Socket> {
+fn fit(
+    fd: OwnedFd,
+    family: Family,
+    origin: Option<Origin>,
+    listener: Option<ListenerNumber>,
+) -> Option<Socket> {
     let socket = socket2::SockRef::from(&fd);
     let connected = socket.peer_addr().is_ok() && socket.r#type().ok()? == socket2::Type::STREAM;
     // A client that is gone by now has no address any more; then there is nobody to serve.
-    connected.then_some(Socket { fd, family, origin })
+    connected.then_some(Socket { fd, family, origin, listener })
 }
 
-/// Notes what earlier generations still hold of each server.
-pub(crate) fn count_foreign(contexts: &[Arc<Context>], held: &[ServerCount]) {
-    for context in contexts {
-        let of_server = held.iter().find(|count| count.server == context.options.name);
-        let count = of_server.map_or(0, |count| usize::try_from(count.count).unwrap_or(usize::MAX));
-        context.permits.set_foreign(count);
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }

@@ -132,7 +132,7 @@ fn admit(entrance: &Entrance, listener: &Listener, fd: OwnedFd, permit: Permit) 
         Local::Unix(_) => Family::Unix,
     };
     // A socket that the runtime can't take is closed, and its permit goes back.
-    let Ok(stream) = (Socket { fd, family, origin: None }).wake() else { return };
+    let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number }).wake() else { return };
     let context = entrance.context.clone();
     #[cfg(feature = "tls")]
     if let Some(acceptor) = &entrance.tls {

@@ -10,8 +10,10 @@ use nix::errno::Errno;
 use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::fault;
+use super::offered::{Adoption, OfferedListeners, is_same_file};
 use super::socket_file::{self, SocketFile};
 use crate::Error;
+use crate::conn::ListenerNumber;
 use crate::log;
 use crate::server::Endpoint;
 
@@ -33,6 +35,10 @@ pub(crate) struct Listener {
     /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone:
     /// at a restart the predecessor drops its listeners too.
     pub(crate) socket_file: Option<SocketFile>,
+    /// Its place among those of the predecessor, if it was adopted.
+    pub(crate) place: Option<usize>,
+    /// By which its connections know it; given once all listeners are there.
+    pub(crate) number: Option<ListenerNumber>,
 }
 
 /// Where a listener is found in fact: with the port that the kernel chose for port 0.
@@ -40,6 +46,12 @@ pub(crate) struct Listener {
 pub(crate) enum Local {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+impl Listener {
+    fn new(endpoint: &Endpoint, local: Local, fd: OwnedFd, socket_file: Option<SocketFile>) -> Self {
+        Self { endpoint: endpoint.clone(), local, fd, socket_file, place: None, number: None }
+    }
 }
 
 impl AsFd for Listener {
@@ -54,21 +66,44 @@ pub(crate) fn bind(
     endpoint: &Endpoint,
     options: &ListenOptions,
 ) -> Result<Vec<Listener>, Error> {
+    open(server, endpoint, options, &mut OfferedListeners::default())
+}
+
+/// The same, but adopts what the predecessor has of it.
+pub(crate) fn open(
+    server: &str,
+    endpoint: &Endpoint,
+    options: &ListenOptions,
+    offered: &mut OfferedListeners,
+) -> Result<Vec<Listener>, Error> {
+    let adopt = |adoption| adopt(server, endpoint, adoption, options);
+    let spelled = offered.spelled(server, endpoint);
+    if !spelled.is_empty() {
+        return spelled.into_iter().map(adopt).collect();
+    }
     match endpoint {
         Endpoint::Unix(path) => {
+            if let Some(adoption) = offered.at_file(path) {
+                return Ok(vec![adopt(adoption)?]);
+            }
             let (socket, file) =
                 socket_file::bind(path, options).map_err(|error| fault::unix(server, path, error))?;
             let local = Local::Unix(path.clone());
-            let endpoint = endpoint.clone();
-            Ok(vec![Listener { endpoint, local, fd: socket.into(), socket_file: Some(file) }])
+            Ok(vec![Listener::new(endpoint, local, socket.into(), Some(file))])
         }
-        Endpoint::Tcp { host: None, port } => bind_all_interfaces(*port, options)
-            .and_then(|socket| tcp_listener(endpoint, socket))
-            .map(|listener| vec![listener])
-            .map_err(|error| {
-                fault::tcp(server, endpoint, SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port)), error)
-            }),
-        Endpoint::Tcp { host: Some(host), port } => bind_host(server, endpoint, host, *port, options),
+        Endpoint::Tcp { host: None, port } => {
+            let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
+            if let Some(adoption) = offered.bound_to(address, false) {
+                return Ok(vec![adopt(adoption)?]);
+            }
+            bind_all_interfaces(*port, options)
+                .and_then(|socket| tcp_listener(endpoint, socket))
+                .map(|listener| vec![listener])
+                .map_err(|error| fault::tcp(server, endpoint, address, error, offered))
+        }
+        Endpoint::Tcp { host: Some(host), port } => {
+            open_host(server, endpoint, (host, *port), options, offered)
+        }
     }
 }
 
@@ -76,9 +111,10 @@ pub(crate) fn bind(
 pub(crate) fn adopt(
     server: &str,
     endpoint: &Endpoint,
-    fd: OwnedFd,
+    adoption: Adoption,
     options: &ListenOptions,
 ) -> Result<Listener, Error> {
+    let Adoption { place, fd } = adoption;
     let refused = |reason: String| {
         Error::new(format!("server `{server}`: cannot take over {endpoint} from the predecessor: {reason}"))
     };
@@ -92,7 +128,7 @@ pub(crate) fn adopt(
     let local = local(&socket).map_err(|error| refused(error.to_string()))?;
     let fits = match (endpoint, &local) {
         (Endpoint::Tcp { port, .. }, Local::Tcp(address)) => *port == 0 || *port == address.port(),
-        (Endpoint::Unix(path), Local::Unix(bound)) => path == bound,
+        (Endpoint::Unix(path), Local::Unix(bound)) => is_same_file(path, bound),
         _ => false,
     };
     if !fits {
@@ -113,7 +149,8 @@ pub(crate) fn adopt(
             file
         }
     };
-    Ok(Listener { endpoint: endpoint.clone(), local, fd: socket.into(), socket_file })
+    let listener = Listener::new(endpoint, local, socket.into(), socket_file);
+    Ok(Listener { place: Some(place), ..listener })
 }
 
 /// `listen` on a socket that already listens only changes its backlog: what is queued stays queued.
@@ -141,21 +178,36 @@ fn bind_all_interfaces(port: u16, options: &ListenOptions) -> io::Result<Socket>
 /// How often the kernel may choose a port that is free on the first address of a name and taken on the next.
 const PORT_CHOICES: u32 = 8;
 
-fn bind_host(
+/// Adopts what the predecessor has at an address of the host, and binds the others.
+fn open_host(
     server: &str,
     endpoint: &Endpoint,
-    host: &str,
-    port: u16,
+    (host, port): (&str, u16),
     options: &ListenOptions,
+    offered: &mut OfferedListeners,
 ) -> Result<Vec<Listener>, Error> {
-    let addresses = resolve(host, port).map_err(|error| fault::resolve(server, endpoint, host, error))?;
+    let mut addresses = resolve(host, port).map_err(|error| fault::resolve(server, endpoint, host, error))?;
+    let mut adoptions = Vec::new();
+    addresses.retain(|address| match offered.bound_to(*address, true) {
+        Some(adoption) => {
+            adoptions.push(adoption);
+            false
+        }
+        None => true,
+    });
+    let adopted = adoptions.into_iter().map(|adoption| adopt(server, endpoint, adoption, options));
+    let mut listeners = adopted.collect::<Result<Vec<_>, _>>()?;
     let mut choices = if port == 0 { PORT_CHOICES } else { 1 };
     loop {
         choices -= 1;
         match bind_each(endpoint, &addresses, options) {
-            Ok(listeners) => return Ok(listeners),
+            Ok(bound) => {
+                listeners.extend(bound);
+                return Ok(listeners);
+            }
             Err((_, error)) if choices > 0 && error.kind() == io::ErrorKind::AddrInUse => {}
-            Err((address, error)) => return Err(fault::tcp(server, endpoint, address, error)),
+            Err((_, error)) if address_missing(&error) && !listeners.is_empty() => return Ok(listeners),
+            Err((address, error)) => return Err(fault::tcp(server, endpoint, address, error, offered)),
         }
     }
 }
@@ -241,7 +293,7 @@ fn apply_tcp(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
 }
 
 fn tcp_listener(endpoint: &Endpoint, socket: Socket) -> io::Result<Listener> {
-    Ok(Listener { endpoint: endpoint.clone(), local: local(&socket)?, fd: socket.into(), socket_file: None })
+    Ok(Listener::new(endpoint, local(&socket)?, socket.into(), None))
 }
 
 fn local(socket: &Socket) -> io::Result<Local> {

@@ -117,7 +117,7 @@ fn a_listener_is_adopted_with_what_is_queued_and_the_options_of_today() {
 
     let copy = original.fd.try_clone().unwrap();
     let today = ListenOptions { backlog: 32, tcp_keepalive: None, nodelay: false };
-    let adopted = adopt("ping", &wanted, copy, &today).unwrap();
+    let adopted = adopt("ping", &wanted, Adoption { place: 0, fd: copy }, &today).unwrap();
     drop(original);
 
     assert_eq!(adopted.endpoint, wanted);
@@ -129,7 +129,8 @@ fn a_listener_is_adopted_with_what_is_queued_and_the_options_of_today() {
 #[test]
 fn only_the_listener_of_this_endpoint_is_adopted() {
     let refuse = |wanted: &str, fd: OwnedFd, reason: &str| {
-        let message = adopt("ping", &endpoint(wanted), fd, &OPTIONS).unwrap_err().to_string();
+        let message =
+            adopt("ping", &endpoint(wanted), Adoption { place: 0, fd }, &OPTIONS).unwrap_err().to_string();
         assert!(message.contains(reason), "{message}");
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -153,7 +154,8 @@ fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
     UnixStream::connect(&path).unwrap();
 
     let copy = first.fd.try_clone().unwrap();
-    assert_eq!(adopt("ping", &endpoint, copy, &OPTIONS).unwrap().socket_file, first.socket_file);
+    let adopted = adopt("ping", &endpoint, Adoption { place: 0, fd: copy }, &OPTIONS).unwrap();
+    assert_eq!(adopted.socket_file, first.socket_file);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::holder;
+use super::offered::OfferedListeners;
 use crate::Error;
 use crate::config::env::server_variable;
 use crate::server::Endpoint;
@@ -12,13 +13,26 @@ use crate::server::Endpoint;
 /// Below it only root may bind, unless the machine is set otherwise.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
-pub(super) fn tcp(server: &str, endpoint: &Endpoint, address: SocketAddr, error: io::Error) -> Error {
+pub(super) fn tcp(
+    server: &str,
+    endpoint: &Endpoint,
+    address: SocketAddr,
+    error: io::Error,
+    offered: &OfferedListeners,
+) -> Error {
     let elsewhere = format!(
         "choose another endpoint by `port` or `listen`, or without a rebuild by {} or {}",
         server_variable(server, "PORT"),
         server_variable(server, "LISTEN"),
     );
+    let beside = offered.beside(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse);
     let reason = match error.kind() {
+        io::ErrorKind::AddrInUse if beside.is_some() => format!(
+            "the predecessor listens on {}, which it needs until this process is ready, and the kernel allows \
+             no other listener beside it on this port; a restart can't change the one into the other: keep the \
+             endpoint, or stop the service and start it again",
+            beside.unwrap_or_default()
+        ),
         io::ErrorKind::AddrInUse => match holder::of_tcp(address) {
             Some(holder) => format!("the port is in use by {holder}; stop that, or {elsewhere}"),
             None => format!(

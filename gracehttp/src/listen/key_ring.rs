@@ -5,7 +5,6 @@ use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use nix::time::{ClockId, clock_gettime};
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 /// For how long a key makes tickets, in seconds.
@@ -18,13 +17,13 @@ const MAKES_FOR: u64 = 6 * 3600;
 pub(super) const ACCEPTED_FOR: u64 = 12 * 3600;
 
 /// One key. Its memory is wiped when it is dropped.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct TicketKey {
     /// Tells which key a ticket was made with (RFC 5077 section 4).
-    pub(super) name: [u8; 16],
-    pub(super) secret: [u8; 32],
+    pub(crate) name: [u8; 16],
+    pub(crate) secret: [u8; 32],
     /// When it was made, on the clock that all processes of a boot share and nobody sets.
-    born: u64,
+    pub(crate) born: u64,
 }
 
 impl Drop for TicketKey {

@@ -6,6 +6,7 @@ pub(crate) mod descriptors;
 mod fault;
 mod holder;
 mod key_ring;
+mod offered;
 mod running;
 mod socket_file;
 #[cfg(feature = "tls")]
@@ -18,6 +19,7 @@ mod validity;
 pub(crate) use accept::{Entrance, Gate};
 pub use descriptors::restore_limits;
 pub(crate) use key_ring::{KeyRing, TicketKey};
+pub(crate) use offered::OfferedListeners;
 pub(crate) use running::{Door, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
 #[cfg(all(feature = "tls", feature = "test-kit"))]

@@ -52,6 +52,14 @@ impl Running {
         &self.context.options.name
     }
 
+    /// Whether its connections speak TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.context.options.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
+    }
+
     /// Enters a phase of its life.
     pub(crate) fn enter(&self, phase: Phase) {
         self.context.drain.enter(phase);

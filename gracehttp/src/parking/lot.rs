@@ -220,7 +220,7 @@ mod tests {
     fn connection(stage: Stage) -> (Parked, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket = Socket { fd: ours.into(), family: Family::Unix, origin: None };
+        let socket = Socket { fd: ours.into(), family: Family::Unix, origin: None, listener: None };
         (Parked { socket, stage }, theirs)
     }
 

@@ -12,7 +12,7 @@ pub(crate) use lot::{Lot, Woken};
 use crate::conn::Socket;
 
 /// How far a resting connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Accepted; it has not sent a byte yet.
     Fresh,

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slab::Slab;
 
-use crate::conn::{Family, Origin, Socket};
+use crate::conn::{Family, ListenerNumber, Origin, Socket};
 use crate::parking::{Parked, Stage};
 
 /// The end of a list. No slab grows that large.
@@ -16,6 +16,7 @@ struct Slot {
     fd: OwnedFd,
     family: Family,
     stage: Stage,
+    listener: Option<ListenerNumber>,
     origin: Option<Origin>,
     /// When it was parked, in ticks of the lot.
     since: u32,
@@ -48,9 +49,11 @@ impl Slots {
 
     /// Puts a connection at the young end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
-        let Parked { socket: Socket { fd, family, origin }, stage } = parked;
+        let Parked { socket: Socket { fd, family, origin, listener }, stage } = parked;
         let older = self.ends[stage as usize].newest;
-        let key = self.slab.insert(Slot { fd, family, stage, origin, since: now, older, newer: NONE }) as u32;
+        let key =
+            self.slab.insert(Slot { fd, family, stage, listener, origin, since: now, older, newer: NONE })
+                as u32;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = key,
             None => self.ends[stage as usize].oldest = key,
@@ -62,7 +65,7 @@ impl Slots {
     /// Takes a connection out, wherever it stands.
     pub(super) fn remove(&mut self, key: u32) -> Option<Parked> {
         let slot = self.slab.try_remove(key as usize)?;
-        let Slot { fd, family, stage, origin, older, newer, .. } = slot;
+        let Slot { fd, family, stage, listener, origin, older, newer, .. } = slot;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = newer,
             None => self.ends[stage as usize].oldest = newer,
@@ -71,7 +74,7 @@ impl Slots {
             Some(neighbour) => neighbour.older = older,
             None => self.ends[stage as usize].newest = older,
         }
-        Some(Parked { socket: Socket { fd, family, origin }, stage })
+        Some(Parked { socket: Socket { fd, family, origin, listener }, stage })
     }
 
     /// The connection of a stage that has been parked the longest, and since when.
@@ -107,7 +110,10 @@ mod tests {
 
     fn parked(stage: Stage) -> Parked {
         let (socket, _) = UnixStream::pair().unwrap();
-        Parked { socket: Socket { fd: socket.into(), family: Family::Unix, origin: None }, stage }
+        Parked {
+            socket: Socket { fd: socket.into(), family: Family::Unix, origin: None, listener: None },
+            stage,
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ fn main() {
     }
 }
 
-/// The first bytes of what a successor may say: see the product's `handoff/message.rs`.
+/// The first bytes of what a successor may say: see the product's `handoff/wire.rs`.
 const READY: u8 = 0;
 const TAKEN: u8 = 2;
 const BUSY: u8 = 3;

@@ -52,7 +52,7 @@ fn tell(successor: &mut std::process::Child) {
     _ = writeln!(std::io::stdout(), "the successor ended: {status}");
 }
 
-/// The first bytes of what a predecessor may say: see the product's `handoff/message.rs`.
+/// The first bytes of what a predecessor may say: see the product's `handoff/wire.rs`.
 const KEYS: u8 = 0;
 const LISTENERS: u8 = 1;
 const COMMIT: u8 = 2;

@@ -1,0 +1,183 @@
+//! What the predecessor has while it could still take over again: a duplicate of every connection that it gave away,
+//! and an eye on the successor.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::conn::{Context, Departure, Leaving, Socket};
+use crate::handoff::pulse::Pulse;
+use crate::handoff::vigil::Vigil;
+use crate::handoff::wire::Version;
+use crate::parking::Stage;
+
+/// Ends when its time is over *and* the successor has shown since then that it lives. One that hangs has not taken
+/// our place, whatever it said before.
+#[derive(Debug)]
+pub(super) struct Standby {
+    until: Instant,
+    kept: HashMap<u32, Kept>,
+    vigil: Vigil,
+    /// None with a successor of version 1, which does not answer.
+    pulse: Option<Pulse>,
+    /// The number of the question whose answer ends it.
+    last_question: Option<u32>,
+}
+
+/// A connection that the successor has, and of which we keep a duplicate.
+#[derive(Debug)]
+struct Kept {
+    context: Arc<Context>,
+    socket: Socket,
+    stage: Stage,
+    ahead: Bytes,
+    /// The successor handles a request of it.
+    busy: bool,
+}
+
+/// What is to be done at a moment of the standby.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet.
+    Nothing,
+    /// Ask the successor whether it is there, by this number.
+    Ask(u32),
+    /// It is over.
+    Over,
+    /// The successor counts as dead.
+    Mute,
+}
+
+impl Standby {
+    /// Has to be called within a runtime.
+    pub(super) fn begin(until: Instant, version: Version) -> Self {
+        Self {
+            until,
+            kept: HashMap::new(),
+            vigil: Vigil::begin(),
+            pulse: (version >= Version::Two).then(|| Pulse::begin(Instant::now())),
+            last_question: None,
+        }
+    }
+
+    /// When to ask what is [due](Self::due).
+    pub(super) fn due_at(&self) -> Instant {
+        let Some(pulse) = &self.pulse else { return self.until };
+        let due_at = pulse.due_at(self.vigil.awake_since());
+        if self.last_question.is_some() { due_at } else { due_at.min(self.until) }
+    }
+
+    /// What is to be done now.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let is_time_over = now >= self.until;
+        let Some(pulse) = &mut self.pulse else {
+            return if is_time_over { Due::Over } else { Due::Nothing };
+        };
+        if pulse.is_mute(now, self.vigil.awake_since()) {
+            return Due::Mute;
+        }
+        let is_last = is_time_over && self.last_question.is_none();
+        if !is_last && !pulse.is_question_due(now) {
+            return Due::Nothing;
+        }
+        let number = pulse.ask(now);
+        self.last_question = self.last_question.or(is_last.then_some(number));
+        Due::Ask(number)
+    }
+
+    /// The successor said something.
+    pub(super) fn heard(&mut self, now: Instant) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.heard(now);
+        }
+    }
+
+    /// It answered a question; true if the standby is over with that.
+    pub(super) fn answered(&mut self, number: u32, now: Instant) -> bool {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.answered(number, now);
+        }
+        self.last_question.is_some_and(|last| number >= last)
+    }
+
+    /// Keeps a duplicate of a connection that the successor has by this number.
+    pub(super) fn keep(
+        &mut self,
+        id: u32,
+        context: Arc<Context>,
+        socket: Socket,
+        stage: Stage,
+        ahead: Bytes,
+    ) {
+        self.kept.insert(id, Kept { context, socket, stage, ahead, busy: false });
+    }
+
+    /// Notes whether a connection has a request under way there.
+    pub(super) fn mark(&mut self, id: u32, busy: bool) {
+        if let Some(kept) = self.kept.get_mut(&id) {
+            kept.busy = busy;
+            // What it had read ahead, the successor has consumed.
+            kept.ahead = Bytes::new();
+            kept.stage = Stage::Idle;
+        }
+    }
+
+    /// Whether there was a moment in which nothing could be heard of the connections.
+    pub(super) fn has_slept(&self) -> bool {
+        self.vigil.has_slept()
+    }
+
+    /// The connections that were idle in a successor that is dead now.
+    pub(super) fn take_back(self) -> impl Iterator<Item = Leaving> {
+        // If we slept it may have read of any of them without our hearing that they are busy.
+        let is_known = !self.vigil.has_slept();
+        let idle = self.kept.into_values().filter(move |kept| is_known && !kept.busy);
+        idle.map(|Kept { context, socket, stage, ahead, .. }| {
+            let permit = context.permits.adopt();
+            (context, Departure { socket, stage, ahead, permit })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
+    async fn it_ends_with_an_answer_to_a_question_that_was_asked_at_its_end() {
+        let now = Instant::now();
+        let mut standby = Standby::begin(now + 2 * SECOND, Version::Two);
+        let Due::Ask(first) = standby.due(now + SECOND / 10) else { panic!("a question at once") };
+        assert!(!standby.answered(first, now + SECOND / 10));
+        let Due::Ask(last) = standby.due(now + 2 * SECOND) else { panic!("a last question") };
+        assert_eq!(
+            standby.due(now + 3 * SECOND),
+            Due::Nothing,
+            "one that is not answered yet is not repeated"
+        );
+        assert!(!standby.answered(first, now + 3 * SECOND), "it was asked before");
+        assert!(standby.answered(last, now + 3 * SECOND));
+    }
+
+    #[tokio::test]
+    async fn a_successor_of_version_1_is_not_asked() {
+        let now = Instant::now();
+        let mut standby = Standby::begin(now + 2 * SECOND, Version::One);
+        assert_eq!(standby.due(now + SECOND), Due::Nothing);
+        assert_eq!(standby.due(now + 2 * SECOND), Due::Over);
+    }
+
+    #[tokio::test]
+    async fn a_mute_successor_is_found_out_though_the_time_is_over() {
+        let now = Instant::now();
+        let mut standby = Standby::begin(now, Version::Two);
+        assert!(matches!(standby.due(now), Due::Ask(_)));
+        assert_eq!(standby.due(now + 4 * SECOND), Due::Nothing);
+        assert_eq!(standby.due(now + 6 * SECOND), Due::Mute);
+    }
+}

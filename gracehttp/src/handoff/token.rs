@@ -1,0 +1,50 @@
+//! Decides between two processes whose a batch of connections is.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::unistd::read;
+
+/// An event counter of the kernel (eventfd(2)) that both sides have, and that holds one. Reading it takes the one
+/// out: the side that reads it first has the batch, however slow, stopped or mute the other is.
+#[derive(Debug)]
+pub(crate) struct Token(OwnedFd);
+
+impl Token {
+    pub(super) fn new() -> io::Result<Self> {
+        let counter = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        Ok(Self(counter.into()))
+    }
+
+    /// The token that came with a batch.
+    pub(super) fn received(counter: OwnedFd) -> Self {
+        Self(counter)
+    }
+
+    /// Takes the batch; false if it is the other side's already.
+    pub(super) fn claim(self) -> bool {
+        read(&self.0, &mut [0; 8]).is_ok_and(|length| length == 8)
+    }
+}
+
+impl AsFd for Token {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn just_one_of_two_has_the_batch() {
+        for _ in 0..100 {
+            let ours = Token::new().unwrap();
+            let theirs = Token::received(ours.as_fd().try_clone_to_owned().unwrap());
+            let other = std::thread::spawn(|| theirs.claim());
+            assert_ne!(ours.claim(), other.join().unwrap());
+        }
+    }
+}

@@ -201,6 +201,11 @@ impl Generation {
         children
     }
 
+    /// Whether it was stopped, as by SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        self.state() == Some('T')
+    }
+
     /// Whether none of its threads runs or is about to: it has done all that there was to do.
     pub fn is_asleep(&self) -> bool {
         let Ok(tasks) = fs::read_dir(self.proc("task")) else { return false };

@@ -1,15 +1,21 @@
 //! A handoff whose other side is blocked, stopped or mute at any step of it: it has a bound, and nobody is lost.
 //! The rows of the guide's table of outcomes are tested here.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
-use tests::client::{Pause, get};
-use tests::patience::within;
-use tests::{App, Client, Generation, Launch, Scratch, Target};
+use tests::client::{Pause, get, get_once};
+use tests::patience::{PATIENCE, eventually, within};
+use tests::process::{bin, tool};
+use tests::{App, Client, Exit, Generation, Launch, Scratch, Signal, Strace, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
+/// For how long the other side may say nothing.
+const MUTE_AFTER: Duration = Duration::from_secs(5);
+
+/// An application whose next generation may be somebody else, and its parked connections.
 struct Stage {
     app: App,
     web: Target,
@@ -18,10 +24,10 @@ struct Stage {
 }
 
 impl Stage {
-    /// An application with one thread that serves, and this many parked connections.
     async fn new(clients: usize, change: impl FnOnce(Launch) -> Launch) -> Self {
         let scratch = Scratch::new();
-        let launch = Launch::app(&scratch, WEB).env("GRACEHTTP_WORKER_THREADS", "1");
+        let program = scratch.install(&bin("app"), "app");
+        let launch = Launch::program(program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms");
         let app = change(launch).spawn();
         let web = app.target("web").await;
         let mut idle = Vec::new();
@@ -30,43 +36,63 @@ impl Stage {
             client.get("/ping").await.expect("an answer");
             idle.push(client);
         }
-        for client in idle.iter_mut().rev().take(1) {
-            assert_eq!(client.pause(Duration::from_millis(300)).await, Pause::Open, "until all are parked");
+        if let Some(last) = idle.last_mut() {
+            assert_eq!(last.pause(Duration::from_millis(300)).await, Pause::Open, "until all are parked");
         }
         Self { app, web, idle, scratch }
     }
 
-    /// The connections that this process does not answer now, without a close in sight.
+    /// The next successor is this impostor.
+    fn next_is(&self, word: &str) {
+        self.scratch.install(&bin("impostor"), "app");
+        self.scratch.write("plan", format!("impostor {word}"));
+    }
+
+    /// The next successor is the application, and stops for good at a system call.
+    fn next_stops_at(&self, call: &str, number: usize) {
+        let real = self.scratch.install(&bin("app"), "real");
+        let inject = format!("-e trace={call} -e inject={call}:signal=STOP:when={number}");
+        let words = format!("#!/bin/sh\nexec strace -D -f -qq -o /dev/null {inject} {}\n", real.display());
+        let script = self.scratch.write("script", words);
+        let installed = self.scratch.install(&script, "app");
+        fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).expect("our own file");
+    }
+
+    /// Every connection is answered by this process, at the first request and without a close in sight.
     async fn all_are_answered_by(&mut self, generation: &Generation) {
-        for (number, client) in self.idle.iter_mut().enumerate() {
+        let asked = self.idle.iter_mut().enumerate().map(async |(number, client)| {
             let reply = client.get("/ping").await;
             let reply =
                 reply.unwrap_or_else(|failure| panic!("client {number}: {failure}\n{}", self.app.log));
             assert!(!reply.closes(), "{reply:?}");
             assert_eq!(reply.pid(), Some(generation.pid()), "client {number}\n{}", self.app.log);
+        });
+        futures_util::future::join_all(asked).await;
+    }
+
+    /// The same, in the end.
+    async fn all_move_to(&mut self, generation: &Generation) {
+        for client in &mut self.idle {
+            client.moves_to(generation.pid()).await;
         }
     }
 
-    /// Blocks every thread of the process that serves, and returns the client that waits for it.
-    async fn block(&self, length: Duration) -> Client {
-        let mut client = Client::connect(&self.web).await.expect("a connection").limit(3 * length);
-        client.send(get(&format!("/block?ms={}", length.as_millis()))).await.expect("a request");
-        self.app.log.line(0, "block begins").await;
-        client
-    }
-
-    async fn restart(&self) -> Arc<Generation> {
-        self.app.restart().await
+    /// Waits for an error line since `start`.
+    async fn error_since(&self, start: usize, words: &str) {
+        let told = |line: &str| line.contains("ERROR") && line.contains(words);
+        self.app.log.find(start, 2 * PATIENCE, &format!("an error with {words:?}"), told).await;
     }
 }
 
 /// Its own signals, its successor, the hand-over: nothing of it needs a thread that serves.
 #[tokio::test]
 async fn a3_parked_connections_move_while_every_worker_of_the_predecessor_is_blocked() {
-    let mut stage = Stage::new(50, |launch| launch).await;
+    let mut stage = Stage::new(50, |launch| launch.env("GRACEHTTP_WORKER_THREADS", "1")).await;
     let old = stage.app.first();
-    let mut blocked = stage.block(Duration::from_secs(6)).await;
-    let successor = stage.restart().await;
+    let mut blocked = Client::connect(&stage.web).await.expect("a connection").limit(PATIENCE);
+    blocked.send(get("/block?ms=6000")).await.expect("a request");
+    stage.app.log.line(0, "block begins").await;
+    let successor = stage.app.restart().await;
     stage.all_are_answered_by(&successor).await;
     assert_eq!(blocked.pause(Duration::ZERO).await, Pause::Open, "the handler still blocks");
     assert_eq!(blocked.reply().await.expect("an answer").pid(), Some(old.pid()));
@@ -79,7 +105,207 @@ async fn a4_parked_connections_are_taken_in_while_every_worker_of_the_successor_
     let mut stage = Stage::new(200, |launch| launch).await;
     let old = stage.app.first();
     stage.scratch.write("plan", format!("{WEB}\nstart block 5000"));
-    let successor = stage.restart().await;
+    let successor = stage.app.restart().await;
     assert!(within(Duration::from_secs(4), "the predecessor's end", old.exit()).await.is_clean());
     stage.all_are_answered_by(&successor).await;
+}
+
+/// It is not heard of for as long as its standby takes, and longer.
+#[tokio::test]
+async fn a5_a_successor_that_is_stopped_in_standby_is_killed_and_its_predecessor_serves_again() {
+    let mut stage = Stage::new(20, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "1s")).await;
+    let old = stage.app.first();
+    stage.scratch.write("plan", format!("{WEB}\nstart stop 100"));
+    let start = stage.app.log.end();
+    let begun = Instant::now();
+    let successor = stage.app.restart().await;
+    eventually("the successor to stop", || successor.is_stopped()).await;
+    // Who comes now waits in the queue.
+    let new = tokio::spawn({
+        let web = stage.web.clone();
+        async move { get_once(&web, "/ping").await }
+    });
+    stage.error_since(start, "gave no sign of life for 5s and was killed").await;
+    let took = begun.elapsed();
+    assert!(took > MUTE_AFTER && took < 3 * MUTE_AFTER, "took {took:?}");
+    assert_eq!(stage.app.log.count(start, "serves again and has taken"), 1);
+    stage.all_are_answered_by(&old).await;
+    assert_eq!(new.await.expect("no panic").expect("an answer").pid(), Some(old.pid()));
+    successor.exit().await;
+    // Nothing of it stays behind: the next restart is like any other.
+    stage.scratch.write("plan", WEB);
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    let next = stage.app.successor_since(start).await;
+    stage.all_move_to(&next).await;
+    assert_eq!(old.exit().await, Exit::Code(0));
+}
+
+/// From its first word to the confirmations: by the outcome, or before ready by `ready_timeout`, it is killed, and the
+/// predecessor serves on or again.
+#[tokio::test]
+async fn a5_a_successor_that_stops_at_any_step_of_the_handoff_is_replaced() {
+    if !tool("strace") {
+        return;
+    }
+    let sends = (1..=5).map(|number| ("sendmsg", number));
+    let receives = [1, 3, 5, 7].map(|number| ("recvmsg", number));
+    let steps = sends.chain(receives).map(async |(call, number)| {
+        let mut stage = Stage::new(10, |launch| {
+            launch.env("GRACEHTTP_READY_TIMEOUT", "2s").env("GRACEHTTP_STANDBY", "4s")
+        })
+        .await;
+        let old = stage.app.first();
+        stage.next_stops_at(call, number);
+        stage.app.signal(Signal::USR2);
+        let told = |line: &str| {
+            line.contains("ERROR") && (line.contains("serves on") || line.contains("serves again"))
+        };
+        let step = format!("the end of one that stops at {call} {number}");
+        let line = stage.app.log.find(0, 2 * PATIENCE, &step, told).await;
+        println!("{call} {number}: {}", line.text);
+        stage.all_are_answered_by(&old).await;
+        assert_eq!(get_once(&stage.web, "/ping").await.expect("an answer").pid(), Some(old.pid()));
+        eventually("the successor to be reaped", || old.children().is_empty()).await;
+        assert!(stage.app.log.count(0, "ERROR") >= 2 || line.text.contains("serves again"));
+    });
+    futures_util::future::join_all(steps).await;
+}
+
+/// From its greeting to the connections. Its successor gives up before it is ready, or serves by itself; woken up,
+/// the predecessor serves on, or hands over what it still has. At no time do both take one connection.
+#[tokio::test]
+async fn a5_a_predecessor_that_stops_at_any_step_of_the_handoff_is_done_without() {
+    if !tool("strace") {
+        return;
+    }
+    let steps = (1..=7).map(async |number: usize| {
+        let mut stage = Stage::new(150, |launch| launch.env("GRACEHTTP_STANDBY", "4s")).await;
+        let old = stage.app.first();
+        let trace = Strace::on(&old, &format!("sendmsg:signal=STOP:when={number}")).await;
+        old.signal(Signal::USR2);
+        // Whichever of the two it is: a successor that serves says so, one that fails says why.
+        let told = |line: &str| {
+            line.contains("serving web on") && line.contains("generation 2")
+                || line.contains("ERROR") && line.contains("the predecessor has said nothing for 5s")
+        };
+        let step = format!("a successor's decision where its predecessor stops at word {number}");
+        let line = stage.app.log.find(0, 2 * PATIENCE, &step, told).await;
+        println!("word {number}: {}", line.text);
+        let serves = line.text.contains("serving web on");
+        if serves {
+            let reply = get_once(&stage.web, "/ping").await.expect("an answer");
+            assert_ne!(reply.pid(), Some(old.pid()), "it is stopped");
+        }
+        drop(trace);
+        old.signal(Signal::CONT);
+        if serves {
+            let successor = stage.app.successor_since(0).await;
+            stage.all_move_to(&successor).await;
+            assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+            assert_eq!(stage.app.log.count(0, "serves again"), 0, "{}", stage.app.log);
+        } else {
+            stage.error_since(0, "serves on").await;
+            stage.all_are_answered_by(&old).await;
+        }
+    });
+    futures_util::future::join_all(steps).await;
+}
+
+/// It says that it is ready, and nothing after that: neither that it is there nor that it has a connection.
+#[tokio::test]
+async fn a5_a_successor_that_is_ready_and_mute_is_killed() {
+    let mut stage = Stage::new(100, |launch| launch).await;
+    let old = stage.app.first();
+    stage.next_is("mute");
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.app.log.line(start, "impostor mute is done").await;
+    // What it has not confirmed is served by the predecessor, long before that one gives it up.
+    stage.all_are_answered_by(&old).await;
+    assert_eq!(stage.app.log.count(start, "ERROR"), 0);
+    stage.error_since(start, "gave no sign of life for 5s and was killed").await;
+    stage.all_are_answered_by(&old).await;
+    assert!(old.children().is_empty());
+}
+
+/// It lives, and takes no connection: all of them are served where they are.
+#[tokio::test]
+async fn a4_what_a_successor_does_not_confirm_is_served_by_its_predecessor() {
+    let mut stage = Stage::new(200, |launch| launch).await;
+    let old = stage.app.first();
+    stage.next_is("unconfirming");
+    let start = stage.app.log.end();
+    let successor = stage.app.restart().await;
+    // Until the end of the drain, and without a close.
+    for _ in 0..3 {
+        stage.all_are_answered_by(&old).await;
+    }
+    successor.kill();
+    assert_eq!(stage.app.log.count(start, "ERROR"), 0, "{}", stage.app.log);
+}
+
+/// A batch that was withdrawn is nobody else's any more; once the successor has found that out it gets the next.
+#[tokio::test]
+async fn a4_a_successor_that_is_late_is_asked_again() {
+    let mut stage = Stage::new(10, |launch| launch.env("GRACEHTTP_STANDBY", "10s")).await;
+    let old = stage.app.first();
+    stage.next_is("late");
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.app.log.line(start, "the late one claims its first batch: false").await;
+    stage.app.log.line(start, "the late one claims its next batch: true").await;
+    // It is mute from there on, and all of them come back.
+    stage.error_since(start, "serves again and has taken 10 connections back").await;
+    stage.all_are_answered_by(&old).await;
+}
+
+/// Stopped for less than counts as dead, while connections set out for it.
+#[tokio::test]
+async fn a4_a_successor_that_pauses_gets_the_connections_later_and_nobody_waits() {
+    let stage = Stage::new(0, |launch| launch.env("GRACEHTTP_STANDBY", "10s")).await;
+    let old = stage.app.first();
+    let mut busy = Vec::new();
+    for _ in 0..20 {
+        let mut client = Client::connect(&stage.web).await.expect("a connection");
+        client.send(get("/slow?ms=1500")).await.expect("a request");
+        busy.push(client);
+    }
+    eventually("the handlers", || stage.app.log.count(0, "slow begins") == 20).await;
+    let successor = stage.app.restart().await;
+    stage.app.serves(&stage.web, &successor).await;
+    successor.signal(Signal::STOP);
+    for client in &mut busy {
+        assert_eq!(client.reply().await.expect("an answer").pid(), Some(old.pid()));
+    }
+    for client in &mut busy {
+        let reply = client.get("/ping").await.expect("an answer");
+        assert!(!reply.closes() && reply.pid() == Some(old.pid()), "{reply:?}\n{}", stage.app.log);
+    }
+    successor.signal(Signal::CONT);
+    for client in &mut busy {
+        client.moves_to(successor.pid()).await;
+    }
+    assert_eq!(stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
+}
+
+/// The first release knows none of this: what it says and hears is what it always was.
+#[tokio::test]
+async fn d18_a_predecessor_of_the_first_release_hands_over_to_this_one() {
+    let app = Launch::bin("usurper").arg("first release").spawn();
+    app.log.line(0, "the connection is answered: pong by pid:").await;
+    assert_eq!(app.current().exit().await, Exit::Code(0), "{}", app.log);
+}
+
+/// It is not asked for signs of life, and not taken for dead.
+#[tokio::test]
+async fn d18_a_successor_of_the_first_release_takes_over_from_this_one() {
+    let stage = Stage::new(10, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "1s")).await;
+    let old = stage.app.first();
+    stage.next_is("deaf");
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.app.log.line(start, "impostor deaf is done").await;
+    assert_eq!(within(2 * MUTE_AFTER, "the end", old.exit()).await, Exit::Code(0), "{}", stage.app.log);
+    assert_eq!(stage.app.log.count(start, "ERROR"), 0, "{}", stage.app.log);
 }

@@ -242,8 +242,8 @@ async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
     let old = stage.app.first();
     let clients = stage.idle_clients(1500).await;
     let start = stage.app.log.end();
-    // Listeners and the commit are sent by the main thread, connections by others, six batches of 64 each.
-    let trace = Strace::on(&old, "sendmsg:signal=KILL:when=6").await;
+    // Greeting, keys, listeners, commit, a question and a report, and then batches of 64.
+    let trace = Strace::on(&old, "sendmsg:signal=KILL:when=11").await;
     old.signal(Signal::USR2);
     let successor = stage.app.successor_since(start).await;
     assert_eq!(old.exit().await, Exit::Killed(9));
@@ -277,12 +277,12 @@ async fn the_predecessor_is_killed_with_connections_on_their_way() {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut busy = Vec::new();
-    for number in 1..=20 {
+    for _ in 1..=20 {
         let mut client = Client::connect(&stage.target).await.unwrap();
         client.send(get("/slow?ms=1000")).await.unwrap();
-        eventually("the handler", || stage.app.log.count(0, "slow begins") == number).await;
         busy.push(client);
     }
+    eventually("the handlers", || stage.app.log.count(0, "slow begins") == 20).await;
     let successor = stage.app.restart().await;
     stage.app.serves(&stage.target, &successor).await;
     // It listens no more while the twenty come to rest, and set out.
@@ -290,7 +290,8 @@ async fn the_predecessor_is_killed_with_connections_on_their_way() {
     for client in &mut busy {
         assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
     }
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Before it takes those back that are not confirmed.
+    eventually("the predecessor to sleep", || old.is_asleep()).await;
     old.kill();
     assert_eq!(old.exit().await, Exit::Killed(9));
     successor.signal(Signal::CONT);

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -13,18 +12,13 @@ use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::Channel;
 use crate::handoff::channel::{Incoming, has_hung_up};
+use crate::handoff::pulse::MUTE_AFTER;
 use crate::handoff::routes::Offer;
 use crate::handoff::token::Token;
 use crate::handoff::wire::{Bequest, Hello, Mover, Reply, ServerCount, Version};
 use crate::lifecycle::Signal;
 use crate::listen::{OfferedListeners, TicketKey};
 use crate::sys;
-
-/// How long a predecessor may say nothing while it hands its listeners over, which it does at once.
-const OFFERING: Duration = Duration::from_secs(10);
-
-/// How long a predecessor may take to stop accepting once we are ready.
-const COMMITTING: Duration = Duration::from_secs(5);
 
 /// What a successor finds at its birth.
 #[derive(Debug)]
@@ -98,7 +92,7 @@ fn mute() -> Error {
     Error::new(format!(
         "the predecessor has said nothing for {} and has not handed over its listeners: it is stopped or stuck, or the \
          machine is overloaded; restart again once it answers",
-        crate::config::show(OFFERING)
+        crate::config::show(MUTE_AFTER)
     ))
 }
 
@@ -246,7 +240,7 @@ impl Predecessor {
         }
         // It commits at once. One that does not is stopped or stuck, and its listeners are ours to use; if
         // it comes round, its commit is heard then.
-        match tokio::time::timeout(COMMITTING, self.channel.receive::<Bequest>()).await {
+        match tokio::time::timeout(MUTE_AFTER, self.channel.receive::<Bequest>()).await {
             Ok(Ok(Incoming::Message(Bequest::Commit { held }, _))) => held,
             _ => Vec::new(),
         }
@@ -301,7 +295,7 @@ impl Predecessor {
 
 /// What the predecessor says next, while it hands its listeners over.
 async fn soon<M: DeserializeOwned>(channel: &Channel) -> Result<(M, Vec<OwnedFd>), Error> {
-    match tokio::time::timeout(OFFERING, channel.receive()).await {
+    match tokio::time::timeout(MUTE_AFTER, channel.receive()).await {
         Ok(Ok(Incoming::Message(message, fds))) => Ok((message, fds)),
         Ok(Ok(Incoming::Closed)) => Err(left()),
         Ok(Err(error)) => Err(broken(error)),

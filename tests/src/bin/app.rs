@@ -10,7 +10,7 @@
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
-//! start subscribe | subscribe stderr | callbacks hang | block 20000
+//! start subscribe | subscribe stderr | callbacks hang | block 20000 | stop 300
 //! ```
 //!
 //! Without a plan there is one server, `web`.
@@ -179,6 +179,14 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
             let length = Duration::from_millis(number(millis));
             let threads = tokio::runtime::Handle::current().metrics().num_workers();
             (0..threads).for_each(|_| drop(tokio::spawn(async move { std::thread::sleep(length) })));
+        }
+        // Stops, as by SIGSTOP from outside.
+        ["stop", millis] => {
+            let millis = number(millis);
+            std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(millis));
+                _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            });
         }
         ["subscribe"] => tracing_subscriber::fmt().without_time().with_ansi(false).init(),
         ["subscribe", "stderr"] => tracing_subscriber::fmt().with_writer(std::io::stderr).init(),

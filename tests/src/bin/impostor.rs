@@ -7,11 +7,11 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, recvmsg,
-    sendmsg, shutdown,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, Shutdown, recvmsg, sendmsg, shutdown,
 };
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal, getpid, kill_process, pidfd_getfd, pidfd_open};
 
@@ -69,6 +69,26 @@ fn main() {
         }
         // It takes the place and never listens again.
         "deaf" => predecessor.take_the_place(),
+        // The same, where both sides could ask for signs of life.
+        "mute" => predecessor.take_the_place_in_version_2(),
+        // It lives, and takes no connection.
+        "unconfirming" => {
+            predecessor.take_the_place_in_version_2();
+            loop {
+                predecessor.take_batch();
+            }
+        }
+        // It takes the first batch when that was withdrawn already, and the next one in time.
+        "late" => {
+            predecessor.take_the_place_in_version_2();
+            let first = predecessor.take_batch();
+            first.await_withdrawal();
+            _ = writeln!(std::io::stdout(), "the late one claims its first batch: {}", first.claim());
+            predecessor.send(&[TAKEN_OF, first.number, 0]);
+            let next = predecessor.take_batch();
+            _ = writeln!(std::io::stdout(), "the late one claims its next batch: {}", next.claim());
+            predecessor.send(&[TAKEN_OF, next.number, next.count]);
+        }
         word => panic!("no impostor is {word:?}"),
     }
     _ = writeln!(std::io::stdout(), "impostor {word} is done");
@@ -82,10 +102,14 @@ const READY: u8 = 0;
 const TAKEN: u8 = 2;
 const BUSY: u8 = 3;
 const IDLE: u8 = 4;
+const TAKEN_OF: u8 = 7;
+const PONG: u8 = 8;
 
 /// The first bytes of what a predecessor says.
 const COMMIT: u8 = 2;
 const CONNECTIONS: u8 = 3;
+const BATCH: u8 = 8;
+const PING: u8 = 9;
 
 /// The frozen greeting, with these versions.
 fn hello(oldest: u8, newest: u8) -> Vec<u8> {
@@ -133,6 +157,13 @@ impl Predecessor {
         while self.receive()[0] != COMMIT {}
     }
 
+    /// The same in version 2.
+    fn take_the_place_in_version_2(&self) {
+        self.send(&hello(1, 2));
+        self.send(&[READY, 1, 3, b'w', b'e', b'b', 1, 0]);
+        while self.receive()[0] != COMMIT {}
+    }
+
     /// How many connections came in the next batch.
     fn take_connections(&self) -> u8 {
         loop {
@@ -143,7 +174,31 @@ impl Predecessor {
         }
     }
 
+    /// The next batch of version 2. Until it comes, questions are answered.
+    fn take_batch(&self) -> Batch {
+        loop {
+            let (message, mut fds) = self.receive_with_descriptors();
+            match message[0] {
+                PING => self.send(&[PONG, message[1]]),
+                BATCH => {
+                    let token = fds.remove(0);
+                    // It keeps what it got.
+                    fds.into_iter().for_each(std::mem::forget);
+                    return Batch { number: message[1], count: message[2], token };
+                }
+                _ => (),
+            }
+        }
+    }
+
     fn receive(&self) -> Vec<u8> {
+        let (bytes, fds) = self.receive_with_descriptors();
+        // It keeps what it got.
+        fds.into_iter().for_each(std::mem::forget);
+        bytes
+    }
+
+    fn receive_with_descriptors(&self) -> (Vec<u8>, Vec<OwnedFd>) {
         let mut buffer = vec![0; 1 << 17];
         loop {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
@@ -151,10 +206,13 @@ impl Predecessor {
             let mut slices = [IoSliceMut::new(&mut buffer)];
             match recvmsg(&self.0, &mut slices, &mut control, RecvFlags::empty()) {
                 Ok(received) if received.bytes > 0 => {
-                    // It keeps what it got.
-                    control.drain().for_each(std::mem::forget);
+                    let fds = control.drain().filter_map(|message| match message {
+                        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+                        _ => None,
+                    });
+                    let fds = fds.flatten().collect();
                     buffer.truncate(received.bytes);
-                    return buffer;
+                    return (buffer, fds);
                 }
                 Err(Errno::AGAIN) => {
                     let forever = None;
@@ -164,5 +222,27 @@ impl Predecessor {
                 _ => std::thread::sleep(Duration::MAX),
             }
         }
+    }
+}
+
+/// Connections, and the token that decides whose they are.
+struct Batch {
+    number: u8,
+    count: u8,
+    token: OwnedFd,
+}
+
+impl Batch {
+    /// The token can be read until one side has.
+    fn await_withdrawal(&self) {
+        let is_there =
+            || poll(&mut [PollFd::new(&self.token, PollFlags::IN)], Some(&Timespec::default())) == Ok(1);
+        while is_there() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn claim(&self) -> bool {
+        rustix::io::read(&self.token, &mut [0; 8]) == Ok(8)
     }
 }

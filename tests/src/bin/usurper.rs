@@ -1,13 +1,17 @@
 //! A predecessor that is none: it starts `app` as its successor and says something else than a predecessor would. What
 //! it says is its argument; it tells how the successor ended.
 
-use std::io::{IoSlice, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::io::{IoSlice, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, sendmsg, socketpair,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    recv, sendmsg, socketpair,
 };
 
 fn main() {
@@ -23,6 +27,11 @@ fn main() {
     drop(theirs);
     match word.as_str() {
         "nothing" => drop(ours),
+        "first release" => {
+            hand_over_as_the_first_release(&ours);
+            // It could go on for ever; all that was to be seen was seen.
+            successor.kill().expect("our own child");
+        }
         "half" => drop(say(ours, &[&hello(1, 1), &[KEYS, 0]])),
         word => {
             let words: &[&[u8]] = match word {
@@ -56,6 +65,74 @@ fn tell(successor: &mut std::process::Child) {
 const KEYS: u8 = 0;
 const LISTENERS: u8 = 1;
 const COMMIT: u8 = 2;
+const CONNECTIONS: u8 = 3;
+const HELD: u8 = 4;
+const STANDBY_OVER: u8 = 5;
+const FAREWELL: u8 = 6;
+
+/// And what a successor says.
+const READY: u8 = 0;
+const TAKEN: u8 = 2;
+const BUSY: u8 = 3;
+const IDLE: u8 = 4;
+
+/// Hands a listener and a connection over, word for word as the first release does, and asks on the connection who
+/// answers.
+fn hand_over_as_the_first_release(successor: &OwnedFd) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection");
+    let (connection, _) = listener.accept().expect("a connection");
+    connection.set_nonblocking(true).expect("a socket");
+    say_with(successor, &hello(1, 1), &[]);
+    say_with(successor, &[KEYS, 0], &[]);
+    let endpoint = b"127.0.0.1:0";
+    let names = [&[LISTENERS, 1, 3], b"web".as_slice(), &[endpoint.len() as u8], endpoint, &[1]].concat();
+    say_with(successor, &names, &[listener.as_fd()]);
+    assert_eq!(hear(successor)[..10], *b"gracehdf\x01\x02");
+    assert_eq!(hear(successor), [&[READY, 1, 3], b"web".as_slice(), &[1, 0]].concat());
+    say_with(successor, &[COMMIT, 1, 3, b'w', b'e', b'b', 1], &[]);
+    // One connection, of TCP, between two requests, nothing read ahead.
+    say_with(successor, &[CONNECTIONS, 1, 3, b'w', b'e', b'b', 0, 1, 0], &[connection.as_fd()]);
+    assert_eq!(hear(successor), [TAKEN, 1]);
+    say_with(successor, &[HELD, 1, 3, b'w', b'e', b'b', 0], &[]);
+    say_with(successor, &[STANDBY_OVER], &[]);
+    say_with(successor, &[FAREWELL], &[]);
+    drop((listener, connection));
+    client
+        .write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("a request");
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer");
+    _ = writeln!(
+        std::io::stdout(),
+        "the connection is answered: {}",
+        answer.lines().last().unwrap_or_default()
+    );
+}
+
+fn say_with(socket: &OwnedFd, word: &[u8], fds: &[BorrowedFd<'_>]) {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        assert!(control.push(SendAncillaryMessage::ScmRights(fds)));
+    }
+    sendmsg(socket, &[IoSlice::new(word)], &mut control, SendFlags::NOSIGNAL)
+        .expect("a successor that listens");
+}
+
+/// What the successor says next, but what it says of requests.
+fn hear(socket: &OwnedFd) -> Vec<u8> {
+    loop {
+        let forever = None;
+        poll(&mut [PollFd::new(socket, PollFlags::IN)], forever).expect("a socket");
+        let mut buffer = vec![0; 4096];
+        let (length, _) = recv(socket, &mut buffer, RecvFlags::empty()).expect("a word");
+        buffer.truncate(length);
+        if !matches!(buffer.as_slice(), [BUSY | IDLE, _]) {
+            return buffer;
+        }
+    }
+}
 
 /// The frozen greeting, with these versions.
 fn hello(oldest: u8, newest: u8) -> Vec<u8> {

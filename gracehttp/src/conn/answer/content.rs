@@ -116,12 +116,14 @@ impl Content {
 
     /// Says why the body ends too early. What the client has got of it can't be taken back: hyper is given an
     /// error, so that the client does not take it for the whole.
+    #[track_caller]
     fn fail(&mut self, fault: fmt::Arguments<'_>) -> Error {
         self.tell(fault);
         self.let_go();
         Error::new(fault.to_string())
     }
 
+    #[track_caller]
     fn tell(&self, fault: fmt::Arguments<'_>) {
         tell(&self.info.context, &self.asked, fault);
     }

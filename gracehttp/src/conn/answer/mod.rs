@@ -114,6 +114,7 @@ impl Cause {
 }
 
 /// Tells the operator what is wrong with the answer to a request.
+#[track_caller]
 fn tell(context: &Context, asked: &Asked, fault: fmt::Arguments<'_>) {
     log::error(format_args!("server `{}`: {asked}: {fault}", context.options.name));
 }

@@ -48,7 +48,7 @@ impl Asked {
 /// As it reads in a log: the method and the path, without the query, which may hold secrets.
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(method) = &self.method else { return f.write_str("an unreadable request") };
+        let Some(method) = &self.method else { return f.write_str("a request") };
         f.write_str(method.as_str())?;
         let Some(path) = &self.path else { return Ok(()) };
         let path = path.path();
@@ -72,6 +72,6 @@ mod tests {
         assert_eq!(shown("/users/7?token=secret"), "GET /users/7");
         assert_eq!(shown("http://example/a"), "GET /a");
         assert_eq!(shown(&format!("/{}", "ä".repeat(500))), format!("GET /{}…", "ä".repeat(SHOWN - 1)));
-        assert_eq!(Asked::UNREAD.to_string(), "an unreadable request");
+        assert_eq!(Asked::UNREAD.to_string(), "a request");
     }
 }

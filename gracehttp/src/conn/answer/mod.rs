@@ -153,7 +153,7 @@ pub(crate) fn finish(
     if !asked.is_http2() && (is_last || cause.ends_connection()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    observe(info, &asked, cause, response.status());
+    observe(&info.context, &asked, cause, response.status());
     let (mut head, body) = response.into_parts();
     let content = Content::of(body, head.status, &mut head.headers, info.clone(), asked);
     http::Response::from_parts(head, content)
@@ -168,9 +168,19 @@ fn is_final(status: StatusCode, asked: &Asked) -> bool {
     }
 }
 
+/// Tells of an answer that hyper has given by itself, to a head that it could not read.
+pub(crate) fn note_refused_by_hyper(context: &Context, error: &hyper::Error) {
+    let reason = match error {
+        error if error.is_parse_too_large() => Reason::HeadTooLarge,
+        error if error.is_parse() => Reason::Malformed,
+        _ => return,
+    };
+    let refusal = Refusal::new(reason, "hyper could not read its head");
+    observe(context, &Asked::UNREAD, Cause::Refused(refusal), reason.status());
+}
+
 /// Tells the counters and the log of a response.
-fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCode) {
-    let context = &info.context;
+fn observe(context: &Context, asked: &Asked, cause: Cause, status: StatusCode) {
     context.answers.count(cause, status);
     let (server, status) = (&context.options.name, status.as_u16());
     match cause {
@@ -181,6 +191,6 @@ fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCod
         Cause::Refused(Refusal { rule, .. }) => {
             tracing::debug!(target: "gracehttp", "server `{server}`: {asked}: refused with {status}: {rule}");
         }
-        _ => tracing::debug!(target: "gracehttp", "server `{server}`: {asked}: {status}: {cause:?}"),
+        _ => tracing::debug!(target: "gracehttp", "server `{server}`: {asked}: {status}: {cause}"),
     }
 }

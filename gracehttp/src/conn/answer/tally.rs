@@ -85,6 +85,13 @@ impl fmt::Display for Snapshot {
     }
 }
 
+/// As it reads in the log and in the counts.
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(CAUSES[index(*self)])
+    }
+}
+
 fn index(cause: Cause) -> usize {
     match cause {
         Cause::Handler => 0,

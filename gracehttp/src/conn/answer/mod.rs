@@ -51,7 +51,6 @@ pub(crate) struct Refusal {
 
 /// The kinds of refusals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // Those of HTTP/1 heads are hyper's for now.
 pub(crate) enum Reason {
     /// It is no valid request (400).
     Malformed,
@@ -65,8 +64,6 @@ pub(crate) enum Reason {
     HeadTooLarge,
     /// It needs something that no server of this library has, such as another transfer coding (501).
     NotImplemented,
-    /// It is of another version of HTTP (505).
-    VersionNotSupported,
 }
 
 impl Reason {
@@ -78,7 +75,6 @@ impl Reason {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
         }
     }
 }
@@ -168,15 +164,15 @@ fn is_final(status: StatusCode, asked: &Asked) -> bool {
     }
 }
 
-/// Tells of an answer that hyper has given by itself, to a head that it could not read.
+/// Tells of an answer that hyper has given by itself, to a head that it could not read though it had been let pass.
 pub(crate) fn note_refused_by_hyper(context: &Context, error: &hyper::Error) {
-    let reason = match error {
-        error if error.is_parse_too_large() => Reason::HeadTooLarge,
-        error if error.is_parse() => Reason::Malformed,
+    let rule = "hyper could not read its head";
+    let refusal = match error {
+        error if error.is_parse_too_large() => Refusal::new(Reason::HeadTooLarge, rule),
+        error if error.is_parse() => Refusal::malformed(rule),
         _ => return,
     };
-    let refusal = Refusal::new(reason, "hyper could not read its head");
-    observe(context, &Asked::UNREAD, Cause::Refused(refusal), reason.status());
+    observe(context, &Asked::UNREAD, Cause::Refused(refusal), refusal.reason.status());
 }
 
 /// Tells the counters and the log of a response.

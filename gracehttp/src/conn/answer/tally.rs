@@ -11,7 +11,7 @@ use crate::conn::answer::{Cause, Reason};
 const SHARDS: usize = 16;
 
 /// The causes that are told apart, in the order of [`index`].
-const CAUSES: [&str; 14] = [
+const CAUSES: [&str; 13] = [
     "handler",
     "no route",
     "malformed",
@@ -20,7 +20,6 @@ const CAUSES: [&str; 14] = [
     "misdirected",
     "head too large",
     "not implemented",
-    "version not supported",
     "request timed out",
     "handler timed out",
     "handler panicked",
@@ -103,13 +102,12 @@ fn index(cause: Cause) -> usize {
             Reason::Misdirected => 5,
             Reason::HeadTooLarge => 6,
             Reason::NotImplemented => 7,
-            Reason::VersionNotSupported => 8,
         },
-        Cause::RequestTimedOut => 9,
-        Cause::HandlerTimedOut => 10,
-        Cause::HandlerPanicked => 11,
-        Cause::Unsendable => 12,
-        Cause::ServiceFailed => 13,
+        Cause::RequestTimedOut => 8,
+        Cause::HandlerTimedOut => 9,
+        Cause::HandlerPanicked => 10,
+        Cause::Unsendable => 11,
+        Cause::ServiceFailed => 12,
     }
 }
 

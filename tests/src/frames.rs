@@ -15,6 +15,8 @@ pub const PRIORITY: u8 = 2;
 pub const RST_STREAM: u8 = 3;
 /// What one side allows the other.
 pub const SETTINGS: u8 = 4;
+/// Announces a response that was not asked for; never the client's to say.
+pub const PUSH_PROMISE: u8 = 5;
 /// Asks for its like.
 pub const PING: u8 = 6;
 /// Says that the connection ends.
@@ -33,6 +35,8 @@ pub const END_OF_STREAM: u8 = 1;
 pub const END_OF_STREAM_AND_HEADERS: u8 = 5;
 /// The flag of HEADERS that a body follows.
 pub const END_OF_HEADERS: u8 = 4;
+/// The flag of DATA and HEADERS that begin with the length of their padding.
+pub const PADDED: u8 = 8;
 /// The flag of SETTINGS and PING that answer.
 pub const ACK: u8 = 1;
 
@@ -71,6 +75,23 @@ impl Frame {
         Self::new(HEADERS, END_OF_HEADERS, stream, &fields(0x83, path))
     }
 
+    /// HEADERS with just these fields, each of them spelt out (RFC 7541 section 6.2.2).
+    pub fn head(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Self {
+        Self::new(HEADERS, flags, stream, &block(fields))
+    }
+
+    /// A request whose head is too large for one frame.
+    pub fn head_in_frames(stream: u32, fields: &[(&str, &str)]) -> Vec<Self> {
+        let block = block(fields);
+        let parts = block.chunks(16 << 10);
+        let last = parts.len() - 1;
+        let frame = |(place, part): (usize, &[u8])| {
+            let (kind, flags) = if place == 0 { (HEADERS, END_OF_STREAM) } else { (CONTINUATION, 0) };
+            Self::new(kind, if place == last { flags | END_OF_HEADERS } else { flags }, stream, part)
+        };
+        parts.enumerate().map(frame).collect()
+    }
+
     /// SETTINGS with this window for each stream.
     pub fn window(size: u32) -> Self {
         Self::new(SETTINGS, 0, 0, &[&[0, 4][..], &size.to_be_bytes()].concat())
@@ -83,6 +104,28 @@ impl Frame {
         Some(Self::new(kind, ACK, 0, payload))
     }
 
+    /// The status of a response: the first field of its head, and not one that the server has put into its table.
+    pub fn status(&self) -> Option<u16> {
+        const KNOWN: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+        match *self.payload {
+            [index @ 0x88..=0x8e, ..] => Some(KNOWN[usize::from(index - 0x88)]),
+            // By Huffman's code: 3 digits of 5 or 6 bits each (RFC 7541 appendix B).
+            [0x48 | 0x08, length @ 0x80..=0xff, ref rest @ ..] => {
+                let code = rest.get(..usize::from(length & 0x7f))?;
+                let mut bits = code.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+                let mut take =
+                    |count| bits.by_ref().take(count).fold(0, |number, bit| number << 1 | u16::from(bit));
+                let mut digit = || match take(5) {
+                    low @ 0..=2 => low,
+                    high => (high << 1 | take(1)) - 0x19 + 3,
+                };
+                Some(digit() * 100 + digit() * 10 + digit())
+            }
+            [0x48 | 0x08, 3, ref digits @ ..] => std::str::from_utf8(digits.get(..3)?).ok()?.parse().ok(),
+            _ => None,
+        }
+    }
+
     /// The last stream and the reason of a GOAWAY.
     pub fn farewell(&self) -> Option<(u32, u32)> {
         let number = |at: usize| Some(u32::from_be_bytes(self.payload.get(at..at + 4)?.try_into().ok()?));
@@ -90,9 +133,33 @@ impl Frame {
     }
 }
 
+/// Of the scheme `https`, which a server takes on plain text, too: a proxy in front of it may have ended TLS.
 fn fields(method: u8, path: &str) -> Vec<u8> {
     let path_length = u8::try_from(path.len()).expect("a short path");
-    [&[method, 0x86, 0x04, path_length][..], path.as_bytes(), b"\x01\x09localhost"].concat()
+    [&[method, 0x87, 0x04, path_length][..], path.as_bytes(), b"\x01\x09localhost"].concat()
+}
+
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            put_length(&mut block, text.len());
+            block.extend(text.as_bytes());
+        }
+    }
+    block
+}
+
+/// RFC 7541 section 5.1, with a prefix of 7 bits.
+fn put_length(block: &mut Vec<u8>, length: usize) {
+    let Some(mut rest) = length.checked_sub(0x7f) else { return block.push(length as u8) };
+    block.push(0x7f);
+    while rest >= 0x80 {
+        block.push(rest as u8 & 0x7f | 0x80);
+        rest >>= 7;
+    }
+    block.push(rest as u8);
 }
 
 /// A connection whose other end is not trusted to be sane, and which answers only what it is told to.

@@ -23,6 +23,7 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Http2 {
     sender: SendRequest<Full<Bytes>>,
+    scheme: &'static str,
     _connection: std::sync::Arc<Connection>,
 }
 
@@ -48,7 +49,8 @@ impl Http2 {
             // What it ends with is what its streams end with.
             _ = connection.await;
         });
-        Ok(Self { sender, _connection: std::sync::Arc::new(Connection(task)) })
+        let scheme = if matches!(target, Target::Tls(_)) { "https" } else { "http" };
+        Ok(Self { sender, scheme, _connection: std::sync::Arc::new(Connection(task)) })
     }
 
     /// Whether the server still takes requests on this connection.
@@ -68,7 +70,7 @@ impl Http2 {
 
     /// Any request.
     pub async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Outcome, Failure> {
-        let uri = format!("http://localhost{path}");
+        let uri = format!("{}://localhost{path}", self.scheme);
         let request = Request::builder().method(method).uri(uri).body(Full::new(body)).expect("a request");
         let response = match self.sender.try_send_request(request).await {
             Ok(response) => response,

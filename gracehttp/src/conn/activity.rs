@@ -14,7 +14,6 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
-use crate::conn::awaiting::Awaiting;
 use crate::conn::inbound::Inbound;
 
 /// How much of a request body that its handler left unread is read and thrown away, so that the connection
@@ -45,10 +44,6 @@ pub(crate) struct Activity {
     announces_end: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    /// Bodies of an HTTP/2 connection that wait for its client.
-    awaiting: AtomicU32,
-    /// The bytes of such bodies that have come or gone.
-    body_bytes: AtomicU64,
     unread_body: Mutex<UnreadBody>,
 }
 
@@ -169,28 +164,6 @@ impl Activity {
         self.announces_end.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a body of an HTTP/2 connection waits for its client.
-    pub(crate) fn awaits_client(&self) -> bool {
-        self.awaiting.load(Ordering::Acquire) != 0
-    }
-
-    pub(crate) fn client_is_awaited(&self) {
-        self.awaiting.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn client_has_come(&self) {
-        self.awaiting.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    /// How many bytes of an HTTP/2 connection's bodies its client has sent or taken.
-    pub(crate) fn body_bytes(&self) -> u64 {
-        self.body_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn note_body_moved(&self, bytes: usize) {
-        self.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
     /// A request body is on its way.
     pub(crate) fn body_begins(&self) {
         self.unread.fetch_add(1, Ordering::AcqRel);
@@ -308,11 +281,6 @@ impl Exchange {
     /// The notes of its connection.
     pub(crate) fn activity(&self) -> &Activity {
         &self.activity
-    }
-
-    /// A piece of its response waits for the client, over HTTP/2.
-    pub(crate) fn await_client(&self) -> Awaiting {
-        Awaiting::begin(&self.activity)
     }
 }
 

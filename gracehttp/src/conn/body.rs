@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::conn::activity::{Activity, ends_body};
-use crate::conn::awaiting::Upload;
+use crate::conn::http2::Progress;
 
 /// A request body on its way to a handler.
 pub(crate) struct RequestBody {
@@ -20,7 +20,7 @@ pub(crate) struct RequestBody {
     limit: u64,
     activity: Arc<Activity>,
     /// Of an HTTP/2 request.
-    upload: Option<Arc<Upload>>,
+    upload: Option<Arc<Progress>>,
 }
 
 impl RequestBody {
@@ -28,10 +28,18 @@ impl RequestBody {
         incoming: Incoming,
         limit: u64,
         activity: Arc<Activity>,
-        upload: Option<Arc<Upload>>,
+        upload: Option<Arc<Progress>>,
     ) -> Self {
         activity.body_begins();
         Self { incoming: Some(incoming), received: 0, limit, activity, upload }
+    }
+}
+
+impl RequestBody {
+    fn end_upload(&self) {
+        if let Some(upload) = &self.upload {
+            upload.upload_has_come(0);
+        }
     }
 }
 
@@ -60,17 +68,21 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(CutShort.into())));
             }
         }
-        match &this.upload {
-            Some(upload) if polled.is_ready() => upload.has_come(),
-            Some(upload) => upload.is_awaited(),
-            None => {}
+        if let Some(upload) = &this.upload
+            && polled.is_pending()
+        {
+            if upload.poll_reset(cx) {
+                this.incoming = None;
+                return Poll::Ready(Some(Err(TooSlow.into())));
+            }
+            upload.upload_is_awaited();
         }
         match ready!(polled) {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.received += length as u64;
-                if this.upload.is_some() {
-                    this.activity.note_body_moved(length);
+                if let Some(upload) = &this.upload {
+                    upload.upload_has_come(length);
                 }
                 if ends_body(&frame, incoming) {
                     this.incoming = None;
@@ -79,10 +91,12 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
+                this.end_upload();
                 this.incoming = None;
                 Poll::Ready(Some(Err(error.into())))
             }
             None => {
+                this.end_upload();
                 this.incoming = None;
                 this.activity.body_ends();
                 Poll::Ready(None)
@@ -101,9 +115,7 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if let Some(upload) = &self.upload {
-            upload.has_come();
-        }
+        self.end_upload();
         let Some(incoming) = self.incoming.take() else { return };
         if incoming.is_end_stream() {
             self.activity.body_ends();
@@ -126,6 +138,18 @@ impl fmt::Display for CutShort {
 }
 
 impl std::error::Error for CutShort {}
+
+/// The client of an HTTP/2 stream has sent too little of its request body for too long.
+#[derive(Debug)]
+struct TooSlow;
+
+impl fmt::Display for TooSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client sends its request body too slowly")
+    }
+}
+
+impl std::error::Error for TooSlow {}
 
 /// A request body went over the server's `max_body`.
 #[derive(Debug)]

@@ -3,11 +3,9 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper::server::conn::http1;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,9 +17,6 @@ use crate::conn::moved::Moved;
 use crate::parking::{Lot, Stage};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 
-/// Streams that one HTTP/2 connection may have open at once (RFC 9113 section 6.5.2 advises at least 100).
-const HTTP2_STREAMS: u32 = 128;
-
 /// How much hyper reads at least.
 const HYPER_READ: usize = 8 << 10;
 
@@ -31,9 +26,6 @@ const HYPER_MAX_BUFFER: usize = HYPER_READ + (400 << 10);
 /// The number of header fields that hyper allows where it is not told otherwise.
 const HYPER_MAX_HEADERS: usize = 100;
 
-/// How often a silent HTTP/2 client is asked whether it is still there.
-const HTTP2_PING: Duration = Duration::from_secs(20);
-
 /// One running server, as its connections see it.
 pub(crate) struct Context {
     pub(crate) options: ServerOptions,
@@ -42,7 +34,6 @@ pub(crate) struct Context {
     pub(crate) drain: Drain,
     pub(crate) lot: Lot,
     pub(crate) http1: http1::Builder,
-    pub(crate) http2: http2::Builder<TokioExecutor>,
     pub(crate) moved: Arc<Moved>,
     /// The responses that it gave.
     pub(crate) answers: Tally,
@@ -78,7 +69,6 @@ impl Context {
         Ok(Self {
             lot: Lot::new(options.header_read_timeout, options.idle_timeout)?,
             http1: http1_builder(&options),
-            http2: http2_builder(&options),
             options,
             dispatch,
             permits,
@@ -150,16 +140,5 @@ fn http1_builder(options: &ServerOptions) -> http1::Builder {
     if options.max_headers != HYPER_MAX_HEADERS {
         builder.max_headers(options.max_headers);
     }
-    builder
-}
-
-fn http2_builder(options: &ServerOptions) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(HTTP2_STREAMS)
-        .max_header_list_size(u32::try_from(options.max_header_size).unwrap_or(u32::MAX))
-        .keep_alive_interval(HTTP2_PING)
-        .keep_alive_timeout(HTTP2_PING);
     builder
 }

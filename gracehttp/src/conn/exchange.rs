@@ -16,12 +16,11 @@ use hyper::service::Service;
 
 use crate::conn::activity::{Activity, Exchange};
 use crate::conn::answer::{self, Cause, Content, Work};
-use crate::conn::awaiting::{Piece, Upload};
 use crate::conn::body::RequestBody;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
+use crate::conn::http2::{Outgoing, Piece, Progress, Streams, Turn};
 use crate::conn::info::ConnectionInfo;
-use crate::conn::validate;
 use crate::server::{Asked, ResponseFuture};
 
 /// The service of one connection, as hyper calls it.
@@ -30,11 +29,18 @@ pub(crate) struct ConnectionService {
     info: Arc<ConnectionInfo>,
     /// Whether the connection can go to a successor instead of being closed.
     can_move: bool,
+    /// Of an HTTP/2 connection.
+    streams: Option<Arc<Streams>>,
 }
 
 impl ConnectionService {
     pub(crate) fn new(activity: Arc<Activity>, info: Arc<ConnectionInfo>, can_move: bool) -> Self {
-        Self { activity, info, can_move }
+        Self { activity, info, can_move, streams: None }
+    }
+
+    pub(crate) fn of_streams(mut self, streams: Arc<Streams>) -> Self {
+        self.streams = Some(streams);
+        self
     }
 
     fn context(&self) -> &Context {
@@ -42,7 +48,11 @@ impl ConnectionService {
     }
 
     /// Gives the request its surroundings and calls the server's service.
-    fn dispatch(&self, mut request: http::Request<Incoming>, upload: Option<Arc<Upload>>) -> ResponseFuture {
+    fn dispatch(
+        &self,
+        mut request: http::Request<Incoming>,
+        upload: Option<Arc<Progress>>,
+    ) -> ResponseFuture {
         self.info.introduce(&mut request);
         if request.body().is_end_stream() {
             return self.context().dispatch.call(request.map(|_| Body::empty()));
@@ -68,19 +78,22 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         if !asked.is_http2() {
             overrule_host(&mut request);
         }
-        let refusal = validate::refuse(&request, self.context().options.max_body);
         let has_body = !request.body().is_end_stream();
         let expects_continue = has_body && expects_continue(request.headers());
-        let uploads = has_body && asked.is_http2();
-        let upload = uploads.then(|| Arc::new(Upload::new(self.activity.clone())));
+        let mut turn = self.streams.as_ref().map(|streams| Turn::new(streams.begin()));
+        // What there is of HTTP/1 to refuse, the strict reader has refused.
+        let refusal = turn.as_mut().and_then(|turn| turn.check(&mut request, &self.context().options).err());
         let work = match refusal {
             Some(refusal) => Work::Settled(Cause::Refused(refusal)),
-            None => Work::begin(self.context(), &asked, || self.dispatch(request, upload.clone())),
+            None => {
+                let upload = turn.as_ref().map(|turn| turn.progress().clone());
+                Work::begin(self.context(), &asked, || self.dispatch(request, upload))
+            }
         };
         RequestFuture {
             work,
             exchange: Some(exchange),
-            upload,
+            turn,
             info: self.info.clone(),
             number: self.activity.begun(),
             closes_when_moving: !self.can_move,
@@ -114,8 +127,8 @@ pub(crate) struct RequestFuture {
     work: Work,
     /// Moves into the response body, with which the exchange ends.
     exchange: Option<Exchange>,
-    /// The request's body, over HTTP/2.
-    upload: Option<Arc<Upload>>,
+    /// Over HTTP/2.
+    turn: Option<Turn>,
     /// Not the server's context itself: its count is changed by all threads at once.
     info: Arc<ConnectionInfo>,
     asked: Asked,
@@ -154,10 +167,14 @@ impl Future for RequestFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (mut cause, mut response) = ready!(this.work.poll(&this.info.context, &this.asked, cx));
-        if let Some(upload) = &self.upload {
-            upload.is_answered();
+        if let Some(turn) = &mut this.turn
+            && this.work.is_running()
+            && ready!(turn.poll_begin(cx))
+        {
+            // The time of a handler that had to wait for its client begins now.
+            this.work.restart_timeout(&this.info.context);
         }
+        let (mut cause, mut response) = ready!(this.work.poll(&this.info.context, &this.asked, cx));
         // Taken only here: a future that has ended is not polled.
         let Some(exchange) = self.exchange.take() else { return Poll::Pending };
         let activity = exchange.activity();
@@ -167,7 +184,7 @@ impl Future for RequestFuture {
             response = answer::own(cause);
         }
         let is_last = self.is_last(response.status()) || self.forgoes_body(activity);
-        let is_http2 = self.asked.is_http2();
+        let outgoing = self.turn.take().map(Turn::answer);
         let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
         let is_connect = asked.is(&Method::CONNECT);
         let response = answer::finish(&self.info, asked, cause, is_last, response);
@@ -177,7 +194,7 @@ impl Future for RequestFuture {
         Poll::Ready(Ok(response.map(|content| ResponseBody {
             content,
             exchange: Some(exchange),
-            is_http2,
+            outgoing,
             is_broken: false,
         })))
     }
@@ -193,7 +210,8 @@ impl Drop for RequestFuture {
 pub(crate) struct ResponseBody {
     content: Content,
     exchange: Option<Exchange>,
-    is_http2: bool,
+    /// Over HTTP/2.
+    outgoing: Option<Outgoing>,
     /// It has failed, over HTTP/1.
     is_broken: bool,
 }
@@ -206,24 +224,29 @@ impl hyper::body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
-        if self.is_broken {
+        let this = &mut *self;
+        if let Some(outgoing) = &mut this.outgoing {
+            return outgoing.poll_frame(&mut this.content, cx);
+        }
+        if this.is_broken {
             return Poll::Pending;
         }
-        let polled = ready!(Pin::new(&mut self.content).poll_frame(cx));
-        if !self.is_http2 && matches!(polled, Some(Err(_))) {
+        let polled = ready!(Pin::new(&mut this.content).poll_frame(cx));
+        if matches!(polled, Some(Err(_))) {
             // Told of the error, hyper would drop what it has not written yet, which may be the response before.
             // The connection's task ends it once that is written.
-            self.is_broken = true;
-            self.exchange.iter().for_each(Exchange::breaks_off);
+            this.is_broken = true;
+            this.exchange.iter().for_each(Exchange::breaks_off);
             return Poll::Pending;
         }
-        let exchange = self.exchange.as_ref().filter(|_| self.is_http2);
-        let piece = |bytes| Piece::new(bytes, exchange.map(Exchange::await_client));
-        Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(piece))))
+        Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(Piece::whole))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.content.is_end_stream()
+        match &self.outgoing {
+            Some(outgoing) => outgoing.is_end_stream(&self.content),
+            None => self.content.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

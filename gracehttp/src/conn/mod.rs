@@ -2,7 +2,6 @@
 
 mod activity;
 mod answer;
-mod awaiting;
 mod body;
 mod close;
 mod context;
@@ -22,7 +21,6 @@ mod sniff;
 mod socket;
 mod strict;
 mod transport;
-mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::activity::Activity;
+use crate::conn::http2::Inspection;
 use crate::conn::intake::Intake;
 use crate::server::Permit;
 
@@ -51,8 +52,8 @@ pub(crate) enum Inspector {
     /// hyper's own `pipeline_flush` does the former too, but holds a response back while half of the next head
     /// is in its buffer, for a client that may be waiting for just that response.
     Http1(Intake),
-    /// With the bytes that were read before, to be read first.
-    Http2(Bytes),
+    /// Frames are counted.
+    Http2(Inspection),
 }
 
 impl Inspector {
@@ -78,9 +79,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
     pub(crate) fn into_parts(self) -> (T, Bytes, Permit) {
         let ahead = match self.inspector {
             Inspector::Http1(intake) => intake.into_held(),
-            Inspector::Http2(ahead) => ahead,
+            Inspector::Http2(_) => Bytes::new(),
         };
         (self.stream, ahead, self.permit)
+    }
+
+    /// Whether all that was written is whole frames, over HTTP/2.
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.flushed
     }
 
     /// Whether a response that is being written may wait: it is complete, and hyper will look for the next
@@ -178,12 +184,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
         let before = buf.filled().len();
         let polled = match &mut this.inspector {
             Inspector::Http1(intake) => intake.poll_read(&mut this.stream, this.activity.inbound(), cx, buf),
-            Inspector::Http2(ahead) if !ahead.is_empty() => {
-                let len = ahead.len().min(buf.remaining());
-                buf.put_slice(&ahead.split_to(len));
-                Poll::Ready(Ok(()))
+            Inspector::Http2(inspection) => {
+                inspection.poll_read(&mut this.stream, this.activity.bytes_out(), cx, buf)
             }
-            Inspector::Http2(_) => Pin::new(&mut this.stream).poll_read(cx, buf),
         };
         match polled {
             Poll::Ready(Ok(())) if buf.filled().len() == before && this.hides_end() => {

@@ -78,6 +78,14 @@ impl ServerOptions {
             chosen: Vec::new(),
         }
     }
+
+    /// Whether the connections of this server begin with a TLS handshake.
+    pub(crate) fn is_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
 }
 
 #[cfg(test)]

@@ -119,6 +119,8 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
             Some(("idle_timeout", time)) => server.idle_timeout(duration(time)),
             Some(("half_close_timeout", time)) => server.half_close_timeout(duration(time)),
             Some(("max_conn_memory", bytes)) => server.max_conn_memory(bytes.parse().expect("bytes")),
+            Some(("max_body", bytes)) => server.max_body(bytes.parse::<u64>().expect("bytes")),
+            Some(("max_headers", count)) => server.max_headers(count.parse().expect("a count")),
             Some(("when_full", "recycle")) => server.when_full(WhenFull::Recycle),
             Some(("when_full", "wait")) => server.when_full(WhenFull::Wait),
             Some((key, _)) => panic!("no option {key} in the plan's grammar"),
@@ -260,6 +262,16 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
                 drop(body);
             });
             pong().into_response()
+        }
+        // What a handler sees of a request's authority and cookies.
+        (&Method::GET, "/seen") => {
+            let field = |name| match head.headers.get_all(name).iter().collect::<Vec<_>>()[..] {
+                [value] => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                ref values => format!("{} fields", values.len()),
+            };
+            let authority = head.uri.authority().map_or("none", |authority| authority.as_str());
+            format!("authority: {authority}, host: {}, cookie: {}", field("host"), field("cookie"))
+                .into_response()
         }
         (&Method::GET, "/most") => MOST.load(Ordering::SeqCst).to_string().into_response(),
         (&Method::GET, "/slow") => {

@@ -37,6 +37,19 @@ impl Work {
         }
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
+    /// Its time begins anew.
+    pub(crate) fn restart_timeout(&mut self, context: &Context) {
+        if let Self::Running { timeout, .. } = self
+            && let Some(limit) = context.options.request_timeout
+        {
+            *timeout = Some(Box::pin(tokio::time::sleep(limit)));
+        }
+    }
+
     /// One handler's panic is one failed request: neither its connection's others nor the drain.
     pub(crate) fn poll(
         &mut self,

@@ -9,6 +9,8 @@ mod head;
 mod rules;
 mod target;
 
+pub(crate) use target::{is_host, is_origin_form};
+
 use crate::conn::answer::Refusal;
 use crate::conn::strict::chunks::Chunks;
 use crate::conn::strict::head::{Body, Head, Whole};

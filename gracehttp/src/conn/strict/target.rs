@@ -25,6 +25,11 @@ pub(super) fn judge(method: &[u8], target: &[u8], is_secure: bool) -> Result<(),
     }
 }
 
+/// Whether a target has origin form.
+pub(crate) fn is_origin_form(target: &[u8]) -> bool {
+    target.starts_with(b"/") && path_and_query(target).is_ok()
+}
+
 fn path_and_query(target: &[u8]) -> Result<(), Refusal> {
     let query = &target[run(target, PATH)..];
     let is_valid = match query {
@@ -64,7 +69,7 @@ fn authority_form(target: &[u8]) -> Result<(), Refusal> {
 }
 
 /// A host, perhaps with a port (RFC 9110 section 7.2): a name, an IPv4 address, or an IPv6 address in brackets.
-pub(super) fn is_host(host: &[u8]) -> bool {
+pub(crate) fn is_host(host: &[u8]) -> bool {
     let port = match host {
         [b'[', rest @ ..] => {
             let Some(end) = rest.iter().position(|&byte| byte == b']') else { return false };

@@ -1,0 +1,471 @@
+//! The frames of an HTTP/2 client, counted before h2 sees them.
+//!
+//! h2 answers whatever a client asks, as often as it asks: a PING by a PING, SETTINGS by SETTINGS, and the rest by
+//! nothing, at the full speed of a core. Here only the nine bytes at the head of each frame are read (RFC 9113 section
+//! 4.1). Frames that bring a request or data are free; the others are paid for from an allowance that grows with time,
+//! with requests and with what the client was sent.
+
+use tokio::time::Instant;
+
+/// The bytes before the first frame (RFC 9113 section 3.4), which h2 checks.
+const PREFACE: u8 = 24;
+
+const HEAD: usize = 9;
+
+const INCREMENT: usize = 4;
+
+const DATA: u8 = 0x0;
+const HEADERS: u8 = 0x1;
+const PRIORITY: u8 = 0x2;
+const RST_STREAM: u8 = 0x3;
+const SETTINGS: u8 = 0x4;
+const PING: u8 = 0x6;
+const GOAWAY: u8 = 0x7;
+const WINDOW_UPDATE: u8 = 0x8;
+const CONTINUATION: u8 = 0x9;
+
+const ACK: u8 = 0x1;
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+
+/// How many frames at once a client may send that bring nothing: a page's worth of priorities and cancelled requests.
+const BURST: u64 = 2000;
+
+/// How many such frames a second it may send for ever. Keep-alive PINGs come every few seconds.
+const A_SECOND: u64 = 300;
+
+/// What each request allows: two windows opened, a priority, and one more.
+const FOR_A_REQUEST: u64 = 4;
+
+/// What each piece of a response allows. Clients that give back all they take at once, such as Python's h2, open two
+/// windows for each DATA frame.
+const FOR_A_PIECE: u64 = 2;
+
+/// How many bytes written allow one more frame. Go's client opens two windows for each 4 KiB that it has read.
+const BYTES_FOR_A_FRAME: u64 = 1024;
+
+/// The price of a request given up: twice what it allowed, so that a client that gives up most of them at full speed
+/// runs out (CVE-2023-44487), and one that gives up every other one does not.
+const RESET_COSTS: u64 = 2 * FOR_A_REQUEST;
+
+/// The price of a frame that is dear to answer, and of which a connection needs a few.
+const RARE_COSTS: u64 = 8;
+
+/// The price of an answered PING: we ask three times a minute, and h2 writes a line for each answer that is none.
+const PONG_COSTS: u64 = 100;
+
+/// Follows what a client sends.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    place: Place,
+    allowance: Allowance,
+    /// The highest stream that was opened.
+    last_stream: u32,
+    /// A header block goes on in CONTINUATION frames.
+    is_inside_head: bool,
+    /// By how much the client has opened the window of the connection.
+    granted: u64,
+}
+
+/// Where in the bytes the reader is.
+#[derive(Debug)]
+enum Place {
+    Preface {
+        left: u8,
+    },
+    Head {
+        bytes: [u8; HEAD],
+        read: usize,
+    },
+    Payload {
+        left: u32,
+    },
+    /// The payload of a WINDOW_UPDATE for the connection.
+    Increment {
+        bytes: [u8; INCREMENT],
+        read: usize,
+    },
+}
+
+/// Why the connection has to end, and its code (RFC 9113 section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Fault {
+    /// A frame has not the size of its kind. h2 would say PROTOCOL_ERROR.
+    FrameSize = 0x6,
+    /// Too many frames bring nothing: ENHANCE_YOUR_CALM.
+    Flood = 0xb,
+}
+
+/// What the server has sent by now, for which the client may answer with frames.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sent {
+    /// All bytes.
+    pub(crate) bytes: u64,
+    /// Pieces of response bodies.
+    pub(crate) pieces: u64,
+}
+
+impl Frames {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            place: Place::Preface { left: PREFACE },
+            allowance: Allowance::new(now),
+            last_stream: 0,
+            is_inside_head: false,
+            granted: 0,
+        }
+    }
+
+    /// Reads on.
+    pub(crate) fn read(&mut self, mut bytes: &[u8], sent: Sent) -> Result<(), Fault> {
+        self.allowance.note_sent(sent);
+        while !bytes.is_empty() {
+            match &mut self.place {
+                Place::Preface { left } => {
+                    let count = bytes.len().min(usize::from(*left));
+                    bytes = &bytes[count..];
+                    *left -= count as u8;
+                    if *left == 0 {
+                        self.place = Place::HEAD;
+                    }
+                }
+                Place::Head { bytes: head, read } => {
+                    let count = bytes.len().min(HEAD - *read);
+                    head[*read..*read + count].copy_from_slice(&bytes[..count]);
+                    bytes = &bytes[count..];
+                    *read += count;
+                    if *read == HEAD {
+                        let head = Head::parse(*head);
+                        self.place = Place::after(head);
+                        self.begin(head)?;
+                    }
+                }
+                Place::Payload { left } => {
+                    let count = bytes.len().min(*left as usize);
+                    bytes = &bytes[count..];
+                    *left -= count as u32;
+                    if *left == 0 {
+                        self.place = Place::HEAD;
+                    }
+                }
+                Place::Increment { bytes: increment, read } => {
+                    let count = bytes.len().min(INCREMENT - *read);
+                    increment[*read..*read + count].copy_from_slice(&bytes[..count]);
+                    bytes = &bytes[count..];
+                    *read += count;
+                    if *read == INCREMENT {
+                        self.granted += u64::from(u32::from_be_bytes(*increment) & 0x7fff_ffff);
+                        self.place = Place::HEAD;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The highest stream that the client has opened.
+    pub(crate) fn last_stream(&self) -> u32 {
+        self.last_stream
+    }
+
+    /// Whether a header block has begun whose end has not come.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        self.is_inside_head
+    }
+
+    /// By how much the client has opened the window of the connection.
+    pub(crate) fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    fn begin(&mut self, head: Head) -> Result<(), Fault> {
+        if !head.has_valid_size() {
+            return Err(Fault::FrameSize);
+        }
+        if matches!(head.kind, HEADERS | CONTINUATION) {
+            self.is_inside_head = head.flags & END_HEADERS == 0;
+        }
+        if head.kind == HEADERS && head.stream > self.last_stream {
+            self.last_stream = head.stream;
+            self.allowance.earn(FOR_A_REQUEST);
+            return Ok(());
+        }
+        match head.cost() {
+            0 => Ok(()),
+            cost => self.allowance.spend(cost),
+        }
+    }
+}
+
+impl Place {
+    const HEAD: Self = Self::Head { bytes: [0; HEAD], read: 0 };
+
+    fn after(head: Head) -> Self {
+        match head.length {
+            0 => Self::HEAD,
+            4 if head.kind == WINDOW_UPDATE && head.stream == 0 => {
+                Self::Increment { bytes: [0; INCREMENT], read: 0 }
+            }
+            length => Self::Payload { left: length },
+        }
+    }
+}
+
+/// The head of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    length: u32,
+    kind: u8,
+    flags: u8,
+    stream: u32,
+}
+
+impl Head {
+    fn parse(bytes: [u8; HEAD]) -> Self {
+        let [a, b, c, kind, flags, s, t, u, v] = bytes;
+        Self {
+            length: u32::from_be_bytes([0, a, b, c]),
+            kind,
+            flags,
+            stream: u32::from_be_bytes([s, t, u, v]) & 0x7fff_ffff,
+        }
+    }
+
+    /// Sections 6.3 to 6.9. Those that may have any size are for h2 to judge.
+    fn has_valid_size(self) -> bool {
+        match self.kind {
+            PRIORITY => self.length == 5,
+            RST_STREAM | WINDOW_UPDATE => self.length == 4,
+            SETTINGS if self.flags & ACK != 0 => self.length == 0,
+            SETTINGS => self.length.is_multiple_of(6),
+            PING => self.length == 8,
+            GOAWAY => self.length >= 8,
+            _ => true,
+        }
+    }
+
+    /// What a frame costs. HEADERS are trailers here, or an error that h2 will find.
+    fn cost(self) -> u64 {
+        match self.kind {
+            DATA if self.brings_data() || self.flags & END_STREAM != 0 => 0,
+            RST_STREAM => RESET_COSTS,
+            SETTINGS if self.flags & ACK == 0 => RARE_COSTS + u64::from(self.length) / 64,
+            GOAWAY => RARE_COSTS,
+            PING if self.flags & ACK != 0 => PONG_COSTS,
+            DATA | HEADERS | PING | SETTINGS | WINDOW_UPDATE | CONTINUATION => 1,
+            // PRIORITY, and what h2 does not know: the bytes have to be read all the same.
+            _ => 1 + u64::from(self.length) / 1024,
+        }
+    }
+
+    /// Padding is no data; there is one byte that tells how much of it, and at most 255 more.
+    fn brings_data(self) -> bool {
+        if self.flags & PADDED == 0 { self.length > 0 } else { self.length > 256 }
+    }
+}
+
+/// How many frames that bring nothing are still allowed: a token bucket.
+#[derive(Debug)]
+struct Allowance {
+    left: u64,
+    refilled: Instant,
+    sent: Sent,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self { left: BURST, refilled: now, sent: Sent::default() }
+    }
+
+    fn earn(&mut self, frames: u64) {
+        self.left = (self.left + frames).min(BURST);
+    }
+
+    fn note_sent(&mut self, sent: Sent) {
+        let pieces = sent.pieces - self.sent.pieces;
+        let frames = (sent.bytes - self.sent.bytes) / BYTES_FOR_A_FRAME;
+        if pieces > 0 || frames > 0 {
+            self.earn(frames + pieces * FOR_A_PIECE);
+            // What is not enough for a frame counts towards the next one.
+            self.sent = Sent { bytes: self.sent.bytes + frames * BYTES_FOR_A_FRAME, pieces: sent.pieces };
+        }
+    }
+
+    /// The clock is read only where the rest would not do.
+    fn spend(&mut self, frames: u64) -> Result<(), Fault> {
+        if self.left < frames {
+            self.refill(Instant::now());
+        }
+        self.left = self.left.checked_sub(frames).ok_or(Fault::Flood)?;
+        Ok(())
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.refilled);
+        self.refilled = now;
+        self.earn(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / A_SECOND) * A_SECOND / 1000);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const UNKNOWN: u8 = 0xbb;
+
+    fn frame(kind: u8, flags: u8, stream: u32, length: usize) -> Vec<u8> {
+        let size = (length as u32).to_be_bytes();
+        let head = [&size[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        [head, vec![0; length]].concat()
+    }
+
+    struct Client {
+        frames: Frames,
+        sent: Sent,
+    }
+
+    impl Client {
+        fn new() -> Self {
+            let mut client = Self { frames: Frames::new(Instant::now()), sent: Sent::default() };
+            client.sends(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+            client
+        }
+
+        fn sends(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+            self.frames.read(bytes, self.sent)
+        }
+
+        /// How many times it may send this, up to a limit.
+        fn sends_again(&mut self, limit: u64, bytes: &[u8]) -> u64 {
+            (0..limit).find(|_| self.sends(bytes).is_err()).unwrap_or(limit)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_that_bring_nothing_are_a_flood() {
+        for (name, bytes) in [
+            ("PRIORITY", frame(PRIORITY, 0, 3, 5)),
+            ("SETTINGS", frame(SETTINGS, 0, 0, 6)),
+            ("SETTINGS ACK", frame(SETTINGS, ACK, 0, 0)),
+            ("PING", frame(PING, 0, 0, 8)),
+            ("PING ACK", frame(PING, ACK, 0, 8)),
+            ("WINDOW_UPDATE", frame(WINDOW_UPDATE, 0, 0, 4)),
+            ("empty DATA", frame(DATA, 0, 1, 0)),
+            ("DATA of padding", frame(DATA, PADDED, 1, 256)),
+            ("RST_STREAM", frame(RST_STREAM, 0, 1, 4)),
+            ("GOAWAY", frame(GOAWAY, 0, 0, 8)),
+            ("CONTINUATION", frame(CONTINUATION, 0, 1, 0)),
+            ("trailers", frame(HEADERS, END_HEADERS, 0, 0)),
+            ("unknown", frame(UNKNOWN, 0, 0, 100)),
+        ] {
+            let mut client = Client::new();
+            let sent = client.sends_again(BURST + 1, &bytes);
+            assert!(sent <= BURST, "{name}: {sent}");
+            assert!(sent >= BURST / PONG_COSTS, "{name}: {sent}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_have_the_size_of_their_kind() {
+        for (kind, flags, size) in [
+            (PRIORITY, 0, 4),
+            (RST_STREAM, 0, 5),
+            (SETTINGS, 0, 5),
+            (SETTINGS, ACK, 6),
+            (PING, 0, 7),
+            (PING, ACK, 9),
+            (GOAWAY, 0, 7),
+            (WINDOW_UPDATE, 0, 5),
+        ] {
+            let outcome = Client::new().sends(&frame(kind, flags, 1, size));
+            assert_eq!(outcome, Err(Fault::FrameSize), "kind {kind} of {size} bytes");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_allowance_grows_with_time() {
+        let mut client = Client::new();
+        let ping = frame(PING, 0, 0, 8);
+        assert_eq!(client.sends_again(BURST + 1, &ping), BURST);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(client.sends_again(BURST, &ping), A_SECOND);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(client.sends_again(BURST + 1, &ping), BURST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn honest_clients_never_run_out() {
+        let update = frame(WINDOW_UPDATE, 0, 0, 4);
+        let mut client = Client::new();
+        for stream in (1..50_001).step_by(2) {
+            // A priority, a request, a piece of a response, two windows for it, and a PING for the delay.
+            let request = [frame(PRIORITY, 0, stream, 5), frame(HEADERS, 5, stream, 30)].concat();
+            client.sends(&request).unwrap();
+            client.sent.pieces += 1;
+            client.sent.bytes += 200;
+            client.sends(&[&update[..], &update, &frame(PING, 0, 0, 8)].concat()).unwrap();
+        }
+        for _ in 0..50_000 {
+            // Go's client, in a long download.
+            client.sent.bytes += 4096;
+            client.sends(&[&update[..], &update].concat()).unwrap();
+        }
+        for _ in 0..50_000 {
+            client.sends(&frame(DATA, 0, 1, 20)).unwrap();
+        }
+        for stream in (50_001..100_001).step_by(4) {
+            let requests = [frame(HEADERS, 5, stream, 30), frame(HEADERS, 5, stream + 2, 30)].concat();
+            client.sends(&[&requests[..], &frame(RST_STREAM, 0, stream, 4)].concat()).unwrap();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_gives_up_all_its_requests_runs_out() {
+        let mut client = Client::new();
+        let given_up = (1..100_001).step_by(2).position(|stream| {
+            let both = [frame(HEADERS, 5, stream, 30), frame(RST_STREAM, 0, stream, 4)].concat();
+            client.sends(&both).is_err()
+        });
+        assert!((400..600).contains(&given_up.unwrap()), "{given_up:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_are_followed_however_the_bytes_come() {
+        let update = [
+            frame(WINDOW_UPDATE, 0, 0, 0)[..2].to_vec(),
+            vec![4],
+            frame(WINDOW_UPDATE, 0, 0, 0)[3..].to_vec(),
+        ];
+        let bytes = [
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, 30),
+            frame(HEADERS, 0, 3, 16),
+            frame(CONTINUATION, 0, 3, 16),
+            frame(CONTINUATION, END_HEADERS, 3, 0),
+            frame(DATA, 0, 3, 100),
+            // Trailers.
+            frame(HEADERS, END_HEADERS | END_STREAM, 3, 10),
+            frame(WINDOW_UPDATE, 0, 3, 4),
+            update.concat(),
+            0x8000_1234_u32.to_be_bytes().to_vec(),
+            frame(HEADERS, END_HEADERS, 7, 10),
+        ]
+        .concat();
+        for size in [1, 2, 7, 9, 10, 64, bytes.len()] {
+            let mut client = Client::new();
+            for piece in bytes.chunks(size) {
+                client.sends(piece).unwrap();
+            }
+            assert_eq!(
+                (client.frames.last_stream(), client.frames.granted()),
+                (7, 0x1234),
+                "in pieces of {size}"
+            );
+            assert!(!client.frames.is_inside_head());
+            client.sends(&frame(HEADERS, 0, 9, 3)).unwrap();
+            assert!(client.frames.is_inside_head());
+        }
+    }
+}

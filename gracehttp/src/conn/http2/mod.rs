@@ -1,0 +1,139 @@
+//! An HTTP/2 connection. It is never parked and never moves: it ends as the protocol provides.
+
+mod frames;
+mod progress;
+mod request;
+mod response;
+mod room;
+mod settings;
+mod streams;
+mod task;
+mod turn;
+mod watch;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+
+pub(super) use progress::Progress;
+pub(super) use response::{Outgoing, Piece};
+pub(super) use streams::{Inspection, Streams};
+pub(super) use turn::Turn;
+
+use crate::conn::activity::Activity;
+use crate::conn::close::{close, close_with};
+use crate::conn::context::Context;
+use crate::conn::drain::Phase;
+use crate::conn::drive::poll_contained;
+use crate::conn::exchange::ConnectionService;
+use crate::conn::http1::Wire;
+use crate::conn::http2::room::Shares;
+use crate::conn::http2::task::StreamTasks;
+use crate::conn::http2::watch::{LOOK, Verdict, Watch};
+use crate::conn::info::ConnectionInfo;
+use crate::conn::lent::lend;
+use crate::conn::transport::{Inspector, Transport};
+use crate::server::Permit;
+
+/// How long a client has, from when it hears of the end, to send what it had begun by then.
+const ROOM: Duration = Duration::from_millis(500);
+
+/// Serves a connection until it ends. In a drain it says GOAWAY in two steps (RFC 9113 section 6.8): that it is
+/// going, and, later, which stream was the last; every stream up to it is answered.
+///
+/// hyper's own first step brings a PING, whose answer begins the second one. Its own client, for one, answers
+/// before it sends the requests that it has already taken, and these would be refused. So the first step is
+/// taken some time before hyper's.
+pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
+    let activity = Arc::new(Activity::default());
+    let shares = Shares::of(&context.options);
+    let streams = Arc::new(Streams::new(shares));
+    let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
+    let inspector = Inspector::Http2(Inspection::new(ahead, streams.clone()));
+    let (transport, back) = lend(Transport::new(stream, inspector, activity.clone(), permit));
+    let service = ConnectionService::new(activity.clone(), info, false).of_streams(streams.clone());
+    let builder = settings::builder(&context.options, shares, StreamTasks::new(streams.clone()));
+    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(transport), service));
+
+    let mut announced = false;
+    let mut room = pin!(tokio::time::sleep(ROOM));
+    let mut watch = Watch::new(&activity);
+    let mut look = tokio::time::interval(LOOK);
+    let mut seen = None;
+    let mut changed = pin!(context.drain.changed());
+    let end = poll_fn(|cx| {
+        loop {
+            if poll_contained(&context, || connection.as_mut().poll(cx)).is_ready() {
+                return Poll::Ready(End::Finished);
+            }
+            if let Some(code) = streams.fault() {
+                return Poll::Ready(End::Refused(code));
+            }
+            let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
+            let looked = look.poll_tick(cx).is_ready();
+            let verdict =
+                if looked { watch.look(&activity, &streams, &context.options) } else { Verdict::Stay };
+            if phase == Phase::Cutting || verdict == Verdict::Cut {
+                return Poll::Ready(End::Cut);
+            }
+            let leaves = phase.is_draining() || verdict == Verdict::Leave;
+            if leaves && !announced {
+                announced = true;
+                activity.announce_end();
+                room.as_mut().reset(Instant::now() + ROOM);
+                continue;
+            }
+            let had_room = announced && (phase >= Phase::ClosingIdle || room.as_mut().poll(cx).is_ready());
+            if had_room && watch.leave(&activity) {
+                connection.as_mut().graceful_shutdown();
+            } else if !looked {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    drop(connection);
+    let Ok(transport) = back.await else { return };
+    // In the middle of one of our frames nothing can be said any more.
+    let last_words = end.last_words(streams.last_stream()).filter(|_| transport.is_between_frames());
+    let (stream, _, _permit) = transport.into_parts();
+    match last_words {
+        Some(last_words) => close_with(stream, &last_words).await,
+        // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it
+        // has not read yet.
+        None => close(stream).await,
+    }
+}
+
+/// Why a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// h2 has said all that is to be said.
+    Finished,
+    /// Its client lets it wait, or the drain's deadline has come.
+    Cut,
+    /// Its client has sent what ends a connection with this code.
+    Refused(u8),
+}
+
+impl End {
+    /// GOAWAY (RFC 9113 section 6.8), with the code for this end (section 7).
+    fn last_words(self, last_stream: u32) -> Option<[u8; 17]> {
+        let code = match self {
+            Self::Finished => return None,
+            Self::Cut => 0,
+            Self::Refused(code) => code,
+        };
+        let mut frame = [0; 17];
+        frame[..9].copy_from_slice(&[0, 0, 8, 7, 0, 0, 0, 0, 0]);
+        frame[9..13].copy_from_slice(&last_stream.to_be_bytes());
+        frame[16] = code;
+        Some(frame)
+    }
+}

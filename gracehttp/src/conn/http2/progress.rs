@@ -1,0 +1,199 @@
+//! What the bodies of one HTTP/2 stream have moved, and whether they wait for the client.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::conn::http2::room::Entry;
+use crate::conn::http2::streams::Streams;
+
+/// The account of one stream. It lasts to the last byte of the response, which may be longer than the stream's task.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    streams: Arc<Streams>,
+    key: usize,
+    /// How many requests came before.
+    order: u64,
+    upload: AtomicU8,
+    /// Bytes of the response that hyper or h2 has and that have not gone out.
+    unsent: AtomicUsize,
+    /// Bytes of both bodies that have come or gone.
+    moved: AtomicU64,
+    /// It goes on though there is no room.
+    is_exception: AtomicBool,
+    /// Its task waits until all is sent.
+    awaits_sent: AtomicBool,
+    is_reset: AtomicBool,
+    has_task: AtomicBool,
+    /// Its task, and whoever reads the request's body.
+    task: Mutex<Option<Waker>>,
+    reader: Mutex<Option<Waker>>,
+}
+
+// The request's body counts only until the answer begins: a handler that goes on reading afterwards converses with the
+// client, with whatever pauses the two like.
+const FLOWS: u8 = 0;
+const AWAITED: u8 = 1;
+const ANSWERED: u8 = 2;
+
+impl Progress {
+    pub(super) fn new(streams: Arc<Streams>, key: usize, order: u64) -> Self {
+        Self {
+            streams,
+            key,
+            order,
+            upload: AtomicU8::new(FLOWS),
+            unsent: AtomicUsize::new(0),
+            moved: AtomicU64::new(0),
+            is_exception: AtomicBool::new(false),
+            awaits_sent: AtomicBool::new(false),
+            is_reset: AtomicBool::new(false),
+            has_task: AtomicBool::new(false),
+            task: Mutex::new(None),
+            reader: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// The reader of the request's body waits for more.
+    pub(crate) fn upload_is_awaited(&self) {
+        self.turn_upload(FLOWS, AWAITED);
+    }
+
+    /// Some of the request's body has come, or nobody reads it any more.
+    pub(crate) fn upload_has_come(&self, bytes: usize) {
+        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.turn_upload(AWAITED, FLOWS);
+    }
+
+    /// The response begins.
+    pub(super) fn is_answered(&self) {
+        self.upload.store(ANSWERED, Ordering::Release);
+    }
+
+    fn turn_upload(&self, from: u8, to: u8) {
+        // Where it is in another state, it stays there.
+        let _ = self.upload.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(super) fn awaits_upload(&self) -> bool {
+        self.upload.load(Ordering::Acquire) == AWAITED
+    }
+
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent.load(Ordering::Acquire) != 0
+    }
+
+    pub(super) fn hand_over(&self, bytes: usize) {
+        self.unsent.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    pub(super) fn note_sent(&self, bytes: usize) {
+        self.unsent.fetch_sub(bytes, Ordering::AcqRel);
+        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.streams.note_taken(bytes);
+    }
+
+    /// A piece is gone, with so much of it unsent.
+    pub(super) fn piece_is_gone(&self, unsent: usize) {
+        self.streams.note_piece();
+        if unsent > 0 {
+            self.unsent.fetch_sub(unsent, Ordering::AcqRel);
+        }
+        if !self.has_unsent() {
+            self.end_exception();
+            if self.awaits_sent.swap(false, Ordering::AcqRel) {
+                wake(&self.task);
+            }
+        }
+    }
+
+    /// Resolves once all that hyper was given has gone out. For the stream's own task.
+    pub(super) fn poll_sent(&self) -> Poll<()> {
+        if !self.has_unsent() {
+            return Poll::Ready(());
+        }
+        self.awaits_sent.store(true, Ordering::Release);
+        if self.has_unsent() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Resolves once the stream may go on; see [`Room::poll_enter`](super::room::Room::poll_enter).
+    pub(super) fn poll_enter(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_exception.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        self.streams.room.poll_enter(self.order, cx).map(|entry| {
+            if entry == Entry::Exception {
+                self.is_exception.store(true, Ordering::Release);
+            }
+        })
+    }
+
+    fn end_exception(&self) {
+        if self.is_exception.swap(false, Ordering::AcqRel) {
+            self.streams.room.end_exception();
+        }
+    }
+
+    /// Has the stream reset: its task ends, whereupon h2 sends RST_STREAM, and so does its body. False if its task has
+    /// ended already, and only h2 has what is left of it.
+    pub(super) fn reset(&self) -> bool {
+        self.is_reset.store(true, Ordering::Release);
+        wake(&self.reader);
+        wake(&self.task);
+        self.has_task.load(Ordering::Acquire)
+    }
+
+    /// Whether the stream was reset for its client's slowness. If not, the reader of the request's body is woken when
+    /// it is.
+    pub(crate) fn poll_reset(&self, cx: &Context<'_>) -> bool {
+        self.poll_reset_in(&self.reader, cx)
+    }
+
+    pub(super) fn poll_task_reset(&self, cx: &Context<'_>) -> bool {
+        self.poll_reset_in(&self.task, cx)
+    }
+
+    fn poll_reset_in(&self, slot: &Mutex<Option<Waker>>, cx: &Context<'_>) -> bool {
+        let mut waker = lock(slot);
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        drop(waker);
+        self.is_reset.load(Ordering::Acquire)
+    }
+
+    pub(super) fn task_begins(&self) {
+        self.has_task.store(true, Ordering::Release);
+    }
+
+    pub(super) fn task_ends(&self) {
+        self.has_task.store(false, Ordering::Release);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end_exception();
+        self.streams.room.leave(self.order);
+        self.streams.end(self.key);
+    }
+}
+
+fn lock(slot: &Mutex<Option<Waker>>) -> MutexGuard<'_, Option<Waker>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake(slot: &Mutex<Option<Waker>>) {
+    let waker = lock(slot).take();
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}

@@ -1,0 +1,265 @@
+//! The room that one HTTP/2 connection has for what waits in memory: a share of `max_conn_memory` for responses that
+//! the client has not taken, for request bodies that no handler has read, and for request heads.
+//!
+//! A request is begun only while there is room for its response. Over that, one at a time goes on, so that a client
+//! that lets some responses wait still gets others, and a response that is larger than all of the room is sent.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::server::ServerOptions;
+
+/// What a header field holds in memory besides its bytes.
+const FIELD: usize = 100;
+
+/// The most of a response that hyper is handed at once: what fits in a DATA frame.
+pub(crate) const PIECE: usize = 16 << 10;
+
+/// What hyper would hold of one response where nothing else is set.
+const MOST_UNSENT: usize = 400 << 10;
+
+/// The connection window that each connection begins with (RFC 9113 section 6.9.2).
+const LEAST_WINDOW: usize = 65_535;
+
+/// How `max_conn_memory` is divided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shares {
+    /// For responses that wait: one half.
+    pub(crate) responses: usize,
+    /// For the heads of requests that are not answered: a quarter.
+    pub(crate) heads: usize,
+    /// For request bodies that no handler has read: a quarter, all of which one stream may use.
+    pub(crate) window: u32,
+    /// How much of one response h2 takes before it is sent.
+    pub(crate) unsent: usize,
+}
+
+impl Shares {
+    pub(crate) fn of(options: &ServerOptions) -> Self {
+        let whole = options.max_conn_memory;
+        let window = (whole / 4).clamp(LEAST_WINDOW, i32::MAX as usize);
+        Self {
+            responses: whole / 2,
+            heads: whole / 4,
+            window: window as u32,
+            unsent: (whole / 32).clamp(PIECE, MOST_UNSENT),
+        }
+    }
+}
+
+/// What is taken of the room, and who waits for some.
+#[derive(Debug)]
+pub(crate) struct Room {
+    shares: Shares,
+    /// Bytes of responses that were made and have not gone out.
+    responses: AtomicUsize,
+    /// Bytes of the heads of requests that are not answered.
+    heads: AtomicUsize,
+    /// A stream goes on though there is no room.
+    has_exception: AtomicBool,
+    /// There is somebody in `waiting`; spares the lock.
+    has_waiting: AtomicBool,
+    /// By the order in which their requests came: a client that takes its responses in this order never waits for one
+    /// that waits for another.
+    waiting: Mutex<BTreeMap<u64, Waker>>,
+}
+
+/// How a stream came to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Room,
+    /// As the one that may without room, until [`Room::end_exception`].
+    Exception,
+}
+
+impl Room {
+    pub(crate) fn new(shares: Shares) -> Self {
+        Self {
+            shares,
+            responses: AtomicUsize::new(0),
+            heads: AtomicUsize::new(0),
+            has_exception: AtomicBool::new(false),
+            has_waiting: AtomicBool::new(false),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Whether more responses wait than there is room for.
+    pub(crate) fn is_full(&self) -> bool {
+        self.responses.load(SeqCst) >= self.shares.responses
+    }
+
+    /// Lets a stream go on once there is room for its response, or no other goes on without, and no earlier one waits.
+    pub(crate) fn poll_enter(&self, order: u64, cx: &Context<'_>) -> Poll<Entry> {
+        if !self.has_waiting.load(SeqCst) && !self.is_full() {
+            return Poll::Ready(Entry::Room);
+        }
+        let mut waiting = self.waiting();
+        // Said before the question, so that of what comes free behind it, somebody is told.
+        self.has_waiting.store(true, SeqCst);
+        let is_next = waiting.keys().next().is_none_or(|first| *first >= order);
+        let entry = if is_next { self.try_enter() } else { None };
+        let Some(entry) = entry else {
+            waiting.insert(order, cx.waker().clone());
+            return Poll::Pending;
+        };
+        waiting.remove(&order);
+        self.wake_next(&waiting);
+        Poll::Ready(entry)
+    }
+
+    /// A stream goes on no more.
+    pub(crate) fn leave(&self, order: u64) {
+        if self.has_waiting.load(SeqCst) {
+            let mut waiting = self.waiting();
+            if waiting.remove(&order).is_some() {
+                self.wake_next(&waiting);
+            }
+        }
+    }
+
+    fn try_enter(&self) -> Option<Entry> {
+        if !self.is_full() {
+            return Some(Entry::Room);
+        }
+        (!self.has_exception.swap(true, SeqCst)).then_some(Entry::Exception)
+    }
+
+    /// Lets another stream be the exception.
+    pub(crate) fn end_exception(&self) {
+        self.has_exception.store(false, SeqCst);
+        self.tell();
+    }
+
+    /// Takes room for a response, or a part of it, that was made. One that is larger than half of all the room counts
+    /// as that, so that there is some for others while it goes out.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Hold {
+        let bytes = bytes.min(self.shares.responses / 2);
+        self.responses.fetch_add(bytes, SeqCst);
+        Hold { room: self.clone(), bytes }
+    }
+
+    /// Takes room for the head of a request; none if others take it all.
+    pub(crate) fn hold_head(self: &Arc<Self>, size: usize, fields: usize) -> Option<HeadHold> {
+        let bytes = size + fields * FIELD;
+        let before = self.heads.fetch_add(bytes, SeqCst);
+        let hold = HeadHold { room: self.clone(), bytes };
+        (before == 0 || before + bytes <= self.shares.heads).then_some(hold)
+    }
+
+    /// Something has come free.
+    fn tell(&self) {
+        if self.has_waiting.load(SeqCst) {
+            self.wake_next(&self.waiting());
+        }
+    }
+
+    fn wake_next(&self, waiting: &BTreeMap<u64, Waker>) {
+        match waiting.first_key_value() {
+            Some((_, next)) => next.wake_by_ref(),
+            None => self.has_waiting.store(false, SeqCst),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<u64, Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room that a response takes, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    room: Arc<Room>,
+    bytes: usize,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let before = self.room.responses.fetch_sub(self.bytes, SeqCst);
+        if before - self.bytes < self.room.shares.responses {
+            self.room.tell();
+        }
+    }
+}
+
+/// Room that the head of a request takes, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct HeadHold {
+    room: Arc<Room>,
+    bytes: usize,
+}
+
+impl Drop for HeadHold {
+    fn drop(&mut self) {
+        self.room.heads.fetch_sub(self.bytes, SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn room() -> Arc<Room> {
+        let options = ServerOptions::new("test");
+        Arc::new(Room::new(Shares::of(&options)))
+    }
+
+    #[test]
+    fn the_default_is_divided() {
+        let shares = Shares::of(&ServerOptions::new("test"));
+        assert_eq!((shares.responses, shares.heads, shares.window), (2 << 20, 1 << 20, 1 << 20));
+        assert_eq!(shares.unsent, 128 << 10);
+        let mut small = ServerOptions::new("test");
+        small.max_conn_memory = 64 << 10;
+        let shares = Shares::of(&small);
+        assert_eq!((shares.responses, shares.window, shares.unsent), (32 << 10, 65_535, 16 << 10));
+    }
+
+    #[test]
+    fn a_full_room_lets_one_at_a_time_go_on() {
+        let (room, woken) = (room(), Arc::new(Woken::default()));
+        let waker = Waker::from(woken.clone());
+        let cx = Context::from_waker(&waker);
+        assert_eq!(room.poll_enter(1, &cx), Poll::Ready(Entry::Room));
+        // However large they are, it takes two.
+        let first = room.hold(100 << 20);
+        assert_eq!(room.poll_enter(2, &cx), Poll::Ready(Entry::Room));
+        let second = room.hold(100 << 20);
+        assert_eq!(room.poll_enter(3, &cx), Poll::Ready(Entry::Exception));
+        assert_eq!(room.poll_enter(5, &cx), Poll::Pending);
+        assert_eq!(room.poll_enter(4, &cx), Poll::Pending);
+        room.end_exception();
+        assert_eq!(woken.0.load(SeqCst), 1);
+        assert_eq!(room.poll_enter(5, &cx), Poll::Pending, "not before an earlier one");
+        room.leave(4);
+        assert_eq!(room.poll_enter(5, &cx), Poll::Ready(Entry::Exception));
+        assert_eq!(room.poll_enter(6, &cx), Poll::Pending);
+        let before = woken.0.load(SeqCst);
+        drop(first);
+        assert_eq!(woken.0.load(SeqCst), before + 1);
+        assert_eq!(room.poll_enter(6, &cx), Poll::Ready(Entry::Room));
+        drop(second);
+    }
+
+    #[test]
+    fn heads_take_room_together() {
+        let room = room();
+        let first = room.hold_head(2 << 20, 3).expect("one alone is the server's to allow");
+        assert!(room.hold_head(1, 1).is_none());
+        drop(first);
+        let many: Vec<_> = (0..100).map_while(|_| room.hold_head(64 << 10, 10)).collect();
+        assert_eq!(many.len(), 15);
+    }
+}

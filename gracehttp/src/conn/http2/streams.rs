@@ -1,0 +1,243 @@
+//! The streams of one HTTP/2 connection: which of them wait for the client, and since when.
+//!
+//! The bytes of the connection do not tell: a client that opens no window, or never sends the body that it has
+//! announced, may well answer every PING and ask for more. Nor does a body that stands still: its handler may be what
+//! is slow. So each stream keeps its own account, and is reset once it has waited too long.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use slab::Slab;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Instant;
+
+use crate::conn::http2::frames::{Frames, Sent};
+use crate::conn::http2::progress::Progress;
+use crate::conn::http2::room::{Room, Shares};
+use crate::conn::limits::{Patience, STALLED};
+
+/// How long a stream may stand still while the connection has no room for further responses.
+const STALLED_WITHOUT_ROOM: Duration = Duration::from_secs(5);
+
+/// The connection window that a server begins with (RFC 9113 section 6.9.2).
+const FIRST_WINDOW: u64 = 65_535;
+
+/// What the parts of one connection share.
+pub(crate) struct Streams {
+    pub(crate) room: Arc<Room>,
+    /// How many requests have come.
+    requests: AtomicU64,
+    watched: Mutex<Slab<Watched>>,
+    /// The stream whose request was just taken, until hyper starts its task, which it does next.
+    begun: Mutex<Option<Arc<Progress>>>,
+    /// Bytes of responses that have gone out.
+    taken: AtomicU64,
+    pieces: AtomicU64,
+    /// By how much the client has opened the window of the connection.
+    granted: AtomicU64,
+    last_stream: AtomicU32,
+    is_inside_head: AtomicBool,
+    /// The code with which the connection has to end; 0 is none.
+    fault: AtomicU8,
+}
+
+struct Watched {
+    progress: Weak<Progress>,
+    /// While it waits for the client.
+    patience: Option<Patience>,
+}
+
+/// What a look at all streams has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// The streams of which something waits to go out.
+    pub(crate) unsent: usize,
+    /// One of them has waited too long, and can't be reset: its response has been handed over to h2 to the end.
+    pub(crate) is_stuck: bool,
+}
+
+impl Streams {
+    pub(crate) fn new(shares: Shares) -> Self {
+        Self {
+            room: Arc::new(Room::new(shares)),
+            requests: AtomicU64::new(0),
+            watched: Mutex::default(),
+            begun: Mutex::default(),
+            taken: AtomicU64::new(0),
+            pieces: AtomicU64::new(0),
+            granted: AtomicU64::new(FIRST_WINDOW),
+            last_stream: AtomicU32::new(0),
+            is_inside_head: AtomicBool::new(false),
+            fault: AtomicU8::new(0),
+        }
+    }
+
+    /// A request has come.
+    pub(crate) fn begin(self: &Arc<Self>) -> Arc<Progress> {
+        let mut watched = self.watched();
+        let entry = watched.vacant_entry();
+        let order = self.requests.fetch_add(1, Ordering::Relaxed);
+        let progress = Arc::new(Progress::new(self.clone(), entry.key(), order));
+        entry.insert(Watched { progress: Arc::downgrade(&progress), patience: None });
+        *self.begun() = Some(progress.clone());
+        progress
+    }
+
+    /// The stream whose task starts now; none if it is the task of something else.
+    pub(super) fn take_begun(&self) -> Option<Arc<Progress>> {
+        self.begun().take()
+    }
+
+    pub(super) fn end(&self, key: usize) {
+        self.watched().try_remove(key);
+    }
+
+    /// How many streams there are, to the last byte of their responses.
+    pub(crate) fn count(&self) -> usize {
+        self.watched().len()
+    }
+
+    /// Looks after all streams, and resets those that have waited too long. If it is the connection that takes nothing,
+    /// no single stream is to blame for not being sent.
+    pub(crate) fn look(&self, now: Instant, is_held_up: bool) -> Found {
+        let shortened = if self.room.is_full() { STALLED - STALLED_WITHOUT_ROOM } else { Duration::ZERO };
+        let mut found = Found::default();
+        let mut live = Vec::new();
+        for watched in self.watched().iter_mut() {
+            let Some(progress) = watched.1.progress.upgrade() else { continue };
+            found.unsent += usize::from(progress.has_unsent());
+            if watched.1.is_overdue(&progress, now + shortened, now, is_held_up) && !progress.reset() {
+                found.is_stuck = true;
+            }
+            // Where it is the last of its owners, it goes after the lock does.
+            live.push(progress);
+        }
+        found
+    }
+
+    /// Whether the client has taken all that the window of the connection allows.
+    pub(crate) fn is_window_shut(&self) -> bool {
+        self.taken() >= self.granted.load(Ordering::Relaxed)
+    }
+
+    /// The bytes of responses that have gone out.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_taken(&self, bytes: usize) {
+        self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_piece(&self) {
+        self.pieces.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The highest stream that the client has opened.
+    pub(crate) fn last_stream(&self) -> u32 {
+        self.last_stream.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client is in the middle of a header block.
+    pub(crate) fn is_inside_head(&self) -> bool {
+        self.is_inside_head.load(Ordering::Relaxed)
+    }
+
+    /// The code with which the connection has to end for what its client has sent.
+    pub(crate) fn fault(&self) -> Option<u8> {
+        Some(self.fault.load(Ordering::Relaxed)).filter(|code| *code != 0)
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Slab<Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begun(&self) -> MutexGuard<'_, Option<Arc<Progress>>> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn is_overdue(&mut self, progress: &Progress, limit: Instant, now: Instant, is_held_up: bool) -> bool {
+        let moved = progress.moved();
+        let waits = progress.awaits_upload() || progress.has_unsent();
+        let is_excused = is_held_up && !progress.awaits_upload();
+        let Some(patience) = self.patience.as_mut().filter(|_| waits) else {
+            self.patience = waits.then(|| Patience::new(moved, now));
+            return false;
+        };
+        if is_excused {
+            patience.resume(moved, now);
+            return false;
+        }
+        patience.note(moved, now);
+        limit >= patience.end()
+    }
+}
+
+impl fmt::Debug for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+/// What looks at the client's frames before h2 does.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    /// The bytes that were read before, to be read first.
+    ahead: Bytes,
+    frames: Frames,
+    streams: Arc<Streams>,
+}
+
+impl Inspection {
+    pub(crate) fn new(ahead: Bytes, streams: Arc<Streams>) -> Self {
+        Self { ahead, frames: Frames::new(Instant::now()), streams }
+    }
+
+    /// Reads what h2 may see. If it may not, the connection's task finds out why. `bytes_out` is what was written to
+    /// the client by now.
+    pub(crate) fn poll_read<T: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut T,
+        bytes_out: u64,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        if self.ahead.is_empty() {
+            ready!(Pin::new(stream).poll_read(cx, buf))?;
+        } else {
+            let len = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead.split_to(len));
+        }
+        if !self.lets_pass(&buf.filled()[before..], bytes_out) {
+            buf.set_filled(before);
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn lets_pass(&mut self, bytes: &[u8], bytes_out: u64) -> bool {
+        let streams = &*self.streams;
+        if streams.fault().is_some() {
+            return false;
+        }
+        let sent = Sent { bytes: bytes_out, pieces: streams.pieces.load(Ordering::Relaxed) };
+        if let Err(fault) = self.frames.read(bytes, sent) {
+            // The requests among these bytes have not been seen by anybody, and may be repeated.
+            streams.fault.store(fault as u8, Ordering::Relaxed);
+            return false;
+        }
+        streams.last_stream.store(self.frames.last_stream(), Ordering::Relaxed);
+        streams.granted.store(FIRST_WINDOW + self.frames.granted(), Ordering::Relaxed);
+        streams.is_inside_head.store(self.frames.is_inside_head(), Ordering::Relaxed);
+        true
+    }
+}

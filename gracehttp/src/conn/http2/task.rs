@@ -1,0 +1,73 @@
+//! The tasks of HTTP/2 streams, which hyper has started by us: the only way to end one whose client stands still.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use crate::conn::http2::progress::Progress;
+use crate::conn::http2::streams::Streams;
+
+/// Starts the tasks of one connection's streams.
+#[derive(Clone, Debug)]
+pub(crate) struct StreamTasks {
+    streams: Arc<Streams>,
+}
+
+impl StreamTasks {
+    pub(super) fn new(streams: Arc<Streams>) -> Self {
+        Self { streams }
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for StreamTasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    /// hyper calls the service, and next starts the task of the stream with what the service returned.
+    fn execute(&self, future: F) {
+        match self.streams.take_begun() {
+            Some(progress) => {
+                progress.task_begins();
+                tokio::spawn(StreamTask { future, running: Running { progress } });
+            }
+            // That of a stream which has become a tunnel.
+            None => {
+                tokio::spawn(future);
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A stream's task. Where it ends early, h2 finds that nobody has the stream any more, and resets it.
+    struct StreamTask<F> {
+        #[pin]
+        future: F,
+        running: Running,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for StreamTask<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.running.progress.poll_task_reset(cx) {
+            return Poll::Ready(());
+        }
+        this.future.poll(cx)
+    }
+}
+
+struct Running {
+    progress: Arc<Progress>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.progress.task_ends();
+    }
+}

@@ -1,0 +1,126 @@
+//! The time limits of an HTTP/2 connection as a whole. Those of its streams are in [`Streams::look`].
+
+use tokio::time::{Duration, Instant};
+
+use crate::conn::activity::Activity;
+use crate::conn::http2::streams::{Found, Streams};
+use crate::conn::limits::{Patience, STALLED};
+use crate::server::ServerOptions;
+
+/// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Stay,
+    /// It had no stream for too long.
+    Leave,
+    /// The client takes nothing of what waits for it, does not finish a head, or does not even answer our GOAWAY.
+    Cut,
+}
+
+/// What a look at the connection remembers of the last one.
+#[derive(Debug)]
+pub(super) struct Watch {
+    idle_since: Option<Instant>,
+    head_since: Option<Instant>,
+    written: u64,
+    written_at: Instant,
+    /// With all that waits to be sent while it is the connection that takes nothing.
+    patience: Patience,
+    /// The bytes taken, each shared by all streams that were waiting.
+    share: u64,
+    taken: u64,
+    /// The requests begun so far.
+    begun: u64,
+    /// When GOAWAY was said, and how many bytes had been read by then.
+    left: Option<(Instant, u64)>,
+}
+
+impl Watch {
+    pub(super) fn new(activity: &Activity) -> Self {
+        let now = Instant::now();
+        Self {
+            idle_since: Some(now),
+            head_since: None,
+            written: activity.bytes_out(),
+            written_at: now,
+            patience: Patience::new(0, now),
+            share: 0,
+            taken: 0,
+            begun: activity.begun(),
+            left: None,
+        }
+    }
+
+    /// Notes that the connection is to end; true the first time.
+    pub(super) fn leave(&mut self, activity: &Activity) -> bool {
+        let first = self.left.is_none();
+        self.left.get_or_insert_with(|| (Instant::now(), activity.bytes_in()));
+        first
+    }
+
+    pub(super) fn look(
+        &mut self,
+        activity: &Activity,
+        streams: &Streams,
+        options: &ServerOptions,
+    ) -> Verdict {
+        let now = Instant::now();
+        let is_held_up = activity.is_unflushed() || streams.is_window_shut();
+        let found = streams.look(now, is_held_up);
+        if found.is_stuck || self.takes_nothing(activity, streams, found, is_held_up, now) {
+            return Verdict::Cut;
+        }
+        let head_since = streams.is_inside_head().then(|| *self.head_since.get_or_insert(now));
+        self.head_since = head_since;
+        if head_since.is_some_and(|since| now - since >= options.header_read_timeout) {
+            return Verdict::Cut;
+        }
+        // GOAWAY comes with a PING: a client that is there has answered within a round trip.
+        let unheard = self.left.is_some_and(|(at, read)| {
+            now - at >= LOOK && activity.bytes_in() == read && activity.open() == 0
+        });
+        if unheard { Verdict::Cut } else { self.look_idle(activity, streams, options, now) }
+    }
+
+    /// Whether the client has taken nothing for too long, or less for each stream than it has to.
+    fn takes_nothing(
+        &mut self,
+        activity: &Activity,
+        streams: &Streams,
+        found: Found,
+        is_held_up: bool,
+        now: Instant,
+    ) -> bool {
+        if !activity.is_unflushed() || activity.bytes_out() != self.written {
+            (self.written, self.written_at) = (activity.bytes_out(), now);
+        }
+        let before = std::mem::replace(&mut self.taken, streams.taken());
+        self.share += (self.taken - before) / found.unsent.max(1) as u64;
+        if is_held_up && found.unsent > 0 {
+            self.patience.note(self.share, now);
+        } else {
+            self.patience = Patience::new(self.share, now);
+        }
+        now - self.written_at >= STALLED || now >= self.patience.end()
+    }
+
+    fn look_idle(
+        &mut self,
+        activity: &Activity,
+        streams: &Streams,
+        options: &ServerOptions,
+        now: Instant,
+    ) -> Verdict {
+        let has_begun = activity.begun() != std::mem::replace(&mut self.begun, activity.begun());
+        if has_begun || activity.open() > 0 || streams.count() > 0 {
+            self.idle_since = None;
+            return Verdict::Stay;
+        }
+        // A client that has never sent a request is waited for as long as for a request's head.
+        let limit = if activity.begun() == 0 { options.header_read_timeout } else { options.idle_timeout };
+        let since = *self.idle_since.get_or_insert(now);
+        if now - since >= limit { Verdict::Leave } else { Verdict::Stay }
+    }
+}

@@ -1,0 +1,149 @@
+//! One sequence of frames, and what has to come of it.
+
+use std::time::Duration;
+
+use tests::Target;
+use tests::frames::{ACK, Connection, Frame, GOAWAY, HEADERS, PING, RST_STREAM};
+use tests::patience::within;
+
+/// A row of the table.
+pub struct Case {
+    pub name: &'static str,
+    /// Of RFC 9113, where no other is named.
+    pub section: &'static str,
+    pub frames: Vec<Frame>,
+    pub expect: Expect,
+    /// Over TLS, where that differs.
+    pub over_tls: Option<Expect>,
+    pub then: Then,
+    pub time: Time,
+}
+
+/// The first thing that the server says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The response to this stream has this status.
+    Status(u32, u16),
+    /// The stream is reset with this code.
+    Reset(u32, u32),
+    /// The connection ends with this code.
+    Goaway(u32),
+    /// Neither.
+    Nothing,
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    Open,
+    Closed,
+}
+
+/// How long that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// No limit has to pass.
+    Soon,
+    /// `header_read_timeout` does.
+    HeadTimeout,
+}
+
+/// What the server of the table allows a head.
+pub const HEAD_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// For whatever should happen at once, on a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+
+const MARKER: &[u8; 8] = b"a marker";
+
+impl Case {
+    /// Runs it on a connection of its own; what went wrong, if anything did.
+    pub async fn run(&self, target: &Target) -> Result<(), String> {
+        let expect = match target {
+            Target::Tls(_) => self.over_tls.unwrap_or(self.expect),
+            _ => self.expect,
+        };
+        let mut connection = Connection::open(target).await;
+        // A server that has seen enough reads no further.
+        _ = connection.try_send(&self.frames).await;
+        let marker = Frame::new(PING, 0, 0, MARKER);
+        if expect == Expect::Nothing && self.then == Then::Open {
+            _ = connection.try_send(std::slice::from_ref(&marker)).await;
+        }
+        let limit = match self.time {
+            Time::Soon => SOON,
+            Time::HeadTimeout => HEAD_TIMEOUT + SOON,
+        };
+        let seen = within(limit, self.name, Seen::first(&mut connection, expect)).await;
+        if seen.first != expect {
+            return Err(format!("{expect:?} was expected: {seen:?}"));
+        }
+        if self.then == Then::Open && !seen.has_marker {
+            _ = connection.try_send(&[marker]).await;
+            let more = within(limit, self.name, Seen::until_marker(&mut connection)).await;
+            if !more.has_marker {
+                return Err(format!("it should be open: {more:?}"));
+            }
+        }
+        if self.then == Then::Closed && !seen.has_ended {
+            within(limit, self.name, connection.until_end()).await;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Seen {
+    first: Expect,
+    has_marker: bool,
+    has_ended: bool,
+}
+
+impl Seen {
+    /// Reads until something was said, the marker has come back, or the connection has ended.
+    async fn first(connection: &mut Connection, expect: Expect) -> Self {
+        loop {
+            let seen = Self::more(connection, expect).await;
+            // What was said of streams before the end does not count against it.
+            let is_awaited = !matches!(expect, Expect::Goaway(_)) || matches!(seen.first, Expect::Goaway(_));
+            if (seen.first != Expect::Nothing && is_awaited) || seen.has_marker || seen.has_ended {
+                return seen;
+            }
+        }
+    }
+
+    async fn until_marker(connection: &mut Connection) -> Self {
+        loop {
+            let seen = Self::more(connection, Expect::Nothing).await;
+            if matches!(seen.first, Expect::Goaway(_)) || seen.has_marker || seen.has_ended {
+                return seen;
+            }
+        }
+    }
+
+    async fn more(connection: &mut Connection, expect: Expect) -> Self {
+        let frames = connection.try_frames().await.unwrap_or_default();
+        // A response may be on its way when the connection is found wanting.
+        let is_wanted = |told: &Expect| match expect {
+            Expect::Goaway(_) => matches!(told, Expect::Goaway(_)),
+            _ => *told == expect,
+        };
+        let wanted = frames.iter().filter_map(told).find(is_wanted);
+        Self {
+            first: wanted.or_else(|| frames.iter().find_map(told)).unwrap_or(Expect::Nothing),
+            has_marker: frames.iter().any(|frame| frame.payload == MARKER && frame.flags == ACK),
+            has_ended: frames.is_empty(),
+        }
+    }
+}
+
+fn told(frame: &Frame) -> Option<Expect> {
+    match frame.kind {
+        HEADERS => Some(Expect::Status(frame.stream, frame.status()?)),
+        RST_STREAM => {
+            Some(Expect::Reset(frame.stream, u32::from_be_bytes(frame.payload[..].try_into().ok()?)))
+        }
+        GOAWAY => frame.farewell().map(|(_, code)| Expect::Goaway(code)),
+        _ => None,
+    }
+}

@@ -486,12 +486,14 @@ async fn c10_every_answer_is_counted_with_its_cause() {
         over_http2.get(path).await.unwrap();
     }
     drop(over_http2);
-    app.log.line(0, "server `plain`: a request: refused with 400: ").await;
+    let told =
+        |line: &str| line.contains("a request from 127.0.0.1:") && line.contains(": refused with 400: ");
+    app.log.find(0, PATIENCE, "the refusal", told).await;
     assert_eq!(app.stop().await, Exit::Code(0));
     let told = "server `plain` has answered: handler 2xx 2, handler 4xx 1, malformed 4xx 2, body too large 4xx 1, \
                 head too large 4xx 1, request timed out 4xx 1, handler panicked 5xx 1, unsendable 5xx 1";
     app.log.line(0, told).await;
-    let told = "server `routed` has answered: handler 2xx 1, no route 4xx 2";
+    let told = "server `routed` has answered: handler 2xx 2, no route 4xx 2; broken off 1";
     app.log.line(0, told).await;
     // Requests are no news by default.
     let quiet = Launch::bin("responder").start("nameless").await;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::conn::PATIENCE;
 use crate::conn::activity::{Activity, Discard};
-use crate::conn::answer::{Refusal, note_refused_by_hyper};
+use crate::conn::answer::Refusal;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::limits::{Limits, Waiting};
@@ -67,10 +67,7 @@ pub(super) async fn drive(
     poll_fn(|cx| {
         loop {
             // A failed connection has no one left to tell; what could be said, hyper has said.
-            if let Poll::Ready(outcome) = poll_contained(context, || poll(cx)) {
-                if let Some(Err(error)) = outcome {
-                    note_refused_by_hyper(context, &error);
-                }
+            if poll_contained(context, || poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
             }
             // What there is of a broken response goes out before.
@@ -125,15 +122,15 @@ pub(super) async fn drive(
     .await
 }
 
-/// Turns hyper's connection. A panic in it ends the connection, without an outcome, and nothing else: unwinding would
+/// Turns hyper's connection. A panic in it ends the connection, and nothing else: unwinding would
 /// drop the socket, and with a duplicate in another process the client would wait for ever.
-pub(super) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T>) -> Poll<Option<T>> {
+pub(super) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T>) -> Poll<()> {
     match catch_unwind(AssertUnwindSafe(poll)) {
-        Ok(polled) => polled.map(Some),
+        Ok(polled) => polled.map(|_| ()),
         Err(panic) => {
             let (server, panic) = (&context.options.name, panic_message(&*panic));
             log::error(format_args!("server `{server}`: a connection ends, as its task panicked: {panic}"));
-            Poll::Ready(None)
+            Poll::Ready(())
         }
     }
 }

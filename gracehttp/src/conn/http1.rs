@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot::Receiver;
 
 use crate::conn::activity::Activity;
-use crate::conn::answer::{Cause, last_words};
+use crate::conn::answer::{Cause, last_words, note_refused_by_hyper};
 use crate::conn::close::{abandon, close, close_with};
 use crate::conn::context::Context;
 use crate::conn::drive::{End, May, drive};
@@ -101,7 +102,14 @@ pub(super) async fn serve<T: Wire>(
     let may = May { rest: can_rest, rest_at_once };
     let end = {
         let mut connection = pin!(connection);
-        drive(&context, &activity, &mut limits, may, |cx| connection.as_mut().poll(cx)).await
+        let poll = |cx: &mut TaskContext<'_>| {
+            let polled = connection.as_mut().poll(cx);
+            if let Poll::Ready(Err(error)) = &polled {
+                note_refused_by_hyper(&info, error);
+            }
+            polled
+        };
+        drive(&context, &activity, &mut limits, may, poll).await
     };
     let Ok(transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.

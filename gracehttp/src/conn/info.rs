@@ -1,6 +1,7 @@
 //! What a handler can know of the connection and the process behind its request.
 
 use std::convert::Infallible;
+use std::fmt::{self, Display as _};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,6 +22,15 @@ pub(crate) struct ConnectionInfo {
 }
 
 impl ConnectionInfo {
+    /// The client, as it reads in the log.
+    pub(crate) fn client(&self) -> impl fmt::Display {
+        let peer = self.peer;
+        fmt::from_fn(move |f| match peer {
+            Some(peer) => peer.fmt(f),
+            None => f.write_str("a Unix socket"),
+        })
+    }
+
     /// Tells a request where it comes from.
     pub(crate) fn introduce<B>(self: &Arc<Self>, request: &mut Request<B>) {
         let extensions = request.extensions_mut();

@@ -118,9 +118,15 @@ impl Content {
     /// error, so that the client does not take it for the whole.
     #[track_caller]
     fn fail(&mut self, fault: fmt::Arguments<'_>) -> Error {
-        self.tell(fault);
-        self.let_go();
+        self.break_off(fault);
         Error::new(fault.to_string())
+    }
+
+    #[track_caller]
+    fn break_off(&mut self, fault: fmt::Arguments<'_>) {
+        self.tell(fault);
+        self.info.context.answers.count_broken();
+        self.let_go();
     }
 
     #[track_caller]
@@ -153,8 +159,7 @@ impl http_body::Body for Content {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(Some(Ok(frame)))) => Some(this.count(frame)),
             Ok(Poll::Ready(Some(Err(error)))) => {
-                this.tell(format_args!("its response body failed: {}", causes(&error)));
-                this.let_go();
+                this.break_off(format_args!("its response body failed: {}", causes(&error)));
                 Some(Err(error))
             }
             Ok(Poll::Ready(None)) => this.end().err().map(Err),

@@ -149,7 +149,7 @@ pub(crate) fn finish(
     if !asked.is_http2() && (is_last || cause.ends_connection()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    observe(&info.context, &asked, cause, response.status());
+    observe(info, &asked, cause, response.status());
     let (mut head, body) = response.into_parts();
     let content = Content::of(body, head.status, &mut head.headers, info.clone(), asked);
     http::Response::from_parts(head, content)
@@ -165,28 +165,31 @@ fn is_final(status: StatusCode, asked: &Asked) -> bool {
 }
 
 /// Tells of an answer that hyper has given by itself, to a head that it could not read though it had been let pass.
-pub(crate) fn note_refused_by_hyper(context: &Context, error: &hyper::Error) {
+pub(crate) fn note_refused_by_hyper(info: &ConnectionInfo, error: &hyper::Error) {
     let rule = "hyper could not read its head";
     let refusal = match error {
         error if error.is_parse_too_large() => Refusal::new(Reason::HeadTooLarge, rule),
         error if error.is_parse() => Refusal::malformed(rule),
         _ => return,
     };
-    observe(context, &Asked::UNREAD, Cause::Refused(refusal), refusal.reason.status());
+    observe(info, &Asked::UNREAD, Cause::Refused(refusal), refusal.reason.status());
 }
 
 /// Tells the counters and the log of a response.
-fn observe(context: &Context, asked: &Asked, cause: Cause, status: StatusCode) {
-    context.answers.count(cause, status);
-    let (server, status) = (&context.options.name, status.as_u16());
+fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCode) {
+    info.context.answers.count(cause, status);
+    let (server, from, status) = (&info.context.options.name, info.client(), status.as_u16());
     match cause {
         Cause::Handler | Cause::NoRoute => {
-            tracing::trace!(target: "gracehttp", "server `{server}`: {asked}: {status}");
+            tracing::trace!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}");
         }
         // What strangers bring about is no news.
         Cause::Refused(Refusal { rule, .. }) => {
-            tracing::debug!(target: "gracehttp", "server `{server}`: {asked}: refused with {status}: {rule}");
+            let told = format_args!("{asked} from {from}: refused with {status}: {rule}");
+            tracing::debug!(target: "gracehttp", "server `{server}`: {told}");
         }
-        _ => tracing::debug!(target: "gracehttp", "server `{server}`: {asked}: {status}: {cause}"),
+        _ => {
+            tracing::debug!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}: {cause}")
+        }
     }
 }

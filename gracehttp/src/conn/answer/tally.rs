@@ -33,6 +33,8 @@ const CLASSES: usize = 5;
 /// The counts of one server. Every response of every thread is counted, so each thread has counts of its own.
 pub(crate) struct Tally {
     shards: Box<[Shard]>,
+    /// Answers that were begun and could not be brought to their end.
+    broken: AtomicU64,
 }
 
 /// On cache lines of its own.
@@ -42,12 +44,17 @@ struct Shard([[AtomicU64; CLASSES]; CAUSES.len()]);
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), broken: AtomicU64::new(0) }
     }
 
-    pub(crate) fn count(&self, cause: Cause, status: StatusCode) {
+    pub(super) fn count(&self, cause: Cause, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
         self.shards[shard()].0[index(cause)][class].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An answer that was counted has been broken off.
+    pub(super) fn count_broken(&self) {
+        self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The counts of all threads together.
@@ -60,7 +67,7 @@ impl Tally {
                 }
             }
         }
-        Snapshot { counts }
+        Snapshot { counts, broken: self.broken.load(Ordering::Relaxed) }
     }
 }
 
@@ -68,9 +75,10 @@ impl Tally {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     counts: [[u64; CLASSES]; CAUSES.len()],
+    broken: u64,
 }
 
-/// As it reads behind "answered": `handler 2xx 7, handler 4xx 1, malformed 4xx 2`.
+/// As it reads behind "answered": `handler 2xx 7, handler 4xx 1, malformed 4xx 2; broken off 1`.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
@@ -80,7 +88,11 @@ impl fmt::Display for Snapshot {
                 separator = ", ";
             }
         }
-        if separator.is_empty() { f.write_str("nothing") } else { Ok(()) }
+        match self.broken {
+            _ if separator.is_empty() => f.write_str("nothing"),
+            0 => Ok(()),
+            broken => write!(f, "; broken off {broken}"),
+        }
     }
 }
 
@@ -136,7 +148,9 @@ mod tests {
         });
         tally.count(Cause::Refused(Refusal::malformed("a rule")), StatusCode::BAD_REQUEST);
         tally.count(Cause::HandlerPanicked, StatusCode::INTERNAL_SERVER_ERROR);
-        let expected = format!("handler 2xx {}, malformed 4xx 1, handler panicked 5xx 1", 2 * SHARDS);
+        tally.count_broken();
+        let expected =
+            format!("handler 2xx {}, malformed 4xx 1, handler panicked 5xx 1; broken off 1", 2 * SHARDS);
         assert_eq!(tally.snapshot().to_string(), expected);
     }
 }

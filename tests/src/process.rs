@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use rustix::process::{Signal, getpid, set_child_subreaper};
 
+use crate::bench::machine;
 use crate::client::{Target, get_once};
 use crate::generation::{Exit, Generation};
 use crate::log::Log;
 use crate::patience::{GLANCE, PATIENCE, within};
 use crate::scratch::Scratch;
+use crate::strace;
 
 /// What the predecessor writes once it has started its successor.
 pub const RESTARTED: &str = "start new process success, pid ";
@@ -96,7 +98,7 @@ impl Launch {
 
     /// Starts it, and awaits nothing.
     pub fn spawn(self) -> App {
-        adopt_orphans();
+        prepare_this_process();
         let mut command = match &self.shell {
             None => Command::new(&self.program),
             Some(words) => {
@@ -154,10 +156,16 @@ fn target_directory() -> PathBuf {
     test.ancestors().nth(2).expect("target/PROFILE/deps").to_owned()
 }
 
-/// A successor whose predecessor has exited becomes a child of the test, which can then wait for it.
-fn adopt_orphans() {
+/// What this process needs once, before it starts applications.
+fn prepare_this_process() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| set_child_subreaper(Some(getpid())).expect("PR_SET_CHILD_SUBREAPER"));
+    ONCE.call_once(|| {
+        // A successor whose predecessor has exited becomes a child of the test, which can then wait for it.
+        set_child_subreaper(Some(getpid())).expect("PR_SET_CHILD_SUBREAPER");
+        // A thousand clients need more than the 1024 descriptors that most systems give. The applications inherit
+        // that: a test of their own limit sets it with `ulimit`.
+        machine::raise_descriptor_limit();
+    });
 }
 
 /// The generations that the log told of, in order.
@@ -370,13 +378,32 @@ pub fn run(program: &str, args: &[&OsStr]) {
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whether a tool that a test needs is there; says so loudly where it is not.
+/// Whether a tool that a test needs is there, and may do its work; says so loudly where it is not.
 pub fn tool(name: &str) -> bool {
     let there = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| Path::new(&dir).join(name).is_file()));
     if !there {
-        // Not by `eprintln!`: the harness would keep it to itself, since the test passes.
-        _ = writeln!(std::io::stderr(), "\n*** SKIPPED: this test needs `{name}`, which is not installed.\n");
+        skipped(&format!("`{name}`, which is not installed"));
+        return false;
+    }
+    // Where ptrace is restricted (Yama, a container), only root may trace what is not its own child.
+    let useful = name != "strace" || strace::may_attach();
+    if !useful {
+        skipped("`strace`, which may not trace other processes here");
+    }
+    useful
+}
+
+/// Whether the machine has IPv6; says so loudly where it has not.
+pub fn ipv6() -> bool {
+    let there = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    if !there {
+        skipped("IPv6, which this machine does not have");
     }
     there
+}
+
+/// Not by `eprintln!`: the harness would keep it to itself, since the test passes.
+fn skipped(needs: &str) {
+    _ = writeln!(std::io::stderr(), "\n*** SKIPPED: this test needs {needs}.\n");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -44,6 +45,33 @@ impl Strace {
     pub async fn ended(mut self) {
         eventually("the end of strace", || matches!(self.0.try_wait(), Ok(Some(_)))).await;
     }
+}
+
+/// Whether a process may be traced that is no child of the tracer.
+pub(crate) fn may_attach() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    *MAY.get_or_init(|| {
+        let quiet = |command: &mut Command| {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        };
+        let Ok(mut traced) = quiet(Command::new("sleep").arg("60")) else { return false };
+        let pid = traced.id().to_string();
+        let tracer = quiet(Command::new("strace").args(["-qq", "-o", "/dev/null", "-p", &pid]));
+        let attached = tracer.is_ok_and(|mut tracer| {
+            let status = || fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let is_traced = || !status().contains("TracerPid:\t0");
+            while !is_traced() && matches!(tracer.try_wait(), Ok(None)) {
+                std::thread::sleep(GLANCE);
+            }
+            let attached = is_traced();
+            _ = tracer.kill();
+            _ = tracer.wait();
+            attached
+        });
+        _ = traced.kill();
+        _ = traced.wait();
+        attached
+    })
 }
 
 impl Drop for Strace {

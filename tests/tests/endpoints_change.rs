@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tests::client::{Pause, get, get_once};
 use tests::load::Style;
+use tests::process::ipv6;
 use tests::{App, Client, Exit, Failure, Kind, Launch, Load, Reply, Scratch, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -106,6 +107,9 @@ async fn case_12_a_removed_endpoint_can_come_back() {
 
 #[tokio::test]
 async fn a_server_moves_to_another_port() {
+    if !ipv6() {
+        return;
+    }
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).start("web").await;
     let old = app.target("web").await;

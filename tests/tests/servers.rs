@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once};
 use tests::h2::{Http2, Outcome};
+use tests::process::ipv6;
 use tests::{App, Client, Exit, Kind, Launch, Scratch, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -47,6 +48,9 @@ async fn certificate_and_key_from_files() {
 
 #[tokio::test]
 async fn ipv4_ipv6_and_unix_sockets() {
+    if !ipv6() {
+        return;
+    }
     let scratch = Scratch::new();
     let socket = scratch.join("web.sock");
     let plan = format!("server v6 [::1]:0\nserver name localhost:0\nserver unix unix:{}", socket.display());
@@ -64,6 +68,9 @@ async fn ipv4_ipv6_and_unix_sockets() {
 
 #[tokio::test]
 async fn a_port_alone_means_every_interface_of_both_families() {
+    if !ipv6() {
+        return;
+    }
     let (app, _scratch) = start("server web :0").await;
     let port = app.address("web").await.port();
     for address in [format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
@@ -74,6 +81,9 @@ async fn a_port_alone_means_every_interface_of_both_families() {
 
 #[tokio::test]
 async fn one_server_has_several_endpoints() {
+    if !ipv6() {
+        return;
+    }
     let (app, scratch) = start("server web 127.0.0.1:0 [::1]:0").await;
     app.target("web").await;
     tests::patience::eventually("two banners", || app.log.count(0, "serving web on ") == 2).await;

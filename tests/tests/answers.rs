@@ -485,6 +485,7 @@ async fn c10_every_answer_is_counted_with_its_cause() {
     for path in ["/x/text", "/nowhere", "/only"] {
         over_http2.get(path).await.unwrap();
     }
+    over_http2.get("/x/body/fails").await.unwrap_err();
     drop(over_http2);
     let told =
         |line: &str| line.contains("a request from 127.0.0.1:") && line.contains(": refused with 400: ");

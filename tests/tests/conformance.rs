@@ -21,6 +21,17 @@ const AT_ONCE: usize = 100;
 /// What is asked on a connection that has to be open.
 const NEXT: &str = "GET /numbered?number=4711 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
+/// The statuses of refusals, as their counts are told: hyper's own refusals, if there were any, would not be counted.
+const REFUSALS: [(u16, &str); 7] = [
+    (400, "malformed"),
+    (408, "request timed out"),
+    (413, "body too large"),
+    (414, "target too long"),
+    (421, "misdirected"),
+    (431, "head too large"),
+    (501, "not implemented"),
+];
+
 #[derive(Debug, Clone)]
 struct Row {
     name: String,
@@ -190,7 +201,7 @@ impl Stage {
         let limit = format!("header_read_timeout={}ms", HEAD_LIMIT.as_millis());
         let plan =
             format!("server web 127.0.0.1:0 {limit}\nserver tls 127.0.0.1:0 tls=self_signed {limit}\n");
-        let app = Launch::app(&scratch, &plan).spawn();
+        let app = Launch::app(&scratch, &plan).env("RUST_LOG", "gracehttp=debug").spawn();
         let (plain, tls) = (app.target("web").await, app.target("tls").await);
         Self { app, plain, tls, _scratch: scratch }
     }
@@ -206,6 +217,7 @@ impl Stage {
     }
 }
 
+/// Also C10: what is refused is refused by us, and counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_of_the_table_on_plain_text_and_over_tls() {
     let stage = Stage::new().await;
@@ -224,4 +236,15 @@ async fn every_row_of_the_table_on_plain_text_and_over_tls() {
     let faults: Vec<String> = under_way.join_all().await.into_iter().flatten().collect();
     assert!(faults.is_empty(), "{} rows:\n{}", faults.len(), faults.join("\n"));
     assert_eq!(stage.app.stop().await, Exit::Code(0), "{}", stage.app.log);
+    for server in ["web", "tls"] {
+        let told = format!("server `{server}` has answered: ");
+        let line = stage.app.log.since(0).into_iter().find(|line| line.contains(&told)).expect("the counts");
+        for (status, cause) in REFUSALS {
+            let rows = TABLE.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit()));
+            let rows = rows.map(|line| Row::parse(line, "http", "https"));
+            let count = rows.filter(|row| !row.stays_open && row.statuses.last() == Some(&status)).count();
+            let told = format!("{cause} {}xx {count}", status / 100);
+            assert!(line.split([':', ',']).any(|part| part.trim() == told), "no {told:?} in {line:?}");
+        }
+    }
 }

@@ -179,7 +179,7 @@ impl Future for RequestFuture {
         let Some(exchange) = self.exchange.take() else { return Poll::Pending };
         let activity = exchange.activity();
         // Whatever the handler has made of a body that is malformed, it was given no request.
-        if let Some(refusal) = activity.inbound().refused_body() {
+        if let Some(refusal) = activity.inbound().refused_body(self.number) {
             cause = Cause::Refused(refusal);
             response = answer::own(cause);
         }

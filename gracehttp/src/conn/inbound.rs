@@ -131,10 +131,10 @@ impl Inbound {
         }
     }
 
-    /// Why the body of the last request is refused.
-    pub(crate) fn refused_body(&self) -> Option<Refusal> {
+    /// Why the body of this request is refused.
+    pub(crate) fn refused_body(&self, request: u64) -> Option<Refusal> {
         match self.refused.get() {
-            Some(Refused::Body(refusal)) => Some(*refusal),
+            Some(Refused::Body(refusal)) if self.heads.load(Ordering::Relaxed) == request => Some(*refusal),
             _ => None,
         }
     }

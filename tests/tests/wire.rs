@@ -1,0 +1,258 @@
+//! What a client puts on the wire between its requests and around them: offers to upgrade, empty lines, half heads,
+//! expectations, garbage.
+
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, post_head};
+use tests::{App, Client, Exit, Launch, Scratch, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
+
+struct Stage {
+    app: App,
+    target: Target,
+    _scratch: Scratch,
+}
+
+impl Stage {
+    async fn new(plan: &str) -> Self {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, plan).spawn();
+        let target = app.target("web").await;
+        Self { app, target, _scratch: scratch }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.target).await.expect("a connection")
+    }
+
+    async fn restart(&self) {
+        let successor = self.app.restart().await;
+        self.app.serves(&self.target, &successor).await;
+    }
+
+    /// The predecessor had nothing to wait for.
+    async fn drained_early(&self, since: Instant) {
+        assert_eq!(self.app.first().exit().await, Exit::Code(0), "{}", self.app.log);
+        assert!(since.elapsed() < Duration::from_secs(8), "it took {:?}\n{}", since.elapsed(), self.app.log);
+        self.app.catch_up().await;
+        assert_eq!(self.app.log.count(0, "cutting"), 0, "{}", self.app.log);
+    }
+}
+
+/// What clients offer without anybody's asking: Java's and curl, Apache's, and a browser that is told 404.
+const OFFERS: [&str; 3] = [
+    "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk",
+    "Upgrade: TLS/1.2\r\nConnection: Upgrade",
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+];
+
+fn offering(path: &str, offer: &str) -> String {
+    get(path).replace("\r\n\r\n", &format!("\r\n{offer}\r\n\r\n"))
+}
+
+#[tokio::test]
+async fn a1_upgrade_that_nobody_takes_parks_and_moves() {
+    let stage = Stage::new(WEB).await;
+    let mut clients = Vec::new();
+    for offer in OFFERS {
+        for path in ["/ping", "/nowhere"] {
+            let mut client = stage.client().await;
+            for _ in 0..2 {
+                client.send(offering(path, offer)).await.unwrap();
+                assert!(!client.reply().await.unwrap().closes(), "{offer}");
+            }
+            clients.push(client);
+        }
+    }
+    let start = Instant::now();
+    stage.restart().await;
+    for client in &mut clients {
+        client.moves_to(stage.app.pid()).await;
+    }
+    stage.drained_early(start).await;
+}
+
+#[tokio::test]
+async fn a1_upgrade_that_nobody_takes_is_answered_and_moves_while_it_is_busy() {
+    let stage = Stage::new(WEB).await;
+    let mut clients = Vec::new();
+    for offer in OFFERS {
+        let begun = stage.app.log.end();
+        let mut client = stage.client().await;
+        client.send(offering("/slow?ms=3000", offer)).await.unwrap();
+        stage.app.log.line(begun, "slow begins").await;
+        clients.push(client);
+    }
+    let start = Instant::now();
+    stage.restart().await;
+    for client in &mut clients {
+        let reply = client.reply().await.unwrap();
+        assert_eq!((reply.pid(), reply.closes()), (Some(stage.app.first().pid()), false), "{reply:?}");
+        client.moves_to(stage.app.pid()).await;
+    }
+    stage.drained_early(start).await;
+}
+
+/// What is pipelined behind one is answered by whoever has the connection then.
+#[tokio::test]
+async fn a1_what_follows_an_upgrade_that_nobody_takes_is_answered() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        for offer in OFFERS {
+            let mut client = stage.client().await;
+            let half = &get("/numbered?number=2")[..20];
+            let row = [&offering("/slow?ms=100", offer), &get("/numbered?number=1"), half].concat();
+            client.send(row).await.unwrap();
+            assert_eq!(client.reply().await.unwrap().status, 200);
+            assert_eq!(client.reply().await.unwrap().header("number"), Some("1"));
+            client.send(&get("/numbered?number=2")[20..]).await.unwrap();
+            assert_eq!(client.reply().await.unwrap().header("number"), Some("2"));
+        }
+    }
+}
+
+/// Whatever protocol it is, and however soon its client begins to speak it.
+#[tokio::test]
+async fn a1_bytes_right_behind_an_upgrade_that_is_taken_are_the_other_protocols() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        let mut client = stage.client().await;
+        let offer = offering("/upgrade", "Connection: Upgrade\r\nUpgrade: echo");
+        client.send([offer.as_bytes(), b"\0no\nHTTP"].concat()).await.unwrap();
+        let mut came = Vec::new();
+        while !came.ends_with(b"\0no\nHTTP") {
+            let piece = client.piece().await.unwrap().expect("an open connection");
+            came.extend_from_slice(&piece);
+        }
+        assert!(came.starts_with(b"HTTP/1.1 101 "), "{:?}", String::from_utf8_lossy(&came));
+        client.send("more").await.unwrap();
+        assert_eq!(client.piece().await.unwrap().as_deref(), Some(&b"more"[..]));
+    }
+}
+
+/// The answer is out, however slowly it is taken, before what follows it is refused.
+#[tokio::test]
+async fn a14_garbage_behind_a_request_costs_it_nothing() {
+    const LENGTH: usize = 12 << 20;
+    let garbage = ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0", "GET / HTTP/1.1\r\n\r\n"];
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        for garbage in garbage {
+            let mut client = stage.client().await;
+            let row = [&get("/slow?ms=200"), &get(&format!("/big?bytes={LENGTH}")), garbage].concat();
+            client.send(row).await.unwrap();
+            assert_eq!(client.reply().await.unwrap().status, 200);
+            // The kernel holds a few megabytes: the rest of it waits for us.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(client.reply().await.unwrap().body.len(), LENGTH);
+            let refusal = client.reply().await.unwrap();
+            assert_eq!((refusal.status, refusal.closes()), (400, true), "{garbage:?}");
+            client.closed().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a15_a_body_that_was_not_asked_for_ends_the_connection() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        for head in [
+            post_head("/nowhere", 5),
+            post_head("/nowhere", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked"),
+        ] {
+            let head = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
+            let mut client = stage.client().await;
+            client.send(&head).await.unwrap();
+            let reply = client.reply().await.unwrap();
+            assert_eq!((reply.status, reply.closes()), (404, true), "{head}");
+            // Its client sends the next request instead of the body.
+            _ = client.send(get("/ping")).await;
+            client.closed().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a16_an_empty_line_is_ignored_and_the_connection_idles() {
+    let limits = "header_read_timeout=1000ms idle_timeout=4000ms";
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(&format!("{plan} {limits}")).await;
+        let idles = async |line: &str| {
+            let mut client = stage.client().await;
+            client.send(format!("{}hi{line}", post_head("/echo", 2))).await.unwrap();
+            assert_eq!(client.reply().await.unwrap().status, 200);
+            let start = Instant::now();
+            assert_eq!(client.pause(Duration::from_secs(14)).await, Pause::Closed, "{line:?}");
+            assert!(start.elapsed() > Duration::from_millis(3500), "{line:?}: {:?}", start.elapsed());
+        };
+        let apart = async {
+            let mut client = stage.client().await;
+            assert_eq!(client.post("/echo", b"hi").await.unwrap().status, 200);
+            assert_eq!(client.pause(Duration::from_millis(200)).await, Pause::Open);
+            client.send("\r\n").await.unwrap();
+            assert_eq!(client.pause(Duration::from_secs(2)).await, Pause::Open);
+            assert_eq!(client.get("/ping").await.unwrap().status, 200);
+        };
+        tokio::join!(idles(""), idles("\r\n"), idles("\r\n\r\n"), apart);
+    }
+}
+
+/// The time of a head begins with its first byte: behind a request in one record, while that is answered, and on a
+/// connection that moves.
+#[tokio::test]
+async fn a18_half_a_head_has_its_time_wherever_it_begins() {
+    let limit = Duration::from_secs(3);
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(&format!("{plan} header_read_timeout=3000ms")).await;
+        let times_out = async |ahead: &str| {
+            let mut client = stage.client().await;
+            let start = Instant::now();
+            client.send(format!("{ahead}GET /pi")).await.unwrap();
+            for _ in 0..ahead.matches("GET").count() {
+                assert_eq!(client.reply().await.unwrap().status, 200, "{ahead:?}");
+            }
+            let refusal = client.reply().await.unwrap();
+            assert_eq!((refusal.status, refusal.closes()), (408, true), "{ahead:?}");
+            let took = start.elapsed();
+            assert!(took > limit - Duration::from_millis(100) && took < limit * 3, "{ahead:?}: {took:?}");
+        };
+        let (ping, slow) = (get("/ping"), get("/slow?ms=2000"));
+        let row = ping.repeat(3);
+        tokio::join!(times_out(""), times_out(&ping), times_out(&slow), times_out(&row));
+        if plan == WEB {
+            let mut client = stage.client().await;
+            client.send(format!("{ping}GET /pi")).await.unwrap();
+            assert_eq!(client.reply().await.unwrap().status, 200);
+            stage.restart().await;
+            let refusal = client.reply().await.unwrap();
+            assert_eq!((refusal.status, refusal.closes()), (408, true));
+        }
+    }
+}
+
+#[tokio::test]
+async fn b13_the_authority_of_the_target_overrules_host() {
+    for (plan, scheme) in [(WEB, "http"), (TLS, "https")] {
+        let stage = Stage::new(plan).await;
+        let mut client = stage.client().await;
+        for (target, host) in [
+            ("/seen".to_owned(), "a"),
+            (format!("{scheme}://b/seen"), "b"),
+            (format!("{}://B:80/seen", scheme.to_uppercase()), "B:80"),
+            (format!("{scheme}://[::1]:80/seen"), "[::1]:80"),
+        ] {
+            client.send(get(&target).replace("localhost", "a")).await.unwrap();
+            let seen = client.reply().await.unwrap().text();
+            assert!(seen.contains(&format!("host: {host},")), "{target}: {seen}");
+        }
+        client.send(format!("GET {scheme}://b/seen HTTP/1.0\r\n\r\n")).await.unwrap();
+        let mut came = Vec::new();
+        while let Some(piece) = client.piece().await.unwrap() {
+            came.extend_from_slice(&piece);
+        }
+        let came = String::from_utf8_lossy(&came);
+        assert!(came.contains("host: b,"), "{came}");
+    }
+}

@@ -87,6 +87,85 @@ async fn case_10_who_waits_in_the_queue_of_a_removed_endpoint_is_served() {
     assert_eq!(predecessor.exit().await, Exit::Code(0));
 }
 
+/// A server with two endpoints, of whose four permits clients of the first hold all, and eight clients that wait at the
+/// second.
+async fn full_server(scratch: &Scratch) -> (App, Target, Vec<Client>, Vec<Client>) {
+    let app = Launch::app(scratch, "server web 127.0.0.1:0 127.0.0.2:0 max_conns=4 when_full=wait").spawn();
+    tests::patience::eventually("two banners", || app.log.count(0, "serving web on ") == 2).await;
+    let banners = app.log.since(0);
+    let urls = banners.iter().filter_map(|line| line.split(" on ").nth(1)?.split_whitespace().next());
+    let targets: Vec<Target> = urls.map(Target::from_url).collect();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut client = Client::connect(&targets[0]).await.unwrap();
+        client.get("/ping").await.unwrap();
+        held.push(client);
+    }
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::connect(&targets[1]).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        waiting.push(client);
+    }
+    (app, targets[0].clone(), held, waiting)
+}
+
+/// Their endpoint is gone, and what held the permits has moved and ends there: what comes free is theirs.
+#[tokio::test]
+async fn a8_who_waits_at_a_removed_endpoint_is_served_as_permits_come_free_in_the_successor() {
+    for restarts in [1, 2] {
+        let scratch = Scratch::new();
+        let (app, web, mut held, mut waiting) = full_server(&scratch).await;
+        let old = app.first();
+        for _ in 0..restarts {
+            restart_without_the_second_endpoint(&app, &scratch).await;
+            for client in &mut held {
+                client.moves_to(app.pid()).await;
+            }
+        }
+        assert_eq!(waiting[0].pause(Duration::from_millis(500)).await, Pause::Open, "all four are held");
+        held.clear();
+        for mut client in waiting {
+            let reply = tests::patience::within(Duration::from_secs(6), "a permit", client.reply()).await;
+            assert_eq!(reply.unwrap().pid(), Some(old.pid()), "{}", app.log);
+        }
+        assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.pid()), "the limit is its again");
+        assert_eq!(old.exit().await, Exit::Code(0));
+    }
+}
+
+async fn restart_without_the_second_endpoint(app: &App, scratch: &Scratch) {
+    scratch.write("plan", "server web 127.0.0.1:0 max_conns=4 when_full=wait");
+    app.restart().await;
+}
+
+/// Nobody is waited for where permits are left.
+#[tokio::test]
+async fn a8_a_long_queue_of_a_removed_endpoint_is_emptied_at_once() {
+    let scratch = Scratch::new();
+    let app =
+        Launch::app(&scratch, "server web 127.0.0.1:0 127.0.0.2:0").env("GRACEHTTP_STANDBY", "3s").spawn();
+    tests::patience::eventually("two banners", || app.log.count(0, "serving web on ") == 2).await;
+    let banners = app.log.since(0);
+    let urls = banners.iter().filter_map(|line| line.split(" on ").nth(1)?.split_whitespace().next());
+    let second = Target::from_url(urls.last().unwrap());
+    scratch.write("plan", "server web 127.0.0.1:0");
+    let old = app.first();
+    app.restart().await;
+    // Nobody accepts here until standby is over.
+    let mut queue = Vec::new();
+    for _ in 0..300 {
+        let mut client = Client::connect(&second).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        queue.push(client);
+    }
+    for client in &mut queue {
+        let reply = tests::patience::within(Duration::from_secs(5), "an answer", client.reply()).await;
+        assert_eq!(reply.unwrap().pid(), Some(old.pid()), "{}", app.log);
+    }
+    assert_eq!(old.exit().await, Exit::Code(0));
+}
+
 #[tokio::test]
 async fn case_12_a_removed_endpoint_can_come_back() {
     let scratch = Scratch::new();

@@ -166,7 +166,7 @@ impl Unborn {
         let Self { settings, servers, released, moved, keys, provenance, fresh_files, predecessor, workers } =
             self;
         let predecessor = match predecessor {
-            Some(predecessor) => Some(take_over(predecessor, &servers, &moved).await),
+            Some(predecessor) => Some(take_over(predecessor, &servers, &moved, &released).await),
             None => None,
         };
         for server in &servers {
@@ -211,7 +211,12 @@ fn context<S>(
 }
 
 /// Says that we are ready, waits for our turn, and from then on takes in what the predecessor sends.
-async fn take_over(predecessor: Predecessor, running: &[Running], moved: &Arc<Moved>) -> WeakChannel {
+async fn take_over(
+    predecessor: Predecessor,
+    running: &[Running],
+    moved: &Arc<Moved>,
+    released: &Arc<Notify>,
+) -> WeakChannel {
     let channel = predecessor.channel();
     let teller = channel.clone();
     moved.watch(move |told| teller.try_send(&handoff::Reply::from(told)));
@@ -220,7 +225,7 @@ async fn take_over(predecessor: Predecessor, running: &[Running], moved: &Arc<Mo
     let claimed = homes.iter().flat_map(|home| home.listeners.iter().filter_map(|(_, place)| *place));
     let held = predecessor.ready(routes.servers(), claimed).await;
     let contexts = running.iter().map(|server| server.context.clone()).collect();
-    let welcome = Welcome::new(&predecessor, contexts, routes, moved.clone());
+    let welcome = Welcome::new(&predecessor, contexts, routes, moved.clone(), released.clone());
     welcome.count_foreign(&held);
     let weak = channel.downgrade();
     tokio::spawn(welcome.run());

@@ -50,8 +50,8 @@ pub(crate) struct Handover {
     /// While the successor's death can be made good.
     standby: Option<Standby>,
     has_succeeded: bool,
-    /// What the successor was last told of the permits.
-    reported: Vec<ServerCount>,
+    /// What the successor was last told of the permits, and asked for.
+    reported: Permits,
     reports: u32,
     report_at: Option<Instant>,
     batches: u32,
@@ -98,17 +98,34 @@ impl Outcome {
     }
 }
 
-/// What each server holds: our own connections, and those of a generation before us that still drains.
-pub(crate) fn held_of(contexts: &[Arc<Context>]) -> Vec<ServerCount> {
-    let count = |context: &Arc<Context>| ServerCount {
-        server: context.options.name.clone(),
-        count: held_by(context),
-    };
-    contexts.iter().map(count).collect()
+/// The permits of each server, as the successor hears of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Permits {
+    held: Vec<ServerCount>,
+    asked: Vec<ServerCount>,
 }
 
-fn held_by(context: &Context) -> u64 {
-    (context.permits.held() + context.permits.foreign()) as u64
+impl Permits {
+    fn of(contexts: &[Arc<Context>]) -> Self {
+        let asked = counts(contexts, |context| context.permits.last_call().asked());
+        Self { held: held_of(contexts), asked: asked.filter(|asked| asked.count > 0).collect() }
+    }
+}
+
+/// What each server holds: our own connections, what it asks for besides, and those of a generation before us that
+/// still drains.
+pub(crate) fn held_of(contexts: &[Arc<Context>]) -> Vec<ServerCount> {
+    let held = |context: &Context| {
+        context.permits.held() + context.permits.foreign() + context.permits.last_call().reserved()
+    };
+    counts(contexts, held).collect()
+}
+
+fn counts(contexts: &[Arc<Context>], count: impl Fn(&Context) -> usize) -> impl Iterator<Item = ServerCount> {
+    contexts.iter().map(move |context| ServerCount {
+        server: context.options.name.clone(),
+        count: count(context) as u64,
+    })
 }
 
 impl Handover {
@@ -131,7 +148,7 @@ impl Handover {
             line,
             standby: None,
             has_succeeded: false,
-            reported: Vec::new(),
+            reported: Permits::default(),
             reports: 0,
             report_at: None,
             batches: 0,
@@ -148,6 +165,9 @@ impl Handover {
     /// Hands over until the successor is gone.
     pub(crate) async fn run(mut self) -> Outcome {
         self.standby = Some(Standby::begin(self.standby_until, self.version));
+        if self.version >= Version::Two {
+            self.contexts.iter().for_each(|context| context.permits.last_call().share());
+        }
         loop {
             match self.turn().await {
                 // What is on its way is the successor's if it says so, even now.
@@ -180,7 +200,7 @@ impl Handover {
         let (channel, released, line) = (self.channel.clone(), self.released.clone(), self.line.clone());
         // Made before the counts are read, so that no release between the two is missed.
         let released = released.notified();
-        if self.report_at.is_none() && !self.is_reported() {
+        if self.report_at.is_none() && self.reported != Permits::of(&self.contexts) {
             self.report_at = Some(Instant::now() + REPORT_AFTER);
         }
         let may_send = self.on_the_way.is_none() && !self.farewell;
@@ -276,13 +296,19 @@ impl Handover {
         if let Some(standby) = &mut self.standby {
             standby.heard(now);
         }
-        match *reply {
-            Reply::Taken { count } if self.version == Version::One => self.confirm(count as usize),
-            Reply::TakenOf { number, count } => self.confirm_batch(number, count as usize),
-            Reply::Busy { id } => self.mark(id, true),
-            Reply::Idle { id } => self.mark(id, false),
+        match reply {
+            Reply::Granted { number, granted } => {
+                // In answer to an earlier question they are in the answer to the last one, too.
+                if *number == self.reports {
+                    self.grant(granted);
+                }
+            }
+            Reply::Taken { count } if self.version == Version::One => self.confirm(*count as usize),
+            Reply::TakenOf { number, count } => self.confirm_batch(*number, *count as usize),
+            Reply::Busy { id } => self.mark(*id, true),
+            Reply::Idle { id } => self.mark(*id, false),
             Reply::Pong { number } => {
-                if self.standby.as_mut().is_some_and(|standby| standby.answered(number, now)) {
+                if self.standby.as_mut().is_some_and(|standby| standby.answered(*number, now)) {
                     self.end_standby().await;
                 }
             }
@@ -293,7 +319,7 @@ impl Handover {
                 self.end_standby().await;
             }
             // Nothing that could be meant at this point.
-            Reply::Taken { .. } | Reply::Ready { .. } | Reply::Failed { .. } | Reply::Granted { .. } => {}
+            Reply::Taken { .. } | Reply::Ready { .. } | Reply::Failed { .. } => {}
         }
     }
 
@@ -380,27 +406,29 @@ impl Handover {
         }
     }
 
-    /// Tells the successor which permits came free.
+    /// Tells the successor which permits came free, and asks for those that are needed.
     fn report(&mut self) {
-        let held = held_of(&self.contexts);
+        let permits = Permits::of(&self.contexts);
+        let number = self.reports.wrapping_add(1);
         let message = match self.version {
-            Version::One => Bequest::Held { held: held.clone() },
+            Version::One => Bequest::Held { held: permits.held.clone() },
             Version::Two => {
-                self.reports = self.reports.wrapping_add(1);
-                Bequest::Counts { number: self.reports, held: held.clone(), asked: Vec::new() }
+                Bequest::Counts { number, held: permits.held.clone(), asked: permits.asked.clone() }
             }
         };
         if self.channel.try_send(&message) {
-            self.reported = held;
-            self.report_at = None;
+            (self.reported, self.reports, self.report_at) = (permits, number, None);
         } else {
             self.report_at = Some(Instant::now() + REPORT_AGAIN);
         }
     }
 
-    /// Whether the successor knows the counts as they are.
-    fn is_reported(&self) -> bool {
-        self.contexts.iter().map(|context| held_by(context)).eq(self.reported.iter().map(|held| held.count))
+    /// The successor grants permits that were asked for.
+    fn grant(&self, granted: &ServerCount) {
+        let context = self.contexts.iter().find(|context| context.options.name == granted.server);
+        if let Some(context) = context {
+            context.permits.grant(usize::try_from(granted.count).unwrap_or(usize::MAX));
+        }
     }
 
     async fn end(mut self, mute: bool) -> Outcome {
@@ -413,6 +441,10 @@ impl Handover {
         // Not `try_recv`, which does not see who is just about to leave.
         while let Some(leaving) = self.leaving.recv().await {
             back.push(leaving);
+        }
+        // What a successor of the successor has is not free.
+        if !self.has_succeeded {
+            self.contexts.iter().for_each(|context| context.permits.stay_alone());
         }
         let died = !self.farewell;
         // After a farewell the successor has closed what it had.

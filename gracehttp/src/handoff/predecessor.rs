@@ -132,6 +132,12 @@ pub(crate) enum FromPredecessor {
     Connections(Arrivals),
     /// So many connections of each server still count against its limit.
     Held(Vec<ServerCount>),
+    /// The same, with permits among them that it asks for by this number.
+    Asks {
+        number: u32,
+        held: Vec<ServerCount>,
+        asked: Vec<ServerCount>,
+    },
     /// It asks for a sign of life.
     Ping(u32),
     /// It can take nothing back any more.
@@ -265,10 +271,12 @@ impl Predecessor {
                     let token = fds.next().map(Token::received);
                     return FromPredecessor::Connections(Arrivals::new(Some((number, token)), moving, fds));
                 }
-                Ok(Incoming::Message(
-                    Bequest::Commit { held } | Bequest::Held { held } | Bequest::Counts { held, .. },
-                    _,
-                )) => return FromPredecessor::Held(held),
+                Ok(Incoming::Message(Bequest::Commit { held } | Bequest::Held { held }, _)) => {
+                    return FromPredecessor::Held(held);
+                }
+                Ok(Incoming::Message(Bequest::Counts { number, held, asked }, _)) => {
+                    return FromPredecessor::Asks { number, held, asked };
+                }
                 Ok(Incoming::Message(Bequest::Ping { number }, _)) => return FromPredecessor::Ping(number),
                 Ok(Incoming::Message(Bequest::StandbyOver, _)) => return FromPredecessor::StandbyOver,
                 Ok(Incoming::Message(

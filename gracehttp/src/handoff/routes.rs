@@ -83,12 +83,17 @@ impl Routes {
     pub(super) fn of(&self, server: &str, listener: Option<ListenerNumber>) -> Option<Route> {
         let place = listener.map(|number| usize::from(number.get()) - 1);
         let by_listener = place.and_then(|place| *self.by_listener.get(place)?);
-        by_listener.or_else(|| self.by_server.get(server).map(|home| (*home, None)))
+        by_listener.or_else(|| self.home(server).map(|home| (home, None)))
+    }
+
+    /// The server of ours that has the place of this one of the predecessor.
+    pub(super) fn home(&self, server: &str) -> Option<usize> {
+        self.by_server.get(server).copied()
     }
 
     /// How many of these connections count against the limit of our server at this place.
     pub(super) fn count(&self, home: usize, held: &[ServerCount]) -> usize {
-        let ours = held.iter().filter(|count| self.by_server.get(&count.server) == Some(&home));
+        let ours = held.iter().filter(|count| self.home(&count.server) == Some(home));
         let total = ours.fold(0_u64, |sum, count| sum.saturating_add(count.count));
         usize::try_from(total).unwrap_or(usize::MAX)
     }

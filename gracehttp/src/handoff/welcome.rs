@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::conn::{Context, Departure, Family, ListenerNumber, Moved, Origin, Socket, settle};
@@ -24,8 +25,16 @@ pub(crate) struct Welcome {
     received: u32,
     /// The last of them, not confirmed yet.
     arrived: Option<Arrived>,
+    /// Permits that the predecessor asks for and does not have yet.
+    asked: Option<Asked>,
+    released: Arc<Notify>,
     /// While the predecessor stands by and shows that it lives: when we last heard of it.
     heard_at: Option<Instant>,
+}
+
+struct Asked {
+    number: u32,
+    permits: Vec<ServerCount>,
 }
 
 /// Connections that are here, and that the predecessor does not know to be.
@@ -44,6 +53,7 @@ impl Welcome {
         contexts: Vec<Arc<Context>>,
         routes: Routes,
         moved: Arc<Moved>,
+        released: Arc<Notify>,
     ) -> Self {
         Self {
             channel: predecessor.channel().clone(),
@@ -52,6 +62,8 @@ impl Welcome {
             moved,
             received: 0,
             arrived: None,
+            asked: None,
+            released,
             heard_at: (predecessor.version() >= Version::Two).then(Instant::now),
         }
     }
@@ -66,8 +78,11 @@ impl Welcome {
     /// Takes in until the predecessor is gone. Runs on the control runtime: handlers that block every thread that
     /// serves keep no connection waiting between the two processes.
     pub(crate) async fn run(mut self) {
-        let channel = self.channel.clone();
+        let (channel, released) = (self.channel.clone(), self.released.clone());
         loop {
+            // Made before the counts are read, so that no release between the two is missed.
+            let freed = released.notified();
+            self.grant();
             let mute_at = self.heard_at.map(|heard_at| heard_at + MUTE_AFTER);
             tokio::select! {
                 biased;
@@ -78,16 +93,40 @@ impl Welcome {
                     match said {
                         FromPredecessor::Connections(arrivals) => self.receive(arrivals),
                         FromPredecessor::Held(held) => self.count_foreign(&held),
+                        FromPredecessor::Asks { number, held, asked } => {
+                            self.count_foreign(&held);
+                            self.hear_question(number, asked);
+                        }
                         // A predecessor that does not listen asks again.
                         FromPredecessor::Ping(number) => _ = channel.try_send(&Reply::Pong { number }),
                         FromPredecessor::StandbyOver => self.forget(),
                         FromPredecessor::Gone => return self.end(),
                     }
                 }
+                () = freed, if self.asked.is_some() => {}
                 // One that slept takes no connection back: it has missed which are busy.
                 () = until(mute_at) => self.forget(),
             }
         }
+    }
+
+    fn hear_question(&mut self, number: u32, permits: Vec<ServerCount>) {
+        for (home, context) in self.contexts.iter().enumerate() {
+            context.permits.last_call().pass_on(self.routes.count(home, &permits));
+        }
+        self.asked = (!permits.is_empty()).then_some(Asked { number, permits });
+    }
+
+    /// Grants what the predecessor asks for, as far as it is there. It asks for the rest again.
+    fn grant(&mut self) {
+        let Some(Asked { number, permits }) = &mut self.asked else { return };
+        permits.retain(|asked| {
+            let home = self.routes.home(&asked.server).and_then(|home| self.contexts.get(home));
+            let count = home.map_or(asked.count, |context| spare(context, asked.count));
+            let granted = ServerCount { server: asked.server.clone(), count };
+            count == 0 || !self.channel.try_send(&Reply::Granted { number: *number, granted })
+        });
+        self.asked.take_if(|asked| asked.permits.is_empty());
     }
 
     fn receive(&mut self, Arrivals { batch, arrivals, missing }: Arrivals) {
@@ -148,6 +187,15 @@ impl Welcome {
         self.take_in();
         self.count_foreign(&[]);
     }
+}
+
+/// How many of the permits that the predecessor asks for are there for it. If we have a successor, they are its to give.
+fn spare(context: &Context, asked: u64) -> u64 {
+    let asked = usize::try_from(asked).unwrap_or(usize::MAX);
+    let last_call = context.permits.last_call();
+    let spare =
+        if last_call.is_shared() { last_call.passed_on().min(asked) } else { context.permits.spare(asked) };
+    spare as u64
 }
 
 /// The descriptor as a socket, if it is one that can be served.

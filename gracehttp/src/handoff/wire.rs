@@ -236,7 +236,7 @@ pub(crate) enum Bequest {
     Ping { number: u32 },
     /// Version 2: connections of each server that still count against its limit. Among them are permits that the
     /// predecessor asks for, and has only once they are granted.
-    Counts { number: u32, held: Vec<ServerCount>, asked: Vec<String> },
+    Counts { number: u32, held: Vec<ServerCount>, asked: Vec<ServerCount> },
 }
 
 /// From the successor to the predecessor.
@@ -262,8 +262,8 @@ pub(crate) enum Reply {
     TakenOf { number: u32, count: u32 },
     /// Version 2: here I am.
     Pong { number: u32 },
-    /// Version 2: the permits of this server that [`Bequest::Counts`] with this number asked for.
-    Granted { number: u32, server: String },
+    /// Version 2: so many permits of those that [`Bequest::Counts`] with this number asked for.
+    Granted { number: u32, granted: ServerCount },
 }
 
 impl From<Told> for Reply {

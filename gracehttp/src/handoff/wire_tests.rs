@@ -99,12 +99,12 @@ fn d18_what_version_2_adds_has_its_bytes_too() {
     );
     golden(&Bequest::Ping { number: 300 }, &[&[9, 0xac, 2]]);
     golden(
-        &Bequest::Counts { number: 2, held: vec![count("a", 1)], asked: vec!["a".to_owned()] },
-        &[&[10, 2, 1, 1], b"a", &[1, 1, 1], b"a"],
+        &Bequest::Counts { number: 2, held: vec![count("a", 1)], asked: vec![count("b", 300)] },
+        &[&[10, 2, 1, 1], b"a", &[1, 1, 1], b"b", &[0xac, 2]],
     );
     golden(&Reply::TakenOf { number: 5, count: 64 }, &[&[7, 5, 64]]);
     golden(&Reply::Pong { number: 300 }, &[&[8, 0xac, 2]]);
-    golden(&Reply::Granted { number: 2, server: "a".to_owned() }, &[&[9, 2, 1], b"a"]);
+    golden(&Reply::Granted { number: 2, granted: count("a", 3) }, &[&[9, 2, 1], b"a", &[3]]);
 }
 
 /// Values from a generator that is the same each time (xorshift64).
@@ -182,7 +182,9 @@ impl Values {
                 }),
             },
             9 => Bequest::Ping { number },
-            _ => Bequest::Counts { number, held: self.several(Self::count), asked: self.several(Self::text) },
+            _ => {
+                Bequest::Counts { number, held: self.several(Self::count), asked: self.several(Self::count) }
+            }
         }
     }
 
@@ -201,7 +203,7 @@ impl Values {
             6 => Reply::Farewell,
             7 => Reply::TakenOf { number, count: self.next() as u32 },
             8 => Reply::Pong { number },
-            _ => Reply::Granted { number, server: self.text() },
+            _ => Reply::Granted { number, granted: self.count() },
         }
     }
 }

@@ -106,6 +106,7 @@ async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>) {
 
 /// Accepts what is in the queue; over the limit, as connections end.
 async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>) {
+    let _asking = entrance.context.permits.ask();
     // No more than fit into the queue were in it, however many still come.
     let mut left = u64::from(entrance.context.options.backlog) + 1;
     while left > 0 {

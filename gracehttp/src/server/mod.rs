@@ -5,6 +5,7 @@ mod builder;
 mod endpoint;
 mod handler;
 mod into_server;
+mod last_call;
 mod layer;
 mod listens;
 mod options;

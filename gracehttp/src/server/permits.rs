@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::server::last_call::LastCall;
+
 /// How many connections a server may hold, and how many are held.
 ///
 /// One limit covers both generations of a restart: what the predecessor still holds counts here as
@@ -15,6 +17,7 @@ pub(crate) struct Permits {
     held: AtomicUsize,
     foreign: AtomicUsize,
     given: AtomicUsize,
+    last_call: LastCall,
     /// Somebody else accepts in our place.
     paused: AtomicBool,
     /// Wakes accept loops that wait for a permit.
@@ -30,6 +33,7 @@ impl Permits {
             held: AtomicUsize::new(0),
             foreign: AtomicUsize::new(0),
             given: AtomicUsize::new(0),
+            last_call: LastCall::default(),
             paused: AtomicBool::new(false),
             freed: Notify::new(),
             released,
@@ -43,7 +47,32 @@ impl Permits {
 
     /// Connections that an earlier generation still holds.
     pub(crate) fn foreign(&self) -> usize {
-        self.foreign.load(Ordering::Acquire)
+        self.foreign.load(Ordering::SeqCst)
+    }
+
+    /// What queues that are to be emptied ask of a successor.
+    pub(crate) fn last_call(&self) -> &LastCall {
+        &self.last_call
+    }
+
+    /// Asks for permits until the queue that is to be emptied is.
+    pub(crate) fn ask(self: &Arc<Self>) -> Asking {
+        let count = self.last_call.want(self.limit);
+        self.released.notify_waiters();
+        Asking { permits: self.clone(), count }
+    }
+
+    /// The successor grants so many of those that were asked for.
+    pub(crate) fn grant(&self, count: usize) {
+        self.last_call.grant(count);
+        self.freed.notify_waiters();
+        self.released.notify_waiters();
+    }
+
+    /// How many of the permits that the predecessor asks for, and that count as foreign by now, it can have.
+    pub(crate) fn spare(&self, asked: usize) -> usize {
+        let others = self.foreign().saturating_sub(asked);
+        self.limit.saturating_sub(self.held() + others).min(asked)
     }
 
     /// Takes a permit, waiting for one where none is left, and for the end of a [pause](Self::pause).
@@ -53,7 +82,7 @@ impl Permits {
 
     /// The same for a last call, which a pause does not concern.
     pub(crate) async fn acquire_last(self: &Arc<Self>) -> Permit {
-        self.first(Self::take).await
+        self.first(Self::take_last).await
     }
 
     async fn first(self: &Arc<Self>, attempt: impl Fn(&Arc<Self>) -> Option<Permit>) -> Permit {
@@ -76,14 +105,26 @@ impl Permits {
         self.take().filter(|_| !self.is_paused())
     }
 
+    fn take_last(self: &Arc<Self>) -> Option<Permit> {
+        if self.last_call.is_shared() { self.last_call.take().then(|| self.adopt()) } else { self.take() }
+    }
+
     fn take(self: &Arc<Self>) -> Option<Permit> {
-        let others = self.foreign() + self.given.load(Ordering::Acquire);
+        let others = self.others();
         self.held
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |held| {
                 (held + others < self.limit).then_some(held + 1)
             })
             .ok()
             .map(|_| Permit::of(self))
+            // Asked again: of a permit that is taken while another process is granted one, either the count tells, or
+            // this does.
+            .filter(|_| self.others() <= others || self.held() + self.others() <= self.limit)
+    }
+
+    /// Connections of other generations that count against the limit.
+    fn others(&self) -> usize {
+        self.foreign() + self.given.load(Ordering::Acquire)
     }
 
     /// From now on nobody is accepted here: what is held by then is all that there will be.
@@ -93,8 +134,14 @@ impl Permits {
 
     /// Accepts again, in the place of a successor that is dead, and with it all that it was given.
     pub(crate) fn resume(&self) {
-        self.given.store(0, Ordering::Release);
         self.paused.store(false, Ordering::SeqCst);
+        self.stay_alone();
+    }
+
+    /// There is no successor any more, and nothing that it was given.
+    pub(crate) fn stay_alone(&self) {
+        self.given.store(0, Ordering::Release);
+        self.last_call.end_sharing();
         self.freed.notify_waiters();
     }
 
@@ -125,10 +172,24 @@ impl Permits {
     /// Sets how many connections an earlier generation still holds, as far as one is to be believed: no process
     /// has more descriptors than the kernel can number.
     pub(crate) fn set_foreign(&self, count: usize) {
-        self.foreign.store(count.min(i32::MAX as usize), Ordering::Release);
+        self.foreign.store(count.min(i32::MAX as usize), Ordering::SeqCst);
         // Several permits may have come free at once.
         self.freed.notify_waiters();
         self.released.notify_waiters();
+    }
+}
+
+/// The question for permits of a queue that is to be emptied. Dropping it takes it back.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    permits: Arc<Permits>,
+    count: usize,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.permits.last_call.give_up(self.count);
+        self.permits.released.notify_waiters();
     }
 }
 
@@ -198,6 +259,30 @@ mod tests {
         assert!(permits.take().is_some(), "for a last call");
         permits.resume();
         assert!(permits.try_acquire().is_some());
+    }
+
+    #[test]
+    fn permits_for_a_last_call_are_those_that_the_successor_grants() {
+        let permits = Arc::new(Permits::new(2, Arc::default()));
+        permits.last_call().share();
+        let _asking = permits.ask();
+        assert!(permits.take_last().is_none());
+        permits.grant(1);
+        assert!(permits.take_last().is_some() && permits.take_last().is_none());
+        permits.stay_alone();
+        assert!(permits.take_last().is_some());
+    }
+
+    #[test]
+    fn a_predecessor_can_have_what_is_left_under_the_limit() {
+        let permits = Arc::new(Permits::new(4, Arc::default()));
+        let held = permits.try_acquire().unwrap();
+        // Two are held there, and two more asked for.
+        permits.set_foreign(4);
+        assert_eq!(permits.spare(2), 1);
+        drop(held);
+        assert_eq!(permits.spare(2), 2);
+        assert!(permits.try_acquire().is_none(), "they are reserved");
     }
 
     #[test]

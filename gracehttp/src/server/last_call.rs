@@ -1,0 +1,158 @@
+//! Permits for clients that wait at an endpoint which the successor does not have.
+//!
+//! After a restart the limit is the successor's: it accepts as permits come free, and what it was given never comes free
+//! here. So a queue that is to be emptied asks it for permits. They count as held here from the question on, and may be
+//! used from the answer on: at no time do both sides have the same one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// How many permits are asked for at once, at the most: each answer takes a round trip.
+const AT_ONCE: usize = 64;
+
+/// What is asked for at once is no more than this part of the limit: the successor's own clients wait, too.
+const PART: usize = 8;
+
+#[derive(Debug, Default)]
+pub(crate) struct LastCall(Mutex<State>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    /// A successor has the limit, and has to be asked.
+    is_shared: bool,
+    ours: Wish,
+    /// That of a generation before us, which asks us, and we our successor. Its permits count as foreign here.
+    predecessors: Wish,
+}
+
+/// Permits that are asked for, and how many of them were granted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
+    wanted: usize,
+    granted: usize,
+}
+
+impl Wish {
+    fn open(self) -> usize {
+        self.wanted.saturating_sub(self.granted)
+    }
+
+    /// Grants up to `count`; the rest comes back.
+    fn grant(&mut self, count: usize) -> usize {
+        let granted = count.min(self.open());
+        self.granted += granted;
+        count - granted
+    }
+}
+
+impl LastCall {
+    /// From now on a successor has the limit.
+    pub(crate) fn share(&self) {
+        self.state().is_shared = true;
+    }
+
+    /// It has it no more.
+    pub(crate) fn end_sharing(&self) {
+        let mut state = self.state();
+        state.is_shared = false;
+        state.ours.granted = 0;
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.state().is_shared
+    }
+
+    /// A queue is to be emptied. Returns what it wants at once, to be [given up](Self::give_up) in the end.
+    pub(super) fn want(&self, limit: usize) -> usize {
+        let count = (limit / PART).clamp(1, AT_ONCE);
+        self.state().ours.wanted += count;
+        count
+    }
+
+    /// It is empty.
+    pub(super) fn give_up(&self, count: usize) {
+        let Wish { wanted, granted } = &mut self.state().ours;
+        *wanted = wanted.saturating_sub(count);
+        *granted = (*granted).min(*wanted);
+    }
+
+    /// Takes a permit that was granted.
+    pub(super) fn take(&self) -> bool {
+        let granted = &mut self.state().ours.granted;
+        let is_there = *granted > 0;
+        *granted = granted.saturating_sub(1);
+        is_there
+    }
+
+    /// The successor grants so many.
+    pub(super) fn grant(&self, count: usize) {
+        let mut state = self.state();
+        let rest = state.ours.grant(count);
+        state.predecessors.grant(rest);
+    }
+
+    /// What has to count as held, though it is not.
+    pub(crate) fn reserved(&self) -> usize {
+        let State { is_shared, ours: Wish { wanted, granted }, .. } = *self.state();
+        if is_shared { wanted.max(granted) } else { 0 }
+    }
+
+    /// What the successor is to be asked for.
+    pub(crate) fn asked(&self) -> usize {
+        let state = self.state();
+        if state.is_shared { state.ours.open() + state.predecessors.open() } else { 0 }
+    }
+
+    /// The predecessor asks for so many permits, of which we have none to give.
+    pub(crate) fn pass_on(&self, count: usize) {
+        self.state().predecessors = Wish { wanted: count, granted: 0 };
+    }
+
+    /// How many of them were granted.
+    pub(crate) fn passed_on(&self) -> usize {
+        self.state().predecessors.granted
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_is_reserved_and_what_is_granted_can_be_taken() {
+        let last_call = LastCall::default();
+        assert_eq!((last_call.want(16), last_call.asked()), (2, 0), "nobody is there to be asked");
+        last_call.share();
+        assert_eq!((last_call.reserved(), last_call.asked()), (2, 2));
+        assert!(!last_call.take());
+        last_call.grant(1);
+        assert_eq!((last_call.reserved(), last_call.asked()), (2, 1));
+        assert!(last_call.take() && !last_call.take());
+        assert_eq!((last_call.reserved(), last_call.asked()), (2, 2), "and the next ones");
+        last_call.grant(2);
+        last_call.give_up(2);
+        assert!(!last_call.take(), "what is not needed any more goes back");
+        assert_eq!((last_call.reserved(), last_call.asked()), (0, 0));
+    }
+
+    #[test]
+    fn the_question_of_a_predecessor_is_passed_on_after_our_own() {
+        let last_call = LastCall::default();
+        last_call.share();
+        last_call.want(1);
+        last_call.pass_on(3);
+        assert_eq!((last_call.reserved(), last_call.asked()), (1, 4), "its own count as foreign");
+        last_call.grant(2);
+        assert_eq!(last_call.passed_on(), 1);
+        assert!(last_call.take() && !last_call.take());
+    }
+
+    #[test]
+    fn a_part_of_the_limit_is_asked_for() {
+        let wants = [1, 7, 100, 100_000].map(|limit| LastCall::default().want(limit));
+        assert_eq!(wants, [1, 1, 12, 64]);
+    }
+}

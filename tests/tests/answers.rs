@@ -458,6 +458,34 @@ async fn the_server_s_own_answers_are_whole() {
     }
 }
 
+/// A head that is over twice what the server allows never becomes a request: h2 answers 431 by itself, and no more is
+/// known of it than that there was such a stream.
+#[tokio::test]
+async fn c10_what_h2_answers_by_itself_is_counted() {
+    let app = launch().start("nameless").await;
+    let mut connection = Connection::open(&app.target("plain").await).await;
+    let mut bomb = Frame::get(1, "/x/text");
+    // A field of 3900 bytes for the dynamic table, and fifty times the same (RFC 7541 sections 6.2.1 and 6.1).
+    bomb.payload
+        .extend_from_slice(&[&[0x40, 1, b'x', 0x7f, 0xbd, 0x1d][..], &[b'v'; 3900], &[0xbe; 50]].concat());
+    connection.send(&[bomb]).await;
+    let head = within(PATIENCE, "an answer", async {
+        loop {
+            let frames = connection.frames().await;
+            if let Some(head) = frames.into_iter().find(|frame| frame.kind == HEADERS) {
+                return head;
+            }
+        }
+    });
+    // `:status: 431`, the first field of this connection (RFC 7541 section 6.2.1 and appendix B).
+    assert!(head.await.payload.starts_with(&[0x48, 0x83, 0x69, 0x90, 0xff]));
+    connection.send(&[Frame::get(3, "/x/text")]).await;
+    connection.answer(3).await;
+    drop(connection);
+    assert_eq!(app.stop().await, Exit::Code(0));
+    app.log.line(0, "server `plain` has answered: handler 2xx 1; streams ended by h2 itself 1").await;
+}
+
 /// Every answer is counted by who gave it and why, also those that hyper does not write.
 #[tokio::test]
 async fn c10_every_answer_is_counted_with_its_cause() {

@@ -35,6 +35,8 @@ pub(crate) struct Tally {
     shards: Box<[Shard]>,
     /// Answers that were begun and could not be brought to their end.
     broken: AtomicU64,
+    /// HTTP/2 streams that h2 has dealt with by itself: some of them it has answered with 431.
+    unseen: AtomicU64,
 }
 
 /// On cache lines of its own.
@@ -44,7 +46,11 @@ struct Shard([[AtomicU64; CLASSES]; CAUSES.len()]);
 
 impl Tally {
     pub(crate) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect(), broken: AtomicU64::new(0) }
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            broken: AtomicU64::new(0),
+            unseen: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn count(&self, cause: Cause, status: StatusCode) {
@@ -57,6 +63,11 @@ impl Tally {
         self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// h2 has dealt with so many streams of a connection by itself.
+    pub(crate) fn count_unseen(&self, streams: u64) {
+        self.unseen.fetch_add(streams, Ordering::Relaxed);
+    }
+
     /// The counts of all threads together.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut counts = [[0; CLASSES]; CAUSES.len()];
@@ -67,7 +78,8 @@ impl Tally {
                 }
             }
         }
-        Snapshot { counts, broken: self.broken.load(Ordering::Relaxed) }
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Snapshot { counts, broken: load(&self.broken), unseen: load(&self.unseen) }
     }
 }
 
@@ -76,6 +88,7 @@ impl Tally {
 pub(crate) struct Snapshot {
     counts: [[u64; CLASSES]; CAUSES.len()],
     broken: u64,
+    unseen: u64,
 }
 
 /// As it reads behind "answered": `handler 2xx 7, handler 4xx 1, malformed 4xx 2; broken off 1`.
@@ -88,11 +101,13 @@ impl fmt::Display for Snapshot {
                 separator = ", ";
             }
         }
-        match self.broken {
-            _ if separator.is_empty() => f.write_str("nothing"),
-            0 => Ok(()),
-            broken => write!(f, "; broken off {broken}"),
+        if separator.is_empty() {
+            f.write_str("nothing")?;
         }
+        let rare = [("broken off", self.broken), ("streams ended by h2 itself", self.unseen)];
+        rare.iter()
+            .filter(|(_, count)| *count > 0)
+            .try_for_each(|(what, count)| write!(f, "; {what} {count}"))
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Frames {
     allowance: Allowance,
     /// The highest stream that was opened.
     last_stream: u32,
+    /// How many there were.
+    opened: u64,
     /// A header block goes on in CONTINUATION frames.
     is_inside_head: bool,
     /// By how much the client has opened the window of the connection.
@@ -113,6 +115,7 @@ impl Frames {
             place: Place::Preface { left: PREFACE },
             allowance: Allowance::new(now),
             last_stream: 0,
+            opened: 0,
             is_inside_head: false,
             granted: 0,
         }
@@ -170,6 +173,11 @@ impl Frames {
         self.last_stream
     }
 
+    /// How many streams the client has opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
+    }
+
     /// Whether a header block has begun whose end has not come.
     pub(crate) fn is_inside_head(&self) -> bool {
         self.is_inside_head
@@ -189,6 +197,7 @@ impl Frames {
         }
         if head.kind == HEADERS && head.stream > self.last_stream {
             self.last_stream = head.stream;
+            self.opened += 1;
             self.allowance.earn(FOR_A_REQUEST);
             return Ok(());
         }

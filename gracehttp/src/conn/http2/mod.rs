@@ -99,6 +99,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     })
     .await;
     drop(connection);
+    context.answers.count_unseen(streams.unseen());
     let Ok(transport) = back.await else { return };
     // In the middle of one of our frames nothing can be said any more.
     let last_words = end.last_words(streams.last_stream()).filter(|_| transport.is_between_frames());

@@ -42,6 +42,8 @@ pub(crate) struct Streams {
     /// By how much the client has opened the window of the connection.
     granted: AtomicU64,
     last_stream: AtomicU32,
+    /// How many streams the client has opened.
+    opened: AtomicU64,
     is_inside_head: AtomicBool,
     /// The code with which the connection has to end; 0 is none.
     fault: AtomicU8,
@@ -73,6 +75,7 @@ impl Streams {
             pieces: AtomicU64::new(0),
             granted: AtomicU64::new(FIRST_WINDOW),
             last_stream: AtomicU32::new(0),
+            opened: AtomicU64::new(0),
             is_inside_head: AtomicBool::new(false),
             fault: AtomicU8::new(0),
         }
@@ -142,6 +145,12 @@ impl Streams {
     /// The highest stream that the client has opened.
     pub(crate) fn last_stream(&self) -> u32 {
         self.last_stream.load(Ordering::Relaxed)
+    }
+
+    /// How many streams there were whose requests h2 did not give to anybody: it has answered them itself with 431, or
+    /// has reset them, or their client has, or the connection has ended before.
+    pub(crate) fn unseen(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed).saturating_sub(self.requests.load(Ordering::Relaxed))
     }
 
     /// Whether the client is in the middle of a header block.
@@ -236,6 +245,7 @@ impl Inspection {
             return false;
         }
         streams.last_stream.store(self.frames.last_stream(), Ordering::Relaxed);
+        streams.opened.store(self.frames.opened(), Ordering::Relaxed);
         streams.granted.store(FIRST_WINDOW + self.frames.granted(), Ordering::Relaxed);
         streams.is_inside_head.store(self.frames.is_inside_head(), Ordering::Relaxed);
         true

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use tests::frames::{
-    ACK, Connection, DATA, END_OF_STREAM, Frame, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    ACK, Connection, DATA, END_OF_HEADERS, END_OF_STREAM, Frame, HEADERS, PING, PRIORITY, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE,
 };
 use tests::patience::within;
 use tests::{App, Client, Launch, Scratch, Target};
@@ -271,6 +272,42 @@ async fn c2_a_handler_sees_one_cookie_and_a_host() {
         let seen = if authority { "good.example" } else { "none" };
         let expected = format!("authority: {seen}, host: good.example, cookie: a=1; b=2; c=3");
         assert_eq!(String::from_utf8_lossy(&body), expected);
+    }
+}
+
+/// C5: only whoever waits for it is told to continue, and only once its handler wants the body; then all goes on as ever.
+#[tokio::test]
+async fn c5_a_client_that_waits_for_100_continue_gets_it_and_then_its_answer() {
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0\nserver tls 127.0.0.1:0 tls=self_signed";
+    let app = Launch::app(&scratch, plan).start("tls").await;
+    for server in ["web", "tls"] {
+        let mut client = Connection::open(&app.target(server).await).await;
+        let expecting = |stream, path| {
+            let fields =
+                [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+            Frame::head(END_OF_HEADERS, stream, &[&fields[..], &[("expect", "100-continue")]].concat())
+        };
+        // Others are around it, some of which wait, too; the last one's handler takes no body.
+        let heads =
+            [Frame::get(1, "/ping"), expecting(3, "/echo"), expecting(5, "/echo"), expecting(7, "/ping")];
+        client.send(&heads).await;
+        let mut statuses = vec![Vec::new(); 4];
+        let ended = |statuses: &[Vec<u16>]| statuses.iter().all(|of_one| of_one.last() > Some(&199));
+        while !ended(&statuses) {
+            let frames = client.frames().await;
+            assert!(!frames.is_empty(), "closed: {statuses:?}");
+            let mut answers: Vec<Frame> = frames.iter().filter_map(Frame::acknowledges).collect();
+            for head in frames.iter().filter(|frame| frame.kind == HEADERS) {
+                let status = head.status().expect("a status");
+                statuses[(head.stream as usize - 1) / 2].push(status);
+                if status == 100 {
+                    answers.push(Frame::new(DATA, END_OF_STREAM, head.stream, b"a body"));
+                }
+            }
+            client.send(&answers).await;
+        }
+        assert_eq!(statuses, [vec![200], vec![100, 200], vec![100, 200], vec![404]], "{server}");
     }
 }
 

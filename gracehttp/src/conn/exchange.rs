@@ -81,6 +81,9 @@ impl Service<http::Request<Incoming>> for ConnectionService {
         let has_body = !request.body().is_end_stream();
         let expects_continue = has_body && expects_continue(request.headers());
         let mut turn = self.streams.as_ref().map(|streams| Turn::new(streams.begin()));
+        if let Some(turn) = turn.as_ref().filter(|_| expects_continue) {
+            turn.progress().expect_continue();
+        }
         // What there is of HTTP/1 to refuse, the strict reader has refused.
         let refusal = turn.as_mut().and_then(|turn| turn.check(&mut request, &self.context().options).err());
         let work = match refusal {

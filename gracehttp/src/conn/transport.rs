@@ -86,7 +86,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
 
     /// Whether all that was written is whole frames, over HTTP/2.
     pub(crate) fn is_between_frames(&self) -> bool {
-        self.flushed
+        self.flushed && self.gathered.is_empty()
     }
 
     /// Whether a response that is being written may wait: it is complete, and hyper will look for the next
@@ -146,10 +146,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         Some(len)
     }
 
-    /// Says GOAWAY between two frames of hyper's.
-    fn poll_announce_end(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        self.announced_end = true;
-        self.gathered.extend_from_slice(&GOAWAY);
+    /// Says between two frames of hyper's what hyper does not: GOAWAY, and `100 Continue`.
+    fn interject(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let Inspector::Http2(inspection) = &self.inspector else { return Ok(()) };
+        if self.activity.announces_end() && !self.announced_end {
+            self.announced_end = true;
+            self.gathered.extend_from_slice(&GOAWAY);
+        }
+        inspection.put_interim(&mut self.gathered);
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
         self.activity.note_unflushed(true);
         if let Poll::Ready(outcome) = self.poll_write_gathered(cx) {
             outcome?;
@@ -178,8 +185,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.flushed && !this.announced_end && this.activity.announces_end() {
-            this.poll_announce_end(cx)?;
+        if this.flushed {
+            this.interject(cx)?;
         }
         let before = buf.filled().len();
         let polled = match &mut this.inspector {
@@ -253,6 +260,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
         self.activity.note_unflushed(outcome.is_pending());
         self.flushed = outcome.is_ready() && self.activity.bytes_out() > 0;
+        if self.flushed {
+            self.interject(cx)?;
+        }
         outcome
     }
 

@@ -143,6 +143,20 @@ fn valid() -> Vec<Case> {
         row("a head with a priority", "6.2", [with_priority], Status(1, 200), Open),
         row("a head in three frames", "6.10", halves, Status(1, 200), Open),
         row(
+            "a client that waits for 100",
+            "RFC 9110 10.1.1",
+            posts(&[("expect", "100-continue")], &[]),
+            Status(1, 100),
+            Open,
+        ),
+        row(
+            "one that does not wait",
+            "RFC 9110 10.1.1",
+            posts(&[("expect", "100-continue")], &[data(1, b"a")]),
+            Status(1, 200),
+            Open,
+        ),
+        row(
             "trailers",
             "8.1",
             post(&[data(0, b"a"), Frame::head(END_OF_STREAM_AND_HEADERS, 1, &[("x", "y")])]),

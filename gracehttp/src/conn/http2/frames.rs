@@ -66,6 +66,10 @@ pub(crate) struct Frames {
     opened: u64,
     /// A header block goes on in CONTINUATION frames.
     is_inside_head: bool,
+    /// The stream that it opens.
+    opening: Option<u32>,
+    /// The streams whose first header block has come to its end, and which nobody has asked for yet.
+    whole_heads: Vec<u32>,
     /// By how much the client has opened the window of the connection.
     granted: u64,
 }
@@ -117,6 +121,8 @@ impl Frames {
             last_stream: 0,
             opened: 0,
             is_inside_head: false,
+            opening: None,
+            whole_heads: Vec::new(),
             granted: 0,
         }
     }
@@ -178,6 +184,11 @@ impl Frames {
         self.opened
     }
 
+    /// The streams whose heads have come since they were taken from here the last time.
+    pub(crate) fn whole_heads(&mut self) -> &mut Vec<u32> {
+        &mut self.whole_heads
+    }
+
     /// Whether a header block has begun whose end has not come.
     pub(crate) fn is_inside_head(&self) -> bool {
         self.is_inside_head
@@ -192,11 +203,18 @@ impl Frames {
         if !head.has_valid_size() {
             return Err(Fault::FrameSize);
         }
+        let opens = head.kind == HEADERS && head.stream > self.last_stream;
+        if opens {
+            self.last_stream = head.stream;
+            self.opening = Some(head.stream);
+        }
         if matches!(head.kind, HEADERS | CONTINUATION) {
             self.is_inside_head = head.flags & END_HEADERS == 0;
+            if !self.is_inside_head {
+                self.whole_heads.extend(self.opening.take());
+            }
         }
-        if head.kind == HEADERS && head.stream > self.last_stream {
-            self.last_stream = head.stream;
+        if opens {
             self.opened += 1;
             self.allowance.earn(FOR_A_REQUEST);
             return Ok(());
@@ -472,6 +490,7 @@ mod tests {
                 (7, 0x1234),
                 "in pieces of {size}"
             );
+            assert_eq!(std::mem::take(client.frames.whole_heads()), [1, 3, 7], "in pieces of {size}");
             assert!(!client.frames.is_inside_head());
             client.sends(&frame(HEADERS, 0, 9, 3)).unwrap();
             assert!(client.frames.is_inside_head());

@@ -1,6 +1,7 @@
 //! An HTTP/2 connection. It is never parked and never moves: it ends as the protocol provides.
 
 mod frames;
+mod interim;
 mod progress;
 mod request;
 mod response;
@@ -74,6 +75,9 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
             }
             if let Some(code) = streams.fault() {
                 return Poll::Ready(End::Refused(code));
+            }
+            if streams.settle(cx.waker()) {
+                continue;
             }
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
             let looked = look.poll_tick(cx).is_ready();

@@ -1,6 +1,6 @@
 //! What the bodies of one HTTP/2 stream have moved, and whether they wait for the client.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -14,6 +14,12 @@ pub(crate) struct Progress {
     key: usize,
     /// How many requests came before.
     order: u64,
+    /// Its number in HTTP/2, once that is known; see [`Interim`](super::interim::Interim).
+    stream: AtomicU32,
+    /// The client may wait for a `100 Continue`.
+    expects_continue: AtomicBool,
+    /// A handler waits for the body of one that does.
+    has_asked: AtomicBool,
     upload: AtomicU8,
     /// Bytes of the response that hyper or h2 has and that have not gone out.
     unsent: AtomicUsize,
@@ -42,6 +48,9 @@ impl Progress {
             streams,
             key,
             order,
+            stream: AtomicU32::new(0),
+            expects_continue: AtomicBool::new(false),
+            has_asked: AtomicBool::new(false),
             upload: AtomicU8::new(FLOWS),
             unsent: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
@@ -63,8 +72,32 @@ impl Progress {
     }
 
     /// The reader of the request's body waits for more.
-    pub(crate) fn upload_is_awaited(&self) {
+    pub(crate) fn upload_is_awaited(self: &Arc<Self>) {
         self.turn_upload(FLOWS, AWAITED);
+        if self.expects_continue() && !self.has_asked.swap(true, Ordering::Relaxed) {
+            self.streams.ask_continue(self.clone());
+        }
+    }
+
+    pub(crate) fn expect_continue(&self) {
+        self.expects_continue.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn expects_continue(&self) -> bool {
+        self.expects_continue.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_stream(&self, stream: u32) {
+        self.stream.store(stream, Ordering::Relaxed);
+    }
+
+    pub(super) fn stream(&self) -> Option<u32> {
+        Some(self.stream.load(Ordering::Relaxed)).filter(|stream| *stream != 0)
+    }
+
+    /// Whether the stream has been answered, or is to be reset, and so no interim response may follow.
+    pub(super) fn has_begun_answer(&self) -> bool {
+        self.upload.load(Ordering::Acquire) == ANSWERED || self.is_reset.load(Ordering::Acquire)
     }
 
     /// Some of the request's body has come, or nobody reads it any more.

@@ -9,15 +9,16 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use slab::Slab;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::conn::http2::frames::{Frames, Sent};
+use crate::conn::http2::interim::Interim;
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Room, Shares};
 use crate::conn::limits::{Patience, STALLED};
@@ -45,6 +46,10 @@ pub(crate) struct Streams {
     /// How many streams the client has opened.
     opened: AtomicU64,
     is_inside_head: AtomicBool,
+    interim: Mutex<Interim>,
+    /// Requests have come in this turn of the connection, or somebody has asked for an interim response.
+    is_unsettled: AtomicBool,
+    has_asked: AtomicBool,
     /// The code with which the connection has to end; 0 is none.
     fault: AtomicU8,
 }
@@ -77,19 +82,37 @@ impl Streams {
             last_stream: AtomicU32::new(0),
             opened: AtomicU64::new(0),
             is_inside_head: AtomicBool::new(false),
+            interim: Mutex::default(),
+            is_unsettled: AtomicBool::new(false),
+            has_asked: AtomicBool::new(false),
             fault: AtomicU8::new(0),
         }
     }
 
     /// A request has come.
     pub(crate) fn begin(self: &Arc<Self>) -> Arc<Progress> {
-        let mut watched = self.watched();
-        let entry = watched.vacant_entry();
         let order = self.requests.fetch_add(1, Ordering::Relaxed);
-        let progress = Arc::new(Progress::new(self.clone(), entry.key(), order));
-        entry.insert(Watched { progress: Arc::downgrade(&progress), patience: None });
+        let progress = {
+            let mut watched = self.watched();
+            let entry = watched.vacant_entry();
+            let progress = Arc::new(Progress::new(self.clone(), entry.key(), order));
+            entry.insert(Watched { progress: Arc::downgrade(&progress), patience: None });
+            progress
+        };
         *self.begun() = Some(progress.clone());
+        self.interim().note_begun(progress.clone());
         progress
+    }
+
+    /// A turn of the connection is over; whether it should have another, for there is an interim response to be sent.
+    pub(super) fn settle(&self, connection: &Waker) -> bool {
+        self.is_unsettled.swap(false, Ordering::Relaxed) && self.interim().settle(connection)
+    }
+
+    /// A handler waits for a body whose client waits for a `100 Continue`.
+    pub(super) fn ask_continue(&self, progress: Arc<Progress>) {
+        self.interim().ask(progress);
+        self.has_asked.store(true, Ordering::Release);
     }
 
     /// The stream whose task starts now; none if it is the task of something else.
@@ -167,6 +190,10 @@ impl Streams {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn interim(&self) -> MutexGuard<'_, Interim> {
+        self.interim.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn begun(&self) -> MutexGuard<'_, Option<Arc<Progress>>> {
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,6 +260,15 @@ impl Inspection {
         Poll::Ready(Ok(()))
     }
 
+    /// The interim responses that are to be sent now, between two frames.
+    pub(crate) fn put_interim(&self, bytes: &mut BytesMut) {
+        if self.streams.has_asked.load(Ordering::Acquire) {
+            let mut interim = self.streams.interim();
+            interim.put_due(bytes);
+            self.streams.has_asked.store(interim.has_asked(), Ordering::Release);
+        }
+    }
+
     fn lets_pass(&mut self, bytes: &[u8], bytes_out: u64) -> bool {
         let streams = &*self.streams;
         if streams.fault().is_some() {
@@ -243,6 +279,10 @@ impl Inspection {
             // The requests among these bytes have not been seen by anybody, and may be repeated.
             streams.fault.store(fault as u8, Ordering::Relaxed);
             return false;
+        }
+        if !self.frames.whole_heads().is_empty() {
+            streams.interim().note_opened(self.frames.whole_heads());
+            streams.is_unsettled.store(true, Ordering::Relaxed);
         }
         streams.last_stream.store(self.frames.last_stream(), Ordering::Relaxed);
         streams.opened.store(self.frames.opened(), Ordering::Relaxed);

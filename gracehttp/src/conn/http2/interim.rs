@@ -1,0 +1,117 @@
+//! `100 Continue` (RFC 9110 section 10.1.1), which h2 could send and hyper can't ask it for.
+//!
+//! The transport writes it between two frames of h2's, as a field block in which no table has a part. For which stream,
+//! hyper does not say either. But h2 hands over requests in the order in which their heads came, so the streams that were
+//! opened since the last turn are those of the requests that came out of it, if they are as many. Once they are not, since
+//! h2 has refused one, nothing is said on this connection any more: a client waits for it only for a while.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::BytesMut;
+
+use crate::conn::http2::progress::Progress;
+
+/// HEADERS of 5 bytes, END_HEADERS.
+const HEAD: [u8; 5] = [0, 0, 5, 1, 4];
+
+/// A literal without indexing: the name of the static table's entry 8, and its value (RFC 7541 section 6.2.2).
+const STATUS_100: [u8; 5] = *b"\x08\x03100";
+
+/// Whose clients wait for it.
+#[derive(Debug, Default)]
+pub(super) struct Interim {
+    /// The streams whose heads have come in this turn of the connection, and the requests that h2 has made of them.
+    opened: Vec<u32>,
+    begun: Vec<Arc<Progress>>,
+    has_lost_count: bool,
+    asked: Vec<Arc<Progress>>,
+    connection: Option<Waker>,
+}
+
+impl Interim {
+    pub(super) fn note_opened(&mut self, streams: &mut Vec<u32>) {
+        self.opened.append(streams);
+    }
+
+    pub(super) fn note_begun(&mut self, progress: Arc<Progress>) {
+        self.begun.push(progress);
+    }
+
+    /// A turn of the connection is over; whether there is something to say now.
+    pub(super) fn settle(&mut self, connection: &Waker) -> bool {
+        self.has_lost_count |= self.opened.len() != self.begun.len();
+        if self.has_lost_count {
+            self.asked.clear();
+        } else if self.begun.iter().any(|progress| progress.expects_continue()) {
+            self.connection = Some(connection.clone());
+        }
+        for (stream, progress) in self.opened.drain(..).zip(self.begun.drain(..)) {
+            if !self.has_lost_count {
+                progress.set_stream(stream);
+            }
+        }
+        self.begun.clear();
+        self.asked.iter().any(|progress| progress.stream().is_some())
+    }
+
+    /// A handler waits for a body whose client waits for this.
+    pub(super) fn ask(&mut self, progress: Arc<Progress>) {
+        if !self.has_lost_count {
+            self.asked.push(progress);
+            if let Some(connection) = &self.connection {
+                connection.wake_by_ref();
+            }
+        }
+    }
+
+    pub(super) fn has_asked(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// What is to be said between two frames.
+    pub(super) fn put_due(&mut self, bytes: &mut BytesMut) {
+        self.asked.retain(|progress| {
+            let Some(stream) = progress.stream() else { return true };
+            if !progress.has_begun_answer() {
+                for part in [&HEAD[..], &stream.to_be_bytes(), &STATUS_100] {
+                    bytes.extend_from_slice(part);
+                }
+            }
+            false
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::http2::room::Shares;
+    use crate::conn::http2::streams::Streams;
+    use crate::server::ServerOptions;
+
+    /// What is said once these streams were opened, and so many requests came of them, of which the first asks.
+    fn said(opened: &[u32], requests: usize) -> Vec<u8> {
+        let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
+        let mut interim = Interim::default();
+        interim.note_opened(&mut opened.to_vec());
+        let begun: Vec<_> = (0..requests).map(|_| streams.begin()).collect();
+        begun.iter().for_each(|progress| interim.note_begun(progress.clone()));
+        interim.ask(begun[0].clone());
+        let has_due = interim.settle(Waker::noop());
+        let mut bytes = BytesMut::new();
+        interim.put_due(&mut bytes);
+        assert_eq!(has_due, !bytes.is_empty());
+        bytes.to_vec()
+    }
+
+    #[test]
+    fn it_is_said_of_the_stream_whose_head_came_in_the_same_place() {
+        assert_eq!(said(&[5, 9], 2), b"\0\0\x05\x01\x04\0\0\0\x05\x08\x03100");
+    }
+
+    #[test]
+    fn nothing_is_said_once_a_stream_was_refused() {
+        assert!(said(&[5, 7, 9], 2).is_empty());
+    }
+}

@@ -1,14 +1,14 @@
 //! Layers from tower-http: tracing, compression and CORS around a server, a time limit around one route.
 //!
 //! ```text
-//! cargo run --example layers
+//! RUST_LOG=info cargo run --example layers
 //! curl -v localhost:9090/poem                # as it is, and access-control-allow-origin: *
 //! curl -v --compressed localhost:9090/poem   # content-encoding: gzip
 //! curl -v localhost:9090/slow                # 504 after half a second
 //! ```
 //!
-//! The log has two lines for each request, with method and path, and with status and latency. `RUST_LOG=warn`
-//! leaves them out.
+//! With `RUST_LOG=info` the log has two lines for each request, with method and path, and with status and latency: other
+//! crates than gracehttp are heard only where they are asked for.
 //!
 //! `GRACEHTTP_SERVER__LAYERED__PORT=8080` moves it to another port.
 

@@ -38,6 +38,8 @@ pub struct Report {
     pub connections: u64,
     /// Connections that the server closed while nothing was asked, without a promise to do so.
     pub closed_idle: u64,
+    /// When, and whose they were.
+    pub closings: Vec<(Instant, String)>,
     /// Answers with `Connection: close`.
     pub promised_closes: u64,
     /// HTTP/2 connections that took no more requests.
@@ -66,6 +68,7 @@ impl Report {
             answers: 0,
             connections: 0,
             closed_idle: 0,
+            closings: Vec::new(),
             promised_closes: 0,
             goaways: 0,
             incidents: Vec::new(),
@@ -76,6 +79,11 @@ impl Report {
             micros: Vec::new(),
             last_answer: None,
         }
+    }
+
+    pub(crate) fn closed_while_idle(&mut self, client: String) {
+        self.closed_idle += 1;
+        self.closings.push((Instant::now(), client));
     }
 
     pub(crate) fn answered(&mut self, took: Duration, pid: Option<u32>) {
@@ -173,6 +181,9 @@ impl std::fmt::Display for Report {
         }
         if self.incidents.len() > 40 {
             writeln!(f, "  … and {} more", self.incidents.len() - 40)?;
+        }
+        for (at, client) in self.closings.iter().take(20) {
+            writeln!(f, "  {} | {client} | closed while idle", self.place(*at))?;
         }
         Ok(())
     }

@@ -129,7 +129,7 @@ async fn routes_find_their_handlers() {
 
 #[tokio::test]
 async fn layers_are_around_the_server_and_the_route() {
-    let app = launch("layers", &["layered"]).spawn();
+    let app = launch("layers", &["layered"]).env("RUST_LOG", "info").spawn();
     let target = app.target("layered").await;
     let mut client = Client::connect(&target).await.unwrap();
     let plain = client.get("/poem").await.unwrap();

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// PEM files in a directory that goes with the value.
 struct Files(PathBuf);
@@ -154,9 +156,17 @@ fn an_expired_certificate_is_a_notice() {
     files.write("old.pem", &certificate);
     files.write("key.pem", &key);
     files.config("old.pem", "key.pem").unwrap();
-    let seen = SEEN.lock().unwrap();
-    let notice = seen.iter().find(|message| message.contains("old.pem")).unwrap();
-    assert_names(notice, "old.pem", "expired at 2001-02-03T00:00:00Z");
+    // The callback is called on a thread of its own.
+    let seen = || SEEN.lock().unwrap().iter().find(|message| message.contains("old.pem")).cloned();
+    let start = Instant::now();
+    let notice = loop {
+        match seen() {
+            Some(notice) => break notice,
+            None => assert!(start.elapsed() < Duration::from_secs(10), "no notice of the certificate"),
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    assert_names(&notice, "old.pem", "expired at 2001-02-03T00:00:00Z");
 }
 
 #[cfg(feature = "self-signed")]

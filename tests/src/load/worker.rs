@@ -81,7 +81,7 @@ impl Worker {
     pub(super) fn stays(&mut self, pause: Pause) -> Result<(), Leave> {
         match pause {
             Pause::Open => return Ok(()),
-            Pause::Closed => self.shared.report().closed_idle += 1,
+            Pause::Closed => self.shared.report().closed_while_idle(self.name()),
             Pause::Failed(failure) => self.incident(failure),
         }
         Err(Leave)
@@ -168,7 +168,12 @@ impl Worker {
     }
 
     fn incident(&mut self, failure: Failure) {
-        let client = format!("{:?} {}", self.style, self.number);
+        let client = self.name();
         self.shared.report().incidents.push(Incident { at: Instant::now(), client, failure });
+    }
+
+    /// In reports.
+    fn name(&self) -> String {
+        format!("{:?} {}", self.style, self.number)
     }
 }

@@ -149,6 +149,68 @@ pub(crate) fn watch<T: AsFd + 'static>(inner: T, interest: Interest) -> io::Resu
     Ok(unsafe { AsyncFd::register_with_interest(Watched(inner), interest) }?)
 }
 
+/// Closes both directions of a connection, whoever holds a duplicate of its socket.
+pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> nix::Result<()> {
+    nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both)
+}
+
+/// A look at a connected socket whose owner is out of reach, since hyper holds it.
+///
+/// It keeps the number of the descriptor alone. Looked at after the socket was closed, it tells of another one, or of
+/// none: it is to be dropped before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe(RawFd);
+
+/// Whether the other side of a connection is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    There,
+    /// It sends no more, and may still read.
+    HalfClosed,
+    /// It has reset the connection, or, on a Unix socket, closed it.
+    Gone,
+}
+
+impl Probe {
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
+        Self(socket.as_raw_fd())
+    }
+
+    /// How many of the bytes that were written the other side has not acknowledged, a FIN counting as one. On a Unix
+    /// socket the kernel counts its buffers, which are larger than what lies in them.
+    pub(crate) fn unacknowledged(self) -> u64 {
+        let mut count: libc::c_int = 0;
+        // SIOCOUTQ, which goes by this name for terminals.
+        // SAFETY: the call writes one `int` to where it is told, and fails with EBADF if the number is not open.
+        let outcome = unsafe { libc::ioctl(self.0, libc::TIOCOUTQ, &raw mut count) };
+        // A socket that can't tell has nothing that could be waited for.
+        if outcome == 0 { u64::try_from(count).unwrap_or_default() } else { 0 }
+    }
+
+    /// Bytes that nobody has read yet do not hide the end that follows them.
+    pub(crate) fn presence(self) -> Presence {
+        let mut look = libc::pollfd { fd: self.0, events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: the call reads and writes the one `pollfd` that it is given, and does not wait.
+        let found = unsafe { libc::poll(&raw mut look, 1, 0) };
+        match look.revents {
+            _ if found <= 0 => Presence::There,
+            events if events & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 => Presence::Gone,
+            _ => Presence::HalfClosed,
+        }
+    }
+}
+
+/// Resets a TCP connection: what lies in the kernel is thrown away, and the other side is told so. Unlike a close with
+/// SO_LINGER it does so whoever holds a duplicate of the descriptor.
+pub(crate) fn reset(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: all zeroes are a valid `sockaddr`, which with AF_UNSPEC dissolves the connection (connect(2)).
+    let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
+    let len = size_of_val(&nowhere) as libc::socklen_t;
+    // SAFETY: the call reads the address, of which it is told the true length.
+    Errno::result(unsafe { libc::connect(socket.as_raw_fd(), &raw const nowhere, len) })?;
+    Ok(())
+}
+
 /// Accepts one connection: non-blocking, and closed on exec.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -263,6 +325,28 @@ mod tests {
         let (left, right) = pair();
         send(left.as_fd(), b"too long", &[]).unwrap();
         assert!(receive(right.as_fd(), &mut [0; 4]).is_err());
+    }
+
+    #[test]
+    fn a_probe_sees_what_lies_in_the_kernel_and_who_is_there() {
+        use std::io::Write as _;
+        use std::net::{Shutdown, TcpListener, TcpStream};
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        server.set_nonblocking(true).unwrap();
+        let probe = Probe::of(server.as_fd());
+        assert_eq!((probe.unacknowledged(), probe.presence()), (0, Presence::There));
+        while server.write(&[0; 65536]).is_ok() {}
+        assert!(probe.unacknowledged() > 65536);
+        client.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(probe.presence(), Presence::HalfClosed);
+        let _duplicate = server.try_clone().unwrap();
+        reset(server.as_fd()).unwrap();
+        assert_eq!(probe.unacknowledged(), 0);
+        assert!(client.take_error().unwrap().is_some(), "the client is told, though there is a duplicate");
+        assert_eq!(Probe::of(client.as_fd()).presence(), Presence::Gone);
     }
 
     #[test]

@@ -368,7 +368,7 @@ async fn a_body_that_its_client_cuts_short_is_an_error_at_once() {
 
 #[tokio::test]
 async fn a_client_that_has_closed_its_side_gets_its_answer_across_a_restart() {
-    let stage = Stage::new(WEB).await;
+    let stage = Stage::new(&format!("{WEB} half_close_timeout=20000ms")).await;
     let old = stage.app.pid();
     let start = Instant::now();
     let mut before = stage.client(&get("/slow?ms=1500"), "slow begins").await;

@@ -16,10 +16,6 @@ use hyper::body::Incoming;
 
 use crate::conn::inbound::Inbound;
 
-/// How much of a request body that its handler left unread is read and thrown away, so that the connection
-/// can be kept. Go's `net/http` draws the same line.
-const DISCARD_AT_MOST: u64 = 256 << 10;
-
 /// The shared notes of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
@@ -28,8 +24,12 @@ pub(crate) struct Activity {
     open: AtomicU32,
     /// Requests that were begun.
     begun: AtomicU64,
+    /// The response to the HTTP/1 request that began last has begun.
+    answering: AtomicBool,
     /// Request bodies that were not read to their end.
     unread: AtomicU32,
+    /// The rest of such a body will not be read: the connection ends after the response.
+    given_up_body: AtomicBool,
     /// The last read found nothing.
     read_blocked: AtomicBool,
     /// The client has closed its side while its request was being answered.
@@ -50,8 +50,6 @@ pub(crate) struct Activity {
 /// What the connection's task and the holder of its request body, which may be another task, tell each other.
 #[derive(Debug, Default)]
 struct UnreadBody {
-    /// Nobody will read it any more.
-    forgone: bool,
     leftover: Option<Leftover>,
     /// The connection's task, if it waits for somebody else to read the body or to let it go.
     connection: Option<Waker>,
@@ -61,7 +59,8 @@ struct UnreadBody {
 #[derive(Debug)]
 struct Leftover {
     body: Incoming,
-    discarded: u64,
+    /// How many bytes of it are read and thrown away, so that the connection can be kept.
+    allowed: u64,
 }
 
 impl Activity {
@@ -83,12 +82,30 @@ impl Activity {
         self.begun.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_given_up_body(&self) -> bool {
+        self.given_up_body.load(Ordering::Acquire)
+    }
+
+    /// Nobody will read the rest of a request body.
+    pub(crate) fn give_up_body(&self) {
+        self.given_up_body.store(true, Ordering::Release);
+    }
+
     pub(crate) fn has_unread_body(&self) -> bool {
         self.unread.load(Ordering::Acquire) != 0
     }
 
     pub(crate) fn is_read_blocked(&self) -> bool {
         self.read_blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is read before the handler is done: the end of the connection would not be heard.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.has_unread_body() || !self.is_read_blocked() || self.inbound.refused_request().is_some()
     }
 
     pub(crate) fn is_half_closed(&self) -> bool {
@@ -176,11 +193,11 @@ impl Activity {
     }
 
     /// The handler of an HTTP/1 request let its body go unread; the connection's task discards the rest.
-    pub(crate) fn leave_body(&self, body: Incoming) {
+    pub(crate) fn leave_body(&self, body: Incoming, allowed: u64) {
         let mut unread_body = self.unread_body();
         // hyper closes the connection after the response when nobody holds the body.
-        if !unread_body.forgone {
-            unread_body.leftover = Some(Leftover { body, discarded: 0 });
+        if !self.has_given_up_body() {
+            unread_body.leftover = Some(Leftover { body, allowed });
         }
         unread_body.wake_connection();
     }
@@ -188,8 +205,13 @@ impl Activity {
     /// The body of the last request is not waited for: the connection ends with the response.
     pub(crate) fn forgo_body(&self) {
         let mut unread_body = self.unread_body();
-        unread_body.forgone = true;
+        self.give_up_body();
         unread_body.leftover = None;
+    }
+
+    /// Whether hyper has the whole body and looks for what comes after it. After trailers it does not say so.
+    fn has_read_all(&self) -> bool {
+        self.is_read_blocked() && !self.inbound.is_in_body()
     }
 
     fn unread_body(&self) -> MutexGuard<'_, UnreadBody> {
@@ -212,14 +234,16 @@ impl Activity {
             match std::pin::Pin::new(&mut leftover.body).poll_frame(cx) {
                 // The rest of it will never come.
                 Poll::Pending if self.is_half_closed() => break false,
+                Poll::Pending if self.has_read_all() => break true,
                 Poll::Pending => return Discard::Waiting,
                 Poll::Ready(Some(Ok(frame))) => {
-                    leftover.discarded += frame.data_ref().map_or(0, |data| data.len() as u64);
                     if ends_body(&frame, &leftover.body) {
                         break true;
                     }
-                    if leftover.discarded > DISCARD_AT_MOST {
-                        break false;
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    match leftover.allowed.checked_sub(length) {
+                        Some(allowed) => leftover.allowed = allowed,
+                        None => break false,
                     }
                 }
                 Poll::Ready(Some(Err(_))) => break false,
@@ -230,6 +254,8 @@ impl Activity {
         drop(unread_body);
         if read_to_end {
             self.body_ends();
+        } else {
+            self.give_up_body();
         }
         Discard::Ended
     }
@@ -270,6 +296,7 @@ impl Exchange {
     pub(crate) fn begin(activity: &Arc<Activity>) -> Self {
         activity.open.fetch_add(1, Ordering::AcqRel);
         activity.begun.store(activity.begun() + 1, Ordering::Relaxed);
+        activity.answering.store(false, Ordering::Relaxed);
         Self { activity: activity.clone() }
     }
 
@@ -281,6 +308,12 @@ impl Exchange {
     /// The notes of its connection.
     pub(crate) fn activity(&self) -> &Activity {
         &self.activity
+    }
+
+    /// Its response begins. Returns whether it is the connection's last, since the rest of the request will not be read.
+    pub(crate) fn answer(&self) -> bool {
+        self.activity.answering.store(true, Ordering::Relaxed);
+        self.activity.has_given_up_body()
     }
 }
 

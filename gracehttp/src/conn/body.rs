@@ -56,6 +56,7 @@ impl Body for RequestBody {
         // One frame over the limit passes, so that a buffering extractor sees it and answers 413 itself.
         if this.received > this.limit {
             this.incoming = None;
+            this.activity.give_up_body();
             return Poll::Ready(Some(Err(BodyTooLarge { limit: this.limit }.into())));
         }
         let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
@@ -121,9 +122,11 @@ impl Drop for RequestBody {
             self.activity.body_ends();
         } else if self.upload.is_none() && self.received <= self.limit {
             // What the handler left stands between the connection and its next request.
-            self.activity.leave_body(incoming);
+            self.activity.leave_body(incoming, self.limit - self.received);
+        } else {
+            // hyper closes the connection, or resets the stream, after the response.
+            self.activity.give_up_body();
         }
-        // Otherwise it stays unread: hyper closes the connection, or resets the stream, after the response.
     }
 }
 

@@ -1,48 +1,142 @@
-//! Closing a connection without destroying what is still on its way.
+//! Closing a connection without destroying what is still on its way, and without keeping what nobody takes.
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 
-/// How long a closed connection waits for the client to close its side.
-const LINGER: Duration = Duration::from_secs(1);
+use crate::conn::context::Context;
+use crate::conn::http1::Wire;
+use crate::conn::limits::Patience;
+use crate::server::ServerOptions;
+use crate::sys::{self, Probe};
 
-/// How much a client may still send meanwhile.
-const LINGER_BYTES: u64 = 256 << 10;
+/// How many bytes of a response may be on their way to a client that counts as having taken it.
+pub(super) const LITTLE: u64 = 64 << 10;
 
-/// Closes our side and reads what the client still sends, for a moment.
-///
-/// A socket that is closed with unread bytes in it answers with a reset, upon which the client's kernel
-/// throws away the response that the client has not read yet (RFC 9112 section 9.6).
-pub(crate) async fn close<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T) {
-    let farewell = async {
-        if stream.shutdown().await.is_err() {
-            return;
-        }
-        let mut scratch = [0; 4096];
-        let mut read = 0;
-        while let Ok(count @ 1..) = stream.read(&mut scratch).await {
-            read += count as u64;
-            if read > LINGER_BYTES {
-                return;
-            }
-        }
-    };
-    // Whoever is not gone by then has been waited for long enough.
-    let _ = tokio::time::timeout(LINGER, farewell).await;
+/// How often a client is looked at that still takes its response.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long, and for how many bytes, a closed connection waits for its client to close its side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Linger {
+    in_all: Duration,
+    /// Without a byte.
+    silent: Duration,
+    bytes: u64,
+    /// What is read at once.
+    buffer: usize,
 }
 
-/// Says one last thing before closing.
-pub(crate) async fn close_with<T: AsyncRead + AsyncWrite + Unpin>(mut stream: T, last_words: &[u8]) {
-    let said = tokio::time::timeout(LINGER, stream.write_all(last_words)).await;
-    if matches!(said, Ok(Ok(()))) {
-        close(stream).await;
+impl Linger {
+    /// For a client that has nothing to send but what crossed our close.
+    pub(super) const BRIEF: Self = Self {
+        in_all: Duration::from_secs(1),
+        silent: Duration::from_secs(1),
+        bytes: 256 << 10,
+        buffer: 4 << 10,
+    };
+
+    /// For a client that may be in the midst of a request body, which many send to its end before they read the
+    /// answer. One that announces more than `max_body` is read for as long as a large upload reasonably takes, too:
+    /// it has still to see its 413.
+    pub(super) fn for_upload(options: &ServerOptions) -> Self {
+        Self {
+            in_all: Duration::from_secs(30),
+            silent: Duration::from_secs(5),
+            bytes: options.max_body.max(64 << 20),
+            buffer: 64 << 10,
+        }
     }
 }
 
-/// Closes the connection of a client that takes nothing: it would not take a farewell either. Said explicitly all the
-/// same, since another process may hold a duplicate, which would keep the connection open.
-pub(crate) async fn abandon<T: AsyncWrite + Unpin>(mut stream: T) {
-    // What a socket does at once, TLS would wait for.
-    let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
+/// Closes our side and reads what the client still sends.
+///
+/// A socket that is closed with unread bytes in it answers with a reset, upon which the client's kernel
+/// throws away the response that the client has not read yet (RFC 9112 section 9.6).
+pub(super) async fn close<T: Wire>(context: &Context, stream: T, linger: Linger) {
+    // Few connections are in here at a time: the room for it is not kept in all of them.
+    Box::pin(say_farewell(context, stream, linger)).await;
+}
+
+async fn say_farewell<T: Wire>(context: &Context, mut stream: T, linger: Linger) {
+    let end = Instant::now() + linger.in_all;
+    if !matches!(tokio::time::timeout_at(end, stream.shutdown()).await, Ok(Ok(()))) {
+        return;
+    }
+    read_on(&mut stream, linger, end).await;
+    // A process that goes leaves the rest to the kernel.
+    tokio::select! {
+        biased;
+        () = context.drain.begun() => {}
+        taken = is_taken(Probe::of(stream.socket())) => {
+            if !taken {
+                reset(stream);
+            }
+        }
+    }
+}
+
+/// Reads until the client closes its side, or has been waited for long enough.
+async fn read_on<T: Wire>(stream: &mut T, linger: Linger, end: Instant) {
+    let mut scratch = vec![0; linger.buffer];
+    let mut left = linger.bytes;
+    while left > 0 {
+        let silent = end.min(Instant::now() + linger.silent);
+        match tokio::time::timeout_at(silent, stream.read(&mut scratch)).await {
+            Ok(Ok(count @ 1..)) => left = left.saturating_sub(count as u64),
+            _ => return,
+        }
+    }
+}
+
+/// Whether the client takes what it was sent, as long as it takes for that, and as slowly as a client may.
+async fn is_taken(probe: Probe) -> bool {
+    let written = probe.unacknowledged();
+    let mut patience = Patience::new(0, Instant::now());
+    loop {
+        let left = probe.unacknowledged();
+        if left <= LITTLE {
+            return true;
+        }
+        let now = Instant::now();
+        patience.note(written.saturating_sub(left), now);
+        if patience.end() <= now {
+            return false;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Says one last thing before closing.
+pub(super) async fn close_with<T: Wire>(context: &Context, mut stream: T, last_words: &[u8], linger: Linger) {
+    let said = tokio::time::timeout(Linger::BRIEF.in_all, stream.write_all(last_words)).await;
+    if matches!(said, Ok(Ok(()))) {
+        close(context, stream, linger).await;
+    }
+}
+
+/// Whether the client has much still to take of what was written.
+pub(super) fn has_much_untaken<T: Wire>(stream: &T) -> bool {
+    Probe::of(stream.socket()).unacknowledged() > LITTLE
+}
+
+/// Closes the connection of a client in the midst of a response, which is of no use to anybody: what of it lies in the
+/// kernel goes at once.
+pub(super) async fn cut<T: Wire>(context: &Context, stream: T) {
+    if has_much_untaken(&stream) {
+        reset(stream);
+    } else {
+        close(context, stream, Linger::BRIEF).await;
+    }
+}
+
+/// Closes the connection of a client that takes nothing. After a farewell, of which it would not hear, up to 4 MB would
+/// stay in the kernel for minutes.
+pub(super) fn reset<T: Wire>(stream: T) {
+    if sys::reset(stream.socket()).is_err() {
+        // A Unix socket knows no reset. Said explicitly, since another process may hold a duplicate, which would keep
+        // the connection open.
+        let _ = sys::shut_down(stream.socket());
+    }
 }

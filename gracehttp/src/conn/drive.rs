@@ -11,11 +11,13 @@ use tokio::time::Instant;
 use crate::conn::PATIENCE;
 use crate::conn::activity::{Activity, Discard};
 use crate::conn::answer::Refusal;
+use crate::conn::close::LITTLE;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::limits::{Limits, Waiting};
 use crate::error::panic_message;
 use crate::log;
+use crate::sys::{Presence, Probe};
 
 /// Why a connection's task stopped turning.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) enum End {
     Close,
     /// It waited too long.
     TimedOut(Waiting),
+    /// The client is gone, and nothing can be said to it.
+    Gone,
     /// The drain's deadline has come.
     Cut,
 }
@@ -51,6 +55,7 @@ pub(super) async fn drive(
     context: &Context,
     activity: &Activity,
     limits: &mut Limits,
+    probe: Probe,
     may: May,
     mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<hyper::Result<()>>,
 ) -> End {
@@ -95,17 +100,24 @@ pub(super) async fn drive(
             }
             let now = Instant::now();
             limits.observe(activity, now);
-            if let Some(end) = due_end(context, activity, limits, may, phase, now) {
+            if limits.next_look(activity).is_some_and(|at| now >= at) {
+                if look_at_client(activity, limits, probe, now) == Presence::Gone {
+                    return Poll::Ready(End::Gone);
+                }
+                limits.observe(activity, now);
+            }
+            if let Some(end) = due_end(context, activity, limits, probe, may, phase, now) {
                 return Poll::Ready(end);
             }
 
-            if timer.is_elapsed() && now < limits.since() + PATIENCE / 2 {
+            if timer.is_elapsed() && now < limits.idle_since() + PATIENCE / 2 {
                 look = (look * 2).min(LONGEST_LOOK);
             }
             let rest_at = (may.rest && limits.waiting() == Waiting::Request)
-                .then(|| limits.since() + look)
+                .then(|| limits.idle_since() + look)
                 .filter(|_| phase < Phase::ClosingIdle);
-            let wanted = rest_at.into_iter().chain(limits.deadline(&context.options)).min();
+            let look_at = limits.next_look(activity);
+            let wanted = rest_at.into_iter().chain(look_at).chain(limits.deadline(&context.options)).min();
             if let Some(wanted) = wanted
                 && (wanted < due || timer.is_elapsed())
             {
@@ -138,7 +150,8 @@ pub(super) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T
 fn due_end(
     context: &Context,
     activity: &Activity,
-    limits: &Limits,
+    limits: &mut Limits,
+    probe: Probe,
     may: May,
     phase: Phase,
     now: Instant,
@@ -155,7 +168,10 @@ fn due_end(
             Phase::Serving | Phase::SuccessorFull | Phase::Stopping
                 if may.rest && waits_for_request && has_waited(activity, limits, may, now) =>
             {
-                return Some(End::Rest);
+                if !still_takes(probe, may) {
+                    return Some(End::Rest);
+                }
+                limits.put_off_rest(now);
             }
             _ => {}
         }
@@ -167,5 +183,22 @@ fn due_end(
 /// Whether an idle connection has been awake for long enough.
 fn has_waited(activity: &Activity, limits: &Limits, may: May, now: Instant) -> bool {
     let has_answered = activity.begun() > 0;
-    (may.rest_at_once && has_answered) || now >= limits.since() + PATIENCE
+    (may.rest_at_once && has_answered) || now >= limits.idle_since() + PATIENCE
+}
+
+/// Looks at a client of whom hyper would not tell.
+fn look_at_client(activity: &Activity, limits: &mut Limits, probe: Probe, now: Instant) -> Presence {
+    if limits.waiting() == Waiting::Write {
+        limits.note_untaken(probe.unacknowledged(), activity, now);
+        return Presence::There;
+    }
+    let presence = probe.presence();
+    limits.note_half_closed(presence == Presence::HalfClosed, now);
+    presence
+}
+
+/// Whether much of the last response lies in the kernel yet: parked, the connection would have no limit but that of an
+/// idle one, which is closed in a way that leaves it there.
+fn still_takes(probe: Probe, may: May) -> bool {
+    !may.rest_at_once && probe.unacknowledged() > LITTLE
 }

@@ -185,8 +185,9 @@ impl Future for RequestFuture {
         if let Some(refusal) = activity.inbound().refused_body(self.number) {
             cause = Cause::Refused(refusal);
             response = answer::own(cause);
+            activity.give_up_body();
         }
-        let is_last = self.is_last(response.status()) || self.forgoes_body(activity);
+        let is_last = self.is_last(response.status()) || self.forgoes_body(activity) || exchange.answer();
         let outgoing = self.turn.take().map(Turn::answer);
         let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
         let is_connect = asked.is(&Method::CONNECT);

@@ -1,6 +1,7 @@
 //! An HTTP/1 connection while it is awake.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -11,7 +12,7 @@ use tokio::sync::oneshot::Receiver;
 
 use crate::conn::activity::Activity;
 use crate::conn::answer::{Cause, last_words, note_refused_by_hyper};
-use crate::conn::close::{abandon, close, close_with};
+use crate::conn::close::{Linger, close, close_with, cut, reset};
 use crate::conn::context::Context;
 use crate::conn::drive::{End, May, drive};
 use crate::conn::exchange::ConnectionService;
@@ -24,6 +25,7 @@ use crate::conn::transport::{Inspector, Transport};
 use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, rest};
 use crate::parking::Stage;
 use crate::server::{Asked, Permit};
+use crate::sys::Probe;
 
 /// What HTTP/1 is spoken over.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -34,6 +36,9 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     const IS_SECURE: bool;
 
     fn peer(&self) -> Option<SocketAddr>;
+
+    /// The socket below everything.
+    fn socket(&self) -> BorrowedFd<'_>;
 
     /// The predecessor's number of the connection, if it came from there.
     fn origin(&self) -> Option<Origin>;
@@ -52,6 +57,10 @@ impl Wire for Stream {
         Stream::peer(self)
     }
 
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.as_fd()
+    }
+
     fn origin(&self) -> Option<Origin> {
         Stream::origin(self)
     }
@@ -68,6 +77,10 @@ impl Wire for tokio_rustls::server::TlsStream<Stream> {
 
     fn peer(&self) -> Option<SocketAddr> {
         self.get_ref().0.peer()
+    }
+
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.get_ref().0.as_fd()
     }
 
     fn origin(&self) -> Option<Origin> {
@@ -92,6 +105,7 @@ pub(super) async fn serve<T: Wire>(
     let can_rest = T::RESTS && ahead.bytes.len() <= MOVES_WITH;
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
+    let probe = Probe::of(stream.socket());
     let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
     let intake = Intake::new(Bounds::new(&context.options, T::IS_SECURE), ahead);
     let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
@@ -109,36 +123,45 @@ pub(super) async fn serve<T: Wire>(
             }
             polled
         };
-        drive(&context, &activity, &mut limits, may, poll).await
+        drive(&context, &activity, &mut limits, probe, may, poll).await
     };
     let Ok(transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.
-        tokio::spawn(close_after_upgrade(back));
+        tokio::spawn(close_after_upgrade(context, back));
         return;
     };
 
     let (stream, ahead, permit) = transport.into_parts();
+    let linger =
+        if activity.has_given_up_body() { Linger::for_upload(&context.options) } else { Linger::BRIEF };
     match end {
         End::Rest => match stream.bare() {
             Ok(stream) => rest(context, stream, ahead, limits.stage(), permit).await,
-            Err(stream) => close(stream).await,
+            Err(stream) => close(&context, stream, linger).await,
         },
         End::Refused(refusal) => {
-            close_with(stream, &last_words(&info, Asked::UNREAD, Cause::Refused(refusal))).await;
+            let words = last_words(&info, Asked::UNREAD, Cause::Refused(refusal));
+            close_with(&context, stream, &words, Linger::for_upload(&context.options)).await;
         }
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
-            close_with(stream, &last_words(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
+            let words = last_words(&info, Asked::UNREAD, Cause::RequestTimedOut);
+            close_with(&context, stream, &words, linger).await;
         }
-        End::TimedOut(Waiting::Write) => abandon(stream).await,
-        End::Finished | End::Close | End::Cut | End::TimedOut(_) => close(stream).await,
+        End::TimedOut(Waiting::Write) => reset(stream),
+        End::Cut if activity.open() > 0 || activity.is_unflushed() => cut(&context, stream).await,
+        // There is nobody to say anything to, and the handler went with hyper's connection.
+        End::Gone => drop(stream),
+        End::Finished | End::Close | End::Cut | End::TimedOut(_) => {
+            close(&context, stream, linger).await;
+        }
     }
 }
 
 /// Awaits the end of what has come of an upgraded connection. Whoever had it may just have let it go, and another
 /// process may hold a duplicate, which would keep the connection open.
-async fn close_after_upgrade<T: Wire>(back: Receiver<Transport<T>>) {
+async fn close_after_upgrade<T: Wire>(context: Arc<Context>, back: Receiver<Transport<T>>) {
     if let Ok(transport) = back.await {
         let (stream, _, _permit) = transport.into_parts();
-        close(stream).await;
+        close(&context, stream, Linger::BRIEF).await;
     }
 }

@@ -16,6 +16,12 @@ pub(super) const STALLED: Duration = Duration::from_secs(30);
 /// Kestrel draws the same line: it is that of a modem of 2400 baud, which no client of today is behind.
 const LEAST_RATE: u64 = 240;
 
+/// How often a client is looked at that does not take a response at once.
+const LOOK_AT_TAKING: Duration = Duration::from_secs(2);
+
+/// How often a client is looked at of whose going hyper would not hear.
+const LOOK_AT_PRESENCE: Duration = Duration::from_millis(250);
+
 /// What a connection is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -27,6 +33,10 @@ pub(crate) enum Waiting {
     Body,
     /// The handler.
     Handler,
+    /// The handler, to begin its response to a client that has closed its side.
+    Answer,
+    /// The handler, to go on with its response to such a client.
+    RestOfAnswer,
     /// The client, to take the response.
     Write,
 }
@@ -48,6 +58,12 @@ pub(crate) struct Limits {
     stage: Stage,
     /// With the body of the request that began last.
     patience: Patience,
+    /// With the response to it: what counts is what the client has acknowledged.
+    download: Patience,
+    /// When the client was last looked at.
+    looked: Instant,
+    /// A look has found that the client has closed its side.
+    found_half_closed: bool,
 }
 
 impl Limits {
@@ -63,6 +79,9 @@ impl Limits {
             outdated: false,
             stage,
             patience: Patience::new(0, now),
+            download: Patience::new(0, now),
+            looked: now,
+            found_half_closed: false,
         }
     }
 
@@ -85,9 +104,9 @@ impl Limits {
         let waiting = self.classify(activity);
         let mark = match waiting {
             // A head has one limit for all of it: a byte a second is no progress.
-            Waiting::Request | Waiting::Head | Waiting::Handler => 0,
+            Waiting::Request | Waiting::Head | Waiting::Handler | Waiting::Answer | Waiting::Write => 0,
             Waiting::Body => activity.bytes_in(),
-            Waiting::Write => activity.bytes_out(),
+            Waiting::RestOfAnswer => activity.bytes_out(),
         };
         let begun = activity.begun();
         match (self.waiting, waiting) {
@@ -96,6 +115,17 @@ impl Limits {
             // Its handler was what took the time.
             (_, Waiting::Body) => self.patience.resume(activity.bytes_in(), now),
             _ => {}
+        }
+        let taken = self.download.moved;
+        match (self.waiting, waiting) {
+            _ if begun != self.begun => self.download = Patience::new(taken, now),
+            (Waiting::Write, Waiting::Write) => {}
+            (Waiting::Write, _) => self.download.note(taken, now),
+            (_, Waiting::Write) => self.download.resume(taken, now),
+            _ => {}
+        }
+        if waiting != self.waiting {
+            self.looked = now;
         }
         if self.outdated || (waiting, mark, begun) != (self.waiting, self.mark, self.begun) {
             // A head may have begun before the answer to the request before it was out.
@@ -111,8 +141,7 @@ impl Limits {
     }
 
     fn classify(&mut self, activity: &Activity) -> Waiting {
-        // One that has closed its side may be gone altogether: only the progress of its response tells.
-        if activity.is_unflushed() || activity.is_half_closed() {
+        if activity.is_unflushed() {
             return Waiting::Write;
         }
         if activity.is_between_requests() {
@@ -123,9 +152,35 @@ impl Limits {
             }
             return if activity.inbound().is_in_head() { Waiting::Head } else { Waiting::Request };
         }
+        if activity.is_half_closed() || self.found_half_closed {
+            return if activity.is_answering() { Waiting::RestOfAnswer } else { Waiting::Answer };
+        }
         // A body is late only if hyper looked for it and found nothing; otherwise its handler is.
         let is_due = activity.inbound().is_in_body() && activity.has_unread_body();
         if is_due && activity.is_read_blocked() { Waiting::Body } else { Waiting::Handler }
+    }
+
+    /// When the client is to be looked at next, if at all.
+    pub(crate) fn next_look(&self, activity: &Activity) -> Option<Instant> {
+        match self.waiting {
+            Waiting::Write => Some(self.download.end().min(self.looked + LOOK_AT_TAKING)),
+            Waiting::Answer | Waiting::RestOfAnswer => Some(self.looked + LOOK_AT_PRESENCE),
+            Waiting::Handler if activity.is_deaf() => Some(self.looked + LOOK_AT_PRESENCE),
+            Waiting::Request | Waiting::Head | Waiting::Body | Waiting::Handler => None,
+        }
+    }
+
+    /// What a look has found: so many bytes of those that were written the client has not taken yet.
+    pub(crate) fn note_untaken(&mut self, untaken: u64, activity: &Activity, now: Instant) {
+        self.looked = now;
+        let taken = activity.bytes_out().saturating_sub(untaken);
+        self.download.note(taken.max(self.download.moved), now);
+    }
+
+    /// What a look has found: whether the client has closed its side.
+    pub(crate) fn note_half_closed(&mut self, half_closed: bool, now: Instant) {
+        self.looked = now;
+        self.found_half_closed = half_closed;
     }
 
     pub(crate) fn waiting(&self) -> Waiting {
@@ -143,9 +198,14 @@ impl Limits {
         activity.bytes_out() > self.written_before
     }
 
-    /// Since when the connection has been waiting.
-    pub(crate) fn since(&self) -> Instant {
-        self.since
+    /// Since when the connection has been waiting, and has had nothing that keeps it from resting.
+    pub(crate) fn idle_since(&self) -> Instant {
+        self.since.max(self.looked)
+    }
+
+    /// A look has found that the connection is to stay awake for the time being.
+    pub(crate) fn put_off_rest(&mut self, now: Instant) {
+        self.looked = now;
     }
 
     /// When the connection will have waited too long; none while a handler runs, whose limit is its own.
@@ -154,7 +214,10 @@ impl Limits {
             Waiting::Request if self.stage == Stage::Idle => options.idle_timeout,
             Waiting::Request | Waiting::Head => options.header_read_timeout,
             Waiting::Body => return Some(self.patience.end()),
-            Waiting::Write => STALLED,
+            Waiting::Write => return Some(self.download.end()),
+            Waiting::Answer => options.half_close_timeout,
+            // It may be gone altogether: only its response could tell.
+            Waiting::RestOfAnswer => options.half_close_timeout.max(STALLED),
             Waiting::Handler => return None,
         };
         self.since.checked_add(limit)
@@ -200,7 +263,10 @@ impl Patience {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::conn::activity::Exchange;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -224,6 +290,64 @@ mod tests {
             patience.note(60 * LEAST_RATE + second, start + second as u32 * SECOND);
         }
         assert!(patience.end() <= start + 91 * SECOND, "a byte a second is as good as nothing");
+    }
+
+    /// A response that is written into a kernel with room for this much, to a client that takes so many bytes a second
+    /// after a first burst. Says when it is cut, if it is within the hour.
+    fn cut_at(room: u64, burst: u64, rate: u64) -> Option<u64> {
+        let options = ServerOptions::new("test");
+        let activity = Arc::new(Activity::default());
+        let mut limits = Limits::new(Stage::Fresh, None);
+        let _exchange = Exchange::begin(&activity);
+        activity.note_unflushed(true);
+        let start = Instant::now();
+        limits.observe(&activity, start);
+        loop {
+            let now = limits.next_look(&activity).expect("it is looked at");
+            let taken = burst + (now - start).as_secs() * rate;
+            activity.note_written((taken + room - activity.bytes_out()) as usize);
+            limits.observe(&activity, now);
+            limits.note_untaken(activity.bytes_out() - taken, &activity, now);
+            if limits.deadline(&options).is_some_and(|deadline| now >= deadline) {
+                return Some((now - start).as_secs());
+            }
+            if now - start > 3600 * SECOND {
+                return None;
+            }
+        }
+    }
+
+    #[test]
+    fn a_response_may_be_taken_slowly_but_not_in_drips() {
+        assert_eq!(cut_at(4_000_000, 200_000, 20 << 10), None, "nothing fits into the kernel for a minute");
+        assert_eq!(cut_at(4_000_000, 200_000, 241), None);
+        for (burst, rate) in [(0, 0), (200_000, 0), (200_000, 10), (0, 100)] {
+            let cut = cut_at(4_000_000, burst, rate).expect("it is cut");
+            assert!((30..=60).contains(&cut), "{burst} bytes, then {rate} B/s: cut after {cut} s");
+        }
+    }
+
+    #[test]
+    fn the_handler_of_a_client_that_has_closed_its_side_has_to_begin_its_response() {
+        let options = ServerOptions::new("test");
+        let activity = Arc::new(Activity::default());
+        let mut limits = Limits::new(Stage::Fresh, None);
+        let exchange = Exchange::begin(&activity);
+        activity.note_read_blocked();
+        let start = Instant::now();
+        limits.observe(&activity, start);
+        assert_eq!((limits.deadline(&options), limits.next_look(&activity)), (None, None));
+        activity.note_half_closed();
+        limits.observe(&activity, start + SECOND);
+        assert_eq!(limits.waiting(), Waiting::Answer);
+        assert_eq!(limits.deadline(&options), Some(start + 2 * SECOND));
+        assert!(limits.next_look(&activity).is_some(), "hyper hears no more of it");
+        exchange.answer();
+        limits.observe(&activity, start + SECOND);
+        assert_eq!(limits.deadline(&options), Some(start + 31 * SECOND));
+        activity.note_written(100);
+        limits.observe(&activity, start + 20 * SECOND);
+        assert_eq!(limits.deadline(&options), Some(start + 50 * SECOND));
     }
 
     #[test]

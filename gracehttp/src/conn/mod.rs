@@ -36,6 +36,7 @@ use rest::rest;
 pub(crate) use rest::{attend, clear, settle};
 pub(crate) use socket::{Family, ListenerNumber, Origin, Socket, Stream};
 
+use crate::conn::close::Linger;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
 use crate::parking::Stage;
 use crate::server::Permit;
@@ -85,7 +86,7 @@ pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Byte
             rest(context, stream, seen.bytes, Stage::Fresh, permit).await;
         }
         // In words, also towards a client that has closed its side: another process may hold a duplicate.
-        Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(stream).await,
+        Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,
         // Before its permit is free.
         Err(_) => drop(stream),
     }

@@ -1,17 +1,17 @@
 //! Where an idle connection goes: into the parking lot, to the successor, or out.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nix::sys::socket::{Shutdown, shutdown};
 
-use crate::conn::close::close;
+use crate::conn::close::{Linger, close};
 use crate::conn::context::{Context, Departure};
 use crate::conn::drain::Phase;
 use crate::conn::{Ahead, MOVES_WITH, Stream, http1, serve};
 use crate::parking::{Parked, Stage, Woken};
 use crate::server::Permit;
+use crate::sys::shut_down;
 
 /// How many parked connections leave before others get a turn.
 const BATCH: usize = 64;
@@ -19,7 +19,7 @@ const BATCH: usize = 64;
 /// Puts an idle connection where the phase of the process says.
 pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, stage: Stage, permit: Permit) {
     if context.drain.phase() >= Phase::ClosingIdle {
-        return close(stream).await;
+        return close(&context, stream, Linger::BRIEF).await;
     }
     let Ok(socket) = stream.rest() else { return };
     if ahead.is_empty() {
@@ -153,7 +153,7 @@ async fn close_all(context: &Arc<Context>) {
 
 fn close_parked(context: &Context, parked: Parked) {
     // Said explicitly: another process may hold a duplicate, which would keep the connection open.
-    let _ = shutdown(parked.socket.fd.as_raw_fd(), Shutdown::Both);
+    let _ = shut_down(parked.socket.fd.as_fd());
     drop(parked);
     context.permits.release();
 }

@@ -200,6 +200,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
                 this.activity.note_half_closed();
                 Poll::Pending
             }
+            // Over TLS, an end without close_notify. It may cut nothing short: HTTP says how long a request is.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && this.hides_end() => {
+                this.activity.note_half_closed();
+                Poll::Pending
+            }
             Poll::Ready(Ok(())) => {
                 this.activity.note_read(buf.filled().len() - before);
                 Poll::Ready(Ok(()))

@@ -250,6 +250,12 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
         },
         // Takes no body.
         (&Method::POST, "/unread") => pong().into_response(),
+        // Never answers, and holds on to the body without reading it.
+        (&Method::POST, "/never") => {
+            let _body = body;
+            say("never begins");
+            std::future::pending().await
+        }
         // Answers at once; what becomes of the body, another task sees to.
         (&Method::POST, "/later/read") => {
             tokio::spawn(body.collect());

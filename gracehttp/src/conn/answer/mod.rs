@@ -9,7 +9,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::header::{ALLOW, CONNECTION};
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Version};
+use http_body::Body as _;
 
 pub(crate) use content::Content;
 pub(crate) use last_words::last_words;
@@ -146,12 +147,17 @@ pub(crate) fn finish(
     if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.headers().contains_key(ALLOW) {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
     }
-    if !asked.is_http2() && (is_last || cause.ends_connection()) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
     observe(info, &asked, cause, response.status());
     let (mut head, body) = response.into_parts();
+    let version = asked.version;
     let content = Content::of(body, head.status, &mut head.headers, info.clone(), asked);
+    // RFC 9112 section 6.3: without a length and without chunks, the end of the connection ends the content.
+    let is_open_ended = version < Version::HTTP_11 && content.size_hint().exact().is_none();
+    if version < Version::HTTP_2 && (is_last || is_open_ended || cause.ends_connection()) {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        // hyper would add `keep-alive` for a client of HTTP/1.0 that asks for it, if the response were of HTTP/1.1.
+        head.version = version;
+    }
     http::Response::from_parts(head, content)
 }
 

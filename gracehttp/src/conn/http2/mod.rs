@@ -28,7 +28,7 @@ pub(super) use streams::{Inspection, Streams};
 pub(super) use turn::Turn;
 
 use crate::conn::activity::Activity;
-use crate::conn::close::{close, close_with};
+use crate::conn::close::{Linger, close, close_with, has_much_untaken, reset};
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::drive::poll_contained;
@@ -109,10 +109,11 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let last_words = end.last_words(streams.last_stream()).filter(|_| transport.is_between_frames());
     let (stream, _, _permit) = transport.into_parts();
     match last_words {
-        Some(last_words) => close_with(stream, &last_words).await,
+        _ if end == End::Cut && has_much_untaken(&stream) => reset(stream),
+        Some(last_words) => close_with(&context, stream, &last_words, Linger::BRIEF).await,
         // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it
         // has not read yet.
-        None => close(stream).await,
+        None => close(&context, stream, Linger::BRIEF).await,
     }
 }
 

@@ -6,14 +6,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum_core::BoxError;
+use axum_core::body::Body as HandlerBody;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::conn::activity::{Activity, ends_body};
 use crate::conn::http2::Progress;
 
+/// Where the bodies of requests come from: hyper, or another reader of the same connection.
+pub(crate) trait Source: Body {
+    /// The body as handlers get it, with the server's limit.
+    fn into_body(self, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> HandlerBody;
+}
+
+impl Source for Incoming {
+    fn into_body(self, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> HandlerBody {
+        HandlerBody::new(RequestBody::new(self, limit, activity, upload))
+    }
+}
+
 /// A request body on its way to a handler.
-pub(crate) struct RequestBody {
+struct RequestBody {
     /// Empty once it was read to its end or has failed.
     incoming: Option<Incoming>,
     received: u64,
@@ -24,12 +37,7 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(
-        incoming: Incoming,
-        limit: u64,
-        activity: Arc<Activity>,
-        upload: Option<Arc<Progress>>,
-    ) -> Self {
+    fn new(incoming: Incoming, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> Self {
         activity.body_begins();
         Self { incoming: Some(incoming), received: 0, limit, activity, upload }
     }

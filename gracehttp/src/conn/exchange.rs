@@ -10,13 +10,12 @@ use axum_core::body::Body;
 use axum_core::extract::DefaultBodyLimit;
 use http::header::{EXPECT, HOST};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body::Body as _;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use hyper::service::Service;
 
 use crate::conn::activity::{Activity, Exchange};
 use crate::conn::answer::{self, Cause, Content, Work};
-use crate::conn::body::RequestBody;
+use crate::conn::body::Source;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::http2::{Outgoing, Piece, Progress, Streams, Turn};
@@ -48,9 +47,9 @@ impl ConnectionService {
     }
 
     /// Gives the request its surroundings and calls the server's service.
-    fn dispatch(
+    fn dispatch<B: Source>(
         &self,
-        mut request: http::Request<Incoming>,
+        mut request: http::Request<B>,
         upload: Option<Arc<Progress>>,
     ) -> ResponseFuture {
         self.info.introduce(&mut request);
@@ -59,20 +58,19 @@ impl ConnectionService {
         }
         let max_body = self.context().options.max_body;
         let activity = self.activity.clone();
-        let mut request =
-            request.map(|incoming| Body::new(RequestBody::new(incoming, max_body, activity, upload)));
+        let mut request = request.map(|body| body.into_body(max_body, activity, upload));
         // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
         DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
         self.context().dispatch.call(request)
     }
 }
 
-impl Service<http::Request<Incoming>> for ConnectionService {
+impl<B: Source> Service<http::Request<B>> for ConnectionService {
     type Response = http::Response<ResponseBody>;
     type Error = Infallible;
     type Future = RequestFuture;
 
-    fn call(&self, mut request: http::Request<Incoming>) -> RequestFuture {
+    fn call(&self, mut request: http::Request<B>) -> RequestFuture {
         let exchange = Exchange::begin(&self.activity);
         let asked = Asked::of(&request);
         if !asked.is_http2() {

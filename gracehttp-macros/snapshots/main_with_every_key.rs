@@ -46,7 +46,8 @@ fn main() -> ::std::process::ExitCode {
         )
     } else if __SERVERS[1usize].clash(__SERVERS[0usize]) {
         ::core::panic!(
-            "{}", "`ping` and `my::api` listen on the same endpoint: move one of them"
+            "{}", facade::gracehttp::__private::Clash::of("ping", __SERVERS[0usize],
+            "my::api", __SERVERS[1usize]).text()
         )
     };
     facade::gracehttp::__private::start_up(main)

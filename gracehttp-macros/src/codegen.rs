@@ -263,12 +263,17 @@ fn checks_of(servers: &[Path], library: &TokenStream) -> TokenStream {
                     "shares_variables",
                     format!("the names of `{other}` and `{name}` mean the same variables: {rename}"),
                 ),
-                ("clash", format!("`{other}` and `{name}` listen on the same endpoint: move one of them")),
             ];
-            rivalries.map(|(rivalry, message)| {
+            let rivalries = rivalries.map(|(rivalry, message)| {
                 let (rivalry, refusal) = (format_ident!("{rivalry}"), refusal(message));
                 quote!(else if __SERVERS[#index].#rivalry(__SERVERS[#earlier]) { #refusal })
-            })
+            });
+            // Where the servers listen, only the compiler knows.
+            let clash =
+                quote!(#library::__private::Clash::of(#other, __SERVERS[#earlier], #name, __SERVERS[#index]));
+            let refusal = placed_at(server, quote!(::core::panic!("{}", #clash.text())));
+            let clash = quote!(else if __SERVERS[#index].clash(__SERVERS[#earlier]) { #refusal });
+            rivalries.into_iter().chain([clash])
         });
         quote!(const _: () = if __SERVERS[#index].is_undeclared() { #undeclared } #(#rivals)*;)
     });

@@ -45,7 +45,7 @@ const HINTS: &[Hint] = &[
         words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
             "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
             "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "when_full", "half_close_timeout",
-            "max_conn_memory", "layer", "prefix", "routes"],
+            "max_conn_memory", "socket_mode", "socket_user", "socket_group", "layer", "prefix", "routes"],
         say: "it is a key of a server: write it in `#[server(…)]`",
     },
     Hint {
@@ -53,7 +53,7 @@ const HINTS: &[Hint] = &[
         words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
             "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
             "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "when_full", "half_close_timeout",
-            "max_conn_memory"],
+            "max_conn_memory", "socket_mode", "socket_user", "socket_group"],
         say: "it is a key of the server that lists these routes: write it in `#[server(…)]`",
     },
     Hint {

@@ -42,6 +42,9 @@ const KEYS: &[Key<ServerArgs>] = &[
     Key { name: "when_full", example: "when_full = wait", read: ServerArgs::when_full },
     Key { name: "half_close_timeout", example: r#"half_close_timeout = "1s""#, read: duration },
     Key { name: "max_conn_memory", example: r#"max_conn_memory = "4MiB""#, read: ServerArgs::max_conn_memory },
+    Key { name: "socket_mode", example: r#"socket_mode = "0660""#, read: ServerArgs::socket_mode },
+    Key { name: "socket_user", example: r#"socket_user = "app""#, read: ServerArgs::socket_owner },
+    Key { name: "socket_group", example: r#"socket_group = "www-data""#, read: ServerArgs::socket_owner },
     Key { name: "layer", example: "layer = TraceLayer::new_for_http()", read: ServerArgs::layer },
     Key { name: "prefix", example: r#"prefix = "/v1""#, read: ServerArgs::prefix },
     Key { name: "routes", example: "routes(users::routes)", read: ServerArgs::routes },
@@ -280,6 +283,21 @@ impl ServerArgs {
     fn max_conn_memory(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         // The library's own bound.
         size_from(value, 64 << 10, "64KiB")
+    }
+
+    fn socket_mode(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let text = value.text("permission bits in octal, in quotes")?;
+        let bits = values::mode(&text.value()).map_err(|fault| syn::Error::new(text.span(), fault))?;
+        Ok(vec![codegen::number(bits.into())])
+    }
+
+    /// A user or a group: whether it exists, the machine knows that serves.
+    fn socket_owner(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let name = value.text("a name or a number, in quotes")?;
+        match name.value().is_empty() {
+            true => Err(value.misfit(name, "a name or a number, in quotes")),
+            false => Ok(vec![name.into_token_stream()]),
+        }
     }
 
     fn protocol(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {

@@ -107,6 +107,9 @@ fn handler_with_every_key() {
                 when_full = wait,
                 half_close_timeout = "0s",
                 max_conn_memory = "4MiB",
+                socket_mode = "0660",
+                socket_user = "app",
+                socket_group = "www-data",
                 crate = facade::gracehttp,
             )]
             pub async fn r#match(request: Request) -> Response {

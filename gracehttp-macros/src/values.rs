@@ -42,6 +42,16 @@ fn not_a_size(text: &str) -> String {
     format!("`{text}` is not a size\nhelp: a size is written `2MiB`, `64KiB`, `1GB` or as a number of bytes")
 }
 
+/// Reads the permission bits of a file: `0660`, `660`, `0o660`.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let is_octal = !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let bits = is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten();
+    bits.filter(|bits| *bits <= 0o777).ok_or_else(|| {
+        format!("`{text}` is not a file's mode\nhelp: it is the permission bits in octal, such as `0660`")
+    })
+}
+
 /// Where a server listens, as far as its spelling tells.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Endpoint {
@@ -121,6 +131,14 @@ fn shape_of_host(host: &str, port: &str) -> Result<Option<String>, String> {
         let (address, zone) = address.split_once('%').unwrap_or((address, ""));
         let canonical: Ipv6Addr =
             address.parse().map_err(|_| format!("`{address}` in the brackets is not an IPv6 address"))?;
+        if let Some(mapped) = canonical.to_ipv4_mapped() {
+            return Err(format!("it is an IPv4 address in the notation of IPv6: write `{mapped}:{port}`"));
+        }
+        if canonical.is_unicast_link_local() && zone.is_empty() {
+            return Err(format!(
+                "a link-local address needs the zone that it is of, an interface: `[{canonical}%eth0]:{port}`"
+            ));
+        }
         return Ok(Some(if zone.is_empty() { canonical.to_string() } else { format!("{canonical}%{zone}") }));
     }
     match host {
@@ -163,6 +181,14 @@ mod tests {
     }
 
     #[test]
+    fn modes_are_octal() {
+        assert_eq!(["0660", "660", "0o660", "0777"].map(mode), [0o660, 0o660, 0o660, 0o777].map(Ok));
+        for text in ["", "0o", "888", "1777", "+660", "rw-rw----"] {
+            assert!(mode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn durations_have_units() {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
@@ -183,7 +209,7 @@ mod tests {
         assert!(clash("0.0.0.0:80", "127.0.0.1:80") && clash("[fe80::1%eth0]:80", "[::]:80"));
         assert!(clash(":80", "0.0.0.0:80") && clash("[::]:80", ":80"));
         assert!(!clash("0.0.0.0:80", "[::]:80") && !clash("0.0.0.0:80", "[::1]:80"));
-        assert!(!clash("0.0.0.0:80", "localhost:80") && !clash("[fe80::1%eth0]:80", "[fe80::1]:80"));
+        assert!(!clash("0.0.0.0:80", "localhost:80") && !clash("[fe80::1%eth0]:80", "[fe80::1%eth1]:80"));
         assert!(!clash("0.0.0.0:0", "127.0.0.1:0"));
         assert!(clash("localhost:80", "LocalHost:80"));
         assert!(clash(":0", ":0"), "a successor could not tell them apart");
@@ -200,6 +226,8 @@ mod tests {
             ("localhost", "it has no port"),
             ("::1", "needs brackets: `[::1]:9090`"),
             ("[::g]:80", "is not an IPv6 address"),
+            ("[::ffff:127.0.0.1]:80", "in the notation of IPv6: write `127.0.0.1:80`"),
+            ("[fe80::1]:80", "needs the zone that it is of, an interface: `[fe80::1%eth0]:80`"),
             ("*:80", "all interfaces are written `:80`"),
             (":65536", "the port 65536 is out of range"),
             (":+1", "`+1` is not a port"),

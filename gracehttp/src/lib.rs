@@ -1,58 +1,50 @@
 #![doc = include_str!("../docs/crate.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "gracehttp runs on Linux alone: its restarts hand connections over by means that other kernels do not have. \
+     Build for a Linux target, in a container or by `cargo check --target x86_64-unknown-linux-gnu`"
+);
+
+#[cfg(target_os = "linux")]
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+#[cfg(target_os = "linux")]
 mod app;
+#[cfg(target_os = "linux")]
 mod config;
+#[cfg(target_os = "linux")]
 mod conn;
+#[cfg(target_os = "linux")]
 mod error;
-#[cfg(any(doc, doctest))]
+#[cfg(target_os = "linux")]
+mod face;
+#[cfg(all(target_os = "linux", any(doc, doctest)))]
 pub mod guide;
+#[cfg(target_os = "linux")]
 mod handoff;
+#[cfg(target_os = "linux")]
 mod lifecycle;
+#[cfg(target_os = "linux")]
 mod listen;
+#[cfg(target_os = "linux")]
 pub mod log;
+#[cfg(target_os = "linux")]
 mod parking;
+#[cfg(target_os = "linux")]
 mod server;
+#[cfg(target_os = "linux")]
 mod sys;
+#[cfg(target_os = "linux")]
 pub mod test;
 
-pub use app::App;
-/// WebSockets, with the feature `ws`: the extractor `WebSocketUpgrade` and what belongs to it.
-///
-/// A WebSocket stays with the process that accepted it. Select on [`Shutdown`] beside it, and say goodbye with a close
-/// frame of [`close_code::AWAY`](ws::close_code::AWAY): [the guide](crate::guide::restarts#responses-without-an-end)
-/// tells how.
-#[cfg(feature = "ws")]
-pub use axum::extract::ws;
-#[cfg(feature = "axum")]
-pub use axum::extract::{Form, Json, Path, Query, State};
-#[cfg(feature = "axum")]
-pub use axum::response::sse::{self, Sse};
-pub use axum_core::body::Body;
-pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
-pub use axum_core::response::IntoResponse;
-pub use conn::{Generation, PeerAddr, Shutdown};
-pub use error::Error;
-#[doc = include_str!("../docs/main.md")]
-pub use gracehttp_macros::main;
-#[doc = include_str!("../docs/routes.md")]
-pub use gracehttp_macros::routes;
-#[doc = include_str!("../docs/server.md")]
-pub use gracehttp_macros::server;
-pub use gracehttp_macros::{any, delete, fallback, get, head, options, patch, post, put, route};
-pub use lifecycle::{Signal, generation, on_exit, spawn};
-pub use listen::restore_limits;
-#[cfg(feature = "tls")]
-pub use server::Tls;
-pub use server::{
-    Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder, WhenFull,
-};
+#[cfg(target_os = "linux")]
+pub use face::*;
 
 /// The READMEs' programs compile, too.
-#[cfg(all(doctest, feature = "axum", feature = "tls"))]
+#[cfg(all(target_os = "linux", doctest, feature = "axum", feature = "tls"))]
 mod readme {
     #[doc = include_str!("../../README.md")]
     mod english {}

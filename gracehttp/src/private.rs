@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::config::{Section, read_settings, refuse_settings};
-pub use crate::server::Listens;
+pub use crate::server::{Clash, Listens};
 use crate::{
     App, Error, FromRef, FromRequest, FromRequestParts, IntoResponse, Request, Server, ServerBuilder,
 };

@@ -99,6 +99,9 @@ fn router_of_a_part(Greeting(greeting): Greeting) -> Router {
     when_full = wait,
     half_close_timeout = "2s",
     max_conn_memory = "64KiB",
+    socket_mode = "0660",
+    socket_user = "app",
+    socket_group = "www-data",
     state = Greeting,
 )]
 async fn every_key() {}
@@ -180,6 +183,7 @@ fn keys_arrive_as_they_were_written() {
         "when_full: Wait",
         "half_close_timeout: 2s",
         "max_conn_memory: 65536",
+        "socket: SocketAccess { mode: Some(Mode(432)), user: Some(\"app\"), group: Some(\"www-data\") }",
     ] {
         assert!(shown.contains(option), "{option} in {shown}");
     }

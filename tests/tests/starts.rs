@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use tests::client::get_once;
@@ -332,4 +332,98 @@ async fn d15_limits_that_nobody_has_set_are_lowered_without_a_word() {
     assert!(app.log.since(0)[0].contains("start-up code"), "{}", app.log);
     assert_eq!(app.log.count(0, "lowered"), 0, "{}", app.log);
     assert!(app.stop().await.is_clean());
+}
+
+fn access_of(socket: &Path) -> (u32, u32, u32) {
+    let metadata = socket.metadata().expect("a socket");
+    (metadata.mode() & 0o777, metadata.uid(), metadata.gid())
+}
+
+/// As a proxy of another user needs it. Which users exist differs; a number stands for any.
+#[tokio::test]
+async fn d10_a_socket_has_the_mode_and_the_owner_that_are_set() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root can give a file away");
+        return;
+    }
+    let scratch = Scratch::new();
+    let socket = scratch.join("app.sock");
+    let config = |mode: &str, user: &str| {
+        let text = format!(
+            "[server.web]\nlisten = \"unix:{}\"\nsocket_mode = \"{mode}\"\nsocket_user = \"{user}\"\n\
+             socket_group = \"4321\"",
+            socket.display()
+        );
+        scratch.write("Gracehttp.toml", text);
+    };
+    config("0620", "1234");
+    let app = Launch::app(&scratch, WEB).directory(scratch.path()).after("umask 077;").start("web").await;
+    assert_eq!(access_of(&socket), (0o620, 1234, 4321));
+    app.log.line(0, "socket_mode of server web is 0620").await;
+    // A restart keeps what is set, and changes what is set otherwise by then.
+    let inode = socket.metadata().unwrap().ino();
+    app.restart().await;
+    assert_eq!(access_of(&socket), (0o620, 1234, 4321));
+    config("0606", "1235");
+    app.restart().await;
+    eventually("the access of today", || access_of(&socket) == (0o606, 1235, 4321)).await;
+    assert_eq!(socket.metadata().unwrap().ino(), inode, "the same socket");
+
+    // A restart that fails has changed nothing.
+    config("0600", "nobody-of-this-name");
+    let start = app.log.end();
+    app.signal(Signal::HUP);
+    let line = app.log.line(start, "start new process failed").await;
+    assert!(
+        line.contains("there is no user `nobody-of-this-name`: create it, or correct socket_user"),
+        "{line}"
+    );
+    config("0600", "1236");
+    scratch.write("plan", format!("{WEB}\nstart refuse no coffee"));
+    app.log.line(start, "serves on").await;
+    app.signal(Signal::HUP);
+    app.log.line(start, "no coffee").await;
+    assert_eq!(access_of(&socket), (0o606, 1235, 4321));
+}
+
+/// No client can connect before the file has its mode.
+#[tokio::test]
+async fn d10_the_mode_holds_before_the_first_client_can_connect() {
+    if !tool("strace") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (socket, trace) = (scratch.join("app.sock"), scratch.join("trace"));
+    let launch = Launch::program("strace").arg("-f").arg("-qq").arg("-e").arg("trace=chmod,fchmodat,listen");
+    let app = launch
+        .arg("-o")
+        .arg(&trace)
+        .arg(bin("app"))
+        .plan(&scratch, WEB)
+        .listen("web", &format!("unix:{}", socket.display()))
+        .env("GRACEHTTP_SERVER__WEB__SOCKET_MODE", "0600")
+        .start("web")
+        .await;
+    app.starting().signal(Signal::TERM);
+    assert!(app.first().exit().await.is_clean());
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let (mode, listens) = (trace.find("0600"), trace.find("listen("));
+    assert!(mode.is_some() && mode < listens, "{trace}");
+}
+
+#[tokio::test]
+async fn d11_addresses_that_lack_something_say_what() {
+    for (endpoint, reason) in [
+        (
+            "[fe80::1]:0",
+            "a link-local address needs the zone that it is of, an interface: `[fe80::1%eth0]:0`",
+        ),
+        ("[::ffff:127.0.0.1]:0", "it is an IPv4 address in the notation of IPv6: write `127.0.0.1:0`"),
+        ("[fe80::1%nowhere]:0", "no interface of this machine is `nowhere`"),
+    ] {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, WEB).listen("web", endpoint).spawn();
+        assert_eq!(app.first().exit().await, Exit::Code(1));
+        app.log.line(0, reason).await;
+    }
 }

@@ -36,8 +36,14 @@ async fn full() {}
 #[server(port = 0, when_full = drop, max_conn_memory = "4M", half_close_timeout = "367days")]
 async fn full_of_others() {}
 
+#[server(listen = "unix:a", socket_mode = "rw-rw----", socket_user = "", socket_group = 33)]
+async fn nobody() {}
+
+#[server(listen = "unix:b", socket_mode = 0660)]
+async fn decimal() {}
+
 #[server(port = 8080, http1 = false, http2 = false, crate = "gracehttp", state = 5)]
 async fn others() {}
 
-#[gracehttp::main(servers(types, ranges, durations, for_ever, sizes, room_for_nothing, room_for_nothing_and_for_all, full, full_of_others, others))]
+#[gracehttp::main(servers(types, ranges, durations, for_ever, sizes, room_for_nothing, room_for_nothing_and_for_all, full, full_of_others, nobody, decimal, others))]
 async fn main() {}

@@ -171,6 +171,7 @@ impl Unborn {
         };
         for server in &servers {
             server.open();
+            prepare::update_access(server);
             prepare::announce(server, generation());
         }
         prepare::announce_provenance(&provenance);

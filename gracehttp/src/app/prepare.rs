@@ -8,7 +8,7 @@ use crate::conn::ListenerNumber;
 use crate::error::Error;
 #[cfg(feature = "tls")]
 use crate::listen::KeyRing;
-use crate::listen::bind::{ListenOptions, Listener, Local, open};
+use crate::listen::bind::{ListenOptions, Listener, Local, open, update_access as update_file};
 use crate::listen::descriptors::Wanted;
 use crate::listen::{Door, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours};
 use crate::log;
@@ -41,11 +41,15 @@ impl Listeners {
         let mut faults = Vec::new();
         let mut fresh_files = FreshFiles::default();
         let mut of_servers = Vec::new();
-        for ServerOptions { name, endpoints, backlog, tcp_keepalive, nodelay, .. } in
+        for ServerOptions { name, endpoints, backlog, tcp_keepalive, nodelay, socket, .. } in
             servers.iter().map(|server| &server.options)
         {
-            let listen =
-                ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
+            let listen = ListenOptions {
+                backlog: *backlog,
+                tcp_keepalive: *tcp_keepalive,
+                nodelay: *nodelay,
+                access: socket,
+            };
             let mut listeners = Vec::new();
             for endpoint in endpoints {
                 match open(name, endpoint, &listen, &mut offered) {
@@ -122,6 +126,13 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, availab
     }
     if let Some(notice) = fit.notice {
         log::notice(format_args!("{notice}"));
+    }
+}
+
+/// Gives socket files that the predecessor has made the access of today.
+pub(super) fn update_access(server: &Running) {
+    for Door { listener, .. } in &server.doors {
+        update_file(server.name(), listener, &server.context.options.socket);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::{Provenance, Settings};
 use crate::lifecycle::Signal;
-use crate::server::{Endpoint, ServerOptions, WhenFull};
+use crate::server::{Endpoint, Mode, ServerOptions, SocketAccess, WhenFull};
 use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
@@ -76,6 +76,9 @@ fn every_key_is_set_and_its_origin_told() {
             ("GRACEHTTP_SERVER__PING__WHEN_FULL", "wait"),
             ("GRACEHTTP_SERVER__PING__HALF_CLOSE_TIMEOUT", "0s"),
             ("GRACEHTTP_SERVER__PING__MAX_CONN_MEMORY", "14MiB"),
+            ("GRACEHTTP_SERVER__PING__SOCKET_MODE", "0660"),
+            ("GRACEHTTP_SERVER__PING__SOCKET_USER", "app"),
+            ("GRACEHTTP_SERVER__PING__SOCKET_GROUP", "www-data"),
         ],
         &mut settings,
         &mut [&mut ping, &mut other],
@@ -105,9 +108,11 @@ fn every_key_is_set_and_its_origin_told() {
     assert_eq!(ping.tcp_keepalive, None);
     assert_eq!((ping.when_full, ping.half_close_timeout), (WhenFull::Wait, seconds(0)));
     assert_eq!(ping.max_conn_memory, 14 << 20);
+    let (user, group) = (Some("app".to_owned()), Some("www-data".to_owned()));
+    assert_eq!(ping.socket, SocketAccess { mode: Mode::new(0o660), user, group });
     assert_eq!(format!("{other:?}"), format!("{untouched:?}"));
 
-    assert_eq!(provenance.len(), 24);
+    assert_eq!(provenance.len(), 27);
     assert!(provenance.contains(&Provenance {
         server: None,
         key: "lame_duck",

@@ -288,3 +288,10 @@ fn a_file_that_somebody_names_has_to_be_there() {
     let directory = fault(&[], Some(Path::new("/")));
     assert!(directory.contains("can't be read"), "{directory}");
 }
+
+#[test]
+fn d7_a_byte_order_mark_and_line_ends_of_windows_do_no_harm() {
+    let outcome = read("\u{feff}standby = \"7s\"\r\n\r\n[server.ping]\r\nmax_conns = 8\r\n").unwrap();
+    assert_eq!((outcome.settings.standby, outcome.ping.max_conns), (Duration::from_secs(7), 8));
+    assert_eq!(outcome.origins(), ["standby 7s a.toml:1", "max_conns 8 a.toml:4"]);
+}

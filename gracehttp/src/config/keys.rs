@@ -179,6 +179,21 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
         },
         get: |server| Some(value::show_size(server.max_conn_memory as u64)),
     },
+    Key {
+        name: "socket_mode", form: Form::Text,
+        set: |server, text| value::mode(text).map(|mode| server.socket.mode = Some(mode)),
+        get: |server| server.socket.mode.map(|mode| mode.to_string()),
+    },
+    Key {
+        name: "socket_user", form: Form::Text,
+        set: |server, text| value::named(text).map(|user| server.socket.user = Some(user)),
+        get: |server| server.socket.user.clone(),
+    },
+    Key {
+        name: "socket_group", form: Form::Text,
+        set: |server, text| value::named(text).map(|group| server.socket.group = Some(group)),
+        get: |server| server.socket.group.clone(),
+    },
 ];
 
 /// What `listen(2)` can be told.
@@ -264,6 +279,9 @@ mod tests {
             server.when_full = WhenFull::Wait;
             server.half_close_timeout = LONGEST;
             server.max_conn_memory = LEAST_CONN_MEMORY;
+            server.socket.mode = crate::server::Mode::new(0o600);
+            server.socket.user = Some("app".into());
+            server.socket.group = Some("33".into());
             server
         });
         check(SERVER_KEYS, || {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::lifecycle::Signal;
-use crate::server::{Endpoint, LONGEST, LONGEST_KEEPALIVE, WhenFull};
+use crate::server::{Endpoint, LONGEST, LONGEST_KEEPALIVE, Mode, WhenFull};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -57,6 +57,16 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let number = digits.then(|| text.parse().ok()).flatten();
     number.ok_or_else(|| "valid is a port from 0 to 65535 (0: the kernel chooses)".to_owned())
+}
+
+/// The mode of a socket's file.
+pub(super) fn mode(text: &str) -> Result<Mode, String> {
+    Mode::parse(text).ok_or_else(|| "valid are the permission bits in octal, such as `0660`".to_owned())
+}
+
+/// A user or a group.
+pub(super) fn named(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("valid is a name or a number".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// One endpoint, or several with commas between them.

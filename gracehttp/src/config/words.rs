@@ -21,6 +21,9 @@ const OTHER_WORDS_OF_SERVER: &[(&[&str], &[&str])] = &[
     (&["body_limit", "limit", "max_request_size"], &["max_body"]),
     (&["overload", "full", "on_full"], &["when_full"]),
     (&["memory_limit", "max_memory"], &["max_conn_memory"]),
+    (&["mode", "file_mode", "umask", "permissions"], &["socket_mode"]),
+    (&["user", "owner"], &["socket_user"]),
+    (&["group"], &["socket_group"]),
 ];
 
 /// The same for keys of the process.

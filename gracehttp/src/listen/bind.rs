@@ -11,19 +11,22 @@ use socket2::{Domain, Socket, TcpKeepalive, Type};
 
 use super::fault;
 use super::offered::{Adoption, OfferedListeners, is_same_file};
+use super::socket_access;
 use super::socket_file::{self, SocketFile};
 use crate::Error;
 use crate::conn::ListenerNumber;
 use crate::log;
-use crate::server::Endpoint;
+use crate::server::{Endpoint, SocketAccess};
 
 /// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is
 /// left to set on each of them.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ListenOptions {
+pub(crate) struct ListenOptions<'a> {
     pub(crate) backlog: u32,
     pub(crate) tcp_keepalive: Option<Duration>,
     pub(crate) nodelay: bool,
+    /// Of the file of a Unix socket.
+    pub(crate) access: &'a SocketAccess,
 }
 
 /// One listening socket: non-blocking, and closed on exec.
@@ -64,7 +67,7 @@ impl AsFd for Listener {
 pub(crate) fn bind(
     server: &str,
     endpoint: &Endpoint,
-    options: &ListenOptions,
+    options: &ListenOptions<'_>,
 ) -> Result<Vec<Listener>, Error> {
     open(server, endpoint, options, &mut OfferedListeners::default())
 }
@@ -73,7 +76,7 @@ pub(crate) fn bind(
 pub(crate) fn open(
     server: &str,
     endpoint: &Endpoint,
-    options: &ListenOptions,
+    options: &ListenOptions<'_>,
     offered: &mut OfferedListeners,
 ) -> Result<Vec<Listener>, Error> {
     let adopt = |adoption| adopt(server, endpoint, adoption, options);
@@ -112,7 +115,7 @@ pub(crate) fn adopt(
     server: &str,
     endpoint: &Endpoint,
     adoption: Adoption,
-    options: &ListenOptions,
+    options: &ListenOptions<'_>,
 ) -> Result<Listener, Error> {
     let Adoption { place, fd } = adoption;
     let refused = |reason: String| {
@@ -140,6 +143,8 @@ pub(crate) fn adopt(
         Local::Tcp(_) => None,
         Local::Unix(path) => {
             let file = SocketFile::at(path);
+            // Given when the predecessor has stopped accepting: until then the file is its.
+            socket_access::check(options.access).map_err(|fault| fault::access(server, path, fault))?;
             if file.is_none() {
                 log::notice(format_args!(
                     "server `{server}`: the socket file of {endpoint} is gone, so no new client can reach \
@@ -153,8 +158,20 @@ pub(crate) fn adopt(
     Ok(Listener { place: Some(place), ..listener })
 }
 
+/// Gives the file of an adopted Unix socket the access of today. What fails leaves it as it was.
+pub(crate) fn update_access(server: &str, listener: &Listener, access: &SocketAccess) {
+    if let (Local::Unix(path), Some(_)) = (&listener.local, &listener.socket_file)
+        && let Err(fault) = socket_access::give(path, access)
+    {
+        log::error(format_args!(
+            "server `{server}`: the socket file of {} keeps its former access: {fault}",
+            listener.endpoint
+        ));
+    }
+}
+
 /// `listen` on a socket that already listens only changes its backlog: what is queued stays queued.
-fn reapply(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+fn reapply(socket: &Socket, options: &ListenOptions<'_>) -> io::Result<()> {
     // The flag belongs to the description that the predecessor still accepts from, so it is left alone unless
     // wrong.
     if !socket.nonblocking()? {
@@ -165,7 +182,7 @@ fn reapply(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
 }
 
 /// One dual-stack socket, or an IPv4 one where the kernel has no IPv6.
-fn bind_all_interfaces(port: u16, options: &ListenOptions) -> io::Result<Socket> {
+fn bind_all_interfaces(port: u16, options: &ListenOptions<'_>) -> io::Result<Socket> {
     let dual_stack = bind_address((Ipv6Addr::UNSPECIFIED, port).into(), false, options);
     match dual_stack {
         Err(error) if address_missing(&error) => {
@@ -183,7 +200,7 @@ fn open_host(
     server: &str,
     endpoint: &Endpoint,
     (host, port): (&str, u16),
-    options: &ListenOptions,
+    options: &ListenOptions<'_>,
     offered: &mut OfferedListeners,
 ) -> Result<Vec<Listener>, Error> {
     let mut addresses = resolve(host, port).map_err(|error| fault::resolve(server, endpoint, host, error))?;
@@ -217,7 +234,7 @@ fn open_host(
 fn bind_each(
     endpoint: &Endpoint,
     addresses: &[SocketAddr],
-    options: &ListenOptions,
+    options: &ListenOptions<'_>,
 ) -> Result<Vec<Listener>, (SocketAddr, io::Error)> {
     let mut listeners = Vec::new();
     let mut passed_over = None;
@@ -244,7 +261,9 @@ fn bind_each(
 
 fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in (host, port).to_socket_addrs()? {
+    for mut address in (host, port).to_socket_addrs()? {
+        // A name can stand for an IPv4 address in the notation of IPv6, which no socket of IPv6 alone can have.
+        address.set_ip(address.ip().to_canonical());
         if !addresses.contains(&address) {
             addresses.push(address);
         }
@@ -255,7 +274,7 @@ fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions) -> io::Result<Socket> {
+fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions<'_>) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
@@ -269,7 +288,7 @@ fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions) -> 
     Ok(socket)
 }
 
-pub(super) fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+pub(super) fn listen(socket: &Socket, options: &ListenOptions<'_>) -> io::Result<()> {
     if socket.domain()? != Domain::UNIX {
         apply_tcp(socket, options)?;
     }
@@ -279,7 +298,7 @@ pub(super) fn listen(socket: &Socket, options: &ListenOptions) -> io::Result<()>
 /// After the first probe the others follow faster: a peer that is gone should not hold its permit for long.
 const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(15);
 
-fn apply_tcp(socket: &Socket, options: &ListenOptions) -> io::Result<()> {
+fn apply_tcp(socket: &Socket, options: &ListenOptions<'_>) -> io::Result<()> {
     match options.tcp_keepalive {
         Some(idle) => {
             // The kernel counts whole seconds, from one on.

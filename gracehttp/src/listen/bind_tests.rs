@@ -9,8 +9,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::listen::socket_file::unlink_if_ours;
 
-const OPTIONS: ListenOptions =
-    ListenOptions { backlog: 16, tcp_keepalive: Some(Duration::from_secs(60)), nodelay: true };
+static ACCESS: SocketAccess = SocketAccess { mode: None, user: None, group: None };
+
+const OPTIONS: ListenOptions<'_> = ListenOptions {
+    backlog: 16,
+    tcp_keepalive: Some(Duration::from_secs(60)),
+    nodelay: true,
+    access: &ACCESS,
+};
 
 fn endpoint(text: &str) -> Endpoint {
     text.parse().unwrap()
@@ -116,7 +122,7 @@ fn a_listener_is_adopted_with_what_is_queued_and_the_options_of_today() {
     let _queued = TcpStream::connect((Ipv4Addr::LOCALHOST, port(&original))).unwrap();
 
     let copy = original.fd.try_clone().unwrap();
-    let today = ListenOptions { backlog: 32, tcp_keepalive: None, nodelay: false };
+    let today = ListenOptions { backlog: 32, tcp_keepalive: None, nodelay: false, access: &ACCESS };
     let adopted = adopt("ping", &wanted, Adoption { place: 0, fd: copy }, &today).unwrap();
     drop(original);
 

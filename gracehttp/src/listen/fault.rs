@@ -6,6 +6,8 @@ use std::path::Path;
 
 use super::holder;
 use super::offered::OfferedListeners;
+use super::socket_access::AccessFault;
+use super::socket_file::Fault;
 use crate::Error;
 use crate::config::env::server_variable;
 use crate::server::Endpoint;
@@ -48,12 +50,28 @@ pub(super) fn tcp(
         io::ErrorKind::AddrNotAvailable => {
             format!("no interface of this machine has the address {}; {elsewhere}", address.ip())
         }
+        _ if lacks_zone(address) => format!(
+            "the link-local address {} needs the zone that it is of, an interface, as in `[fe80::1%eth0]:{}`; \
+             {elsewhere}",
+            address.ip(),
+            address.port()
+        ),
         _ => format!("{error}; {elsewhere}"),
     };
     cannot_listen(server, endpoint, &reason, error)
 }
 
+/// As the address of a host name can.
+fn lacks_zone(address: SocketAddr) -> bool {
+    matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
+}
+
 pub(super) fn resolve(server: &str, endpoint: &Endpoint, host: &str, error: io::Error) -> Error {
+    if let Some((_, zone)) = host.split_once('%') {
+        let reason =
+            format!("no interface of this machine is `{zone}` (`ip link` shows them): correct the zone");
+        return cannot_listen(server, endpoint, &reason, error);
+    }
     let reason = format!(
         "the host name `{host}` was not found ({error}); correct it, or write an address, or `:PORT` for all \
          interfaces"
@@ -61,7 +79,11 @@ pub(super) fn resolve(server: &str, endpoint: &Endpoint, host: &str, error: io::
     cannot_listen(server, endpoint, &reason, error)
 }
 
-pub(super) fn unix(server: &str, path: &Path, error: io::Error) -> Error {
+pub(super) fn unix(server: &str, path: &Path, fault: Fault) -> Error {
+    let error = match fault {
+        Fault::Bind(error) => error,
+        Fault::Access(fault) => return access(server, path, fault),
+    };
     let elsewhere = format!(
         "choose another path by `listen`, or without a rebuild by {}",
         server_variable(server, "LISTEN")
@@ -86,6 +108,16 @@ pub(super) fn unix(server: &str, path: &Path, error: io::Error) -> Error {
             format!("the path is longer than the 107 bytes that the kernel allows; {elsewhere}")
         }
         _ => format!("{error}; {elsewhere}"),
+    };
+    cannot_listen(server, &Endpoint::Unix(path.to_owned()), &reason, error)
+}
+
+/// Why the file of a Unix socket can't be given the access that is set.
+pub(super) fn access(server: &str, path: &Path, fault: AccessFault) -> Error {
+    let reason = fault.to_string();
+    let error = match fault {
+        AccessFault::Unknown { .. } => io::ErrorKind::NotFound.into(),
+        AccessFault::Refused { error, .. } => error,
     };
     cannot_listen(server, &Endpoint::Unix(path.to_owned()), &reason, error)
 }

@@ -8,6 +8,7 @@ mod holder;
 mod key_ring;
 mod offered;
 mod running;
+mod socket_access;
 mod socket_file;
 #[cfg(feature = "tls")]
 mod tickets;

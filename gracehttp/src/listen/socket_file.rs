@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::bind::{ListenOptions, listen};
+use super::socket_access::{AccessFault, give};
 
 /// One socket file, told from another that may have taken its path since.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub(crate) fn unlink_if_ours(file: &SocketFile) {
 /// The socket is bound under its final name, not under a temporary one that is renamed: the kernel remembers
 /// the name it was bound under, and `ss` and the successor's check would see that. Behind a stale file nobody
 /// answers anyway, so nothing is lost in the instant without a file.
-pub(super) fn bind(path: &Path, options: &ListenOptions) -> io::Result<(Socket, SocketFile)> {
+pub(super) fn bind(path: &Path, options: &ListenOptions<'_>) -> Result<(Socket, SocketFile), Fault> {
     let address = SockAddr::unix(path)?;
     let socket = new_socket()?;
     match socket.bind(&address) {
@@ -52,9 +53,25 @@ pub(super) fn bind(path: &Path, options: &ListenOptions) -> io::Result<(Socket, 
         }
         result => result?,
     }
-    let file = SocketFile::at(path).ok_or(io::ErrorKind::NotFound)?;
-    listen(&socket, options).inspect_err(|_| unlink_if_ours(&file))?;
+    let file = SocketFile::at(path).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+    // In this order: before `listen` no client can connect, whatever the umask has left.
+    give(path, options.access)
+        .map_err(Fault::Access)
+        .and_then(|()| Ok(listen(&socket, options)?))
+        .inspect_err(|_| unlink_if_ours(&file))?;
     Ok((socket, file))
+}
+
+/// Why a socket file can't be had.
+pub(super) enum Fault {
+    Bind(io::Error),
+    Access(AccessFault),
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Bind(error)
+    }
 }
 
 fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {

@@ -36,11 +36,12 @@ impl Tls {
             Source::SelfSigned => make_identity(server)?,
         };
         self.notice_validity(server, &chain);
+        let version = chain.first().and_then(|leaf| validity::version(leaf));
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map(|builder| builder.with_no_client_auth())
             .and_then(|builder| builder.with_single_cert(chain, key))
-            .map_err(|error| self.unusable(server, error))?;
+            .map_err(|error| self.unusable(server, version, error))?;
         config.alpn_protocols = [(http2, "h2"), (http1, "http/1.1")]
             .into_iter()
             .filter(|(spoken, _)| *spoken)
@@ -70,13 +71,19 @@ impl Tls {
         ));
     }
 
-    fn unusable(&self, server: &str, error: rustls::Error) -> Error {
+    fn unusable(&self, server: &str, version: Option<u8>, error: rustls::Error) -> Error {
         let reason = match &error {
             rustls::Error::InconsistentKeys(_) => {
                 "the key does not belong to the certificate: take the pair that was issued together, with \
                  the server's own certificate first in its file"
                     .to_owned()
             }
+            rustls::Error::InvalidCertificate(_) if version.is_some_and(|version| version < 3) => format!(
+                "it is of X.509 version {}, and TLS needs version 3: have it issued anew, or make one: `openssl req -x509 \
+                 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=localhost -addext \
+                 subjectAltName=DNS:localhost -keyout key.pem -out cert.pem`",
+                version.unwrap_or_default()
+            ),
             rustls::Error::InvalidCertificate(_) => {
                 format!("the certificate is malformed ({error}): replace it")
             }
@@ -141,7 +148,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
 }
 
 fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|error| {
+    let bytes = fs::read(path).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => match std::path::absolute(path) {
                 Ok(absolute) if path.is_relative() => format!(
@@ -157,7 +164,21 @@ fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
             _ => format!("cannot be read ({error}): put a readable file in its place"),
         };
         Error::caused_by(describe(server, what, path, &reason), error)
-    })
+    })?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(in_file(server, what, path, "is text in UTF-16: save it as UTF-8"));
+    }
+    Ok(without_marks(bytes))
+}
+
+/// The same text without the byte order marks that some editors put before it. In files that were put together of
+/// several they stand within, too.
+fn without_marks(mut text: Vec<u8>) -> Vec<u8> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    while let Some(at) = text.windows(MARK.len()).position(|bytes| bytes == MARK) {
+        text.drain(at..at + MARK.len());
+    }
+    text
 }
 
 fn damaged(server: &str, what: &str, path: &Path, error: pem::Error) -> Error {

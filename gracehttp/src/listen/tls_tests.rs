@@ -175,3 +175,30 @@ fn a_self_signed_certificate_needs_no_files() {
     let config = Tls::self_signed().server_config("secure", true, true, &KeyRing::default()).unwrap();
     assert_eq!(config.alpn_protocols.len(), 2);
 }
+
+#[test]
+fn d7_byte_order_marks_line_ends_and_text_around_do_no_harm() {
+    let files = Files::new();
+    let (certificate, key) = pair(|_| {});
+    let as_windows = |text: &str| text.replace('\n', "\r\n");
+    files.write("cert.pem", &format!("\u{feff}{}", as_windows(&certificate)));
+    files.write("key.pem", &format!("\u{feff}{}", as_windows(&key)));
+    files.config("cert.pem", "key.pem").unwrap();
+    files.write("both.pem", &format!("issued to nobody\n\u{feff}{key}and now\n\u{feff}{certificate}"));
+    files.config("both.pem", "both.pem").unwrap();
+
+    let wide: Vec<u8> = "\u{feff}-----BEGIN".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(files.0.join("wide.pem"), wide).unwrap();
+    assert_names(&files.fault("wide.pem", "key.pem"), "wide.pem", "is text in UTF-16: save it as UTF-8");
+}
+
+/// Made by `openssl req -new …` and `openssl x509 -req -signkey …`, which gives version 1 where nobody asks for an
+/// extension.
+#[test]
+fn d8_a_certificate_of_version_1_is_told_with_the_way_out() {
+    let files = Files::with_pair();
+    files.write("cert.pem", include_str!("version_1_cert.pem"));
+    let fault = files.fault("cert.pem", "key.pem");
+    assert_names(&fault, "cert.pem", "it is of X.509 version 1, and TLS needs version 3");
+    assert!(fault.contains("`openssl req -x509"), "{fault}");
+}

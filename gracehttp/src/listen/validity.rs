@@ -1,4 +1,4 @@
-//! From when and until when a certificate is valid.
+//! From when and until when a certificate is valid, and of which version it is.
 //!
 //! rustls looks at this only in the certificates of peers, and a whole X.509 parser is much for two dates, so
 //! this walks the few elements of DER before them (RFC 5280, section 4.1).
@@ -11,6 +11,7 @@ pub(super) struct Validity {
     pub(super) not_after: SystemTime,
 }
 
+const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
 const EXPLICIT_VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
@@ -19,6 +20,19 @@ const GENERALIZED_TIME: u8 = 0x18;
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
+}
+
+/// The version of X.509. The first one leaves the element out.
+pub(super) fn version(certificate: &[u8]) -> Option<u8> {
+    let certificate = sequence(&mut &certificate[..])?;
+    let first = next(&mut sequence(&mut &certificate[..])?)?;
+    if first.tag != EXPLICIT_VERSION {
+        return Some(1);
+    }
+    match next(&mut &first.content[..])? {
+        Element { tag: INTEGER, content: [number] } => number.checked_add(1),
+        _ => None,
+    }
 }
 
 /// `None` if the certificate does not look as expected: then there is nothing to tell about its dates.
@@ -84,6 +98,7 @@ mod tests {
         let expected =
             Validity { not_before: date("1999-12-31T00:00:00Z"), not_after: date("2051-02-03T00:00:00Z") };
         assert_eq!(of(certificate.der()), Some(expected));
+        assert_eq!(version(certificate.der()), Some(3));
     }
 
     #[test]

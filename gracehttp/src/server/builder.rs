@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::server::Tls;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
 use crate::server::{
-    Answers, Dispatch, Endpoint, Handler, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS,
+    Answers, Dispatch, Endpoint, Handler, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, Mode,
     Request, Server, ServerOptions, WhenFull,
 };
 
@@ -134,6 +134,29 @@ impl ServerBuilder {
     /// Whether small packets are sent at once (`TCP_NODELAY`); on by default.
     pub fn nodelay(self, on: bool) -> Self {
         self.set(&["nodelay"], |options| options.nodelay = on)
+    }
+
+    /// The permission bits of the files of the server's Unix sockets, `0o660` say, in place of what the umask leaves.
+    ///
+    /// To connect takes the permission to write. The bits hold before the first client can connect.
+    pub fn socket_mode(self, mode: u32) -> Self {
+        let mode = Mode::new(mode);
+        let fault = "socket_mode is out of range: valid are permission bits up to 0o777";
+        self.require(mode.is_some(), fault).set(&["socket_mode"], |options| options.socket.mode = mode)
+    }
+
+    /// The user, by name or number, to whom the files of the server's Unix sockets belong, in place of that of the
+    /// process. Only root can give a file away.
+    pub fn socket_user(self, user: impl Into<String>) -> Self {
+        let user = user.into();
+        self.set(&["socket_user"], |options| options.socket.user = Some(user))
+    }
+
+    /// The group, by name or number, of the files of the server's Unix sockets, in place of that of the process. It has
+    /// to be one of the process's own, unless that runs as root.
+    pub fn socket_group(self, group: impl Into<String>) -> Self {
+        let group = group.into();
+        self.set(&["socket_group"], |options| options.socket.group = Some(group))
     }
 
     /// What becomes of clients that wait while all of `max_conns` are held; by default

@@ -110,6 +110,14 @@ fn parse_host(host: &str, port: &str) -> Result<String, String> {
         let (address, zone) = inner.split_once('%').map_or((inner, None), |(a, zone)| (a, Some(zone)));
         let address: Ipv6Addr =
             address.parse().map_err(|_| format!("`{inner}` in the brackets is not an IPv6 address"))?;
+        if let Some(mapped) = address.to_ipv4_mapped() {
+            return Err(format!("it is an IPv4 address in the notation of IPv6: write `{mapped}:{port}`"));
+        }
+        if address.is_unicast_link_local() && zone.is_none_or(str::is_empty) {
+            return Err(format!(
+                "a link-local address needs the zone that it is of, an interface: `[{address}%eth0]:{port}`"
+            ));
+        }
         return Ok(zone.map_or(address.to_string(), |zone| format!("{address}%{zone}")));
     }
     if host == "*" {
@@ -188,6 +196,9 @@ mod tests {
             ("9090", "a port needs a colon before it: `:9090`"),
             ("localhost", "it has no port"),
             ("::1", "without brackets"),
+            ("[::ffff:127.0.0.1]:80", "in the notation of IPv6: write `127.0.0.1:80`"),
+            ("[fe80::1]:80", "needs the zone that it is of, an interface: `[fe80::1%eth0]:80`"),
+            ("[fe80::1%]:80", "needs the zone"),
             ("::1:x", "an IPv6 address needs brackets: `[::1]:x`"),
             ("[::g]:80", "is not an IPv6 address"),
             ("[::1]", "needs brackets"),

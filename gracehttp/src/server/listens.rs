@@ -56,21 +56,92 @@ impl Listens {
 
     /// Whether only one of the two servers could be had where it is to listen.
     pub const fn clash(self, other: Self) -> bool {
+        self.first_clash(other).is_some()
+    }
+
+    /// The first two endpoints of which only one can be had.
+    const fn first_clash(self, other: Self) -> Option<(At, At)> {
         let (Self::Server { at: these, .. }, Self::Server { at: those, .. }) = (self, other) else {
-            return false;
+            return None;
         };
         let mut i = 0;
         while i < these.len() {
             let mut j = 0;
             while j < those.len() {
                 if clash(these[i], those[j]) {
-                    return true;
+                    return Some((these[i], those[j]));
                 }
                 j += 1;
             }
             i += 1;
         }
-        false
+        None
+    }
+}
+
+/// Host and port.
+type At = (&'static str, u16);
+
+/// What the compiler says of two servers that clash. Its messages have room for text alone, so this is put together
+/// byte by byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Clash {
+    text: [u8; Self::ROOM],
+    length: usize,
+}
+
+impl Clash {
+    const ROOM: usize = 1024;
+
+    /// Says where the servers of these names clash.
+    pub const fn of(name: &str, listens: Listens, other_name: &str, other: Listens) -> Self {
+        let empty = Self { text: [0; Self::ROOM], length: 0 };
+        let Some((at, other_at)) = listens.first_clash(other) else { return empty };
+        let clash = empty.with("`").with(name);
+        let clash = if at.1 == other_at.1 && same(at.0, other_at.0) {
+            clash.with("` and `").with(other_name).with("` both listen on `").at(at).with("`")
+        } else {
+            let clash = clash.with("` listens on `").at(at).with("` and `").with(other_name);
+            clash.with("` on `").at(other_at).with("`, and the one includes the other")
+        };
+        clash.with(": move one of them")
+    }
+
+    /// The whole sentence.
+    pub const fn text(&self) -> &str {
+        match std::str::from_utf8(self.text.split_at(self.length).0) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }
+
+    /// A part that finds no room is left out.
+    const fn with(mut self, part: &str) -> Self {
+        let part = part.as_bytes();
+        if self.length + part.len() <= Self::ROOM {
+            let mut i = 0;
+            while i < part.len() {
+                self.text[self.length + i] = part[i];
+                i += 1;
+            }
+            self.length += part.len();
+        }
+        self
+    }
+
+    /// An endpoint as it is written.
+    const fn at(self, (host, port): At) -> Self {
+        if is_file(host) {
+            return self.with(host);
+        }
+        let host = if is_ipv6(host) { self.with("[").with(host).with("]") } else { self.with(host) };
+        host.with(":").number(port)
+    }
+
+    const fn number(self, number: u16) -> Self {
+        const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let before = if number > 9 { self.number(number / 10) } else { self };
+        before.with(DIGITS[(number % 10) as usize])
     }
 }
 
@@ -169,6 +240,24 @@ mod tests {
         assert!(server("my-api", &[]).shares_variables(server("My_API", &[])));
         assert!(!server("my-api", &[]).shares_variables(server("my-apis", &[])));
         assert!(!server("my-api", &[]).shares_variables(server("myapi", &[])));
+    }
+
+    #[test]
+    fn d16_a_clash_names_its_endpoints() {
+        let text =
+            |these, those| Clash::of("a", server("a", these), "b::c", server("b", those)).text().to_owned();
+        assert_eq!(
+            text(&[("10.0.0.1", 1), ("", 8080)], &[("", 8080)]),
+            "`a` and `b::c` both listen on `:8080`: move one of them"
+        );
+        assert_eq!(
+            text(&[("::", 65535)], &[("::1", 65535)]),
+            "`a` listens on `[::]:65535` and `b::c` on `[::1]:65535`, and the one includes the other: move one of them"
+        );
+        assert_eq!(
+            text(&[("unix:/run/a.sock", 0)], &[("unix:/run/a.sock", 0)]),
+            "`a` and `b::c` both listen on `unix:/run/a.sock`: move one of them"
+        );
     }
 
     #[test]

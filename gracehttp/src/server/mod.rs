@@ -1,5 +1,6 @@
 //! What a server is: a name, endpoints, a service and its limits.
 
+mod access;
 mod asked;
 mod builder;
 mod endpoint;
@@ -20,13 +21,14 @@ mod when_full;
 use std::fmt;
 use std::sync::Arc;
 
+pub(crate) use access::{Mode, SocketAccess};
 pub(crate) use asked::Asked;
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::Handler;
 pub use into_server::IntoServer;
 pub use layer::{Answer, BoxService};
-pub use listens::Listens;
+pub use listens::{Clash, Listens};
 pub(crate) use options::{
     DEFAULT_MAX_CONNS, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, ServerOptions,
 };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::SocketAccess;
 use super::endpoint::Endpoint;
 use super::when_full::WhenFull;
 #[cfg(feature = "tls")]
@@ -48,6 +49,7 @@ pub(crate) struct ServerOptions {
     pub(crate) when_full: WhenFull,
     pub(crate) half_close_timeout: Duration,
     pub(crate) max_conn_memory: usize,
+    pub(crate) socket: SocketAccess,
     /// The keys that the attribute has set, or the builder; also those that it has set to the default.
     pub(crate) chosen: Vec<&'static str>,
 }
@@ -75,6 +77,7 @@ impl ServerOptions {
             when_full: WhenFull::Recycle,
             half_close_timeout: Duration::from_secs(1),
             max_conn_memory: 4 << 20,
+            socket: SocketAccess::default(),
             chosen: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ const RESTARTED: &str = "start new process success, pid ";
 
 /// What it writes where it could not.
 const FAILED: &str = "start new process failed";
+
+/// Standard output and standard error.
+const STREAMS: usize = 2;
 
 /// A running application. Dropped, it is killed with all its generations.
 pub(super) struct Application {
@@ -100,6 +104,8 @@ impl fmt::Display for Application {
 struct Output {
     lines: Mutex<Vec<String>>,
     grown: watch::Sender<usize>,
+    /// Streams that have ended, with the last process that could write to them.
+    ended: AtomicUsize,
     /// Held by pidfd: a signal never reaches a stranger with the same pid.
     generations: Mutex<Vec<OwnedFd>>,
 }
@@ -117,6 +123,13 @@ impl Output {
             self.lines().push(text);
             self.grown.send_modify(|count| *count += 1);
         }
+        self.ended.fetch_add(1, Ordering::Release);
+        self.grown.send_modify(|count| *count += 1);
+    }
+
+    /// Whether no process is left that could write anything.
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) == STREAMS
     }
 
     fn hold(&self, pid: u32) {
@@ -139,18 +152,24 @@ impl Output {
         let search = async {
             loop {
                 grown.borrow_and_update();
+                // Before the lines are looked at: those that came before the end are all there then.
+                let has_ended = self.has_ended();
                 for line in self.lines().iter().skip(start) {
                     if line.contains(words) {
-                        return line.clone();
+                        return Some(line.clone());
                     }
                     assert!(!line.contains(FAILED), "the restart failed: {line}");
+                }
+                if has_ended {
+                    return None;
                 }
                 // The sender lives as long as `self`: this waits, it does not fail.
                 let _ = grown.changed().await;
             }
         };
         match timeout(PATIENCE, search).await {
-            Ok(line) => line,
+            Ok(Some(line)) => line,
+            Ok(None) => panic!("it has ended without a line with `{words}`\n{self}"),
             Err(_) => panic!("waited {PATIENCE:?} in vain for `{words}`\n{self}"),
         }
     }

@@ -60,8 +60,13 @@ impl TestServer {
     pub async fn spawn<S, M>(server: impl IntoServer<S, M>, state: S) -> Self {
         let Server { options, make, .. } = sound(server.into_server());
         let endpoint = Endpoint::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
-        let ServerOptions { name, backlog, tcp_keepalive, nodelay, .. } = &options;
-        let listen = ListenOptions { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay };
+        let ServerOptions { name, backlog, tcp_keepalive, nodelay, socket, .. } = &options;
+        let listen = ListenOptions {
+            backlog: *backlog,
+            tcp_keepalive: *tcp_keepalive,
+            nodelay: *nodelay,
+            access: socket,
+        };
         let listeners = bind(name, &endpoint, &listen).unwrap_or_else(|error| panic!("{error}"));
         let Some(Local::Tcp(address)) = listeners.first().map(|listener| listener.local.clone()) else {
             panic!("server `{name}`: 127.0.0.1 has no TCP");

@@ -1,0 +1,33 @@
+//! What the crate shows beside its public modules.
+
+pub use crate::app::App;
+pub use crate::conn::{Generation, PeerAddr, Shutdown};
+pub use crate::error::Error;
+pub use crate::lifecycle::{Signal, generation, on_exit, spawn};
+pub use crate::listen::restore_limits;
+#[cfg(feature = "tls")]
+pub use crate::server::Tls;
+pub use crate::server::{
+    Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder, WhenFull,
+};
+/// WebSockets, with the feature `ws`: the extractor `WebSocketUpgrade` and what belongs to it.
+///
+/// A WebSocket stays with the process that accepted it. Select on [`Shutdown`] beside it, and say goodbye with a close
+/// frame of [`close_code::AWAY`](ws::close_code::AWAY): [the guide](crate::guide::restarts#responses-without-an-end)
+/// tells how.
+#[cfg(feature = "ws")]
+pub use axum::extract::ws;
+#[cfg(feature = "axum")]
+pub use axum::extract::{Form, Json, Path, Query, State};
+#[cfg(feature = "axum")]
+pub use axum::response::sse::{self, Sse};
+pub use axum_core::body::Body;
+pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
+pub use axum_core::response::IntoResponse;
+#[doc = include_str!("../docs/main.md")]
+pub use gracehttp_macros::main;
+#[doc = include_str!("../docs/routes.md")]
+pub use gracehttp_macros::routes;
+#[doc = include_str!("../docs/server.md")]
+pub use gracehttp_macros::server;
+pub use gracehttp_macros::{any, delete, fallback, get, head, options, patch, post, put, route};

@@ -1,0 +1,113 @@
+//! Whose the file of a Unix socket is, and who may connect to it.
+
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+};
+use std::path::Path;
+
+use nix::libc;
+use nix::unistd::{Group, User};
+
+use crate::server::SocketAccess;
+
+/// What could not be set about a socket file.
+#[derive(Debug)]
+pub(super) enum AccessFault {
+    /// No `user` or `group` of this name exists.
+    Unknown { kind: &'static str, name: String },
+    /// Of `socket_mode = 0660`, say.
+    Refused { setting: String, error: io::Error },
+}
+
+impl fmt::Display for AccessFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { kind, name } => {
+                write!(f, "there is no {kind} `{name}`: create it, or correct socket_{kind}")
+            }
+            Self::Refused { setting, error } if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "{setting}: permission denied: only root may give a file to any user and group, others to groups of \
+                 their own; run it as such, or take the setting away"
+            ),
+            Self::Refused { setting, error } => write!(f, "{setting}: {error}"),
+        }
+    }
+}
+
+/// Whether all users and groups exist.
+pub(super) fn check(access: &SocketAccess) -> Result<(), AccessFault> {
+    user(access)?;
+    group(access)?;
+    Ok(())
+}
+
+/// Gives the socket file the access that is set, as far as it does not have it.
+pub(super) fn give(path: &Path, access: &SocketAccess) -> Result<(), AccessFault> {
+    if access == &SocketAccess::default() {
+        return Ok(());
+    }
+    let (user, group) = (user(access)?, group(access)?);
+    let refused = |setting: String| move |error| AccessFault::Refused { setting, error };
+    let (held, found) = hold(path).map_err(refused("its access".to_owned()))?;
+    // The descriptor leads to the file itself.
+    let file = format!("/proc/self/fd/{}", held.as_raw_fd());
+
+    if let Some(id) = group.filter(|id| *id != found.gid()) {
+        chown(&file, None, Some(id)).map_err(refused(format!("socket_group = {id}")))?;
+    }
+    if let Some(mode) = access.mode.filter(|mode| mode.bits() != found.mode() & 0o777) {
+        let bits = Permissions::from_mode(mode.bits());
+        fs::set_permissions(&file, bits).map_err(refused(format!("socket_mode = {mode}")))?;
+    }
+    // Last: once it is given away, nobody but root can change anything about it.
+    if let Some(id) = user.filter(|id| *id != found.uid()) {
+        chown(&file, Some(id), None).map_err(refused(format!("socket_user = {id}")))?;
+    }
+    Ok(())
+}
+
+fn user(access: &SocketAccess) -> Result<Option<u32>, AccessFault> {
+    let find = |name: &str| Ok(User::from_name(name)?.map(|user| user.uid.as_raw()));
+    access.user.as_ref().map(|name| id(name, "user", find)).transpose()
+}
+
+fn group(access: &SocketAccess) -> Result<Option<u32>, AccessFault> {
+    let find = |name: &str| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()));
+    access.group.as_ref().map(|name| id(name, "group", find)).transpose()
+}
+
+/// Holds the file, without opening the socket.
+///
+/// By its path it could be exchanged for a link by whoever may write to the directory, to have another file given away.
+fn hold(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::other("it is no socket any more"));
+    }
+    Ok((file, metadata))
+}
+
+/// The number that a name stands for, or that stands in its place.
+fn id(
+    name: &str,
+    kind: &'static str,
+    find: impl Fn(&str) -> nix::Result<Option<u32>>,
+) -> Result<u32, AccessFault> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    match find(name) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(AccessFault::Unknown { kind, name: name.to_owned() }),
+        Err(errno) => {
+            Err(AccessFault::Refused { setting: format!("socket_{kind} = {name}"), error: errno.into() })
+        }
+    }
+}

@@ -219,6 +219,20 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// How many clients wait in the queue of a TCP listener.
+pub(crate) fn queue_length(listener: BorrowedFd<'_>) -> io::Result<usize> {
+    // SAFETY: all zeroes are a valid `tcp_info`: numbers.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes, which is what `info` has.
+    Errno::result(unsafe {
+        let info = (&raw mut info).cast();
+        libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, &raw mut len)
+    })?;
+    // Of a listener, this field tells the length of its queue.
+    Ok(info.tcpi_unacked as usize)
+}
+
 /// Sends one message with descriptors over a Unix socket that keeps message boundaries.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();

@@ -70,7 +70,7 @@ async fn start(plan: &str) -> (App, Target, Scratch) {
 
 #[tokio::test]
 async fn two_hundred_clients_share_fifty_permits() {
-    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=50").await;
+    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=50 when_full=wait").await;
     let own = sockets(&app.current());
     let process = app.current();
     let most = watch(move || sockets(&process));
@@ -448,7 +448,7 @@ async fn no_descriptor_left_for_the_last_call() {
 #[tokio::test]
 async fn a_limit_beyond_the_descriptors_is_lowered_and_said_so() {
     let scratch = Scratch::new();
-    let plan = "server web 127.0.0.1:0 max_conns=1000";
+    let plan = "server web 127.0.0.1:0 max_conns=1000 when_full=wait";
     let app = Launch::app(&scratch, plan).after("ulimit -n 60;").spawn();
     let target = app.target("web").await;
     let told = |line: &str| line.contains("WARN") && line.contains("1000") && line.contains("60");

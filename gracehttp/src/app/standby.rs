@@ -68,6 +68,7 @@ impl Process {
         for server in &self.servers {
             if claims.servers.iter().any(|claimed| claimed == server.name()) {
                 server.context.open_door(door.clone());
+                server.context.spread.begin(self.settings.drain_timeout);
                 server.enter(Phase::HandingOver);
             } else {
                 server.enter(Phase::Stopping);

@@ -37,6 +37,9 @@ impl Linger {
         buffer: 4 << 10,
     };
 
+    /// The same while others wait for the permit.
+    pub(super) const HURRIED: Self = Self { silent: Duration::from_millis(100), ..Self::BRIEF };
+
     /// For a client that may be in the midst of a request body, which many send to its end before they read the
     /// answer. One that announces more than `max_body` is read for as long as a large upload reasonably takes, too:
     /// it has still to see its 413.
@@ -139,4 +142,16 @@ pub(super) fn reset<T: Wire>(stream: T) {
         // the connection open.
         let _ = sys::shut_down(stream.socket());
     }
+}
+
+/// Closes the connection of a client that has nothing to wait for, and does not wait for it either.
+pub(super) async fn part<T: Wire>(mut stream: T) {
+    // What a socket does at once, a session of TLS does where there is room for its last record.
+    let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
+}
+
+/// Says one last thing before that, if there is room for it.
+pub(super) async fn part_with<T: Wire>(mut stream: T, last_words: &[u8]) {
+    let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(last_words)).await;
+    part(stream).await;
 }

@@ -14,6 +14,8 @@ use crate::conn::Socket;
 use crate::conn::answer::Tally;
 use crate::conn::drain::{Drain, Phase};
 use crate::conn::moved::Moved;
+use crate::conn::recycling::Recycling;
+use crate::conn::spread::Spread;
 use crate::parking::{Lot, Stage};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 
@@ -35,6 +37,9 @@ pub(crate) struct Context {
     pub(crate) lot: Lot,
     pub(crate) http1: http1::Builder,
     pub(crate) moved: Arc<Moved>,
+    pub(crate) recycling: Recycling,
+    /// Of the connections that stay behind in a restart.
+    pub(crate) spread: Spread,
     /// The responses that it gave.
     pub(crate) answers: Tally,
     /// The runtime that serves.
@@ -74,6 +79,8 @@ impl Context {
             permits,
             drain: Drain::new(),
             moved,
+            recycling: Recycling::new(),
+            spread: Spread::default(),
             answers: Tally::new(),
             workers: Handle::current(),
             parked_late: Notify::new(),

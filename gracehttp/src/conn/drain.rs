@@ -39,11 +39,6 @@ impl Phase {
             _ => Phase::Cutting,
         }
     }
-
-    /// Whether the drain has begun.
-    pub(crate) fn is_draining(self) -> bool {
-        self != Phase::Serving
-    }
 }
 
 /// The phase of the process, shared by all of its connections.
@@ -104,6 +99,12 @@ impl Drain {
         if self.phase() == from {
             self.change(phase, &entering);
         }
+    }
+
+    /// Wakes all who wait for a change, as if the phase that it is in began anew.
+    pub(crate) fn remind(&self) {
+        let entering = self.entering();
+        self.change(self.phase(), &entering);
     }
 
     fn change(&self, phase: Phase, _entering: &MutexGuard<'_, ()>) {

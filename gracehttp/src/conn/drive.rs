@@ -11,12 +11,15 @@ use tokio::time::Instant;
 use crate::conn::PATIENCE;
 use crate::conn::activity::{Activity, Discard};
 use crate::conn::answer::Refusal;
+use crate::conn::candidate::Candidate;
 use crate::conn::close::LITTLE;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::limits::{Limits, Waiting};
+use crate::conn::recycling::Doing;
 use crate::error::panic_message;
 use crate::log;
+use crate::parking::Stage;
 use crate::sys::{Presence, Probe};
 
 /// Why a connection's task stopped turning.
@@ -30,6 +33,8 @@ pub(super) enum End {
     Refused(Refusal),
     /// It is idle and its server is going.
     Close,
+    /// It is to be closed for the sake of others.
+    MakeRoom,
     /// It waited too long.
     TimedOut(Waiting),
     /// The client is gone, and nothing can be said to it.
@@ -68,6 +73,7 @@ pub(super) async fn drive(
     let mut is_timed = false;
     let mut seen = None;
     let mut changed = pin!(context.drain.changed());
+    let mut candidate = Candidate::new(context, !may.rest);
 
     poll_fn(|cx| {
         loop {
@@ -110,14 +116,19 @@ pub(super) async fn drive(
                 return Poll::Ready(end);
             }
 
+            if candidate.is_to_close(phase, cx, || doing(activity, limits)) {
+                return Poll::Ready(End::MakeRoom);
+            }
+
             if timer.is_elapsed() && now < limits.idle_since() + PATIENCE / 2 {
                 look = (look * 2).min(LONGEST_LOOK);
             }
             let rest_at = (may.rest && limits.waiting() == Waiting::Request)
                 .then(|| limits.idle_since() + look)
                 .filter(|_| phase < Phase::ClosingIdle);
-            let look_at = limits.next_look(activity);
-            let wanted = rest_at.into_iter().chain(look_at).chain(limits.deadline(&context.options)).min();
+            let looks_at =
+                [candidate.look_at(), limits.next_look(activity), limits.deadline(&context.options)];
+            let wanted = rest_at.into_iter().chain(looks_at.into_iter().flatten()).min();
             if let Some(wanted) = wanted
                 && (wanted < due || timer.is_elapsed())
             {
@@ -178,6 +189,15 @@ fn due_end(
     }
     let deadline = limits.deadline(&context.options)?;
     (now >= deadline).then(|| End::TimedOut(limits.waiting()))
+}
+
+/// What the connection does, for the sake of others.
+fn doing(activity: &Activity, limits: &Limits) -> Doing {
+    match (limits.waiting(), limits.stage()) {
+        (Waiting::Head, _) | (Waiting::Request, Stage::Fresh) => Doing::New(limits.since()),
+        (Waiting::Request, Stage::Idle) if activity.is_idle() => Doing::Idle(limits.idle_since()),
+        _ => Doing::Busy,
+    }
 }
 
 /// Whether an idle connection has been awake for long enough.

@@ -96,6 +96,7 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
             exchange: Some(exchange),
             turn,
             info: self.info.clone(),
+            is_first: self.info.is_new && self.activity.begun() == 1,
             number: self.activity.begun(),
             closes_when_moving: !self.can_move,
             expects_continue,
@@ -135,6 +136,7 @@ pub(crate) struct RequestFuture {
     asked: Asked,
     /// Its number on the connection, counted from 1.
     number: u64,
+    is_first: bool,
     closes_when_moving: bool,
     /// Its client may wait for a `100 Continue` before it sends the body.
     expects_continue: bool,
@@ -142,14 +144,25 @@ pub(crate) struct RequestFuture {
 
 impl RequestFuture {
     /// Whether the client is to hear that this is the connection's last response.
-    fn is_last(&self, status: StatusCode) -> bool {
-        let closes = match self.info.context.drain.phase() {
-            Phase::Serving => false,
+    fn is_last(&self, status: StatusCode, activity: &Activity) -> bool {
+        if leaves_http(self.asked.is(&Method::CONNECT), status) {
+            return false;
+        }
+        match self.info.context.drain.phase() {
+            Phase::Serving => self.makes_room(activity),
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver | Phase::SuccessorFull => self.closes_when_moving,
             Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
-        };
-        closes && !leaves_http(self.asked.is(&Method::CONNECT), status)
+        }
+    }
+
+    /// Whether the connection closes for clients that wait. Not before a request that has come already.
+    fn makes_room(&self, activity: &Activity) -> bool {
+        let recycling = &self.info.context.recycling;
+        recycling.is_listing()
+            && !self.asked.is_http2()
+            && activity.inbound().is_newest(self.number)
+            && recycling.claims_response(self.is_first)
     }
 
     /// Whether the request's body stays with its client, which has waited for a `100 Continue` in vain. It may send the
@@ -185,7 +198,8 @@ impl Future for RequestFuture {
             response = answer::own(cause);
             activity.give_up_body();
         }
-        let is_last = self.is_last(response.status()) || self.forgoes_body(activity) || exchange.answer();
+        let is_last =
+            self.is_last(response.status(), activity) || self.forgoes_body(activity) || exchange.answer();
         let outgoing = self.turn.take().map(Turn::answer);
         let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
         let is_connect = asked.is(&Method::CONNECT);

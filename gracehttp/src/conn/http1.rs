@@ -6,13 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
+use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot::Receiver;
 
 use crate::conn::activity::Activity;
 use crate::conn::answer::{Cause, last_words, note_refused_by_hyper};
-use crate::conn::close::{Linger, close, close_with, cut, reset};
+use crate::conn::close::{Linger, close, close_with, cut, part, part_with, reset};
 use crate::conn::context::Context;
 use crate::conn::drive::{End, May, drive};
 use crate::conn::exchange::ConnectionService;
@@ -20,9 +21,10 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::intake::Intake;
 use crate::conn::lent::lend;
 use crate::conn::limits::{Limits, Waiting};
+use crate::conn::rest::rest;
 use crate::conn::strict::Bounds;
 use crate::conn::transport::{Inspector, Transport};
-use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, rest};
+use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, Unread};
 use crate::parking::Stage;
 use crate::server::{Asked, Permit};
 use crate::sys::Probe;
@@ -98,15 +100,20 @@ pub(super) async fn serve<T: Wire>(
     stream: T,
     ahead: Ahead,
     stage: Stage,
-    permit: Permit,
+    mut permit: Permit,
 ) {
+    permit.is_seen();
     let activity = Arc::new(Activity::default());
     let mut limits = Limits::new(stage, ahead.since);
     let can_rest = T::RESTS && ahead.bytes.len() <= MOVES_WITH;
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
     let probe = Probe::of(stream.socket());
-    let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
+    let info = Arc::new(ConnectionInfo {
+        is_new: stage == Stage::Fresh,
+        peer: stream.peer(),
+        context: context.clone(),
+    });
     let intake = Intake::new(Bounds::new(&context.options, T::IS_SECURE), ahead);
     let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
     let (transport, mut back) = lend(transport);
@@ -132,8 +139,11 @@ pub(super) async fn serve<T: Wire>(
     };
 
     let (stream, ahead, permit) = transport.into_parts();
-    let linger =
-        if activity.has_given_up_body() { Linger::for_upload(&context.options) } else { Linger::BRIEF };
+    let linger = match activity.has_given_up_body() {
+        true => Linger::for_upload(&context.options),
+        false if context.recycling.is_listing() => Linger::HURRIED,
+        false => Linger::BRIEF,
+    };
     match end {
         End::Rest => match stream.bare() {
             Ok(stream) => rest(context, stream, ahead, limits.stage(), permit).await,
@@ -143,6 +153,14 @@ pub(super) async fn serve<T: Wire>(
             let words = last_words(&info, Asked::UNREAD, Cause::Refused(refusal));
             close_with(&context, stream, &words, Linger::for_upload(&context.options)).await;
         }
+        End::MakeRoom if limits.waiting() == Waiting::Head => {
+            part_with(stream, &last_words(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
+        }
+        // Just now its next request has come.
+        End::MakeRoom if Unread::of(stream.socket()) == Unread::Bytes => {
+            serve_again(context, stream, ahead, limits.stage(), permit);
+        }
+        End::MakeRoom => part(stream).await,
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
             let words = last_words(&info, Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
@@ -155,6 +173,11 @@ pub(super) async fn serve<T: Wire>(
             close(&context, stream, linger).await;
         }
     }
+}
+
+/// Goes on with a connection that was about to be closed.
+fn serve_again<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, stage: Stage, permit: Permit) {
+    tokio::spawn(serve(context, stream, Ahead::now(ahead), stage, permit));
 }
 
 /// Awaits the end of what has come of an upgraded connection. Whoever had it may just have let it go, and another

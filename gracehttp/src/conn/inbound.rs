@@ -81,6 +81,11 @@ impl Inbound {
         self.in_head.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing of another request has come behind this one.
+    pub(crate) fn is_newest(&self, request: u64) -> bool {
+        self.heads.load(Ordering::Relaxed) == request && !self.is_in_head()
+    }
+
     /// Some of a request's body is still to come.
     pub(crate) fn is_in_body(&self) -> bool {
         self.in_body.load(Ordering::Relaxed)

@@ -17,6 +17,8 @@ use crate::conn::drain::Drain;
 /// Travels in the extensions of every request.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
+    /// It had no request before those that this task serves.
+    pub(crate) is_new: bool,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) context: Arc<Context>,
 }

@@ -198,6 +198,11 @@ impl Limits {
         activity.bytes_out() > self.written_before
     }
 
+    /// Since when the connection has been waiting.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
     /// Since when the connection has been waiting, and has had nothing that keeps it from resting.
     pub(crate) fn idle_since(&self) -> Instant {
         self.since.max(self.looked)

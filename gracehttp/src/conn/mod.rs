@@ -3,6 +3,7 @@
 mod activity;
 mod answer;
 mod body;
+mod candidate;
 mod close;
 mod context;
 pub(crate) mod drain;
@@ -16,9 +17,11 @@ mod intake;
 mod lent;
 mod limits;
 mod moved;
+mod recycling;
 mod rest;
 mod sniff;
 mod socket;
+mod spread;
 mod strict;
 mod transport;
 
@@ -32,10 +35,12 @@ pub(crate) use context::{Context, Departure, Leaving};
 pub(crate) use drain::Phase;
 pub use info::{Generation, PeerAddr, Shutdown};
 pub(crate) use moved::{Moved, Told};
+pub(crate) use recycling::Waiting;
 use rest::rest;
 pub(crate) use rest::{attend, clear, settle};
-pub(crate) use socket::{Family, ListenerNumber, Origin, Socket, Stream};
+pub(crate) use socket::{Family, ListenerNumber, Origin, Socket, Stream, Unread};
 
+use crate::conn::candidate::newcomer_is_to_close;
 use crate::conn::close::Linger;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
 use crate::parking::Stage;
@@ -68,7 +73,7 @@ impl Ahead {
 }
 
 /// Serves a plain-text connection that has not spoken yet, or of whose first bytes only `ahead` is known.
-pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Bytes, permit: Permit) {
+pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
     let options = &context.options;
     if !options.http2 {
         return http1::serve(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
@@ -77,7 +82,11 @@ pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Byte
         return http2::serve(context, stream, ahead, permit).await;
     }
     let mut seen = Seen::new(ahead);
-    let sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout).await;
+    let sniffed = tokio::select! {
+        biased;
+        sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout) => sniffed,
+        () = newcomer_is_to_close(&context, &mut permit, false) => return close::part(stream).await,
+    };
     let seen = seen.freeze();
     match sniffed {
         Ok(Sniffed::Http1) => http1::serve(context, stream, seen, Stage::Fresh, permit).await,
@@ -99,10 +108,15 @@ pub(crate) async fn serve_tls(
     context: Arc<Context>,
     acceptor: tokio_rustls::TlsAcceptor,
     stream: Stream,
-    permit: Permit,
+    mut permit: Permit,
 ) {
     let handshake = tokio::time::timeout(context.options.handshake_timeout, acceptor.accept(stream));
-    let Ok(Ok(stream)) = handshake.await else {
+    let handshake = tokio::select! {
+        biased;
+        handshake = handshake => handshake,
+        () = newcomer_is_to_close(&context, &mut permit, true) => return,
+    };
+    let Ok(Ok(stream)) = handshake else {
         // rustls has sent the alert that says why; nobody else needs to hear it.
         return;
     };

@@ -151,7 +151,7 @@ async fn close_all(context: &Arc<Context>) {
     }
 }
 
-fn close_parked(context: &Context, parked: Parked) {
+pub(super) fn close_parked(context: &Context, parked: Parked) {
     // Said explicitly: another process may hold a duplicate, which would keep the connection open.
     let _ = shut_down(parked.socket.fd.as_fd());
     drop(parked);

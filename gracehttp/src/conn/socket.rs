@@ -3,10 +3,12 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU16, NonZeroU32};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -41,6 +43,26 @@ impl Socket {
             Family::Unix => Inner::Unix(UnixStream::from_std(self.fd.into())?),
         };
         Ok(Stream { inner, origin: self.origin, listener: self.listener })
+    }
+}
+
+/// What a client has said that nobody has read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    Nothing,
+    Bytes,
+    /// Nothing, and it will say no more: it has closed its side, or is gone.
+    End,
+}
+
+impl Unread {
+    /// Looks into the socket, and takes nothing out.
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
+        match recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Ok(1..) | Err(Errno::EINTR) => Self::Bytes,
+            Err(Errno::EAGAIN) => Self::Nothing,
+            Ok(0) | Err(_) => Self::End,
+        }
     }
 }
 

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::errno::Errno;
 use tokio::io::Interest;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::conn::{Context, Family, Socket};
+use crate::conn::{Context, Family, Socket, Unread};
 use crate::listen::bind::{Listener, Local};
-use crate::log;
-use crate::server::Permit;
+use crate::listen::queue::Queue;
+use crate::listen::trouble::{Remedy, Trouble};
+use crate::server::{Permit, Turn};
 use crate::sys;
 
-/// The pauses of an accept loop that the system gives no descriptor: the first, and the longest.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How long a listener that can't be watched is left alone.
+const UNWATCHED: Duration = Duration::from_secs(1);
 
 /// Whether a listener's connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,7 @@ pub(crate) async fn accept_loop(
     listener: Arc<Listener>,
     mut gate: watch::Receiver<Gate>,
 ) {
+    let mut trouble = Trouble::new(&entrance.context.options.name, &listener.local);
     loop {
         let position = *gate.borrow_and_update();
         match position {
@@ -50,7 +52,7 @@ pub(crate) async fn accept_loop(
                 tokio::select! {
                     biased;
                     changed = gate.changed() => if changed.is_err() { return },
-                    () = accept_all(&entrance, &listener) => {}
+                    () = accept_all(&entrance, &listener, &mut trouble) => {}
                 }
             }
             Gate::Shut => {
@@ -58,93 +60,110 @@ pub(crate) async fn accept_loop(
                     return;
                 }
             }
-            Gate::LastCall => return empty_queue(&entrance, &listener).await,
+            Gate::LastCall => return empty_queue(&entrance, &listener, &mut trouble).await,
         }
     }
 }
 
 /// Accepts for as long as it is let.
-async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>) {
-    let name = &entrance.context.options.name;
+async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mut Trouble) {
     // Registered for just this time: a listener that is only kept must not wake us for the successor's
     // connections.
     let registered = match sys::watch(listener.clone(), Interest::READABLE) {
         Ok(registered) => registered,
         Err(error) => {
-            log::error(format_args!("server `{name}`: its listener can't be watched: {error}"));
-            return tokio::time::sleep(BACK_OFF.1).await;
+            trouble.is_unwatched(&error, Instant::now());
+            return tokio::time::sleep(UNWATCHED).await;
         }
     };
-    let mut back_off = BACK_OFF.0;
+    let mut queue = Queue::of(&entrance.context, listener);
+    let mut spare = None;
     loop {
         let Ok(mut ready) = registered.readable().await else { return };
         // The permit comes before the connection: over the limit, clients wait in the kernel's queue.
-        let permit = entrance.context.permits.acquire().await;
+        let permit = match spare.take() {
+            Some(permit) => permit,
+            None => match queue.permit(Turn::Usual).await {
+                Some(permit) => permit,
+                None => {
+                    ready.clear_ready();
+                    continue;
+                }
+            },
+        };
         match ready.try_io(|listener| sys::accept(listener.get_ref().0.as_fd())) {
             Ok(Ok(fd)) => {
-                back_off = BACK_OFF.0;
-                admit(entrance, listener, fd, permit);
+                trouble.pass();
+                spare = admit(entrance, listener, fd, permit);
                 tokio::task::consume_budget().await;
             }
-            Ok(Err(error)) if is_exhaustion(&error) => {
-                drop(permit);
-                if back_off == BACK_OFF.0 {
-                    log::notice(format_args!(
-                        "server `{name}` can't accept at the moment: {error}; clients wait in the queue until \
-                         a connection ends (`ulimit -n`, LimitNOFILE and max_conns set the limits)"
-                    ));
+            Ok(Err(error)) => match trouble.meet(&error, Instant::now()) {
+                Remedy::Next => tokio::task::consume_budget().await,
+                Remedy::Wait(pause) | Remedy::GiveUp(pause) => {
+                    drop(permit);
+                    tokio::time::sleep(pause).await;
                 }
-                tokio::time::sleep(back_off).await;
-                back_off = (back_off * 2).min(BACK_OFF.1);
-            }
-            // That one connection's own trouble (accept(2): aborted, unreachable): on to the next.
-            Ok(Err(_)) => tokio::task::consume_budget().await,
-            Err(_would_block) => {}
+            },
+            Err(_would_block) => queue.is_empty(),
         }
     }
 }
 
 /// Accepts what is in the queue; over the limit, as connections end.
-async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>) {
+async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mut Trouble) {
     let _asking = entrance.context.permits.ask();
     // No more than fit into the queue were in it, however many still come.
     let mut left = u64::from(entrance.context.options.backlog) + 1;
+    let mut queue = Queue::of(&entrance.context, listener);
+    let mut spare = None;
     while left > 0 {
-        let permit = entrance.context.permits.acquire_last().await;
+        let permit = match spare.take() {
+            Some(permit) => permit,
+            None => match queue.permit(Turn::Last).await {
+                Some(permit) => permit,
+                None => return,
+            },
+        };
         match sys::accept(listener.as_fd()) {
-            Ok(fd) => admit(entrance, listener, fd, permit),
+            Ok(fd) => spare = admit(entrance, listener, fd, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if is_exhaustion(&error) => {
-                drop(permit);
-                tokio::time::sleep(BACK_OFF.0).await;
-                continue;
-            }
-            // It has left the queue, too.
-            Err(_) => {}
+            Err(error) => match trouble.meet(&error, Instant::now()) {
+                // It has left the queue, too.
+                Remedy::Next => {}
+                Remedy::Wait(pause) => {
+                    drop(permit);
+                    tokio::time::sleep(pause).await;
+                    continue;
+                }
+                Remedy::GiveUp(_) => return,
+            },
         }
         left -= 1;
     }
 }
 
 /// Gives a connection its task. Handshakes and sniffing run there, never here.
-fn admit(entrance: &Entrance, listener: &Listener, fd: OwnedFd, permit: Permit) {
+///
+/// The permit comes back where the client did not wait long enough for it: no other connection has to make room for the
+/// next client then.
+fn admit(entrance: &Entrance, listener: &Listener, fd: OwnedFd, permit: Permit) -> Option<Permit> {
+    if entrance.context.recycling.is_listing() && Unread::of(fd.as_fd()) == Unread::End {
+        return Some(permit);
+    }
     let family = match listener.local {
         Local::Tcp(_) => Family::Tcp,
         Local::Unix(_) => Family::Unix,
     };
     // A socket that the runtime can't take is closed, and its permit goes back.
-    let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number }).wake() else { return };
+    let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number }).wake() else {
+        return None;
+    };
     let context = entrance.context.clone();
     #[cfg(feature = "tls")]
     if let Some(acceptor) = &entrance.tls {
         tokio::spawn(crate::conn::serve_tls(context, acceptor.clone(), stream, permit));
-        return;
+        return None;
     }
     tokio::spawn(crate::conn::serve(context, stream, Bytes::new(), permit));
-}
-
-/// The process or the system has no room for one more connection; trying again at once would spin.
-fn is_exhaustion(error: &io::Error) -> bool {
-    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-    error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code)))
+    None
 }

@@ -333,7 +333,7 @@ fn address_missing(error: &io::Error) -> bool {
 }
 
 impl Local {
-    fn describe(&self) -> String {
+    pub(super) fn describe(&self) -> String {
         match self {
             Self::Tcp(address) => address.to_string(),
             Self::Unix(path) => format!("unix:{}", path.display()),

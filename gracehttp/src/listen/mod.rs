@@ -7,6 +7,7 @@ mod fault;
 mod holder;
 mod key_ring;
 mod offered;
+mod queue;
 mod running;
 mod socket_access;
 mod socket_file;
@@ -14,6 +15,7 @@ mod socket_file;
 mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
+mod trouble;
 #[cfg(feature = "tls")]
 mod validity;
 

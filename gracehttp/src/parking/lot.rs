@@ -5,12 +5,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::conn::Unread;
+use crate::log;
 use crate::parking::slots::Slots;
 use crate::parking::{Parked, Stage};
 use crate::sys::{self, Watched};
@@ -20,6 +23,9 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// How many connections one turn wakes.
 const BATCH: usize = 256;
+
+/// How many connections that can't be evicted are passed by: their bytes have come, so they are about to be woken.
+const PASSED_BY: usize = 64;
 
 /// One server's parked connections: a slab of descriptors behind one epoll instance.
 #[derive(Debug)]
@@ -95,7 +101,8 @@ impl Lot {
             tokio::select! {
                 biased;
                 ready = self.epoll.readable() => {
-                    let Ok(mut guard) = ready else { continue };
+                    // The runtime ends: there is nothing left to wake anybody on.
+                    let Ok(mut guard) = ready else { return std::future::pending().await };
                     let woken = self.ready();
                     if woken.is_empty() {
                         guard.clear_ready();
@@ -122,10 +129,41 @@ impl Lot {
         taken
     }
 
+    /// How many connections of a stage are parked.
+    pub(crate) fn count(&self, stage: Stage) -> usize {
+        self.slots().count(stage)
+    }
+
+    /// Since when the connection of a stage rests that has rested the longest.
+    pub(crate) fn oldest(&self, stage: Stage) -> Option<Instant> {
+        let (_, since) = self.slots().oldest(stage)?;
+        self.epoch.checked_add(TICK * since)
+    }
+
+    /// Takes out the connection of a stage that has rested the longest, and for more than `rested`. One whose client
+    /// has said something meanwhile stays: it is about to be woken.
+    pub(crate) fn evict(&self, stage: Stage, rested: Duration) -> Option<Parked> {
+        let limit = ticks(rested);
+        let now = self.now();
+        let mut slots = self.slots();
+        let (key, _) = slots
+            .from_oldest(stage)
+            // Ticks round down: one more is surely as long.
+            .take_while(|(_, since)| now.saturating_sub(*since) > limit)
+            .take(PASSED_BY)
+            // Under the lock, so that nothing wakes it between this look and its end.
+            .find(|(key, _)| slots.fd(*key).is_some_and(|fd| Unread::of(fd) != Unread::Bytes))?;
+        self.remove(&mut slots, key)
+    }
+
     /// Takes out the connections whose bytes have arrived.
     pub(crate) fn ready(&self) -> Vec<Woken> {
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = self.watch().wait(&mut events, EpollTimeout::ZERO).unwrap_or(0);
+        let count = match self.watch().wait(&mut events, EpollTimeout::ZERO) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return self.unwatched(error),
+        };
         let mut slots = self.slots();
         // An event may be older than its slot: the slot's new owner is then woken for nothing, finds no
         // byte to read and is parked again.
@@ -134,6 +172,19 @@ impl Lot {
             .filter_map(|event| self.remove(&mut slots, event.data() as u32))
             .map(Woken::Ready)
             .collect()
+    }
+
+    /// Takes out everything: an epoll instance that does not work would wake nobody.
+    fn unwatched(&self, error: Errno) -> Vec<Woken> {
+        let all = self.take(usize::MAX);
+        if !all.is_empty() {
+            log::error(format_args!(
+                "parked connections can't be watched: {error}; something in this process has closed a descriptor that \
+                 is not its own; {} connections go on awake: restart the application",
+                all.len()
+            ));
+        }
+        all.into_iter().map(Woken::Ready).collect()
     }
 
     /// Takes out the connections that have rested too long, a batch at the most.
@@ -265,6 +316,24 @@ mod tests {
         lot.park(fresh).unwrap();
         let woken = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
         assert!(matches!(woken[..], [Woken::Expired(Parked { stage: Stage::Fresh, .. })]));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_that_has_said_nothing_is_evicted() {
+        let lot = Lot::new(LONG, LONG).unwrap();
+        let mut clients = Vec::new();
+        for stage in [Stage::Fresh, Stage::Idle, Stage::Idle] {
+            let (parked, client) = connection(stage);
+            lot.park(parked).unwrap();
+            clients.push(client);
+        }
+        assert!(lot.evict(Stage::Idle, Duration::from_millis(200)).is_none(), "too young");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        clients[1].write_all(b"x").unwrap();
+        assert!(lot.evict(Stage::Idle, Duration::from_millis(200)).is_some());
+        assert_eq!((lot.count(Stage::Fresh), lot.count(Stage::Idle)), (1, 1));
+        assert!(lot.evict(Stage::Idle, Duration::from_millis(200)).is_none(), "its byte has come");
+        assert!(matches!(lot.wait().await[..], [Woken::Ready(Parked { stage: Stage::Idle, .. })]));
     }
 
     #[tokio::test]

@@ -35,11 +35,13 @@ struct Ends {
 pub(super) struct Slots {
     slab: Slab<Slot>,
     ends: [Ends; 2],
+    /// How many there are of each stage.
+    counts: [usize; 2],
 }
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Self { slab: Slab::new(), ends: [Ends { oldest: NONE, newest: NONE }; 2] }
+        Self { slab: Slab::new(), ends: [Ends { oldest: NONE, newest: NONE }; 2], counts: [0; 2] }
     }
 
     #[cfg(test)]
@@ -59,6 +61,7 @@ impl Slots {
             None => self.ends[stage as usize].oldest = key,
         }
         self.ends[stage as usize].newest = key;
+        self.counts[stage as usize] += 1;
         key
     }
 
@@ -74,13 +77,26 @@ impl Slots {
             Some(neighbour) => neighbour.older = older,
             None => self.ends[stage as usize].newest = older,
         }
+        self.counts[stage as usize] -= 1;
         Some(Parked { socket: Socket { fd, family, origin, listener }, stage })
+    }
+
+    /// How many connections of a stage are parked.
+    pub(super) fn count(&self, stage: Stage) -> usize {
+        self.counts[stage as usize]
     }
 
     /// The connection of a stage that has been parked the longest, and since when.
     pub(super) fn oldest(&self, stage: Stage) -> Option<(u32, u32)> {
         let key = self.ends[stage as usize].oldest;
         self.slab.get(key as usize).map(|slot| (key, slot.since))
+    }
+
+    /// The connections of a stage and since when each has been parked, the oldest first.
+    pub(super) fn from_oldest(&self, stage: Stage) -> impl Iterator<Item = (u32, u32)> {
+        let slot = |key: u32| self.slab.get(key as usize).map(|slot| (key, slot.since));
+        let newer = move |(key, _): &(u32, u32)| slot(self.slab.get(*key as usize)?.newer);
+        std::iter::successors(self.oldest(stage), newer)
     }
 
     /// Any connection.
@@ -127,6 +143,9 @@ mod tests {
         slots.remove(keys[0]).unwrap();
         slots.remove(keys[4]).unwrap();
         assert_eq!(slots.oldest(Stage::Idle), Some((keys[1], 1)));
+        let keys_left: Vec<u32> = slots.from_oldest(Stage::Idle).map(|(key, _)| key).collect();
+        assert_eq!(keys_left, [keys[1], keys[3]]);
+        assert_eq!((slots.count(Stage::Idle), slots.count(Stage::Fresh)), (2, 1));
         slots.remove(keys[1]).unwrap();
         assert_eq!(slots.oldest(Stage::Idle), Some((keys[3], 3)));
         slots.remove(keys[3]).unwrap();

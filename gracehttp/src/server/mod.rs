@@ -32,7 +32,7 @@ pub use listens::{Clash, Listens};
 pub(crate) use options::{
     DEFAULT_MAX_CONNS, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, ServerOptions,
 };
-pub(crate) use permits::{Permit, Permits};
+pub(crate) use permits::{Permit, Permits, Turn};
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};
 #[cfg(feature = "tls")]

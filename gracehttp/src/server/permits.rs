@@ -18,6 +18,8 @@ pub(crate) struct Permits {
     foreign: AtomicUsize,
     given: AtomicUsize,
     last_call: LastCall,
+    /// Of those held, the permits of clients that were let into a full server and whose tasks have not begun yet.
+    unseen: AtomicUsize,
     /// Somebody else accepts in our place.
     paused: AtomicBool,
     /// Wakes accept loops that wait for a permit.
@@ -34,10 +36,21 @@ impl Permits {
             foreign: AtomicUsize::new(0),
             given: AtomicUsize::new(0),
             last_call: LastCall::default(),
+            unseen: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             freed: Notify::new(),
             released,
         }
+    }
+
+    /// How many connections the server may hold.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many clients were let into the full server whose tasks have not begun yet.
+    pub(crate) fn unseen(&self) -> usize {
+        self.unseen.load(Ordering::Acquire)
     }
 
     /// Connections that this generation holds.
@@ -75,34 +88,26 @@ impl Permits {
         self.limit.saturating_sub(self.held() + others).min(asked)
     }
 
-    /// Takes a permit, waiting for one where none is left, and for the end of a [pause](Self::pause).
-    pub(crate) async fn acquire(self: &Arc<Self>) -> Permit {
-        self.first(Self::try_acquire).await
-    }
-
-    /// The same for a last call, which a pause does not concern.
-    pub(crate) async fn acquire_last(self: &Arc<Self>) -> Permit {
-        self.first(Self::take_last).await
-    }
-
-    async fn first(self: &Arc<Self>, attempt: impl Fn(&Arc<Self>) -> Option<Permit>) -> Permit {
+    /// Takes a permit, waiting for one where none is left.
+    pub(crate) async fn acquire(self: &Arc<Self>, whose: Turn) -> Permit {
         loop {
             // Registered before the count is read, so that no release between the two is missed.
             let freed = self.freed.notified();
-            if let Some(permit) = attempt(self) {
+            if let Some(permit) = self.try_acquire(whose) {
                 return permit;
             }
             freed.await;
         }
     }
 
-    /// Takes a permit if one is left, and nobody accepts in our place.
-    pub(crate) fn try_acquire(self: &Arc<Self>) -> Option<Permit> {
-        if self.is_paused() {
-            return None;
+    /// Takes a permit if one is left.
+    pub(crate) fn try_acquire(self: &Arc<Self>, whose: Turn) -> Option<Permit> {
+        match whose {
+            Turn::Last => self.take_last(),
+            Turn::Usual if self.is_paused() => None,
+            // Asked again: of a permit that is taken while a pause begins, either the count tells, or this does.
+            Turn::Usual => self.take().filter(|_| !self.is_paused()),
         }
-        // Asked again: of a permit that is taken while a pause begins, either the count tells, or this does.
-        self.take().filter(|_| !self.is_paused())
     }
 
     fn take_last(self: &Arc<Self>) -> Option<Permit> {
@@ -193,21 +198,49 @@ impl Drop for Asking {
     }
 }
 
+/// Whose turn it is to be accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Any client's, unless another process accepts in our place: a [pause](Permits::pause) has to end first.
+    Usual,
+    /// That of a client in a queue that will be no more, which a pause does not concern.
+    Last,
+}
+
 /// The right to hold one accepted connection. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Permit {
     /// Empty once the permit has become a bare count.
     permits: Option<Arc<Permits>>,
+    /// It counts among the unseen.
+    is_unseen: bool,
 }
 
 impl Permit {
     fn of(permits: &Arc<Permits>) -> Self {
-        Self { permits: Some(permits.clone()) }
+        Self { permits: Some(permits.clone()), is_unseen: false }
+    }
+
+    /// Its client is let into a full server.
+    pub(crate) fn is_let_in(&mut self) {
+        if let Some(permits) = self.permits.as_ref().filter(|_| !self.is_unseen) {
+            permits.unseen.fetch_add(1, Ordering::AcqRel);
+            self.is_unseen = true;
+        }
+    }
+
+    /// The task of its connection has begun, and says itself what the connection does.
+    pub(crate) fn is_seen(&mut self) {
+        if let Some(permits) = self.permits.as_ref().filter(|_| self.is_unseen) {
+            permits.unseen.fetch_sub(1, Ordering::AcqRel);
+            self.is_unseen = false;
+        }
     }
 
     /// Turns the guard into a bare count, for a connection that lies in the parking lot. Whoever takes it
     /// out again calls [`Permit::from_count`] or [`Permits::release`].
     pub(crate) fn into_count(mut self) {
+        self.is_seen();
         self.permits = None;
     }
 
@@ -219,6 +252,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        self.is_seen();
         if let Some(permits) = &self.permits {
             permits.release();
         }
@@ -233,32 +267,33 @@ mod tests {
     fn no_more_than_the_limit_over_both_generations() {
         let permits = Arc::new(Permits::new(3, Arc::default()));
         permits.set_foreign(1);
-        let first = permits.try_acquire().unwrap();
-        let _second = permits.try_acquire().unwrap();
-        assert!(permits.try_acquire().is_none());
+        let first = permits.try_acquire(Turn::Usual).unwrap();
+        let _second = permits.try_acquire(Turn::Usual).unwrap();
+        assert!(permits.try_acquire(Turn::Usual).is_none());
         drop(first);
         assert_eq!(permits.held(), 1);
-        let _third = permits.try_acquire().unwrap();
-        assert!(permits.try_acquire().is_none());
+        let _third = permits.try_acquire(Turn::Usual).unwrap();
+        assert!(permits.try_acquire(Turn::Usual).is_none());
         permits.set_foreign(usize::MAX);
-        assert!(permits.try_acquire().is_none());
+        assert!(permits.try_acquire(Turn::Usual).is_none());
         permits.set_foreign(0);
-        assert!(permits.try_acquire().is_some());
+        assert!(permits.try_acquire(Turn::Usual).is_some());
     }
 
     #[test]
     fn what_a_successor_was_given_does_not_come_free() {
         let permits = Arc::new(Permits::new(2, Arc::default()));
-        let (first, second) = (permits.try_acquire().unwrap(), permits.try_acquire().unwrap());
+        let (first, second) =
+            (permits.try_acquire(Turn::Usual).unwrap(), permits.try_acquire(Turn::Usual).unwrap());
         permits.pause();
         permits.give(first);
         assert_eq!(permits.held(), 1);
-        assert!(permits.take().is_none());
+        assert!(permits.try_acquire(Turn::Last).is_none());
         drop(second);
-        assert!(permits.try_acquire().is_none(), "paused");
-        assert!(permits.take().is_some(), "for a last call");
+        assert!(permits.try_acquire(Turn::Usual).is_none(), "paused");
+        assert!(permits.try_acquire(Turn::Last).is_some(), "for a last call");
         permits.resume();
-        assert!(permits.try_acquire().is_some());
+        assert!(permits.try_acquire(Turn::Usual).is_some());
     }
 
     #[test]
@@ -266,41 +301,56 @@ mod tests {
         let permits = Arc::new(Permits::new(2, Arc::default()));
         permits.last_call().share();
         let _asking = permits.ask();
-        assert!(permits.take_last().is_none());
+        assert!(permits.try_acquire(Turn::Last).is_none());
         permits.grant(1);
-        assert!(permits.take_last().is_some() && permits.take_last().is_none());
+        assert!(permits.try_acquire(Turn::Last).is_some() && permits.try_acquire(Turn::Last).is_none());
         permits.stay_alone();
-        assert!(permits.take_last().is_some());
+        assert!(permits.try_acquire(Turn::Last).is_some());
     }
 
     #[test]
     fn a_predecessor_can_have_what_is_left_under_the_limit() {
         let permits = Arc::new(Permits::new(4, Arc::default()));
-        let held = permits.try_acquire().unwrap();
+        let held = permits.try_acquire(Turn::Usual).unwrap();
         // Two are held there, and two more asked for.
         permits.set_foreign(4);
         assert_eq!(permits.spare(2), 1);
         drop(held);
         assert_eq!(permits.spare(2), 2);
-        assert!(permits.try_acquire().is_none(), "they are reserved");
+        assert!(permits.try_acquire(Turn::Usual).is_none(), "they are reserved");
     }
 
     #[test]
     fn a_bare_count_is_still_held() {
         let permits = Arc::new(Permits::new(1, Arc::default()));
-        permits.try_acquire().unwrap().into_count();
-        assert!(permits.try_acquire().is_none());
+        permits.try_acquire(Turn::Usual).unwrap().into_count();
+        assert!(permits.try_acquire(Turn::Usual).is_none());
         drop(Permit::from_count(&permits));
-        assert!(permits.try_acquire().is_some());
+        assert!(permits.try_acquire(Turn::Usual).is_some());
+    }
+
+    #[test]
+    fn a_client_that_is_let_in_is_unseen_until_its_task_begins_or_it_ends() {
+        let permits = Arc::new(Permits::new(3, Arc::default()));
+        let [mut first, mut second, mut third] = [0; 3].map(|_| permits.try_acquire(Turn::Usual).unwrap());
+        for permit in [&mut first, &mut second, &mut third] {
+            permit.is_let_in();
+        }
+        assert_eq!(permits.unseen(), 3);
+        first.is_seen();
+        first.is_seen();
+        drop(second);
+        third.into_count();
+        assert_eq!(permits.unseen(), 0);
     }
 
     #[tokio::test]
     async fn a_release_wakes_one_who_waits() {
         let permits = Arc::new(Permits::new(1, Arc::default()));
-        let held = permits.try_acquire().unwrap();
+        let held = permits.try_acquire(Turn::Usual).unwrap();
         let waiting = tokio::spawn({
             let permits = permits.clone();
-            async move { permits.acquire().await }
+            async move { permits.acquire(Turn::Usual).await }
         });
         tokio::task::yield_now().await;
         drop(held);

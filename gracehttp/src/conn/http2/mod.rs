@@ -28,7 +28,8 @@ pub(super) use streams::{Inspection, Streams};
 pub(super) use turn::Turn;
 
 use crate::conn::activity::Activity;
-use crate::conn::close::{Linger, close, close_with, has_much_untaken, reset};
+use crate::conn::candidate::Candidate;
+use crate::conn::close::{Linger, close, close_with, has_much_untaken, part_with, reset};
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::drive::poll_contained;
@@ -51,11 +52,12 @@ const ROOM: Duration = Duration::from_millis(500);
 /// hyper's own first step brings a PING, whose answer begins the second one. Its own client, for one, answers
 /// before it sends the requests that it has already taken, and these would be refused. So the first step is
 /// taken some time before hyper's.
-pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, permit: Permit) {
+pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, mut permit: Permit) {
+    permit.is_seen();
     let activity = Arc::new(Activity::default());
     let shares = Shares::of(&context.options);
     let streams = Arc::new(Streams::new(shares));
-    let info = Arc::new(ConnectionInfo { peer: stream.peer(), context: context.clone() });
+    let info = Arc::new(ConnectionInfo { is_new: true, peer: stream.peer(), context: context.clone() });
     let inspector = Inspector::Http2(Inspection::new(ahead, streams.clone()));
     let (transport, back) = lend(Transport::new(stream, inspector, activity.clone(), permit));
     let service = ConnectionService::new(activity.clone(), info, false).of_streams(streams.clone());
@@ -68,6 +70,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let mut look = tokio::time::interval(LOOK);
     let mut seen = None;
     let mut changed = pin!(context.drain.changed());
+    let mut candidate = Candidate::new(&context, true);
     let end = poll_fn(|cx| {
         loop {
             if poll_contained(&context, || connection.as_mut().poll(cx)).is_ready() {
@@ -86,7 +89,11 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
             if phase == Phase::Cutting || verdict == Verdict::Cut {
                 return Poll::Ready(End::Cut);
             }
-            let leaves = phase.is_draining() || verdict == Verdict::Leave;
+            let is_to_close = candidate.is_to_close(phase, cx, || watch.doing(&activity, &streams));
+            if is_to_close && phase == Phase::Serving && activity.begun() == 0 && streams.count() == 0 {
+                return Poll::Ready(End::MadeRoom);
+            }
+            let leaves = phase >= Phase::Stopping || is_to_close || verdict == Verdict::Leave;
             if leaves && !announced {
                 announced = true;
                 activity.announce_end();
@@ -110,6 +117,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let (stream, _, _permit) = transport.into_parts();
     match last_words {
         _ if end == End::Cut && has_much_untaken(&stream) => reset(stream),
+        Some(last_words) if end == End::MadeRoom => part_with(stream, &last_words).await,
         Some(last_words) => close_with(&context, stream, &last_words, Linger::BRIEF).await,
         // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it
         // has not read yet.
@@ -124,6 +132,8 @@ enum End {
     Finished,
     /// Its client lets it wait, or the drain's deadline has come.
     Cut,
+    /// Clients wait for its permit, and its own has yet to send its first request.
+    MadeRoom,
     /// Its client has sent what ends a connection with this code.
     Refused(u8),
 }
@@ -133,7 +143,7 @@ impl End {
     fn last_words(self, last_stream: u32) -> Option<[u8; 17]> {
         let code = match self {
             Self::Finished => return None,
-            Self::Cut => 0,
+            Self::Cut | Self::MadeRoom => 0,
             Self::Refused(code) => code,
         };
         let mut frame = [0; 17];

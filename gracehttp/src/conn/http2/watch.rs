@@ -5,6 +5,7 @@ use tokio::time::{Duration, Instant};
 use crate::conn::activity::Activity;
 use crate::conn::http2::streams::{Found, Streams};
 use crate::conn::limits::{Patience, STALLED};
+use crate::conn::recycling::Doing;
 use crate::server::ServerOptions;
 
 /// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
@@ -22,6 +23,7 @@ pub(super) enum Verdict {
 /// What a look at the connection remembers of the last one.
 #[derive(Debug)]
 pub(super) struct Watch {
+    opened_at: Instant,
     idle_since: Option<Instant>,
     head_since: Option<Instant>,
     written: u64,
@@ -41,6 +43,7 @@ impl Watch {
     pub(super) fn new(activity: &Activity) -> Self {
         let now = Instant::now();
         Self {
+            opened_at: now,
             idle_since: Some(now),
             head_since: None,
             written: activity.bytes_out(),
@@ -50,6 +53,16 @@ impl Watch {
             taken: 0,
             begun: activity.begun(),
             left: None,
+        }
+    }
+
+    /// What the connection does, for the sake of others.
+    pub(super) fn doing(&self, activity: &Activity, streams: &Streams) -> Doing {
+        match (self.head_since, self.idle_since) {
+            _ if activity.open() > 0 || streams.count() > 0 => Doing::Multiplexed(self.opened_at),
+            (Some(since), _) => Doing::New(since),
+            _ if activity.begun() == 0 => Doing::New(self.opened_at),
+            (_, since) => Doing::Idle(since.unwrap_or_else(Instant::now)),
         }
     }
 

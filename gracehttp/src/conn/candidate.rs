@@ -1,0 +1,109 @@
+//! A connection that could be closed for the sake of others: of clients that wait while the server is full, or of a
+//! restart that it can't move with.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::conn::context::Context;
+use crate::conn::drain::Phase;
+use crate::conn::recycling::{Doing, Listed, SETTLED};
+use crate::server::Permit;
+
+/// The part of a connection's task that is asked to close it.
+pub(super) struct Candidate<'a> {
+    context: &'a Context,
+    /// It can't move to a successor.
+    stays: bool,
+    listed: Option<(usize, Arc<Listed>)>,
+    /// When it is to be closed, in a restart.
+    leave_at: Option<Instant>,
+    look_at: Option<Instant>,
+}
+
+impl<'a> Candidate<'a> {
+    pub(super) fn new(context: &'a Context, stays: bool) -> Self {
+        Self { context, stays, listed: None, leave_at: None, look_at: None }
+    }
+
+    /// Whether the connection is to be closed now, in an orderly way. The task is woken when that may have changed, but
+    /// for the [time](Self::look_at) of a restart.
+    pub(super) fn is_to_close(
+        &mut self,
+        phase: Phase,
+        cx: &TaskContext<'_>,
+        doing: impl FnOnce() -> Doing,
+    ) -> bool {
+        let stays_behind = self.stays && matches!(phase, Phase::HandingOver | Phase::SuccessorFull);
+        let is_listing = self.context.recycling.is_listing();
+        if !stays_behind {
+            (self.leave_at, self.look_at) = (None, None);
+        }
+        if !stays_behind && !is_listing {
+            return false;
+        }
+        let doing = doing();
+        (is_listing && self.is_asked(doing, cx)) || (stays_behind && self.is_behind(doing))
+    }
+
+    /// When the connection is to be looked at again.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    fn is_asked(&mut self, doing: Doing, cx: &TaskContext<'_>) -> bool {
+        let recycling = &self.context.recycling;
+        let (_, listed) = self.listed.get_or_insert_with(|| recycling.list(doing, cx.waker()));
+        recycling.is_asked(listed, doing)
+    }
+
+    fn is_behind(&mut self, doing: Doing) -> bool {
+        let spread = &self.context.spread;
+        let leave_at = *self.leave_at.get_or_insert_with(|| spread.moment());
+        self.look_at = match doing {
+            Doing::Idle(since) => Some(leave_at.max(since + SETTLED)),
+            // Its first request is on its way, and gets all the time that there is.
+            Doing::New(since) => Some(spread.end().max(since + SETTLED)),
+            // Each further stream would have less time than the one before.
+            Doing::Multiplexed(_) => return true,
+            Doing::Busy => None,
+        };
+        self.look_at.is_some_and(|at| Instant::now() >= at)
+    }
+}
+
+impl Drop for Candidate<'_> {
+    fn drop(&mut self) {
+        if let Some((key, _)) = self.listed {
+            self.context.recycling.unlist(key);
+        }
+    }
+}
+
+/// Resolves when a new connection that has not even said which protocol it speaks is to be closed.
+pub(super) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit, stays: bool) {
+    let since = Instant::now();
+    permit.is_seen();
+    let mut candidate = Candidate::new(context, stays);
+    let (mut changed, mut seen) = (pin!(context.drain.changed()), None);
+    let mut timer = pin!(None::<Sleep>);
+    poll_fn(|cx| {
+        loop {
+            let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
+            if candidate.is_to_close(phase, cx, || Doing::New(since)) {
+                return Poll::Ready(());
+            }
+            let Some(look_at) = candidate.look_at() else { return Poll::Pending };
+            if timer.as_ref().get_ref().as_ref().is_none_or(|timer| timer.deadline() != look_at) {
+                timer.set(Some(sleep_until(look_at)));
+            }
+            if timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_pending()) {
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,89 @@
+//! The kernel's queue of a listener, as the clients see it that wait in it: who gets the next permit.
+
+use std::os::fd::AsFd;
+use std::pin::pin;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::conn::{Context, Waiting};
+use crate::listen::bind::{Listener, Local};
+use crate::server::{Permit, Turn, WhenFull};
+use crate::sys;
+
+/// How long a client that waits is let wait before its server looks again for a connection that could make room: at
+/// first, and at the most.
+const ROUND: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+
+/// The queue of one listener.
+pub(super) struct Queue<'a> {
+    context: &'a Context,
+    listener: &'a Listener,
+    waiting: Waiting<'a>,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn of(context: &'a Context, listener: &'a Listener) -> Self {
+        Self { context, listener, waiting: Waiting::at(context) }
+    }
+
+    /// A permit for the next client of a listener that is readable. On a full server a connection makes room for it; if
+    /// nobody waits after all there is none.
+    pub(super) async fn permit(&mut self, turn: Turn) -> Option<Permit> {
+        let Context { permits, recycling, options, .. } = self.context;
+        if let Some(permit) = permits.try_acquire(turn) {
+            recycling.calm_down();
+            return Some(self.let_in(permit));
+        }
+        if options.when_full == WhenFull::Wait {
+            return Some(permits.acquire(turn).await);
+        }
+        let mut freed = pin!(permits.acquire(turn));
+        let mut round = ROUND.0;
+        let mut at_most = 1;
+        loop {
+            match waiting_at(self.listener, at_most) {
+                0 => {
+                    self.is_empty();
+                    return None;
+                }
+                count => self.waiting.are(count),
+            }
+            tokio::select! {
+                biased;
+                permit = &mut freed => return Some(self.let_in(permit)),
+                () = tokio::time::sleep(round) => {}
+            }
+            (round, at_most) = ((round * 2).min(ROUND.1), (at_most * 2).min(options.backlog as usize));
+        }
+    }
+
+    /// Nobody waits.
+    pub(super) fn is_empty(&mut self) {
+        self.waiting.are_none();
+    }
+
+    fn let_in(&mut self, mut permit: Permit) -> Permit {
+        if self.context.recycling.is_listing() {
+            permit.is_let_in();
+            self.waiting.let_in();
+        }
+        permit
+    }
+}
+
+/// How many clients wait. The kernel does not count those of a Unix socket: there are more of them, up to `at_most`,
+/// the longer there are some.
+fn waiting_at(listener: &Listener, at_most: usize) -> usize {
+    let count = match listener.local {
+        Local::Tcp(_) => sys::queue_length(listener.as_fd()).ok(),
+        Local::Unix(_) => None,
+    };
+    count.unwrap_or_else(|| {
+        let mut listeners = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut listeners, PollTimeout::ZERO) {
+            Ok(1..) => at_most,
+            _ => 0,
+        }
+    })
+}

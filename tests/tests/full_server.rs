@@ -1,0 +1,300 @@
+//! A full server (`when_full = recycle`): every client that waits is let in, and no request of those that make room for
+//! it is lost.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, get, get_once};
+use tests::frames::{Connection, Frame};
+use tests::h2::{Http2, Outcome};
+use tests::{App, Client, Launch, Scratch, Target};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// From then on an idle connection, and one that owes its first request, may be closed for others.
+const SETTLED: Duration = Duration::from_millis(1300);
+
+/// All limits of time are so long that none of them makes room.
+const PATIENT: &str = "idle_timeout=600000ms header_read_timeout=600000ms handshake_timeout=600000ms";
+
+async fn start(options: &str) -> (App, Target, Scratch) {
+    let scratch = Scratch::new();
+    let at = if options.contains("unix:") { "" } else { "127.0.0.1:0" };
+    let options = options.replace("unix:", &format!("unix:{}/", scratch.path().display()));
+    let app = Launch::app(&scratch, &format!("server web {at} {PATIENT} {options}")).spawn();
+    let target = app.target("web").await;
+    (app, target, scratch)
+}
+
+/// So many clients that have had an answer, and keep their connections.
+async fn idle(target: &Target, count: usize) -> Vec<Client> {
+    all(count, || async {
+        let mut client = Client::connect(target).await.unwrap();
+        assert_eq!(client.get("/ping").await.unwrap().status, 200);
+        client
+    })
+    .await
+}
+
+/// What so many clients at once come to.
+async fn all<T, F: Future<Output = T>>(count: usize, client: impl Fn() -> F) -> Vec<T> {
+    futures_util::future::join_all((0..count).map(|_| client())).await
+}
+
+/// So many clients at once, each with one request on a connection that it keeps for a while: how long the last one
+/// waited.
+async fn newly_come(target: &Target, count: usize) -> Duration {
+    let begun = Instant::now();
+    let waited = all(count, || async {
+        let client = Client::connect(target).await.unwrap();
+        let mut client = client.limit(Duration::from_secs(60));
+        let reply = client.get("/ping").await.unwrap();
+        assert_eq!(reply.status, 200);
+        let waited = begun.elapsed();
+        if reply.closes() {
+            client.closed().await.unwrap();
+            return (None, waited);
+        }
+        (Some(client), waited)
+    })
+    .await;
+    waited.iter().map(|(_, waited)| *waited).max().unwrap()
+}
+
+#[tokio::test]
+async fn b6_idle_clients_make_room_for_four_hundred_that_wait() {
+    for (transport, limit) in [("", 5), ("tls=self_signed", 10), ("unix:web.sock", 5)] {
+        let (_app, target, _scratch) = start(&format!("{transport} max_conns=100")).await;
+        let mut idle = idle(&target, 100).await;
+        tokio::time::sleep(SETTLED).await;
+        let waited = newly_come(&target, 400).await;
+        println!("{transport}: the last of 400 waited {waited:?}");
+        assert!(waited < Duration::from_secs(limit), "{transport}: {waited:?}");
+        let mut closed = 0;
+        for client in &mut idle {
+            match client.pause(Duration::ZERO).await {
+                Pause::Open => {}
+                Pause::Closed => closed += 1,
+                Pause::Failed(failure) => panic!("{transport}: {failure}"),
+            }
+        }
+        println!("{transport}: {closed} of 100 were closed");
+        assert!(closed > 0, "{transport}");
+    }
+}
+
+/// Nobody who does not have to leave does.
+#[tokio::test]
+async fn b6_one_idle_client_makes_room_for_each_that_waits_and_the_longest_idle_is_the_first() {
+    for transport in ["", "tls=self_signed"] {
+        let (_app, target, _scratch) = start(&format!("{transport} max_conns=4")).await;
+        let mut clients = idle(&target, 4).await;
+        tokio::time::sleep(SETTLED).await;
+        // The first is the youngest now.
+        assert!(!clients[0].get("/ping").await.unwrap().closes());
+        let mut new = Client::connect(&target).await.unwrap();
+        assert_eq!(new.get("/ping").await.unwrap().status, 200);
+        let mut open = 0;
+        for client in &mut clients {
+            open += usize::from(client.pause(Duration::from_millis(100)).await == Pause::Open);
+        }
+        assert_eq!(open, 3, "{transport}");
+        assert_eq!(clients[0].get("/ping").await.unwrap().status, 200, "{transport}");
+        // It is a second before the next can come: all others have just had an answer.
+        let begun = Instant::now();
+        drop(clients.split_off(1));
+        assert_eq!(get_once(&target, "/ping").await.unwrap().status, 200);
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
+}
+
+/// A client that never leaves, and never pauses.
+async fn busy(target: Target, stop: Arc<AtomicBool>, closes: Arc<AtomicUsize>) {
+    while !stop.load(Ordering::SeqCst) {
+        let mut client = Client::connect(&target).await.unwrap().limit(Duration::from_secs(60));
+        while !stop.load(Ordering::SeqCst) {
+            let reply = client.get("/slow?ms=30").await.unwrap();
+            assert_eq!(reply.status, 200);
+            if reply.closes() {
+                client.closed().await.unwrap();
+                closes.fetch_add(1, Ordering::SeqCst);
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn b6_busy_clients_make_room_with_connection_close_and_lose_nothing() {
+    for transport in ["", "tls=self_signed"] {
+        let (app, target, _scratch) = start(&format!("{transport} max_conns=100")).await;
+        let (stop, closes) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let mut clients = JoinSet::new();
+        for _ in 0..100 {
+            clients.spawn(busy(target.clone(), stop.clone(), closes.clone()));
+        }
+        tests::patience::eventually("100 that are busy", || app.log.count(0, "slow begins") > 200).await;
+        let waited = newly_come(&target, 400).await;
+        stop.store(true, Ordering::SeqCst);
+        while let Some(client) = clients.join_next().await {
+            client.expect("no request that failed");
+        }
+        let closes = closes.load(Ordering::SeqCst);
+        println!("{transport}: the last of 400 waited {waited:?}; {closes} orderly closes");
+        assert!(waited < Duration::from_secs(30), "{transport}: {waited:?}");
+        assert!(closes > 0, "{transport}");
+    }
+}
+
+#[tokio::test]
+async fn b6_http2_connections_make_room_with_goaway_idle_or_busy() {
+    for transport in ["", "tls=self_signed"] {
+        let (_app, target, _scratch) = start(&format!("{transport} max_conns=4")).await;
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            let mut client = Http2::connect(&target).await.unwrap();
+            assert!(matches!(client.get("/ping").await.unwrap(), Outcome::Reply(_)));
+            clients.push(client);
+        }
+        // Two of them are busy for as long as it takes.
+        let busy: Vec<_> = clients[..2]
+            .iter()
+            .cloned()
+            .map(|mut client| tokio::spawn(async move { client.get("/slow?ms=6000").await }))
+            .collect();
+        tokio::time::sleep(SETTLED).await;
+        let begun = Instant::now();
+        for _ in 0..3 {
+            let mut client = Client::connect(&target).await.unwrap();
+            assert_eq!(client.get("/ping").await.unwrap().status, 200);
+            std::mem::forget(client);
+        }
+        println!("{transport}: three that waited were answered after {:?}", begun.elapsed());
+        for request in busy {
+            match request.await.unwrap().unwrap() {
+                Outcome::Reply(reply) => assert_eq!(reply.status, 200),
+                Outcome::NotSent => panic!("it had been sent"),
+            }
+        }
+    }
+}
+
+/// Clients that come and owe their first request.
+#[derive(Clone, Copy, Debug)]
+enum Slow {
+    Silent,
+    Bytes(&'static [u8]),
+    /// An HTTP/2 connection without a request.
+    Http2,
+}
+
+impl Slow {
+    async fn come(self, target: &Target) -> Box<dyn std::any::Any> {
+        match self {
+            Self::Http2 => Box::new(Connection::open(target).await),
+            Self::Silent => Box::new(TcpStream::connect(target.address()).await.unwrap()),
+            Self::Bytes(bytes) => {
+                let mut stream = TcpStream::connect(target.address()).await.unwrap();
+                stream.write_all(bytes).await.unwrap();
+                Box::new(stream)
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn slow_newcomers_have_a_share_and_starve_nobody() {
+    // The first bytes of a record with a ClientHello.
+    let half_hello: &[u8] = &[22, 3, 1, 1, 0, 1];
+    let kinds = [
+        ("", Slow::Silent),
+        ("", Slow::Bytes(b"PRI * HTTP/2.0\r\n")),
+        ("", Slow::Bytes(b"GET /ping HTTP/1.1\r\nHost: x\r\n")),
+        ("", Slow::Http2),
+        ("tls=self_signed", Slow::Silent),
+        ("tls=self_signed", Slow::Bytes(half_hello)),
+        ("tls=self_signed", Slow::Http2),
+    ];
+    let cases = kinds.map(|(transport, slow)| async move {
+        let (_app, target, _scratch) = start(&format!("{transport} max_conns=100")).await;
+        let newcomers = all(100, || slow.come(&target)).await;
+        let begun = Instant::now();
+        let reply = get_once(&target, "/ping").await;
+        let waited = begun.elapsed();
+        assert_eq!(reply.unwrap().status, 200, "{transport} {slow:?}");
+        println!("{transport} {slow:?}: answered after {waited:?}");
+        drop(newcomers);
+        (transport, slow, waited)
+    });
+    for (transport, slow, waited) in futures_util::future::join_all(cases).await {
+        assert!(waited < Duration::from_secs(5), "{transport} {slow:?}: {waited:?}");
+    }
+}
+
+/// Newcomers have no more than their share, so those who use their connections keep the rest.
+#[tokio::test]
+async fn slow_newcomers_drive_nobody_out() {
+    let (_app, target, _scratch) = start("max_conns=10").await;
+    let mut idle = idle(&target, 5).await;
+    tokio::time::sleep(SETTLED).await;
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(TcpStream::connect(target.address()).await.unwrap());
+    }
+    tokio::time::sleep(3 * SETTLED).await;
+    for client in &mut idle {
+        assert_eq!(client.get("/ping").await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
+async fn clients_that_left_the_queue_cost_nobody_a_connection() {
+    let (_app, target, _scratch) = start("max_conns=10").await;
+    let mut idle = idle(&target, 10).await;
+    // They come and go before any may be closed for them.
+    for _ in 0..20 {
+        drop(TcpStream::connect(target.address()).await.unwrap());
+    }
+    tokio::time::sleep(2 * SETTLED).await;
+    let mut open = 0;
+    for client in &mut idle {
+        open += usize::from(client.pause(Duration::ZERO).await == Pause::Open);
+    }
+    assert!(open >= 5, "{open} of 10 are left");
+}
+
+#[tokio::test]
+async fn when_full_is_wait_nobody_is_closed_for_others() {
+    let (_app, target, _scratch) = start("max_conns=2 when_full=wait").await;
+    let mut idle = idle(&target, 2).await;
+    let mut waits = Client::connect(&target).await.unwrap();
+    waits.send(get("/ping")).await.unwrap();
+    assert_eq!(waits.pause(2 * SETTLED).await, Pause::Open);
+    assert!(!idle[0].get("/ping").await.unwrap().closes());
+    drop(idle);
+    assert_eq!(waits.reply().await.unwrap().status, 200);
+}
+
+/// An answer of HTTP/2 is not cut either: GOAWAY refuses no stream that was opened before it.
+#[tokio::test]
+async fn a_stream_that_is_opened_while_goaway_is_on_its_way_is_answered() {
+    let (_app, target, _scratch) = start("max_conns=1").await;
+    let mut connection = Connection::open(&target).await;
+    connection.send(&[Frame::get(1, "/ping")]).await;
+    connection.answer(1).await;
+    tokio::time::sleep(SETTLED).await;
+    let waits = tokio::spawn(async move { get_once(&target, "/ping").await });
+    loop {
+        let frames = connection.frames().await;
+        if frames.iter().any(|frame| frame.farewell().is_some()) {
+            break;
+        }
+    }
+    connection.send(&[Frame::get(3, "/ping")]).await;
+    connection.answer(3).await;
+    drop(connection);
+    assert_eq!(waits.await.unwrap().unwrap().status, 200);
+}

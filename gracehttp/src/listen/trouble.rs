@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn it_is_told_once_a_minute() {
         let (mut trouble, now) = (trouble(), Instant::now());
-        let mut told = |trouble: &mut Trouble, seconds: u64| {
+        let told = |trouble: &mut Trouble, seconds: u64| {
             let now = now + Duration::from_secs(seconds);
             trouble.meet(&Errno::EINVAL.into(), now);
             trouble.told.is_some_and(|(at, _)| at == now)

@@ -15,7 +15,8 @@ const WEB: &str = "server web 127.0.0.1:0";
 /// For how long the other side may say nothing.
 const MUTE_AFTER: Duration = Duration::from_secs(5);
 
-/// An application whose next generation may be somebody else, and its parked connections.
+/// An application whose next generation may be somebody else, and its parked connections, every third of them by a
+/// Unix socket.
 struct Stage {
     app: App,
     web: Target,
@@ -28,11 +29,14 @@ impl Stage {
         let scratch = Scratch::new();
         let program = scratch.install(&bin("app"), "app");
         let launch = Launch::program(program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms");
-        let app = change(launch).spawn();
-        let web = app.target("web").await;
+        let unix = scratch.join("web.sock");
+        let endpoints = format!("127.0.0.1:0,unix:{}", unix.display());
+        let app = change(launch.listen("web", &endpoints)).spawn();
+        app.log.line(0, "serving web on unix:").await;
+        let (web, unix) = (app.target("web").await, Target::Unix(unix));
         let mut idle = Vec::new();
-        for _ in 0..clients {
-            let mut client = Client::connect(&web).await.expect("a connection");
+        for number in 0..clients {
+            let mut client = Client::connect([&web, &web, &unix][number % 3]).await.expect("a connection");
             client.get("/ping").await.expect("an answer");
             idle.push(client);
         }
@@ -56,6 +60,14 @@ impl Stage {
         let script = self.scratch.write("script", words);
         let installed = self.scratch.install(&script, "app");
         fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).expect("our own file");
+    }
+
+    /// Blocks the one thread that serves, and returns the client that waits for it.
+    async fn block(&self, millis: u64) -> Client {
+        let mut blocked = Client::connect(&self.web).await.expect("a connection").limit(PATIENCE);
+        blocked.send(get(&format!("/block?ms={millis}"))).await.expect("a request");
+        self.app.log.line(0, "block begins").await;
+        blocked
     }
 
     /// Every connection is answered by this process, at the first request and without a close in sight.
@@ -89,14 +101,30 @@ impl Stage {
 async fn a3_parked_connections_move_while_every_worker_of_the_predecessor_is_blocked() {
     let mut stage = Stage::new(50, |launch| launch.env("GRACEHTTP_WORKER_THREADS", "1")).await;
     let old = stage.app.first();
-    let mut blocked = Client::connect(&stage.web).await.expect("a connection").limit(PATIENCE);
-    blocked.send(get("/block?ms=6000")).await.expect("a request");
-    stage.app.log.line(0, "block begins").await;
+    let mut blocked = stage.block(6000).await;
     let successor = stage.app.restart().await;
     stage.all_are_answered_by(&successor).await;
     assert_eq!(blocked.pause(Duration::ZERO).await, Pause::Open, "the handler still blocks");
     assert_eq!(blocked.reply().await.expect("an answer").pid(), Some(old.pid()));
     assert!(old.exit().await.is_clean(), "{}", stage.app.log);
+}
+
+/// Nor does a stop: who is parked is let go after the grace, and the deadline is kept.
+#[tokio::test]
+async fn a3_a_stop_closes_parked_connections_while_every_worker_is_blocked() {
+    let mut stage = Stage::new(10, |launch| {
+        launch.env("GRACEHTTP_WORKER_THREADS", "1").env("GRACEHTTP_DRAIN_TIMEOUT", "2s")
+    })
+    .await;
+    let _blocked = stage.block(20_000).await;
+    let begun = Instant::now();
+    stage.app.signal(Signal::TERM);
+    for client in &mut stage.idle {
+        assert_eq!(client.pause(PATIENCE).await, Pause::Closed);
+    }
+    assert!(stage.app.first().is_running(), "its handler has until the deadline");
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+    assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
 }
 
 /// What can lie in the lot lies there: the predecessor is done, and each request waits for its thread.

@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -13,7 +12,7 @@ use crate::app::configured::Configured;
 use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
-use crate::error::{Error, panic_message};
+use crate::error::Error;
 use crate::handoff::{self, Home, Inherited, Predecessor, Routes, WeakChannel, Welcome};
 use crate::lifecycle::{Background, aside, generation, set_generation};
 use crate::listen::{Entrance, KeyRing, Running};
@@ -139,7 +138,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let mut running = Vec::new();
     for (server, listeners) in servers.into_iter().zip(listeners.of_servers) {
         let entrance = Entrance {
-            context: context(server, &state, &workers, &released, &moved)?,
+            context: context(server, &state, &workers, &released, &moved).await?,
             #[cfg(feature = "tls")]
             tls: acceptors.next().flatten(),
         };
@@ -191,20 +190,26 @@ fn both<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), 
 }
 
 /// Makes the service of a server, and all that its connections share.
-fn context<S>(
+async fn context<S: Clone + Send + Sync + 'static>(
     server: Server<S>,
     state: &S,
     workers: &Handle,
     released: &Arc<Notify>,
     moved: &Arc<Moved>,
 ) -> Result<Arc<Context>, Error> {
-    // Within the runtime that serves: a factory may start tasks, and the parking lot is watched there.
-    let _within = workers.enter();
     let Server { options, make, .. } = server;
     let name = options.name.clone();
-    let dispatch = catch_unwind(AssertUnwindSafe(|| make(state))).map_err(|panic| {
-        Error::new(format!("server `{name}`: its factory panicked: {}", panic_message(&*panic)))
-    })?;
+    let made = {
+        let (state, workers) = (state.clone(), workers.clone());
+        // A factory is the application's, and may start tasks.
+        move || {
+            let _within = workers.enter();
+            make(&state)
+        }
+    };
+    let dispatch = aside("factory", &format!("server `{name}`: its factory"), made).await?;
+    // Within the runtime that serves: the parking lot is watched there.
+    let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
     Context::new(options, dispatch, permits, moved.clone()).map(Arc::new).map_err(|error| {
         Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)

@@ -110,20 +110,24 @@ async fn an_application_s_own_subscriber_has_the_messages() {
     app.log.line(0, "INFO gracehttp: stopped, pid").await;
 }
 
-/// h2 has a warning for each PING that is acknowledged and was not sent.
+/// h2 has a warning for each PING that is acknowledged and was not sent, should it come so far.
 #[tokio::test]
 async fn b3_odd_frames_of_a_client_write_no_log() {
-    for (rust_log, is_told) in [("warn", true), ("", false)] {
-        let scratch = Scratch::new();
-        let app = Launch::app(&scratch, "server web 127.0.0.1:0").env("RUST_LOG", rust_log).spawn();
-        let target = silent_target(&app.first()).await;
-        let mut client = Connection::open(&target).await;
-        client.send(&vec![Frame::new(PING, ACK, 0, b"unasked!"); 20]).await;
-        client.send(&[Frame::get(1, "/ping")]).await;
-        client.answer(1).await;
-        assert!(app.stop().await.is_clean());
-        assert_eq!(app.log.count(0, "h2::") > 0, is_told, "{}", app.log);
-    }
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0").start("web").await;
+    let target = app.target("web").await;
+    let mut client = Connection::open(&target).await;
+    // The server may have enough of it, and close.
+    let unasked = vec![Frame::new(PING, ACK, 0, b"unasked!"); 50];
+    _ = client.try_send(&unasked).await;
+    _ = client.try_send(&[Frame::get(1, "/ping")]).await;
+    let is_over = |frames: &[Frame]| {
+        frames.is_empty() || frames.iter().any(|frame| frame.stream == 1 || frame.farewell().is_some())
+    };
+    while client.try_frames().await.is_ok_and(|frames| !is_over(&frames)) {}
+    get_once(&target, "/ping").await.unwrap();
+    assert!(app.stop().await.is_clean());
+    assert_eq!(app.log.count(0, "h2::"), 0, "{}", app.log);
 }
 
 #[tokio::test]

@@ -95,6 +95,16 @@ async fn b4_callbacks_that_hang_stop_no_signal() {
 }
 
 #[tokio::test]
+async fn b4_a_panic_hook_of_the_application_stays() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).env("APP_HOOK", "yes").start("web").await;
+    assert_eq!(get_once(&app.target("web").await, "/panic").await.expect("an answer").status, 500);
+    app.log.line(0, "the application's own hook").await;
+    assert!(app.stop().await.is_clean());
+    assert_eq!(app.log.count(0, "panicked at "), 0, "{}", app.log);
+}
+
+#[tokio::test]
 async fn b4_a_reader_that_comes_back_gets_the_messages_in_their_order() {
     let scratch = Scratch::new();
     let mut stuck = Stuck::new(&scratch);
@@ -426,4 +436,23 @@ async fn d11_addresses_that_lack_something_say_what() {
         assert_eq!(app.first().exit().await, Exit::Code(1));
         app.log.line(0, reason).await;
     }
+}
+
+/// The very gate of the crate, on a system that it takes for another one.
+#[test]
+fn d14_elsewhere_than_on_linux_there_is_one_error_in_plain_words() {
+    let scratch = Scratch::new();
+    let package = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("gracehttp");
+    let source = std::fs::read_to_string(package.join("src/lib.rs")).unwrap();
+    std::fs::create_dir_all(scratch.join("docs")).unwrap();
+    std::fs::create_dir_all(scratch.join("src")).unwrap();
+    std::fs::copy(package.join("docs/crate.md"), scratch.join("docs/crate.md")).unwrap();
+    scratch.write("src/lib.rs", source.replace("target_os = \"linux\"", "target_os = \"macos\""));
+    let mut rustc = std::process::Command::new("rustc");
+    rustc.args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "-o"]).arg(scratch.join("none"));
+    let output = rustc.arg(scratch.join("src/lib.rs")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error")).collect();
+    assert!(errors[0].starts_with("error: gracehttp runs on Linux alone"), "{said}");
+    assert!(errors[1..].iter().all(|line| line.starts_with("error: aborting")), "{said}");
 }

@@ -13,7 +13,7 @@
 //! start subscribe | subscribe stderr | callbacks hang | block 20000 | stop 300
 //! ```
 //!
-//! Without a plan there is one server, `web`.
+//! With `APP_HOOK` it has a panic hook of its own. Without a plan there is one server, `web`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -32,6 +32,9 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 fn main() -> ExitCode {
+    if std::env::var_os("APP_HOOK").is_some() {
+        std::panic::set_hook(Box::new(|_| say("the application's own hook")));
+    }
     let plan = Plan::read();
     let (beside, start) = (plan.beside, plan.start);
     let mut app = App::try_new(move || {

@@ -13,6 +13,13 @@ use crate::{
     App, Error, FromRef, FromRequest, FromRequestParts, IntoResponse, Request, Server, ServerBuilder,
 };
 
+/// How many request heads pass the strict reader of HTTP/1 when these bytes are read so many times: what the benchmark
+/// `heads` measures.
+#[cfg(feature = "test-kit")]
+pub fn read_heads(bytes: &[u8], times: u64) -> u64 {
+    crate::conn::read_heads(bytes, times)
+}
+
 /// Modules of routes, and the router of axum that serves them.
 #[cfg(feature = "axum")]
 pub mod routes {

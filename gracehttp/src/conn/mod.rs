@@ -39,6 +39,8 @@ pub(crate) use recycling::Waiting;
 use rest::rest;
 pub(crate) use rest::{attend, clear, settle};
 pub(crate) use socket::{Family, ListenerNumber, Origin, Socket, Stream, Unread};
+#[cfg(feature = "test-kit")]
+pub(crate) use strict::read_heads;
 
 use crate::conn::candidate::newcomer_is_to_close;
 use crate::conn::close::Linger;

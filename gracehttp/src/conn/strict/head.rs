@@ -18,6 +18,8 @@ const LONGEST_NAME: usize = u16::MAX as usize - 1;
 pub(super) struct Head {
     /// Where the line begins that has not ended yet.
     line: usize,
+    /// How many bytes the method or the field's name has that it begins with, as far as they have come.
+    token: usize,
     /// Up to here that line has been searched for its end.
     searched: usize,
     /// Known once the request line has ended.
@@ -55,20 +57,23 @@ impl Head {
     /// Reads on. `bytes` begin where the head begins, and hold what was passed before.
     pub(super) fn read(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<Whole>, Refusal> {
         loop {
+            // No line ends within a token.
+            self.token += run(&bytes[self.line + self.token..], TOKEN);
+            self.searched = self.searched.max(self.line + self.token);
             let Some(end) = self.line_end(bytes)? else {
                 self.check_length(bytes.len(), bounds)?;
                 let is_request = bytes.first().is_none_or(|&first| is(first, TOKEN));
                 return if is_request { Ok(None) } else { Err(REQUEST_LINE) };
             };
-            let line = &bytes[self.line..end];
+            let line = bytes[self.line..end].split_at(self.token);
             let next = end + 2;
             self.check_length(next, bounds)?;
             match self.request {
                 None => self.request = Some(request_line(line, bounds)?),
-                Some(request) if line.is_empty() => return self.whole(request, next, bounds).map(Some),
+                Some(request) if end == self.line => return self.whole(request, next, bounds).map(Some),
                 Some(request) => self.field(line, request, bounds)?,
             }
-            (self.line, self.searched) = (next, next);
+            (self.line, self.token, self.searched) = (next, 0, next);
         }
     }
 
@@ -100,14 +105,16 @@ impl Head {
         }
     }
 
-    fn field(&mut self, line: &[u8], request: RequestLine, bounds: &Bounds) -> Result<(), Refusal> {
-        let (name, rest) = line.split_at(run(line, TOKEN));
-        let [b':', value @ ..] = rest else {
-            return Err(if line.starts_with(b" ") || line.starts_with(b"\t") {
-                FOLDED_LINE
-            } else {
-                FIELD_NAME
-            });
+    fn field(
+        &mut self,
+        (name, rest): (&[u8], &[u8]),
+        request: RequestLine,
+        bounds: &Bounds,
+    ) -> Result<(), Refusal> {
+        let value = match rest {
+            [b':', value @ ..] => value,
+            [b' ' | b'\t', ..] if name.is_empty() => return Err(FOLDED_LINE),
+            _ => return Err(FIELD_NAME),
         };
         self.fields += 1;
         if self.fields > bounds.max_headers {
@@ -181,8 +188,7 @@ impl Head {
 }
 
 /// `method SP target SP version`, and nothing between them but one space each (RFC 9112 section 3).
-fn request_line(line: &[u8], bounds: &Bounds) -> Result<RequestLine, Refusal> {
-    let (method, rest) = line.split_at(run(line, TOKEN));
+fn request_line((method, rest): (&[u8], &[u8]), bounds: &Bounds) -> Result<RequestLine, Refusal> {
     let [b' ', rest @ ..] = rest else { return Err(REQUEST_LINE) };
     if method.is_empty() {
         return Err(REQUEST_LINE);

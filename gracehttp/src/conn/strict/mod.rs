@@ -205,6 +205,16 @@ pub(crate) enum Refused {
     Body(Refusal),
 }
 
+/// How many heads pass when these bytes are read so many times, for the benchmark `heads`.
+#[cfg(feature = "test-kit")]
+pub(crate) fn read_heads(bytes: &[u8], times: u64) -> u64 {
+    let mut reader = Reader::new(Bounds::new(&ServerOptions::new("heads"), false));
+    for _ in 0..times {
+        reader.read(std::hint::black_box(bytes));
+    }
+    reader.heads()
+}
+
 enum NextLine {
     /// All but this many bytes are to be kept: nothing, or a CR whose LF is still to come.
     Ignored(usize),

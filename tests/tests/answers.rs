@@ -283,6 +283,29 @@ async fn c9_a_body_that_panics_ends_its_connection_at_once_also_after_a_move() {
     assert_eq!(count(&app, start, "its response body panicked: the body panics").await, 3, "{}", app.log);
 }
 
+/// HTTP/1.0 knows no chunks: the end of the connection is the end of such a body, unless it is a reset.
+#[tokio::test]
+async fn c9_a_body_that_fails_over_http_1_0_ends_by_a_reset() {
+    let app = launch().start("nameless").await;
+    for server in SERVERS {
+        for (path, is_whole) in [("/x/stream", true), ("/x/body/fails", false), ("/x/body/panics", false)] {
+            let mut client = client(&app.target(server).await).await;
+            client.send(format!("GET {path} HTTP/1.0\r\n\r\n")).await.unwrap();
+            let end = loop {
+                match client.piece().await {
+                    Ok(Some(_)) => (),
+                    Ok(None) => break true,
+                    Err(failure) => {
+                        assert_ne!(failure.kind, Kind::TimedOut, "{server}: {path}: {failure}");
+                        break false;
+                    }
+                }
+            };
+            assert_eq!(end, is_whole, "{server}: {path}");
+        }
+    }
+}
+
 /// A failure takes nothing with it that was finished before.
 #[tokio::test]
 async fn c9_the_answer_before_one_that_fails_arrives() {

@@ -40,6 +40,8 @@ pub(crate) struct Activity {
     unflushed: AtomicBool,
     /// A response came to an end that is not its own.
     broken: AtomicBool,
+    /// The client would take the end of the connection for that response's own.
+    ends_unnoticed: AtomicBool,
     /// The client of an HTTP/2 connection is to hear that the end is near.
     announces_end: AtomicBool,
     bytes_in: AtomicU64,
@@ -119,6 +121,11 @@ impl Activity {
     /// Whether a response can't be brought to its end, so that only the connection's end can tell the client.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client would take the end of the connection for that of the broken response.
+    pub(crate) fn ends_unnoticed(&self) -> bool {
+        self.ends_unnoticed.load(Ordering::Relaxed)
     }
 
     /// What the reader of an HTTP/1 connection knows.
@@ -300,8 +307,10 @@ impl Exchange {
         Self { activity: activity.clone() }
     }
 
-    /// The connection has to end in the middle of the response.
-    pub(crate) fn breaks_off(&self) {
+    /// The connection has to end in the middle of the response, which is `open_ended` if its client expects no other
+    /// end.
+    pub(crate) fn breaks_off(&self, open_ended: bool) {
+        self.activity.ends_unnoticed.store(open_ended, Ordering::Relaxed);
         self.activity.broken.store(true, Ordering::Relaxed);
     }
 

@@ -27,6 +27,8 @@ use crate::sys::{Presence, Probe};
 pub(super) enum End {
     /// HTTP says that the connection is done; hyper has closed our side.
     Finished,
+    /// A response can't be brought to its end.
+    Broken,
     /// It is between two requests, everything is flushed, and it may rest or move.
     Rest,
     /// What follows the last request is refused; all that came before it is answered.
@@ -83,7 +85,7 @@ pub(super) async fn drive(
             }
             // What there is of a broken response goes out before.
             if activity.is_broken() && !activity.is_unflushed() {
-                return Poll::Ready(End::Finished);
+                return Poll::Ready(End::Broken);
             }
             if activity.is_idle()
                 && let Some(refusal) = activity.inbound().refused_request()

@@ -252,7 +252,8 @@ impl hyper::body::Body for ResponseBody {
             // Told of the error, hyper would drop what it has not written yet, which may be the response before.
             // The connection's task ends it once that is written.
             this.is_broken = true;
-            this.exchange.iter().for_each(Exchange::breaks_off);
+            let open_ended = this.content.is_open_ended();
+            this.exchange.iter().for_each(|exchange| exchange.breaks_off(open_ended));
             return Poll::Pending;
         }
         Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(Piece::whole))))

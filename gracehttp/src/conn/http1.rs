@@ -165,11 +165,12 @@ pub(super) async fn serve<T: Wire>(
             let words = last_words(&info, Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
         }
+        End::Broken if activity.ends_unnoticed() => reset(stream),
         End::TimedOut(Waiting::Write) => reset(stream),
         End::Cut if activity.open() > 0 || activity.is_unflushed() => cut(&context, stream).await,
         // There is nobody to say anything to, and the handler went with hyper's connection.
         End::Gone => drop(stream),
-        End::Finished | End::Close | End::Cut | End::TimedOut(_) => {
+        End::Finished | End::Broken | End::Close | End::Cut | End::TimedOut(_) => {
             close(&context, stream, linger).await;
         }
     }

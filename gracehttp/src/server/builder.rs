@@ -93,8 +93,8 @@ impl ServerBuilder {
         self.set_timeout("header_read_timeout", limit, |options, limit| options.header_read_timeout = limit)
     }
 
-    /// How long a handler may take until its response begins; off by default. Over it the answer is
-    /// `503 Service Unavailable`.
+    /// How long a handler may take until its response begins; off by default. Over it the handler is dropped, a notice
+    /// names the request, and the answer is `503 Service Unavailable`.
     pub fn request_timeout(self, limit: Duration) -> Self {
         self.set_timeout("request_timeout", limit, |options, limit| options.request_timeout = Some(limit))
     }

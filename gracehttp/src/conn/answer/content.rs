@@ -11,7 +11,7 @@ use axum_core::Error;
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
 use crate::conn::answer::tell;
@@ -25,6 +25,8 @@ pub(crate) struct Content {
     body: Option<Body>,
     /// The bytes that were declared and are still to come; none where the length is not known.
     left: Option<u64>,
+    /// The end of the connection is its end.
+    is_open_ended: bool,
     info: Arc<ConnectionInfo>,
     asked: Asked,
 }
@@ -41,7 +43,7 @@ impl Content {
     ) -> Self {
         // How a body is cut into pieces is the connection's business.
         headers.remove(TRANSFER_ENCODING);
-        let mut content = Self { body: Some(body), left: None, info, asked };
+        let mut content = Self { body: Some(body), left: None, is_open_ended: false, info, asked };
         match Room::of(&content.asked, status) {
             Room::Content => content.declare(headers),
             Room::Length => {
@@ -53,37 +55,44 @@ impl Content {
                 content.let_go();
             }
         }
+        // RFC 9112 section 6.3: HTTP/1.0 has no chunks.
+        content.is_open_ended =
+            content.asked.version < Version::HTTP_11 && content.size_hint().exact().is_none();
         content
+    }
+
+    pub(crate) fn is_open_ended(&self) -> bool {
+        self.is_open_ended
     }
 
     /// Settles how long the content is: what the body knows of itself counts, then what the handler says.
     fn declare(&mut self, headers: &mut HeaderMap) {
-        let Some(body) = &self.body else { return };
-        let known = body.size_hint().exact();
         let is_head = self.asked.is(&Method::HEAD);
-        let Some(field) = headers.get(CONTENT_LENGTH) else {
-            // hyper declares the length of a body, but there will be none.
-            if let Some(length @ 1..) = known.filter(|_| is_head) {
-                headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            self.left = known;
-            return;
-        };
-        let declared = field.to_str().ok().and_then(parse_length);
-        let is_one = headers.get_all(CONTENT_LENGTH).iter().nth(1).is_none();
+        let known = self.body.as_ref().and_then(|body| body.size_hint().exact());
         // A handler of HEAD need not make the body that GET would have.
-        let known = if is_head { known.filter(|length| *length > 0) } else { known };
-        let is_true = declared.is_some() && known.is_none_or(|length| declared == Some(length));
-        self.left = known.or(declared.filter(|_| is_one));
-        if is_true && is_one {
-            return;
-        }
+        let known = known.filter(|length| !is_head || *length > 0);
+        self.left = match Declared::by(headers) {
+            Declared::Length(length) if known.is_none_or(|known| known == length) => Some(length),
+            Declared::Nothing => {
+                // Of a body that is sent hyper declares the length.
+                if let Some(length) = known.filter(|_| is_head) {
+                    headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+                }
+                known
+            }
+            Declared::Length(_) | Declared::Nonsense => {
+                self.correct(headers, known);
+                known
+            }
+        };
+    }
+
+    /// Puts the length that the body knows, if any, in the place of what the handler says.
+    fn correct(&self, headers: &mut HeaderMap, known: Option<u64>) {
         let fields: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
-        let length =
+        let body =
             known.map_or_else(|| "of unknown length".to_owned(), |length| format!("{length} bytes long"));
-        self.tell(format_args!(
-            "its Content-Length {fields:?} is wrong, and corrected: its body is {length}"
-        ));
+        self.tell(format_args!("its Content-Length {fields:?} is wrong, and corrected: its body is {body}"));
         match known {
             Some(length) => _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
             None => _ = headers.remove(CONTENT_LENGTH),
@@ -114,8 +123,8 @@ impl Content {
         }
     }
 
-    /// Says why the body ends too early. What the client has got of it can't be taken back: hyper is given an
-    /// error, so that the client does not take it for the whole.
+    /// Says why the body ends too early. What the client has got of it can't be taken back: an error goes the way of the
+    /// content, so that the client does not take it for the whole.
     #[track_caller]
     fn fail(&mut self, fault: fmt::Arguments<'_>) -> Error {
         self.break_off(fault);
@@ -211,6 +220,28 @@ impl Room {
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => Self::Nothing,
             _ if asked.is(&Method::HEAD) => Self::Length,
             _ => Self::Content,
+        }
+    }
+}
+
+/// The length that a handler declares.
+#[derive(Debug, PartialEq, Eq)]
+enum Declared {
+    Nothing,
+    Length(u64),
+    /// No number, or several fields.
+    Nonsense,
+}
+
+impl Declared {
+    fn by(headers: &HeaderMap) -> Self {
+        let mut fields = headers.get_all(CONTENT_LENGTH).iter();
+        match (fields.next(), fields.next()) {
+            (None, _) => Self::Nothing,
+            (Some(field), None) => {
+                field.to_str().ok().and_then(parse_length).map_or(Self::Nonsense, Self::Length)
+            }
+            (Some(_), Some(_)) => Self::Nonsense,
         }
     }
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, CONNECTION};
 use http::{HeaderValue, Method, StatusCode, Version};
-use http_body::Body as _;
 
 pub(crate) use content::Content;
 pub(crate) use last_words::last_words;
@@ -151,9 +150,8 @@ pub(crate) fn finish(
     let (mut head, body) = response.into_parts();
     let version = asked.version;
     let content = Content::of(body, head.status, &mut head.headers, info.clone(), asked);
-    // RFC 9112 section 6.3: without a length and without chunks, the end of the connection ends the content.
-    let is_open_ended = version < Version::HTTP_11 && content.size_hint().exact().is_none();
-    if version < Version::HTTP_2 && (is_last || is_open_ended || cause.ends_connection()) {
+    let is_last = is_last || content.is_open_ended() || cause.ends_connection();
+    if version < Version::HTTP_2 && is_last {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         // hyper would add `keep-alive` for a client of HTTP/1.0 that asks for it, if the response were of HTTP/1.1.
         head.version = version;
@@ -195,7 +193,7 @@ fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCod
             tracing::debug!(target: "gracehttp", "server `{server}`: {told}");
         }
         _ => {
-            tracing::debug!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}: {cause}")
+            tracing::debug!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}: {cause}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::attack::measure::{Scale, measure};
 
 /// The least that an answer may take on a machine that does other things too.
-const BUSY_MACHINE: Duration = Duration::from_millis(500);
+const BUSY_MACHINE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn honest_clients_are_answered_beside_slow_ones_and_floods() {
@@ -40,7 +40,7 @@ async fn honest_clients_are_answered_beside_slow_ones_and_floods() {
     ];
     for (name, seconds) in limits {
         let (_, tally) = outcome.attackers.iter().find(|(known, _)| *known == name).expect("a kind");
-        let longest = Duration::from_secs(seconds) + Duration::from_secs(3);
+        let longest = Duration::from_secs(seconds) + Duration::from_secs(6);
         assert!(tally.longest > Duration::ZERO && tally.longest < longest, "{name}: {tally:?}");
     }
 }

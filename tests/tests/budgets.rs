@@ -1,14 +1,14 @@
-//! What the worst client of each kind pins of a server's memory.
+//! What the worst client of each kind pins of a server's memory, and what one flood of each kind takes of its time.
+//! The guide's chapter on the worst client has the figures.
 
 use std::time::Duration;
 
-use tests::attack::measure::kernel_memory;
 use tests::attack::worst::worst;
-use tests::attack::{Attack, Attacker, Doors, Tally};
-use tests::bench::process::resident;
+use tests::attack::{Attack, Attacker, Doors, Tally, floods};
+use tests::bench::process::{cpu_time, resident};
 use tests::client::get_once;
 use tests::patience::within;
-use tests::{Launch, Scratch};
+use tests::{App, Launch, Scratch};
 use tokio::task::JoinSet;
 
 /// Clients of each kind, so that what the server has anyhow weighs little.
@@ -20,8 +20,20 @@ const MOST: u64 = (4 << 20) + (512 << 10);
 /// How long each kind is watched: what it sends has arrived long before.
 const WATCH: Duration = Duration::from_secs(4);
 
+/// What a build without optimization may take of one.
+const MOST_OF_A_CORE: f64 = 0.5;
+
 const PLAN: &str = "server web 127.0.0.1:0 header_read_timeout=20000ms handshake_timeout=20000ms\n\
                     server tls 127.0.0.1:0 tls=self_signed header_read_timeout=20000ms handshake_timeout=20000ms";
+
+/// A server of one kind's own, which has all that it needs without any attack.
+async fn server(scratch: &Scratch) -> (App, Doors) {
+    let app = Launch::app(scratch, PLAN).start("tls").await;
+    // What all large responses share is made now.
+    get_once(&app.target("web").await, "/large").await.expect("a response");
+    let doors = Doors { plain: app.address("web").await, tls: app.address("tls").await };
+    (app, doors)
+}
 
 /// What a server of its own has shown.
 struct Figure {
@@ -34,10 +46,7 @@ struct Figure {
 
 async fn pinned_by_each(attacker: Attacker) -> Figure {
     let scratch = Scratch::new();
-    let app = Launch::app(&scratch, PLAN).start("tls").await;
-    // What all large responses share is made now.
-    get_once(&app.target("web").await, "/large").await.expect("a response");
-    let doors = Doors { plain: app.address("web").await, tls: app.address("tls").await };
+    let (app, doors) = server(&scratch).await;
     let before = resident(app.pid());
     let attack = Attack::begin(doors, vec![(attacker, CLIENTS)], Duration::ZERO);
     let mut most = 0;
@@ -57,19 +66,45 @@ async fn pinned_by_each(attacker: Attacker) -> Figure {
 
 #[tokio::test]
 async fn no_client_pins_more_than_four_mebibytes() {
-    let kernel = kernel_memory();
     let mut kinds = JoinSet::new();
     for (place, attacker) in worst().into_iter().enumerate() {
         kinds.spawn(async move { (place, pinned_by_each(attacker).await) });
     }
     let mut figures = within(Duration::from_secs(60), "all kinds", kinds.join_all()).await;
     figures.sort_unstable_by_key(|(place, _)| *place);
-    println!("kernel memory before {kernel}, now {}", kernel_memory());
     println!("| client | pins, KiB | still held |\n| --- | --- | --- |");
     for (_, Figure { name, bytes, held }) in &figures {
         println!("| {name} | {} | {held} of {CLIENTS} |", bytes >> 10);
     }
     for (_, Figure { name, bytes, .. }) in figures {
         assert!(bytes <= MOST, "{name}: {bytes} bytes for each client");
+    }
+}
+
+/// The part of a core that a flood takes, which comes again half a second after each time that it is cut.
+async fn cores_taken_by(attacker: Attacker) -> f64 {
+    let scratch = Scratch::new();
+    let (app, doors) = server(&scratch).await;
+    let before = cpu_time(app.pid());
+    let attack = Attack::begin(doors, vec![(attacker, 1)], Duration::ZERO);
+    tokio::time::sleep(WATCH).await;
+    let taken = cpu_time(app.pid()) - before;
+    assert!(attack.tallies()[0].1.connections > 0);
+    attack.dismiss();
+    taken.as_secs_f64() / WATCH.as_secs_f64()
+}
+
+#[tokio::test]
+async fn no_flood_takes_a_core() {
+    println!("| flood | cores |\n| --- | --- |");
+    for attackers in floods().chunks(3) {
+        let mut kinds = JoinSet::new();
+        for attacker in attackers.iter().cloned() {
+            kinds.spawn(async move { (attacker.name.clone(), cores_taken_by(attacker).await) });
+        }
+        for (name, cores) in kinds.join_all().await {
+            println!("| {name} | {cores:.3} |");
+            assert!(cores < MOST_OF_A_CORE, "{name}: {cores}");
+        }
     }
 }

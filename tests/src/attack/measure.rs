@@ -169,7 +169,7 @@ async fn while_they_ask(app: &App, time: Duration) -> Vec<(&'static str, Report)
 }
 
 /// What all TCP sockets of the system hold, in bytes.
-pub fn kernel_memory() -> u64 {
+fn kernel_memory() -> u64 {
     let sockstat = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
     let tcp = sockstat.lines().find(|line| line.starts_with("TCP:"));
     let pages = tcp.and_then(|line| line.rsplit_once("mem ")?.1.trim().parse::<u64>().ok());

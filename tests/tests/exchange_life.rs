@@ -116,6 +116,24 @@ async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart(
     assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
 }
 
+/// With the next request right behind it, nobody looks at the end of a body that was not wanted.
+#[tokio::test]
+async fn a2_a_body_and_the_next_request_in_one_packet_hold_no_connection_in_a_restart() {
+    let stage = Stage::new(WEB).await;
+    let mut client = stage.client().await;
+    let head = post_head("/unread", 5);
+    client.send(&head).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.reply().await.unwrap().status, 200);
+        client.send(format!("hello{head}")).await.unwrap();
+    }
+    assert_eq!(client.reply().await.unwrap().status, 200);
+    client.send("hello").await.unwrap();
+    let successor = stage.app.restart().await;
+    assert_eq!(stage.app.first().exit_within(Duration::from_secs(8)).await, Exit::Code(0));
+    assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+}
+
 #[tokio::test]
 async fn a2_a_connection_idles_as_ever_after_a_body_that_came_after_its_answer() {
     for plan in [WEB.to_owned(), format!("{WEB} tls=self_signed")] {

@@ -203,8 +203,9 @@ impl Activity {
     pub(crate) fn leave_body(&self, body: Incoming, allowed: u64) {
         let mut unread_body = self.unread_body();
         // hyper closes the connection after the response when nobody holds the body.
-        if !self.has_given_up_body() {
-            unread_body.leftover = Some(Leftover { body, allowed });
+        if !self.has_given_up_body() && unread_body.leftover.replace(Leftover { body, allowed }).is_some() {
+            // Nobody has looked at the one before since its end came, which this request came right behind.
+            self.unread.fetch_sub(1, Ordering::AcqRel);
         }
         unread_body.wake_connection();
     }

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, WaitId, WaitIdOptions, pidfd_getfd, pidfd_open,
+    pidfd_send_signal, waitid,
 };
 
 use crate::client::Target;
@@ -180,6 +182,21 @@ impl Generation {
         // The table may repeat a line if others connect while it is read.
         ports.dedup();
         ports
+    }
+
+    /// Duplicates of its listening sockets.
+    pub fn listeners(&self) -> std::io::Result<Vec<OwnedFd>> {
+        let mut listeners = Vec::new();
+        for entry in fs::read_dir(self.proc("fd"))?.flatten() {
+            let Some(number) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let fd = pidfd_getfd(&self.fd, number, PidfdGetfdFlags::empty())?;
+            if socket_acceptconn(&fd).unwrap_or(false) {
+                listeners.push(fd);
+            }
+        }
+        Ok(listeners)
     }
 
     /// The program that it runs.

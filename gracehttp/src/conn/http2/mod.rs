@@ -90,7 +90,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
                 return Poll::Ready(End::Cut);
             }
             let is_to_close = candidate.is_to_close(phase, cx, || watch.doing(&activity, &streams));
-            if is_to_close && phase == Phase::Serving && activity.begun() == 0 && streams.count() == 0 {
+            if is_to_close && phase < Phase::Stopping && activity.begun() == 0 && streams.count() == 0 {
                 return Poll::Ready(End::MadeRoom);
             }
             let leaves = phase >= Phase::Stopping || is_to_close || verdict == Verdict::Leave;
@@ -132,7 +132,7 @@ enum End {
     Finished,
     /// Its client lets it wait, or the drain's deadline has come.
     Cut,
-    /// Clients wait for its permit, and its own has yet to send its first request.
+    /// Others are better served by its end, and its client has yet to send a request.
     MadeRoom,
     /// Its client has sent what ends a connection with this code.
     Refused(u8),

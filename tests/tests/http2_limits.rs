@@ -7,7 +7,7 @@ use tests::frames::{
     ACK, Connection, DATA, END_OF_HEADERS, END_OF_STREAM, Frame, HEADERS, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE,
 };
-use tests::patience::within;
+use tests::patience::{eventually, within};
 use tests::{App, Client, Launch, Scratch, Target};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -272,6 +272,33 @@ async fn c2_a_handler_sees_one_cookie_and_a_host() {
         let seen = if authority { "good.example" } else { "none" };
         let expected = format!("authority: {seen}, host: good.example, cookie: a=1; b=2; c=3");
         assert_eq!(String::from_utf8_lossy(&body), expected);
+    }
+}
+
+/// Of a hundred requests on a connection that takes nothing, as many are begun as `max_conn_memory` has room for, and
+/// one more; the others once there is room.
+#[tokio::test]
+async fn b1_max_conn_memory_tells_how_many_responses_may_wait() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0 max_conn_memory=262144").start("web").await;
+    let mut client = Connection::open_with(&app.target("web").await, &Frame::window(0)).await;
+    let requests = (0..100).map(|number| Frame::get(2 * number + 1, "/big?bytes=60000"));
+    client.send(&requests.collect::<Vec<_>>()).await;
+    let begun = || app.log.count(0, "big begins");
+    // Each of the server's threads may have one in hand when the room is used up.
+    let room = 4..=4 + std::thread::available_parallelism().expect("a number").get();
+    eventually("the first responses", || room.contains(&begun())).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(room.contains(&begun()), "{} are begun", begun());
+    let windows: Vec<Frame> = (0..100)
+        .map(|number| Frame::new(WINDOW_UPDATE, 0, 2 * number + 1, &60_000_u32.to_be_bytes()))
+        .collect();
+    client.send(&[&windows[..], &[Frame::new(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0])]].concat()).await;
+    let mut ended = 0;
+    while ended < 100 {
+        let frames = client.frames().await;
+        assert!(!frames.is_empty(), "closed after {ended}");
+        ended += frames.iter().filter(|frame| frame.kind == DATA && frame.flags & END_OF_STREAM != 0).count();
     }
 }
 

@@ -138,10 +138,12 @@ fn http1_builder(options: &ServerOptions) -> http1::Builder {
     // that is set anew for every head.
     builder.header_read_timeout(None);
     // hyper is given whole heads only, and none over the server's limits. Its own have to be above them, or it would
-    // answer by itself: that of the size is its buffer's.
+    // answer by itself: that of the size is its buffer's, which takes no more than a quarter of `max_conn_memory`
+    // otherwise.
     let largest = options.max_header_size.saturating_add(HYPER_READ);
-    if largest > HYPER_MAX_BUFFER {
-        builder.max_buf_size(largest);
+    let buffer = (options.max_conn_memory / 4).min(HYPER_MAX_BUFFER).max(largest);
+    if buffer != HYPER_MAX_BUFFER {
+        builder.max_buf_size(buffer);
     }
     // Asked for any number, hyper parses into the heap; its default of 100 fits on the stack.
     if options.max_headers != HYPER_MAX_HEADERS {

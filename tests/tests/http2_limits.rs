@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use tests::client::Stream;
 use tests::frames::{
-    ACK, Connection, DATA, END_OF_HEADERS, END_OF_STREAM, Frame, HEADERS, PING, PRIORITY, RST_STREAM,
-    SETTINGS, WINDOW_UPDATE,
+    ACK, Connection, DATA, END_OF_HEADERS, END_OF_STREAM, Frame, HEADERS, PING, PREFACE, PRIORITY,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
 use tests::patience::{eventually, within};
 use tests::{App, Client, Launch, Scratch, Target};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -132,6 +134,44 @@ async fn b1_one_stream_of_a_busy_client() {
     assert!(reset && RATHER.contains(&took), "{took:?}");
 }
 
+/// Opens all its windows and asks for 50 MB, of which the kernels on the way hold some.
+async fn open_windows(stage: &Stage) -> Box<dyn Stream> {
+    let mut stream = stage.target.connect(&["h2"]).await.expect("a connection");
+    let frames = [
+        Frame::window(0x7fff_ffff),
+        Frame::new(WINDOW_UPDATE, 0, 0, &0x7000_0000_u32.to_be_bytes()),
+        Frame::get(1, "/big?bytes=50000000"),
+    ];
+    let bytes = [PREFACE, &frames.iter().flat_map(Frame::bytes).collect::<Vec<_>>()].concat();
+    stream.write_all(&bytes).await.expect("an open connection");
+    stream
+}
+
+/// Takes 20 KiB a second for longer than the limit: what is on its way is so much that the server's kernel takes nothing
+/// more meanwhile.
+async fn a9_slow_reader() {
+    let stage = Stage::new().await;
+    let mut stream = open_windows(&stage).await;
+    let (start, mut piece) = (Instant::now(), vec![0; 20 << 10]);
+    while start.elapsed() < LIMIT + Duration::from_secs(9) {
+        stream.read_exact(&mut piece).await.expect("an open connection");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let mut rest = 0;
+    while rest < 40_000_000 {
+        rest += stream.read_exact(&mut piece).await.expect("the rest");
+    }
+}
+
+/// Takes nothing.
+async fn a10_no_reader() {
+    let stage = Stage::new().await;
+    let _stream = open_windows(&stage).await;
+    let took = stage.next_is_served_after(Instant::now()).await;
+    println!("a socket that is not read: cut after {took:?}");
+    assert!(RATHER.contains(&took), "{took:?}");
+}
+
 async fn owed_body() {
     let stage = Stage::new().await;
     let mut client = Connection::open(&stage.target).await;
@@ -180,7 +220,16 @@ async fn slow_handlers() {
 #[tokio::test]
 async fn b1_a_stream_that_lets_its_server_wait_is_reset_after_thirty_seconds_and_a_patient_one_is_not() {
     let b1 = b1_one_stream_of_a_busy_client();
-    tokio::join!(b1, closed_window(), small_window(), owed_body(), dripping_body(), slow_handlers());
+    tokio::join!(
+        a9_slow_reader(),
+        a10_no_reader(),
+        b1,
+        closed_window(),
+        small_window(),
+        owed_body(),
+        dripping_body(),
+        slow_handlers()
+    );
 }
 
 /// Frames that bring nothing, as many as fit, while a stream is open and a request comes with each thousand of them.

@@ -42,6 +42,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::lent::lend;
 use crate::conn::transport::{Inspector, Transport};
 use crate::server::Permit;
+use crate::sys::Probe;
 
 /// How long a client has, from when it hears of the end, to send what it had begun by then.
 const ROOM: Duration = Duration::from_millis(500);
@@ -58,6 +59,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let shares = Shares::of(&context.options);
     let streams = Arc::new(Streams::new(shares));
     let info = Arc::new(ConnectionInfo { is_new: true, peer: stream.peer(), context: context.clone() });
+    let probe = Probe::of(stream.socket());
     let inspector = Inspector::Http2(Inspection::new(ahead, streams.clone()));
     let (transport, back) = lend(Transport::new(stream, inspector, activity.clone(), permit));
     let service = ConnectionService::new(activity.clone(), info, false).of_streams(streams.clone());
@@ -66,7 +68,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
 
     let mut announced = false;
     let mut room = pin!(tokio::time::sleep(ROOM));
-    let mut watch = Watch::new(&activity);
+    let mut watch = Watch::new(&activity, probe);
     let mut look = tokio::time::interval(LOOK);
     let mut seen = None;
     let mut changed = pin!(context.drain.changed());

@@ -4,9 +4,10 @@ use tokio::time::{Duration, Instant};
 
 use crate::conn::activity::Activity;
 use crate::conn::http2::streams::{Found, Streams};
-use crate::conn::limits::{Patience, STALLED};
+use crate::conn::limits::Patience;
 use crate::conn::recycling::Doing;
 use crate::server::ServerOptions;
+use crate::sys::Probe;
 
 /// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -26,13 +27,15 @@ pub(super) struct Watch {
     opened_at: Instant,
     idle_since: Option<Instant>,
     head_since: Option<Instant>,
-    written: u64,
-    written_at: Instant,
+    /// Of the connection's socket.
+    probe: Probe,
     /// With all that waits to be sent while it is the connection that takes nothing.
     patience: Patience,
-    /// The bytes taken, each shared by all streams that were waiting.
-    share: u64,
-    taken: u64,
+    /// What counts for it.
+    progress: u64,
+    /// The bytes of responses that had been sent at the last look, and those of all that the client had acknowledged.
+    sent: u64,
+    acknowledged: u64,
     /// The requests begun so far.
     begun: u64,
     /// When GOAWAY was said, and how many bytes had been read by then.
@@ -40,17 +43,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(activity: &Activity) -> Self {
+    pub(super) fn new(activity: &Activity, probe: Probe) -> Self {
         let now = Instant::now();
         Self {
             opened_at: now,
             idle_since: Some(now),
             head_since: None,
-            written: activity.bytes_out(),
-            written_at: now,
+            probe,
             patience: Patience::new(0, now),
-            share: 0,
-            taken: 0,
+            progress: 0,
+            sent: 0,
+            acknowledged: 0,
             begun: activity.begun(),
             left: None,
         }
@@ -106,17 +109,22 @@ impl Watch {
         is_held_up: bool,
         now: Instant,
     ) -> bool {
-        if !activity.is_unflushed() || activity.bytes_out() != self.written {
-            (self.written, self.written_at) = (activity.bytes_out(), now);
+        let (sent, acknowledged) = (self.sent, self.acknowledged);
+        self.sent = streams.taken();
+        self.acknowledged =
+            activity.bytes_out().saturating_sub(self.probe.unacknowledged()).max(acknowledged);
+        if !is_held_up || (found.unsent == 0 && !activity.is_unflushed()) {
+            self.patience = Patience::new(self.progress, now);
+            return false;
         }
-        let before = std::mem::replace(&mut self.taken, streams.taken());
-        self.share += (self.taken - before) / found.unsent.max(1) as u64;
-        if is_held_up && found.unsent > 0 {
-            self.patience.note(self.share, now);
+        self.progress += if activity.is_unflushed() {
+            // The kernel holds megabytes that the client may be taking all the time.
+            self.acknowledged - acknowledged
         } else {
-            self.patience = Patience::new(self.share, now);
-        }
-        now - self.written_at >= STALLED || now >= self.patience.end()
+            (self.sent - sent) / found.unsent.max(1) as u64
+        };
+        self.patience.note(self.progress, now);
+        now >= self.patience.end()
     }
 
     fn look_idle(

@@ -207,8 +207,10 @@ async fn a5_a_predecessor_that_stops_at_any_step_of_the_handoff_is_done_without(
     if !tool("strace") {
         return;
     }
-    let steps = (1..=7).map(async |number: usize| {
-        let mut stage = Stage::new(150, |launch| launch.env("GRACEHTTP_STANDBY", "4s")).await;
+    // With connections, from the greeting on, and without, to the end of the standby and the farewell.
+    let steps = (1..=7).map(|number| (number, 150, "4s")).chain((5..=8).map(|number| (number, 0, "0s")));
+    let steps = steps.map(async |(number, clients, standby): (usize, usize, &str)| {
+        let mut stage = Stage::new(clients, |launch| launch.env("GRACEHTTP_STANDBY", standby)).await;
         let old = stage.app.first();
         let trace = Strace::on(&old, &format!("sendmsg:signal=STOP:when={number}")).await;
         old.signal(Signal::USR2);
@@ -219,14 +221,16 @@ async fn a5_a_predecessor_that_stops_at_any_step_of_the_handoff_is_done_without(
         };
         let step = format!("a successor's decision where its predecessor stops at word {number}");
         let line = stage.app.log.find(0, 2 * PATIENCE, &step, told).await;
-        println!("word {number}: {}", line.text);
+        println!("word {number} with {clients} connections: {}", line.text);
         let serves = line.text.contains("serving web on");
         if serves {
             let reply = get_once(&stage.web, "/ping").await.expect("an answer");
             assert_ne!(reply.pid(), Some(old.pid()), "it is stopped");
         }
         drop(trace);
-        old.signal(Signal::CONT);
+        if old.is_running() {
+            old.signal(Signal::CONT);
+        }
         if serves {
             let successor = stage.app.successor_since(0).await;
             stage.all_move_to(&successor).await;

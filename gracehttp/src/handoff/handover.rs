@@ -50,8 +50,8 @@ pub(crate) struct Handover {
     /// While the successor's death can be made good.
     standby: Option<Standby>,
     has_succeeded: bool,
-    /// What the successor was last told of the permits, and asked for.
-    reported: Permits,
+    /// What the successor was last told of the permits of each server.
+    reported: Vec<Count>,
     reports: u32,
     report_at: Option<Instant>,
     batches: u32,
@@ -98,34 +98,31 @@ impl Outcome {
     }
 }
 
-/// The permits of each server, as the successor hears of them.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Permits {
-    held: Vec<ServerCount>,
-    asked: Vec<ServerCount>,
+/// The permits of a server, as the successor hears of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Count {
+    held: u64,
+    asked: u64,
 }
 
-impl Permits {
-    fn of(contexts: &[Arc<Context>]) -> Self {
-        let asked = counts(contexts, |context| context.permits.last_call().asked());
-        Self { held: held_of(contexts), asked: asked.filter(|asked| asked.count > 0).collect() }
+impl Count {
+    fn of(context: &Arc<Context>) -> Self {
+        let (permits, last_call) = (&context.permits, context.permits.last_call());
+        let held = permits.held() + permits.foreign() + last_call.reserved();
+        Self { held: held as u64, asked: last_call.asked() as u64 }
     }
 }
 
 /// What each server holds: our own connections, what it asks for besides, and those of a generation before us that
 /// still drains.
 pub(crate) fn held_of(contexts: &[Arc<Context>]) -> Vec<ServerCount> {
-    let held = |context: &Context| {
-        context.permits.held() + context.permits.foreign() + context.permits.last_call().reserved()
-    };
-    counts(contexts, held).collect()
+    let counts = contexts.iter().map(Count::of);
+    named(contexts, counts.map(|count| count.held)).collect()
 }
 
-fn counts(contexts: &[Arc<Context>], count: impl Fn(&Context) -> usize) -> impl Iterator<Item = ServerCount> {
-    contexts.iter().map(move |context| ServerCount {
-        server: context.options.name.clone(),
-        count: count(context) as u64,
-    })
+fn named(contexts: &[Arc<Context>], counts: impl Iterator<Item = u64>) -> impl Iterator<Item = ServerCount> {
+    let names = contexts.iter().map(|context| context.options.name.clone());
+    names.zip(counts).map(|(server, count)| ServerCount { server, count })
 }
 
 impl Handover {
@@ -148,7 +145,7 @@ impl Handover {
             line,
             standby: None,
             has_succeeded: false,
-            reported: Permits::default(),
+            reported: Vec::new(),
             reports: 0,
             report_at: None,
             batches: 0,
@@ -200,7 +197,7 @@ impl Handover {
         let (channel, released, line) = (self.channel.clone(), self.released.clone(), self.line.clone());
         // Made before the counts are read, so that no release between the two is missed.
         let released = released.notified();
-        if self.report_at.is_none() && self.reported != Permits::of(&self.contexts) {
+        if self.report_at.is_none() && !self.is_reported() {
             self.report_at = Some(Instant::now() + REPORT_AFTER);
         }
         let may_send = self.on_the_way.is_none() && !self.farewell;
@@ -406,18 +403,25 @@ impl Handover {
         }
     }
 
+    /// Whether the successor knows the counts as they are.
+    fn is_reported(&self) -> bool {
+        self.contexts.iter().map(Count::of).eq(self.reported.iter().copied())
+    }
+
     /// Tells the successor which permits came free, and asks for those that are needed.
     fn report(&mut self) {
-        let permits = Permits::of(&self.contexts);
+        let counts: Vec<Count> = self.contexts.iter().map(Count::of).collect();
         let number = self.reports.wrapping_add(1);
+        let held = named(&self.contexts, counts.iter().map(|count| count.held)).collect();
         let message = match self.version {
-            Version::One => Bequest::Held { held: permits.held.clone() },
+            Version::One => Bequest::Held { held },
             Version::Two => {
-                Bequest::Counts { number, held: permits.held.clone(), asked: permits.asked.clone() }
+                let asked = named(&self.contexts, counts.iter().map(|count| count.asked));
+                Bequest::Counts { number, held, asked: asked.filter(|asked| asked.count > 0).collect() }
             }
         };
         if self.channel.try_send(&message) {
-            (self.reported, self.reports, self.report_at) = (permits, number, None);
+            (self.reported, self.reports, self.report_at) = (counts, number, None);
         } else {
             self.report_at = Some(Instant::now() + REPORT_AGAIN);
         }

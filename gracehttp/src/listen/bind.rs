@@ -131,7 +131,8 @@ pub(crate) fn adopt(
     let local = local(&socket).map_err(|error| refused(error.to_string()))?;
     let fits = match (endpoint, &local) {
         (Endpoint::Tcp { port, .. }, Local::Tcp(address)) => *port == 0 || *port == address.port(),
-        (Endpoint::Unix(path), Local::Unix(bound)) => is_same_file(path, bound),
+        // Of a file that is gone the name says nothing: it may have been bound by another spelling.
+        (Endpoint::Unix(path), Local::Unix(bound)) => is_same_file(path, bound) || !bound.exists(),
         _ => false,
     };
     if !fits {

@@ -283,6 +283,25 @@ async fn c9_a_body_that_panics_ends_its_connection_at_once_also_after_a_move() {
     assert_eq!(count(&app, start, "its response body panicked: the body panics").await, 3, "{}", app.log);
 }
 
+/// Its client has said all that it has to say, and the process is going: a response that has begun goes on to its end,
+/// though it takes longer than a half-closed client is waited for.
+#[tokio::test]
+async fn a12_a_response_that_begins_in_a_drain_goes_on_for_a_half_closed_client() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0 half_close_timeout=500ms").start("web").await;
+    let mut client = client(&app.target("web").await).await;
+    client.get("/ping").await.unwrap();
+    let start = app.log.end();
+    app.signal(tests::Signal::TERM);
+    app.log.line(start, "Received SIG.").await;
+    // Idle connections have time for a last request.
+    client.send(get("/stream?pieces=40")).await.unwrap();
+    client.half_close().await.unwrap();
+    let reply = client.reply().await.unwrap();
+    assert!(reply.closes() && reply.text().ends_with("piece 39\n"), "{reply:?}");
+    assert_eq!(app.current().exit().await, Exit::Code(0));
+}
+
 /// HTTP/1.0 knows no chunks: the end of the connection is the end of such a body, unless it is a reset.
 #[tokio::test]
 async fn c9_a_body_that_fails_over_http_1_0_ends_by_a_reset() {

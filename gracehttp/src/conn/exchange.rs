@@ -198,8 +198,11 @@ impl Future for RequestFuture {
             response = answer::own(cause);
             activity.give_up_body();
         }
-        let is_last =
-            self.is_last(response.status(), activity) || self.forgoes_body(activity) || exchange.answer();
+        // Each of these takes note of something: none is left out for what another says. Room for others is made
+        // only where the connection would stay.
+        let gives_up_body = exchange.answer();
+        let forgoes_body = self.forgoes_body(activity);
+        let is_last = gives_up_body || forgoes_body || self.is_last(response.status(), activity);
         let outgoing = self.turn.take().map(Turn::answer);
         let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
         let is_connect = asked.is(&Method::CONNECT);

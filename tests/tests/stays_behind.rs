@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tests::client::Pause;
 use tests::frames::Connection;
 use tests::h2::{Http2, Outcome};
-use tests::{App, Client, Launch, Scratch, Target};
+use tests::process::{bin, run, tool};
+use tests::{App, Client, Launch, Scratch, Signal, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -25,9 +26,8 @@ struct Stage {
 impl Stage {
     async fn new() -> Self {
         let scratch = Scratch::new();
-        let app = Launch::app(&scratch, "server web 127.0.0.1:0 tls=self_signed")
-            .env("GRACEHTTP_DRAIN_TIMEOUT", "20s")
-            .spawn();
+        let app = Launch::app(&scratch, "server web 127.0.0.1:0 tls=self_signed");
+        let app = app.env("GRACEHTTP_DRAIN_TIMEOUT", "20s").spawn();
         let target = app.target("web").await;
         Self { app, target, _scratch: scratch }
     }
@@ -115,4 +115,46 @@ async fn a17_http2_without_streams_silence_and_half_a_handshake_do_not_keep_the_
         assert_eq!(stream.read(&mut [0; 64]).await.unwrap_or(0), 0);
     }
     drop((silent_http1, silent_http2, idle));
+}
+
+/// Connections that could move, and find no room in the successor until the end.
+#[tokio::test]
+async fn a17_what_finds_no_room_in_the_successor_is_closed_in_order_before_the_deadline() {
+    if !tool("prlimit") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let plan = "server web 127.0.0.1:0";
+    let launch = Launch::program(scratch.install(&bin("app"), "app")).plan(&scratch, plan);
+    let app = launch.env("GRACEHTTP_STANDBY", "300ms").env("GRACEHTTP_DRAIN_TIMEOUT", "5s").spawn();
+    let target = app.target("web").await;
+    let mut clients = Vec::new();
+    for _ in 0..150 {
+        let mut client = Client::connect(&target).await.unwrap();
+        client.get("/ping").await.unwrap();
+        clients.push(client);
+    }
+    // While its start-up code runs, the successor's limit of descriptors is lowered.
+    scratch.write("plan", format!("{plan}\nstart sleep 700"));
+    let start = app.log.end();
+    app.signal(Signal::USR2);
+    app.log.line(start, "start-up code of pid").await;
+    let pid = app.first().children()[0].to_string();
+    run("prlimit", &["--pid".as_ref(), pid.as_ref(), "--nofile=80:".as_ref()]);
+    let successor = app.successor_since(start).await;
+    app.predecessors_leave_cleanly().await;
+    assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
+    let (mut moved, mut closed) = (0, 0);
+    for client in &mut clients {
+        match client.pause(Duration::from_millis(1)).await {
+            Pause::Open => {
+                assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+                moved += 1;
+            }
+            Pause::Closed => closed += 1,
+            Pause::Failed(failure) => panic!("{failure}"),
+        }
+    }
+    println!("{moved} moved, {closed} were closed");
+    assert!(moved > 0 && closed > 0, "{moved} moved, {closed} were closed");
 }

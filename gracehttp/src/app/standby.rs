@@ -1,6 +1,7 @@
 //! After a restart: the successor serves, this process could still take over again, and drains.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -40,13 +41,16 @@ impl Process {
         let line = Arc::new(StandbyLine::default());
         let released = self.released.clone();
         let handover = Handover::new(&successor, leaving, contexts, released, standby_until, line.clone());
+        let deadline = now + self.settings.drain_timeout.max(self.settings.standby);
+        let farewell = FAREWELL.min(self.settings.drain_timeout / 2);
         let watch = Watch {
             pid,
             handover: tokio::spawn(handover.run()),
             line,
             stands_by: true,
             close_idle_at: Some(now + GRACE),
-            deadline: now + self.settings.drain_timeout.max(self.settings.standby),
+            give_up_at: Some(deadline - farewell),
+            deadline,
             stopping: false,
         };
         if let Some(signal) = again {
@@ -112,8 +116,15 @@ impl Process {
                 }
                 Event::CloseIdle => {
                     watch.close_idle_at = None;
-                    let removed = self.servers.iter().filter(|server| !server.context.has_door());
-                    removed.for_each(|server| server.enter(Phase::ClosingIdle));
+                    let stopping = self.servers.iter().filter(|server| server.phase() == Phase::Stopping);
+                    stopping.for_each(|server| server.enter(Phase::ClosingIdle));
+                }
+                Event::GiveUp => {
+                    watch.give_up_at = None;
+                    watch.close_idle_at = Some(Instant::now() + (watch.deadline - Instant::now()) / 2);
+                    // What still rests here found no room there, and is told so while there is time to.
+                    let left = self.servers.iter().filter(|server| !server.context.lot.is_empty());
+                    left.for_each(|server| server.enter(Phase::Stopping));
                 }
                 Event::Deadline => {
                     self.cut().await;
@@ -206,6 +217,9 @@ impl Process {
     }
 }
 
+/// How long before the deadline connections are told to close that could not move. Half of it is for their last request.
+const FAREWELL: Duration = GRACE.saturating_mul(2);
+
 /// What a process waits for after its commit.
 struct Watch {
     pid: Pid,
@@ -215,6 +229,8 @@ struct Watch {
     stands_by: bool,
     /// When idle connections of servers that the successor does not have are closed.
     close_idle_at: Option<Instant>,
+    /// When connections that could not move, since the successor has no room, are not to move any more.
+    give_up_at: Option<Instant>,
     deadline: Instant,
     /// A signal to stop came.
     stopping: bool,
@@ -224,6 +240,7 @@ enum Event {
     Drained,
     StandbyOver,
     CloseIdle,
+    GiveUp,
     Deadline,
     SuccessorGone(Outcome),
     Signal(Request),
@@ -248,6 +265,7 @@ impl Watch {
             })),
             () = self.line.over.notified(), if stands_by => Event::StandbyOver,
             () = until_time(self.close_idle_at) => Event::CloseIdle,
+            () = until_time(self.give_up_at), if !stands_by => Event::GiveUp,
             () = drained => Event::Drained,
             // While the successor has not shown that it lives, nobody else may serve.
             () = sleep_until(self.deadline), if !stands_by => Event::Deadline,

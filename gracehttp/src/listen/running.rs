@@ -60,6 +60,11 @@ impl Running {
         return false;
     }
 
+    /// The phase that it is in.
+    pub(crate) fn phase(&self) -> Phase {
+        self.context.drain.phase()
+    }
+
     /// Enters a phase of its life.
     pub(crate) fn enter(&self, phase: Phase) {
         self.context.drain.enter(phase);

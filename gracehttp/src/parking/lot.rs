@@ -129,6 +129,12 @@ impl Lot {
         taken
     }
 
+    /// Whether no connection is parked.
+    pub(crate) fn is_empty(&self) -> bool {
+        let slots = self.slots();
+        slots.count(Stage::Fresh) + slots.count(Stage::Idle) == 0
+    }
+
     /// How many connections of a stage are parked.
     pub(crate) fn count(&self, stage: Stage) -> usize {
         self.slots().count(stage)

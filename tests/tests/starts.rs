@@ -147,7 +147,7 @@ async fn b4_the_last_words_of_every_end_are_said() {
     scratch.write("plan", format!("{WEB}\nstart panic"));
     app.signal(Signal::USR2);
     app.log.line(0, "serves on").await;
-    assert_eq!(app.log.count(0, "thread 'start-up' panicked at "), 1, "{}", app.log);
+    assert_eq!(app.log.count(0, "thread 'start-up' ("), 1, "{}", app.log);
 }
 
 /// As a parent starts it that has blocked some signals for itself, and ignores the ends of its children.

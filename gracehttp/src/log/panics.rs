@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::unistd::gettid;
+
 use super::writer::{self, Entry};
 use crate::error::panic_message;
 
@@ -28,7 +30,8 @@ pub(crate) fn install_hook() {
 /// In the words of the standard library's hook.
 fn tell(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
-    let mut text = format!("\nthread '{}' panicked", thread.name().unwrap_or("<unnamed>"));
+    let name = thread.name().unwrap_or("<unnamed>");
+    let mut text = format!("\nthread '{name}' ({}) panicked", gettid());
     let mut place = (String::new(), 0);
     if let Some(location) = panic.location() {
         place = (location.file().to_owned(), location.line());

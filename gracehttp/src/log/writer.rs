@@ -108,9 +108,10 @@ pub(super) fn settle(limit: Duration) {
 
 /// Waits until the last messages are said.
 pub(crate) fn flush() {
-    for (entry, count) in repeats().rest(Instant::now()) {
-        push(entry.repeated(count));
-    }
+    // In two steps: the writer asks for the repeats while it holds the queue, so nobody may take the two the other way
+    // round.
+    let rest = repeats().rest(Instant::now());
+    rest.into_iter().for_each(|(entry, count)| push(entry.repeated(count)));
     settle(LAST_WORDS);
 }
 

@@ -48,9 +48,14 @@ pub(super) fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// How many bytes at the beginning are of this class.
+/// How many bytes at the beginning are of this class. Four are looked at at a time.
 pub(super) fn run(bytes: &[u8], class: u8) -> usize {
-    bytes.iter().position(|&byte| !is(byte, class)).unwrap_or(bytes.len())
+    let (fours, _) = bytes.as_chunks::<4>();
+    let all =
+        |four: &&[u8; 4]| four.iter().fold(class, |common, &byte| common & CLASSES[usize::from(byte)]) != 0;
+    let whole = 4 * fours.iter().take_while(all).count();
+    let rest = &bytes[whole..];
+    whole + rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len())
 }
 
 /// Without the spaces and tabs around it (OWS, RFC 9110 section 5.6.3).
@@ -64,25 +69,23 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 const ONES: u64 = u64::MAX / 0xff;
 const HIGH: u64 = ONES * 0x80;
 
-/// Where the next control character is, from `from` on: a byte below 0x20, or DEL.
+/// Where the next byte is, from `from` on, that is no printable ASCII: a control character, or a byte above 0x7e.
 ///
-/// Eight bytes at a time: it looks at every byte of every head.
-pub(super) fn next_control(bytes: &[u8], from: usize) -> Option<usize> {
+/// Eight bytes at a time: it looks at most bytes of every head.
+pub(super) fn next_unprintable(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let (words, tail) = rest.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        let del = word ^ (ONES * 0x7f);
-        // The lowest bit that these set is exact; above it a borrow may have set others.
-        let below = word.wrapping_sub(ONES * 0x20) & !word;
-        let equal = del.wrapping_sub(ONES) & !del;
-        let found = (below | equal) & HIGH;
+        // The highest bit of a byte is set by what it borrows below 0x20, by DEL, or from the beginning. The lowest that is
+        // set is exact; a borrow or carry of its byte may have set others above.
+        let found = (word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES) | word) & HIGH;
         if found != 0 {
             return Some(from + index * 8 + found.trailing_zeros() as usize / 8);
         }
     }
     let begin = bytes.len() - tail.len();
-    tail.iter().position(|byte| byte.is_ascii_control()).map(|at| begin + at)
+    tail.iter().position(|byte| !matches!(byte, 0x20..0x7f)).map(|at| begin + at)
 }
 
 #[cfg(test)]
@@ -90,21 +93,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_control_character_is_found_wherever_it_is() {
-        for control in (0..0x20).chain([0x7f]) {
+    fn the_next_unprintable_byte_is_found_wherever_it_is() {
+        for unprintable in (0..0x20).chain(0x7f..=0xff) {
             for length in 1..20 {
                 for at in 0..length {
                     let mut bytes = vec![b'a'; length];
-                    bytes[at] = control;
-                    bytes[length - 1] = if at == length - 1 { control } else { 0x1f };
-                    assert_eq!(next_control(&bytes, 0), Some(at), "{bytes:?}");
-                    assert_eq!(next_control(&bytes, at), Some(at), "{bytes:?}");
+                    bytes[at..].fill(unprintable);
+                    assert_eq!(next_unprintable(&bytes, 0), Some(at), "{bytes:?}");
+                    assert_eq!(next_unprintable(&bytes, at), Some(at), "{bytes:?}");
                 }
             }
         }
-        let all: Vec<u8> = (0x20..0x7f).chain(0x80..=0xff).collect();
-        assert_eq!(next_control(&all, 0), None);
-        assert_eq!(next_control(b"", 0), None);
+        let all: Vec<u8> = (0x20..0x7f).collect();
+        assert_eq!(next_unprintable(&all, 0), None);
+        assert_eq!(next_unprintable(b"", 0), None);
+    }
+
+    #[test]
+    fn a_run_ends_with_its_class() {
+        for length in 0..20 {
+            for at in 0..=length {
+                let mut bytes = vec![b'a'; length];
+                bytes[at..].fill(b':');
+                assert_eq!(run(&bytes, TOKEN), at);
+            }
+        }
     }
 
     #[test]

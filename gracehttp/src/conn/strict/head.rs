@@ -2,7 +2,7 @@
 
 use crate::conn::answer::Refusal;
 use crate::conn::strict::Bounds;
-use crate::conn::strict::bytes::{TOKEN, is, next_control, run, trim};
+use crate::conn::strict::bytes::{TOKEN, is, next_unprintable, run, trim};
 use crate::conn::strict::rules::{
     BARE_CR, BARE_LF, CODING_OF_HTTP_1_0, CONTENT_LENGTH, CONTROL_CHARACTER, FIELD_NAME, FOLDED_LINE, HOST,
     LARGE_BODY, LENGTH_AND_CODING, LONG_HEAD, LONG_REQUEST_LINE, MANY_FIELDS, NO_HOST, NOT_CHUNKED_LAST,
@@ -79,10 +79,10 @@ impl Head {
 
     /// Where the line ends that has not ended yet.
     fn line_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
-        while let Some(at) = next_control(bytes, self.searched) {
+        while let Some(at) = next_unprintable(bytes, self.searched) {
             match (bytes[at], bytes.get(at + 1)) {
-                // Between fields and in them it stands for a space.
-                (b'\t', _) => self.searched = at + 1,
+                // In a value they may be; elsewhere they are found to be wrong.
+                (b'\t' | 0x80.., _) => self.searched = at + 1,
                 (b'\r', Some(b'\n')) => return Ok(Some(at)),
                 (b'\r', Some(_)) => return Err(BARE_CR),
                 (b'\r', None) => {

@@ -93,7 +93,20 @@ impl Reader {
                     }
                     Ok(NextLine::Begins(len)) => {
                         at += len;
-                        self.place = Place::Head(Head::default());
+                        // Most heads are whole: only others are kept.
+                        let mut head = Head::default();
+                        match head.read(&bytes[at..], &self.bounds) {
+                            Ok(None) => {
+                                self.place = Place::Head(head);
+                                return Read { passes, keep_from: at };
+                            }
+                            Ok(Some(whole)) => {
+                                at += whole.len;
+                                passes = at;
+                                self.enter_body(&whole);
+                            }
+                            Err(refusal) => self.refuse(refusal, false),
+                        }
                     }
                     Err(refusal) => self.refuse(refusal, false),
                 },

@@ -310,3 +310,23 @@ async fn soon<M: DeserializeOwned>(channel: &Channel) -> Result<(M, Vec<OwnedFd>
         Err(_silence) => Err(mute()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::successor::handoff_of;
+    use std::os::fd::AsRawFd;
+
+    /// Releases have the variable in common, as they have the messages.
+    #[test]
+    fn d18_the_variable_is_a_descriptor_and_the_signals_that_are_ignored() {
+        assert_eq!(parse("5"), Some((5, Vec::new())));
+        assert_eq!(parse("12,HUP,USR1"), Some((12, vec![Signal::Hup, Signal::Usr1])));
+        let fd = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let said = handoff_of(&fd, &[Signal::Hup, Signal::Usr1]);
+        assert_eq!(parse(&said), Some((fd.as_raw_fd(), vec![Signal::Hup, Signal::Usr1])));
+        for wrong in ["", "x", "5,", "5,NONE"] {
+            assert_eq!(parse(wrong), None, "{wrong:?}");
+        }
+    }
+}

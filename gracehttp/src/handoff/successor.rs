@@ -214,7 +214,7 @@ impl Successor {
 }
 
 /// As `predecessor::inherited` reads it.
-fn handoff_of(fd: &OwnedFd, ignored: &[Signal]) -> String {
+pub(super) fn handoff_of(fd: &OwnedFd, ignored: &[Signal]) -> String {
     use std::os::fd::AsRawFd;
     let names = ignored.iter().map(|signal| signal.name());
     [fd.as_raw_fd().to_string().as_str()].into_iter().chain(names).collect::<Vec<_>>().join(",")

@@ -10,7 +10,8 @@
 //! 8. [Signals](signals) and exit statuses
 //! 9. [Background tasks](background), and clean-up code
 //! 10. [Testing](testing): a server in memory, on a port, and through a restart
-//! 11. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
+//! 11. [The worst client](worst_client): what one client can hold against a server, and how public suites find it
+//! 12. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
 //!
 //! It is documentation only: a program that is compiled has no module `guide`.
 
@@ -43,6 +44,9 @@ pub mod background {}
 
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}
+
+#[doc = include_str!("../docs/guide/worst_client.md")]
+pub mod worst_client {}
 
 #[doc = include_str!("../docs/guide/coming_from_go.md")]
 pub mod coming_from_go {}

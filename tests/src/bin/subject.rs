@@ -23,6 +23,8 @@ async fn answer(request: Request) -> Response {
     match (request.uri().path(), request.method()) {
         // It is no proxy.
         (_, &Method::CONNECT) => StatusCode::METHOD_NOT_ALLOWED.into_response(),
+        // Large enough to need more than one small window.
+        ("/long", _) => "long ".repeat(1000).into_response(),
         ("/echo", _) => fields(&request).into_response(),
         (_, &Method::POST | &Method::PUT) => match request.into_body().collect().await {
             Ok(body) => body.to_bytes().into_response(),

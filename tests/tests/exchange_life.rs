@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, Stream, get, get_once, post_head};
-use tests::frames::{Frame, PREFACE, SETTINGS};
+use tests::frames::{Frame, PREFACE, SETTINGS, WINDOW_UPDATE};
 use tests::patience::{eventually, within};
 use tests::process::{run, tool};
 use tests::{App, Client, Exit, Launch, Scratch, Signal, Target, tls};
@@ -57,6 +57,11 @@ impl LateBody {
             late("trailers", chunked("/nowhere"), &["5\r\n12345\r\n", "0\r\nsum: 15\r\n\r\n"]),
             late("another task reads", post_head("/later/read", 5), &["123", "45"]),
             late("another task reads chunks", chunked("/later/read"), &["5\r\n12345\r\n", "0\r\n\r\n"]),
+            late(
+                "another task reads trailers",
+                chunked("/later/read"),
+                &["2\r\n12\r\n", "0\r\nsum: 3\r\n\r\n"],
+            ),
             late("another task lets it go", post_head("/later/dropped?ms=100", 5), &["123", "45"]),
         ]
     }
@@ -371,6 +376,17 @@ async fn a12_a_response_that_has_begun_goes_on_to_a_client_that_has_closed_its_s
     }
 }
 
+/// By a client that opens its windows wide, so that only the kernel holds anything back.
+fn http2_download() -> Vec<u8> {
+    let window = (16 * MIB) as u32;
+    let frames = [
+        Frame::window(window),
+        Frame::new(WINDOW_UPDATE, 0, 0, &window.to_be_bytes()),
+        Frame::get(1, "/big?bytes=16777216"),
+    ];
+    [PREFACE.to_vec(), frames.iter().flat_map(Frame::bytes).collect()].concat()
+}
+
 const TAKES_BIG: &str = "/big?bytes=67108864";
 
 /// Its limits are of half a minute, and there is no key for them: all cases at once. The next client of a server with
@@ -388,7 +404,8 @@ async fn a9_a10_b15_a_download_may_be_slow_but_not_stand_still_and_leaves_nothin
         )
     };
     let names = ["steady", "drip", "never", "tail", "last"];
-    let stage = Stage::new(&(names.map(kinds).concat() + WEB)).await;
+    let http2 = ["steady", "never"].map(|name| format!("server http2-{name} 127.0.0.1:0 {options}\n"));
+    let stage = Stage::new(&(names.map(kinds).concat() + &http2.concat() + WEB)).await;
     let closing = get("/big?bytes=600000").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     let asked = [get(TAKES_BIG), get(TAKES_BIG), get(TAKES_BIG), get("/big?bytes=600000"), closing];
     let mut cases = JoinSet::new();
@@ -435,9 +452,28 @@ async fn a9_a10_b15_a_download_may_be_slow_but_not_stand_still_and_leaves_nothin
             });
         }
     }
-    while let Some(outcome) = cases.join_next().await {
-        outcome.expect("as it should be");
+    for name in ["http2-steady", "http2-never"] {
+        let target = stage.app.target(name).await;
+        let mut raw = Raw::asks(&target, http2_download()).await;
+        cases.spawn(async move {
+            let start = Instant::now();
+            if name == "http2-steady" {
+                let read = raw.reads(4096, Duration::from_millis(200), 45 * SECOND).await;
+                return read.unwrap_or_else(|error| panic!("{name}: after {:?}: {error}", start.elapsed()));
+            }
+            let next = Client::connect(&target).await.unwrap().limit(90 * SECOND).get("/ping").await;
+            next.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+            let took = start.elapsed();
+            println!("{name}: ended after {took:?}");
+            assert!(took > 20 * SECOND && took < 60 * SECOND, "{name}: ended after {took:?}");
+            assert!(!raw.lies_in_the_kernel(&target), "{name}: its end lies in the kernel");
+        });
     }
+    let mut faults = Vec::new();
+    while let Some(outcome) = cases.join_next().await {
+        faults.extend(outcome.err().map(|panic| panic.to_string()));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[tokio::test]

@@ -34,7 +34,9 @@ pub(crate) struct Activity {
     read_blocked: AtomicBool,
     /// The client has closed its side while its request was being answered.
     half_closed: AtomicBool,
-    /// Reads a request body, and has to know when the rest of it will never come.
+    /// hyper has the whole bodies of so many requests.
+    received: AtomicU64,
+    /// Reads a request body, and has to know when the rest of it will never come, or is there.
     body_reader: Mutex<Option<Waker>>,
     /// Bytes wait to be written.
     unflushed: AtomicBool,
@@ -160,15 +162,28 @@ impl Activity {
         }
     }
 
-    /// Whether the client has closed its side. If not, the caller is woken when it does.
-    pub(crate) fn poll_half_closed(&self, cx: &Context<'_>) -> bool {
-        // Under the lock, so that the end is not noted between the look and the registration.
+    /// hyper has the whole bodies of all requests that were begun.
+    fn note_received(&self) {
         let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let half_closed = self.is_half_closed();
-        if !half_closed {
-            *body_reader = Some(cx.waker().clone());
+        self.received.store(self.begun(), Ordering::Relaxed);
+        if let Some(waker) = body_reader.take() {
+            waker.wake();
         }
-        half_closed
+    }
+
+    /// What is known of the body of this request beside what hyper passes on. If nothing is, the caller is woken when
+    /// it is.
+    pub(crate) fn poll_fate(&self, request: u64, cx: &Context<'_>) -> Fate {
+        // Under the lock, so that nothing is noted between the look and the registration.
+        let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.received.load(Ordering::Relaxed) >= request {
+            Fate::Received
+        } else if self.is_half_closed() {
+            Fate::CutShort
+        } else {
+            *body_reader = Some(cx.waker().clone());
+            Fate::Open
+        }
     }
 
     pub(crate) fn note_written(&self, bytes: usize) {
@@ -236,6 +251,10 @@ impl Activity {
         let Some(leftover) = unread_body.leftover.as_mut() else {
             // hyper may have nothing more to do with it: then only its reader knows when it ends.
             unread_body.connection = Some(cx.waker().clone());
+            drop(unread_body);
+            if self.has_read_all() {
+                self.note_received();
+            }
             return Discard::Nothing;
         };
         let read_to_end = loop {
@@ -281,6 +300,17 @@ impl UnreadBody {
 /// after the response it has no reason to: it would look with the next request.
 pub(crate) fn ends_body(frame: &Frame<Bytes>, body: &Incoming) -> bool {
     frame.is_trailers() || body.is_end_stream()
+}
+
+/// What has become of the rest of a request body.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is on its way.
+    Open,
+    /// All of it is with hyper, or was passed on by it.
+    Received,
+    /// The client closed its side before, unless hyper has all of it.
+    CutShort,
 }
 
 /// What became of a left body in one turn.

@@ -10,7 +10,7 @@ use axum_core::body::Body as HandlerBody;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::conn::activity::{Activity, ends_body};
+use crate::conn::activity::{Activity, Fate, ends_body};
 use crate::conn::http2::Progress;
 
 /// Where the bodies of requests come from: hyper, or another reader of the same connection.
@@ -32,6 +32,8 @@ struct RequestBody {
     received: u64,
     limit: u64,
     activity: Arc<Activity>,
+    /// The number of its request on an HTTP/1 connection.
+    request: u64,
     /// Of an HTTP/2 request.
     upload: Option<Arc<Progress>>,
 }
@@ -39,7 +41,8 @@ struct RequestBody {
 impl RequestBody {
     fn new(incoming: Incoming, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> Self {
         activity.body_begins();
-        Self { incoming: Some(incoming), received: 0, limit, activity, upload }
+        let request = activity.begun();
+        Self { incoming: Some(incoming), received: 0, limit, activity, request, upload }
     }
 }
 
@@ -68,11 +71,16 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(BodyTooLarge { limit: this.limit }.into())));
         }
         let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
-        if polled.is_pending() && this.activity.poll_half_closed(cx) {
-            // All that came before the end is on its way to us by now. If it is not all of the body, the rest
-            // will never come.
-            polled = Pin::new(&mut *incoming).poll_frame(cx);
-            if polled.is_pending() {
+        if polled.is_pending() && this.upload.is_none() {
+            let fate = this.activity.poll_fate(this.request, cx);
+            // What hyper had by then is on its way to us.
+            if fate != Fate::Open {
+                polled = Pin::new(&mut *incoming).poll_frame(cx);
+            }
+            if polled.is_pending() && fate == Fate::Received {
+                // hyper keeps trailers to itself that come after the response.
+                polled = Poll::Ready(None);
+            } else if polled.is_pending() && fate == Fate::CutShort {
                 this.incoming = None;
                 return Poll::Ready(Some(Err(CutShort.into())));
             }

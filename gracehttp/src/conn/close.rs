@@ -142,6 +142,7 @@ pub(super) fn reset<T: Wire>(stream: T) {
         // the connection open.
         let _ = sys::shut_down(stream.socket());
     }
+    drop(stream);
 }
 
 /// Closes the connection of a client that has nothing to wait for, and does not wait for it either.

@@ -15,6 +15,10 @@ const STREAMS: u32 = 128;
 /// How often a silent client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 
+/// How long its answer may take. Before a client that takes a download slowly lie some megabytes, and it reads the PING
+/// after them. One that is gone does not acknowledge it, which is seen before.
+const PONG: Duration = Duration::from_secs(300);
+
 /// Requests that the client has given up before hyper has seen them (CVE-2023-44487).
 const UNSEEN_RESETS: usize = 20;
 
@@ -33,7 +37,7 @@ pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTask
         .max_pending_accept_reset_streams(UNSEEN_RESETS)
         .max_local_error_reset_streams(RESETS_FOR_ERRORS)
         .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
+        .keep_alive_timeout(PONG);
     builder
 }
 

@@ -4,7 +4,7 @@ use tokio::time::{Duration, Instant};
 
 use crate::conn::activity::Activity;
 use crate::conn::http2::streams::{Found, Streams};
-use crate::conn::limits::Patience;
+use crate::conn::limits::{Patience, STALLED};
 use crate::conn::recycling::Doing;
 use crate::server::ServerOptions;
 use crate::sys::Probe;
@@ -36,6 +36,8 @@ pub(super) struct Watch {
     /// The bytes of responses that had been sent at the last look, and those of all that the client had acknowledged.
     sent: u64,
     acknowledged: u64,
+    /// When the client last acknowledged something, or had all.
+    acknowledged_at: Instant,
     /// The requests begun so far.
     begun: u64,
     /// When GOAWAY was said, and how many bytes had been read by then.
@@ -54,6 +56,7 @@ impl Watch {
             progress: 0,
             sent: 0,
             acknowledged: 0,
+            acknowledged_at: now,
             begun: activity.begun(),
             left: None,
         }
@@ -111,8 +114,15 @@ impl Watch {
     ) -> bool {
         let (sent, acknowledged) = (self.sent, self.acknowledged);
         self.sent = streams.taken();
-        self.acknowledged =
-            activity.bytes_out().saturating_sub(self.probe.unacknowledged()).max(acknowledged);
+        let untaken = self.probe.unacknowledged();
+        self.acknowledged = activity.bytes_out().saturating_sub(untaken).max(acknowledged);
+        if untaken == 0 || self.acknowledged > acknowledged {
+            self.acknowledged_at = now;
+        }
+        // Not even the PING that asks whether it is still there.
+        if now - self.acknowledged_at >= STALLED {
+            return true;
+        }
         if !is_held_up || (found.unsent == 0 && !activity.is_unflushed()) {
             self.patience = Patience::new(self.progress, now);
             return false;

@@ -153,7 +153,7 @@ impl Lot {
         let now = self.now();
         let mut slots = self.slots();
         let (key, _) = slots
-            .from_oldest(stage)
+            .oldest_first(stage)
             // Ticks round down: one more is surely as long.
             .take_while(|(_, since)| now.saturating_sub(*since) > limit)
             .take(PASSED_BY)

@@ -93,7 +93,7 @@ impl Slots {
     }
 
     /// The connections of a stage and since when each has been parked, the oldest first.
-    pub(super) fn from_oldest(&self, stage: Stage) -> impl Iterator<Item = (u32, u32)> {
+    pub(super) fn oldest_first(&self, stage: Stage) -> impl Iterator<Item = (u32, u32)> {
         let slot = |key: u32| self.slab.get(key as usize).map(|slot| (key, slot.since));
         let newer = move |(key, _): &(u32, u32)| slot(self.slab.get(*key as usize)?.newer);
         std::iter::successors(self.oldest(stage), newer)
@@ -143,7 +143,7 @@ mod tests {
         slots.remove(keys[0]).unwrap();
         slots.remove(keys[4]).unwrap();
         assert_eq!(slots.oldest(Stage::Idle), Some((keys[1], 1)));
-        let keys_left: Vec<u32> = slots.from_oldest(Stage::Idle).map(|(key, _)| key).collect();
+        let keys_left: Vec<u32> = slots.oldest_first(Stage::Idle).map(|(key, _)| key).collect();
         assert_eq!(keys_left, [keys[1], keys[3]]);
         assert_eq!((slots.count(Stage::Idle), slots.count(Stage::Fresh)), (2, 1));
         slots.remove(keys[1]).unwrap();

@@ -4,9 +4,9 @@
 //! In this order:
 //!
 //! 1. **Newcomers over their share.** A connection whose client has yet to send a whole request head (it is silent, in
-//!    its TLS handshake, or in the middle of the head) can be had for nothing: slow clients could hold all permits
+//!    its TLS handshake, or in the middle of the head) costs that client nothing: slow clients could hold all permits
 //!    with them. While the server is full, newcomers have half of the permits, which leaves the other half to clients
-//!    that use theirs; whoever is let in is a newcomer, so over the share the oldest newcomer goes, and nothing else.
+//!    that use theirs. Each client that is let in is a newcomer, so over the share only the oldest newcomer goes.
 //! 2. **Idle connections**, parked ones first, the longest idle first.
 //! 3. **Busy connections**: the next responses say `Connection: close`. The oldest of HTTP/2 get GOAWAY.
 //!
@@ -16,6 +16,8 @@
 //!
 //! While the server is not full this costs each connection one relaxed load. Once clients wait, the awake connections
 //! enter a list, where they say what they do; the choice among them is confirmed by the one that is chosen.
+
+mod choice;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -27,28 +29,17 @@ use slab::Slab;
 use tokio::time::Instant;
 
 use crate::conn::context::Context;
-use crate::conn::rest::close_parked;
-use crate::parking::{Parked, Stage};
+use crate::conn::recycling::choice::make_room;
 
 /// How long a connection is left alone after its last response: a request that was on its way by then has come.
 pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
-/// How long a newcomer is: a client with a slow line, or a slow machine, has finished its handshake by then, and those
+/// How long a newcomer is left alone: a client with a slow line, or a slow machine, has finished its handshake by then, and those
 /// who come behind the slow ones still get in within five seconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a connection that was asked to make room is waited for before another one is asked in its place.
-const ASKED: Duration = Duration::from_secs(1);
-
-/// How long awake connections have to enter a list that is begun.
-const GATHERING: Duration = Duration::from_millis(20);
-
 /// How long awake connections stay listed after clients have waited: the next of them may wait soon.
 const LISTED: Duration = Duration::from_secs(10);
-
-/// The least time between two looks at the list, and what each of its connections adds: a long list is not gone through
-/// all the time.
-const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_micros(1));
 
 /// What a connection does, as far as that says whether it can make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +60,7 @@ const NEW: u64 = 0;
 const IDLE: u64 = 1;
 const MULTIPLEXED: u64 = 2;
 /// Busy, or not in the list.
-const NOWHERE: u64 = 3;
+const OTHER: u64 = 3;
 
 /// One server's connections that could make room for others, and how many are to.
 #[derive(Debug)]
@@ -109,14 +100,6 @@ pub(super) struct Listed {
     doing: AtomicU64,
     asked: AtomicBool,
     waker: Waker,
-}
-
-/// What a look at the list found: the connections that could be asked, the oldest last.
-#[derive(Debug, Default)]
-struct Found {
-    newcomers: Vec<(Instant, usize)>,
-    idle: Vec<(Instant, usize)>,
-    multiplexed: Vec<(Instant, usize)>,
 }
 
 impl Recycling {
@@ -160,7 +143,7 @@ impl Recycling {
     /// Enters an awake connection into the list.
     pub(super) fn list(&self, doing: Doing, waker: &Waker) -> (usize, Arc<Listed>) {
         let listed = Arc::new(Listed {
-            doing: AtomicU64::new(NOWHERE),
+            doing: AtomicU64::new(OTHER),
             asked: AtomicBool::new(false),
             waker: waker.clone(),
         });
@@ -170,7 +153,7 @@ impl Recycling {
 
     pub(super) fn unlist(&self, key: usize) {
         if let Some(listed) = self.state().listed.try_remove(key) {
-            self.note(&listed, NOWHERE);
+            self.note(&listed, OTHER);
         }
     }
 
@@ -209,7 +192,7 @@ impl Recycling {
             Doing::New(since) => (NEW, since),
             Doing::Idle(since) => (IDLE, since),
             Doing::Multiplexed(since) => (MULTIPLEXED, since),
-            Doing::Busy => return NOWHERE,
+            Doing::Busy => return OTHER,
         };
         let millis = since.saturating_duration_since(self.epoch).as_millis();
         u64::try_from(millis).unwrap_or(0) << KIND.count_ones() | kind
@@ -225,162 +208,9 @@ impl Recycling {
         }
     }
 
-    /// Goes through the list.
-    fn look(&self, state: &mut State, now: Instant) -> Found {
-        let interval = LOOK.0 + LOOK.1 * u32::try_from(state.listed.len()).unwrap_or(u32::MAX);
-        if state.looked_at.is_some_and(|at| now < at + interval) {
-            return Found::default();
-        }
-        let mut found = Found::default();
-        for (key, listed) in &state.listed {
-            if listed.asked.load(Ordering::Relaxed) {
-                continue;
-            }
-            let doing = self.unpack(listed.doing.load(Ordering::Relaxed));
-            match doing {
-                Doing::New(since) if now >= since + PATIENCE => found.newcomers.push((since, key)),
-                Doing::Idle(since) if now >= since + SETTLED => found.idle.push((since, key)),
-                Doing::Multiplexed(since) if now >= since + SETTLED => found.multiplexed.push((since, key)),
-                _ => {}
-            }
-        }
-        for found in [&mut found.newcomers, &mut found.idle, &mut found.multiplexed] {
-            found.sort_unstable_by(|one, other| other.cmp(one));
-        }
-        (state.multiplexed, state.looked_at) = (found.multiplexed.len(), Some(now));
-        found
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl State {
-    /// How many connections are still to be asked.
-    fn needed(&mut self, now: Instant) -> usize {
-        while self.asked.front().is_some_and(|at| now >= *at + ASKED) {
-            self.asked.pop_front();
-        }
-        self.needed_at = Some(now);
-        self.stuck_since.get_or_insert(now);
-        self.waiting.saturating_sub(self.asked.len())
-    }
-
-    /// Asks the oldest of these.
-    fn ask(&mut self, found: &mut Vec<(Instant, usize)>, now: Instant) -> bool {
-        let listed = std::iter::from_fn(|| found.pop()).find_map(|(_, key)| self.listed.get(key));
-        if let Some(listed) = listed {
-            listed.asked.store(true, Ordering::Relaxed);
-            listed.waker.wake_by_ref();
-            self.asked.push_back(now);
-        }
-        listed.is_some()
-    }
-}
-
-/// The permits that newcomers can hold while a server with this limit is full.
-fn share(limit: usize) -> usize {
-    (limit / 2).max(1)
-}
-
-/// Has connections make room for the clients that wait, one for each.
-fn make_room(context: &Context) {
-    let recycling = &context.recycling;
-    if !recycling.listing.swap(true, Ordering::Relaxed) {
-        recycling.state().listing_since = Some(Instant::now());
-        // All awake connections come, and enter the list.
-        context.drain.remind();
-    }
-    let mut parked = Vec::new();
-    choose(context, &mut recycling.state(), &mut parked);
-    parked.into_iter().for_each(|parked| close_parked(context, parked));
-}
-
-/// Takes out those that are parked, asks those that are awake, and leaves the rest to the next responses.
-fn choose(context: &Context, state: &mut State, parked: &mut Vec<Parked>) {
-    let now = Instant::now();
-    let mut needed = state.needed(now);
-    if needed == 0 || state.listing_since.is_none_or(|since| now < since + GATHERING) {
-        return;
-    }
-    let mut found = context.recycling.look(state, now);
-    let is_stuck = state.stuck_since.is_some_and(|since| now >= since + SETTLED);
-    let share = share(context.permits.limit());
-    let awake = context.recycling.newcomers.load(Ordering::Relaxed) + context.permits.unseen();
-    // Those who get the permits that are coming are newcomers, too.
-    let mut newcomers = context.lot.count(Stage::Fresh) + awake + state.asked.len();
-    while needed > 0 {
-        let goes = if newcomers >= share {
-            newcomer(context, state, &mut found, parked, now)
-        } else if idle(context, state, &mut found, parked, now) {
-            newcomers += 1;
-            true
-        } else {
-            // Neither the idle nor the busy have made room for a while.
-            is_stuck && newcomer(context, state, &mut found, parked, now)
-        };
-        if !goes {
-            break;
-        }
-        needed -= 1;
-    }
-    // One that has just come in leaves its place to a newcomer: that takes nothing from the others' share.
-    context.recycling.first_closes.store(needed, Ordering::Release);
-    let needed = needed.min(share.saturating_sub(newcomers));
-    // Of the busy ones, HTTP/2 makes as much room as it takes, unless the others make none.
-    let held = context.permits.held().max(1);
-    let of_http2 = (needed * state.multiplexed + held / 2) / held;
-    for _ in 0..if is_stuck { needed } else { of_http2 } {
-        if !state.ask(&mut found.multiplexed, now) {
-            break;
-        }
-    }
-    let of_http1 = if is_stuck { needed } else { needed.saturating_sub(of_http2) };
-    context.recycling.closes.store(of_http1, Ordering::Release);
-}
-
-/// Has the oldest newcomer make room.
-fn newcomer(
-    context: &Context,
-    state: &mut State,
-    found: &mut Found,
-    parked: &mut Vec<Parked>,
-    now: Instant,
-) -> bool {
-    let awake_since = found.newcomers.last().map(|(since, _)| *since);
-    let parked_since = context.lot.oldest(Stage::Fresh);
-    let parked_first = parked_since.is_some_and(|parked| awake_since.is_none_or(|awake| parked <= awake));
-    parked_first && evict(context, state, Stage::Fresh, PATIENCE, parked, now)
-        || state.ask(&mut found.newcomers, now)
-}
-
-/// Has the longest idle connection make room.
-fn idle(
-    context: &Context,
-    state: &mut State,
-    found: &mut Found,
-    parked: &mut Vec<Parked>,
-    now: Instant,
-) -> bool {
-    evict(context, state, Stage::Idle, SETTLED, parked, now) || state.ask(&mut found.idle, now)
-}
-
-fn evict(
-    context: &Context,
-    state: &mut State,
-    stage: Stage,
-    rested: Duration,
-    parked: &mut Vec<Parked>,
-    now: Instant,
-) -> bool {
-    let evicted = context.lot.evict(stage, rested);
-    let found = evicted.is_some();
-    if found {
-        state.asked.push_back(now);
-    }
-    parked.extend(evicted);
-    found
 }
 
 /// The clients that wait at one listener of a full server.
@@ -432,5 +262,62 @@ impl<'a> Waiting<'a> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.are_none();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_connection_does_fits_into_a_word() {
+        let recycling = Recycling::new();
+        let since = recycling.epoch + Duration::from_millis(1500);
+        for doing in [Doing::New(since), Doing::Idle(since), Doing::Multiplexed(since), Doing::Busy] {
+            assert_eq!(recycling.unpack(recycling.pack(doing)), doing);
+        }
+    }
+
+    #[test]
+    fn newcomers_are_counted_as_they_come_and_go() {
+        let recycling = Recycling::new();
+        let (now, waker) = (Instant::now(), Waker::noop());
+        let count = || recycling.newcomers.load(Ordering::Relaxed);
+        let (first, listed) = recycling.list(Doing::New(now), waker);
+        let (second, _) = recycling.list(Doing::New(now), waker);
+        let (third, _) = recycling.list(Doing::Busy, waker);
+        assert_eq!(count(), 2);
+        assert!(!recycling.is_asked(&listed, Doing::Busy));
+        assert_eq!(count(), 1);
+        [first, second, third].into_iter().for_each(|key| recycling.unlist(key));
+        assert_eq!(count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_has_begun_something_is_not_closed() {
+        let recycling = Recycling::new();
+        let idle = Doing::Idle(Instant::now());
+        let (_, listed) = recycling.list(idle, Waker::noop());
+        tokio::time::advance(SETTLED).await;
+        let ask = || {
+            listed.asked.store(true, Ordering::Relaxed);
+            recycling.state().asked.push_back(Instant::now());
+        };
+        ask();
+        assert!(!recycling.is_asked(&listed, Doing::Busy));
+        assert!(recycling.state().asked.is_empty(), "another one is to be asked");
+        ask();
+        assert!(!recycling.is_asked(&listed, Doing::Idle(Instant::now())), "just answered");
+        ask();
+        assert!(recycling.is_asked(&listed, idle));
+    }
+
+    #[test]
+    fn no_more_responses_are_the_last_than_clients_wait() {
+        let recycling = Recycling::new();
+        recycling.first_closes.store(2, Ordering::Relaxed);
+        recycling.closes.store(1, Ordering::Relaxed);
+        let claimed = |is_first: bool| (0..5).filter(|_| recycling.claims_response(is_first)).count();
+        assert_eq!((claimed(true), claimed(false)), (2, 1));
     }
 }

@@ -3,6 +3,8 @@
 //! It is pure: it is given the bytes of a connection in pieces of any size, and says how many of them may be passed
 //! on. It looks at the bytes of heads and of chunk framing once each, and at those of a body's content not at all.
 
+#[cfg(test)]
+mod agreement;
 mod bytes;
 mod chunks;
 mod head;

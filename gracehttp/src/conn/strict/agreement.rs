@@ -1,0 +1,88 @@
+//! Whatever passes, hyper reads: it never refuses by itself what the reader has let pass.
+
+use std::convert::Infallible;
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::conn::strict::{Bounds, Reader};
+
+const REQUESTS: [&str; 6] = [
+    "GET /a?b=c HTTP/1.1\r\nHost: a:80\r\nX-Y: \"z\"\r\n\r\n",
+    "GET http://a.b:80/c?d HTTP/1.1\r\nHost: [::1]:80\r\nAccept: */*\r\n\r\n",
+    "CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "OPTIONS * HTTP/1.0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=\"b\"\r\nhi\r\n0\r\nX: 1\r\n\r\n",
+];
+
+/// How many variants of each there are.
+const VARIANTS: u64 = 1500;
+
+/// Some bytes of a request, changed, put in or left out: always the same for the same number.
+fn variant(request: &str, number: u64) -> Vec<u8> {
+    let mut bytes = request.as_bytes().to_vec();
+    let mut random = number;
+    let mut next = |below: usize| {
+        // Knuth's MMIX.
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    for _ in 0..=next(2) {
+        let at = next(bytes.len());
+        // Often one that has a meaning.
+        let byte = match next(3) {
+            0 => next(256) as u8,
+            _ => b" \t\r\n:;,/?#@[]%\"*.0aA\x7f\x80"[next(22)],
+        };
+        match next(3) {
+            0 => bytes[at] = byte,
+            1 => bytes.insert(at, byte),
+            _ => _ = bytes.remove(at),
+        }
+    }
+    bytes
+}
+
+/// What hyper answers to a request whose body is read to its end: 200, or 500 if that fails.
+async fn answer(request: &[u8]) -> String {
+    let (server, mut client) = tokio::io::duplex(1 << 16);
+    let service = service_fn(|request: http::Request<Incoming>| async {
+        let status = if request.into_body().collect().await.is_ok() { 200 } else { 500 };
+        Ok::<_, Infallible>(http::Response::builder().status(status).body(Empty::<Bytes>::new()).unwrap())
+    });
+    let connection = http1::Builder::new()
+        .half_close(true)
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(server), service);
+    client.write_all(request).await.unwrap();
+    client.shutdown().await.unwrap();
+    _ = connection.with_upgrades().await;
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn c10_what_passes_is_never_refused_by_hyper() {
+    let mut passed = 0;
+    for request in REQUESTS {
+        for number in 0..VARIANTS {
+            let bytes = variant(request, number);
+            let bounds = Bounds { max_header_size: 1000, max_headers: 10, max_body: 100, is_secure: false };
+            let mut reader = Reader::new(bounds);
+            let read = reader.read(&bytes);
+            let is_whole = reader.heads() == 1 && read.passes == bytes.len() && !reader.is_in_body();
+            if is_whole && reader.refusal().is_none() {
+                passed += 1;
+                let answer = answer(&bytes).await;
+                assert!(answer.contains(" 200 OK"), "{:?}: {answer:?}", String::from_utf8_lossy(&bytes));
+            }
+        }
+    }
+    assert!(passed > 500, "{passed} of them pass");
+}

@@ -1,0 +1,297 @@
+//! The life of an HTTP/1.1 exchange: a body that nobody takes, a client that leaves or closes its side, a response that
+//! is taken slowly or not at all, an answer that comes before its question has ended.
+
+mod downloads;
+mod uploads;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::{Duration, Instant};
+
+use tests::client::{Pause, Stream, get, get_once, post_head};
+use tests::frames::{Frame, PREFACE, SETTINGS, WINDOW_UPDATE};
+use tests::patience::{eventually, within};
+use tests::process::{run, tool};
+use tests::{App, Client, Exit, Launch, Scratch, Signal, Target, tls};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, UnixStream};
+use tokio::task::JoinSet;
+
+const WEB: &str = "server web 127.0.0.1:0";
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Stage {
+    app: App,
+    target: Target,
+    _scratch: Scratch,
+}
+
+impl Stage {
+    async fn new(plan: &str) -> Self {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, plan).spawn();
+        let target = app.target("web").await;
+        Self { app, target, _scratch: scratch }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.target).await.expect("a connection")
+    }
+}
+
+/// A connection whose socket is at hand: it ends and is read as no well-behaved client's.
+struct Raw {
+    stream: Box<dyn Stream>,
+    socket: OwnedFd,
+}
+
+impl Raw {
+    /// With so little room for what it does not read that this hardly counts.
+    async fn open(target: &Target) -> Self {
+        if let Target::Unix(path) = target {
+            let stream = UnixStream::connect(path).await.expect("a connection");
+            return Self { socket: stream.as_fd().try_clone_to_owned().unwrap(), stream: Box::new(stream) };
+        }
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8192).unwrap();
+        let stream = socket.connect(target.address()).await.expect("a connection");
+        let socket = stream.as_fd().try_clone_to_owned().unwrap();
+        let stream: Box<dyn Stream> = match target {
+            Target::Tls(_) => {
+                let handshake =
+                    tls::connector(&["http/1.1"]).connect("localhost".try_into().unwrap(), stream);
+                Box::new(handshake.await.expect("a handshake"))
+            }
+            _ => Box::new(stream),
+        };
+        Self { stream, socket }
+    }
+
+    async fn asks(target: &Target, request: impl AsRef<[u8]>) -> Self {
+        let mut raw = Self::open(target).await;
+        raw.stream.write_all(request.as_ref()).await.expect("room for the request");
+        raw.stream.flush().await.unwrap();
+        raw
+    }
+
+    /// In words: over TLS with a close_notify.
+    async fn close_side(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Without: over TLS, the end of the TCP stream alone.
+    fn fin(&self) {
+        rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write).unwrap();
+    }
+
+    /// Over TCP by a reset.
+    fn vanish(self) {
+        _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
+    }
+
+    /// Reads so much each interval for so long, or until the connection ends.
+    async fn reads(&mut self, bytes: usize, interval: Duration, time: Duration) -> io::Result<()> {
+        let (end, mut piece) = (Instant::now() + time, vec![0; bytes]);
+        while Instant::now() < end {
+            self.stream.read_exact(&mut piece).await?;
+            tokio::time::sleep(interval).await;
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel still holds the server's end of this TCP connection.
+    fn lies_in_the_kernel(&self, target: &Target) -> bool {
+        let ours = rustix::net::getsockname(&self.socket).unwrap();
+        let ours = rustix::net::SocketAddrV4::try_from(ours).expect("IPv4").port();
+        let ends = format!(": 0100007F:{:04X} 0100007F:{ours:04X} ", target.address().port());
+        std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&ends)
+    }
+}
+
+/// How a client leaves the handler that works for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    CloseSide,
+    Fin,
+    Reset,
+    FinThenReset,
+}
+
+/// The next client needs the permit of one that has left: it comes free with the handler.
+#[tokio::test]
+async fn a12_a_handler_ends_with_its_client_and_its_permit_is_free() {
+    use Leaving::{CloseSide, Fin, FinThenReset, Reset};
+    let pipelined = get("/never") + &get("/ping").repeat(50);
+    let upload = post_head("/never", 1_000_000) + &"x".repeat(100_000);
+    let http2 =
+        [PREFACE, &Frame::new(SETTINGS, 0, 0, &[]).bytes(), &Frame::get(1, "/never").bytes()].concat();
+    let never = get("/never").into_bytes();
+    let (pipelined, upload) = (pipelined.into_bytes(), upload.into_bytes());
+    let cases: Vec<(&str, &[u8], Leaving)> = vec![
+        ("plain", &never, CloseSide),
+        ("plain", &never, Reset),
+        ("plain", &never, FinThenReset),
+        ("plain", &pipelined, Fin),
+        ("plain", &pipelined, Reset),
+        ("plain", &upload, Fin),
+        ("plain", &upload, Reset),
+        ("plain", &upload, FinThenReset),
+        ("plain", &http2, Fin),
+        ("plain", &http2, Reset),
+        ("tls", &never, CloseSide),
+        ("tls", &never, Fin),
+        ("tls", &never, Reset),
+        ("tls", &never, FinThenReset),
+        ("tls", &upload, Fin),
+        ("unix", &never, CloseSide),
+        ("unix", &never, Reset),
+        ("unix", &never, FinThenReset),
+        ("unix", &upload, Reset),
+    ];
+    let scratch = Scratch::new();
+    let mut plan = WEB.to_owned();
+    for (number, (kind, _, leaving)) in cases.iter().enumerate() {
+        let listen = match *kind {
+            "plain" => "127.0.0.1:0".to_owned(),
+            "tls" => "127.0.0.1:0 tls=self_signed".to_owned(),
+            _ => format!("unix:{}", scratch.join(&format!("{number}")).display()),
+        };
+        // A reset is not waited for, however long a closed side is.
+        let limit = if matches!(leaving, CloseSide | Fin) { "" } else { "half_close_timeout=60000ms" };
+        plan = format!("{plan}\nserver c{number} {listen} max_conns=1 when_full=wait {limit}");
+    }
+    let stage = Stage::new(&plan).await;
+    let mut holders = Vec::new();
+    for (number, (_, request, _)) in cases.iter().enumerate() {
+        let target = stage.app.target(&format!("c{number}")).await;
+        holders.push((Raw::asks(&target, request).await, target));
+    }
+    eventually("all handlers to begin", || stage.app.log.count(0, "never begins") == cases.len()).await;
+    let mut next = JoinSet::new();
+    for ((mut holder, target), (kind, request, leaving)) in holders.into_iter().zip(&cases) {
+        let name = format!("{kind}, {leaving:?}, {} bytes", request.len());
+        let leaving = *leaving;
+        next.spawn(async move {
+            let start = Instant::now();
+            let _stays = match leaving {
+                CloseSide => {
+                    holder.close_side().await;
+                    Some(holder)
+                }
+                Fin => {
+                    holder.fin();
+                    Some(holder)
+                }
+                Reset => {
+                    holder.vanish();
+                    None
+                }
+                FinThenReset => {
+                    holder.fin();
+                    tokio::time::sleep(Duration::from_millis(600)).await;
+                    holder.vanish();
+                    None
+                }
+            };
+            let mut client = Client::connect(&target).await.expect(&name);
+            client.get("/ping").await.unwrap_or_else(|failure| panic!("{name}: {failure}"));
+            (name, start.elapsed())
+        });
+    }
+    while let Some(outcome) = next.join_next().await {
+        let (name, took) = outcome.expect("an answer");
+        println!("{name}: {took:?}");
+        assert!(took < Duration::from_secs(8), "{name}: it took {took:?}");
+    }
+}
+
+/// Its kinds, as plans and as what becomes of them.
+async fn targets(scratch: &Scratch, options: &str) -> (Stage, Vec<Target>) {
+    let unix = scratch.join("socket");
+    let plan =
+        format!("{WEB} unix:{} {options}\nserver tls 127.0.0.1:0 tls=self_signed {options}", unix.display());
+    let stage = Stage::new(&plan).await;
+    let tls = stage.app.target("tls").await;
+    let targets = vec![stage.target.clone(), tls, Target::Unix(unix)];
+    (stage, targets)
+}
+
+#[tokio::test]
+async fn a13_a_handler_has_as_long_as_half_close_timeout_says() {
+    let scratch = Scratch::new();
+    let (_stage, targets) = targets(&scratch, "half_close_timeout=30000ms").await;
+    let mut clients = JoinSet::new();
+    for target in targets {
+        clients.spawn(async move {
+            let mut client = Client::connect(&target).await.unwrap();
+            client.send(get("/slow?ms=3000")).await.unwrap();
+            client.half_close().await.unwrap();
+            assert_eq!(client.reply().await.expect("its answer").status, 200, "{target:?}");
+            client.closed().await.unwrap();
+        });
+    }
+    while let Some(outcome) = clients.join_next().await {
+        outcome.expect("an answer");
+    }
+}
+
+/// Once it has begun, the time of the half-close is over.
+#[tokio::test]
+async fn a12_a_response_that_has_begun_goes_on_to_a_client_that_has_closed_its_side() {
+    let scratch = Scratch::new();
+    let (_stage, targets) = targets(&scratch, "").await;
+    let mut clients = JoinSet::new();
+    for target in targets {
+        clients.spawn(async move {
+            let mut client = Client::connect(&target).await.unwrap();
+            client.send(get("/stream?pieces=60")).await.unwrap();
+            client.half_close().await.unwrap();
+            let reply = client.reply().await.unwrap_or_else(|failure| panic!("{target:?}: {failure}"));
+            assert_eq!(reply.text().lines().count(), 60, "{target:?}");
+            client.closed().await.unwrap();
+        });
+    }
+    while let Some(outcome) = clients.join_next().await {
+        outcome.expect("an answer");
+    }
+}
+
+const MIB: usize = 1 << 20;
+
+/// What a client of HTTP/1.0 that would keep the connection gets, and what it is told about that.
+async fn ask_as_of_1990(target: &Target, path: &str) -> (String, bool) {
+    let mut client = Client::connect(target).await.unwrap();
+    client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")).await.unwrap();
+    let mut answer = Vec::new();
+    loop {
+        match tokio::time::timeout(2 * SECOND, client.piece()).await {
+            Ok(piece) => match piece.expect("a proper end") {
+                Some(piece) => answer.extend_from_slice(&piece),
+                None => return (String::from_utf8_lossy(&answer).to_lowercase(), true),
+            },
+            Err(_) => return (String::from_utf8_lossy(&answer).to_lowercase(), false),
+        }
+    }
+}
+
+#[tokio::test]
+async fn c6_a_streamed_response_of_http_1_0_announces_no_keep_alive() {
+    let stage = Stage::new(WEB).await;
+    let (answer, closed) = ask_as_of_1990(&stage.target, "/stream?pieces=3").await;
+    assert!(closed && answer.ends_with("piece 2\n"), "{answer}");
+    assert!(!answer.contains("keep-alive") && answer.contains("connection: close"), "{answer}");
+    let (answer, closed) = ask_as_of_1990(&stage.target, "/ping").await;
+    assert!(!closed && answer.contains("connection: keep-alive"), "{answer}");
+    // One that closes for another reason says that, and nothing else.
+    let mut slow = stage.client().await;
+    slow.send("GET /slow?ms=700 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
+    stage.app.log.line(0, "slow begins").await;
+    stage.app.signal(Signal::TERM);
+    let mut answer = Vec::new();
+    while let Some(piece) = slow.piece().await.expect("a proper end") {
+        answer.extend_from_slice(&piece);
+    }
+    let answer = String::from_utf8_lossy(&answer).to_lowercase();
+    assert!(!answer.contains("keep-alive") && answer.contains("connection: close"), "{answer}");
+}

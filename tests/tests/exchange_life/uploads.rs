@@ -1,0 +1,257 @@
+//! Request bodies that nobody takes, and answers that come before their questions have ended.
+
+use super::*;
+
+/// A request whose body comes in packets of its own, after the answer.
+struct LateBody {
+    name: &'static str,
+    head: String,
+    pieces: Vec<&'static str>,
+}
+
+impl LateBody {
+    fn all() -> Vec<Self> {
+        let chunked = |path: &str| {
+            post_head(path, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked\r\nTE: trailers")
+        };
+        let late = |name, head, pieces: &[&'static str]| Self { name, head, pieces: pieces.to_vec() };
+        vec![
+            late("one packet", post_head("/nowhere", 5), &["12345"]),
+            late("many packets", post_head("/nowhere", 5), &["1", "2", "3", "4", "5"]),
+            late("chunks", chunked("/nowhere"), &["2\r\n12\r\n", "3\r\n345\r\n", "0\r\n\r\n"]),
+            late("trailers", chunked("/nowhere"), &["5\r\n12345\r\n", "0\r\nsum: 15\r\n\r\n"]),
+            late("another task reads", post_head("/later/read", 5), &["123", "45"]),
+            late("another task reads chunks", chunked("/later/read"), &["5\r\n12345\r\n", "0\r\n\r\n"]),
+            late(
+                "another task reads trailers",
+                chunked("/later/read"),
+                &["2\r\n12\r\n", "0\r\nsum: 3\r\n\r\n"],
+            ),
+            late("another task lets it go", post_head("/later/dropped?ms=100", 5), &["123", "45"]),
+        ]
+    }
+
+    async fn send_head(&self, client: &mut Client) {
+        client.send(&self.head).await.expect(self.name);
+        let reply = client.reply().await.expect(self.name);
+        assert!(!reply.closes(), "{}: {reply:?}", self.name);
+    }
+
+    async fn send_pieces(&self, client: &mut Client) {
+        for piece in &self.pieces {
+            // A packet of its own.
+            tokio::time::sleep(Duration::from_millis(15)).await;
+            client.send(piece).await.expect(self.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart() {
+    let scratch = Scratch::new();
+    let stage = Stage::new(&format!("{WEB} unix:{}", scratch.join("socket").display())).await;
+    let unix = Target::Unix(scratch.join("socket"));
+    let mut clients = Vec::new();
+    for target in [&stage.target, &unix] {
+        for late in [LateBody::all(), LateBody::all()].into_iter().flatten() {
+            let mut client = Client::connect(target).await.expect("a connection");
+            late.send_head(&mut client).await;
+            clients.push((late, client));
+        }
+    }
+    // The bodies of one half come before the restart, those of the other half after it.
+    let sends_now = |number: usize| (number / LateBody::all().len()) % 2 == 0;
+    for (number, (late, client)) in clients.iter_mut().enumerate() {
+        if sends_now(number) {
+            late.send_pieces(client).await;
+        }
+    }
+    get_once(&stage.target, "/ping").await.unwrap();
+    let start = Instant::now();
+    let successor = stage.app.restart().await;
+    stage.app.serves(&stage.target, &successor).await;
+    for (number, (late, client)) in clients.iter_mut().enumerate() {
+        if !sends_now(number) {
+            late.send_pieces(client).await;
+        }
+    }
+    // Without another word of the clients: that would be an event of its own.
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0), "{}", stage.app.log);
+    assert!(start.elapsed() < Duration::from_secs(9), "it took {:?}", start.elapsed());
+    for (late, client) in &mut clients {
+        let reply = client.get("/ping").await.expect(late.name);
+        assert_eq!((reply.pid(), reply.closes()), (Some(successor.pid()), false), "{}", late.name);
+    }
+    stage.app.catch_up().await;
+    assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
+}
+
+/// With the next request right behind it, nobody looks at the end of a body that was not wanted.
+#[tokio::test]
+async fn a2_a_body_and_the_next_request_in_one_packet_hold_no_connection_in_a_restart() {
+    let stage = Stage::new(WEB).await;
+    let mut client = stage.client().await;
+    let head = post_head("/unread", 5);
+    client.send(&head).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.reply().await.unwrap().status, 200);
+        client.send(format!("hello{head}")).await.unwrap();
+    }
+    assert_eq!(client.reply().await.unwrap().status, 200);
+    client.send("hello").await.unwrap();
+    let successor = stage.app.restart().await;
+    assert_eq!(stage.app.first().exit_within(Duration::from_secs(8)).await, Exit::Code(0));
+    assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+}
+
+#[tokio::test]
+async fn a2_a_connection_idles_as_ever_after_a_body_that_came_after_its_answer() {
+    for plan in [WEB.to_owned(), format!("{WEB} tls=self_signed")] {
+        let stage = Stage::new(&format!("{plan} idle_timeout=1500ms")).await;
+        let mut clients = JoinSet::new();
+        for late in LateBody::all() {
+            let mut client = stage.client().await;
+            clients.spawn(async move {
+                late.send_head(&mut client).await;
+                late.send_pieces(&mut client).await;
+                assert_eq!(client.pause(Duration::from_millis(900)).await, Pause::Open, "{}", late.name);
+                assert_eq!(client.pause(Duration::from_secs(8)).await, Pause::Closed, "{}", late.name);
+            });
+        }
+        while let Some(outcome) = clients.join_next().await {
+            outcome.unwrap_or_else(|panic| panic!("{plan}: {panic}"));
+        }
+    }
+}
+
+fn chunked_head(path: &str) -> String {
+    post_head(path, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked")
+}
+
+/// In chunks of 64 KiB.
+fn chunked(path: &str, length: usize) -> Vec<u8> {
+    let mut request = chunked_head(path).into_bytes();
+    for _ in 0..length / 65536 {
+        request.extend_from_slice(b"10000\r\n");
+        request.extend_from_slice(&[b'x'; 65536]);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    request
+}
+
+fn declared(path: &str, length: usize) -> Vec<u8> {
+    [post_head(path, length).as_bytes(), &vec![b'x'; length]].concat()
+}
+
+/// A client that sends all of its request before it reads anything gets the answer, which says whether the connection
+/// ends; if it does not, it goes on.
+#[tokio::test]
+async fn a11_an_early_answer_reaches_a_client_that_uploads_on() {
+    let scratch = Scratch::new();
+    let (stage, targets) = targets(&scratch, "").await;
+    let mut uploads = JoinSet::new();
+    for target in &targets {
+        let cases = [
+            ("no route", declared("/nowhere", MIB), 404, Some(false)),
+            ("no route, chunked", chunked("/nowhere", MIB), 404, Some(false)),
+            ("no body wanted", declared("/unread", 2 * MIB), 200, Some(false)),
+            ("let go later", declared("/later/dropped", MIB), 200, Some(false)),
+            ("too large", declared("/nowhere", 20 * MIB), 413, Some(true)),
+            ("found to be too large", chunked("/echo", 20 * MIB), 400, Some(true)),
+            // Its answer is on its way when that turns out.
+            ("no route, chunked and too large", chunked("/nowhere", 8 * MIB), 404, None),
+        ];
+        for (name, request, status, closes) in cases {
+            let target = target.clone();
+            uploads.spawn(async move {
+                for round in 0..3 {
+                    let case = format!("{name}, {target:?}, round {round}");
+                    let mut client = Client::connect(&target).await.expect(&case);
+                    client.send(&request).await.unwrap_or_else(|failure| panic!("{case}: {failure}"));
+                    let reply = client.reply().await.unwrap_or_else(|failure| panic!("{case}: {failure}"));
+                    assert_eq!(reply.status, status, "{case}");
+                    assert!(closes.is_none_or(|closes| reply.closes() == closes), "{case}: {reply:?}");
+                    if closes == Some(false) {
+                        assert_eq!(client.get("/ping").await.expect(&case).status, 200, "{case}");
+                    } else {
+                        client.closed().await.unwrap_or_else(|failure| panic!("{case}: {failure}"));
+                    }
+                }
+            });
+        }
+    }
+    while let Some(outcome) = uploads.join_next().await {
+        outcome.expect("an answer");
+    }
+    assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a11_early_answers_reach_the_clients_that_people_use() {
+    let stage = Stage::new(WEB).await;
+    let address = stage.target.address();
+    let scratch = Scratch::new();
+    let file = scratch.write("file", vec![b'x'; 20 * MIB]);
+    let small = scratch.write("small", vec![b'x'; MIB]);
+    if tool("curl") {
+        for _ in 0..10 {
+            for (path, file, extra) in [
+                ("/nowhere", &small, "-HExpect:"),
+                ("/nowhere", &file, "-HExpect:"),
+                ("/nowhere", &file, "-sS"),
+                ("/nowhere", &file, "-HTransfer-Encoding: chunked"),
+            ] {
+                let data = format!("@{}", file.display());
+                let url = format!("http://{address}{path}");
+                let args = ["-sS", "-o", "/dev/null", extra, "--data-binary", &data, &url];
+                let args = args.map(str::to_owned);
+                blocking(move || run("curl", &args.each_ref().map(OsStr::new))).await;
+            }
+        }
+    }
+    if tool("python3") {
+        let script = format!(
+            "import http.client\n\
+             for (path, size, status) in [('/nowhere', 1 << 20, 404), ('/nowhere', 20 << 20, 413), ('/unread', 1 << 20, 200)]:\n\
+             \x20   for _ in range(10):\n\
+             \x20       client = http.client.HTTPConnection('{}', {})\n\
+             \x20       client.request('POST', path, body=bytes(size))\n\
+             \x20       assert client.getresponse().status == status\n",
+            address.ip(),
+            address.port()
+        );
+        blocking(move || run("python3", &["-c".as_ref(), OsStr::new(&script)])).await;
+    }
+}
+
+async fn blocking(what: impl FnOnce() + Send + 'static) {
+    tokio::task::spawn_blocking(what).await.expect("it succeeds");
+}
+
+/// A client that stops in the midst of what is read for its sake alone.
+#[tokio::test]
+async fn a11_what_is_read_after_an_early_answer_is_bounded() {
+    let stage = Stage::new(&format!("{WEB} max_conns=1 when_full=wait")).await;
+    let mut request = declared("/nowhere", 20 * MIB);
+    request.truncate(10 * MIB);
+    let mut stuck = stage.client().await;
+    stuck.send(&request).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(stuck.reply().await.unwrap().status, 413);
+    let mut next = stage.client().await;
+    assert_eq!(next.get("/ping").await.expect("a permit").status, 200);
+    let took = start.elapsed();
+    assert!(took > 4 * SECOND && took < 12 * SECOND, "it took {took:?}");
+    drop(next);
+
+    // And in a drain its deadline holds.
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).env("GRACEHTTP_DRAIN_TIMEOUT", "1500ms").spawn();
+    let mut stuck = Client::connect(&app.target("web").await).await.unwrap();
+    stuck.send(&request).await.unwrap();
+    assert_eq!(stuck.reply().await.unwrap().status, 413);
+    let start = Instant::now();
+    assert_eq!(app.stop().await, Exit::Code(0));
+    assert!(start.elapsed() < 4 * SECOND, "it took {:?}", start.elapsed());
+}

@@ -302,6 +302,11 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
         (&Method::GET, "/large") => {
             Body::from(LARGE.slice(..number(LARGE.len() as u64) as usize)).into_response()
         }
+        // After a while in which all others begin, too.
+        (&Method::GET, "/big/slow") => {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            vec![b'x'; number(1 << 20) as usize].into_response()
+        }
         (&Method::GET, "/poll") => {
             say("poll begins");
             shutdown.await;

@@ -4,24 +4,23 @@ use std::time::Duration;
 
 use tests::Target;
 use tests::frames::{ACK, Connection, Frame, GOAWAY, HEADERS, PING, RST_STREAM};
-use tests::patience::within;
 
 /// A row of the table.
-pub struct Case {
-    pub name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     /// Of RFC 9113, where no other is named.
-    pub section: &'static str,
-    pub frames: Vec<Frame>,
-    pub expect: Expect,
+    pub(crate) section: &'static str,
+    pub(crate) frames: Vec<Frame>,
+    pub(crate) expect: Expect,
     /// Over TLS, where that differs.
-    pub over_tls: Option<Expect>,
-    pub then: Then,
-    pub time: Time,
+    pub(crate) over_tls: Option<Expect>,
+    pub(crate) then: Then,
+    pub(crate) time: Time,
 }
 
 /// The first thing that the server says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub(crate) enum Expect {
     /// The response to this stream has this status.
     Status(u32, u16),
     /// The stream is reset with this code.
@@ -34,14 +33,14 @@ pub enum Expect {
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     Open,
     Closed,
 }
 
 /// How long that takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Time {
+pub(crate) enum Time {
     /// No limit has to pass.
     Soon,
     /// `header_read_timeout` does.
@@ -49,7 +48,7 @@ pub enum Time {
 }
 
 /// What the server of the table allows a head.
-pub const HEAD_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// For whatever should happen at once, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -58,7 +57,7 @@ const MARKER: &[u8; 8] = b"a marker";
 
 impl Case {
     /// Runs it on a connection of its own; what went wrong, if anything did.
-    pub async fn run(&self, target: &Target) -> Result<(), String> {
+    pub(crate) async fn run(&self, target: &Target) -> Result<(), String> {
         let expect = match target {
             Target::Tls(_) => self.over_tls.unwrap_or(self.expect),
             _ => self.expect,
@@ -74,22 +73,26 @@ impl Case {
             Time::Soon => SOON,
             Time::HeadTimeout => HEAD_TIMEOUT + SOON,
         };
-        let seen = within(limit, self.name, Seen::first(&mut connection, expect)).await;
+        let seen = soon(limit, Seen::first(&mut connection, expect)).await?;
         if seen.first != expect {
             return Err(format!("{expect:?} was expected: {seen:?}"));
         }
         if self.then == Then::Open && !seen.has_marker {
             _ = connection.try_send(&[marker]).await;
-            let more = within(limit, self.name, Seen::until_marker(&mut connection)).await;
+            let more = soon(limit, Seen::until_marker(&mut connection)).await?;
             if !more.has_marker {
                 return Err(format!("it should be open: {more:?}"));
             }
         }
         if self.then == Then::Closed && !seen.has_ended {
-            within(limit, self.name, connection.until_end()).await;
+            soon(limit, connection.until_end()).await?;
         }
         Ok(())
     }
+}
+
+async fn soon<T>(limit: Duration, event: impl Future<Output = T>) -> Result<T, String> {
+    tokio::time::timeout(limit, event).await.map_err(|_| format!("nothing came of it within {limit:?}"))
 }
 
 #[derive(Debug)]

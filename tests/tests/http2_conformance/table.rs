@@ -78,7 +78,7 @@ fn row(
     Case { name, section, frames: frames.into(), expect, over_tls: None, then, time: Time::Soon }
 }
 
-pub fn table() -> Vec<Case> {
+pub(crate) fn table() -> Vec<Case> {
     [valid(), requests(), frames(), of_h2(), attacks()].into_iter().flatten().collect()
 }
 

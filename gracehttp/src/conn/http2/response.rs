@@ -57,15 +57,17 @@ impl Outgoing {
         Poll::Ready(self.end.take().flatten().map(Ok))
     }
 
-    /// While there is no room, a body that has not begun waits, and one that has something to send gets no more.
+    /// While there is no room, a body that has not begun waits, and one that has something to send gets no more. But one
+    /// whose size is known may be in memory already: it has to be counted.
     fn poll_room(&self, body: &impl Body, cx: &Context<'_>) -> Poll<()> {
-        let is_small = body.size_hint().upper().is_some_and(|size| size <= PIECE as u64);
-        if !self.progress.streams().room.is_full() || is_small {
+        if !self.progress.streams().room.is_full() {
             Poll::Ready(())
-        } else if self.frames == 0 {
-            self.progress.poll_enter(cx)
-        } else {
+        } else if self.frames > 0 {
             self.progress.poll_sent()
+        } else if body.size_hint().exact().is_some() {
+            Poll::Ready(())
+        } else {
+            self.progress.poll_enter(cx)
         }
     }
 

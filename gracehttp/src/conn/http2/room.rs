@@ -20,6 +20,17 @@ pub(crate) const PIECE: usize = 16 << 10;
 /// What hyper would hold of one response where nothing else is set.
 const MOST_UNSENT: usize = 400 << 10;
 
+/// Streams that one connection may have open at once (RFC 9113 section 6.5.2 advises at least 100), and what each of
+/// them is reckoned to hold.
+const STREAMS: usize = 128;
+const OF_A_STREAM: usize = 32 << 10;
+
+/// How many there are in any case.
+const LEAST_STREAMS: usize = 16;
+
+/// The head of a request that finds room in any case: a browser's, with a few kilobytes of cookies.
+const SMALL_HEAD: usize = 8 << 10;
+
 /// The connection window that each connection begins with (RFC 9113 section 6.9.2).
 const LEAST_WINDOW: usize = 65_535;
 
@@ -28,8 +39,10 @@ const LEAST_WINDOW: usize = 65_535;
 pub(crate) struct Shares {
     /// For responses that wait: one half.
     pub(crate) responses: usize,
-    /// For the heads of requests that are not answered: a quarter.
+    /// For the heads of requests that are not answered: an eighth for large ones. As much again, and more, is left for
+    /// the small ones of all streams.
     pub(crate) heads: usize,
+    pub(crate) streams: u32,
     /// For request bodies that no handler has read: a quarter, all of which one stream may use.
     pub(crate) window: u32,
     /// How much of one response h2 takes before it is sent.
@@ -42,7 +55,8 @@ impl Shares {
         let window = (whole / 4).clamp(LEAST_WINDOW, i32::MAX as usize);
         Self {
             responses: whole / 2,
-            heads: whole / 4,
+            heads: whole / 8,
+            streams: (whole / OF_A_STREAM).clamp(LEAST_STREAMS, STREAMS) as u32,
             window: window as u32,
             unsent: (whole / 32).clamp(PIECE, MOST_UNSENT),
         }
@@ -89,6 +103,11 @@ impl Room {
     /// Whether more responses wait than there is room for.
     pub(crate) fn is_full(&self) -> bool {
         self.responses.load(SeqCst) >= self.shares.responses
+    }
+
+    /// Whether far more wait, which many handlers have made at once after all of their requests were begun.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.responses.load(SeqCst) >= 2 * self.shares.responses
     }
 
     /// Lets a stream go on once there is room for its response, or no other goes on without, and no earlier one waits.
@@ -141,12 +160,13 @@ impl Room {
         Hold { room: self.clone(), bytes }
     }
 
-    /// Takes room for the head of a request; none if others take it all.
+    /// Takes room for the head of a request; none if other large ones take it all.
     pub(crate) fn hold_head(self: &Arc<Self>, size: usize, fields: usize) -> Option<HeadHold> {
         let bytes = size + fields * FIELD;
+        let bytes = if bytes > SMALL_HEAD { bytes } else { 0 };
         let before = self.heads.fetch_add(bytes, SeqCst);
         let hold = HeadHold { room: self.clone(), bytes };
-        (before == 0 || before + bytes <= self.shares.heads).then_some(hold)
+        (bytes == 0 || before == 0 || before + bytes <= self.shares.heads).then_some(hold)
     }
 
     /// Something has come free.
@@ -219,12 +239,13 @@ mod tests {
     #[test]
     fn the_default_is_divided() {
         let shares = Shares::of(&ServerOptions::new("test"));
-        assert_eq!((shares.responses, shares.heads, shares.window), (2 << 20, 1 << 20, 1 << 20));
-        assert_eq!(shares.unsent, 128 << 10);
+        assert_eq!((shares.responses, shares.heads, shares.window), (2 << 20, 512 << 10, 1 << 20));
+        assert_eq!((shares.streams, shares.unsent), (128, 128 << 10));
         let mut small = ServerOptions::new("test");
         small.max_conn_memory = 64 << 10;
         let shares = Shares::of(&small);
         assert_eq!((shares.responses, shares.window, shares.unsent), (32 << 10, 65_535, 16 << 10));
+        assert_eq!(shares.streams, 16);
     }
 
     #[test]
@@ -257,9 +278,10 @@ mod tests {
     fn heads_take_room_together() {
         let room = room();
         let first = room.hold_head(2 << 20, 3).expect("one alone is the server's to allow");
-        assert!(room.hold_head(1, 1).is_none());
+        assert!(room.hold_head(8000, 10).is_none());
+        assert!(room.hold_head(4000, 40).is_some(), "a small one finds room");
         drop(first);
         let many: Vec<_> = (0..100).map_while(|_| room.hold_head(64 << 10, 10)).collect();
-        assert_eq!(many.len(), 15);
+        assert_eq!(many.len(), 7);
     }
 }

@@ -9,9 +9,6 @@ use crate::conn::http2::room::Shares;
 use crate::conn::http2::task::StreamTasks;
 use crate::server::ServerOptions;
 
-/// Streams that one connection may have open at once (RFC 9113 section 6.5.2 advises at least 100).
-const STREAMS: u32 = 128;
-
 /// How often a silent client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 
@@ -29,7 +26,7 @@ pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTask
     let mut builder = Builder::new(tasks);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS)
+        .max_concurrent_streams(shares.streams)
         .initial_connection_window_size(shares.window)
         .initial_stream_window_size(shares.window)
         .max_send_buf_size(shares.unsent)

@@ -23,7 +23,7 @@ use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Room, Shares};
 use crate::conn::limits::{Patience, STALLED};
 
-/// How long a stream may stand still while the connection has no room for further responses.
+/// How long a stream may stand still while far more responses wait than there is room for.
 const STALLED_WITHOUT_ROOM: Duration = Duration::from_secs(5);
 
 /// The connection window that a server begins with (RFC 9113 section 6.9.2).
@@ -132,7 +132,7 @@ impl Streams {
     /// Looks after all streams, and resets those that have waited too long. If it is the connection that takes nothing,
     /// no single stream is to blame for not being sent.
     pub(crate) fn look(&self, now: Instant, is_held_up: bool) -> Found {
-        let shortened = if self.room.is_full() { STALLED - STALLED_WITHOUT_ROOM } else { Duration::ZERO };
+        let shortened = if self.room.is_overfull() { STALLED - STALLED_WITHOUT_ROOM } else { Duration::ZERO };
         let mut found = Found::default();
         let mut live = Vec::new();
         for watched in self.watched().iter_mut() {

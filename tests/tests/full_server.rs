@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tests::client::{Pause, get, get_once};
 use tests::frames::{Connection, Frame};
 use tests::h2::{Http2, Outcome};
-use tests::{App, Client, Launch, Scratch, Target};
+use tests::{App, Client, Launch, Scratch, Signal, Target};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -297,4 +297,39 @@ async fn a_stream_that_is_opened_while_goaway_is_on_its_way_is_answered() {
     connection.answer(3).await;
     drop(connection);
     assert_eq!(waits.await.unwrap().unwrap().status, 200);
+}
+
+/// The close is announced with the last of them.
+#[tokio::test]
+async fn b6_pipelined_requests_are_all_answered_before_their_connection_makes_room() {
+    let (app, target, _scratch) = start("max_conns=1").await;
+    let mut client = Client::connect(&target).await.unwrap();
+    let begins = app.log.end();
+    client.send(get("/slow?ms=1500").repeat(3)).await.unwrap();
+    app.log.line(begins, "slow begins").await;
+    let waits = tokio::spawn(async move { get_once(&target, "/ping").await });
+    for number in 1..=3 {
+        let reply = client.reply().await.unwrap();
+        assert_eq!((reply.status, reply.closes()), (200, number == 3), "answer {number}");
+    }
+    client.closed().await.unwrap();
+    drop(client);
+    assert_eq!(waits.await.unwrap().unwrap().status, 200);
+}
+
+/// A stop serves everybody in the queue, for which slow clients make room, too.
+#[tokio::test]
+async fn slow_newcomers_do_not_keep_a_stop_from_emptying_the_queue() {
+    let (app, target, _scratch) = start("max_conns=4").await;
+    let half_head = Slow::Bytes(b"GET /ping HTTP/1.1\r\nHost: x\r\n");
+    let newcomers = all(4, || half_head.come(&target)).await;
+    let mut waits = Client::connect(&target).await.unwrap();
+    waits.send(get("/ping")).await.unwrap();
+    let begun = Instant::now();
+    app.signal(Signal::TERM);
+    assert_eq!(waits.reply().await.unwrap().status, 200);
+    println!("answered after {:?}", begun.elapsed());
+    // The drain's limit is 10 s.
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    drop(newcomers);
 }

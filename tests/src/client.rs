@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -144,6 +144,7 @@ pub struct Client {
     stream: Box<dyn Stream>,
     unread: BytesMut,
     limit: Duration,
+    answered_at: Option<Instant>,
 }
 
 impl std::fmt::Debug for Client {
@@ -156,7 +157,9 @@ impl Client {
     /// Connects.
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
         match tokio::time::timeout(LIMIT, target.connect(&["http/1.1"])).await {
-            Ok(stream) => Ok(Self { stream: stream?, unread: BytesMut::new(), limit: LIMIT }),
+            Ok(stream) => {
+                Ok(Self { stream: stream?, unread: BytesMut::new(), limit: LIMIT, answered_at: None })
+            }
             Err(_) => Err(Failure::new(Kind::TimedOut, "connect")),
         }
     }
@@ -199,7 +202,10 @@ impl Client {
     /// The next answer.
     pub async fn reply(&mut self) -> Result<Reply, Failure> {
         match tokio::time::timeout(self.limit, self.read_reply()).await {
-            Ok(reply) => reply,
+            Ok(reply) => {
+                self.answered_at = Some(Instant::now());
+                reply
+            }
             Err(_) => {
                 Err(Failure::new(Kind::TimedOut, format!("after {} bytes of an answer", self.unread.len())))
             }
@@ -314,6 +320,11 @@ impl Client {
             Ok(Err(error)) => Err(broken(&error, Kind::HalfAnswered, "between pieces")),
             Err(_) => Err(Failure::new(Kind::TimedOut, "between pieces")),
         }
+    }
+
+    /// How long ago the last answer came.
+    pub fn idle_for(&self) -> Duration {
+        self.answered_at.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// Does nothing for a while, but notices what the server does meanwhile.

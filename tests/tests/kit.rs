@@ -166,6 +166,20 @@ async fn an_idle_close_counts_but_is_no_loss() {
 }
 
 #[tokio::test]
+async fn a_request_that_goes_unanswered_after_a_long_pause_has_crossed_a_close_and_others_are_lost() {
+    let (target, _server) = hostile(async |mut stream| {
+        request(&mut stream).await;
+        _ = stream.write_all(PONG.as_bytes()).await;
+        request(&mut stream).await;
+    })
+    .await;
+    let load = Load::on(&target).pause(Duration::from_secs(2)).clients(40, Style::Get);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let report = load.stop().await;
+    assert!(report.raced > 0 && report.count(Kind::Unanswered) > 0, "{report}");
+}
+
+#[tokio::test]
 async fn an_idle_close_counts_in_a_pool() {
     for style in [Style::JavaPool, Style::GoPool] {
         let (target, _server) = hostile(async |mut stream| {

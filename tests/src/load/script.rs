@@ -18,6 +18,10 @@ const OFFER_OF_TLS: &str = "Upgrade: TLS/1.2\r\nConnection: Upgrade\r\n";
 /// The longest pause between a head and the body that comes in a packet of its own.
 const BODY_IS_LATE: Duration = Duration::from_millis(20);
 
+/// From then on a client can't know whether the server takes its connection for idle, which is after a second there:
+/// the answer may have been on its way for a while.
+const IDLE: Duration = Duration::from_millis(500);
+
 /// One request, or a pipelined pair of them.
 #[derive(Debug)]
 pub(super) struct Script {
@@ -59,6 +63,16 @@ impl Expected {
 pub(super) struct Outcome {
     pub(super) replies: Vec<Reply>,
     pub(super) failure: Option<Failure>,
+    /// How long the connection had been idle before.
+    idle: Duration,
+}
+
+impl Outcome {
+    /// Whether the request was lost only because it crossed the close of an idle connection.
+    pub(super) fn has_raced(&self) -> bool {
+        let closed = matches!(&self.failure, Some(failure) if failure.kind == Kind::Unanswered);
+        closed && self.replies.is_empty() && self.idle >= IDLE
+    }
 }
 
 impl Script {
@@ -72,9 +86,9 @@ impl Script {
 
     /// Writes it, and reads what is answered.
     pub(super) async fn run(&self, client: &mut Client) -> Outcome {
-        let mut replies = Vec::new();
+        let (idle, mut replies) = (client.idle_for(), Vec::new());
         let failure = self.try_run(client, &mut replies).await.err();
-        Outcome { replies, failure }
+        Outcome { replies, failure, idle }
     }
 
     async fn try_run(&self, client: &mut Client, replies: &mut Vec<Reply>) -> Result<(), Failure> {

@@ -114,6 +114,10 @@ impl Worker {
                 self.incident(unexpected(expected, reply));
             }
         }
+        if outcome.has_raced() {
+            self.shared.report().raced += script.expected.len() as u64;
+            return Err(Leave);
+        }
         if let Some(failure) = &outcome.failure {
             for _ in outcome.replies.len()..script.expected.len() {
                 self.incident(failure.clone());

@@ -5,6 +5,8 @@
 //! 4.1). Frames that bring a request or data are free; the others are paid for from an allowance that grows with time,
 //! with requests and with what the client was sent.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// The bytes before the first frame (RFC 9113 section 3.4), which h2 checks.
@@ -34,6 +36,9 @@ const BURST: u64 = 2000;
 
 /// How many such frames a second it may send for ever. Keep-alive PINGs come every few seconds.
 const A_SECOND: u64 = 300;
+
+/// The time that allows one more.
+const FOR_A_FRAME: Duration = Duration::from_nanos(1_000_000_000 / A_SECOND);
 
 /// What each request allows: two windows opened, a priority, and one more.
 const FOR_A_REQUEST: u64 = 4;
@@ -330,16 +335,17 @@ impl Allowance {
     }
 
     fn refill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.refilled);
-        self.refilled = now;
-        self.earn(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX / A_SECOND) * A_SECOND / 1000);
+        let passed = now.saturating_duration_since(self.refilled).as_nanos();
+        let frames = u64::try_from(passed / FOR_A_FRAME.as_nanos()).unwrap_or(u64::MAX).min(BURST);
+        self.earn(frames);
+        // What is not enough for a frame counts towards the next one.
+        self.refilled = if frames == BURST { now } else { self.refilled + FOR_A_FRAME * frames as u32 };
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const UNKNOWN: u8 = 0xbb;
 
@@ -421,6 +427,18 @@ mod tests {
         assert_eq!(client.sends_again(BURST, &ping), A_SECOND);
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(client.sends_again(BURST + 1, &ping), BURST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_allowance_grows_in_parts_of_a_frame_too() {
+        let mut client = Client::new();
+        let ping = frame(PING, 0, 0, 8);
+        assert_eq!(client.sends_again(BURST, &ping), BURST);
+        for step in 0..A_SECOND {
+            // One and a half.
+            tokio::time::advance(Duration::from_millis(5)).await;
+            client.sends(&ping.repeat(1 + step as usize % 2)).expect("300 a second are allowed");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -121,15 +121,15 @@ impl Progress {
     }
 
     pub(super) fn has_unsent(&self) -> bool {
-        self.unsent.load(Ordering::Acquire) != 0
+        self.unsent.load(Ordering::SeqCst) != 0
     }
 
     pub(super) fn hand_over(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, Ordering::AcqRel);
+        self.unsent.fetch_add(bytes, Ordering::SeqCst);
     }
 
     pub(super) fn note_sent(&self, bytes: usize) {
-        self.unsent.fetch_sub(bytes, Ordering::AcqRel);
+        self.unsent.fetch_sub(bytes, Ordering::SeqCst);
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
         self.streams.note_taken(bytes);
     }
@@ -138,11 +138,11 @@ impl Progress {
     pub(super) fn piece_is_gone(&self, unsent: usize) {
         self.streams.note_piece();
         if unsent > 0 {
-            self.unsent.fetch_sub(unsent, Ordering::AcqRel);
+            self.unsent.fetch_sub(unsent, Ordering::SeqCst);
         }
         if !self.has_unsent() {
             self.end_exception();
-            if self.awaits_sent.swap(false, Ordering::AcqRel) {
+            if self.awaits_sent.swap(false, Ordering::SeqCst) {
                 wake(&self.task);
             }
         }
@@ -153,7 +153,9 @@ impl Progress {
         if !self.has_unsent() {
             return Poll::Ready(());
         }
-        self.awaits_sent.store(true, Ordering::Release);
+        // In one order with `unsent`, on both sides: either the question below sees that all has gone, or the last
+        // piece sees this and wakes the task.
+        self.awaits_sent.store(true, Ordering::SeqCst);
         if self.has_unsent() { Poll::Pending } else { Poll::Ready(()) }
     }
 

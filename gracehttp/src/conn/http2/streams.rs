@@ -47,8 +47,9 @@ pub(crate) struct Streams {
     opened: AtomicU64,
     is_inside_head: AtomicBool,
     interim: Mutex<Interim>,
-    /// Requests have come in this turn of the connection, or somebody has asked for an interim response.
+    /// Request heads have come in this turn of the connection.
     is_unsettled: AtomicBool,
+    /// Handlers wait for interim responses; spares the lock at every turn.
     has_asked: AtomicBool,
     /// The code with which the connection has to end; 0 is none.
     fault: AtomicU8,
@@ -111,8 +112,10 @@ impl Streams {
 
     /// A handler waits for a body whose client waits for a `100 Continue`.
     pub(super) fn ask_continue(&self, progress: Arc<Progress>) {
-        self.interim().ask(progress);
+        let mut interim = self.interim();
+        // Before the connection is woken, and under the lock: its task must not find nothing to send and sleep again.
         self.has_asked.store(true, Ordering::Release);
+        interim.ask(progress);
     }
 
     /// The stream whose task starts now; none if it is the task of something else.
@@ -289,5 +292,38 @@ impl Inspection {
         streams.granted.store(FIRST_WINDOW + self.frames.granted(), Ordering::Relaxed);
         streams.is_inside_head.store(self.frames.is_inside_head(), Ordering::Relaxed);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::ServerOptions;
+    use std::task::Wake;
+
+    /// Notes what the connection's task would find when it is woken.
+    struct Connection {
+        streams: Arc<Streams>,
+        found_question: AtomicBool,
+    }
+
+    impl Wake for Connection {
+        fn wake(self: Arc<Self>) {
+            self.found_question.store(self.streams.has_asked.load(Ordering::Acquire), Ordering::Release);
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_woken_for_an_interim_response_finds_it() {
+        let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
+        let progress = streams.begin();
+        progress.expect_continue();
+        streams.interim().note_opened(&mut vec![1]);
+        streams.is_unsettled.store(true, Ordering::Relaxed);
+        let connection =
+            Arc::new(Connection { streams: streams.clone(), found_question: AtomicBool::new(false) });
+        assert!(!streams.settle(&Waker::from(connection.clone())), "nobody has asked yet");
+        progress.upload_is_awaited();
+        assert!(connection.found_question.load(Ordering::Acquire));
     }
 }

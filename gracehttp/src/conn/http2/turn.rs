@@ -1,7 +1,7 @@
 //! When a request is begun.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::Request;
 use http_body::Body;
@@ -18,12 +18,20 @@ use crate::server::ServerOptions;
 pub(crate) struct Turn {
     progress: Arc<Progress>,
     head: Option<HeadHold>,
-    has_begun: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Arrived,
+    /// There was no room for its response.
+    Waits,
+    Begun,
 }
 
 impl Turn {
     pub(crate) fn new(progress: Arc<Progress>) -> Self {
-        Self { progress, head: None, has_begun: false }
+        Self { progress, head: None, state: State::Arrived }
     }
 
     pub(crate) fn progress(&self) -> &Arc<Progress> {
@@ -47,20 +55,46 @@ impl Turn {
         request::complete(request, size, options)
     }
 
-    /// Resolves once the request may be begun: whether it had to wait for that.
+    /// Resolves once the request may begin; true, once, if it had to wait.
     pub(crate) fn poll_begin(&mut self, cx: &Context<'_>) -> Poll<bool> {
-        if self.has_begun {
+        if self.state == State::Begun {
             return Poll::Ready(false);
         }
-        let had_to_wait = self.progress.streams().room.is_full();
-        ready!(self.progress.poll_enter(cx));
-        self.has_begun = true;
-        Poll::Ready(had_to_wait)
+        if self.progress.poll_enter(cx).is_pending() {
+            self.state = State::Waits;
+            return Poll::Pending;
+        }
+        Poll::Ready(std::mem::replace(&mut self.state, State::Begun) == State::Waits)
     }
 
     /// The request is answered, and the body of the response goes its way.
     pub(crate) fn answer(self) -> Outgoing {
         self.progress.is_answered();
         Outgoing::new(self.progress)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::http2::room::Shares;
+    use crate::conn::http2::streams::Streams;
+    use std::task::Waker;
+
+    #[test]
+    fn a_request_that_waited_for_room_says_so_when_it_begins() {
+        let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
+        let cx = Context::from_waker(Waker::noop());
+        let turn = || Turn::new(streams.begin());
+        assert_eq!(turn().poll_begin(&cx), Poll::Ready(false));
+
+        let (first, second) = (streams.room.hold(100 << 20), streams.room.hold(100 << 20));
+        let mut exception = turn();
+        assert_eq!(exception.poll_begin(&cx), Poll::Ready(false), "one at a time goes on without room");
+        let mut waiting = turn();
+        assert_eq!(waiting.poll_begin(&cx), Poll::Pending);
+        drop((first, second));
+        assert_eq!(waiting.poll_begin(&cx), Poll::Ready(true));
+        assert_eq!(waiting.poll_begin(&cx), Poll::Ready(false), "just once");
     }
 }

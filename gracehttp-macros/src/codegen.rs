@@ -268,7 +268,7 @@ fn checks_of(servers: &[Path], library: &TokenStream) -> TokenStream {
                 let (rivalry, refusal) = (format_ident!("{rivalry}"), refusal(message));
                 quote!(else if __SERVERS[#index].#rivalry(__SERVERS[#earlier]) { #refusal })
             });
-            // Where the servers listen, only the compiler knows.
+            // Only the compiler knows where the servers listen.
             let clash =
                 quote!(#library::__private::Clash::of(#other, __SERVERS[#earlier], #name, __SERVERS[#index]));
             let refusal = placed_at(server, quote!(::core::panic!("{}", #clash.text())));

@@ -64,7 +64,7 @@ pub(crate) struct ServerArgs {
     pub(crate) tls: Option<(Ident, Tls)>,
     /// The key, and `recycle` or `wait`.
     pub(crate) when_full: Option<(Ident, Ident)>,
-    /// Around whatever answers.
+    /// Around the handler, the routes or the service.
     pub(crate) layer: Option<BuilderCall>,
     pub(crate) library: Option<Path>,
     /// Of a module of routes.
@@ -291,7 +291,7 @@ impl ServerArgs {
         Ok(vec![codegen::number(bits.into())])
     }
 
-    /// A user or a group: whether it exists, the machine knows that serves.
+    /// A user or a group. Whether it exists is known only on the machine that serves.
     fn socket_owner(&mut self, value: &Value<'_>, _: &mut Errors) -> Reading {
         let name = value.text("a name or a number, in quotes")?;
         match name.value().is_empty() {

@@ -136,7 +136,7 @@ fn shape_of_host(host: &str, port: &str) -> Result<Option<String>, String> {
         }
         if canonical.is_unicast_link_local() && zone.is_empty() {
             return Err(format!(
-                "a link-local address needs the zone that it is of, an interface: `[{canonical}%eth0]:{port}`"
+                "a link-local address needs its zone, the interface: `[{canonical}%eth0]:{port}`"
             ));
         }
         return Ok(Some(if zone.is_empty() { canonical.to_string() } else { format!("{canonical}%{zone}") }));
@@ -227,7 +227,7 @@ mod tests {
             ("::1", "needs brackets: `[::1]:9090`"),
             ("[::g]:80", "is not an IPv6 address"),
             ("[::ffff:127.0.0.1]:80", "in the notation of IPv6: write `127.0.0.1:80`"),
-            ("[fe80::1]:80", "needs the zone that it is of, an interface: `[fe80::1%eth0]:80`"),
+            ("[fe80::1]:80", "needs its zone, the interface: `[fe80::1%eth0]:80`"),
             ("*:80", "all interfaces are written `:80`"),
             (":65536", "the port 65536 is out of range"),
             (":+1", "`+1` is not a port"),

@@ -205,8 +205,8 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
             .set("ready_timeout", |settings| settings.ready_timeout = limit.min(LONGEST))
     }
 
-    /// How long after a restart this process could still take over again, should its successor die or hang; 2 s by
-    /// default. At least until the successor has shown that it lives.
+    /// How long after a restart this process can take over again if its successor dies or hangs; 2 s by default. It
+    /// lasts at least until the successor has shown that it lives.
     pub fn standby(self, period: Duration) -> Self {
         self.set("standby", |settings| settings.standby = period.min(LONGEST))
     }

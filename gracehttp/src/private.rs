@@ -13,8 +13,8 @@ use crate::{
     App, Error, FromRef, FromRequest, FromRequestParts, IntoResponse, Request, Server, ServerBuilder,
 };
 
-/// How many request heads pass the strict reader of HTTP/1 when these bytes are read so many times: what the benchmark
-/// `heads` measures.
+/// Reads these bytes so many times with the strict reader of HTTP/1, and returns how many request heads it passes.
+/// For the benchmark `heads`.
 #[cfg(feature = "test-kit")]
 pub fn read_heads(bytes: &[u8], times: u64) -> u64 {
     crate::conn::read_heads(bytes, times)

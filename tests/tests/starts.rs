@@ -424,10 +424,7 @@ async fn d10_the_mode_holds_before_the_first_client_can_connect() {
 #[tokio::test]
 async fn d11_addresses_that_lack_something_say_what() {
     for (endpoint, reason) in [
-        (
-            "[fe80::1]:0",
-            "a link-local address needs the zone that it is of, an interface: `[fe80::1%eth0]:0`",
-        ),
+        ("[fe80::1]:0", "a link-local address needs its zone, the interface: `[fe80::1%eth0]:0`"),
         ("[::ffff:127.0.0.1]:0", "it is an IPv4 address in the notation of IPv6: write `127.0.0.1:0`"),
         ("[fe80::1%nowhere]:0", "no interface of this machine is `nowhere`"),
     ] {

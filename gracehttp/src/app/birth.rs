@@ -80,7 +80,7 @@ pub(super) async fn wind_up(workers: &OnceCell<Workers>) {
     }
 }
 
-/// Has all messages said.
+/// Waits until all messages are written.
 async fn last_words() {
     // Fails if `flush` panics, which it does not.
     let _ = spawn_blocking(log::flush).await;
@@ -108,8 +108,8 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         keys.inherit(predecessor.take_keys());
     }
 
-    // What can be wrong without the application's doing is looked at first, and told together. Name servers and
-    // disks can be slow, and certificates come from pipes, too.
+    // All faults that are not the application's come first, and are reported together. Aside, since name servers and
+    // disks can be slow, and a certificate may come from a pipe.
     let offered = predecessor.as_mut().map(Predecessor::take_listeners).unwrap_or_default();
     #[cfg(feature = "tls")]
     let of_tls = keys.clone();
@@ -208,7 +208,7 @@ async fn context<S: Clone + Send + Sync + 'static>(
         }
     };
     let dispatch = aside("factory", &format!("server `{name}`: its factory"), made).await?;
-    // Within the runtime that serves: the parking lot is watched there.
+    // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
     Context::new(options, dispatch, permits, moved.clone()).map(Arc::new).map_err(|error| {

@@ -15,7 +15,7 @@ pub(super) struct Configured<S> {
     pub(super) start_up_code: StartUpCode<S>,
     /// Of the values that are not the attributes'.
     pub(super) provenance: Vec<Provenance>,
-    /// The configuration file, where there is one: a successor has to find it again.
+    /// The configuration file, if there is one: a successor has to find it again.
     pub(super) file: Option<PathBuf>,
 }
 

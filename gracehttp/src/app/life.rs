@@ -24,7 +24,7 @@ use crate::log;
 /// A process that serves.
 pub(super) struct Process {
     pub(super) start_up: StartUp,
-    /// The configuration file that was read, where there was one.
+    /// The configuration file, if one was read.
     pub(super) configuration: Option<PathBuf>,
     pub(super) signals: Signals,
     pub(super) settings: Settings,
@@ -123,8 +123,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
     })
 }
 
-/// Settles the configuration, which can be slow to read, unless a signal to stop comes first: one that stops as far
-/// as the code says, since the configuration may say otherwise.
+/// Settles the configuration, which can be slow to read. A stop signal that comes first ends it: one of those that
+/// the code names, since the configuration is not known yet.
 async fn configure<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_up: &StartUp,

@@ -105,7 +105,7 @@ impl Drop for FreshFiles {
 /// Raises the process's limit of descriptors for its servers, and says what it is.
 pub(super) fn raise_limit<S>(servers: &[Server<S>]) -> usize {
     let connections = servers.iter().map(|server| server.options.max_conns).fold(0, usize::saturating_add);
-    // A host name has a listener for each of its addresses, which are not known yet.
+    // A host name has a listener for each address, and is not resolved yet: two is a guess.
     let listeners = servers.iter().map(|server| 2 * server.options.endpoints.len()).sum();
     descriptors::raise_limit(connections, listeners)
 }
@@ -129,7 +129,7 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, availab
     }
 }
 
-/// Gives socket files that the predecessor has made the access of today.
+/// Gives the socket files that the predecessor made the access that is configured now.
 pub(super) fn update_access(server: &Running) {
     for Door { listener, .. } in &server.doors {
         update_file(server.name(), listener, &server.context.options.socket);

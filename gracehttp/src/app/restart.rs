@@ -55,7 +55,7 @@ impl Process {
     /// operator hears why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Signal>) -> Attempt {
         if let Some(gone) = self.configuration.as_deref().filter(|file| !file.exists()) {
-            // A successor would take its absence for the wish to have none.
+            // A successor would start without any configuration file.
             log::error(format_args!(
                 "start new process failed: the configuration file {}, which this process has read, is gone: put it \
                  back, if only an empty one",

@@ -110,7 +110,7 @@ impl Process {
                 Event::Drained => return self.end_for(&watch).await,
                 Event::StandbyOver => {
                     watch.stands_by = false;
-                    // Not before: taking over again, this process would need them.
+                    // Not earlier: a process that takes over again needs them.
                     self.background.shut_down();
                     self.leave_doors();
                 }
@@ -122,7 +122,8 @@ impl Process {
                 Event::GiveUp => {
                     watch.give_up_at = None;
                     watch.close_idle_at = Some(Instant::now() + (watch.deadline - Instant::now()) / 2);
-                    // What still rests here found no room there, and is told so while there is time to.
+                    // The successor had no room for the connections that still rest here. They are closed in order
+                    // while there is time.
                     let left = self.servers.iter().filter(|server| !server.context.lot.is_empty());
                     left.for_each(|server| server.enter(Phase::Stopping));
                 }
@@ -217,7 +218,7 @@ impl Process {
     }
 }
 
-/// How long before the deadline connections are told to close that could not move. Half of it is for their last request.
+/// How long before the deadline the connections that could not move are closed. Half of it is for their last request.
 const FAREWELL: Duration = GRACE.saturating_mul(2);
 
 /// What a process waits for after its commit.
@@ -229,7 +230,7 @@ struct Watch {
     stands_by: bool,
     /// When idle connections of servers that the successor does not have are closed.
     close_idle_at: Option<Instant>,
-    /// When connections that could not move, since the successor has no room, are not to move any more.
+    /// When the connections for which the successor has no room stop trying to move.
     give_up_at: Option<Instant>,
     deadline: Instant,
     /// A signal to stop came.
@@ -267,7 +268,7 @@ impl Watch {
             () = until_time(self.close_idle_at) => Event::CloseIdle,
             () = until_time(self.give_up_at), if !stands_by => Event::GiveUp,
             () = drained => Event::Drained,
-            // While the successor has not shown that it lives, nobody else may serve.
+            // Until the successor has shown that it lives, this process may have to serve again.
             () = sleep_until(self.deadline), if !stands_by => Event::Deadline,
         }
     }

@@ -60,8 +60,8 @@ pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, 
             others => format!(" and {others} more"),
         };
         log::info(format_args!(
-            "{first}{others} ignored: Kubernetes or Docker has set them for a service of that name, and they are no \
-             settings"
+            "ignored {first}{others}: Kubernetes or Docker sets such variables for a service of that name; they are \
+             no settings"
         ));
     }
 }

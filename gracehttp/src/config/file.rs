@@ -51,7 +51,7 @@ impl File {
         };
         match (fs::read_to_string(&path), named_by) {
             (Ok(text), _) => Ok(Some(Self { path, text })),
-            // A link that leads nowhere was meant to lead to a file.
+            // A broken link is a fault: it was meant to lead to a file.
             (Err(error), None) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
             (Err(error), named_by) => Err(unreadable(&path, named_by, error)),
         }

@@ -83,11 +83,11 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Where all values are settled.
+/// The outcome once every value is settled.
 pub(crate) struct Settled<A> {
-    /// What was read for the application.
+    /// The application's own settings.
     pub(crate) app: A,
-    /// Of the values that are not the attributes'.
+    /// Where each value comes from that is not the attribute's.
     pub(crate) provenance: Vec<Provenance>,
     /// The file, if there is one, as it was named.
     pub(crate) file: Option<PathBuf>,
@@ -109,7 +109,7 @@ pub(crate) fn settle<A>(
     let app = match File::find(environment, chosen) {
         Ok(Some(file)) => {
             path = Some(file.path.clone());
-            // Of a file that is not TOML nothing is known, and nothing more can be wrong.
+            // A file that is not TOML can't be read any further.
             file.apply(&mut draft).map(read_app)
         }
         Ok(None) => Some(read_app(Section::default())),

@@ -147,7 +147,7 @@ fn known_unit(unit: &str) -> Option<u64> {
     UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
 }
 
-/// The size of something that has to hold `least` bytes, and to fit into memory.
+/// A size of at least `least` bytes that fits into memory.
 pub(super) fn memory_size(text: &str, least: usize) -> Result<usize, String> {
     let bytes = usize::try_from(size(text)?).ok().filter(|bytes| *bytes >= least);
     bytes.ok_or_else(|| match least {

@@ -1,4 +1,4 @@
-//! What may block, beside the event loop that may have to give it up.
+//! Work that may block, beside an event loop that may have to abandon it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -7,10 +7,10 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, panic_message};
 
-/// Runs `work` on a thread of its own, so that it can wait for a disk, a name server or whoever writes to a pipe,
-/// and holds up neither the signals nor the workers. Dropping the returned future gives it up.
+/// Runs `work` on a thread of its own. It can wait for a disk, a name server or the writer of a pipe, and holds up
+/// neither the signals nor the workers. Dropping the returned future abandons it.
 ///
-/// Not on the runtime's own threads for such work: the end of the runtime would wait for them.
+/// Not `spawn_blocking`: the runtime would wait for it at its end.
 pub(crate) async fn aside<T: Send + 'static>(
     thread: &str,
     what: &str,
@@ -18,7 +18,7 @@ pub(crate) async fn aside<T: Send + 'static>(
 ) -> Result<T, Error> {
     let (done, outcome) = oneshot::channel();
     let body = move || {
-        // Nobody listens any more if the process was stopped meanwhile.
+        // Fails if the process was stopped meanwhile.
         let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
     };
     thread::Builder::new()

@@ -1,15 +1,15 @@
-//! Where the end of this process is the end of its successor, too.
+//! Containers in which the end of this process ends its successor, too.
 
 use std::fs;
 use std::os::unix::process::parent_id;
 
-/// The kernel ends all processes of a PID namespace with its first.
+/// PID 1: when it ends, the kernel kills all processes of its PID namespace.
 const FIRST: u32 = 1;
 
-/// First processes of containers that end with the one child that they start.
+/// Init programs of containers that end as soon as the child that they started ends.
 const INITS: [&str; 5] = ["tini", "tini-static", "docker-init", "dumb-init", "catatonit"];
 
-/// Why no successor can outlive this process, if so.
+/// Why no successor can outlive this process; none if one can.
 pub(crate) fn tie() -> Option<String> {
     if std::process::id() == FIRST {
         return Some("this process is PID 1, with which its container ends".to_owned());

@@ -191,8 +191,8 @@ impl HeldBack {
         }
     }
 
-    /// Lets them through: those that our handlers stand for, even if the process that started us had blocked
-    /// them, and the others if it had not. The ends of children are heard of, too.
+    /// Lets them through: those that have handlers, even if the process that started us had blocked them; the others
+    /// only if it had not. Exits of children are reported, too.
     pub(crate) fn let_through(self, handled: &Signals) {
         sys::hear_of_children();
         if let Some(mut blocked) = self.before {

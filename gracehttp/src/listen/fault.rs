@@ -51,7 +51,7 @@ pub(super) fn tcp(
             format!("no interface of this machine has the address {}; {elsewhere}", address.ip())
         }
         _ if lacks_zone(address) => format!(
-            "the link-local address {} needs the zone that it is of, an interface, as in `[fe80::1%eth0]:{}`; \
+            "the link-local address {} needs its zone, the interface, as in `[fe80::1%eth0]:{}`; \
              {elsewhere}",
             address.ip(),
             address.port()

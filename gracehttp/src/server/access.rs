@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// What is set about a socket's file; whatever is not stays as the kernel makes it: of the process's user and
-/// group, with the mode that the umask leaves.
+/// Owner and mode of a socket's file, as far as they are set. Unset ones stay as the kernel makes them: the process's
+/// user and group, and the mode that the umask leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SocketAccess {
     pub(crate) mode: Option<Mode>,

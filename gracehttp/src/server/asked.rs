@@ -1,4 +1,4 @@
-//! What a message about a request says of it.
+//! A request as log messages name it.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Version};
 use hyper::upgrade::OnUpgrade;
 
-/// How much of a path is shown: it is a stranger's, and may be as long as a request head.
+/// How much of a path is shown: the client chooses it, and it may be as long as a request head.
 const SHOWN: usize = 200;
 
-/// What is known of a request when it is answered; of one that could not be read, nothing or a part.
+/// What is known of a request when it is answered. Fields of an unreadable request may be missing.
 ///
 /// It is made for every request, so it shares the request's bytes and copies none.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) method: Option<Method>,
-    /// None in CONNECT, too.
+    /// CONNECT has none.
     pub(crate) path: Option<PathAndQuery>,
     pub(crate) version: Version,
-    /// To leave HTTP for another protocol, or for a tunnel.
+    /// It asks to leave HTTP for another protocol or a tunnel.
     pub(crate) asks_upgrade: bool,
 }
 
@@ -45,7 +45,7 @@ impl Asked {
     }
 }
 
-/// As it reads in a log: the method and the path, without the query, which may hold secrets.
+/// Method and path, without the query, which may hold secrets.
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(method) = &self.method else { return f.write_str("a request") };

@@ -59,8 +59,9 @@ impl ServerBuilder {
 
     /// How many connections the server holds at once, over all of its endpoints; 100 000 by default.
     ///
-    /// Over it nothing is accepted: clients wait in the kernel's queue, cost no descriptor, and are served
-    /// as soon as a connection ends; [`when_full`](Self::when_full) says whether room is made for them.
+    /// Once they are all held nothing more is accepted: clients wait in the kernel's queue, cost no descriptor, and
+    /// are served as soon as a connection ends. [`when_full`](Self::when_full) says whether the server makes room for
+    /// them.
     pub fn max_conns(self, connections: usize) -> Self {
         let fault = "max_conns is 0, which would serve nobody: valid is a number from 1 on";
         self.require(connections > 0, fault).set(&["max_conns"], |options| options.max_conns = connections)
@@ -93,8 +94,8 @@ impl ServerBuilder {
         self.set_timeout("header_read_timeout", limit, |options, limit| options.header_read_timeout = limit)
     }
 
-    /// How long a handler may take until its response begins; off by default. Over it the handler is dropped, a notice
-    /// names the request, and the answer is `503 Service Unavailable`.
+    /// How long a handler may take until its response begins; off by default. A handler that takes longer is dropped,
+    /// a notice names the request, and the answer is `503 Service Unavailable`.
     pub fn request_timeout(self, limit: Duration) -> Self {
         self.set_timeout("request_timeout", limit, |options, limit| options.request_timeout = Some(limit))
     }
@@ -138,38 +139,37 @@ impl ServerBuilder {
 
     /// The permission bits of the files of the server's Unix sockets, `0o660` say, in place of what the umask leaves.
     ///
-    /// To connect takes the permission to write. The bits hold before the first client can connect.
+    /// Connecting needs write permission. The bits are set before the first client can connect.
     pub fn socket_mode(self, mode: u32) -> Self {
         let mode = Mode::new(mode);
         let fault = "socket_mode is out of range: valid are permission bits up to 0o777";
         self.require(mode.is_some(), fault).set(&["socket_mode"], |options| options.socket.mode = mode)
     }
 
-    /// The user, by name or number, to whom the files of the server's Unix sockets belong, in place of that of the
-    /// process. Only root can give a file away.
+    /// The owner, by name or number, of the files of the server's Unix sockets, in place of the process's user. Only
+    /// root can give a file to another user.
     pub fn socket_user(self, user: impl Into<String>) -> Self {
         let user = user.into();
         self.set(&["socket_user"], |options| options.socket.user = Some(user))
     }
 
-    /// The group, by name or number, of the files of the server's Unix sockets, in place of that of the process. It has
-    /// to be one of the process's own, unless that runs as root.
+    /// The group, by name or number, of the files of the server's Unix sockets, in place of the process's group.
+    /// Unless the process runs as root, it has to be a member of that group.
     pub fn socket_group(self, group: impl Into<String>) -> Self {
         let group = group.into();
         self.set(&["socket_group"], |options| options.socket.group = Some(group))
     }
 
-    /// What becomes of clients that wait while all of `max_conns` are held; by default
-    /// [`WhenFull::Recycle`] makes room for them.
+    /// What a full server does for the clients that wait; by default [`WhenFull::Recycle`] makes room for them.
     pub fn when_full(self, choice: WhenFull) -> Self {
         self.set(&["when_full"], |options| options.when_full = choice)
     }
 
-    /// How long a handler may work for a client that has closed its sending half, until its response
-    /// begins; 1 s by default. Over it the request is dropped, and its connection closed.
+    /// How long a handler may take to begin its response to a client that has closed its sending half; 1 s by
+    /// default. After that the request is dropped and its connection closed.
     ///
-    /// Such a client may have left, or may be waiting for the answer: the two look the same. Zero takes it
-    /// for gone at once.
+    /// Such a client may have left or may be waiting for the answer: the two look the same. Zero treats it as gone at
+    /// once.
     pub fn half_close_timeout(self, limit: Duration) -> Self {
         self.set(&["half_close_timeout"], |options| options.half_close_timeout = limit.min(LONGEST))
     }

@@ -115,7 +115,7 @@ fn parse_host(host: &str, port: &str) -> Result<String, String> {
         }
         if address.is_unicast_link_local() && zone.is_none_or(str::is_empty) {
             return Err(format!(
-                "a link-local address needs the zone that it is of, an interface: `[{address}%eth0]:{port}`"
+                "a link-local address needs its zone, the interface: `[{address}%eth0]:{port}`"
             ));
         }
         return Ok(zone.map_or(address.to_string(), |zone| format!("{address}%{zone}")));
@@ -197,8 +197,8 @@ mod tests {
             ("localhost", "it has no port"),
             ("::1", "without brackets"),
             ("[::ffff:127.0.0.1]:80", "in the notation of IPv6: write `127.0.0.1:80`"),
-            ("[fe80::1]:80", "needs the zone that it is of, an interface: `[fe80::1%eth0]:80`"),
-            ("[fe80::1%]:80", "needs the zone"),
+            ("[fe80::1]:80", "needs its zone, the interface: `[fe80::1%eth0]:80`"),
+            ("[fe80::1%]:80", "needs its zone"),
             ("::1:x", "an IPv6 address needs brackets: `[::1]:x`"),
             ("[::g]:80", "is not an IPv6 address"),
             ("[::1]", "needs brackets"),

@@ -1,15 +1,15 @@
-//! Permits for clients that wait at an endpoint which the successor does not have.
+//! Permits for clients that wait at an endpoint that the successor does not have.
 //!
-//! After a restart the limit is the successor's: it accepts as permits come free, and what it was given never comes free
-//! here. So a queue that is to be emptied asks it for permits. They count as held here from the question on, and may be
-//! used from the answer on: at no time do both sides have the same one.
+//! After a restart the limit is the successor's: it accepts as permits come free, and permits that it was given never
+//! come free here. So this process asks it for permits to empty the queue. They count as held here from the question
+//! on, and may be used from the answer on: no permit is ever used on both sides.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many permits are asked for at once, at the most: each answer takes a round trip.
+/// The most permits that one question asks for. More than one, since each answer takes a round trip.
 const AT_ONCE: usize = 64;
 
-/// What is asked for at once is no more than this part of the limit: the successor's own clients wait, too.
+/// One question asks for at most this part of the limit: clients of the successor wait, too.
 const PART: usize = 8;
 
 #[derive(Debug, Default)]
@@ -17,14 +17,15 @@ pub(crate) struct LastCall(Mutex<State>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// A successor has the limit, and has to be asked.
+    /// The limit is a successor's: it has to be asked.
     is_shared: bool,
     ours: Wish,
-    /// That of a generation before us, which asks us, and we our successor. Its permits count as foreign here.
+    /// Of the generation before us. It asks us, and we pass the question on to our successor. Its permits count as
+    /// foreign here.
     predecessors: Wish,
 }
 
-/// Permits that are asked for, and how many of them were granted.
+/// How many permits are asked for, and how many of them were granted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wish {
     wanted: usize,
@@ -45,12 +46,12 @@ impl Wish {
 }
 
 impl LastCall {
-    /// From now on a successor has the limit.
+    /// From now on the limit is a successor's.
     pub(crate) fn share(&self) {
         self.state().is_shared = true;
     }
 
-    /// It has it no more.
+    /// The limit is ours again.
     pub(crate) fn end_sharing(&self) {
         let mut state = self.state();
         state.is_shared = false;
@@ -61,14 +62,15 @@ impl LastCall {
         self.state().is_shared
     }
 
-    /// A queue is to be emptied. Returns what it wants at once, to be [given up](Self::give_up) in the end.
+    /// A queue is to be emptied. Returns how many permits it wants at a time, to be [given up](Self::give_up) in the
+    /// end.
     pub(super) fn want(&self, limit: usize) -> usize {
         let count = (limit / PART).clamp(1, AT_ONCE);
         self.state().ours.wanted += count;
         count
     }
 
-    /// It is empty.
+    /// The queue is empty.
     pub(super) fn give_up(&self, count: usize) {
         let Wish { wanted, granted } = &mut self.state().ours;
         *wanted = wanted.saturating_sub(count);
@@ -90,19 +92,19 @@ impl LastCall {
         state.predecessors.grant(rest);
     }
 
-    /// What has to count as held, though it is not.
+    /// How many permits count as held for the queue, though no connection holds them.
     pub(crate) fn reserved(&self) -> usize {
         let State { is_shared, ours: Wish { wanted, granted }, .. } = *self.state();
         if is_shared { wanted.max(granted) } else { 0 }
     }
 
-    /// What the successor is to be asked for.
+    /// How many permits to ask the successor for.
     pub(crate) fn asked(&self) -> usize {
         let state = self.state();
         if state.is_shared { state.ours.open() + state.predecessors.open() } else { 0 }
     }
 
-    /// The predecessor asks for so many permits, of which we have none to give.
+    /// The predecessor asks for so many permits, and we pass the question on.
     pub(crate) fn pass_on(&self, count: usize) {
         self.state().predecessors = Wish { wanted: count, granted: 0 };
     }

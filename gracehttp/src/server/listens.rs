@@ -59,7 +59,7 @@ impl Listens {
         self.first_clash(other).is_some()
     }
 
-    /// The first two endpoints of which only one can be had.
+    /// The first two endpoints that exclude each other.
     const fn first_clash(self, other: Self) -> Option<(At, At)> {
         let (Self::Server { at: these, .. }, Self::Server { at: those, .. }) = (self, other) else {
             return None;
@@ -82,8 +82,8 @@ impl Listens {
 /// Host and port.
 type At = (&'static str, u16);
 
-/// What the compiler says of two servers that clash. Its messages have room for text alone, so this is put together
-/// byte by byte.
+/// The compiler's message about two servers that clash. A panic at compile time takes plain text alone, so the text
+/// is built byte by byte.
 #[derive(Clone, Copy, Debug)]
 pub struct Clash {
     text: [u8; Self::ROOM],
@@ -115,7 +115,7 @@ impl Clash {
         }
     }
 
-    /// A part that finds no room is left out.
+    /// Leaves out a part for which there is no room.
     const fn with(mut self, part: &str) -> Self {
         let part = part.as_bytes();
         if self.length + part.len() <= Self::ROOM {

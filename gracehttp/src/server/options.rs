@@ -23,7 +23,7 @@ pub(crate) const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
 /// and `http` has no map of much more.
 pub(crate) const MOST_HEADERS: usize = 10_000;
 
-/// The least that one connection can be allowed to hold: two read buffers, and a response that is under way.
+/// The smallest `max_conn_memory`: two read buffers, and a response under way.
 pub(crate) const LEAST_CONN_MEMORY: usize = 64 << 10;
 
 /// Everything about a server except its service.
@@ -50,7 +50,7 @@ pub(crate) struct ServerOptions {
     pub(crate) half_close_timeout: Duration,
     pub(crate) max_conn_memory: usize,
     pub(crate) socket: SocketAccess,
-    /// The keys that the attribute has set, or the builder; also those that it has set to the default.
+    /// The keys that the attribute or the builder has set, also those set to the default.
     pub(crate) chosen: Vec<&'static str>,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Permits {
     foreign: AtomicUsize,
     given: AtomicUsize,
     last_call: LastCall,
-    /// Of those held, the permits of clients that were let into a full server and whose tasks have not begun yet.
+    /// How many of those held belong to clients that were let into a full server and whose tasks have not begun yet.
     unseen: AtomicUsize,
     /// Somebody else accepts in our place.
     paused: AtomicBool,
@@ -63,12 +63,12 @@ impl Permits {
         self.foreign.load(Ordering::SeqCst)
     }
 
-    /// What queues that are to be emptied ask of a successor.
+    /// The permits that a successor is asked for, to empty queues.
     pub(crate) fn last_call(&self) -> &LastCall {
         &self.last_call
     }
 
-    /// Asks for permits until the queue that is to be emptied is.
+    /// Asks for permits until a queue is empty: until the result is dropped.
     pub(crate) fn ask(self: &Arc<Self>) -> Asking {
         let count = self.last_call.want(self.limit);
         self.released.notify_waiters();
@@ -82,7 +82,7 @@ impl Permits {
         self.released.notify_waiters();
     }
 
-    /// How many of the permits that the predecessor asks for, and that count as foreign by now, it can have.
+    /// How many of the permits that the predecessor asks for it can have. They count as foreign already.
     pub(crate) fn spare(&self, asked: usize) -> usize {
         let others = self.foreign().saturating_sub(asked);
         self.limit.saturating_sub(self.held() + others).min(asked)
@@ -105,7 +105,8 @@ impl Permits {
         match whose {
             Turn::Last => self.take_last(),
             Turn::Usual if self.is_paused() => None,
-            // Asked again: of a permit that is taken while a pause begins, either the count tells, or this does.
+            // Asked again: if a pause begins meanwhile, either its count includes this permit, or this check sees the
+            // pause.
             Turn::Usual => self.take().filter(|_| !self.is_paused()),
         }
     }
@@ -122,8 +123,8 @@ impl Permits {
             })
             .ok()
             .map(|_| Permit::of(self))
-            // Asked again: of a permit that is taken while another process is granted one, either the count tells, or
-            // this does.
+            // Asked again: if another process is granted a permit meanwhile, either the grant has counted this one,
+            // or this check sees the grant.
             .filter(|_| self.others() <= others || self.held() + self.others() <= self.limit)
     }
 
@@ -143,7 +144,7 @@ impl Permits {
         self.stay_alone();
     }
 
-    /// There is no successor any more, and nothing that it was given.
+    /// The successor is gone, and with it all that it was given.
     pub(crate) fn stay_alone(&self) {
         self.given.store(0, Ordering::Release);
         self.last_call.end_sharing();
@@ -184,7 +185,7 @@ impl Permits {
     }
 }
 
-/// The question for permits of a queue that is to be emptied. Dropping it takes it back.
+/// A queue's question for permits. Dropping it withdraws the question.
 #[derive(Debug)]
 pub(crate) struct Asking {
     permits: Arc<Permits>,
@@ -201,9 +202,9 @@ impl Drop for Asking {
 /// Whose turn it is to be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Any client's, unless another process accepts in our place: a [pause](Permits::pause) has to end first.
+    /// Any client's. During a [pause](Permits::pause), when another process accepts in our place, it waits.
     Usual,
-    /// That of a client in a queue that will be no more, which a pause does not concern.
+    /// A client's in a queue that is being emptied: a pause does not concern it.
     Last,
 }
 
@@ -229,7 +230,7 @@ impl Permit {
         }
     }
 
-    /// The task of its connection has begun, and says itself what the connection does.
+    /// The task of its connection has begun, and reports what the connection does.
     pub(crate) fn is_seen(&mut self) {
         if let Some(permits) = self.permits.as_ref().filter(|_| self.is_unseen) {
             permits.unseen.fetch_sub(1, Ordering::AcqRel);

@@ -25,10 +25,10 @@ pub type Response = http::Response<Body>;
 /// The future of one response.
 pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// What has answered in place of a handler. It travels in the extensions of the response.
+/// Why something else than a handler has answered. It travels in the extensions of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instead {
-    /// Routing knows no such path, or not with this method.
+    /// No route has this path, or not with this method.
     #[cfg_attr(not(feature = "axum"), expect(dead_code))]
     NoRoute,
     /// The service has failed.

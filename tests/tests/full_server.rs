@@ -32,8 +32,8 @@ async fn start(options: &str) -> (App, Target, Scratch) {
 /// So many clients that have had an answer, and keep their connections.
 async fn idle(target: &Target, count: usize) -> Vec<Client> {
     all(count, || async {
-        let mut client = Client::connect(target).await.unwrap();
-        assert_eq!(client.get("/ping").await.unwrap().status, 200);
+        let mut client = Client::connect(target).await.expect("a connection");
+        assert_eq!(client.get("/ping").await.expect("an answer").status, 200);
         client
     })
     .await
@@ -49,19 +49,19 @@ async fn all<T, F: Future<Output = T>>(count: usize, client: impl Fn() -> F) -> 
 async fn newly_come(target: &Target, count: usize) -> Duration {
     let begun = Instant::now();
     let waited = all(count, || async {
-        let client = Client::connect(target).await.unwrap();
+        let client = Client::connect(target).await.expect("a connection");
         let mut client = client.limit(Duration::from_secs(60));
-        let reply = client.get("/ping").await.unwrap();
+        let reply = client.get("/ping").await.expect("an answer");
         assert_eq!(reply.status, 200);
         let waited = begun.elapsed();
         if reply.closes() {
-            client.closed().await.unwrap();
+            client.closed().await.expect("the close that was announced");
             return (None, waited);
         }
         (Some(client), waited)
     })
     .await;
-    waited.iter().map(|(_, waited)| *waited).max().unwrap()
+    waited.iter().map(|(_, waited)| *waited).max().expect("some clients")
 }
 
 #[tokio::test]
@@ -114,12 +114,12 @@ async fn b6_one_idle_client_makes_room_for_each_that_waits_and_the_longest_idle_
 /// A client that never leaves, and never pauses.
 async fn busy(target: Target, stop: Arc<AtomicBool>, closes: Arc<AtomicUsize>) {
     while !stop.load(Ordering::SeqCst) {
-        let mut client = Client::connect(&target).await.unwrap().limit(Duration::from_secs(60));
+        let mut client = Client::connect(&target).await.expect("a connection").limit(Duration::from_secs(60));
         while !stop.load(Ordering::SeqCst) {
-            let reply = client.get("/slow?ms=30").await.unwrap();
+            let reply = client.get("/slow?ms=30").await.expect("an answer");
             assert_eq!(reply.status, 200);
             if reply.closes() {
-                client.closed().await.unwrap();
+                client.closed().await.expect("the close that was announced");
                 closes.fetch_add(1, Ordering::SeqCst);
                 break;
             }
@@ -195,10 +195,10 @@ impl Slow {
     async fn come(self, target: &Target) -> Box<dyn std::any::Any> {
         match self {
             Self::Http2 => Box::new(Connection::open(target).await),
-            Self::Silent => Box::new(TcpStream::connect(target.address()).await.unwrap()),
+            Self::Silent => Box::new(TcpStream::connect(target.address()).await.expect("a connection")),
             Self::Bytes(bytes) => {
-                let mut stream = TcpStream::connect(target.address()).await.unwrap();
-                stream.write_all(bytes).await.unwrap();
+                let mut stream = TcpStream::connect(target.address()).await.expect("a connection");
+                stream.write_all(bytes).await.expect("an open connection");
                 Box::new(stream)
             }
         }

@@ -162,7 +162,7 @@ async fn c1_a_wrong_content_length_never_breaks_the_framing() {
         }
         assert!(ask2(&target, Method::GET, "/x/length/short-by-a-piece").await.is_err(), "{server}");
     }
-    let known = "plain`: GET /x/length/known-short: its Content-Length [\"3\"] is wrong, and corrected: its body is 5 bytes";
+    let known = "plain`: GET /x/length/known-short: its Content-Length [\"3\"] is wrong and was corrected: its body is 5 bytes";
     assert_eq!(count(&app, 0, known).await, 3, "{}", app.log);
     let short = "plain`: GET /x/length/short: its response body is longer than its Content-Length";
     assert_eq!(count(&app, 0, short).await, 2, "{}", app.log);
@@ -385,7 +385,7 @@ async fn a_handler_over_its_request_timeout_is_let_go_and_told() {
         assert_eq!(ask2(&target, Method::GET, path).await.unwrap().status, 503);
         assert_eq!(count(&app, start, "the handler is let go").await, 3, "{}", app.log);
         let told = format!(
-            "server `hurried`: GET {path}: its handler is given up after its request_timeout of 300ms"
+            "server `hurried`: GET {path}: its handler was dropped after its request_timeout of 300ms"
         );
         assert_eq!(count(&app, start, &told).await, 3, "{}", app.log);
     }

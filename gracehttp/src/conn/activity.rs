@@ -28,21 +28,21 @@ pub(crate) struct Activity {
     answering: AtomicBool,
     /// Request bodies that were not read to their end.
     unread: AtomicU32,
-    /// The rest of such a body will not be read: the connection ends after the response.
+    /// The rest of such a body stays unread: the connection ends after the response.
     given_up_body: AtomicBool,
     /// The last read found nothing.
     read_blocked: AtomicBool,
     /// The client has closed its side while its request was being answered.
     half_closed: AtomicBool,
-    /// hyper has the whole bodies of so many requests.
+    /// The newest request of which hyper has the whole body.
     received: AtomicU64,
-    /// Reads a request body, and has to know when the rest of it will never come, or is there.
+    /// The reader of a request body. It is woken when the rest of the body has arrived, or never will.
     body_reader: Mutex<Option<Waker>>,
     /// Bytes wait to be written.
     unflushed: AtomicBool,
-    /// A response came to an end that is not its own.
+    /// A response broke off.
     broken: AtomicBool,
-    /// The client would take the end of the connection for that response's own.
+    /// The client would take the end of the connection for the end of that response.
     ends_unnoticed: AtomicBool,
     /// The client of an HTTP/2 connection is to hear that the end is near.
     announces_end: AtomicBool,
@@ -51,11 +51,11 @@ pub(crate) struct Activity {
     unread_body: Mutex<UnreadBody>,
 }
 
-/// What the connection's task and the holder of its request body, which may be another task, tell each other.
+/// What the connection's task shares with the holder of its request body, which may be another task.
 #[derive(Debug, Default)]
 struct UnreadBody {
     leftover: Option<Leftover>,
-    /// The connection's task, if it waits for somebody else to read the body or to let it go.
+    /// The connection's task, if it waits until the holder has read or dropped the body.
     connection: Option<Waker>,
 }
 
@@ -63,7 +63,7 @@ struct UnreadBody {
 #[derive(Debug)]
 struct Leftover {
     body: Incoming,
-    /// How many bytes of it are read and thrown away, so that the connection can be kept.
+    /// How many bytes of it may still be read and thrown away, to keep the connection.
     allowed: u64,
 }
 
@@ -94,7 +94,7 @@ impl Activity {
         self.given_up_body.load(Ordering::Acquire)
     }
 
-    /// Nobody will read the rest of a request body.
+    /// The rest of a request body stays unread.
     pub(crate) fn give_up_body(&self) {
         self.given_up_body.store(true, Ordering::Release);
     }
@@ -107,7 +107,7 @@ impl Activity {
         self.read_blocked.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is read before the handler is done: the end of the connection would not be heard.
+    /// Whether nothing is read until the handler is done, so that the end of the connection goes unnoticed.
     pub(crate) fn is_deaf(&self) -> bool {
         self.has_unread_body() || !self.is_read_blocked() || self.inbound.refused_request().is_some()
     }
@@ -120,12 +120,12 @@ impl Activity {
         self.unflushed.load(Ordering::Relaxed)
     }
 
-    /// Whether a response can't be brought to its end, so that only the connection's end can tell the client.
+    /// Whether a response broke off: only the end of the connection can tell its client.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// Whether the client would take the end of the connection for that of the broken response.
+    /// Whether the client would take the end of the connection for the end of the broken response.
     pub(crate) fn ends_unnoticed(&self) -> bool {
         self.ends_unnoticed.load(Ordering::Relaxed)
     }
@@ -171,8 +171,8 @@ impl Activity {
         }
     }
 
-    /// What is known of the body of this request beside what hyper passes on. If nothing is, the caller is woken when
-    /// it is.
+    /// Whether more of this request's body will come, apart from what hyper passes on. While that is open, the caller
+    /// is woken when it changes.
     pub(crate) fn poll_fate(&self, request: u64, cx: &Context<'_>) -> Fate {
         // Under the lock, so that nothing is noted between the look and the registration.
         let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,22 +217,24 @@ impl Activity {
     /// The handler of an HTTP/1 request let its body go unread; the connection's task discards the rest.
     pub(crate) fn leave_body(&self, body: Incoming, allowed: u64) {
         let mut unread_body = self.unread_body();
-        // hyper closes the connection after the response when nobody holds the body.
+        // hyper closes the connection after the response if the body was dropped.
         if !self.has_given_up_body() && unread_body.leftover.replace(Leftover { body, allowed }).is_some() {
-            // Nobody has looked at the one before since its end came, which this request came right behind.
+            // The body before was left as well. Its end and this request came in one read, so nothing has looked at
+            // it since.
             self.unread.fetch_sub(1, Ordering::AcqRel);
         }
         unread_body.wake_connection();
     }
 
-    /// The body of the last request is not waited for: the connection ends with the response.
+    /// The body of the last request is not awaited: the connection ends with the response.
     pub(crate) fn forgo_body(&self) {
         let mut unread_body = self.unread_body();
         self.give_up_body();
         unread_body.leftover = None;
     }
 
-    /// Whether hyper has the whole body and looks for what comes after it. After trailers it does not say so.
+    /// Whether hyper has the whole body and looks for the next request. After trailers it does not end the body
+    /// itself.
     fn has_read_all(&self) -> bool {
         self.is_read_blocked() && !self.inbound.is_in_body()
     }
@@ -249,7 +251,8 @@ impl Activity {
         }
         let mut unread_body = self.unread_body();
         let Some(leftover) = unread_body.leftover.as_mut() else {
-            // hyper may have nothing more to do with it: then only its reader knows when it ends.
+            // The handler may still hold it, while hyper has passed all of it on: then the reader below hyper alone
+            // sees the end.
             unread_body.connection = Some(cx.waker().clone());
             drop(unread_body);
             if self.has_read_all() {
@@ -296,20 +299,20 @@ impl UnreadBody {
     }
 }
 
-/// Whether nothing follows this frame of a request body. hyper ends the body only when it looks at it once more, and
-/// after the response it has no reason to: it would look with the next request.
+/// Whether this frame is the last of a request body. hyper ends the body only when it reads on, and after the
+/// response it does that no sooner than for the next request.
 pub(crate) fn ends_body(frame: &Frame<Bytes>, body: &Incoming) -> bool {
     frame.is_trailers() || body.is_end_stream()
 }
 
-/// What has become of the rest of a request body.
+/// The state of the rest of a request body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is on its way.
     Open,
-    /// All of it is with hyper, or was passed on by it.
+    /// hyper has all of it, or has passed it on.
     Received,
-    /// The client closed its side before, unless hyper has all of it.
+    /// The client closed its side before it had sent all.
     CutShort,
 }
 
@@ -338,8 +341,7 @@ impl Exchange {
         Self { activity: activity.clone() }
     }
 
-    /// The connection has to end in the middle of the response, which is `open_ended` if its client expects no other
-    /// end.
+    /// The connection has to end in the middle of the response. An `open_ended` one has no other end.
     pub(crate) fn breaks_off(&self, open_ended: bool) {
         self.activity.ends_unnoticed.store(open_ended, Ordering::Relaxed);
         self.activity.broken.store(true, Ordering::Relaxed);
@@ -350,7 +352,7 @@ impl Exchange {
         &self.activity
     }
 
-    /// Its response begins. Returns whether it is the connection's last, since the rest of the request will not be read.
+    /// Its response begins. Returns whether it is the connection's last because the rest of the request stays unread.
     pub(crate) fn answer(&self) -> bool {
         self.activity.answering.store(true, Ordering::Relaxed);
         self.activity.has_given_up_body()

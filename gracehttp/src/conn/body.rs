@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use crate::conn::activity::{Activity, Fate, ends_body};
 use crate::conn::http2::Progress;
 
-/// Where the bodies of requests come from: hyper, or another reader of the same connection.
+/// A source of request bodies: hyper, or another reader of the same connection.
 pub(crate) trait Source: Body {
     /// The body as handlers get it, with the server's limit.
     fn into_body(self, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> HandlerBody;
@@ -32,9 +32,9 @@ struct RequestBody {
     received: u64,
     limit: u64,
     activity: Arc<Activity>,
-    /// The number of its request on an HTTP/1 connection.
+    /// The number of its request on the connection.
     request: u64,
-    /// Of an HTTP/2 request.
+    /// HTTP/2 only.
     upload: Option<Arc<Progress>>,
 }
 
@@ -73,12 +73,12 @@ impl Body for RequestBody {
         let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
         if polled.is_pending() && this.upload.is_none() {
             let fate = this.activity.poll_fate(this.request, cx);
-            // What hyper had by then is on its way to us.
+            // hyper may have passed something on meanwhile.
             if fate != Fate::Open {
                 polled = Pin::new(&mut *incoming).poll_frame(cx);
             }
             if polled.is_pending() && fate == Fate::Received {
-                // hyper keeps trailers to itself that come after the response.
+                // hyper does not pass on trailers that come after the response.
                 polled = Poll::Ready(None);
             } else if polled.is_pending() && fate == Fate::CutShort {
                 this.incoming = None;
@@ -137,7 +137,7 @@ impl Drop for RequestBody {
         if incoming.is_end_stream() {
             self.activity.body_ends();
         } else if self.upload.is_none() && self.received <= self.limit {
-            // What the handler left stands between the connection and its next request.
+            // The connection has to skip the rest to reach its next request.
             self.activity.leave_body(incoming, self.limit - self.received);
         } else {
             // hyper closes the connection, or resets the stream, after the response.

@@ -1,5 +1,5 @@
-//! A connection that could be closed for the sake of others: of clients that wait while the server is full, or of a
-//! restart that it can't move with.
+//! Whether a connection is to close for the sake of others: for clients that wait while the server is full, or in a
+//! restart in which it can't move.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,13 +13,13 @@ use crate::conn::drain::Phase;
 use crate::conn::recycling::{Doing, Listed, SETTLED};
 use crate::server::Permit;
 
-/// The part of a connection's task that is asked to close it.
+/// The part of a connection's task that listens for the request to close.
 pub(super) struct Candidate<'a> {
     context: &'a Context,
     /// It can't move to a successor.
     stays: bool,
     listed: Option<(usize, Arc<Listed>)>,
-    /// When it is to be closed, in a restart.
+    /// When it closes in a restart.
     leave_at: Option<Instant>,
     look_at: Option<Instant>,
 }
@@ -29,8 +29,8 @@ impl<'a> Candidate<'a> {
         Self { context, stays, listed: None, leave_at: None, look_at: None }
     }
 
-    /// Whether the connection is to be closed now, in an orderly way. The task is woken when that may have changed, but
-    /// for the [time](Self::look_at) of a restart.
+    /// Whether the connection is to close now, in order. The task is woken when that may have changed, except for the
+    /// [time](Self::look_at) of a restart, for which it needs a timer.
     pub(super) fn is_to_close(
         &mut self,
         phase: Phase,
@@ -49,7 +49,7 @@ impl<'a> Candidate<'a> {
         (is_listing && self.is_asked(doing, cx)) || (stays_behind && self.is_behind(doing))
     }
 
-    /// When the connection is to be looked at again.
+    /// When to ask again.
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.look_at
     }
@@ -65,9 +65,9 @@ impl<'a> Candidate<'a> {
         let leave_at = *self.leave_at.get_or_insert_with(|| spread.moment());
         self.look_at = match doing {
             Doing::Idle(since) => Some(leave_at.max(since + SETTLED)),
-            // Its first request is on its way, and gets all the time that there is.
+            // Its first request is on its way: it gets all the time there is.
             Doing::New(since) => Some(spread.end().max(since + SETTLED)),
-            // Each further stream would have less time than the one before.
+            // It leaves at once: each further stream would have less time than the one before.
             Doing::Multiplexed(_) => return true,
             Doing::Busy => None,
         };
@@ -83,7 +83,7 @@ impl Drop for Candidate<'_> {
     }
 }
 
-/// Resolves when a new connection that has not even said which protocol it speaks is to be closed.
+/// Resolves when a new connection whose protocol is not known yet is to close.
 pub(super) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit, stays: bool) {
     let since = Instant::now();
     permit.is_seen();

@@ -1,4 +1,4 @@
-//! Closing a connection without destroying what is still on its way, and without keeping what nobody takes.
+//! Closing a connection without destroying data on its way, and without keeping data that the client does not take.
 
 use std::time::Duration;
 
@@ -11,25 +11,25 @@ use crate::conn::limits::Patience;
 use crate::server::ServerOptions;
 use crate::sys::{self, Probe};
 
-/// How many bytes of a response may be on their way to a client that counts as having taken it.
+/// A client with no more than so many unacknowledged bytes counts as having taken its response.
 pub(super) const LITTLE: u64 = 64 << 10;
 
-/// How often a client is looked at that still takes its response.
+/// How often to look at a client that still takes its response.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How long, and for how many bytes, a closed connection waits for its client to close its side.
+/// How long, and through how many bytes, a closed connection waits until its client closes its side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Linger {
     in_all: Duration,
     /// Without a byte.
     silent: Duration,
     bytes: u64,
-    /// What is read at once.
+    /// The size of one read.
     buffer: usize,
 }
 
 impl Linger {
-    /// For a client that has nothing to send but what crossed our close.
+    /// For a client that sends nothing more, except what crossed our close.
     pub(super) const BRIEF: Self = Self {
         in_all: Duration::from_secs(1),
         silent: Duration::from_secs(1),
@@ -37,12 +37,12 @@ impl Linger {
         buffer: 4 << 10,
     };
 
-    /// The same while others wait for the permit.
+    /// The same while other clients wait for the permit.
     pub(super) const HURRIED: Self = Self { silent: Duration::from_millis(100), ..Self::BRIEF };
 
-    /// For a client that may be in the midst of a request body, which many send to its end before they read the
-    /// answer. One that announces more than `max_body` is read for as long as a large upload reasonably takes, too:
-    /// it has still to see its 413.
+    /// For a client that may be in the middle of a request body: many clients send all of it before they read the
+    /// answer. Even one that announces more than `max_body` is read for as long as a large upload takes, so that it
+    /// sees its 413.
     pub(super) fn for_upload(options: &ServerOptions) -> Self {
         Self {
             in_all: Duration::from_secs(30),
@@ -58,7 +58,7 @@ impl Linger {
 /// A socket that is closed with unread bytes in it answers with a reset, upon which the client's kernel
 /// throws away the response that the client has not read yet (RFC 9112 section 9.6).
 pub(super) async fn close<T: Wire>(context: &Context, stream: T, linger: Linger) {
-    // Few connections are in here at a time: the room for it is not kept in all of them.
+    // Boxed, since few connections close at a time: otherwise each would keep room for this future.
     Box::pin(say_farewell(context, stream, linger)).await;
 }
 
@@ -68,7 +68,7 @@ async fn say_farewell<T: Wire>(context: &Context, mut stream: T, linger: Linger)
         return;
     }
     read_on(&mut stream, linger, end).await;
-    // A process that goes leaves the rest to the kernel.
+    // A process that ends leaves the rest to the kernel.
     tokio::select! {
         biased;
         () = context.drain.begun() => {}
@@ -80,7 +80,7 @@ async fn say_farewell<T: Wire>(context: &Context, mut stream: T, linger: Linger)
     }
 }
 
-/// Reads until the client closes its side, or has been waited for long enough.
+/// Reads until the client closes its side, or the wait is over.
 async fn read_on<T: Wire>(stream: &mut T, linger: Linger, end: Instant) {
     let mut scratch = vec![0; linger.buffer];
     let mut left = linger.bytes;
@@ -93,7 +93,7 @@ async fn read_on<T: Wire>(stream: &mut T, linger: Linger, end: Instant) {
     }
 }
 
-/// Whether the client takes what it was sent, as long as it takes for that, and as slowly as a client may.
+/// Waits until the client has taken what it was sent; false if it is slower than a client may be.
 async fn is_taken(probe: Probe) -> bool {
     let written = probe.unacknowledged();
     let mut patience = Patience::new(0, Instant::now());
@@ -119,13 +119,13 @@ pub(super) async fn close_with<T: Wire>(context: &Context, mut stream: T, last_w
     }
 }
 
-/// Whether the client has much still to take of what was written.
+/// Whether the client has yet to take much of what was written.
 pub(super) fn has_much_untaken<T: Wire>(stream: &T) -> bool {
     Probe::of(stream.socket()).unacknowledged() > LITTLE
 }
 
-/// Closes the connection of a client in the midst of a response, which is of no use to anybody: what of it lies in the
-/// kernel goes at once.
+/// Closes the connection of a client in the middle of a response. The part that lies in the kernel is of no use: it
+/// is thrown away at once.
 pub(super) async fn cut<T: Wire>(context: &Context, stream: T) {
     if has_much_untaken(&stream) {
         reset(stream);
@@ -134,24 +134,24 @@ pub(super) async fn cut<T: Wire>(context: &Context, stream: T) {
     }
 }
 
-/// Closes the connection of a client that takes nothing. After a farewell, of which it would not hear, up to 4 MB would
-/// stay in the kernel for minutes.
+/// Closes the connection of a client that takes nothing. After an orderly close up to 4 MB would stay in the kernel
+/// for minutes.
 pub(super) fn reset<T: Wire>(stream: T) {
     if sys::reset(stream.socket()).is_err() {
-        // A Unix socket knows no reset. Said explicitly, since another process may hold a duplicate, which would keep
+        // A Unix socket has no reset. Shut down explicitly: another process may hold a duplicate, which would keep
         // the connection open.
         let _ = sys::shut_down(stream.socket());
     }
     drop(stream);
 }
 
-/// Closes the connection of a client that has nothing to wait for, and does not wait for it either.
+/// Closes the connection of a client that waits for nothing, without waiting for the client.
 pub(super) async fn part<T: Wire>(mut stream: T) {
-    // What a socket does at once, a session of TLS does where there is room for its last record.
+    // A plain socket shuts down at once; a TLS session needs room for its last record, and goes without it otherwise.
     let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
 }
 
-/// Says one last thing before that, if there is room for it.
+/// The same, after some last bytes if there is room for them.
 pub(super) async fn part_with<T: Wire>(mut stream: T, last_words: &[u8]) {
     let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(last_words)).await;
     part(stream).await;

@@ -19,10 +19,10 @@ use crate::conn::spread::Spread;
 use crate::parking::{Lot, Stage};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 
-/// How much hyper reads at least.
+/// The least that hyper reads at once.
 const HYPER_READ: usize = 8 << 10;
 
-/// How large hyper's buffer grows where it is not told otherwise.
+/// The largest buffer of hyper by default.
 const HYPER_MAX_BUFFER: usize = HYPER_READ + (400 << 10);
 
 /// The number of header fields that hyper allows where it is not told otherwise.
@@ -38,13 +38,13 @@ pub(crate) struct Context {
     pub(crate) http1: http1::Builder,
     pub(crate) moved: Arc<Moved>,
     pub(crate) recycling: Recycling,
-    /// Of the connections that stay behind in a restart.
+    /// For the connections that stay behind in a restart.
     pub(crate) spread: Spread,
-    /// The responses that it gave.
+    /// Counts the responses that it gave.
     pub(crate) answers: Tally,
     /// The runtime that serves.
     pub(crate) workers: Handle,
-    /// Told of a connection that was parked while the process goes: the lot may have been cleared by then.
+    /// Notified when a connection was parked although the process is leaving: the lot may have been cleared before.
     pub(crate) parked_late: Notify,
     door: Mutex<Option<UnboundedSender<Leaving>>>,
 }
@@ -134,12 +134,12 @@ impl fmt::Debug for Context {
 
 fn http1_builder(options: &ServerOptions) -> http1::Builder {
     let mut builder = http1::Builder::new();
-    // The task of the connection keeps the time itself: one lazy timer for all its phases instead of one
-    // that is set anew for every head.
+    // The task of the connection keeps the time itself: one lazy timer for all its phases instead of one that is set
+    // again for every head.
     builder.header_read_timeout(None);
-    // hyper is given whole heads only, and none over the server's limits. Its own have to be above them, or it would
-    // answer by itself: that of the size is its buffer's, which takes no more than a quarter of `max_conn_memory`
-    // otherwise.
+    // hyper gets whole heads only, and none over the server's limits. Its own limits have to be larger, or it would
+    // answer by itself. Its limit of a head's size is its buffer, which otherwise takes at most a quarter of
+    // `max_conn_memory`.
     let largest = options.max_header_size.saturating_add(HYPER_READ);
     let buffer = (options.max_conn_memory / 4).min(HYPER_MAX_BUFFER).max(largest);
     if buffer != HYPER_MAX_BUFFER {

@@ -101,7 +101,7 @@ impl Drain {
         }
     }
 
-    /// Wakes all who wait for a change, as if the phase that it is in began anew.
+    /// Wakes all tasks that wait for a change, as if the current phase began again.
     pub(crate) fn remind(&self) {
         let entering = self.entering();
         self.change(self.phase(), &entering);

@@ -27,7 +27,7 @@ use crate::sys::{Presence, Probe};
 pub(super) enum End {
     /// HTTP says that the connection is done; hyper has closed our side.
     Finished,
-    /// A response can't be brought to its end.
+    /// A response broke off.
     Broken,
     /// It is between two requests, everything is flushed, and it may rest or move.
     Rest,
@@ -83,7 +83,7 @@ pub(super) async fn drive(
             if poll_contained(context, || poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
             }
-            // What there is of a broken response goes out before.
+            // Only once the part before the break has gone out.
             if activity.is_broken() && !activity.is_unflushed() {
                 return Poll::Ready(End::Broken);
             }
@@ -147,14 +147,16 @@ pub(super) async fn drive(
     .await
 }
 
-/// Turns hyper's connection. A panic in it ends the connection, and nothing else: unwinding would
-/// drop the socket, and with a duplicate in another process the client would wait for ever.
+/// Polls hyper's connection. A panic in it ends this connection alone. It must not unwind: that would only drop the
+/// socket, and with a duplicate in another process the client would wait without end.
 pub(super) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T>) -> Poll<()> {
     match catch_unwind(AssertUnwindSafe(poll)) {
         Ok(polled) => polled.map(|_| ()),
         Err(panic) => {
             let (server, panic) = (&context.options.name, panic_message(&*panic));
-            log::error(format_args!("server `{server}`: a connection ends, as its task panicked: {panic}"));
+            log::error(format_args!(
+                "server `{server}`: a connection was closed because its task panicked: {panic}"
+            ));
             Poll::Ready(())
         }
     }
@@ -193,7 +195,7 @@ fn due_end(
     (now >= deadline).then(|| End::TimedOut(limits.waiting()))
 }
 
-/// What the connection does, for the sake of others.
+/// What the connection does: whether it could make room for others depends on it.
 fn doing(activity: &Activity, limits: &Limits) -> Doing {
     match (limits.waiting(), limits.stage()) {
         (Waiting::Head, _) | (Waiting::Request, Stage::Fresh) => Doing::New(limits.since()),
@@ -208,7 +210,7 @@ fn has_waited(activity: &Activity, limits: &Limits, may: May, now: Instant) -> b
     (may.rest_at_once && has_answered) || now >= limits.idle_since() + PATIENCE
 }
 
-/// Looks at a client of whom hyper would not tell.
+/// Looks at a client at which hyper does not look now.
 fn look_at_client(activity: &Activity, limits: &mut Limits, probe: Probe, now: Instant) -> Presence {
     if limits.waiting() == Waiting::Write {
         limits.note_untaken(probe.unacknowledged(), activity, now);
@@ -219,8 +221,8 @@ fn look_at_client(activity: &Activity, limits: &mut Limits, probe: Probe, now: I
     presence
 }
 
-/// Whether much of the last response lies in the kernel yet: parked, the connection would have no limit but that of an
-/// idle one, which is closed in a way that leaves it there.
+/// Whether much of the last response still lies in the kernel. Parked, the connection would have only the limit of an
+/// idle one, and its close leaves those bytes in the kernel.
 fn still_takes(probe: Probe, may: May) -> bool {
     !may.rest_at_once && probe.unacknowledged() > LITTLE
 }

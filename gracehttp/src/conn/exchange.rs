@@ -28,7 +28,7 @@ pub(crate) struct ConnectionService {
     info: Arc<ConnectionInfo>,
     /// Whether the connection can go to a successor instead of being closed.
     can_move: bool,
-    /// Of an HTTP/2 connection.
+    /// HTTP/2 only.
     streams: Option<Arc<Streams>>,
 }
 
@@ -82,7 +82,7 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
         if let Some(turn) = turn.as_ref().filter(|_| expects_continue) {
             turn.progress().expect_continue();
         }
-        // What there is of HTTP/1 to refuse, the strict reader has refused.
+        // Over HTTP/1 the strict reader has refused it already.
         let refusal = turn.as_mut().and_then(|turn| turn.check(&mut request, &self.context().options).err());
         let work = match refusal {
             Some(refusal) => Work::Settled(Cause::Refused(refusal)),
@@ -138,7 +138,7 @@ pub(crate) struct RequestFuture {
     number: u64,
     is_first: bool,
     closes_when_moving: bool,
-    /// Its client may wait for a `100 Continue` before it sends the body.
+    /// The client may wait for a `100 Continue` before it sends the body.
     expects_continue: bool,
 }
 
@@ -156,7 +156,7 @@ impl RequestFuture {
         }
     }
 
-    /// Whether the connection closes for clients that wait. Not before a request that has come already.
+    /// Whether the connection closes for clients that wait. Not if another request has already come.
     fn makes_room(&self, activity: &Activity) -> bool {
         let recycling = &self.info.context.recycling;
         recycling.is_listing()
@@ -165,8 +165,8 @@ impl RequestFuture {
             && recycling.claims_response(self.is_first)
     }
 
-    /// Whether the request's body stays with its client, which has waited for a `100 Continue` in vain. It may send the
-    /// body all the same or not, so what comes next can't be told (RFC 9110 section 10.1.1).
+    /// Whether the request's body is given up: its client waited for a `100 Continue` and got none. It may still send
+    /// the body or not, so the next bytes are ambiguous (RFC 9110 section 10.1.1).
     fn forgoes_body(&self, activity: &Activity) -> bool {
         let forgoes = self.expects_continue && activity.inbound().waits_to_send(self.number);
         if forgoes {
@@ -185,21 +185,21 @@ impl Future for RequestFuture {
             && this.work.is_running()
             && ready!(turn.poll_begin(cx))
         {
-            // The time of a handler that had to wait for its client begins now.
+            // The handler had to wait for its client: its time begins now.
             this.work.restart_timeout(&this.info.context);
         }
         let (mut cause, mut response) = ready!(this.work.poll(&this.info.context, &this.asked, cx));
-        // Taken only here: a future that has ended is not polled.
+        // Taken only here, and a future that has ended is not polled.
         let Some(exchange) = self.exchange.take() else { return Poll::Pending };
         let activity = exchange.activity();
-        // Whatever the handler has made of a body that is malformed, it was given no request.
+        // A malformed body makes the request invalid, whatever the handler answered.
         if let Some(refusal) = activity.inbound().refused_body(self.number) {
             cause = Cause::Refused(refusal);
             response = answer::own(cause);
             activity.give_up_body();
         }
-        // Each of these takes note of something: none is left out for what another says. Room for others is made
-        // only where the connection would stay.
+        // The first two have side effects, so both run, whatever the other returns. The last comes last: it makes
+        // room for others only if the connection would stay.
         let gives_up_body = exchange.answer();
         let forgoes_body = self.forgoes_body(activity);
         let is_last = gives_up_body || forgoes_body || self.is_last(response.status(), activity);
@@ -231,7 +231,7 @@ pub(crate) struct ResponseBody {
     exchange: Option<Exchange>,
     /// Over HTTP/2.
     outgoing: Option<Outgoing>,
-    /// It has failed, over HTTP/1.
+    /// HTTP/1 only: it has failed.
     is_broken: bool,
 }
 
@@ -252,8 +252,8 @@ impl hyper::body::Body for ResponseBody {
         }
         let polled = ready!(Pin::new(&mut this.content).poll_frame(cx));
         if matches!(polled, Some(Err(_))) {
-            // Told of the error, hyper would drop what it has not written yet, which may be the response before.
-            // The connection's task ends it once that is written.
+            // The error stays here: hyper would drop what it has not written yet, perhaps the response before. The
+            // connection's task ends the connection once that is written.
             this.is_broken = true;
             let open_ended = this.content.is_open_ended();
             this.exchange.iter().for_each(|exchange| exchange.breaks_off(open_ended));

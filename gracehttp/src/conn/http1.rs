@@ -39,7 +39,7 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
     fn peer(&self) -> Option<SocketAddr>;
 
-    /// The socket below everything.
+    /// The socket below TLS and all else.
     fn socket(&self) -> BorrowedFd<'_>;
 
     /// The predecessor's number of the connection, if it came from there.
@@ -118,7 +118,8 @@ pub(super) async fn serve<T: Wire>(
     let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
     let (transport, mut back) = lend(transport);
     let service = ConnectionService::new(activity.clone(), info.clone(), can_rest);
-    // A connection that leaves HTTP is hyper's to pass on to who has asked for it; any other comes back from the loan.
+    // A connection that leaves HTTP goes from hyper to the handler that asked for it; any other comes back from the
+    // loan.
     let connection = context.http1.serve_connection(TokioIo::new(transport), service).with_upgrades();
     let may = May { rest: can_rest, rest_at_once };
     let end = {
@@ -156,7 +157,7 @@ pub(super) async fn serve<T: Wire>(
         End::MakeRoom if limits.waiting() == Waiting::Head => {
             part_with(stream, &last_words(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
         }
-        // Just now its next request has come.
+        // Its next request has just come.
         End::MakeRoom if Unread::of(stream.socket()) == Unread::Bytes => {
             serve_again(context, stream, ahead, limits.stage(), permit);
         }
@@ -168,7 +169,7 @@ pub(super) async fn serve<T: Wire>(
         End::Broken if activity.ends_unnoticed() => reset(stream),
         End::TimedOut(Waiting::Write) => reset(stream),
         End::Cut if activity.open() > 0 || activity.is_unflushed() => cut(&context, stream).await,
-        // There is nobody to say anything to, and the handler went with hyper's connection.
+        // No client is left to answer. Its handler was dropped with hyper's connection.
         End::Gone => drop(stream),
         End::Finished | End::Broken | End::Close | End::Cut | End::TimedOut(_) => {
             close(&context, stream, linger).await;
@@ -176,7 +177,7 @@ pub(super) async fn serve<T: Wire>(
     }
 }
 
-/// Goes on with a connection that was about to be closed.
+/// Goes on with a connection that was about to close.
 fn serve_again<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, stage: Stage, permit: Permit) {
     tokio::spawn(serve(context, stream, Ahead::now(ahead), stage, permit));
 }

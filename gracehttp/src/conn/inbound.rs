@@ -1,6 +1,6 @@
-//! What the reader of a client's bytes knows of its requests, for those who answer them and for the connection's task.
+//! What the reader of a client's bytes knows about its requests. Handlers' answers and the connection's task need it.
 //!
-//! As with all of [`Activity`](crate::conn::activity::Activity), it is written by parts of one connection.
+//! Like all of [`Activity`](crate::conn::activity::Activity), only parts of one connection write it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -10,25 +10,25 @@ use tokio::time::Instant;
 use crate::conn::answer::Refusal;
 use crate::conn::strict::{Reader, Refused};
 
-/// Notes about the requests of an HTTP/1 connection, which are counted from 1.
+/// Facts about the requests of an HTTP/1 connection, which are counted from 1.
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
-    /// The heads that hyper was given.
+    /// How many heads hyper was given.
     heads: AtomicU64,
     /// Not all of the last one's body has come.
     in_body: AtomicBool,
-    /// hyper has looked for more of it: if the client waits for a `100 Continue`, it has it.
+    /// hyper has tried to read more of it, so a client that waits for a `100 Continue` has got one.
     body_sought: AtomicBool,
-    /// There is something in `head_since`; spares the lock at every turn.
+    /// `head_since` is set; spares the lock at every turn.
     in_head: AtomicBool,
     head_since: Mutex<Option<Instant>>,
-    /// The request whose answer may end HTTP; 0 if there was none.
+    /// The last request whose answer may end HTTP; 0 if there was none.
     asking: AtomicU64,
     answer: AtomicU8,
     refused: OnceLock<Refused>,
 }
 
-/// What the answer to a request says that asked to leave HTTP.
+/// What the answer to a request that asked to leave HTTP means for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Stays,
@@ -40,7 +40,7 @@ const STAYS: u8 = 1;
 const LEAVES: u8 = 2;
 
 impl Inbound {
-    /// The reader has read on; the head that it is in, if any, began at this time if it has begun just now.
+    /// The reader has read on. If a head has just begun, `begun` says when its first byte came.
     pub(crate) fn note(&self, reader: &Reader, begun: impl FnOnce() -> Instant) {
         let heads = reader.heads();
         let is_next = heads != self.heads.load(Ordering::Relaxed);
@@ -69,7 +69,7 @@ impl Inbound {
         self.in_head.store(since.is_some(), Ordering::Relaxed);
     }
 
-    /// When the first byte came of a head that is not whole yet.
+    /// When the first byte of an unfinished head came.
     pub(crate) fn head_since(&self) -> Option<Instant> {
         if !self.is_in_head() {
             return None;
@@ -81,7 +81,7 @@ impl Inbound {
         self.in_head.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing of another request has come behind this one.
+    /// Whether nothing has come after this request.
     pub(crate) fn is_newest(&self, request: u64) -> bool {
         self.heads.load(Ordering::Relaxed) == request && !self.is_in_head()
     }
@@ -91,21 +91,21 @@ impl Inbound {
         self.in_body.load(Ordering::Relaxed)
     }
 
-    /// hyper looks for more of a body.
+    /// hyper tries to read more of a body.
     pub(crate) fn seek_body(&self) {
         self.body_sought.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nobody has looked for the body of this request, of which some is still to come: if its client waits for
-    /// a `100 Continue`, it waits still.
+    /// Whether hyper has not tried to read the body of this request, and some of it is still to come: a client that
+    /// waits for a `100 Continue` still waits.
     pub(crate) fn waits_to_send(&self, request: u64) -> bool {
         self.heads.load(Ordering::Relaxed) == request
             && self.is_in_body()
             && !self.body_sought.load(Ordering::Relaxed)
     }
 
-    /// A request is answered, in a way that ends HTTP or not. Returns whether the reader has waited for that, and is to
-    /// be woken.
+    /// A request is answered, with an answer that ends HTTP or not. Returns whether the reader waits for that, and
+    /// has to be woken.
     pub(crate) fn answer(&self, request: u64, leaves_http: bool) -> bool {
         let has_waited = self.asking.load(Ordering::Relaxed) == request;
         if has_waited {

@@ -17,14 +17,14 @@ use crate::conn::drain::Drain;
 /// Travels in the extensions of every request.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
-    /// It had no request before those that this task serves.
+    /// This task serves its first request.
     pub(crate) is_new: bool,
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) context: Arc<Context>,
 }
 
 impl ConnectionInfo {
-    /// The client, as it reads in the log.
+    /// The client's name in the log.
     pub(crate) fn client(&self) -> impl fmt::Display {
         let peer = self.peer;
         fmt::from_fn(move |f| match peer {
@@ -33,11 +33,11 @@ impl ConnectionInfo {
         })
     }
 
-    /// Tells a request where it comes from.
+    /// Attaches the connection's facts to a request.
     pub(crate) fn introduce<B>(self: &Arc<Self>, request: &mut Request<B>) {
         let extensions = request.extensions_mut();
         extensions.insert(self.clone());
-        // axum's extractor of that name looks here, and so do the crates that are written for axum.
+        // For axum's extractor of that name, and for crates that are written for axum.
         #[cfg(feature = "axum")]
         if let Some(peer) = self.peer {
             extensions.insert(axum::extract::ConnectInfo(peer));
@@ -52,8 +52,8 @@ fn info(parts: &Parts) -> Option<&ConnectionInfo> {
 /// Extractor: the address of the client.
 ///
 /// A request over a Unix socket has no such address and is answered `500 Internal Server Error`; take
-/// `Option<PeerAddr>` where both may come. The address of an IPv4 client is an IPv4 one, also where one socket takes IPv6
-/// and IPv4.
+/// `Option<PeerAddr>` where both may come. An IPv4 client has an IPv4 address here, even if its socket takes both
+/// IPv6 and IPv4.
 ///
 /// axum's `ConnectInfo<SocketAddr>` works, too, as do crates that ask for it.
 ///

@@ -1,7 +1,7 @@
-//! From the stream to hyper: what the strict reader lets pass.
+//! From the stream to hyper: passes on what the strict reader lets pass.
 //!
-//! hyper is given whole heads only, and so its own buffer is empty between requests: what was read of the next one
-//! is here, where it can travel. Almost always a read brings a whole request, which passes without a copy.
+//! hyper gets whole heads only, so its own buffer is empty between requests: the beginning of the next request is
+//! here, and can move with the connection. Almost always a read brings a whole request, which passes without a copy.
 
 use std::io;
 use std::pin::Pin;
@@ -15,21 +15,21 @@ use crate::conn::Ahead;
 use crate::conn::inbound::{Answer, Inbound};
 use crate::conn::strict::{Bounds, Reader, Refused};
 
-/// How many bytes are read behind a request that asks to leave HTTP while its answer is not known. They are read at
-/// all so that the end of the connection is seen.
+/// How many bytes are read behind a request that asks to leave HTTP before its answer is known. They are read to
+/// notice the end of the connection.
 const UNDECIDED_AT_MOST: usize = 16 << 10;
 
-/// The reader of a connection, and what it does not let pass yet.
+/// The reader of a connection, and the bytes that it holds back.
 #[derive(Debug)]
 pub(crate) struct Intake {
     reader: Reader,
-    /// Bytes that hyper was not given.
+    /// Bytes that hyper has not got.
     held: BytesMut,
-    /// So many of them pass.
+    /// How many of them may pass.
     passing: usize,
-    /// The reader has not seen the others, or has to look at them again.
+    /// The reader has not seen the others, or has to read them again.
     is_unread: bool,
-    /// When the first byte came of those read ahead.
+    /// When the first of the bytes read ahead came.
     ahead_since: Option<Instant>,
 }
 
@@ -40,12 +40,12 @@ impl Intake {
         Self { reader: Reader::new(bounds), held, passing: 0, is_unread, ahead_since: ahead.since }
     }
 
-    /// What hyper was not given.
+    /// The bytes that hyper has not got.
     pub(crate) fn into_held(self) -> Bytes {
         self.held.freeze()
     }
 
-    /// Reads what may pass. Nothing is the end of what the client sends.
+    /// Reads what may pass. Reading nothing means that the client sends no more.
     pub(crate) fn poll_read<T: AsyncRead + Unpin>(
         &mut self,
         stream: &mut T,
@@ -103,12 +103,12 @@ impl Intake {
         self.held.advance(len);
         self.passing -= len;
         if self.held.is_empty() {
-            // It is seldom needed: nothing of it is kept.
+            // Freed, since it is seldom needed.
             self.held = BytesMut::new();
         }
     }
 
-    /// Tells the reader the answer that it waits for; false if there is none yet.
+    /// Passes the answer that the reader waits for on to it; false if there is none yet.
     fn decide(&mut self, inbound: &Inbound) -> bool {
         if !self.reader.asks_to_leave() {
             return true;
@@ -162,7 +162,7 @@ mod tests {
             Self { intake, inbound: Inbound::default(), stream, client }
         }
 
-        /// What passes at once; none if that is nothing.
+        /// What passes at once, if anything.
         async fn read(&mut self, room: usize) -> Option<String> {
             let mut bytes = vec![0; room];
             let mut buf = ReadBuf::new(&mut bytes);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_is_nothing_and_empty_lines_are_not_the_end() {
+    async fn the_end_of_the_stream_reads_nothing_and_an_empty_line_does_not_count_as_the_end() {
         let mut line = Line::new("");
         line.send("\r\n\r\n").await;
         assert_eq!(line.read(100).await, None);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a15_whether_a_client_waits_to_send_its_body() {
+    async fn a15_a_client_waits_to_send_its_body_until_hyper_reads_it() {
         let mut line = Line::new("");
         line.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n").await;
         assert!(line.read(100).await.is_some());

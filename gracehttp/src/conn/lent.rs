@@ -1,7 +1,7 @@
 //! A stream that comes back from somebody who never gives it back.
 //!
-//! hyper returns neither the stream of an HTTP/2 connection nor that of an HTTP/1 one that might have been upgraded: it
-//! drops them, which is no way to close a connection.
+//! hyper does not return the stream of an HTTP/2 connection, nor that of an HTTP/1 connection that could have been
+//! upgraded: it drops them, which closes a connection without its last steps.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;

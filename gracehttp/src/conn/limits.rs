@@ -16,10 +16,10 @@ pub(super) const STALLED: Duration = Duration::from_secs(30);
 /// Kestrel draws the same line: it is that of a modem of 2400 baud, which no client of today is behind.
 const LEAST_RATE: u64 = 240;
 
-/// How often a client is looked at that does not take a response at once.
+/// How often to look at a client that does not take a response at once.
 const LOOK_AT_TAKING: Duration = Duration::from_secs(2);
 
-/// How often a client is looked at of whose going hyper would not hear.
+/// How often to look at a client while hyper would not notice that it leaves.
 const LOOK_AT_PRESENCE: Duration = Duration::from_millis(250);
 
 /// What a connection is waiting for.
@@ -33,9 +33,9 @@ pub(crate) enum Waiting {
     Body,
     /// The handler.
     Handler,
-    /// The handler, to begin its response to a client that has closed its side.
+    /// The handler, to begin its response; the client has closed its side.
     Answer,
-    /// The handler, to go on with its response to such a client.
+    /// The handler, to go on with its response; the client has closed its side.
     RestOfAnswer,
     /// The client, to take the response.
     Write,
@@ -50,7 +50,7 @@ pub(crate) struct Limits {
     mark: u64,
     /// The requests begun so far. Most are begun and answered between two looks.
     begun: u64,
-    /// The bytes written when the last request ended: more than these are the response.
+    /// How many bytes were written when the last request ended: any more are the response's.
     written_before: u64,
     /// Requests came and went since the clock was last read: `since` is to be set at the next look.
     outdated: bool,
@@ -58,11 +58,11 @@ pub(crate) struct Limits {
     stage: Stage,
     /// With the body of the request that began last.
     patience: Patience,
-    /// With the response to it: what counts is what the client has acknowledged.
+    /// With the response: bytes count once the client has acknowledged them.
     download: Patience,
     /// When the client was last looked at.
     looked: Instant,
-    /// A look has found that the client has closed its side.
+    /// The last look found that the client has closed its side.
     found_half_closed: bool,
 }
 
@@ -128,7 +128,7 @@ impl Limits {
             self.looked = now;
         }
         if self.outdated || (waiting, mark, begun) != (self.waiting, self.mark, self.begun) {
-            // A head may have begun before the answer to the request before it was out.
+            // A head may have begun before the last answer was out.
             let since = activity.inbound().head_since().filter(|_| waiting == Waiting::Head).unwrap_or(now);
             (self.waiting, self.mark, self.begun, self.since) = (waiting, mark, begun, since);
             self.outdated = false;
@@ -160,7 +160,7 @@ impl Limits {
         if is_due && activity.is_read_blocked() { Waiting::Body } else { Waiting::Handler }
     }
 
-    /// When the client is to be looked at next, if at all.
+    /// When to look at the client next, if at all.
     pub(crate) fn next_look(&self, activity: &Activity) -> Option<Instant> {
         match self.waiting {
             Waiting::Write => Some(self.download.end().min(self.looked + LOOK_AT_TAKING)),
@@ -170,14 +170,14 @@ impl Limits {
         }
     }
 
-    /// What a look has found: so many bytes of those that were written the client has not taken yet.
+    /// A look has found that the client has yet to take so many of the written bytes.
     pub(crate) fn note_untaken(&mut self, untaken: u64, activity: &Activity, now: Instant) {
         self.looked = now;
         let taken = activity.bytes_out().saturating_sub(untaken);
         self.download.note(taken.max(self.download.moved), now);
     }
 
-    /// What a look has found: whether the client has closed its side.
+    /// A look has found whether the client has closed its side.
     pub(crate) fn note_half_closed(&mut self, half_closed: bool, now: Instant) {
         self.looked = now;
         self.found_half_closed = half_closed;
@@ -203,12 +203,12 @@ impl Limits {
         self.since
     }
 
-    /// Since when the connection has been waiting, and has had nothing that keeps it from resting.
+    /// Since when the connection has been waiting with no reason to stay awake.
     pub(crate) fn idle_since(&self) -> Instant {
         self.since.max(self.looked)
     }
 
-    /// A look has found that the connection is to stay awake for the time being.
+    /// A look has found a reason for the connection to stay awake for now.
     pub(crate) fn put_off_rest(&mut self, now: Instant) {
         self.looked = now;
     }
@@ -221,7 +221,7 @@ impl Limits {
             Waiting::Body => return Some(self.patience.end()),
             Waiting::Write => return Some(self.download.end()),
             Waiting::Answer => options.half_close_timeout,
-            // It may be gone altogether: only its response could tell.
+            // The client may be gone: only sending the response could show that.
             Waiting::RestOfAnswer => options.half_close_timeout.max(STALLED),
             Waiting::Handler => return None,
         };
@@ -297,8 +297,8 @@ mod tests {
         assert!(patience.end() <= start + 91 * SECOND, "a byte a second is as good as nothing");
     }
 
-    /// A response that is written into a kernel with room for this much, to a client that takes so many bytes a second
-    /// after a first burst. Says when it is cut, if it is within the hour.
+    /// Writes a response into a kernel buffer of `room` bytes, for a client that takes `burst` bytes at once and then
+    /// `rate` a second. Returns after how many seconds it is cut, if within the hour.
     fn cut_at(room: u64, burst: u64, rate: u64) -> Option<u64> {
         let options = ServerOptions::new("test");
         let activity = Arc::new(Activity::default());

@@ -74,7 +74,7 @@ impl Ahead {
     }
 }
 
-/// Serves a plain-text connection that has not spoken yet, or of whose first bytes only `ahead` is known.
+/// Serves a plain-text connection of which only `ahead` was read so far.
 pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
     let options = &context.options;
     if !options.http2 {

@@ -49,8 +49,8 @@ fn park(context: &Arc<Context>, resting: Departure) {
             return stay(context, Departure { socket, stage, ahead, permit });
         }
     }
-    // The phase may have changed between the look at it and the parking: the lot has to be looked at again, or the
-    // connection would lie here until its next byte.
+    // The phase may have changed before the connection was parked. The lot is cleared again then, or the connection
+    // would lie here until its next byte.
     if context.drain.phase() > Phase::Serving {
         context.parked_late.notify_one();
     }
@@ -82,8 +82,8 @@ pub(crate) async fn attend(context: Arc<Context>) {
     }
 }
 
-/// Empties the parking lot of a server when the process goes. Runs on the control runtime: handlers that block every
-/// thread that serves do not keep a resting connection from its successor, or from its end.
+/// Empties the parking lot of a server when the process leaves. Runs on the control runtime: even if handlers block
+/// every serving thread, a resting connection moves to the successor or is closed.
 pub(crate) async fn clear(context: Arc<Context>) {
     loop {
         let changed = context.drain.changed();
@@ -129,7 +129,7 @@ async fn hand_over_all(context: &Arc<Context>) {
 }
 
 async fn close_all(context: &Arc<Context>) {
-    // Whose next request has come by now gets its answer.
+    // A connection whose next request has already come is answered first.
     loop {
         let ready = context.lot.ready();
         if ready.is_empty() {
@@ -152,7 +152,7 @@ async fn close_all(context: &Arc<Context>) {
 }
 
 pub(super) fn close_parked(context: &Context, parked: Parked) {
-    // Said explicitly: another process may hold a duplicate, which would keep the connection open.
+    // Shut down explicitly: another process may hold a duplicate, which would keep the connection open.
     let _ = shut_down(parked.socket.fd.as_fd());
     drop(parked);
     context.permits.release();

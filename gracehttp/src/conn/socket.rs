@@ -31,7 +31,7 @@ pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
     pub(crate) family: Family,
     pub(crate) origin: Option<Origin>,
-    /// The listener that it came in by; none if that was an earlier generation's alone.
+    /// The listener that accepted it; none if only an earlier generation had that listener.
     pub(crate) listener: Option<ListenerNumber>,
 }
 
@@ -46,17 +46,17 @@ impl Socket {
     }
 }
 
-/// What a client has said that nobody has read yet.
+/// What the socket holds unread from its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
     Nothing,
     Bytes,
-    /// Nothing, and it will say no more: it has closed its side, or is gone.
+    /// Nothing, and no more will come: the client has closed its side, or is gone.
     End,
 }
 
 impl Unread {
-    /// Looks into the socket, and takes nothing out.
+    /// Looks without taking anything out.
     pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
         match recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
             Ok(1..) | Err(Errno::EINTR) => Self::Bytes,
@@ -91,8 +91,8 @@ impl Stream {
         Ok(Socket { fd, family, origin: self.origin, listener: self.listener })
     }
 
-    /// The address of the client; none on a Unix socket, whose clients have no name. On a socket of IPv6 and IPv4 the
-    /// kernel shows an IPv4 client as an IPv6 one, which nobody who compares or logs addresses wants.
+    /// The address of the client; none on a Unix socket, whose clients have no name. On a dual-stack socket the
+    /// kernel shows an IPv4 client with an IPv6 address, which is of no use to code that compares or logs addresses.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match &self.inner {
             Inner::Tcp(stream) => stream.peer_addr().ok().map(canonical),
@@ -105,7 +105,7 @@ impl Stream {
     }
 }
 
-/// The address of an IPv4 client as such. One of IPv6 keeps its zone.
+/// An IPv4-mapped address as IPv4; any other unchanged, with its zone.
 fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),

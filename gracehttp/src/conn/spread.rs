@@ -1,4 +1,4 @@
-//! When connections that stay behind in a restart are closed: not all at once, or all of their clients would
+//! When to close the connections that stay behind in a restart: not all at once, or all of their clients would
 //! connect to the successor in the same moment.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest time over which connections are closed.
+/// The longest time over which closes are spread.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// 2³² divided by the golden ratio: its multiples lie evenly in a `u32`, however many there are.
+/// 2³² divided by the golden ratio: its multiples spread evenly over a `u32`, however many there are.
 const GOLDEN: u32 = 0x9e37_79b9;
 
-/// A time over which the connections of a server are closed, evenly.
+/// Spreads the closes of one server's connections evenly over a time.
 #[derive(Debug, Default)]
 pub(crate) struct Spread {
     begun: Mutex<Option<(Instant, Duration)>>,
@@ -21,21 +21,20 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Begins now, for a process that cuts what is left after `drain_timeout`: half of that leaves the other half to
-    /// those that are busy.
+    /// Begins now, and takes at most half of `drain_timeout`: the other half is left to busy connections.
     pub(crate) fn begin(&self, drain_timeout: Duration) {
         let begun = (Instant::now(), (drain_timeout / 2).min(LONGEST));
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
     }
 
-    /// When one more connection is to be closed.
+    /// When to close one more connection.
     pub(super) fn moment(&self) -> Instant {
         let (begin, length) = self.begun();
         let part = self.next.fetch_add(1, Ordering::Relaxed).wrapping_mul(GOLDEN);
         begin + length.mul_f64(f64::from(part) / f64::from(u32::MAX))
     }
 
-    /// When the last one is.
+    /// When to close the last one.
     pub(super) fn end(&self) -> Instant {
         let (begin, length) = self.begun();
         begin + length

@@ -1,7 +1,7 @@
 //! The bytes of a connection: what hyper reads and writes.
 //!
-//! It lets pass what the [`Inspector`] of its protocol lets pass, notes in [`Activity`] what moved and what is blocked, and
-//! gathers the responses to pipelined requests into one write.
+//! It passes on what the [`Inspector`] of the protocol lets pass, notes in [`Activity`] what moved and what is
+//! blocked, and gathers the responses to pipelined requests into one write.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -36,21 +36,21 @@ pub(crate) struct Transport<T> {
     /// Finished responses that wait for company.
     gathered: BytesMut,
     inspector: Inspector,
-    /// All that was to be written is: over HTTP/2, the next byte begins a frame.
+    /// Everything is written: over HTTP/2, the next byte begins a frame.
     flushed: bool,
     announced_end: bool,
     activity: Arc<Activity>,
     permit: Permit,
 }
 
-/// What looks at the client's bytes before hyper does, by the protocol that they are of.
+/// Reads the client's bytes before hyper does, by protocol.
 #[derive(Debug)]
 pub(crate) enum Inspector {
     /// The responses to pipelined requests are gathered, and a client that has closed its side gets its
     /// response.
     ///
-    /// hyper's own `pipeline_flush` does the former too, but holds a response back while half of the next head
-    /// is in its buffer, for a client that may be waiting for just that response.
+    /// hyper's own `pipeline_flush` gathers responses, too. But it holds a response back while half of the next head
+    /// is in its buffer, and the client may be waiting for just that response.
     Http1(Intake),
     /// Frames are counted.
     Http2(Inspection),
@@ -75,7 +75,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         }
     }
 
-    /// The stream, what was read of it and not passed on, and the permit.
+    /// The stream, the bytes that were read and not passed on, and the permit.
     pub(crate) fn into_parts(self) -> (T, Bytes, Permit) {
         let ahead = match self.inspector {
             Inspector::Http1(intake) => intake.into_held(),
@@ -84,7 +84,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         (self.stream, ahead, self.permit)
     }
 
-    /// Whether all that was written is whole frames, over HTTP/2.
+    /// HTTP/2 only: whether all that was written is whole frames.
     pub(crate) fn is_between_frames(&self) -> bool {
         self.flushed && self.gathered.is_empty()
     }
@@ -146,7 +146,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         Some(len)
     }
 
-    /// Says between two frames of hyper's what hyper does not: GOAWAY, and `100 Continue`.
+    /// Sends between two frames what hyper does not: GOAWAY, and `100 Continue`.
     fn interject(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Inspector::Http2(inspection) = &self.inspector else { return Ok(()) };
         if self.activity.announces_end() && !self.announced_end {
@@ -200,7 +200,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
                 this.activity.note_half_closed();
                 Poll::Pending
             }
-            // Over TLS, an end without close_notify. It may cut nothing short: HTTP says how long a request is.
+            // Over TLS, an end without close_notify. It can't cut a request short unnoticed: HTTP says how long a
+            // request is.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && this.hides_end() => {
                 this.activity.note_half_closed();
                 Poll::Pending

@@ -1,4 +1,4 @@
-//! Connections that are sent together, and whose they are until the successor has confirmed them.
+//! Connections that are sent together, and which process owns them until the successor has confirmed them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +11,7 @@ use crate::conn::Leaving;
 use crate::handoff::token::Token;
 use crate::handoff::wire::{Bequest, Mover, Moving, Version};
 
-/// How long a successor may take to confirm a batch. One that takes longer is blocked or stopped: the clients are
+/// How long a successor may take to confirm a batch. One that takes longer is blocked or stopped, and the clients are
 /// served here meanwhile.
 const CONFIRMING: Duration = Duration::from_millis(500);
 
@@ -24,18 +24,18 @@ pub(super) struct Batch {
 
 #[derive(Debug)]
 enum Withdrawal {
-    /// A successor of version 1 would not notice.
+    /// None: a successor of version 1 would not notice a withdrawal.
     Unknown,
     Possible {
         token: Token,
         at: Instant,
     },
-    /// The successor was faster: it confirms, or dies.
+    /// The successor was faster: it will confirm, or die.
     TooLate,
 }
 
 impl Batch {
-    /// Fails, and gives the connections back, if no descriptor is left for what decides whose they are.
+    /// Fails, and gives the connections back, if no descriptor is left for the token.
     pub(super) fn new(
         number: u32,
         connections: VecDeque<Leaving>,
@@ -71,7 +71,7 @@ impl Batch {
         token.into_iter().chain(sockets).collect()
     }
 
-    /// When the successor has been waited for.
+    /// When the time to confirm is over.
     pub(super) fn withdraw_at(&self) -> Option<Instant> {
         match self.withdrawal {
             Withdrawal::Possible { at, .. } => Some(at),
@@ -87,8 +87,8 @@ impl Batch {
         }
     }
 
-    /// The connections that a successor which is gone has not served: it confirms before it reads a byte. But if we
-    /// `slept` it may have waited for us in vain, and begun without.
+    /// The connections, if a successor that is gone has not served them: it confirms before it reads a byte. But if
+    /// we `slept`, it may have waited for us in vain, and have begun all the same.
     pub(super) fn unserved(self, slept: bool) -> Option<VecDeque<Leaving>> {
         let is_ours = match self.withdrawal {
             Withdrawal::Possible { token, .. } => !slept || token.claim(),

@@ -14,7 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::handoff::wire::MAX_MESSAGE;
 use crate::sys::{self, Received, Watched};
 
-/// How long a partner that does not listen is waited for.
+/// How long to wait for a partner that does not listen.
 const HEARING: Duration = Duration::from_millis(500);
 
 /// Sends and receives whole messages with descriptors. Clones are the same end.
@@ -100,8 +100,8 @@ impl Channel {
         }
     }
 
-    /// Sends one message if the receiver makes room for it in time: one that is stopped, or that never listens, holds
-    /// nobody up. False if it was not sent.
+    /// Sends one message if the receiver makes room for it in time, so that a stopped or deaf receiver does not block
+    /// the sender. False if it was not sent.
     pub(crate) async fn offer<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
         match tokio::time::timeout(HEARING, self.send(message, fds)).await {
             Ok(sent) => sent.map(|()| true),
@@ -109,7 +109,7 @@ impl Channel {
         }
     }
 
-    /// The same, for what its receiver can do without.
+    /// The same, for a message that its receiver can do without.
     pub(crate) async fn tell<M: Serialize>(&self, message: &M) {
         let _ = self.offer(message, &[]).await;
     }

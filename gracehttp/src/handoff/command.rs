@@ -40,7 +40,7 @@ impl StartUp {
         &self.program
     }
 
-    /// Where a file is that was named at start-up.
+    /// The path of a file that was named at start-up.
     pub(crate) fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.as_ref().map_or_else(|| path.to_owned(), |directory| directory.join(path))
     }
@@ -78,9 +78,9 @@ fn logical_directory() -> Option<PathBuf> {
     claimed.filter(|path| is_same(path)).or(actual)
 }
 
-/// Where the program is that was started by this name, found as a shell finds it: through links, which may lead
-/// elsewhere later. A name that means another program, or none (`exec -a`, a wrapper), tells nothing: then it is
-/// the file that runs.
+/// The path of the program with this name, found as a shell finds it. Links stay in it, since they may lead elsewhere
+/// later. If the name leads to another program, or to none (`exec -a`, a wrapper), it is the path of the running
+/// file.
 fn locate(name: &OsString, directory: Option<&Path>) -> PathBuf {
     let running = Running::find();
     candidates(name, directory)
@@ -98,14 +98,14 @@ struct Running {
 impl Running {
     fn find() -> Self {
         let path = env::current_exe().unwrap_or_default();
-        // So the kernel names one that was replaced between its start and now. The path leads to its replacement.
+        // The kernel's mark for a file that was replaced since its start. The path leads to the replacement.
         let name = path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(OsStr::from_bytes);
         let path = name.map_or_else(|| path.clone(), PathBuf::from);
-        // Not by its path, which may lead to the replacement already.
+        // Not of its path, which may already lead to a replacement.
         Self { path, metadata: fs::metadata("/proc/self/exe").ok() }
     }
 
-    /// Whether it is this one, or has taken its place. Without `/proc` every program is believed.
+    /// Whether the candidate is this file, or has replaced it. Without `/proc` every candidate counts as that.
     fn is_at(&self, candidate: &Path) -> bool {
         let Some(running) = &self.metadata else { return true };
         let is_same = candidate

@@ -28,12 +28,11 @@ const _: () = assert!(MAX_AHEAD <= MAX_MESSAGE / 2);
 /// How long a successor without room for more connections is left alone: at first, and at the most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// How long released permits are gathered before they are reported, and how soon it is tried again where the channel
-/// was full.
+/// How long released permits are gathered before they are reported, and how long to wait after the channel was full.
 const REPORT_AFTER: Duration = Duration::from_millis(1);
 const REPORT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How long a successor that has hung up may take to be gone, and one that was killed.
+/// How long a successor may take to be gone: after it has hung up, and after it was killed.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 const DYING: Duration = Duration::from_secs(5);
 
@@ -47,7 +46,7 @@ pub(crate) struct Handover {
     released: Arc<Notify>,
     standby_until: Instant,
     line: Arc<StandbyLine>,
-    /// While the successor's death can be made good.
+    /// Present while this process can take over from a dead successor.
     standby: Option<Standby>,
     has_succeeded: bool,
     /// What the successor was last told of the permits of each server.
@@ -70,12 +69,12 @@ pub(crate) struct Handover {
     farewell: bool,
 }
 
-/// What process and hand-over tell each other of the standby.
+/// What the process and the hand-over tell each other about the standby.
 #[derive(Debug, Default)]
 pub(crate) struct StandbyLine {
     /// It is over: the successor lives and serves.
     pub(crate) over: Notify,
-    /// The process is told to stop: it does not stand by any more.
+    /// The process has to stop: it does not stand by any more.
     pub(crate) called_off: Notify,
 }
 
@@ -84,7 +83,7 @@ pub(crate) struct StandbyLine {
 pub(crate) struct Outcome {
     /// The successor is gone without a farewell.
     pub(crate) died: bool,
-    /// It was killed: it gave no sign of life any more.
+    /// It was killed, since it gave no sign of life.
     pub(crate) mute: bool,
     /// It had a successor of its own.
     pub(crate) succeeded: bool,
@@ -113,8 +112,8 @@ impl Count {
     }
 }
 
-/// What each server holds: our own connections, what it asks for besides, and those of a generation before us that
-/// still drains.
+/// How many permits each server holds: for our own connections, for its open questions, and for those of an older
+/// generation that still drains.
 pub(crate) fn held_of(contexts: &[Arc<Context>]) -> Vec<ServerCount> {
     let counts = contexts.iter().map(Count::of);
     named(contexts, counts.map(|count| count.held)).collect()
@@ -167,15 +166,15 @@ impl Handover {
         }
         loop {
             match self.turn().await {
-                // What is on its way is the successor's if it says so, even now.
+                // The batch on its way is the successor's if it still says so.
                 Ok(Talk::Ended) => return self.end(false).await,
                 Ok(Talk::GoesOn) if self.farewell && self.on_the_way.is_none() => {
                     return self.end(false).await;
                 }
                 Ok(Talk::GoesOn) => {}
                 Ok(Talk::Mute) => {
-                    // First of all, for nobody else may touch the connections that come back. Our own child, not
-                    // reaped: the pid is its.
+                    // Killed first, so that it can't touch the connections that come back. It is our own child and
+                    // not reaped: the pid is still its own.
                     let _ = kill(self.pid, Signal::SIGKILL);
                     self.hear_last_words(DYING).await;
                     return self.end(true).await;
@@ -219,7 +218,7 @@ impl Handover {
             () = released, if self.report_at.is_none() => {}
             Some(first) = next(&mut self.left_over, &mut self.leaving), if may_send => {
                 if self.is_held_back() {
-                    // It had set out when that became known.
+                    // It was sent here before that became known.
                     settle(&first.0, first.1);
                 } else {
                     self.send(first).await?;
@@ -234,11 +233,11 @@ impl Handover {
         self.ask_at.is_some() || self.withdrawn.is_some()
     }
 
-    /// Does what the standby demands at this moment.
+    /// Does what is due in the standby.
     async fn stand_by(&mut self) -> Talk {
         match self.standby.as_mut().map_or(Due::Nothing, |standby| standby.due(Instant::now())) {
             Due::Nothing => {}
-            // A question for which there is no room is a question without an answer.
+            // Without room the question is lost, like one that gets no answer.
             Due::Ask(number) => _ = self.channel.try_send(&Bequest::Ping { number }),
             Due::Over => self.end_standby().await,
             Due::Mute => return Talk::Mute,
@@ -250,7 +249,7 @@ impl Handover {
     async fn send(&mut self, first: Leaving) -> io::Result<()> {
         let connections = self.gather(first);
         for (context, departure) in &connections {
-            // Our own predecessor, if it is in standby, can't have it back once it is on its way.
+            // If our own predecessor is in standby, it can't take the connection back once it is on its way.
             context.moved.busy(departure.socket.origin).await;
         }
         self.batches = self.batches.wrapping_add(1);
@@ -295,7 +294,7 @@ impl Handover {
         }
         match reply {
             Reply::Granted { number, granted } => {
-                // In answer to an earlier question they are in the answer to the last one, too.
+                // Permits granted for an earlier question are granted again for the last one.
                 if *number == self.reports {
                     self.grant(granted);
                 }
@@ -315,26 +314,26 @@ impl Handover {
                 self.has_succeeded = true;
                 self.end_standby().await;
             }
-            // Nothing that could be meant at this point.
+            // These mean nothing at this point.
             Reply::Taken { .. } | Reply::Ready { .. } | Reply::Failed { .. } => {}
         }
     }
 
-    /// Hears what a successor said that does not listen any more: it may have left in peace.
+    /// Reads what a successor has sent before it hung up: it may have said farewell.
     async fn hear_last_words(&mut self, limit: Duration) {
         let channel = self.channel.clone();
         while let Ok(Ok(Incoming::Message(reply, _))) =
             tokio::time::timeout(limit, channel.receive::<Reply>()).await
         {
-            // What there would be to say to it, it does not hear.
+            // It reads no answers any more.
             self.hear(&reply).await;
         }
     }
 
-    /// The successor has found a batch, and had room for the first `count` of its connections.
+    /// The successor has received a batch, and had room for the first `count` of its connections.
     fn confirm_batch(&mut self, number: u32, count: usize) {
         if self.withdrawn == Some(number) {
-            // It listens again.
+            // The successor listens again.
             self.withdrawn = None;
             self.contexts.iter().for_each(|context| context.let_go());
         } else if self.on_the_way.as_ref().is_some_and(|batch| batch.number == number) {
@@ -365,7 +364,7 @@ impl Handover {
         }
     }
 
-    /// Takes a batch back that the successor has not confirmed in time, unless it has just begun to.
+    /// Takes back a batch that the successor has not confirmed in time, unless it has just accepted it.
     fn withdraw(&mut self) {
         if let Some(batch) = self.on_the_way.take_if(Batch::withdraw) {
             self.withdrawn = Some(batch.number);
@@ -408,7 +407,7 @@ impl Handover {
         self.contexts.iter().map(Count::of).eq(self.reported.iter().copied())
     }
 
-    /// Tells the successor which permits came free, and asks for those that are needed.
+    /// Tells the successor how many permits are held, and asks for those that are needed.
     fn report(&mut self) {
         let counts: Vec<Count> = self.contexts.iter().map(Count::of).collect();
         let number = self.reports.wrapping_add(1);
@@ -442,11 +441,11 @@ impl Handover {
         let slept = self.standby.as_ref().is_some_and(Standby::has_slept);
         let on_the_way = self.on_the_way.and_then(|batch| batch.unserved(slept));
         let mut back: Vec<Leaving> = on_the_way.into_iter().flatten().chain(self.left_over).collect();
-        // Not `try_recv`, which does not see who is just about to leave.
+        // Not `try_recv`, which misses a connection that is just being sent.
         while let Some(leaving) = self.leaving.recv().await {
             back.push(leaving);
         }
-        // What a successor of the successor has is not free.
+        // What a successor's own successor holds is not free.
         if !self.has_succeeded {
             self.contexts.iter().for_each(|context| context.permits.stay_alone());
         }

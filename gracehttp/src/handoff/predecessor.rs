@@ -73,7 +73,7 @@ pub(crate) struct Predecessor {
     generation: u64,
     keys: Vec<TicketKey>,
     offers: Vec<Offer>,
-    /// Of the offers, in their order, until they are taken.
+    /// The descriptors of the offers, in their order, until they are taken.
     listeners: Vec<OwnedFd>,
 }
 
@@ -106,11 +106,11 @@ pub(crate) struct Arrival {
 /// Connections that were sent together.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
-    /// The number of the batch and what decides whose it is, which is missing where this process had no room even for
-    /// that. None from a predecessor of version 1: they are ours.
+    /// The number of the batch, and the token that decides who owns it; no token if this process had no descriptor
+    /// left for it. None from a predecessor of version 1: the connections are ours.
     pub(crate) batch: Option<(u32, Option<Token>)>,
     pub(crate) arrivals: Vec<Arrival>,
-    /// How many more found no room in this process.
+    /// For how many more this process had no descriptor.
     pub(crate) missing: usize,
 }
 
@@ -132,7 +132,7 @@ pub(crate) enum FromPredecessor {
     Connections(Arrivals),
     /// So many connections of each server still count against its limit.
     Held(Vec<ServerCount>),
-    /// The same, with permits among them that it asks for by this number.
+    /// The same. `held` includes the permits in `asked`, for which it asks by this number.
     Asks {
         number: u32,
         held: Vec<ServerCount>,
@@ -214,12 +214,12 @@ impl Predecessor {
         std::mem::take(&mut self.keys)
     }
 
-    /// What it says it has, in its order.
+    /// The listeners that it offers, in its order.
     pub(crate) fn offers(&self) -> &[Offer] {
         &self.offers
     }
 
-    /// What both sides can say.
+    /// The version that both sides speak.
     pub(crate) fn version(&self) -> Version {
         self.version
     }
@@ -231,8 +231,8 @@ impl Predecessor {
         OfferedListeners::new(named.map(|(offer, fd)| (offer.server.clone(), offer.endpoint.clone(), fd)))
     }
 
-    /// Tells the predecessor that it can stop accepting, which of its servers' connections we take and which of its
-    /// listeners we have, and waits until it has stopped. Returns what it still holds. A predecessor that died
+    /// Tells the predecessor that it can stop accepting, of which of its servers we take the connections, and which
+    /// of its listeners we have. Waits until it has stopped, and returns what it still holds. A predecessor that died
     /// meanwhile holds nothing, and its listeners are ours all the same.
     pub(crate) async fn ready(
         &self,
@@ -301,7 +301,7 @@ impl Predecessor {
     }
 }
 
-/// What the predecessor says next, while it hands its listeners over.
+/// Receives the predecessor's next message while it hands its listeners over.
 async fn soon<M: DeserializeOwned>(channel: &Channel) -> Result<(M, Vec<OwnedFd>), Error> {
     match tokio::time::timeout(MUTE_AFTER, channel.receive()).await {
         Ok(Ok(Incoming::Message(message, fds))) => Ok((message, fds)),
@@ -317,7 +317,7 @@ mod tests {
     use crate::handoff::successor::handoff_of;
     use std::os::fd::AsRawFd;
 
-    /// Releases have the variable in common, as they have the messages.
+    /// All releases share the form of the variable, as they share the messages.
     #[test]
     fn d18_the_variable_is_a_descriptor_and_the_signals_that_are_ignored() {
         assert_eq!(parse("5"), Some((5, Vec::new())));

@@ -1,29 +1,29 @@
-//! Whether the successor lives: a process can be there and do nothing (`SIGSTOP`, a debugger, an endless loop).
+//! Asks the successor for signs of life: a process can exist and do nothing (`SIGSTOP`, a debugger, an endless loop).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long an answer is good for.
+/// How long after an answer the next question comes.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the other process may say nothing before it counts as dead. Seconds, since a loaded machine is no death:
-/// what answers is the control runtime alone, which nothing of the application's can hold up.
+/// How long the other process may be silent before it counts as dead. Some seconds, for loaded machines. The
+/// application can't delay an answer: it comes from the control runtime.
 pub(crate) const MUTE_AFTER: Duration = Duration::from_secs(5);
 
-/// Asks for signs of life.
+/// The questions, and whether they were answered.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    /// How many questions were asked; the last one's number.
+    /// How many questions were asked: the number of the last one.
     asked: u32,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The last question has its answer: when the next one is due.
+    /// The last question was answered; the next one is due at `ask_at`.
     Answered { ask_at: Instant },
-    /// It has none: since when nothing was heard.
+    /// It was not, and nothing was heard since then.
     Waits { since: Instant },
 }
 
@@ -32,11 +32,11 @@ impl Pulse {
         Self { asked: 0, state: State::Answered { ask_at: now } }
     }
 
-    /// When there is something to do, for a process that has been awake since `awake_since`.
+    /// When there is something to do. This process has been awake since `awake_since`.
     pub(super) fn due_at(&self, awake_since: Instant) -> Instant {
         match self.state {
             State::Answered { ask_at } => ask_at,
-            // While we slept nothing could be heard.
+            // Asleep, this process could hear nothing.
             State::Waits { since } => since.max(awake_since) + MUTE_AFTER,
         }
     }
@@ -46,12 +46,12 @@ impl Pulse {
         matches!(self.state, State::Answered { ask_at } if now >= ask_at)
     }
 
-    /// Whether the successor has been waited for in vain.
+    /// Whether the successor has been silent for too long.
     pub(super) fn is_mute(&self, now: Instant, awake_since: Instant) -> bool {
         matches!(self.state, State::Waits { .. }) && now >= self.due_at(awake_since)
     }
 
-    /// Asks: the number of the question.
+    /// Asks a question, and returns its number.
     pub(super) fn ask(&mut self, now: Instant) -> u32 {
         self.asked = self.asked.wrapping_add(1);
         if let State::Answered { .. } = self.state {
@@ -115,7 +115,7 @@ mod tests {
 
     /// Both processes may have been stopped, or the whole machine: the successor gets its time again.
     #[test]
-    fn what_was_not_heard_in_our_sleep_does_not_count() {
+    fn silence_while_we_slept_does_not_count() {
         let now = Instant::now();
         let mut pulse = Pulse::begin(now);
         pulse.ask(now);

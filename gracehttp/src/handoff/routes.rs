@@ -1,8 +1,8 @@
 //! Where the connections of the predecessor's servers belong in this process.
 //!
-//! A connection follows the listener that it came in by: what listens there now is what its client talks to, by
-//! whatever name the program calls it. Where that listener is gone, it stays with its server: the one of the same
-//! name, or the one that has another of its listeners.
+//! A connection follows the listener that accepted it: its client talks to the server that listens there now,
+//! whatever that is called. If that listener is gone, the connection stays with its server: the one of the same name,
+//! or the one that has another of its listeners.
 
 use std::collections::HashMap;
 
@@ -30,8 +30,8 @@ pub(crate) struct Home<'a> {
 }
 
 impl Home<'_> {
-    /// Whether connections of a listener can go on here. What was begun in plain text must not reach a server that
-    /// counts on TLS, and on its client certificates.
+    /// Whether connections of a listener can go on here. A plain-text connection must not reach a server that relies
+    /// on TLS and on client certificates.
     fn takes(&self, offer: &Offer) -> bool {
         match offer.secure {
             Some(secure) => secure == self.secure && (secure || self.http1),
@@ -40,14 +40,14 @@ impl Home<'_> {
     }
 }
 
-/// A server of ours by its place in their order, and the listener there.
+/// The index of one of our servers, and its listener.
 type Route = (usize, Option<ListenerNumber>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    /// By the place of a listener of the predecessor.
+    /// By the index of the predecessor's listener.
     by_listener: Vec<Option<Route>>,
-    /// By the name of a server of the predecessor.
+    /// By the name of the predecessor's server.
     by_server: HashMap<String, usize>,
 }
 
@@ -79,14 +79,14 @@ impl Routes {
         servers
     }
 
-    /// Where a connection of this server of the predecessor belongs that came in by this listener of its.
+    /// Where a connection belongs that this listener of this server of the predecessor accepted.
     pub(super) fn of(&self, server: &str, listener: Option<ListenerNumber>) -> Option<Route> {
         let place = listener.map(|number| usize::from(number.get()) - 1);
         let by_listener = place.and_then(|place| *self.by_listener.get(place)?);
         by_listener.or_else(|| self.home(server).map(|home| (home, None)))
     }
 
-    /// The server of ours that has the place of this one of the predecessor.
+    /// The index of our server that stands for this server of the predecessor.
     pub(super) fn home(&self, server: &str) -> Option<usize> {
         self.by_server.get(server).copied()
     }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_begun_in_plain_text_does_not_reach_a_server_with_tls() {
+    fn a_plain_text_connection_does_not_reach_a_server_with_tls() {
         let routes = Routes::new(&[offer("web", false)], &[home("web", true, 1, &[Some(0)])]);
         assert!(routes.servers().is_empty());
         assert_eq!(routes.of("web", Some(number(1))), None);

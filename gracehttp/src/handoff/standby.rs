@@ -1,5 +1,5 @@
-//! What the predecessor has while it could still take over again: a duplicate of every connection that it gave away,
-//! and an eye on the successor.
+//! The predecessor while it can still take over again: it keeps a duplicate of every connection that it gave away,
+//! and watches the successor.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use crate::handoff::vigil::Vigil;
 use crate::handoff::wire::Version;
 use crate::parking::Stage;
 
-/// Ends when its time is over *and* the successor has shown since then that it lives. One that hangs has not taken
-/// our place, whatever it said before.
+/// Ends when its time is over *and* the successor has shown after that that it lives. A successor that hangs has not
+/// taken our place, even if it said *ready*.
 #[derive(Debug)]
 pub(super) struct Standby {
     until: Instant,
     kept: HashMap<u32, Kept>,
     vigil: Vigil,
-    /// None with a successor of version 1, which does not answer.
+    /// None with a successor of version 1, which answers no questions.
     pulse: Option<Pulse>,
-    /// The number of the question whose answer ends it.
+    /// The number of the question whose answer ends the standby.
     last_question: Option<u32>,
 }
 
@@ -37,12 +37,12 @@ struct Kept {
     busy: bool,
 }
 
-/// What is to be done at a moment of the standby.
+/// What is due in the standby.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// Nothing yet.
     Nothing,
-    /// Ask the successor whether it is there, by this number.
+    /// Ask the successor for a sign of life, by this number.
     Ask(u32),
     /// It is over.
     Over,
@@ -102,7 +102,7 @@ impl Standby {
         self.last_question.is_some_and(|last| number >= last)
     }
 
-    /// Keeps a duplicate of a connection that the successor has by this number.
+    /// Keeps a duplicate of the connection with this number, which the successor has.
     pub(super) fn keep(
         &mut self,
         id: u32,
@@ -114,24 +114,24 @@ impl Standby {
         self.kept.insert(id, Kept { context, socket, stage, ahead, busy: false });
     }
 
-    /// Notes whether a connection has a request under way there.
+    /// Notes whether the successor handles a request of a connection.
     pub(super) fn mark(&mut self, id: u32, busy: bool) {
         if let Some(kept) = self.kept.get_mut(&id) {
             kept.busy = busy;
-            // What it had read ahead, the successor has consumed.
+            // The successor has consumed the bytes that were read ahead.
             kept.ahead = Bytes::new();
             kept.stage = Stage::Idle;
         }
     }
 
-    /// Whether there was a moment in which nothing could be heard of the connections.
+    /// Whether this process slept, and may have missed news of the connections.
     pub(super) fn has_slept(&self) -> bool {
         self.vigil.has_slept()
     }
 
     /// The connections that were idle in a successor that is dead now.
     pub(super) fn take_back(self) -> impl Iterator<Item = Leaving> {
-        // If we slept it may have read of any of them without our hearing that they are busy.
+        // If we slept, it may have read from any of them, and we may have missed that they are busy.
         let is_known = !self.vigil.has_slept();
         let idle = self.kept.into_values().filter(move |kept| is_known && !kept.busy);
         idle.map(|Kept { context, socket, stage, ahead, .. }| {
@@ -155,11 +155,7 @@ mod tests {
         let Due::Ask(first) = standby.due(now + SECOND / 10) else { panic!("a question at once") };
         assert!(!standby.answered(first, now + SECOND / 10));
         let Due::Ask(last) = standby.due(now + 2 * SECOND) else { panic!("a last question") };
-        assert_eq!(
-            standby.due(now + 3 * SECOND),
-            Due::Nothing,
-            "one that is not answered yet is not repeated"
-        );
+        assert_eq!(standby.due(now + 3 * SECOND), Due::Nothing, "an open question is not repeated");
         assert!(!standby.answered(first, now + 3 * SECOND), "it was asked before");
         assert!(standby.answered(last, now + 3 * SECOND));
     }

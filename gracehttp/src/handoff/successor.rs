@@ -24,7 +24,7 @@ use crate::sys;
 /// How long a process may take to end that has nothing left to do.
 const ENDING: Duration = Duration::from_millis(500);
 
-/// How long one that was killed may take to be gone.
+/// How long a killed successor may take to be gone.
 const DYING: Duration = Duration::from_secs(5);
 
 /// How long a successor that was asked to end may take before it is killed: its start-up code may have begun
@@ -88,7 +88,7 @@ impl Successor {
         &self.channel
     }
 
-    /// What we can say to it, once it is ready.
+    /// The version that both sides speak, once the handshake is done.
     pub(crate) fn version(&self) -> Version {
         self.version
     }
@@ -180,7 +180,7 @@ impl Successor {
         let _ = self.child.start_kill();
         if tokio::time::timeout(DYING, self.child.wait()).await.is_err() {
             crate::log::error(format_args!(
-                "the successor, pid {}, was killed and has not ended within {}: the kernel holds it (`ps -o stat,wchan \
+                "the successor, pid {}, has not ended within {} of being killed: the kernel holds it (`ps -o stat,wchan \
                  {}` shows where)",
                 self.pid,
                 crate::config::show(DYING),

@@ -1,4 +1,4 @@
-//! Decides between two processes whose a batch of connections is.
+//! Decides which of two processes owns a batch of connections.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::read;
 
-/// An event counter of the kernel (eventfd(2)) that both sides have, and that holds one. Reading it takes the one
-/// out: the side that reads it first has the batch, however slow, stopped or mute the other is.
+/// An event counter of the kernel (eventfd(2)) that both sides hold, set to one. Reading takes the one out: the side
+/// that reads first owns the batch, however slow, stopped or mute the other side is.
 #[derive(Debug)]
 pub(crate) struct Token(OwnedFd);
 
@@ -22,7 +22,7 @@ impl Token {
         Self(counter)
     }
 
-    /// Takes the batch; false if it is the other side's already.
+    /// Claims the batch; false if the other side was faster.
     pub(super) fn claim(self) -> bool {
         read(&self.0, &mut [0; 8]).is_ok_and(|length| length == 8)
     }

@@ -21,7 +21,7 @@ pub(super) struct Vigil {
 #[derive(Debug)]
 struct Kept {
     awake_at: Instant,
-    /// Since the beginning, or the last sleep.
+    /// The beginning, or the end of the last sleep.
     awake_since: Instant,
     slept: bool,
 }

@@ -15,7 +15,7 @@ use crate::handoff::routes::Routes;
 use crate::handoff::token::Token;
 use crate::handoff::wire::{Moving, Reply, ServerCount, Version};
 
-/// What takes in connections and permits.
+/// Takes in connections, and follows the predecessor's permits.
 pub(crate) struct Welcome {
     channel: Channel,
     contexts: Vec<Arc<Context>>,
@@ -23,12 +23,12 @@ pub(crate) struct Welcome {
     moved: Arc<Moved>,
     /// How many connections were sent to us, with those that found no room.
     received: u32,
-    /// The last of them, not confirmed yet.
+    /// The last batch, not confirmed yet.
     arrived: Option<Arrived>,
-    /// Permits that the predecessor asks for and does not have yet.
+    /// Permits that the predecessor asks for and has not got yet.
     asked: Option<Asked>,
     released: Arc<Notify>,
-    /// While the predecessor stands by and shows that it lives: when we last heard of it.
+    /// When we last heard of the predecessor; none once it can take nothing back.
     heard_at: Option<Instant>,
 }
 
@@ -37,17 +37,17 @@ struct Asked {
     permits: Vec<ServerCount>,
 }
 
-/// Connections that are here, and that the predecessor does not know to be.
+/// Connections that have arrived; the predecessor does not know it yet.
 struct Arrived {
     /// The number of their batch; none from a predecessor of version 1.
     batch: Option<u32>,
-    /// How many were sent before.
+    /// How many connections were sent before them.
     before: u32,
     arrivals: Vec<Arrival>,
 }
 
 impl Welcome {
-    /// For servers in the order of the routes.
+    /// `contexts` are in the order of the routes.
     pub(crate) fn new(
         predecessor: &Predecessor,
         contexts: Vec<Arc<Context>>,
@@ -75,8 +75,8 @@ impl Welcome {
         }
     }
 
-    /// Takes in until the predecessor is gone. Runs on the control runtime: handlers that block every thread that
-    /// serves keep no connection waiting between the two processes.
+    /// Runs until the predecessor is gone. On the control runtime: even if handlers block every serving thread, no
+    /// connection waits between the two processes.
     pub(crate) async fn run(mut self) {
         let (channel, released) = (self.channel.clone(), self.released.clone());
         loop {
@@ -87,7 +87,7 @@ impl Welcome {
             tokio::select! {
                 biased;
                 () = self.confirm(), if self.arrived.is_some() => self.take_in(),
-                // Not only between two confirmations: if both sides waited to be heard, neither would listen.
+                // Also during a confirmation: if both sides only waited to be heard, neither would listen.
                 said = Predecessor::next(&channel) => {
                     self.heard_at = self.heard_at.map(|_| Instant::now());
                     match said {
@@ -97,14 +97,14 @@ impl Welcome {
                             self.count_foreign(&held);
                             self.hear_question(number, asked);
                         }
-                        // A predecessor that does not listen asks again.
+                        // Without room it is lost: the predecessor asks again.
                         FromPredecessor::Ping(number) => _ = channel.try_send(&Reply::Pong { number }),
                         FromPredecessor::StandbyOver => self.forget(),
                         FromPredecessor::Gone => return self.end(),
                     }
                 }
                 () = freed, if self.asked.is_some() => {}
-                // One that slept takes no connection back: it has missed which are busy.
+                // A predecessor that slept takes no connection back: it has missed which are busy.
                 () = until(mute_at) => self.forget(),
             }
         }
@@ -117,7 +117,7 @@ impl Welcome {
         self.asked = (!permits.is_empty()).then_some(Asked { number, permits });
     }
 
-    /// Grants what the predecessor asks for, as far as it is there. It asks for the rest again.
+    /// Grants what the predecessor asks for, as far as there are permits. It asks again for the rest.
     fn grant(&mut self) {
         let Some(Asked { number, permits }) = &mut self.asked else { return };
         permits.retain(|asked| {
@@ -130,7 +130,7 @@ impl Welcome {
     }
 
     fn receive(&mut self, Arrivals { batch, arrivals, missing }: Arrivals) {
-        // None are due that were not confirmed; a predecessor that sends more all the same loses none by it.
+        // The last batch should be confirmed by now. If the predecessor sends more all the same, none gets lost.
         self.take_in();
         let before = self.received;
         let count = u32::try_from(arrivals.len() + missing).unwrap_or(u32::MAX);
@@ -139,20 +139,20 @@ impl Welcome {
             None => (None, true),
             Some((number, token)) => (Some(number), token.is_some_and(Token::claim)),
         };
-        // What was withdrawn is the predecessor's, and our duplicates of it are closed without a word.
+        // A withdrawn batch is the predecessor's: we just close our duplicates.
         let arrivals = if is_ours { arrivals } else { Vec::new() };
         self.arrived = Some(Arrived { batch, before, arrivals });
     }
 
-    /// Confirms what has arrived, before any of it can be reported as busy: what the predecessor does not know as
-    /// ours it would not mark. Cancel safe.
+    /// Confirms what has arrived before any of it can be reported as busy: the predecessor would ignore reports about
+    /// connections that it does not know to be ours. Cancel safe.
     async fn confirm(&self) {
         let Some(Arrived { batch, arrivals, .. }) = &self.arrived else { return };
         let count = u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
-        // A predecessor that can't be told is gone, and so are its descriptors: ours are the last.
+        // If this fails, the predecessor is gone, and with it its descriptors: ours are the last.
         match batch {
             None => _ = self.channel.send(&Reply::Taken { count }, &[]).await,
-            // Or it is stopped; by the token they are ours all the same.
+            // Or the predecessor is stopped: by the token the connections are ours all the same.
             Some(number) => self.channel.tell(&Reply::TakenOf { number: *number, count }).await,
         }
     }
@@ -167,7 +167,7 @@ impl Welcome {
 
     fn take_in_one(&self, origin: Option<Origin>, Arrival { mover, fd }: Arrival) {
         let Moving { server, family, stage, ahead } = mover.moving;
-        // The predecessor only sends what we have said has a place here.
+        // Always there: the predecessor sends only connections of servers that we named.
         let Some((home, listener)) = self.routes.of(&server, mover.listener) else { return };
         let Some(context) = self.contexts.get(home) else { return };
         let Some(socket) = fit(fd, family.into(), origin, listener) else { return };
@@ -181,7 +181,7 @@ impl Welcome {
         self.moved.forget();
     }
 
-    /// The predecessor holds nothing any more, and what it could not hear was confirmed is ours, too.
+    /// The predecessor holds nothing any more. A batch whose confirmation it did not hear is ours, too.
     fn end(mut self) {
         self.forget();
         self.take_in();
@@ -189,7 +189,7 @@ impl Welcome {
     }
 }
 
-/// How many of the permits that the predecessor asks for are there for it. If we have a successor, they are its to give.
+/// How many of the permits that the predecessor asks for it can have. If we have a successor, that has to grant them.
 fn spare(context: &Context, asked: u64) -> u64 {
     let asked = usize::try_from(asked).unwrap_or(usize::MAX);
     let last_call = context.permits.last_call();

@@ -4,9 +4,9 @@
 //! one of each side is a [`Hello`], whose layout never changes; all that follows is of the version on which
 //! the two hellos agree.
 //!
-//! The types here are of the wire alone, and are made from those of other rooms field by field: no change there
-//! changes a byte here. A released message is never changed either. What a later version has to say differently
-//! becomes a new variant at the end of its list, since a variant is known by its place.
+//! These types are for the wire alone, and are converted field by field from those of other rooms: a change there
+//! changes no byte here. A released message never changes. A later version that needs another one adds a variant at
+//! the end of the enum, since the place of a variant is its number.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
@@ -23,14 +23,14 @@ pub(crate) const MAX_MESSAGE: usize = 64 << 10;
 pub(crate) const MAX_BATCH: usize = 64;
 const _: () = assert!(MAX_BATCH < crate::sys::MAX_FDS, "a batch has a token, too");
 
-/// What the two sides can say to each other.
+/// The version of the protocol that the two sides speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub(crate) enum Version {
-    /// Of the first release. A partner that is mute is waited for.
+    /// That of the first release. It waits for a mute partner without end.
     One = 1,
-    /// Each side asks for signs of life, batches can be withdrawn, connections know their listener, and permits can
-    /// be asked back.
+    /// The predecessor asks for signs of life and for permits, batches can be withdrawn, and connections name their
+    /// listener.
     Two = 2,
 }
 
@@ -92,7 +92,7 @@ impl Drop for Key {
     }
 }
 
-/// Not derived: a secret is not for a log.
+/// Not derived: a secret must not get into a log.
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Key").field("born", &self.born).finish_non_exhaustive()
@@ -119,7 +119,7 @@ pub(crate) struct ListenerName {
     pub(crate) endpoint: String,
 }
 
-/// The same, with what its connections speak.
+/// The same, and whether its connections speak TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Offer {
     pub(crate) server: String,
@@ -196,15 +196,15 @@ pub(crate) struct Moving {
     pub(crate) server: String,
     pub(crate) family: Family,
     pub(crate) stage: Stage,
-    /// What was read of its next request.
+    /// The bytes of its next request that were already read.
     pub(crate) ahead: Vec<u8>,
 }
 
-/// The same, with the listener that it came in by.
+/// The same, with the listener that accepted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mover {
-    /// The place of the listener in the order of all that were offered, counted from 1; nothing where the listener
-    /// is an earlier generation's.
+    /// The place of the listener in the order of all that were offered, counted from 1; none if only an earlier
+    /// generation had it.
     pub(crate) listener: Option<ListenerNumber>,
     pub(crate) moving: Moving,
 }
@@ -229,13 +229,13 @@ pub(crate) enum Bequest {
     Farewell,
     /// Version 2: listeners, their descriptors attached. After the `last` one nothing is missing.
     Offers { offers: Vec<Offer>, last: bool },
-    /// Version 2: live connections, after the token that decides whose they are. Each is known by its place in the
-    /// order of all that were sent, counted from 1.
+    /// Version 2: live connections; the first descriptor is the token that decides who owns them. Each is known by
+    /// its place in the order of all that were sent, counted from 1.
     Batch { number: u32, moving: Vec<Mover> },
     /// Version 2: are you there?
     Ping { number: u32 },
-    /// Version 2: connections of each server that still count against its limit. Among them are permits that the
-    /// predecessor asks for, and has only once they are granted.
+    /// Version 2: connections of each server that still count against its limit. They include the permits in `asked`,
+    /// which the predecessor may use only once they are granted.
     Counts { number: u32, held: Vec<ServerCount>, asked: Vec<ServerCount> },
 }
 
@@ -255,14 +255,14 @@ pub(crate) enum Reply {
     Idle { id: u32 },
     /// The successor has a successor: nothing can go back from now on.
     Succeeded,
-    /// The successor ends of its own will.
+    /// The successor ends by its own decision.
     Farewell,
     /// Version 2: so many connections of the [`Bequest::Batch`] with this number were taken; the others found no
     /// room, or had been withdrawn.
     TakenOf { number: u32, count: u32 },
     /// Version 2: here I am.
     Pong { number: u32 },
-    /// Version 2: so many permits of those that [`Bequest::Counts`] with this number asked for.
+    /// Version 2: grants so many of the permits that [`Bequest::Counts`] with this number asked for.
     Granted { number: u32, granted: ServerCount },
 }
 

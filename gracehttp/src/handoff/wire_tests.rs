@@ -1,5 +1,5 @@
-//! The bytes of every message. They are what releases have in common: a test that fails here means that this
-//! release and an older one would not understand each other.
+//! The bytes of every message. All releases share them: a test that fails here means that this release and an older
+//! one would not understand each other.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ fn bytes<M: Serialize>(message: &M) -> Vec<u8> {
     postcard::to_allocvec(message).unwrap()
 }
 
-/// The message becomes these bytes, and they become the message.
+/// Checks that the message becomes these bytes, and they the message.
 fn golden<M: Serialize + DeserializeOwned + PartialEq + Debug>(message: &M, expected: &[&[u8]]) {
     let expected = expected.concat();
     assert_eq!(bytes(message), expected, "{message:?}");
@@ -54,7 +54,7 @@ fn d18_the_hello_is_frozen() {
 }
 
 #[test]
-fn d18_what_a_predecessor_says_in_version_1_has_the_bytes_of_the_first_release() {
+fn d18_messages_of_a_predecessor_in_version_1_have_the_bytes_of_the_first_release() {
     let key = Key { name: [7; 16], secret: [9; 32], born: 300 };
     golden(&Bequest::TicketKeys { keys: vec![key] }, &[&[0, 1], &[7; 16], &[9; 32], &[0xac, 2]]);
     let name = ListenerName { server: "web".to_owned(), endpoint: ":80".to_owned() };
@@ -72,7 +72,7 @@ fn d18_what_a_predecessor_says_in_version_1_has_the_bytes_of_the_first_release()
 }
 
 #[test]
-fn d18_what_a_successor_says_in_version_1_has_the_bytes_of_the_first_release() {
+fn d18_messages_of_a_successor_in_version_1_have_the_bytes_of_the_first_release() {
     let servers = vec!["web".to_owned()];
     golden(&Reply::Ready { servers, claimed: vec![0, 300] }, &[&[0, 1, 3], b"web", &[2, 0, 0xac, 2]]);
     golden(&Reply::Failed { reason: "no".to_owned() }, &[&[1, 2], b"no"]);
@@ -84,7 +84,7 @@ fn d18_what_a_successor_says_in_version_1_has_the_bytes_of_the_first_release() {
 }
 
 #[test]
-fn d18_what_version_2_adds_has_its_bytes_too() {
+fn d18_messages_that_version_2_adds_have_their_bytes_too() {
     let offer = Offer { server: "web".to_owned(), endpoint: ":80".to_owned(), secure: true };
     golden(
         &Bequest::Offers { offers: vec![offer], last: false },
@@ -107,7 +107,7 @@ fn d18_what_version_2_adds_has_its_bytes_too() {
     golden(&Reply::Granted { number: 2, granted: count("a", 3) }, &[&[9, 2, 1], b"a", &[3]]);
 }
 
-/// Values from a generator that is the same each time (xorshift64).
+/// Pseudo-random values, the same in each run (xorshift64).
 struct Values(u64);
 
 impl Values {
@@ -115,7 +115,7 @@ impl Values {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        // Small ones as often as large ones: a number's size decides how it is written.
+        // Small numbers as often as large ones, since their encodings differ.
         self.0 >> (self.0 % 64)
     }
 
@@ -219,7 +219,7 @@ fn d18_every_message_comes_back_as_it_was_sent() {
 }
 
 #[test]
-fn d18_what_is_cut_off_is_an_error() {
+fn d18_a_message_that_is_cut_off_is_an_error() {
     let mut values = Values(42);
     for _ in 0..2_000 {
         let whole = bytes(&values.bequest());

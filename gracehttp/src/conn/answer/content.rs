@@ -1,5 +1,4 @@
-//! The content of a response: whether there may be any, how much was declared, and what becomes of a body that
-//! fails.
+//! The content of a response: whether it may have any, how much was declared, and how a body that fails ends.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,19 +20,19 @@ use crate::server::Asked;
 
 /// The content of a response on its way out.
 pub(crate) struct Content {
-    /// None where there is no content, and once it has ended.
+    /// None if there is no content, or once it has ended.
     body: Option<Body>,
-    /// The bytes that were declared and are still to come; none where the length is not known.
+    /// The bytes that were declared and are still to come; none if the length is unknown.
     left: Option<u64>,
-    /// The end of the connection is its end.
+    /// It ends with the connection.
     is_open_ended: bool,
     info: Arc<ConnectionInfo>,
     asked: Asked,
 }
 
 impl Content {
-    /// The content of a response to this request, and its framing fields made true. What the handler says of
-    /// them is not trusted: the client would take the rest of one response for the next.
+    /// The content of a response to this request. Corrects its framing fields: if the handler's were wrong, the
+    /// client would take the rest of one response for the next.
     pub(super) fn of(
         body: Body,
         status: StatusCode,
@@ -65,7 +64,7 @@ impl Content {
         self.is_open_ended
     }
 
-    /// Settles how long the content is: what the body knows of itself counts, then what the handler says.
+    /// Settles how long the content is: by the body's own length, else by the handler's Content-Length.
     fn declare(&mut self, headers: &mut HeaderMap) {
         let is_head = self.asked.is(&Method::HEAD);
         let known = self.body.as_ref().and_then(|body| body.size_hint().exact());
@@ -74,7 +73,7 @@ impl Content {
         self.left = match Declared::by(headers) {
             Declared::Length(length) if known.is_none_or(|known| known == length) => Some(length),
             Declared::Nothing => {
-                // Of a body that is sent hyper declares the length.
+                // hyper declares the length of a body that is sent.
                 if let Some(length) = known.filter(|_| is_head) {
                     headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
                 }
@@ -87,12 +86,14 @@ impl Content {
         };
     }
 
-    /// Puts the length that the body knows, if any, in the place of what the handler says.
+    /// Replaces the handler's Content-Length by the body's own length, if it has one.
     fn correct(&self, headers: &mut HeaderMap, known: Option<u64>) {
         let fields: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
         let body =
             known.map_or_else(|| "of unknown length".to_owned(), |length| format!("{length} bytes long"));
-        self.tell(format_args!("its Content-Length {fields:?} is wrong, and corrected: its body is {body}"));
+        self.tell(format_args!(
+            "its Content-Length {fields:?} is wrong and was corrected: its body is {body}"
+        ));
         match known {
             Some(length) => _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
             None => _ = headers.remove(CONTENT_LENGTH),
@@ -123,8 +124,8 @@ impl Content {
         }
     }
 
-    /// Says why the body ends too early. What the client has got of it can't be taken back: an error goes the way of the
-    /// content, so that the client does not take it for the whole.
+    /// Reports why the body ends too early. The error goes on in its place, so that the client does not take the part
+    /// that it has for the whole.
     #[track_caller]
     fn fail(&mut self, fault: fmt::Arguments<'_>) -> Error {
         self.break_off(fault);
@@ -180,7 +181,7 @@ impl http_body::Body for Content {
     }
 
     fn is_end_stream(&self) -> bool {
-        // One that says so too early is asked for more, and found out.
+        // A body that says so too early is polled once more, which reveals the fault.
         self.body.as_ref().is_none_or(|body| body.is_end_stream() && self.left.unwrap_or(0) == 0)
     }
 
@@ -203,7 +204,7 @@ impl Drop for Content {
 #[derive(Debug, PartialEq, Eq)]
 enum Room {
     Content,
-    /// No content, but the length that there would be.
+    /// No content, but the length that it would have.
     Length,
     /// No content, nor a length.
     Nothing,
@@ -215,8 +216,7 @@ impl Room {
         let is_tunnel = asked.is(&Method::CONNECT) && status.is_success();
         match status {
             _ if status.is_informational() || is_tunnel => Self::Nothing,
-            // The length of 304 would be that of another response, which nobody here knows; hyper adds that of 205,
-            // which is zero.
+            // A 304 would need the length of another response, which is unknown here. hyper adds the zero of a 205.
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => Self::Nothing,
             _ if asked.is(&Method::HEAD) => Self::Length,
             _ => Self::Content,
@@ -251,7 +251,7 @@ fn parse_length(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// An error in words, with those behind it where it does not say them itself.
+/// An error's text, followed by those of its causes that it does not repeat itself.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,4 @@
-//! The answers of HTTP/1 that hyper does not write.
+//! HTTP/1 answers that hyper does not write.
 
 use std::time::SystemTime;
 
@@ -10,12 +10,12 @@ use crate::conn::answer::{Cause, finish, own};
 use crate::conn::info::ConnectionInfo;
 use crate::server::Asked;
 
-/// The answer to a request that hyper has not seen, or not to its end: the last bytes of its connection.
+/// The answer to a request that hyper has not seen whole: the last bytes of its connection.
 pub(crate) fn last_words(info: &Arc<ConnectionInfo>, asked: Asked, cause: Cause) -> Vec<u8> {
     encode(&finish(info, asked, cause, true, own(cause)))
 }
 
-/// A response without content, whichever version the request claimed (RFC 9110 section 2.5).
+/// A response without content, in HTTP/1.1 whatever version the request claimed (RFC 9110 section 2.5).
 fn encode<B>(response: &Response<B>) -> Vec<u8> {
     let status = response.status();
     let reason = status.canonical_reason().unwrap_or_default();

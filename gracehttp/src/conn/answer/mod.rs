@@ -1,4 +1,4 @@
-//! The one way out: every response passes here, whoever has made it, on its way to its client.
+//! The one way out: every response passes here on its way to its client.
 
 mod content;
 mod last_words;
@@ -21,12 +21,12 @@ use crate::conn::info::ConnectionInfo;
 use crate::log;
 use crate::server::{Asked, Response};
 
-/// Who has answered a request, and why.
+/// What has answered a request, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// The server's handler, one of its routes', or its service.
+    /// The server's handler, one of its routes, or its service.
     Handler,
-    /// No route has the path (404), or has it with this method (405).
+    /// No route has the path (404), or none has it with this method (405).
     NoRoute,
     /// The request was refused before any handler could see it.
     Refused(Refusal),
@@ -36,7 +36,7 @@ pub(crate) enum Cause {
     HandlerTimedOut,
     /// The handler panicked (500).
     HandlerPanicked,
-    /// The handler answered with a status that is none of a final response (500).
+    /// The handler answered with a status that no final response has (500).
     Unsendable,
     /// The service returned an error instead of a response (500).
     ServiceFailed,
@@ -58,11 +58,11 @@ pub(crate) enum Reason {
     BodyTooLarge,
     /// Its target is over the server's `max_header_size` (414).
     TargetTooLong,
-    /// It is for a scheme or a host that is not this server's (421).
+    /// It is for a scheme that is not this server's (421).
     Misdirected,
     /// Its fields are over the server's `max_header_size` or `max_headers` (431).
     HeadTooLarge,
-    /// It needs something that no server of this library has, such as another transfer coding (501).
+    /// It needs something that this library lacks, such as another transfer coding (501).
     NotImplemented,
 }
 
@@ -90,7 +90,7 @@ impl Refusal {
 }
 
 impl Cause {
-    /// The status with which the server itself answers for this cause; none where somebody else has answered.
+    /// The status of the server's own answer for this cause; none if a handler or a route has answered.
     fn status(self) -> Option<StatusCode> {
         match self {
             Self::Handler | Self::NoRoute => None,
@@ -103,13 +103,13 @@ impl Cause {
         }
     }
 
-    /// Whether what follows on the connection can't be trusted to be a request.
+    /// Whether the following bytes of the connection may be something else than a request.
     fn ends_connection(self) -> bool {
         matches!(self, Self::Refused(_) | Self::RequestTimedOut)
     }
 }
 
-/// Tells the operator what is wrong with the answer to a request.
+/// Logs what is wrong with the answer to a request.
 #[track_caller]
 fn tell(context: &Context, asked: &Asked, fault: fmt::Arguments<'_>) {
     log::error(format_args!("server `{}`: {asked}: {fault}", context.options.name));
@@ -122,8 +122,8 @@ pub(crate) fn own(cause: Cause) -> Response {
     response
 }
 
-/// Makes a response final, and tells those who watch. `is_last` if the client is to hear that this is the
-/// connection's last response.
+/// Corrects, counts and logs a response before it is sent. `is_last` announces to the client that it is the
+/// connection's last.
 pub(crate) fn finish(
     info: &Arc<ConnectionInfo>,
     asked: Asked,
@@ -133,12 +133,13 @@ pub(crate) fn finish(
 ) -> http::Response<Content> {
     if !is_final(response.status(), &asked) {
         let status = response.status().as_u16();
-        let fault = "which is no final response to it: answered 500 in its place";
-        tell(&info.context, &asked, format_args!("its handler answered {status}, {fault}"));
+        let fault =
+            format_args!("its handler answered {status}, which is not a final status; the client gets 500");
+        tell(&info.context, &asked, fault);
         cause = Cause::Unsendable;
         response = own(cause);
     }
-    // A CONNECT has no path that could be unknown: nobody here knows the method.
+    // A CONNECT has no path that could be missing: it is the method that has no handler.
     if asked.is(&Method::CONNECT) && response.status() == StatusCode::NOT_FOUND {
         *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     }
@@ -159,8 +160,8 @@ pub(crate) fn finish(
     http::Response::from_parts(head, content)
 }
 
-/// Whether a request ends with this status. Interim responses are the connection's (RFC 9110 section 15.2), and 101 is
-/// for those who asked for another protocol, over HTTP/1.1 (section 15.2.2, RFC 9113 section 8.6).
+/// Whether a handler may answer with this status. Interim responses are the connection's business (RFC 9110 section
+/// 15.2). A 101 needs a request for another protocol, over HTTP/1.1 (section 15.2.2, RFC 9113 section 8.6).
 fn is_final(status: StatusCode, asked: &Asked) -> bool {
     match status {
         StatusCode::SWITCHING_PROTOCOLS => asked.asks_upgrade && !asked.is_http2(),
@@ -168,7 +169,8 @@ fn is_final(status: StatusCode, asked: &Asked) -> bool {
     }
 }
 
-/// Tells of an answer that hyper has given by itself, to a head that it could not read though it had been let pass.
+/// Counts and logs an answer that hyper gave by itself, to a head that the strict reader passed and hyper could not
+/// read.
 pub(crate) fn note_refused_by_hyper(info: &ConnectionInfo, error: &hyper::Error) {
     let rule = "hyper could not read its head";
     let refusal = match error {
@@ -179,7 +181,7 @@ pub(crate) fn note_refused_by_hyper(info: &ConnectionInfo, error: &hyper::Error)
     observe(info, &Asked::UNREAD, Cause::Refused(refusal), refusal.reason.status());
 }
 
-/// Tells the counters and the log of a response.
+/// Counts and logs a response.
 fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCode) {
     info.context.answers.count(cause, status);
     let (server, from, status) = (&info.context.options.name, info.client(), status.as_u16());
@@ -187,7 +189,7 @@ fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCod
         Cause::Handler | Cause::NoRoute => {
             tracing::trace!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}");
         }
-        // What strangers bring about is no news.
+        // At level debug: any stranger can cause it.
         Cause::Refused(Refusal { rule, .. }) => {
             let told = format_args!("{asked} from {from}: refused with {status}: {rule}");
             tracing::debug!(target: "gracehttp", "server `{server}`: {told}");

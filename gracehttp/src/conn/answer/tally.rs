@@ -7,10 +7,10 @@ use http::StatusCode;
 
 use crate::conn::answer::{Cause, Reason};
 
-/// How many threads count without meeting one another.
+/// How many threads count without sharing a cache line.
 const SHARDS: usize = 16;
 
-/// The causes that are told apart, in the order of [`index`].
+/// The names of the causes, in the order of [`index`].
 const CAUSES: [&str; 13] = [
     "handler",
     "no route",
@@ -33,9 +33,9 @@ const CLASSES: usize = 5;
 /// The counts of one server. Every response of every thread is counted, so each thread has counts of its own.
 pub(crate) struct Tally {
     shards: Box<[Shard]>,
-    /// Answers that were begun and could not be brought to their end.
+    /// Answers that broke off.
     broken: AtomicU64,
-    /// HTTP/2 streams that h2 has dealt with by itself: some of them it has answered with 431.
+    /// HTTP/2 streams that h2 ended by itself, some of them with a 431.
     unseen: AtomicU64,
 }
 
@@ -63,7 +63,7 @@ impl Tally {
         self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// h2 has dealt with so many streams of a connection by itself.
+    /// h2 ended so many streams of a connection by itself.
     pub(crate) fn count_unseen(&self, streams: u64) {
         self.unseen.fetch_add(streams, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What a response is awaited from: a handler at work, which may panic at any time and take too long.
+//! A handler at work, which may panic at any time and may take too long.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::error::panic_message;
 use crate::log;
 use crate::server::{Asked, Instead, Response, ResponseFuture};
 
-/// A response to be, and who will have made it.
+/// The work on a response.
 pub(crate) enum Work {
     Running {
         response: ResponseFuture,
@@ -23,7 +23,7 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Calls what answers the server's requests.
+    /// Calls the handler, or the service.
     pub(crate) fn begin(context: &Context, asked: &Asked, call: impl FnOnce() -> ResponseFuture) -> Self {
         match catch_unwind(AssertUnwindSafe(call)) {
             Ok(response) => {
@@ -41,7 +41,7 @@ impl Work {
         matches!(self, Self::Running { .. })
     }
 
-    /// Its time begins anew.
+    /// Starts its time-out again.
     pub(crate) fn restart_timeout(&mut self, context: &Context) {
         if let Self::Running { timeout, .. } = self
             && let Some(limit) = context.options.request_timeout
@@ -50,7 +50,7 @@ impl Work {
         }
     }
 
-    /// One handler's panic is one failed request: neither its connection's others nor the drain.
+    /// One handler's panic fails one request: neither the others of its connection nor the drain.
     pub(crate) fn poll(
         &mut self,
         context: &Context,
@@ -72,7 +72,7 @@ impl Work {
                 ready!(timeout.as_mut().poll(cx));
                 let (server, limit) = (&context.options.name, context.options.request_timeout);
                 log::notice(format_args!(
-                    "server `{server}`: {asked}: its handler is given up after its request_timeout of {:?}",
+                    "server `{server}`: {asked}: its handler was dropped after its request_timeout of {:?}",
                     limit.unwrap_or_default(),
                 ));
                 (Cause::HandlerTimedOut, own(Cause::HandlerTimedOut))

@@ -1,9 +1,9 @@
 //! The frames of an HTTP/2 client, counted before h2 sees them.
 //!
-//! h2 answers whatever a client asks, as often as it asks: a PING by a PING, SETTINGS by SETTINGS, and the rest by
-//! nothing, at the full speed of a core. Here only the nine bytes at the head of each frame are read (RFC 9113 section
-//! 4.1). Frames that bring a request or data are free; the others are paid for from an allowance that grows with time,
-//! with requests and with what the client was sent.
+//! h2 handles as many frames as a client sends, at the full speed of a core: it answers each PING and each SETTINGS,
+//! and reads the rest. Here only the nine bytes at the head of each frame are read (RFC 9113 section 4.1). Frames
+//! that bring a request or data are free. The others use up an allowance, which grows with time, with requests and
+//! with what the client was sent.
 
 use std::time::Duration;
 
@@ -31,10 +31,10 @@ const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
 const PADDED: u8 = 0x8;
 
-/// How many frames at once a client may send that bring nothing: a page's worth of priorities and cancelled requests.
+/// How many frames that bring nothing a client may send at once: a page's worth of priorities and cancelled requests.
 const BURST: u64 = 2000;
 
-/// How many such frames a second it may send for ever. Keep-alive PINGs come every few seconds.
+/// How many such frames a second it may send without end. Keep-alive PINGs come every few seconds.
 const A_SECOND: u64 = 300;
 
 /// The time that allows one more.
@@ -43,21 +43,20 @@ const FOR_A_FRAME: Duration = Duration::from_nanos(1_000_000_000 / A_SECOND);
 /// What each request allows: two windows opened, a priority, and one more.
 const FOR_A_REQUEST: u64 = 4;
 
-/// What each piece of a response allows. Clients that give back all they take at once, such as Python's h2, open two
-/// windows for each DATA frame.
+/// What each piece of a response allows. Some clients, such as Python's h2, open two windows for each DATA frame.
 const FOR_A_PIECE: u64 = 2;
 
 /// How many bytes written allow one more frame. Go's client opens two windows for each 4 KiB that it has read.
 const BYTES_FOR_A_FRAME: u64 = 1024;
 
-/// The price of a request given up: twice what it allowed, so that a client that gives up most of them at full speed
-/// runs out (CVE-2023-44487), and one that gives up every other one does not.
+/// The price of a cancelled request: twice what the request allowed. So a client that cancels most of its requests at
+/// full speed runs out (CVE-2023-44487), and one that cancels every other one does not.
 const RESET_COSTS: u64 = 2 * FOR_A_REQUEST;
 
-/// The price of a frame that is dear to answer, and of which a connection needs a few.
+/// The price of a frame that costs much to answer, and of which a connection needs only a few.
 const RARE_COSTS: u64 = 8;
 
-/// The price of an answered PING: we ask three times a minute, and h2 writes a line for each answer that is none.
+/// The price of a PING ACK: we send three PINGs a minute, and h2 logs a line for each ACK that answers none of them.
 const PONG_COSTS: u64 = 100;
 
 /// Follows what a client sends.
@@ -67,19 +66,19 @@ pub(crate) struct Frames {
     allowance: Allowance,
     /// The highest stream that was opened.
     last_stream: u32,
-    /// How many there were.
+    /// How many streams were opened.
     opened: u64,
-    /// A header block goes on in CONTINUATION frames.
+    /// A header block has begun and not ended: CONTINUATION frames follow.
     is_inside_head: bool,
-    /// The stream that it opens.
+    /// The stream that this block opens.
     opening: Option<u32>,
-    /// The streams whose first header block has come to its end, and which nobody has asked for yet.
+    /// The streams whose first header block has ended since [`whole_heads`](Self::whole_heads) was emptied.
     whole_heads: Vec<u32>,
     /// By how much the client has opened the window of the connection.
     granted: u64,
 }
 
-/// Where in the bytes the reader is.
+/// What the next byte is part of.
 #[derive(Debug)]
 enum Place {
     Preface {
@@ -103,13 +102,13 @@ enum Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Fault {
-    /// A frame has not the size of its kind. h2 would say PROTOCOL_ERROR.
+    /// A frame does not have the size of its kind. h2 would say PROTOCOL_ERROR.
     FrameSize = 0x6,
     /// Too many frames bring nothing: ENHANCE_YOUR_CALM.
     Flood = 0xb,
 }
 
-/// What the server has sent by now, for which the client may answer with frames.
+/// What the server has sent so far: the client may answer it with frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sent {
     /// All bytes.
@@ -189,12 +188,12 @@ impl Frames {
         self.opened
     }
 
-    /// The streams whose heads have come since they were taken from here the last time.
+    /// The streams whose heads have come since the caller emptied the list.
     pub(crate) fn whole_heads(&mut self) -> &mut Vec<u32> {
         &mut self.whole_heads
     }
 
-    /// Whether a header block has begun whose end has not come.
+    /// Whether a header block has begun and not ended.
     pub(crate) fn is_inside_head(&self) -> bool {
         self.is_inside_head
     }
@@ -278,7 +277,7 @@ impl Head {
         }
     }
 
-    /// What a frame costs. HEADERS are trailers here, or an error that h2 will find.
+    /// What a frame costs. HEADERS that get here are trailers, or an error that h2 will find.
     fn cost(self) -> u64 {
         match self.kind {
             DATA if self.brings_data() || self.flags & END_STREAM != 0 => 0,
@@ -287,12 +286,12 @@ impl Head {
             GOAWAY => RARE_COSTS,
             PING if self.flags & ACK != 0 => PONG_COSTS,
             DATA | HEADERS | PING | SETTINGS | WINDOW_UPDATE | CONTINUATION => 1,
-            // PRIORITY, and what h2 does not know: the bytes have to be read all the same.
+            // PRIORITY, and kinds that h2 does not know: their bytes have to be read, too.
             _ => 1 + u64::from(self.length) / 1024,
         }
     }
 
-    /// Padding is no data; there is one byte that tells how much of it, and at most 255 more.
+    /// Padding is no data: one byte that says how much follows, and at most 255 more.
     fn brings_data(self) -> bool {
         if self.flags & PADDED == 0 { self.length > 0 } else { self.length > 256 }
     }
@@ -325,7 +324,7 @@ impl Allowance {
         }
     }
 
-    /// The clock is read only where the rest would not do.
+    /// The clock is read only if the rest is not enough.
     fn spend(&mut self, frames: u64) -> Result<(), Fault> {
         if self.left < frames {
             self.refill(Instant::now());

@@ -1,9 +1,9 @@
-//! `100 Continue` (RFC 9110 section 10.1.1), which h2 could send and hyper can't ask it for.
+//! `100 Continue` (RFC 9110 section 10.1.1): h2 could send it, but hyper has no way to ask for it.
 //!
-//! The transport writes it between two frames of h2's, as a field block in which no table has a part. For which stream,
-//! hyper does not say either. But h2 hands over requests in the order in which their heads came, so the streams that were
-//! opened since the last turn are those of the requests that came out of it, if they are as many. Once they are not, since
-//! h2 has refused one, nothing is said on this connection any more: a client waits for it only for a while.
+//! The transport writes it between two frames of h2, as a field block that uses no dynamic table. hyper does not tell
+//! the stream's number either. But h2 passes requests on in the order of their heads. So the streams opened since the
+//! last turn are those of the requests begun since then, if the two are as many. If they are not, because h2 has
+//! refused one, this connection sends no `100 Continue` any more: a client waits for one only for a while.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,10 +18,10 @@ const HEAD: [u8; 5] = [0, 0, 5, 1, 4];
 /// A literal without indexing: the name of the static table's entry 8, and its value (RFC 7541 section 6.2.2).
 const STATUS_100: [u8; 5] = *b"\x08\x03100";
 
-/// Whose clients wait for it.
+/// The requests that wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Interim {
-    /// The streams whose heads have come in this turn of the connection, and the requests that h2 has made of them.
+    /// The streams whose heads have come in this turn of the connection, and the requests that h2 has passed on.
     opened: Vec<u32>,
     begun: Vec<Arc<Progress>>,
     has_lost_count: bool,
@@ -38,7 +38,7 @@ impl Interim {
         self.begun.push(progress);
     }
 
-    /// A turn of the connection is over; whether there is something to say now.
+    /// A turn of the connection is over. Returns whether there is something to send now.
     pub(super) fn settle(&mut self, connection: &Waker) -> bool {
         self.has_lost_count |= self.opened.len() != self.begun.len();
         if self.has_lost_count {
@@ -55,7 +55,7 @@ impl Interim {
         self.asked.iter().any(|progress| progress.stream().is_some())
     }
 
-    /// A handler waits for a body whose client waits for this.
+    /// A handler waits for a body whose client waits for a `100 Continue`.
     pub(super) fn ask(&mut self, progress: Arc<Progress>) {
         if !self.has_lost_count {
             self.asked.push(progress);
@@ -69,7 +69,7 @@ impl Interim {
         !self.asked.is_empty()
     }
 
-    /// What is to be said between two frames.
+    /// Appends what is to be sent between two frames.
     pub(super) fn put_due(&mut self, bytes: &mut BytesMut) {
         self.asked.retain(|progress| {
             let Some(stream) = progress.stream() else { return true };
@@ -90,7 +90,7 @@ mod tests {
     use crate::conn::http2::streams::Streams;
     use crate::server::ServerOptions;
 
-    /// What is said once these streams were opened, and so many requests came of them, of which the first asks.
+    /// What is sent after these streams were opened and so many requests came of them, of which the first asks.
     fn said(opened: &[u32], requests: usize) -> Vec<u8> {
         let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
         let mut interim = Interim::default();
@@ -106,12 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn it_is_said_of_the_stream_whose_head_came_in_the_same_place() {
+    fn it_is_sent_on_the_stream_whose_head_came_in_the_same_place() {
         assert_eq!(said(&[5, 9], 2), b"\0\0\x05\x01\x04\0\0\0\x05\x08\x03100");
     }
 
     #[test]
-    fn nothing_is_said_once_a_stream_was_refused() {
+    fn nothing_is_sent_once_a_stream_was_refused() {
         assert!(said(&[5, 7, 9], 2).is_empty());
     }
 }

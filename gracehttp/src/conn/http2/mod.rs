@@ -44,15 +44,15 @@ use crate::conn::transport::{Inspector, Transport};
 use crate::server::Permit;
 use crate::sys::Probe;
 
-/// How long a client has, from when it hears of the end, to send what it had begun by then.
+/// How long after the first GOAWAY a client may still send requests that it had begun by then.
 const ROOM: Duration = Duration::from_millis(500);
 
-/// Serves a connection until it ends. In a drain it says GOAWAY in two steps (RFC 9113 section 6.8): that it is
-/// going, and, later, which stream was the last; every stream up to it is answered.
+/// Serves a connection until it ends. In a drain it sends GOAWAY in two steps (RFC 9113 section 6.8): first that it
+/// is going, later which stream was the last. Every stream up to that one is answered.
 ///
-/// hyper's own first step brings a PING, whose answer begins the second one. Its own client, for one, answers
-/// before it sends the requests that it has already taken, and these would be refused. So the first step is
-/// taken some time before hyper's.
+/// hyper's own first step brings a PING, whose answer begins the second one. Some clients, hyper's own among them,
+/// answer that PING before they send the requests that they have already accepted, and these would be refused. So we
+/// take the first step some time before hyper does.
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, mut permit: Permit) {
     permit.is_seen();
     let activity = Arc::new(Activity::default());
@@ -114,7 +114,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     drop(connection);
     context.answers.count_unseen(streams.unseen());
     let Ok(transport) = back.await else { return };
-    // In the middle of one of our frames nothing can be said any more.
+    // In the middle of a frame of ours no other frame can be sent.
     let last_words = end.last_words(streams.last_stream()).filter(|_| transport.is_between_frames());
     let (stream, _, _permit) = transport.into_parts();
     match last_words {
@@ -130,13 +130,13 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
 /// Why a connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// h2 has said all that is to be said.
+    /// h2 has sent all that there is to send.
     Finished,
-    /// Its client lets it wait, or the drain's deadline has come.
+    /// Its client was too slow, or the drain's deadline has come.
     Cut,
-    /// Others are better served by its end, and its client has yet to send a request.
+    /// It made room for others: its client had yet to send a request.
     MadeRoom,
-    /// Its client has sent what ends a connection with this code.
+    /// Its client broke a rule, which ends the connection with this code.
     Refused(u8),
 }
 

@@ -1,4 +1,4 @@
-//! What the bodies of one HTTP/2 stream have moved, and whether they wait for the client.
+//! How far the two bodies of one HTTP/2 stream have come, and whether they wait for the client.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,32 +12,32 @@ use crate::conn::http2::streams::Streams;
 pub(crate) struct Progress {
     streams: Arc<Streams>,
     key: usize,
-    /// How many requests came before.
+    /// How many requests of the connection came before.
     order: u64,
-    /// Its number in HTTP/2, once that is known; see [`Interim`](super::interim::Interim).
+    /// Its number in HTTP/2, 0 until that is known; see [`Interim`](super::interim::Interim).
     stream: AtomicU32,
     /// The client may wait for a `100 Continue`.
     expects_continue: AtomicBool,
-    /// A handler waits for the body of one that does.
+    /// Its handler waits for the body, and the `100 Continue` was asked for.
     has_asked: AtomicBool,
     upload: AtomicU8,
-    /// Bytes of the response that hyper or h2 has and that have not gone out.
+    /// Bytes of the response that hyper or h2 holds unsent.
     unsent: AtomicUsize,
-    /// Bytes of both bodies that have come or gone.
+    /// Bytes of both bodies, received and sent.
     moved: AtomicU64,
-    /// It goes on though there is no room.
+    /// It is the stream that may go on although there is no room.
     is_exception: AtomicBool,
     /// Its task waits until all is sent.
     awaits_sent: AtomicBool,
     is_reset: AtomicBool,
     has_task: AtomicBool,
-    /// Its task, and whoever reads the request's body.
+    /// Wakes its task, and the reader of the request's body.
     task: Mutex<Option<Waker>>,
     reader: Mutex<Option<Waker>>,
 }
 
-// The request's body counts only until the answer begins: a handler that goes on reading afterwards converses with the
-// client, with whatever pauses the two like.
+// The states of the request's body. It has a time limit only until the answer begins: a handler that reads on after
+// that holds a conversation, and both sides may pause.
 const FLOWS: u8 = 0;
 const AWAITED: u8 = 1;
 const ANSWERED: u8 = 2;
@@ -95,12 +95,12 @@ impl Progress {
         Some(self.stream.load(Ordering::Relaxed)).filter(|stream| *stream != 0)
     }
 
-    /// Whether the stream has been answered, or is to be reset, and so no interim response may follow.
+    /// Whether the stream has been answered or will be reset: no interim response may follow then.
     pub(super) fn has_begun_answer(&self) -> bool {
         self.upload.load(Ordering::Acquire) == ANSWERED || self.is_reset.load(Ordering::Acquire)
     }
 
-    /// Some of the request's body has come, or nobody reads it any more.
+    /// Some of the request's body has come, or its reader is gone.
     pub(crate) fn upload_has_come(&self, bytes: usize) {
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
         self.turn_upload(AWAITED, FLOWS);
@@ -112,7 +112,7 @@ impl Progress {
     }
 
     fn turn_upload(&self, from: u8, to: u8) {
-        // Where it is in another state, it stays there.
+        // In any other state it stays there.
         let _ = self.upload.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
     }
 
@@ -134,7 +134,7 @@ impl Progress {
         self.streams.note_taken(bytes);
     }
 
-    /// A piece is gone, with so much of it unsent.
+    /// A piece was dropped, with so many bytes of it unsent.
     pub(super) fn piece_is_gone(&self, unsent: usize) {
         self.streams.note_piece();
         if unsent > 0 {
@@ -148,7 +148,7 @@ impl Progress {
         }
     }
 
-    /// Resolves once all that hyper was given has gone out. For the stream's own task.
+    /// Resolves once all that hyper was given has gone out. Wakes the stream's own task only.
     pub(super) fn poll_sent(&self) -> Poll<()> {
         if !self.has_unsent() {
             return Poll::Ready(());
@@ -177,8 +177,8 @@ impl Progress {
         }
     }
 
-    /// Has the stream reset: its task ends, whereupon h2 sends RST_STREAM, and so does its body. False if its task has
-    /// ended already, and only h2 has what is left of it.
+    /// Resets the stream: its task and its request body end, and h2 then sends RST_STREAM. False if its task has
+    /// already ended, so that h2 alone holds the rest of the response.
     pub(super) fn reset(&self) -> bool {
         self.is_reset.store(true, Ordering::Release);
         wake(&self.reader);
@@ -186,8 +186,8 @@ impl Progress {
         self.has_task.load(Ordering::Acquire)
     }
 
-    /// Whether the stream was reset for its client's slowness. If not, the reader of the request's body is woken when
-    /// it is.
+    /// Whether the stream was reset because its client was too slow. If not, the reader of the request's body is
+    /// woken when it is.
     pub(crate) fn poll_reset(&self, cx: &Context<'_>) -> bool {
         self.poll_reset_in(&self.reader, cx)
     }

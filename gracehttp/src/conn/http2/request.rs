@@ -1,7 +1,7 @@
-//! What RFC 9113 demands of a request and h2 lets pass, and what handlers know from HTTP/1 and HTTP/2 says otherwise.
+//! Rules of RFC 9113 for requests that h2 does not check, and the form of a request that handlers know from HTTP/1.
 //!
-//! h2 itself resets streams whose pseudo-header fields are missing, repeated, unknown or misplaced, whose field names
-//! are in upper case or belong to a connection, and whose body does not have the length that was told.
+//! h2 itself resets streams with pseudo-header fields that are missing, repeated, unknown or misplaced, with field
+//! names in upper case or of a connection, and with a body that does not have its declared length.
 
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -12,7 +12,7 @@ use crate::conn::answer::{Reason, Refusal};
 use crate::conn::strict::{is_host, is_origin_form};
 use crate::server::ServerOptions;
 
-/// What a line of HTTP/1 has besides name and value: `max_header_size` counts the same for both protocols.
+/// The bytes of an HTTP/1 field line besides name and value: so `max_header_size` means the same in both protocols.
 const LINE: usize = ": \r\n".len();
 
 fn join_cookies(headers: &mut HeaderMap) {
@@ -21,7 +21,7 @@ fn join_cookies(headers: &mut HeaderMap) {
         return;
     }
     let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    // What is valid in parts is valid as a whole.
+    // Fails never: the parts are valid.
     if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
         headers.insert(COOKIE, cookie);
     }
@@ -37,8 +37,8 @@ pub(crate) fn head_size<B>(request: &Request<B>) -> usize {
 }
 
 /// Gives a request the form that handlers know from HTTP/1: one Cookie field (RFC 9113 section 8.2.3), and a Host. Or
-/// says why no handler is to see it: a malformed request may be answered instead of being reset (section 8.1.1), and
-/// its connection goes on.
+/// returns why no handler may see it. A malformed request is answered instead of being reset, as section 8.1.1
+/// allows, and its connection goes on.
 pub(crate) fn complete<B: Body>(
     request: &mut Request<B>,
     head_size: usize,
@@ -80,12 +80,13 @@ fn refuse<B: Body>(request: &Request<B>, head_size: usize, options: &ServerOptio
         return Some(Refusal::malformed(":path is a path, or `*` with OPTIONS (RFC 9113 section 8.3.1)"));
     }
     if !has_valid_host(uri.scheme(), uri.authority(), request.headers()) {
-        return Some(Refusal::malformed(
-            ":authority and Host name one and the same (RFC 9113 section 8.3.1)",
-        ));
+        return Some(Refusal::malformed(":authority and Host name the same host (RFC 9113 section 8.3.1)"));
     }
     if uri.scheme().is_some_and(|scheme| !is_ours(scheme, options.is_tls())) {
-        return Some(Refusal::new(Reason::Misdirected, ":scheme is another (RFC 9110 section 7.4)"));
+        return Some(Refusal::new(
+            Reason::Misdirected,
+            ":scheme is not this server's (RFC 9110 section 7.4)",
+        ));
     }
     if !request.body().is_end_stream()
         && declared_length(request.headers()).is_some_and(|length| length > options.max_body)
@@ -105,8 +106,8 @@ fn is_target(method: &Method, target: &PathAndQuery) -> bool {
     is_origin_form(target.as_bytes()) || (target == "*" && *method == Method::OPTIONS)
 }
 
-/// RFC 9113 section 8.3.1: a Host beside `:authority` says the same, and neither has a user in it. One of the two is
-/// there, as in HTTP/1.1 (RFC 9110 section 7.2).
+/// RFC 9113 section 8.3.1: a Host beside `:authority` names the same host, and neither contains userinfo. One of the
+/// two is required, as in HTTP/1.1 (RFC 9110 section 7.2).
 fn has_valid_host(scheme: Option<&Scheme>, authority: Option<&Authority>, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());
@@ -130,8 +131,8 @@ fn is_same(scheme: Option<&Scheme>, authority: &str, host: &str) -> bool {
     without_port(authority).eq_ignore_ascii_case(without_port(host))
 }
 
-/// On plain text the scheme may be `https`, too: a proxy in front may have ended TLS, and passes on the scheme of what
-/// it was asked for.
+/// Over plain text the scheme may be `https`, too: a proxy that ends TLS in front of us passes on the client's
+/// scheme.
 fn is_ours(scheme: &Scheme, is_tls: bool) -> bool {
     *scheme == Scheme::HTTPS || (*scheme == Scheme::HTTP && !is_tls)
 }

@@ -1,8 +1,8 @@
-//! The body of an HTTP/2 response on its way to hyper: in pieces, which tell when they have gone out.
+//! The body of an HTTP/2 response on its way to hyper, in pieces that report when they have gone out.
 //!
-//! hyper takes a body's next frame before it knows of any room in the client's window, and h2 keeps what it was given
-//! until there is some. So it is given little at a time, and the end of the stream only once all the rest has gone: until
-//! then the stream still has a task, and can be reset.
+//! hyper takes a body's next frame whether or not the client's window has room, and h2 keeps it until there is some.
+//! So hyper gets little at a time, and the end of the stream only once all else has gone out: until then the stream
+//! still has a task, and can be reset.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use hyper::body::Frame;
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Hold, PIECE};
 
-/// The way of one response's body.
+/// One response's body on its way.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     progress: Arc<Progress>,
@@ -57,8 +57,8 @@ impl Outgoing {
         Poll::Ready(self.end.take().flatten().map(Ok))
     }
 
-    /// While there is no room, a body that has not begun waits, and one that has something to send gets no more. But one
-    /// whose size is known may be in memory already: it has to be counted.
+    /// While there is no room, a body that has not begun waits, and one that has begun gets its next piece only once
+    /// the last has gone out. But one whose size is known may be in memory already: it has to be counted.
     fn poll_room(&self, body: &impl Body, cx: &Context<'_>) -> Poll<()> {
         if !self.progress.streams().room.is_full() {
             Poll::Ready(())
@@ -75,7 +75,8 @@ impl Outgoing {
         self.rest.is_empty() && self.end.is_none() && body.is_end_stream() && !self.keeps_end()
     }
 
-    /// A response of one piece ends with it, as long as its connection is not one on which others wait.
+    /// Whether the end comes only once all else has gone out. A response of one piece ends with it, unless the room
+    /// is full.
     fn keeps_end(&self) -> bool {
         self.is_in_pieces || self.progress.streams().room.is_full()
     }
@@ -95,7 +96,7 @@ impl Outgoing {
     fn take_piece(&mut self) -> Piece {
         let bytes = self.rest.split_to(self.rest.len().min(PIECE));
         self.progress.hand_over(bytes.len());
-        // All pieces are of one allocation: the room is free when the last is gone.
+        // All pieces share one allocation: its room is free once the last is gone.
         let hold = if self.rest.is_empty() { self.hold.take() } else { None };
         Piece { bytes, sending: Some(Sending { progress: self.progress.clone(), _hold: hold }) }
     }
@@ -105,7 +106,7 @@ impl Outgoing {
 #[derive(Debug)]
 pub(crate) struct Piece {
     bytes: Bytes,
-    /// None over HTTP/1, where the transport sees what does not go out.
+    /// None over HTTP/1, where the transport sees which bytes do not go out.
     sending: Option<Sending>,
 }
 

@@ -1,8 +1,9 @@
-//! The room that one HTTP/2 connection has for what waits in memory: a share of `max_conn_memory` for responses that
-//! the client has not taken, for request bodies that no handler has read, and for request heads.
+//! How much of one HTTP/2 connection may wait in memory. `max_conn_memory` is divided between responses that the
+//! client has not taken, request bodies that no handler has read, and request heads.
 //!
-//! A request is begun only while there is room for its response. Over that, one at a time goes on, so that a client
-//! that lets some responses wait still gets others, and a response that is larger than all of the room is sent.
+//! A request begins only while there is room for its response. If there is none, one stream at a time goes on all the
+//! same: so a client that lets some responses wait still gets others, and a response that is larger than all of the
+//! room is sent, too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -17,30 +18,30 @@ const FIELD: usize = 100;
 /// The most of a response that hyper is handed at once: what fits in a DATA frame.
 pub(crate) const PIECE: usize = 16 << 10;
 
-/// What hyper would hold of one response where nothing else is set.
+/// How much of one response hyper holds by default.
 const MOST_UNSENT: usize = 400 << 10;
 
-/// Streams that one connection may have open at once (RFC 9113 section 6.5.2 advises at least 100), and what each of
-/// them is reckoned to hold.
+/// Streams that one connection may have open at once (RFC 9113 section 6.5.2 advises at least 100), and how much
+/// memory is reckoned for each.
 const STREAMS: usize = 128;
 const OF_A_STREAM: usize = 32 << 10;
 
-/// How many there are in any case.
+/// The fewest streams that a connection gets.
 const LEAST_STREAMS: usize = 16;
 
-/// The head of a request that finds room in any case: a browser's, with a few kilobytes of cookies.
+/// A request head up to this size always finds room: a browser's, with a few kilobytes of cookies.
 const SMALL_HEAD: usize = 8 << 10;
 
-/// The connection window that each connection begins with (RFC 9113 section 6.9.2).
+/// The window of a new connection (RFC 9113 section 6.9.2).
 const LEAST_WINDOW: usize = 65_535;
 
 /// How `max_conn_memory` is divided.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shares {
-    /// For responses that wait: one half.
+    /// For responses that wait: a half.
     pub(crate) responses: usize,
-    /// For the heads of requests that are not answered: an eighth for large ones. As much again, and more, is left for
-    /// the small ones of all streams.
+    /// For the large heads of requests that are not answered yet: an eighth. At least as much is left for the small
+    /// heads of all streams.
     pub(crate) heads: usize,
     pub(crate) streams: u32,
     /// For request bodies that no handler has read: a quarter, all of which one stream may use.
@@ -63,28 +64,28 @@ impl Shares {
     }
 }
 
-/// What is taken of the room, and who waits for some.
+/// How much of the room is taken, and which streams wait for some.
 #[derive(Debug)]
 pub(crate) struct Room {
     shares: Shares,
     /// Bytes of responses that were made and have not gone out.
     responses: AtomicUsize,
-    /// Bytes of the heads of requests that are not answered.
+    /// Bytes of the heads of requests that are not answered yet.
     heads: AtomicUsize,
-    /// A stream goes on though there is no room.
+    /// A stream goes on although there is no room.
     has_exception: AtomicBool,
-    /// There is somebody in `waiting`; spares the lock.
+    /// `waiting` may hold a stream; spares the lock.
     has_waiting: AtomicBool,
-    /// By the order in which their requests came: a client that takes its responses in this order never waits for one
+    /// By the order of their requests: so a client that takes its responses in this order never waits for a response
     /// that waits for another.
     waiting: Mutex<BTreeMap<u64, Waker>>,
 }
 
-/// How a stream came to go on.
+/// Why a stream may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     Room,
-    /// As the one that may without room, until [`Room::end_exception`].
+    /// It is the one that may go on without room, until [`Room::end_exception`].
     Exception,
 }
 
@@ -105,18 +106,19 @@ impl Room {
         self.responses.load(SeqCst) >= self.shares.responses
     }
 
-    /// Whether far more wait, which many handlers have made at once after all of their requests were begun.
+    /// Whether far more wait. Many handlers can make their responses at once, after all of their requests have begun.
     pub(crate) fn is_overfull(&self) -> bool {
         self.responses.load(SeqCst) >= 2 * self.shares.responses
     }
 
-    /// Lets a stream go on once there is room for its response, or no other goes on without, and no earlier one waits.
+    /// Lets a stream go on once no earlier one waits, and there is room for its response or no other stream goes on
+    /// without room.
     pub(crate) fn poll_enter(&self, order: u64, cx: &Context<'_>) -> Poll<Entry> {
         if !self.has_waiting.load(SeqCst) && !self.is_full() {
             return Poll::Ready(Entry::Room);
         }
         let mut waiting = self.waiting();
-        // Said before the question, so that of what comes free behind it, somebody is told.
+        // Before the question: if room comes free just after it, the stream is woken.
         self.has_waiting.store(true, SeqCst);
         let is_next = waiting.keys().next().is_none_or(|first| *first >= order);
         let entry = if is_next { self.try_enter() } else { None };
@@ -152,15 +154,15 @@ impl Room {
         self.tell();
     }
 
-    /// Takes room for a response, or a part of it, that was made. One that is larger than half of all the room counts
-    /// as that, so that there is some for others while it goes out.
+    /// Takes room for a response or a part of one. One that is larger than half of the room counts as half, so that
+    /// others have room while it goes out.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Hold {
         let bytes = bytes.min(self.shares.responses / 2);
         self.responses.fetch_add(bytes, SeqCst);
         Hold { room: self.clone(), bytes }
     }
 
-    /// Takes room for the head of a request; none if other large ones take it all.
+    /// Takes room for the head of a request; none if other large heads leave too little.
     pub(crate) fn hold_head(self: &Arc<Self>, size: usize, fields: usize) -> Option<HeadHold> {
         let bytes = size + fields * FIELD;
         let bytes = if bytes > SMALL_HEAD { bytes } else { 0 };
@@ -169,7 +171,7 @@ impl Room {
         (bytes == 0 || before == 0 || before + bytes <= self.shares.heads).then_some(hold)
     }
 
-    /// Something has come free.
+    /// Room has come free.
     fn tell(&self) {
         if self.has_waiting.load(SeqCst) {
             self.wake_next(&self.waiting());

@@ -1,4 +1,4 @@
-//! What hyper and h2 are told about a connection.
+//! The settings of hyper and h2 for a connection.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::conn::http2::room::Shares;
 use crate::conn::http2::task::StreamTasks;
 use crate::server::ServerOptions;
 
-/// How often a silent client is asked whether it is still there.
+/// How often a silent client gets a PING.
 const PING: Duration = Duration::from_secs(20);
 
-/// How long its answer may take. Before a client that takes a download slowly lie some megabytes, and it reads the PING
-/// after them. One that is gone does not acknowledge it, which is seen before.
+/// How long its answer may take. A client that takes a download slowly reads the PING only after some megabytes. A
+/// client that is gone is noticed earlier: it acknowledges nothing.
 const PONG: Duration = Duration::from_secs(300);
 
-/// Requests that the client has given up before hyper has seen them (CVE-2023-44487).
+/// How many requests the client may have cancelled before hyper has seen them (CVE-2023-44487).
 const UNSEEN_RESETS: usize = 20;
 
-/// Streams that h2 has to reset for their client's errors, over the life of a connection (CVE-2025-8671).
+/// How many streams h2 may have to reset for the client's errors, over the life of a connection (CVE-2025-8671).
 const RESETS_FOR_ERRORS: usize = 1024;
 
 pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTasks) -> Builder<StreamTasks> {
@@ -38,8 +38,8 @@ pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTask
     builder
 }
 
-/// The size of a head for h2, which counts 32 bytes for each field. Twice as much as the server allows, so that it is
-/// the server that answers, and not h2.
+/// The limit of a head's size for h2, which adds 32 bytes for each field. Twice as much as the server allows, so that
+/// the server answers, and not h2.
 fn header_list(options: &ServerOptions) -> u32 {
     let fields = options.max_headers.saturating_mul(32);
     let size = options.max_header_size.saturating_mul(2).saturating_add(fields);

@@ -1,8 +1,9 @@
 //! The streams of one HTTP/2 connection: which of them wait for the client, and since when.
 //!
-//! The bytes of the connection do not tell: a client that opens no window, or never sends the body that it has
-//! announced, may well answer every PING and ask for more. Nor does a body that stands still: its handler may be what
-//! is slow. So each stream keeps its own account, and is reset once it has waited too long.
+//! The traffic of the connection does not show that: a client that opens no window, or never sends a body that it has
+//! announced, can still answer every PING and send more requests. Nor does a body that stands still: the handler may
+//! be the slow one. So each stream is accounted for on its own, and is reset once it has waited for the client too
+//! long.
 
 use std::fmt;
 use std::io;
@@ -26,7 +27,7 @@ use crate::conn::limits::{Patience, STALLED};
 /// How long a stream may stand still while far more responses wait than there is room for.
 const STALLED_WITHOUT_ROOM: Duration = Duration::from_secs(5);
 
-/// The connection window that a server begins with (RFC 9113 section 6.9.2).
+/// The window of a new connection (RFC 9113 section 6.9.2).
 const FIRST_WINDOW: u64 = 65_535;
 
 /// What the parts of one connection share.
@@ -35,7 +36,7 @@ pub(crate) struct Streams {
     /// How many requests have come.
     requests: AtomicU64,
     watched: Mutex<Slab<Watched>>,
-    /// The stream whose request was just taken, until hyper starts its task, which it does next.
+    /// The stream whose request has just begun. hyper starts its task next, which takes it from here.
     begun: Mutex<Option<Arc<Progress>>>,
     /// Bytes of responses that have gone out.
     taken: AtomicU64,
@@ -57,16 +58,16 @@ pub(crate) struct Streams {
 
 struct Watched {
     progress: Weak<Progress>,
-    /// While it waits for the client.
+    /// Set while it waits for the client.
     patience: Option<Patience>,
 }
 
 /// What a look at all streams has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// The streams of which something waits to go out.
+    /// How many streams have something unsent.
     pub(crate) unsent: usize,
-    /// One of them has waited too long, and can't be reset: its response has been handed over to h2 to the end.
+    /// One of them has waited too long and can't be reset: h2 has the whole rest of its response.
     pub(crate) is_stuck: bool,
 }
 
@@ -105,7 +106,7 @@ impl Streams {
         progress
     }
 
-    /// A turn of the connection is over; whether it should have another, for there is an interim response to be sent.
+    /// A turn of the connection is over. Returns whether it needs another one, to send an interim response.
     pub(super) fn settle(&self, connection: &Waker) -> bool {
         self.is_unsettled.swap(false, Ordering::Relaxed) && self.interim().settle(connection)
     }
@@ -132,8 +133,8 @@ impl Streams {
         self.watched().len()
     }
 
-    /// Looks after all streams, and resets those that have waited too long. If it is the connection that takes nothing,
-    /// no single stream is to blame for not being sent.
+    /// Checks all streams, and resets those that have waited too long. If the whole connection `is_held_up`, no
+    /// single stream is to blame for unsent bytes.
     pub(crate) fn look(&self, now: Instant, is_held_up: bool) -> Found {
         let shortened = if self.room.is_overfull() { STALLED - STALLED_WITHOUT_ROOM } else { Duration::ZERO };
         let mut found = Found::default();
@@ -144,13 +145,13 @@ impl Streams {
             if watched.1.is_overdue(&progress, now + shortened, now, is_held_up) && !progress.reset() {
                 found.is_stuck = true;
             }
-            // Where it is the last of its owners, it goes after the lock does.
+            // Kept until the lock is free: dropping the last owner takes the lock.
             live.push(progress);
         }
         found
     }
 
-    /// Whether the client has taken all that the window of the connection allows.
+    /// Whether the window of the connection is used up.
     pub(crate) fn is_window_shut(&self) -> bool {
         self.taken() >= self.granted.load(Ordering::Relaxed)
     }
@@ -173,8 +174,8 @@ impl Streams {
         self.last_stream.load(Ordering::Relaxed)
     }
 
-    /// How many streams there were whose requests h2 did not give to anybody: it has answered them itself with 431, or
-    /// has reset them, or their client has, or the connection has ended before.
+    /// How many streams never became a request for hyper: h2 answered them with 431 or reset them, their client reset
+    /// them, or the connection ended before.
     pub(crate) fn unseen(&self) -> u64 {
         self.opened.load(Ordering::Relaxed).saturating_sub(self.requests.load(Ordering::Relaxed))
     }
@@ -226,10 +227,10 @@ impl fmt::Debug for Streams {
     }
 }
 
-/// What looks at the client's frames before h2 does.
+/// Reads the client's frames before h2 does.
 #[derive(Debug)]
 pub(crate) struct Inspection {
-    /// The bytes that were read before, to be read first.
+    /// Bytes that were read earlier, to be read first.
     ahead: Bytes,
     frames: Frames,
     streams: Arc<Streams>,
@@ -240,8 +241,8 @@ impl Inspection {
         Self { ahead, frames: Frames::new(Instant::now()), streams }
     }
 
-    /// Reads what h2 may see. If it may not, the connection's task finds out why. `bytes_out` is what was written to
-    /// the client by now.
+    /// Reads what h2 may see. Bytes that h2 may not see are kept back, and the connection's task finds the reason in
+    /// [`Streams::fault`]. `bytes_out` is how much was written to the client so far.
     pub(crate) fn poll_read<T: AsyncRead + Unpin>(
         &mut self,
         stream: &mut T,
@@ -263,7 +264,7 @@ impl Inspection {
         Poll::Ready(Ok(()))
     }
 
-    /// The interim responses that are to be sent now, between two frames.
+    /// Appends the interim responses that are to be sent now, between two frames.
     pub(crate) fn put_interim(&self, bytes: &mut BytesMut) {
         if self.streams.has_asked.load(Ordering::Acquire) {
             let mut interim = self.streams.interim();
@@ -279,7 +280,7 @@ impl Inspection {
         }
         let sent = Sent { bytes: bytes_out, pieces: streams.pieces.load(Ordering::Relaxed) };
         if let Err(fault) = self.frames.read(bytes, sent) {
-            // The requests among these bytes have not been seen by anybody, and may be repeated.
+            // h2 has not seen the requests among these bytes: the client may repeat them.
             streams.fault.store(fault as u8, Ordering::Relaxed);
             return false;
         }

@@ -1,4 +1,5 @@
-//! The tasks of HTTP/2 streams, which hyper has started by us: the only way to end one whose client stands still.
+//! The tasks of HTTP/2 streams. hyper lets us start them, and ending its task is the only way to end a stream whose
+//! client stands still.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,14 +27,14 @@ impl<F> hyper::rt::Executor<F> for StreamTasks
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    /// hyper calls the service, and next starts the task of the stream with what the service returned.
+    /// hyper calls the service, and right after it starts the task of the stream.
     fn execute(&self, future: F) {
         match self.streams.take_begun() {
             Some(progress) => {
                 progress.task_begins();
                 tokio::spawn(StreamTask { future, running: Running { progress } });
             }
-            // That of a stream which has become a tunnel.
+            // The task of a stream that has become a tunnel.
             None => {
                 tokio::spawn(future);
             }
@@ -42,7 +43,7 @@ where
 }
 
 pin_project! {
-    /// A stream's task. Where it ends early, h2 finds that nobody has the stream any more, and resets it.
+    /// A stream's task. If it ends early, it drops the stream, and h2 resets it.
     struct StreamTask<F> {
         #[pin]
         future: F,

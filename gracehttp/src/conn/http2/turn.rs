@@ -1,4 +1,4 @@
-//! When a request is begun.
+//! When a request begins.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +13,7 @@ use crate::conn::http2::response::Outgoing;
 use crate::conn::http2::room::HeadHold;
 use crate::server::ServerOptions;
 
-/// A request's turn among the others of its connection, from its coming to its answer.
+/// A request's turn among the others of its connection, from its arrival to its answer.
 #[derive(Debug)]
 pub(crate) struct Turn {
     progress: Arc<Progress>,
@@ -38,7 +38,7 @@ impl Turn {
         &self.progress
     }
 
-    /// Gives the request the form that handlers know, or says why none is to see it.
+    /// Gives the request the form that handlers know, or returns why no handler may see it.
     pub(crate) fn check<B: Body>(
         &mut self,
         request: &mut Request<B>,
@@ -67,7 +67,7 @@ impl Turn {
         Poll::Ready(std::mem::replace(&mut self.state, State::Begun) == State::Waits)
     }
 
-    /// The request is answered, and the body of the response goes its way.
+    /// The request is answered, and the body of its response begins.
     pub(crate) fn answer(self) -> Outgoing {
         self.progress.is_answered();
         Outgoing::new(self.progress)

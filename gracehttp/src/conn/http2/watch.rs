@@ -1,4 +1,4 @@
-//! The time limits of an HTTP/2 connection as a whole. Those of its streams are in [`Streams::look`].
+//! The time limits of an HTTP/2 connection as a whole. [`Streams::look`] has those of its streams.
 
 use tokio::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::conn::recycling::Doing;
 use crate::server::ServerOptions;
 use crate::sys::Probe;
 
-/// How often an HTTP/2 connection is looked at: its limits are long, and its streams run elsewhere.
+/// How often to look at an HTTP/2 connection: its limits are long, and its streams have tasks of their own.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, PartialEq, Eq)]
@@ -17,30 +17,30 @@ pub(super) enum Verdict {
     Stay,
     /// It had no stream for too long.
     Leave,
-    /// The client takes nothing of what waits for it, does not finish a head, or does not even answer our GOAWAY.
+    /// The client takes nothing of what waits for it, does not finish a head, or does not answer our GOAWAY.
     Cut,
 }
 
-/// What a look at the connection remembers of the last one.
+/// What one look at the connection remembers for the next.
 #[derive(Debug)]
 pub(super) struct Watch {
     opened_at: Instant,
     idle_since: Option<Instant>,
     head_since: Option<Instant>,
-    /// Of the connection's socket.
+    /// Looks at the connection's socket.
     probe: Probe,
-    /// With all that waits to be sent while it is the connection that takes nothing.
+    /// With the whole connection, while it is held up.
     patience: Patience,
-    /// What counts for it.
+    /// The progress that counts for `patience`.
     progress: u64,
-    /// The bytes of responses that had been sent at the last look, and those of all that the client had acknowledged.
+    /// At the last look: the bytes of responses sent, and the bytes of all kinds that the client had acknowledged.
     sent: u64,
     acknowledged: u64,
-    /// When the client last acknowledged something, or had all.
+    /// When the client last acknowledged something, or had nothing left to acknowledge.
     acknowledged_at: Instant,
     /// The requests begun so far.
     begun: u64,
-    /// When GOAWAY was said, and how many bytes had been read by then.
+    /// When GOAWAY was sent, and how many bytes had been read by then.
     left: Option<(Instant, u64)>,
 }
 
@@ -62,7 +62,7 @@ impl Watch {
         }
     }
 
-    /// What the connection does, for the sake of others.
+    /// What the connection does: whether it could make room for others depends on it.
     pub(super) fn doing(&self, activity: &Activity, streams: &Streams) -> Doing {
         match (self.head_since, self.idle_since) {
             _ if activity.open() > 0 || streams.count() > 0 => Doing::Multiplexed(self.opened_at),
@@ -96,14 +96,14 @@ impl Watch {
         if head_since.is_some_and(|since| now - since >= options.header_read_timeout) {
             return Verdict::Cut;
         }
-        // GOAWAY comes with a PING: a client that is there has answered within a round trip.
+        // GOAWAY comes with a PING, which a live client answers within a round trip.
         let unheard = self.left.is_some_and(|(at, read)| {
             now - at >= LOOK && activity.bytes_in() == read && activity.open() == 0
         });
         if unheard { Verdict::Cut } else { self.look_idle(activity, streams, options, now) }
     }
 
-    /// Whether the client has taken nothing for too long, or less for each stream than it has to.
+    /// Whether the client has taken nothing for too long, or too little for each stream.
     fn takes_nothing(
         &mut self,
         activity: &Activity,
@@ -119,7 +119,7 @@ impl Watch {
         if untaken == 0 || self.acknowledged > acknowledged {
             self.acknowledged_at = now;
         }
-        // Not even the PING that asks whether it is still there.
+        // It acknowledges nothing, not even a PING.
         if now - self.acknowledged_at >= STALLED {
             return true;
         }
@@ -128,7 +128,7 @@ impl Watch {
             return false;
         }
         self.progress += if activity.is_unflushed() {
-            // The kernel holds megabytes that the client may be taking all the time.
+            // Nothing moves into the kernel, but the client may be taking the megabytes that lie there.
             self.acknowledged - acknowledged
         } else {
             (self.sent - sent) / found.unsent.max(1) as u64
@@ -149,7 +149,7 @@ impl Watch {
             self.idle_since = None;
             return Verdict::Stay;
         }
-        // A client that has never sent a request is waited for as long as for a request's head.
+        // A client that has never sent a request has as long as for a request head.
         let limit = if activity.begun() == 0 { options.header_read_timeout } else { options.idle_timeout };
         let since = *self.idle_since.get_or_insert(now);
         if now - since >= limit { Verdict::Leave } else { Verdict::Stay }

@@ -1,14 +1,14 @@
-//! What each byte may be part of, as tables, and the search for the bytes that end a line or are forbidden.
+//! Tables of what each byte may be part of, and the search for bytes that end a line or are forbidden.
 
 /// A byte of a token (RFC 9110 section 5.6.2): methods, field names.
 pub(super) const TOKEN: u8 = 1;
-/// A byte of a path. More than RFC 3986 section 3.3 has: what browsers send as it is (the URL Standard's path
-/// percent-encode set), but nothing that could end the target, and no byte above 0x7e.
+/// A byte of a path. More than RFC 3986 section 3.3 allows: also what browsers send unencoded (the URL Standard's
+/// path percent-encode set), but nothing that could end the target, and no byte above 0x7e.
 pub(super) const PATH: u8 = 2;
 /// A byte of a query, in the same way (RFC 3986 section 3.4).
 pub(super) const QUERY: u8 = 4;
-/// A byte of a host name or an IPv4 address (RFC 3986 section 3.2.2), without percent-encoding, which no name
-/// that can be resolved needs.
+/// A byte of a host name or an IPv4 address (RFC 3986 section 3.2.2). Without percent-encoding: no name that can be
+/// resolved needs it.
 pub(super) const HOST_NAME: u8 = 8;
 /// A byte of a scheme (RFC 3986 section 3.1).
 pub(super) const SCHEME: u8 = 16;
@@ -48,7 +48,7 @@ pub(super) fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// How many bytes at the beginning are of this class. Four are looked at at a time.
+/// How many bytes at the beginning are of this class. Checks four at a time.
 pub(super) fn run(bytes: &[u8], class: u8) -> usize {
     let (fours, _) = bytes.as_chunks::<4>();
     let all =
@@ -69,16 +69,17 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 const ONES: u64 = u64::MAX / 0xff;
 const HIGH: u64 = ONES * 0x80;
 
-/// Where the next byte is, from `from` on, that is no printable ASCII: a control character, or a byte above 0x7e.
+/// The place of the next byte from `from` on that is not printable ASCII: a control character, or a byte above 0x7e.
 ///
-/// Eight bytes at a time: it looks at most bytes of every head.
+/// Eight bytes at a time, since it runs over most bytes of every head.
 pub(super) fn next_unprintable(bytes: &[u8], from: usize) -> Option<usize> {
     let rest = bytes.get(from..)?;
     let (words, tail) = rest.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
-        // The highest bit of a byte is set by what it borrows below 0x20, by DEL, or from the beginning. The lowest that is
-        // set is exact; a borrow or carry of its byte may have set others above.
+        // Sets the highest bit of a byte that is below 0x20 (the subtraction borrows), that is DEL (the addition
+        // carries), or that has it already. Only the lowest set bit is exact: a borrow or carry may have set others
+        // above it.
         let found = (word.wrapping_sub(ONES * 0x20) | word.wrapping_add(ONES) | word) & HIGH;
         if found != 0 {
             return Some(from + index * 8 + found.trailing_zeros() as usize / 8);
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_unprintable_byte_is_found_wherever_it_is() {
+    fn the_next_unprintable_byte_is_found_at_every_place() {
         for unprintable in (0..0x20).chain(0x7f..=0xff) {
             for length in 1..20 {
                 for at in 0..length {
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_trimmed_is_spaces_and_tabs() {
+    fn spaces_and_tabs_are_trimmed() {
         assert_eq!(trim(b" \t a b\t "), b"a b");
         assert_eq!(trim(b" \t "), b"");
     }

@@ -6,20 +6,20 @@ use crate::conn::strict::rules::{
     CHUNK_END, CHUNK_EXTENSION, CHUNK_SIZE, LONG_EXTENSIONS, LONG_TRAILERS, TRAILER,
 };
 
-/// How many digits a size may have: with these it fits in 64 bits.
+/// How many digits a size may have: so many fit in 64 bits.
 const MOST_DIGITS: u8 = 16;
 
-/// How many bytes the extensions of one body may have. hyper ends at twice as many.
+/// How many bytes the extensions of one body may have. hyper's limit is twice as large.
 const MOST_EXTENSION_BYTES: u16 = 8 << 10;
 
-/// How many bytes the trailers may have. hyper ends at twice as many.
+/// How many bytes the trailers may have. hyper's limit is twice as large.
 const MOST_TRAILER_BYTES: u16 = 8 << 10;
 
-/// A chunked body of which not all has come.
+/// A chunked body that has not ended.
 #[derive(Debug)]
 pub(super) struct Chunks {
     place: Place,
-    /// Of the chunk that is being read: what is known of its size, then what is still to come of its data.
+    /// Of the current chunk: first its size as far as it is known, then how much of its data is still to come.
     left: u64,
     digits: u8,
     extension_bytes: u16,
@@ -32,7 +32,7 @@ pub(super) struct Chunks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Size,
-    /// White space after a size or an extension, behind which only another extension may come.
+    /// White space after a size or an extension: only another extension may follow.
     BeforeSemicolon,
     BeforeName,
     Name,
@@ -55,7 +55,7 @@ enum Place {
     LastLf,
 }
 
-/// How far a read came.
+/// How far a read got.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) len: usize,
@@ -75,7 +75,7 @@ impl Chunks {
         }
     }
 
-    /// Reads on, from where the last read ended, to the end of the body or of `bytes`.
+    /// Reads on from where the last read ended, up to the end of the body or of `bytes`.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Progress, Refusal> {
         let mut at = 0;
         while at < bytes.len() {
@@ -104,7 +104,7 @@ impl Chunks {
             Place::Size => self.size(byte),
             Place::SizeLf if byte == b'\n' => Ok(self.data()),
             Place::SizeLf => Err(CHUNK_SIZE),
-            // Its bytes are taken all at once.
+            // `read` takes its bytes all at once.
             Place::Data => Ok(Place::Data),
             Place::DataCr if byte == b'\r' => Ok(Place::DataLf),
             Place::DataLf if byte == b'\n' => Ok(Place::Size),
@@ -142,7 +142,7 @@ impl Chunks {
         if self.left == 0 { Place::TrailerLine } else { Place::Data }
     }
 
-    /// RFC 9112 section 7.1.1, bad white space included, which is to be parsed.
+    /// RFC 9112 section 7.1.1, with the bad white space that a recipient has to accept.
     fn extension(&mut self, byte: u8) -> Result<Place, Refusal> {
         self.extension_bytes += 1;
         if self.extension_bytes > MOST_EXTENSION_BYTES {
@@ -201,7 +201,7 @@ fn is_text(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// In one piece, and in pieces of one byte each, which has to come to the same.
+    /// Reads it in one piece and byte by byte, and checks that the outcome is the same.
     fn read(body: &str) -> Result<Progress, Refusal> {
         let bytes = body.as_bytes();
         let at_once = Chunks::new(5).read(bytes);

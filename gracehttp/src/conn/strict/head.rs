@@ -1,4 +1,4 @@
-//! One request head, read line by line: however many pieces it comes in, no byte is looked at twice.
+//! One request head, read line by line. It reads no byte twice, however many pieces the head comes in.
 
 use crate::conn::answer::Refusal;
 use crate::conn::strict::Bounds;
@@ -13,14 +13,14 @@ use crate::conn::strict::target;
 /// The longest field name that `http` takes.
 const LONGEST_NAME: usize = u16::MAX as usize - 1;
 
-/// A head of which not all has come.
+/// A head that has not ended.
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    /// Where the line begins that has not ended yet.
+    /// Where the unfinished line begins.
     line: usize,
-    /// How many bytes the method or the field's name has that it begins with, as far as they have come.
+    /// The length of the method or field name at its beginning, as far as that has come.
     token: usize,
-    /// Up to here that line has been searched for its end.
+    /// Up to where that line has been searched for its end.
     searched: usize,
     /// Known once the request line has ended.
     request: Option<RequestLine>,
@@ -54,7 +54,7 @@ pub(super) enum Body {
 }
 
 impl Head {
-    /// Reads on. `bytes` begin where the head begins, and hold what was passed before.
+    /// Reads on. `bytes` begin with the head, and include those of earlier calls.
     pub(super) fn read(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<Whole>, Refusal> {
         loop {
             // No line ends within a token.
@@ -77,11 +77,11 @@ impl Head {
         }
     }
 
-    /// Where the line ends that has not ended yet.
+    /// Where the unfinished line ends.
     fn line_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         while let Some(at) = next_unprintable(bytes, self.searched) {
             match (bytes[at], bytes.get(at + 1)) {
-                // In a value they may be; elsewhere they are found to be wrong.
+                // Allowed in a value; elsewhere the checks of the line find them.
                 (b'\t' | 0x80.., _) => self.searched = at + 1,
                 (b'\r', Some(b'\n')) => return Ok(Some(at)),
                 (b'\r', Some(_)) => return Err(BARE_CR),
@@ -120,7 +120,7 @@ impl Head {
         if self.fields > bounds.max_headers {
             return Err(MANY_FIELDS);
         }
-        // By length first: few names are as long as one of these.
+        // By length first: few other names are as long as one of these.
         match name.len() {
             0 => return Err(FIELD_NAME),
             4 if name.eq_ignore_ascii_case(b"host") => self.host(trim(value))?,
@@ -187,7 +187,7 @@ impl Head {
     }
 }
 
-/// `method SP target SP version`, and nothing between them but one space each (RFC 9112 section 3).
+/// `method SP target SP version`, with exactly one space between them (RFC 9112 section 3).
 fn request_line((method, rest): (&[u8], &[u8]), bounds: &Bounds) -> Result<RequestLine, Refusal> {
     let [b' ', rest @ ..] = rest else { return Err(REQUEST_LINE) };
     if method.is_empty() {
@@ -210,7 +210,7 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { max_header_size: 1000, max_headers: 5, max_body: 100, is_secure: false };
 
-    /// In one piece, and in pieces of one byte each, which has to come to the same.
+    /// Reads it in one piece and byte by byte, and checks that the outcome is the same.
     fn read(head: &str) -> Result<Option<Whole>, Refusal> {
         let bytes = head.as_bytes();
         let at_once = Head::default().read(bytes, &BOUNDS);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_head_is_not_its_own() {
+    fn a_head_does_not_include_what_follows_it() {
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\0\n";
         assert_eq!(Head::default().read(bytes, &BOUNDS).unwrap().unwrap().len, 27);
     }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_needed_to_refuse_what_can_be_no_request() {
+    fn bytes_that_can_begin_no_request_are_refused_at_once() {
         for bytes in ["\u{16}\u{3}\u{1}", "\u{e9}", " ", "\0"] {
             assert!(Head::default().read(bytes.as_bytes(), &BOUNDS).is_err(), "{bytes:?}");
         }

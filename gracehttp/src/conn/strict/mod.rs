@@ -1,7 +1,7 @@
-//! What is refused of HTTP/1 before hyper sees it (RFC 9112): heads, and the framing of bodies.
+//! A strict reader of HTTP/1 (RFC 9112) in front of hyper: it refuses invalid heads and invalid framing of bodies.
 //!
-//! It is pure: it is given the bytes of a connection in pieces of any size, and says how many of them may be passed
-//! on. It looks at the bytes of heads and of chunk framing once each, and at those of a body's content not at all.
+//! It does no I/O: it gets the bytes of a connection in pieces of any size, and says how many of them may be passed
+//! on. It reads the bytes of heads and of chunk framing once each, and skips the content of bodies.
 
 #[cfg(test)]
 mod agreement;
@@ -43,24 +43,24 @@ pub(crate) struct Reader {
     place: Place,
     /// How many heads have passed.
     heads: u64,
-    /// The last of them asks to leave HTTP, and its answer is not known yet.
+    /// The last request asks to leave HTTP, and its answer is not known yet.
     asks_to_leave: bool,
 }
 
 /// What the next byte is part of.
 #[derive(Debug)]
 enum Place {
-    /// Neither a head nor a body: empty lines are ignored (RFC 9112 section 2.2).
+    /// Between two requests: empty lines are ignored (RFC 9112 section 2.2).
     Between,
-    /// Behind a CR that was kept, since its LF is still to come.
+    /// After a CR that was kept: its LF is still to come.
     EmptyLine,
     Head(Head),
     /// A body of which so many bytes are still to come.
     Length(u64),
     Chunks(Chunks),
-    /// Whatever the answer to the last request says: the next request, or another protocol.
+    /// The answer to the last request decides: the next request, or another protocol.
     Undecided,
-    /// No HTTP.
+    /// Another protocol.
     Beyond,
     Refused {
         refusal: Refusal,
@@ -68,12 +68,12 @@ enum Place {
     },
 }
 
-/// What is to become of bytes that were read.
+/// What to do with the bytes that were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Read {
-    /// So many may be passed on.
+    /// How many may be passed on.
     pub(crate) passes: usize,
-    /// From here on they are to be kept, and read again with those that follow. What lies between the two is ignored.
+    /// From here on, keep them, and read them again with those that follow. Ignore the bytes between the two.
     pub(crate) keep_from: usize,
 }
 
@@ -82,7 +82,7 @@ impl Reader {
         Self { bounds, place: Place::Between, heads: 0, asks_to_leave: false }
     }
 
-    /// Reads on: `bytes` are those that were to be kept, followed by new ones.
+    /// Reads on: `bytes` are the kept ones, followed by new ones.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Read {
         let (mut at, mut passes) = (0, 0);
         loop {
@@ -95,7 +95,7 @@ impl Reader {
                     }
                     Ok(NextLine::Begins(len)) => {
                         at += len;
-                        // Most heads are whole: only others are kept.
+                        // Most heads are whole: only an unfinished one is stored.
                         let mut head = Head::default();
                         match head.read(&bytes[at..], &self.bounds) {
                             Ok(None) => {
@@ -145,7 +145,7 @@ impl Reader {
                 },
                 Place::Undecided => return Read { passes, keep_from: at },
                 Place::Beyond => return Read { passes: bytes.len(), keep_from: bytes.len() },
-                // Nothing that follows can be trusted to be a request.
+                // The following bytes may be something else than a request.
                 Place::Refused { .. } => return Read { passes, keep_from: bytes.len() },
             }
         }
@@ -174,7 +174,7 @@ impl Reader {
         self.heads
     }
 
-    /// The last head asks to leave HTTP: what follows its request is kept until its answer is known.
+    /// The last head asks to leave HTTP: the bytes after its request are kept until its answer is known.
     pub(crate) fn asks_to_leave(&self) -> bool {
         self.asks_to_leave
     }
@@ -187,7 +187,7 @@ impl Reader {
         }
     }
 
-    /// The answer is known, and ends HTTP: all that follows passes.
+    /// The answer is known, and ends HTTP: all further bytes pass.
     pub(crate) fn leave(&mut self) {
         self.asks_to_leave = false;
         self.place = Place::Beyond;
@@ -213,14 +213,14 @@ impl Reader {
     }
 }
 
-/// What was refused: the next request, or the body of the last.
+/// What was refused: the next request, or the body of the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Head(Refusal),
     Body(Refusal),
 }
 
-/// How many heads pass when these bytes are read so many times, for the benchmark `heads`.
+/// Reads these bytes so many times and returns how many heads pass, for the benchmark `heads`.
 #[cfg(feature = "test-kit")]
 pub(crate) fn read_heads(bytes: &[u8], times: u64) -> u64 {
     let mut reader = Reader::new(Bounds::new(&ServerOptions::new("heads"), false));
@@ -231,9 +231,9 @@ pub(crate) fn read_heads(bytes: &[u8], times: u64) -> u64 {
 }
 
 enum NextLine {
-    /// All but this many bytes are to be kept: nothing, or a CR whose LF is still to come.
+    /// So many bytes are empty lines. The rest is to be kept: nothing, or a CR whose LF is still to come.
     Ignored(usize),
-    /// A request begins behind so many bytes.
+    /// A request begins after so many bytes.
     Begins(usize),
 }
 
@@ -261,7 +261,7 @@ mod tests {
         format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len())
     }
 
-    /// What passes of these bytes, which come in pieces of this size, and how many are kept in the end.
+    /// Reads these bytes in pieces of this size: returns what passes, and how many are kept in the end.
     fn passed(reader: &mut Reader, bytes: &[u8], piece: usize) -> (String, usize) {
         let (mut passed, mut kept) = (Vec::new(), Vec::new());
         for piece in bytes.chunks(piece) {

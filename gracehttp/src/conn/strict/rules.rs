@@ -1,8 +1,8 @@
-//! The rules, a row each: what is refused, with which status, and where it is written.
+//! The rules, one row each: what is refused, for which reason, and by which section of which RFC.
 
 use crate::conn::answer::{Reason, Refusal};
 
-/// One row: the rule's name, the kind of refusal, which has the status, and what is said in the log.
+/// One row: the rule's name, the reason, which has the status, and the text for the log.
 macro_rules! rules {
     ($($name:ident $reason:ident $rule:literal;)*) => {
         $(pub(super) const $name: Refusal = Refusal::new(Reason::$reason, $rule);)*

@@ -11,7 +11,7 @@ use crate::conn::strict::rules::{
 /// The longest target: `http::Uri` counts in 16 bits.
 const LONGEST: usize = (u16::MAX - 1) as usize;
 
-/// A target in one of its four forms: origin, absolute, authority, asterisk.
+/// Checks a target in one of its four forms: origin, absolute, authority, asterisk.
 pub(super) fn judge(method: &[u8], target: &[u8], is_secure: bool) -> Result<(), Refusal> {
     if target.len() > LONGEST {
         return Err(LONG_REQUEST_LINE);
@@ -58,7 +58,7 @@ fn absolute_form(target: &[u8], is_secure: bool) -> Result<(), Refusal> {
     path_and_query(rest)
 }
 
-/// RFC 9110 section 9.3.6 has a CONNECT refused whose port is missing or not valid.
+/// A CONNECT with a missing or invalid port is refused (RFC 9110 section 9.3.6).
 fn authority_form(target: &[u8]) -> Result<(), Refusal> {
     let has_port = target.last().is_some_and(u8::is_ascii_digit);
     let names_port = match target {
@@ -95,7 +95,7 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
     }
 }
 
-/// RFC 3986 section 3.2.3 lets a port be empty.
+/// A port may be empty (RFC 3986 section 3.2.3).
 fn is_port(digits: &[u8]) -> bool {
     let value = |value: u32, digit: &u8| (value * 10).saturating_add(u32::from(digit - b'0')).min(1 << 16);
     digits.iter().all(u8::is_ascii_digit) && digits.iter().fold(0, value) < 1 << 16
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_a_uri_for_hyper() {
+    fn valid_targets_are_uris_for_hyper() {
         let long = format!("/{}", "x".repeat(LONGEST - 1));
         let targets =
             ["/", "*", "a:80", "http://a", "http://a?b", "HTTP://A/", "/\"{}|^[]\\", "/?`{}|^[]\\'", &long];

@@ -1,4 +1,4 @@
-//! What the crate shows beside its public modules.
+//! The public items of the crate, beside its public modules.
 
 pub use crate::app::App;
 pub use crate::conn::{Generation, PeerAddr, Shutdown};

@@ -1,17 +1,17 @@
 //! What the framework tells its operator: three levels, each of which an application may take over.
 //!
-//! Messages are `tracing` events of the target `gracehttp`, notice being `WARN`. A callback that is set for a
-//! level receives that level's messages instead. An application that installs no subscriber gets a plain one
-//! that writes to standard error and honours `RUST_LOG` (targets and levels, such as `gracehttp=warn,my_app=debug`;
-//! unless set, `info` of the framework and of the application, and errors of all other crates).
+//! Messages are `tracing` events of the target `gracehttp`, notice being `WARN`. A callback that is set for a level
+//! receives that level's messages instead. An application that installs no subscriber gets a plain one that writes to
+//! standard error and honours `RUST_LOG` (targets and levels, such as `gracehttp=warn,my_app=debug`; by default,
+//! `info` of the framework and of the application, and errors of all other crates).
 //!
-//! Logging neither holds the process up nor takes it down. A thread of its own calls the callbacks, gives the events
-//! to the subscriber and writes to standard error, in the order of the messages. What it can't get rid of waits in
-//! a queue of 1 MiB; what finds no room there is counted, and told as a number. A callback or a subscriber that
-//! panics, and a standard error that is closed or full, cost the message at most.
+//! Logging neither blocks nor ends the process. A thread of its own calls the callbacks, gives the events to the
+//! subscriber and writes to standard error, in the order of the messages. Messages that it can't deliver yet wait in
+//! a queue of 1 MiB. If the queue is full, further messages are counted, and their number is logged. A callback or
+//! subscriber that panics, or a standard error that is closed or full, costs at most the message.
 //!
-//! Notices and errors that come again and again from one place, as those do that a client can trigger, are
-//! counted, too: 20 are said in ten seconds, and then the last one with their number.
+//! Notices and errors that one place in the code repeats are counted, too, since a client may be able to trigger
+//! them: 20 are logged in ten seconds, then the last one with the number of the others.
 
 mod panics;
 mod plain;
@@ -67,31 +67,31 @@ fn set(slot: &Slot, callback: impl Fn(&str) + Send + Sync + 'static) {
     *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
 }
 
-/// What happens as it should.
+/// Logs what happens as it should.
 pub(crate) fn info(message: fmt::Arguments<'_>) {
     emit(Level::Info, None, message);
 }
 
-/// What should be looked at. Repetitions are counted.
+/// Logs what should be looked at. Repetitions are counted.
 #[track_caller]
 pub(crate) fn notice(message: fmt::Arguments<'_>) {
     emit(Level::Notice, Some(Location::caller()), message);
 }
 
-/// What went wrong. Repetitions are counted.
+/// Logs what went wrong. Repetitions are counted.
 #[track_caller]
 pub(crate) fn error(message: fmt::Arguments<'_>) {
     emit(Level::Error, Some(Location::caller()), message);
 }
 
-/// All that went wrong together: a line each, after `prefix`, none of which is a repetition.
+/// Logs several faults, a line each, after `prefix`. None counts as a repetition.
 pub(crate) fn errors(prefix: &str, faults: &dyn fmt::Display) {
     for fault in faults.to_string().lines() {
         emit(Level::Error, None, format_args!("{prefix}{fault}"));
     }
 }
 
-/// Tells which crate the application is, by the name of a type of its own.
+/// Sets which crate is the application's, by the name of one of its types.
 pub(crate) fn set_own_crate(type_name: &'static str) {
     plain::set_own_crate(type_name);
 }
@@ -125,7 +125,7 @@ impl Level {
         }
     }
 
-    /// The callback that has taken it over.
+    /// The callback that replaces `tracing` for this level.
     fn callback(self) -> Option<Callback> {
         self.slot().read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -139,7 +139,7 @@ impl Level {
     }
 }
 
-/// A message, and those who were to have it when it was written.
+/// A message, and its receivers at the time when it was written.
 struct Message {
     level: Level,
     text: String,
@@ -147,7 +147,7 @@ struct Message {
     callback: Option<Callback>,
     /// The application's own subscriber.
     subscriber: Option<Dispatch>,
-    /// What the message belongs to.
+    /// The span in which it was written.
     span: Span,
 }
 
@@ -170,7 +170,7 @@ impl Message {
         {
             return;
         }
-        // There is no callback, or it panicked and may not have said it: let the message not be lost.
+        // There is no callback, or it panicked and may have lost the message.
         let event = || self.level.event(&self.text, &self.span);
         let _ = catch_unwind(AssertUnwindSafe(|| match &self.subscriber {
             Some(subscriber) => dispatcher::with_default(subscriber, event),
@@ -190,7 +190,7 @@ impl fmt::Debug for Message {
 
 /// Puts a message in the queue; one with a place may be counted instead.
 fn emit(level: Level, place: Option<&'static Location<'static>>, message: fmt::Arguments<'_>) {
-    // A value of the application may be in it, which panics when it is shown.
+    // It may contain a value of the application whose `Display` panics.
     let Ok(text) = catch_unwind(AssertUnwindSafe(|| message.to_string())) else { return };
     let entry = Entry::Message(Message::new(level, text));
     match place {
@@ -199,7 +199,7 @@ fn emit(level: Level, place: Option<&'static Location<'static>>, message: fmt::A
     }
 }
 
-/// Says a message here and now. Only the writer has the time for that.
+/// Delivers a message at once. Only the writer may block on that.
 fn say(level: Level, text: String) {
     Message::new(level, text).deliver();
 }
@@ -225,7 +225,7 @@ mod tests {
         message
     }
 
-    /// A subscriber that knows how many events it was given, and panics at the second.
+    /// A subscriber that counts its events, and panics at the second.
     struct Counting(Arc<Mutex<u32>>);
 
     impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Counting {

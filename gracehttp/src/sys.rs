@@ -44,11 +44,11 @@ pub(crate) fn own_inherited(number: RawFd) -> Option<OwnedFd> {
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Has `hook` called when the process exits, by whatever way but a signal. It has to return, and not to panic.
+/// Calls `hook` when the process exits, unless a signal kills it. The hook must return, and must not panic.
 pub(crate) fn at_exit(hook: fn()) {
     static HOOK: OnceLock<(fn(), u32)> = OnceLock::new();
     extern "C" fn run() {
-        // A child that the application has forked has none of the other threads that the hook may wait for.
+        // A child that the application has forked lacks the threads that the hook may wait for.
         if let Some((hook, pid)) = HOOK.get()
             && *pid == std::process::id()
         {
@@ -56,8 +56,8 @@ pub(crate) fn at_exit(hook: fn()) {
         }
     }
     if HOOK.set((hook, std::process::id())).is_ok() {
-        // SAFETY: a plain registration; the function lives as long as the process. Without room for it, the
-        // hook is not called, and nothing else is lost.
+        // SAFETY: a plain registration; the function lives as long as the process. If it fails, the hook is not
+        // called, and nothing else is lost.
         let _ = unsafe { libc::atexit(run) };
     }
 }
@@ -74,12 +74,12 @@ pub(crate) struct Inheritance<'a> {
 
 /// Prepares a command so that its process starts with the inheritance.
 ///
-/// By a closure between fork and exec, which costs a real fork: the page tables are copied, some 10 ms for each GB, on the
-/// thread of the event loop alone. Without one the standard library would start the process by `posix_spawn`, which
-/// copies nothing. It stays, since nothing else passes the descriptor on safely. Its flag cleared in this process, any
-/// other child that starts at that moment would inherit it, and hold the channel open that tells of the successor's
-/// death. In the place of standard input it would take that from the successor. And neither `Command` nor
-/// `posix_spawn` can have signals ignored, or mark unknown descriptors.
+/// A closure between fork and exec does it. This costs a real fork, which copies the page tables: some 10 ms for each
+/// GB, on the thread of the event loop alone. Without a closure the standard library would use `posix_spawn`, which
+/// copies nothing. But no other way is safe. If this process cleared the flag of the descriptor, any other child that
+/// starts at that moment would inherit it and keep the channel open, and the successor's death would go unnoticed. As
+/// standard input it would replace the successor's own. And neither `Command` nor `posix_spawn` can ignore signals or
+/// mark unknown descriptors.
 pub(crate) fn bequeath(command: &mut Command, inheritance: &Inheritance<'_>) {
     let number = inheritance.descriptor.as_raw_fd();
     let ignored = inheritance.ignored.to_vec();
@@ -120,15 +120,15 @@ pub(crate) fn reset_disposition(signal: Signal) -> nix::Result<()> {
     set_disposition(signal, SigHandler::SigDfl)
 }
 
-/// Has the kernel keep the ends of children for us, also if the process that started us ignored those of its own:
-/// ignored signals stay so across exec, and then no exit status can be had.
+/// Makes sure that the kernel keeps the exit status of children, even if the process that started us ignored SIGCHLD:
+/// an ignored signal stays ignored across exec, and then the status is lost.
 pub(crate) fn hear_of_children() {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: with a null pointer for the new action the call only writes the current one.
     let asked = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), current.as_mut_ptr()) };
-    // SAFETY: written where the call has succeeded.
+    // SAFETY: the call has succeeded, so it has written the action.
     if asked == 0 && unsafe { current.assume_init() }.sa_sigaction == libc::SIG_IGN {
-        // Fails for numbers alone that are no signals.
+        // Fails only for invalid signal numbers.
         let _ = reset_disposition(Signal::SIGCHLD);
     }
 }
@@ -156,19 +156,19 @@ pub(crate) fn watch<T: AsFd + 'static>(inner: T, interest: Interest) -> io::Resu
     Ok(unsafe { AsyncFd::register_with_interest(Watched(inner), interest) }?)
 }
 
-/// Closes both directions of a connection, whoever holds a duplicate of its socket.
+/// Closes both directions of a connection, even if another process holds a duplicate of its socket.
 pub(crate) fn shut_down(socket: BorrowedFd<'_>) -> nix::Result<()> {
     nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Both)
 }
 
-/// A look at a connected socket whose owner is out of reach, since hyper holds it.
+/// Looks at a connected socket that hyper owns, so that no reference to it is at hand.
 ///
-/// It keeps the number of the descriptor alone. Looked at after the socket was closed, it tells of another one, or of
-/// none: it is to be dropped before.
+/// It keeps only the number of the descriptor. Used after the socket was closed, it would look at another descriptor
+/// or at none: drop it before.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe(RawFd);
 
-/// Whether the other side of a connection is there.
+/// Whether the other side of a connection is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     There,
@@ -183,18 +183,18 @@ impl Probe {
         Self(socket.as_raw_fd())
     }
 
-    /// How many of the bytes that were written the other side has not acknowledged, a FIN counting as one. On a Unix
-    /// socket the kernel counts its buffers, which are larger than what lies in them.
+    /// How many written bytes the other side has not acknowledged; a FIN counts as one. On a Unix socket the kernel
+    /// counts its buffers, which are larger than their content.
     pub(crate) fn unacknowledged(self) -> u64 {
         let mut count: libc::c_int = 0;
-        // SIOCOUTQ, which goes by this name for terminals.
-        // SAFETY: the call writes one `int` to where it is told, and fails with EBADF if the number is not open.
+        // SIOCOUTQ, by the name that the same number has for terminals. SAFETY: the call writes one `int` to the
+        // given place, and fails with EBADF if the descriptor is not open.
         let outcome = unsafe { libc::ioctl(self.0, libc::TIOCOUTQ, &raw mut count) };
-        // A socket that can't tell has nothing that could be waited for.
+        // If the socket can't tell, nothing can be waited for.
         if outcome == 0 { u64::try_from(count).unwrap_or_default() } else { 0 }
     }
 
-    /// Bytes that nobody has read yet do not hide the end that follows them.
+    /// Sees the client's end even behind unread bytes.
     pub(crate) fn presence(self) -> Presence {
         let mut look = libc::pollfd { fd: self.0, events: libc::POLLRDHUP, revents: 0 };
         // SAFETY: the call reads and writes the one `pollfd` that it is given, and does not wait.
@@ -207,13 +207,13 @@ impl Probe {
     }
 }
 
-/// Resets a TCP connection: what lies in the kernel is thrown away, and the other side is told so. Unlike a close with
-/// SO_LINGER it does so whoever holds a duplicate of the descriptor.
+/// Resets a TCP connection: the kernel throws its buffers away and sends a reset. Unlike a close with SO_LINGER, it
+/// works even if another process holds a duplicate of the descriptor.
 pub(crate) fn reset(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: all zeroes are a valid `sockaddr`, which with AF_UNSPEC dissolves the connection (connect(2)).
     let nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
     let len = size_of_val(&nowhere) as libc::socklen_t;
-    // SAFETY: the call reads the address, of which it is told the true length.
+    // SAFETY: the call reads the address, whose true length it is given.
     Errno::result(unsafe { libc::connect(socket.as_raw_fd(), &raw const nowhere, len) })?;
     Ok(())
 }
@@ -236,7 +236,7 @@ pub(crate) fn queue_length(listener: BorrowedFd<'_>) -> io::Result<usize> {
         let info = (&raw mut info).cast();
         libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info, &raw mut len)
     })?;
-    // Of a listener, this field tells the length of its queue.
+    // For a listener, this field is the length of its queue.
     Ok(info.tcpi_unacked as usize)
 }
 

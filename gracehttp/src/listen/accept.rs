@@ -17,7 +17,7 @@ use crate::listen::trouble::{Remedy, Trouble};
 use crate::server::{Permit, Turn};
 use crate::sys;
 
-/// How long a listener that can't be watched is left alone.
+/// How long to wait before a listener that can't be watched is tried again.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
 /// Whether a listener's connections are accepted.
@@ -128,7 +128,7 @@ async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mu
             Ok(fd) => spare = admit(entrance, listener, fd, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => match trouble.meet(&error, Instant::now()) {
-                // It has left the queue, too.
+                // A failed connection has left the queue, too.
                 Remedy::Next => {}
                 Remedy::Wait(pause) => {
                     drop(permit);
@@ -144,8 +144,8 @@ async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mu
 
 /// Gives a connection its task. Handshakes and sniffing run there, never here.
 ///
-/// The permit comes back where the client did not wait long enough for it: no other connection has to make room for the
-/// next client then.
+/// Gives the permit back if the client has left the queue meanwhile: then no other connection has to make room for
+/// the next client.
 fn admit(entrance: &Entrance, listener: &Listener, fd: OwnedFd, permit: Permit) -> Option<Permit> {
     if entrance.context.recycling.is_listing() && Unread::of(fd.as_fd()) == Unread::End {
         return Some(permit);

@@ -38,9 +38,9 @@ pub(crate) struct Listener {
     /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone:
     /// at a restart the predecessor drops its listeners too.
     pub(crate) socket_file: Option<SocketFile>,
-    /// Its place among those of the predecessor, if it was adopted.
+    /// Its index among the predecessor's listeners, if it was adopted.
     pub(crate) place: Option<usize>,
-    /// By which its connections know it; given once all listeners are there.
+    /// Its connections carry this number; assigned once all listeners are open.
     pub(crate) number: Option<ListenerNumber>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn bind(
     open(server, endpoint, options, &mut OfferedListeners::default())
 }
 
-/// The same, but adopts what the predecessor has of it.
+/// The same, but adopts those of its listeners that the predecessor has.
 pub(crate) fn open(
     server: &str,
     endpoint: &Endpoint,
@@ -131,7 +131,7 @@ pub(crate) fn adopt(
     let local = local(&socket).map_err(|error| refused(error.to_string()))?;
     let fits = match (endpoint, &local) {
         (Endpoint::Tcp { port, .. }, Local::Tcp(address)) => *port == 0 || *port == address.port(),
-        // Of a file that is gone the name says nothing: it may have been bound by another spelling.
+        // If the file is gone its path proves nothing: it may have been bound by another spelling.
         (Endpoint::Unix(path), Local::Unix(bound)) => is_same_file(path, bound) || !bound.exists(),
         _ => false,
     };
@@ -144,7 +144,7 @@ pub(crate) fn adopt(
         Local::Tcp(_) => None,
         Local::Unix(path) => {
             let file = SocketFile::at(path);
-            // Given when the predecessor has stopped accepting: until then the file is its.
+            // Its access is set once the predecessor has stopped accepting: until then the file is the predecessor's.
             socket_access::check(options.access).map_err(|fault| fault::access(server, path, fault))?;
             if file.is_none() {
                 log::notice(format_args!(
@@ -159,7 +159,8 @@ pub(crate) fn adopt(
     Ok(Listener { place: Some(place), ..listener })
 }
 
-/// Gives the file of an adopted Unix socket the access of today. What fails leaves it as it was.
+/// Gives the file of an adopted Unix socket the access that is configured now. If that fails, it keeps its former
+/// access.
 pub(crate) fn update_access(server: &str, listener: &Listener, access: &SocketAccess) {
     if let (Local::Unix(path), Some(_)) = (&listener.local, &listener.socket_file)
         && let Err(fault) = socket_access::give(path, access)
@@ -196,7 +197,7 @@ fn bind_all_interfaces(port: u16, options: &ListenOptions<'_>) -> io::Result<Soc
 /// How often the kernel may choose a port that is free on the first address of a name and taken on the next.
 const PORT_CHOICES: u32 = 8;
 
-/// Adopts what the predecessor has at an address of the host, and binds the others.
+/// Adopts the predecessor's listeners at addresses of the host, and binds the other addresses.
 fn open_host(
     server: &str,
     endpoint: &Endpoint,
@@ -263,7 +264,7 @@ fn bind_each(
 fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for mut address in (host, port).to_socket_addrs()? {
-        // A name can stand for an IPv4 address in the notation of IPv6, which no socket of IPv6 alone can have.
+        // A name can resolve to an IPv4-mapped address, to which no IPv6-only socket can be bound.
         address.set_ip(address.ip().to_canonical());
         if !addresses.contains(&address) {
             addresses.push(address);

@@ -11,11 +11,11 @@ use crate::{log, sys};
 /// event descriptors, the handoff, and what the application itself opens.
 const RESERVE: usize = 64;
 
-/// The soft limit of open descriptors that the process was started with, once that is raised.
+/// The soft limit of open descriptors with which the process was started; set before it is raised.
 static AT_START: OnceLock<rlim_t> = OnceLock::new();
 
-/// Raises the soft limit of open descriptors by what connections and listeners need, at most to the hard one, and says
-/// how many the process may have. Not further: the application's child processes inherit the limit.
+/// Raises the soft limit of open descriptors by what connections and listeners need, at most to the hard limit, and
+/// returns the new limit. No further: the application's child processes inherit it.
 pub(crate) fn raise_limit(connections: usize, listeners: usize) -> usize {
     let (soft, hard) = match getrlimit(Resource::RLIMIT_NOFILE) {
         Ok(limits) => limits,
@@ -39,16 +39,16 @@ pub(crate) fn raise_limit(connections: usize, listeners: usize) -> usize {
     usize::try_from(granted).unwrap_or(usize::MAX)
 }
 
-/// The limit that a successor starts with, as this process did.
+/// The limit with which this process was started, and with which a successor starts.
 pub(crate) fn limit_at_start() -> Option<rlim_t> {
     AT_START.get().copied()
 }
 
 /// Lets a command's process start with the soft limit of open descriptors that this process was started with.
 ///
-/// The framework raises its own limit (`RLIMIT_NOFILE`) for the connections of its servers, and children inherit what
-/// they find. Some programs take a high limit badly: they close each descriptor up to it, one after the other, or use
-/// `select`, which can't count beyond 1024.
+/// The framework raises its own limit (`RLIMIT_NOFILE`) for the connections of its servers, and child processes
+/// inherit it. Some programs do badly with a high limit: they close each descriptor up to it, one after the other, or
+/// use `select`, which fails beyond 1024.
 ///
 /// ```no_run
 /// use std::process::Command;
@@ -58,7 +58,7 @@ pub(crate) fn limit_at_start() -> Option<rlim_t> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A command of tokio gives its `as_std_mut()`.
+/// For a command of tokio, pass its `as_std_mut()`.
 pub fn restore_limits(command: &mut Command) -> &mut Command {
     if let Some(limit) = limit_at_start() {
         sys::limit_descriptors(command, limit);
@@ -66,20 +66,20 @@ pub fn restore_limits(command: &mut Command) -> &mut Command {
     command
 }
 
-/// The limit of connections that a server wants.
+/// How many connections a server wants to hold.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) server: &'a str,
     pub(crate) max_conns: usize,
-    /// Somebody has set it.
+    /// The user has set it.
     pub(crate) is_chosen: bool,
 }
 
-/// What became of the limits, in the order of the servers.
+/// The limits that fit, in the order of the servers.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fit {
     pub(crate) max_conns: Vec<usize>,
-    /// A notice, if a limit that somebody chose was lowered. Of one that nobody chose the banner tells enough.
+    /// A notice, if a limit that the user chose was lowered. For a lowered default the banner is enough.
     pub(crate) notice: Option<String>,
 }
 

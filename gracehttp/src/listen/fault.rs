@@ -61,7 +61,7 @@ pub(super) fn tcp(
     cannot_listen(server, endpoint, &reason, error)
 }
 
-/// As the address of a host name can.
+/// The address of a host name can.
 fn lacks_zone(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
@@ -112,7 +112,7 @@ pub(super) fn unix(server: &str, path: &Path, fault: Fault) -> Error {
     cannot_listen(server, &Endpoint::Unix(path.to_owned()), &reason, error)
 }
 
-/// Why the file of a Unix socket can't be given the access that is set.
+/// Why the file of a Unix socket can't get its configured access.
 pub(super) fn access(server: &str, path: &Path, fault: AccessFault) -> Error {
     let reason = fault.to_string();
     let error = match fault {

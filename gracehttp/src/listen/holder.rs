@@ -50,7 +50,7 @@ fn parse_address(column: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// Whether the kernel allows just one listener of the two.
+/// Whether the kernel allows only one of two listeners.
 pub(super) fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }

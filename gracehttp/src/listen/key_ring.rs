@@ -22,7 +22,7 @@ pub(crate) struct TicketKey {
     /// Tells which key a ticket was made with (RFC 5077 section 4).
     pub(crate) name: [u8; 16],
     pub(crate) secret: [u8; 32],
-    /// When it was made, on the clock that all processes of a boot share and nobody sets.
+    /// When it was made, in seconds since boot: all processes share that clock, and it is never set.
     pub(crate) born: u64,
 }
 
@@ -43,7 +43,7 @@ impl std::fmt::Debug for TicketKey {
 #[derive(Clone, Debug)]
 pub(crate) struct KeyRing {
     keys: Arc<Mutex<Vec<TicketKey>>>,
-    /// The seconds since boot. A test has its own clock: the machine may have booted a minute ago.
+    /// Seconds since boot. Tests have a clock of their own, since the machine may have booted a minute ago.
     #[cfg(feature = "tls")]
     clock: fn() -> u64,
 }
@@ -119,7 +119,7 @@ fn seconds_since_boot() -> u64 {
 mod tests {
     use super::*;
 
-    /// When the tests take place: long enough after boot for any key to have grown old.
+    /// The time of the tests: long enough after boot for any key to be old.
     const NOW: u64 = 7 * 24 * 3600;
 
     fn new_ring() -> KeyRing {

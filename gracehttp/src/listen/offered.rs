@@ -1,7 +1,7 @@
 //! The listeners that the predecessor offers, and which of them an endpoint means.
 //!
-//! They are known by where they are bound. A spelling is only the quick way: `127.0.0.1:80` and `localhost:80` are two
-//! of one address, and a socket's file can have as many paths as there are links to it.
+//! A listener is identified by its address. The spelling is only a shortcut: `127.0.0.1:80` and `localhost:80` can be
+//! one address, and links give a socket's file further paths.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,7 @@ use socket2::SockRef;
 use super::holder;
 use crate::server::Endpoint;
 
-/// All that are offered.
+/// All listeners that the predecessor offers.
 #[derive(Debug, Default)]
 pub(crate) struct OfferedListeners(Vec<Offered>);
 
@@ -22,9 +22,9 @@ pub(crate) struct OfferedListeners(Vec<Offered>);
 #[derive(Debug)]
 struct Offered {
     server: String,
-    /// As the predecessor spells it.
+    /// In the predecessor's spelling.
     endpoint: String,
-    /// Where it is bound, if it is of TCP.
+    /// The address to which it is bound; TCP only.
     bound: Option<Bound>,
     /// None once it is adopted.
     fd: Option<OwnedFd>,
@@ -33,20 +33,20 @@ struct Offered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bound {
     address: SocketAddr,
-    /// One that takes IPv6 alone, where the address is that of all interfaces.
+    /// It takes IPv6 alone. Only if the address is that of all interfaces.
     only_v6: bool,
 }
 
 /// A listener that is to be adopted.
 #[derive(Debug)]
 pub(crate) struct Adoption {
-    /// Its place in the order of all that were offered.
+    /// Its index among all that were offered.
     pub(crate) place: usize,
     pub(crate) fd: OwnedFd,
 }
 
 impl OfferedListeners {
-    /// The server, the endpoint as the predecessor spells it, and the listener, of each.
+    /// Each with its server, its endpoint in the predecessor's spelling, and its descriptor.
     pub(crate) fn new(listeners: impl IntoIterator<Item = (String, String, OwnedFd)>) -> Self {
         let offered = listeners.into_iter().map(|(server, endpoint, fd)| {
             let bound = bound(&fd);
@@ -55,8 +55,8 @@ impl OfferedListeners {
         Self(offered.collect())
     }
 
-    /// Those of an endpoint that is spelled as it was: of this server, else of another, since servers may be renamed.
-    /// A port that the kernel chose belongs to its server alone.
+    /// Those whose endpoint is spelled the same: of this server, else of another, since servers may be renamed. A
+    /// port that the kernel chose stays with its server.
     pub(super) fn spelled(&mut self, server: &str, endpoint: &Endpoint) -> Vec<Adoption> {
         let wanted = endpoint.to_string();
         let of_server = self.take(|offered| offered.server == server && offered.endpoint == wanted);
@@ -66,13 +66,13 @@ impl OfferedListeners {
         self.take(|offered| offered.endpoint == wanted)
     }
 
-    /// The one that is bound to just this address.
+    /// The one that is bound to exactly this address.
     pub(super) fn bound_to(&mut self, address: SocketAddr, only_v6: bool) -> Option<Adoption> {
         let wanted = Bound { address, only_v6: only_v6 && is_all_of_v6(address) };
         self.take(|offered| offered.bound == Some(wanted)).pop()
     }
 
-    /// The one whose socket file this is, by whatever path.
+    /// The one with this socket file, whatever its path.
     pub(super) fn at_file(&mut self, path: &Path) -> Option<Adoption> {
         self.take(|offered| {
             let other = offered.endpoint.strip_prefix("unix:");
@@ -86,7 +86,7 @@ impl OfferedListeners {
         offered.filter_map(|(place, offered)| Some(Adoption { place, fd: offered.fd.take()? })).collect()
     }
 
-    /// The one beside which the kernel allows no listener at this address.
+    /// The one that keeps the kernel from binding this address.
     pub(super) fn beside(&self, address: SocketAddr) -> Option<String> {
         let clashes = |bound: Bound| holder::clash(bound.address, address);
         let offered = self.0.iter().find(|offered| offered.bound.is_some_and(clashes))?;
@@ -105,7 +105,7 @@ fn is_all_of_v6(address: SocketAddr) -> bool {
     matches!(address.ip(), IpAddr::V6(ip) if ip.is_unspecified())
 }
 
-/// Whether two paths lead to one file, or would if it were there.
+/// Whether two paths lead to the same file; if there is none, whether they are the same path.
 pub(super) fn is_same_file(one: &Path, other: &Path) -> bool {
     match (fs::metadata(one), fs::metadata(other)) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_file_is_known_by_whatever_path() {
+    fn a_socket_file_is_known_by_any_of_its_paths() {
         let directory = std::env::temp_dir().join(format!("gracehttp-offered-{}", std::process::id()));
         fs::create_dir(&directory).unwrap();
         let path = directory.join("a.sock");

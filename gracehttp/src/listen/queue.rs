@@ -1,4 +1,4 @@
-//! The kernel's queue of a listener, as the clients see it that wait in it: who gets the next permit.
+//! The clients that wait in the kernel's queue of a listener, and the permit for the next one.
 
 use std::os::fd::AsFd;
 use std::pin::pin;
@@ -11,8 +11,7 @@ use crate::listen::bind::{Listener, Local};
 use crate::server::{Permit, Turn, WhenFull};
 use crate::sys;
 
-/// How long a client that waits is let wait before its server looks again for a connection that could make room: at
-/// first, and at the most.
+/// How long a full server waits before it looks again for a connection that could make room: at first, and at most.
 const ROUND: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// The queue of one listener.
@@ -27,8 +26,8 @@ impl<'a> Queue<'a> {
         Self { context, listener, waiting: Waiting::at(context) }
     }
 
-    /// A permit for the next client of a listener that is readable. On a full server a connection makes room for it; if
-    /// nobody waits after all there is none.
+    /// A permit for the next client of a listener that is readable. On a full server a connection makes room for it.
+    /// None if no client waits after all.
     pub(super) async fn permit(&mut self, turn: Turn) -> Option<Permit> {
         let Context { permits, recycling, options, .. } = self.context;
         if let Some(permit) = permits.try_acquire(turn) {
@@ -72,8 +71,8 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// How many clients wait. The kernel does not count those of a Unix socket: there are more of them, up to `at_most`,
-/// the longer there are some.
+/// How many clients wait. The kernel does not tell it for a Unix socket: if any wait there, they count as `at_most`,
+/// which grows from round to round.
 fn waiting_at(listener: &Listener, at_most: usize) -> usize {
     let count = match listener.local {
         Local::Tcp(_) => sys::queue_length(listener.as_fd()).ok(),

@@ -15,7 +15,7 @@ use crate::listen::socket_file::unlink_if_ours;
 pub(crate) struct Running {
     pub(crate) context: Arc<Context>,
     pub(crate) doors: Vec<Door>,
-    /// What attends the parking lot, and what clears it.
+    /// The task that attends the parking lot, and the one that clears it.
     attendants: [JoinHandle<()>; 2],
 }
 
@@ -29,8 +29,8 @@ pub(crate) struct Door {
 }
 
 impl Running {
-    /// Starts the tasks of a server on the runtime that serves, and what no handler may block on that of the caller.
-    /// Nothing is accepted before [`open`](Self::open).
+    /// Starts the tasks of a server: on the runtime that serves, except those that no handler may block, which run on
+    /// the caller's. Nothing is accepted before [`open`](Self::open).
     pub(crate) fn start(workers: &Handle, entrance: &Entrance, listeners: Vec<Listener>) -> Self {
         let doors = listeners.into_iter().map(|listener| {
             let listener = Arc::new(listener);

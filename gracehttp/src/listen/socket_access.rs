@@ -1,4 +1,4 @@
-//! Whose the file of a Unix socket is, and who may connect to it.
+//! Owner and mode of the file of a Unix socket.
 
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -14,12 +14,12 @@ use nix::unistd::{Group, User};
 
 use crate::server::SocketAccess;
 
-/// What could not be set about a socket file.
+/// Why the access of a socket file could not be set.
 #[derive(Debug)]
 pub(super) enum AccessFault {
     /// No `user` or `group` of this name exists.
     Unknown { kind: &'static str, name: String },
-    /// Of `socket_mode = 0660`, say.
+    /// `setting` is, for example, `socket_mode = 0660`.
     Refused { setting: String, error: io::Error },
 }
 
@@ -31,8 +31,8 @@ impl fmt::Display for AccessFault {
             }
             Self::Refused { setting, error } if error.kind() == io::ErrorKind::PermissionDenied => write!(
                 f,
-                "{setting}: permission denied: only root may give a file to any user and group, others to groups of \
-                 their own; run it as such, or take the setting away"
+                "{setting}: permission denied: only root may give a file to any user or group, other users only to \
+                 groups of their own: run this as root, or remove the setting"
             ),
             Self::Refused { setting, error } => write!(f, "{setting}: {error}"),
         }
@@ -46,7 +46,7 @@ pub(super) fn check(access: &SocketAccess) -> Result<(), AccessFault> {
     Ok(())
 }
 
-/// Gives the socket file the access that is set, as far as it does not have it.
+/// Gives the socket file the configured access, as far as it differs.
 pub(super) fn give(path: &Path, access: &SocketAccess) -> Result<(), AccessFault> {
     if access == &SocketAccess::default() {
         return Ok(());
@@ -64,7 +64,7 @@ pub(super) fn give(path: &Path, access: &SocketAccess) -> Result<(), AccessFault
         let bits = Permissions::from_mode(mode.bits());
         fs::set_permissions(&file, bits).map_err(refused(format!("socket_mode = {mode}")))?;
     }
-    // Last: once it is given away, nobody but root can change anything about it.
+    // Last: once the file has another owner, only root can change it.
     if let Some(id) = user.filter(|id| *id != found.uid()) {
         chown(&file, Some(id), None).map_err(refused(format!("socket_user = {id}")))?;
     }
@@ -81,9 +81,9 @@ fn group(access: &SocketAccess) -> Result<Option<u32>, AccessFault> {
     access.group.as_ref().map(|name| id(name, "group", find)).transpose()
 }
 
-/// Holds the file, without opening the socket.
+/// Opens the file as such, not the socket.
 ///
-/// By its path it could be exchanged for a link by whoever may write to the directory, to have another file given away.
+/// A user who may write to the directory could put a link in place of the path, to get another file.
 fn hold(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -94,7 +94,7 @@ fn hold(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// The number that a name stands for, or that stands in its place.
+/// The number of this name, which may itself be a number.
 fn id(
     name: &str,
     kind: &'static str,

@@ -54,7 +54,7 @@ pub(super) fn bind(path: &Path, options: &ListenOptions<'_>) -> Result<(Socket, 
         result => result?,
     }
     let file = SocketFile::at(path).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-    // In this order: before `listen` no client can connect, whatever the umask has left.
+    // Before `listen`: until then no client can connect, whatever mode the umask has left.
     give(path, options.access)
         .map_err(Fault::Access)
         .and_then(|()| Ok(listen(&socket, options)?))

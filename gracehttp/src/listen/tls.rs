@@ -79,7 +79,7 @@ impl Tls {
                     .to_owned()
             }
             rustls::Error::InvalidCertificate(_) if version.is_some_and(|version| version < 3) => format!(
-                "it is of X.509 version {}, and TLS needs version 3: have it issued anew, or make one: `openssl req -x509 \
+                "it is of X.509 version {}, and TLS needs version 3: have it reissued, or make one: `openssl req -x509 \
                  -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -subj /CN=localhost -addext \
                  subjectAltName=DNS:localhost -keyout key.pem -out cert.pem`",
                 version.unwrap_or_default()
@@ -171,8 +171,8 @@ fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
     Ok(without_marks(bytes))
 }
 
-/// The same text without the byte order marks that some editors put before it. In files that were put together of
-/// several they stand within, too.
+/// Removes the byte order marks that some editors write at the beginning. In a file that was joined from several they
+/// are inside, too.
 fn without_marks(mut text: Vec<u8>) -> Vec<u8> {
     const MARK: &[u8] = "\u{feff}".as_bytes();
     while let Some(at) = text.windows(MARK.len()).position(|bytes| bytes == MARK) {

@@ -192,10 +192,10 @@ fn d7_byte_order_marks_line_ends_and_text_around_do_no_harm() {
     assert_names(&files.fault("wide.pem", "key.pem"), "wide.pem", "is text in UTF-16: save it as UTF-8");
 }
 
-/// Made by `openssl req -new …` and `openssl x509 -req -signkey …`, which gives version 1 where nobody asks for an
-/// extension.
+/// Made by `openssl req -new …` and `openssl x509 -req -signkey …`, which makes version 1 if no extension is asked
+/// for.
 #[test]
-fn d8_a_certificate_of_version_1_is_told_with_the_way_out() {
+fn d8_a_certificate_of_version_1_is_refused_with_the_way_out() {
     let files = Files::with_pair();
     files.write("cert.pem", include_str!("version_1_cert.pem"));
     let fault = files.fault("cert.pem", "key.pem");

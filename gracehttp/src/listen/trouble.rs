@@ -1,4 +1,4 @@
-//! What goes wrong with accepting: told once, and not tried again at once.
+//! Failures of accepting: reported once, and retried after a pause.
 
 use std::io;
 use std::time::Duration;
@@ -9,35 +9,35 @@ use tokio::time::Instant;
 use crate::listen::bind::Local;
 use crate::log;
 
-/// The pauses of an accept loop that gets nowhere: the first, and the longest.
+/// The pauses of an accept loop that fails: the first, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// How long nothing more is said of a trouble that goes on, or that comes again and again.
+/// How long after a report a failure that goes on, or comes back, is not reported again.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// So many failures in a row nobody knows to be more than one connection's own: a firewall's EPERM, for one.
+/// Up to so many unknown failures in a row may still concern single connections, such as the EPERM of a firewall.
 const DOUBTS: u32 = 2;
 
-/// So many connections in a row that failed before they could be accepted are more than bad luck.
+/// More connections than this in a row that fail before they are accepted are no chance.
 const BAD_LUCK: u32 = 1000;
 
 /// Why accept(2) failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// One connection's own trouble, which has left the queue with it.
+    /// It concerns one connection, which has left the queue.
     Connection,
     /// The process or the system has no room for one more connection.
     Exhausted,
     /// The descriptor is no listener any more.
     Gone,
-    /// The next attempt will fare no better, as far as anybody knows.
+    /// The next attempt will probably fail, too.
     Standing,
 }
 
 impl Fault {
     fn of(error: &io::Error) -> Self {
         match error.raw_os_error().map(Errno::from_raw) {
-            // Linux reports errors of the new connection by accept(2), which asks to go on with the next one.
+            // Linux reports network errors of the new connection here; accept(2) says to go on with the next one.
             Some(
                 Errno::ECONNABORTED
                 | Errno::ECONNRESET
@@ -59,26 +59,26 @@ impl Fault {
     }
 }
 
-/// What an accept loop is to do about an error.
+/// What an accept loop does about an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Remedy {
     /// Go on with the next connection.
     Next,
-    /// Wait, for the same to be tried again.
+    /// Wait, then try again.
     Wait(Duration),
-    /// Nothing: trying again has not helped for a while.
+    /// Give up, if giving up is possible: trying again has not helped for a while. Else wait.
     GiveUp(Duration),
 }
 
 /// The failures of one accept loop.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    /// `server `web`, 127.0.0.1:80`, as the messages have it.
+    /// How messages begin: `server `web`, 127.0.0.1:80`.
     place: String,
     pause: Duration,
     /// Failures since the last accepted connection.
     failures: u32,
-    /// When something was last said, and whether its end is still to be told.
+    /// When a failure was last reported, and whether its end is still to be reported.
     told: Option<(Instant, bool)>,
 }
 
@@ -100,7 +100,7 @@ impl Trouble {
         self.tell(fault, error, now);
         let pause = self.pause;
         self.pause = (pause * 2).min(BACK_OFF.1);
-        // Room comes back as connections end; all else is somebody's to mend.
+        // Room comes back as connections end; all other failures need the operator.
         if pause == BACK_OFF.1 && fault != Fault::Exhausted {
             Remedy::GiveUp(pause)
         } else {
@@ -127,12 +127,12 @@ impl Trouble {
         }
         if let Some((_, is_open @ true)) = &mut self.told {
             *is_open = false;
-            log::info(format_args!("{}: accepts again, after {} failures", self.place, self.failures));
+            log::info(format_args!("{}: accepts again after {} failures", self.place, self.failures));
         }
         (self.failures, self.pause) = (0, BACK_OFF.0);
     }
 
-    /// Whether something is to be said now.
+    /// Whether to report a failure now.
     fn is_news(&mut self, now: Instant) -> bool {
         let is_news = self.told.is_none_or(|(at, _)| now >= at + SILENCE);
         if is_news {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_luck_without_end_is_trouble() {
+    fn connections_that_fail_without_end_are_reported() {
         let (mut trouble, now) = (trouble(), Instant::now());
         let next =
             (0..).take_while(|_| trouble.meet(&Errno::ECONNABORTED.into(), now) == Remedy::Next).count();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_once_a_minute() {
+    fn a_failure_is_reported_once_a_minute() {
         let (mut trouble, now) = (trouble(), Instant::now());
         let told = |trouble: &mut Trouble, seconds: u64| {
             let now = now + Duration::from_secs(seconds);

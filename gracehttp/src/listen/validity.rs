@@ -1,4 +1,4 @@
-//! From when and until when a certificate is valid, and of which version it is.
+//! The validity dates and the version of a certificate.
 //!
 //! rustls looks at this only in the certificates of peers, and a whole X.509 parser is much for two dates, so
 //! this walks the few elements of DER before them (RFC 5280, section 4.1).
@@ -22,7 +22,7 @@ struct Element<'a> {
     content: &'a [u8],
 }
 
-/// The version of X.509. The first one leaves the element out.
+/// The X.509 version. Version 1 has no element for it.
 pub(super) fn version(certificate: &[u8]) -> Option<u8> {
     let certificate = sequence(&mut &certificate[..])?;
     let first = next(&mut sequence(&mut &certificate[..])?)?;

@@ -1,4 +1,4 @@
-//! Panics are told through the queue: a handler that panics must not wait for whoever reads standard error.
+//! Panics are logged through the queue: a handler that panics must not wait until standard error is read.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
@@ -12,22 +12,22 @@ use nix::unistd::gettid;
 use super::writer::{self, Entry};
 use crate::error::panic_message;
 
-/// A panic may be the last thing that a process does, so its thread waits for a moment until it is told. If
-/// standard error is stuck, one panic does so, and no more.
+/// How long a panicking thread waits until its panic is logged, since the process may end with it. If standard error
+/// is stuck, only the first panic waits.
 const TELLING: Duration =
     if cfg!(panic = "abort") { Duration::from_millis(500) } else { Duration::from_millis(10) };
 
 /// Installs the hook, unless the application has one of its own.
 pub(crate) fn install_hook() {
     let installed = panic::take_hook();
-    // Now that nothing is installed, this is the standard library's, which has no name to compare with.
+    // Now this is the standard library's hook, which has no public name to compare with.
     let default = panic::take_hook();
-    // Both have no size, so the addresses tell nothing, but the tables of their functions do.
+    // Both are zero-sized, so their addresses say nothing, but their vtables do.
     let is_default = std::ptr::eq(&raw const *installed, &raw const *default);
     panic::set_hook(if is_default { Box::new(tell) } else { installed });
 }
 
-/// In the words of the standard library's hook.
+/// Logs a panic in the words of the standard library's hook.
 fn tell(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("<unnamed>");

@@ -18,12 +18,12 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::writer::{self, Entry};
 
-/// By which our own subscriber is told from others.
+/// Marks our own subscriber.
 struct Plain;
 
 impl<S: Subscriber> Layer<S> for Plain {}
 
-/// Whether it is ours.
+/// Whether a subscriber is ours.
 pub(super) fn is_plain(dispatch: &Dispatch) -> bool {
     dispatch.downcast_ref::<Plain>().is_some()
 }
@@ -37,7 +37,7 @@ pub(super) fn subscriber() -> &'static Dispatch {
             .with_writer(|| Line)
             .with_timer(Seconds)
             .with_ansi(colours)
-            // It would report a failed write by `eprintln!`, which panics when standard error is what failed.
+            // It would report a failed write by `eprintln!`, which panics if standard error is what failed.
             .log_internal_errors(false)
             .with_filter(targets(std::env::var("RUST_LOG").ok().as_deref(), OWN_CRATE.get().copied()));
         Dispatch::new(tracing_subscriber::registry().with(Plain).with(lines))
@@ -46,17 +46,17 @@ pub(super) fn subscriber() -> &'static Dispatch {
 
 static OWN_CRATE: OnceLock<&str> = OnceLock::new();
 
-/// Tells which crate the application is, by the name of a type of its own.
+/// Sets which crate is the application's, by the name of one of its types.
 pub(super) fn set_own_crate(type_name: &'static str) {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if let Some((name, _)) = type_name.split_once("::").filter(|(name, _)| name.chars().all(is_part)) {
-        // An application more in the same process is of the same crate.
+        // Fails for a second application in the process, which is of the same crate.
         let _ = OWN_CRATE.set(name);
     }
 }
 
-/// What `RUST_LOG` asks for. Where it is not set, is empty or makes no sense: info of the framework and of the
-/// application, and of all other crates errors only, since many have a warning for odd bytes from a client.
+/// The targets of `RUST_LOG`. If that is unset, empty or invalid: info of the framework and of the application, and
+/// only errors of all other crates, since many of them warn about odd bytes from a client.
 fn targets(rust_log: Option<&str>, own_crate: Option<&str>) -> Targets {
     rust_log
         .filter(|directives| !directives.trim().is_empty())
@@ -68,7 +68,7 @@ fn targets(rust_log: Option<&str>, own_crate: Option<&str>) -> Targets {
         })
 }
 
-/// Takes one event after the other, each in one piece.
+/// Gets each event in one piece.
 struct Line;
 
 impl io::Write for Line {
@@ -86,14 +86,14 @@ thread_local! {
     static WRITTEN_AT: Cell<Option<SystemTime>> = const { Cell::new(None) };
 }
 
-/// Has the events of `say` tell this time instead of their own: they may have waited.
+/// Lets the events of `say` show this time instead of the current one: they may have waited.
 pub(super) fn at(time: SystemTime, say: impl FnOnce()) {
     WRITTEN_AT.set(Some(time));
     say();
     WRITTEN_AT.set(None);
 }
 
-/// UTC to the second: what an operator compares with a clock.
+/// UTC to the second, to be compared with a clock.
 struct Seconds;
 
 impl FormatTime for Seconds {

@@ -1,16 +1,16 @@
-//! A bounded queue with one reader: who puts something in never waits.
+//! A bounded queue with one reader. Writers never wait.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What the reader gets.
+/// What the reader gets next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Item(T),
-    /// So many items found no room between those before and those after.
+    /// At this point so many items found no room.
     Lost(u64),
-    /// There is nothing, and the reader wanted to be woken at this time.
+    /// There is nothing, and the reader's time has come.
     TimeIsUp,
 }
 
@@ -26,16 +26,16 @@ pub(super) struct Queue<T> {
 struct State<T> {
     waiting: VecDeque<(usize, Next<T>)>,
     bytes: usize,
-    /// Since the newest item that waits.
+    /// Items that found no room since the newest one that waits.
     lost: u64,
-    /// The reader works on what it got last.
+    /// The reader works on its last item.
     is_busy: bool,
-    /// The reader has been waited for in vain, and has not come back since.
+    /// Somebody has waited for the reader in vain, and it has not come back since.
     is_stuck: bool,
 }
 
 impl<T> Queue<T> {
-    /// A queue for items of so many bytes together.
+    /// A queue for items of at most `capacity` bytes together.
     pub(super) const fn new(capacity: usize) -> Self {
         let state = State { waiting: VecDeque::new(), bytes: 0, lost: 0, is_busy: false, is_stuck: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), capacity }
@@ -57,14 +57,14 @@ impl<T> Queue<T> {
         self.filled.notify_one();
     }
 
-    /// Has the reader ask anew when it should be woken.
+    /// Makes the reader ask again when to wake up.
     pub(super) fn nudge(&self) {
-        // With the lock: a reader that is about to wait would miss it otherwise.
+        // Under the lock: otherwise a reader that is about to wait would miss it.
         let _state = self.lock();
         self.filled.notify_one();
     }
 
-    /// Waits for the next item, until the time that `wake_at` tells each time that it is asked.
+    /// Waits for the next item, at most until `wake_at`, which is asked before each wait.
     pub(super) fn next(&self, wake_at: impl Fn() -> Option<Instant>) -> Next<T> {
         let mut state = self.lock();
         (state.is_busy, state.is_stuck) = (false, false);
@@ -93,8 +93,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Waits until the reader has worked off everything, up to `limit`. A reader for which somebody has waited
-    /// in vain is waited for again once it has come back.
+    /// Waits until the reader has worked off everything, up to `limit`. After a wait in vain further calls return at
+    /// once, until the reader has come back.
     pub(super) fn settle(&self, limit: Duration) {
         let state = self.lock();
         if state.is_stuck {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_where_it_is_missing() {
+    fn items_without_room_are_counted_where_they_are_missing() {
         let queue = Queue::new(4);
         for item in ["a", "b", "lost", "lost"] {
             queue.push(2, item);

@@ -1,18 +1,18 @@
-//! Messages that come again and again are counted: a client that can trigger one can't fill a disk with it.
+//! Repeated messages are counted: a client that can trigger one must not fill a disk with it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How many messages of one place in the code are said in one [`WINDOW`].
+/// How many messages of one place in the code are logged in one [`WINDOW`].
 const SAID: u32 = 20;
 
-/// The time after which the others are told as a number.
+/// The time after which the number of the others is logged.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// File and line.
 pub(super) type Place = (String, u32);
 
-/// What each place has said lately. `M` is a message.
+/// What each place has logged lately. `M` is a message.
 #[derive(Debug)]
 pub(super) struct Repeats<M> {
     places: BTreeMap<Place, Window<M>>,
@@ -32,7 +32,7 @@ impl<M> Repeats<M> {
         Self { places: BTreeMap::new() }
     }
 
-    /// Gives a message back that is to be said now, and counts it otherwise.
+    /// Gives the message back if it is to be logged now, and counts it otherwise.
     pub(super) fn admit(&mut self, place: Place, message: M, now: Instant) -> Option<M> {
         let fresh = || Window { ends: now + WINDOW, said: 0, counted: 0, last: None };
         let window = self.places.entry(place).or_insert_with(fresh);
@@ -48,19 +48,19 @@ impl<M> Repeats<M> {
         None
     }
 
-    /// When there will be something to tell.
+    /// When [`due`](Self::due) will have something.
     pub(super) fn due_at(&self) -> Option<Instant> {
         self.places.values().filter(|window| window.counted > 0).map(|window| window.ends).min()
     }
 
-    /// What was only counted in the windows that have ended: the last message of each place, and how many.
+    /// The messages that were only counted in windows that have ended: the last one of each place, and their number.
     ///
-    /// A place that goes on like that is told of once in a window, until it has been quiet for one.
+    /// A place that goes on is logged once in a window, until it has been quiet for one window.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(M, u64)> {
         self.take(now, |window| window.ends <= now)
     }
 
-    /// All that was only counted, at the end.
+    /// All messages that were only counted, at the end of the process.
     pub(super) fn rest(&mut self, now: Instant) -> Vec<(M, u64)> {
         self.take(now, |_| true)
     }

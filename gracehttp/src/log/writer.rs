@@ -1,4 +1,4 @@
-//! The thread that says the messages, so that no other one ever waits for whoever reads them.
+//! The thread that delivers the messages, so that no other thread waits for their readers.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
@@ -14,25 +14,24 @@ use super::repeats::{Place, Repeats};
 use super::{Level, Message};
 use crate::sys;
 
-/// How many bytes of messages wait at most.
+/// How many bytes of messages may wait.
 const CAPACITY: usize = 1 << 20;
 
-/// How long the process waits at its end for its last messages to be taken.
+/// How long the process waits at its end until its last messages are delivered.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// How long after a write that had no room the next is tried. Only a standard error that somebody has made
-/// non-blocking says such a thing.
+/// How long to wait after a write that would block. Only a standard error that was made non-blocking reports that.
 const RETRY: Duration = Duration::from_millis(20);
 
 static QUEUE: Queue<Entry> = Queue::new(CAPACITY);
 static REPEATS: Mutex<Repeats<Entry>> = Mutex::new(Repeats::new());
 
-/// What waits to be said.
+/// A message that waits for delivery.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// For standard error, line end included.
+    /// A line for standard error, with its line end.
     Line(Vec<u8>),
-    /// The same, with the backtrace of a panic. To find its names takes longer than a panic should.
+    /// The same, with the backtrace of a panic. Its names are looked up here, since that takes long.
     Panic(String, Backtrace),
     /// For a callback, or for the application's own subscriber.
     Message(Message),
@@ -59,7 +58,7 @@ impl Entry {
         }
     }
 
-    /// The same, told as the last of many.
+    /// The same, as the last of so many repetitions.
     fn repeated(self, count: u64) -> Self {
         let times = format!(" (repeated {count} times)");
         let with = |text: &str| match text.trim_end() {
@@ -68,7 +67,7 @@ impl Entry {
         };
         match self {
             Self::Line(line) => Self::Line(with(&String::from_utf8_lossy(&line)).into_bytes()),
-            // All of them have told theirs, or none.
+            // The first ones have shown their backtraces, if there are any.
             Self::Panic(text, _) => Self::Panic(with(&text), Backtrace::disabled()),
             Self::Message(mut message) => {
                 message.text.push_str(&times);
@@ -81,8 +80,8 @@ impl Entry {
 /// Puts it in the queue.
 pub(super) fn push(entry: Entry) {
     if IS_WRITER.get() || !is_started() {
-        // What a callback logs while it is called comes before what waits; and a process that can't even have
-        // this thread is about to end.
+        // A message from inside a callback is delivered before those that wait. And a process that can't start this
+        // thread is about to end.
         return entry.say();
     }
     QUEUE.push(entry.size(), entry);
@@ -93,23 +92,22 @@ pub(super) fn push_limited(place: Place, entry: Entry) {
     let admitted = repeats().admit(place, entry, Instant::now());
     match admitted {
         Some(entry) => push(entry),
-        // The first one to be counted gives the writer a time to wake up at.
+        // The first counted message sets the time at which the writer has to wake up.
         None if is_started() => QUEUE.nudge(),
         None => {}
     }
 }
 
-/// Waits until all is said, or for `limit`. In vain at most once for a standard error that nobody reads.
+/// Waits until all is delivered, at most for `limit`. If standard error is stuck, only the first call waits.
 pub(super) fn settle(limit: Duration) {
     if is_started() && !IS_WRITER.get() {
         QUEUE.settle(limit);
     }
 }
 
-/// Waits until the last messages are said.
+/// Waits until the last messages are delivered.
 pub(crate) fn flush() {
-    // In two steps: the writer asks for the repeats while it holds the queue, so nobody may take the two the other way
-    // round.
+    // The repeats are unlocked before the queue is used: the writer locks them in the other order.
     let rest = repeats().rest(Instant::now());
     rest.into_iter().for_each(|(entry, count)| push(entry.repeated(count)));
     settle(LAST_WORDS);
@@ -125,7 +123,7 @@ fn is_started() -> bool {
     *STARTED.get_or_init(|| {
         let started = thread::Builder::new().name("gracehttp-log".to_owned()).spawn(work).is_ok();
         if started {
-            // Also where the application calls `process::exit`.
+            // Also if the application calls `process::exit`.
             sys::at_exit(flush);
         }
         started
@@ -139,7 +137,9 @@ fn work() {
             Next::Item(entry) => entry.say(),
             Next::Lost(count) => {
                 let plural = if count == 1 { "" } else { "s" };
-                let text = format!("{count} message{plural} lost: nobody has taken them in time");
+                let text = format!(
+                    "{count} message{plural} lost: standard error, a callback or the subscriber was too slow"
+                );
                 super::say(Level::Notice, text);
             }
             Next::TimeIsUp => {
@@ -156,7 +156,7 @@ fn repeats() -> MutexGuard<'static, Repeats<Entry>> {
 
 /// Writes to standard error. One that is closed or full costs the message, and nothing else.
 fn write(mut bytes: &[u8]) {
-    // Not through `io::Stderr`: its lock would be held for as long as nobody reads.
+    // Not through `io::Stderr`: its lock would be held until somebody reads.
     while !bytes.is_empty() {
         match nix::unistd::write(io::stderr(), bytes) {
             Ok(written) => bytes = &bytes[written..],

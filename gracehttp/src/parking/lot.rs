@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many connections one turn wakes.
 const BATCH: usize = 256;
 
-/// How many connections that can't be evicted are passed by: their bytes have come, so they are about to be woken.
+/// How many connections are skipped that can't be evicted: their bytes have come, so they are about to be woken.
 const PASSED_BY: usize = 64;
 
 /// One server's parked connections: a slab of descriptors behind one epoll instance.
@@ -101,7 +101,7 @@ impl Lot {
             tokio::select! {
                 biased;
                 ready = self.epoll.readable() => {
-                    // The runtime ends: there is nothing left to wake anybody on.
+                    // The runtime ends: there is nothing left to wake.
                     let Ok(mut guard) = ready else { return std::future::pending().await };
                     let woken = self.ready();
                     if woken.is_empty() {
@@ -140,24 +140,24 @@ impl Lot {
         self.slots().count(stage)
     }
 
-    /// Since when the connection of a stage rests that has rested the longest.
+    /// Since when the oldest connection of a stage has been resting.
     pub(crate) fn oldest(&self, stage: Stage) -> Option<Instant> {
         let (_, since) = self.slots().oldest(stage)?;
         self.epoch.checked_add(TICK * since)
     }
 
-    /// Takes out the connection of a stage that has rested the longest, and for more than `rested`. One whose client
-    /// has said something meanwhile stays: it is about to be woken.
+    /// Takes out the oldest connection of a stage, if it has rested for longer than `rested`. Skips one whose client
+    /// has sent something: it is about to be woken.
     pub(crate) fn evict(&self, stage: Stage, rested: Duration) -> Option<Parked> {
         let limit = ticks(rested);
         let now = self.now();
         let mut slots = self.slots();
         let (key, _) = slots
             .oldest_first(stage)
-            // Ticks round down: one more is surely as long.
+            // Ticks round down: so it takes one more.
             .take_while(|(_, since)| now.saturating_sub(*since) > limit)
             .take(PASSED_BY)
-            // Under the lock, so that nothing wakes it between this look and its end.
+            // Under the lock, so that nothing wakes it between this look and its removal.
             .find(|(key, _)| slots.fd(*key).is_some_and(|fd| Unread::of(fd) != Unread::Bytes))?;
         self.remove(&mut slots, key)
     }
@@ -180,13 +180,13 @@ impl Lot {
             .collect()
     }
 
-    /// Takes out everything: an epoll instance that does not work would wake nobody.
+    /// Takes out everything: a broken epoll instance would wake no connection.
     fn unwatched(&self, error: Errno) -> Vec<Woken> {
         let all = self.take(usize::MAX);
         if !all.is_empty() {
             log::error(format_args!(
                 "parked connections can't be watched: {error}; something in this process has closed a descriptor that \
-                 is not its own; {} connections go on awake: restart the application",
+                 is not its own; {} connections stay awake from now on: restart the application",
                 all.len()
             ));
         }
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_oldest_that_has_said_nothing_is_evicted() {
+    async fn the_oldest_silent_connection_is_evicted() {
         let lot = Lot::new(LONG, LONG).unwrap();
         let mut clients = Vec::new();
         for stage in [Stage::Fresh, Stage::Idle, Stage::Idle] {

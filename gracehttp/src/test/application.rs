@@ -104,7 +104,7 @@ impl fmt::Display for Application {
 struct Output {
     lines: Mutex<Vec<String>>,
     grown: watch::Sender<usize>,
-    /// Streams that have ended, with the last process that could write to them.
+    /// How many streams have ended: no process can write to them any more.
     ended: AtomicUsize,
     /// Held by pidfd: a signal never reaches a stranger with the same pid.
     generations: Mutex<Vec<OwnedFd>>,
@@ -127,7 +127,7 @@ impl Output {
         self.grown.send_modify(|count| *count += 1);
     }
 
-    /// Whether no process is left that could write anything.
+    /// Whether no process is left that could write to them.
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire) == STREAMS
     }
@@ -152,7 +152,7 @@ impl Output {
         let search = async {
             loop {
                 grown.borrow_and_update();
-                // Before the lines are looked at: those that came before the end are all there then.
+                // Before the lines are read: all lines from before the end are there then.
                 let has_ended = self.has_ended();
                 for line in self.lines().iter().skip(start) {
                     if line.contains(words) {

@@ -10,22 +10,21 @@ use crate::conn::recycling::{Doing, PATIENCE, Recycling, SETTLED, State};
 use crate::conn::rest::close_parked;
 use crate::parking::{Parked, Stage};
 
-/// How long a connection that was asked to make room is waited for before another one is asked in its place.
+/// How long a connection that was asked to make room may take before another one is asked in its place.
 const ASKED: Duration = Duration::from_secs(1);
 
-/// How long awake connections have to enter a list that is begun.
+/// How long awake connections have to enter a new list.
 const GATHERING: Duration = Duration::from_millis(20);
 
-/// The least time between two looks at the list, and what each of its connections adds: a long list is not gone through
-/// all the time.
+/// The least time between two looks at the list, and what each of its connections adds to it: a long list costs time.
 const LOOK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_micros(1));
 
-/// Has connections make room for the clients that wait, one for each.
+/// Makes one connection leave for each client that waits.
 pub(super) fn make_room(context: &Context) {
     let recycling = &context.recycling;
     if !recycling.listing.swap(true, Ordering::Relaxed) {
         recycling.state().listing_since = Some(Instant::now());
-        // All awake connections come, and enter the list.
+        // All awake connections wake up and enter the list.
         context.drain.remind();
     }
     let mut state = recycling.state();
@@ -53,22 +52,24 @@ struct Choice<'a> {
     state: &'a mut State,
     found: Found,
     now: Instant,
-    /// To be closed.
+    /// Taken out of the parking lot, to be closed.
     parked: Vec<Parked>,
 }
 
 impl Choice<'_> {
-    /// Takes out those that are parked, asks those that are awake, and leaves the rest to the next responses.
+    /// Takes out parked connections, asks awake ones, and leaves the rest to the next responses.
     fn make(&mut self, needed: usize) {
         let is_stuck = self.state.stuck_since.is_some_and(|since| self.now >= since + SETTLED);
         let share = share(self.context.permits.limit());
         let (newcomers, made) = self.make_at_once(needed, share, is_stuck);
         let needed = needed - made;
         let recycling = &self.context.recycling;
-        // One that has just come in leaves its place to a newcomer: that takes nothing from the others' share.
+        // A first response may close any number of connections: each was a newcomer's, so its place stays within
+        // their share.
         recycling.first_closes.store(needed, Ordering::Release);
         let needed = needed.min(share.saturating_sub(newcomers));
-        // Of the busy ones, HTTP/2 makes as much room as it takes, unless the others make none.
+        // HTTP/2 makes room by its share of the busy connections, or all of it if the others have made none for a
+        // while.
         let held = self.context.permits.held().max(1);
         let of_http2 = (needed * self.state.multiplexed + held / 2) / held;
         for _ in 0..if is_stuck { needed } else { of_http2 } {
@@ -80,8 +81,8 @@ impl Choice<'_> {
         recycling.closes.store(of_http1, Ordering::Release);
     }
 
-    /// Has connections without a request make room. Returns how many newcomers there are then, and how many connections
-    /// make room.
+    /// Makes room by connections without a request. Returns how many newcomers there are then, and how many
+    /// connections leave.
     fn make_at_once(&mut self, needed: usize, share: usize, is_stuck: bool) -> (usize, usize) {
         let Context { recycling, permits, lot, .. } = self.context;
         let awake = recycling.newcomers.load(Ordering::Relaxed) + permits.unseen();
@@ -104,7 +105,7 @@ impl Choice<'_> {
         (newcomers, needed)
     }
 
-    /// Has the oldest newcomer make room.
+    /// Makes the oldest newcomer leave.
     fn newcomer(&mut self) -> bool {
         let awake = self.found.newcomers.last().map(|(since, _)| *since);
         let parked = self.context.lot.oldest(Stage::Fresh);
@@ -112,7 +113,7 @@ impl Choice<'_> {
         is_parked && self.evict(Stage::Fresh, PATIENCE) || self.state.ask(&mut self.found.newcomers, self.now)
     }
 
-    /// Has the longest idle connection make room.
+    /// Makes the connection leave that has been idle for longest.
     fn idle(&mut self) -> bool {
         self.evict(Stage::Idle, SETTLED) || self.state.ask(&mut self.found.idle, self.now)
     }
@@ -129,7 +130,7 @@ impl Choice<'_> {
     }
 }
 
-/// What a look at the list found: the connections that could be asked, the oldest last.
+/// The connections in the list that could be asked, the oldest last.
 #[derive(Debug, Default)]
 struct Found {
     newcomers: Vec<(Instant, usize)>,

@@ -1,5 +1,5 @@
-//! How a full server makes room for clients that wait (`when_full = recycle`): for each of them one connection
-//! closes, and all of its client's requests are answered.
+//! How a full server makes room for clients that wait (`when_full = recycle`): for each of them it closes one
+//! connection, and no request gets lost.
 //!
 //! In this order:
 //!
@@ -10,12 +10,13 @@
 //! 2. **Idle connections**, parked ones first, the longest idle first.
 //! 3. **Busy connections**: the next responses say `Connection: close`. The oldest of HTTP/2 get GOAWAY.
 //!
-//! While more clients wait than those make room for, one that was let in leaves with its first response.
+//! If those make too little room, connections that were let in close with their first response.
 //!
-//! No connection goes before it has done what it does for a while, and no idle one with unread bytes.
+//! A newcomer is left alone for a while, and so is an idle connection. No idle connection with unread bytes is
+//! closed.
 //!
 //! While the server is not full this costs each connection one relaxed load. Once clients wait, the awake connections
-//! enter a list, where they say what they do; the choice among them is confirmed by the one that is chosen.
+//! enter a list and say there what they do. A connection that is chosen leaves only if it still does the same.
 
 mod choice;
 
@@ -34,23 +35,23 @@ use crate::conn::recycling::choice::make_room;
 /// How long a connection is left alone after its last response: a request that was on its way by then has come.
 pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
-/// How long a newcomer is left alone: a client with a slow line, or a slow machine, has finished its handshake by then, and those
-/// who come behind the slow ones still get in within five seconds.
+/// How long a newcomer is left alone. A client with a slow line or machine has finished its handshake by then, and
+/// clients that wait behind slow ones still get in within five seconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long awake connections stay listed after clients have waited: the next of them may wait soon.
+/// How long awake connections stay listed after clients have waited: others may soon wait again.
 const LISTED: Duration = Duration::from_secs(10);
 
 /// What a connection does, as far as that says whether it can make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
-    /// It owes a whole request head, since then.
+    /// Since then it has had no whole request head.
     New(Instant),
-    /// It waits for its next request, since then.
+    /// Since then it has been waiting for its next request.
     Idle(Instant),
-    /// It has streams of HTTP/2, and was opened then.
+    /// It has HTTP/2 streams, and was opened then.
     Multiplexed(Instant),
-    /// It has a request of HTTP/1.
+    /// It has an HTTP/1 request.
     Busy,
 }
 
@@ -62,16 +63,16 @@ const MULTIPLEXED: u64 = 2;
 /// Busy, or not in the list.
 const OTHER: u64 = 3;
 
-/// One server's connections that could make room for others, and how many are to.
+/// One server's connections that could make room for others, and how many of them should.
 #[derive(Debug)]
 pub(crate) struct Recycling {
-    /// Awake connections are to be in the list.
+    /// Awake connections have to enter the list.
     listing: AtomicBool,
-    /// How many responses of HTTP/1 are still to say `Connection: close`.
+    /// How many HTTP/1 responses should still say `Connection: close`.
     closes: AtomicUsize,
-    /// The same of those that are the first of their connections.
+    /// The same for responses that are the first of their connections.
     first_closes: AtomicUsize,
-    /// The newcomers in the list.
+    /// How many newcomers are in the list.
     newcomers: AtomicUsize,
     epoch: Instant,
     state: Mutex<State>,
@@ -80,16 +81,16 @@ pub(crate) struct Recycling {
 #[derive(Debug, Default)]
 struct State {
     listed: Slab<Arc<Listed>>,
-    /// Clients that wait, in the queues of all listeners.
+    /// How many clients wait in the queues of all listeners.
     waiting: usize,
-    /// When connections were asked, of those for which no permit has come yet.
+    /// When each connection was asked whose permit has not come free yet.
     asked: VecDeque<Instant>,
-    /// The connections with streams in the list, at the last look.
+    /// How many connections in the list had streams at the last look.
     multiplexed: usize,
     looked_at: Option<Instant>,
     /// When the list was begun.
     listing_since: Option<Instant>,
-    /// Since when clients have been waiting, and none was let in.
+    /// Since when clients have been waiting and none was let in.
     stuck_since: Option<Instant>,
     needed_at: Option<Instant>,
 }
@@ -119,7 +120,7 @@ impl Recycling {
         self.listing.load(Ordering::Relaxed)
     }
 
-    /// Whether the response of HTTP/1 that begins now is to be the last of its connection.
+    /// Whether the HTTP/1 response that begins now is the last of its connection, to make room.
     pub(crate) fn claims_response(&self, is_first: bool) -> bool {
         let one_less = |closes: usize| closes.checked_sub(1);
         let closes = if is_first { &self.first_closes } else { &self.closes };
@@ -130,7 +131,7 @@ impl Recycling {
         claimed
     }
 
-    /// Clients are let in without waiting: after a while the list is not needed any more.
+    /// Clients are let in without waiting: after a while the list ends.
     pub(crate) fn calm_down(&self) {
         if self.is_listing() {
             let needed_at = self.state().needed_at;
@@ -157,8 +158,8 @@ impl Recycling {
         }
     }
 
-    /// Notes what a listed connection does, and says whether it is to make room. One that has begun something since
-    /// it was asked is not.
+    /// Notes what a listed connection does, and returns whether it is to make room. It is not if it has begun
+    /// something since it was asked.
     pub(super) fn is_asked(&self, listed: &Listed, doing: Doing) -> bool {
         self.note(listed, self.pack(doing));
         if !listed.asked.load(Ordering::Relaxed) {
@@ -186,7 +187,7 @@ impl Recycling {
         }
     }
 
-    /// In one word, so that it is read whole.
+    /// In one word, so that both parts are read together.
     fn pack(&self, doing: Doing) -> u64 {
         let (kind, since) = match doing {
             Doing::New(since) => (NEW, since),
@@ -224,7 +225,7 @@ impl<'a> Waiting<'a> {
         Self { context, count: 0 }
     }
 
-    /// So many wait now: room is made for them.
+    /// So many wait now: makes room for them.
     pub(crate) fn are(&mut self, count: usize) {
         self.note(count);
         make_room(self.context);

@@ -61,10 +61,14 @@ pub(crate) fn known_words(word: &str, what: &str, known: &[&'static str]) -> Str
     }
 }
 
-/// The word that was meant, if it is alike.
+/// The word that was meant: the only one that has it as a part (`mode`, of `socket_mode`), or one that is alike.
 pub(crate) fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
     /// Below it a suggestion is more puzzle than help.
     const ALIKE: f64 = 0.75;
+    let mut parts = known.iter().filter(|known| known.split('_').any(|part| part == word));
+    if let (Some(&whole), None) = (parts.next(), parts.next()) {
+        return Some(whole);
+    }
     let alike = |known: &str| jaro_winkler(&word.to_lowercase(), &known.to_lowercase());
     known
         .iter()
@@ -84,6 +88,8 @@ mod tests {
         assert_eq!(closest("prot", &known), Some("port"));
         assert_eq!(closest("max_connections", &known), Some("max_conns"));
         assert_eq!(closest("term", &known), Some("TERM"));
+        assert_eq!(closest("conns", &known), Some("max_conns"));
+        assert_eq!(closest("max", &["max_conns", "max_body"]), closest("maxx", &["max_conns", "max_body"]));
         assert_eq!(closest("colour", &known), None);
     }
 }

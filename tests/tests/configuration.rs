@@ -277,7 +277,12 @@ fn check_finds_what_is_wrong_and_binds_nothing() {
     scratch.write(FILE, &taken);
     let output = run(&scratch, &["check"], &[]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(text(&output.stdout), "the configuration is in order, of web, admin\n");
+    assert_eq!(text(&output.stdout), "the configuration of web, admin is in order\n");
+
+    scratch.write(FILE, "[server.web]\nlisten = \"unix:web.sock\"\nsocket_group = \"no-such-group\"\n");
+    let output = run(&scratch, &["check"], &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("there is no group `no-such-group`"), "{output:?}");
 
     let (_, key) = scratch.certificate("one");
     let (cert, _) = scratch.certificate("two");

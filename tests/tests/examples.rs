@@ -160,7 +160,7 @@ fn configure_shop(scratch: &Scratch, price: &str) -> PathBuf {
 async fn shop_finds_its_file_from_everywhere() {
     let scratch = Scratch::new();
     let app = Launch::example("shop").arg("check").directory(scratch.path()).spawn();
-    app.log.line(0, "the configuration is in order, of public, admin").await;
+    app.log.line(0, "the configuration of public, admin is in order").await;
     assert_eq!(app.current().exit().await, Exit::Code(0));
 }
 

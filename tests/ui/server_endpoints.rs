@@ -8,6 +8,9 @@ async fn no_colon() {}
 #[server(listen = ["localhost", "http://localhost:80", "*:80", "::1", "127.0.0.1:65536", "unix:", 8080])]
 async fn shapes() {}
 
+#[server(listen = ["unix:/run/a?mode=0660", "/run/a", "::1:80"], mode = "0660")]
+async fn options() {}
+
 #[server(listen = [])]
 async fn none() {}
 
@@ -35,6 +38,7 @@ async fn one_key_each() {}
 #[gracehttp::main(servers(
     no_colon,
     shapes,
+    options,
     none,
     same,
     included,

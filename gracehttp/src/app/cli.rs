@@ -11,6 +11,8 @@ use crate::app::{App, life};
 use crate::config::report;
 use crate::error::Error;
 use crate::handoff::StartUp;
+use crate::listen::bind;
+use crate::server::ServerOptions;
 
 /// Does what the arguments of the process ask for.
 ///
@@ -40,8 +42,13 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
     let Configured { servers, .. } = Configured::settle(app, &StartUp::capture())?;
     #[cfg(feature = "tls")]
     crate::app::prepare::acceptors(&servers, &crate::listen::KeyRing::default())?;
+    let access = servers
+        .iter()
+        .map(|server| &server.options)
+        .map(|ServerOptions { name, endpoints, socket, .. }| bind::check_access(name, endpoints, socket));
+    Error::check(access.filter_map(Result::err).collect())?;
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
-    print(&format!("the configuration is in order, of {}\n", names.join(", ")))
+    print(&format!("the configuration of {} is in order\n", names.join(", ")))
 }
 
 fn show<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {

@@ -60,8 +60,8 @@ pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, 
             others => format!(" and {others} more"),
         };
         log::info(format_args!(
-            "ignored {first}{others}: Kubernetes or Docker sets such variables for a service of that name; they are \
-             no settings"
+            "ignored {first}{others}: Kubernetes or Docker sets such variables for a service whose name begins with \
+             `gracehttp`; they are no settings"
         ));
     }
 }

@@ -63,7 +63,14 @@ impl File {
         let (root, mut errors) = DeTable::parse_recoverable(&self.text);
         if !errors.is_empty() {
             errors.sort_by_key(|error| error.span().map(|span| span.start));
-            let faults = errors.iter().map(|error| self.fault(error.span().as_ref(), error.message()));
+            let faults = errors.iter().map(|error| match (error.message(), error.span()) {
+                // The parser does not name it.
+                (message @ "duplicate key", Some(span)) => self.fault(
+                    Some(&span),
+                    &format!("{message} `{}`: keep one of them", &self.text[span.clone()]),
+                ),
+                (message, span) => self.fault(span.as_ref(), message),
+            });
             draft.faults.extend(faults);
             return None;
         }

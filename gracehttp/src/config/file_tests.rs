@@ -36,6 +36,16 @@ fn read(text: &str) -> Result<Outcome, Vec<String>> {
     Ok(Outcome { settings, ping, app, provenance })
 }
 
+#[test]
+fn a_key_that_is_there_twice_is_named() {
+    assert_eq!(
+        faults("standby = '1s'\nstandby = '2s'\n"),
+        ["a.toml:2: duplicate key `standby`: keep one of them"]
+    );
+    let twice = faults("[server.ping]\nport = 1\n[server.ping]\nmax_conns = 1\n");
+    assert_eq!(twice, ["a.toml:3: duplicate key `ping`: keep one of them"]);
+}
+
 fn faults(text: &str) -> Vec<String> {
     match read(text) {
         Err(faults) => faults,

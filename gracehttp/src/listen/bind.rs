@@ -159,6 +159,18 @@ pub(crate) fn adopt(
     Ok(Listener { place: Some(place), ..listener })
 }
 
+/// Whether the users and groups exist that the files of these endpoints are to belong to.
+#[cfg(feature = "cli")]
+pub(crate) fn check_access(server: &str, endpoints: &[Endpoint], access: &SocketAccess) -> Result<(), Error> {
+    let path = endpoints.iter().find_map(|endpoint| match endpoint {
+        Endpoint::Unix(path) => Some(path),
+        Endpoint::Tcp { .. } => None,
+    });
+    path.map_or(Ok(()), |path| {
+        socket_access::check(access).map_err(|fault| fault::access(server, path, fault))
+    })
+}
+
 /// Gives the file of an adopted Unix socket the access that is configured now. If that fails, it keeps its former
 /// access.
 pub(crate) fn update_access(server: &str, listener: &Listener, access: &SocketAccess) {

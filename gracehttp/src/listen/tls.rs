@@ -182,7 +182,16 @@ fn without_marks(mut text: Vec<u8>) -> Vec<u8> {
 }
 
 fn damaged(server: &str, what: &str, path: &Path, error: pem::Error) -> Error {
-    let reason = format!("is damaged ({error}): replace it by a whole copy");
+    let how = match &error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("the line `-----END {}-----` is missing", String::from_utf8_lossy(end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            format!("`{}` begins no section", String::from_utf8_lossy(line).trim_end())
+        }
+        error => error.to_string(),
+    };
+    let reason = format!("is damaged ({how}): replace it by a whole copy");
     Error::caused_by(describe(server, what, path, &reason), error)
 }
 

@@ -122,7 +122,12 @@ fn a_truncated_file_is_damaged() {
     let files = Files::with_pair();
     let (certificate, key) = pair(|_| {});
     files.write("cut.pem", &certificate[..certificate.len() / 2]);
-    assert_names(&files.fault("cut.pem", "key.pem"), "certificate file", "cut.pem is damaged");
+    let fault = files.fault("cut.pem", "key.pem");
+    assert_names(
+        &fault,
+        "certificate file",
+        "cut.pem is damaged (the line `-----END CERTIFICATE-----` is missing)",
+    );
     files.write("cut.pem", &key[..key.len() / 2]);
     assert_names(&files.fault("cert.pem", "cut.pem"), "key file", "cut.pem is damaged");
 }

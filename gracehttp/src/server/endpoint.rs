@@ -76,14 +76,22 @@ fn parse(text: &str) -> Result<Endpoint, String> {
         return parse_unix(path);
     }
     if text.contains("://") {
-        return Err("it is a URL".into());
+        let rest = text.rsplit("://").next().unwrap_or_default();
+        let place = rest.split('/').next().unwrap_or_default();
+        return Err(match parse(place) {
+            Ok(endpoint) => format!("it is a URL: write `{endpoint}`"),
+            Err(_) => "it is a URL".into(),
+        });
     }
     if text.parse::<Ipv6Addr>().is_ok() {
-        return Err(format!("it has no port (or an IPv6 address without brackets: `[{text}]:9090`)"));
+        return Err(format!("an IPv6 address needs brackets and a port: {}", with_brackets(text)));
     }
     let Some((host, port)) = text.rsplit_once(':') else {
         return Err(match text.parse::<u16>() {
             Ok(port) => format!("a port needs a colon before it: `:{port}`"),
+            Err(_) if text.contains('/') => {
+                format!("a Unix socket needs `unix:` before its path: `unix:{text}`")
+            }
             Err(_) => "it has no port".into(),
         });
     };
@@ -100,7 +108,24 @@ fn parse_unix(path: &str) -> Result<Endpoint, String> {
         // It would be a file of that name, and nobody who writes this means one.
         _ if path.starts_with('@') => Err("abstract sockets have no file mode to guard them".into()),
         _ if path.contains('\0') => Err("a path has no NUL byte".into()),
+        // The file would have the options in its name, and not the mode that they ask for.
+        _ if path.contains('?') => {
+            Err("the path takes no options: mode, user and group of the file are the keys \
+             `socket_mode`, `socket_user` and `socket_group`"
+                .into())
+        }
         _ => Ok(Endpoint::Unix(PathBuf::from(path))),
+    }
+}
+
+/// What an IPv6 address without brackets may have meant: `::1:80` is an address, and one with a port.
+fn with_brackets(text: &str) -> String {
+    let whole = format!("`[{text}]:9090`");
+    match text.rsplit_once(':') {
+        Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() && parse_port(port).is_ok() => {
+            format!("`[{address}]:{port}` or {whole}")
+        }
+        _ => whole,
     }
 }
 
@@ -143,6 +168,7 @@ fn parse_port(port: &str) -> Result<u16, String> {
     match port.parse() {
         Ok(number) if digits => Ok(number),
         _ if digits => Err(format!("the port {port} is out of range (0 to 65535)")),
+        _ if port.is_empty() => Err("the port is missing".into()),
         _ => Err(format!("`{port}` is not a port (0 to 65535)")),
     }
 }
@@ -195,7 +221,13 @@ mod tests {
         for (text, explanation) in [
             ("9090", "a port needs a colon before it: `:9090`"),
             ("localhost", "it has no port"),
-            ("::1", "without brackets"),
+            ("::1", "an IPv6 address needs brackets and a port: `[::1]:9090`"),
+            ("::1:80", "needs brackets and a port: `[::1]:80` or `[::1:80]:9090`"),
+            ("/run/app.sock", "needs `unix:` before its path: `unix:/run/app.sock`"),
+            (
+                "unix:/run/app.sock?mode=0660",
+                "takes no options: mode, user and group of the file are the keys",
+            ),
             ("[::ffff:127.0.0.1]:80", "in the notation of IPv6: write `127.0.0.1:80`"),
             ("[fe80::1]:80", "needs its zone, the interface: `[fe80::1%eth0]:80`"),
             ("[fe80::1%]:80", "needs its zone"),
@@ -206,8 +238,10 @@ mod tests {
             ("127.0.0.256:80", "is not an IPv4 address"),
             (":65536", "the port 65536 is out of range"),
             (":+1", "`+1` is not a port"),
-            (":", "`` is not a port"),
-            ("http://localhost:80", "it is a URL"),
+            (":", "the port is missing"),
+            ("http://localhost:80/", "it is a URL: write `localhost:80`"),
+            ("http://localhost", "it is a URL; "),
+            ("unix+http://[::1]://", "it is a URL; "),
             ("a b:80", "is not a host name"),
             ("unix:", "the path is missing"),
             ("unix:@name", "abstract sockets"),

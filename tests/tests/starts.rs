@@ -286,7 +286,7 @@ async fn d6_links_to_services_are_ignored_with_one_line() {
         .env("GRACEHTTP_PORT", "tcp://10.0.0.1:80")
         .start("web")
         .await;
-    let line = app.log.line(0, "GRACEHTTP_DEMO_SERVICE_HOST and 2 more ignored").await;
+    let line = app.log.line(0, "ignored GRACEHTTP_DEMO_SERVICE_HOST and 2 more").await;
     assert!(line.contains("INFO"), "{line}");
     assert_eq!(app.log.count(0, "ignored"), 1, "{}", app.log);
 }

@@ -113,6 +113,31 @@ async fn a1_what_follows_an_upgrade_that_nobody_takes_is_answered() {
     }
 }
 
+/// More of it than travels with a connection is answered where it is, and nobody hears of a close.
+#[tokio::test]
+async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_in_a_restart() {
+    let stage = Stage::new(WEB).await;
+    let mut client = stage.client().await;
+    let upload = |length| [post_head("/echo", length).into_bytes(), vec![b'x'; length]].concat();
+    // From now on much is read at once.
+    for _ in 0..4 {
+        client.send(upload(400_000)).await.unwrap();
+        assert_eq!(client.reply().await.unwrap().body.len(), 400_000);
+    }
+    for offer in OFFERS {
+        let begun = stage.app.log.end();
+        client.send([offering("/slow?ms=1000", offer).into_bytes(), upload(200_000)].concat()).await.unwrap();
+        stage.app.log.line(begun, "slow begins").await;
+        let before = stage.app.pid();
+        let successor = stage.app.restart().await;
+        let reply = client.reply().await.unwrap();
+        assert_eq!((reply.pid(), reply.closes()), (Some(before), false), "{reply:?}");
+        let reply = client.reply().await.unwrap();
+        assert_eq!((reply.body.len(), reply.closes()), (200_000, false), "{offer}");
+        client.moves_to(successor.pid()).await;
+    }
+}
+
 /// Whatever protocol it is, and however soon its client begins to speak it.
 #[tokio::test]
 async fn a1_bytes_right_behind_an_upgrade_that_is_taken_are_the_other_protocols() {

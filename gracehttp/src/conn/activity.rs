@@ -149,6 +149,11 @@ impl Activity {
         self.bytes_in.store(self.bytes_in() + bytes as u64, Ordering::Relaxed);
     }
 
+    /// The next read may find something, though the last one did not.
+    pub(crate) fn note_readable(&self) {
+        self.read_blocked.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn note_read_blocked(&self) {
         self.read_blocked.store(true, Ordering::Relaxed);
     }

@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_sees_what_lies_in_the_kernel_and_who_is_there() {
+    fn a_probe_sees_unacknowledged_bytes_and_the_other_side() {
         use std::io::Write as _;
         use std::net::{Shutdown, TcpListener, TcpStream};
 

@@ -29,7 +29,7 @@ async fn is_quiet(app: &App, why: &str) {
 }
 
 #[tokio::test]
-async fn b5_an_error_that_stays_is_told_once_and_costs_next_to_nothing() {
+async fn b5_an_error_that_stays_is_reported_once_and_costs_little_cpu() {
     if !tool("strace") {
         return;
     }
@@ -56,7 +56,7 @@ async fn b5_an_error_that_stays_is_told_once_and_costs_next_to_nothing() {
 }
 
 #[tokio::test]
-async fn b5_a_listener_that_is_gone_is_told_with_what_to_do() {
+async fn b5_a_listener_that_is_gone_is_reported_with_the_way_out() {
     let (app, target, _scratch) = start().await;
     let mut idle = Client::connect(&target).await.unwrap();
     idle.get("/ping").await.unwrap();
@@ -94,7 +94,7 @@ async fn b5_a_stop_does_not_wait_for_a_queue_that_can_t_be_emptied() {
 
 /// Every fault that comes and goes would be two lines.
 #[tokio::test]
-async fn b5_a_trouble_that_comes_and_goes_does_not_fill_the_log() {
+async fn b5_a_failure_that_comes_and_goes_does_not_fill_the_log() {
     if !tool("strace") {
         return;
     }

@@ -226,7 +226,7 @@ async fn is_reset(target: &Target, path: &str) {
 }
 
 #[tokio::test]
-async fn c9_a_body_that_fails_or_panics_is_told_once_and_ends_its_connection_at_once() {
+async fn c9_a_body_that_fails_or_panics_is_logged_once_and_ends_its_connection_at_once() {
     let app = launch().start("nameless").await;
     for server in SERVERS {
         let target = app.target(server).await;
@@ -371,7 +371,7 @@ async fn c9_a_handler_service_or_layer_that_panics_or_fails_is_one_500() {
 
 /// At its time-out a handler is let go before its answer, with a line that says whose it was; also one that panics then.
 #[tokio::test]
-async fn a_handler_over_its_request_timeout_is_let_go_and_told() {
+async fn a_handler_over_its_request_timeout_is_dropped_and_logged() {
     let app = launch().start("nameless").await;
     let target = app.target("hurried").await;
     for path in ["/x/slow", "/x/guard"] {
@@ -393,7 +393,7 @@ async fn a_handler_over_its_request_timeout_is_let_go_and_told() {
 }
 
 #[tokio::test]
-async fn c3_c4_the_address_of_an_ipv4_client_is_one_of_ipv4_for_axum_too() {
+async fn c3_c4_an_ipv4_client_has_an_ipv4_address_for_axum_too() {
     let scratch = Scratch::new();
     let socket = scratch.join("nameless");
     let app = launch().listen("nameless", &format!("unix:{}", socket.display())).start("nameless").await;
@@ -503,7 +503,7 @@ async fn the_server_s_own_answers_are_whole() {
 /// A head that is over twice what the server allows never becomes a request: h2 answers 431 by itself, and no more is
 /// known of it than that there was such a stream.
 #[tokio::test]
-async fn c10_what_h2_answers_by_itself_is_counted() {
+async fn c10_answers_of_h2_itself_are_counted() {
     let app = launch().start("nameless").await;
     let mut connection = Connection::open(&app.target("plain").await).await;
     let mut bomb = Frame::get(1, "/x/text");

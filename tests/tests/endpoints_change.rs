@@ -112,7 +112,7 @@ async fn full_server(scratch: &Scratch) -> (App, Target, Vec<Client>, Vec<Client
 
 /// Their endpoint is gone, and what held the permits has moved and ends there: what comes free is theirs.
 #[tokio::test]
-async fn a8_who_waits_at_a_removed_endpoint_is_served_as_permits_come_free_in_the_successor() {
+async fn a8_clients_at_a_removed_endpoint_are_served_as_permits_come_free_in_the_successor() {
     for restarts in [1, 2] {
         let scratch = Scratch::new();
         let (app, web, mut held, mut waiting) = full_server(&scratch).await;

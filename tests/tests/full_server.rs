@@ -65,7 +65,7 @@ async fn newly_come(target: &Target, count: usize) -> Duration {
 }
 
 #[tokio::test]
-async fn b6_idle_clients_make_room_for_four_hundred_that_wait() {
+async fn b6_idle_connections_make_room_for_four_hundred_clients() {
     for (transport, limit) in [("", 5), ("tls=self_signed", 10), ("unix:web.sock", 5)] {
         let (_app, target, _scratch) = start(&format!("{transport} max_conns=100")).await;
         let mut idle = idle(&target, 100).await;
@@ -206,7 +206,7 @@ impl Slow {
 }
 
 #[tokio::test]
-async fn slow_newcomers_have_a_share_and_starve_nobody() {
+async fn slow_newcomers_have_a_share_and_starve_no_other_client() {
     // The first bytes of a record with a ClientHello.
     let half_hello: &[u8] = &[22, 3, 1, 1, 0, 1];
     let kinds = [
@@ -236,7 +236,7 @@ async fn slow_newcomers_have_a_share_and_starve_nobody() {
 
 /// Newcomers have no more than their share, so those who use their connections keep the rest.
 #[tokio::test]
-async fn slow_newcomers_drive_nobody_out() {
+async fn slow_newcomers_displace_no_other_client() {
     let (_app, target, _scratch) = start("max_conns=10").await;
     let mut idle = idle(&target, 5).await;
     tokio::time::sleep(SETTLED).await;
@@ -251,7 +251,7 @@ async fn slow_newcomers_drive_nobody_out() {
 }
 
 #[tokio::test]
-async fn clients_that_left_the_queue_cost_nobody_a_connection() {
+async fn clients_that_left_the_queue_cost_no_connection() {
     let (_app, target, _scratch) = start("max_conns=10").await;
     let mut idle = idle(&target, 10).await;
     // They come and go before any may be closed for them.
@@ -267,7 +267,7 @@ async fn clients_that_left_the_queue_cost_nobody_a_connection() {
 }
 
 #[tokio::test]
-async fn when_full_is_wait_nobody_is_closed_for_others() {
+async fn with_when_full_wait_no_connection_is_closed_for_others() {
     let (_app, target, _scratch) = start("max_conns=2 when_full=wait").await;
     let mut idle = idle(&target, 2).await;
     let mut waits = Client::connect(&target).await.unwrap();

@@ -169,7 +169,7 @@ async fn a7_an_endpoint_in_another_spelling_is_adopted() {
 /// Beside the predecessor's listener the kernel allows no other of these: the old process serves on, and the error says
 /// what is in the way and what to do.
 #[tokio::test]
-async fn a7_what_the_kernel_forbids_is_said() {
+async fn a7_a_change_that_the_kernel_forbids_is_reported() {
     let port = free_port();
     let pairs = [
         (format!("127.0.0.1:{port}"), format!(":{port}")),

@@ -218,7 +218,7 @@ async fn slow_handlers() {
 
 /// All at once, since each of them takes its time.
 #[tokio::test]
-async fn b1_a_stream_that_lets_its_server_wait_is_reset_after_thirty_seconds_and_a_patient_one_is_not() {
+async fn b1_a_stream_that_stands_still_is_reset_after_thirty_seconds_and_a_slow_one_is_not() {
     let b1 = b1_one_stream_of_a_busy_client();
     tokio::join!(
         a9_slow_reader(),
@@ -275,7 +275,7 @@ async fn b2_frames_that_bring_nothing_end_their_connection_though_a_stream_is_op
 
 /// It may send as many frames as an honest one has to.
 #[tokio::test]
-async fn b2_a_client_that_opens_two_windows_for_each_piece_gets_all_it_asks_for() {
+async fn b2_a_client_that_opens_two_windows_for_each_piece_gets_all_responses() {
     let stage = Stage::new().await;
     let mut client = Connection::open(&stage.target).await;
     client.send(&[Frame::get(1, "/big?bytes=20000000")]).await;
@@ -328,7 +328,7 @@ async fn c2_a_handler_sees_one_cookie_and_a_host() {
 /// Of thirty requests on a connection that takes nothing, as many are begun as `max_conn_memory` has room for, and
 /// one more; the others once there is room.
 #[tokio::test]
-async fn b1_max_conn_memory_tells_how_many_responses_may_wait() {
+async fn b1_max_conn_memory_limits_how_many_responses_wait() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0 max_conn_memory=1048576").start("web").await;
     let mut client = Connection::open_with(&app.target("web").await, &Frame::window(0)).await;

@@ -203,7 +203,7 @@ async fn a5_a_successor_that_stops_at_any_step_of_the_handoff_is_replaced() {
 /// From its greeting to the connections. Its successor gives up before it is ready, or serves by itself; woken up,
 /// the predecessor serves on, or hands over what it still has. At no time do both take one connection.
 #[tokio::test]
-async fn a5_a_predecessor_that_stops_at_any_step_of_the_handoff_is_done_without() {
+async fn a5_a_successor_serves_though_its_predecessor_stops_at_any_step_of_the_handoff() {
     if !tool("strace") {
         return;
     }
@@ -263,7 +263,7 @@ async fn a5_a_successor_that_is_ready_and_mute_is_killed() {
 
 /// It lives, and takes no connection: all of them are served where they are.
 #[tokio::test]
-async fn a4_what_a_successor_does_not_confirm_is_served_by_its_predecessor() {
+async fn a4_the_predecessor_serves_connections_that_its_successor_does_not_confirm() {
     let mut stage = Stage::new(200, |launch| launch).await;
     let old = stage.app.first();
     stage.next_is("unconfirming");
@@ -294,7 +294,7 @@ async fn a4_a_successor_that_is_late_is_asked_again() {
 
 /// Stopped for less than counts as dead, while connections set out for it.
 #[tokio::test]
-async fn a4_a_successor_that_pauses_gets_the_connections_later_and_nobody_waits() {
+async fn a4_a_successor_that_pauses_gets_the_connections_later_and_no_client_waits() {
     let stage = Stage::new(0, |launch| launch.env("GRACEHTTP_STANDBY", "10s")).await;
     let old = stage.app.first();
     let mut busy = Vec::new();

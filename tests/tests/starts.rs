@@ -74,14 +74,14 @@ async fn lives_on_with(app: App) {
 }
 
 #[tokio::test]
-async fn b4_stderr_that_nobody_reads_stops_neither_signals_nor_panicking_handlers() {
+async fn b4_a_blocked_stderr_stops_neither_signals_nor_panicking_handlers() {
     let scratch = Scratch::new();
     let stuck = Stuck::new(&scratch);
     lives_on_with(Launch::app(&scratch, WEB).after(&stuck.as_stderr()).spawn()).await;
 }
 
 #[tokio::test]
-async fn b4_a_subscriber_that_nobody_reads_stops_no_signal() {
+async fn b4_a_blocked_subscriber_stops_no_signal() {
     let scratch = Scratch::new();
     let stuck = Stuck::new(&scratch);
     let plan = format!("{WEB}\nstart subscribe stderr");
@@ -131,7 +131,7 @@ async fn b4_a_reader_that_comes_back_gets_the_messages_in_their_order() {
 
 /// The error of a start that fails is the last that it says, and is said in time.
 #[tokio::test]
-async fn b4_the_last_words_of_every_end_are_said() {
+async fn b4_the_last_messages_are_logged_however_the_process_ends() {
     for (start, words) in
         [("refuse no coffee", "the start-up code failed: no coffee"), ("panic", "the start-up code panics")]
     {
@@ -152,7 +152,7 @@ async fn b4_the_last_words_of_every_end_are_said() {
 
 /// As a parent starts it that has blocked some signals for itself, and ignores the ends of its children.
 #[tokio::test]
-async fn d2_signals_that_the_parent_has_blocked_are_heard() {
+async fn d2_signals_that_the_parent_has_blocked_are_handled() {
     if !tool("python3") {
         return;
     }
@@ -175,7 +175,7 @@ async fn d2_signals_that_the_parent_has_blocked_are_heard() {
 
 /// The name that a process is called by can be that of another program.
 #[tokio::test]
-async fn d3_the_successor_is_the_program_that_runs_whatever_it_is_called() {
+async fn d3_the_successor_is_the_running_program_under_any_name() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
     let shell = Launch::program("bash").arg("-c").arg("exec -a date \"$0\"").arg(&program);
@@ -292,7 +292,7 @@ async fn d6_links_to_services_are_ignored_with_one_line() {
 }
 
 #[tokio::test]
-async fn d9_children_can_have_the_limit_that_the_process_was_started_with() {
+async fn d9_child_processes_can_start_with_the_original_limit() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0 max_conns=50";
     let app = Launch::app(&scratch, plan).after("ulimit -Sn 700;").start("web").await;
@@ -336,7 +336,7 @@ async fn d13_pid_1_refuses_to_restart_and_says_why() {
 }
 
 #[tokio::test]
-async fn d15_limits_that_nobody_has_set_are_lowered_without_a_word() {
+async fn d15_default_limits_are_lowered_silently() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).after("ulimit -n 100;").start("web").await;
     assert!(app.log.since(0)[0].contains("start-up code"), "{}", app.log);
@@ -422,7 +422,7 @@ async fn d10_the_mode_holds_before_the_first_client_can_connect() {
 }
 
 #[tokio::test]
-async fn d11_addresses_that_lack_something_say_what() {
+async fn d11_incomplete_addresses_are_refused_with_what_they_lack() {
     for (endpoint, reason) in [
         ("[fe80::1]:0", "a link-local address needs its zone, the interface: `[fe80::1%eth0]:0`"),
         ("[::ffff:127.0.0.1]:0", "it is an IPv4 address in the notation of IPv6: write `127.0.0.1:0`"),

@@ -119,7 +119,7 @@ async fn a17_http2_without_streams_silence_and_half_a_handshake_do_not_keep_the_
 
 /// Connections that could move, and find no room in the successor until the end.
 #[tokio::test]
-async fn a17_what_finds_no_room_in_the_successor_is_closed_in_order_before_the_deadline() {
+async fn a17_connections_without_room_in_the_successor_are_closed_in_order_before_the_deadline() {
     if !tool("prlimit") {
         return;
     }

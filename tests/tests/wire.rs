@@ -53,7 +53,7 @@ fn offering(path: &str, offer: &str) -> String {
 }
 
 #[tokio::test]
-async fn a1_upgrade_that_nobody_takes_parks_and_moves() {
+async fn a1_a_connection_with_a_declined_upgrade_parks_and_moves() {
     let stage = Stage::new(WEB).await;
     let mut clients = Vec::new();
     for offer in OFFERS {
@@ -75,7 +75,7 @@ async fn a1_upgrade_that_nobody_takes_parks_and_moves() {
 }
 
 #[tokio::test]
-async fn a1_upgrade_that_nobody_takes_is_answered_and_moves_while_it_is_busy() {
+async fn a1_a_declined_upgrade_is_answered_and_its_busy_connection_moves() {
     let stage = Stage::new(WEB).await;
     let mut clients = Vec::new();
     for offer in OFFERS {
@@ -97,7 +97,7 @@ async fn a1_upgrade_that_nobody_takes_is_answered_and_moves_while_it_is_busy() {
 
 /// What is pipelined behind one is answered by whoever has the connection then.
 #[tokio::test]
-async fn a1_what_follows_an_upgrade_that_nobody_takes_is_answered() {
+async fn a1_requests_after_a_declined_upgrade_are_answered() {
     for plan in [WEB, TLS] {
         let stage = Stage::new(plan).await;
         for offer in OFFERS {
@@ -140,7 +140,7 @@ async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_i
 
 /// Whatever protocol it is, and however soon its client begins to speak it.
 #[tokio::test]
-async fn a1_bytes_right_behind_an_upgrade_that_is_taken_are_the_other_protocols() {
+async fn a1_bytes_right_after_an_accepted_upgrade_belong_to_the_new_protocol() {
     for plan in [WEB, TLS] {
         let stage = Stage::new(plan).await;
         let mut client = stage.client().await;
@@ -159,7 +159,7 @@ async fn a1_bytes_right_behind_an_upgrade_that_is_taken_are_the_other_protocols(
 
 /// The answer is out, however slowly it is taken, before what follows it is refused.
 #[tokio::test]
-async fn a14_garbage_behind_a_request_costs_it_nothing() {
+async fn a14_a_request_before_garbage_is_answered() {
     const LENGTH: usize = 12 << 20;
     let garbage = ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0", "GET / HTTP/1.1\r\n\r\n"];
     for plan in [WEB, TLS] {
@@ -227,7 +227,7 @@ async fn a16_an_empty_line_is_ignored_and_the_connection_idles() {
 /// The time of a head begins with its first byte: behind a request in one record, while that is answered, and on a
 /// connection that moves.
 #[tokio::test]
-async fn a18_half_a_head_has_its_time_wherever_it_begins() {
+async fn a18_half_a_head_times_out_wherever_it_begins() {
     let limit = Duration::from_secs(3);
     for plan in [WEB, TLS] {
         let stage = Stage::new(&format!("{plan} header_read_timeout=3000ms")).await;

@@ -79,7 +79,7 @@ pub(super) async fn drive(
 
     poll_fn(|cx| {
         loop {
-            // A failed connection has no one left to tell; what could be said, hyper has said.
+            // After a failure no client is left to answer: hyper has sent what it could.
             if poll_contained(context, || poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
             }

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_read_ahead_passes_first_in_pieces_of_any_size() {
+    async fn bytes_read_ahead_pass_first_in_pieces_of_any_size() {
         let mut line = Line::new(&format!("\r\n{GET}GET /"));
         assert_eq!(line.read(20).await.as_deref(), Some(&format!("\r\n{GET}")[..20]));
         assert_eq!(line.read(100).await.as_deref(), Some(&GET[18..]));
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn part_of_a_head_is_kept_to_travel() {
+    async fn part_of_a_head_is_kept_and_can_move() {
         let mut line = Line::new("");
         line.send(&format!("{GET}\r\nGET /x HT")).await;
         assert_eq!(line.read(100).await.as_deref(), Some(GET));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a1_what_follows_a_request_that_asks_waits_for_its_answer() {
+    async fn a1_bytes_after_an_upgrade_request_wait_for_its_answer() {
         for (answer, follows) in [(Answer::Stays, GET), (Answer::Leaves, "\0\n\0")] {
             let mut line = Line::new(GET);
             line.send(&format!("{UPGRADE}{follows}")).await;

@@ -49,7 +49,7 @@ pub(crate) struct Handover {
     /// Present while this process can take over from a dead successor.
     standby: Option<Standby>,
     has_succeeded: bool,
-    /// What the successor was last told of the permits of each server.
+    /// The counts in the last report to the successor, by server.
     reported: Vec<Count>,
     reports: u32,
     report_at: Option<Instant>,

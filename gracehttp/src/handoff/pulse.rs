@@ -82,7 +82,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn an_answer_is_good_for_a_second() {
+    fn a_question_follows_a_second_after_an_answer() {
         let now = Instant::now();
         let mut pulse = Pulse::begin(now);
         assert!(pulse.is_question_due(now));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_that_says_nothing_is_mute_after_a_while_and_one_that_says_anything_is_not() {
+    fn a_silent_successor_is_mute_after_a_while_and_any_message_postpones_that() {
         let now = Instant::now();
         let mut pulse = Pulse::begin(now);
         pulse.ask(now);
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_an_earlier_question_does_not_do() {
+    fn an_answer_to_an_earlier_question_does_not_count() {
         let now = Instant::now();
         let mut pulse = Pulse::begin(now);
         let first = pulse.ask(now);

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mute_successor_is_found_out_though_the_time_is_over() {
+    async fn a_mute_successor_is_noticed_even_after_the_time_is_over() {
         let now = Instant::now();
         let mut standby = Standby::begin(now, Version::Two);
         assert!(matches!(standby.due(now), Due::Ask(_)));

@@ -168,7 +168,7 @@ impl Successor {
         if let Some(how) = self.ended().await {
             return how;
         }
-        // What can't be killed any more has ended meanwhile.
+        // Fails only if it has ended meanwhile.
         let _ = self.child.start_kill();
         let how = self.ended().await.unwrap_or_else(|| "it can't be killed".to_owned());
         format!("it lived on without talking to us, and {how}")
@@ -176,7 +176,7 @@ impl Successor {
 
     /// Ends it now, and reaps it.
     pub(crate) async fn kill(mut self) {
-        // What can't be killed any more has ended meanwhile.
+        // Fails only if it has ended meanwhile.
         let _ = self.child.start_kill();
         if tokio::time::timeout(DYING, self.child.wait()).await.is_err() {
             crate::log::error(format_args!(

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn just_one_of_two_has_the_batch() {
+    fn only_one_of_two_gets_the_batch() {
         for _ in 0..100 {
             let ours = Token::new().unwrap();
             let theirs = Token::received(ours.as_fd().try_clone_to_owned().unwrap());

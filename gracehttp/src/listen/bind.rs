@@ -25,7 +25,7 @@ pub(crate) struct ListenOptions<'a> {
     pub(crate) backlog: u32,
     pub(crate) tcp_keepalive: Option<Duration>,
     pub(crate) nodelay: bool,
-    /// Of the file of a Unix socket.
+    /// The access of the file of a Unix socket.
     pub(crate) access: &'a SocketAccess,
 }
 

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn d15_a_default_that_does_not_fit_is_lowered_without_a_word() {
+    fn d15_a_default_that_does_not_fit_is_lowered_silently() {
         let fitted = fit(&wanted(&[("ping", DEFAULT_MAX_CONNS)]), 1, 4096);
         assert_eq!(fitted, Fit { max_conns: vec![4031], notice: None });
     }

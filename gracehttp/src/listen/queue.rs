@@ -57,7 +57,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Nobody waits.
+    /// No client waits.
     pub(super) fn is_empty(&mut self) {
         self.waiting.are_none();
     }

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pauses_grow_and_a_trouble_that_stays_is_given_up() {
+    fn the_pauses_grow_and_a_failure_that_stays_is_given_up() {
         let (mut trouble, now) = (trouble(), Instant::now());
         let remedies: Vec<Remedy> = (0..9).map(|_| trouble.meet(&Errno::EINVAL.into(), now)).collect();
         assert_eq!(remedies[6], Remedy::Wait(Duration::from_millis(640)));

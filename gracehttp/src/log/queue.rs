@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_twice_for_a_reader_that_is_stuck() {
+    fn only_the_first_call_waits_for_a_stuck_reader() {
         let queue = Queue::new(1);
         queue.push(1, "a");
         queue.settle(Duration::from_millis(1));

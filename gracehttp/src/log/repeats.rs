@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_told_at_the_end() {
+    fn the_rest_is_logged_at_the_end() {
         let mut repeats = Repeats::new();
         let start = Instant::now();
         for _ in 0..25 {

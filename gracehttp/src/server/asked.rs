@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_shown_without_its_query_and_not_at_any_length() {
+    fn a_path_is_shown_shortened_and_without_its_query() {
         assert_eq!(shown("/users/7?token=secret"), "GET /users/7");
         assert_eq!(shown("http://example/a"), "GET /a");
         assert_eq!(shown(&format!("/{}", "ä".repeat(500))), format!("GET /{}…", "ä".repeat(SHOWN - 1)));

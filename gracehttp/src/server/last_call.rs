@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wanted_is_reserved_and_what_is_granted_can_be_taken() {
+    fn wanted_permits_are_reserved_and_granted_ones_can_be_taken() {
         let last_call = LastCall::default();
         assert_eq!((last_call.want(16), last_call.asked()), (2, 0), "nobody is there to be asked");
         last_call.share();

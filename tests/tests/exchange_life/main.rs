@@ -218,7 +218,7 @@ async fn targets(scratch: &Scratch, options: &str) -> (Stage, Vec<Target>) {
 }
 
 #[tokio::test]
-async fn a13_a_handler_has_as_long_as_half_close_timeout_says() {
+async fn a13_half_close_timeout_limits_a_handler() {
     let scratch = Scratch::new();
     let (_stage, targets) = targets(&scratch, "half_close_timeout=30000ms").await;
     let mut clients = JoinSet::new();

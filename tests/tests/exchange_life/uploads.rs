@@ -188,7 +188,7 @@ async fn a11_an_early_answer_reaches_a_client_that_uploads_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a11_early_answers_reach_the_clients_that_people_use() {
+async fn a11_early_answers_reach_common_clients() {
     let stage = Stage::new(WEB).await;
     let address = stage.target.address();
     let scratch = Scratch::new();
@@ -231,7 +231,7 @@ async fn blocking(what: impl FnOnce() + Send + 'static) {
 
 /// A client that stops in the midst of what is read for its sake alone.
 #[tokio::test]
-async fn a11_what_is_read_after_an_early_answer_is_bounded() {
+async fn a11_reading_after_an_early_answer_is_bounded() {
     let stage = Stage::new(&format!("{WEB} max_conns=1 when_full=wait")).await;
     let mut request = declared("/nowhere", 20 * MIB);
     request.truncate(10 * MIB);

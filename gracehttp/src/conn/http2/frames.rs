@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_gives_up_all_its_requests_runs_out() {
+    async fn a_client_that_cancels_all_its_requests_runs_out() {
         let mut client = Client::new();
         let given_up = (1..100_001).step_by(2).position(|stream| {
             let both = [frame(HEADERS, 5, stream, 30), frame(RST_STREAM, 0, stream, 4)].concat();
@@ -477,7 +477,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn frames_are_followed_however_the_bytes_come() {
+    async fn frames_are_followed_in_pieces_of_any_size() {
         let update = [
             frame(WINDOW_UPDATE, 0, 0, 0)[..2].to_vec(),
             vec![4],

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_a_path() {
+    fn paths_are_checked() {
         let path = |path| Head { path, ..Head::new() }.verdict();
         assert_eq!(path("/a?b|c=[d]"), 200);
         assert_eq!(path("*"), 400);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_is_ours() {
+    fn schemes_are_checked() {
         let scheme = |scheme, is_tls| Head { scheme, is_tls, ..Head::new() }.verdict();
         assert_eq!((scheme("http", false), scheme("https", false)), (200, 200), "TLS may end in front of us");
         assert_eq!(scheme("ftp", false), 421);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_has_the_limits_of_http1() {
+    fn heads_have_the_limits_of_http1() {
         let fields = |count| (0..count).fold(Head::new(), |head, _| head.field("a", "v"));
         assert_eq!((fields(5).verdict(), fields(6).verdict()), (200, 431));
         let crumbs = (0..20).fold(Head::new(), |head, _| head.field("cookie", "a=b"));

@@ -240,7 +240,7 @@ impl<'a> Waiting<'a> {
         self.note(self.count.saturating_sub(1));
     }
 
-    /// Nobody waits.
+    /// No client waits.
     pub(crate) fn are_none(&mut self) {
         if self.count > 0 {
             self.note(0);
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_connection_does_fits_into_a_word() {
+    fn every_doing_fits_into_one_word() {
         let recycling = Recycling::new();
         let since = recycling.epoch + Duration::from_millis(1500);
         for doing in [Doing::New(since), Doing::Idle(since), Doing::Multiplexed(since), Doing::Busy] {

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_that_passes_is_one_that_http_takes() {
+    fn http_accepts_every_byte_that_passes() {
         for byte in 0..=0xff {
             if is(byte, PATH) {
                 assert!(http::Uri::try_from(&[b'/', byte][..]).is_ok(), "{byte:#x} in a path");

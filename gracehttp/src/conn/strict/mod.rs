@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a14_what_is_valid_passes_and_what_follows_it_is_refused() {
+    fn a14_a_valid_request_passes_and_invalid_bytes_after_it_are_refused() {
         for bad in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0", "\n", "\rx", "GET / HTTP/1.1\r\n\r\n"] {
             let bytes = format!("{GET}{bad}{GET}");
             all_pieces(&bytes, |reader, (passed, kept)| {

@@ -30,17 +30,17 @@ rules! {
     CONNECT_TARGET      Malformed       "CONNECT names a host and a port, and nothing else (RFC 9112 section 3.2.3)";
 
     // The fields.
-    FOLDED_LINE         Malformed       "a field is one line, and none begins with a space (RFC 9112 section 5.2)";
+    FOLDED_LINE         Malformed       "a field is one line and does not begin with a space (RFC 9112 section 5.2)";
     FIELD_NAME          Malformed       "a field has a name, and its colon follows at once (RFC 9112 section 5.1)";
     LONG_HEAD           HeadTooLarge    "the head is over max_header_size (RFC 6585 section 5)";
     MANY_FIELDS         HeadTooLarge    "the head has more fields than max_headers (RFC 6585 section 5)";
     NO_HOST             Malformed       "HTTP/1.1 needs a Host (RFC 9112 section 3.2)";
-    SECOND_HOST         Malformed       "there is one Host (RFC 9112 section 3.2)";
+    SECOND_HOST         Malformed       "a request has only one Host (RFC 9112 section 3.2)";
     HOST                Malformed       "Host is a host, perhaps with a port (RFC 9112 section 3.2)";
 
     // How the body ends.
-    CONTENT_LENGTH      Malformed       "Content-Length is digits, of a number below 2^63 (RFC 9110 section 8.6)";
-    SECOND_LENGTH       Malformed       "there is one Content-Length (RFC 9112 section 6.3)";
+    CONTENT_LENGTH      Malformed       "Content-Length is a number below 2^63, in digits alone (RFC 9110 section 8.6)";
+    SECOND_LENGTH       Malformed       "a request has only one Content-Length (RFC 9112 section 6.3)";
     LENGTH_AND_CODING   Malformed       "Content-Length and Transfer-Encoding exclude each other (RFC 9112 section 6.1)";
     SECOND_CODING       Malformed       "`chunked` is applied once (RFC 9112 section 6.1)";
     UNKNOWN_CODING      NotImplemented  "`chunked` is the only transfer coding here (RFC 9112 section 6.1)";
@@ -49,7 +49,7 @@ rules! {
     LARGE_BODY          BodyTooLarge    "Content-Length is over max_body (RFC 9110 section 15.5.14)";
 
     // Chunks.
-    CHUNK_SIZE          Malformed       "a chunk's size is up to 16 hexadecimal digits (RFC 9112 section 7.1)";
+    CHUNK_SIZE          Malformed       "a chunk's size has 1 to 16 hexadecimal digits (RFC 9112 section 7.1)";
     CHUNK_EXTENSION     Malformed       "a chunk extension is `;name`, `;name=value` or `;name=\"value\"` (RFC 9112 section 7.1.1)";
     LONG_EXTENSIONS     Malformed       "the chunk extensions are over 8 KiB (RFC 9112 section 7.1.1)";
     CHUNK_END           Malformed       "CRLF follows a chunk's data (RFC 9112 section 7.1)";
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_rule_says_where_it_is_written() {
+    fn every_rule_names_its_rfc_section() {
         for (name, refusal) in ALL {
             assert!(
                 refusal.rule.ends_with(')') && refusal.rule.contains("(RFC "),

@@ -170,7 +170,9 @@ impl Unborn {
         };
         for server in &servers {
             server.open();
-            prepare::update_access(server);
+        }
+        prepare::update_access(&servers).await;
+        for server in &servers {
             prepare::announce(server, generation());
         }
         prepare::announce_provenance(&provenance);

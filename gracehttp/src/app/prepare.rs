@@ -6,13 +6,14 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::Provenance;
 use crate::conn::ListenerNumber;
 use crate::error::Error;
+use crate::lifecycle::aside;
 #[cfg(feature = "tls")]
 use crate::listen::KeyRing;
 use crate::listen::bind::{ListenOptions, Listener, Local, open, update_access as update_file};
 use crate::listen::descriptors::Wanted;
 use crate::listen::{Door, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours};
 use crate::log;
-use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions};
+use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions, SocketAccess};
 
 /// The TLS side of each server that has one, in their order.
 #[cfg(feature = "tls")]
@@ -130,9 +131,25 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, availab
 }
 
 /// Gives the socket files that the predecessor made the access that is configured now.
-pub(super) fn update_access(server: &Running) {
-    for Door { listener, .. } in &server.doors {
-        update_file(server.name(), listener, &server.context.options.socket);
+///
+/// Aside, since a directory service can be slow to look up a user, and the predecessor asks for signs of life meanwhile.
+pub(super) async fn update_access(servers: &[Running]) {
+    let with_access =
+        servers.iter().filter(|server| server.context.options.socket != SocketAccess::default());
+    let adopted: Vec<_> = with_access
+        .flat_map(|server| server.doors.iter().map(|door| (server.context.clone(), door.listener.clone())))
+        .filter(|(_, listener)| listener.place.is_some())
+        .collect();
+    if adopted.is_empty() {
+        return;
+    }
+    let update = move || {
+        for (context, listener) in adopted {
+            update_file(&context.options.name, &listener, &context.options.socket);
+        }
+    };
+    if let Err(error) = aside("socket-files", "what sets the access of socket files", update).await {
+        log::errors("", &error);
     }
 }
 

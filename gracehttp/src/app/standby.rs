@@ -13,7 +13,7 @@ use crate::app::life::{Next, Process, connections, foreign, held, received, unti
 use crate::app::stop::GRACE;
 use crate::conn::{Leaving, Phase, settle};
 use crate::handoff::{Claims, Handover, MUTE_AFTER, Outcome, Predecessor, StandbyLine, Successor, held_of};
-use crate::lifecycle::{Request, Signal, generation};
+use crate::lifecycle::{Request, Signal, generation, until_time};
 use crate::listen::Gate;
 use crate::log;
 
@@ -277,12 +277,5 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.handover.abort();
-    }
-}
-
-async fn until_time(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -159,7 +159,7 @@ impl Activity {
     }
 
     pub(crate) fn note_half_closed(&self) {
-        let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut body_reader = self.body_reader();
         self.half_closed.store(true, Ordering::Relaxed);
         self.note_read_blocked();
         if let Some(waker) = body_reader.take() {
@@ -169,7 +169,7 @@ impl Activity {
 
     /// hyper has the whole bodies of all requests that were begun.
     fn note_received(&self) {
-        let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut body_reader = self.body_reader();
         self.received.store(self.begun(), Ordering::Relaxed);
         if let Some(waker) = body_reader.take() {
             waker.wake();
@@ -180,7 +180,7 @@ impl Activity {
     /// is woken when it changes.
     pub(crate) fn poll_fate(&self, request: u64, cx: &Context<'_>) -> Fate {
         // Under the lock, so that nothing is noted between the look and the registration.
-        let mut body_reader = self.body_reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut body_reader = self.body_reader();
         if self.received.load(Ordering::Relaxed) >= request {
             Fate::Received
         } else if self.is_half_closed() {
@@ -242,6 +242,10 @@ impl Activity {
     /// itself.
     fn has_read_all(&self) -> bool {
         self.is_read_blocked() && !self.inbound.is_in_body()
+    }
+
+    fn body_reader(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.body_reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn unread_body(&self) -> MutexGuard<'_, UnreadBody> {

@@ -44,9 +44,7 @@ impl RequestBody {
         let request = activity.begun();
         Self { incoming: Some(incoming), received: 0, limit, activity, request, upload }
     }
-}
 
-impl RequestBody {
     fn end_upload(&self) {
         if let Some(upload) = &self.upload {
             upload.upload_has_come(0);

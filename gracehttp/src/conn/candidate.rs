@@ -4,9 +4,9 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
@@ -89,7 +89,7 @@ pub(super) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit,
     permit.is_seen();
     let mut candidate = Candidate::new(context, stays);
     let (mut changed, mut seen) = (pin!(context.drain.changed()), None);
-    let mut timer = pin!(None::<Sleep>);
+    let mut timer = pin!(sleep_until(since));
     poll_fn(|cx| {
         loop {
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
@@ -97,12 +97,10 @@ pub(super) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit,
                 return Poll::Ready(());
             }
             let Some(look_at) = candidate.look_at() else { return Poll::Pending };
-            if timer.as_ref().get_ref().as_ref().is_none_or(|timer| timer.deadline() != look_at) {
-                timer.set(Some(sleep_until(look_at)));
+            if timer.deadline() != look_at {
+                timer.as_mut().reset(look_at);
             }
-            if timer.as_mut().as_pin_mut().is_some_and(|timer| timer.poll(cx).is_pending()) {
-                return Poll::Pending;
-            }
+            ready!(timer.as_mut().poll(cx));
         }
     })
     .await;

@@ -95,7 +95,7 @@ async fn read_on<T: Wire>(stream: &mut T, linger: Linger, end: Instant) {
 
 /// Waits until the client has taken what it was sent; false if it is slower than a client may be.
 async fn is_taken(probe: Probe) -> bool {
-    let written = probe.unacknowledged();
+    let at_first = probe.unacknowledged();
     let mut patience = Patience::new(0, Instant::now());
     loop {
         let left = probe.unacknowledged();
@@ -103,7 +103,7 @@ async fn is_taken(probe: Probe) -> bool {
             return true;
         }
         let now = Instant::now();
-        patience.note(written.saturating_sub(left), now);
+        patience.note(at_first.saturating_sub(left), now);
         if patience.end() <= now {
             return false;
         }

@@ -20,6 +20,7 @@ use crate::handoff::channel::{Incoming, has_hung_up};
 use crate::handoff::standby::{Due, Standby};
 use crate::handoff::wire::{Bequest, MAX_BATCH, MAX_MESSAGE, Reply, ServerCount, Version};
 use crate::handoff::{Channel, Successor};
+use crate::lifecycle::until_time;
 
 /// How much of a message the connections' own bytes may fill; the rest is for their description.
 const MAX_AHEAD: usize = MOVES_WITH;
@@ -207,14 +208,14 @@ impl Handover {
                 Incoming::Message(reply, _) => self.hear(&reply).await,
                 Incoming::Closed => return Ok(Talk::Ended),
             },
-            () = until(self.standby.as_ref().map(Standby::due_at)) => return Ok(self.stand_by().await),
+            () = until_time(self.standby.as_ref().map(Standby::due_at)) => return Ok(self.stand_by().await),
             () = line.called_off.notified() => self.end_standby().await,
-            () = until(withdraw_at) => self.withdraw(),
-            () = until(self.ask_at) => {
+            () = until_time(withdraw_at) => self.withdraw(),
+            () = until_time(self.ask_at) => {
                 self.ask_at = None;
                 self.contexts.iter().for_each(|context| context.let_go());
             }
-            () = until(self.report_at) => self.report(),
+            () = until_time(self.report_at) => self.report(),
             () = released, if self.report_at.is_none() => {}
             Some(first) = next(&mut self.left_over, &mut self.leaving), if may_send => {
                 if self.is_held_back() {
@@ -469,12 +470,5 @@ async fn next(left_over: &mut Option<Leaving>, leaving: &mut UnboundedReceiver<L
     match left_over.take() {
         Some(first) => Some(first),
         None => leaving.recv().await,
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::conn::{Context, Departure, Family, ListenerNumber, Moved, Origin, Socket, settle};
 use crate::handoff::Channel;
@@ -14,6 +14,7 @@ use crate::handoff::pulse::MUTE_AFTER;
 use crate::handoff::routes::Routes;
 use crate::handoff::token::Token;
 use crate::handoff::wire::{Moving, Reply, ServerCount, Version};
+use crate::lifecycle::until_time;
 
 /// Takes in connections, and follows the predecessor's permits.
 pub(crate) struct Welcome {
@@ -105,7 +106,7 @@ impl Welcome {
                 }
                 () = freed, if self.asked.is_some() => {}
                 // A predecessor that slept takes no connection back: it has missed which are busy.
-                () = until(mute_at) => self.forget(),
+                () = until_time(mute_at) => self.forget(),
             }
         }
     }
@@ -209,11 +210,4 @@ fn fit(
     let connected = socket.peer_addr().is_ok() && socket.r#type().ok()? == socket2::Type::STREAM;
     // A client that is gone by now has no address any more; then there is nobody to serve.
     connected.then_some(Socket { fd, family, origin, listener })
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
-    }
 }

@@ -6,6 +6,7 @@ mod container;
 mod generation;
 mod signals;
 mod start_up_code;
+mod time;
 
 pub(crate) use aside::aside;
 pub(crate) use background::{AT_LEAST, Background};
@@ -16,3 +17,4 @@ pub(crate) use generation::set_generation;
 pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Request, Signals};
 pub(crate) use start_up_code::{StartUpCode, UnreadStartUpCode};
+pub(crate) use time::until_time;

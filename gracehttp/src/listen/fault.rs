@@ -27,22 +27,8 @@ pub(super) fn tcp(
         server_variable(server, "PORT"),
         server_variable(server, "LISTEN"),
     );
-    let beside = offered.beside(address).filter(|_| error.kind() == io::ErrorKind::AddrInUse);
     let reason = match error.kind() {
-        io::ErrorKind::AddrInUse if beside.is_some() => format!(
-            "the predecessor listens on {}, which it needs until this process is ready, and the kernel allows \
-             no other listener beside it on this port; a restart can't change the one into the other: keep the \
-             endpoint, or stop the service and start it again",
-            beside.unwrap_or_default()
-        ),
-        io::ErrorKind::AddrInUse => match holder::of_tcp(address) {
-            Some(holder) => format!("the port is in use by {holder}; stop that, or {elsewhere}"),
-            None => format!(
-                "the port is in use by another process (`ss -ltnp 'sport = :{}'` run as root shows it); stop \
-                 that, or {elsewhere}",
-                address.port()
-            ),
-        },
+        io::ErrorKind::AddrInUse => in_use(address, offered, &elsewhere),
         io::ErrorKind::PermissionDenied if address.port() < FIRST_UNPRIVILEGED_PORT => format!(
             "permission denied: ports below {FIRST_UNPRIVILEGED_PORT} take root or the capability \
              CAP_NET_BIND_SERVICE; grant it, or {elsewhere}"
@@ -59,6 +45,24 @@ pub(super) fn tcp(
         _ => format!("{error}; {elsewhere}"),
     };
     cannot_listen(server, endpoint, &reason, error)
+}
+
+fn in_use(address: SocketAddr, offered: &OfferedListeners, elsewhere: &str) -> String {
+    if let Some(listener) = offered.beside(address) {
+        return format!(
+            "the predecessor listens on {listener}, which it needs until this process is ready, and the kernel \
+             allows no other listener beside it on this port; a restart can't change the one into the other: keep \
+             the endpoint, or stop the service and start it again"
+        );
+    }
+    match holder::of_tcp(address) {
+        Some(holder) => format!("the port is in use by {holder}; stop that, or {elsewhere}"),
+        None => format!(
+            "the port is in use by another process (`ss -ltnp 'sport = :{}'` run as root shows it); stop that, or \
+             {elsewhere}",
+            address.port()
+        ),
+    }
 }
 
 /// The address of a host name can.

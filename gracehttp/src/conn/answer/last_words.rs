@@ -1,8 +1,7 @@
 //! HTTP/1 answers that hyper does not write.
 
-use std::time::SystemTime;
-
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use http::Response;
 

@@ -42,16 +42,17 @@ impl Interim {
     pub(super) fn settle(&mut self, connection: &Waker) -> bool {
         self.has_lost_count |= self.opened.len() != self.begun.len();
         if self.has_lost_count {
+            self.opened.clear();
+            self.begun.clear();
             self.asked.clear();
-        } else if self.begun.iter().any(|progress| progress.expects_continue()) {
+            return false;
+        }
+        if self.begun.iter().any(|progress| progress.expects_continue()) {
             self.connection = Some(connection.clone());
         }
         for (stream, progress) in self.opened.drain(..).zip(self.begun.drain(..)) {
-            if !self.has_lost_count {
-                progress.set_stream(stream);
-            }
+            progress.set_stream(stream);
         }
-        self.begun.clear();
         self.asked.iter().any(|progress| progress.stream().is_some())
     }
 

@@ -228,6 +228,7 @@ impl Author {
 }
 
 /// How a client puts a request into packets.
+#[derive(Clone, Copy)]
 enum Packets {
     One,
     HeadAndBody,

@@ -36,13 +36,16 @@ fn head(method: &str, path: &str) -> String {
 /// be the next answer.
 async fn ask(target: &Target, method: &str, path: &str) -> String {
     let mut client = client(target).await;
-    client.send(head(method, path)).await.unwrap();
-    client.send(head("GET", "/x/text").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await.unwrap();
+    client.send(head(method, path)).await.expect("the request is sent");
+    client
+        .send(head("GET", "/x/text").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"))
+        .await
+        .expect("the request is sent");
     let mut all = Vec::new();
-    while let Some(piece) = client.piece().await.unwrap() {
+    while let Some(piece) = client.piece().await.expect("a piece or the end") {
         all.extend_from_slice(&piece);
     }
-    let all = String::from_utf8(all).unwrap();
+    let all = String::from_utf8(all).expect("text");
     let (answer, next) =
         all.rsplit_once("HTTP/1.1 200 OK").unwrap_or_else(|| panic!("no next answer in {all:?}"));
     assert!(next.ends_with("\r\n\r\nhello"), "{all:?}");
@@ -51,7 +54,7 @@ async fn ask(target: &Target, method: &str, path: &str) -> String {
 
 /// The answer over HTTP/2, if it comes to its end.
 async fn ask2(target: &Target, method: Method, path: &str) -> Result<Reply, String> {
-    let mut client = Http2::connect(target).await.unwrap();
+    let mut client = Http2::connect(target).await.expect("a connection");
     match client.ask(method, path, Bytes::new()).await {
         Ok(Outcome::Reply(reply)) => Ok(reply),
         Ok(Outcome::NotSent) => panic!("a fresh connection takes no request"),
@@ -64,8 +67,8 @@ async fn ask2(target: &Target, method: Method, path: &str) -> Result<Reply, Stri
 async fn count(app: &App, start: usize, part: &str) -> usize {
     let end = app.log.end();
     let mut client = client(&app.target("plain").await).await;
-    client.send("GET /last HTTP/1.1\r\n\r\n").await.unwrap();
-    client.reply().await.unwrap();
+    client.send("GET /last HTTP/1.1\r\n\r\n").await.expect("the request is sent");
+    client.reply().await.expect("a reply");
     app.log.line(end, "refused with 400").await;
     app.log.count(start, part)
 }
@@ -197,12 +200,12 @@ async fn c1_an_interim_status_of_a_handler_is_500() {
 /// What came before the failure arrives, and then the end of the connection, at once and without the last chunk.
 async fn breaks_off(target: &Target, path: &str) {
     let mut client = client(target).await;
-    client.send(get(path)).await.unwrap();
+    client.send(get(path)).await.expect("the request is sent");
     let mut all = Vec::new();
-    while let Some(piece) = client.piece().await.unwrap() {
+    while let Some(piece) = client.piece().await.expect("a piece or the end") {
         all.extend_from_slice(&piece);
     }
-    let all = String::from_utf8(all).unwrap();
+    let all = String::from_utf8(all).expect("text");
     assert!(all.starts_with("HTTP/1.1 200 OK") && all.ends_with("first piece\n\r\n"), "{path}: {all:?}");
 }
 

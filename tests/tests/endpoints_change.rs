@@ -97,14 +97,14 @@ async fn full_server(scratch: &Scratch) -> (App, Target, Vec<Client>, Vec<Client
     let targets: Vec<Target> = urls.map(Target::from_url).collect();
     let mut held = Vec::new();
     for _ in 0..4 {
-        let mut client = Client::connect(&targets[0]).await.unwrap();
-        client.get("/ping").await.unwrap();
+        let mut client = Client::connect(&targets[0]).await.expect("a connection");
+        client.get("/ping").await.expect("a reply");
         held.push(client);
     }
     let mut waiting = Vec::new();
     for _ in 0..8 {
-        let mut client = Client::connect(&targets[1]).await.unwrap();
-        client.send(get("/ping")).await.unwrap();
+        let mut client = Client::connect(&targets[1]).await.expect("a connection");
+        client.send(get("/ping")).await.expect("the request is sent");
         waiting.push(client);
     }
     (app, targets[0].clone(), held, waiting)
@@ -147,8 +147,8 @@ async fn a8_a_long_queue_of_a_removed_endpoint_is_emptied_at_once() {
         Launch::app(&scratch, "server web 127.0.0.1:0 127.0.0.2:0").env("GRACEHTTP_STANDBY", "3s").spawn();
     tests::patience::eventually("two banners", || app.log.count(0, "serving web on ") == 2).await;
     let banners = app.log.since(0);
-    let urls = banners.iter().filter_map(|line| line.split(" on ").nth(1)?.split_whitespace().next());
-    let second = Target::from_url(urls.last().unwrap());
+    let mut urls = banners.iter().filter_map(|line| line.split(" on ").nth(1)?.split_whitespace().next());
+    let second = Target::from_url(urls.next_back().unwrap());
     scratch.write("plan", "server web 127.0.0.1:0");
     let old = app.first();
     app.restart().await;

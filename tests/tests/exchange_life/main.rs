@@ -51,16 +51,19 @@ impl Raw {
     async fn open(target: &Target) -> Self {
         if let Target::Unix(path) = target {
             let stream = UnixStream::connect(path).await.expect("a connection");
-            return Self { socket: stream.as_fd().try_clone_to_owned().unwrap(), stream: Box::new(stream) };
+            return Self {
+                socket: stream.as_fd().try_clone_to_owned().expect("a second descriptor"),
+                stream: Box::new(stream),
+            };
         }
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(8192).unwrap();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(8192).expect("a small buffer");
         let stream = socket.connect(target.address()).await.expect("a connection");
-        let socket = stream.as_fd().try_clone_to_owned().unwrap();
+        let socket = stream.as_fd().try_clone_to_owned().expect("a second descriptor");
         let stream: Box<dyn Stream> = match target {
             Target::Tls(_) => {
                 let handshake =
-                    tls::connector(&["http/1.1"]).connect("localhost".try_into().unwrap(), stream);
+                    tls::connector(&["http/1.1"]).connect("localhost".try_into().expect("a name"), stream);
                 Box::new(handshake.await.expect("a handshake"))
             }
             _ => Box::new(stream),
@@ -71,18 +74,18 @@ impl Raw {
     async fn asks(target: &Target, request: impl AsRef<[u8]>) -> Self {
         let mut raw = Self::open(target).await;
         raw.stream.write_all(request.as_ref()).await.expect("room for the request");
-        raw.stream.flush().await.unwrap();
+        raw.stream.flush().await.expect("the request is sent");
         raw
     }
 
     /// In words: over TLS with a close_notify.
     async fn close_side(&mut self) {
-        self.stream.shutdown().await.unwrap();
+        self.stream.shutdown().await.expect("our side is closed");
     }
 
     /// Without: over TLS, the end of the TCP stream alone.
     fn fin(&self) {
-        rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write).unwrap();
+        rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write).expect("our side is closed");
     }
 
     /// Over TCP by a reset.
@@ -102,10 +105,10 @@ impl Raw {
 
     /// Whether the kernel still holds the server's end of this TCP connection.
     fn lies_in_the_kernel(&self, target: &Target) -> bool {
-        let ours = rustix::net::getsockname(&self.socket).unwrap();
+        let ours = rustix::net::getsockname(&self.socket).expect("an address of its own");
         let ours = rustix::net::SocketAddrV4::try_from(ours).expect("IPv4").port();
         let ends = format!(": 0100007F:{:04X} 0100007F:{ours:04X} ", target.address().port());
-        std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&ends)
+        std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table").contains(&ends)
     }
 }
 
@@ -261,8 +264,11 @@ const MIB: usize = 1 << 20;
 
 /// What a client of HTTP/1.0 that would keep the connection gets, and what it is told about that.
 async fn ask_as_of_1990(target: &Target, path: &str) -> (String, bool) {
-    let mut client = Client::connect(target).await.unwrap();
-    client.send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")).await.unwrap();
+    let mut client = Client::connect(target).await.expect("a connection");
+    client
+        .send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"))
+        .await
+        .expect("the request is sent");
     let mut answer = Vec::new();
     loop {
         match tokio::time::timeout(2 * SECOND, client.piece()).await {

@@ -60,7 +60,7 @@ async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart(
         }
     }
     // The bodies of one half come before the restart, those of the other half after it.
-    let sends_now = |number: usize| (number / LateBody::all().len()) % 2 == 0;
+    let sends_now = |number: usize| (number / LateBody::all().len()).is_multiple_of(2);
     for (number, (late, client)) in clients.iter_mut().enumerate() {
         if sends_now(number) {
             late.send_pieces(client).await;

@@ -43,7 +43,7 @@ pub struct Outcome {
     pub attackers: Vec<(String, Tally)>,
     /// Descriptors of the server above those that it had before the attack.
     pub leaked: i64,
-    /// The server's resident memory before the attack, a third into it, and at its end.
+    /// The server's resident memory before the attack, two thirds into it, and at its end.
     pub resident: [u64; 3],
     /// The memory of the system's TCP sockets at the same times.
     pub kernel: [u64; 3],
@@ -116,7 +116,8 @@ pub async fn measure(scale: &Scale) -> Outcome {
 
     let cpu = cpu_time(app.pid());
     let (attacked, ()) = tokio::join!(while_they_ask(&app, scale.attack), async {
-        tokio::time::sleep(scale.attack / 3).await;
+        // Those that are let wait for the longest have been cut once, and are there again.
+        tokio::time::sleep(scale.attack * 2 / 3).await;
         memory.push((resident(app.pid()), kernel_memory()));
     });
     let cores = (cpu_time(app.pid()) - cpu).as_secs_f64() / scale.attack.as_secs_f64();

@@ -1,17 +1,22 @@
 //! The application's start-up code, run beside the event loop that may have to give it up.
 
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::future::Future;
 
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::config::Section;
 use crate::error::Error;
 use crate::lifecycle::aside;
 
 type Read<S> = Box<dyn FnOnce(Section<'_>) -> Result<StartUpCode<S>, Error> + Send>;
-type Run<S> = Box<dyn FnOnce(&Handle) -> Result<S, BoxError> + Send>;
+type Run<S> = Box<dyn FnOnce(&Handle, GivenUp) -> Result<S, BoxError> + Send>;
 type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Closed once nobody waits for the code any more.
+type GivenUp = oneshot::Receiver<Infallible>;
 
 /// Start-up code whose settings are still to be read.
 pub(crate) struct UnreadStartUpCode<S> {
@@ -28,7 +33,8 @@ impl<S: Send + 'static> UnreadStartUpCode<S> {
     {
         let read = move |section: Section<'_>| {
             let settings = read(section)?;
-            Ok(StartUpCode { run: Box::new(|runtime| runtime.block_on(code(settings))) })
+            let run = |runtime: &Handle, given_up| runtime.block_on(unless(given_up, code(settings)));
+            Ok(StartUpCode { run: Box::new(run) })
         };
         Self { read: Box::new(read) }
     }
@@ -45,10 +51,56 @@ pub(crate) struct StartUpCode<S> {
 
 impl<S: Send + 'static> StartUpCode<S> {
     /// Runs the code on a thread of its own: its future need not be `Send`, and code that blocks holds up
-    /// neither the signals nor the workers. Dropping the returned future gives the code up.
+    /// neither the signals nor the workers. Dropping the returned future gives the code up: it is dropped
+    /// where it waits.
     pub(crate) async fn run(self, runtime: Handle) -> Result<S, Error> {
-        aside("start-up", "the start-up code", move || (self.run)(&runtime))
+        let (_gives_up_when_dropped, given_up) = oneshot::channel();
+        aside("start-up", "the start-up code", move || (self.run)(&runtime, given_up))
             .await?
             .map_err(|error| Error::caused_by(format!("the start-up code failed: {error}"), error))
+    }
+}
+
+/// Runs the code unless it is given up. That is looked at first: the runtime may have ended since, and code that waits
+/// for a timer of a runtime that has ended panics.
+async fn unless<S>(
+    given_up: GivenUp,
+    code: impl Future<Output = Result<S, BoxError>>,
+) -> Result<S, BoxError> {
+    tokio::select! {
+        biased;
+        _ = given_up => Err("the process was stopped meanwhile".into()),
+        outcome = code => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::runtime::Runtime;
+    use tokio::time::{sleep, timeout};
+
+    /// Else it panics as soon as the runtime of its timer ends, in the middle of an orderly stop.
+    #[tokio::test]
+    async fn code_that_is_given_up_is_dropped_where_it_waits() {
+        let workers = Runtime::new().unwrap();
+        let (begins, begun) = oneshot::channel();
+        let (held, dropped) = oneshot::channel::<Infallible>();
+        let code = async move || {
+            let _held = held;
+            begins.send(()).unwrap();
+            sleep(Duration::from_secs(3600)).await;
+            Ok(())
+        };
+        let code = StartUpCode {
+            run: Box::new(move |runtime, given_up| runtime.block_on(unless(given_up, code()))),
+        };
+        let running = tokio::spawn(code.run(workers.handle().clone()));
+        begun.await.unwrap();
+        running.abort();
+        let dropped = timeout(Duration::from_secs(30), dropped).await;
+        assert!(matches!(dropped, Ok(Err(_))), "it waits on");
+        workers.shutdown_background();
     }
 }

@@ -37,8 +37,13 @@ impl Stage {
 
     /// The next generation runs in a shell that has said these words before.
     fn next_starts_after(&self, words: &str) {
+        self.next_starts_by(&format!("{words}\nexec"));
+    }
+
+    /// The next generation is started by a shell with these words before its name.
+    fn next_starts_by(&self, words: &str) {
         let real = self.scratch.install(&bin("app"), "real");
-        let script = format!("#!/bin/sh\n{words}\nexec {} \"$@\"\n", real.display());
+        let script = format!("#!/bin/sh\n{words} {} \"$@\"\n", real.display());
         let script = self.scratch.write("script", script);
         let installed = self.scratch.install(&script, "app");
         std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).expect("writable");
@@ -52,6 +57,18 @@ impl Stage {
         let successor = self.app.restart().await;
         self.app.serves(&self.target, &successor).await;
         successor
+    }
+
+    /// A restart under load, in spite of the fault, whose predecessor ends in peace. Nobody notices.
+    async fn restarts_unnoticed(&self, old: &Generation, fault: &str) {
+        let load = Load::on(&self.target).clients(10, Style::Get).clients(2, Style::Post);
+        load.answers(20).await;
+        self.restart().await;
+        load.answers(30).await;
+        assert_eq!(old.exit().await, Exit::Code(0), "{fault}: {}", self.app.log);
+        load.stop().await.assert_unnoticed();
+        assert_eq!(self.app.log.count(0, "ERROR"), 0, "{fault}: {}", self.app.log);
+        assert_eq!(self.app.stop().await, Exit::Code(0), "{fault}");
     }
 
     /// A restart into the fault, twice, from which the predecessor serves on; then one after the repair. Nobody
@@ -112,6 +129,33 @@ async fn accept_backs_off(error: &str, words: &str) {
         assert_eq!(reply.expect("a task that ends").expect("an answer").status, 200);
     }
     assert_eq!(stage.app.stop().await, Exit::Code(0));
+}
+
+/// The kernel lacks something for single messages of the handoff, for the first as for those with connections: they
+/// are sent and received again.
+#[tokio::test]
+async fn a_shortage_in_the_kernel_costs_neither_a_restart_nor_a_client() {
+    if !tool("strace") {
+        return;
+    }
+    let of_predecessor = [
+        "sendmsg:error=ENOBUFS:when=1..3",
+        "sendmsg:error=ETOOMANYREFS:when=5..9",
+        "recvmsg:error=ENOMEM:when=1+2",
+    ];
+    for fault in of_predecessor {
+        let stage = Stage::new(WEB).await;
+        let old = stage.app.current();
+        let _faults = Strace::on(&old, fault).await;
+        stage.restarts_unnoticed(&old, fault).await;
+    }
+    for fault in ["recvmsg:error=ENOMEM:when=1+2", "sendmsg:error=ENOBUFS:when=1+2"] {
+        let stage = Stage::new(WEB).await;
+        let call = &fault[..7];
+        stage
+            .next_starts_by(&format!("exec strace -D -f -qq -o /dev/null -e trace={call} -e inject={fault}"));
+        stage.restarts_unnoticed(&stage.app.current(), fault).await;
+    }
 }
 
 #[tokio::test]

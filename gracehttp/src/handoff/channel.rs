@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::handoff::wire::MAX_MESSAGE;
@@ -16,6 +18,10 @@ use crate::sys::{self, Received, Watched};
 
 /// How long to wait for a partner that does not listen.
 const HEARING: Duration = Duration::from_millis(500);
+
+/// How long, and how often, a call is repeated that failed for lack of memory in the kernel.
+const SHORT_FOR: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Sends and receives whole messages with descriptors. Clones are the same end.
 #[derive(Clone, Debug)]
@@ -91,9 +97,11 @@ impl Channel {
         if bytes.len() > MAX_MESSAGE {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
         }
+        let mut patience = Patience::default();
         loop {
-            let mut ready = self.end.socket.writable().await?;
-            match ready.try_io(|_| self.end.send(&bytes, fds)) {
+            let outcome = self.end.socket.writable().await?.try_io(|_| self.end.send(&bytes, fds));
+            match outcome {
+                Ok(Err(error)) if patience.bears(&error) => sleep(AGAIN).await,
                 Ok(outcome) => return outcome,
                 Err(_would_block) => {}
             }
@@ -118,7 +126,7 @@ impl Channel {
     pub(crate) fn try_send<M: Serialize>(&self, message: &M) -> bool {
         let Ok(bytes) = postcard::to_allocvec(message) else { return true };
         match self.end.send(&bytes, &[]) {
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock && !is_shortage(&error),
             Ok(()) => true,
         }
     }
@@ -127,12 +135,14 @@ impl Channel {
     ///
     /// What is no message of type `M` is an error, never a panic: the other end may be anybody.
     pub(crate) async fn receive<M: DeserializeOwned>(&self) -> io::Result<Incoming<M>> {
+        let mut patience = Patience::default();
         loop {
-            let mut ready = self.end.socket.readable().await?;
-            match ready.try_io(|_| self.end.receive()) {
+            let outcome = self.end.socket.readable().await?.try_io(|_| self.end.receive());
+            match outcome {
                 // The other end closed with messages of ours unread. The kernel says so once, and first; what
                 // that end said before comes after it.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {}
+                Ok(Err(error)) if patience.bears(&error) => sleep(AGAIN).await,
                 Ok(outcome) => return outcome,
                 Err(_would_block) => {}
             }
@@ -143,6 +153,26 @@ impl Channel {
 /// Whether nobody listens at the other end, though what was said there before is still to be heard.
 pub(crate) fn has_hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// Whether the kernel lacks memory for the call at this moment, or has too many descriptors on their way between
+/// processes (unix(7)). The channel is as good as before.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS))
+}
+
+/// Bounds the repetition of a call.
+#[derive(Debug, Default)]
+struct Patience {
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// Whether a call with this error is to be repeated.
+    fn bears(&mut self, error: &io::Error) -> bool {
+        is_shortage(error) && self.since.get_or_insert_with(Instant::now).elapsed() < SHORT_FOR
+    }
 }
 
 #[cfg(test)]

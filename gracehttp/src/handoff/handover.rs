@@ -238,8 +238,13 @@ impl Handover {
     async fn stand_by(&mut self) -> Talk {
         match self.standby.as_mut().map_or(Due::Nothing, |standby| standby.due(Instant::now())) {
             Due::Nothing => {}
-            // Without room the question is lost, like one that gets no answer.
-            Due::Ask(number) => _ = self.channel.try_send(&Bequest::Ping { number }),
+            Due::Ask(number) => {
+                if !self.channel.try_send(&Bequest::Ping { number })
+                    && let Some(standby) = &mut self.standby
+                {
+                    standby.unsent(Instant::now());
+                }
+            }
             Due::Over => self.end_standby().await,
             Due::Mute => return Talk::Mute,
         }

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long after an answer the next question comes.
+/// How long after an answer the next question comes. A question without an answer is repeated after the same time: on a
+/// busy channel there may have been no room for the answer.
 const ASK_AFTER: Duration = Duration::from_secs(1);
+
+/// How soon a question is repeated that could not be sent.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the other process may be silent before it counts as dead. Some seconds, for loaded machines. The
 /// application can't delay an answer: it comes from the control runtime.
@@ -23,8 +27,8 @@ pub(super) struct Pulse {
 enum State {
     /// The last question was answered; the next one is due at `ask_at`.
     Answered { ask_at: Instant },
-    /// It was not, and nothing was heard since then.
-    Waits { since: Instant },
+    /// It was not, and nothing was heard since then. It is repeated at `ask_at`.
+    Waits { since: Instant, ask_at: Instant },
 }
 
 impl Pulse {
@@ -36,33 +40,43 @@ impl Pulse {
     pub(super) fn due_at(&self, awake_since: Instant) -> Instant {
         match self.state {
             State::Answered { ask_at } => ask_at,
-            // Asleep, this process could hear nothing.
-            State::Waits { since } => since.max(awake_since) + MUTE_AFTER,
+            State::Waits { since, ask_at } => ask_at.min(mute_at(since, awake_since)),
         }
     }
 
     /// Whether a question is due.
     pub(super) fn is_question_due(&self, now: Instant) -> bool {
-        matches!(self.state, State::Answered { ask_at } if now >= ask_at)
+        let (State::Answered { ask_at } | State::Waits { ask_at, .. }) = self.state;
+        now >= ask_at
     }
 
     /// Whether the successor has been silent for too long.
     pub(super) fn is_mute(&self, now: Instant, awake_since: Instant) -> bool {
-        matches!(self.state, State::Waits { .. }) && now >= self.due_at(awake_since)
+        matches!(self.state, State::Waits { since, .. } if now >= mute_at(since, awake_since))
     }
 
     /// Asks a question, and returns its number.
     pub(super) fn ask(&mut self, now: Instant) -> u32 {
         self.asked = self.asked.wrapping_add(1);
-        if let State::Answered { .. } = self.state {
-            self.state = State::Waits { since: now };
-        }
+        let since = match self.state {
+            State::Answered { .. } => now,
+            State::Waits { since, .. } => since,
+        };
+        self.state = State::Waits { since, ask_at: now + ASK_AFTER };
         self.asked
+    }
+
+    /// The last question could not be sent, and is repeated soon. The silence still counts: a successor that is stopped
+    /// leaves no room.
+    pub(super) fn unsent(&mut self, now: Instant) {
+        if let State::Waits { ask_at, .. } = &mut self.state {
+            *ask_at = now + ASK_AGAIN;
+        }
     }
 
     /// Something was heard, whatever it was.
     pub(super) fn heard(&mut self, now: Instant) {
-        if let State::Waits { since } = &mut self.state {
+        if let State::Waits { since, .. } = &mut self.state {
             *since = now;
         }
     }
@@ -73,6 +87,11 @@ impl Pulse {
             self.state = State::Answered { ask_at: now + ASK_AFTER };
         }
     }
+}
+
+/// When a successor counts as dead that has been silent `since` then. Asleep, this process could hear nothing.
+fn mute_at(since: Instant, awake_since: Instant) -> Instant {
+    since.max(awake_since) + MUTE_AFTER
 }
 
 #[cfg(test)]
@@ -111,6 +130,23 @@ mod tests {
         pulse.ask(now + SECOND);
         pulse.answered(first, now + SECOND);
         assert!(pulse.is_mute(now + MUTE_AFTER, now));
+    }
+
+    /// Otherwise a lost question or a lost answer would kill a healthy successor.
+    #[test]
+    fn a_question_is_repeated_soon_where_it_could_not_be_sent_and_else_after_a_second() {
+        let now = Instant::now();
+        let mut pulse = Pulse::begin(now);
+        pulse.ask(now);
+        pulse.unsent(now);
+        assert!(!pulse.is_question_due(now) && pulse.due_at(now) == now + ASK_AGAIN);
+        assert!(pulse.is_question_due(now + ASK_AGAIN));
+        let number = pulse.ask(now + ASK_AGAIN);
+        assert!(!pulse.is_question_due(now + SECOND), "it is on its way");
+        assert!(pulse.is_question_due(now + ASK_AGAIN + SECOND), "the answer may be lost");
+        assert!(pulse.is_mute(now + MUTE_AFTER, now), "the time began with the first");
+        pulse.answered(number, now + SECOND);
+        assert!(!pulse.is_mute(now + MUTE_AFTER, now));
     }
 
     /// Both processes may have been stopped, or the whole machine: the successor gets its time again.

@@ -113,6 +113,30 @@ async fn a1_requests_after_a_declined_upgrade_are_answered() {
     }
 }
 
+#[tokio::test]
+async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() {
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        for path in ["/ping", "/slow?ms=50"] {
+            let offer = offering(path, "Connection: close, Upgrade\r\nUpgrade: h2c");
+            let mut client = stage.client().await;
+            client.send(&offer).await.unwrap();
+            assert!(client.reply().await.unwrap().closes(), "{plan}");
+            client.closed().await.unwrap();
+        }
+        // Its client sends no more, and has said all at once.
+        for path in ["/ping", "/slow?ms=50"] {
+            let mut client = stage.client().await;
+            client.send([offering(path, OFFERS[0]), get("/ping"), get("/ping")].concat()).await.unwrap();
+            client.half_close().await.unwrap();
+            for _ in 0..3 {
+                assert_eq!(client.reply().await.unwrap().status, 200, "{plan}");
+            }
+            client.closed().await.unwrap();
+        }
+    }
+}
+
 /// More of it than travels with a connection is answered where it is, and nobody hears of a close.
 #[tokio::test]
 async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_in_a_restart() {

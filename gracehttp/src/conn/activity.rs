@@ -70,7 +70,10 @@ struct Leftover {
 impl Activity {
     /// Neither a request nor a response nor any byte of them is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.is_between_requests() && self.is_read_blocked() && !self.is_unflushed()
+        self.is_between_requests()
+            && self.is_read_blocked()
+            && !self.inbound.is_deciding()
+            && !self.is_unflushed()
     }
 
     /// Every request that was begun has been answered and read, though the answer may not be flushed.
@@ -147,11 +150,6 @@ impl Activity {
         self.read_blocked.store(false, Ordering::Relaxed);
         // One writer: no read-modify-write is needed.
         self.bytes_in.store(self.bytes_in() + bytes as u64, Ordering::Relaxed);
-    }
-
-    /// The next read may find something, though the last one did not.
-    pub(crate) fn note_readable(&self) {
-        self.read_blocked.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn note_read_blocked(&self) {

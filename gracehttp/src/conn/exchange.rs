@@ -208,8 +208,6 @@ impl Future for RequestFuture {
         let is_connect = asked.is(&Method::CONNECT);
         let response = answer::finish(&self.info, asked, cause, is_last, response);
         if activity.inbound().answer(self.number, leaves_http(is_connect, response.status())) {
-            // What was read behind the request can pass now: the connection is not idle.
-            activity.note_readable();
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(response.map(|content| ResponseBody {

@@ -114,6 +114,16 @@ impl Inbound {
         has_waited
     }
 
+    /// Whether the reader has still to hear an answer: what it holds back may be a whole request.
+    pub(crate) fn is_deciding(&self) -> bool {
+        self.asking.load(Ordering::Relaxed) != 0 && self.answer.load(Ordering::Relaxed) != OPEN
+    }
+
+    /// The reader has heard the answer.
+    pub(crate) fn note_decided(&self) {
+        self.asking.store(0, Ordering::Relaxed);
+    }
+
     /// The answer to the last request that asked to leave HTTP, once it is known.
     pub(crate) fn answered(&self) -> Option<Answer> {
         match self.answer.load(Ordering::Relaxed) {

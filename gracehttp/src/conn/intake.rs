@@ -119,6 +119,7 @@ impl Intake {
             Some(Answer::Leaves) => self.reader.leave(),
             None => return false,
         }
+        inbound.note_decided();
         self.is_unread = !self.held.is_empty();
         true
     }
@@ -220,7 +221,9 @@ mod tests {
             assert!(!line.inbound.answer(1, answer == Answer::Leaves), "another's answer says nothing");
             assert_eq!(line.read(100).await, None);
             assert!(line.inbound.answer(2, answer == Answer::Leaves));
+            assert!(line.inbound.is_deciding());
             assert_eq!(line.read(100).await.as_deref(), Some(follows));
+            assert!(!line.inbound.is_deciding());
             assert_eq!(line.inbound.has_left(), answer == Answer::Leaves);
         }
     }

@@ -33,7 +33,7 @@ impl Process {
         log::info(format_args!("{}", received(signal)));
         if let Some(tie) = tie() {
             log::error(format_args!(
-                "{signal} is refused, nothing is restarted: {tie}, and a successor would end with it. Start a new \
+                "{signal} is refused, nothing is restarted: {tie}, so a successor would end, too. Start a new \
                  container, and stop this one by SIGTERM"
             ));
             return Next::ServeOn;

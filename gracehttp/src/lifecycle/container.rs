@@ -12,7 +12,7 @@ const INITS: [&str; 5] = ["tini", "tini-static", "docker-init", "dumb-init", "ca
 /// Why no successor can outlive this process; none if one can.
 pub(crate) fn tie() -> Option<String> {
     if std::process::id() == FIRST {
-        return Some("this process is PID 1, with which its container ends".to_owned());
+        return Some("this process is PID 1, and its container ends with it".to_owned());
     }
     let init = fs::read_to_string("/proc/1/comm").ok().filter(|_| parent_id() == FIRST)?;
     let init = INITS.into_iter().find(|known| *known == init.trim_end())?;

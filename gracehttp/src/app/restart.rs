@@ -58,7 +58,7 @@ impl Process {
             // A successor would start without any configuration file.
             log::error(format_args!(
                 "start new process failed: the configuration file {}, which this process has read, is gone: put it \
-                 back, if only an empty one",
+                 back; an empty one will do",
                 gone.display()
             ));
             say_who_serves_on();

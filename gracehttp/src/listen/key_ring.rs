@@ -41,6 +41,7 @@ impl std::fmt::Debug for TicketKey {
 
 /// The keys that are in use, the one that makes tickets first. Clones are the same ring.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "tls"), derive(Default))]
 pub(crate) struct KeyRing {
     keys: Arc<Mutex<Vec<TicketKey>>>,
     /// Seconds since boot. Tests have a clock of their own, since the machine may have booted a minute ago.
@@ -48,13 +49,10 @@ pub(crate) struct KeyRing {
     clock: fn() -> u64,
 }
 
+#[cfg(feature = "tls")]
 impl Default for KeyRing {
     fn default() -> Self {
-        Self {
-            keys: Arc::default(),
-            #[cfg(feature = "tls")]
-            clock: seconds_since_boot,
-        }
+        Self { keys: Arc::default(), clock: seconds_since_boot }
     }
 }
 

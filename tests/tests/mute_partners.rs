@@ -273,8 +273,9 @@ async fn a4_the_predecessor_serves_connections_that_its_successor_does_not_confi
     for _ in 0..3 {
         stage.all_are_answered_by(&old).await;
     }
-    successor.kill();
+    // Before the kill, which is reported.
     assert_eq!(stage.app.log.count(start, "ERROR"), 0, "{}", stage.app.log);
+    successor.kill();
 }
 
 /// A batch that was withdrawn is nobody else's any more; once the successor has found that out it gets the next.

@@ -61,7 +61,8 @@ pub(crate) fn known_words(word: &str, what: &str, known: &[&'static str]) -> Str
     }
 }
 
-/// The word that was meant: the only one that has it as a part (`mode`, of `socket_mode`), or one that is alike.
+/// The word that was probably meant: the only one that contains this one (`socket_mode` for `mode`), or a similar
+/// one.
 pub(crate) fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
     /// Below it a suggestion is more puzzle than help.
     const ALIKE: f64 = 0.75;

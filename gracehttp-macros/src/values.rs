@@ -107,7 +107,7 @@ fn shape(text: &str) -> Result<Endpoint, String> {
         Some(path) if path.starts_with('@') => {
             return Err("abstract sockets have no file mode to guard them".into());
         }
-        // The file would have the options in its name, and not the mode that they ask for.
+        // The options would end up in the file's name, without any effect.
         Some(path) if path.contains('?') => {
             return Err("the path takes no options: mode, user and group of the file are the keys \
                  `socket_mode`, `socket_user` and `socket_group`"
@@ -139,7 +139,7 @@ fn shape(text: &str) -> Result<Endpoint, String> {
     Ok(Endpoint::Tcp { host: shape_of_host(host, port)?, port: shape_of_port(port)? })
 }
 
-/// What an IPv6 address without brackets may have meant: `::1:80` is an address, and one with a port.
+/// What an IPv6 address without brackets may mean: `::1:80` can be an address, or an address with a port.
 fn with_brackets(text: &str) -> String {
     let whole = format!("`[{text}]:9090`");
     match text.rsplit_once(':') {

@@ -64,7 +64,7 @@ impl File {
         if !errors.is_empty() {
             errors.sort_by_key(|error| error.span().map(|span| span.start));
             let faults = errors.iter().map(|error| match (error.message(), error.span()) {
-                // The parser does not name it.
+                // The parser's message does not name the key.
                 (message @ "duplicate key", Some(span)) => self.fault(
                     Some(&span),
                     &format!("{message} `{}`: keep one of them", &self.text[span.clone()]),

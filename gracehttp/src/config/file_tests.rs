@@ -37,7 +37,7 @@ fn read(text: &str) -> Result<Outcome, Vec<String>> {
 }
 
 #[test]
-fn a_key_that_is_there_twice_is_named() {
+fn a_repeated_key_is_named() {
     assert_eq!(
         faults("standby = '1s'\nstandby = '2s'\n"),
         ["a.toml:2: duplicate key `standby`: keep one of them"]

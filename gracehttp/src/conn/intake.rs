@@ -53,7 +53,7 @@ impl Intake {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // The reader is ahead of hyper while what it let pass is not all passed on.
+        // Until all of `passing` is passed on, the reader is ahead of hyper.
         if self.passing == 0 && self.reader.is_in_body() {
             inbound.seek_body();
         }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a15_nobody_has_looked_for_a_body_whose_head_passes_in_pieces() {
+    async fn a15_hyper_has_not_looked_for_a_body_while_its_head_passes_in_pieces() {
         let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n";
         let mut line = Line::new(&format!("{GET}{post}"));
         assert!(line.read(GET.len()).await.is_some());

@@ -159,7 +159,7 @@ pub(crate) fn adopt(
     Ok(Listener { place: Some(place), ..listener })
 }
 
-/// Whether the users and groups exist that the files of these endpoints are to belong to.
+/// Whether the configured users and groups of these endpoints' files exist.
 #[cfg(feature = "cli")]
 pub(crate) fn check_access(server: &str, endpoints: &[Endpoint], access: &SocketAccess) -> Result<(), Error> {
     let path = endpoints.iter().find_map(|endpoint| match endpoint {

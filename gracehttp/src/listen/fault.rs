@@ -101,7 +101,7 @@ pub(super) fn unix(server: &str, path: &Path, fault: Fault) -> Error {
         io::ErrorKind::AlreadyExists => {
             format!("a file that is not a socket is in its place; move it away, or {elsewhere}")
         }
-        // Such as /proc.
+        // /proc is such a directory.
         io::ErrorKind::NotFound if path.parent().is_some_and(Path::is_dir) => {
             format!("the directory {directory} takes no new files; {elsewhere}")
         }

@@ -108,7 +108,7 @@ fn parse_unix(path: &str) -> Result<Endpoint, String> {
         // It would be a file of that name, and nobody who writes this means one.
         _ if path.starts_with('@') => Err("abstract sockets have no file mode to guard them".into()),
         _ if path.contains('\0') => Err("a path has no NUL byte".into()),
-        // The file would have the options in its name, and not the mode that they ask for.
+        // The options would end up in the file's name, without any effect.
         _ if path.contains('?') => {
             Err("the path takes no options: mode, user and group of the file are the keys \
              `socket_mode`, `socket_user` and `socket_group`"
@@ -118,7 +118,7 @@ fn parse_unix(path: &str) -> Result<Endpoint, String> {
     }
 }
 
-/// What an IPv6 address without brackets may have meant: `::1:80` is an address, and one with a port.
+/// What an IPv6 address without brackets may mean: `::1:80` can be an address, or an address with a port.
 fn with_brackets(text: &str) -> String {
     let whole = format!("`[{text}]:9090`");
     match text.rsplit_once(':') {

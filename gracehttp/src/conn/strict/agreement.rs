@@ -1,4 +1,4 @@
-//! Whatever passes, hyper reads: it never refuses by itself what the reader has let pass.
+//! Checks that the strict reader and hyper agree: hyper refuses nothing that the reader has passed.
 
 use std::convert::Infallible;
 
@@ -20,10 +20,10 @@ const REQUESTS: [&str; 6] = [
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=\"b\"\r\nhi\r\n0\r\nX: 1\r\n\r\n",
 ];
 
-/// How many variants of each there are.
+/// How many variants of each request are tried.
 const VARIANTS: u64 = 1500;
 
-/// Some bytes of a request, changed, put in or left out: always the same for the same number.
+/// A variant of a request: some bytes changed, inserted or removed. The same number gives the same variant.
 fn variant(request: &str, number: u64) -> Vec<u8> {
     let mut bytes = request.as_bytes().to_vec();
     let mut random = number;
@@ -34,7 +34,7 @@ fn variant(request: &str, number: u64) -> Vec<u8> {
     };
     for _ in 0..=next(2) {
         let at = next(bytes.len());
-        // Often one that has a meaning.
+        // Often a byte with a meaning.
         let byte = match next(3) {
             0 => next(256) as u8,
             _ => b" \t\r\n:;,/?#@[]%\"*.0aA\x7f\x80"[next(22)],
@@ -48,7 +48,7 @@ fn variant(request: &str, number: u64) -> Vec<u8> {
     bytes
 }
 
-/// What hyper answers to a request whose body is read to its end: 200, or 500 if that fails.
+/// hyper's answer to a request whose handler reads the body to its end: 200, or 500 if that fails.
 async fn answer(request: &[u8]) -> String {
     let (server, mut client) = tokio::io::duplex(1 << 16);
     let service = service_fn(|request: http::Request<Incoming>| async {

@@ -137,6 +137,22 @@ async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() 
     }
 }
 
+/// Whatever has come behind that one.
+#[tokio::test]
+async fn a1_upgrade_that_nobody_takes_costs_no_later_request_its_last_answer() {
+    let last = get("/ping").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    for plan in [WEB, TLS] {
+        let stage = Stage::new(plan).await;
+        for offer in OFFERS {
+            let mut client = stage.client().await;
+            client.send(offering("/ping", offer) + &last + &last).await.unwrap();
+            assert!(!client.reply().await.unwrap().closes(), "{plan}: {offer}");
+            assert!(client.reply().await.unwrap().closes(), "{plan}: {offer}");
+            client.closed().await.unwrap();
+        }
+    }
+}
+
 /// More of it than travels with a connection is answered where it is, and nobody hears of a close.
 #[tokio::test]
 async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_in_a_restart() {

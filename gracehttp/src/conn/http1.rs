@@ -20,7 +20,7 @@ use crate::conn::exchange::ConnectionService;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::intake::Intake;
 use crate::conn::lent::lend;
-use crate::conn::limits::{Limits, Waiting};
+use crate::conn::limits::{Limits, STALLED, Waiting};
 use crate::conn::rest::rest;
 use crate::conn::strict::Bounds;
 use crate::conn::transport::{Inspector, Transport};
@@ -133,12 +133,15 @@ pub(super) async fn serve<T: Wire>(
         };
         drive(&context, &activity, &mut limits, probe, may, poll).await
     };
-    let Ok(transport) = back.try_recv() else {
+    let Ok(mut transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.
         tokio::spawn(close_after_upgrade(context, back));
         return;
     };
 
+    if end == End::Finished {
+        finish_writing(&mut transport).await;
+    }
     let (stream, ahead, permit) = transport.into_parts();
     let linger = match activity.has_given_up_body() {
         true => Linger::for_upload(&context.options),
@@ -182,10 +185,16 @@ fn serve_again<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, stage: S
     tokio::spawn(serve(context, stream, Ahead::now(ahead), stage, permit));
 }
 
+/// Writes what hyper has left in the transport. A client that does not take it gets no more of it.
+async fn finish_writing<T: Wire>(transport: &mut Transport<T>) {
+    let _ = tokio::time::timeout(STALLED, transport.write_gathered()).await;
+}
+
 /// Awaits the end of what has come of an upgraded connection. Whoever had it may just have let it go, and another
 /// process may hold a duplicate, which would keep the connection open.
 async fn close_after_upgrade<T: Wire>(context: Arc<Context>, back: Receiver<Transport<T>>) {
-    if let Ok(transport) = back.await {
+    if let Ok(mut transport) = back.await {
+        finish_writing(&mut transport).await;
         let (stream, _, _permit) = transport.into_parts();
         close(&context, stream, Linger::BRIEF).await;
     }

@@ -3,6 +3,7 @@
 //! It passes on what the [`Inspector`] of the protocol lets pass, notes in [`Activity`] what moved and what is
 //! blocked, and gathers the responses to pipelined requests into one write.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -73,6 +74,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             activity,
             permit,
         }
+    }
+
+    /// Writes the finished responses that wait for company. Where an upgrade was offered, hyper ends the connection
+    /// without a last flush.
+    pub(crate) async fn write_gathered(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_write_gathered(cx)).await
     }
 
     /// The stream, the bytes that were read and not passed on, and the permit.

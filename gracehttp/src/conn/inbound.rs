@@ -114,12 +114,13 @@ impl Inbound {
         has_waited
     }
 
-    /// Whether the reader has still to hear an answer: what it holds back may be a whole request.
+    /// Whether the reader has yet to read an answer that is known: the bytes that it holds back may be a whole
+    /// request.
     pub(crate) fn is_deciding(&self) -> bool {
         self.asking.load(Ordering::Relaxed) != 0 && self.answer.load(Ordering::Relaxed) != OPEN
     }
 
-    /// The reader has heard the answer.
+    /// The reader has read the answer.
     pub(crate) fn note_decided(&self) {
         self.asking.store(0, Ordering::Relaxed);
     }

@@ -19,7 +19,7 @@ use crate::sys::{self, Received, Watched};
 /// How long to wait for a partner that does not listen.
 const HEARING: Duration = Duration::from_millis(500);
 
-/// How long, and how often, a call is repeated that failed for lack of memory in the kernel.
+/// How long and how often a call is repeated that failed because the kernel lacked memory.
 const SHORT_FOR: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -155,8 +155,8 @@ pub(crate) fn has_hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-/// Whether the kernel lacks memory for the call at this moment, or has too many descriptors on their way between
-/// processes (unix(7)). The channel is as good as before.
+/// Whether the kernel lacks memory for the call at the moment, or has too many descriptors in flight between
+/// processes (unix(7)). The channel still works.
 fn is_shortage(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS))

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// busy channel there may have been no room for the answer.
 const ASK_AFTER: Duration = Duration::from_secs(1);
 
-/// How soon a question is repeated that could not be sent.
+/// How soon a question that could not be sent is repeated.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the other process may be silent before it counts as dead. Some seconds, for loaded machines. The
@@ -89,7 +89,7 @@ impl Pulse {
     }
 }
 
-/// When a successor counts as dead that has been silent `since` then. Asleep, this process could hear nothing.
+/// When a successor that has been silent `since` then counts as dead. Asleep, this process could hear nothing.
 fn mute_at(since: Instant, awake_since: Instant) -> Instant {
     since.max(awake_since) + MUTE_AFTER
 }
@@ -134,7 +134,7 @@ mod tests {
 
     /// Otherwise a lost question or a lost answer would kill a healthy successor.
     #[test]
-    fn a_question_is_repeated_soon_where_it_could_not_be_sent_and_else_after_a_second() {
+    fn a_question_is_repeated_after_a_second_or_soon_if_it_could_not_be_sent() {
         let now = Instant::now();
         let mut pulse = Pulse::begin(now);
         pulse.ask(now);

@@ -15,7 +15,7 @@ type Read<S> = Box<dyn FnOnce(Section<'_>) -> Result<StartUpCode<S>, Error> + Se
 type Run<S> = Box<dyn FnOnce(&Handle, GivenUp) -> Result<S, BoxError> + Send>;
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// Closed once nobody waits for the code any more.
+/// Closed once the future that waits for the code was dropped.
 type GivenUp = oneshot::Receiver<Infallible>;
 
 /// Start-up code whose settings are still to be read.
@@ -50,9 +50,8 @@ pub(crate) struct StartUpCode<S> {
 }
 
 impl<S: Send + 'static> StartUpCode<S> {
-    /// Runs the code on a thread of its own: its future need not be `Send`, and code that blocks holds up
-    /// neither the signals nor the workers. Dropping the returned future gives the code up: it is dropped
-    /// where it waits.
+    /// Runs the code on a thread of its own: its future need not be `Send`, and code that blocks holds up neither the
+    /// signals nor the workers. Dropping the returned future gives the code up, which is dropped at its next await.
     pub(crate) async fn run(self, runtime: Handle) -> Result<S, Error> {
         let (_gives_up_when_dropped, given_up) = oneshot::channel();
         aside("start-up", "the start-up code", move || (self.run)(&runtime, given_up))
@@ -61,8 +60,8 @@ impl<S: Send + 'static> StartUpCode<S> {
     }
 }
 
-/// Runs the code unless it is given up. That is looked at first: the runtime may have ended since, and code that waits
-/// for a timer of a runtime that has ended panics.
+/// Runs the code until it ends or is given up. Checks the latter first: the runtime may have ended meanwhile, and
+/// polling a timer of an ended runtime panics.
 async fn unless<S>(
     given_up: GivenUp,
     code: impl Future<Output = Result<S, BoxError>>,
@@ -83,7 +82,7 @@ mod tests {
 
     /// Else it panics as soon as the runtime of its timer ends, in the middle of an orderly stop.
     #[tokio::test]
-    async fn code_that_is_given_up_is_dropped_where_it_waits() {
+    async fn code_that_is_given_up_is_dropped_at_its_await() {
         let workers = Runtime::new().unwrap();
         let (begins, begun) = oneshot::channel();
         let (held, dropped) = oneshot::channel::<Infallible>();

@@ -48,14 +48,26 @@ pub(super) fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
-/// How many bytes at the beginning are of this class. Checks four at a time.
+/// How many bytes at the beginning are of this class. Unrolled, since it runs over all names and targets: a byte costs
+/// three instructions.
 pub(super) fn run(bytes: &[u8], class: u8) -> usize {
-    let (fours, _) = bytes.as_chunks::<4>();
-    let all =
-        |four: &&[u8; 4]| four.iter().fold(class, |common, &byte| common & CLASSES[usize::from(byte)]) != 0;
-    let whole = 4 * fours.iter().take_while(all).count();
-    let rest = &bytes[whole..];
-    whole + rest.iter().position(|&byte| !is(byte, class)).unwrap_or(rest.len())
+    let mut at = 0;
+    while let Some(&[first, second, third, fourth]) = bytes[at..].first_chunk() {
+        if !is(first, class) {
+            return at;
+        }
+        if !is(second, class) {
+            return at + 1;
+        }
+        if !is(third, class) {
+            return at + 2;
+        }
+        if !is(fourth, class) {
+            return at + 3;
+        }
+        at += 4;
+    }
+    at + bytes[at..].iter().take_while(|&&byte| is(byte, class)).count()
 }
 
 /// Without the spaces and tabs around it (OWS, RFC 9110 section 5.6.3).

@@ -80,16 +80,16 @@ impl Head {
     /// Where the unfinished line ends.
     fn line_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
         while let Some(at) = next_unprintable(bytes, self.searched) {
-            match (bytes[at], bytes.get(at + 1)) {
+            match &bytes[at..] {
+                [b'\r', b'\n', ..] => return Ok(Some(at)),
                 // Allowed in a value; elsewhere the checks of the line find them.
-                (b'\t' | 0x80.., _) => self.searched = at + 1,
-                (b'\r', Some(b'\n')) => return Ok(Some(at)),
-                (b'\r', Some(_)) => return Err(BARE_CR),
-                (b'\r', None) => {
+                [b'\t' | 0x80.., ..] => self.searched = at + 1,
+                [b'\r'] => {
                     self.searched = at;
                     return Ok(None);
                 }
-                (b'\n', _) => return Err(BARE_LF),
+                [b'\r', ..] => return Err(BARE_CR),
+                [b'\n', ..] => return Err(BARE_LF),
                 _ => return Err(CONTROL_CHARACTER),
             }
         }
@@ -120,19 +120,21 @@ impl Head {
         if self.fields > bounds.max_headers {
             return Err(MANY_FIELDS);
         }
-        // By length first: few other names are as long as one of these.
-        match name.len() {
-            0 => return Err(FIELD_NAME),
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(trim(value))?,
-            7 if name.eq_ignore_ascii_case(b"upgrade") => self.has_upgrade = true,
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(value))?,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                self.transfer_encoding(trim(value), request)?;
+        let &[first, ..] = name else { return Err(FIELD_NAME) };
+        // By length and first letter before all others: few other names share them with one of these.
+        match (name.len(), first | 0x20) {
+            (4, b'h') if name.eq_ignore_ascii_case(b"host") => self.host(trim(value)),
+            (7, b'u') if name.eq_ignore_ascii_case(b"upgrade") => {
+                self.has_upgrade = true;
+                Ok(())
             }
-            length if length > LONGEST_NAME => return Err(LONG_HEAD),
-            _ => {}
+            (14, b'c') if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(value)),
+            (17, b't') if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.transfer_encoding(trim(value), request)
+            }
+            (length, _) if length > LONGEST_NAME => Err(LONG_HEAD),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {

@@ -21,7 +21,13 @@ use super::writer::{self, Entry};
 /// Marks our own subscriber.
 struct Plain;
 
-impl<S: Subscriber> Layer<S> for Plain {}
+impl<S: Subscriber> Layer<S> for Plain {
+    /// It takes no event. Without this hint the subscriber would be asked for every `trace!` and `debug!` of every
+    /// crate, several times a request.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::OFF)
+    }
+}
 
 /// Whether a subscriber is ours.
 pub(super) fn is_plain(dispatch: &Dispatch) -> bool {

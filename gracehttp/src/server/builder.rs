@@ -242,9 +242,7 @@ impl ServerBuilder {
         T::Future: Send,
         S: 'static,
     {
-        self.complete(Answers::Service, |state, name| {
-            Arc::new(ServiceDispatch::new(factory(state), name.to_owned()))
-        })
+        self.complete(Answers::Service, |state, name| Arc::new(ServiceDispatch::new(factory(state), name)))
     }
 
     fn complete<S>(

@@ -42,7 +42,7 @@ impl<S: 'static> Server<S> {
         let Self { options, faults, answers, make } = self;
         let name = options.name.clone();
         let make = move |state: &S| -> Arc<dyn Dispatch> {
-            Arc::new(ServiceDispatch::new(layer.layer(BoxService(make(state))), name))
+            Arc::new(ServiceDispatch::new(layer.layer(BoxService(make(state))), &name))
         };
         Self { options, faults, answers, make: Box::new(make) }
     }

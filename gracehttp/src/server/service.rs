@@ -68,12 +68,13 @@ where
 /// contract between `poll_ready` and `call` asks.
 pub(crate) struct ServiceDispatch<T> {
     service: T,
-    server: String,
+    /// Its name. Every request takes one along, in case the service fails.
+    server: Arc<str>,
 }
 
 impl<T> ServiceDispatch<T> {
-    pub(crate) fn new(service: T, server: String) -> Self {
-        Self { service, server }
+    pub(crate) fn new(service: T, server: &str) -> Self {
+        Self { service, server: server.into() }
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use axum_core::body::Body;
 use axum_core::extract::DefaultBodyLimit;
 use http::header::{EXPECT, HOST};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use hyper::service::Service;
 
@@ -26,6 +26,8 @@ use crate::server::{Asked, ResponseFuture};
 pub(crate) struct ConnectionService {
     activity: Arc<Activity>,
     info: Arc<ConnectionInfo>,
+    /// Attached to every request.
+    facts: Extensions,
     /// Whether the connection can go to a successor instead of being closed.
     can_move: bool,
     /// HTTP/2 only.
@@ -34,7 +36,7 @@ pub(crate) struct ConnectionService {
 
 impl ConnectionService {
     pub(crate) fn new(activity: Arc<Activity>, info: Arc<ConnectionInfo>, can_move: bool) -> Self {
-        Self { activity, info, can_move, streams: None }
+        Self { activity, facts: info.facts(), info, can_move, streams: None }
     }
 
     pub(crate) fn of_streams(mut self, streams: Arc<Streams>) -> Self {
@@ -52,7 +54,7 @@ impl ConnectionService {
         mut request: http::Request<B>,
         upload: Option<Arc<Progress>>,
     ) -> ResponseFuture {
-        self.info.introduce(&mut request);
+        request.extensions_mut().extend(self.facts.clone());
         if request.body().is_end_stream() {
             return self.context().dispatch.call(request.map(|_| Body::empty()));
         }
@@ -203,7 +205,7 @@ impl Future for RequestFuture {
         let gives_up_body = exchange.answer();
         let forgoes_body = self.forgoes_body(activity);
         let is_last = gives_up_body || forgoes_body || self.is_last(response.status(), activity);
-        let outgoing = self.turn.take().map(Turn::answer);
+        let outgoing = self.turn.take().map(|turn| Box::new(turn.answer()));
         let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
         let is_connect = asked.is(&Method::CONNECT);
         let response = answer::finish(&self.info, asked, cause, is_last, response);
@@ -229,8 +231,8 @@ impl Drop for RequestFuture {
 pub(crate) struct ResponseBody {
     content: Content,
     exchange: Option<Exchange>,
-    /// Over HTTP/2.
-    outgoing: Option<Outgoing>,
+    /// HTTP/2 only. Boxed: hyper moves a response many times, and this is large.
+    outgoing: Option<Box<Outgoing>>,
     /// HTTP/1 only: it has failed.
     is_broken: bool,
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use axum_core::Error;
 use axum_core::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
@@ -41,7 +41,9 @@ impl Content {
         asked: Asked,
     ) -> Self {
         // How a body is cut into pieces is the connection's business.
-        headers.remove(TRANSFER_ENCODING);
+        if has(headers, &TRANSFER_ENCODING) {
+            headers.remove(TRANSFER_ENCODING);
+        }
         let mut content = Self { body: Some(body), left: None, is_open_ended: false, info, asked };
         match Room::of(&content.asked, status) {
             Room::Content => content.declare(headers),
@@ -235,6 +237,9 @@ enum Declared {
 
 impl Declared {
     fn by(headers: &HeaderMap) -> Self {
+        if !has(headers, &CONTENT_LENGTH) {
+            return Self::Nothing;
+        }
         let mut fields = headers.get_all(CONTENT_LENGTH).iter();
         match (fields.next(), fields.next()) {
             (None, _) => Self::Nothing,
@@ -244,6 +249,12 @@ impl Declared {
             (Some(_), Some(_)) => Self::Nonsense,
         }
     }
+}
+
+/// Whether a response has this field. Few responses do, and most have few fields: comparing their names is cheaper than
+/// hashing this one.
+fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|other| other == name)
 }
 
 /// Digits alone: `u64::from_str` takes a leading plus sign.

@@ -88,6 +88,9 @@ impl Work {
 
     /// Drops the handler, which may panic.
     pub(crate) fn let_go(&mut self, context: &Context, asked: &Asked) {
+        if !self.is_running() {
+            return;
+        }
         let work = std::mem::replace(self, Self::Settled(Cause::Handler));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(work))) {
             let panic = panic_message(&*panic);

@@ -127,9 +127,11 @@ async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() 
         // Its client sends no more, and has said all at once.
         for path in ["/ping", "/slow?ms=50"] {
             let mut client = stage.client().await;
-            client.send([offering(path, OFFERS[0]), get("/ping"), get("/ping")].concat()).await.unwrap();
+            let head = post_head("/echo", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
+            let upload = head + "2\r\nhe\r\n3\r\nllo\r\n0\r\nsum: 5\r\n\r\n";
+            client.send(offering(path, OFFERS[0]) + &upload + &get("/ping") + &upload).await.unwrap();
             client.half_close().await.unwrap();
-            for _ in 0..3 {
+            for _ in 0..4 {
                 assert_eq!(client.reply().await.unwrap().status, 200, "{plan}");
             }
             client.closed().await.unwrap();

@@ -165,6 +165,11 @@ impl Activity {
         }
     }
 
+    /// Bytes may have been held back before the end was read. It is read again behind them.
+    pub(crate) fn forget_half_close(&self) {
+        self.half_closed.store(false, Ordering::Relaxed);
+    }
+
     /// hyper has the whole bodies of all requests that were begun.
     fn note_received(&self) {
         let mut body_reader = self.body_reader();

@@ -210,6 +210,7 @@ impl Future for RequestFuture {
         let is_connect = asked.is(&Method::CONNECT);
         let response = answer::finish(&self.info, asked, cause, is_last, response);
         if activity.inbound().answer(self.number, leaves_http(is_connect, response.status())) {
+            activity.forget_half_close();
             cx.waker().wake_by_ref();
         }
         Poll::Ready(Ok(response.map(|content| ResponseBody {

@@ -76,16 +76,13 @@ macro_rules! handler_of {
             $($part: FromRequestParts<S> + Send,)*
             $last: FromRequest<S, M> + Send,
         {
-            // No `async fn`, whose future would have room for each argument twice, and copy it from here to there.
-            fn call(self, request: Request, state: Arc<S>) -> impl Future<Output = Response> + Send {
-                async move {
-                    handler_of!(@parts request, state; $($part)*);
-                    let $last = match $last::from_request(request, &state).await {
-                        Ok(value) => value,
-                        Err(rejection) => return rejection.into_response(),
-                    };
-                    self($($part,)* $last).await.into_response()
-                }
+            async fn call(self, request: Request, state: Arc<S>) -> Response {
+                handler_of!(@parts request, state; $($part)*);
+                let $last = match $last::from_request(request, &state).await {
+                    Ok(value) => value,
+                    Err(rejection) => return rejection.into_response(),
+                };
+                self($($part,)* $last).await.into_response()
             }
         }
     };

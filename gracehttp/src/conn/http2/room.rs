@@ -106,9 +106,10 @@ impl Room {
         self.responses.load(SeqCst) >= self.shares.responses
     }
 
-    /// Whether far more wait. Many handlers can make their responses at once, after all of their requests have begun.
+    /// Whether far more wait: many handlers have made their responses at once, after all of their requests had begun.
+    /// A few more than there is room for are no such burst: each thread may let one stream go on at the same moment.
     pub(crate) fn is_overfull(&self) -> bool {
-        self.responses.load(SeqCst) >= 2 * self.shares.responses
+        self.responses.load(SeqCst) >= 4 * self.shares.responses
     }
 
     /// Lets a stream go on once no earlier one waits, and there is room for its response or no other stream goes on

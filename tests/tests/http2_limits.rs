@@ -300,6 +300,65 @@ async fn b2_a_client_that_opens_two_windows_for_each_piece_gets_all_responses() 
     client.answer(3).await;
 }
 
+/// A page that is left before it was loaded: its requests and the end of them come in one write.
+#[tokio::test]
+async fn b2_a_client_that_gives_up_all_the_requests_of_a_page_keeps_its_connection() {
+    let stage = Stage::new().await;
+    let mut client = Connection::open(&stage.target).await;
+    let page = (1..201).step_by(2);
+    let requests = page.clone().map(|stream| Frame::get(stream, "/never"));
+    let ends = page.map(|stream| Frame::new(RST_STREAM, 0, stream, &CANCEL.to_be_bytes()));
+    client.send(&requests.chain(ends).chain([Frame::get(201, "/ping")]).collect::<Vec<_>>()).await;
+    client.answer(201).await;
+}
+
+/// Reads until a frame comes that is looked for: all that came.
+async fn until(client: &mut Connection, is_last: impl Fn(&Frame) -> bool) -> Vec<Frame> {
+    let mut all = Vec::new();
+    while !all.iter().any(&is_last) {
+        let frames = client.frames().await;
+        assert!(!frames.is_empty(), "closed after {all:?}");
+        all.extend(frames);
+    }
+    all
+}
+
+/// curl 7 and Python's h2 lose the answer if a reset follows it.
+async fn early_answer(what: &str, head: Frame) {
+    let stage = Stage::new().await;
+    let mut client = Connection::open(&stage.target).await;
+    let is_reset = |frame: &Frame| frame.kind == RST_STREAM;
+    let data = |flags| Frame::new(DATA, flags, 1, &[b'x'; 10_000]);
+    client.send(&[head, data(0)]).await;
+    let mut came = until(&mut client, |frame| frame.stream == 1 && frame.flags & END_OF_STREAM != 0).await;
+    client.send(&[data(0), Frame::new(PING, 0, 0, b"8 octets")]).await;
+    came.extend(until(&mut client, |frame| frame.kind == PING && frame.flags & ACK != 0).await);
+    assert!(!came.iter().any(is_reset), "{what}: {came:?}");
+    // A client that stops in the middle is not waited for.
+    let start = Instant::now();
+    let reset = until(&mut client, is_reset).await;
+    assert!(reset.iter().any(|frame| is_reset(frame) && frame.payload == [0; 4]), "{what}: {reset:?}");
+    assert!(start.elapsed() > Duration::from_secs(4), "{what}: reset after {:?}", start.elapsed());
+    client.send(&[Frame::get(3, "/ping")]).await;
+    client.answer(3).await;
+}
+
+/// The kind of A11. All at once.
+#[tokio::test]
+async fn a11_an_answer_before_the_end_of_an_upload_is_not_followed_by_a_reset() {
+    let head = |path, host| {
+        let authority = (":authority", "localhost");
+        let target = [(":method", "POST"), (":scheme", "http"), (":path", path), authority];
+        let fields = [&target[..], &[("host", host), ("content-length", "30000")]].concat();
+        Frame::head(END_OF_HEADERS, 1, &fields)
+    };
+    tokio::join!(
+        early_answer("a handler that reads no body", head("/unread", "localhost")),
+        early_answer("404", head("/nowhere", "localhost")),
+        early_answer("400", head("/echo", "another")),
+    );
+}
+
 /// C2, and what else a handler knows from HTTP/1.
 #[tokio::test]
 async fn c2_a_handler_sees_one_cookie_and_a_host() {

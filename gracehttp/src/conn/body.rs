@@ -11,17 +11,36 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::conn::activity::{Activity, Fate, ends_body};
-use crate::conn::http2::Progress;
+use crate::conn::close::Linger;
+use crate::conn::http2::{self, Progress};
+use crate::server::ServerOptions;
 
 /// A source of request bodies: hyper, or another reader of the same connection.
 pub(crate) trait Source: Body {
-    /// The body as handlers get it, with the server's limit.
-    fn into_body(self, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> HandlerBody;
+    /// The body as handlers get it, with the server's limits.
+    fn into_body(
+        self,
+        options: &ServerOptions,
+        activity: Arc<Activity>,
+        upload: Option<Arc<Progress>>,
+    ) -> HandlerBody;
+
+    /// No handler gets it. HTTP/2 only.
+    fn discard(self, options: &ServerOptions, upload: &Arc<Progress>);
 }
 
 impl Source for Incoming {
-    fn into_body(self, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> HandlerBody {
-        HandlerBody::new(RequestBody::new(self, limit, activity, upload))
+    fn into_body(
+        self,
+        options: &ServerOptions,
+        activity: Arc<Activity>,
+        upload: Option<Arc<Progress>>,
+    ) -> HandlerBody {
+        HandlerBody::new(RequestBody::new(self, options, activity, upload))
+    }
+
+    fn discard(self, options: &ServerOptions, upload: &Arc<Progress>) {
+        http2::discard(self, Linger::for_upload(options), upload);
     }
 }
 
@@ -31,6 +50,8 @@ struct RequestBody {
     incoming: Option<Incoming>,
     received: u64,
     limit: u64,
+    /// How long, and how far, what its handler leaves is read over HTTP/2.
+    bounds: Linger,
     activity: Arc<Activity>,
     /// The number of its request on the connection.
     request: u64,
@@ -39,10 +60,24 @@ struct RequestBody {
 }
 
 impl RequestBody {
-    fn new(incoming: Incoming, limit: u64, activity: Arc<Activity>, upload: Option<Arc<Progress>>) -> Self {
+    fn new(
+        incoming: Incoming,
+        options: &ServerOptions,
+        activity: Arc<Activity>,
+        upload: Option<Arc<Progress>>,
+    ) -> Self {
         activity.body_begins();
         let request = activity.begun();
-        Self { incoming: Some(incoming), received: 0, limit, activity, request, upload }
+        let (limit, bounds) = (options.max_body, Linger::for_upload(options));
+        Self { incoming: Some(incoming), received: 0, limit, bounds, activity, request, upload }
+    }
+
+    /// The handler gets no more of it. Over HTTP/1 hyper then closes the connection after the response.
+    fn give_up(&self, incoming: Incoming) {
+        if let Some(upload) = &self.upload {
+            http2::discard(incoming, self.bounds, upload);
+        }
+        self.activity.give_up_body();
     }
 
     fn end_upload(&self) {
@@ -61,13 +96,12 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Some(incoming) = this.incoming.as_mut() else { return Poll::Ready(None) };
         // One frame over the limit passes, so that a buffering extractor sees it and answers 413 itself.
-        if this.received > this.limit {
-            this.incoming = None;
-            this.activity.give_up_body();
+        if let Some(incoming) = this.incoming.take_if(|_| this.received > this.limit) {
+            this.give_up(incoming);
             return Poll::Ready(Some(Err(BodyTooLarge { limit: this.limit }.into())));
         }
+        let Some(incoming) = this.incoming.as_mut() else { return Poll::Ready(None) };
         let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
         if polled.is_pending() && this.upload.is_none() {
             let fate = this.activity.poll_fate(this.request, cx);
@@ -138,8 +172,7 @@ impl Drop for RequestBody {
             // The connection has to skip the rest to reach its next request.
             self.activity.leave_body(incoming, self.limit - self.received);
         } else {
-            // hyper closes the connection, or resets the stream, after the response.
-            self.activity.give_up_body();
+            self.give_up(incoming);
         }
     }
 }

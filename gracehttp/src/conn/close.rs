@@ -20,9 +20,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long, and through how many bytes, a closed connection waits until its client closes its side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Linger {
-    in_all: Duration,
+    pub(super) in_all: Duration,
     /// Without a byte.
-    silent: Duration,
+    pub(super) silent: Duration,
     bytes: u64,
     /// The size of one read.
     buffer: usize,

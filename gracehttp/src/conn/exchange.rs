@@ -58,9 +58,10 @@ impl ConnectionService {
         if request.body().is_end_stream() {
             return self.context().dispatch.call(request.map(|_| Body::empty()));
         }
-        let max_body = self.context().options.max_body;
+        let options = &self.context().options;
+        let max_body = options.max_body;
         let activity = self.activity.clone();
-        let mut request = request.map(|body| body.into_body(max_body, activity, upload));
+        let mut request = request.map(|body| body.into_body(options, activity, upload));
         // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
         DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
         self.context().dispatch.call(request)
@@ -87,7 +88,12 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
         // Over HTTP/1 the strict reader has refused it already.
         let refusal = turn.as_mut().and_then(|turn| turn.check(&mut request, &self.context().options).err());
         let work = match refusal {
-            Some(refusal) => Work::Settled(Cause::Refused(refusal)),
+            Some(refusal) => {
+                if let Some(turn) = turn.as_ref().filter(|_| has_body) {
+                    request.into_body().discard(&self.context().options, turn.progress());
+                }
+                Work::Settled(Cause::Refused(refusal))
+            }
             None => {
                 let upload = turn.as_ref().map(|turn| turn.progress().clone());
                 Work::begin(self.context(), &asked, || self.dispatch(request, upload))

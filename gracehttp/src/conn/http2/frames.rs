@@ -46,8 +46,9 @@ const FOR_A_REQUEST: u64 = 4;
 /// What each piece of a response allows. Some clients, such as Python's h2, open two windows for each DATA frame.
 const FOR_A_PIECE: u64 = 2;
 
-/// How many bytes written allow one more frame. Go's client opens two windows for each 4 KiB that it has read.
-const BYTES_FOR_A_FRAME: u64 = 1024;
+/// How many bytes written allow one more frame. Go's client opens two windows for each 4 KiB that it has read; one with
+/// a window of 1 KiB opens it each time that it has read a half.
+const BYTES_FOR_A_FRAME: u64 = 256;
 
 /// The price of a cancelled request: twice what the request allowed. So a client that cancels most of its requests at
 /// full speed runs out (CVE-2023-44487), and one that cancels every other one does not.
@@ -456,6 +457,11 @@ mod tests {
             // Go's client, in a long download.
             client.sent.bytes += 4096;
             client.sends(&[&update[..], &update].concat()).unwrap();
+        }
+        for _ in 0..12_500 {
+            // A client with a window of 1 KiB for the stream, and of 4 KiB for the connection.
+            client.sent.bytes += 4 * (512 + 9);
+            client.sends(&update.repeat(5)).unwrap();
         }
         for _ in 0..50_000 {
             client.sends(&frame(DATA, 0, 1, 20)).unwrap();

@@ -1,5 +1,6 @@
 //! An HTTP/2 connection. It is never parked and never moves: it ends as the protocol provides.
 
+mod discard;
 mod frames;
 mod interim;
 mod progress;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+pub(super) use discard::discard;
 pub(super) use progress::Progress;
 pub(super) use response::{Outgoing, Piece};
 pub(super) use streams::{Inspection, Streams};

@@ -101,6 +101,11 @@ impl Room {
         }
     }
 
+    /// The window of one stream for its request body.
+    pub(crate) fn window(&self) -> u32 {
+        self.shares.window
+    }
+
     /// Whether more responses wait than there is room for.
     pub(crate) fn is_full(&self) -> bool {
         self.responses.load(SeqCst) >= self.shares.responses

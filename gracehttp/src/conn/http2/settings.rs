@@ -16,9 +16,6 @@ const PING: Duration = Duration::from_secs(20);
 /// client that is gone is noticed earlier: it acknowledges nothing.
 const PONG: Duration = Duration::from_secs(300);
 
-/// How many requests the client may have cancelled before hyper has seen them (CVE-2023-44487).
-const UNSEEN_RESETS: usize = 20;
-
 /// How many streams h2 may have to reset for the client's errors, over the life of a connection (CVE-2025-8671).
 const RESETS_FOR_ERRORS: usize = 1024;
 
@@ -31,7 +28,9 @@ pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTask
         .initial_stream_window_size(shares.window)
         .max_send_buf_size(shares.unsent)
         .max_header_list_size(header_list(options))
-        .max_pending_accept_reset_streams(UNSEEN_RESETS)
+        // A page that is left at once: all of its requests come and are given up before hyper has seen one. Those who do
+        // that again and again (CVE-2023-44487) use up their allowance of frames.
+        .max_pending_accept_reset_streams(shares.streams as usize)
         .max_local_error_reset_streams(RESETS_FOR_ERRORS)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);

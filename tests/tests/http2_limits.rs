@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use tests::bench::process::resident;
 use tests::client::Stream;
 use tests::frames::{
     ACK, Connection, DATA, END_OF_HEADERS, END_OF_STREAM, Frame, HEADERS, PING, PREFACE, PRIORITY,
@@ -498,4 +499,32 @@ async fn b1_a_client_that_takes_its_responses_gets_all_of_them() {
             next += 1;
         }
     }
+}
+
+/// A connection that ends for a broken frame in the turn in which its requests begin keeps none of them in memory.
+#[tokio::test]
+async fn connections_that_break_a_rule_right_after_their_requests_leave_no_memory() {
+    const FREE: u64 = 8 << 20;
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0").spawn();
+    let target = app.target("web").await;
+    // More than the server reads at once: it has begun the requests when it comes to the broken frame.
+    let unknown = Frame::new(0x77, 0, 0, &[0; 8000]);
+    let broken = Frame::new(WINDOW_UPDATE, 0, 0, &[0; 5]);
+    let mut frames: Vec<Frame> = (0..100).map(|number| Frame::get(2 * number + 1, "/ping")).collect();
+    frames.extend([&unknown, &unknown, &unknown, &broken].map(Clone::clone));
+    let mut warm = 0;
+    for round in 0..300 {
+        if round == 100 {
+            warm = resident(app.pid());
+        }
+        let mut client = Connection::open(&target).await;
+        // Its SETTINGS: the connection stands.
+        client.frames().await;
+        client.send(&frames).await;
+        within(LIMIT, "the end of the connection", client.until_end()).await;
+    }
+    let end = resident(app.pid());
+    println!("{warm} bytes after 100 connections, {end} after 300");
+    assert!(end < warm + FREE, "{warm} bytes after 100 connections, {end} after 300");
 }

@@ -5,7 +5,7 @@
 //! last turn are those of the requests begun since then, if the two are as many. If they are not, because h2 has
 //! refused one, this connection sends no `100 Continue` any more: a client waits for one only for a while.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use bytes::BytesMut;
@@ -19,13 +19,16 @@ const HEAD: [u8; 5] = [0, 0, 5, 1, 4];
 const STATUS_100: [u8; 5] = *b"\x08\x03100";
 
 /// The requests that wait for it.
+///
+/// Each of them owns the account of its connection, which owns this: they are held weakly, or a connection that ends
+/// while one waits would never be freed.
 #[derive(Debug, Default)]
 pub(super) struct Interim {
     /// The streams whose heads have come in this turn of the connection, and the requests that h2 has passed on.
     opened: Vec<u32>,
-    begun: Vec<Arc<Progress>>,
+    begun: Vec<Weak<Progress>>,
     has_lost_count: bool,
-    asked: Vec<Arc<Progress>>,
+    asked: Vec<Weak<Progress>>,
     connection: Option<Waker>,
 }
 
@@ -34,8 +37,8 @@ impl Interim {
         self.opened.append(streams);
     }
 
-    pub(super) fn note_begun(&mut self, progress: Arc<Progress>) {
-        self.begun.push(progress);
+    pub(super) fn note_begun(&mut self, progress: &Arc<Progress>) {
+        self.begun.push(Arc::downgrade(progress));
     }
 
     /// A turn of the connection is over. Returns whether there is something to send now.
@@ -47,19 +50,20 @@ impl Interim {
             self.asked.clear();
             return false;
         }
-        if self.begun.iter().any(|progress| progress.expects_continue()) {
-            self.connection = Some(connection.clone());
-        }
         for (stream, progress) in self.opened.drain(..).zip(self.begun.drain(..)) {
+            let Some(progress) = progress.upgrade() else { continue };
             progress.set_stream(stream);
+            if progress.expects_continue() {
+                self.connection = Some(connection.clone());
+            }
         }
-        self.asked.iter().any(|progress| progress.stream().is_some())
+        self.asked.iter().filter_map(Weak::upgrade).any(|progress| progress.stream().is_some())
     }
 
     /// A handler waits for a body whose client waits for a `100 Continue`.
-    pub(super) fn ask(&mut self, progress: Arc<Progress>) {
+    pub(super) fn ask(&mut self, progress: &Arc<Progress>) {
         if !self.has_lost_count {
-            self.asked.push(progress);
+            self.asked.push(Arc::downgrade(progress));
             if let Some(connection) = &self.connection {
                 connection.wake_by_ref();
             }
@@ -73,6 +77,7 @@ impl Interim {
     /// Appends what is to be sent between two frames.
     pub(super) fn put_due(&mut self, bytes: &mut BytesMut) {
         self.asked.retain(|progress| {
+            let Some(progress) = progress.upgrade() else { return false };
             let Some(stream) = progress.stream() else { return true };
             if !progress.has_begun_answer() {
                 for part in [&HEAD[..], &stream.to_be_bytes(), &STATUS_100] {
@@ -97,8 +102,8 @@ mod tests {
         let mut interim = Interim::default();
         interim.note_opened(&mut opened.to_vec());
         let begun: Vec<_> = (0..requests).map(|_| streams.begin()).collect();
-        begun.iter().for_each(|progress| interim.note_begun(progress.clone()));
-        interim.ask(begun[0].clone());
+        begun.iter().for_each(|progress| interim.note_begun(progress));
+        interim.ask(&begun[0]);
         let has_due = interim.settle(Waker::noop());
         let mut bytes = BytesMut::new();
         interim.put_due(&mut bytes);

@@ -75,7 +75,7 @@ impl Progress {
     pub(crate) fn upload_is_awaited(self: &Arc<Self>) {
         self.turn_upload(FLOWS, AWAITED);
         if self.expects_continue() && !self.has_asked.swap(true, Ordering::Relaxed) {
-            self.streams.ask_continue(self.clone());
+            self.streams.ask_continue(self);
         }
     }
 

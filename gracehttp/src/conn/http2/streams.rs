@@ -102,7 +102,7 @@ impl Streams {
             progress
         };
         *self.begun() = Some(progress.clone());
-        self.interim().note_begun(progress.clone());
+        self.interim().note_begun(&progress);
         progress
     }
 
@@ -112,7 +112,7 @@ impl Streams {
     }
 
     /// A handler waits for a body whose client waits for a `100 Continue`.
-    pub(super) fn ask_continue(&self, progress: Arc<Progress>) {
+    pub(super) fn ask_continue(&self, progress: &Arc<Progress>) {
         let mut interim = self.interim();
         // Before the connection is woken, and under the lock: its task must not find nothing to send and sleep again.
         self.has_asked.store(true, Ordering::Release);
@@ -326,5 +326,17 @@ mod tests {
         assert!(!streams.settle(&Waker::from(connection.clone())), "nobody has asked yet");
         progress.upload_is_awaited();
         assert!(connection.found_question.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn a_connection_that_ends_in_the_turn_of_a_request_is_freed() {
+        let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
+        let progress = streams.begin();
+        _ = streams.take_begun();
+        progress.expect_continue();
+        progress.upload_is_awaited();
+        let left = Arc::downgrade(&streams);
+        drop((progress, streams));
+        assert!(left.upgrade().is_none(), "what waits for an interim response keeps it");
     }
 }

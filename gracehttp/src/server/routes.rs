@@ -32,7 +32,7 @@ where
 {
     let server = builder.factory(move |state: &S| {
         let router = routes.router("", &Arc::new(state.clone())).method_not_allowed_fallback(not_allowed);
-        if table.fallback.is_some() { router } else { router.fallback(not_found) }
+        if table.has_fallback() { router } else { router.fallback(not_found) }
     });
     Server { answers: Answers::Routes(table), ..server }
 }
@@ -106,6 +106,11 @@ impl Table {
     /// Of nothing: other tables say in what they differ.
     pub const EMPTY: Self =
         Self { kind: Kind::Part, module: "", prefix: "", routes: &[], fallback: None, included: &[] };
+
+    /// Whether it has a fallback, or a module within has one, which then is the fallback of the whole server.
+    fn has_fallback(&self) -> bool {
+        self.fallback.is_some() || self.included.iter().any(|within| within.has_fallback())
+    }
 
     /// Whether one of its paths has a parameter of this name, prefixes included.
     pub const fn has_parameter(&self, name: &str) -> bool {

@@ -13,7 +13,9 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::sys::socket::{ControlMessage, MsgFlags, SockFlag, UnixAddr, accept4, sendmsg};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, SockFlag, SockaddrStorage, UnixAddr, accept4, getpeername, sendmsg,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -192,6 +194,12 @@ impl Probe {
         let outcome = unsafe { libc::ioctl(self.0, libc::TIOCOUTQ, &raw mut count) };
         // If the socket can't tell, nothing can be waited for.
         if outcome == 0 { u64::try_from(count).unwrap_or_default() } else { 0 }
+    }
+
+    /// Whether a TCP connection no longer exists, because a reset has ended it. What was written and not acknowledged
+    /// then stays counted, and is of no use.
+    pub(crate) fn is_reset(self) -> bool {
+        getpeername::<SockaddrStorage>(self.0) == Err(Errno::ENOTCONN)
     }
 
     /// Sees the client's end even behind unread bytes.

@@ -93,13 +93,14 @@ async fn read_on<T: Wire>(stream: &mut T, linger: Linger, end: Instant) {
     }
 }
 
-/// Waits until the client has taken what it was sent; false if it is slower than a client may be.
+/// Waits until the client has taken what it was sent, or has reset the connection; false if it is slower than a client
+/// may be.
 async fn is_taken(probe: Probe) -> bool {
     let at_first = probe.unacknowledged();
     let mut patience = Patience::new(0, Instant::now());
     loop {
         let left = probe.unacknowledged();
-        if left <= LITTLE {
+        if left <= LITTLE || probe.is_reset() {
             return true;
         }
         let now = Instant::now();

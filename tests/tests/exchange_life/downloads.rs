@@ -13,6 +13,26 @@ fn http2_download() -> Vec<u8> {
     [PREFACE.to_vec(), frames.iter().flat_map(Frame::bytes).collect()].concat()
 }
 
+/// What lies in the kernel for a client that has reset its connection is not waited for.
+#[tokio::test]
+async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
+    let options = "max_conns=1 when_full=wait";
+    let plan =
+        format!("server web 127.0.0.1:0 {options}\nserver tls 127.0.0.1:0 tls=self_signed {options}\n");
+    let stage = Stage::new(&plan).await;
+    for server in ["web", "tls"] {
+        let target = stage.app.target(server).await;
+        let mut raw = Raw::asks(&target, get("/big?bytes=16777216")).await;
+        // The response is on its way, and fills the kernel's buffers.
+        raw.stream.read_exact(&mut [0; 1000]).await.unwrap();
+        let start = Instant::now();
+        raw.vanish();
+        let mut next = Client::connect(&target).await.unwrap();
+        assert_eq!(next.get("/ping").await.unwrap().status, 200);
+        assert!(start.elapsed() < 10 * SECOND, "{server}: {:?}", start.elapsed());
+    }
+}
+
 const TAKES_BIG: &str = "/big?bytes=67108864";
 
 /// Its limits are of half a minute, and there is no key for them: all cases at once. The next client of a server with

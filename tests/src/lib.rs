@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: real processes, a strict client, a load that counts.
 //!
 //! * [`process`] starts a real binary, follows its generations and reads their log;
+//! * [`service`] is such an application of which one server matters;
 //! * [`client`] speaks HTTP over a raw socket and forgives nothing;
 //! * [`load`] keeps many such clients busy, and explains every failure;
 //! * [`attack`] does what no honest client does, and measures what the honest ones notice;
@@ -20,6 +21,7 @@ pub mod process;
 pub mod random;
 pub mod report;
 pub mod scratch;
+pub mod service;
 pub mod strace;
 pub mod tls;
 
@@ -31,4 +33,5 @@ pub use process::{App, Launch};
 pub use report::Report;
 pub use rustix::process::Signal;
 pub use scratch::Scratch;
+pub use service::Service;
 pub use strace::Strace;

@@ -8,50 +8,31 @@ use tests::frames::{
     WINDOW_UPDATE,
 };
 use tests::patience::{PATIENCE, within};
-use tests::{App, Client, Launch, Scratch, Target};
+use tests::{Service, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
 
-struct Stage {
-    app: App,
-    target: Target,
-    _scratch: Scratch,
-}
-
-impl Stage {
-    async fn new(plan: &str) -> Self {
-        let scratch = Scratch::new();
-        let app = Launch::app(&scratch, plan).spawn();
-        let target = app.target("web").await;
-        Self { app, target, _scratch: scratch }
-    }
-
-    async fn client(&self) -> Client {
-        Client::connect(&self.target).await.expect("a connection")
-    }
-
-    /// What comes back to these bytes: the statuses of all answers, and whether the connection is closed after them.
-    async fn answers(&self, bytes: &[u8]) -> (Vec<u16>, bool) {
-        let mut client = self.client().await;
-        client.send(bytes).await.expect("an open connection");
-        let (mut all, mut pause) = (Vec::new(), PATIENCE);
-        let closed = loop {
-            match tokio::time::timeout(pause, client.piece()).await {
-                Ok(Ok(Some(piece))) => all.extend_from_slice(&piece),
-                Ok(Ok(None)) => break true,
-                Ok(Err(failure)) => panic!("{failure} after {:?}", String::from_utf8_lossy(&all)),
-                Err(_) => break false,
-            }
-            // Nothing more is due where the connection stays open.
-            pause = Duration::from_millis(300);
-        };
-        let text = String::from_utf8_lossy(&all).into_owned();
-        let statuses = text.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)?.parse().ok());
-        (statuses.collect(), closed)
-    }
+/// What comes back to these bytes: the statuses of all answers, and whether the connection is closed after them.
+async fn answers(service: &Service, bytes: &[u8]) -> (Vec<u16>, bool) {
+    let mut client = service.client().await;
+    client.send(bytes).await.expect("an open connection");
+    let (mut all, mut pause) = (Vec::new(), PATIENCE);
+    let closed = loop {
+        match tokio::time::timeout(pause, client.piece()).await {
+            Ok(Ok(Some(piece))) => all.extend_from_slice(&piece),
+            Ok(Ok(None)) => break true,
+            Ok(Err(failure)) => panic!("{failure} after {:?}", String::from_utf8_lossy(&all)),
+            Err(_) => break false,
+        }
+        // Nothing more is due where the connection stays open.
+        pause = Duration::from_millis(300);
+    };
+    let text = String::from_utf8_lossy(&all).into_owned();
+    let statuses = text.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)?.parse().ok());
+    (statuses.collect(), closed)
 }
 
 /// A POST with these fields, and this body.
@@ -62,21 +43,21 @@ fn post(fields: &str, body: &str) -> Vec<u8> {
 /// 413 at once where the length is declared, and no `100 Continue` before it; else when it is over the limit.
 #[tokio::test]
 async fn body_over_max_body() {
-    let stage = Stage::new(WEB).await;
+    let service = Service::new(WEB).await;
     let declared = post("Expect: 100-continue\r\nContent-Length: 3000000", "");
-    assert_eq!(stage.answers(&declared).await, (vec![413], true));
+    assert_eq!(answers(&service, &declared).await, (vec![413], true));
     let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
     let chunked = post("Transfer-Encoding: chunked", &(chunk.repeat(3) + "0\r\n\r\n"));
-    let (answers, closed) = stage.answers(&chunked).await;
+    let (answers, closed) = answers(&service, &chunked).await;
     assert!(matches!(answers[..], [400 | 413]) && closed, "{answers:?}, closed: {closed}");
 }
 
 /// Stands still for 30 s, or comes at a byte a second, which is under the rate: both at once, since they take long.
 #[tokio::test]
 async fn body_that_stalls_or_drips() {
-    let stage = Stage::new(WEB).await;
+    let service = Service::new(WEB).await;
     let refused_after = async |drips: bool| {
-        let mut client = stage.client().await.limit(Duration::from_secs(60));
+        let mut client = service.client().await.limit(Duration::from_secs(60));
         client.send(post_head("/echo", 1000)).await.expect("an open connection");
         let start = Instant::now();
         while drips && client.pause(Duration::from_secs(1)).await == Pause::Open {
@@ -97,9 +78,9 @@ async fn body_that_stalls_or_drips() {
 /// Its time begins with its first byte, whatever that may still become.
 #[tokio::test]
 async fn half_a_head_that_begins_like_http2() {
-    let stage =
-        Stage::new("server web 127.0.0.1:0 header_read_timeout=2000ms handshake_timeout=2000ms").await;
-    let mut client = stage.client().await;
+    let service =
+        Service::new("server web 127.0.0.1:0 header_read_timeout=2000ms handshake_timeout=2000ms").await;
+    let mut client = service.client().await;
     let start = Instant::now();
     client.send("P").await.unwrap();
     assert_eq!(client.pause(Duration::from_millis(1600)).await, Pause::Open);
@@ -115,8 +96,13 @@ const FRAME_SIZE_ERROR: u32 = 6;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// The connection is ended with a GOAWAY of one of these reasons, by whatever is sent.
-async fn is_sent_away(stage: &Stage, name: &str, reasons: &[u32], mut frames: impl FnMut(u32) -> Vec<Frame>) {
-    let mut client = Connection::open(&stage.target).await;
+async fn is_sent_away(
+    service: &Service,
+    name: &str,
+    reasons: &[u32],
+    mut frames: impl FnMut(u32) -> Vec<Frame>,
+) {
+    let mut client = Connection::open(&service.target).await;
     let mut reasons_given = Vec::new();
     let talk = async {
         for round in 0.. {
@@ -139,15 +125,15 @@ async fn is_sent_away(stage: &Stage, name: &str, reasons: &[u32], mut frames: im
     within(PATIENCE, name, talk).await;
     let reason = reasons_given.first().map(|(_, reason)| *reason);
     assert!(reason.is_some_and(|reason| reasons.contains(&reason)), "{name}: {reasons_given:?}");
-    let (answers, _) = stage.answers(get("/ping").as_bytes()).await;
+    let (answers, _) = answers(service, get("/ping").as_bytes()).await;
     assert_eq!(answers, [200], "{name}: an honest client is served");
 }
 
 #[tokio::test]
 async fn http2_abuse() {
-    let stage = Stage::new(WEB).await;
+    let service = Service::new(WEB).await;
     let stream = |round: u32| 2 * round + 1;
-    is_sent_away(&stage, "rapid reset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+    is_sent_away(&service, "rapid reset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
         let many = 100 * round..100 * (round + 1);
         let reset = |number| {
             [Frame::get(stream(number), "/never"), Frame::new(RST_STREAM, 0, stream(number), &[0, 0, 0, 8])]
@@ -155,31 +141,31 @@ async fn http2_abuse() {
         many.flat_map(reset).collect()
     })
     .await;
-    is_sent_away(&stage, "CONTINUATION", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+    is_sent_away(&service, "CONTINUATION", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
         let field = [&[0x40, 1, b'x', 100][..], &[b'y'; 100]].concat();
         let (kind, more) =
             if round == 0 { (HEADERS, Frame::get(1, "/ping").payload) } else { (CONTINUATION, field) };
         vec![Frame::new(kind, 0, 1, &more); if round == 0 { 1 } else { 100 }]
     })
     .await;
-    is_sent_away(&stage, "MadeYouReset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+    is_sent_away(&service, "MadeYouReset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
         let many = 100 * round..100 * (round + 1);
         let nothing = |number| Frame::new(WINDOW_UPDATE, 0, stream(number), &[0; 4]);
         many.flat_map(|number| [Frame::get(stream(number), "/never"), nothing(number)]).collect()
     })
     .await;
-    is_sent_away(&stage, "empty DATA", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| match round {
+    is_sent_away(&service, "empty DATA", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| match round {
         0 => vec![Frame::post(1, "/echo")],
         _ => vec![Frame::new(DATA, 0, 1, b""); 100],
     })
     .await;
-    is_sent_away(&stage, "a frame of no stream", &[PROTOCOL_ERROR], |_| vec![Frame::new(DATA, 0, 0, b"x")])
+    is_sent_away(&service, "a frame of no stream", &[PROTOCOL_ERROR], |_| vec![Frame::new(DATA, 0, 0, b"x")])
         .await;
-    is_sent_away(&stage, "SETTINGS of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
+    is_sent_away(&service, "SETTINGS of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
         vec![Frame::new(SETTINGS, 0, 0, b"odd")]
     })
     .await;
-    is_sent_away(&stage, "PING of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
+    is_sent_away(&service, "PING of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
         vec![Frame::new(PING, 0, 0, b"odd")]
     })
     .await;
@@ -188,8 +174,8 @@ async fn http2_abuse() {
 /// Fields of 64 KiB and more, each one byte on the wire: the request is refused, and the connection is as good as before.
 #[tokio::test]
 async fn hpack_bomb() {
-    let stage = Stage::new(WEB).await;
-    let mut client = Connection::open(&stage.target).await;
+    let service = Service::new(WEB).await;
+    let mut client = Connection::open(&service.target).await;
     // A field of 4000 bytes for the dynamic table (RFC 7541 section 6.2.1), whose first place is 62.
     let field = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'y'; 4000]].concat();
     let bomb = [&Frame::get(1, "/ping").payload[..], &field, &[0xbe; 10_000]].concat();
@@ -206,14 +192,14 @@ async fn hpack_bomb() {
         !all.iter().any(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&0x88)),
         "{all:?}"
     );
-    assert!(stage.app.current().resident_kib() < 100 << 10, "{} KiB", stage.app.current().resident_kib());
+    assert!(service.app.current().resident_kib() < 100 << 10, "{} KiB", service.app.current().resident_kib());
 }
 
 /// Over the limit of 128 streams, those too many are refused, and the others are answered.
 #[tokio::test]
 async fn a_thousand_streams_against_a_limit_of_128() {
-    let stage = Stage::new(WEB).await;
-    let mut client = Connection::open(&stage.target).await;
+    let service = Service::new(WEB).await;
+    let mut client = Connection::open(&service.target).await;
     let frames: Vec<Frame> = (0..200).map(|number| Frame::get(2 * number + 1, "/slow?ms=500")).collect();
     client.send(&frames).await;
     let (mut answered, mut refused) = (0, 0);
@@ -252,7 +238,7 @@ const FATAL: u8 = 2;
 
 #[tokio::test]
 async fn tls_mismatches() {
-    let tls = Stage::new(TLS).await;
+    let tls = Service::new(TLS).await;
     for (name, version) in [("TLS 1.0", 0x0301), ("TLS 1.1", 0x0302)] {
         let (answer, took) = raw(&tls.target, &client_hello(version)).await;
         assert!(matches!(answer[..], [ALERT, 3, _, 0, 2, FATAL, _]), "{name}: {answer:?}");
@@ -264,10 +250,10 @@ async fn tls_mismatches() {
     let foreign = tls.target.connect(&["foreign"]).await.map(drop).expect_err("no protocol in common");
     assert!(foreign.detail.contains("NoApplicationProtocol"), "{foreign}");
 
-    let plain = Stage::new(WEB).await;
+    let plain = Service::new(WEB).await;
     let (answer, took) = raw(&plain.target, &client_hello(0x0303)).await;
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "TLS on plain text: {answer:?}");
     assert!(took < Duration::from_secs(3), "TLS on plain text: {took:?}");
-    let (answers, _) = plain.answers(get("/ping").as_bytes()).await;
+    let (answers, _) = answers(&plain, get("/ping").as_bytes()).await;
     assert_eq!(answers, [200], "{}", plain.app.log);
 }

@@ -4,33 +4,21 @@
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get};
-use tests::{App, Client, Exit, Launch, Scratch, Signal, Target};
+use tests::{Client, Exit, Service, Signal};
 
-struct Stage {
-    app: App,
-    target: Target,
-    _scratch: Scratch,
+/// With a standby that is longer than any close may take.
+async fn start(plan: &str) -> Service {
+    Service::with(plan, |launch| launch.env("GRACEHTTP_STANDBY", "8s").env("GRACEHTTP_DRAIN_TIMEOUT", "12s"))
+        .await
 }
 
-impl Stage {
-    /// With a standby that is longer than any close may take.
-    async fn new(plan: &str) -> Self {
-        let scratch = Scratch::new();
-        let launch = Launch::app(&scratch, plan).env("GRACEHTTP_STANDBY", "8s");
-        let app = launch.env("GRACEHTTP_DRAIN_TIMEOUT", "12s").spawn();
-        let target = app.target("web").await;
-        Self { app, target, _scratch: scratch }
-    }
-
-    /// A client whose connection has moved, and of which the predecessor keeps a duplicate.
-    async fn moved_client(&self) -> Client {
-        let mut client = Client::connect(&self.target).await.expect("a connection");
-        client.get("/ping").await.expect("an answer");
-        let successor = self.app.restart().await;
-        self.app.serves(&self.target, &successor).await;
-        client.moves_to(successor.pid()).await;
-        client
-    }
+/// A client whose connection has moved, and of which the predecessor keeps a duplicate.
+async fn moved_client(service: &Service) -> Client {
+    let mut client = service.client().await;
+    client.get("/ping").await.expect("an answer");
+    let successor = service.restart().await;
+    client.moves_to(successor.pid()).await;
+    client
 }
 
 fn upgrade(path: &str) -> String {
@@ -50,8 +38,8 @@ async fn rest_of(client: &mut Client) -> (String, Duration) {
 #[tokio::test]
 async fn an_upgraded_connection_that_its_handler_drops_is_closed_at_once() {
     for path in ["/upgrade/dropped", "/upgrade/untaken"] {
-        let stage = Stage::new("server web 127.0.0.1:0").await;
-        let mut client = stage.moved_client().await;
+        let service = start("server web 127.0.0.1:0").await;
+        let mut client = moved_client(&service).await;
         client.send(upgrade(path)).await.unwrap();
         let (head, took) = rest_of(&mut client).await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{path}: {head}");
@@ -64,24 +52,24 @@ async fn an_upgraded_connection_that_its_handler_drops_is_closed_at_once() {
 #[tokio::test]
 async fn a_connection_that_has_offered_an_upgrade_ends_without_a_reset() {
     for plan in ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"] {
-        let stage = Stage::new(plan).await;
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let service = start(plan).await;
+        let mut client = service.client().await;
         client.send(upgrade("/ping")).await.unwrap();
         assert_eq!(client.reply().await.unwrap().status, 200);
         client.send(get("/never") + &get("/ping").repeat(3000)).await.unwrap();
-        stage.app.log.line(0, "never begins").await;
-        stage.app.signal(Signal::TERM);
+        service.app.log.line(0, "never begins").await;
+        service.app.signal(Signal::TERM);
         let (rest, _) = rest_of(&mut client).await;
         assert_eq!(rest, "", "{plan}");
-        assert_eq!(stage.app.first().exit().await, Exit::Code(0), "{plan}");
+        assert_eq!(service.app.first().exit().await, Exit::Code(0), "{plan}");
     }
 }
 
 /// And half a head is answered like any other.
 #[tokio::test]
 async fn a_connection_that_has_offered_an_upgrade_has_its_limits() {
-    let stage = Stage::new("server web 127.0.0.1:0 header_read_timeout=700ms").await;
-    let mut client = Client::connect(&stage.target).await.unwrap();
+    let service = start("server web 127.0.0.1:0 header_read_timeout=700ms").await;
+    let mut client = service.client().await;
     client.send(upgrade("/ping")).await.unwrap();
     assert_eq!(client.reply().await.unwrap().status, 200);
     client.send("GET /ping HTTP/1.1\r\nHo").await.unwrap();

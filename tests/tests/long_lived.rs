@@ -4,79 +4,37 @@
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once, post_head};
-use tests::generation::Generation;
 use tests::h2::Http2;
-use tests::patience::{GLANCE, PATIENCE, within};
-use tests::{App, Client, Exit, Kind, Launch, Scratch, Signal, Target};
+
+use tests::{App, Client, Exit, Kind, Service, Signal};
 
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server tls 127.0.0.1:0 tls=self_signed";
 
-struct Stage {
-    app: App,
-    target: Target,
-    _scratch: Scratch,
+/// Before the limit of a drain.
+const SOON: Duration = Duration::from_secs(6);
+
+/// With this limit of the drain.
+async fn draining(plan: &str, limit: &str) -> Service {
+    Service::with(plan, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", limit)).await
 }
 
-impl Stage {
-    async fn new(plan: &str) -> Self {
-        Self::draining(plan, "10s").await
-    }
-
-    /// With this limit of the drain.
-    async fn draining(plan: &str, limit: &str) -> Self {
-        let scratch = Scratch::new();
-        let app = Launch::app(&scratch, plan).env("GRACEHTTP_DRAIN_TIMEOUT", limit).spawn();
-        let target = app.target(plan.split_whitespace().nth(1).expect("a server")).await;
-        Self { app, target, _scratch: scratch }
-    }
-
-    /// A client whose request is in its handler, which tells so by `words`.
-    async fn client(&self, request: &str, words: &str) -> Client {
-        let start = self.app.log.end();
-        let mut client = Client::connect(&self.target).await.expect("a connection");
-        client.send(request).await.expect("a request");
-        self.app.log.line(start, words).await;
-        client
-    }
-
-    async fn restart(&self) -> std::sync::Arc<Generation> {
-        let successor = self.app.restart().await;
-        self.app.serves(&self.target, &successor).await;
-        successor
-    }
-
-    /// The connection ends up with the newest generation, without a close.
-    async fn moves(&self, client: &mut Client) {
-        within(PATIENCE, "the connection to move", async {
-            loop {
-                let reply = client.get("/ping").await.expect("an answer");
-                assert!(!reply.closes(), "{reply:?}");
-                if reply.pid() == Some(self.app.pid()) {
-                    return;
-                }
-                assert_eq!(client.pause(GLANCE).await, Pause::Open);
-            }
-        })
-        .await;
-    }
-}
-
-/// It ended in time, by itself: nothing had to be cut.
-async fn drained_early(app: &App, since: Instant) {
-    assert_eq!(app.first().exit().await, Exit::Code(0), "{}", app.log);
-    assert!(since.elapsed() < Duration::from_secs(6), "it took {:?}\n{}", since.elapsed(), app.log);
-    app.catch_up().await;
-    assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
+/// A client whose request is in its handler, which tells so by `words`.
+async fn busy(service: &Service, request: &str, words: &str) -> Client {
+    let start = service.app.log.end();
+    let mut client = service.client().await;
+    client.send(request).await.expect("a request");
+    service.app.log.line(start, words).await;
+    client
 }
 
 /// A long poll had its answer, which is the last on its connection, and the drain was over.
-async fn answered_at_last(app: &App, client: &mut Client, since: Instant) {
+async fn answered_at_last(service: &Service, client: &mut Client, since: Instant) {
     let reply = client.reply().await.expect("an answer");
     assert_eq!(reply.text(), "no news; ask again");
     assert!(reply.closes(), "{reply:?}");
     client.closed().await.expect("a proper end");
-    drained_early(app, since).await;
+    service.first_leaves(since, SOON).await;
 }
 
 /// The predecessor cut exactly one connection, when its time had come.
@@ -99,68 +57,68 @@ async fn rest_of(client: &mut Client) -> Vec<u8> {
 
 #[tokio::test]
 async fn case_43_a_long_poll_is_answered_when_the_drain_begins_and_its_connection_moves() {
-    let stage = Stage::new(WEB).await;
-    let mut client = stage.client(&get("/poll"), "poll begins").await;
+    let service = Service::new(WEB).await;
+    let mut client = busy(&service, &get("/poll"), "poll begins").await;
     let start = Instant::now();
-    stage.restart().await;
+    service.restart().await;
     let reply = client.reply().await.unwrap();
     assert_eq!(reply.text(), "no news; ask again");
     assert!(!reply.closes(), "{reply:?}");
-    stage.moves(&mut client).await;
-    drained_early(&stage.app, start).await;
+    client.moves_to(service.app.pid()).await;
+    service.first_leaves(start, SOON).await;
 }
 
 #[tokio::test]
 async fn case_43_a_long_poll_over_tls_is_answered_with_its_connections_last_response() {
-    let stage = Stage::new(TLS).await;
-    let mut client = stage.client(&get("/poll"), "poll begins").await;
+    let service = Service::new(TLS).await;
+    let mut client = busy(&service, &get("/poll"), "poll begins").await;
     let start = Instant::now();
-    stage.restart().await;
-    answered_at_last(&stage.app, &mut client, start).await;
+    service.restart().await;
+    answered_at_last(&service, &mut client, start).await;
 }
 
 #[tokio::test]
 async fn case_43_a_long_poll_is_answered_when_the_process_stops() {
-    let stage = Stage::new(WEB).await;
-    let mut client = stage.client(&get("/poll"), "poll begins").await;
+    let service = Service::new(WEB).await;
+    let mut client = busy(&service, &get("/poll"), "poll begins").await;
     let start = Instant::now();
-    stage.app.signal(Signal::TERM);
-    answered_at_last(&stage.app, &mut client, start).await;
+    service.app.signal(Signal::TERM);
+    answered_at_last(&service, &mut client, start).await;
 }
 
 #[tokio::test]
 async fn case_43_an_event_stream_ends_politely_when_the_drain_begins_and_its_connection_moves() {
-    let stage = Stage::new(WEB).await;
-    let mut client = stage.client(&get("/events"), "events begin").await;
+    let service = Service::new(WEB).await;
+    let mut client = busy(&service, &get("/events"), "events begin").await;
     let start = Instant::now();
-    stage.restart().await;
+    service.restart().await;
     let reply = client.reply().await.unwrap();
     assert!(reply.text().ends_with("data: tick\n\nevent: bye\n\n"), "{reply:?}");
-    stage.moves(&mut client).await;
-    drained_early(&stage.app, start).await;
+    client.moves_to(service.app.pid()).await;
+    service.first_leaves(start, SOON).await;
 }
 
 #[tokio::test]
 async fn case_43_a_long_poll_that_ignores_the_drain_is_cut_at_the_deadline() {
-    let stage = Stage::draining(WEB, "1500ms").await;
-    let mut client = stage.client(&get("/never"), "never begins").await;
+    let service = draining(WEB, "1500ms").await;
+    let mut client = busy(&service, &get("/never"), "never begins").await;
     let start = Instant::now();
-    stage.restart().await;
+    service.restart().await;
     assert_eq!(client.reply().await.unwrap_err().kind, Kind::Unanswered);
-    cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
+    cut_at_the_deadline(&service.app, start, Duration::from_millis(1500)).await;
 }
 
 #[tokio::test]
 async fn case_43_an_event_stream_that_ignores_the_drain_is_cut_at_the_deadline() {
     for plan in [WEB, TLS] {
-        let stage = Stage::draining(plan, "1500ms").await;
-        let mut client = stage.client(&get("/events/endless"), "events begin").await;
+        let service = draining(plan, "1500ms").await;
+        let mut client = busy(&service, &get("/events/endless"), "events begin").await;
         let start = Instant::now();
-        stage.restart().await;
+        service.restart().await;
         // Without its last chunk, so that no client takes it for a whole one; and without a reset.
         let failure = client.reply().await.unwrap_err();
         assert_eq!(failure.kind, Kind::HalfAnswered, "{failure}");
-        cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
+        cut_at_the_deadline(&service.app, start, Duration::from_millis(1500)).await;
     }
 }
 
@@ -168,43 +126,43 @@ async fn case_43_an_event_stream_that_ignores_the_drain_is_cut_at_the_deadline()
 #[tokio::test]
 async fn http2_streams_that_ignore_the_drain_are_cut_at_the_deadline() {
     for plan in [WEB, TLS] {
-        let stage = Stage::draining(plan, "1500ms").await;
-        let mut client = Http2::connect(&stage.target).await.unwrap();
-        let from = stage.app.log.end();
+        let service = draining(plan, "1500ms").await;
+        let mut client = Http2::connect(&service.target).await.unwrap();
+        let from = service.app.log.end();
         let never = tokio::spawn(async move { client.get("/never").await });
-        stage.app.log.line(from, "never begins").await;
+        service.app.log.line(from, "never begins").await;
         let start = Instant::now();
-        stage.restart().await;
+        service.restart().await;
         let failure = never.await.unwrap().unwrap_err();
         assert_ne!(failure.kind, Kind::Reset, "{failure}");
         assert!(!failure.detail.contains("close_notify"), "{failure}");
         println!("{failure}");
-        cut_at_the_deadline(&stage.app, start, Duration::from_millis(1500)).await;
+        cut_at_the_deadline(&service.app, start, Duration::from_millis(1500)).await;
     }
 }
 
 #[tokio::test]
 async fn case_54_handlers_that_block_their_threads_hold_up_neither_a_restart_nor_its_deadline() {
-    let stage = Stage::draining(WEB, "1500ms").await;
+    let service = draining(WEB, "1500ms").await;
     let mut blocking = Vec::new();
     for _ in 0..2 * std::thread::available_parallelism().expect("a count").get() {
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = service.client().await;
         client.send(get("/block?ms=8000")).await.unwrap();
         blocking.push(client);
     }
-    stage.app.log.line(0, "block begins").await;
+    service.app.log.line(0, "block begins").await;
     let start = Instant::now();
     // Those that no thread was left to accept block the successor by and by, which is not asked after.
-    stage.app.restart().await;
-    assert_eq!(stage.app.first().exit().await, Exit::Code(0), "{}", stage.app.log);
+    service.app.restart().await;
+    assert_eq!(service.app.first().exit().await, Exit::Code(0), "{}", service.app.log);
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(5), "it took {took:?}\n{}", stage.app.log);
+    assert!(took < Duration::from_secs(5), "it took {took:?}\n{}", service.app.log);
 }
 
 /// A client that has left HTTP: it speaks the echo protocol.
-async fn upgraded(stage: &Stage, path: &str) -> Client {
+async fn upgraded(service: &Service, path: &str) -> Client {
     let request = get(path).replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
-    let mut client = stage.client(&request, "echo begins").await;
+    let mut client = busy(service, &request, "echo begins").await;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.extend_from_slice(&client.piece().await.expect("an open connection").expect("a response"));
@@ -226,45 +184,45 @@ async fn echoes(client: &mut Client) {
 #[tokio::test]
 async fn case_44_an_upgraded_connection_gets_its_farewell_before_the_deadline() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
-        let mut client = upgraded(&stage, "/upgrade").await;
+        let service = Service::new(plan).await;
+        let mut client = upgraded(&service, "/upgrade").await;
         let start = Instant::now();
-        stage.app.restart().await;
+        service.app.restart().await;
         assert_eq!(rest_of(&mut client).await, b"farewell");
-        drained_early(&stage.app, start).await;
+        service.first_leaves(start, SOON).await;
     }
 }
 
 #[tokio::test]
 async fn case_44_an_upgraded_connection_gets_its_farewell_when_the_process_stops() {
-    let stage = Stage::new(WEB).await;
-    let mut client = upgraded(&stage, "/upgrade").await;
+    let service = Service::new(WEB).await;
+    let mut client = upgraded(&service, "/upgrade").await;
     let start = Instant::now();
-    stage.app.signal(Signal::TERM);
+    service.app.signal(Signal::TERM);
     assert_eq!(rest_of(&mut client).await, b"farewell");
-    drained_early(&stage.app, start).await;
+    service.first_leaves(start, SOON).await;
 }
 
 #[tokio::test]
 async fn case_44_an_upgraded_connection_that_ignores_the_drain_is_waited_for_and_ends_at_the_deadline() {
-    let stage = Stage::draining(WEB, "2s").await;
-    let mut client = upgraded(&stage, "/upgrade/stubborn").await;
+    let service = draining(WEB, "2s").await;
+    let mut client = upgraded(&service, "/upgrade/stubborn").await;
     let start = Instant::now();
-    stage.restart().await;
+    service.restart().await;
     while start.elapsed() < Duration::from_millis(1500) {
         echoes(&mut client).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(stage.app.first().is_running(), "it counts in the drain\n{}", stage.app.log);
+    assert!(service.app.first().is_running(), "it counts in the drain\n{}", service.app.log);
     rest_of(&mut client).await;
-    cut_at_the_deadline(&stage.app, start, Duration::from_secs(2)).await;
+    cut_at_the_deadline(&service.app, start, Duration::from_secs(2)).await;
 }
 
 #[tokio::test]
 async fn case_44_an_upgraded_connection_counts_in_the_limit() {
-    let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;
-    let mut holder = upgraded(&stage, "/upgrade/stubborn").await;
-    let mut next = Client::connect(&stage.target).await.unwrap();
+    let service = Service::new("server web 127.0.0.1:0 max_conns=1").await;
+    let mut holder = upgraded(&service, "/upgrade/stubborn").await;
+    let mut next = service.client().await;
     next.send(get("/ping")).await.unwrap();
     assert_eq!(next.pause(Duration::from_millis(300)).await, Pause::Open, "nobody accepts it");
     echoes(&mut holder).await;
@@ -274,73 +232,73 @@ async fn case_44_an_upgraded_connection_counts_in_the_limit() {
 
 #[tokio::test]
 async fn case_44_an_upgraded_connection_of_the_predecessor_counts_in_the_successors_limit() {
-    let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;
-    let mut holder = upgraded(&stage, "/upgrade/stubborn").await;
-    let successor = stage.app.restart().await;
-    let mut next = Client::connect(&stage.target).await.unwrap();
+    let service = Service::new("server web 127.0.0.1:0 max_conns=1").await;
+    let mut holder = upgraded(&service, "/upgrade/stubborn").await;
+    let successor = service.app.restart().await;
+    let mut next = service.client().await;
     next.send(get("/ping")).await.unwrap();
     assert_eq!(next.pause(Duration::from_millis(600)).await, Pause::Open, "nobody accepts it");
     echoes(&mut holder).await;
     let start = Instant::now();
     drop(holder);
     assert_eq!(next.reply().await.unwrap().pid(), Some(successor.pid()));
-    drained_early(&stage.app, start).await;
+    service.first_leaves(start, SOON).await;
 }
 
 #[tokio::test]
 async fn an_upload_that_takes_longer_than_the_restart_completes() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
-        let old = stage.app.first();
+        let service = Service::new(plan).await;
+        let old = service.app.first();
         let body: String = (0..20_000).map(|number| format!("{number:06} ")).collect();
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = service.client().await;
         client.send(post_head("/echo", body.len())).await.unwrap();
         let (early, late) = body.split_at(body.len() / 4);
         client.send(early).await.unwrap();
-        get_once(&stage.target, "/ping").await.unwrap();
-        stage.restart().await;
+        get_once(&service.target, "/ping").await.unwrap();
+        service.restart().await;
         for piece in late.as_bytes().chunks(late.len() / 30 + 1) {
-            assert!(old.is_running(), "it waits for the upload\n{}", stage.app.log);
+            assert!(old.is_running(), "it waits for the upload\n{}", service.app.log);
             tokio::time::sleep(Duration::from_millis(50)).await;
             client.send(piece).await.unwrap();
         }
         assert_eq!(client.reply().await.unwrap().text(), body);
         assert_eq!(old.exit().await, Exit::Code(0));
-        stage.app.catch_up().await;
-        assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
+        service.app.catch_up().await;
+        assert_eq!(service.app.log.count(0, "cutting"), 0, "{}", service.app.log);
     }
 }
 
 #[tokio::test]
 async fn a_download_that_takes_longer_than_the_restart_completes() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
+        let service = Service::new(plan).await;
         let start = Instant::now();
-        let mut client = stage.client(&get("/stream?pieces=60"), "stream begins").await;
-        stage.restart().await;
+        let mut client = busy(&service, &get("/stream?pieces=60"), "stream begins").await;
+        service.restart().await;
         let reply = client.reply().await.unwrap();
         assert_eq!(reply.text().lines().count(), 60);
         assert!(start.elapsed() > Duration::from_secs(2), "it outlasted the standby");
         // Over TLS it can't move: it would wait for its client's last request.
         drop(client);
-        assert_eq!(stage.app.first().exit().await, Exit::Code(0));
-        stage.app.catch_up().await;
-        assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
+        assert_eq!(service.app.first().exit().await, Exit::Code(0));
+        service.app.catch_up().await;
+        assert_eq!(service.app.log.count(0, "cutting"), 0, "{}", service.app.log);
     }
 }
 
 #[tokio::test]
 async fn a_client_that_has_closed_its_side_gets_its_answer() {
-    let stage = Stage::new(WEB).await;
+    let service = Service::new(WEB).await;
     for path in ["/ping", "/slow?ms=400", "/stream?pieces=5", "/big?bytes=3000000"] {
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = service.client().await;
         client.send(get(path)).await.unwrap();
         client.half_close().await.unwrap();
         let reply = client.reply().await.unwrap_or_else(|failure| panic!("{path}: {failure}"));
         assert_eq!(reply.status, 200, "{path}");
         client.closed().await.unwrap_or_else(|failure| panic!("{path}: {failure}"));
     }
-    let mut client = Client::connect(&stage.target).await.unwrap();
+    let mut client = service.client().await;
     client.send(post_head("/echo", 4)).await.unwrap();
     client.send("body").await.unwrap();
     client.half_close().await.unwrap();
@@ -352,9 +310,9 @@ async fn a_client_that_has_closed_its_side_gets_its_answer() {
 #[tokio::test]
 async fn a_body_that_its_client_cuts_short_is_an_error_at_once() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
+        let service = Service::new(plan).await;
         let start = Instant::now();
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = service.client().await;
         client.send(post_head("/echo", 10)).await.unwrap();
         client.send("half").await.unwrap();
         client.half_close().await.unwrap();
@@ -368,30 +326,30 @@ async fn a_body_that_its_client_cuts_short_is_an_error_at_once() {
 
 #[tokio::test]
 async fn a_client_that_has_closed_its_side_gets_its_answer_across_a_restart() {
-    let stage = Stage::new(&format!("{WEB} half_close_timeout=20000ms")).await;
-    let old = stage.app.pid();
+    let service = Service::new(&format!("{WEB} half_close_timeout=20000ms")).await;
+    let old = service.app.pid();
     let start = Instant::now();
-    let mut before = stage.client(&get("/slow?ms=1500"), "slow begins").await;
-    let mut after = stage.client(&get("/slow?ms=1500"), "slow begins").await;
+    let mut before = busy(&service, &get("/slow?ms=1500"), "slow begins").await;
+    let mut after = busy(&service, &get("/slow?ms=1500"), "slow begins").await;
     before.half_close().await.unwrap();
     // The kernel has the end of `before` when a later request was answered.
-    get_once(&stage.target, "/ping").await.unwrap();
-    stage.restart().await;
+    get_once(&service.target, "/ping").await.unwrap();
+    service.restart().await;
     after.half_close().await.unwrap();
     for client in [&mut before, &mut after] {
         let reply = client.reply().await.unwrap();
         assert_eq!(reply.pid(), Some(old));
         client.closed().await.unwrap();
     }
-    drained_early(&stage.app, start).await;
+    service.first_leaves(start, SOON).await;
 }
 
 #[tokio::test]
 async fn a_client_that_closes_its_side_while_idle_is_closed_by_whoever_has_it() {
-    let stage = Stage::new(WEB).await;
+    let service = Service::new(WEB).await;
     let mut clients = Vec::new();
     for _ in 0..6 {
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = service.client().await;
         client.get("/ping").await.unwrap();
         clients.push(client);
     }
@@ -401,10 +359,10 @@ async fn a_client_that_closes_its_side_while_idle_is_closed_by_whoever_has_it() 
         client.half_close().await.unwrap();
         client.closed().await.unwrap();
     }
-    stage.restart().await;
+    service.restart().await;
     for client in after {
         client.half_close().await.unwrap();
         client.closed().await.unwrap();
     }
-    drained_early(&stage.app, start).await;
+    service.first_leaves(start, SOON).await;
 }

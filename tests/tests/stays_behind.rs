@@ -7,7 +7,7 @@ use tests::client::Pause;
 use tests::frames::Connection;
 use tests::h2::{Http2, Outcome};
 use tests::process::{bin, run, tool};
-use tests::{App, Client, Launch, Scratch, Signal, Target};
+use tests::{Client, Launch, Scratch, Service, Signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -17,41 +17,28 @@ const SPREAD: Duration = Duration::from_secs(5);
 /// For what comes after that time.
 const SLACK: Duration = Duration::from_secs(3);
 
-struct Stage {
-    app: App,
-    target: Target,
-    _scratch: Scratch,
+async fn start() -> Service {
+    let plan = "server web 127.0.0.1:0 tls=self_signed";
+    Service::with(plan, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "20s")).await
 }
 
-impl Stage {
-    async fn new() -> Self {
-        let scratch = Scratch::new();
-        let app = Launch::app(&scratch, "server web 127.0.0.1:0 tls=self_signed");
-        let app = app.env("GRACEHTTP_DRAIN_TIMEOUT", "20s").spawn();
-        let target = app.target("web").await;
-        Self { app, target, _scratch: scratch }
-    }
-
-    /// The predecessor is gone long before its limit, and had nothing to warn about.
-    async fn predecessor_leaves_early(&self, since: Instant) {
-        self.app.predecessors_leave_cleanly().await;
-        println!("the predecessor ended after {:?}", since.elapsed());
-        assert!(since.elapsed() < SPREAD + SLACK, "{:?}", since.elapsed());
-        assert_eq!(self.app.log.count(0, "cutting"), 0, "{}", self.app.log);
-        assert_eq!(self.app.log.count(0, "WARN"), 0, "{}", self.app.log);
-    }
+/// The predecessor is gone long before its limit, and had nothing to warn about.
+async fn predecessor_leaves_early(service: &Service, since: Instant) {
+    service.first_leaves(since, SPREAD + SLACK).await;
+    println!("the predecessor ended after {:?}", since.elapsed());
+    assert_eq!(service.app.log.count(0, "WARN"), 0, "{}", service.app.log);
 }
 
 #[tokio::test]
 async fn a17_idle_connections_over_tls_are_closed_in_order_over_some_seconds() {
-    let stage = Stage::new().await;
+    let service = start().await;
     let mut idle = Vec::new();
     for _ in 0..40 {
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = service.client().await;
         assert_eq!(client.get("/ping").await.unwrap().status, 200);
         idle.push(client);
     }
-    stage.app.restart().await;
+    service.app.restart().await;
     let begun = Instant::now();
     let closed = idle.into_iter().map(|mut client| async move {
         assert_eq!(client.pause(SPREAD + SLACK).await, Pause::Closed);
@@ -61,20 +48,20 @@ async fn a17_idle_connections_over_tls_are_closed_in_order_over_some_seconds() {
     closed.sort();
     println!("closed from {:?} to {:?}, half of them after {:?}", closed[0], closed[39], closed[20]);
     assert!(closed[39] - closed[0] > SPREAD / 2, "{closed:?}");
-    stage.predecessor_leaves_early(begun).await;
+    predecessor_leaves_early(&service, begun).await;
 }
 
 #[tokio::test]
 async fn a17_a_client_that_asks_again_is_answered_with_its_connections_last_response() {
-    let stage = Stage::new().await;
+    let service = start().await;
     let mut clients = Vec::new();
     for _ in 0..20 {
-        let mut client = Client::connect(&stage.target).await.unwrap();
+        let mut client = service.client().await;
         assert_eq!(client.get("/ping").await.unwrap().status, 200);
         clients.push(client);
     }
-    let old = stage.app.first().pid();
-    stage.app.restart().await;
+    let old = service.app.first().pid();
+    service.app.restart().await;
     let begun = Instant::now();
     // None of them has been idle for long enough to be closed.
     let asked = clients.into_iter().map(|mut client| async move {
@@ -83,32 +70,32 @@ async fn a17_a_client_that_asks_again_is_answered_with_its_connections_last_resp
         client.closed().await.expect("the close that was announced");
     });
     futures_util::future::join_all(asked).await;
-    stage.predecessor_leaves_early(begun).await;
+    predecessor_leaves_early(&service, begun).await;
 }
 
 #[tokio::test]
 async fn a17_http2_without_streams_silence_and_half_a_handshake_do_not_keep_the_predecessor() {
-    let stage = Stage::new().await;
+    let service = start().await;
     let mut idle = Vec::new();
     for _ in 0..10 {
-        let mut client = Http2::connect(&stage.target).await.unwrap();
+        let mut client = Http2::connect(&service.target).await.unwrap();
         assert!(matches!(client.get("/ping").await.unwrap(), Outcome::Reply(_)));
         idle.push(client);
     }
-    let mut busy = Http2::connect(&stage.target).await.unwrap();
-    let silent_http2 = Connection::open(&stage.target).await;
-    let silent_http1 = Client::connect(&stage.target).await.unwrap();
-    let silent = TcpStream::connect(stage.target.address()).await.unwrap();
-    let mut half_hello = TcpStream::connect(stage.target.address()).await.unwrap();
+    let mut busy = Http2::connect(&service.target).await.unwrap();
+    let silent_http2 = Connection::open(&service.target).await;
+    let silent_http1 = service.client().await;
+    let silent = TcpStream::connect(service.target.address()).await.unwrap();
+    let mut half_hello = TcpStream::connect(service.target.address()).await.unwrap();
     half_hello.write_all(&[22, 3, 1, 1, 0, 1]).await.unwrap();
-    let mut half_head = Client::connect(&stage.target).await.unwrap();
+    let mut half_head = service.client().await;
     half_head.send("GET /ping HTTP/1.1\r\nHost: x\r\n").await.unwrap();
-    let begins = stage.app.log.end();
+    let begins = service.app.log.end();
     let slow = tokio::spawn(async move { busy.get("/slow?ms=2000").await });
-    stage.app.log.line(begins, "slow begins").await;
-    stage.app.restart().await;
+    service.app.log.line(begins, "slow begins").await;
+    service.app.restart().await;
     let begun = Instant::now();
-    stage.predecessor_leaves_early(begun).await;
+    predecessor_leaves_early(&service, begun).await;
     assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Reply(reply) if reply.status == 200));
     assert_eq!(half_head.reply().await.unwrap().status, 408);
     for mut stream in [silent, half_hello] {

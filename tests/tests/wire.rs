@@ -3,43 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use tests::Service;
 use tests::client::{Pause, get, post_head};
-use tests::{App, Client, Exit, Launch, Scratch, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
 
-struct Stage {
-    app: App,
-    target: Target,
-    _scratch: Scratch,
-}
-
-impl Stage {
-    async fn new(plan: &str) -> Self {
-        let scratch = Scratch::new();
-        let app = Launch::app(&scratch, plan).spawn();
-        let target = app.target("web").await;
-        Self { app, target, _scratch: scratch }
-    }
-
-    async fn client(&self) -> Client {
-        Client::connect(&self.target).await.expect("a connection")
-    }
-
-    async fn restart(&self) {
-        let successor = self.app.restart().await;
-        self.app.serves(&self.target, &successor).await;
-    }
-
-    /// The predecessor had nothing to wait for.
-    async fn drained_early(&self, since: Instant) {
-        assert_eq!(self.app.first().exit().await, Exit::Code(0), "{}", self.app.log);
-        assert!(since.elapsed() < Duration::from_secs(8), "it took {:?}\n{}", since.elapsed(), self.app.log);
-        self.app.catch_up().await;
-        assert_eq!(self.app.log.count(0, "cutting"), 0, "{}", self.app.log);
-    }
-}
+/// Before the limit of a drain.
+const SOON: Duration = Duration::from_secs(8);
 
 /// What clients offer without anybody's asking: Java's and curl, Apache's, and a browser that is told 404.
 const OFFERS: [&str; 3] = [
@@ -54,11 +25,11 @@ fn offering(path: &str, offer: &str) -> String {
 
 #[tokio::test]
 async fn a1_a_connection_with_a_declined_upgrade_parks_and_moves() {
-    let stage = Stage::new(WEB).await;
+    let service = Service::new(WEB).await;
     let mut clients = Vec::new();
     for offer in OFFERS {
         for path in ["/ping", "/nowhere"] {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             for _ in 0..2 {
                 client.send(offering(path, offer)).await.unwrap();
                 assert!(!client.reply().await.unwrap().closes(), "{offer}");
@@ -67,41 +38,41 @@ async fn a1_a_connection_with_a_declined_upgrade_parks_and_moves() {
         }
     }
     let start = Instant::now();
-    stage.restart().await;
+    service.restart().await;
     for client in &mut clients {
-        client.moves_to(stage.app.pid()).await;
+        client.moves_to(service.app.pid()).await;
     }
-    stage.drained_early(start).await;
+    service.first_leaves(start, SOON).await;
 }
 
 #[tokio::test]
 async fn a1_a_declined_upgrade_is_answered_and_its_busy_connection_moves() {
-    let stage = Stage::new(WEB).await;
+    let service = Service::new(WEB).await;
     let mut clients = Vec::new();
     for offer in OFFERS {
-        let begun = stage.app.log.end();
-        let mut client = stage.client().await;
+        let begun = service.app.log.end();
+        let mut client = service.client().await;
         client.send(offering("/slow?ms=3000", offer)).await.unwrap();
-        stage.app.log.line(begun, "slow begins").await;
+        service.app.log.line(begun, "slow begins").await;
         clients.push(client);
     }
     let start = Instant::now();
-    stage.restart().await;
+    service.restart().await;
     for client in &mut clients {
         let reply = client.reply().await.unwrap();
-        assert_eq!((reply.pid(), reply.closes()), (Some(stage.app.first().pid()), false), "{reply:?}");
-        client.moves_to(stage.app.pid()).await;
+        assert_eq!((reply.pid(), reply.closes()), (Some(service.app.first().pid()), false), "{reply:?}");
+        client.moves_to(service.app.pid()).await;
     }
-    stage.drained_early(start).await;
+    service.first_leaves(start, SOON).await;
 }
 
 /// What is pipelined behind one is answered by whoever has the connection then.
 #[tokio::test]
 async fn a1_requests_after_a_declined_upgrade_are_answered() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
+        let service = Service::new(plan).await;
         for offer in OFFERS {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             let half = &get("/numbered?number=2")[..20];
             let row = [&offering("/slow?ms=100", offer), &get("/numbered?number=1"), half].concat();
             client.send(row).await.unwrap();
@@ -116,17 +87,17 @@ async fn a1_requests_after_a_declined_upgrade_are_answered() {
 #[tokio::test]
 async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
+        let service = Service::new(plan).await;
         for path in ["/ping", "/slow?ms=50"] {
             let offer = offering(path, "Connection: close, Upgrade\r\nUpgrade: h2c");
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             client.send(&offer).await.unwrap();
             assert!(client.reply().await.unwrap().closes(), "{plan}");
             client.closed().await.unwrap();
         }
         // Its client sends no more, and has said all at once.
         for path in ["/ping", "/slow?ms=50"] {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             let head = post_head("/echo", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
             let upload = head + "2\r\nhe\r\n3\r\nllo\r\n0\r\nsum: 5\r\n\r\n";
             client.send(offering(path, OFFERS[0]) + &upload + &get("/ping") + &upload).await.unwrap();
@@ -144,9 +115,9 @@ async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() 
 async fn a1_upgrade_that_nobody_takes_costs_no_later_request_its_last_answer() {
     let last = get("/ping").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
+        let service = Service::new(plan).await;
         for offer in OFFERS {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             client.send(offering("/ping", offer) + &last + &last).await.unwrap();
             assert!(!client.reply().await.unwrap().closes(), "{plan}: {offer}");
             assert!(client.reply().await.unwrap().closes(), "{plan}: {offer}");
@@ -158,8 +129,8 @@ async fn a1_upgrade_that_nobody_takes_costs_no_later_request_its_last_answer() {
 /// More of it than travels with a connection is answered where it is, and nobody hears of a close.
 #[tokio::test]
 async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_in_a_restart() {
-    let stage = Stage::new(WEB).await;
-    let mut client = stage.client().await;
+    let service = Service::new(WEB).await;
+    let mut client = service.client().await;
     let upload = |length| [post_head("/echo", length).into_bytes(), vec![b'x'; length]].concat();
     // From now on much is read at once.
     for _ in 0..4 {
@@ -167,11 +138,11 @@ async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_i
         assert_eq!(client.reply().await.unwrap().body.len(), 400_000);
     }
     for offer in OFFERS {
-        let begun = stage.app.log.end();
+        let begun = service.app.log.end();
         client.send([offering("/slow?ms=1000", offer).into_bytes(), upload(200_000)].concat()).await.unwrap();
-        stage.app.log.line(begun, "slow begins").await;
-        let before = stage.app.pid();
-        let successor = stage.app.restart().await;
+        service.app.log.line(begun, "slow begins").await;
+        let before = service.app.pid();
+        let successor = service.app.restart().await;
         let reply = client.reply().await.unwrap();
         assert_eq!((reply.pid(), reply.closes()), (Some(before), false), "{reply:?}");
         let reply = client.reply().await.unwrap();
@@ -184,8 +155,8 @@ async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_i
 #[tokio::test]
 async fn a1_bytes_right_after_an_accepted_upgrade_belong_to_the_new_protocol() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
-        let mut client = stage.client().await;
+        let service = Service::new(plan).await;
+        let mut client = service.client().await;
         let offer = offering("/upgrade", "Connection: Upgrade\r\nUpgrade: echo");
         client.send([offer.as_bytes(), b"\0no\nHTTP"].concat()).await.unwrap();
         let mut came = Vec::new();
@@ -205,9 +176,9 @@ async fn a14_a_request_before_garbage_is_answered() {
     const LENGTH: usize = 12 << 20;
     let garbage = ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0", "GET / HTTP/1.1\r\n\r\n"];
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
+        let service = Service::new(plan).await;
         for garbage in garbage {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             let row = [&get("/slow?ms=200"), &get(&format!("/big?bytes={LENGTH}")), garbage].concat();
             client.send(row).await.unwrap();
             assert_eq!(client.reply().await.unwrap().status, 200);
@@ -224,13 +195,13 @@ async fn a14_a_request_before_garbage_is_answered() {
 #[tokio::test]
 async fn a15_a_body_that_was_not_asked_for_ends_the_connection() {
     for plan in [WEB, TLS] {
-        let stage = Stage::new(plan).await;
+        let service = Service::new(plan).await;
         for head in [
             post_head("/nowhere", 5),
             post_head("/nowhere", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked"),
         ] {
             let head = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             client.send(&head).await.unwrap();
             let reply = client.reply().await.unwrap();
             assert_eq!((reply.status, reply.closes()), (404, true), "{head}");
@@ -245,9 +216,9 @@ async fn a15_a_body_that_was_not_asked_for_ends_the_connection() {
 async fn a16_an_empty_line_is_ignored_and_the_connection_idles() {
     let limits = "header_read_timeout=1000ms idle_timeout=4000ms";
     for plan in [WEB, TLS] {
-        let stage = Stage::new(&format!("{plan} {limits}")).await;
+        let service = Service::new(&format!("{plan} {limits}")).await;
         let idles = async |line: &str| {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             client.send(format!("{}hi{line}", post_head("/echo", 2))).await.unwrap();
             assert_eq!(client.reply().await.unwrap().status, 200);
             let start = Instant::now();
@@ -255,7 +226,7 @@ async fn a16_an_empty_line_is_ignored_and_the_connection_idles() {
             assert!(start.elapsed() > Duration::from_millis(3500), "{line:?}: {:?}", start.elapsed());
         };
         let apart = async {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             assert_eq!(client.post("/echo", b"hi").await.unwrap().status, 200);
             assert_eq!(client.pause(Duration::from_millis(200)).await, Pause::Open);
             client.send("\r\n").await.unwrap();
@@ -272,9 +243,9 @@ async fn a16_an_empty_line_is_ignored_and_the_connection_idles() {
 async fn a18_half_a_head_times_out_wherever_it_begins() {
     let limit = Duration::from_secs(3);
     for plan in [WEB, TLS] {
-        let stage = Stage::new(&format!("{plan} header_read_timeout=3000ms")).await;
+        let service = Service::new(&format!("{plan} header_read_timeout=3000ms")).await;
         let times_out = async |ahead: &str| {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             let start = Instant::now();
             client.send(format!("{ahead}GET /pi")).await.unwrap();
             for _ in 0..ahead.matches("GET").count() {
@@ -289,10 +260,10 @@ async fn a18_half_a_head_times_out_wherever_it_begins() {
         let row = ping.repeat(3);
         tokio::join!(times_out(""), times_out(&ping), times_out(&slow), times_out(&row));
         if plan == WEB {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             client.send(format!("{ping}GET /pi")).await.unwrap();
             assert_eq!(client.reply().await.unwrap().status, 200);
-            stage.restart().await;
+            service.restart().await;
             let refusal = client.reply().await.unwrap();
             assert_eq!((refusal.status, refusal.closes()), (408, true));
         }
@@ -302,8 +273,8 @@ async fn a18_half_a_head_times_out_wherever_it_begins() {
 #[tokio::test]
 async fn b13_the_authority_of_the_target_overrules_host() {
     for (plan, scheme) in [(WEB, "http"), (TLS, "https")] {
-        let stage = Stage::new(plan).await;
-        let mut client = stage.client().await;
+        let service = Service::new(plan).await;
+        let mut client = service.client().await;
         for (target, host) in [
             ("/seen".to_owned(), "a"),
             (format!("{scheme}://b/seen"), "b"),

@@ -19,9 +19,9 @@ async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
     let options = "max_conns=1 when_full=wait";
     let plan =
         format!("server web 127.0.0.1:0 {options}\nserver tls 127.0.0.1:0 tls=self_signed {options}\n");
-    let stage = Stage::new(&plan).await;
+    let service = Service::new(&plan).await;
     for server in ["web", "tls"] {
-        let target = stage.app.target(server).await;
+        let target = service.app.target(server).await;
         let mut raw = Raw::asks(&target, get("/big?bytes=16777216")).await;
         // The response is on its way, and fills the kernel's buffers.
         raw.stream.read_exact(&mut [0; 1000]).await.unwrap();
@@ -51,14 +51,14 @@ async fn a9_a10_b15_a_download_may_be_slow_but_not_stand_still_and_leaves_nothin
     };
     let names = ["steady", "drip", "never", "tail", "last"];
     let http2 = ["steady", "never"].map(|name| format!("server http2-{name} 127.0.0.1:0 {options}\n"));
-    let stage = Stage::new(&(names.map(kinds).concat() + &http2.concat() + WEB)).await;
+    let service = Service::new(&(names.map(kinds).concat() + &http2.concat() + WEB)).await;
     let closing = get("/big?bytes=600000").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     let asked = [get(TAKES_BIG), get(TAKES_BIG), get(TAKES_BIG), get("/big?bytes=600000"), closing];
     let mut cases = JoinSet::new();
     for (name, request) in names.into_iter().zip(asked) {
         for kind in ["plain", "tls", "unix"] {
             // A Unix socket has less room: such a response is not in the kernel, but on its way.
-            let target = stage.app.target(&format!("{name}-{kind}")).await;
+            let target = service.app.target(&format!("{name}-{kind}")).await;
             let mut raw = Raw::asks(&target, &request).await;
             cases.spawn(async move {
                 let case = format!("{name}, {kind}");
@@ -99,7 +99,7 @@ async fn a9_a10_b15_a_download_may_be_slow_but_not_stand_still_and_leaves_nothin
         }
     }
     for name in ["http2-steady", "http2-never"] {
-        let target = stage.app.target(name).await;
+        let target = service.app.target(name).await;
         let mut raw = Raw::asks(&target, http2_download()).await;
         cases.spawn(async move {
             let start = Instant::now();

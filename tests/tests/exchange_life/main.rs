@@ -13,32 +13,13 @@ use tests::client::{Pause, Stream, get, get_once, post_head};
 use tests::frames::{Frame, PREFACE, SETTINGS, WINDOW_UPDATE};
 use tests::patience::{eventually, within};
 use tests::process::{run, tool};
-use tests::{App, Client, Exit, Launch, Scratch, Signal, Target, tls};
+use tests::{Client, Exit, Launch, Scratch, Service, Signal, Target, tls};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, UnixStream};
 use tokio::task::JoinSet;
 
 const WEB: &str = "server web 127.0.0.1:0";
 const SECOND: Duration = Duration::from_secs(1);
-
-struct Stage {
-    app: App,
-    target: Target,
-    _scratch: Scratch,
-}
-
-impl Stage {
-    async fn new(plan: &str) -> Self {
-        let scratch = Scratch::new();
-        let app = Launch::app(&scratch, plan).spawn();
-        let target = app.target("web").await;
-        Self { app, target, _scratch: scratch }
-    }
-
-    async fn client(&self) -> Client {
-        Client::connect(&self.target).await.expect("a connection")
-    }
-}
 
 /// A connection whose socket is at hand: it ends and is read as no well-behaved client's.
 struct Raw {
@@ -164,13 +145,13 @@ async fn a12_a_handler_ends_with_its_client_and_its_permit_is_free() {
         let limit = if matches!(leaving, CloseSide | Fin) { "" } else { "half_close_timeout=60000ms" };
         plan = format!("{plan}\nserver c{number} {listen} max_conns=1 when_full=wait {limit}");
     }
-    let stage = Stage::new(&plan).await;
+    let service = Service::new(&plan).await;
     let mut holders = Vec::new();
     for (number, (_, request, _)) in cases.iter().enumerate() {
-        let target = stage.app.target(&format!("c{number}")).await;
+        let target = service.app.target(&format!("c{number}")).await;
         holders.push((Raw::asks(&target, request).await, target));
     }
-    eventually("all handlers to begin", || stage.app.log.count(0, "never begins") == cases.len()).await;
+    eventually("all handlers to begin", || service.app.log.count(0, "never begins") == cases.len()).await;
     let mut next = JoinSet::new();
     for ((mut holder, target), (kind, request, leaving)) in holders.into_iter().zip(&cases) {
         let name = format!("{kind}, {leaving:?}, {} bytes", request.len());
@@ -210,20 +191,20 @@ async fn a12_a_handler_ends_with_its_client_and_its_permit_is_free() {
 }
 
 /// Its kinds, as plans and as what becomes of them.
-async fn targets(scratch: &Scratch, options: &str) -> (Stage, Vec<Target>) {
+async fn targets(scratch: &Scratch, options: &str) -> (Service, Vec<Target>) {
     let unix = scratch.join("socket");
     let plan =
         format!("{WEB} unix:{} {options}\nserver tls 127.0.0.1:0 tls=self_signed {options}", unix.display());
-    let stage = Stage::new(&plan).await;
-    let tls = stage.app.target("tls").await;
-    let targets = vec![stage.target.clone(), tls, Target::Unix(unix)];
-    (stage, targets)
+    let service = Service::new(&plan).await;
+    let tls = service.app.target("tls").await;
+    let targets = vec![service.target.clone(), tls, Target::Unix(unix)];
+    (service, targets)
 }
 
 #[tokio::test]
 async fn a13_half_close_timeout_limits_a_handler() {
     let scratch = Scratch::new();
-    let (_stage, targets) = targets(&scratch, "half_close_timeout=30000ms").await;
+    let (_service, targets) = targets(&scratch, "half_close_timeout=30000ms").await;
     let mut clients = JoinSet::new();
     for target in targets {
         clients.spawn(async move {
@@ -243,7 +224,7 @@ async fn a13_half_close_timeout_limits_a_handler() {
 #[tokio::test]
 async fn a12_a_response_that_has_begun_goes_on_to_a_client_that_has_closed_its_side() {
     let scratch = Scratch::new();
-    let (_stage, targets) = targets(&scratch, "").await;
+    let (_service, targets) = targets(&scratch, "").await;
     let mut clients = JoinSet::new();
     for target in targets {
         clients.spawn(async move {
@@ -283,17 +264,17 @@ async fn ask_as_of_1990(target: &Target, path: &str) -> (String, bool) {
 
 #[tokio::test]
 async fn c6_a_streamed_response_of_http_1_0_announces_no_keep_alive() {
-    let stage = Stage::new(WEB).await;
-    let (answer, closed) = ask_as_of_1990(&stage.target, "/stream?pieces=3").await;
+    let service = Service::new(WEB).await;
+    let (answer, closed) = ask_as_of_1990(&service.target, "/stream?pieces=3").await;
     assert!(closed && answer.ends_with("piece 2\n"), "{answer}");
     assert!(!answer.contains("keep-alive") && answer.contains("connection: close"), "{answer}");
-    let (answer, closed) = ask_as_of_1990(&stage.target, "/ping").await;
+    let (answer, closed) = ask_as_of_1990(&service.target, "/ping").await;
     assert!(!closed && answer.contains("connection: keep-alive"), "{answer}");
     // One that closes for another reason says that, and nothing else.
-    let mut slow = stage.client().await;
+    let mut slow = service.client().await;
     slow.send("GET /slow?ms=700 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
-    stage.app.log.line(0, "slow begins").await;
-    stage.app.signal(Signal::TERM);
+    service.app.log.line(0, "slow begins").await;
+    service.app.signal(Signal::TERM);
     let mut answer = Vec::new();
     while let Some(piece) = slow.piece().await.expect("a proper end") {
         answer.extend_from_slice(&piece);

@@ -49,10 +49,10 @@ impl LateBody {
 #[tokio::test]
 async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart() {
     let scratch = Scratch::new();
-    let stage = Stage::new(&format!("{WEB} unix:{}", scratch.join("socket").display())).await;
+    let service = Service::new(&format!("{WEB} unix:{}", scratch.join("socket").display())).await;
     let unix = Target::Unix(scratch.join("socket"));
     let mut clients = Vec::new();
-    for target in [&stage.target, &unix] {
+    for target in [&service.target, &unix] {
         for late in [LateBody::all(), LateBody::all()].into_iter().flatten() {
             let mut client = Client::connect(target).await.expect("a connection");
             late.send_head(&mut client).await;
@@ -66,31 +66,31 @@ async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart(
             late.send_pieces(client).await;
         }
     }
-    get_once(&stage.target, "/ping").await.unwrap();
+    get_once(&service.target, "/ping").await.unwrap();
     let start = Instant::now();
-    let successor = stage.app.restart().await;
-    stage.app.serves(&stage.target, &successor).await;
+    let successor = service.app.restart().await;
+    service.app.serves(&service.target, &successor).await;
     for (number, (late, client)) in clients.iter_mut().enumerate() {
         if !sends_now(number) {
             late.send_pieces(client).await;
         }
     }
     // Without another word of the clients: that would be an event of its own.
-    assert_eq!(stage.app.first().exit().await, Exit::Code(0), "{}", stage.app.log);
+    assert_eq!(service.app.first().exit().await, Exit::Code(0), "{}", service.app.log);
     assert!(start.elapsed() < Duration::from_secs(9), "it took {:?}", start.elapsed());
     for (late, client) in &mut clients {
         let reply = client.get("/ping").await.expect(late.name);
         assert_eq!((reply.pid(), reply.closes()), (Some(successor.pid()), false), "{}", late.name);
     }
-    stage.app.catch_up().await;
-    assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
+    service.app.catch_up().await;
+    assert_eq!(service.app.log.count(0, "cutting"), 0, "{}", service.app.log);
 }
 
 /// With the next request right behind it, nobody looks at the end of a body that was not wanted.
 #[tokio::test]
 async fn a2_a_body_and_the_next_request_in_one_packet_hold_no_connection_in_a_restart() {
-    let stage = Stage::new(WEB).await;
-    let mut client = stage.client().await;
+    let service = Service::new(WEB).await;
+    let mut client = service.client().await;
     let head = post_head("/unread", 5);
     client.send(&head).await.unwrap();
     for _ in 0..20 {
@@ -99,18 +99,18 @@ async fn a2_a_body_and_the_next_request_in_one_packet_hold_no_connection_in_a_re
     }
     assert_eq!(client.reply().await.unwrap().status, 200);
     client.send("hello").await.unwrap();
-    let successor = stage.app.restart().await;
-    assert_eq!(stage.app.first().exit_within(Duration::from_secs(8)).await, Exit::Code(0));
+    let successor = service.app.restart().await;
+    assert_eq!(service.app.first().exit_within(Duration::from_secs(8)).await, Exit::Code(0));
     assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
 }
 
 #[tokio::test]
 async fn a2_a_connection_idles_as_ever_after_a_body_that_came_after_its_answer() {
     for plan in [WEB.to_owned(), format!("{WEB} tls=self_signed")] {
-        let stage = Stage::new(&format!("{plan} idle_timeout=1500ms")).await;
+        let service = Service::new(&format!("{plan} idle_timeout=1500ms")).await;
         let mut clients = JoinSet::new();
         for late in LateBody::all() {
-            let mut client = stage.client().await;
+            let mut client = service.client().await;
             clients.spawn(async move {
                 late.send_head(&mut client).await;
                 late.send_pieces(&mut client).await;
@@ -149,7 +149,7 @@ fn declared(path: &str, length: usize) -> Vec<u8> {
 #[tokio::test]
 async fn a11_an_early_answer_reaches_a_client_that_uploads_on() {
     let scratch = Scratch::new();
-    let (stage, targets) = targets(&scratch, "").await;
+    let (service, targets) = targets(&scratch, "").await;
     let mut uploads = JoinSet::new();
     for target in &targets {
         let cases = [
@@ -184,13 +184,13 @@ async fn a11_an_early_answer_reaches_a_client_that_uploads_on() {
     while let Some(outcome) = uploads.join_next().await {
         outcome.expect("an answer");
     }
-    assert_eq!(stage.app.stop().await, Exit::Code(0));
+    assert_eq!(service.app.stop().await, Exit::Code(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a11_early_answers_reach_common_clients() {
-    let stage = Stage::new(WEB).await;
-    let address = stage.target.address();
+    let service = Service::new(WEB).await;
+    let address = service.target.address();
     let scratch = Scratch::new();
     let file = scratch.write("file", vec![b'x'; 20 * MIB]);
     let small = scratch.write("small", vec![b'x'; MIB]);
@@ -232,14 +232,14 @@ async fn blocking(what: impl FnOnce() + Send + 'static) {
 /// A client that stops in the midst of what is read for its sake alone.
 #[tokio::test]
 async fn a11_reading_after_an_early_answer_is_bounded() {
-    let stage = Stage::new(&format!("{WEB} max_conns=1 when_full=wait")).await;
+    let service = Service::new(&format!("{WEB} max_conns=1 when_full=wait")).await;
     let mut request = declared("/nowhere", 20 * MIB);
     request.truncate(10 * MIB);
-    let mut stuck = stage.client().await;
+    let mut stuck = service.client().await;
     stuck.send(&request).await.unwrap();
     let start = Instant::now();
     assert_eq!(stuck.reply().await.unwrap().status, 413);
-    let mut next = stage.client().await;
+    let mut next = service.client().await;
     assert_eq!(next.get("/ping").await.expect("a permit").status, 200);
     let took = start.elapsed();
     assert!(took > 4 * SECOND && took < 12 * SECOND, "it took {took:?}");

@@ -1,0 +1,100 @@
+//! What a client gets whose request has a body, or fields in pieces.
+
+use tests::frames::{ACK, DATA, END_OF_HEADERS, END_OF_STREAM, HEADERS, PING, RST_STREAM};
+
+use super::*;
+
+/// curl 7 and Python's h2 lose the answer if a reset follows it.
+async fn early_answer(what: &str, head: Frame) {
+    let service = one_permit().await;
+    let mut client = Connection::open(&service.target).await;
+    let is_reset = |frame: &Frame| frame.kind == RST_STREAM;
+    let data = |flags| Frame::new(DATA, flags, 1, &[b'x'; 10_000]);
+    client.send(&[head, data(0)]).await;
+    let mut came = until(&mut client, |frame| frame.stream == 1 && frame.flags & END_OF_STREAM != 0).await;
+    client.send(&[data(0), Frame::new(PING, 0, 0, b"8 octets")]).await;
+    came.extend(until(&mut client, |frame| frame.kind == PING && frame.flags & ACK != 0).await);
+    assert!(!came.iter().any(is_reset), "{what}: {came:?}");
+    // A client that stops in the middle is not waited for.
+    let start = Instant::now();
+    let reset = until(&mut client, is_reset).await;
+    assert!(reset.iter().any(|frame| is_reset(frame) && frame.payload == [0; 4]), "{what}: {reset:?}");
+    assert!(start.elapsed() > Duration::from_secs(4), "{what}: reset after {:?}", start.elapsed());
+    client.send(&[Frame::get(3, "/ping")]).await;
+    client.answer(3).await;
+}
+
+/// The kind of A11. All at once.
+#[tokio::test]
+async fn a11_an_answer_before_the_end_of_an_upload_is_not_followed_by_a_reset() {
+    let head = |path, host| {
+        let authority = (":authority", "localhost");
+        let target = [(":method", "POST"), (":scheme", "http"), (":path", path), authority];
+        let fields = [&target[..], &[("host", host), ("content-length", "30000")]].concat();
+        Frame::head(END_OF_HEADERS, 1, &fields)
+    };
+    tokio::join!(
+        early_answer("a handler that reads no body", head("/unread", "localhost")),
+        early_answer("404", head("/nowhere", "localhost")),
+        early_answer("400", head("/echo", "another")),
+    );
+}
+
+/// C2, and what else a handler knows from HTTP/1.
+#[tokio::test]
+async fn c2_a_handler_sees_one_cookie_and_a_host() {
+    let service = one_permit().await;
+    for (authority, host) in [(true, false), (true, true), (false, true)] {
+        let mut client = Connection::open(&service.target).await;
+        let mut fields = vec![(":method", "GET"), (":scheme", "http"), (":path", "/seen")];
+        fields.extend(authority.then_some((":authority", "good.example")));
+        fields.extend(host.then_some(("host", "good.example")));
+        fields.extend([("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        client.send(&[Frame::head(5, 1, &fields)]).await;
+        let mut body = Vec::new();
+        while !body.ends_with(b"c=3") {
+            let frames = client.frames().await;
+            assert!(!frames.is_empty(), "closed after {:?}", String::from_utf8_lossy(&body));
+            body.extend(
+                frames.iter().filter(|frame| frame.kind == DATA).flat_map(|frame| frame.payload.clone()),
+            );
+        }
+        let seen = if authority { "good.example" } else { "none" };
+        let expected = format!("authority: {seen}, host: good.example, cookie: a=1; b=2; c=3");
+        assert_eq!(String::from_utf8_lossy(&body), expected);
+    }
+}
+
+/// C5: only whoever waits for it is told to continue, and only once its handler wants the body; then all goes on as ever.
+#[tokio::test]
+async fn c5_a_client_that_waits_for_100_continue_gets_it_and_then_its_answer() {
+    let service = Service::new("server web 127.0.0.1:0\nserver tls 127.0.0.1:0 tls=self_signed").await;
+    for server in ["web", "tls"] {
+        let mut client = Connection::open(&service.app.target(server).await).await;
+        let expecting = |stream, path| {
+            let fields =
+                [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+            Frame::head(END_OF_HEADERS, stream, &[&fields[..], &[("expect", "100-continue")]].concat())
+        };
+        // Others are around it, some of which wait, too; the last one's handler takes no body.
+        let heads =
+            [Frame::get(1, "/ping"), expecting(3, "/echo"), expecting(5, "/echo"), expecting(7, "/ping")];
+        client.send(&heads).await;
+        let mut statuses = vec![Vec::new(); 4];
+        let ended = |statuses: &[Vec<u16>]| statuses.iter().all(|of_one| of_one.last() > Some(&199));
+        while !ended(&statuses) {
+            let frames = client.frames().await;
+            assert!(!frames.is_empty(), "closed: {statuses:?}");
+            let mut answers: Vec<Frame> = frames.iter().filter_map(Frame::acknowledges).collect();
+            for head in frames.iter().filter(|frame| frame.kind == HEADERS) {
+                let status = head.status().expect("a status");
+                statuses[(head.stream as usize - 1) / 2].push(status);
+                if status == 100 {
+                    answers.push(Frame::new(DATA, END_OF_STREAM, head.stream, b"a body"));
+                }
+            }
+            client.send(&answers).await;
+        }
+        assert_eq!(statuses, [vec![200], vec![100, 200], vec![100, 200], vec![404]], "{server}");
+    }
+}

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::client::TlsStream;
 
 use crate::fault::{Failure, Kind};
 use crate::patience::{GLANCE, PATIENCE, within};
@@ -92,8 +93,28 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// What a connection is made of.
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The client's port, by which a capture of the network shows the connection.
+    fn port(&self) -> Option<u16>;
+}
+
+impl Stream for UnixStream {
+    fn port(&self) -> Option<u16> {
+        None
+    }
+}
+
+impl Stream for TcpStream {
+    fn port(&self) -> Option<u16> {
+        self.local_addr().ok().map(|address| address.port())
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn port(&self) -> Option<u16> {
+        self.get_ref().0.port()
+    }
+}
 
 /// A whole answer.
 #[derive(Debug, Clone)]
@@ -320,6 +341,11 @@ impl Client {
             Ok(Err(error)) => Err(broken(&error, Kind::HalfAnswered, "between pieces")),
             Err(_) => Err(Failure::new(Kind::TimedOut, "between pieces")),
         }
+    }
+
+    /// The client's port, where there is one.
+    pub fn port(&self) -> Option<u16> {
+        self.stream.port()
     }
 
     /// How long ago the last answer came.

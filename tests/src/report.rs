@@ -40,7 +40,7 @@ pub struct Report {
     pub closed_idle: u64,
     /// Requests that crossed such a close on their way, on a connection that had been idle for a while: what every
     /// idle time-out loses.
-    pub raced: u64,
+    pub races: Vec<Incident>,
     /// When connections were closed while idle, and whose they were.
     pub closings: Vec<(Instant, String)>,
     /// Answers with `Connection: close`.
@@ -71,7 +71,7 @@ impl Report {
             answers: 0,
             connections: 0,
             closed_idle: 0,
-            raced: 0,
+            races: Vec::new(),
             closings: Vec::new(),
             promised_closes: 0,
             goaways: 0,
@@ -118,20 +118,25 @@ impl Report {
         self.incidents.iter().filter(|incident| incident.failure.kind == kind).count()
     }
 
+    /// How many requests crossed the close of an idle connection.
+    pub fn raced(&self) -> u64 {
+        self.races.len() as u64
+    }
+
     /// Panics with the whole report unless every request was answered as it should, but for those that crossed the
     /// close of an idle connection.
     #[track_caller]
     pub fn assert_lossless(&self) {
         assert!(self.incidents.is_empty(), "requests were lost\n{self}");
         assert!(self.answers > 0, "nothing was asked\n{self}");
-        assert_eq!(self.requests, self.answers + self.raced, "requests and answers\n{self}");
+        assert_eq!(self.requests, self.answers + self.raced(), "requests and answers\n{self}");
     }
 
     /// The same, and no connection was closed without a promise in its last answer.
     #[track_caller]
     pub fn assert_polite(&self) {
         self.assert_lossless();
-        assert_eq!(self.closed_idle + self.raced, 0, "idle connections were cut\n{self}");
+        assert_eq!(self.closed_idle + self.raced(), 0, "idle connections were cut\n{self}");
     }
 
     /// The same, and not one connection was ended by the server.
@@ -169,7 +174,7 @@ impl std::fmt::Display for Report {
             self.answers,
             self.incidents.len(),
             self.closed_idle,
-            self.raced,
+            self.raced(),
             self.promised_closes,
             self.goaways
         )?;
@@ -187,6 +192,9 @@ impl std::fmt::Display for Report {
         }
         if self.incidents.len() > 40 {
             writeln!(f, "  … and {} more", self.incidents.len() - 40)?;
+        }
+        for race in self.races.iter().take(20) {
+            writeln!(f, "  {} | {} | crossed a close | {}", self.place(race.at), race.client, race.failure)?;
         }
         for (at, client) in self.closings.iter().take(20) {
             writeln!(f, "  {} | {client} | closed while idle", self.place(*at))?;

@@ -3,15 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use tests::client::Pause;
+use tests::client::{Pause, post_head};
 use tests::frames::Connection;
 use tests::h2::{Http2, Outcome};
 use tests::process::{bin, run, tool};
-use tests::{Client, Launch, Scratch, Service, Signal};
+use tests::{Client, Launch, Scratch, Service, Signal, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Half of the drain's limit, and at most this, is the time over which they are closed.
+/// Half of the drain's limit, and at most this, is the time over which they are closed: in its first half those that
+/// have been quiet for as long, and then the others.
 const SPREAD: Duration = Duration::from_secs(5);
 
 /// For what comes after that time.
@@ -29,37 +30,69 @@ async fn predecessor_leaves_early(service: &Service, since: Instant) {
     assert_eq!(service.app.log.count(0, "WARN"), 0, "{}", service.app.log);
 }
 
-#[tokio::test]
-async fn a17_idle_connections_over_tls_are_closed_in_order_over_some_seconds() {
-    let service = start().await;
+/// So many clients that have been answered once.
+async fn idle_clients(target: &Target, count: usize) -> Vec<Client> {
     let mut idle = Vec::new();
-    for _ in 0..40 {
-        let mut client = service.client().await;
+    for _ in 0..count {
+        let mut client = Client::connect(target).await.unwrap();
         assert_eq!(client.get("/ping").await.unwrap().status, 200);
         idle.push(client);
     }
-    service.app.restart().await;
-    let begun = Instant::now();
-    let closed = idle.into_iter().map(|mut client| async move {
+    idle
+}
+
+/// How long after `begun` each of them is closed, in order of time.
+async fn closes(clients: Vec<Client>, begun: Instant) -> Vec<Duration> {
+    let closed = clients.into_iter().map(|mut client| async move {
         assert_eq!(client.pause(SPREAD + SLACK).await, Pause::Closed);
         begun.elapsed()
     });
     let mut closed = futures_util::future::join_all(closed).await;
     closed.sort();
-    println!("closed from {:?} to {:?}, half of them after {:?}", closed[0], closed[39], closed[20]);
-    assert!(closed[39] - closed[0] > SPREAD / 2, "{closed:?}");
+    let last = closed.len() - 1;
+    println!("closed from {:?} to {:?}, half of them after {:?}", closed[0], closed[last], closed[last / 2]);
+    closed
+}
+
+/// A close can cross a request. So it comes late to a client that may soon send one: its next answer may do it instead.
+#[tokio::test]
+async fn a17_idle_connections_over_tls_are_closed_in_order_the_quiet_ones_first() {
+    let service = start().await;
+    let quiet = idle_clients(&service.target, 40).await;
+    tokio::time::sleep(SPREAD).await;
+    let used = idle_clients(&service.target, 40).await;
+    let signalled = Instant::now();
+    service.app.restart().await;
+    let begun = Instant::now();
+    let (quiet, used) = tokio::join!(closes(quiet, begun), closes(used, begun));
+    for closed in [&quiet, &used] {
+        assert!(closed[39] - closed[0] > SPREAD / 4, "{closed:?}");
+    }
+    assert!(quiet[20] < SPREAD / 2, "{quiet:?}");
+    // The time began after the signal.
+    assert!(used[0] + (begun - signalled) >= SPREAD / 2, "{used:?}");
     predecessor_leaves_early(&service, begun).await;
+}
+
+/// What it has sent is read, though not answered: a reset would tell it less, and might destroy what it has yet to read.
+#[tokio::test]
+async fn a17_a_request_that_crosses_the_close_of_its_connection_meets_no_reset() {
+    let service = start().await;
+    let mut clients = idle_clients(&service.target, 8).await;
+    service.app.restart().await;
+    let crossed = clients.iter_mut().map(|client| async move {
+        assert_eq!(client.pause(SPREAD + SLACK).await, Pause::Closed);
+        // A reset would come in answer to the first piece, and fail the second.
+        client.send(post_head("/echo", 4)).await.expect("room for the head");
+        client.send("body").await.expect("room for the body");
+    });
+    futures_util::future::join_all(crossed).await;
 }
 
 #[tokio::test]
 async fn a17_a_client_that_asks_again_is_answered_with_its_connections_last_response() {
     let service = start().await;
-    let mut clients = Vec::new();
-    for _ in 0..20 {
-        let mut client = service.client().await;
-        assert_eq!(client.get("/ping").await.unwrap().status, 200);
-        clients.push(client);
-    }
+    let clients = idle_clients(&service.target, 20).await;
     let old = service.app.first().pid();
     service.app.restart().await;
     let begun = Instant::now();
@@ -115,12 +148,7 @@ async fn a17_connections_without_room_in_the_successor_are_closed_in_order_befor
     let launch = Launch::program(scratch.install(&bin("app"), "app")).plan(&scratch, plan);
     let app = launch.env("GRACEHTTP_STANDBY", "300ms").env("GRACEHTTP_DRAIN_TIMEOUT", "5s").spawn();
     let target = app.target("web").await;
-    let mut clients = Vec::new();
-    for _ in 0..150 {
-        let mut client = Client::connect(&target).await.unwrap();
-        client.get("/ping").await.unwrap();
-        clients.push(client);
-    }
+    let mut clients = idle_clients(&target, 150).await;
     // While its start-up code runs, the successor's limit of descriptors is lowered.
     scratch.write("plan", format!("{plan}\nstart sleep 700"));
     let start = app.log.end();

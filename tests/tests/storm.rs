@@ -202,8 +202,8 @@ impl Kinds {
         println!("| client | requests | failed | closed while idle | crossed that | `Connection: close` |");
         println!("| --- | --- | --- | --- | --- | --- |");
         for (style, report) in &reports {
-            let Report { requests, closed_idle, raced, promised_closes, incidents, .. } = report;
-            let failed = incidents.len();
+            let Report { requests, closed_idle, promised_closes, incidents, .. } = report;
+            let (failed, raced) = (incidents.len(), report.raced());
             println!("| {style:?} | {requests} | {failed} | {closed_idle} | {raced} | {promised_closes} |");
         }
         reports

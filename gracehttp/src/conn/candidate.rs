@@ -11,7 +11,17 @@ use tokio::time::{Instant, sleep_until};
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::recycling::{Doing, Listed, SETTLED};
+use crate::conn::spread::Slot;
 use crate::server::Permit;
+
+/// For whose sake a connection closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Clients wait for its permit.
+    FullServer,
+    /// The process is leaving, and the connection can't move.
+    Restart,
+}
 
 /// The part of a connection's task that listens for the request to close.
 pub(super) struct Candidate<'a> {
@@ -19,34 +29,37 @@ pub(super) struct Candidate<'a> {
     /// It can't move to a successor.
     stays: bool,
     listed: Option<(usize, Arc<Listed>)>,
-    /// When it closes in a restart.
-    leave_at: Option<Instant>,
+    /// Its place among those that close in a restart.
+    slot: Option<Slot>,
     look_at: Option<Instant>,
 }
 
 impl<'a> Candidate<'a> {
     pub(super) fn new(context: &'a Context, stays: bool) -> Self {
-        Self { context, stays, listed: None, leave_at: None, look_at: None }
+        Self { context, stays, listed: None, slot: None, look_at: None }
     }
 
-    /// Whether the connection is to close now, in order. The task is woken when that may have changed, except for the
-    /// [time](Self::look_at) of a restart, for which it needs a timer.
-    pub(super) fn is_to_close(
+    /// Why the connection is to close now, in order, if it is. The task is woken when that may have changed, except for
+    /// the [time](Self::look_at) of a restart, for which it needs a timer.
+    pub(super) fn reason_to_close(
         &mut self,
         phase: Phase,
         cx: &TaskContext<'_>,
         doing: impl FnOnce() -> Doing,
-    ) -> bool {
+    ) -> Option<Reason> {
         let stays_behind = self.stays && matches!(phase, Phase::HandingOver | Phase::SuccessorFull);
         let is_listing = self.context.recycling.is_listing();
         if !stays_behind {
-            (self.leave_at, self.look_at) = (None, None);
+            (self.slot, self.look_at) = (None, None);
         }
         if !stays_behind && !is_listing {
-            return false;
+            return None;
         }
         let doing = doing();
-        (is_listing && self.is_asked(doing, cx)) || (stays_behind && self.is_behind(doing))
+        if is_listing && self.is_asked(doing, cx) {
+            return Some(Reason::FullServer);
+        }
+        (stays_behind && self.is_behind(doing)).then_some(Reason::Restart)
     }
 
     /// When to ask again.
@@ -62,9 +75,9 @@ impl<'a> Candidate<'a> {
 
     fn is_behind(&mut self, doing: Doing) -> bool {
         let spread = &self.context.spread;
-        let leave_at = *self.leave_at.get_or_insert_with(|| spread.moment());
+        let slot = *self.slot.get_or_insert_with(|| spread.slot());
         self.look_at = match doing {
-            Doing::Idle(since) => Some(leave_at.max(since + SETTLED)),
+            Doing::Idle(since) => Some(slot.close_at(since)),
             // Its first request is on its way: it gets all the time there is.
             Doing::New(since) => Some(spread.end().max(since + SETTLED)),
             // It leaves at once: each further stream would have less time than the one before.
@@ -93,7 +106,7 @@ pub(super) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit,
     poll_fn(|cx| {
         loop {
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
-            if candidate.is_to_close(phase, cx, || Doing::New(since)) {
+            if candidate.reason_to_close(phase, cx, || Doing::New(since)).is_some() {
                 return Poll::Ready(());
             }
             let Some(look_at) = candidate.look_at() else { return Poll::Pending };

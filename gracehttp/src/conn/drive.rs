@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::conn::PATIENCE;
 use crate::conn::activity::{Activity, Discard};
 use crate::conn::answer::Refusal;
-use crate::conn::candidate::Candidate;
+use crate::conn::candidate::{Candidate, Reason};
 use crate::conn::close::LITTLE;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
@@ -33,9 +33,9 @@ pub(super) enum End {
     Rest,
     /// What follows the last request is refused; all that came before it is answered.
     Refused(Refusal),
-    /// It is idle and its server is going.
+    /// It has no whole request, and its server is going.
     Close,
-    /// It is to be closed for the sake of others.
+    /// It is to be closed for clients that wait.
     MakeRoom,
     /// It waited too long.
     TimedOut(Waiting),
@@ -118,8 +118,10 @@ pub(super) async fn drive(
                 return Poll::Ready(end);
             }
 
-            if candidate.is_to_close(phase, cx, || doing(activity, limits)) {
-                return Poll::Ready(End::MakeRoom);
+            match candidate.reason_to_close(phase, cx, || doing(activity, limits)) {
+                Some(Reason::FullServer) => return Poll::Ready(End::MakeRoom),
+                Some(Reason::Restart) => return Poll::Ready(End::Close),
+                None => {}
             }
 
             if timer.is_elapsed() && now < limits.idle_since() + PATIENCE / 2 {

@@ -160,8 +160,12 @@ pub(super) async fn serve<T: Wire>(
         End::MakeRoom if limits.waiting() == Waiting::Head => {
             part_with(stream, &last_words(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
         }
+        End::Close if limits.waiting() == Waiting::Head => {
+            let words = last_words(&info, Asked::UNREAD, Cause::RequestTimedOut);
+            close_with(&context, stream, &words, linger).await;
+        }
         // Its next request has just come.
-        End::MakeRoom if Unread::of(stream.socket()) == Unread::Bytes => {
+        End::MakeRoom | End::Close if Unread::of(stream.socket()) == Unread::Bytes => {
             serve_again(context, stream, ahead, limits.stage(), permit);
         }
         End::MakeRoom => part(stream).await,

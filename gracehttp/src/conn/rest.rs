@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::conn::close::{Linger, close};
 use crate::conn::context::{Context, Departure};
 use crate::conn::drain::Phase;
-use crate::conn::{Ahead, MOVES_WITH, Stream, http1, serve};
+use crate::conn::{Ahead, MOVES_WITH, Stream, Unread, http1, serve};
 use crate::parking::{Parked, Stage, Woken};
 use crate::server::Permit;
 use crate::sys::shut_down;
@@ -129,23 +129,17 @@ async fn hand_over_all(context: &Arc<Context>) {
 }
 
 async fn close_all(context: &Arc<Context>) {
-    // A connection whose next request has already come is answered first.
-    loop {
-        let ready = context.lot.ready();
-        if ready.is_empty() {
-            break;
-        }
-        for woken in ready {
-            leave_lot(context, woken);
-        }
-    }
     loop {
         let batch = context.lot.take(BATCH);
         if batch.is_empty() {
             return;
         }
         for parked in batch {
-            close_parked(context, parked);
+            // A connection whose next request has already come is answered first.
+            match Unread::of(parked.socket.fd.as_fd()) {
+                Unread::Bytes => leave_lot(context, Woken::Ready(parked)),
+                Unread::Nothing | Unread::End => close_parked(context, parked),
+            }
         }
         tokio::task::yield_now().await;
     }

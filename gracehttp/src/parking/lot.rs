@@ -163,7 +163,7 @@ impl Lot {
     }
 
     /// Takes out the connections whose bytes have arrived.
-    pub(crate) fn ready(&self) -> Vec<Woken> {
+    fn ready(&self) -> Vec<Woken> {
         let mut events = [EpollEvent::empty(); BATCH];
         let count = match self.watch().wait(&mut events, EpollTimeout::ZERO) {
             Ok(count) => count,

@@ -58,7 +58,7 @@ impl Connection {
         let (reader, mut writer) = tokio::io::split(self.stream);
         if attacker.reads == Reads::AnswersFrames {
             if writer.write_all(&attacker.opening).await.is_ok() {
-                frames::Connection::over(Box::new(reader.unsplit(writer))).until_end().await;
+                frames::Connection::over(reader.unsplit(writer)).until_end().await;
             }
             return;
         }

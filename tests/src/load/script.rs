@@ -68,10 +68,10 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the request was lost only because it crossed the close of an idle connection.
-    pub(super) fn has_raced(&self) -> bool {
-        let closed = matches!(&self.failure, Some(failure) if failure.kind == Kind::Unanswered);
-        closed && self.replies.is_empty() && self.idle >= IDLE
+    /// Why there is no answer, if the request was lost only because it crossed the close of an idle connection.
+    pub(super) fn raced(&self) -> Option<&Failure> {
+        let closed = self.failure.as_ref().filter(|failure| failure.kind == Kind::Unanswered);
+        closed.filter(|_| self.replies.is_empty() && self.idle >= IDLE)
     }
 }
 
@@ -87,7 +87,11 @@ impl Script {
     /// Writes it, and reads what is answered.
     pub(super) async fn run(&self, client: &mut Client) -> Outcome {
         let (idle, mut replies) = (client.idle_for(), Vec::new());
-        let failure = self.try_run(client, &mut replies).await.err();
+        let failure = self.try_run(client, &mut replies).await.err().map(|failure| {
+            let port = client.port().map_or_else(String::new, |port| format!("from port {port}, "));
+            let detail = format!("{} ({port}idle for {idle:?} before)", failure.detail);
+            Failure { detail, ..failure }
+        });
         Outcome { replies, failure, idle }
     }
 

@@ -114,8 +114,9 @@ impl Worker {
                 self.incident(unexpected(expected, reply));
             }
         }
-        if outcome.has_raced() {
-            self.shared.report().raced += script.expected.len() as u64;
+        if let Some(failure) = outcome.raced() {
+            let race = Incident { at: Instant::now(), client: self.name(), failure: failure.clone() };
+            self.shared.report().races.extend(std::iter::repeat_n(race, script.expected.len()));
             return Err(Leave);
         }
         if let Some(failure) = &outcome.failure {

@@ -30,7 +30,7 @@ pub(super) use streams::{Inspection, Streams};
 pub(super) use turn::Turn;
 
 use crate::conn::activity::Activity;
-use crate::conn::candidate::Candidate;
+use crate::conn::candidate::{Candidate, Reason};
 use crate::conn::close::{Linger, close, close_with, has_much_untaken, part_with, reset};
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
@@ -93,11 +93,12 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
             if phase == Phase::Cutting || verdict == Verdict::Cut {
                 return Poll::Ready(End::Cut);
             }
-            let is_to_close = candidate.is_to_close(phase, cx, || watch.doing(&activity, &streams));
-            if is_to_close && phase < Phase::Stopping && activity.begun() == 0 && streams.count() == 0 {
-                return Poll::Ready(End::MadeRoom);
+            let reason = candidate.reason_to_close(phase, cx, || watch.doing(&activity, &streams));
+            let is_unused = phase < Phase::Stopping && activity.begun() == 0 && streams.count() == 0;
+            if let Some(reason) = reason.filter(|_| is_unused) {
+                return Poll::Ready(End::Unused(reason));
             }
-            let leaves = phase >= Phase::Stopping || is_to_close || verdict == Verdict::Leave;
+            let leaves = phase >= Phase::Stopping || reason.is_some() || verdict == Verdict::Leave;
             if leaves && !announced {
                 announced = true;
                 activity.announce_end();
@@ -121,7 +122,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let (stream, _, _permit) = transport.into_parts();
     match last_words {
         _ if end == End::Cut && has_much_untaken(&stream) => reset(stream),
-        Some(last_words) if end == End::MadeRoom => part_with(stream, &last_words).await,
+        Some(last_words) if end == End::Unused(Reason::FullServer) => part_with(stream, &last_words).await,
         Some(last_words) => close_with(&context, stream, &last_words, Linger::BRIEF).await,
         // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it
         // has not read yet.
@@ -136,8 +137,8 @@ enum End {
     Finished,
     /// Its client was too slow, or the drain's deadline has come.
     Cut,
-    /// It made room for others: its client had yet to send a request.
-    MadeRoom,
+    /// It is closed before its client has sent a request.
+    Unused(Reason),
     /// Its client broke a rule, which ends the connection with this code.
     Refused(u8),
 }
@@ -147,7 +148,7 @@ impl End {
     fn last_words(self, last_stream: u32) -> Option<[u8; 17]> {
         let code = match self {
             Self::Finished => return None,
-            Self::Cut | Self::MadeRoom => 0,
+            Self::Cut | Self::Unused(_) => 0,
             Self::Refused(code) => code,
         };
         let mut frame = [0; 17];

@@ -87,6 +87,12 @@ impl Batch {
         }
     }
 
+    /// Whether the successor has owned it for a while without a confirmation: some of its reports about the connections
+    /// may have come before this process could understand them.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(self.withdrawal, Withdrawal::TooLate)
+    }
+
     /// The connections, if a successor that is gone has not served them: it confirms before it reads a byte. But if
     /// we `slept`, it may have waited for us in vain, and have begun all the same.
     pub(super) fn unserved(self, slept: bool) -> Option<VecDeque<Leaving>> {

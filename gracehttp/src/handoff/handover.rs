@@ -350,6 +350,7 @@ impl Handover {
     /// The successor has the first `count` connections of the last batch.
     fn confirm(&mut self, count: usize) {
         let Some(batch) = self.on_the_way.take() else { return };
+        let is_late = batch.is_late();
         let mut no_room = VecDeque::new();
         for (place, (context, departure)) in batch.connections.into_iter().enumerate() {
             self.sent += 1;
@@ -361,6 +362,9 @@ impl Handover {
             context.permits.give(permit);
             if let Some(standby) = &mut self.standby {
                 standby.keep(self.sent, context, socket, stage, ahead);
+                if is_late {
+                    standby.mark(self.sent, true);
+                }
             }
         }
         if no_room.is_empty() {

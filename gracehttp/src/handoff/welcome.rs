@@ -2,10 +2,11 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::conn::{Context, Departure, Family, ListenerNumber, Moved, Origin, Socket, settle};
 use crate::handoff::Channel;
@@ -15,6 +16,9 @@ use crate::handoff::routes::Routes;
 use crate::handoff::token::Token;
 use crate::handoff::wire::{Moving, Reply, ServerCount, Version};
 use crate::lifecycle::until_time;
+
+/// How soon something is said again for which the channel had no room.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Takes in connections, and follows the predecessor's permits.
 pub(crate) struct Welcome {
@@ -26,6 +30,9 @@ pub(crate) struct Welcome {
     received: u32,
     /// The last batch, not confirmed yet.
     arrived: Option<Arrived>,
+    /// The confirmation of that batch, if the channel had no room for it: until the predecessor hears it, it sends
+    /// nothing more.
+    unheard: Option<Reply>,
     /// Permits that the predecessor asks for and has not got yet.
     asked: Option<Asked>,
     released: Arc<Notify>,
@@ -36,6 +43,8 @@ pub(crate) struct Welcome {
 struct Asked {
     number: u32,
     permits: Vec<ServerCount>,
+    /// The channel had no room for some that could be granted.
+    is_unheard: bool,
 }
 
 /// Connections that have arrived; the predecessor does not know it yet.
@@ -63,6 +72,7 @@ impl Welcome {
             moved,
             received: 0,
             arrived: None,
+            unheard: None,
             asked: None,
             released,
             heard_at: (predecessor.version() >= Version::Two).then(Instant::now),
@@ -83,11 +93,15 @@ impl Welcome {
         loop {
             // Made before the counts are read, so that no release between the two is missed.
             let freed = released.notified();
+            self.confirm_again();
             self.grant();
             let mute_at = self.heard_at.map(|heard_at| heard_at + MUTE_AFTER);
             tokio::select! {
                 biased;
-                () = self.confirm(), if self.arrived.is_some() => self.take_in(),
+                unheard = self.confirm(), if self.arrived.is_some() => {
+                    self.unheard = unheard;
+                    self.take_in();
+                }
                 // Also during a confirmation: if both sides only waited to be heard, neither would listen.
                 said = Predecessor::next(&channel) => {
                     self.heard_at = self.heard_at.map(|_| Instant::now());
@@ -105,6 +119,7 @@ impl Welcome {
                     }
                 }
                 () = freed, if self.asked.is_some() => {}
+                () = sleep(AGAIN), if self.is_unheard() => {}
                 // A predecessor that slept takes no connection back: it has missed which are busy.
                 () = until_time(mute_at) => self.forget(),
             }
@@ -115,19 +130,34 @@ impl Welcome {
         for (home, context) in self.contexts.iter().enumerate() {
             context.permits.last_call().pass_on(self.routes.count(home, &permits));
         }
-        self.asked = (!permits.is_empty()).then_some(Asked { number, permits });
+        self.asked = (!permits.is_empty()).then_some(Asked { number, permits, is_unheard: false });
     }
 
     /// Grants what the predecessor asks for, as far as there are permits. It asks again for the rest.
     fn grant(&mut self) {
-        let Some(Asked { number, permits }) = &mut self.asked else { return };
+        let Some(Asked { number, permits, is_unheard }) = &mut self.asked else { return };
+        *is_unheard = false;
         permits.retain(|asked| {
             let home = self.routes.home(&asked.server).and_then(|home| self.contexts.get(home));
             let count = home.map_or(asked.count, |context| spare(context, asked.count));
+            if count == 0 {
+                return true;
+            }
             let granted = ServerCount { server: asked.server.clone(), count };
-            count == 0 || !self.channel.try_send(&Reply::Granted { number: *number, granted })
+            let is_sent = self.channel.try_send(&Reply::Granted { number: *number, granted });
+            *is_unheard |= !is_sent;
+            !is_sent
         });
         self.asked.take_if(|asked| asked.permits.is_empty());
+    }
+
+    /// Whether the channel had no room for something that has to be said.
+    fn is_unheard(&self) -> bool {
+        self.unheard.is_some() || self.asked.as_ref().is_some_and(|asked| asked.is_unheard)
+    }
+
+    fn confirm_again(&mut self) {
+        self.unheard.take_if(|confirmation| self.channel.try_send(confirmation));
     }
 
     fn receive(&mut self, Arrivals { batch, arrivals, missing }: Arrivals) {
@@ -146,15 +176,22 @@ impl Welcome {
     }
 
     /// Confirms what has arrived before any of it can be reported as busy: the predecessor would ignore reports about
-    /// connections that it does not know to be ours. Cancel safe.
-    async fn confirm(&self) {
-        let Some(Arrived { batch, arrivals, .. }) = &self.arrived else { return };
+    /// connections that it does not know to be ours. Returns what could not be said. Cancel safe.
+    async fn confirm(&self) -> Option<Reply> {
+        let Arrived { batch, arrivals, .. } = self.arrived.as_ref()?;
         let count = u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
         // If this fails, the predecessor is gone, and with it its descriptors: ours are the last.
         match batch {
-            None => _ = self.channel.send(&Reply::Taken { count }, &[]).await,
+            None => {
+                _ = self.channel.send(&Reply::Taken { count }, &[]).await;
+                None
+            }
             // Or the predecessor is stopped: by the token the connections are ours all the same.
-            Some(number) => self.channel.tell(&Reply::TakenOf { number: *number, count }).await,
+            Some(number) => {
+                let confirmation = Reply::TakenOf { number: *number, count };
+                let sent = self.channel.offer(&confirmation, &[]).await;
+                matches!(sent, Ok(false)).then_some(confirmation)
+            }
         }
     }
 
@@ -210,4 +247,74 @@ fn fit(
     let connected = socket.peer_addr().is_ok() && socket.r#type().ok()? == socket2::Type::STREAM;
     // A client that is gone by now has no address any more; then there is nobody to serve.
     connected.then_some(Socket { fd, family, origin, listener })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::channel::Incoming;
+    use crate::handoff::wire::{Bequest, Hello};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    use std::os::fd::AsFd;
+    use tokio::time::timeout;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    /// The welcome of a process without servers, whose channel to its predecessor is full, and the predecessor's end.
+    async fn unheard_welcome() -> (Welcome, Channel) {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        let predecessor = Channel::new(theirs).unwrap();
+        predecessor.send(&Hello::new(1), &[]).await.unwrap();
+        predecessor.send(&Bequest::Offers { offers: Vec::new(), last: true }, &[]).await.unwrap();
+        let met = Predecessor::meet(ours).await.unwrap();
+        assert!(matches!(predecessor.receive::<Hello>().await, Ok(Incoming::Message(..))));
+        while met.channel().try_send(&Reply::Pong { number: 0 }) {}
+        let welcome = Welcome::new(&met, Vec::new(), Routes::default(), Arc::default(), Arc::default());
+        (welcome, predecessor)
+    }
+
+    /// The predecessor listens again, and says nothing.
+    async fn hears(predecessor: &Channel, expected: &Reply) {
+        let heard = async {
+            loop {
+                match predecessor.receive::<Reply>().await {
+                    Ok(Incoming::Message(reply, _)) if reply == *expected => return,
+                    Ok(Incoming::Message(Reply::Pong { .. }, _)) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        timeout(LIMIT, heard).await.unwrap_or_else(|_| panic!("never heard {expected:?}"));
+    }
+
+    #[tokio::test]
+    async fn permits_that_find_the_channel_full_are_granted_once_there_is_room() {
+        let (mut welcome, predecessor) = unheard_welcome().await;
+        let asked = ServerCount { server: "gone".to_owned(), count: 3 };
+        welcome.hear_question(7, vec![asked.clone()]);
+        welcome.grant();
+        assert!(welcome.is_unheard());
+        tokio::spawn(welcome.run());
+        // It tries once more in vain.
+        tokio::task::yield_now().await;
+        hears(&predecessor, &Reply::Granted { number: 7, granted: asked }).await;
+    }
+
+    #[tokio::test]
+    async fn a_batch_whose_confirmation_finds_the_channel_full_is_confirmed_once_there_is_room() {
+        let (mut welcome, predecessor) = unheard_welcome().await;
+        let token = Token::new().unwrap();
+        predecessor.send(&Bequest::Batch { number: 5, moving: Vec::new() }, &[token.as_fd()]).await.unwrap();
+        let FromPredecessor::Connections(arrivals) = Predecessor::next(&welcome.channel).await else {
+            panic!()
+        };
+        welcome.receive(arrivals);
+        welcome.unheard = welcome.confirm().await;
+        assert!(welcome.is_unheard());
+        welcome.take_in();
+        tokio::spawn(welcome.run());
+        tokio::task::yield_now().await;
+        hears(&predecessor, &Reply::TakenOf { number: 5, count: 0 }).await;
+    }
 }

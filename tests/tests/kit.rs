@@ -176,7 +176,7 @@ async fn a_request_that_goes_unanswered_after_a_long_pause_has_crossed_a_close_a
     let load = Load::on(&target).pause(Duration::from_secs(2)).clients(40, Style::Get);
     tokio::time::sleep(Duration::from_secs(1)).await;
     let report = load.stop().await;
-    assert!(report.raced > 0 && report.count(Kind::Unanswered) > 0, "{report}");
+    assert!(report.raced() > 0 && report.count(Kind::Unanswered) > 0, "{report}");
 }
 
 #[tokio::test]

@@ -15,9 +15,9 @@ use crate::conn::{Context, Moved};
 use crate::error::Error;
 use crate::handoff::{self, Home, Inherited, Predecessor, Routes, WeakChannel, Welcome};
 use crate::lifecycle::{Background, aside, generation, set_generation};
-use crate::listen::{Entrance, KeyRing, Running};
+use crate::listen::{Door, Entrance, KeyRing, Running};
 use crate::log;
-use crate::server::{Permits, Server};
+use crate::server::{Permits, Server, SocketAccess};
 
 /// What serves.
 pub(super) struct Born {
@@ -169,9 +169,14 @@ impl Unborn {
             None => None,
         };
         for server in &servers {
+            server.update_options(Door::is_adopted);
             server.open();
         }
-        prepare::update_access(&servers).await;
+        let access = |server: &Running, door: &Door| match door.is_adopted() {
+            true => server.context.options.socket.clone(),
+            false => SocketAccess::default(),
+        };
+        prepare::update_access(&servers, access).await;
         for server in &servers {
             prepare::announce(server, generation());
         }

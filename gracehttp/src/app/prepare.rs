@@ -42,18 +42,10 @@ impl Listeners {
         let mut faults = Vec::new();
         let mut fresh_files = FreshFiles::default();
         let mut of_servers = Vec::new();
-        for ServerOptions { name, endpoints, backlog, tcp_keepalive, nodelay, socket, .. } in
-            servers.iter().map(|server| &server.options)
-        {
-            let listen = ListenOptions {
-                backlog: *backlog,
-                tcp_keepalive: *tcp_keepalive,
-                nodelay: *nodelay,
-                access: socket,
-            };
+        for options in servers.iter().map(|server| &server.options) {
             let mut listeners = Vec::new();
-            for endpoint in endpoints {
-                match open(name, endpoint, &listen, &mut offered) {
+            for endpoint in &options.endpoints {
+                match open(&options.name, endpoint, &ListenOptions::of(options), &mut offered) {
                     Ok(opened) => {
                         fresh_files.note(&opened);
                         listeners.extend(opened);
@@ -130,22 +122,20 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, availab
     }
 }
 
-/// Gives the socket files that the predecessor made the access that is configured now.
+/// Gives socket files that another generation has used the access that is wanted here.
 ///
 /// Aside, since a directory service can be slow to look up a user, and the predecessor asks for signs of life meanwhile.
-pub(super) async fn update_access(servers: &[Running]) {
-    let with_access =
-        servers.iter().filter(|server| server.context.options.socket != SocketAccess::default());
-    let adopted: Vec<_> = with_access
-        .flat_map(|server| server.doors.iter().map(|door| (server.context.clone(), door.listener.clone())))
-        .filter(|(_, listener)| listener.place.is_some())
-        .collect();
-    if adopted.is_empty() {
+pub(super) async fn update_access(servers: &[Running], wanted: impl Fn(&Running, &Door) -> SocketAccess) {
+    let files = servers.iter().flat_map(|server| server.doors.iter().map(move |door| (server, door)));
+    let files =
+        files.map(|(server, door)| (server.context.clone(), door.listener.clone(), wanted(server, door)));
+    let files: Vec<_> = files.filter(|(_, _, access)| *access != SocketAccess::default()).collect();
+    if files.is_empty() {
         return;
     }
     let update = move || {
-        for (context, listener) in adopted {
-            update_file(&context.options.name, &listener, &context.options.socket);
+        for (context, listener, access) in files {
+            update_file(&context.options.name, &listener, &access);
         }
     };
     if let Err(error) = aside("socket-files", "what sets the access of socket files", update).await {

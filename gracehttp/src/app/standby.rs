@@ -10,11 +10,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process, connections, foreign, held, received, until};
+use crate::app::prepare;
 use crate::app::stop::GRACE;
 use crate::conn::{Leaving, Phase, settle};
 use crate::handoff::{Claims, Handover, MUTE_AFTER, Outcome, Predecessor, StandbyLine, Successor, held_of};
 use crate::lifecycle::{Request, Signal, generation, until_time};
 use crate::listen::Gate;
+use crate::listen::bind::access;
 use crate::log;
 
 impl Process {
@@ -87,6 +89,7 @@ impl Process {
         let doors = self.servers.iter_mut().flat_map(|server| &mut server.doors);
         for (place, door) in doors.enumerate() {
             door.claimed = claims.listeners.contains(&place);
+            door.former_access = access(&door.listener);
             door.set(Gate::Shut);
         }
         self.servers.iter().for_each(|server| server.context.permits.pause());
@@ -183,9 +186,11 @@ impl Process {
             server.context.close_door();
             server.context.permits.resume();
             server.enter(Phase::Serving);
+            server.update_options(|door| door.claimed);
             server.open();
         }
         self.settle_all(back);
+        prepare::update_access(&self.servers, |_, door| door.former_access.clone()).await;
         log::error(format_args!(
             "the successor, pid {}, died in standby: {why}; generation {}, pid {}, serves again and has taken \
              {count} back",

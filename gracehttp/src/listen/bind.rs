@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::{Domain, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
 use super::fault;
 use super::offered::{Adoption, OfferedListeners, is_same_file};
@@ -16,7 +16,7 @@ use super::socket_file::{self, SocketFile};
 use crate::Error;
 use crate::conn::ListenerNumber;
 use crate::log;
-use crate::server::{Endpoint, SocketAccess};
+use crate::server::{Endpoint, ServerOptions, SocketAccess};
 
 /// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is
 /// left to set on each of them.
@@ -27,6 +27,13 @@ pub(crate) struct ListenOptions<'a> {
     pub(crate) nodelay: bool,
     /// The access of the file of a Unix socket.
     pub(crate) access: &'a SocketAccess,
+}
+
+impl<'a> ListenOptions<'a> {
+    pub(crate) fn of(options: &'a ServerOptions) -> Self {
+        let ServerOptions { backlog, tcp_keepalive, nodelay, socket, .. } = options;
+        Self { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay, access: socket }
+    }
 }
 
 /// One listening socket: non-blocking, and closed on exec.
@@ -110,7 +117,7 @@ pub(crate) fn open(
     }
 }
 
-/// Takes over a listening socket of the predecessor, with the options of today.
+/// Takes over a listening socket of the predecessor. Until the commit it is the predecessor's, and keeps its options.
 pub(crate) fn adopt(
     server: &str,
     endpoint: &Endpoint,
@@ -138,7 +145,8 @@ pub(crate) fn adopt(
     if !fits {
         return Err(refused(format!("the socket is bound to {}", local.describe())));
     }
-    reapply(&socket, options).map_err(|error| refused(error.to_string()))?;
+    let prepared = socket.set_cloexec(true).and_then(|()| check(socket.domain()?, options));
+    prepared.map_err(|error| refused(error.to_string()))?;
 
     let socket_file = match &local {
         Local::Tcp(_) => None,
@@ -171,7 +179,15 @@ pub(crate) fn check_access(server: &str, endpoints: &[Endpoint], access: &Socket
     })
 }
 
-/// Gives the file of an adopted Unix socket the access that is configured now. If that fails, it keeps its former
+/// The access of the file of a Unix socket.
+pub(crate) fn access(listener: &Listener) -> SocketAccess {
+    match &listener.local {
+        Local::Unix(path) => socket_access::found(path),
+        Local::Tcp(_) => SocketAccess::default(),
+    }
+}
+
+/// Gives the file of a Unix socket that this process has taken over this access. If that fails, it keeps its former
 /// access.
 pub(crate) fn update_access(server: &str, listener: &Listener, access: &SocketAccess) {
     if let (Local::Unix(path), Some(_)) = (&listener.local, &listener.socket_file)
@@ -184,15 +200,33 @@ pub(crate) fn update_access(server: &str, listener: &Listener, access: &SocketAc
     }
 }
 
+/// Gives a listener that this process has taken over the options that are configured here. If that fails, it keeps its
+/// former ones.
+pub(crate) fn update_options(server: &str, listener: &Listener, options: &ListenOptions<'_>) {
+    if let Err(error) = reapply(&SockRef::from(listener), options) {
+        log::error(format_args!(
+            "server `{server}`: the listener of {} keeps its former options: {error}",
+            listener.endpoint
+        ));
+    }
+}
+
 /// `listen` on a socket that already listens only changes its backlog: what is queued stays queued.
 fn reapply(socket: &Socket, options: &ListenOptions<'_>) -> io::Result<()> {
-    // The flag belongs to the description that the predecessor still accepts from, so it is left alone unless
-    // wrong.
+    // The flag belongs to the description, which both processes share, so it is left alone unless wrong.
     if !socket.nonblocking()? {
         socket.set_nonblocking(true)?;
     }
-    socket.set_cloexec(true)?;
     listen(socket, options)
+}
+
+/// Whether the kernel takes these options, tried on another socket.
+fn check(domain: Domain, options: &ListenOptions<'_>) -> io::Result<()> {
+    if domain == Domain::UNIX {
+        Ok(())
+    } else {
+        apply_tcp(&Socket::new(domain, Type::STREAM, None)?, options)
+    }
 }
 
 /// One dual-stack socket, or an IPv4 one where the kernel has no IPv6.

@@ -116,7 +116,7 @@ fn a_foreign_address_and_an_unknown_name_are_told_apart() {
 }
 
 #[test]
-fn a_listener_is_adopted_with_what_is_queued_and_the_options_of_today() {
+fn a_listener_is_adopted_with_what_is_queued_and_gets_the_options_of_today_when_it_is_used() {
     let original = bind("ping", &endpoint("127.0.0.1:0"), &OPTIONS).unwrap().remove(0);
     let wanted = endpoint(&format!("127.0.0.1:{}", port(&original)));
     let _queued = TcpStream::connect((Ipv4Addr::LOCALHOST, port(&original))).unwrap();
@@ -124,7 +124,10 @@ fn a_listener_is_adopted_with_what_is_queued_and_the_options_of_today() {
     let copy = original.fd.try_clone().unwrap();
     let today = ListenOptions { backlog: 32, tcp_keepalive: None, nodelay: false, access: &ACCESS };
     let adopted = adopt("ping", &wanted, Adoption { place: 0, fd: copy }, &today).unwrap();
+    assert!(SockRef::from(&adopted).keepalive().unwrap(), "it is still the predecessor's");
+    assert!(SockRef::from(&adopted).tcp_nodelay().unwrap());
     drop(original);
+    update_options("ping", &adopted, &today);
 
     assert_eq!(adopted.endpoint, wanted);
     assert!(!SockRef::from(&adopted).keepalive().unwrap());
@@ -142,6 +145,10 @@ fn only_the_listener_of_this_endpoint_is_adopted() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     refuse("127.0.0.1:1", listener.try_clone().unwrap().into(), "the socket is bound to 127.0.0.1:");
     refuse("unix:/run/a.sock", listener.into(), "the socket is bound to 127.0.0.1:");
+    let forever = Some(Duration::from_secs(1_000_000));
+    let options = ListenOptions { tcp_keepalive: forever, ..OPTIONS };
+    let fd = TcpListener::bind("127.0.0.1:0").unwrap().into();
+    adopt("ping", &endpoint("127.0.0.1:0"), Adoption { place: 0, fd }, &options).unwrap_err();
     let unconnected = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     refuse("127.0.0.1:0", unconnected.into(), "not a listening stream socket");
     refuse("127.0.0.1:0", std::fs::File::open("/dev/null").unwrap().into(), "not a socket");

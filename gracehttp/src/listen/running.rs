@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 
 use crate::conn::{Context, Phase, attend, clear};
 use crate::listen::accept::{Entrance, Gate, accept_loop};
-use crate::listen::bind::Listener;
+use crate::listen::bind::{ListenOptions, Listener, update_options};
 use crate::listen::socket_file::unlink_if_ours;
+use crate::server::SocketAccess;
 
 /// One server from its first accept to its last.
 pub(crate) struct Running {
@@ -24,6 +25,8 @@ pub(crate) struct Door {
     pub(crate) listener: Arc<Listener>,
     /// A successor has the listener, too.
     pub(crate) claimed: bool,
+    /// The access of its socket file before a successor could change it.
+    pub(crate) former_access: SocketAccess,
     gate: watch::Sender<Gate>,
     accepting: JoinHandle<()>,
 }
@@ -36,7 +39,7 @@ impl Running {
             let listener = Arc::new(listener);
             let (gate, position) = watch::channel(Gate::Shut);
             let accepting = workers.spawn(accept_loop(entrance.clone(), listener.clone(), position));
-            Door { listener, claimed: false, gate, accepting }
+            Door { listener, claimed: false, former_access: SocketAccess::default(), gate, accepting }
         });
         Self {
             context: entrance.context.clone(),
@@ -70,6 +73,14 @@ impl Running {
         self.context.drain.enter(phase);
     }
 
+    /// Gives listeners that another generation has used the options of this one.
+    pub(crate) fn update_options(&self, is_used: impl Fn(&Door) -> bool) {
+        let options = ListenOptions::of(&self.context.options);
+        for door in self.doors.iter().filter(|door| is_used(door)) {
+            update_options(self.name(), &door.listener, &options);
+        }
+    }
+
     /// Accepts.
     pub(crate) fn open(&self) {
         self.doors.iter().for_each(|door| door.set(Gate::Open));
@@ -83,6 +94,11 @@ impl Drop for Running {
 }
 
 impl Door {
+    /// Whether the predecessor had the listener.
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.listener.place.is_some()
+    }
+
     /// Moves the gate.
     pub(crate) fn set(&self, gate: Gate) {
         self.gate.send_replace(gate);

@@ -12,7 +12,7 @@ use std::path::Path;
 use nix::libc;
 use nix::unistd::{Group, User};
 
-use crate::server::SocketAccess;
+use crate::server::{Mode, SocketAccess};
 
 /// Why the access of a socket file could not be set.
 #[derive(Debug)]
@@ -69,6 +69,16 @@ pub(super) fn give(path: &Path, access: &SocketAccess) -> Result<(), AccessFault
         chown(&file, Some(id), None).map_err(refused(format!("socket_user = {id}")))?;
     }
     Ok(())
+}
+
+/// The access that the file has now; nothing if it can't be read.
+pub(super) fn found(path: &Path) -> SocketAccess {
+    let Ok((_, found)) = hold(path) else { return SocketAccess::default() };
+    SocketAccess {
+        mode: Mode::new(found.mode() & 0o777),
+        user: Some(found.uid().to_string()),
+        group: Some(found.gid().to_string()),
+    }
 }
 
 fn user(access: &SocketAccess) -> Result<Option<u32>, AccessFault> {

@@ -1,0 +1,67 @@
+//! Restarts that fail, and restarts in which several things happen at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use std::os::unix::fs::PermissionsExt as _;
+use tests::generation::Generation;
+use tests::patience::eventually;
+use tests::{Launch, Scratch, Signal, Target};
+use tokio::net::TcpStream;
+
+/// How many of 20 connections the kernel completes for a process that accepts none.
+async fn queue_takes(process: &Generation, target: &Target) -> usize {
+    process.signal(Signal::STOP);
+    eventually("the process to stop", || process.is_stopped()).await;
+    // Less than the second after which a client tries again that found no room.
+    let limit = Duration::from_millis(600);
+    let connect = || tokio::time::timeout(limit, TcpStream::connect(target.address()));
+    let connected = futures_util::future::join_all((0..20).map(|_| connect())).await;
+    process.signal(Signal::CONT);
+    connected.into_iter().filter(|connected| matches!(connected, Ok(Ok(_)))).count()
+}
+
+fn mode(socket: &Path) -> u32 {
+    socket.metadata().unwrap().permissions().mode() & 0o777
+}
+
+/// Both processes share the listeners. Until the commit they are the predecessor's, and so they are again if the
+/// successor dies in standby.
+#[tokio::test]
+async fn a_restart_that_fails_changes_nothing_about_the_listeners() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("app.sock");
+    let configure = |backlog: u32, mode: &str| {
+        let text = format!(
+            "[server.web]\nlisten = [\"127.0.0.1:0\", \"unix:{}\"]\nbacklog = {backlog}\nsocket_mode = \"{mode}\"",
+            socket.display()
+        );
+        scratch.write("Gracehttp.toml", text);
+    };
+    configure(64, "0600");
+    let plan = "server web 127.0.0.1:0";
+    let launch = Launch::app(&scratch, plan).directory(scratch.path()).env("GRACEHTTP_STANDBY", "8s");
+    let app = launch.env("GRACEHTTP_DRAIN_TIMEOUT", "12s").start("web").await;
+    let (first, target) = (app.first(), app.target("web").await);
+    assert_eq!(queue_takes(&first, &target).await, 20);
+
+    configure(1, "0666");
+    scratch.write("plan", format!("{plan}\nstart refuse no coffee"));
+    let start = app.log.end();
+    app.signal(Signal::USR2);
+    app.log.line(start, "serves on").await;
+    assert_eq!((queue_takes(&first, &target).await, mode(&socket)), (20, 0o600), "it was not ready");
+
+    scratch.write("plan", plan);
+    let start = app.log.end();
+    let successor = app.restart().await;
+    app.log.line(start, "backlog of server web is 1").await;
+    let taken = queue_takes(&successor, &target).await;
+    assert!(taken < 10, "{taken}: the backlog of today");
+    eventually("the mode of today", || mode(&socket) == 0o666).await;
+
+    successor.kill();
+    app.log.line(start, "serves again").await;
+    eventually("the former mode", || mode(&socket) == 0o600).await;
+    assert_eq!(queue_takes(&first, &target).await, 20, "it died in standby");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use std::os::unix::fs::PermissionsExt as _;
 use tests::generation::Generation;
 use tests::patience::eventually;
-use tests::{Launch, Scratch, Signal, Target};
+use tests::{Launch, Scratch, Service, Signal, Target};
 use tokio::net::TcpStream;
 
 /// How many of 20 connections the kernel completes for a process that accepts none.
@@ -19,6 +19,17 @@ async fn queue_takes(process: &Generation, target: &Target) -> usize {
     let connected = futures_util::future::join_all((0..20).map(|_| connect())).await;
     process.signal(Signal::CONT);
     connected.into_iter().filter(|connected| matches!(connected, Ok(Ok(_)))).count()
+}
+
+/// How many bytes from this port of a client lie in the kernel, unread.
+fn unread_from(port: u16) -> Option<u64> {
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let suffix = format!(":{port:04X}");
+    let columns = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let queues = columns
+        .filter(|columns| columns[2].ends_with(&suffix))
+        .find_map(|columns| columns[4].split_once(':').map(|(_, unread)| unread.to_owned()));
+    u64::from_str_radix(&queues?, 16).ok()
 }
 
 fn mode(socket: &Path) -> u32 {
@@ -64,4 +75,32 @@ async fn a_restart_that_fails_changes_nothing_about_the_listeners() {
     app.log.line(start, "serves again").await;
     eventually("the former mode", || mode(&socket) == 0o600).await;
     assert_eq!(queue_takes(&first, &target).await, 20, "it died in standby");
+}
+
+/// Only in a server whose heads may be larger than that it is answered where it is.
+#[tokio::test]
+async fn half_a_head_of_the_largest_size_moves() {
+    let service = Service::with("server web 127.0.0.1:0", |launch| {
+        launch.env("GRACEHTTP_SERVER__WEB__MAX_HEADER_SIZE", "128KiB")
+    })
+    .await;
+    let mut halves = Vec::new();
+    for size in [63_000, 64_000, 65_000, 100_000] {
+        let mut client = service.client().await;
+        client.get("/ping").await.unwrap();
+        client
+            .send(format!("GET /ping HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(size)))
+            .await
+            .unwrap();
+        let port = client.port().expect("a TCP connection");
+        eventually("the server to read it", || unread_from(port) == Some(0)).await;
+        halves.push((size, client));
+    }
+    let successor = service.restart().await;
+    for (size, client) in &mut halves {
+        client.send("\r\n\r\n").await.unwrap();
+        let reply = client.reply().await.unwrap();
+        let moved = reply.pid() == Some(successor.pid());
+        assert_eq!((moved, reply.closes()), (*size < 65_500, *size > 65_500), "{size}: {reply:?}");
+    }
 }

@@ -38,7 +38,7 @@ impl Process {
         successor.commit(held_of(&contexts)).await;
         log::info(format_args!("start new process success, pid {pid}."));
 
-        let leaving = self.open_doors(claims);
+        let leaving = self.open_doors(claims, successor.takes_with());
         let standby_until = now + self.settings.standby;
         let line = Arc::new(StandbyLine::default());
         let released = self.released.clone();
@@ -69,11 +69,11 @@ impl Process {
 
     /// Sends the connections of the servers that the successor has on their way, and those of others to their
     /// end.
-    fn open_doors(&self, claims: &Claims) -> UnboundedReceiver<Leaving> {
+    fn open_doors(&self, claims: &Claims, with: usize) -> UnboundedReceiver<Leaving> {
         let (door, leaving) = unbounded_channel();
         for server in &self.servers {
             if claims.servers.iter().any(|claimed| claimed == server.name()) {
-                server.context.open_door(door.clone());
+                server.context.open_door(door.clone(), with);
                 server.context.spread.begin(self.settings.drain_timeout);
                 server.enter(Phase::HandingOver);
             } else {

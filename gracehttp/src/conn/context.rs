@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -10,12 +11,12 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::conn::Socket;
 use crate::conn::answer::Tally;
 use crate::conn::drain::{Drain, Phase};
 use crate::conn::moved::Moved;
 use crate::conn::recycling::Recycling;
 use crate::conn::spread::Spread;
+use crate::conn::{MOVES_WITH, Socket};
 use crate::parking::{Lot, Stage};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 
@@ -47,6 +48,8 @@ pub(crate) struct Context {
     /// Notified when a connection was parked although the process is leaving: the lot may have been cleared before.
     pub(crate) parked_late: Notify,
     door: Mutex<Option<UnboundedSender<Leaving>>>,
+    /// How many bytes of its next request a connection may take along through the door.
+    moves_with: AtomicUsize,
 }
 
 /// A connection on its way to the successor, and the server that it leaves.
@@ -85,12 +88,19 @@ impl Context {
             workers: Handle::current(),
             parked_late: Notify::new(),
             door: Mutex::new(None),
+            moves_with: AtomicUsize::new(MOVES_WITH),
         })
     }
 
-    /// From now on, connections that can move leave through this door.
-    pub(crate) fn open_door(&self, door: UnboundedSender<Leaving>) {
+    /// From now on, connections that can move leave through this door, with so many bytes at the most.
+    pub(crate) fn open_door(&self, door: UnboundedSender<Leaving>, moves_with: usize) {
+        self.moves_with.store(moves_with, Ordering::Relaxed);
         *self.door() = Some(door);
+    }
+
+    /// Whether a connection can be handed over with these bytes of its next request.
+    pub(crate) fn can_move_with(&self, ahead: &Bytes) -> bool {
+        ahead.len() <= self.moves_with.load(Ordering::Relaxed)
     }
 
     /// Keeps connections here while the successor has no room for more, or is gone.

@@ -24,7 +24,7 @@ use crate::conn::limits::{Limits, STALLED, Waiting};
 use crate::conn::rest::rest;
 use crate::conn::strict::Bounds;
 use crate::conn::transport::{Inspector, Transport};
-use crate::conn::{Ahead, MOVES_WITH, Origin, Stream, Unread};
+use crate::conn::{Ahead, Origin, Stream, Unread};
 use crate::parking::Stage;
 use crate::server::{Asked, Permit};
 use crate::sys::Probe;
@@ -105,7 +105,7 @@ pub(super) async fn serve<T: Wire>(
     permit.is_seen();
     let activity = Arc::new(Activity::default());
     let mut limits = Limits::new(stage, ahead.since);
-    let can_rest = T::RESTS && ahead.bytes.len() <= MOVES_WITH;
+    let can_rest = T::RESTS && context.can_move_with(&ahead.bytes);
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
     let probe = Probe::of(stream.socket());

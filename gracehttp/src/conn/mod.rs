@@ -54,9 +54,10 @@ use crate::server::Permit;
 /// connections are used again instead of growing the heap.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How many bytes of its next request a connection may have sent to be handed over. With more, which only an
-/// unfinished head of that size brings about, it is answered here.
-pub(crate) const MOVES_WITH: usize = 32 << 10;
+/// How many bytes of its next request a connection may have sent to be handed over: the largest head of a server that
+/// sets no other `max_header_size`. With more, which only an unfinished head of that size brings about, it is answered
+/// here.
+pub(crate) const MOVES_WITH: usize = 64 << 10;
 
 /// What was read of a connection before it is served.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::conn::close::{Linger, close};
 use crate::conn::context::{Context, Departure};
 use crate::conn::drain::Phase;
-use crate::conn::{Ahead, MOVES_WITH, Stream, Unread, http1, serve};
+use crate::conn::{Ahead, Stream, Unread, http1, serve};
 use crate::parking::{Parked, Stage, Woken};
 use crate::server::Permit;
 use crate::sys::shut_down;
@@ -31,7 +31,7 @@ pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, st
 /// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
 /// bytes of its next request are already known.
 pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
-    let departs = context.drain.phase() == Phase::HandingOver && resting.ahead.len() <= MOVES_WITH;
+    let departs = context.drain.phase() == Phase::HandingOver && context.can_move_with(&resting.ahead);
     let refused = if departs { context.depart(resting) } else { Err(resting) };
     match refused {
         Ok(()) => {}

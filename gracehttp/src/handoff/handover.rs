@@ -14,17 +14,13 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Departure, Leaving, MOVES_WITH, settle};
+use crate::conn::{Context, Departure, Leaving, settle};
 use crate::handoff::batch::Batch;
 use crate::handoff::channel::{Incoming, has_hung_up};
 use crate::handoff::standby::{Due, Standby};
-use crate::handoff::wire::{Bequest, MAX_BATCH, MAX_MESSAGE, Reply, ServerCount, Version};
+use crate::handoff::wire::{Bequest, MAX_BATCH, Reply, ServerCount, Version};
 use crate::handoff::{Channel, Successor};
 use crate::lifecycle::until_time;
-
-/// How much of a message the connections' own bytes may fill; the rest is for their description.
-const MAX_AHEAD: usize = MOVES_WITH;
-const _: () = assert!(MAX_AHEAD <= MAX_MESSAGE / 2);
 
 /// How long a successor without room for more connections is left alone: at first, and at the most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -282,7 +278,7 @@ impl Handover {
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some((context, departure)) = next {
-            if bytes + departure.ahead.len() > MAX_AHEAD {
+            if bytes + departure.ahead.len() > self.version.max_ahead() {
                 self.left_over = Some((context, departure));
                 break;
             }

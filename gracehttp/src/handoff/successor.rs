@@ -93,6 +93,11 @@ impl Successor {
         self.version
     }
 
+    /// How many bytes of its next request a connection may take along to it.
+    pub(crate) fn takes_with(&self) -> usize {
+        self.version.max_ahead()
+    }
+
     /// Offers the listeners and waits until the successor is ready to serve through them.
     pub(crate) async fn ready(
         &mut self,

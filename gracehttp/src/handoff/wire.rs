@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::conn;
-use crate::conn::{ListenerNumber, Told};
+use crate::conn::{ListenerNumber, MOVES_WITH, Told};
 use crate::listen::TicketKey;
 use crate::parking;
 
-/// The largest message. Well below what a Unix socket's send buffer takes by default (208 KiB).
-pub(crate) const MAX_MESSAGE: usize = 64 << 10;
+/// The largest message. Below what a Unix socket's send buffer takes by default (208 KiB).
+pub(crate) const MAX_MESSAGE: usize = 128 << 10;
 
 /// How many listeners or connections go in one message, with one descriptor each. Version 1 has no room for more.
 pub(crate) const MAX_BATCH: usize = 64;
@@ -33,6 +33,19 @@ pub(crate) enum Version {
     /// listener.
     Two = 2,
 }
+
+impl Version {
+    /// How much of a message the connections' own bytes may fill; the rest is for their description. The first release
+    /// receives half as much.
+    pub(crate) fn max_ahead(self) -> usize {
+        match self {
+            Self::One => MOVES_WITH / 2,
+            Self::Two => MOVES_WITH,
+        }
+    }
+}
+
+const _: () = assert!(MOVES_WITH <= MAX_MESSAGE / 2);
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;

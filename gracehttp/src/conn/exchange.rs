@@ -9,18 +9,18 @@ use std::task::{Context as TaskContext, Poll, ready};
 use axum_core::body::Body;
 use axum_core::extract::DefaultBodyLimit;
 use http::header::{EXPECT, HOST};
-use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use hyper::service::Service;
 
 use crate::conn::activity::{Activity, Exchange};
-use crate::conn::answer::{self, Cause, Content, Work};
+use crate::conn::answer::{self, Cause, Content, Work, let_go};
 use crate::conn::body::Source;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
 use crate::conn::http2::{Outgoing, Piece, Progress, Streams, Turn};
 use crate::conn::info::ConnectionInfo;
-use crate::server::{Asked, ResponseFuture};
+use crate::server::{Asked, Request, Response};
 
 /// The service of one connection, as hyper calls it.
 pub(crate) struct ConnectionService {
@@ -48,15 +48,11 @@ impl ConnectionService {
         &self.info.context
     }
 
-    /// Gives the request its surroundings and calls the server's service.
-    fn dispatch<B: Source>(
-        &self,
-        mut request: http::Request<B>,
-        upload: Option<Arc<Progress>>,
-    ) -> ResponseFuture {
+    /// The request with its surroundings, as the server's service gets it.
+    fn prepare<B: Source>(&self, mut request: http::Request<B>, upload: Option<Arc<Progress>>) -> Request {
         request.extensions_mut().extend(self.facts.clone());
         if request.body().is_end_stream() {
-            return self.context().dispatch.call(request.map(|_| Body::empty()));
+            return request.map(|_| Body::empty());
         }
         let options = &self.context().options;
         let max_body = options.max_body;
@@ -64,7 +60,7 @@ impl ConnectionService {
         let mut request = request.map(|body| body.into_body(options, activity, upload));
         // The extractors that buffer a body answer 413 themselves, at the server's limit, not at axum's.
         DefaultBodyLimit::max(usize::try_from(max_body).unwrap_or(usize::MAX)).apply(&mut request);
-        self.context().dispatch.call(request)
+        request
     }
 }
 
@@ -87,7 +83,7 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
         }
         // Over HTTP/1 the strict reader has refused it already.
         let refusal = turn.as_mut().and_then(|turn| turn.check(&mut request, &self.context().options).err());
-        let work = match refusal {
+        let mut work = match refusal {
             Some(refusal) => {
                 if let Some(turn) = turn.as_ref().filter(|_| has_body) {
                     request.into_body().discard(&self.context().options, turn.progress());
@@ -96,19 +92,24 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
             }
             None => {
                 let upload = turn.as_ref().map(|turn| turn.progress().clone());
-                Work::begin(self.context(), &asked, || self.dispatch(request, upload))
+                Work::begin(self.context(), &asked, self.prepare(request, upload))
             }
         };
+        // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
+        // room if nothing is left of the request by then; otherwise it allocates.
+        let task = self.activity.task().filter(|_| !has_body && turn.is_none());
+        let ahead = task.map_or(Poll::Pending, |task| {
+            work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
+        });
         RequestFuture {
             work,
-            exchange: Some(exchange),
+            ahead,
+            request: Some(InFlight { exchange, info: self.info.clone(), asked }),
             turn,
-            info: self.info.clone(),
             is_first: self.info.is_new && self.activity.begun() == 1,
             number: self.activity.begun(),
             closes_when_moving: !self.can_move,
             expects_continue,
-            asked,
         }
     }
 }
@@ -132,16 +133,24 @@ fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// The way from a request to the head of its response.
-pub(crate) struct RequestFuture {
-    work: Work,
-    /// Moves into the response body, with which the exchange ends.
-    exchange: Option<Exchange>,
-    /// Over HTTP/2.
-    turn: Option<Turn>,
+/// A request that has no response yet.
+struct InFlight {
+    /// Ends with the response body.
+    exchange: Exchange,
     /// Not the server's context itself: its count is changed by all threads at once.
     info: Arc<ConnectionInfo>,
     asked: Asked,
+}
+
+/// The way from a request to the head of its response.
+pub(crate) struct RequestFuture {
+    work: Work,
+    /// The answer, if it was there before the future was polled.
+    ahead: Poll<(Cause, Response)>,
+    /// Its parts move into the response body.
+    request: Option<InFlight>,
+    /// Over HTTP/2.
+    turn: Option<Turn>,
     /// Its number on the connection, counted from 1.
     number: u64,
     is_first: bool,
@@ -152,12 +161,12 @@ pub(crate) struct RequestFuture {
 
 impl RequestFuture {
     /// Whether the client is to hear that this is the connection's last response.
-    fn is_last(&self, status: StatusCode, activity: &Activity) -> bool {
-        if leaves_http(self.asked.is(&Method::CONNECT), status) {
+    fn is_last(&self, request: &InFlight, status: StatusCode) -> bool {
+        if leaves_http(request.asked.is_connect(), status) {
             return false;
         }
-        match self.info.context.drain.phase() {
-            Phase::Serving => self.makes_room(activity),
+        match request.info.context.drain.phase() {
+            Phase::Serving => self.makes_room(request),
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver | Phase::SuccessorFull => self.closes_when_moving,
             Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
@@ -165,11 +174,11 @@ impl RequestFuture {
     }
 
     /// Whether the connection closes for clients that wait. Not if another request has already come.
-    fn makes_room(&self, activity: &Activity) -> bool {
-        let recycling = &self.info.context.recycling;
+    fn makes_room(&self, request: &InFlight) -> bool {
+        let recycling = &request.info.context.recycling;
         recycling.is_listing()
-            && !self.asked.is_http2()
-            && activity.inbound().is_newest(self.number)
+            && !request.asked.is_http2()
+            && request.exchange.activity().inbound().is_newest(self.number)
             && recycling.claims_response(self.is_first)
     }
 
@@ -189,55 +198,64 @@ impl Future for RequestFuture {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        // Taken only below, and a future that has ended is not polled.
+        let Some(request) = &this.request else { return Poll::Pending };
+        let context = &request.info.context;
         if let Some(turn) = &mut this.turn
             && this.work.is_running()
             && ready!(turn.poll_begin(cx))
         {
             // The handler had to wait for its client: its time begins now.
-            this.work.restart_timeout(&this.info.context);
+            this.work.restart_timeout(context);
         }
-        let (mut cause, mut response) = ready!(this.work.poll(&this.info.context, &this.asked, cx));
-        // Taken only here, and a future that has ended is not polled.
-        let Some(exchange) = self.exchange.take() else { return Poll::Pending };
-        let activity = exchange.activity();
+        let (mut cause, mut response) = match std::mem::replace(&mut this.ahead, Poll::Pending) {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => ready!(this.work.poll(context, &request.asked, cx)),
+        };
+        let Some(request) = this.request.take() else { return Poll::Pending };
+        let activity = request.exchange.activity();
         // A malformed body makes the request invalid, whatever the handler answered.
-        if let Some(refusal) = activity.inbound().refused_body(self.number) {
+        if let Some(refusal) = activity.inbound().refused_body(this.number) {
             cause = Cause::Refused(refusal);
             response = answer::own(cause);
             activity.give_up_body();
         }
         // The first two have side effects, so both run, whatever the other returns. The last comes last: it makes
         // room for others only if the connection would stay.
-        let gives_up_body = exchange.answer();
-        let forgoes_body = self.forgoes_body(activity);
-        let is_last = gives_up_body || forgoes_body || self.is_last(response.status(), activity);
-        let outgoing = self.turn.take().map(|turn| Box::new(turn.answer()));
-        let asked = std::mem::replace(&mut self.asked, Asked::UNREAD);
-        let is_connect = asked.is(&Method::CONNECT);
-        let response = answer::finish(&self.info, asked, cause, is_last, response);
-        if activity.inbound().answer(self.number, leaves_http(is_connect, response.status())) {
+        let gives_up_body = request.exchange.answer();
+        let forgoes_body = this.forgoes_body(activity);
+        let is_last = gives_up_body || forgoes_body || this.is_last(&request, response.status());
+        let outgoing = this.turn.take().map(|turn| Box::new(turn.answer()));
+        let is_connect = request.asked.is_connect();
+        let InFlight { exchange, info, asked } = request;
+        let (mut head, body) = response.into_parts();
+        let content = answer::finish(info, asked, cause, is_last, &mut head, body);
+        let activity = exchange.activity();
+        if activity.inbound().answer(this.number, leaves_http(is_connect, head.status)) {
             activity.forget_half_close();
             cx.waker().wake_by_ref();
         }
-        Poll::Ready(Ok(response.map(|content| ResponseBody {
-            content,
-            exchange: Some(exchange),
-            outgoing,
-            is_broken: false,
-        })))
+        let body = ResponseBody { content, exchange, outgoing, is_broken: false };
+        Poll::Ready(Ok(http::Response::from_parts(head, body)))
     }
 }
 
 impl Drop for RequestFuture {
     fn drop(&mut self) {
-        self.work.let_go(&self.info.context, &self.asked);
+        if let Some(request) = self.request.take() {
+            let context = &request.info.context;
+            self.work.let_go(context, &request.asked);
+            if let Poll::Ready(answer) = std::mem::replace(&mut self.ahead, Poll::Pending) {
+                let_go(context, &request.asked, "its response", answer);
+            }
+        }
     }
 }
 
 /// A response body; the exchange ends with it.
 pub(crate) struct ResponseBody {
     content: Content,
-    exchange: Option<Exchange>,
+    exchange: Exchange,
     /// HTTP/2 only. Boxed: hyper moves a response many times, and this is large.
     outgoing: Option<Box<Outgoing>>,
     /// HTTP/1 only: it has failed.
@@ -265,7 +283,7 @@ impl hyper::body::Body for ResponseBody {
             // connection's task ends the connection once that is written.
             this.is_broken = true;
             let open_ended = this.content.is_open_ended();
-            this.exchange.iter().for_each(|exchange| exchange.breaks_off(open_ended));
+            this.exchange.breaks_off(open_ended);
             return Poll::Pending;
         }
         Poll::Ready(polled.map(|frame| frame.map(|frame| frame.map_data(Piece::whole))))

@@ -125,6 +125,7 @@ pub(super) async fn serve<T: Wire>(
     let end = {
         let mut connection = pin!(connection);
         let poll = |cx: &mut TaskContext<'_>| {
+            activity.note_task(cx.waker());
             let polled = connection.as_mut().poll(cx);
             if let Poll::Ready(Err(error)) = &polled {
                 note_refused_by_hyper(&info, error);

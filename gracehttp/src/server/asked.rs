@@ -2,42 +2,73 @@
 
 use std::fmt;
 
-use http::uri::PathAndQuery;
 use http::{Method, Request, Version};
 use hyper::upgrade::OnUpgrade;
 
-/// How much of a path is shown: the client chooses it, and it may be as long as a request head.
+/// How many bytes of a path are shown, at most: the client chooses it, and it may be as long as a request head.
 const SHOWN: usize = 200;
 
 /// What is known of a request when it is answered. Fields of an unreadable request may be missing.
 ///
-/// It is made for every request, so it shares the request's bytes and copies none.
-#[derive(Clone, Debug)]
+/// It is made for every request. It shares none of its bytes: hyper reads the next request into the buffer of this one
+/// only if nothing else holds them.
+#[derive(Debug)]
 pub(crate) struct Asked {
-    pub(crate) method: Option<Method>,
-    /// CONNECT has none.
-    pub(crate) path: Option<PathAndQuery>,
+    line: Line,
+    purpose: Purpose,
     pub(crate) version: Version,
     /// It asks to leave HTTP for another protocol or a tunnel.
     pub(crate) asks_upgrade: bool,
 }
 
+/// Method and path, without the query, which may hold secrets. CONNECT has no path.
+#[derive(Debug)]
+enum Line {
+    /// Most are as short as this, and need no allocation.
+    Short {
+        len: u8,
+        bytes: [u8; SHORT],
+    },
+    Long(Box<str>),
+    Unread,
+}
+
+/// The longest line for which no more room is needed than for a long one and its neighbours.
+const SHORT: usize = 30;
+
+/// The methods whose responses are unlike others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Head,
+    Connect,
+    Other,
+}
+
 impl Asked {
     /// A request of which nothing could be read.
     pub(crate) const UNREAD: Self =
-        Self { method: None, path: None, version: Version::HTTP_11, asks_upgrade: false };
+        Self { line: Line::Unread, purpose: Purpose::Other, version: Version::HTTP_11, asks_upgrade: false };
 
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        let purpose = match *request.method() {
+            Method::HEAD => Purpose::Head,
+            Method::CONNECT => Purpose::Connect,
+            _ => Purpose::Other,
+        };
         Self {
-            method: Some(request.method().clone()),
-            path: request.uri().path_and_query().cloned(),
+            line: Line::of(request.method().as_str(), request.uri().path()),
+            purpose,
             version: request.version(),
             asks_upgrade: request.extensions().get::<OnUpgrade>().is_some(),
         }
     }
 
-    pub(crate) fn is(&self, method: &Method) -> bool {
-        self.method.as_ref() == Some(method)
+    pub(crate) fn is_head(&self) -> bool {
+        self.purpose == Purpose::Head
+    }
+
+    pub(crate) fn is_connect(&self) -> bool {
+        self.purpose == Purpose::Connect
     }
 
     pub(crate) fn is_http2(&self) -> bool {
@@ -45,17 +76,37 @@ impl Asked {
     }
 }
 
-/// Method and path, without the query, which may hold secrets.
+impl Line {
+    fn of(method: &str, path: &str) -> Self {
+        let len = method.len() + 1 + path.len();
+        if len > SHORT || path.is_empty() {
+            return Self::Long(long(method, path));
+        }
+        let mut bytes = [b' '; SHORT];
+        bytes[..method.len()].copy_from_slice(method.as_bytes());
+        bytes[method.len() + 1..len].copy_from_slice(path.as_bytes());
+        Self::Short { len: len as u8, bytes }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Short { len, bytes } => str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default(),
+            Self::Long(line) => line,
+            Self::Unread => "a request",
+        }
+    }
+}
+
+fn long(method: &str, path: &str) -> Box<str> {
+    let gap = if path.is_empty() { "" } else { " " };
+    let (shown, rest) = path.split_at(path.floor_char_boundary(SHOWN));
+    let dots = if rest.is_empty() { "" } else { "…" };
+    [method, gap, shown, dots].concat().into_boxed_str()
+}
+
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(method) = &self.method else { return f.write_str("a request") };
-        f.write_str(method.as_str())?;
-        let Some(path) = &self.path else { return Ok(()) };
-        let path = path.path();
-        match path.char_indices().nth(SHOWN) {
-            None => write!(f, " {path}"),
-            Some((end, _)) => write!(f, " {}…", &path[..end]),
-        }
+        f.write_str(self.line.as_str())
     }
 }
 
@@ -71,7 +122,18 @@ mod tests {
     fn a_path_is_shown_shortened_and_without_its_query() {
         assert_eq!(shown("/users/7?token=secret"), "GET /users/7");
         assert_eq!(shown("http://example/a"), "GET /a");
-        assert_eq!(shown(&format!("/{}", "ä".repeat(500))), format!("GET /{}…", "ä".repeat(SHOWN - 1)));
+        assert_eq!(shown("http://example"), "GET /");
+        for len in SHORT - 6..SHORT {
+            let path = format!("/{}", "x".repeat(len));
+            assert_eq!(shown(&path), format!("GET {path}"));
+        }
+        assert_eq!(shown(&format!("/{}", "ä".repeat(500))), format!("GET /{}…", "ä".repeat(SHOWN / 2 - 1)));
         assert_eq!(Asked::UNREAD.to_string(), "a request");
+    }
+
+    #[test]
+    fn a_connect_is_shown_without_a_path() {
+        let request = Request::connect("example:443").body(()).unwrap();
+        assert_eq!(Asked::of(&request).to_string(), "CONNECT");
     }
 }

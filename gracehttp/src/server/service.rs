@@ -3,6 +3,8 @@
 //! A connection knows nothing of handlers, states or tower: it sees one [`Dispatch`], behind which the
 //! types are erased once, at start-up.
 
+use std::any::TypeId;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -68,7 +70,7 @@ where
 /// contract between `poll_ready` and `call` asks.
 pub(crate) struct ServiceDispatch<T> {
     service: T,
-    /// Its name. Every request takes one along, in case the service fails.
+    /// Its name, for the log.
     server: Arc<str>,
 }
 
@@ -87,7 +89,9 @@ where
 {
     fn call(&self, request: Request) -> ResponseFuture {
         let mut service = self.service.clone();
-        let (server, asked) = (self.server.clone(), Asked::of(&request));
+        // A service that can't fail, as a router, takes along nothing to tell of it.
+        let can_fail = TypeId::of::<T::Error>() != TypeId::of::<Infallible>();
+        let told = can_fail.then(|| (self.server.clone(), Asked::of(&request)));
         Box::pin(async move {
             let answer = async {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -97,8 +101,9 @@ where
                 Ok(response) => response.into_response(),
                 Err(error) => {
                     let error: BoxError = error.into();
-                    // A router's error type is `Infallible`; other services fail for reasons of their own.
-                    log::error(format_args!("server `{server}`: {asked}: its service failed: {error}"));
+                    if let Some((server, asked)) = told {
+                        log::error(format_args!("server `{server}`: {asked}: its service failed: {error}"));
+                    }
                     let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
                     response.extensions_mut().insert(Instead::ServiceFailed);
                     response

@@ -10,10 +10,10 @@ use axum_core::Error;
 use axum_core::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::conn::answer::tell;
+use crate::conn::answer::{let_go, tell};
 use crate::conn::info::ConnectionInfo;
 use crate::error::panic_message;
 use crate::server::Asked;
@@ -68,7 +68,7 @@ impl Content {
 
     /// Settles how long the content is: by the body's own length, else by the handler's Content-Length.
     fn declare(&mut self, headers: &mut HeaderMap) {
-        let is_head = self.asked.is(&Method::HEAD);
+        let is_head = self.asked.is_head();
         let known = self.body.as_ref().and_then(|body| body.size_hint().exact());
         // A handler of HEAD need not make the body that GET would have.
         let known = known.filter(|length| !is_head || *length > 0);
@@ -146,12 +146,9 @@ impl Content {
         tell(&self.info.context, &self.asked, fault);
     }
 
-    /// Drops the body, which may panic.
     fn let_go(&mut self) {
-        let Some(body) = self.body.take() else { return };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(body))) {
-            let panic = panic_message(&*panic);
-            self.tell(format_args!("its response body panicked when it was dropped: {panic}"));
+        if let Some(body) = self.body.take() {
+            let_go(&self.info.context, &self.asked, "its response body", body);
         }
     }
 }
@@ -215,12 +212,12 @@ enum Room {
 impl Room {
     /// RFC 9110 sections 6.4.1, 8.6, 9.3.2, 9.3.6, 15.2, 15.3.5, 15.3.6 and 15.4.5.
     fn of(asked: &Asked, status: StatusCode) -> Self {
-        let is_tunnel = asked.is(&Method::CONNECT) && status.is_success();
+        let is_tunnel = asked.is_connect() && status.is_success();
         match status {
             _ if status.is_informational() || is_tunnel => Self::Nothing,
             // A 304 would need the length of another response, which is unknown here. hyper adds the zero of a 205.
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED => Self::Nothing,
-            _ if asked.is(&Method::HEAD) => Self::Length,
+            _ if asked.is_head() => Self::Length,
             _ => Self::Content,
         }
     }

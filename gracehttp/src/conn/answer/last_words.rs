@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::Response;
+use http::response::Parts;
 
 use crate::conn::answer::{Cause, finish, own};
 use crate::conn::info::ConnectionInfo;
@@ -11,17 +11,18 @@ use crate::server::Asked;
 
 /// The answer to a request that hyper has not seen whole: the last bytes of its connection.
 pub(crate) fn last_words(info: &Arc<ConnectionInfo>, asked: Asked, cause: Cause) -> Vec<u8> {
-    encode(&finish(info, asked, cause, true, own(cause)))
+    let (mut head, body) = own(cause).into_parts();
+    finish(info.clone(), asked, cause, true, &mut head, body);
+    encode(&head)
 }
 
 /// A response without content, in HTTP/1.1 whatever version the request claimed (RFC 9110 section 2.5).
-fn encode<B>(response: &Response<B>) -> Vec<u8> {
-    let status = response.status();
+fn encode(head: &Parts) -> Vec<u8> {
+    let status = head.status;
     let reason = status.canonical_reason().unwrap_or_default();
     let date = httpdate::fmt_http_date(SystemTime::now());
-    let head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str());
-    let mut bytes = head.into_bytes();
-    for (name, value) in response.headers() {
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in &head.headers {
         put(&mut bytes, name.as_str(), value.as_bytes());
     }
     put(&mut bytes, "content-length", b"0");

@@ -8,13 +8,15 @@ mod work;
 use std::fmt;
 use std::sync::Arc;
 
+use axum_core::body::Body;
 use http::header::{ALLOW, CONNECTION};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::response::Parts;
+use http::{HeaderValue, StatusCode, Version};
 
 pub(crate) use content::Content;
 pub(crate) use last_words::last_words;
 pub(crate) use tally::Tally;
-pub(crate) use work::Work;
+pub(crate) use work::{Work, let_go};
 
 use crate::conn::context::Context;
 use crate::conn::info::ConnectionInfo;
@@ -125,39 +127,39 @@ pub(crate) fn own(cause: Cause) -> Response {
 /// Corrects, counts and logs a response before it is sent. `is_last` announces to the client that it is the
 /// connection's last.
 pub(crate) fn finish(
-    info: &Arc<ConnectionInfo>,
+    info: Arc<ConnectionInfo>,
     asked: Asked,
     mut cause: Cause,
     is_last: bool,
-    mut response: Response,
-) -> http::Response<Content> {
-    if !is_final(response.status(), &asked) {
-        let status = response.status().as_u16();
+    head: &mut Parts,
+    mut body: Body,
+) -> Content {
+    if !is_final(head.status, &asked) {
+        let status = head.status.as_u16();
         let fault =
             format_args!("its handler answered {status}, which is not a final status; the client gets 500");
         tell(&info.context, &asked, fault);
         cause = Cause::Unsendable;
-        response = own(cause);
+        (*head, body) = own(cause).into_parts();
     }
     // A CONNECT has no path that could be missing: it is the method that has no handler.
-    if asked.is(&Method::CONNECT) && response.status() == StatusCode::NOT_FOUND {
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    if asked.is_connect() && head.status == StatusCode::NOT_FOUND {
+        head.status = StatusCode::METHOD_NOT_ALLOWED;
     }
     // RFC 9110 section 15.5.6 wants a list, which may be empty (section 10.2.1).
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED && !response.headers().contains_key(ALLOW) {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static(""));
+    if head.status == StatusCode::METHOD_NOT_ALLOWED && !head.headers.contains_key(ALLOW) {
+        head.headers.insert(ALLOW, HeaderValue::from_static(""));
     }
-    observe(info, &asked, cause, response.status());
-    let (mut head, body) = response.into_parts();
+    observe(&info, &asked, cause, head.status);
     let version = asked.version;
-    let content = Content::of(body, head.status, &mut head.headers, info.clone(), asked);
+    let content = Content::of(body, head.status, &mut head.headers, info, asked);
     let is_last = is_last || content.is_open_ended() || cause.ends_connection();
     if version < Version::HTTP_2 && is_last {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         // hyper would add `keep-alive` for a client of HTTP/1.0 that asks for it, if the response were of HTTP/1.1.
         head.version = version;
     }
-    http::Response::from_parts(head, content)
+    content
 }
 
 /// Whether a handler may answer with this status. Interim responses are the connection's business (RFC 9110 section

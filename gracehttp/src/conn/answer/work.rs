@@ -10,7 +10,7 @@ use crate::conn::answer::{Cause, own, tell};
 use crate::conn::context::Context;
 use crate::error::panic_message;
 use crate::log;
-use crate::server::{Asked, Instead, Response, ResponseFuture};
+use crate::server::{Asked, Instead, Request, Response, ResponseFuture};
 
 /// The work on a response.
 pub(crate) enum Work {
@@ -24,8 +24,8 @@ pub(crate) enum Work {
 
 impl Work {
     /// Calls the handler, or the service.
-    pub(crate) fn begin(context: &Context, asked: &Asked, call: impl FnOnce() -> ResponseFuture) -> Self {
-        match catch_unwind(AssertUnwindSafe(call)) {
+    pub(crate) fn begin(context: &Context, asked: &Asked, request: Request) -> Self {
+        match catch_unwind(AssertUnwindSafe(|| context.dispatch.call(request))) {
             Ok(response) => {
                 let timeout = context.options.request_timeout;
                 Self::Running { response, timeout: timeout.map(|limit| Box::pin(tokio::time::sleep(limit))) }
@@ -62,11 +62,7 @@ impl Work {
             Self::Settled(cause) => return Poll::Ready((*cause, own(*cause))),
         };
         let answer = match catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(cx))) {
-            Ok(Poll::Ready(mut response)) => match response.extensions_mut().remove::<Instead>() {
-                None => (Cause::Handler, response),
-                Some(Instead::NoRoute) => (Cause::NoRoute, response),
-                Some(Instead::ServiceFailed) => (Cause::ServiceFailed, response),
-            },
+            Ok(Poll::Ready(mut response)) => (cause_of(&mut response), response),
             Ok(Poll::Pending) => {
                 let Some(timeout) = timeout else { return Poll::Pending };
                 ready!(timeout.as_mut().poll(cx));
@@ -88,13 +84,30 @@ impl Work {
 
     /// Drops the handler, which may panic.
     pub(crate) fn let_go(&mut self, context: &Context, asked: &Asked) {
-        if !self.is_running() {
-            return;
+        if self.is_running() {
+            let work = std::mem::replace(self, Self::Settled(Cause::Handler));
+            let_go(context, asked, "its handler", work);
         }
-        let work = std::mem::replace(self, Self::Settled(Cause::Handler));
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(work))) {
-            let panic = panic_message(&*panic);
-            tell(context, asked, format_args!("its handler panicked when it was dropped: {panic}"));
-        }
+    }
+}
+
+/// Drops what belongs to the application, and may panic.
+pub(crate) fn let_go<T>(context: &Context, asked: &Asked, what: &str, value: T) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        let panic = panic_message(&*panic);
+        tell(context, asked, format_args!("{what} panicked when it was dropped: {panic}"));
+    }
+}
+
+/// What gave a response. Most responses have no extensions to look through.
+fn cause_of(response: &mut Response) -> Cause {
+    let extensions = response.extensions_mut();
+    if extensions.is_empty() {
+        return Cause::Handler;
+    }
+    match extensions.remove::<Instead>() {
+        None => Cause::Handler,
+        Some(Instead::NoRoute) => Cause::NoRoute,
+        Some(Instead::ServiceFailed) => Cause::ServiceFailed,
     }
 }

@@ -3,6 +3,7 @@
 mod content;
 mod counts;
 mod failures;
+mod memory;
 mod peers;
 
 use std::net::SocketAddr;

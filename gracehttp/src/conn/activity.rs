@@ -7,7 +7,7 @@
 //! `Relaxed` order is enough but for the counts that other tasks change when they drop a body.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -20,8 +20,6 @@ use crate::conn::inbound::Inbound;
 #[derive(Debug, Default)]
 pub(crate) struct Activity {
     inbound: Inbound,
-    /// The task of an HTTP/1 connection.
-    task: OnceLock<Waker>,
     /// Requests that were begun and whose responses have not ended.
     open: AtomicU32,
     /// Requests that were begun.
@@ -133,15 +131,6 @@ impl Activity {
     /// Whether the client would take the end of the connection for the end of the broken response.
     pub(crate) fn ends_unnoticed(&self) -> bool {
         self.ends_unnoticed.load(Ordering::Relaxed)
-    }
-
-    /// The task of an HTTP/1 connection, known from its first turn on.
-    pub(crate) fn task(&self) -> Option<&Waker> {
-        self.task.get()
-    }
-
-    pub(crate) fn note_task(&self, task: &Waker) {
-        self.task.get_or_init(|| task.clone());
     }
 
     /// What the reader of an HTTP/1 connection knows.

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context as TaskContext, Poll, Waker, ready};
 
 use axum_core::body::Body;
 use axum_core::extract::DefaultBodyLimit;
@@ -32,15 +32,22 @@ pub(crate) struct ConnectionService {
     can_move: bool,
     /// HTTP/2 only.
     streams: Option<Arc<Streams>>,
+    /// HTTP/1 only: the connection's task, known from its first turn on.
+    task: Option<Arc<OnceLock<Waker>>>,
 }
 
 impl ConnectionService {
     pub(crate) fn new(activity: Arc<Activity>, info: Arc<ConnectionInfo>, can_move: bool) -> Self {
-        Self { activity, facts: info.facts(), info, can_move, streams: None }
+        Self { activity, facts: info.facts(), info, can_move, streams: None, task: None }
     }
 
     pub(crate) fn of_streams(mut self, streams: Arc<Streams>) -> Self {
         self.streams = Some(streams);
+        self
+    }
+
+    pub(crate) fn of_task(mut self, task: Arc<OnceLock<Waker>>) -> Self {
+        self.task = Some(task);
         self
     }
 
@@ -97,7 +104,7 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
         };
         // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
         // room if nothing is left of the request by then; otherwise it allocates.
-        let task = self.activity.task().filter(|_| !has_body && turn.is_none());
+        let task = self.task.as_ref().filter(|_| !has_body).and_then(|task| task.get());
         let ahead = task.map_or(Poll::Pending, |task| {
             work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
         });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
@@ -117,7 +117,8 @@ pub(super) async fn serve<T: Wire>(
     let intake = Intake::new(Bounds::new(&context.options, T::IS_SECURE), ahead);
     let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
     let (transport, mut back) = lend(transport);
-    let service = ConnectionService::new(activity.clone(), info.clone(), can_rest);
+    let task = Arc::new(OnceLock::new());
+    let service = ConnectionService::new(activity.clone(), info.clone(), can_rest).of_task(task.clone());
     // A connection that leaves HTTP goes from hyper to the handler that asked for it; any other comes back from the
     // loan.
     let connection = context.http1.serve_connection(TokioIo::new(transport), service).with_upgrades();
@@ -125,7 +126,7 @@ pub(super) async fn serve<T: Wire>(
     let end = {
         let mut connection = pin!(connection);
         let poll = |cx: &mut TaskContext<'_>| {
-            activity.note_task(cx.waker());
+            task.get_or_init(|| cx.waker().clone());
             let polled = connection.as_mut().poll(cx);
             if let Poll::Ready(Err(error)) = &polled {
                 note_refused_by_hyper(&info, error);

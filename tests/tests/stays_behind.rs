@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, post_head};
-use tests::frames::Connection;
+use tests::frames::{Connection, Frame, HEADERS};
 use tests::h2::{Http2, Outcome};
 use tests::process::{bin, run, tool};
 use tests::{Client, Launch, Scratch, Service, Signal, Target};
@@ -123,11 +123,21 @@ async fn a17_http2_without_streams_silence_and_half_a_handshake_do_not_keep_the_
     half_hello.write_all(&[22, 3, 1, 1, 0, 1]).await.unwrap();
     let mut half_head = service.client().await;
     half_head.send("GET /ping HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    let mut told = Connection::open(&service.target).await;
+    told.send(&[Frame::get(1, "/slow?ms=2000")]).await;
     let begins = service.app.log.end();
     let slow = tokio::spawn(async move { busy.get("/slow?ms=2000").await });
     service.app.log.line(begins, "slow begins").await;
     service.app.restart().await;
     let begun = Instant::now();
+    // It hears so in the middle of its stream: any further one is the successor's.
+    let mut heard = Vec::new();
+    while !heard.iter().any(|frame: &Frame| frame.farewell().is_some()) {
+        heard.extend(told.frames().await);
+    }
+    assert!(!heard.iter().any(|frame| frame.kind == HEADERS), "{heard:?}");
+    told.answer(1).await;
+    drop(told);
     predecessor_leaves_early(&service, begun).await;
     assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Reply(reply) if reply.status == 200));
     assert_eq!(half_head.reply().await.unwrap().status, 408);

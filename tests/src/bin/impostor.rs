@@ -108,6 +108,8 @@ const PONG: u8 = 8;
 /// The first bytes of what a predecessor says.
 const COMMIT: u8 = 2;
 const CONNECTIONS: u8 = 3;
+/// From here on they are of version 2.
+const OFFERS: u8 = 7;
 const BATCH: u8 = 8;
 const PING: u8 = 9;
 
@@ -154,7 +156,13 @@ impl Predecessor {
     fn take_the_place(&self) {
         self.send(&hello(1, 1));
         self.send(&[READY, 1, 3, b'w', b'e', b'b', 1, 0]);
-        while self.receive()[0] != COMMIT {}
+        let _hello = self.receive();
+        loop {
+            match self.receive()[0] {
+                COMMIT => return,
+                kind => assert!(kind < OFFERS, "version 1 has no message {kind}"),
+            }
+        }
     }
 
     /// The same in version 2.

@@ -2,17 +2,6 @@
 
 use super::*;
 
-/// By a client that opens its windows wide, so that only the kernel holds anything back.
-fn http2_download() -> Vec<u8> {
-    let window = (16 * MIB) as u32;
-    let frames = [
-        Frame::window(window),
-        Frame::new(WINDOW_UPDATE, 0, 0, &window.to_be_bytes()),
-        Frame::get(1, "/big?bytes=16777216"),
-    ];
-    [PREFACE.to_vec(), frames.iter().flat_map(Frame::bytes).collect()].concat()
-}
-
 /// What lies in the kernel for a client that has reset its connection is not waited for.
 #[tokio::test]
 async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
@@ -33,87 +22,154 @@ async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
     }
 }
 
-const TAKES_BIG: &str = "/big?bytes=67108864";
+/// More than the kernels on the way hold.
+const BIG: &str = "/big?bytes=67108864";
 
-/// Its limits are of half a minute, and there is no key for them: all cases at once. The next client of a server with
-/// one permit tells when the connection ends.
+/// All of it lies in the kernel at once.
+const TAIL: &str = "/big?bytes=600000";
+
+/// How a client takes a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    /// 20 KiB a second, for longer than the limit.
+    Steadily,
+    /// So little that it counts for nothing, but more than nothing within each limit.
+    InDrips,
+    Not,
+}
+
+impl Taking {
+    async fn read(self, raw: &mut Raw) -> io::Result<()> {
+        match self {
+            Self::Steadily => raw.reads(4096, Duration::from_millis(200), 42 * SECOND).await,
+            Self::InDrips => raw.drips(700, 10 * SECOND).await,
+            Self::Not => std::future::pending().await,
+        }
+    }
+}
+
+/// A client of a server that serves one at a time.
+#[derive(Clone, Copy, Debug)]
+struct Download {
+    server: usize,
+    /// Plain text, TLS, or a Unix socket.
+    kind: &'static str,
+    is_http2: bool,
+    path: &'static str,
+    /// It asks for the end of the connection.
+    is_last: bool,
+    taking: Taking,
+}
+
+impl Download {
+    fn all() -> Vec<Self> {
+        use Taking::{InDrips, Not, Steadily};
+        let rows = [
+            (false, BIG, false, Steadily),
+            (false, BIG, false, InDrips),
+            (false, BIG, false, Not),
+            (false, TAIL, false, Steadily),
+            (false, TAIL, false, Not),
+            (false, TAIL, true, Not),
+            (true, BIG, false, Steadily),
+            (true, BIG, false, InDrips),
+            (true, BIG, false, Not),
+            (true, TAIL, false, Steadily),
+            (true, TAIL, false, InDrips),
+            (true, TAIL, false, Not),
+        ];
+        let kinds = rows.iter().flat_map(|row| ["plain", "tls", "unix"].map(|kind| (kind, *row)));
+        kinds
+            .enumerate()
+            .map(|(server, (kind, (is_http2, path, is_last, taking)))| Self {
+                server,
+                kind,
+                is_http2,
+                path,
+                is_last,
+                taking,
+            })
+            .collect()
+    }
+
+    fn name(&self) -> String {
+        format!("d{}", self.server)
+    }
+
+    fn plan(&self, scratch: &Scratch) -> String {
+        let listen = match self.kind {
+            "plain" => "127.0.0.1:0".to_owned(),
+            "tls" => "127.0.0.1:0 tls=self_signed".to_owned(),
+            _ => format!("unix:{}", scratch.join(&self.name()).display()),
+        };
+        format!("server {} {listen} max_conns=1 when_full=wait idle_timeout=2000ms\n", self.name())
+    }
+
+    /// Over HTTP/2 with windows opened so wide that only the kernel holds anything back.
+    fn request(&self) -> Vec<u8> {
+        if !self.is_http2 {
+            let last = if self.is_last { "\r\nConnection: close\r\n\r\n" } else { "\r\n\r\n" };
+            return get(self.path).replace("\r\n\r\n", last).into_bytes();
+        }
+        let window = (80 * MIB) as u32;
+        let frames = [
+            Frame::window(window),
+            Frame::new(WINDOW_UPDATE, 0, 0, &window.to_be_bytes()),
+            Frame::get(1, self.path),
+        ];
+        [PREFACE.to_vec(), frames.iter().flat_map(Frame::bytes).collect()].concat()
+    }
+
+    /// The next client of the server tells when the connection ends.
+    async fn runs(self, target: Target) {
+        let alpn = if self.is_http2 { "h2" } else { "http/1.1" };
+        let room = if self.taking == Taking::InDrips { 1 } else { Raw::LITTLE_ROOM };
+        let mut raw = Raw::open_as(&target, alpn, room).await;
+        raw.send(self.request()).await;
+        let start = Instant::now();
+        if self.taking == Taking::Steadily {
+            let read = self.taking.read(&mut raw).await;
+            // At its end at most, after all of the response.
+            let is_good = read.is_ok() || (self.path == TAIL && raw.received > 600_000);
+            assert!(is_good, "{self:?}: {read:?} after {} bytes and {:?}", raw.received, start.elapsed());
+            return;
+        }
+        let next = async {
+            // Its handshake waits for the permit, too.
+            let mut next = target.connect(&["http/1.1"]).await.unwrap();
+            next.write_all(get("/ping").as_bytes()).await.unwrap();
+            let mut first = [0; 12];
+            next.read_exact(&mut first).await.unwrap_or_else(|error| panic!("{self:?}: {error}"));
+            assert_eq!(&first, b"HTTP/1.1 200", "{self:?}");
+            start.elapsed()
+        };
+        let reading = async {
+            // It may end with what was sent before.
+            _ = self.taking.read(&mut raw).await;
+            std::future::pending::<()>().await;
+        };
+        let what = format!("the end of {self:?}");
+        let took = tokio::select! {
+            took = within(90 * SECOND, &what, next) => took,
+            () = reading => unreachable!("it reads for ever"),
+        };
+        println!("{self:?}: ended after {took:?}");
+        assert!(took > 20 * SECOND && took < 70 * SECOND, "{self:?}: ended after {took:?}");
+        let lies_in_the_kernel = self.kind != "unix" && raw.lies_in_the_kernel(&target);
+        assert!(!lies_in_the_kernel, "{self:?}: its end lies in the kernel");
+    }
+}
+
+/// Its limits are of half a minute, and there is no key for them: all cases at once.
 #[tokio::test]
 async fn a9_a10_b15_a_download_may_be_slow_but_not_stand_still_and_leaves_nothing_behind() {
     let scratch = Scratch::new();
-    let options = "max_conns=1 when_full=wait idle_timeout=2000ms";
-    let kinds = |name: &str| {
-        let unix = scratch.join(&format!("{name}-unix"));
-        format!(
-            "server {name}-plain 127.0.0.1:0 {options}\nserver {name}-tls 127.0.0.1:0 tls=self_signed {options}\n\
-             server {name}-unix unix:{} {options}\n",
-            unix.display()
-        )
-    };
-    let names = ["steady", "drip", "never", "tail", "last"];
-    let http2 = ["steady", "never"].map(|name| format!("server http2-{name} 127.0.0.1:0 {options}\n"));
-    let service = Service::new(&(names.map(kinds).concat() + &http2.concat() + WEB)).await;
-    let closing = get("/big?bytes=600000").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
-    let asked = [get(TAKES_BIG), get(TAKES_BIG), get(TAKES_BIG), get("/big?bytes=600000"), closing];
+    let downloads = Download::all();
+    let plan: String = downloads.iter().map(|download| download.plan(&scratch)).collect();
+    let service = Service::new(&plan).await;
     let mut cases = JoinSet::new();
-    for (name, request) in names.into_iter().zip(asked) {
-        for kind in ["plain", "tls", "unix"] {
-            // A Unix socket has less room: such a response is not in the kernel, but on its way.
-            let target = service.app.target(&format!("{name}-{kind}")).await;
-            let mut raw = Raw::asks(&target, &request).await;
-            cases.spawn(async move {
-                let case = format!("{name}, {kind}");
-                let start = Instant::now();
-                if name == "steady" {
-                    let read = raw.reads(4096, Duration::from_millis(200), 42 * SECOND).await;
-                    return read
-                        .unwrap_or_else(|error| panic!("{case}: after {:?}: {error}", start.elapsed()));
-                }
-                let next = async {
-                    // Its handshake waits for the permit, too.
-                    let mut next = target.connect(&["http/1.1"]).await.unwrap();
-                    next.write_all(get("/ping").as_bytes()).await.unwrap();
-                    let mut first = [0; 12];
-                    next.read_exact(&mut first).await.unwrap_or_else(|error| panic!("{case}: {error}"));
-                    assert_eq!(&first, b"HTTP/1.1 200", "{case}");
-                    start.elapsed()
-                };
-                let next = within(90 * SECOND, &case, next);
-                let reading = async {
-                    if name == "drip" {
-                        // It may end with what was sent before.
-                        _ = raw.reads(10, SECOND, 100 * SECOND).await;
-                    }
-                    std::future::pending::<()>().await;
-                };
-                let took = tokio::select! {
-                    took = next => took,
-                    () = reading => unreachable!("it reads for ever"),
-                };
-                println!("{case}: ended after {took:?}");
-                assert!(took > 20 * SECOND && took < 60 * SECOND, "{case}: ended after {took:?}");
-                assert!(
-                    kind == "unix" || !raw.lies_in_the_kernel(&target),
-                    "{case}: its end lies in the kernel"
-                );
-            });
-        }
-    }
-    for name in ["http2-steady", "http2-never"] {
-        let target = service.app.target(name).await;
-        let mut raw = Raw::asks(&target, http2_download()).await;
-        cases.spawn(async move {
-            let start = Instant::now();
-            if name == "http2-steady" {
-                let read = raw.reads(4096, Duration::from_millis(200), 45 * SECOND).await;
-                return read.unwrap_or_else(|error| panic!("{name}: after {:?}: {error}", start.elapsed()));
-            }
-            let next = Client::connect(&target).await.unwrap().limit(90 * SECOND).get("/ping").await;
-            next.unwrap_or_else(|failure| panic!("{name}: {failure}"));
-            let took = start.elapsed();
-            println!("{name}: ended after {took:?}");
-            assert!(took > 20 * SECOND && took < 60 * SECOND, "{name}: ended after {took:?}");
-            assert!(!raw.lies_in_the_kernel(&target), "{name}: its end lies in the kernel");
-        });
+    for download in downloads {
+        cases.spawn(download.runs(service.app.target(&download.name()).await));
     }
     let mut faults = Vec::new();
     while let Some(outcome) = cases.join_next().await {
@@ -130,7 +186,7 @@ async fn b15_a_client_that_is_cut_at_the_deadline_leaves_nothing_in_the_kernel()
     let mut stuck = Vec::new();
     for name in ["web", "tls"] {
         let target = app.target(name).await;
-        stuck.push((Raw::asks(&target, get(TAKES_BIG)).await, target));
+        stuck.push((Raw::asks(&target, get(BIG)).await, target));
     }
     eventually("both handlers to begin", || app.log.count(0, "big begins") == 2).await;
     // The kernel is full when a later request was answered.
@@ -138,5 +194,29 @@ async fn b15_a_client_that_is_cut_at_the_deadline_leaves_nothing_in_the_kernel()
     assert_eq!(app.stop().await, Exit::Code(0), "{}", app.log);
     for (raw, target) in &stuck {
         assert!(!raw.lies_in_the_kernel(target));
+    }
+}
+
+/// GOAWAY and its PING come behind what the client has yet to take.
+#[tokio::test]
+async fn a9_a_slow_reader_over_http2_gets_its_response_in_a_restart() {
+    for plan in [WEB.to_owned(), format!("{WEB} tls=self_signed")] {
+        let service = Service::new(&plan).await;
+        let download = Download {
+            server: 0,
+            kind: "",
+            is_http2: true,
+            path: TAIL,
+            is_last: false,
+            taking: Taking::Steadily,
+        };
+        let mut raw = Raw::open_as(&service.target, "h2", Raw::LITTLE_ROOM).await;
+        raw.send(download.request()).await;
+        service.app.log.line(0, "big begins").await;
+        service.restart().await;
+        let end = raw.reads(4096, Duration::from_millis(40), 42 * SECOND).await.expect_err("an end");
+        assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof, "{plan}: {end} after {} bytes", raw.received);
+        assert!(raw.received > 600_000, "{plan}: {} bytes", raw.received);
+        assert_eq!(service.app.first().exit().await, Exit::Code(0), "{}", service.app.log);
     }
 }

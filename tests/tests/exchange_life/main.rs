@@ -25,37 +25,51 @@ const SECOND: Duration = Duration::from_secs(1);
 struct Raw {
     stream: Box<dyn Stream>,
     socket: OwnedFd,
+    /// How many bytes were read.
+    received: usize,
 }
 
 impl Raw {
-    /// With so little room for what it does not read that this hardly counts.
+    /// Room for what is not read that hardly counts.
+    const LITTLE_ROOM: u32 = 8192;
+
     async fn open(target: &Target) -> Self {
+        Self::open_as(target, "http/1.1", Self::LITTLE_ROOM).await
+    }
+
+    /// With this protocol over TLS, and so much room for what is not read; the kernel has a minimum.
+    async fn open_as(target: &Target, alpn: &str, room: u32) -> Self {
         if let Target::Unix(path) = target {
             let stream = UnixStream::connect(path).await.expect("a connection");
             return Self {
                 socket: stream.as_fd().try_clone_to_owned().expect("a second descriptor"),
                 stream: Box::new(stream),
+                received: 0,
             };
         }
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket.set_recv_buffer_size(8192).expect("a small buffer");
+        socket.set_recv_buffer_size(room).expect("a small buffer");
         let stream = socket.connect(target.address()).await.expect("a connection");
         let socket = stream.as_fd().try_clone_to_owned().expect("a second descriptor");
         let stream: Box<dyn Stream> = match target {
             Target::Tls(_) => {
                 let handshake =
-                    tls::connector(&["http/1.1"]).connect("localhost".try_into().expect("a name"), stream);
+                    tls::connector(&[alpn]).connect("localhost".try_into().expect("a name"), stream);
                 Box::new(handshake.await.expect("a handshake"))
             }
             _ => Box::new(stream),
         };
-        Self { stream, socket }
+        Self { stream, socket, received: 0 }
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.expect("room for the request");
+        self.stream.flush().await.expect("the request is sent");
     }
 
     async fn asks(target: &Target, request: impl AsRef<[u8]>) -> Self {
         let mut raw = Self::open(target).await;
-        raw.stream.write_all(request.as_ref()).await.expect("room for the request");
-        raw.stream.flush().await.expect("the request is sent");
+        raw.send(request).await;
         raw
     }
 
@@ -78,10 +92,22 @@ impl Raw {
     async fn reads(&mut self, bytes: usize, interval: Duration, time: Duration) -> io::Result<()> {
         let (end, mut piece) = (Instant::now() + time, vec![0; bytes]);
         while Instant::now() < end {
-            self.stream.read_exact(&mut piece).await?;
+            match self.stream.read(&mut piece).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length => self.received += length,
+            }
             tokio::time::sleep(interval).await;
         }
         Ok(())
+    }
+
+    /// Takes so much out of the socket each interval, whatever TLS would make of it.
+    async fn drips(&mut self, bytes: usize, interval: Duration) -> io::Result<()> {
+        let mut piece = vec![0; bytes];
+        loop {
+            tokio::time::sleep(interval).await;
+            rustix::net::recv(&self.socket, &mut piece, rustix::net::RecvFlags::DONTWAIT)?;
+        }
     }
 
     /// Whether the kernel still holds the server's end of this TCP connection.
@@ -204,12 +230,13 @@ async fn targets(scratch: &Scratch, options: &str) -> (Service, Vec<Target>) {
 #[tokio::test]
 async fn a13_half_close_timeout_limits_a_handler() {
     let scratch = Scratch::new();
-    let (_service, targets) = targets(&scratch, "half_close_timeout=30000ms").await;
+    let (_service, targets) = targets(&scratch, "half_close_timeout=60000ms").await;
     let mut clients = JoinSet::new();
     for target in targets {
         clients.spawn(async move {
-            let mut client = Client::connect(&target).await.unwrap();
-            client.send(get("/slow?ms=3000")).await.unwrap();
+            let mut client = Client::connect(&target).await.unwrap().limit(60 * SECOND);
+            // Longer than anything else that has no key may stand still.
+            client.send(get("/slow?ms=32000")).await.unwrap();
             client.half_close().await.unwrap();
             assert_eq!(client.reply().await.expect("its answer").status, 200, "{target:?}");
             client.closed().await.unwrap();

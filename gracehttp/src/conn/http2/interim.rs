@@ -120,4 +120,19 @@ mod tests {
     fn nothing_is_sent_once_a_stream_was_refused() {
         assert!(said(&[5, 7, 9], 2).is_empty());
     }
+
+    /// No interim response follows a final one (RFC 9110 section 15.2), though another task still reads the body.
+    #[test]
+    fn c5_nothing_is_sent_on_a_stream_that_is_answered() {
+        let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
+        let (progress, mut interim) = (streams.begin(), Interim::default());
+        interim.note_opened(&mut vec![1]);
+        interim.note_begun(&progress);
+        interim.ask(&progress);
+        interim.settle(Waker::noop());
+        progress.is_answered();
+        let mut bytes = BytesMut::new();
+        interim.put_due(&mut bytes);
+        assert!(bytes.is_empty() && !interim.has_asked());
+    }
 }

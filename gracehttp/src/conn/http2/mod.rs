@@ -90,8 +90,11 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
             let looked = look.poll_tick(cx).is_ready();
             let verdict =
                 if looked { watch.look(&activity, &streams, &context.options) } else { Verdict::Stay };
-            if phase == Phase::Cutting || verdict == Verdict::Cut {
+            if phase == Phase::Cutting {
                 return Poll::Ready(End::Cut);
+            }
+            if verdict == Verdict::Cut {
+                return Poll::Ready(End::TooSlow);
             }
             let reason = candidate.reason_to_close(phase, cx, || watch.doing(&activity, &streams));
             let is_unused = phase < Phase::Stopping && activity.begun() == 0 && streams.count() == 0;
@@ -114,19 +117,23 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
         }
     })
     .await;
+    let is_answered = activity.open() == 0 && streams.count() == 0 && !activity.is_unflushed();
     drop(connection);
     context.answers.count_unseen(streams.unseen());
     let Ok(transport) = back.await else { return };
     // In the middle of a frame of ours no other frame can be sent.
     let last_words = end.last_words(streams.last_stream()).filter(|_| transport.is_between_frames());
     let (stream, _, _permit) = transport.into_parts();
+    let still_takes = has_much_untaken(&stream);
+    let is_useless = end == End::TooSlow || (end == End::Cut && !is_answered);
     match last_words {
-        _ if end == End::Cut && has_much_untaken(&stream) => reset(stream),
+        _ if still_takes && is_useless => reset(stream),
         Some(last_words) if end == End::Unused(Reason::FullServer) => part_with(stream, &last_words).await,
-        Some(last_words) => close_with(&context, stream, &last_words, Linger::BRIEF).await,
+        // There might be no room for them behind what its client has yet to take.
+        Some(last_words) if !still_takes => close_with(&context, stream, &last_words, Linger::BRIEF).await,
         // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it
         // has not read yet.
-        None => close(&context, stream, Linger::BRIEF).await,
+        _ => close(&context, stream, Linger::BRIEF).await,
     }
 }
 
@@ -135,8 +142,10 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
 enum End {
     /// h2 has sent all that there is to send.
     Finished,
-    /// Its client was too slow, or the drain's deadline has come.
+    /// The drain's deadline has come.
     Cut,
+    /// Its client was too slow.
+    TooSlow,
     /// It is closed before its client has sent a request.
     Unused(Reason),
     /// Its client broke a rule, which ends the connection with this code.
@@ -148,7 +157,7 @@ impl End {
     fn last_words(self, last_stream: u32) -> Option<[u8; 17]> {
         let code = match self {
             Self::Finished => return None,
-            Self::Cut | Self::Unused(_) => 0,
+            Self::Cut | Self::TooSlow | Self::Unused(_) => 0,
             Self::Refused(code) => code,
         };
         let mut frame = [0; 17];

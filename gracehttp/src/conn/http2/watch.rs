@@ -3,6 +3,7 @@
 use tokio::time::{Duration, Instant};
 
 use crate::conn::activity::Activity;
+use crate::conn::close::LITTLE;
 use crate::conn::http2::streams::{Found, Streams};
 use crate::conn::limits::{Patience, STALLED};
 use crate::conn::recycling::Doing;
@@ -36,6 +37,8 @@ pub(super) struct Watch {
     /// At the last look: the bytes of responses sent, and the bytes of all kinds that the client had acknowledged.
     sent: u64,
     acknowledged: u64,
+    /// At the last look: the bytes that lay in the kernel for the client.
+    untaken: u64,
     /// When the client last acknowledged something, or had nothing left to acknowledge.
     acknowledged_at: Instant,
     /// The requests begun so far.
@@ -56,6 +59,7 @@ impl Watch {
             progress: 0,
             sent: 0,
             acknowledged: 0,
+            untaken: 0,
             acknowledged_at: now,
             begun: activity.begun(),
             left: None,
@@ -96,9 +100,9 @@ impl Watch {
         if head_since.is_some_and(|since| now - since >= options.header_read_timeout) {
             return Verdict::Cut;
         }
-        // GOAWAY comes with a PING, which a live client answers within a round trip.
+        // GOAWAY comes with a PING, which a live client answers within a round trip, unless a response lies before it.
         let unheard = self.left.is_some_and(|(at, read)| {
-            now - at >= LOOK && activity.bytes_in() == read && activity.open() == 0
+            now - at >= LOOK && activity.bytes_in() == read && activity.open() == 0 && !self.still_takes()
         });
         if unheard { Verdict::Cut } else { self.look_idle(activity, streams, options, now) }
     }
@@ -114,27 +118,31 @@ impl Watch {
     ) -> bool {
         let (sent, acknowledged) = (self.sent, self.acknowledged);
         self.sent = streams.taken();
-        let untaken = self.probe.unacknowledged();
-        self.acknowledged = activity.bytes_out().saturating_sub(untaken).max(acknowledged);
-        if untaken == 0 || self.acknowledged > acknowledged {
+        self.untaken = self.probe.unacknowledged();
+        self.acknowledged = activity.bytes_out().saturating_sub(self.untaken).max(acknowledged);
+        if self.untaken == 0 || self.acknowledged > acknowledged {
             self.acknowledged_at = now;
         }
         // It acknowledges nothing, not even a PING.
         if now - self.acknowledged_at >= STALLED {
             return true;
         }
-        if !is_held_up || (found.unsent == 0 && !activity.is_unflushed()) {
-            self.patience = Patience::new(self.progress, now);
-            return false;
-        }
-        self.progress += if activity.is_unflushed() {
+        self.progress += if activity.is_unflushed() || self.still_takes() {
             // Nothing moves into the kernel, but the client may be taking the megabytes that lie there.
             self.acknowledged - acknowledged
+        } else if is_held_up && found.unsent > 0 {
+            (self.sent - sent) / found.unsent as u64
         } else {
-            (self.sent - sent) / found.unsent.max(1) as u64
+            self.patience = Patience::new(self.progress, now);
+            return false;
         };
         self.patience.note(self.progress, now);
         now >= self.patience.end()
+    }
+
+    /// Whether much of what was written still lies in the kernel.
+    fn still_takes(&self) -> bool {
+        self.untaken > LITTLE
     }
 
     fn look_idle(
@@ -145,7 +153,7 @@ impl Watch {
         now: Instant,
     ) -> Verdict {
         let has_begun = activity.begun() != std::mem::replace(&mut self.begun, activity.begun());
-        if has_begun || activity.open() > 0 || streams.count() > 0 {
+        if has_begun || activity.open() > 0 || streams.count() > 0 || self.still_takes() {
             self.idle_since = None;
             return Verdict::Stay;
         }

@@ -1,21 +1,29 @@
-//! What it costs to read a request head strictly, before hyper reads it.
+//! What it costs to read a request head strictly, before hyper reads it: nanoseconds, and the share of what the whole
+//! request costs bare hyper.
 //!
 //! ```text
 //! cargo bench -p tests --bench heads
 //! cargo bench -p tests --bench heads -- browser --rounds 20
 //! ```
 //!
-//! A request over a kept connection takes 5 to 10 µs of CPU time in all; see the benchmark `throughput`.
+//! Both are CPU time, user and system, so that other work of the machine counts in neither.
 
-use std::time::Instant;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use gracehttp::__private::read_heads;
+use tests::bench::contestant::{self, BARE, Contestant, OURS};
 use tests::bench::machine;
 use tests::bench::options::Options;
+use tests::bench::process::cpu_time;
 use tests::bench::statistics::Spread;
+use tests::bench::traffic::Traffic;
 
-/// Heads are read so many times in a round.
-const TIMES: u64 = 200_000;
+/// For so long a head is read again and again in one round.
+const READING: Duration = Duration::from_millis(200);
+
+/// So often between two looks at the clock.
+const BATCH: u64 = 1000;
 
 const LEAST: &str = "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -30,19 +38,68 @@ const BROWSER: &str = "GET /users/4711/orders?page=2&sort=date HTTP/1.1\r\nHost:
     Referer: https://shop.example/users/4711\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
     Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\nCookie: session=0123456789abcdef0123456789abcdef; theme=dark\r\n\r\n";
 
-fn main() {
-    let options = Options::of_process();
-    let rounds: usize = options.value("rounds", 11);
-    println!("heads: {}; {rounds} rounds of {TIMES}", machine::describe());
-    for (name, head) in [("least", LEAST), ("curl", CURL), ("browser", BROWSER)] {
-        if !options.wants(name) {
-            continue;
+/// Heads of a client, one after the other, by name.
+fn heads() -> [(&'static str, Vec<String>); 5] {
+    let cookie = "session=0123456789abcdef0123456;".repeat(256);
+    let large = LEAST.replace("\r\n\r\n", &format!("\r\nCookie: {cookie}\r\n\r\n"));
+    let changed = BROWSER.replace("theme=dark", "theme=pale");
+    [
+        ("least", vec![LEAST.into()]),
+        ("curl", vec![CURL.into()]),
+        ("browser", vec![BROWSER.into()]),
+        // The same, but no two requests in a row have the same fields.
+        ("changing", vec![BROWSER.into(), changed]),
+        ("cookie", vec![large]),
+    ]
+}
+
+fn main() -> ExitCode {
+    contestant::main(&[BARE, OURS], run)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn run(options: &Options) -> Result<(), String> {
+    let rounds: usize = options.value("rounds", 7);
+    let time = Duration::from_secs_f64(options.value("seconds", 1.0));
+    println!("heads: {}; {rounds} rounds", machine::describe());
+    let servers = [Contestant::start(BARE, 1).await, Contestant::start(OURS, 1).await];
+    for (name, heads) in heads().into_iter().filter(|(name, _)| options.wants(name)) {
+        let head = &heads[0];
+        let body = (!head.starts_with("GET /ping")).then(|| b"unknown".to_vec());
+        let request = Traffic { request: head.clone().into(), body, ..Traffic::keep_alive(64) };
+        let mut figures = Vec::new();
+        for _ in 0..rounds {
+            let [hyper, ours] = servers.each_ref().map(|server| time_of_request(server, &request, time));
+            figures.push([time_of_reader(&heads), hyper?, ours?]);
         }
-        let round = |_| {
-            let start = Instant::now();
-            assert_eq!(read_heads(head.as_bytes(), TIMES), TIMES, "each of them is valid");
-            start.elapsed().as_secs_f64() * 1e9 / TIMES as f64
-        };
-        println!("{name:>8}, {:3} bytes: {:.1} ns", head.len(), Spread::of((0..rounds).map(round)));
+        let spread = |figure: fn(&[f64; 3]) -> f64| Spread::of(figures.iter().map(figure));
+        println!("\n{name}, {} bytes", head.len());
+        println!("  the reader                 {:.1} ns", spread(|figures| figures[0]));
+        println!("  a request of bare hyper    {:.0} ns", spread(|figures| figures[1]));
+        println!("  the reader's share of that {:.2} %", spread(|figures| figures[0] / figures[1] * 100.0));
+        println!("  a request of gracehttp     {:.0} ns", spread(|figures| figures[2]));
     }
+    Ok(())
+}
+
+fn time_of_reader(heads: &[String]) -> f64 {
+    let bytes = heads.concat();
+    let (start, before) = (Instant::now(), cpu_time(std::process::id()));
+    let (mut read, batch) = (0, BATCH * heads.len() as u64);
+    while start.elapsed() < READING {
+        read += batch;
+        assert_eq!(read_heads(bytes.as_bytes(), BATCH), batch, "each of them is valid");
+    }
+    nanoseconds(cpu_time(std::process::id()) - before, read)
+}
+
+fn time_of_request(server: &Contestant, request: &Traffic, time: Duration) -> Result<f64, String> {
+    let answer = request.learn(server.address, server.pid())?;
+    let before = cpu_time(server.pid());
+    let tally = request.drive(server.address, &answer, time)?;
+    Ok(nanoseconds(cpu_time(server.pid()) - before, tally.answers))
+}
+
+fn nanoseconds(time: Duration, times: u64) -> f64 {
+    time.as_secs_f64() * 1e9 / times as f64
 }

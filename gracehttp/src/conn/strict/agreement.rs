@@ -1,6 +1,8 @@
-//! Checks that the strict reader and hyper agree: hyper refuses nothing that the reader has passed.
+//! Checks that the strict reader and hyper agree: hyper refuses nothing that the reader has passed. And that the reader
+//! agrees with itself, in whatever pieces the bytes come.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
@@ -9,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::conn::strict::{Bounds, Reader};
+use crate::conn::strict::{Bounds, Reader, Refused};
 
 const REQUESTS: [&str; 6] = [
     "GET /a?b=c HTTP/1.1\r\nHost: a:80\r\nX-Y: \"z\"\r\n\r\n",
@@ -67,14 +69,64 @@ async fn answer(request: &[u8]) -> String {
     String::from_utf8(answer).unwrap()
 }
 
+fn reader() -> Reader {
+    Reader::new(Bounds { max_header_size: 1000, max_headers: 10, max_body: 100, is_secure: false })
+}
+
+/// Reads these pieces: how many bytes pass, and how the reader ends.
+fn outcome(reader: &mut Reader, pieces: [&[u8]; 2]) -> impl PartialEq + Debug + use<> {
+    let heads = reader.heads();
+    let (mut kept, mut passed) = (Vec::new(), 0);
+    for piece in pieces {
+        kept.extend_from_slice(piece);
+        let read = reader.read(&kept);
+        passed += read.passes;
+        kept.drain(..read.keep_from);
+    }
+    let is_open = (reader.is_in_head(), reader.is_in_body(), reader.asks_to_leave());
+    // Of several faults, the one that comes first is the reason.
+    let refused = reader.refusal().map(|refused| matches!(refused, Refused::Head(_)));
+    // A body passes as it comes, up to its fault or to the end of the piece before that.
+    let passed = (refused != Some(false)).then_some(passed);
+    (passed, reader.heads() - heads, is_open, refused)
+}
+
+#[test]
+fn two_pieces_are_read_as_the_whole() {
+    for request in REQUESTS {
+        for number in 0..VARIANTS {
+            let bytes = variant(request, number);
+            let whole = outcome(&mut reader(), [&bytes, b""]);
+            for (first, second) in (1..bytes.len()).map(|at| bytes.split_at(at)) {
+                let text = (String::from_utf8_lossy(first), String::from_utf8_lossy(second));
+                assert_eq!(outcome(&mut reader(), [first, second]), whole, "{text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_is_read_in_the_same_way_after_one_like_it() {
+    for request in REQUESTS {
+        for number in 0..VARIANTS {
+            let bytes = variant(request, number);
+            let mut reader_before = reader();
+            reader_before.read(request.as_bytes());
+            reader_before.stay();
+            let text = String::from_utf8_lossy(&bytes);
+            let outcomes = [&mut reader(), &mut reader_before].map(|reader| outcome(reader, [&bytes, b""]));
+            assert_eq!(outcomes[0], outcomes[1], "{text:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn c10_hyper_refuses_nothing_that_the_strict_reader_passes() {
     let mut passed = 0;
     for request in REQUESTS {
         for number in 0..VARIANTS {
             let bytes = variant(request, number);
-            let bounds = Bounds { max_header_size: 1000, max_headers: 10, max_body: 100, is_secure: false };
-            let mut reader = Reader::new(bounds);
+            let mut reader = reader();
             let read = reader.read(&bytes);
             let is_whole = reader.heads() == 1 && read.passes == bytes.len() && !reader.is_in_body();
             if is_whole && reader.refusal().is_none() {

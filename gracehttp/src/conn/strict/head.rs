@@ -1,8 +1,9 @@
-//! One request head, read line by line. It reads no byte twice, however many pieces the head comes in.
+//! One request head, read line by line. In however many pieces a line comes, it is not searched for its end from its
+//! beginning again.
 
 use crate::conn::answer::Refusal;
 use crate::conn::strict::Bounds;
-use crate::conn::strict::bytes::{TOKEN, is, next_unprintable, run, trim};
+use crate::conn::strict::bytes::{TOKEN, is, printable, run, trim};
 use crate::conn::strict::rules::{
     BARE_CR, BARE_LF, CODING_OF_HTTP_1_0, CONTENT_LENGTH, CONTROL_CHARACTER, FIELD_NAME, FOLDED_LINE, HOST,
     LARGE_BODY, LENGTH_AND_CODING, LONG_HEAD, LONG_REQUEST_LINE, MANY_FIELDS, NO_HOST, NOT_CHUNKED_LAST,
@@ -18,12 +19,12 @@ const LONGEST_NAME: usize = u16::MAX as usize - 1;
 pub(super) struct Head {
     /// Where the unfinished line begins.
     line: usize,
-    /// The length of the method or field name at its beginning, as far as that has come.
-    token: usize,
     /// Up to where that line has been searched for its end.
     searched: usize,
     /// Known once the request line has ended.
     request: Option<RequestLine>,
+    /// Where the first field begins.
+    fields_at: usize,
     fields: usize,
     has_host: bool,
     length: Option<u64>,
@@ -37,6 +38,13 @@ struct RequestLine {
     is_connect: bool,
 }
 
+impl RequestLine {
+    /// What [`KnownFields`] say holds for it.
+    fn may_be_plain(self) -> bool {
+        self.is_http_1_1 && !self.is_connect
+    }
+}
+
 /// A head that is whole and valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Whole {
@@ -46,6 +54,40 @@ pub(super) struct Whole {
     pub(super) asks_to_leave: bool,
 }
 
+/// The fields of an earlier request of HTTP/1.1 on the connection that had no body and did not ask to leave HTTP. A
+/// request with the same fields has none either, and does not ask.
+///
+/// Clients repeat their fields byte for byte, and to compare them takes a quarter of the time of reading them.
+#[derive(Debug, Default)]
+pub(super) struct KnownFields {
+    bytes: Vec<u8>,
+    /// How many requests had others since these were learned or seen again.
+    others: u32,
+}
+
+impl KnownFields {
+    /// Only so many bytes are kept.
+    const AT_MOST: usize = 1 << 10;
+
+    /// How many bytes at the beginning are these fields; 0 if they are others.
+    fn begin(&mut self, bytes: &[u8]) -> usize {
+        if !bytes.starts_with(&self.bytes) {
+            return 0;
+        }
+        self.others = 0;
+        self.bytes.len()
+    }
+
+    /// The more often a client has changed its fields, the less often they are copied.
+    fn learn(&mut self, fields: &[u8]) {
+        self.others = self.others.saturating_add(1);
+        if self.others.is_power_of_two() && fields.len() <= Self::AT_MOST {
+            self.bytes.clear();
+            self.bytes.extend_from_slice(fields);
+        }
+    }
+}
+
 /// How a request's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Body {
@@ -53,86 +95,136 @@ pub(super) enum Body {
     Chunked,
 }
 
+/// The lines of a head, as far as it has come.
+struct Lines<'a> {
+    /// From the beginning of the next line on.
+    rest: &'a [u8],
+    /// Up to where that line has been searched for its end.
+    searched: usize,
+}
+
+/// A line without its end.
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    /// The method or field name at its beginning; perhaps empty.
+    token: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Lines<'a> {
+    /// The next line, once all of it has come.
+    #[inline(always)]
+    fn next(&mut self) -> Result<Option<Line<'a>>, Refusal> {
+        if self.searched == 0
+            && let Some((line, next)) = plain_line(self.rest)
+        {
+            self.rest = next;
+            return Ok(Some(line));
+        }
+        let (line, next, searched) = any_line(self.rest, self.searched)?;
+        (self.rest, self.searched) = (next, searched);
+        Ok(line)
+    }
+}
+
+/// The line at the beginning, and what follows it, if it has come and is printable ASCII, as almost all lines are.
+#[inline(always)]
+fn plain_line(bytes: &[u8]) -> Option<(Line<'_>, &[u8])> {
+    // No line ends within a token.
+    let (token, rest) = bytes.split_at_checked(run(bytes, TOKEN))?;
+    let (rest, end) = rest.split_at_checked(printable(rest))?;
+    let (end, next) = end.split_first_chunk()?;
+    (end == b"\r\n").then_some((Line { token, rest }, next))
+}
+
+/// The line at the beginning if it has come, the beginning of the next one, and up to where that has been searched.
+fn any_line(bytes: &[u8], searched: usize) -> Result<(Option<Line<'_>>, &[u8], usize), Refusal> {
+    let mut at = searched;
+    loop {
+        at += printable(&bytes[at..]);
+        match &bytes[at..] {
+            [b'\r', b'\n', next @ ..] => {
+                let (token, rest) = bytes[..at].split_at(run(&bytes[..at], TOKEN));
+                return Ok((Some(Line { token, rest }), next, 0));
+            }
+            [] | [b'\r'] => return Ok((None, bytes, at)),
+            // Allowed in a value; elsewhere the checks of the line find them.
+            [b'\t' | 0x80.., ..] => at += 1,
+            [b'\r', ..] => return Err(BARE_CR),
+            [b'\n', ..] => return Err(BARE_LF),
+            _ => return Err(CONTROL_CHARACTER),
+        }
+    }
+}
+
 impl Head {
     /// Reads on. `bytes` begin with the head, and include those of earlier calls.
-    pub(super) fn read(&mut self, bytes: &[u8], bounds: &Bounds) -> Result<Option<Whole>, Refusal> {
-        loop {
-            // No line ends within a token.
-            self.token += run(&bytes[self.line + self.token..], TOKEN);
-            self.searched = self.searched.max(self.line + self.token);
-            let Some(end) = self.line_end(bytes)? else {
-                self.check_length(bytes.len(), bounds)?;
-                let is_request = bytes.first().is_none_or(|&first| is(first, TOKEN));
-                return if is_request { Ok(None) } else { Err(REQUEST_LINE) };
-            };
-            let line = bytes[self.line..end].split_at(self.token);
-            let next = end + 2;
-            self.check_length(next, bounds)?;
-            match self.request {
-                None => self.request = Some(request_line(line, bounds)?),
-                Some(request) if end == self.line => return self.whole(request, next, bounds).map(Some),
-                Some(request) => self.field(line, request, bounds)?,
-            }
-            (self.line, self.token, self.searched) = (next, 0, next);
-        }
-    }
-
-    /// Where the unfinished line ends.
-    fn line_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Refusal> {
-        while let Some(at) = next_unprintable(bytes, self.searched) {
-            match &bytes[at..] {
-                [b'\r', b'\n', ..] => return Ok(Some(at)),
-                // Allowed in a value; elsewhere the checks of the line find them.
-                [b'\t' | 0x80.., ..] => self.searched = at + 1,
-                [b'\r'] => {
-                    self.searched = at;
-                    return Ok(None);
-                }
-                [b'\r', ..] => return Err(BARE_CR),
-                [b'\n', ..] => return Err(BARE_LF),
-                _ => return Err(CONTROL_CHARACTER),
-            }
-        }
-        self.searched = bytes.len();
-        Ok(None)
-    }
-
-    fn check_length(&self, length: usize, bounds: &Bounds) -> Result<(), Refusal> {
-        match self.request {
-            _ if length <= bounds.max_header_size => Ok(()),
-            None => Err(LONG_REQUEST_LINE),
-            Some(_) => Err(LONG_HEAD),
-        }
-    }
-
-    fn field(
+    pub(super) fn read(
         &mut self,
-        (name, rest): (&[u8], &[u8]),
-        request: RequestLine,
+        bytes: &[u8],
         bounds: &Bounds,
-    ) -> Result<(), Refusal> {
-        let value = match rest {
-            [b':', value @ ..] => value,
-            [b' ' | b'\t', ..] if name.is_empty() => return Err(FOLDED_LINE),
-            _ => return Err(FIELD_NAME),
-        };
-        self.fields += 1;
-        if self.fields > bounds.max_headers {
-            return Err(MANY_FIELDS);
+        known: &mut KnownFields,
+    ) -> Result<Option<Whole>, Refusal> {
+        let allowed = &bytes[..bytes.len().min(bounds.max_header_size)];
+        let mut lines = Lines { rest: &allowed[self.line..], searched: self.searched };
+        if self.request.is_none()
+            && let Some(line) = lines.next()?
+        {
+            let request = request_line(line, bounds)?;
+            let len = allowed.len() - lines.rest.len();
+            if request.may_be_plain() {
+                let known = known.begin(lines.rest);
+                if known > 0 {
+                    return Ok(Some(Whole { len: len + known, body: Body::Length(0), asks_to_leave: false }));
+                }
+            }
+            (self.request, self.fields_at) = (Some(request), len);
         }
-        let &[first, ..] = name else { return Err(FIELD_NAME) };
-        // By length and first letter before all others: few other names share them with one of these.
-        match (name.len(), first | 0x20) {
-            (4, b'h') if name.eq_ignore_ascii_case(b"host") => self.host(trim(value)),
-            (7, b'u') if name.eq_ignore_ascii_case(b"upgrade") => {
+        if let Some(request) = self.request {
+            while let Some(line) = lines.next()? {
+                let [b':', value @ ..] = line.rest else {
+                    let len = allowed.len() - lines.rest.len();
+                    if !line.is_empty() {
+                        return Err(line.no_field());
+                    }
+                    let whole = self.whole(request, len, bounds)?;
+                    if request.may_be_plain() && whole.body == Body::Length(0) && !whole.asks_to_leave {
+                        known.learn(&bytes[self.fields_at..len]);
+                    }
+                    return Ok(Some(whole));
+                };
+                self.fields += 1;
+                if self.fields > bounds.max_headers {
+                    return Err(MANY_FIELDS);
+                }
+                if matters(line.token) {
+                    self.notable_field(line.token, value, request)?;
+                }
+            }
+        }
+        (self.line, self.searched) = (allowed.len() - lines.rest.len(), lines.searched);
+        if bytes.len() > allowed.len() {
+            return Err(if self.request.is_none() { LONG_REQUEST_LINE } else { LONG_HEAD });
+        }
+        let is_request = bytes.first().is_none_or(|&first| is(first, TOKEN));
+        if is_request { Ok(None) } else { Err(REQUEST_LINE) }
+    }
+
+    /// Not inlined: most fields pass by.
+    #[inline(never)]
+    fn notable_field(&mut self, name: &[u8], value: &[u8], request: RequestLine) -> Result<(), Refusal> {
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(trim(value)),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.has_upgrade = true;
                 Ok(())
             }
-            (14, b'c') if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(value)),
-            (17, b't') if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(trim(value)),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 self.transfer_encoding(trim(value), request)
             }
-            (length, _) if length > LONGEST_NAME => Err(LONG_HEAD),
+            0 => Err(FIELD_NAME),
+            length if length > LONGEST_NAME => Err(LONG_HEAD),
             _ => Ok(()),
         }
     }
@@ -189,18 +281,38 @@ impl Head {
     }
 }
 
-/// `method SP target SP version`, with exactly one space between them (RFC 9112 section 3).
-fn request_line((method, rest): (&[u8], &[u8]), bounds: &Bounds) -> Result<RequestLine, Refusal> {
-    let [b' ', rest @ ..] = rest else { return Err(REQUEST_LINE) };
-    if method.is_empty() {
-        return Err(REQUEST_LINE);
+/// Whether a name may be of those that decide something, or is none at all: by its length and first letter, which few other
+/// names share with one of these.
+fn matters(name: &[u8]) -> bool {
+    const FIRST_OF_LENGTH: [u8; 18] = *b"\0\0\0\0h\0\0u\0\0\0\0\0\0c\0\0t";
+    match (name, FIRST_OF_LENGTH.get(name.len())) {
+        ([], _) => true,
+        ([first, ..], Some(letter)) => first | 0x20 == *letter,
+        (name, None) => name.len() > LONGEST_NAME,
     }
-    let Some((target, version)) = rest.split_last_chunk::<9>() else { return Err(VERSION) };
-    let is_http_1_1 = match version {
-        b" HTTP/1.1" => true,
-        b" HTTP/1.0" => false,
-        _ => return Err(VERSION),
-    };
+}
+
+impl Line<'_> {
+    fn is_empty(self) -> bool {
+        self.token.is_empty() && self.rest.is_empty()
+    }
+
+    /// Why it is no field.
+    fn no_field(self) -> Refusal {
+        let is_folded = self.token.is_empty() && matches!(self.rest, [b' ' | b'\t', ..]);
+        if is_folded { FOLDED_LINE } else { FIELD_NAME }
+    }
+}
+
+/// `method SP target SP version`, with exactly one space between them (RFC 9112 section 3).
+#[inline(never)]
+fn request_line(line: Line<'_>, bounds: &Bounds) -> Result<RequestLine, Refusal> {
+    let Line { token: method @ [_, ..], rest: [b' ', rest @ ..] } = line else { return Err(REQUEST_LINE) };
+    let Some((target, version)) = rest.split_last_chunk() else { return Err(VERSION) };
+    let is_http_1_1 = version == b" HTTP/1.1";
+    if !is_http_1_1 && version != b" HTTP/1.0" {
+        return Err(VERSION);
+    }
     target::judge(method, target, bounds.is_secure)?;
     Ok(RequestLine { is_http_1_1, is_connect: method == b"CONNECT" })
 }
@@ -215,11 +327,11 @@ mod tests {
     /// Reads it in one piece and byte by byte, and checks that the outcome is the same.
     fn read(head: &str) -> Result<Option<Whole>, Refusal> {
         let bytes = head.as_bytes();
-        let at_once = Head::default().read(bytes, &BOUNDS);
+        let at_once = Head::default().read(bytes, &BOUNDS, &mut KnownFields::default());
         let mut dripped = Head::default();
         let mut outcome = Ok(None);
         for end in 1..=bytes.len() {
-            outcome = dripped.read(&bytes[..end], &BOUNDS);
+            outcome = dripped.read(&bytes[..end], &BOUNDS, &mut KnownFields::default());
             if outcome != Ok(None) {
                 break;
             }
@@ -251,7 +363,45 @@ mod tests {
     #[test]
     fn a_head_does_not_include_what_follows_it() {
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n\0\n";
-        assert_eq!(Head::default().read(bytes, &BOUNDS).unwrap().unwrap().len, 27);
+        assert_eq!(
+            Head::default().read(bytes, &BOUNDS, &mut KnownFields::default()).unwrap().unwrap().len,
+            27
+        );
+    }
+
+    #[test]
+    fn known_fields_are_whole_heads_without_a_body() {
+        let mut known = KnownFields::default();
+        let mut read = |head: &str| Head::default().read(head.as_bytes(), &BOUNDS, &mut known);
+        let plain = |len| Ok(Some(Whole { len, body: Body::Length(0), asks_to_leave: false }));
+        assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n"), plain(33));
+        assert_eq!(read("HEAD /b HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n\0"), plain(35));
+        assert_eq!(read("GET / HTTP/1.0\r\nHost: a\r\nX: y\r\n\r\n"), plain(33));
+        assert!(read("CONNECT a:1 HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n").unwrap().unwrap().asks_to_leave);
+        assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n"), Ok(None));
+        assert_eq!(read("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nHost: a\r\n\r\n"), Err(SECOND_HOST));
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n", "x".repeat(970));
+        assert_eq!(read(&long), Err(LONG_HEAD));
+    }
+
+    #[test]
+    fn the_fields_of_a_client_that_changes_them_are_copied_ever_more_seldom() {
+        let mut known = KnownFields::default();
+        let learned = (1..=100_u8).filter(|&number| {
+            let fields = [number; 20];
+            known.learn(&fields);
+            known.begin(&fields) > 0 && number > 1
+        });
+        assert!(learned.count() >= 99, "those seen again are kept");
+        known.others = 0;
+        let copied = (1..=100_u8).filter(|&number| {
+            known.learn(&[number; 20]);
+            known.bytes == [number; 20]
+        });
+        assert_eq!(copied.count(), 7);
+        known.others = 0;
+        known.learn(&[0; KnownFields::AT_MOST + 1]);
+        assert_eq!(known.bytes.len(), 20);
     }
 
     #[test]
@@ -274,7 +424,10 @@ mod tests {
     #[test]
     fn bytes_that_can_begin_no_request_are_refused_at_once() {
         for bytes in ["\u{16}\u{3}\u{1}", "\u{e9}", " ", "\0"] {
-            assert!(Head::default().read(bytes.as_bytes(), &BOUNDS).is_err(), "{bytes:?}");
+            assert!(
+                Head::default().read(bytes.as_bytes(), &BOUNDS, &mut KnownFields::default()).is_err(),
+                "{bytes:?}"
+            );
         }
     }
 

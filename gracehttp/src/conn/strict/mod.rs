@@ -15,7 +15,7 @@ pub(crate) use target::{is_host, is_origin_form};
 
 use crate::conn::answer::Refusal;
 use crate::conn::strict::chunks::Chunks;
-use crate::conn::strict::head::{Body, Head, Whole};
+use crate::conn::strict::head::{Body, Head, KnownFields, Whole};
 use crate::conn::strict::rules::{BARE_CR, BARE_LF};
 use crate::server::ServerOptions;
 
@@ -41,6 +41,7 @@ impl Bounds {
 pub(crate) struct Reader {
     bounds: Bounds,
     place: Place,
+    known: KnownFields,
     /// How many heads have passed.
     heads: u64,
     /// The last request asks to leave HTTP, and its answer is not known yet.
@@ -79,7 +80,7 @@ pub(crate) struct Read {
 
 impl Reader {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, place: Place::Between, heads: 0, asks_to_leave: false }
+        Self { bounds, place: Place::Between, known: KnownFields::default(), heads: 0, asks_to_leave: false }
     }
 
     /// Reads on: `bytes` are the kept ones, followed by new ones.
@@ -97,7 +98,7 @@ impl Reader {
                         at += len;
                         // Most heads are whole: only an unfinished one is stored.
                         let mut head = Head::default();
-                        match head.read(&bytes[at..], &self.bounds) {
+                        match head.read(&bytes[at..], &self.bounds, &mut self.known) {
                             Ok(None) => {
                                 self.place = Place::Head(head);
                                 return Read { passes, keep_from: at };
@@ -112,7 +113,7 @@ impl Reader {
                     }
                     Err(refusal) => self.refuse(refusal, false),
                 },
-                Place::Head(head) => match head.read(&bytes[at..], &self.bounds) {
+                Place::Head(head) => match head.read(&bytes[at..], &self.bounds, &mut self.known) {
                     Ok(None) => return Read { passes, keep_from: at },
                     Ok(Some(whole)) => {
                         at += whole.len;
@@ -238,8 +239,12 @@ enum NextLine {
 }
 
 fn next_line(bytes: &[u8]) -> Result<NextLine, Refusal> {
-    let empty = bytes.as_chunks().0.iter().take_while(|line| *line == b"\r\n").count() * 2;
-    match bytes[empty..] {
+    let mut rest = bytes;
+    while let [b'\r', b'\n', next @ ..] = rest {
+        rest = next;
+    }
+    let empty = bytes.len() - rest.len();
+    match rest {
         [] | [b'\r'] => Ok(NextLine::Ignored(empty)),
         [b'\r', ..] => Err(BARE_CR),
         [b'\n', ..] => Err(BARE_LF),

@@ -153,7 +153,7 @@ struct InFlight {
 pub(crate) struct RequestFuture {
     work: Work,
     /// The answer, if it was there before the future was polled.
-    ahead: Poll<(Cause, Response)>,
+    ahead: Poll<Response>,
     /// Its parts move into the response body.
     request: Option<InFlight>,
     /// Over HTTP/2.
@@ -215,11 +215,12 @@ impl Future for RequestFuture {
             // The handler had to wait for its client: its time begins now.
             this.work.restart_timeout(context);
         }
-        let (mut cause, mut response) = match std::mem::replace(&mut this.ahead, Poll::Pending) {
-            Poll::Ready(answer) => answer,
+        let mut response = match std::mem::replace(&mut this.ahead, Poll::Pending) {
+            Poll::Ready(response) => response,
             Poll::Pending => ready!(this.work.poll(context, &request.asked, cx)),
         };
         let Some(request) = this.request.take() else { return Poll::Pending };
+        let mut cause = this.work.cause();
         let activity = request.exchange.activity();
         // A malformed body makes the request invalid, whatever the handler answered.
         if let Some(refusal) = activity.inbound().refused_body(this.number) {
@@ -251,9 +252,9 @@ impl Drop for RequestFuture {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
             let context = &request.info.context;
-            self.work.let_go(context, &request.asked);
-            if let Poll::Ready(answer) = std::mem::replace(&mut self.ahead, Poll::Pending) {
-                let_go(context, &request.asked, "its response", answer);
+            self.work.settle(context, &request.asked, Cause::Handler);
+            if let Poll::Ready(response) = std::mem::replace(&mut self.ahead, Poll::Pending) {
+                let_go(context, &request.asked, "its response", response);
             }
         }
     }

@@ -43,8 +43,23 @@ impl ConnectionInfo {
         if let Some(peer) = self.peer {
             extensions.insert(axum::extract::ConnectInfo(peer));
         }
+        #[cfg(feature = "axum")]
+        make_room(&mut extensions);
         extensions
     }
+}
+
+/// Makes room for what a router adds. Its clones have the same room; without it each of them would have to grow.
+#[cfg(feature = "axum")]
+fn make_room(extensions: &mut Extensions) {
+    #[derive(Clone)]
+    struct Place<const NUMBER: usize>;
+    extensions.insert(Place::<0>);
+    extensions.insert(Place::<1>);
+    extensions.insert(Place::<2>);
+    extensions.remove::<Place<0>>();
+    extensions.remove::<Place<1>>();
+    extensions.remove::<Place<2>>();
 }
 
 fn info(parts: &Parts) -> Option<&ConnectionInfo> {

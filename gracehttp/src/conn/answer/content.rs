@@ -237,26 +237,28 @@ impl Declared {
         if !has(headers, &CONTENT_LENGTH) {
             return Self::Nothing;
         }
-        let mut fields = headers.get_all(CONTENT_LENGTH).iter();
+        let mut fields = headers.iter().filter(|(name, _)| *name == CONTENT_LENGTH);
         match (fields.next(), fields.next()) {
             (None, _) => Self::Nothing,
-            (Some(field), None) => {
-                field.to_str().ok().and_then(parse_length).map_or(Self::Nonsense, Self::Length)
-            }
+            (Some((_, value)), None) => parse_length(value.as_bytes()).map_or(Self::Nonsense, Self::Length),
             (Some(_), Some(_)) => Self::Nonsense,
         }
     }
 }
 
-/// Whether a response has this field. Few responses do, and most have few fields: comparing their names is cheaper than
-/// hashing this one.
+/// Whether a response has this field. Most responses have few fields: comparing their names is cheaper than hashing
+/// this one.
 fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
     headers.keys().any(|other| other == name)
 }
 
 /// Digits alone: `u64::from_str` takes a leading plus sign.
-fn parse_length(text: &str) -> Option<u64> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+fn parse_length(digits: &[u8]) -> Option<u64> {
+    let add = |length: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        length.checked_mul(10)?.checked_add(u64::from(digit))
+    };
+    digits.iter().try_fold(0, add).filter(|_| !digits.is_empty())
 }
 
 /// An error's text, followed by those of its causes that it does not repeat itself.

@@ -1,14 +1,12 @@
 //! How many responses a server gave, by cause and by class of status.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
 use crate::conn::answer::{Cause, Reason};
-
-/// How many threads count without sharing a cache line.
-const SHARDS: usize = 16;
+use crate::server::{SHARDS, shard};
 
 /// The names of the causes, in the order of [`index`].
 const CAUSES: [&str; 13] = [
@@ -136,15 +134,6 @@ fn index(cause: Cause) -> usize {
         Cause::Unsendable => 11,
         Cause::ServiceFailed => 12,
     }
-}
-
-/// The calling thread's shard.
-fn shard() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static SHARD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    }
-    SHARD.with(|shard| *shard)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(crate) enum Work {
         response: ResponseFuture,
         timeout: Option<Pin<Box<Sleep>>>,
     },
-    /// The server itself answers.
+    /// It is over, or was never begun: the server itself answers where the handler does not.
     Settled(Cause),
 }
 
@@ -34,6 +34,14 @@ impl Work {
                 tell(context, asked, format_args!("its handler panicked: {}", panic_message(&*panic)));
                 Self::Settled(Cause::HandlerPanicked)
             }
+        }
+    }
+
+    /// What gives the answer, once that is settled.
+    pub(crate) fn cause(&self) -> Cause {
+        match self {
+            Self::Running { .. } => Cause::Handler,
+            Self::Settled(cause) => *cause,
         }
     }
 
@@ -56,12 +64,12 @@ impl Work {
         context: &Context,
         asked: &Asked,
         cx: &mut TaskContext<'_>,
-    ) -> Poll<(Cause, Response)> {
+    ) -> Poll<Response> {
         let (response, timeout) = match self {
             Self::Running { response, timeout } => (response, timeout),
-            Self::Settled(cause) => return Poll::Ready((*cause, own(*cause))),
+            Self::Settled(cause) => return Poll::Ready(own(*cause)),
         };
-        let answer = match catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(cx))) {
+        let (cause, response) = match catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(cx))) {
             Ok(Poll::Ready(mut response)) => (cause_of(&mut response), response),
             Ok(Poll::Pending) => {
                 let Some(timeout) = timeout else { return Poll::Pending };
@@ -78,14 +86,14 @@ impl Work {
                 (Cause::HandlerPanicked, own(Cause::HandlerPanicked))
             }
         };
-        self.let_go(context, asked);
-        Poll::Ready(answer)
+        self.settle(context, asked, cause);
+        Poll::Ready(response)
     }
 
     /// Drops the handler, which may panic.
-    pub(crate) fn let_go(&mut self, context: &Context, asked: &Asked) {
+    pub(crate) fn settle(&mut self, context: &Context, asked: &Asked, cause: Cause) {
         if self.is_running() {
-            let work = std::mem::replace(self, Self::Settled(Cause::Handler));
+            let work = std::mem::replace(self, Self::Settled(cause));
             let_go(context, asked, "its handler", work);
         }
     }

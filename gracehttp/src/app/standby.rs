@@ -106,6 +106,18 @@ impl Process {
         }
     }
 
+    /// Serves who waits at the listeners, and closes them. Of a listener that two processes had, the one that closes it
+    /// last would otherwise reset the clients that came after the other one's last call.
+    fn empty_doors(&mut self) {
+        for door in self.servers.iter_mut().flat_map(|server| server.doors.drain(..)) {
+            if door.claimed {
+                self.closing.spawn(door.empty());
+            } else {
+                self.closing.spawn(door.close());
+            }
+        }
+    }
+
     /// Watches the successor for as long as this process could take over again, and drains.
     async fn stand_by(&mut self, successor: &mut Successor, mut watch: Watch) -> Next {
         loop {
@@ -149,7 +161,7 @@ impl Process {
                             watch.pid
                         ));
                     }
-                    self.finish_alone(outcome.back, watch.deadline).await;
+                    self.finish_alone(outcome, watch.deadline).await;
                     self.clean_up(watch.deadline).await;
                     log::info(format_args!("stopped, pid {}", std::process::id()));
                     return Next::End;
@@ -201,11 +213,15 @@ impl Process {
     }
 
     /// Lets the connections finish that can't go anywhere any more.
-    async fn finish_alone(&mut self, back: Vec<Leaving>, deadline: Instant) {
+    async fn finish_alone(&mut self, outcome: Outcome, deadline: Instant) {
         self.servers.iter().for_each(|server| server.context.close_door());
-        self.leave_doors();
+        if outcome.succeeded {
+            self.leave_doors();
+        } else {
+            self.empty_doors();
+        }
         self.enter(Phase::Stopping);
-        self.settle_all(back);
+        self.settle_all(outcome.back);
         self.finish(deadline).await;
     }
 

@@ -12,6 +12,7 @@ use http::header::{EXPECT, HOST};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use hyper::service::Service;
+use tokio::time::Instant;
 
 use crate::conn::activity::{Activity, Exchange};
 use crate::conn::answer::{self, Cause, Content, Work, let_go};
@@ -175,17 +176,27 @@ impl RequestFuture {
         match request.info.context.drain.phase() {
             Phase::Serving => self.makes_room(request),
             // Never promise a close and keep the connection: one that can move will move.
-            Phase::HandingOver | Phase::SuccessorFull => self.closes_when_moving,
-            Phase::Stopping | Phase::ClosingIdle | Phase::Cutting => true,
+            Phase::HandingOver | Phase::SuccessorFull => {
+                let is_late = || Instant::now() >= request.info.context.spread.end();
+                self.closes_when_moving && (self.is_newest(request) || is_late())
+            }
+            Phase::Stopping => self.is_newest(request),
+            Phase::ClosingIdle | Phase::Cutting => true,
         }
     }
 
-    /// Whether the connection closes for clients that wait. Not if another request has already come.
+    /// Whether no other request has come after it, which would be lost if this response were the last. Over HTTP/2 none
+    /// would be.
+    fn is_newest(&self, request: &InFlight) -> bool {
+        request.asked.is_http2() || request.exchange.activity().inbound().is_newest(self.number)
+    }
+
+    /// Whether the connection closes for clients that wait.
     fn makes_room(&self, request: &InFlight) -> bool {
         let recycling = &request.info.context.recycling;
         recycling.is_listing()
             && !request.asked.is_http2()
-            && request.exchange.activity().inbound().is_newest(self.number)
+            && self.is_newest(request)
             && recycling.claims_response(self.is_first)
     }
 

@@ -107,15 +107,24 @@ impl Door {
     /// Closes the listener for good, its socket file included. What waits in the kernel's queue is accepted by
     /// the returned future.
     pub(crate) fn close(self) -> impl Future<Output = ()> + use<> {
-        self.set(Gate::LastCall);
         if let Some(file) = &self.listener.socket_file {
             unlink_if_ours(file);
         }
+        self.empty()
+    }
+
+    /// The same, but leaves the socket file to another process that has the listener, too.
+    pub(crate) fn empty(self) -> impl Future<Output = ()> + use<> {
+        let Self { listener, gate, accepting, .. } = self;
+        // The loop has the last one, and closes it in the moment in which it finds the queue empty. A client that comes in
+        // between is reset.
+        drop(listener);
+        gate.send_replace(Gate::LastCall);
         async move {
             // The loop ends by itself; one that panicked has ended, too.
-            let _ = self.accepting.await;
+            let _ = accepting.await;
             // Not before: a loop whose gate nobody keeps ends, too.
-            drop(self.gate);
+            drop(gate);
         }
     }
 

@@ -70,8 +70,6 @@ pub(crate) struct Inheritance<'a> {
     pub(crate) descriptor: BorrowedFd<'a>,
     /// Ignored until the successor's own handlers stand: their default would end it.
     pub(crate) ignored: &'a [Signal],
-    /// Held back until the successor's own handlers stand.
-    pub(crate) blocked: &'a [Signal],
 }
 
 /// Prepares a command so that its process starts with the inheritance.
@@ -85,7 +83,6 @@ pub(crate) struct Inheritance<'a> {
 pub(crate) fn bequeath(command: &mut Command, inheritance: &Inheritance<'_>) {
     let number = inheritance.descriptor.as_raw_fd();
     let ignored = inheritance.ignored.to_vec();
-    let blocked: SigSet = inheritance.blocked.iter().copied().collect();
     let prepare = move || {
         // What the application or a C library left open without close-on-exec would pile up over the
         // generations. Before Linux 5.11 it does; there is nothing to be done about it then.
@@ -96,13 +93,12 @@ pub(crate) fn bequeath(command: &mut Command, inheritance: &Inheritance<'_>) {
         // SAFETY: the descriptor was open when the child was forked, and nothing has closed it since.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        blocked.thread_block()?;
         for signal in &ignored {
             set_disposition(*signal, SigHandler::SigIgn)?;
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the closure only calls close_range, fcntl, sigprocmask and sigaction, all of them
+    // SAFETY: between fork and exec the closure only calls close_range, fcntl and sigaction, all of them
     // async-signal-safe, and allocates nothing.
     unsafe { command.pre_exec(prepare) };
 }

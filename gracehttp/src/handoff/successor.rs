@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal as Number, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -63,14 +63,17 @@ impl Successor {
 
         let mut command = start_up.command();
         command.env(HANDOFF_VARIABLE, handoff_of(&theirs, ignored));
-        let inheritance = sys::Inheritance {
-            descriptor: theirs.as_fd(),
-            ignored: &numbers(ignored),
-            blocked: &numbers(held_back),
-        };
+        let inheritance = sys::Inheritance { descriptor: theirs.as_fd(), ignored: &numbers(ignored) };
         restore_limits(&mut command);
         sys::bequeath(&mut command, &inheritance);
-        let child = Command::from(command).spawn().map_err(|error| failed("cannot run", error))?;
+        // Held back before the fork: until exec the child has our handlers, and a signal to it would be lost in them.
+        let held_back: SigSet = numbers(held_back).into_iter().collect();
+        let before = held_back.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+        let child = Command::from(command).spawn();
+        if let Ok(before) = before {
+            let _ = before.thread_set_mask();
+        }
+        let child = child.map_err(|error| failed("cannot run", error))?;
         // Ours is the only end left here: if the successor dies, the channel closes.
         drop(theirs);
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);

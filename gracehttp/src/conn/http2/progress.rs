@@ -232,3 +232,74 @@ fn wake(slot: &Mutex<Option<Waker>>) {
         waker.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::http2::room::Shares;
+    use crate::server::ServerOptions;
+    use std::hint::{black_box, spin_loop};
+    use std::task::Wake;
+    use std::thread;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits for the other thread, which may have no core at the moment.
+    fn until(holds: impl Fn() -> bool) {
+        for turn in 0_u32.. {
+            match holds() {
+                true => return,
+                false if turn.is_multiple_of(1000) => thread::yield_now(),
+                false => spin_loop(),
+            }
+        }
+    }
+
+    /// A few nanoseconds for each turn.
+    fn pause(turns: usize) {
+        for turn in 0..turns {
+            black_box(turn);
+        }
+    }
+
+    /// The last piece goes in the very moment in which the task of its stream asks whether all has gone. Chance decides
+    /// whether that moment is met: with the order wrong on either side, about every other run fails.
+    #[test]
+    fn no_task_waits_for_a_piece_that_has_gone() {
+        const ROUNDS: usize = 100_000;
+        let progress = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test")))).begin();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(woken.clone());
+        let (begun, gone) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut in_vain = 0;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    until(|| begun.load(Ordering::SeqCst) == round);
+                    // Each of the two is the later one at times.
+                    pause(round % 41);
+                    progress.piece_is_gone(1);
+                    gone.store(round, Ordering::SeqCst);
+                }
+            });
+            for round in 1..=ROUNDS {
+                progress.hand_over(1);
+                assert!(!progress.poll_task_reset(&Context::from_waker(&waker)));
+                begun.store(round, Ordering::SeqCst);
+                pause(round % 211);
+                let waits = progress.poll_sent().is_pending();
+                until(|| gone.load(Ordering::SeqCst) == round);
+                let is_woken = woken.0.swap(false, Ordering::SeqCst);
+                in_vain += usize::from(waits && !is_woken);
+            }
+        });
+        assert_eq!(in_vain, 0, "so many of {ROUNDS} wait for ever");
+    }
+}

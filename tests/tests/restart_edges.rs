@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use std::os::unix::fs::PermissionsExt as _;
+use tests::client::get;
 use tests::generation::Generation;
 use tests::patience::eventually;
 use tests::{Launch, Scratch, Service, Signal, Target};
@@ -102,5 +103,29 @@ async fn half_a_head_of_the_largest_size_moves() {
         let reply = client.reply().await.unwrap();
         let moved = reply.pid() == Some(successor.pid());
         assert_eq!((moved, reply.closes()), (*size < 65_500, *size > 65_500), "{size}: {reply:?}");
+    }
+}
+
+/// The last one announces the close. An announcement before it would lose those behind it.
+#[tokio::test]
+async fn pipelined_requests_are_all_answered_before_a_connection_closes() {
+    let tls = "server web 127.0.0.1:0 tls=self_signed";
+    for (plan, signal) in [(tls, Signal::USR2), (tls, Signal::TERM), ("server web 127.0.0.1:0", Signal::TERM)]
+    {
+        let service = Service::new(plan).await;
+        let mut client = service.client().await;
+        client.send(get("/slow?ms=700") + &get("/ping").repeat(2)).await.unwrap();
+        service.app.log.line(0, "slow begins").await;
+        let start = service.app.log.end();
+        service.app.signal(signal);
+        if signal == Signal::USR2 {
+            service.app.successor_since(start).await;
+        }
+        for closes in [false, false, true] {
+            let reply =
+                client.reply().await.unwrap_or_else(|failure| panic!("{plan}, {signal:?}: {failure}"));
+            assert_eq!(reply.closes(), closes, "{plan}, {signal:?}");
+        }
+        client.closed().await.unwrap();
     }
 }

@@ -129,7 +129,7 @@ async fn case_49_four_hundred_clients_notice_no_restart_into_a_slow_start() {
 }
 
 /// What can't move ends the way that its protocol provides for: no request is lost by that. Over TLS nobody pauses for
-/// longer than a second here: after that a connection counts as idle, and is closed in a restart.
+/// longer than a second here: after that a connection counts as idle, and may be closed in a restart.
 #[tokio::test]
 async fn no_request_over_tls_or_http2_is_lost_in_many_restarts() {
     let scratch = Scratch::new();

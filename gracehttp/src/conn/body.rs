@@ -82,7 +82,7 @@ impl RequestBody {
 
     fn end_upload(&self) {
         if let Some(upload) = &self.upload {
-            upload.upload_has_come(0);
+            upload.upload_ends();
         }
     }
 }
@@ -130,10 +130,13 @@ impl Body for RequestBody {
             Some(Ok(frame)) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.received += length as u64;
-                if let Some(upload) = &this.upload {
-                    upload.upload_has_come(length);
-                }
-                if ends_body(&frame, incoming) {
+                let ends = ends_body(&frame, incoming);
+                let frame = match &this.upload {
+                    Some(upload) => frame.map_data(|piece| upload.take_upload(piece)),
+                    None => frame,
+                };
+                if ends {
+                    this.end_upload();
                     this.incoming = None;
                     this.activity.body_ends();
                 }

@@ -19,7 +19,7 @@ use crate::conn::answer::{self, Cause, Content, Work, let_go};
 use crate::conn::body::Source;
 use crate::conn::context::Context;
 use crate::conn::drain::Phase;
-use crate::conn::http2::{Outgoing, Piece, Progress, Streams, Turn};
+use crate::conn::http2::{self, Outgoing, Piece, Progress, Streams, Turn};
 use crate::conn::info::ConnectionInfo;
 use crate::server::{Asked, Request, Response};
 
@@ -85,7 +85,12 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
         }
         let has_body = !request.body().is_end_stream();
         let expects_continue = has_body && expects_continue(request.headers());
-        let mut turn = self.streams.as_ref().map(|streams| Turn::new(streams.begin()));
+        let body = match has_body {
+            true => http2::Body::OfLength(request.body().size_hint().exact()),
+            false if asked.is(&Method::CONNECT) => http2::Body::Tunnel,
+            false => http2::Body::None,
+        };
+        let mut turn = self.streams.as_ref().map(|streams| Turn::new(streams.begin(body)));
         if let Some(turn) = turn.as_ref().filter(|_| expects_continue) {
             turn.progress().expect_continue();
         }

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::conn::activity::Activity;
-use crate::conn::http2::Inspection;
+use crate::conn::http2::{Inspection, Plan};
 use crate::conn::intake::Intake;
 use crate::server::Permit;
 
@@ -153,7 +153,42 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
         Some(len)
     }
 
-    /// Sends between two frames what hyper does not: GOAWAY, and `100 Continue`.
+    /// How many of these bytes may go out as they are. Or how many were taken, so that others go out instead.
+    fn plan(&mut self, bufs: &[IoSlice<'_>]) -> Result<usize, usize> {
+        let Inspector::Http2(inspection) = &mut self.inspector else { return Ok(usize::MAX) };
+        // Before what h2 says: a client may read no further than a response.
+        inspection.put_credit(&mut self.gathered);
+        match inspection.outbound().plan(bufs) {
+            Plan::All => Ok(usize::MAX),
+            Plan::Part(count) => Ok(count),
+            Plan::Take(count) => {
+                let took = inspection.outbound().take(bufs, count, &mut self.gathered);
+                self.activity.note_unflushed(true);
+                Err(took)
+            }
+        }
+    }
+
+    fn note_passed(&mut self, bufs: &[IoSlice<'_>], count: usize) {
+        if let Inspector::Http2(inspection) = &mut self.inspector {
+            inspection.outbound().note_written(bufs, count);
+        }
+    }
+
+    fn poll_write_bufs(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(len) = self.gather(bufs) {
+            return Poll::Ready(Ok(len));
+        }
+        ready!(self.poll_write_gathered(cx))?;
+        let outcome = match bufs {
+            [buf] => Pin::new(&mut self.stream).poll_write(cx, buf),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
+        self.note_write(&outcome);
+        outcome
+    }
+
+    /// Sends between two frames what hyper does not: GOAWAY, `100 Continue` and WINDOW_UPDATE.
     fn interject(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let Inspector::Http2(inspection) = &self.inspector else { return Ok(()) };
         if self.activity.announces_end() && !self.announced_end {
@@ -161,6 +196,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Transport<T> {
             self.gathered.extend_from_slice(&GOAWAY);
         }
         inspection.put_interim(&mut self.gathered);
+        inspection.put_credit(&mut self.gathered);
         if self.gathered.is_empty() {
             return Ok(());
         }
@@ -235,15 +271,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Transport<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.flushed = false;
-        if let Some(len) = self.gather(&[IoSlice::new(buf)]) {
-            return Poll::Ready(Ok(len));
-        }
-        ready!(self.poll_write_gathered(cx))?;
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_write(&outcome);
-        outcome
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -252,13 +281,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Transport<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.flushed = false;
-        if let Some(len) = self.gather(bufs) {
-            return Poll::Ready(Ok(len));
+        let most = match self.plan(bufs) {
+            Ok(most) => most,
+            Err(taken) => return Poll::Ready(Ok(taken)),
+        };
+        if most == usize::MAX {
+            let written = ready!(self.poll_write_bufs(cx, bufs))?;
+            self.note_passed(bufs, written);
+            return Poll::Ready(Ok(written));
         }
-        ready!(self.poll_write_gathered(cx))?;
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_write(&outcome);
-        outcome
+        // Rare: the rest comes with the next call.
+        let first =
+            bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &buf[..buf.len().min(most)]);
+        let first = [IoSlice::new(first)];
+        let written = ready!(self.poll_write_bufs(cx, &first))?;
+        self.note_passed(&first, written);
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

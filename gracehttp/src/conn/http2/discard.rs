@@ -5,7 +5,8 @@
 //! HTTP/1.
 //!
 //! But curl 7 reads nothing more once it has the whole response: if it then needed a larger window to send the rest, it
-//! would hang. So a rest that may not fit in the window is given up.
+//! would hang. So it gets the window for all of the rest now, before the response. A rest for which there is no such
+//! window is given up.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -22,9 +23,7 @@ use crate::conn::http2::progress::Progress;
 
 /// Reads and throws away what still comes, on a task of its own: the handler and the response go on meanwhile.
 pub(crate) fn discard(body: Incoming, bounds: Linger, progress: &Arc<Progress>) {
-    // h2 opens the window again whenever half of it is used up.
-    let window = u64::from(progress.streams().room.window()) / 2;
-    if body.size_hint().exact().is_none_or(|rest| rest > window) {
+    if !body.size_hint().exact().is_some_and(|rest| progress.allow_rest(rest)) {
         return;
     }
     // A handler may drop the body on a thread outside the runtime.
@@ -36,9 +35,13 @@ pub(crate) fn discard(body: Incoming, bounds: Linger, progress: &Arc<Progress>) 
 
 async fn read_out(mut body: Incoming, bounds: Linger, progress: Weak<Progress>) {
     let end = Instant::now() + bounds.in_all;
-    while let Ok(Some(_)) =
+    while let Ok(Some(frame)) =
         timeout_at(end.min(Instant::now() + bounds.silent), next(&mut body, &progress)).await
-    {}
+    {
+        if let Some(progress) = progress.upgrade() {
+            progress.skip_upload(frame.data_ref().map_or(0, Bytes::len));
+        }
+    }
 }
 
 /// None at the end, after an error, or if the stream is to be reset: h2 does that once its last part is dropped.

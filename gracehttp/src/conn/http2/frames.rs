@@ -12,18 +12,18 @@ use tokio::time::Instant;
 /// The bytes before the first frame (RFC 9113 section 3.4), which h2 checks.
 const PREFACE: u8 = 24;
 
-const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
 
 const INCREMENT: usize = 4;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
 const PRIORITY: u8 = 0x2;
-const RST_STREAM: u8 = 0x3;
-const SETTINGS: u8 = 0x4;
+pub(super) const RST_STREAM: u8 = 0x3;
+pub(super) const SETTINGS: u8 = 0x4;
 const PING: u8 = 0x6;
 const GOAWAY: u8 = 0x7;
-const WINDOW_UPDATE: u8 = 0x8;
+pub(super) const WINDOW_UPDATE: u8 = 0x8;
 const CONTINUATION: u8 = 0x9;
 
 const ACK: u8 = 0x1;
@@ -71,10 +71,11 @@ pub(crate) struct Frames {
     opened: u64,
     /// A header block has begun and not ended: CONTINUATION frames follow.
     is_inside_head: bool,
-    /// The stream that this block opens.
+    /// The stream that this block opens with a body to follow.
     opening: Option<u32>,
-    /// The streams whose first header block has ended since [`whole_heads`](Self::whole_heads) was emptied.
-    whole_heads: Vec<u32>,
+    /// The head of such a request has come.
+    has_arrived: bool,
+    events: Vec<Event>,
     /// By how much the client has opened the window of the connection.
     granted: u64,
 }
@@ -97,12 +98,29 @@ enum Place {
         bytes: [u8; INCREMENT],
         read: usize,
     },
+    /// The payload of a padded DATA frame, whose first byte is the length of its padding.
+    Padded(Head),
+}
+
+/// What happens to a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A head has come that a body follows.
+    Opened(u32),
+    /// DATA begins. Its whole length counts for flow control, the length of its padding included.
+    Data { stream: u32, length: usize, padding: usize },
+    /// No more of it will come.
+    Closed(u32),
+    /// Our SETTINGS are known to the client.
+    Acknowledged,
 }
 
 /// Why the connection has to end, and its code (RFC 9113 section 7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Fault {
+    /// The client has sent more of a body than it was allowed (section 6.9.1).
+    FlowControl = 0x3,
     /// A frame does not have the size of its kind. h2 would say PROTOCOL_ERROR.
     FrameSize = 0x6,
     /// Too many frames bring nothing: ENHANCE_YOUR_CALM.
@@ -127,15 +145,20 @@ impl Frames {
             opened: 0,
             is_inside_head: false,
             opening: None,
-            whole_heads: Vec::new(),
+            has_arrived: false,
+            events: Vec::new(),
             granted: 0,
         }
     }
 
-    /// Reads on.
-    pub(crate) fn read(&mut self, mut bytes: &[u8], sent: Sent) -> Result<(), Fault> {
+    /// Reads on, up to the end of a head that a body follows. Returns how many bytes it has read.
+    pub(crate) fn read(&mut self, all: &[u8], sent: Sent) -> Result<usize, Fault> {
         self.allowance.note_sent(sent);
+        let mut bytes = all;
         while !bytes.is_empty() {
+            if self.has_arrived && self.place.is_start() {
+                break;
+            }
             match &mut self.place {
                 Place::Preface { left } => {
                     let count = bytes.len().min(usize::from(*left));
@@ -174,9 +197,15 @@ impl Frames {
                         self.place = Place::HEAD;
                     }
                 }
+                Place::Padded(head) => {
+                    let head = *head;
+                    self.note_data(head, 1 + usize::from(bytes[0]));
+                    // That byte is read again, as a part of the payload.
+                    self.place = Place::Payload { left: head.length };
+                }
             }
         }
-        Ok(())
+        Ok(all.len() - bytes.len())
     }
 
     /// The highest stream that the client has opened.
@@ -189,9 +218,14 @@ impl Frames {
         self.opened
     }
 
-    /// The streams whose heads have come since the caller emptied the list.
-    pub(crate) fn whole_heads(&mut self) -> &mut Vec<u32> {
-        &mut self.whole_heads
+    /// What has happened since the caller emptied the list.
+    pub(crate) fn events(&mut self) -> &mut Vec<Event> {
+        &mut self.events
+    }
+
+    /// Whether the head of a request has come that a body follows. Nothing more is read until that is asked.
+    pub(crate) fn take_arrived(&mut self) -> bool {
+        self.place.is_start() && std::mem::take(&mut self.has_arrived)
     }
 
     /// Whether a header block has begun and not ended.
@@ -211,13 +245,19 @@ impl Frames {
         let opens = head.kind == HEADERS && head.stream > self.last_stream;
         if opens {
             self.last_stream = head.stream;
-            self.opening = Some(head.stream);
+            self.opening = (!head.ends_stream()).then_some(head.stream);
         }
         if matches!(head.kind, HEADERS | CONTINUATION) {
             self.is_inside_head = head.flags & END_HEADERS == 0;
-            if !self.is_inside_head {
-                self.whole_heads.extend(self.opening.take());
+            if !self.is_inside_head
+                && let Some(stream) = self.opening.take()
+            {
+                self.has_arrived = true;
+                self.events.push(Event::Opened(stream));
             }
+        }
+        if head.stream <= self.last_stream && !opens {
+            self.note_body(head);
         }
         if opens {
             self.opened += 1;
@@ -231,12 +271,38 @@ impl Frames {
     }
 }
 
+impl Frames {
+    fn note_body(&mut self, head: Head) {
+        match head.kind {
+            DATA if head.is_padded() => {}
+            DATA => self.note_data(head, 0),
+            SETTINGS if head.is_ack() => self.events.push(Event::Acknowledged),
+            HEADERS if head.ends_stream() => self.events.push(Event::Closed(head.stream)),
+            RST_STREAM => self.events.push(Event::Closed(head.stream)),
+            _ => {}
+        }
+    }
+
+    fn note_data(&mut self, head: Head, padding: usize) {
+        self.events.push(Event::Data { stream: head.stream, length: head.length as usize, padding });
+        if head.ends_stream() {
+            self.events.push(Event::Closed(head.stream));
+        }
+    }
+}
+
 impl Place {
     const HEAD: Self = Self::Head { bytes: [0; HEAD], read: 0 };
+
+    /// Whether a frame begins with the next byte.
+    fn is_start(&self) -> bool {
+        matches!(self, Self::Head { read: 0, .. })
+    }
 
     fn after(head: Head) -> Self {
         match head.length {
             0 => Self::HEAD,
+            _ if head.kind == DATA && head.is_padded() => Self::Padded(head),
             4 if head.kind == WINDOW_UPDATE && head.stream == 0 => {
                 Self::Increment { bytes: [0; INCREMENT], read: 0 }
             }
@@ -247,15 +313,15 @@ impl Place {
 
 /// The head of a frame.
 #[derive(Clone, Copy, Debug)]
-struct Head {
-    length: u32,
-    kind: u8,
+pub(super) struct Head {
+    pub(super) length: u32,
+    pub(super) kind: u8,
     flags: u8,
-    stream: u32,
+    pub(super) stream: u32,
 }
 
 impl Head {
-    fn parse(bytes: [u8; HEAD]) -> Self {
+    pub(super) fn parse(bytes: [u8; HEAD]) -> Self {
         let [a, b, c, kind, flags, s, t, u, v] = bytes;
         Self {
             length: u32::from_be_bytes([0, a, b, c]),
@@ -263,6 +329,18 @@ impl Head {
             flags,
             stream: u32::from_be_bytes([s, t, u, v]) & 0x7fff_ffff,
         }
+    }
+
+    pub(super) fn is_ack(self) -> bool {
+        self.flags & ACK != 0
+    }
+
+    fn is_padded(self) -> bool {
+        self.flags & PADDED != 0
+    }
+
+    fn ends_stream(self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
     }
 
     /// Sections 6.3 to 6.9. Those that may have any size are for h2 to judge.
@@ -294,7 +372,7 @@ impl Head {
 
     /// Padding is no data: one byte that says how much follows, and at most 255 more.
     fn brings_data(self) -> bool {
-        if self.flags & PADDED == 0 { self.length > 0 } else { self.length > 256 }
+        if !self.is_padded() { self.length > 0 } else { self.length > 256 }
     }
 }
 

@@ -21,7 +21,12 @@ impl Client {
     }
 
     fn sends(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.frames.read(bytes, self.sent)
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = &rest[self.frames.read(rest, self.sent)?..];
+            self.frames.take_arrived();
+        }
+        Ok(())
     }
 
     /// How many times it may send this, up to a limit.
@@ -136,6 +141,34 @@ async fn a_client_that_cancels_all_its_requests_runs_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn padding_is_told_from_data() {
+    let mut padded = frame(DATA, PADDED | END_STREAM, 1, 100);
+    padded[HEAD] = 20;
+    let bytes = [frame(HEADERS, END_HEADERS, 1, 10), padded, frame(SETTINGS, ACK, 0, 0)].concat();
+    for size in [1, 8, bytes.len()] {
+        let mut client = Client::new();
+        bytes.chunks(size).for_each(|piece| client.sends(piece).unwrap());
+        let data = Event::Data { stream: 1, length: 100, padding: 21 };
+        assert_eq!(
+            *client.frames.events(),
+            [Event::Opened(1), data, Event::Closed(1), Event::Acknowledged],
+            "in pieces of {size}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_stops_behind_a_head_that_a_body_follows() {
+    let mut client = Client::new();
+    let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, 10);
+    let post = frame(HEADERS, END_HEADERS, 3, 10);
+    let bytes = [&get[..], &post, &get].concat();
+    assert_eq!(client.frames.read(&bytes, client.sent), Ok(get.len() + post.len()));
+    assert!(client.frames.take_arrived());
+    assert!(!client.frames.take_arrived());
+}
+
+#[tokio::test(start_paused = true)]
 async fn frames_are_followed_in_pieces_of_any_size() {
     let update =
         [frame(WINDOW_UPDATE, 0, 0, 0)[..2].to_vec(), vec![4], frame(WINDOW_UPDATE, 0, 0, 0)[3..].to_vec()];
@@ -163,7 +196,9 @@ async fn frames_are_followed_in_pieces_of_any_size() {
             (7, 0x1234),
             "in pieces of {size}"
         );
-        assert_eq!(std::mem::take(client.frames.whole_heads()), [1, 3, 7], "in pieces of {size}");
+        let data = Event::Data { stream: 3, length: 100, padding: 0 };
+        let events = [Event::Opened(3), data, Event::Closed(3), Event::Opened(7)];
+        assert_eq!(std::mem::take(client.frames.events()), events, "in pieces of {size}");
         assert!(!client.frames.is_inside_head());
         client.sends(&frame(HEADERS, 0, 9, 3)).unwrap();
         assert!(client.frames.is_inside_head());

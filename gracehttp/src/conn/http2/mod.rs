@@ -1,8 +1,10 @@
 //! An HTTP/2 connection. It is never parked and never moves: it ends as the protocol provides.
 
+mod credit;
 mod discard;
 mod frames;
 mod interim;
+mod outbound;
 mod progress;
 mod request;
 mod response;
@@ -24,9 +26,10 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 pub(super) use discard::discard;
+pub(super) use outbound::Plan;
 pub(super) use progress::Progress;
 pub(super) use response::{Outgoing, Piece};
-pub(super) use streams::{Inspection, Streams};
+pub(super) use streams::{Body, Inspection, Streams};
 pub(super) use turn::Turn;
 
 use crate::conn::activity::Activity;

@@ -1,8 +1,10 @@
 //! How far the two bodies of one HTTP/2 stream have come, and whether they wait for the client.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
 
 use crate::conn::http2::room::Entry;
 use crate::conn::http2::streams::Streams;
@@ -14,8 +16,8 @@ pub(crate) struct Progress {
     key: usize,
     /// How many requests of the connection came before.
     order: u64,
-    /// Its number in HTTP/2, 0 until that is known; see [`Interim`](super::interim::Interim).
-    stream: AtomicU32,
+    /// Its number in HTTP/2; 0 if it has no body, for which alone that is needed.
+    stream: u32,
     /// The client may wait for a `100 Continue`.
     expects_continue: AtomicBool,
     /// Its handler waits for the body, and the `100 Continue` was asked for.
@@ -43,12 +45,12 @@ const AWAITED: u8 = 1;
 const ANSWERED: u8 = 2;
 
 impl Progress {
-    pub(super) fn new(streams: Arc<Streams>, key: usize, order: u64) -> Self {
+    pub(super) fn new(streams: Arc<Streams>, key: usize, order: u64, stream: u32) -> Self {
         Self {
             streams,
             key,
             order,
-            stream: AtomicU32::new(0),
+            stream,
             expects_continue: AtomicBool::new(false),
             has_asked: AtomicBool::new(false),
             upload: AtomicU8::new(FLOWS),
@@ -74,6 +76,7 @@ impl Progress {
     /// The reader of the request's body waits for more.
     pub(crate) fn upload_is_awaited(self: &Arc<Self>) {
         self.turn_upload(FLOWS, AWAITED);
+        self.streams.credit.ask(self.stream);
         if self.expects_continue() && !self.has_asked.swap(true, Ordering::Relaxed) {
             self.streams.ask_continue(self);
         }
@@ -87,12 +90,8 @@ impl Progress {
         self.expects_continue.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_stream(&self, stream: u32) {
-        self.stream.store(stream, Ordering::Relaxed);
-    }
-
     pub(super) fn stream(&self) -> Option<u32> {
-        Some(self.stream.load(Ordering::Relaxed)).filter(|stream| *stream != 0)
+        Some(self.stream).filter(|stream| *stream != 0)
     }
 
     /// Whether the stream has been answered or will be reset: no interim response may follow then.
@@ -100,8 +99,30 @@ impl Progress {
         self.upload.load(Ordering::Acquire) == ANSWERED || self.is_reset.load(Ordering::Acquire)
     }
 
-    /// Some of the request's body has come, or its reader is gone.
-    pub(crate) fn upload_has_come(&self, bytes: usize) {
+    /// A piece of the request's body has come. Its handler gets it so that it is known when it is let go.
+    pub(crate) fn take_upload(&self, piece: Bytes) -> Bytes {
+        self.upload_flows(piece.len());
+        self.streams.credit.take(self.stream, piece)
+    }
+
+    /// A piece of the request's body has come, and is thrown away.
+    pub(super) fn skip_upload(&self, bytes: usize) {
+        self.upload_flows(bytes);
+        self.streams.credit.skip(self.stream, bytes);
+    }
+
+    /// Whether the rest of the request's body can come without more credit, so that it may be read and thrown away.
+    pub(super) fn allow_rest(&self, bytes: u64) -> bool {
+        self.streams.credit.allow_rest(self.stream, bytes)
+    }
+
+    /// The reader of the request's body has seen its end, or is gone.
+    pub(crate) fn upload_ends(&self) {
+        self.upload_flows(0);
+        self.streams.credit.is_whole(self.stream);
+    }
+
+    fn upload_flows(&self, bytes: usize) {
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
         self.turn_upload(AWAITED, FLOWS);
     }
@@ -109,6 +130,9 @@ impl Progress {
     /// The response begins.
     pub(super) fn is_answered(&self) {
         self.upload.store(ANSWERED, Ordering::Release);
+        if self.stream().is_some() {
+            self.streams.credit.is_answered(self.stream);
+        }
     }
 
     fn turn_upload(&self, from: u8, to: u8) {
@@ -116,8 +140,9 @@ impl Progress {
         let _ = self.upload.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    pub(super) fn awaits_upload(&self) -> bool {
-        self.upload.load(Ordering::Acquire) == AWAITED
+    /// Whether the reader of the request's body waits for the client, which may send.
+    pub(super) fn awaits_client(&self) -> bool {
+        self.upload.load(Ordering::Acquire) == AWAITED && self.streams.credit.may_send(self.stream)
     }
 
     pub(super) fn has_unsent(&self) -> bool {
@@ -218,6 +243,9 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.end_exception();
         self.streams.room.leave(self.order);
+        if self.stream().is_some() {
+            self.streams.credit.end(self.stream);
+        }
         self.streams.end(self.key);
     }
 }

@@ -1,5 +1,6 @@
 //! How much of one HTTP/2 connection may wait in memory. `max_conn_memory` is divided between responses that the
-//! client has not taken, request bodies that no handler has read, and request heads.
+//! client has not taken, request bodies that no handler has read or answered, and request heads. How the share of the
+//! bodies is used, [`credit`](super::credit) decides.
 //!
 //! A request begins only while there is room for its response. If there is none, one stream at a time goes on all the
 //! same: so a client that lets some responses wait still gets others, and a response that is larger than all of the
@@ -18,6 +19,9 @@ const FIELD: usize = 100;
 /// The most of a response that hyper is handed at once: what fits in a DATA frame.
 pub(crate) const PIECE: usize = 16 << 10;
 
+/// The most of the pool: h2's windows, which are twice as large, have less than 2^31 bytes (RFC 9113 section 6.9.1).
+const MOST_POOL: usize = 256 << 20;
+
 /// How much of one response hyper holds by default.
 const MOST_UNSENT: usize = 400 << 10;
 
@@ -32,8 +36,11 @@ const LEAST_STREAMS: usize = 16;
 /// A request head up to this size always finds room: a browser's, with a few kilobytes of cookies.
 const SMALL_HEAD: usize = 8 << 10;
 
-/// The window of a new connection (RFC 9113 section 6.9.2).
-const LEAST_WINDOW: usize = 65_535;
+/// The window of a new connection, and of a stream whose client does not know our SETTINGS (RFC 9113 section 6.9.2).
+pub(super) const UNTOLD_WINDOW: usize = 65_535;
+
+/// The smallest first window of a stream.
+const LEAST_FIRST: usize = 1 << 10;
 
 /// How `max_conn_memory` is divided.
 #[derive(Clone, Copy, Debug)]
@@ -44,8 +51,12 @@ pub(crate) struct Shares {
     /// heads of all streams.
     pub(crate) heads: usize,
     pub(crate) streams: u32,
-    /// For request bodies that no handler has read: a quarter, all of which one stream may use.
-    pub(crate) window: u32,
+    /// What the body of each request may come to, without regard to the others: a quarter for all of them.
+    pub(crate) first: usize,
+    /// What all bodies may come to beyond that: a quarter, all of which one may use.
+    pub(crate) pool: usize,
+    /// The window of the body that may go on although the pool is used up: a sixteenth.
+    pub(crate) right: usize,
     /// How much of one response h2 takes before it is sent.
     pub(crate) unsent: usize,
 }
@@ -53,14 +64,28 @@ pub(crate) struct Shares {
 impl Shares {
     pub(crate) fn of(options: &ServerOptions) -> Self {
         let whole = options.max_conn_memory;
-        let window = (whole / 4).clamp(LEAST_WINDOW, i32::MAX as usize);
+        let streams = (whole / OF_A_STREAM).clamp(LEAST_STREAMS, STREAMS);
         Self {
             responses: whole / 2,
             heads: whole / 8,
-            streams: (whole / OF_A_STREAM).clamp(LEAST_STREAMS, STREAMS) as u32,
-            window: window as u32,
+            streams: streams as u32,
+            first: (whole / 4 / streams).clamp(LEAST_FIRST, UNTOLD_WINDOW),
+            pool: (whole / 4).clamp(UNTOLD_WINDOW, MOST_POOL),
+            right: (whole / 16).clamp(PIECE, MOST_POOL),
             unsent: (whole / 32).clamp(PIECE, MOST_UNSENT),
         }
+    }
+
+    /// The window of a stream that h2 believes in. It notes in steps, of up to a third of this, what was read; and no
+    /// client has as much as the rest.
+    pub(super) fn window(&self) -> u32 {
+        (2 * (self.first + self.pool) + UNTOLD_WINDOW) as u32
+    }
+
+    /// The window of the connection: what all bodies may come to unread never fills it. But it also bounds what the
+    /// account does not: tunnels, and what h2 keeps of streams that are over.
+    pub(super) fn window_of_connection(&self) -> u32 {
+        (2 * (self.first * self.streams as usize + self.pool + self.right) + UNTOLD_WINDOW) as u32
     }
 }
 
@@ -101,9 +126,9 @@ impl Room {
         }
     }
 
-    /// The window of one stream for its request body.
-    pub(crate) fn window(&self) -> u32 {
-        self.shares.window
+    /// The window of each stream that clients are told of.
+    pub(super) fn first_window(&self) -> u32 {
+        self.shares.first as u32
     }
 
     /// Whether more responses wait than there is room for.
@@ -247,13 +272,24 @@ mod tests {
     #[test]
     fn the_default_is_divided() {
         let shares = Shares::of(&ServerOptions::new("test"));
-        assert_eq!((shares.responses, shares.heads, shares.window), (2 << 20, 512 << 10, 1 << 20));
+        assert_eq!((shares.responses, shares.heads), (2 << 20, 512 << 10));
+        assert_eq!((shares.first, shares.pool, shares.right), (8 << 10, 1 << 20, 256 << 10));
         assert_eq!((shares.streams, shares.unsent), (128, 128 << 10));
         let mut small = ServerOptions::new("test");
         small.max_conn_memory = 64 << 10;
         let shares = Shares::of(&small);
-        assert_eq!((shares.responses, shares.window, shares.unsent), (32 << 10, 65_535, 16 << 10));
-        assert_eq!(shares.streams, 16);
+        assert_eq!((shares.responses, shares.unsent, shares.streams), (32 << 10, 16 << 10, 16));
+        assert_eq!((shares.first, shares.pool, shares.right), (1 << 10, 65_535, 16 << 10));
+    }
+
+    #[test]
+    fn windows_fit_whatever_the_memory() {
+        for memory in [0, 64 << 10, 4 << 20, 1 << 30, 1 << 40] {
+            let mut options = ServerOptions::new("test");
+            options.max_conn_memory = memory;
+            let shares = Shares::of(&options);
+            assert!(shares.window() < 1 << 31 && shares.window_of_connection() < 1 << 31, "{memory}");
+        }
     }
 
     #[test]

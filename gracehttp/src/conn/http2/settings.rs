@@ -24,8 +24,9 @@ pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTask
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(shares.streams)
-        .initial_connection_window_size(shares.window)
-        .initial_stream_window_size(shares.window)
+        // The client is told of smaller ones: see `credit`.
+        .initial_connection_window_size(shares.window_of_connection())
+        .initial_stream_window_size(shares.window())
         .max_send_buf_size(shares.unsent)
         .max_header_list_size(header_list(options))
         // A page that is left at once: all of its requests come and are given up before hyper has seen one. Those who do

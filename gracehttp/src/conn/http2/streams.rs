@@ -13,13 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use slab::Slab;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use crate::conn::http2::frames::{Frames, Sent};
+use crate::conn::http2::credit::Credit;
+use crate::conn::http2::frames::{Fault, Frames, Sent};
 use crate::conn::http2::interim::Interim;
+use crate::conn::http2::outbound::Outbound;
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Room, Shares};
 use crate::conn::limits::{Patience, STALLED};
@@ -33,6 +35,7 @@ const FIRST_WINDOW: u64 = 65_535;
 /// What the parts of one connection share.
 pub(crate) struct Streams {
     pub(crate) room: Arc<Room>,
+    pub(super) credit: Arc<Credit>,
     /// How many requests have come.
     requests: AtomicU64,
     watched: Mutex<Slab<Watched>>,
@@ -48,12 +51,24 @@ pub(crate) struct Streams {
     opened: AtomicU64,
     is_inside_head: AtomicBool,
     interim: Mutex<Interim>,
-    /// Request heads have come in this turn of the connection.
+    /// The head of a request with a body has come in this turn of the connection: nothing more is read in it.
     is_unsettled: AtomicBool,
+    /// Its stream, 0 once the request has begun.
+    arrived: AtomicU32,
     /// Handlers wait for interim responses; spares the lock at every turn.
     has_asked: AtomicBool,
     /// The code with which the connection has to end; 0 is none.
     fault: AtomicU8,
+}
+
+/// The body of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    None,
+    /// Of this length, if the client has said it.
+    OfLength(Option<u64>),
+    /// What follows CONNECT.
+    Tunnel,
 }
 
 struct Watched {
@@ -75,6 +90,7 @@ impl Streams {
     pub(crate) fn new(shares: Shares) -> Self {
         Self {
             room: Arc::new(Room::new(shares)),
+            credit: Arc::new(Credit::new(shares)),
             requests: AtomicU64::new(0),
             watched: Mutex::default(),
             begun: Mutex::default(),
@@ -86,37 +102,61 @@ impl Streams {
             is_inside_head: AtomicBool::new(false),
             interim: Mutex::default(),
             is_unsettled: AtomicBool::new(false),
+            arrived: AtomicU32::new(0),
             has_asked: AtomicBool::new(false),
             fault: AtomicU8::new(0),
         }
     }
 
     /// A request has come.
-    pub(crate) fn begin(self: &Arc<Self>) -> Arc<Progress> {
+    ///
+    /// hyper does not tell the number of its stream. But after the head of a request with a body, nothing more is read
+    /// before hyper has passed on all requests that it has. So a request with a body is the one whose head has come
+    /// in this turn.
+    pub(crate) fn begin(self: &Arc<Self>, body: Body) -> Arc<Progress> {
         let order = self.requests.fetch_add(1, Ordering::Relaxed);
+        let stream = if body == Body::None { 0 } else { self.arrived.swap(0, Ordering::Relaxed) };
+        match body {
+            Body::OfLength(length) => self.credit.declare(stream, length),
+            Body::Tunnel => self.credit.is_tunnel(stream),
+            Body::None => {}
+        }
         let progress = {
             let mut watched = self.watched();
             let entry = watched.vacant_entry();
-            let progress = Arc::new(Progress::new(self.clone(), entry.key(), order));
+            let progress = Arc::new(Progress::new(self.clone(), entry.key(), order, stream));
             entry.insert(Watched { progress: Arc::downgrade(&progress), patience: None });
             progress
         };
         *self.begun() = Some(progress.clone());
-        self.interim().note_begun(&progress);
         progress
     }
 
-    /// A turn of the connection is over. Returns whether it needs another one, to send an interim response.
+    /// The head of a request with a body has come.
+    pub(super) fn note_arrived(&self, stream: u32) {
+        self.arrived.store(stream, Ordering::Relaxed);
+        self.is_unsettled.store(true, Ordering::Relaxed);
+    }
+
+    /// A turn of the connection is over. Returns whether it needs another one, to read on.
     pub(super) fn settle(&self, connection: &Waker) -> bool {
-        self.is_unsettled.swap(false, Ordering::Relaxed) && self.interim().settle(connection)
+        let is_unsettled = self.is_unsettled.swap(false, Ordering::Relaxed);
+        if is_unsettled {
+            self.credit.set_connection(connection);
+            let refused = self.arrived.swap(0, Ordering::Relaxed);
+            if refused != 0 {
+                self.credit.end(refused);
+            }
+        }
+        is_unsettled
     }
 
     /// A handler waits for a body whose client waits for a `100 Continue`.
     pub(super) fn ask_continue(&self, progress: &Arc<Progress>) {
-        let mut interim = self.interim();
-        // Before the connection is woken, and under the lock: its task must not find nothing to send and sleep again.
+        self.interim().ask(progress);
+        // Before the connection is woken: its task must not find nothing to send and sleep again.
         self.has_asked.store(true, Ordering::Release);
-        interim.ask(progress);
+        self.credit.wake_connection();
     }
 
     /// The stream whose task starts now; none if it is the task of something else.
@@ -137,12 +177,15 @@ impl Streams {
     /// single stream is to blame for unsent bytes.
     pub(crate) fn look(&self, now: Instant, is_held_up: bool) -> Found {
         let shortened = if self.room.is_overfull() { STALLED - STALLED_WITHOUT_ROOM } else { Duration::ZERO };
+        let blocked_by = self.credit.is_blocked_by(now);
         let mut found = Found::default();
         let mut live = Vec::new();
         for watched in self.watched().iter_mut() {
             let Some(progress) = watched.1.progress.upgrade() else { continue };
             found.unsent += usize::from(progress.has_unsent());
-            if watched.1.is_overdue(&progress, now + shortened, now, is_held_up) && !progress.reset() {
+            let is_overdue = watched.1.is_overdue(&progress, now + shortened, now, is_held_up)
+                || (blocked_by.is_some() && progress.stream() == blocked_by);
+            if is_overdue && !progress.reset() {
                 found.is_stuck = true;
             }
             // Kept until the lock is free: dropping the last owner takes the lock.
@@ -206,8 +249,8 @@ impl Streams {
 impl Watched {
     fn is_overdue(&mut self, progress: &Progress, limit: Instant, now: Instant, is_held_up: bool) -> bool {
         let moved = progress.moved();
-        let waits = progress.awaits_upload() || progress.has_unsent();
-        let is_excused = is_held_up && !progress.awaits_upload();
+        let waits = progress.awaits_client() || progress.has_unsent();
+        let is_excused = is_held_up && !progress.awaits_client();
         let Some(patience) = self.patience.as_mut().filter(|_| waits) else {
             self.patience = waits.then(|| Patience::new(moved, now));
             return false;
@@ -233,12 +276,19 @@ pub(crate) struct Inspection {
     /// Bytes that were read earlier, to be read first.
     ahead: Bytes,
     frames: Frames,
+    outbound: Outbound,
     streams: Arc<Streams>,
 }
 
 impl Inspection {
     pub(crate) fn new(ahead: Bytes, streams: Arc<Streams>) -> Self {
-        Self { ahead, frames: Frames::new(Instant::now()), streams }
+        let outbound = Outbound::new(streams.credit.clone(), streams.room.first_window());
+        Self { ahead, frames: Frames::new(Instant::now()), outbound, streams }
+    }
+
+    /// Follows what h2 writes.
+    pub(crate) fn outbound(&mut self) -> &mut Outbound {
+        &mut self.outbound
     }
 
     /// Reads what h2 may see. Bytes that h2 may not see are kept back, and the connection's task finds the reason in
@@ -250,17 +300,35 @@ impl Inspection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // The connection's task goes on with another turn.
+        if self.streams.is_unsettled.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         if self.ahead.is_empty() {
             ready!(Pin::new(stream).poll_read(cx, buf))?;
         } else {
             let len = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead.split_to(len));
+            buf.put_slice(&self.ahead[..len]);
         }
-        if !self.lets_pass(&buf.filled()[before..], bytes_out) {
-            buf.set_filled(before);
-            return Poll::Pending;
+        let read = &buf.filled()[before..];
+        let passed = match self.let_pass(read, bytes_out) {
+            Ok(passed) => passed,
+            Err(fault) => {
+                // h2 has not seen the requests among these bytes: the client may repeat them.
+                if self.streams.fault().is_none() {
+                    self.streams.fault.store(fault as u8, Ordering::Relaxed);
+                }
+                buf.set_filled(before);
+                return Poll::Pending;
+            }
+        };
+        if !self.ahead.is_empty() {
+            self.ahead.advance(passed);
+        } else if passed < read.len() {
+            self.ahead = Bytes::copy_from_slice(&read[passed..]);
         }
+        buf.set_filled(before + passed);
         Poll::Ready(Ok(()))
     }
 
@@ -268,31 +336,35 @@ impl Inspection {
     pub(crate) fn put_interim(&self, bytes: &mut BytesMut) {
         if self.streams.has_asked.load(Ordering::Acquire) {
             let mut interim = self.streams.interim();
+            self.streams.has_asked.store(false, Ordering::Release);
             interim.put_due(bytes);
-            self.streams.has_asked.store(interim.has_asked(), Ordering::Release);
         }
     }
 
-    fn lets_pass(&mut self, bytes: &[u8], bytes_out: u64) -> bool {
+    /// Appends what the client is to be told of its credit, if h2 is between two frames.
+    pub(crate) fn put_credit(&self, bytes: &mut BytesMut) {
+        if self.outbound.is_between_frames() {
+            self.streams.credit.put_due(bytes);
+        }
+    }
+
+    /// How many of these bytes h2 may see now.
+    fn let_pass(&mut self, bytes: &[u8], bytes_out: u64) -> Result<usize, Fault> {
         let streams = &*self.streams;
         if streams.fault().is_some() {
-            return false;
+            return Err(Fault::Flood);
         }
         let sent = Sent { bytes: bytes_out, pieces: streams.pieces.load(Ordering::Relaxed) };
-        if let Err(fault) = self.frames.read(bytes, sent) {
-            // h2 has not seen the requests among these bytes: the client may repeat them.
-            streams.fault.store(fault as u8, Ordering::Relaxed);
-            return false;
-        }
-        if !self.frames.whole_heads().is_empty() {
-            streams.interim().note_opened(self.frames.whole_heads());
-            streams.is_unsettled.store(true, Ordering::Relaxed);
+        let passed = self.frames.read(bytes, sent)?;
+        streams.credit.note(self.frames.events())?;
+        if self.frames.take_arrived() {
+            streams.note_arrived(self.frames.last_stream());
         }
         streams.last_stream.store(self.frames.last_stream(), Ordering::Relaxed);
         streams.opened.store(self.frames.opened(), Ordering::Relaxed);
         streams.granted.store(FIRST_WINDOW + self.frames.granted(), Ordering::Relaxed);
         streams.is_inside_head.store(self.frames.is_inside_head(), Ordering::Relaxed);
-        true
+        Ok(passed)
     }
 }
 
@@ -317,12 +389,12 @@ mod tests {
     #[test]
     fn a_connection_that_is_woken_for_an_interim_response_finds_it() {
         let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
-        let progress = streams.begin();
+        streams.note_arrived(1);
+        let progress = streams.begin(Body::OfLength(None));
         progress.expect_continue();
-        streams.interim().note_opened(&mut vec![1]);
-        streams.is_unsettled.store(true, Ordering::Relaxed);
         let connection =
             Arc::new(Connection { streams: streams.clone(), found_question: AtomicBool::new(false) });
+        assert!(streams.settle(&Waker::from(connection.clone())), "it has to read on");
         assert!(!streams.settle(&Waker::from(connection.clone())), "nobody has asked yet");
         progress.upload_is_awaited();
         assert!(connection.found_question.load(Ordering::Acquire));
@@ -331,7 +403,8 @@ mod tests {
     #[test]
     fn a_connection_that_ends_in_the_turn_of_a_request_is_freed() {
         let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
-        let progress = streams.begin();
+        streams.note_arrived(1);
+        let progress = streams.begin(Body::OfLength(None));
         _ = streams.take_begun();
         progress.expect_continue();
         progress.upload_is_awaited();

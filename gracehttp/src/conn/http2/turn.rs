@@ -78,14 +78,14 @@ impl Turn {
 mod tests {
     use super::*;
     use crate::conn::http2::room::Shares;
-    use crate::conn::http2::streams::Streams;
+    use crate::conn::http2::streams::{Body, Streams};
     use std::task::Waker;
 
     #[test]
     fn a_request_that_waited_for_room_says_so_when_it_begins() {
         let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
         let cx = Context::from_waker(Waker::noop());
-        let turn = || Turn::new(streams.begin());
+        let turn = || Turn::new(streams.begin(Body::None));
         assert_eq!(turn().poll_begin(&cx), Poll::Ready(false));
 
         let (first, second) = (streams.room.hold(100 << 20), streams.room.hold(100 << 20));

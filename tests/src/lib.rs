@@ -24,6 +24,7 @@ pub mod scratch;
 pub mod service;
 pub mod strace;
 pub mod tls;
+pub mod uploads;
 
 pub use client::{Client, Reply, Target};
 pub use fault::{Failure, Kind};

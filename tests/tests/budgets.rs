@@ -8,7 +8,8 @@ use tests::attack::{Attack, Attacker, Doors, Reads, Tally, floods};
 use tests::bench::process::{cpu_time, resident};
 use tests::client::get_once;
 use tests::patience::within;
-use tests::{App, Launch, Scratch};
+use tests::uploads::Uploads;
+use tests::{App, Launch, Scratch, Target};
 use tokio::task::JoinSet;
 
 /// Clients of each kind, so that what the server has anyhow weighs little.
@@ -78,6 +79,62 @@ async fn no_client_pins_more_than_four_mebibytes() {
     }
     for (_, Figure { name, bytes, .. }) in figures {
         assert!(bytes <= MOST, "{name}: {bytes} bytes for each client");
+    }
+}
+
+/// The same of uploads that handlers collect: what they may come to, and the copy that a handler makes of each.
+const MOST_OF_UPLOADS: u64 = 6 << 20;
+
+/// The largest body that a server takes by default.
+const BODY: usize = 2 << 20;
+
+/// As many connections, each with a hundred uploads of all but a chunk of a body, or of all of it.
+const UPLOADERS: usize = 4;
+
+/// What a hundred uploads over one connection pin, which go on for as long as the server lets them.
+async fn pinned_by_uploads(is_tls: bool, path: &'static str, short_of: usize) -> Figure {
+    let scratch = Scratch::new();
+    let (app, doors) = server(&scratch).await;
+    let target = if is_tls { Target::Tls(doors.tls) } else { Target::Plain(doors.plain) };
+    let before = resident(app.pid());
+    let mut clients = JoinSet::new();
+    for _ in 0..UPLOADERS {
+        let target = target.clone();
+        clients.spawn(async move {
+            let mut client = Uploads::open(&target).await;
+            for _ in 0..100 {
+                client.post(path, BODY - short_of, short_of == 0).await;
+            }
+            // One that is silent lets the others wait: it is reset, and the next one goes on.
+            client.send(2 * WATCH).await;
+        });
+    }
+    let mut most = 0;
+    let watch = async {
+        loop {
+            most = most.max(resident(app.pid()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    _ = tokio::time::timeout(2 * WATCH, watch).await;
+    let held = clients.len();
+    let name = format!("100 uploads to {path}, {short_of} bytes short, TLS: {is_tls}");
+    Figure { name, bytes: most.saturating_sub(before) / UPLOADERS as u64, held }
+}
+
+#[tokio::test]
+async fn uploads_that_handlers_collect_pin_no_more_than_others() {
+    let mut kinds = JoinSet::new();
+    for is_tls in [false, true] {
+        kinds.spawn(pinned_by_uploads(is_tls, "/length", 16 << 10));
+        kinds.spawn(pinned_by_uploads(is_tls, "/length?ms=60000", 0));
+    }
+    let figures = within(Duration::from_secs(60), "all kinds", kinds.join_all()).await;
+    for Figure { name, bytes, .. } in &figures {
+        println!("| {name} | {} |", bytes >> 10);
+    }
+    for Figure { name, bytes, .. } in figures {
+        assert!(bytes <= MOST_OF_UPLOADS, "{name}: {bytes} bytes for each client");
     }
 }
 

@@ -111,12 +111,12 @@ fn large_request(stream: u32) -> Vec<Vec<u8>> {
     frames.iter().map(Frame::bytes).collect()
 }
 
-/// As much of bodies as the connection's first window lets through, and when the server has had time to open it, up to
-/// a mebibyte.
+/// As much of bodies as the connection's first window lets through, and when the server has had time to open it, all
+/// that the first windows of the streams let through.
 fn bodies(round: u32) -> Bytes {
     let each = match round {
         0 => 600,
-        1 => 9800,
+        1 => (8 << 10) - 600,
         _ => return Bytes::new(),
     };
     let body = vec![b'x'; each];

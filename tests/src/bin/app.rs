@@ -251,6 +251,25 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         },
+        // Collects the body, holds it for a while, and says how long it is.
+        (&Method::POST, "/length") => match body.collect().await {
+            Ok(body) => {
+                let body = body.to_bytes();
+                tokio::time::sleep(Duration::from_millis(number(0))).await;
+                body.len().to_string().into_response()
+            }
+            Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+        },
+        // Says how long it is and keeps nothing of it.
+        (&Method::POST, "/count") => {
+            let (mut body, mut count) = (body, 0);
+            while let Some(Ok(frame)) = body.frame().await {
+                count += frame.data_ref().map_or(0, Bytes::len);
+            }
+            count.to_string().into_response()
+        }
+        // Answers at once, and gives each piece back as it comes.
+        (&Method::POST, "/back") => Response::new(body),
         // Takes no body.
         (&Method::POST, "/unread") => pong().into_response(),
         // Never answers, and holds on to the body without reading it.

@@ -1,5 +1,6 @@
 //! The table. Each connection begins with the preface and empty SETTINGS; stream 1 is the first request.
 
+mod credit;
 mod frames;
 mod requests;
 mod valid;
@@ -80,7 +81,7 @@ fn row(
 }
 
 pub(crate) fn table() -> Vec<Case> {
-    [valid::valid(), requests::requests(), frames::frames(), frames::of_h2(), frames::attacks()]
+    [valid::valid(), requests::requests(), frames::frames(), credit::credit(), frames::of_h2(), frames::attacks()]
         .into_iter()
         .flatten()
         .collect()

@@ -55,7 +55,9 @@ pub(crate) struct Shares {
     pub(crate) first: usize,
     /// What all bodies may come to beyond that: a quarter, all of which one may use.
     pub(crate) pool: usize,
-    /// The window of the body that may go on although the pool is used up: a sixteenth.
+    /// What the one body may come to that goes on although the pool is used up: a half. If it is larger, it still gets
+    /// a window of a sixteenth.
+    pub(crate) body: usize,
     pub(crate) right: usize,
     /// How much of one response h2 takes before it is sent.
     pub(crate) unsent: usize,
@@ -71,22 +73,33 @@ impl Shares {
             streams: streams as u32,
             first: (whole / 4 / streams).clamp(LEAST_FIRST, UNTOLD_WINDOW),
             pool: (whole / 4).clamp(UNTOLD_WINDOW, MOST_POOL),
+            body: (whole / 2).min(MOST_POOL),
             right: (whole / 16).clamp(PIECE, MOST_POOL),
             unsent: (whole / 32).clamp(PIECE, MOST_UNSENT),
         }
     }
 
-    /// The window of a stream that h2 believes in. It notes in steps, of up to a third of this, what was read; and no
-    /// client has as much as the rest.
+    /// The most that a client may have under way on one stream.
+    pub(super) fn largest_window(&self) -> usize {
+        self.first.max(self.pool).max(self.body)
+    }
+
+    /// The window of a stream that h2 believes in.
+    ///
+    /// h2 opens it again once a third of it was read, so it is that much larger than what the client may use.
     pub(super) fn window(&self) -> u32 {
-        (2 * (self.first + self.pool) + UNTOLD_WINDOW) as u32
+        with_a_third(self.largest_window())
     }
 
     /// The window of the connection: what all bodies may come to unread never fills it. But it also bounds what the
     /// account does not: tunnels, and what h2 keeps of streams that are over.
     pub(super) fn window_of_connection(&self) -> u32 {
-        (2 * (self.first * self.streams as usize + self.pool + self.right) + UNTOLD_WINDOW) as u32
+        with_a_third(self.first * self.streams as usize + self.pool + self.body)
     }
+}
+
+fn with_a_third(window: usize) -> u32 {
+    (window + window / 2 + UNTOLD_WINDOW) as u32
 }
 
 /// How much of the room is taken, and which streams wait for some.
@@ -273,7 +286,8 @@ mod tests {
     fn the_default_is_divided() {
         let shares = Shares::of(&ServerOptions::new("test"));
         assert_eq!((shares.responses, shares.heads), (2 << 20, 512 << 10));
-        assert_eq!((shares.first, shares.pool, shares.right), (8 << 10, 1 << 20, 256 << 10));
+        assert_eq!((shares.first, shares.pool), (8 << 10, 1 << 20));
+        assert_eq!((shares.body, shares.right), (2 << 20, 256 << 10));
         assert_eq!((shares.streams, shares.unsent), (128, 128 << 10));
         let mut small = ServerOptions::new("test");
         small.max_conn_memory = 64 << 10;

@@ -105,9 +105,14 @@ impl Upload {
         let beyond = |sum: i64, free: usize| usize::try_from(sum - free as i64).unwrap_or(0);
         match self.state {
             State::Tunnel => 0,
-            _ if has_right => beyond(self.credit + self.unread as i64, shares.right),
+            _ if has_right => beyond(self.credit + self.unread as i64, self.right(shares)),
             _ => beyond(self.sum(), shares.first),
         }
+    }
+
+    /// The window that it has if it has the right.
+    fn right(&self, shares: &Shares) -> usize {
+        shares.body.saturating_sub(self.held).max(shares.right)
     }
 
     /// How much will still come, if that is known.
@@ -120,10 +125,10 @@ impl Upload {
     fn useful(&self, shares: &Shares) -> i64 {
         let window = match self.declared {
             _ if self.state == State::Tunnel => TUNNEL,
-            Some(_) => shares.pool,
+            Some(_) => usize::MAX,
             None => usize::try_from(self.received.saturating_mul(GROWTH)).unwrap_or(usize::MAX),
         };
-        window.clamp(shares.first, shares.pool.max(shares.first)) as i64
+        window.clamp(shares.first, shares.largest_window()) as i64
     }
 
     fn is_read(&self) -> bool {
@@ -387,7 +392,8 @@ impl Account {
 
     /// Gives an upload that is read the credit that it can use, if that is enough for a frame of its own.
     fn refill(&mut self, stream: u32) {
-        let half = (self.free() / 2) as i64;
+        // A half is left for others.
+        let part = if self.uploads.len() == 1 { self.free() } else { self.free() / 2 } as i64;
         let has_right = self.has_right(stream);
         let Some(upload) = self.uploads.get(&stream).filter(|upload| upload.is_read()) else { return };
         if has_right && self.yields(upload) {
@@ -396,10 +402,10 @@ impl Account {
         let shares = &self.shares;
         let (first, held) = (shares.first as i64, upload.held as i64);
         let most = match upload.state {
-            // h2 says only in steps of a half of its window what a tunnel has read.
-            State::Tunnel => (shares.pool + TUNNEL) as i64,
-            _ if has_right => held + shares.right as i64 + half,
-            _ => first + upload.share(false, shares) as i64 + half,
+            // h2 says only in steps of a third of its window what was read of a tunnel.
+            State::Tunnel => i64::from(shares.window() / 3) + TUNNEL as i64,
+            _ if has_right => held + upload.right(shares) as i64 + part,
+            _ => first + upload.share(false, shares) as i64 + part,
         };
         let window = upload.useful(shares);
         let base = if upload.state == State::Tunnel { upload.unread as i64 } else { 0 };

@@ -19,11 +19,9 @@ use crate::conn::http2::credit::account::Account;
 use crate::conn::http2::frames::{Event, Fault};
 use crate::conn::http2::room::Shares;
 
-/// How long the client of the upload that all others wait for may send nothing of it.
-const BLOCKED: Duration = Duration::from_secs(5);
-
-/// A piece up to this size is copied: it would keep all of h2's buffer that it came in.
-const SMALL: usize = 4 << 10;
+/// How long the client of the upload that all others wait for may send nothing of it: five seconds, less a half of the
+/// time between two looks.
+const BLOCKED: Duration = Duration::from_millis(4500);
 
 /// What a piece holds in memory besides its bytes.
 const PIECE: usize = 128;
@@ -93,8 +91,8 @@ impl Credit {
         if !self.change(|account| account.take(stream, piece.len(), cost)) {
             return piece;
         }
-        let bytes = if piece.len() <= SMALL { Bytes::copy_from_slice(&piece) } else { piece };
-        Bytes::from_owner(Held { bytes, credit: self.clone(), stream, cost })
+        // A copy: the piece would keep all of h2's buffer that it came in.
+        Bytes::from_owner(Held { bytes: piece.to_vec(), credit: self.clone(), stream, cost })
     }
 
     /// The reader of a body has so many bytes and throws them away.
@@ -204,7 +202,7 @@ impl fmt::Debug for Credit {
 
 /// A piece of a request body in the hands of its handler.
 struct Held {
-    bytes: Bytes,
+    bytes: Vec<u8>,
     /// Not the stream's [`Progress`](super::progress::Progress): a handler may keep a piece for ever.
     credit: Arc<Credit>,
     stream: u32,

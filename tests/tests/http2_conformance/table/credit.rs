@@ -1,0 +1,37 @@
+//! How much of a body a client may send.
+
+use tests::frames::{ACK, END_OF_STREAM, PADDED};
+
+use super::*;
+use crate::case::Expect::{Goaway, Nothing, Status};
+use crate::case::Then::{Closed, Open};
+
+pub(super) fn credit() -> Vec<Case> {
+    let goaway = |name, section, frames: Vec<Frame>| {
+        row(name, section, frames, Goaway(FLOW_CONTROL_ERROR), Closed)
+    };
+    let told = |then: &[Frame]| [&[Frame::new(SETTINGS, ACK, 0, &[])], then].concat();
+    let padded_upload = |count| [&[Frame::post(1, "/never")], &padded(count)[..]].concat();
+    vec![
+        row("the credit of a stream", "6.9.1", told(&uploads(8192)), Nothing, Open),
+        goaway("more than the credit of a stream", "6.9.1", told(&uploads(8193))),
+        row("the first window before SETTINGS are known", "6.9.2", uploads(65_535), Nothing, Open),
+        goaway("more than the first window", "6.9.2", uploads(65_536)),
+        row("padding within the credit", "6.1", told(&posts(&[], &padded(30))), Status(1, 200), Open),
+        goaway("padding over the credit", "6.1", told(&padded_upload(40))),
+    ]
+}
+
+/// So many bytes of a body that no handler reads.
+fn uploads(bytes: usize) -> Vec<Frame> {
+    let body = vec![b'x'; bytes];
+    let pieces: Vec<Frame> = body.chunks(16 << 10).map(|piece| data(0, piece)).collect();
+    [&[Frame::post(1, "/never")], &pieces[..]].concat()
+}
+
+/// So many frames of one byte and much padding; the last ends the body.
+fn padded(count: usize) -> Vec<Frame> {
+    let payload = [&[255, b'x'][..], &[0; 255]].concat();
+    let flags = |number| if number == count { PADDED | END_OF_STREAM } else { PADDED };
+    (1..=count).map(|number| data(flags(number), &payload)).collect()
+}

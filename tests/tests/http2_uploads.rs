@@ -4,6 +4,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tests::h2::{Http2, Outcome};
 use tests::patience::within;
 use tests::uploads::{End, Uploads};
@@ -143,6 +147,34 @@ async fn an_upload_that_falls_silent_holds_up_the_others_for_some_seconds() {
     println!("with one that falls silent ({silent:?}): {took:?}");
     assert_eq!(ends, [End::Status(200); 20]);
     assert!(took < Duration::from_secs(15), "it took {took:?}");
+}
+
+/// A tunnel (RFC 9113 section 8.5) has the windows of its own that h2 opens, though h2 does not tell when.
+#[tokio::test]
+async fn a_tunnel_carries_more_than_its_window() {
+    const BYTES: usize = 16 * MIB;
+    let stage = Stage::new().await;
+    let stream = stage.app.target("web").await.connect(&["h2"]).await.expect("a connection");
+    let (mut sender, connection) =
+        handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a client");
+    tokio::spawn(connection);
+    let request = Request::connect("localhost:7").body(Empty::new()).expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let tunnel = TokioIo::new(hyper::upgrade::on(response).await.expect("a tunnel"));
+    let (mut reader, mut writer) = tokio::io::split(tunnel);
+    let write = async {
+        writer.write_all(&vec![b'x'; BYTES]).await.expect("an open tunnel");
+        writer.shutdown().await.expect("an open tunnel");
+    };
+    let read = async {
+        let mut came = vec![0; BYTES];
+        reader.read_exact(&mut came).await.expect("all that was sent");
+    };
+    within(LONG, "all bytes to come back", async { tokio::join!(write, read) }).await;
+    // Its connection still serves.
+    let request = Request::get("http://localhost/ping").body(Empty::new()).expect("a request");
+    assert_eq!(sender.send_request(request).await.expect("an answer").status(), 200);
 }
 
 /// A way on which each byte takes half a round trip.

@@ -69,7 +69,6 @@ fn http2() -> Vec<Attacker> {
     let downloads = each(|stream| Frame::get(stream, "/big?bytes=1048576").bytes());
     let posts = each(|stream| Frame::post(stream, "/never").bytes());
     let bodies = Attacker {
-        reads: Reads::All,
         then: Then::Drips(bodies),
         ..attacker("HTTP/2: 100 bodies that no handler reads", &open, posts)
     };

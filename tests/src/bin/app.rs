@@ -350,6 +350,11 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             switching_to_echo()
         }
         (&Method::GET, "/upgrade/untaken") => switching_to_echo(),
+        // A tunnel of HTTP/2.
+        (&Method::CONNECT, "") if head.uri.port_u16() == Some(7) => {
+            tokio::spawn(echo(upgrade, None));
+            StatusCode::OK.into_response()
+        }
         (&Method::GET, "/limit/raised") => limit_of_child(&mut Command::new("sh")),
         (&Method::GET, "/limit/restored") => {
             limit_of_child(gracehttp::restore_limits(&mut Command::new("sh")))

@@ -167,10 +167,11 @@ impl Outbound {
         let Some(head) = self.taken_head() else { return };
         let (_, payload) = self.taken.split_at_mut(HEAD);
         match head.kind {
-            WINDOW_UPDATE => {
+            WINDOW_UPDATE if head.stream == 0 => {
                 let increment = payload.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-                self.credit.note_opened(head.stream, increment as usize);
+                self.credit.open_connection(increment as usize);
             }
+            WINDOW_UPDATE => {}
             SETTINGS if !head.is_ack() => {
                 for setting in payload.chunks_exact_mut(6) {
                     if setting[..2] == INITIAL_WINDOW_SIZE {

@@ -84,22 +84,13 @@ impl Shares {
         self.first.max(self.pool).max(self.body)
     }
 
-    /// The window of a stream that h2 believes in.
-    ///
-    /// h2 opens it again once a third of it was read, so it is that much larger than what the client may use.
+    /// The window of the connection: what all bodies may come to unread never fills it, though h2 opens it again only
+    /// once a third of it was read. It also bounds what the account does not: tunnels, and what h2 keeps of streams
+    /// that are over.
     pub(super) fn window(&self) -> u32 {
-        with_a_third(self.largest_window())
+        let all = self.first * self.streams as usize + self.pool + self.body;
+        (all + all / 2 + UNTOLD_WINDOW) as u32
     }
-
-    /// The window of the connection: what all bodies may come to unread never fills it. But it also bounds what the
-    /// account does not: tunnels, and what h2 keeps of streams that are over.
-    pub(super) fn window_of_connection(&self) -> u32 {
-        with_a_third(self.first * self.streams as usize + self.pool + self.body)
-    }
-}
-
-fn with_a_third(window: usize) -> u32 {
-    (window + window / 2 + UNTOLD_WINDOW) as u32
 }
 
 /// How much of the room is taken, and which streams wait for some.
@@ -302,7 +293,7 @@ mod tests {
             let mut options = ServerOptions::new("test");
             options.max_conn_memory = memory;
             let shares = Shares::of(&options);
-            assert!(shares.window() < 1 << 31 && shares.window_of_connection() < 1 << 31, "{memory}");
+            assert!(shares.window() < 1 << 31, "{memory}");
         }
     }
 

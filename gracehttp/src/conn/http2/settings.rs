@@ -9,6 +9,10 @@ use crate::conn::http2::room::Shares;
 use crate::conn::http2::task::StreamTasks;
 use crate::server::ServerOptions;
 
+/// The window of a stream that h2 believes in (RFC 9113 section 6.9.1). The client is told of a smaller one: see
+/// [`credit`](super::credit). h2 would open a window of any other size too late: it reads on and on before it does.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+
 /// How often a silent client gets a PING.
 const PING: Duration = Duration::from_secs(20);
 
@@ -24,9 +28,8 @@ pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTask
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(shares.streams)
-        // The client is told of smaller ones: see `credit`.
-        .initial_connection_window_size(shares.window_of_connection())
-        .initial_stream_window_size(shares.window())
+        .initial_connection_window_size(shares.window())
+        .initial_stream_window_size(LARGEST_WINDOW)
         .max_send_buf_size(shares.unsent)
         .max_header_list_size(header_list(options))
         // A page that is left at once: all of its requests come and are given up before hyper has seen one. Those who do

@@ -18,21 +18,21 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
+use crate::conn::http2::frames::Fault;
 use crate::conn::http2::room::{Shares, UNTOLD_WINDOW};
 
 /// How many times what has come the client of a body of unknown length may have under way: one that sends a few bytes
 /// now and then needs little.
 const GROWTH: u64 = 4;
 
-/// What the client of a tunnel may have under way.
+/// The window of a tunnel.
 const TUNNEL: usize = 256 << 10;
 
 /// WINDOW_UPDATE of 4 bytes (RFC 9113 section 6.9).
 const HEAD: [u8; 5] = [0, 0, 4, 8, 0];
 
-/// The client has sent more than it was allowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Overstep;
+/// What h2 holds for a frame besides its bytes: as much as for a frame of this size, at least.
+const FRAME: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Account {
@@ -41,6 +41,8 @@ pub(super) struct Account {
     uploads: BTreeMap<u32, Upload>,
     /// How much of the pool is used.
     used: usize,
+    /// What h2 holds for small frames besides their bytes.
+    overhead: usize,
     right: Option<Right>,
     /// An upload may be waiting for credit.
     has_waiting: bool,
@@ -59,6 +61,8 @@ struct Upload {
     credit: i64,
     /// Bytes that came and that its reader has not taken.
     unread: usize,
+    /// What h2 holds for these besides.
+    overhead: usize,
     /// Bytes that its handler holds.
     held: usize,
     /// All bytes that came, without padding.
@@ -79,11 +83,11 @@ enum State {
     Unasked,
     /// Read by a handler that has not answered.
     Read,
-    /// Such a handler has all of it: whether it holds the pieces or a copy is not known, until it answers.
+    /// Such a handler gets no more of it. Whether it holds the pieces or a copy is not known, until it answers.
     Whole,
-    /// The response has begun, or the rest is thrown away: what was read is not counted.
+    /// The response has begun: what is read is not counted.
     Free,
-    /// CONNECT: a reader that tells how much it has read only now and then.
+    /// CONNECT: what is read of it is not known here, and only the window of the connection limits what is not.
     Tunnel,
 }
 
@@ -124,7 +128,6 @@ impl Upload {
     /// The window that it can make use of.
     fn useful(&self, shares: &Shares) -> i64 {
         let window = match self.declared {
-            _ if self.state == State::Tunnel => TUNNEL,
             Some(_) => usize::MAX,
             None => usize::try_from(self.received.saturating_mul(GROWTH)).unwrap_or(usize::MAX),
         };
@@ -141,12 +144,18 @@ impl Upload {
     }
 }
 
+/// What h2 holds for a frame of so many bytes besides these.
+fn overhead(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { FRAME.saturating_sub(bytes) }
+}
+
 impl Account {
     pub(super) fn new(shares: Shares) -> Self {
         Self {
             shares,
             uploads: BTreeMap::new(),
             used: 0,
+            overhead: 0,
             right: None,
             has_waiting: false,
             untold: Some(UNTOLD_WINDOW),
@@ -167,7 +176,19 @@ impl Account {
 
     pub(super) fn is_tunnel(&mut self, stream: u32) {
         self.change(stream, |upload| upload.state = State::Tunnel);
-        self.refill(stream);
+        self.widen_tunnel(stream);
+    }
+
+    fn is_tunnel_open(&self, stream: u32) -> bool {
+        self.uploads.get(&stream).is_some_and(|upload| upload.state == State::Tunnel && upload.is_open)
+    }
+
+    fn widen_tunnel(&mut self, stream: u32) {
+        let Some(upload) = self.uploads.get(&stream) else { return };
+        let missing = usize::try_from(TUNNEL as i64 - upload.credit).unwrap_or(0);
+        if missing >= TUNNEL / 4 {
+            self.give(stream, missing);
+        }
     }
 
     /// The client knows our SETTINGS: from now on it has the first window, and that of the connection is opened.
@@ -182,26 +203,37 @@ impl Account {
     }
 
     /// A DATA frame has begun. Padding counts (RFC 9113 section 6.1), but nothing has to read it.
-    pub(super) fn receive(&mut self, stream: u32, length: usize, padding: usize) -> Result<(), Overstep> {
+    pub(super) fn receive(&mut self, stream: u32, length: usize, padding: usize) -> Result<(), Fault> {
         let mut more = 0;
         if let Some(untold) = &mut self.untold {
-            *untold = untold.checked_sub(length).ok_or(Overstep)?;
+            *untold = untold.checked_sub(length).ok_or(Fault::FlowControl)?;
             more = UNTOLD_WINDOW - self.shares.first;
         }
         let payload = length - padding.min(length);
+        let overhead = if self.is_tunnel_open(stream) { 0 } else { overhead(payload) };
         let is_within = self.change(stream, |upload| {
             let is_within = length as i64 <= upload.credit + more as i64;
             upload.credit -= length as i64;
-            upload.unread += payload;
             upload.received += payload as u64;
+            upload.overhead += overhead;
+            if upload.state != State::Tunnel {
+                upload.unread += payload;
+            }
             is_within
         });
-        if padding > 0 {
+        if self.is_tunnel_open(stream) {
+            self.widen_tunnel(stream);
+        } else if padding > 0 {
             self.refill(stream);
             self.serve_waiting();
         }
         // What comes on a stream that is over, h2 judges.
-        if is_within == Some(false) { Err(Overstep) } else { Ok(()) }
+        let Some(is_within) = is_within else { return Ok(()) };
+        self.overhead += overhead;
+        if !is_within {
+            return Err(Fault::FlowControl);
+        }
+        if self.overhead > self.shares.pool / 2 { Err(Fault::Flood) } else { Ok(()) }
     }
 
     /// Nothing more will come on this stream, or nothing more may be said on it.
@@ -213,7 +245,7 @@ impl Account {
             upload.state == State::Tunnel
         });
         if is_tunnel == Some(true) {
-            self.uploads.remove(&stream);
+            self.end(stream);
         }
         self.serve_waiting();
     }
@@ -235,6 +267,8 @@ impl Account {
         let is_counted = self.change(stream, |upload| {
             upload.is_awaited = false;
             upload.unread = upload.unread.saturating_sub(bytes);
+            let overhead = overhead(bytes).min(upload.overhead);
+            upload.overhead -= overhead;
             if upload.state == State::Unasked {
                 upload.state = State::Read;
             }
@@ -242,11 +276,13 @@ impl Account {
             if is_counted {
                 upload.held += cost;
             }
-            is_counted
+            (is_counted, overhead)
         });
+        let (is_counted, overhead) = is_counted.unwrap_or_default();
+        self.overhead -= overhead;
         self.refill(stream);
         self.serve_waiting();
-        is_counted == Some(true)
+        is_counted
     }
 
     /// The handler holds some bytes no longer.
@@ -267,7 +303,7 @@ impl Account {
     pub(super) fn is_whole(&mut self, stream: u32) {
         self.change(stream, |upload| {
             upload.is_awaited = false;
-            if upload.state == State::Read {
+            if matches!(upload.state, State::Unasked | State::Read) {
                 upload.state = State::Whole;
             }
         });
@@ -275,13 +311,18 @@ impl Account {
 
     /// The response begins.
     pub(super) fn is_answered(&mut self, stream: u32) {
-        self.set_free(stream);
+        self.change(stream, |upload| {
+            if upload.state != State::Tunnel {
+                (upload.state, upload.held) = (State::Free, 0);
+            }
+        });
+        self.release(stream);
         self.serve_waiting();
     }
 
     /// The rest will be read and thrown away. False if the client would need more credit for it than there is.
     pub(super) fn allow_rest(&mut self, stream: u32, rest: u64) -> bool {
-        self.set_free(stream);
+        self.is_whole(stream);
         let most = self.shares.pool / 2;
         let Some(rest) = usize::try_from(rest).ok().filter(|rest| *rest <= most) else { return false };
         let free = self.free() as i64;
@@ -299,23 +340,16 @@ impl Account {
     /// The stream is over.
     pub(super) fn end(&mut self, stream: u32) {
         // A tunnel outlives its exchange.
-        if self.uploads.get(&stream).is_some_and(|upload| upload.state == State::Tunnel && upload.is_open) {
+        if self.is_tunnel_open(stream) {
             return;
         }
         self.release(stream);
         self.due.remove(&stream);
         if let Some(upload) = self.uploads.remove(&stream) {
+            self.overhead -= upload.overhead;
             self.used -= upload.share(false, &self.shares);
         }
         self.serve_waiting();
-    }
-
-    /// h2 says how much the reader of a tunnel has read.
-    pub(super) fn is_read(&mut self, stream: u32, bytes: usize) {
-        if self.uploads.get(&stream).is_some_and(|upload| upload.state == State::Tunnel) {
-            self.change(stream, |upload| upload.unread = upload.unread.saturating_sub(bytes));
-            self.refill(stream);
-        }
     }
 
     /// Whether the client may send on this stream: if not, it is not to blame for sending nothing.
@@ -373,15 +407,6 @@ impl Account {
         Some(result)
     }
 
-    fn set_free(&mut self, stream: u32) {
-        self.change(stream, |upload| {
-            if upload.state != State::Tunnel {
-                (upload.state, upload.held) = (State::Free, 0);
-            }
-        });
-        self.release(stream);
-    }
-
     fn give(&mut self, stream: u32, bytes: usize) {
         self.change(stream, |upload| upload.credit += bytes as i64);
         *self.due.entry(stream).or_default() += bytes;
@@ -402,14 +427,12 @@ impl Account {
         let shares = &self.shares;
         let (first, held) = (shares.first as i64, upload.held as i64);
         let most = match upload.state {
-            // h2 says only in steps of a third of its window what was read of a tunnel.
-            State::Tunnel => i64::from(shares.window() / 3) + TUNNEL as i64,
-            _ if has_right => held + upload.right(shares) as i64 + part,
+            State::Tunnel => return,
+            _ if has_right => held + (upload.right(shares) + upload.share(true, shares)) as i64 + part,
             _ => first + upload.share(false, shares) as i64 + part,
         };
         let window = upload.useful(shares);
-        let base = if upload.state == State::Tunnel { upload.unread as i64 } else { 0 };
-        let wanted = most.min(base + held + window) - upload.sum();
+        let wanted = most.min(held + window) - upload.sum();
         let missing = upload.rest().saturating_sub(upload.credit);
         let bytes = wanted.min(missing);
         let worth = (window.min(most - held) / 4).max(first / 2);

@@ -68,7 +68,6 @@ impl Credit {
                 Ok(())
             })
         })
-        .map_err(|_| Fault::FlowControl)
     }
 
     /// The requests' bodies are on their way to a handler.
@@ -117,12 +116,9 @@ impl Credit {
         self.change(|account| account.end(stream));
     }
 
-    /// h2 opens the window of a stream, or that of the connection.
-    pub(super) fn note_opened(&self, stream: u32, bytes: usize) {
-        self.change(|account| match stream {
-            0 => account.open_connection(bytes),
-            _ => account.is_read(stream, bytes),
-        });
+    /// h2 opens the window of the connection.
+    pub(super) fn open_connection(&self, bytes: usize) {
+        self.change(|account| account.open_connection(bytes));
     }
 
     /// h2 resets a stream: nothing more may be said on it.

@@ -85,12 +85,14 @@ impl<B: Source> Service<http::Request<B>> for ConnectionService {
         }
         let has_body = !request.body().is_end_stream();
         let expects_continue = has_body && expects_continue(request.headers());
-        let body = match has_body {
-            true => http2::Body::OfLength(request.body().size_hint().exact()),
-            false if asked.is(&Method::CONNECT) => http2::Body::Tunnel,
-            false => http2::Body::None,
-        };
-        let mut turn = self.streams.as_ref().map(|streams| Turn::new(streams.begin(body)));
+        let mut turn = self.streams.as_ref().map(|streams| {
+            let body = match has_body {
+                true => http2::Body::OfLength(request.body().size_hint().exact()),
+                false if asked.is_connect() => http2::Body::Tunnel,
+                false => http2::Body::None,
+            };
+            Turn::new(streams.begin(body))
+        });
         if let Some(turn) = turn.as_ref().filter(|_| expects_continue) {
             turn.progress().expect_continue();
         }

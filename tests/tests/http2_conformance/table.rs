@@ -81,8 +81,15 @@ fn row(
 }
 
 pub(crate) fn table() -> Vec<Case> {
-    [valid::valid(), requests::requests(), frames::frames(), credit::credit(), frames::of_h2(), frames::attacks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        valid::valid(),
+        requests::requests(),
+        frames::frames(),
+        credit::credit(),
+        frames::of_h2(),
+        frames::attacks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

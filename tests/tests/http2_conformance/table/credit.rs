@@ -7,9 +7,8 @@ use crate::case::Expect::{Goaway, Nothing, Status};
 use crate::case::Then::{Closed, Open};
 
 pub(super) fn credit() -> Vec<Case> {
-    let goaway = |name, section, frames: Vec<Frame>| {
-        row(name, section, frames, Goaway(FLOW_CONTROL_ERROR), Closed)
-    };
+    let goaway =
+        |name, section, frames: Vec<Frame>| row(name, section, frames, Goaway(FLOW_CONTROL_ERROR), Closed);
     let told = |then: &[Frame]| [&[Frame::new(SETTINGS, ACK, 0, &[])], then].concat();
     let padded_upload = |count| [&[Frame::post(1, "/never")], &padded(count)[..]].concat();
     vec![

@@ -265,6 +265,7 @@ fn wake(slot: &Mutex<Option<Waker>>) {
 mod tests {
     use super::*;
     use crate::conn::http2::room::Shares;
+    use crate::conn::http2::streams::Body;
     use crate::server::ServerOptions;
     use std::hint::{black_box, spin_loop};
     use std::task::Wake;
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn no_task_waits_for_a_piece_that_has_gone() {
         const ROUNDS: usize = 100_000;
-        let progress = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test")))).begin();
+        let progress = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test")))).begin(Body::None);
         let woken = Arc::new(Woken::default());
         let waker = Waker::from(woken.clone());
         let (begun, gone) = (AtomicUsize::new(0), AtomicUsize::new(0));

@@ -11,7 +11,7 @@ use tests::generation::Generation;
 use tests::h2::{Http2, Outcome};
 use tests::load::Style;
 use tests::patience::eventually;
-use tests::{App, Exit, Kind, Load, Report, Service, Signal, Target};
+use tests::{App, Exit, Kind, Launch, Load, Report, Scratch, Service, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
@@ -59,6 +59,39 @@ async fn a_full_server_where_clients_wait_loses_nothing_in_restarts() {
         load.clients(10, Style::Silent)
     };
     restarts_of_a_full_server(&plan, load).await.assert_unnoticed();
+}
+
+/// Each generation has another limit, and another mode of its socket's file.
+#[tokio::test]
+async fn a_full_server_whose_limit_changes_loses_nothing_in_restarts() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("app.sock");
+    let configure = |number: usize| {
+        let (limit, mode) = if number.is_multiple_of(2) { (20, "0660") } else { (5, "0606") };
+        let listen = format!("listen = [\"127.0.0.1:0\", \"unix:{}\"]", socket.display());
+        let text = format!("[server.web]\n{listen}\nmax_conns = {limit}\nsocket_mode = \"{mode}\"");
+        scratch.write("Gracehttp.toml", text);
+    };
+    configure(0);
+    let app = Launch::app(&scratch, WEB).directory(scratch.path()).start("web").await;
+    let loads = [app.target("web").await, Target::Unix(socket.clone())].map(|target| {
+        let load = Load::on(&target).pause(Duration::from_millis(50));
+        load.clients(15, Style::Get).clients(5, Style::Pipelined).clients(5, Style::Fresh)
+    });
+    for number in 1..=times(6, 60) {
+        for load in &loads {
+            load.answers(20).await;
+            load.mark(format!("signal {number}"));
+        }
+        configure(number);
+        app.restart().await;
+    }
+    for load in loads {
+        load.answers(20).await;
+        load.stop().await.assert_polite();
+    }
+    app.predecessors_leave_cleanly().await;
+    assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
 }
 
 /// All of them are answered by the process that has begun them.

@@ -34,7 +34,7 @@ fn unread_from(port: u16) -> Option<u64> {
 }
 
 fn mode(socket: &Path) -> u32 {
-    socket.metadata().unwrap().permissions().mode() & 0o777
+    socket.metadata().expect("the file").permissions().mode() & 0o777
 }
 
 /// Both processes share the listeners. Until the commit they are the predecessor's, and so they are again if the

@@ -34,8 +34,8 @@ async fn predecessor_leaves_early(service: &Service, since: Instant) {
 async fn idle_clients(target: &Target, count: usize) -> Vec<Client> {
     let mut idle = Vec::new();
     for _ in 0..count {
-        let mut client = Client::connect(target).await.unwrap();
-        assert_eq!(client.get("/ping").await.unwrap().status, 200);
+        let mut client = Client::connect(target).await.expect("a connection");
+        assert_eq!(client.get("/ping").await.expect("an answer").status, 200);
         idle.push(client);
     }
     idle

@@ -136,8 +136,8 @@ impl Download {
         }
         let next = async {
             // Its handshake waits for the permit, too.
-            let mut next = target.connect(&["http/1.1"]).await.unwrap();
-            next.write_all(get("/ping").as_bytes()).await.unwrap();
+            let mut next = target.connect(&["http/1.1"]).await.expect("a connection");
+            next.write_all(get("/ping").as_bytes()).await.expect("room for it");
             let mut first = [0; 12];
             next.read_exact(&mut first).await.unwrap_or_else(|error| panic!("{self:?}: {error}"));
             assert_eq!(&first, b"HTTP/1.1 200", "{self:?}");

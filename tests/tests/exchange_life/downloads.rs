@@ -22,8 +22,8 @@ async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
     }
 }
 
-/// More than the kernels on the way hold.
-const BIG: &str = "/big?bytes=67108864";
+/// More than the kernels on the way hold, and made before.
+const BIG: &str = "/large";
 
 /// All of it lies in the kernel at once.
 const TAIL: &str = "/big?bytes=600000";
@@ -186,7 +186,7 @@ async fn b15_a_client_that_is_cut_at_the_deadline_leaves_nothing_in_the_kernel()
     let mut stuck = Vec::new();
     for name in ["web", "tls"] {
         let target = app.target(name).await;
-        stuck.push((Raw::asks(&target, get(BIG)).await, target));
+        stuck.push((Raw::asks(&target, get("/big?bytes=67108864")).await, target));
     }
     eventually("both handlers to begin", || app.log.count(0, "big begins") == 2).await;
     // The kernel is full when a later request was answered.

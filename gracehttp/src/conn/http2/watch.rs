@@ -153,7 +153,7 @@ impl Watch {
         now: Instant,
     ) -> Verdict {
         let has_begun = activity.begun() != std::mem::replace(&mut self.begun, activity.begun());
-        if has_begun || activity.open() > 0 || streams.count() > 0 || self.still_takes() {
+        if has_begun || activity.open() > 0 || streams.count() > 0 {
             self.idle_since = None;
             return Verdict::Stay;
         }

@@ -27,6 +27,8 @@ pub(crate) struct Progress {
     unsent: AtomicUsize,
     /// Bytes of both bodies, received and sent.
     moved: AtomicU64,
+    /// Its request has begun.
+    has_entered: AtomicBool,
     /// It is the stream that may go on although there is no room.
     is_exception: AtomicBool,
     /// Its task waits until all is sent.
@@ -56,6 +58,7 @@ impl Progress {
             upload: AtomicU8::new(FLOWS),
             unsent: AtomicUsize::new(0),
             moved: AtomicU64::new(0),
+            has_entered: AtomicBool::new(false),
             is_exception: AtomicBool::new(false),
             awaits_sent: AtomicBool::new(false),
             is_reset: AtomicBool::new(false),
@@ -130,6 +133,10 @@ impl Progress {
     /// The response begins.
     pub(super) fn is_answered(&self) {
         self.upload.store(ANSWERED, Ordering::Release);
+        // A request that is refused is answered without having begun.
+        if self.enter() {
+            self.streams.room.leave(self.order);
+        }
         if self.stream().is_some() {
             self.streams.credit.is_answered(self.stream);
         }
@@ -189,11 +196,22 @@ impl Progress {
         if self.is_exception.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
-        self.streams.room.poll_enter(self.order, cx).map(|entry| {
+        let has_earlier = || self.streams.has_earlier(self.order);
+        self.streams.room.poll_enter(self.order, cx, has_earlier).map(|entry| {
+            self.enter();
             if entry == Entry::Exception {
                 self.is_exception.store(true, Ordering::Release);
             }
         })
+    }
+
+    /// Returns whether it had not yet.
+    fn enter(&self) -> bool {
+        let is_first = !self.has_entered.swap(true, Ordering::AcqRel);
+        if is_first {
+            self.streams.note_entered(self.key);
+        }
+        is_first
     }
 
     fn end_exception(&self) {
@@ -242,11 +260,12 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.end_exception();
-        self.streams.room.leave(self.order);
         if self.stream().is_some() {
             self.streams.credit.end(self.stream);
         }
         self.streams.end(self.key);
+        // After it, so that those that are woken do not find it.
+        self.streams.room.leave(self.order);
     }
 }
 

@@ -146,9 +146,14 @@ impl Room {
         self.responses.load(SeqCst) >= 4 * self.shares.responses
     }
 
-    /// Lets a stream go on once no earlier one waits, and there is room for its response or no other stream goes on
-    /// without room.
-    pub(crate) fn poll_enter(&self, order: u64, cx: &Context<'_>) -> Poll<Entry> {
+    /// Lets a stream go on once no earlier one waits, and there is room for its response, or no other stream goes on
+    /// without room and none that `has_earlier` finds has yet to ask.
+    pub(crate) fn poll_enter(
+        &self,
+        order: u64,
+        cx: &Context<'_>,
+        has_earlier: impl FnOnce() -> bool,
+    ) -> Poll<Entry> {
         if !self.has_waiting.load(SeqCst) && !self.is_full() {
             return Poll::Ready(Entry::Room);
         }
@@ -156,7 +161,7 @@ impl Room {
         // Before the question: if room comes free just after it, the stream is woken.
         self.has_waiting.store(true, SeqCst);
         let is_next = waiting.keys().next().is_none_or(|first| *first >= order);
-        let entry = if is_next { self.try_enter() } else { None };
+        let entry = if is_next { self.try_enter(has_earlier) } else { None };
         let Some(entry) = entry else {
             waiting.insert(order, cx.waker().clone());
             return Poll::Pending;
@@ -166,19 +171,23 @@ impl Room {
         Poll::Ready(entry)
     }
 
-    /// A stream goes on no more.
+    /// A stream will not ask, or not again: those that wait for it need not.
     pub(crate) fn leave(&self, order: u64) {
         if self.has_waiting.load(SeqCst) {
             let mut waiting = self.waiting();
-            if waiting.remove(&order).is_some() {
-                self.wake_next(&waiting);
-            }
+            waiting.remove(&order);
+            self.wake_next(&waiting);
         }
     }
 
-    fn try_enter(&self) -> Option<Entry> {
+    /// The tasks of streams begin in any order, on any thread. If a later one went on without room before an earlier one
+    /// has asked, a client that takes its responses in their order would wait for the one that waits for the other.
+    fn try_enter(&self, has_earlier: impl FnOnce() -> bool) -> Option<Entry> {
         if !self.is_full() {
             return Some(Entry::Room);
+        }
+        if has_earlier() {
+            return None;
         }
         (!self.has_exception.swap(true, SeqCst)).then_some(Entry::Exception)
     }
@@ -302,24 +311,24 @@ mod tests {
         let (room, woken) = (room(), Arc::new(Woken::default()));
         let waker = Waker::from(woken.clone());
         let cx = Context::from_waker(&waker);
-        assert_eq!(room.poll_enter(1, &cx), Poll::Ready(Entry::Room));
+        assert_eq!(room.poll_enter(1, &cx, || false), Poll::Ready(Entry::Room));
         // However large they are, it takes two.
         let first = room.hold(100 << 20);
-        assert_eq!(room.poll_enter(2, &cx), Poll::Ready(Entry::Room));
+        assert_eq!(room.poll_enter(2, &cx, || false), Poll::Ready(Entry::Room));
         let second = room.hold(100 << 20);
-        assert_eq!(room.poll_enter(3, &cx), Poll::Ready(Entry::Exception));
-        assert_eq!(room.poll_enter(5, &cx), Poll::Pending);
-        assert_eq!(room.poll_enter(4, &cx), Poll::Pending);
+        assert_eq!(room.poll_enter(3, &cx, || false), Poll::Ready(Entry::Exception));
+        assert_eq!(room.poll_enter(5, &cx, || false), Poll::Pending);
+        assert_eq!(room.poll_enter(4, &cx, || false), Poll::Pending);
         room.end_exception();
         assert_eq!(woken.0.load(SeqCst), 1);
-        assert_eq!(room.poll_enter(5, &cx), Poll::Pending, "not before an earlier one");
+        assert_eq!(room.poll_enter(5, &cx, || false), Poll::Pending, "not before an earlier one");
         room.leave(4);
-        assert_eq!(room.poll_enter(5, &cx), Poll::Ready(Entry::Exception));
-        assert_eq!(room.poll_enter(6, &cx), Poll::Pending);
+        assert_eq!(room.poll_enter(5, &cx, || false), Poll::Ready(Entry::Exception));
+        assert_eq!(room.poll_enter(6, &cx, || false), Poll::Pending);
         let before = woken.0.load(SeqCst);
         drop(first);
         assert_eq!(woken.0.load(SeqCst), before + 1);
-        assert_eq!(room.poll_enter(6, &cx), Poll::Ready(Entry::Room));
+        assert_eq!(room.poll_enter(6, &cx, || false), Poll::Ready(Entry::Room));
         drop(second);
     }
 

@@ -73,6 +73,10 @@ pub(crate) enum Body {
 
 struct Watched {
     progress: Weak<Progress>,
+    /// How many requests came before.
+    order: u64,
+    /// Its request has begun.
+    has_entered: bool,
     /// Set while it waits for the client.
     patience: Option<Patience>,
 }
@@ -125,7 +129,8 @@ impl Streams {
             let mut watched = self.watched();
             let entry = watched.vacant_entry();
             let progress = Arc::new(Progress::new(self.clone(), entry.key(), order, stream));
-            entry.insert(Watched { progress: Arc::downgrade(&progress), patience: None });
+            let weak = Arc::downgrade(&progress);
+            entry.insert(Watched { progress: weak, order, has_entered: false, patience: None });
             progress
         };
         *self.begun() = Some(progress.clone());
@@ -166,6 +171,17 @@ impl Streams {
 
     pub(super) fn end(&self, key: usize) {
         self.watched().try_remove(key);
+    }
+
+    pub(super) fn note_entered(&self, key: usize) {
+        if let Some(watched) = self.watched().get_mut(key) {
+            watched.has_entered = true;
+        }
+    }
+
+    /// Whether an earlier request has yet to begin.
+    pub(super) fn has_earlier(&self, order: u64) -> bool {
+        self.watched().iter().any(|(_, watched)| !watched.has_entered && watched.order < order)
     }
 
     /// How many streams there are, to the last byte of their responses.

@@ -97,4 +97,20 @@ mod tests {
         assert_eq!(waiting.poll_begin(&cx), Poll::Ready(true));
         assert_eq!(waiting.poll_begin(&cx), Poll::Ready(false), "just once");
     }
+
+    /// The tasks of requests begin in any order.
+    #[test]
+    fn b1_a_request_goes_on_without_room_only_after_all_earlier_ones() {
+        let streams = Arc::new(Streams::new(Shares::of(&ServerOptions::new("test"))));
+        let cx = Context::from_waker(Waker::noop());
+        let turn = || Turn::new(streams.begin(Body::None));
+        let _full = (streams.room.hold(100 << 20), streams.room.hold(100 << 20));
+        let (mut first, refused, mut third) = (turn(), turn(), turn());
+        assert_eq!(third.poll_begin(&cx), Poll::Pending, "the first has yet to ask");
+        assert_eq!(first.poll_begin(&cx), Poll::Ready(false));
+        drop(first);
+        assert_eq!(third.poll_begin(&cx), Poll::Pending, "the second is neither asked nor answered");
+        drop(refused.answer());
+        assert_eq!(third.poll_begin(&cx), Poll::Ready(true));
+    }
 }

@@ -82,9 +82,9 @@ async fn no_client_pins_more_than_four_mebibytes() {
     }
 }
 
-/// The same of uploads that handlers collect: what they may come to, the copy that a handler makes of each, and what a
+/// The same of uploads that handlers collect: what they may come to, the copy that a handler makes of one, and what a
 /// build without optimization needs for the tasks of a hundred streams.
-const MOST_OF_UPLOADS: u64 = 7 << 20;
+const MOST_OF_UPLOADS: u64 = 8 << 20;
 
 /// The largest body that a server takes by default.
 const BODY: usize = 2 << 20;

@@ -184,7 +184,7 @@ impl Account {
     }
 
     fn widen_tunnel(&mut self, stream: u32) {
-        let Some(upload) = self.uploads.get(&stream) else { return };
+        let Some(upload) = self.uploads.get(&stream).filter(|upload| upload.is_open) else { return };
         let missing = usize::try_from(TUNNEL as i64 - upload.credit).unwrap_or(0);
         if missing >= TUNNEL / 4 {
             self.give(stream, missing);

@@ -335,3 +335,56 @@ fn what_h2_holds_for_small_frames_is_bounded_too() {
     }
     assert_eq!((account.overhead, account.used), (0, 0));
 }
+
+/// Whatever happens in whatever order, the sums are those of the uploads, and nothing is said on a stream that is over.
+#[test]
+fn the_sums_hold_whatever_happens() {
+    for seed in 1..200_u64 {
+        let mut account = Account::new(Shares::of(&ServerOptions::new("test")));
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut below = |limit: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % limit as u64) as usize
+        };
+        let mut next = 1;
+        for _ in 0..2000 {
+            let stream = 1 + 2 * below(20) as u32;
+            let bytes = below(20_000);
+            match below(14) {
+                0 | 1 if next < 41 => {
+                    account.open(next);
+                    account.declare(next, (bytes % 2 == 0).then_some(4 << 20));
+                    next += 2;
+                }
+                2 => account.acknowledge(),
+                3..=6 => _ = account.receive(stream, bytes, bytes / 100),
+                7 | 8 => _ = account.take(stream, bytes, bytes),
+                9 => account.let_go(stream, bytes),
+                10 if bytes < 2000 => account.close(stream),
+                11 if bytes < 1000 => account.is_answered(stream),
+                12 if bytes < 1000 => account.end(stream),
+                13 if bytes < 500 => _ = account.allow_rest(stream, bytes as u64 * 100),
+                13 if bytes < 600 => account.is_tunnel(stream),
+                13 if bytes < 700 => account.is_whole(stream),
+                _ => account.ask(stream),
+            }
+            let shares = account.shares;
+            let share = |(stream, upload): (&u32, &Upload)| upload.share(account.has_right(*stream), &shares);
+            assert_eq!(account.used, account.uploads.iter().map(share).sum::<usize>(), "seed {seed}");
+            let overhead = account.uploads.values().map(|upload| upload.overhead).sum::<usize>();
+            assert_eq!(account.overhead, overhead, "seed {seed}");
+            let is_open = |stream: &u32| account.uploads.get(stream).is_some_and(|upload| upload.is_open);
+            assert!(account.due.keys().all(is_open), "seed {seed}");
+            let holder = account.right.as_ref().map(|right| right.stream);
+            assert!(holder.is_none_or(|stream| account.uploads.contains_key(&stream)), "seed {seed}");
+            // One that has unread bytes is read first.
+            let waits = account.uploads.values().any(|upload| upload.waits(&shares) && upload.unread == 0);
+            assert!(
+                !waits || account.has_waiting || account.right.is_some(),
+                "seed {seed}: it would wait for ever"
+            );
+        }
+    }
+}

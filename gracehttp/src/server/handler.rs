@@ -1,7 +1,7 @@
 //! Handler functions: async functions of extractors that return a response.
 
 use std::future::Future;
-use std::ops::Deref;
+use std::sync::Arc;
 
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
@@ -35,11 +35,7 @@ use crate::server::{Request, Response};
 )]
 pub trait Handler<M, S>: Clone + Send + Sync + Sized + 'static {
     /// Answers one request.
-    fn call(
-        self,
-        request: Request,
-        state: impl Deref<Target = S> + Send + Sync + 'static,
-    ) -> impl Future<Output = Response> + Send;
+    fn call(self, request: Request, state: Arc<S>) -> impl Future<Output = Response> + Send;
 }
 
 impl<F, Fut, R, S> Handler<((),), S> for F
@@ -49,11 +45,7 @@ where
     R: Output,
     S: Send + Sync + 'static,
 {
-    async fn call(
-        self,
-        request: Request,
-        _state: impl Deref<Target = S> + Send + Sync + 'static,
-    ) -> Response {
+    async fn call(self, request: Request, _state: Arc<S>) -> Response {
         // The body is let go first: nobody will read it.
         drop(request);
         self().await.into_response()
@@ -84,11 +76,7 @@ macro_rules! handler_of {
             $($part: FromRequestParts<S> + Send,)*
             $last: FromRequest<S, M> + Send,
         {
-            async fn call(
-                self,
-                request: Request,
-                state: impl Deref<Target = S> + Send + Sync + 'static,
-            ) -> Response {
+            async fn call(self, request: Request, state: Arc<S>) -> Response {
                 handler_of!(@parts request, state; $($part)*);
                 let $last = match $last::from_request(request, &state).await {
                     Ok(value) => value,

@@ -14,7 +14,6 @@ mod permits;
 #[cfg(feature = "axum")]
 pub(crate) mod routes;
 mod service;
-mod sharded;
 #[cfg(feature = "tls")]
 mod tls;
 mod when_full;
@@ -36,7 +35,6 @@ pub(crate) use options::{
 pub(crate) use permits::{Permit, Permits, Turn};
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};
-pub(crate) use sharded::{SHARDS, shard};
 #[cfg(feature = "tls")]
 pub(crate) use tls::Source as TlsSource;
 #[cfg(feature = "tls")]

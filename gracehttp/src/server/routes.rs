@@ -54,7 +54,7 @@ where
     M: 'static,
     S: Send + Sync + 'static,
 {
-    BoxService::new(HandlerDispatch::new(handler, state))
+    BoxService::new(HandlerDispatch::new(handler, state.clone()))
 }
 
 /// A path within a prefix; the root of a module with a prefix is the prefix itself.

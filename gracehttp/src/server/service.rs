@@ -16,7 +16,6 @@ use http::StatusCode;
 use tower_service::Service;
 
 use crate::log;
-use crate::server::sharded::Sharded;
 use crate::server::{Asked, Handler};
 
 /// An HTTP request as handlers and services get it: axum's, so that whatever works in axum works here.
@@ -46,13 +45,13 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
 /// A handler function with the state that its extractors read.
 pub(crate) struct HandlerDispatch<H, M, S> {
     handler: H,
-    state: Sharded<S>,
+    state: Arc<S>,
     marker: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<H, M, S> HandlerDispatch<H, M, S> {
-    pub(crate) fn new(handler: H, state: &Arc<S>) -> Self {
-        Self { handler, state: Sharded::new(state), marker: std::marker::PhantomData }
+    pub(crate) fn new(handler: H, state: Arc<S>) -> Self {
+        Self { handler, state, marker: std::marker::PhantomData }
     }
 }
 
@@ -63,7 +62,7 @@ where
     S: Send + Sync + 'static,
 {
     fn call(&self, request: Request) -> ResponseFuture {
-        Box::pin(self.handler.clone().call(request, self.state.share()))
+        Box::pin(self.handler.clone().call(request, self.state.clone()))
     }
 }
 

@@ -1,12 +1,14 @@
 //! How many responses a server gave, by cause and by class of status.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::StatusCode;
 
 use crate::conn::answer::{Cause, Reason};
-use crate::server::{SHARDS, shard};
+
+/// How many threads count without sharing a cache line.
+const SHARDS: usize = 16;
 
 /// The names of the causes, in the order of [`index`].
 const CAUSES: [&str; 13] = [
@@ -134,6 +136,15 @@ fn index(cause: Cause) -> usize {
         Cause::Unsendable => 11,
         Cause::ServiceFailed => 12,
     }
+}
+
+/// The calling thread's shard.
+fn shard() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SHARD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    SHARD.with(|shard| *shard)
 }
 
 #[cfg(test)]

@@ -146,7 +146,8 @@ async fn an_upload_that_falls_silent_holds_up_the_others_for_some_seconds() {
     let (silent, took) = (client.ends.get(&silent), start.elapsed());
     println!("with one that falls silent ({silent:?}): {took:?}");
     assert_eq!(ends, [End::Status(200); 20]);
-    assert!(took < Duration::from_secs(15), "it took {took:?}");
+    // The limit of a body that stands still is 30 s.
+    assert!(took < Duration::from_secs(25), "it took {took:?}");
 }
 
 /// A tunnel (RFC 9113 section 8.5) has the windows of its own that h2 opens, though h2 does not tell when.

@@ -1,6 +1,5 @@
 //! The application: its servers, its settings, and the life of its process.
 
-mod birth;
 #[cfg(feature = "cli")]
 mod cli;
 mod configured;
@@ -8,6 +7,8 @@ mod life;
 mod prepare;
 mod restart;
 mod standby;
+mod start_up_code;
+mod startup;
 mod stop;
 
 use std::error::Error as StdError;
@@ -19,9 +20,10 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::app::start_up_code::UnreadStartUpCode;
 use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_settings};
 use crate::error::Error;
-use crate::lifecycle::{Signal, UnreadStartUpCode};
+use crate::lifecycle::Signal;
 use crate::log;
 use crate::server::{IntoServer, LONGEST, Server};
 

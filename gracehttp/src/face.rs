@@ -1,9 +1,9 @@
 //! The public items of the crate, beside its public modules.
 
 pub use crate::app::App;
-pub use crate::conn::{Generation, PeerAddr, Shutdown};
+pub use crate::conn::{Generation, PeerAddr};
 pub use crate::error::Error;
-pub use crate::lifecycle::{Signal, generation, on_exit, spawn};
+pub use crate::lifecycle::{Shutdown, Signal, generation, on_exit, spawn};
 pub use crate::listen::restore_limits;
 #[cfg(feature = "tls")]
 pub use crate::server::Tls;

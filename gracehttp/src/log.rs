@@ -21,9 +21,10 @@ mod writer;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use parking_lot::RwLock;
 use tracing::Span;
 use tracing::dispatcher::{self, Dispatch};
 use tracing::subscriber::NoSubscriber;
@@ -64,7 +65,7 @@ pub fn set_error(callback: impl Fn(&str) + Send + Sync + 'static) {
 }
 
 fn set(slot: &Slot, callback: impl Fn(&str) + Send + Sync + 'static) {
-    *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(callback));
+    *slot.write() = Some(Arc::new(callback));
 }
 
 /// Logs what happens as it should.
@@ -127,7 +128,7 @@ impl Level {
 
     /// The callback that replaces `tracing` for this level.
     fn callback(self) -> Option<Callback> {
-        self.slot().read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.slot().read().clone()
     }
 
     fn event(self, text: &str, span: &Span) {
@@ -248,7 +249,7 @@ mod tests {
             set(&SLOT, |message| SEEN.lock().unwrap().push(format!("second: {message}")));
         });
         for text in ["one", "two"] {
-            let callback = SLOT.read().unwrap().clone();
+            let callback = SLOT.read().clone();
             message(text, callback, None).deliver();
         }
         assert_eq!(*SEEN.lock().unwrap(), ["one", "second: two"]);

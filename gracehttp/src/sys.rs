@@ -80,7 +80,7 @@ pub(crate) struct Inheritance<'a> {
 /// starts at that moment would inherit it and keep the channel open, and the successor's death would go unnoticed. As
 /// standard input it would replace the successor's own. And neither `Command` nor `posix_spawn` can ignore signals or
 /// mark unknown descriptors.
-pub(crate) fn bequeath(command: &mut Command, inheritance: &Inheritance<'_>) {
+pub(crate) fn set_inheritance(command: &mut Command, inheritance: &Inheritance<'_>) {
     let number = inheritance.descriptor.as_raw_fd();
     let ignored = inheritance.ignored.to_vec();
     let prepare = move || {

@@ -41,7 +41,7 @@ fn command() -> Command {
 fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
     let Configured { servers, .. } = Configured::settle(app, &StartUp::capture())?;
     #[cfg(feature = "tls")]
-    crate::app::prepare::acceptors(&servers, &crate::listen::KeyRing::default())?;
+    crate::app::prepare::tls_acceptors(&servers, &crate::listen::KeyRing::default())?;
     let access = servers
         .iter()
         .map(|server| &server.options)

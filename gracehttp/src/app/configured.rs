@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use crate::app::App;
+use crate::app::start_up_code::StartUpCode;
 use crate::config::{self, Provenance, Settings};
 use crate::error::Error;
 use crate::handoff::StartUp;
-use crate::lifecycle::StartUpCode;
 use crate::server::{Server, ServerOptions};
 
 pub(super) struct Configured<S> {

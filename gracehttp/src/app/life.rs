@@ -11,13 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::app::birth::{self, Born};
 use crate::app::configured::Configured;
+use crate::app::startup::{self, Started};
 use crate::config::Settings;
-use crate::conn::Phase;
 use crate::error::Error;
 use crate::handoff::{self, Channel, Predecessor, StartUp, WeakChannel};
-use crate::lifecycle::{Background, HeldBack, Request, Signal, Signals, aside};
+use crate::lifecycle::{Background, HeldBack, Phase, Request, Signal, Signals, aside};
 use crate::listen::{KeyRing, Running};
 use crate::log;
 
@@ -71,7 +70,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         Ok(Some(app)) => app,
         Ok(None) => return Ok(()),
         Err(fault) => {
-            control.block_on(birth::refuse(&fault, inherited));
+            control.block_on(startup::refuse(&fault, inherited));
             return Err(fault);
         }
     };
@@ -89,20 +88,20 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
     // Outlives whatever way the start-up ends, for the clean-up code.
     let workers = OnceCell::new();
     control.block_on(async {
-        let unborn = tokio::select! {
+        let prepared = tokio::select! {
             biased;
             request = signals.next_stop() => {
                 log::info(format_args!("{}", received(request.signal())));
                 tokio::select! {
-                    () = birth::wind_up(&workers) => {}
+                    () = startup::wind_up(&workers) => {}
                     request = signals.next_stop() => log::info(format_args!("{}", received(request.signal()))),
                 }
                 say_stopped_early();
                 return Ok(());
             }
-            unborn = birth::prepare(app, inherited, &workers) => unborn?,
+            prepared = startup::prepare(app, inherited, &workers) => prepared?,
         };
-        let Born { settings, servers, released, keys, predecessor, workers } = unborn.be_born().await;
+        let Started { settings, servers, released, keys, predecessor, workers } = prepared.take_over().await;
         let closing = JoinSet::new();
         let process = Process {
             start_up,
@@ -166,7 +165,7 @@ impl Process {
         }
         // A predecessor that still drains learns that this end is no accident.
         if let Some(predecessor) = self.to_predecessor() {
-            Predecessor::farewell(&predecessor).await;
+            Predecessor::announce_exit(&predecessor).await;
         }
     }
 
@@ -202,7 +201,7 @@ impl Process {
         }
         log::notice(format_args!(
             "the drain's limit of {} has passed: cutting {}",
-            crate::config::show(self.settings.drain_timeout),
+            crate::lifecycle::show(self.settings.drain_timeout),
             left.join(" and ")
         ));
         self.enter(Phase::Cutting);

@@ -4,30 +4,33 @@
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Provenance;
-use crate::conn::ListenerNumber;
 use crate::error::Error;
 use crate::lifecycle::aside;
 #[cfg(feature = "tls")]
 use crate::listen::KeyRing;
 use crate::listen::bind::{ListenOptions, Listener, Local, open, update_access as update_file};
 use crate::listen::descriptors::Wanted;
-use crate::listen::{Door, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours};
+use crate::listen::{Acceptor, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours};
 use crate::log;
 use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions, SocketAccess};
+use crate::socket::ListenerNumber;
 
 /// The TLS side of each server that has one, in their order.
 #[cfg(feature = "tls")]
-pub(super) fn acceptors<S>(servers: &[Server<S>], keys: &KeyRing) -> Result<Vec<Option<TlsAcceptor>>, Error> {
+pub(super) fn tls_acceptors<S>(
+    servers: &[Server<S>],
+    keys: &KeyRing,
+) -> Result<Vec<Option<TlsAcceptor>>, Error> {
     let mut faults = Vec::new();
-    let mut acceptors = Vec::new();
+    let mut tls_acceptors = Vec::new();
     for ServerOptions { name, tls, http1, http2, .. } in servers.iter().map(|server| &server.options) {
         match tls.as_ref().map(|tls| tls.server_config(name, *http1, *http2, keys)).transpose() {
-            Ok(config) => acceptors.push(config.map(TlsAcceptor::from)),
+            Ok(config) => tls_acceptors.push(config.map(TlsAcceptor::from)),
             Err(fault) => faults.push(fault),
         }
     }
     Error::check(faults)?;
-    Ok(acceptors)
+    Ok(tls_acceptors)
 }
 
 /// The listeners of all servers, in their order.
@@ -125,10 +128,12 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, availab
 /// Gives socket files that another generation has used the access that is wanted here.
 ///
 /// Aside, since a directory service can be slow to look up a user, and the predecessor asks for signs of life meanwhile.
-pub(super) async fn update_access(servers: &[Running], wanted: impl Fn(&Running, &Door) -> SocketAccess) {
-    let files = servers.iter().flat_map(|server| server.doors.iter().map(move |door| (server, door)));
+pub(super) async fn update_access(servers: &[Running], wanted: impl Fn(&Running, &Acceptor) -> SocketAccess) {
     let files =
-        files.map(|(server, door)| (server.context.clone(), door.listener.clone(), wanted(server, door)));
+        servers.iter().flat_map(|server| server.acceptors.iter().map(move |acceptor| (server, acceptor)));
+    let files = files.map(|(server, acceptor)| {
+        (server.context.clone(), acceptor.listener.clone(), wanted(server, acceptor))
+    });
     let files: Vec<_> = files.filter(|(_, _, access)| *access != SocketAccess::default()).collect();
     if files.is_empty() {
         return;
@@ -153,7 +158,7 @@ pub(super) fn announce(server: &Running, generation: u64) {
         _ => "HTTP/2",
     };
     let transport = if secure { "over TLS" } else { "plain" };
-    for Door { listener, .. } in &server.doors {
+    for Acceptor { listener, .. } in &server.acceptors {
         let url = match &listener.local {
             Local::Tcp(address) if secure => format!("https://{address}"),
             Local::Tcp(address) => format!("http://{address}"),

@@ -8,7 +8,7 @@ use crate::app::life::{Next, Process, received};
 use crate::config::Settings;
 use crate::handoff::{Claims, Offer, Successor};
 use crate::lifecycle::{Request, Signal, generation, tie};
-use crate::listen::Door;
+use crate::listen::Acceptor;
 use crate::log;
 
 /// What became of an attempt to start a successor.
@@ -96,16 +96,17 @@ impl Process {
     /// Waits until the successor is ready, has failed, or is not wanted any more.
     async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Signal>) -> Readiness {
         let Self { servers, signals, settings, keys, .. } = self;
-        let doors = servers.iter().flat_map(|server| server.doors.iter().map(move |door| (server, door)));
-        let listeners: Vec<(Offer, BorrowedFd<'_>)> = doors
-            .map(|(server, Door { listener, .. })| {
+        let acceptors =
+            servers.iter().flat_map(|server| server.acceptors.iter().map(move |acceptor| (server, acceptor)));
+        let listeners: Vec<(Offer, BorrowedFd<'_>)> = acceptors
+            .map(|(server, Acceptor { listener, .. })| {
                 let secure = server.is_secure();
                 let (server, endpoint) = (server.name().to_owned(), listener.endpoint.to_string());
                 (Offer { server, endpoint, secure }, listener.as_fd())
             })
             .collect();
         let deadline = Instant::now() + settings.ready_timeout;
-        let keys = keys.bequeath(settings.ready_timeout);
+        let keys = keys.for_successor(settings.ready_timeout);
         let ready = successor.ready(generation(), &keys, &listeners);
         tokio::pin!(ready);
         loop {
@@ -121,7 +122,7 @@ impl Process {
                 },
                 () = sleep_until(deadline) => return Readiness::Failed(format!(
                     "it was not ready within {} (ready_timeout)",
-                    crate::config::show(settings.ready_timeout)
+                    crate::lifecycle::show(settings.ready_timeout)
                 )),
             }
         }

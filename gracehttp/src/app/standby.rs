@@ -12,10 +12,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::life::{Next, Process, connections, foreign, held, received, until};
 use crate::app::prepare;
 use crate::app::stop::GRACE;
-use crate::conn::{Leaving, Phase, settle};
-use crate::handoff::{Claims, Handover, MUTE_AFTER, Outcome, Predecessor, StandbyLine, Successor, held_of};
-use crate::lifecycle::{Request, Signal, generation, until_time};
-use crate::listen::Gate;
+use crate::conn::{Leaving, settle};
+use crate::handoff::{
+    Claims, Handover, Outcome, Predecessor, StandbyLine, Successor, UNRESPONSIVE_AFTER, held_of,
+};
+use crate::lifecycle::{Phase, Request, Signal, generation, until_time};
+use crate::listen::AcceptState;
 use crate::listen::bind::access;
 use crate::log;
 
@@ -32,26 +34,26 @@ impl Process {
         if let Some(predecessor) = self.to_predecessor() {
             Predecessor::succeeded(&predecessor).await;
         }
-        self.shut_gates(claims);
+        self.pause_accepting(claims);
         let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();
         // A successor that dies in this very moment is found out by the hand-over.
         successor.commit(held_of(&contexts)).await;
         log::info(format_args!("start new process success, pid {pid}."));
 
-        let leaving = self.open_doors(claims, successor.takes_with());
+        let leaving = self.start_moving(claims, successor.takes_with());
         let standby_until = now + self.settings.standby;
         let line = Arc::new(StandbyLine::default());
         let released = self.released.clone();
         let handover = Handover::new(&successor, leaving, contexts, released, standby_until, line.clone());
         let deadline = now + self.settings.drain_timeout.max(self.settings.standby);
-        let farewell = FAREWELL.min(self.settings.drain_timeout / 2);
+        let close_before = CLOSE_BEFORE_DEADLINE.min(self.settings.drain_timeout / 2);
         let watch = Watch {
             pid,
             handover: tokio::spawn(handover.run()),
             line,
             stands_by: true,
             close_idle_at: Some(now + GRACE),
-            give_up_at: Some(deadline - farewell),
+            give_up_at: Some(deadline - close_before),
             deadline,
             stopping: false,
         };
@@ -62,18 +64,18 @@ impl Process {
         }
         let next = self.stand_by(&mut successor, watch).await;
         if let Next::End = next {
-            successor.farewell().await;
+            successor.announce_end().await;
         }
         next
     }
 
     /// Sends the connections of the servers that the successor has on their way, and those of others to their
     /// end.
-    fn open_doors(&self, claims: &Claims, with: usize) -> UnboundedReceiver<Leaving> {
-        let (door, leaving) = unbounded_channel();
+    fn start_moving(&self, claims: &Claims, with: usize) -> UnboundedReceiver<Leaving> {
+        let (to_successor, leaving) = unbounded_channel();
         for server in &self.servers {
             if claims.servers.iter().any(|claimed| claimed == server.name()) {
-                server.context.open_door(door.clone(), with);
+                server.context.set_successor(to_successor.clone(), with);
                 server.context.spread.begin(self.settings.drain_timeout);
                 server.enter(Phase::HandingOver);
             } else {
@@ -85,23 +87,23 @@ impl Process {
 
     /// Stops accepting, also where the successor does not: taking over again, this process would need all of its
     /// listeners.
-    fn shut_gates(&mut self, claims: &Claims) {
-        let doors = self.servers.iter_mut().flat_map(|server| &mut server.doors);
-        for (place, door) in doors.enumerate() {
-            door.claimed = claims.listeners.contains(&place);
-            door.former_access = access(&door.listener);
-            door.set(Gate::Shut);
+    fn pause_accepting(&mut self, claims: &Claims) {
+        let acceptors = self.servers.iter_mut().flat_map(|server| &mut server.acceptors);
+        for (place, acceptor) in acceptors.enumerate() {
+            acceptor.claimed = claims.listeners.contains(&place);
+            acceptor.former_access = access(&acceptor.listener);
+            acceptor.set(AcceptState::Paused);
         }
         self.servers.iter().for_each(|server| server.context.permits.pause());
     }
 
     /// Leaves the listeners that the successor has to it. The others are emptied and closed.
-    fn leave_doors(&mut self) {
-        for door in self.servers.iter_mut().flat_map(|server| server.doors.drain(..)) {
-            if door.claimed {
-                door.leave();
+    fn release_listeners(&mut self) {
+        for acceptor in self.servers.iter_mut().flat_map(|server| server.acceptors.drain(..)) {
+            if acceptor.claimed {
+                acceptor.leave();
             } else {
-                self.closing.spawn(door.close());
+                self.closing.spawn(acceptor.close());
             }
         }
     }
@@ -109,11 +111,11 @@ impl Process {
     /// Serves who waits at the listeners, and closes them. Of a listener that two processes had, the one that closes it
     /// last would otherwise reset the clients that came after the other one's last call.
     fn empty_doors(&mut self) {
-        for door in self.servers.iter_mut().flat_map(|server| server.doors.drain(..)) {
-            if door.claimed {
-                self.closing.spawn(door.empty());
+        for acceptor in self.servers.iter_mut().flat_map(|server| server.acceptors.drain(..)) {
+            if acceptor.claimed {
+                self.closing.spawn(acceptor.empty());
             } else {
-                self.closing.spawn(door.close());
+                self.closing.spawn(acceptor.close());
             }
         }
     }
@@ -127,7 +129,7 @@ impl Process {
                     watch.stands_by = false;
                     // Not earlier: a process that takes over again needs them.
                     self.background.shut_down();
-                    self.leave_doors();
+                    self.release_listeners();
                 }
                 Event::CloseIdle => {
                     watch.close_idle_at = None;
@@ -192,17 +194,20 @@ impl Process {
         // First of all, for nobody else may touch the connections that come back.
         let mut why = successor.end().await;
         if mute {
-            why = format!("it gave no sign of life for {} and was killed", crate::config::show(MUTE_AFTER));
+            why = format!(
+                "it gave no sign of life for {} and was killed",
+                crate::lifecycle::show(UNRESPONSIVE_AFTER)
+            );
         }
         for server in &self.servers {
-            server.context.close_door();
+            server.context.clear_successor();
             server.context.permits.resume();
             server.enter(Phase::Serving);
-            server.update_options(|door| door.claimed);
+            server.update_options(|acceptor| acceptor.claimed);
             server.open();
         }
         self.settle_all(back);
-        prepare::update_access(&self.servers, |_, door| door.former_access.clone()).await;
+        prepare::update_access(&self.servers, |_, acceptor| acceptor.former_access.clone()).await;
         log::error(format_args!(
             "the successor, pid {}, died in standby: {why}; generation {}, pid {}, serves again and has taken \
              {count} back",
@@ -214,9 +219,9 @@ impl Process {
 
     /// Lets the connections finish that can't go anywhere any more.
     async fn finish_alone(&mut self, outcome: Outcome, deadline: Instant) {
-        self.servers.iter().for_each(|server| server.context.close_door());
+        self.servers.iter().for_each(|server| server.context.clear_successor());
         if outcome.succeeded {
-            self.leave_doors();
+            self.release_listeners();
         } else {
             self.empty_doors();
         }
@@ -233,14 +238,14 @@ impl Process {
     }
 
     fn settle_all(&self, back: Vec<Leaving>) {
-        for (context, departure) in back {
-            settle(&context, departure);
+        for (context, resting) in back {
+            settle(&context, resting);
         }
     }
 }
 
 /// How long before the deadline the connections that could not move are closed. Half of it is for their last request.
-const FAREWELL: Duration = GRACE.saturating_mul(2);
+const CLOSE_BEFORE_DEADLINE: Duration = GRACE.saturating_mul(2);
 
 /// What a process waits for after its commit.
 struct Watch {

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process, connections, held, received, until};
-use crate::conn::Phase;
 use crate::handoff::Predecessor;
-use crate::lifecycle::{Request, Signal, Signals};
+use crate::lifecycle::{Phase, Request, Signal, Signals};
 use crate::log;
 
 /// How long idle connections get for a last request. Closing them at once loses those that are on the wire:
@@ -20,7 +19,7 @@ impl Process {
         log::info(format_args!("{}", received(signal)));
         if let Some(predecessor) = self.to_predecessor() {
             // Else a predecessor in standby could take our end for an accident.
-            Predecessor::farewell(&predecessor).await;
+            Predecessor::announce_exit(&predecessor).await;
         }
         self.lame_duck().await;
         let deadline = Instant::now() + self.settings.drain_timeout;
@@ -33,8 +32,8 @@ impl Process {
     /// Stops accepting and lets the connections finish.
     async fn drain(&mut self, deadline: Instant) {
         for server in &mut self.servers {
-            for door in server.doors.drain(..) {
-                self.closing.spawn(door.close());
+            for acceptor in server.acceptors.drain(..) {
+                self.closing.spawn(acceptor.close());
             }
         }
         if !self.hurried {

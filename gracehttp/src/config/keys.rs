@@ -1,7 +1,7 @@
 //! The keys that the file and the environment can set: one table for a server, one for the process.
 
 use super::{MOST_THREADS, Settings, value};
-use crate::lifecycle::Signal;
+use crate::lifecycle::{Signal, show};
 use crate::server::{Endpoint, LEAST_CONN_MEMORY, MOST_HEADERS, ServerOptions};
 
 /// What can be set about a `T`.
@@ -32,22 +32,22 @@ pub(crate) const PROCESS_KEYS: &[Key<Settings>] = &[
     Key {
         name: "drain_timeout", form: Form::Text,
         set: |settings, text| value::duration(text).map(|limit| settings.drain_timeout = limit),
-        get: |settings| Some(value::show(settings.drain_timeout)),
+        get: |settings| Some(show(settings.drain_timeout)),
     },
     Key {
         name: "ready_timeout", form: Form::Text,
         set: |settings, text| value::positive_duration(text).map(|limit| settings.ready_timeout = limit),
-        get: |settings| Some(value::show(settings.ready_timeout)),
+        get: |settings| Some(show(settings.ready_timeout)),
     },
     Key {
         name: "standby", form: Form::Text,
         set: |settings, text| value::duration(text).map(|period| settings.standby = period),
-        get: |settings| Some(value::show(settings.standby)),
+        get: |settings| Some(show(settings.standby)),
     },
     Key {
         name: "lame_duck", form: Form::Text,
         set: |settings, text| value::duration(text).map(|period| settings.lame_duck = period),
-        get: |settings| Some(value::show(settings.lame_duck)),
+        get: |settings| Some(show(settings.lame_duck)),
     },
     Key {
         name: "restart_on", form: Form::List,
@@ -120,12 +120,12 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
     Key {
         name: "handshake_timeout", form: Form::Text,
         set: |server, text| value::positive_duration(text).map(|limit| server.handshake_timeout = limit),
-        get: |server| Some(value::show(server.handshake_timeout)),
+        get: |server| Some(show(server.handshake_timeout)),
     },
     Key {
         name: "header_read_timeout", form: Form::Text,
         set: |server, text| value::positive_duration(text).map(|limit| server.header_read_timeout = limit),
-        get: |server| Some(value::show(server.header_read_timeout)),
+        get: |server| Some(show(server.header_read_timeout)),
     },
     Key {
         name: "request_timeout", form: Form::Text,
@@ -135,7 +135,7 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
     Key {
         name: "idle_timeout", form: Form::Text,
         set: |server, text| value::positive_duration(text).map(|limit| server.idle_timeout = limit),
-        get: |server| Some(value::show(server.idle_timeout)),
+        get: |server| Some(show(server.idle_timeout)),
     },
     Key {
         name: "max_body", form: Form::Size,
@@ -170,7 +170,7 @@ pub(crate) const SERVER_KEYS: &[Key<ServerOptions>] = &[
     Key {
         name: "half_close_timeout", form: Form::Text,
         set: |server, text| value::duration(text).map(|limit| server.half_close_timeout = limit),
-        get: |server| Some(value::show(server.half_close_timeout)),
+        get: |server| Some(show(server.half_close_timeout)),
     },
     Key {
         name: "max_conn_memory", form: Form::Size,

@@ -19,7 +19,6 @@ use draft::Draft;
 pub(crate) use env::HANDOFF_VARIABLE;
 use file::File;
 pub(crate) use file::{Section, read_settings, refuse_settings};
-pub(crate) use value::show;
 
 use crate::error::Error;
 use crate::lifecycle::Signal;

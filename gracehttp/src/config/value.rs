@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::lifecycle::Signal;
+use crate::lifecycle::{Signal, show};
 use crate::server::{Endpoint, LONGEST, LONGEST_KEEPALIVE, Mode, WhenFull};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -177,11 +177,6 @@ pub(super) fn tls(text: &str) -> Result<Option<crate::Tls>, String> {
         "self_signed" => Err("this program was built without the feature `self-signed` of gracehttp".into()),
         _ => Err("valid is `off`, `self_signed`, or instead of it `tls.cert` and `tls.key`".into()),
     }
-}
-
-/// A duration as it is written in attributes, files and variables.
-pub(crate) fn show(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
 }
 
 pub(super) fn show_or_off(duration: Option<Duration>) -> String {

@@ -6,15 +6,16 @@
 //! it after every turn. All of it is written by parts of one connection and read by its own task, so
 //! `Relaxed` order is enough but for the counts that other tasks change when they drop a body.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
+use parking_lot::{Mutex, MutexGuard};
 
-use crate::conn::inbound::Inbound;
+use crate::conn::http1::inbound::Inbound;
 
 /// The shared notes of one connection.
 #[derive(Debug, Default)]
@@ -248,11 +249,11 @@ impl Activity {
     }
 
     fn body_reader(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.body_reader.lock().unwrap_or_else(PoisonError::into_inner)
+        self.body_reader.lock()
     }
 
     fn unread_body(&self) -> MutexGuard<'_, UnreadBody> {
-        self.unread_body.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unread_body.lock()
     }
 
     /// Reads on in a body that its handler left. Over the limit the body is dropped, upon which hyper

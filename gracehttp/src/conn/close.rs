@@ -59,10 +59,10 @@ impl Linger {
 /// throws away the response that the client has not read yet (RFC 9112 section 9.6).
 pub(super) async fn close<T: Wire>(context: &Context, stream: T, linger: Linger) {
     // Boxed, since few connections close at a time: otherwise each would keep room for this future.
-    Box::pin(say_farewell(context, stream, linger)).await;
+    Box::pin(close_orderly(context, stream, linger)).await;
 }
 
-async fn say_farewell<T: Wire>(context: &Context, mut stream: T, linger: Linger) {
+async fn close_orderly<T: Wire>(context: &Context, mut stream: T, linger: Linger) {
     let end = Instant::now() + linger.in_all;
     if !matches!(tokio::time::timeout_at(end, stream.shutdown()).await, Ok(Ok(()))) {
         return;
@@ -113,8 +113,8 @@ async fn is_taken(probe: Probe) -> bool {
 }
 
 /// Says one last thing before closing.
-pub(super) async fn close_with<T: Wire>(context: &Context, mut stream: T, last_words: &[u8], linger: Linger) {
-    let said = tokio::time::timeout(Linger::BRIEF.in_all, stream.write_all(last_words)).await;
+pub(super) async fn close_with<T: Wire>(context: &Context, mut stream: T, bytes: &[u8], linger: Linger) {
+    let said = tokio::time::timeout(Linger::BRIEF.in_all, stream.write_all(bytes)).await;
     if matches!(said, Ok(Ok(()))) {
         close(context, stream, linger).await;
     }
@@ -147,13 +147,13 @@ pub(super) fn reset<T: Wire>(stream: T) {
 }
 
 /// Closes the connection of a client that waits for nothing, without waiting for the client.
-pub(super) async fn part<T: Wire>(mut stream: T) {
+pub(super) async fn close_now<T: Wire>(mut stream: T) {
     // A plain socket shuts down at once; a TLS session needs room for its last record, and goes without it otherwise.
     let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
 }
 
 /// The same, after some last bytes if there is room for them.
-pub(super) async fn part_with<T: Wire>(mut stream: T, last_words: &[u8]) {
-    let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(last_words)).await;
-    part(stream).await;
+pub(super) async fn close_now_with<T: Wire>(mut stream: T, bytes: &[u8]) {
+    let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(bytes)).await;
+    close_now(stream).await;
 }

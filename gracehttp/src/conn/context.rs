@@ -2,23 +2,24 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::conn::answer::Tally;
-use crate::conn::drain::{Drain, Phase};
+use crate::conn::MOVES_WITH;
+use crate::conn::exchange::answer::Tally;
 use crate::conn::moved::Moved;
-use crate::conn::recycling::Recycling;
-use crate::conn::spread::Spread;
-use crate::conn::{MOVES_WITH, Socket};
-use crate::parking::{Lot, Stage};
+use crate::conn::recycling::{Recycling, Spread};
+use crate::lifecycle::{Drain, Phase};
+use crate::parking::Lot;
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
+use crate::socket::{Socket, Stage};
 
 /// The least that hyper reads at once.
 const HYPER_READ: usize = 8 << 10;
@@ -47,17 +48,17 @@ pub(crate) struct Context {
     pub(crate) workers: Handle,
     /// Notified when a connection was parked although the process is leaving: the lot may have been cleared before.
     pub(crate) parked_late: Notify,
-    door: Mutex<Option<UnboundedSender<Leaving>>>,
-    /// How many bytes of its next request a connection may take along through the door.
+    to_successor: Mutex<Option<UnboundedSender<Leaving>>>,
+    /// How many bytes of its next request a connection may take along through the to_successor.
     moves_with: AtomicUsize,
 }
 
 /// A connection on its way to the successor, and the server that it leaves.
-pub(crate) type Leaving = (Arc<Context>, Departure);
+pub(crate) type Leaving = (Arc<Context>, Resting);
 
 /// A connection that leaves for the successor.
 #[derive(Debug)]
-pub(crate) struct Departure {
+pub(crate) struct Resting {
     pub(crate) socket: Socket,
     pub(crate) stage: Stage,
     /// What was read of its next request.
@@ -87,15 +88,15 @@ impl Context {
             answers: Tally::new(),
             workers: Handle::current(),
             parked_late: Notify::new(),
-            door: Mutex::new(None),
+            to_successor: Mutex::new(None),
             moves_with: AtomicUsize::new(MOVES_WITH),
         })
     }
 
-    /// From now on, connections that can move leave through this door, with so many bytes at the most.
-    pub(crate) fn open_door(&self, door: UnboundedSender<Leaving>, moves_with: usize) {
+    /// From now on, connections that can move leave through this to_successor, with so many bytes at the most.
+    pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, moves_with: usize) {
         self.moves_with.store(moves_with, Ordering::Relaxed);
-        *self.door() = Some(door);
+        *self.to_successor() = Some(to_successor);
     }
 
     /// Whether a connection can be handed over with these bytes of its next request.
@@ -114,25 +115,25 @@ impl Context {
     }
 
     /// Nothing leaves any more.
-    pub(crate) fn close_door(&self) {
-        *self.door() = None;
+    pub(crate) fn clear_successor(&self) {
+        *self.to_successor() = None;
     }
 
     /// Whether there is a successor to which connections can go.
-    pub(crate) fn has_door(&self) -> bool {
-        self.door().as_ref().is_some_and(|door| !door.is_closed())
+    pub(crate) fn has_successor(&self) -> bool {
+        self.to_successor().as_ref().is_some_and(|to_successor| !to_successor.is_closed())
     }
 
     /// Sends a connection to the successor. Where there is none it comes back.
-    pub(crate) fn depart(self: &Arc<Self>, departure: Departure) -> Result<(), Departure> {
-        match &*self.door() {
-            Some(door) => door.send((self.clone(), departure)).map_err(|refused| refused.0.1),
-            None => Err(departure),
+    pub(crate) fn send_to_successor(self: &Arc<Self>, resting: Resting) -> Result<(), Resting> {
+        match &*self.to_successor() {
+            Some(to_successor) => to_successor.send((self.clone(), resting)).map_err(|refused| refused.0.1),
+            None => Err(resting),
         }
     }
 
-    fn door(&self) -> MutexGuard<'_, Option<UnboundedSender<Leaving>>> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
+    fn to_successor(&self) -> MutexGuard<'_, Option<UnboundedSender<Leaving>>> {
+        self.to_successor.lock()
     }
 }
 

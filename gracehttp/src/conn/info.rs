@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::{self, Display as _};
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum_core::extract::FromRequestParts;
@@ -12,7 +10,7 @@ use http::request::Parts;
 use http::{Extensions, StatusCode};
 
 use crate::conn::context::Context;
-use crate::conn::drain::Drain;
+use crate::lifecycle::Shutdown;
 
 /// Travels in the extensions of every request.
 #[derive(Debug)]
@@ -103,47 +101,6 @@ impl<S: Sync> axum_core::extract::OptionalFromRequestParts<S> for PeerAddr {
     }
 }
 
-/// Extractor: resolves when the drain begins, be it a restart or a stop.
-///
-/// For responses without an end (server-sent events, WebSockets, long polls): end them politely when it
-/// resolves, or they are cut when `drain_timeout` has passed.
-///
-/// ```
-/// use gracehttp::Shutdown;
-/// # async fn next_news() -> String { String::new() }
-///
-/// async fn long_poll(shutdown: Shutdown) -> String {
-///     tokio::select! {
-///         news = next_news() => news,
-///         () = shutdown => "no news; ask again".to_owned(),
-///     }
-/// }
-/// ```
-#[must_use = "it does nothing unless awaited"]
-pub struct Shutdown {
-    begun: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
-}
-
-impl Shutdown {
-    pub(crate) fn of(drain: Drain) -> Self {
-        Self { begun: Box::pin(async move { drain.begun().await }) }
-    }
-}
-
-impl Future for Shutdown {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<()> {
-        self.begun.as_mut().poll(cx)
-    }
-}
-
-impl std::fmt::Debug for Shutdown {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Shutdown")
-    }
-}
-
 impl<S: Sync> FromRequestParts<S> for Shutdown {
     type Rejection = Infallible;
 
@@ -151,7 +108,7 @@ impl<S: Sync> FromRequestParts<S> for Shutdown {
         Ok(match info(parts) {
             Some(info) => Self::of(info.context.drain.clone()),
             // A request that came over no connection, as in a unit test, is never drained.
-            None => Self { begun: Box::pin(std::future::pending()) },
+            None => Self::never(),
         })
     }
 }

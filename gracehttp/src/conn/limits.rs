@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::conn::activity::Activity;
-use crate::parking::Stage;
 use crate::server::ServerOptions;
+use crate::socket::Stage;
 
 /// How long a request body or a response may stand still.
 pub(super) const STALLED: Duration = Duration::from_secs(30);

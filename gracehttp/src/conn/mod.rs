@@ -1,28 +1,17 @@
-//! One connection: from its first byte to its close, or to its departure for the successor.
+//! One connection: from its first byte to its close, or to its resting for the successor.
 
 mod activity;
-mod answer;
-mod body;
-mod candidate;
 mod close;
 mod context;
-pub(crate) mod drain;
-mod drive;
 mod exchange;
 mod http1;
 mod http2;
-mod inbound;
 mod info;
-mod intake;
-mod lent;
 mod limits;
 mod moved;
 mod recycling;
 mod rest;
 mod sniff;
-mod socket;
-mod spread;
-mod strict;
 mod transport;
 
 use std::sync::Arc;
@@ -31,22 +20,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use context::{Context, Departure, Leaving};
-pub(crate) use drain::Phase;
-pub use info::{Generation, PeerAddr, Shutdown};
-pub(crate) use moved::{Moved, Told};
+pub(crate) use context::{Context, Leaving, Resting};
+#[cfg(feature = "test-kit")]
+pub(crate) use http1::strict::read_heads;
+pub use info::{Generation, PeerAddr};
+pub(crate) use moved::{Moved, Report};
 pub(crate) use recycling::Waiting;
 use rest::rest;
-pub(crate) use rest::{attend, clear, settle};
-pub(crate) use socket::{Family, ListenerNumber, Origin, Socket, Stream, Unread};
-#[cfg(feature = "test-kit")]
-pub(crate) use strict::read_heads;
+pub(crate) use rest::{empty_lot, settle, wake_parked};
 
-use crate::conn::candidate::newcomer_is_to_close;
 use crate::conn::close::Linger;
+use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
-use crate::parking::Stage;
 use crate::server::Permit;
+use crate::socket::{Stage, Stream};
 
 /// How long a connection waits awake for its next byte before it is parked.
 ///
@@ -88,7 +75,7 @@ pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Byte
     let sniffed = tokio::select! {
         biased;
         sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout) => sniffed,
-        () = newcomer_is_to_close(&context, &mut permit, false) => return close::part(stream).await,
+        () = newcomer_is_to_close(&context, &mut permit, false) => return close::close_now(stream).await,
     };
     let seen = seen.freeze();
     match sniffed {

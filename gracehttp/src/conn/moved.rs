@@ -6,10 +6,11 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use crate::conn::socket::Origin;
+use parking_lot::RwLock;
+
+use crate::socket::Origin;
 
 /// Between two attempts to say something to a predecessor that does not listen at the moment.
 const RETRY: Duration = Duration::from_millis(1);
@@ -19,33 +20,33 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// What there is to say about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Report {
     Busy(Origin),
     Idle(Origin),
 }
 
 /// Says it; false if it has to be said again later.
-type Tell = Box<dyn Fn(Told) -> bool + Send + Sync>;
+type Reporter = Box<dyn Fn(Report) -> bool + Send + Sync>;
 
 /// The connections that came from the predecessor and could go back.
 #[derive(Default)]
 pub(crate) struct Moved {
     /// Spares everybody the lock outside of a standby.
     watched: AtomicBool,
-    tell: RwLock<Option<Tell>>,
+    send: RwLock<Option<Reporter>>,
 }
 
 impl Moved {
     /// Begins to report.
-    pub(crate) fn watch(&self, tell: impl Fn(Told) -> bool + Send + Sync + 'static) {
-        *self.tell.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+    pub(crate) fn watch(&self, send: impl Fn(Report) -> bool + Send + Sync + 'static) {
+        *self.send.write() = Some(Box::new(send));
         self.watched.store(true, Ordering::Release);
     }
 
     /// Ends it: nothing goes back any more.
     pub(crate) fn forget(&self) {
         self.watched.store(false, Ordering::Release);
-        *self.tell.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.send.write() = None;
     }
 
     /// Whether this connection could still go back, if it is idle.
@@ -57,7 +58,7 @@ impl Moved {
     pub(crate) async fn busy(&self, origin: Option<Origin>) {
         let begun = Instant::now();
         while let Some(origin) = origin
-            && !self.try_tell(Told::Busy(origin))
+            && !self.try_report(Report::Busy(origin))
         {
             if begun.elapsed() > GIVE_UP {
                 return self.forget();
@@ -69,16 +70,16 @@ impl Moved {
     /// A connection rests again. If that can't be said it counts as busy, which is the safe side.
     pub(crate) fn idle(&self, origin: Option<Origin>) {
         if let Some(origin) = origin {
-            self.try_tell(Told::Idle(origin));
+            self.try_report(Report::Idle(origin));
         }
     }
 
-    fn try_tell(&self, told: Told) -> bool {
+    fn try_report(&self, report: Report) -> bool {
         if !self.watched.load(Ordering::Acquire) {
             return true;
         }
-        let tell = self.tell.read().unwrap_or_else(PoisonError::into_inner);
-        tell.as_ref().is_none_or(|tell| tell(told))
+        let send = self.send.read();
+        send.as_ref().is_none_or(|send| send(report))
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::conn::close::{Linger, close};
-use crate::conn::context::{Context, Departure};
-use crate::conn::drain::Phase;
-use crate::conn::{Ahead, Stream, Unread, http1, serve};
-use crate::parking::{Parked, Stage, Woken};
+use crate::conn::context::{Context, Resting};
+use crate::conn::{Ahead, http1, serve};
+use crate::lifecycle::Phase;
+use crate::parking::{Parked, Woken};
 use crate::server::Permit;
+use crate::socket::{Stage, Stream, Unread};
 use crate::sys::shut_down;
 
 /// How many parked connections leave before others get a turn.
@@ -25,14 +26,14 @@ pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, st
     if ahead.is_empty() {
         context.moved.idle(socket.origin);
     }
-    settle(&context, Departure { socket, stage, ahead, permit });
+    settle(&context, Resting { socket, stage, ahead, permit });
 }
 
 /// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
 /// bytes of its next request are already known.
-pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
+pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
     let departs = context.drain.phase() == Phase::HandingOver && context.can_move_with(&resting.ahead);
-    let refused = if departs { context.depart(resting) } else { Err(resting) };
+    let refused = if departs { context.send_to_successor(resting) } else { Err(resting) };
     match refused {
         Ok(()) => {}
         Err(resting) if resting.ahead.is_empty() => park(context, resting),
@@ -40,13 +41,13 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Departure) {
     }
 }
 
-fn park(context: &Arc<Context>, resting: Departure) {
-    let Departure { socket, stage, ahead, permit } = resting;
+fn park(context: &Arc<Context>, resting: Resting) {
+    let Resting { socket, stage, ahead, permit } = resting;
     match context.lot.park(Parked { socket, stage }) {
         Ok(()) => permit.into_count(),
         // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
         Err(Parked { socket, stage }) => {
-            return stay(context, Departure { socket, stage, ahead, permit });
+            return stay(context, Resting { socket, stage, ahead, permit });
         }
     }
     // The phase may have changed before the connection was parked. The lot is cleared again then, or the connection
@@ -57,8 +58,8 @@ fn park(context: &Arc<Context>, resting: Departure) {
 }
 
 /// Gives a resting connection a task again, on the runtime that serves.
-pub(crate) fn stay(context: &Arc<Context>, resting: Departure) {
-    let Departure { socket, stage, ahead, permit } = resting;
+pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
+    let Resting { socket, stage, ahead, permit } = resting;
     let context = context.clone();
     let workers = context.workers.clone();
     workers.spawn(async move {
@@ -74,7 +75,7 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Departure) {
 
 /// Attends the parking lot of a server for as long as the process lives: wakes the connections that have bytes, and
 /// ends those that rested too long. Runs where connections are served.
-pub(crate) async fn attend(context: Arc<Context>) {
+pub(crate) async fn wake_parked(context: Arc<Context>) {
     loop {
         for woken in context.lot.wait().await {
             leave_lot(&context, woken);
@@ -84,7 +85,7 @@ pub(crate) async fn attend(context: Arc<Context>) {
 
 /// Empties the parking lot of a server when the process leaves. Runs on the control runtime: even if handlers block
 /// every serving thread, a resting connection moves to the successor or is closed.
-pub(crate) async fn clear(context: Arc<Context>) {
+pub(crate) async fn empty_lot(context: Arc<Context>) {
     loop {
         let changed = context.drain.changed();
         match context.drain.phase() {
@@ -104,22 +105,22 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
     match woken {
         Woken::Ready(Parked { socket, stage }) => {
             let permit = Permit::from_count(&context.permits);
-            stay(context, Departure { socket, stage, ahead: Bytes::new(), permit });
+            stay(context, Resting { socket, stage, ahead: Bytes::new(), permit });
         }
         Woken::Expired(parked) => close_parked(context, parked),
     }
 }
 
 async fn hand_over_all(context: &Arc<Context>) {
-    while context.has_door() && context.drain.phase() == Phase::HandingOver {
+    while context.has_successor() && context.drain.phase() == Phase::HandingOver {
         let batch = context.lot.take(BATCH);
         if batch.is_empty() {
             return;
         }
         for Parked { socket, stage } in batch {
             let permit = Permit::from_count(&context.permits);
-            let departure = Departure { socket, stage, ahead: Bytes::new(), permit };
-            if let Err(refused) = context.depart(departure) {
+            let resting = Resting { socket, stage, ahead: Bytes::new(), permit };
+            if let Err(refused) = context.send_to_successor(resting) {
                 // The successor died meanwhile: what it did not get stays parked.
                 park(context, refused);
             }

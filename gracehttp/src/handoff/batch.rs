@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::conn::Leaving;
 use crate::handoff::token::Token;
-use crate::handoff::wire::{Bequest, Mover, Moving, Version};
+use crate::handoff::wire::{Mover, Moving, ToSuccessor, Version};
 
 /// How long a successor may take to confirm a batch. One that takes longer is blocked or stopped, and the clients are
 /// served here meanwhile.
@@ -52,12 +52,15 @@ impl Batch {
     }
 
     /// As it is written to the channel.
-    pub(super) fn message(&self) -> Bequest {
+    pub(super) fn message(&self) -> ToSuccessor {
         match self.withdrawal {
             Withdrawal::Unknown => {
-                Bequest::Connections { moving: self.connections.iter().map(moving).collect() }
+                ToSuccessor::Connections { moving: self.connections.iter().map(moving).collect() }
             }
-            _ => Bequest::Batch { number: self.number, moving: self.connections.iter().map(mover).collect() },
+            _ => ToSuccessor::Batch {
+                number: self.number,
+                moving: self.connections.iter().map(mover).collect(),
+            },
         }
     }
 
@@ -67,7 +70,7 @@ impl Batch {
             Withdrawal::Possible { token, .. } => Some(token.as_fd()),
             Withdrawal::Unknown | Withdrawal::TooLate => None,
         };
-        let sockets = self.connections.iter().map(|(_, departure)| departure.socket.fd.as_fd());
+        let sockets = self.connections.iter().map(|(_, resting)| resting.socket.fd.as_fd());
         token.into_iter().chain(sockets).collect()
     }
 
@@ -105,12 +108,12 @@ impl Batch {
     }
 }
 
-fn moving((context, departure): &Leaving) -> Moving {
+fn moving((context, resting): &Leaving) -> Moving {
     Moving {
         server: context.options.name.clone(),
-        family: departure.socket.family.into(),
-        stage: departure.stage.into(),
-        ahead: departure.ahead.to_vec(),
+        family: resting.socket.family.into(),
+        stage: resting.stage.into(),
+        ahead: resting.ahead.to_vec(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
@@ -49,7 +50,7 @@ impl End {
 
     /// Receives one message if there is one at this moment.
     fn receive<M: DeserializeOwned>(&self) -> io::Result<Incoming<M>> {
-        let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = self.buffer.lock();
         let Received { len, fds } = sys::receive(self.socket.get_ref().0.as_fd(), &mut buffer)?;
         if len == 0 {
             return Ok(Incoming::Closed);
@@ -178,7 +179,7 @@ impl Patience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handoff::wire::{Bequest, Hello, Reply};
+    use crate::handoff::wire::{Hello, ToPredecessor, ToSuccessor};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
     fn pair() -> (Channel, Channel) {
@@ -191,36 +192,36 @@ mod tests {
     async fn messages_arrive_whole_and_in_order() {
         let (left, right) = pair();
         left.send(&Hello::new(4), &[]).await.unwrap();
-        left.send(&Bequest::Farewell, &[]).await.unwrap();
+        left.send(&ToSuccessor::Done, &[]).await.unwrap();
         let Incoming::Message(hello, _) = right.receive::<Hello>().await.unwrap() else { panic!() };
         assert_eq!(hello, Hello::new(4));
-        let Incoming::Message(last, _) = right.receive::<Bequest>().await.unwrap() else { panic!() };
-        assert_eq!(last, Bequest::Farewell);
+        let Incoming::Message(last, _) = right.receive::<ToSuccessor>().await.unwrap() else { panic!() };
+        assert_eq!(last, ToSuccessor::Done);
         drop(left);
-        assert!(matches!(right.receive::<Bequest>().await.unwrap(), Incoming::Closed));
+        assert!(matches!(right.receive::<ToSuccessor>().await.unwrap(), Incoming::Closed));
     }
 
     #[tokio::test]
     async fn the_last_words_of_one_who_left_without_listening_are_heard() {
         let (left, right) = pair();
-        left.send(&Bequest::StandbyOver, &[]).await.unwrap();
-        right.send(&Reply::Taken { count: 7 }, &[]).await.unwrap();
-        right.send(&Reply::Farewell, &[]).await.unwrap();
+        left.send(&ToSuccessor::StandbyOver, &[]).await.unwrap();
+        right.send(&ToPredecessor::Taken { count: 7 }, &[]).await.unwrap();
+        right.send(&ToPredecessor::Exiting, &[]).await.unwrap();
         drop(right);
-        for expected in [Reply::Taken { count: 7 }, Reply::Farewell] {
-            let Incoming::Message(said, _) = left.receive::<Reply>().await.unwrap() else { panic!() };
+        for expected in [ToPredecessor::Taken { count: 7 }, ToPredecessor::Exiting] {
+            let Incoming::Message(said, _) = left.receive::<ToPredecessor>().await.unwrap() else { panic!() };
             assert_eq!(said, expected);
         }
-        assert!(matches!(left.receive::<Reply>().await.unwrap(), Incoming::Closed));
+        assert!(matches!(left.receive::<ToPredecessor>().await.unwrap(), Incoming::Closed));
     }
 
     #[tokio::test]
     async fn rubbish_is_an_error() {
         let (left, right) = pair();
         left.end.send(&[0xff; 200], &[]).unwrap();
-        assert!(right.receive::<Reply>().await.is_err());
+        assert!(right.receive::<ToPredecessor>().await.is_err());
         // A length that claims more than there is.
         left.end.send(&[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
-        assert!(right.receive::<Reply>().await.is_err());
+        assert!(right.receive::<ToPredecessor>().await.is_err());
     }
 }

@@ -14,11 +14,11 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Departure, Leaving, settle};
+use crate::conn::{Context, Leaving, Resting, settle};
 use crate::handoff::batch::Batch;
 use crate::handoff::channel::{Incoming, has_hung_up};
 use crate::handoff::standby::{Due, Standby};
-use crate::handoff::wire::{Bequest, MAX_BATCH, Reply, ServerCount, Version};
+use crate::handoff::wire::{MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version};
 use crate::handoff::{Channel, Successor};
 use crate::lifecycle::until_time;
 
@@ -63,7 +63,7 @@ pub(crate) struct Handover {
     /// How many connections were sent so far: each is known by its place in their order.
     sent: u32,
     /// The successor ends of its own will, though it may still confirm what it has.
-    farewell: bool,
+    is_exiting: bool,
 }
 
 /// What the process and the hand-over tell each other about the standby.
@@ -78,7 +78,7 @@ pub(crate) struct StandbyLine {
 /// How a hand-over ended, with the connections that are ours again.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// The successor is gone without a farewell.
+    /// The successor is gone without a is_exiting.
     pub(crate) died: bool,
     /// It was killed, since it gave no sign of life.
     pub(crate) mute: bool,
@@ -103,9 +103,9 @@ struct Count {
 
 impl Count {
     fn of(context: &Arc<Context>) -> Self {
-        let (permits, last_call) = (&context.permits, context.permits.last_call());
-        let held = permits.held() + permits.foreign() + last_call.reserved();
-        Self { held: held as u64, asked: last_call.asked() as u64 }
+        let (permits, permit_requests) = (&context.permits, context.permits.permit_requests());
+        let held = permits.held() + permits.foreign() + permit_requests.reserved();
+        Self { held: held as u64, asked: permit_requests.asked() as u64 }
     }
 }
 
@@ -151,7 +151,7 @@ impl Handover {
             ask_at: None,
             back_off: BACK_OFF.0,
             sent: 0,
-            farewell: false,
+            is_exiting: false,
         }
     }
 
@@ -159,13 +159,13 @@ impl Handover {
     pub(crate) async fn run(mut self) -> Outcome {
         self.standby = Some(Standby::begin(self.standby_until, self.version));
         if self.version >= Version::Two {
-            self.contexts.iter().for_each(|context| context.permits.last_call().share());
+            self.contexts.iter().for_each(|context| context.permits.permit_requests().share());
         }
         loop {
             match self.turn().await {
                 // The batch on its way is the successor's if it still says so.
                 Ok(Talk::Ended) => return self.end(false).await,
-                Ok(Talk::GoesOn) if self.farewell && self.on_the_way.is_none() => {
+                Ok(Talk::GoesOn) if self.is_exiting && self.on_the_way.is_none() => {
                     return self.end(false).await;
                 }
                 Ok(Talk::GoesOn) => {}
@@ -196,11 +196,11 @@ impl Handover {
         if self.report_at.is_none() && !self.is_reported() {
             self.report_at = Some(Instant::now() + REPORT_AFTER);
         }
-        let may_send = self.on_the_way.is_none() && !self.farewell;
+        let may_send = self.on_the_way.is_none() && !self.is_exiting;
         let withdraw_at = self.on_the_way.as_ref().and_then(Batch::withdraw_at);
         tokio::select! {
             biased;
-            reply = channel.receive::<Reply>() => match reply? {
+            reply = channel.receive::<ToPredecessor>() => match reply? {
                 Incoming::Message(reply, _) => self.hear(&reply).await,
                 Incoming::Closed => return Ok(Talk::Ended),
             },
@@ -235,14 +235,14 @@ impl Handover {
         match self.standby.as_mut().map_or(Due::Nothing, |standby| standby.due(Instant::now())) {
             Due::Nothing => {}
             Due::Ask(number) => {
-                if !self.channel.try_send(&Bequest::Ping { number })
+                if !self.channel.try_send(&ToSuccessor::Ping { number })
                     && let Some(standby) = &mut self.standby
                 {
                     standby.unsent(Instant::now());
                 }
             }
             Due::Over => self.end_standby().await,
-            Due::Mute => return Talk::Mute,
+            Due::Unresponsive => return Talk::Mute,
         }
         Talk::GoesOn
     }
@@ -250,9 +250,9 @@ impl Handover {
     /// Sends a batch that begins with this connection.
     async fn send(&mut self, first: Leaving) -> io::Result<()> {
         let connections = self.gather(first);
-        for (context, departure) in &connections {
+        for (context, resting) in &connections {
             // If our own predecessor is in standby, it can't take the connection back once it is on its way.
-            context.moved.busy(departure.socket.origin).await;
+            context.moved.busy(resting.socket.origin).await;
         }
         self.batches = self.batches.wrapping_add(1);
         let batch = match Batch::new(self.batches, connections, self.version) {
@@ -277,55 +277,55 @@ impl Handover {
         let mut batch = VecDeque::new();
         let mut bytes = 0;
         let mut next = Some(first);
-        while let Some((context, departure)) = next {
-            if bytes + departure.ahead.len() > self.version.max_ahead() {
-                self.left_over = Some((context, departure));
+        while let Some((context, resting)) = next {
+            if bytes + resting.ahead.len() > self.version.max_ahead() {
+                self.left_over = Some((context, resting));
                 break;
             }
-            bytes += departure.ahead.len();
-            batch.push_back((context, departure));
+            bytes += resting.ahead.len();
+            batch.push_back((context, resting));
             next = if batch.len() < MAX_BATCH { self.leaving.try_recv().ok() } else { None };
         }
         batch
     }
 
-    async fn hear(&mut self, reply: &Reply) {
+    async fn hear(&mut self, reply: &ToPredecessor) {
         let now = Instant::now();
         if let Some(standby) = &mut self.standby {
             standby.heard(now);
         }
         match reply {
-            Reply::Granted { number, granted } => {
+            ToPredecessor::Granted { number, granted } => {
                 // Permits granted for an earlier question are granted again for the last one.
                 if *number == self.reports {
                     self.grant(granted);
                 }
             }
-            Reply::Taken { count } if self.version == Version::One => self.confirm(*count as usize),
-            Reply::TakenOf { number, count } => self.confirm_batch(*number, *count as usize),
-            Reply::Busy { id } => self.mark(*id, true),
-            Reply::Idle { id } => self.mark(*id, false),
-            Reply::Pong { number } => {
+            ToPredecessor::Taken { count } if self.version == Version::One => self.confirm(*count as usize),
+            ToPredecessor::TakenOf { number, count } => self.confirm_batch(*number, *count as usize),
+            ToPredecessor::Busy { id } => self.mark(*id, true),
+            ToPredecessor::Idle { id } => self.mark(*id, false),
+            ToPredecessor::Pong { number } => {
                 if self.standby.as_mut().is_some_and(|standby| standby.answered(*number, now)) {
                     self.end_standby().await;
                 }
             }
-            Reply::Farewell => self.farewell = true,
+            ToPredecessor::Exiting => self.is_exiting = true,
             // The connections that we gave away may be a third process's by now.
-            Reply::Succeeded => {
+            ToPredecessor::Succeeded => {
                 self.has_succeeded = true;
                 self.end_standby().await;
             }
             // These mean nothing at this point.
-            Reply::Taken { .. } | Reply::Ready { .. } | Reply::Failed { .. } => {}
+            ToPredecessor::Taken { .. } | ToPredecessor::Ready { .. } | ToPredecessor::Failed { .. } => {}
         }
     }
 
-    /// Reads what a successor has sent before it hung up: it may have said farewell.
+    /// Reads what a successor has sent before it hung up: it may have said is_exiting.
     async fn hear_last_words(&mut self, limit: Duration) {
         let channel = self.channel.clone();
         while let Ok(Ok(Incoming::Message(reply, _))) =
-            tokio::time::timeout(limit, channel.receive::<Reply>()).await
+            tokio::time::timeout(limit, channel.receive::<ToPredecessor>()).await
         {
             // It reads no answers any more.
             self.hear(&reply).await;
@@ -348,13 +348,13 @@ impl Handover {
         let Some(batch) = self.on_the_way.take() else { return };
         let is_late = batch.is_late();
         let mut no_room = VecDeque::new();
-        for (place, (context, departure)) in batch.connections.into_iter().enumerate() {
+        for (place, (context, resting)) in batch.connections.into_iter().enumerate() {
             self.sent += 1;
             if place >= count {
-                no_room.push_back((context, departure));
+                no_room.push_back((context, resting));
                 continue;
             }
-            let Departure { socket, stage, ahead, permit } = departure;
+            let Resting { socket, stage, ahead, permit } = resting;
             context.permits.give(permit);
             if let Some(standby) = &mut self.standby {
                 standby.keep(self.sent, context, socket, stage, ahead);
@@ -389,8 +389,8 @@ impl Handover {
 
     fn serve_here(&mut self, connections: VecDeque<Leaving>) {
         self.contexts.iter().for_each(|context| context.hold_back());
-        for (context, departure) in connections.into_iter().chain(self.left_over.take()) {
-            settle(&context, departure);
+        for (context, resting) in connections.into_iter().chain(self.left_over.take()) {
+            settle(&context, resting);
         }
     }
 
@@ -404,7 +404,7 @@ impl Handover {
     async fn end_standby(&mut self) {
         if self.standby.take().is_some() {
             self.line.over.notify_one();
-            self.channel.tell(&Bequest::StandbyOver).await;
+            self.channel.tell(&ToSuccessor::StandbyOver).await;
         }
     }
 
@@ -419,10 +419,10 @@ impl Handover {
         let number = self.reports.wrapping_add(1);
         let held = named(&self.contexts, counts.iter().map(|count| count.held)).collect();
         let message = match self.version {
-            Version::One => Bequest::Held { held },
+            Version::One => ToSuccessor::Held { held },
             Version::Two => {
                 let asked = named(&self.contexts, counts.iter().map(|count| count.asked));
-                Bequest::Counts { number, held, asked: asked.filter(|asked| asked.count > 0).collect() }
+                ToSuccessor::Counts { number, held, asked: asked.filter(|asked| asked.count > 0).collect() }
             }
         };
         if self.channel.try_send(&message) {
@@ -455,8 +455,8 @@ impl Handover {
         if !self.has_succeeded {
             self.contexts.iter().for_each(|context| context.permits.stay_alone());
         }
-        let died = !self.farewell;
-        // After a farewell the successor has closed what it had.
+        let died = !self.is_exiting;
+        // After a is_exiting the successor has closed what it had.
         back.extend(self.standby.filter(|_| died).into_iter().flat_map(Standby::take_back));
         Outcome { died, mute, succeeded: self.has_succeeded, back }
     }

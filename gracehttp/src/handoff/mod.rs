@@ -6,26 +6,26 @@
 //!
 //! All of it runs on the control runtime, where no handler can block it.
 
+mod adopter;
 mod batch;
 mod channel;
 mod command;
 mod handover;
+mod heartbeat;
 mod predecessor;
-mod pulse;
 mod routes;
 mod standby;
 mod successor;
+mod suspension;
 mod token;
-mod vigil;
-mod welcome;
 mod wire;
 
+pub(crate) use adopter::Adopter;
 pub(crate) use channel::{Channel, WeakChannel};
 pub(crate) use command::StartUp;
 pub(crate) use handover::{Handover, Outcome, StandbyLine, held_of};
+pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
 pub(crate) use predecessor::{Inherited, Predecessor, inherited};
-pub(crate) use pulse::MUTE_AFTER;
-pub(crate) use routes::{Home, Routes};
+pub(crate) use routes::{Destination, Routes};
 pub(crate) use successor::{Claims, Successor};
-pub(crate) use welcome::Welcome;
-pub(crate) use wire::{Offer, Reply};
+pub(crate) use wire::{Offer, ToPredecessor};

@@ -12,10 +12,10 @@ use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::Channel;
 use crate::handoff::channel::{Incoming, has_hung_up};
-use crate::handoff::pulse::MUTE_AFTER;
+use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::routes::Offer;
 use crate::handoff::token::Token;
-use crate::handoff::wire::{Bequest, Hello, Mover, Reply, ServerCount, Version};
+use crate::handoff::wire::{Hello, Mover, ServerCount, ToPredecessor, ToSuccessor, Version};
 use crate::lifecycle::Signal;
 use crate::listen::{OfferedListeners, TicketKey};
 use crate::sys;
@@ -92,7 +92,7 @@ fn mute() -> Error {
     Error::new(format!(
         "the predecessor has said nothing for {} and has not handed over its listeners: it is stopped or stuck, or the \
          machine is overloaded; restart again once it answers",
-        crate::config::show(MUTE_AFTER)
+        crate::lifecycle::show(UNRESPONSIVE_AFTER)
     ))
 }
 
@@ -158,25 +158,25 @@ impl Predecessor {
 
         let (keys, offers, listeners) = (Vec::new(), Vec::new(), Vec::new());
         let mut met = Self { channel, version, generation, keys, offers, listeners };
-        while !met.receive_estate().await? {}
+        while !met.receive_offers().await? {}
         Ok(met)
     }
 
     /// Receives one part of what the predecessor leaves us; true if it was the last.
-    async fn receive_estate(&mut self) -> Result<bool, Error> {
+    async fn receive_offers(&mut self) -> Result<bool, Error> {
         let (message, fds) = soon(&self.channel).await?;
         let (offers, last) = match message {
-            Bequest::TicketKeys { keys } => {
+            ToSuccessor::TicketKeys { keys } => {
                 self.keys = keys.iter().map(Into::into).collect();
                 return Ok(false);
             }
-            Bequest::Listeners { names, last } => {
+            ToSuccessor::Listeners { names, last } => {
                 let offers = names.into_iter();
                 let offers =
                     offers.map(|name| Offer { server: name.server, endpoint: name.endpoint, secure: None });
                 (offers.collect::<Vec<_>>(), last)
             }
-            Bequest::Offers { offers, last } => {
+            ToSuccessor::Offers { offers, last } => {
                 let offers = offers.into_iter().map(|offer| Offer {
                     server: offer.server,
                     endpoint: offer.endpoint,
@@ -240,14 +240,14 @@ impl Predecessor {
         claimed: impl Iterator<Item = usize>,
     ) -> Vec<ServerCount> {
         let claimed = claimed.filter_map(|place| u32::try_from(place).ok()).collect();
-        let reply = Reply::Ready { servers, claimed };
+        let reply = ToPredecessor::Ready { servers, claimed };
         if self.channel.send(&reply, &[]).await.is_err() {
             return Vec::new();
         }
         // It commits at once. One that does not is stopped or stuck, and its listeners are ours to use; if
         // it comes round, its commit is heard then.
-        match tokio::time::timeout(MUTE_AFTER, self.channel.receive::<Bequest>()).await {
-            Ok(Ok(Incoming::Message(Bequest::Commit { held }, _))) => held,
+        match tokio::time::timeout(UNRESPONSIVE_AFTER, self.channel.receive::<ToSuccessor>()).await {
+            Ok(Ok(Incoming::Message(ToSuccessor::Commit { held }, _))) => held,
             _ => Vec::new(),
         }
     }
@@ -255,35 +255,39 @@ impl Predecessor {
     /// Tells the predecessor why we can't take its place.
     pub(crate) async fn fail(channel: &Channel, reason: String) {
         // If nobody hears it, our exit status says it.
-        channel.tell(&Reply::Failed { reason }).await;
+        channel.tell(&ToPredecessor::Failed { reason }).await;
     }
 
     /// What the predecessor says next. Cancel safe.
     pub(crate) async fn next(channel: &Channel) -> FromPredecessor {
         loop {
-            match channel.receive::<Bequest>().await {
-                Ok(Incoming::Message(Bequest::Connections { moving }, fds)) => {
+            match channel.receive::<ToSuccessor>().await {
+                Ok(Incoming::Message(ToSuccessor::Connections { moving }, fds)) => {
                     let movers = moving.into_iter().map(|moving| Mover { listener: None, moving }).collect();
                     return FromPredecessor::Connections(Arrivals::new(None, movers, fds.into_iter()));
                 }
-                Ok(Incoming::Message(Bequest::Batch { number, moving }, fds)) => {
+                Ok(Incoming::Message(ToSuccessor::Batch { number, moving }, fds)) => {
                     let mut fds = fds.into_iter();
                     let token = fds.next().map(Token::received);
                     return FromPredecessor::Connections(Arrivals::new(Some((number, token)), moving, fds));
                 }
-                Ok(Incoming::Message(Bequest::Commit { held } | Bequest::Held { held }, _)) => {
+                Ok(Incoming::Message(ToSuccessor::Commit { held } | ToSuccessor::Held { held }, _)) => {
                     return FromPredecessor::Held(held);
                 }
-                Ok(Incoming::Message(Bequest::Counts { number, held, asked }, _)) => {
+                Ok(Incoming::Message(ToSuccessor::Counts { number, held, asked }, _)) => {
                     return FromPredecessor::Asks { number, held, asked };
                 }
-                Ok(Incoming::Message(Bequest::Ping { number }, _)) => return FromPredecessor::Ping(number),
-                Ok(Incoming::Message(Bequest::StandbyOver, _)) => return FromPredecessor::StandbyOver,
+                Ok(Incoming::Message(ToSuccessor::Ping { number }, _)) => {
+                    return FromPredecessor::Ping(number);
+                }
+                Ok(Incoming::Message(ToSuccessor::StandbyOver, _)) => return FromPredecessor::StandbyOver,
                 Ok(Incoming::Message(
-                    Bequest::TicketKeys { .. } | Bequest::Listeners { .. } | Bequest::Offers { .. },
+                    ToSuccessor::TicketKeys { .. }
+                    | ToSuccessor::Listeners { .. }
+                    | ToSuccessor::Offers { .. },
                     _,
                 )) => {}
-                Ok(Incoming::Message(Bequest::Farewell, _) | Incoming::Closed) | Err(_) => {
+                Ok(Incoming::Message(ToSuccessor::Done, _) | Incoming::Closed) | Err(_) => {
                     return FromPredecessor::Gone;
                 }
             }
@@ -292,18 +296,18 @@ impl Predecessor {
 
     /// Says that we have a successor ourselves.
     pub(crate) async fn succeeded(channel: &Channel) {
-        channel.tell(&Reply::Succeeded).await;
+        channel.tell(&ToPredecessor::Succeeded).await;
     }
 
     /// Says that our end is of our own will.
-    pub(crate) async fn farewell(channel: &Channel) {
-        channel.tell(&Reply::Farewell).await;
+    pub(crate) async fn announce_exit(channel: &Channel) {
+        channel.tell(&ToPredecessor::Exiting).await;
     }
 }
 
 /// Receives the predecessor's next message while it hands its listeners over.
 async fn soon<M: DeserializeOwned>(channel: &Channel) -> Result<(M, Vec<OwnedFd>), Error> {
-    match tokio::time::timeout(MUTE_AFTER, channel.receive()).await {
+    match tokio::time::timeout(UNRESPONSIVE_AFTER, channel.receive()).await {
         Ok(Ok(Incoming::Message(message, fds))) => Ok((message, fds)),
         Ok(Ok(Incoming::Closed)) => Err(left()),
         Ok(Err(error)) => Err(broken(error)),

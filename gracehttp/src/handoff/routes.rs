@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 
-use crate::conn::ListenerNumber;
 use crate::handoff::wire::ServerCount;
+use crate::socket::ListenerNumber;
 
 /// A listener of the predecessor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Offer {
 
 /// A server of ours.
 #[derive(Debug)]
-pub(crate) struct Home<'a> {
+pub(crate) struct Destination<'a> {
     pub(crate) name: &'a str,
     /// Its connections speak TLS.
     pub(crate) secure: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Home<'a> {
     pub(crate) listeners: Vec<(ListenerNumber, Option<usize>)>,
 }
 
-impl Home<'_> {
+impl Destination<'_> {
     /// Whether connections of a listener can go on here. A plain-text connection must not reach a server that relies
     /// on TLS and on client certificates.
     fn takes(&self, offer: &Offer) -> bool {
@@ -52,21 +52,25 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    pub(crate) fn new(offers: &[Offer], homes: &[Home<'_>]) -> Self {
+    pub(crate) fn new(offers: &[Offer], destinations: &[Destination<'_>]) -> Self {
         let by_listener: Vec<Option<Route>> = (0..offers.len())
             .map(|place| {
-                let (home, number) = homes.iter().enumerate().find_map(|(index, home)| {
-                    let (number, _) = home.listeners.iter().find(|(_, from)| *from == Some(place))?;
-                    Some((index, *number))
-                })?;
-                homes[home].takes(&offers[place]).then_some((home, Some(number)))
+                let (destination, number) =
+                    destinations.iter().enumerate().find_map(|(index, destination)| {
+                        let (number, _) =
+                            destination.listeners.iter().find(|(_, from)| *from == Some(place))?;
+                        Some((index, *number))
+                    })?;
+                destinations[destination].takes(&offers[place]).then_some((destination, Some(number)))
             })
             .collect();
         let mut by_server = HashMap::new();
         for (offer, route) in offers.iter().zip(&by_listener) {
-            let namesake = homes.iter().position(|home| home.name == offer.server && home.takes(offer));
-            if let Some(home) = namesake.or(route.map(|(home, _)| home)) {
-                by_server.entry(offer.server.clone()).or_insert(home);
+            let namesake = destinations
+                .iter()
+                .position(|destination| destination.name == offer.server && destination.takes(offer));
+            if let Some(destination) = namesake.or(route.map(|(destination, _)| destination)) {
+                by_server.entry(offer.server.clone()).or_insert(destination);
             }
         }
         Self { by_listener, by_server }
@@ -83,17 +87,17 @@ impl Routes {
     pub(super) fn of(&self, server: &str, listener: Option<ListenerNumber>) -> Option<Route> {
         let place = listener.map(|number| usize::from(number.get()) - 1);
         let by_listener = place.and_then(|place| *self.by_listener.get(place)?);
-        by_listener.or_else(|| self.home(server).map(|home| (home, None)))
+        by_listener.or_else(|| self.destination(server).map(|destination| (destination, None)))
     }
 
     /// The index of our server that stands for this server of the predecessor.
-    pub(super) fn home(&self, server: &str) -> Option<usize> {
+    pub(super) fn destination(&self, server: &str) -> Option<usize> {
         self.by_server.get(server).copied()
     }
 
     /// How many of these connections count against the limit of our server at this place.
-    pub(super) fn count(&self, home: usize, held: &[ServerCount]) -> usize {
-        let ours = held.iter().filter(|count| self.home(&count.server) == Some(home));
+    pub(super) fn count(&self, destination: usize, held: &[ServerCount]) -> usize {
+        let ours = held.iter().filter(|count| self.destination(&count.server) == Some(destination));
         let total = ours.fold(0_u64, |sum, count| sum.saturating_add(count.count));
         usize::try_from(total).unwrap_or(usize::MAX)
     }
@@ -112,9 +116,9 @@ mod tests {
     }
 
     /// With listeners numbered from `first` on, from these places.
-    fn home<'a>(name: &'a str, secure: bool, first: u16, places: &[Option<usize>]) -> Home<'a> {
+    fn destination<'a>(name: &'a str, secure: bool, first: u16, places: &[Option<usize>]) -> Destination<'a> {
         let listeners = (first..).zip(places).map(|(listener, place)| (number(listener), *place)).collect();
-        Home { name, secure, http1: true, listeners }
+        Destination { name, secure, http1: true, listeners }
     }
 
     fn counts(counts: &[(&str, u64)]) -> Vec<ServerCount> {
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_renamed_server_is_known_by_its_listener() {
-        let routes = Routes::new(&[offer("web", false)], &[home("site", false, 1, &[Some(0)])]);
+        let routes = Routes::new(&[offer("web", false)], &[destination("site", false, 1, &[Some(0)])]);
         assert_eq!(routes.servers(), ["web"]);
         assert_eq!(routes.of("web", Some(number(1))), Some((0, Some(number(1)))));
         assert_eq!(routes.of("web", None), Some((0, None)), "one that an earlier generation accepted");
@@ -135,8 +139,8 @@ mod tests {
 
     #[test]
     fn two_servers_that_change_places_change_their_connections_too() {
-        let homes = [home("a", false, 1, &[Some(1)]), home("b", false, 2, &[Some(0)])];
-        let routes = Routes::new(&[offer("a", false), offer("b", false)], &homes);
+        let destinations = [destination("a", false, 1, &[Some(1)]), destination("b", false, 2, &[Some(0)])];
+        let routes = Routes::new(&[offer("a", false), offer("b", false)], &destinations);
         assert_eq!(routes.of("a", Some(number(1))), Some((1, Some(number(2)))));
         assert_eq!(routes.of("b", Some(number(2))), Some((0, Some(number(1)))));
     }
@@ -144,29 +148,29 @@ mod tests {
     #[test]
     fn a_connection_of_a_removed_endpoint_stays_with_its_server() {
         let offers = [offer("web", false), offer("web", false)];
-        let same_name = Routes::new(&offers, &[home("web", false, 1, &[Some(0)])]);
+        let same_name = Routes::new(&offers, &[destination("web", false, 1, &[Some(0)])]);
         assert_eq!(same_name.of("web", Some(number(2))), Some((0, None)));
-        let renamed = Routes::new(&offers, &[home("site", false, 1, &[Some(1)])]);
+        let renamed = Routes::new(&offers, &[destination("site", false, 1, &[Some(1)])]);
         assert_eq!(renamed.of("web", Some(number(1))), Some((0, None)));
-        let moved = Routes::new(&offers, &[home("web", false, 1, &[None])]);
+        let moved = Routes::new(&offers, &[destination("web", false, 1, &[None])]);
         assert_eq!(moved.of("web", Some(number(1))), Some((0, None)), "to another port");
     }
 
     #[test]
     fn a_plain_text_connection_does_not_reach_a_server_with_tls() {
-        let routes = Routes::new(&[offer("web", false)], &[home("web", true, 1, &[Some(0)])]);
+        let routes = Routes::new(&[offer("web", false)], &[destination("web", true, 1, &[Some(0)])]);
         assert!(routes.servers().is_empty());
         assert_eq!(routes.of("web", Some(number(1))), None);
-        let http2_only = Home { http1: false, ..home("web", false, 1, &[Some(0)]) };
+        let http2_only = Destination { http1: false, ..destination("web", false, 1, &[Some(0)]) };
         assert!(Routes::new(&[offer("web", false)], &[http2_only]).servers().is_empty());
-        let secure = Routes::new(&[offer("web", true)], &[home("web", true, 1, &[Some(0)])]);
+        let secure = Routes::new(&[offer("web", true)], &[destination("web", true, 1, &[Some(0)])]);
         assert_eq!(secure.servers(), ["web"]);
     }
 
     #[test]
     fn permits_of_two_servers_that_become_one_are_added_up() {
         let offers = [offer("a", false), offer("b", false)];
-        let routes = Routes::new(&offers, &[home("all", false, 1, &[Some(0), Some(1)])]);
+        let routes = Routes::new(&offers, &[destination("all", false, 1, &[Some(0), Some(1)])]);
         assert_eq!(routes.count(0, &counts(&[("a", 3), ("b", 4)])), 7);
         assert_eq!(routes.count(0, &counts(&[("a", u64::MAX), ("b", 4)])), usize::MAX);
     }

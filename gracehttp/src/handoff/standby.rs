@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Departure, Leaving, Socket};
-use crate::handoff::pulse::Pulse;
-use crate::handoff::vigil::Vigil;
+use crate::conn::{Context, Leaving, Resting};
+use crate::handoff::heartbeat::Heartbeat;
+use crate::handoff::suspension::SuspensionWatch;
 use crate::handoff::wire::Version;
-use crate::parking::Stage;
+use crate::socket::{Socket, Stage};
 
 /// Ends when its time is over *and* the successor has shown after that that it lives. A successor that hangs has not
 /// taken our place, even if it said *ready*.
@@ -19,9 +19,9 @@ use crate::parking::Stage;
 pub(super) struct Standby {
     until: Instant,
     kept: HashMap<u32, Kept>,
-    vigil: Vigil,
+    suspension: SuspensionWatch,
     /// None with a successor of version 1, which answers no questions.
-    pulse: Option<Pulse>,
+    heartbeat: Option<Heartbeat>,
     /// The number of the question whose answer ends the standby.
     last_question: Option<u32>,
 }
@@ -47,7 +47,7 @@ pub(super) enum Due {
     /// It is over.
     Over,
     /// The successor counts as dead.
-    Mute,
+    Unresponsive,
 }
 
 impl Standby {
@@ -56,55 +56,55 @@ impl Standby {
         Self {
             until,
             kept: HashMap::new(),
-            vigil: Vigil::begin(),
-            pulse: (version >= Version::Two).then(|| Pulse::begin(Instant::now())),
+            suspension: SuspensionWatch::begin(),
+            heartbeat: (version >= Version::Two).then(|| Heartbeat::begin(Instant::now())),
             last_question: None,
         }
     }
 
     /// When to ask what is [due](Self::due).
     pub(super) fn due_at(&self) -> Instant {
-        let Some(pulse) = &self.pulse else { return self.until };
-        let due_at = pulse.due_at(self.vigil.awake_since());
+        let Some(heartbeat) = &self.heartbeat else { return self.until };
+        let due_at = heartbeat.due_at(self.suspension.awake_since());
         if self.last_question.is_some() { due_at } else { due_at.min(self.until) }
     }
 
     /// What is to be done now.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         let is_time_over = now >= self.until;
-        let Some(pulse) = &mut self.pulse else {
+        let Some(heartbeat) = &mut self.heartbeat else {
             return if is_time_over { Due::Over } else { Due::Nothing };
         };
-        if pulse.is_mute(now, self.vigil.awake_since()) {
-            return Due::Mute;
+        if heartbeat.is_unresponsive(now, self.suspension.awake_since()) {
+            return Due::Unresponsive;
         }
         let is_last = is_time_over && self.last_question.is_none();
-        if !is_last && !pulse.is_question_due(now) {
+        if !is_last && !heartbeat.is_question_due(now) {
             return Due::Nothing;
         }
-        let number = pulse.ask(now);
+        let number = heartbeat.ask(now);
         self.last_question = self.last_question.or(is_last.then_some(number));
         Due::Ask(number)
     }
 
     /// The last question could not be sent.
     pub(super) fn unsent(&mut self, now: Instant) {
-        if let Some(pulse) = &mut self.pulse {
-            pulse.unsent(now);
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.unsent(now);
         }
     }
 
     /// The successor said something.
     pub(super) fn heard(&mut self, now: Instant) {
-        if let Some(pulse) = &mut self.pulse {
-            pulse.heard(now);
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.heard(now);
         }
     }
 
     /// It answered a question; true if the standby is over with that.
     pub(super) fn answered(&mut self, number: u32, now: Instant) -> bool {
-        if let Some(pulse) = &mut self.pulse {
-            pulse.answered(number, now);
+        if let Some(heartbeat) = &mut self.heartbeat {
+            heartbeat.answered(number, now);
         }
         self.last_question.is_some_and(|last| number >= last)
     }
@@ -133,17 +133,17 @@ impl Standby {
 
     /// Whether this process slept, and may have missed news of the connections.
     pub(super) fn has_slept(&self) -> bool {
-        self.vigil.has_slept()
+        self.suspension.has_slept()
     }
 
     /// The connections that were idle in a successor that is dead now.
     pub(super) fn take_back(self) -> impl Iterator<Item = Leaving> {
         // If we slept, it may have read from any of them, and we may have missed that they are busy.
-        let is_known = !self.vigil.has_slept();
+        let is_known = !self.suspension.has_slept();
         let idle = self.kept.into_values().filter(move |kept| is_known && !kept.busy);
         idle.map(|Kept { context, socket, stage, ahead, .. }| {
             let permit = context.permits.adopt();
-            (context, Departure { socket, stage, ahead, permit })
+            (context, Resting { socket, stage, ahead, permit })
         })
     }
 }
@@ -181,6 +181,6 @@ mod tests {
         let mut standby = Standby::begin(now, Version::Two);
         assert!(matches!(standby.due(now), Due::Ask(_)));
         assert!(matches!(standby.due(now + 4 * SECOND), Due::Ask(_)), "not at once");
-        assert_eq!(standby.due(now + 6 * SECOND), Due::Mute);
+        assert_eq!(standby.due(now + 6 * SECOND), Due::Unresponsive);
     }
 }

@@ -15,7 +15,9 @@ use tokio::time::sleep;
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::channel::Incoming;
-use crate::handoff::wire::{Bequest, Hello, ListenerName, MAX_BATCH, Offer, Reply, ServerCount, Version};
+use crate::handoff::wire::{
+    Hello, ListenerName, MAX_BATCH, Offer, ServerCount, ToPredecessor, ToSuccessor, Version,
+};
 use crate::handoff::{Channel, StartUp};
 use crate::lifecycle::{AT_LEAST, Signal};
 use crate::listen::{TicketKey, restore_limits};
@@ -65,7 +67,7 @@ impl Successor {
         command.env(HANDOFF_VARIABLE, handoff_of(&theirs, ignored));
         let inheritance = sys::Inheritance { descriptor: theirs.as_fd(), ignored: &numbers(ignored) };
         restore_limits(&mut command);
-        sys::bequeath(&mut command, &inheritance);
+        sys::set_inheritance(&mut command, &inheritance);
         // Held back before the fork: until exec the child has our handlers, and a signal to it would be lost in them.
         let held_back: SigSet = numbers(held_back).into_iter().collect();
         let before = held_back.thread_swap_mask(SigmaskHow::SIG_BLOCK);
@@ -120,30 +122,30 @@ impl Successor {
                 }
             };
             self.channel
-                .send(&Bequest::TicketKeys { keys: keys.iter().map(Into::into).collect() }, &[])
+                .send(&ToSuccessor::TicketKeys { keys: keys.iter().map(Into::into).collect() }, &[])
                 .await?;
             offer(&self.channel, self.version, listeners).await?;
-            let Incoming::Message(reply, _) = self.channel.receive::<Reply>().await? else {
+            let Incoming::Message(reply, _) = self.channel.receive::<ToPredecessor>().await? else {
                 return Ok(None);
             };
             Ok::<_, io::Error>(Some(match reply {
-                Reply::Ready { claimed, .. }
+                ToPredecessor::Ready { claimed, .. }
                     if claimed.iter().any(|place| *place as usize >= listeners.len()) =>
                 {
                     Err("it claims listeners that it was not offered".to_owned())
                 }
-                Reply::Ready { servers, claimed } => Ok(Claims {
+                ToPredecessor::Ready { servers, claimed } => Ok(Claims {
                     servers,
                     listeners: claimed.into_iter().map(|place| place as usize).collect(),
                 }),
-                Reply::Failed { reason } => Err(reason),
+                ToPredecessor::Failed { reason } => Err(reason),
                 other => Err(format!("it said {other:?} before it was ready")),
             }))
         };
         match conversation.await {
             Ok(Some(verdict)) => verdict,
             // It died, or closed its end, which is as good as dead.
-            Ok(None) => Err(self.obituary().await),
+            Ok(None) => Err(self.exit_reason().await),
             Err(error) => match tokio::time::timeout(ENDING, self.child.wait()).await {
                 Ok(Ok(status)) => Err(describe(status)),
                 _ => Err(format!("the channel to it broke: {error}")),
@@ -153,13 +155,13 @@ impl Successor {
 
     /// Tells the successor that it is its turn. One that does not hear it begins by itself after a while.
     pub(crate) async fn commit(&self, held: Vec<ServerCount>) {
-        self.channel.tell(&Bequest::Commit { held }).await;
+        self.channel.tell(&ToSuccessor::Commit { held }).await;
     }
 
     /// Says that nothing more will come.
-    pub(crate) async fn farewell(&self) {
+    pub(crate) async fn announce_end(&self) {
         // A successor that does not hear it notices that the channel is closed.
-        self.channel.tell(&Bequest::Farewell).await;
+        self.channel.tell(&ToSuccessor::Done).await;
     }
 
     /// How it ended, if it has ended or does so now.
@@ -191,7 +193,7 @@ impl Successor {
                 "the successor, pid {}, has not ended within {} of being killed: the kernel holds it (`ps -o stat,wchan \
                  {}` shows where)",
                 self.pid,
-                crate::config::show(DYING),
+                crate::lifecycle::show(DYING),
                 self.pid
             ));
         }
@@ -210,7 +212,7 @@ impl Successor {
         }
     }
 
-    async fn obituary(&mut self) -> String {
+    async fn exit_reason(&mut self) -> String {
         match tokio::time::timeout(ENDING, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => {
                 "it exited with status 0 before it was ready: somebody may have stopped it".to_owned()
@@ -239,8 +241,8 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
         let last = after.is_empty();
         let offers = batch.iter().map(|(offer, _)| offer.clone());
         let message = match version {
-            Version::One => Bequest::Listeners { names: offers.map(ListenerName::from).collect(), last },
-            Version::Two => Bequest::Offers { offers: offers.collect(), last },
+            Version::One => ToSuccessor::Listeners { names: offers.map(ListenerName::from).collect(), last },
+            Version::Two => ToSuccessor::Offers { offers: offers.collect(), last },
         };
         let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
         channel.send(&message, &fds).await?;

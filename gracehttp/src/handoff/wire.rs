@@ -11,10 +11,9 @@
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
-use crate::conn;
-use crate::conn::{ListenerNumber, MOVES_WITH, Told};
+use crate::conn::{MOVES_WITH, Report};
 use crate::listen::TicketKey;
-use crate::parking;
+use crate::socket::ListenerNumber;
 
 /// The largest message. Below what a Unix socket's send buffer takes by default (208 KiB).
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
@@ -161,16 +160,16 @@ pub(crate) enum Family {
     Unix,
 }
 
-impl From<conn::Family> for Family {
-    fn from(family: conn::Family) -> Self {
+impl From<crate::socket::Family> for Family {
+    fn from(family: crate::socket::Family) -> Self {
         match family {
-            conn::Family::Tcp => Self::Tcp,
-            conn::Family::Unix => Self::Unix,
+            crate::socket::Family::Tcp => Self::Tcp,
+            crate::socket::Family::Unix => Self::Unix,
         }
     }
 }
 
-impl From<Family> for conn::Family {
+impl From<Family> for crate::socket::Family {
     fn from(family: Family) -> Self {
         match family {
             Family::Tcp => Self::Tcp,
@@ -185,16 +184,16 @@ pub(crate) enum Stage {
     Idle,
 }
 
-impl From<parking::Stage> for Stage {
-    fn from(stage: parking::Stage) -> Self {
+impl From<crate::socket::Stage> for Stage {
+    fn from(stage: crate::socket::Stage) -> Self {
         match stage {
-            parking::Stage::Fresh => Self::Fresh,
-            parking::Stage::Idle => Self::Idle,
+            crate::socket::Stage::Fresh => Self::Fresh,
+            crate::socket::Stage::Idle => Self::Idle,
         }
     }
 }
 
-impl From<Stage> for parking::Stage {
+impl From<Stage> for crate::socket::Stage {
     fn from(stage: Stage) -> Self {
         match stage {
             Stage::Fresh => Self::Fresh,
@@ -224,7 +223,7 @@ pub(crate) struct Mover {
 
 /// From the predecessor to the successor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Bequest {
+pub(crate) enum ToSuccessor {
     /// The keys of TLS session tickets.
     TicketKeys { keys: Vec<Key> },
     /// Version 1: listeners, their descriptors attached. After the `last` one nothing is missing.
@@ -239,7 +238,7 @@ pub(crate) enum Bequest {
     /// The predecessor keeps no duplicates any more: nothing goes back.
     StandbyOver,
     /// Nothing more will come.
-    Farewell,
+    Done,
     /// Version 2: listeners, their descriptors attached. After the `last` one nothing is missing.
     Offers { offers: Vec<Offer>, last: bool },
     /// Version 2: live connections; the first descriptor is the token that decides who owns them. Each is known by
@@ -254,13 +253,13 @@ pub(crate) enum Bequest {
 
 /// From the successor to the predecessor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Reply {
+pub(crate) enum ToPredecessor {
     /// It can serve: it takes the connections of these servers, and has the listeners with these places in the order
     /// of all that were sent, counted from 0.
     Ready { servers: Vec<String>, claimed: Vec<u32> },
     /// It can't, and why.
     Failed { reason: String },
-    /// Version 1: so many connections of the last [`Bequest::Connections`] were taken; the others found no room.
+    /// Version 1: so many connections of the last [`ToSuccessor::Connections`] were taken; the others found no room.
     Taken { count: u32 },
     /// A connection that moved has a request under way: it can't go back.
     Busy { id: u32 },
@@ -269,21 +268,21 @@ pub(crate) enum Reply {
     /// The successor has a successor: nothing can go back from now on.
     Succeeded,
     /// The successor ends by its own decision.
-    Farewell,
-    /// Version 2: so many connections of the [`Bequest::Batch`] with this number were taken; the others found no
+    Exiting,
+    /// Version 2: so many connections of the [`ToSuccessor::Batch`] with this number were taken; the others found no
     /// room, or had been withdrawn.
     TakenOf { number: u32, count: u32 },
     /// Version 2: here I am.
     Pong { number: u32 },
-    /// Version 2: grants so many of the permits that [`Bequest::Counts`] with this number asked for.
+    /// Version 2: grants so many of the permits that [`ToSuccessor::Counts`] with this number asked for.
     Granted { number: u32, granted: ServerCount },
 }
 
-impl From<Told> for Reply {
-    fn from(told: Told) -> Self {
-        match told {
-            Told::Busy(origin) => Reply::Busy { id: origin.get() },
-            Told::Idle(origin) => Reply::Idle { id: origin.get() },
+impl From<Report> for ToPredecessor {
+    fn from(report: Report) -> Self {
+        match report {
+            Report::Busy(origin) => ToPredecessor::Busy { id: origin.get() },
+            Report::Idle(origin) => ToPredecessor::Idle { id: origin.get() },
         }
     }
 }

@@ -56,55 +56,58 @@ fn d18_the_hello_is_frozen() {
 #[test]
 fn d18_messages_of_a_predecessor_in_version_1_have_the_bytes_of_the_first_release() {
     let key = Key { name: [7; 16], secret: [9; 32], born: 300 };
-    golden(&Bequest::TicketKeys { keys: vec![key] }, &[&[0, 1], &[7; 16], &[9; 32], &[0xac, 2]]);
+    golden(&ToSuccessor::TicketKeys { keys: vec![key] }, &[&[0, 1], &[7; 16], &[9; 32], &[0xac, 2]]);
     let name = ListenerName { server: "web".to_owned(), endpoint: ":80".to_owned() };
-    golden(&Bequest::Listeners { names: vec![name], last: true }, &[&[1, 1, 3], b"web", &[3], b":80", &[1]]);
-    golden(&Bequest::Commit { held: vec![count("web", 300)] }, &[&[2, 1, 3], b"web", &[0xac, 2]]);
+    golden(
+        &ToSuccessor::Listeners { names: vec![name], last: true },
+        &[&[1, 1, 3], b"web", &[3], b":80", &[1]],
+    );
+    golden(&ToSuccessor::Commit { held: vec![count("web", 300)] }, &[&[2, 1, 3], b"web", &[0xac, 2]]);
     let one = moving("web", Family::Tcp, Stage::Fresh, b"");
     let two = moving("api", Family::Unix, Stage::Idle, b"GET");
     golden(
-        &Bequest::Connections { moving: vec![one, two] },
+        &ToSuccessor::Connections { moving: vec![one, two] },
         &[&[3, 2, 3], b"web", &[0, 0, 0], &[3], b"api", &[1, 1, 3], b"GET"],
     );
-    golden(&Bequest::Held { held: vec![count("web", 0)] }, &[&[4, 1, 3], b"web", &[0]]);
-    golden(&Bequest::StandbyOver, &[&[5]]);
-    golden(&Bequest::Farewell, &[&[6]]);
+    golden(&ToSuccessor::Held { held: vec![count("web", 0)] }, &[&[4, 1, 3], b"web", &[0]]);
+    golden(&ToSuccessor::StandbyOver, &[&[5]]);
+    golden(&ToSuccessor::Done, &[&[6]]);
 }
 
 #[test]
 fn d18_messages_of_a_successor_in_version_1_have_the_bytes_of_the_first_release() {
     let servers = vec!["web".to_owned()];
-    golden(&Reply::Ready { servers, claimed: vec![0, 300] }, &[&[0, 1, 3], b"web", &[2, 0, 0xac, 2]]);
-    golden(&Reply::Failed { reason: "no".to_owned() }, &[&[1, 2], b"no"]);
-    golden(&Reply::Taken { count: 300 }, &[&[2, 0xac, 2]]);
-    golden(&Reply::Busy { id: 1 }, &[&[3, 1]]);
-    golden(&Reply::Idle { id: 300 }, &[&[4, 0xac, 2]]);
-    golden(&Reply::Succeeded, &[&[5]]);
-    golden(&Reply::Farewell, &[&[6]]);
+    golden(&ToPredecessor::Ready { servers, claimed: vec![0, 300] }, &[&[0, 1, 3], b"web", &[2, 0, 0xac, 2]]);
+    golden(&ToPredecessor::Failed { reason: "no".to_owned() }, &[&[1, 2], b"no"]);
+    golden(&ToPredecessor::Taken { count: 300 }, &[&[2, 0xac, 2]]);
+    golden(&ToPredecessor::Busy { id: 1 }, &[&[3, 1]]);
+    golden(&ToPredecessor::Idle { id: 300 }, &[&[4, 0xac, 2]]);
+    golden(&ToPredecessor::Succeeded, &[&[5]]);
+    golden(&ToPredecessor::Exiting, &[&[6]]);
 }
 
 #[test]
 fn d18_messages_that_version_2_adds_have_their_bytes_too() {
     let offer = Offer { server: "web".to_owned(), endpoint: ":80".to_owned(), secure: true };
     golden(
-        &Bequest::Offers { offers: vec![offer], last: false },
+        &ToSuccessor::Offers { offers: vec![offer], last: false },
         &[&[7, 1, 3], b"web", &[3], b":80", &[1, 0]],
     );
     let known =
         Mover { listener: ListenerNumber::new(300), moving: moving("web", Family::Tcp, Stage::Idle, b"G") };
     let unknown = Mover { listener: None, moving: moving("a", Family::Unix, Stage::Fresh, b"") };
     golden(
-        &Bequest::Batch { number: 5, moving: vec![known, unknown] },
+        &ToSuccessor::Batch { number: 5, moving: vec![known, unknown] },
         &[&[8, 5, 2, 1, 0xac, 2, 3], b"web", &[0, 1, 1], b"G", &[0, 1], b"a", &[1, 0, 0]],
     );
-    golden(&Bequest::Ping { number: 300 }, &[&[9, 0xac, 2]]);
+    golden(&ToSuccessor::Ping { number: 300 }, &[&[9, 0xac, 2]]);
     golden(
-        &Bequest::Counts { number: 2, held: vec![count("a", 1)], asked: vec![count("b", 300)] },
+        &ToSuccessor::Counts { number: 2, held: vec![count("a", 1)], asked: vec![count("b", 300)] },
         &[&[10, 2, 1, 1], b"a", &[1, 1, 1], b"b", &[0xac, 2]],
     );
-    golden(&Reply::TakenOf { number: 5, count: 64 }, &[&[7, 5, 64]]);
-    golden(&Reply::Pong { number: 300 }, &[&[8, 0xac, 2]]);
-    golden(&Reply::Granted { number: 2, granted: count("a", 3) }, &[&[9, 2, 1], b"a", &[3]]);
+    golden(&ToPredecessor::TakenOf { number: 5, count: 64 }, &[&[7, 5, 64]]);
+    golden(&ToPredecessor::Pong { number: 300 }, &[&[8, 0xac, 2]]);
+    golden(&ToPredecessor::Granted { number: 2, granted: count("a", 3) }, &[&[9, 2, 1], b"a", &[3]]);
 }
 
 /// Pseudo-random values, the same in each run (xorshift64).
@@ -147,26 +150,26 @@ impl Values {
         Moving { server: self.text(), family, stage, ahead }
     }
 
-    fn bequest(&mut self) -> Bequest {
+    fn bequest(&mut self) -> ToSuccessor {
         let (number, last) = (self.next() as u32, self.flag());
         match self.below(11) {
-            0 => Bequest::TicketKeys {
+            0 => ToSuccessor::TicketKeys {
                 keys: self.several(|values| Key {
                     name: [values.next() as u8; 16],
                     secret: [values.next() as u8; 32],
                     born: values.next(),
                 }),
             },
-            1 => Bequest::Listeners {
+            1 => ToSuccessor::Listeners {
                 names: self.several(|values| ListenerName { server: values.text(), endpoint: values.text() }),
                 last,
             },
-            2 => Bequest::Commit { held: self.several(Self::count) },
-            3 => Bequest::Connections { moving: self.several(Self::moving) },
-            4 => Bequest::Held { held: self.several(Self::count) },
-            5 => Bequest::StandbyOver,
-            6 => Bequest::Farewell,
-            7 => Bequest::Offers {
+            2 => ToSuccessor::Commit { held: self.several(Self::count) },
+            3 => ToSuccessor::Connections { moving: self.several(Self::moving) },
+            4 => ToSuccessor::Held { held: self.several(Self::count) },
+            5 => ToSuccessor::StandbyOver,
+            6 => ToSuccessor::Done,
+            7 => ToSuccessor::Offers {
                 offers: self.several(|values| Offer {
                     server: values.text(),
                     endpoint: values.text(),
@@ -174,36 +177,38 @@ impl Values {
                 }),
                 last,
             },
-            8 => Bequest::Batch {
+            8 => ToSuccessor::Batch {
                 number,
                 moving: self.several(|values| Mover {
                     listener: ListenerNumber::new(values.next() as u16),
                     moving: values.moving(),
                 }),
             },
-            9 => Bequest::Ping { number },
-            _ => {
-                Bequest::Counts { number, held: self.several(Self::count), asked: self.several(Self::count) }
-            }
+            9 => ToSuccessor::Ping { number },
+            _ => ToSuccessor::Counts {
+                number,
+                held: self.several(Self::count),
+                asked: self.several(Self::count),
+            },
         }
     }
 
-    fn reply(&mut self) -> Reply {
+    fn reply(&mut self) -> ToPredecessor {
         let number = self.next() as u32;
         match self.below(10) {
-            0 => Reply::Ready {
+            0 => ToPredecessor::Ready {
                 servers: self.several(Self::text),
                 claimed: self.several(|values| values.next() as u32),
             },
-            1 => Reply::Failed { reason: self.text() },
-            2 => Reply::Taken { count: number },
-            3 => Reply::Busy { id: number },
-            4 => Reply::Idle { id: number },
-            5 => Reply::Succeeded,
-            6 => Reply::Farewell,
-            7 => Reply::TakenOf { number, count: self.next() as u32 },
-            8 => Reply::Pong { number },
-            _ => Reply::Granted { number, granted: self.count() },
+            1 => ToPredecessor::Failed { reason: self.text() },
+            2 => ToPredecessor::Taken { count: number },
+            3 => ToPredecessor::Busy { id: number },
+            4 => ToPredecessor::Idle { id: number },
+            5 => ToPredecessor::Succeeded,
+            6 => ToPredecessor::Exiting,
+            7 => ToPredecessor::TakenOf { number, count: self.next() as u32 },
+            8 => ToPredecessor::Pong { number },
+            _ => ToPredecessor::Granted { number, granted: self.count() },
         }
     }
 }
@@ -213,8 +218,8 @@ fn d18_every_message_comes_back_as_it_was_sent() {
     let mut values = Values(0x9E37_79B9_7F4A_7C15);
     for _ in 0..20_000 {
         let (bequest, reply) = (values.bequest(), values.reply());
-        assert_eq!(postcard::from_bytes::<Bequest>(&bytes(&bequest)), Ok(bequest));
-        assert_eq!(postcard::from_bytes::<Reply>(&bytes(&reply)), Ok(reply));
+        assert_eq!(postcard::from_bytes::<ToSuccessor>(&bytes(&bequest)), Ok(bequest));
+        assert_eq!(postcard::from_bytes::<ToPredecessor>(&bytes(&reply)), Ok(reply));
     }
 }
 
@@ -224,7 +229,7 @@ fn d18_a_message_that_is_cut_off_is_an_error() {
     for _ in 0..2_000 {
         let whole = bytes(&values.bequest());
         for length in 0..whole.len() {
-            assert!(postcard::from_bytes::<Bequest>(&whole[..length]).is_err());
+            assert!(postcard::from_bytes::<ToSuccessor>(&whole[..length]).is_err());
         }
     }
 }

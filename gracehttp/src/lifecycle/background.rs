@@ -6,17 +6,17 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::{Handle, Id};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::conn::Shutdown;
-use crate::conn::drain::{Drain, Phase};
 use crate::error::panic_message;
+use crate::lifecycle::{Drain, Phase, Shutdown};
 use crate::log;
 
 /// What clean-up code gets where the drain has used up its time.
@@ -185,7 +185,7 @@ impl Background {
             };
             log::error(format_args!(
                 "the clean-up code is given up: it has not ended within {}{more}",
-                crate::config::show(limit)
+                crate::lifecycle::show(limit)
             ));
         }
     }
@@ -262,7 +262,7 @@ async fn log_panic(what: &str, origin: Origin, work: impl Future<Output = ()>) {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]
@@ -306,16 +306,16 @@ mod tests {
     #[tokio::test]
     async fn clean_up_code_runs_once_the_last_first_whatever_panics() {
         static SEEN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-        on_exit(async { SEEN.lock().unwrap().push(1) });
+        on_exit(async { SEEN.lock().push(1) });
         on_exit(async { panic!("clean-up code's own fault") });
         on_exit(async {
-            SEEN.lock().unwrap().push(2);
-            on_exit(async { SEEN.lock().unwrap().push(3) });
+            SEEN.lock().push(2);
+            on_exit(async { SEEN.lock().push(3) });
         });
         for _ in 0..2 {
             here().clean_up_by(Instant::now(), &Handle::current()).await;
         }
-        assert_eq!(*SEEN.lock().unwrap(), [2, 3, 1]);
+        assert_eq!(*SEEN.lock(), [2, 3, 1]);
     }
 
     #[tokio::test(start_paused = true)]

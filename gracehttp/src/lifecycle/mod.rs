@@ -3,18 +3,20 @@
 mod aside;
 mod background;
 mod container;
+mod drain;
 mod generation;
+mod shutdown;
 mod signals;
-mod start_up_code;
 mod time;
 
 pub(crate) use aside::aside;
 pub(crate) use background::{AT_LEAST, Background};
 pub use background::{on_exit, spawn};
 pub(crate) use container::tie;
+pub(crate) use drain::{Drain, Phase};
 pub use generation::generation;
 pub(crate) use generation::set_generation;
+pub use shutdown::Shutdown;
 pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Request, Signals};
-pub(crate) use start_up_code::{StartUpCode, UnreadStartUpCode};
-pub(crate) use time::until_time;
+pub(crate) use time::{show, until_time};

@@ -10,11 +10,12 @@ use tokio::io::Interest;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Family, Socket, Unread};
+use crate::conn::Context;
 use crate::listen::bind::{Listener, Local};
 use crate::listen::queue::Queue;
 use crate::listen::trouble::{Remedy, Trouble};
 use crate::server::{Permit, Turn};
+use crate::socket::{Family, Socket, Unread};
 use crate::sys;
 
 /// How long to wait before a listener that can't be watched is tried again.
@@ -22,12 +23,12 @@ const UNWATCHED: Duration = Duration::from_secs(1);
 
 /// Whether a listener's connections are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
-    Open,
+pub(crate) enum AcceptState {
+    Accepting,
     /// They stay in the kernel's queue, for the successor or for us to come back to.
-    Shut,
+    Paused,
     /// Those that are in the queue now, and no more.
-    LastCall,
+    EmptyingQueue,
 }
 
 /// How the connections of a server are taken in.
@@ -42,25 +43,25 @@ pub(crate) struct Entrance {
 pub(crate) async fn accept_loop(
     entrance: Entrance,
     listener: Arc<Listener>,
-    mut gate: watch::Receiver<Gate>,
+    mut state: watch::Receiver<AcceptState>,
 ) {
     let mut trouble = Trouble::new(&entrance.context.options.name, &listener.local);
     loop {
-        let position = *gate.borrow_and_update();
-        match position {
-            Gate::Open => {
+        let now = *state.borrow_and_update();
+        match now {
+            AcceptState::Accepting => {
                 tokio::select! {
                     biased;
-                    changed = gate.changed() => if changed.is_err() { return },
+                    changed = state.changed() => if changed.is_err() { return },
                     () = accept_all(&entrance, &listener, &mut trouble) => {}
                 }
             }
-            Gate::Shut => {
-                if gate.changed().await.is_err() {
+            AcceptState::Paused => {
+                if state.changed().await.is_err() {
                     return;
                 }
             }
-            Gate::LastCall => return empty_queue(&entrance, &listener, &mut trouble).await,
+            AcceptState::EmptyingQueue => return empty_queue(&entrance, &listener, &mut trouble).await,
         }
     }
 }

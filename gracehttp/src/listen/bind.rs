@@ -14,9 +14,9 @@ use super::offered::{Adoption, OfferedListeners, is_same_file};
 use super::socket_access;
 use super::socket_file::{self, SocketFile};
 use crate::Error;
-use crate::conn::ListenerNumber;
 use crate::log;
 use crate::server::{Endpoint, ServerOptions, SocketAccess};
+use crate::socket::ListenerNumber;
 
 /// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is
 /// left to set on each of them.

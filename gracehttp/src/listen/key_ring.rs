@@ -1,10 +1,11 @@
 //! The keys of TLS session tickets: made here, handed from generation to generation, kept nowhere else.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use nix::time::{ClockId, clock_gettime};
+use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroize;
 
 /// For how long a key makes tickets, in seconds.
@@ -64,7 +65,7 @@ impl KeyRing {
 
     /// All keys, for a successor that is to be ready within this time. None is made before that which it would
     /// not have.
-    pub(crate) fn bequeath(&self, within: Duration) -> Vec<TicketKey> {
+    pub(crate) fn for_successor(&self, within: Duration) -> Vec<TicketKey> {
         #[cfg(feature = "tls")]
         if !self.keys().is_empty() {
             let _ = self.renew(within.as_secs().min(MAKES_FOR / 2), crate::listen::tickets::random);
@@ -103,7 +104,7 @@ impl KeyRing {
     }
 
     fn keys(&self) -> MutexGuard<'_, Vec<TicketKey>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys.lock()
     }
 }
 
@@ -146,19 +147,19 @@ mod tests {
     fn the_successor_accepts_what_the_predecessor_made() {
         let (old, new) = (new_ring(), new_ring());
         let key = old.current(random).unwrap();
-        new.inherit(old.bequeath(Duration::ZERO));
+        new.inherit(old.for_successor(Duration::ZERO));
         assert_eq!(new.find(&key.name), Some(key));
     }
 
     #[test]
     fn no_key_is_made_that_a_successor_which_starts_would_not_have() {
         let ring = new_ring();
-        assert!(ring.bequeath(Duration::from_secs(60)).is_empty(), "without TLS there are none");
+        assert!(ring.for_successor(Duration::from_secs(60)).is_empty(), "without TLS there are none");
         ring.inherit(vec![aged(1, MAKES_FOR - 30)]);
-        let known = ring.bequeath(Duration::from_secs(60));
+        let known = ring.for_successor(Duration::from_secs(60));
         assert_eq!(known.len(), 2, "the one in use would soon have served its time");
         assert_eq!(ring.current(|_| false).as_ref(), known.first());
-        assert_eq!(ring.bequeath(Duration::from_secs(60)).len(), 2);
+        assert_eq!(ring.for_successor(Duration::from_secs(60)).len(), 2);
     }
 
     #[test]

@@ -19,11 +19,11 @@ mod trouble;
 #[cfg(feature = "tls")]
 mod validity;
 
-pub(crate) use accept::{Entrance, Gate};
+pub(crate) use accept::{AcceptState, Entrance};
 pub use descriptors::restore_limits;
 pub(crate) use key_ring::{KeyRing, TicketKey};
 pub(crate) use offered::OfferedListeners;
-pub(crate) use running::{Door, Running};
+pub(crate) use running::{Acceptor, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
 #[cfg(all(feature = "tls", feature = "test-kit"))]
 pub(crate) use tls::provider as crypto_provider;

@@ -6,8 +6,9 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::conn::{Context, Phase, attend, clear};
-use crate::listen::accept::{Entrance, Gate, accept_loop};
+use crate::conn::{Context, empty_lot, wake_parked};
+use crate::lifecycle::Phase;
+use crate::listen::accept::{AcceptState, Entrance, accept_loop};
 use crate::listen::bind::{ListenOptions, Listener, update_options};
 use crate::listen::socket_file::unlink_if_ours;
 use crate::server::SocketAccess;
@@ -15,19 +16,19 @@ use crate::server::SocketAccess;
 /// One server from its first accept to its last.
 pub(crate) struct Running {
     pub(crate) context: Arc<Context>,
-    pub(crate) doors: Vec<Door>,
+    pub(crate) acceptors: Vec<Acceptor>,
     /// The task that attends the parking lot, and the one that clears it.
-    attendants: [JoinHandle<()>; 2],
+    lot_tasks: [JoinHandle<()>; 2],
 }
 
 /// One listener with its accept loop.
-pub(crate) struct Door {
+pub(crate) struct Acceptor {
     pub(crate) listener: Arc<Listener>,
     /// A successor has the listener, too.
     pub(crate) claimed: bool,
     /// The access of its socket file before a successor could change it.
     pub(crate) former_access: SocketAccess,
-    gate: watch::Sender<Gate>,
+    state: watch::Sender<AcceptState>,
     accepting: JoinHandle<()>,
 }
 
@@ -35,18 +36,18 @@ impl Running {
     /// Starts the tasks of a server: on the runtime that serves, except those that no handler may block, which run on
     /// the caller's. Nothing is accepted before [`open`](Self::open).
     pub(crate) fn start(workers: &Handle, entrance: &Entrance, listeners: Vec<Listener>) -> Self {
-        let doors = listeners.into_iter().map(|listener| {
+        let acceptors = listeners.into_iter().map(|listener| {
             let listener = Arc::new(listener);
-            let (gate, position) = watch::channel(Gate::Shut);
-            let accepting = workers.spawn(accept_loop(entrance.clone(), listener.clone(), position));
-            Door { listener, claimed: false, former_access: SocketAccess::default(), gate, accepting }
+            let (state, changes) = watch::channel(AcceptState::Paused);
+            let accepting = workers.spawn(accept_loop(entrance.clone(), listener.clone(), changes));
+            Acceptor { listener, claimed: false, former_access: SocketAccess::default(), state, accepting }
         });
         Self {
             context: entrance.context.clone(),
-            doors: doors.collect(),
-            attendants: [
-                workers.spawn(attend(entrance.context.clone())),
-                tokio::spawn(clear(entrance.context.clone())),
+            acceptors: acceptors.collect(),
+            lot_tasks: [
+                workers.spawn(wake_parked(entrance.context.clone())),
+                tokio::spawn(empty_lot(entrance.context.clone())),
             ],
         }
     }
@@ -74,34 +75,34 @@ impl Running {
     }
 
     /// Gives listeners that another generation has used the options of this one.
-    pub(crate) fn update_options(&self, is_used: impl Fn(&Door) -> bool) {
+    pub(crate) fn update_options(&self, is_used: impl Fn(&Acceptor) -> bool) {
         let options = ListenOptions::of(&self.context.options);
-        for door in self.doors.iter().filter(|door| is_used(door)) {
-            update_options(self.name(), &door.listener, &options);
+        for acceptor in self.acceptors.iter().filter(|acceptor| is_used(acceptor)) {
+            update_options(self.name(), &acceptor.listener, &options);
         }
     }
 
     /// Accepts.
     pub(crate) fn open(&self) {
-        self.doors.iter().for_each(|door| door.set(Gate::Open));
+        self.acceptors.iter().for_each(|acceptor| acceptor.set(AcceptState::Accepting));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.attendants.iter().for_each(JoinHandle::abort);
+        self.lot_tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-impl Door {
+impl Acceptor {
     /// Whether the predecessor had the listener.
     pub(crate) fn is_adopted(&self) -> bool {
         self.listener.place.is_some()
     }
 
-    /// Moves the gate.
-    pub(crate) fn set(&self, gate: Gate) {
-        self.gate.send_replace(gate);
+    /// Moves the state.
+    pub(crate) fn set(&self, state: AcceptState) {
+        self.state.send_replace(state);
     }
 
     /// Closes the listener for good, its socket file included. What waits in the kernel's queue is accepted by
@@ -115,16 +116,16 @@ impl Door {
 
     /// The same, but leaves the socket file to another process that has the listener, too.
     pub(crate) fn empty(self) -> impl Future<Output = ()> + use<> {
-        let Self { listener, gate, accepting, .. } = self;
+        let Self { listener, state, accepting, .. } = self;
         // The loop has the last one, and closes it in the moment in which it finds the queue empty. A client that comes in
         // between is reset.
         drop(listener);
-        gate.send_replace(Gate::LastCall);
+        state.send_replace(AcceptState::EmptyingQueue);
         async move {
             // The loop ends by itself; one that panicked has ended, too.
             let _ = accepting.await;
-            // Not before: a loop whose gate nobody keeps ends, too.
-            drop(gate);
+            // Not before: a loop whose state nobody keeps ends, too.
+            drop(state);
         }
     }
 

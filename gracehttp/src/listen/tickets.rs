@@ -84,7 +84,7 @@ mod tests {
     fn a_ticket_opens_in_the_next_generation_and_nowhere_else() {
         let (ring, next) = (KeyRing::default(), KeyRing::default());
         let ticket = Tickets::new("a", ring.clone()).encrypt(b"session").unwrap();
-        next.inherit(ring.bequeath(std::time::Duration::ZERO));
+        next.inherit(ring.for_successor(std::time::Duration::ZERO));
         assert_eq!(Tickets::new("a", next.clone()).decrypt(&ticket).unwrap(), b"session");
         assert!(Tickets::new("b", next).decrypt(&ticket).is_none(), "another server's session");
         assert!(Tickets::new("a", KeyRing::default()).decrypt(&ticket).is_none(), "another ring");

@@ -1,8 +1,9 @@
 //! A bounded queue with one reader. Writers never wait.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// What the reader gets next.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,36 +80,32 @@ impl<T> Queue<T> {
                 return Next::Lost(lost);
             }
             self.emptied.notify_all();
-            state = match wake_at().map(|at| at.saturating_duration_since(Instant::now())) {
-                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+            match wake_at().map(|at| at.saturating_duration_since(Instant::now())) {
+                None => self.filled.wait(&mut state),
                 Some(Duration::ZERO) => {
                     state.is_busy = true;
                     return Next::TimeIsUp;
                 }
-                Some(rest) => {
-                    let woken = self.filled.wait_timeout(state, rest);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+                Some(rest) => _ = self.filled.wait_for(&mut state, rest),
+            }
         }
     }
 
     /// Waits until the reader has worked off everything, up to `limit`. After a wait in vain further calls return at
     /// once, until the reader has come back.
     pub(super) fn settle(&self, limit: Duration) {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.is_stuck {
             return;
         }
         let is_unsettled =
             |state: &mut State<T>| state.is_busy || !state.waiting.is_empty() || state.lost > 0;
-        let waited = self.emptied.wait_timeout_while(state, limit, is_unsettled);
-        let (mut state, outcome) = waited.unwrap_or_else(PoisonError::into_inner);
+        let outcome = self.emptied.wait_while_for(&mut state, is_unsettled, limit);
         state.is_stuck |= outcome.timed_out();
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
@@ -142,8 +139,8 @@ mod tests {
         assert_eq!(queue.next(|| Some(Instant::now())), Next::TimeIsUp);
         let wake_at = Mutex::new(None);
         thread::scope(|scope| {
-            let reader = scope.spawn(|| queue.next(|| *wake_at.lock().unwrap()));
-            *wake_at.lock().unwrap() = Some(Instant::now());
+            let reader = scope.spawn(|| queue.next(|| *wake_at.lock()));
+            *wake_at.lock() = Some(Instant::now());
             queue.nudge();
             assert_eq!(reader.join().unwrap(), Next::TimeIsUp);
         });

@@ -3,11 +3,12 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
 use std::io;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::queue::{Next, Queue};
 use super::repeats::{Place, Repeats};
@@ -151,7 +152,7 @@ fn work() {
 }
 
 fn repeats() -> MutexGuard<'static, Repeats<Entry>> {
-    REPEATS.lock().unwrap_or_else(PoisonError::into_inner)
+    REPEATS.lock()
 }
 
 /// Writes to standard error. One that is closed or full costs the message, and nothing else.

@@ -2,20 +2,20 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::conn::Unread;
 use crate::log;
+use crate::parking::Parked;
 use crate::parking::slots::Slots;
-use crate::parking::{Parked, Stage};
+use crate::socket::{Stage, Unread};
 use crate::sys::{self, Watched};
 
 /// The resolution of idle times. A `u32` of them lasts thirteen years.
@@ -241,7 +241,7 @@ impl Lot {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock()
     }
 }
 
@@ -269,7 +269,7 @@ impl AsFd for Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::{Family, Socket};
+    use crate::socket::{Family, Socket};
     use std::io::Write;
     use std::os::unix::net::UnixStream;
     use std::sync::Arc;

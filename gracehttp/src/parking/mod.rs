@@ -9,16 +9,7 @@ mod slots;
 
 pub(crate) use lot::{Lot, Woken};
 
-use crate::conn::Socket;
-
-/// How far a resting connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Accepted; it has not sent a byte yet.
-    Fresh,
-    /// Between two requests.
-    Idle,
-}
+use crate::socket::{Socket, Stage};
 
 /// A connection at rest. Its permit is a bare count of its server.
 #[derive(Debug)]

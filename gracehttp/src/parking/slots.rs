@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slab::Slab;
 
-use crate::conn::{Family, ListenerNumber, Origin, Socket};
-use crate::parking::{Parked, Stage};
+use crate::parking::Parked;
+use crate::socket::{Family, ListenerNumber, Origin, Socket, Stage};
 
 /// The end of a list. No slab grows that large.
 const NONE: u32 = u32::MAX;

@@ -6,10 +6,10 @@ mod builder;
 mod endpoint;
 mod handler;
 mod into_server;
-mod last_call;
 mod layer;
 mod listens;
 mod options;
+mod permit_requests;
 mod permits;
 #[cfg(feature = "axum")]
 pub(crate) mod routes;

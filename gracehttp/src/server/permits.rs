@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::server::last_call::LastCall;
+use crate::server::permit_requests::PermitRequests;
 
 /// How many connections a server may hold, and how many are held.
 ///
@@ -17,7 +17,7 @@ pub(crate) struct Permits {
     held: AtomicUsize,
     foreign: AtomicUsize,
     given: AtomicUsize,
-    last_call: LastCall,
+    permit_requests: PermitRequests,
     /// How many of those held belong to clients that were let into a full server and whose tasks have not begun yet.
     unseen: AtomicUsize,
     /// Somebody else accepts in our place.
@@ -35,7 +35,7 @@ impl Permits {
             held: AtomicUsize::new(0),
             foreign: AtomicUsize::new(0),
             given: AtomicUsize::new(0),
-            last_call: LastCall::default(),
+            permit_requests: PermitRequests::default(),
             unseen: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             freed: Notify::new(),
@@ -64,20 +64,20 @@ impl Permits {
     }
 
     /// The permits that a successor is asked for, to empty queues.
-    pub(crate) fn last_call(&self) -> &LastCall {
-        &self.last_call
+    pub(crate) fn permit_requests(&self) -> &PermitRequests {
+        &self.permit_requests
     }
 
     /// Asks for permits until a queue is empty: until the result is dropped.
     pub(crate) fn ask(self: &Arc<Self>) -> Asking {
-        let count = self.last_call.want(self.limit);
+        let count = self.permit_requests.want(self.limit);
         self.released.notify_waiters();
         Asking { permits: self.clone(), count }
     }
 
     /// The successor grants so many of those that were asked for.
     pub(crate) fn grant(&self, count: usize) {
-        self.last_call.grant(count);
+        self.permit_requests.grant(count);
         self.freed.notify_waiters();
         self.released.notify_waiters();
     }
@@ -112,7 +112,11 @@ impl Permits {
     }
 
     fn take_last(self: &Arc<Self>) -> Option<Permit> {
-        if self.last_call.is_shared() { self.last_call.take().then(|| self.adopt()) } else { self.take() }
+        if self.permit_requests.is_shared() {
+            self.permit_requests.take().then(|| self.adopt())
+        } else {
+            self.take()
+        }
     }
 
     fn take(self: &Arc<Self>) -> Option<Permit> {
@@ -147,7 +151,7 @@ impl Permits {
     /// The successor is gone, and with it all that it was given.
     pub(crate) fn stay_alone(&self) {
         self.given.store(0, Ordering::Release);
-        self.last_call.end_sharing();
+        self.permit_requests.end_sharing();
         self.freed.notify_waiters();
     }
 
@@ -194,7 +198,7 @@ pub(crate) struct Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        self.permits.last_call.give_up(self.count);
+        self.permits.permit_requests.give_up(self.count);
         self.permits.released.notify_waiters();
     }
 }
@@ -300,7 +304,7 @@ mod tests {
     #[test]
     fn permits_for_a_last_call_are_those_that_the_successor_grants() {
         let permits = Arc::new(Permits::new(2, Arc::default()));
-        permits.last_call().share();
+        permits.permit_requests().share();
         let _asking = permits.ask();
         assert!(permits.try_acquire(Turn::Last).is_none());
         permits.grant(1);

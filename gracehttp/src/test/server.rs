@@ -8,8 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::conn::{Context, Moved, Phase};
-use crate::lifecycle::Background;
+use crate::conn::{Context, Moved};
+use crate::lifecycle::{Background, Phase};
 use crate::listen::bind::{ListenOptions, Local, bind};
 use crate::listen::{Entrance, Running};
 use crate::server::{Endpoint, IntoServer, Permits, Server, ServerOptions};
@@ -123,7 +123,7 @@ impl TestServer {
         let Some(mut running) = self.running.take() else { return };
         let deadline = Instant::now() + DRAIN;
         let (runtime, background) = (Handle::current(), Background::of(&Handle::current()));
-        for door in running.doors.drain(..) {
+        for door in running.acceptors.drain(..) {
             door.close().await;
         }
         running.enter(Phase::Stopping);
@@ -188,7 +188,7 @@ impl TestServer {
 impl Drop for TestServer {
     fn drop(&mut self) {
         if let Some(mut running) = self.running.take() {
-            running.doors.drain(..).for_each(crate::listen::Door::leave);
+            running.acceptors.drain(..).for_each(crate::listen::Acceptor::leave);
             running.enter(Phase::Cutting);
         }
     }

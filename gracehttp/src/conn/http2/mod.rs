@@ -33,19 +33,18 @@ pub(super) use streams::{Body, Inspection, Streams};
 pub(super) use turn::Turn;
 
 use crate::conn::activity::Activity;
-use crate::conn::candidate::{Candidate, Reason};
-use crate::conn::close::{Linger, close, close_with, has_much_untaken, part_with, reset};
+use crate::conn::close::{Linger, close, close_now_with, close_with, has_much_untaken, reset};
 use crate::conn::context::Context;
-use crate::conn::drain::Phase;
-use crate::conn::drive::poll_contained;
 use crate::conn::exchange::ConnectionService;
 use crate::conn::http1::Wire;
+use crate::conn::http1::drive::poll_contained;
 use crate::conn::http2::room::Shares;
 use crate::conn::http2::task::StreamTasks;
 use crate::conn::http2::watch::{LOOK, Verdict, Watch};
 use crate::conn::info::ConnectionInfo;
-use crate::conn::lent::lend;
-use crate::conn::transport::{Inspector, Transport};
+use crate::conn::recycling::{Candidate, Reason};
+use crate::conn::transport::{Inspector, Transport, return_on_drop};
+use crate::lifecycle::Phase;
 use crate::server::Permit;
 use crate::sys::Probe;
 
@@ -66,7 +65,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let info = Arc::new(ConnectionInfo { is_new: true, peer: stream.peer(), context: context.clone() });
     let probe = Probe::of(stream.socket());
     let inspector = Inspector::Http2(Inspection::new(ahead, streams.clone()));
-    let (transport, back) = lend(Transport::new(stream, inspector, activity.clone(), permit));
+    let (transport, back) = return_on_drop(Transport::new(stream, inspector, activity.clone(), permit));
     let service = ConnectionService::new(activity.clone(), info, false).of_streams(streams.clone());
     let builder = settings::builder(&context.options, shares, StreamTasks::new(streams.clone()));
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(transport), service));
@@ -125,15 +124,19 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     context.answers.count_unseen(streams.unseen());
     let Ok(transport) = back.await else { return };
     // In the middle of a frame of ours no other frame can be sent.
-    let last_words = end.last_words(streams.last_stream()).filter(|_| transport.is_between_frames());
+    let closing_frames = end.closing_frames(streams.last_stream()).filter(|_| transport.is_between_frames());
     let (stream, _, _permit) = transport.into_parts();
     let still_takes = has_much_untaken(&stream);
     let is_useless = end == End::TooSlow || (end == End::Cut && !is_answered);
-    match last_words {
+    match closing_frames {
         _ if still_takes && is_useless => reset(stream),
-        Some(last_words) if end == End::Unused(Reason::FullServer) => part_with(stream, &last_words).await,
+        Some(closing_frames) if end == End::Unused(Reason::FullServer) => {
+            close_now_with(stream, &closing_frames).await
+        }
         // There might be no room for them behind what its client has yet to take.
-        Some(last_words) if !still_takes => close_with(&context, stream, &last_words, Linger::BRIEF).await,
+        Some(closing_frames) if !still_takes => {
+            close_with(&context, stream, &closing_frames, Linger::BRIEF).await
+        }
         // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it
         // has not read yet.
         _ => close(&context, stream, Linger::BRIEF).await,
@@ -157,7 +160,7 @@ enum End {
 
 impl End {
     /// GOAWAY (RFC 9113 section 6.8), with the code for this end (section 7).
-    fn last_words(self, last_stream: u32) -> Option<[u8; 17]> {
+    fn closing_frames(self, last_stream: u32) -> Option<[u8; 17]> {
         let code = match self {
             Self::Finished => return None,
             Self::Cut | Self::TooSlow | Self::Unused(_) => 0,

@@ -1,10 +1,11 @@
 //! How far the two bodies of one HTTP/2 stream have come, and whether they wait for the client.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::conn::http2::room::Entry;
 use crate::conn::http2::streams::Streams;
@@ -270,7 +271,7 @@ impl Drop for Progress {
 }
 
 fn lock(slot: &Mutex<Option<Waker>>) -> MutexGuard<'_, Option<Waker>> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
+    slot.lock()
 }
 
 fn wake(slot: &Mutex<Option<Waker>>) {

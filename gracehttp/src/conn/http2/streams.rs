@@ -9,11 +9,12 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
@@ -250,15 +251,15 @@ impl Streams {
     }
 
     fn watched(&self) -> MutexGuard<'_, Slab<Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+        self.watched.lock()
     }
 
     fn interim(&self) -> MutexGuard<'_, Interim> {
-        self.interim.lock().unwrap_or_else(PoisonError::into_inner)
+        self.interim.lock()
     }
 
     fn begun(&self) -> MutexGuard<'_, Option<Arc<Progress>>> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+        self.begun.lock()
     }
 }
 

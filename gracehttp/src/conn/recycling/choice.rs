@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use crate::conn::context::Context;
 use crate::conn::recycling::{Doing, PATIENCE, Recycling, SETTLED, State};
 use crate::conn::rest::close_parked;
-use crate::parking::{Parked, Stage};
+use crate::parking::Parked;
+use crate::socket::Stage;
 
 /// How long a connection that was asked to make room may take before another one is asked in its place.
 const ASKED: Duration = Duration::from_secs(1);

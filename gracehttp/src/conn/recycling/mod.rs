@@ -18,16 +18,23 @@
 //! While the server is not full this costs each connection one relaxed load. Once clients wait, the awake connections
 //! enter a list and say there what they do. A connection that is chosen leaves only if it still does the same.
 
+mod candidate;
 mod choice;
+mod spread;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use tokio::time::Instant;
+
+pub(super) use candidate::{Candidate, Reason, newcomer_is_to_close};
+use spread::Slot;
+pub(crate) use spread::Spread;
 
 use crate::conn::context::Context;
 use crate::conn::recycling::choice::make_room;
@@ -210,7 +217,7 @@ impl Recycling {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -8,11 +8,12 @@
 mod account;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::{Duration, Instant};
 
 use crate::conn::http2::credit::account::Account;
@@ -134,7 +135,7 @@ impl Credit {
     /// The stream that all others have waited for too long.
     pub(super) fn is_blocked_by(&self, now: Instant) -> Option<u32> {
         let found = self.account().blocking();
-        let mut blocking = self.blocking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocking = self.blocking.lock();
         let (stream, received) = match found {
             Some(found) => found,
             None => {
@@ -155,14 +156,14 @@ impl Credit {
 
     /// The task of the connection, which is woken when the client is to be told something.
     pub(super) fn set_connection(&self, waker: &Waker) {
-        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connection = self.connection.lock();
         if !connection.as_ref().is_some_and(|known| known.will_wake(waker)) {
             *connection = Some(waker.clone());
         }
     }
 
     pub(super) fn wake_connection(&self) {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let connection = self.connection.lock().clone();
         connection.into_iter().for_each(Waker::wake);
     }
 
@@ -186,7 +187,7 @@ impl Credit {
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+        self.account.lock()
     }
 }
 

@@ -1,5 +1,10 @@
 //! An HTTP/1 connection while it is awake.
 
+pub(super) mod drive;
+pub(super) mod inbound;
+pub(super) mod intake;
+pub(super) mod strict;
+
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
@@ -11,22 +16,21 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot::Receiver;
 
+use crate::conn::Ahead;
 use crate::conn::activity::Activity;
-use crate::conn::answer::{Cause, last_words, note_refused_by_hyper};
-use crate::conn::close::{Linger, close, close_with, cut, part, part_with, reset};
+use crate::conn::close::{Linger, close, close_now, close_now_with, close_with, cut, reset};
 use crate::conn::context::Context;
-use crate::conn::drive::{End, May, drive};
 use crate::conn::exchange::ConnectionService;
+use crate::conn::exchange::answer::{Cause, closing_response, note_refused_by_hyper};
+use crate::conn::http1::drive::{End, May, drive};
+use crate::conn::http1::intake::Intake;
+use crate::conn::http1::strict::Bounds;
 use crate::conn::info::ConnectionInfo;
-use crate::conn::intake::Intake;
-use crate::conn::lent::lend;
 use crate::conn::limits::{Limits, STALLED, Waiting};
 use crate::conn::rest::rest;
-use crate::conn::strict::Bounds;
-use crate::conn::transport::{Inspector, Transport};
-use crate::conn::{Ahead, Origin, Stream, Unread};
-use crate::parking::Stage;
+use crate::conn::transport::{Inspector, Transport, return_on_drop};
 use crate::server::{Asked, Permit};
+use crate::socket::{Origin, Stage, Stream, Unread};
 use crate::sys::Probe;
 
 /// What HTTP/1 is spoken over.
@@ -116,7 +120,7 @@ pub(super) async fn serve<T: Wire>(
     });
     let intake = Intake::new(Bounds::new(&context.options, T::IS_SECURE), ahead);
     let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
-    let (transport, mut back) = lend(transport);
+    let (transport, mut back) = return_on_drop(transport);
     let task = Arc::new(OnceLock::new());
     let service = ConnectionService::new(activity.clone(), info.clone(), can_rest).of_task(task.clone());
     // A connection that leaves HTTP goes from hyper to the handler that asked for it; any other comes back from the
@@ -156,23 +160,23 @@ pub(super) async fn serve<T: Wire>(
             Err(stream) => close(&context, stream, linger).await,
         },
         End::Refused(refusal) => {
-            let words = last_words(&info, Asked::UNREAD, Cause::Refused(refusal));
+            let words = closing_response(&info, Asked::UNREAD, Cause::Refused(refusal));
             close_with(&context, stream, &words, Linger::for_upload(&context.options)).await;
         }
         End::MakeRoom if limits.waiting() == Waiting::Head => {
-            part_with(stream, &last_words(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
+            close_now_with(stream, &closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
         }
         End::Close if limits.waiting() == Waiting::Head => {
-            let words = last_words(&info, Asked::UNREAD, Cause::RequestTimedOut);
+            let words = closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
         }
         // Its next request has just come.
         End::MakeRoom | End::Close if Unread::of(stream.socket()) == Unread::Bytes => {
             serve_again(context, stream, ahead, limits.stage(), permit);
         }
-        End::MakeRoom => part(stream).await,
+        End::MakeRoom => close_now(stream).await,
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
-            let words = last_words(&info, Asked::UNREAD, Cause::RequestTimedOut);
+            let words = closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
         }
         End::Broken if activity.ends_unnoticed() => reset(stream),

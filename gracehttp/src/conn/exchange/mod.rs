@@ -1,5 +1,8 @@
 //! One request and its response, between hyper and the server's service.
 
+pub(super) mod answer;
+pub(super) mod body;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -15,12 +18,12 @@ use hyper::service::Service;
 use tokio::time::Instant;
 
 use crate::conn::activity::{Activity, Exchange};
-use crate::conn::answer::{self, Cause, Content, Work, let_go};
-use crate::conn::body::Source;
 use crate::conn::context::Context;
-use crate::conn::drain::Phase;
+use crate::conn::exchange::answer::{Cause, Content, Work, let_go};
+use crate::conn::exchange::body::Source;
 use crate::conn::http2::{self, Outgoing, Piece, Progress, Streams, Turn};
 use crate::conn::info::ConnectionInfo;
+use crate::lifecycle::Phase;
 use crate::server::{Asked, Request, Response};
 
 /// The service of one connection, as hyper calls it.

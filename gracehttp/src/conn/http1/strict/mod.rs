@@ -13,10 +13,10 @@ mod target;
 
 pub(crate) use target::{is_host, is_origin_form};
 
-use crate::conn::answer::Refusal;
-use crate::conn::strict::chunks::Chunks;
-use crate::conn::strict::head::{Body, Head, KnownFields, Whole};
-use crate::conn::strict::rules::{BARE_CR, BARE_LF};
+use crate::conn::exchange::answer::Refusal;
+use crate::conn::http1::strict::chunks::Chunks;
+use crate::conn::http1::strict::head::{Body, Head, KnownFields, Whole};
+use crate::conn::http1::strict::rules::{BARE_CR, BARE_LF};
 use crate::server::ServerOptions;
 
 /// What a server allows.

@@ -13,14 +13,14 @@ use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved};
 use crate::error::Error;
-use crate::handoff::{self, Home, Inherited, Predecessor, Routes, WeakChannel, Welcome};
+use crate::handoff::{self, Adopter, Destination, Inherited, Predecessor, Routes, WeakChannel};
 use crate::lifecycle::{Background, aside, generation, set_generation};
-use crate::listen::{Door, Entrance, KeyRing, Running};
+use crate::listen::{Acceptor, Entrance, KeyRing, Running};
 use crate::log;
 use crate::server::{Permits, Server, SocketAccess};
 
 /// What serves.
-pub(super) struct Born {
+pub(super) struct Started {
     pub(super) settings: Settings,
     pub(super) servers: Vec<Running>,
     /// Notified whenever a permit of any server comes free.
@@ -34,7 +34,7 @@ pub(super) struct Born {
 }
 
 /// What could serve: all that can fail is behind it.
-pub(super) struct Unborn {
+pub(super) struct Prepared {
     settings: Settings,
     servers: Vec<Running>,
     released: Arc<Notify>,
@@ -52,7 +52,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     inherited: Option<Inherited>,
     workers: &OnceCell<Workers>,
-) -> Result<Unborn, Error> {
+) -> Result<Prepared, Error> {
     // First: the predecessor's listeners need descriptors, too.
     let descriptors = prepare::raise_limit(&app.servers);
     let predecessor = match inherited {
@@ -60,16 +60,16 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let unborn = begin(app, predecessor, descriptors, workers).await;
-    if let Err(error) = &unborn {
+    let prepared = begin(app, predecessor, descriptors, workers).await;
+    if let Err(error) = &prepared {
         // First: a predecessor that hears of the failure kills this process.
         wind_up(workers).await;
         if let Some(channel) = channel {
-            last_words().await;
+            flush_log().await;
             Predecessor::fail(&channel, error.to_string()).await;
         }
     }
-    unborn
+    prepared
 }
 
 /// Ends what the start-up code of a process that will not serve has begun: background tasks, and whatever it
@@ -81,7 +81,7 @@ pub(super) async fn wind_up(workers: &OnceCell<Workers>) {
 }
 
 /// Waits until all messages are written.
-async fn last_words() {
+async fn flush_log() {
     // Fails if `flush` panics, which it does not.
     let _ = spawn_blocking(log::flush).await;
 }
@@ -100,7 +100,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     mut predecessor: Option<Predecessor>,
     descriptors: usize,
     workers: &OnceCell<Workers>,
-) -> Result<Unborn, Error> {
+) -> Result<Prepared, Error> {
     let Configured { servers, settings, start_up_code, provenance, .. } = app;
     let keys = KeyRing::default();
     if let Some(predecessor) = &mut predecessor {
@@ -116,14 +116,14 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let open = move || {
         let listeners = Listeners::open(&servers, offered);
         #[cfg(feature = "tls")]
-        let opened = both(listeners, prepare::acceptors(&servers, &of_tls));
+        let opened = both(listeners, prepare::tls_acceptors(&servers, &of_tls));
         #[cfg(not(feature = "tls"))]
         let opened = listeners;
         opened.map(|opened| (opened, servers))
     };
     let (opened, mut servers) = aside("endpoints", "what opens the endpoints", open).await??;
     #[cfg(feature = "tls")]
-    let (listeners, mut acceptors) = (opened.0, opened.1.into_iter());
+    let (listeners, mut tls_acceptors) = (opened.0, opened.1.into_iter());
     #[cfg(not(feature = "tls"))]
     let listeners = opened;
     prepare::fit_limits(&mut servers, listeners.count(), descriptors);
@@ -140,12 +140,12 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         let entrance = Entrance {
             context: context(server, &state, &workers, &released, &moved).await?,
             #[cfg(feature = "tls")]
-            tls: acceptors.next().flatten(),
+            tls: tls_acceptors.next().flatten(),
         };
         running.push(Running::start(&workers, &entrance, listeners));
     }
     let fresh_files = listeners.fresh_files;
-    Ok(Unborn {
+    Ok(Prepared {
         settings,
         servers: running,
         released,
@@ -158,21 +158,21 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     })
 }
 
-impl Unborn {
+impl Prepared {
     /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
     /// signal to stop finds a process that serves.
-    pub(super) async fn be_born(self) -> Born {
+    pub(super) async fn take_over(self) -> Started {
         let Self { settings, servers, released, moved, keys, provenance, fresh_files, predecessor, workers } =
             self;
         let predecessor = match predecessor {
-            Some(predecessor) => Some(take_over(predecessor, &servers, &moved, &released).await),
+            Some(predecessor) => Some(take_over_from(predecessor, &servers, &moved, &released).await),
             None => None,
         };
         for server in &servers {
-            server.update_options(Door::is_adopted);
+            server.update_options(Acceptor::is_adopted);
             server.open();
         }
-        let access = |server: &Running, door: &Door| match door.is_adopted() {
+        let access = |server: &Running, acceptor: &Acceptor| match acceptor.is_adopted() {
             true => server.context.options.socket.clone(),
             false => SocketAccess::default(),
         };
@@ -182,7 +182,7 @@ impl Unborn {
         }
         prepare::announce_provenance(&provenance);
         fresh_files.keep();
-        Born { settings, servers, released, keys, predecessor, workers }
+        Started { settings, servers, released, keys, predecessor, workers }
     }
 }
 
@@ -224,7 +224,7 @@ async fn context<S: Clone + Send + Sync + 'static>(
 }
 
 /// Says that we are ready, waits for our turn, and from then on takes in what the predecessor sends.
-async fn take_over(
+async fn take_over_from(
     predecessor: Predecessor,
     running: &[Running],
     moved: &Arc<Moved>,
@@ -232,23 +232,28 @@ async fn take_over(
 ) -> WeakChannel {
     let channel = predecessor.channel();
     let teller = channel.clone();
-    moved.watch(move |told| teller.try_send(&handoff::Reply::from(told)));
-    let homes: Vec<Home<'_>> = running.iter().map(home).collect();
-    let routes = Routes::new(predecessor.offers(), &homes);
-    let claimed = homes.iter().flat_map(|home| home.listeners.iter().filter_map(|(_, place)| *place));
+    moved.watch(move |report| teller.try_send(&handoff::ToPredecessor::from(report)));
+    let destinations: Vec<Destination<'_>> = running.iter().map(destination).collect();
+    let routes = Routes::new(predecessor.offers(), &destinations);
+    let claimed = destinations
+        .iter()
+        .flat_map(|destination| destination.listeners.iter().filter_map(|(_, place)| *place));
     let held = predecessor.ready(routes.servers(), claimed).await;
     let contexts = running.iter().map(|server| server.context.clone()).collect();
-    let welcome = Welcome::new(&predecessor, contexts, routes, moved.clone(), released.clone());
-    welcome.count_foreign(&held);
+    let adopter = Adopter::new(&predecessor, contexts, routes, moved.clone(), released.clone());
+    adopter.count_foreign(&held);
     let weak = channel.downgrade();
-    tokio::spawn(welcome.run());
+    tokio::spawn(adopter.run());
     weak
 }
 
 /// A server as the connections of the predecessor see it.
-fn home(server: &Running) -> Home<'_> {
-    let listeners = server.doors.iter().filter_map(|door| Some((door.listener.number?, door.listener.place)));
-    Home {
+fn destination(server: &Running) -> Destination<'_> {
+    let listeners = server
+        .acceptors
+        .iter()
+        .filter_map(|acceptor| Some((acceptor.listener.number?, acceptor.listener.place)));
+    Destination {
         name: server.name(),
         secure: server.is_secure(),
         http1: server.context.options.http1,

@@ -7,9 +7,9 @@
 //! In both halves the closes are spread evenly, or all clients would connect to the successor in the same moment.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::conn::recycling::SETTLED;
@@ -51,7 +51,7 @@ impl Spread {
     /// Begins now, and takes at most half of `drain_timeout`: the other half is left to busy connections.
     pub(crate) fn begin(&self, drain_timeout: Duration) {
         let begun = (Instant::now(), (drain_timeout / 2).min(LONGEST));
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+        *self.begun.lock() = Some(begun);
     }
 
     /// The place of one more connection.
@@ -64,13 +64,13 @@ impl Spread {
     }
 
     /// When to close the last one.
-    pub(super) fn end(&self) -> Instant {
+    pub(in crate::conn) fn end(&self) -> Instant {
         let (begin, length) = self.begun();
         begin + length
     }
 
     fn begun(&self) -> (Instant, Duration) {
-        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = *self.begun.lock();
         begun.unwrap_or_else(|| (Instant::now(), Duration::ZERO))
     }
 }
@@ -86,7 +86,7 @@ mod tests {
         let spread = Spread::default();
         // The clock may have begun a moment ago.
         let begin = Instant::now() + 60 * SECOND;
-        *spread.begun.lock().unwrap() = Some((begin, LONGEST));
+        *spread.begun.lock() = Some((begin, LONGEST));
         let mut tenths = [0; 10];
         for _ in 0..1000 {
             let after = spread.slot().close_at(begin - idle_before) - begin;

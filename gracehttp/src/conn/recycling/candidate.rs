@@ -9,14 +9,13 @@ use std::task::{Context as TaskContext, Poll, ready};
 use tokio::time::{Instant, sleep_until};
 
 use crate::conn::context::Context;
-use crate::conn::drain::Phase;
-use crate::conn::recycling::{Doing, Listed, SETTLED};
-use crate::conn::spread::Slot;
+use crate::conn::recycling::{Doing, Listed, SETTLED, Slot};
+use crate::lifecycle::Phase;
 use crate::server::Permit;
 
 /// For whose sake a connection closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(in crate::conn) enum Reason {
     /// Clients wait for its permit.
     FullServer,
     /// The process is leaving, and the connection can't move.
@@ -24,7 +23,7 @@ pub(super) enum Reason {
 }
 
 /// The part of a connection's task that listens for the request to close.
-pub(super) struct Candidate<'a> {
+pub(in crate::conn) struct Candidate<'a> {
     context: &'a Context,
     /// It can't move to a successor.
     stays: bool,
@@ -35,13 +34,13 @@ pub(super) struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    pub(super) fn new(context: &'a Context, stays: bool) -> Self {
+    pub(in crate::conn) fn new(context: &'a Context, stays: bool) -> Self {
         Self { context, stays, listed: None, slot: None, look_at: None }
     }
 
     /// Why the connection is to close now, in order, if it is. The task is woken when that may have changed, except for
     /// the [time](Self::look_at) of a restart, for which it needs a timer.
-    pub(super) fn reason_to_close(
+    pub(in crate::conn) fn reason_to_close(
         &mut self,
         phase: Phase,
         cx: &TaskContext<'_>,
@@ -63,7 +62,7 @@ impl<'a> Candidate<'a> {
     }
 
     /// When to ask again.
-    pub(super) fn look_at(&self) -> Option<Instant> {
+    pub(in crate::conn) fn look_at(&self) -> Option<Instant> {
         self.look_at
     }
 
@@ -97,7 +96,7 @@ impl Drop for Candidate<'_> {
 }
 
 /// Resolves when a new connection whose protocol is not known yet is to close.
-pub(super) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit, stays: bool) {
+pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit, stays: bool) {
     let since = Instant::now();
     permit.is_seen();
     let mut candidate = Candidate::new(context, stays);

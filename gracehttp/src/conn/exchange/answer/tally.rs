@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::StatusCode;
 
-use crate::conn::answer::{Cause, Reason};
+use crate::conn::exchange::answer::{Cause, Reason};
 
 /// How many threads count without sharing a cache line.
 const SHARDS: usize = 16;
@@ -150,7 +150,7 @@ fn shard() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::answer::Refusal;
+    use crate::conn::exchange::answer::Refusal;
 
     #[test]
     fn it_counts_by_cause_and_class_over_all_threads() {

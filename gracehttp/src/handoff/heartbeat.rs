@@ -13,11 +13,11 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long the other process may be silent before it counts as dead. Some seconds, for loaded machines. The
 /// application can't delay an answer: it comes from the control runtime.
-pub(crate) const MUTE_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(5);
 
 /// The questions, and whether they were answered.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct Heartbeat {
     /// How many questions were asked: the number of the last one.
     asked: u32,
     state: State,
@@ -31,7 +31,7 @@ enum State {
     Waits { since: Instant, ask_at: Instant },
 }
 
-impl Pulse {
+impl Heartbeat {
     pub(super) fn begin(now: Instant) -> Self {
         Self { asked: 0, state: State::Answered { ask_at: now } }
     }
@@ -51,7 +51,7 @@ impl Pulse {
     }
 
     /// Whether the successor has been silent for too long.
-    pub(super) fn is_mute(&self, now: Instant, awake_since: Instant) -> bool {
+    pub(super) fn is_unresponsive(&self, now: Instant, awake_since: Instant) -> bool {
         matches!(self.state, State::Waits { since, .. } if now >= mute_at(since, awake_since))
     }
 
@@ -91,7 +91,7 @@ impl Pulse {
 
 /// When a successor that has been silent `since` then counts as dead. Asleep, this process could hear nothing.
 fn mute_at(since: Instant, awake_since: Instant) -> Instant {
-    since.max(awake_since) + MUTE_AFTER
+    since.max(awake_since) + UNRESPONSIVE_AFTER
 }
 
 #[cfg(test)]
@@ -103,60 +103,60 @@ mod tests {
     #[test]
     fn a_question_follows_a_second_after_an_answer() {
         let now = Instant::now();
-        let mut pulse = Pulse::begin(now);
-        assert!(pulse.is_question_due(now));
-        let number = pulse.ask(now);
-        pulse.answered(number, now);
-        assert!(!pulse.is_question_due(now) && pulse.is_question_due(now + SECOND));
-        assert!(!pulse.is_mute(now + 100 * SECOND, now));
+        let mut heartbeat = Heartbeat::begin(now);
+        assert!(heartbeat.is_question_due(now));
+        let number = heartbeat.ask(now);
+        heartbeat.answered(number, now);
+        assert!(!heartbeat.is_question_due(now) && heartbeat.is_question_due(now + SECOND));
+        assert!(!heartbeat.is_unresponsive(now + 100 * SECOND, now));
     }
 
     #[test]
     fn a_silent_successor_is_mute_after_a_while_and_any_message_postpones_that() {
         let now = Instant::now();
-        let mut pulse = Pulse::begin(now);
-        pulse.ask(now);
-        assert!(!pulse.is_mute(now + 4 * SECOND, now));
-        pulse.heard(now + 4 * SECOND);
-        assert!(!pulse.is_mute(now + 8 * SECOND, now));
-        assert!(pulse.is_mute(now + 9 * SECOND, now));
+        let mut heartbeat = Heartbeat::begin(now);
+        heartbeat.ask(now);
+        assert!(!heartbeat.is_unresponsive(now + 4 * SECOND, now));
+        heartbeat.heard(now + 4 * SECOND);
+        assert!(!heartbeat.is_unresponsive(now + 8 * SECOND, now));
+        assert!(heartbeat.is_unresponsive(now + 9 * SECOND, now));
     }
 
     #[test]
     fn an_answer_to_an_earlier_question_does_not_count() {
         let now = Instant::now();
-        let mut pulse = Pulse::begin(now);
-        let first = pulse.ask(now);
-        pulse.ask(now + SECOND);
-        pulse.answered(first, now + SECOND);
-        assert!(pulse.is_mute(now + MUTE_AFTER, now));
+        let mut heartbeat = Heartbeat::begin(now);
+        let first = heartbeat.ask(now);
+        heartbeat.ask(now + SECOND);
+        heartbeat.answered(first, now + SECOND);
+        assert!(heartbeat.is_unresponsive(now + UNRESPONSIVE_AFTER, now));
     }
 
     /// Otherwise a lost question or a lost answer would kill a healthy successor.
     #[test]
     fn a_question_is_repeated_after_a_second_or_soon_if_it_could_not_be_sent() {
         let now = Instant::now();
-        let mut pulse = Pulse::begin(now);
-        pulse.ask(now);
-        pulse.unsent(now);
-        assert!(!pulse.is_question_due(now) && pulse.due_at(now) == now + ASK_AGAIN);
-        assert!(pulse.is_question_due(now + ASK_AGAIN));
-        let number = pulse.ask(now + ASK_AGAIN);
-        assert!(!pulse.is_question_due(now + SECOND), "it is on its way");
-        assert!(pulse.is_question_due(now + ASK_AGAIN + SECOND), "the answer may be lost");
-        assert!(pulse.is_mute(now + MUTE_AFTER, now), "the time began with the first");
-        pulse.answered(number, now + SECOND);
-        assert!(!pulse.is_mute(now + MUTE_AFTER, now));
+        let mut heartbeat = Heartbeat::begin(now);
+        heartbeat.ask(now);
+        heartbeat.unsent(now);
+        assert!(!heartbeat.is_question_due(now) && heartbeat.due_at(now) == now + ASK_AGAIN);
+        assert!(heartbeat.is_question_due(now + ASK_AGAIN));
+        let number = heartbeat.ask(now + ASK_AGAIN);
+        assert!(!heartbeat.is_question_due(now + SECOND), "it is on its way");
+        assert!(heartbeat.is_question_due(now + ASK_AGAIN + SECOND), "the answer may be lost");
+        assert!(heartbeat.is_unresponsive(now + UNRESPONSIVE_AFTER, now), "the time began with the first");
+        heartbeat.answered(number, now + SECOND);
+        assert!(!heartbeat.is_unresponsive(now + UNRESPONSIVE_AFTER, now));
     }
 
     /// Both processes may have been stopped, or the whole machine: the successor gets its time again.
     #[test]
     fn silence_while_we_slept_does_not_count() {
         let now = Instant::now();
-        let mut pulse = Pulse::begin(now);
-        pulse.ask(now);
+        let mut heartbeat = Heartbeat::begin(now);
+        heartbeat.ask(now);
         let woke = now + 60 * SECOND;
-        assert!(!pulse.is_mute(woke, woke));
-        assert!(pulse.is_mute(woke + MUTE_AFTER, woke));
+        assert!(!heartbeat.is_unresponsive(woke, woke));
+        assert!(heartbeat.is_unresponsive(woke + UNRESPONSIVE_AFTER, woke));
     }
 }

@@ -1,8 +1,9 @@
 //! Whether this process was awake all the time, or stopped for a while (`SIGSTOP`, a debugger, a paused machine).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const ASLEEP: Duration = Duration::from_millis(700);
 
 #[derive(Debug)]
-pub(super) struct Vigil {
+pub(super) struct SuspensionWatch {
     kept: Arc<Mutex<Kept>>,
     keeper: JoinHandle<()>,
 }
@@ -37,7 +38,7 @@ impl Kept {
     }
 }
 
-impl Vigil {
+impl SuspensionWatch {
     /// Has to be called within a runtime.
     pub(super) fn begin() -> Self {
         let now = Instant::now();
@@ -59,7 +60,7 @@ impl Vigil {
         kept.slept
     }
 
-    /// When the last sleep ended, or when the vigil began.
+    /// When the last sleep ended, or when the suspension began.
     pub(super) fn awake_since(&self) -> Instant {
         let mut kept = lock(&self.kept);
         kept.look();
@@ -67,14 +68,14 @@ impl Vigil {
     }
 }
 
-impl Drop for Vigil {
+impl Drop for SuspensionWatch {
     fn drop(&mut self) {
         self.keeper.abort();
     }
 }
 
 fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+    kept.lock()
 }
 
 #[cfg(test)]
@@ -83,14 +84,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_gap_is_sleep_even_before_the_keeper_has_looked() {
-        let vigil = Vigil::begin();
+        let suspension = SuspensionWatch::begin();
         tokio::time::sleep(2 * LOOK).await;
-        assert!(!vigil.has_slept());
+        assert!(!suspension.has_slept());
         // Nothing else runs on this thread meanwhile.
         let before = Instant::now();
         std::thread::sleep(ASLEEP + LOOK);
-        assert!(vigil.has_slept() && vigil.awake_since() >= before + ASLEEP);
+        assert!(suspension.has_slept() && suspension.awake_since() >= before + ASLEEP);
         tokio::time::sleep(2 * LOOK).await;
-        assert!(vigil.has_slept(), "it does not forget");
+        assert!(suspension.has_slept(), "it does not forget");
     }
 }

@@ -13,7 +13,7 @@ use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode, Version};
 use http_body::{Body as _, Frame, SizeHint};
 
-use crate::conn::answer::{let_go, tell};
+use crate::conn::exchange::answer::{let_go, tell};
 use crate::conn::info::ConnectionInfo;
 use crate::error::panic_message;
 use crate::server::Asked;

@@ -5,12 +5,12 @@ use std::time::SystemTime;
 
 use http::response::Parts;
 
-use crate::conn::answer::{Cause, finish, own};
+use crate::conn::exchange::answer::{Cause, finish, own};
 use crate::conn::info::ConnectionInfo;
 use crate::server::Asked;
 
 /// The answer to a request that hyper has not seen whole: the last bytes of its connection.
-pub(crate) fn last_words(info: &Arc<ConnectionInfo>, asked: Asked, cause: Cause) -> Vec<u8> {
+pub(crate) fn closing_response(info: &Arc<ConnectionInfo>, asked: Asked, cause: Cause) -> Vec<u8> {
     let (mut head, body) = own(cause).into_parts();
     finish(info.clone(), asked, cause, true, &mut head, body);
     encode(&head)

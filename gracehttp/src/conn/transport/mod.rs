@@ -3,6 +3,8 @@
 //! It passes on what the [`Inspector`] of the protocol lets pass, notes in [`Activity`] what moved and what is
 //! blocked, and gathers the responses to pipelined requests into one write.
 
+mod return_on_drop;
+
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,9 +14,11 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(super) use return_on_drop::return_on_drop;
+
 use crate::conn::activity::Activity;
+use crate::conn::http1::intake::Intake;
 use crate::conn::http2::{Inspection, Plan};
-use crate::conn::intake::Intake;
 use crate::server::Permit;
 
 /// How many bytes of finished responses wait for the end of a row of pipelined requests.

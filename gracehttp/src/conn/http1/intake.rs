@@ -12,8 +12,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::conn::Ahead;
-use crate::conn::inbound::{Answer, Inbound};
-use crate::conn::strict::{Bounds, Reader, Refused};
+use crate::conn::http1::inbound::{Answer, Inbound};
+use crate::conn::http1::strict::{Bounds, Reader, Refused};
 
 /// How many bytes are read behind a request that asks to leave HTTP before its answer is known. They are read to
 /// notice the end of the connection.

@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::conn::strict::{Bounds, Reader, Refused};
+use crate::conn::http1::strict::{Bounds, Reader, Refused};
 
 const REQUESTS: [&str; 6] = [
     "GET /a?b=c HTTP/1.1\r\nHost: a:80\r\nX-Y: \"z\"\r\n\r\n",

@@ -25,6 +25,15 @@ pub(crate) type Origin = NonZeroU32;
 /// The number of a listener in its process, counted from 1 over all servers.
 pub(crate) type ListenerNumber = NonZeroU16;
 
+/// How far a resting connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Accepted; it has not sent a byte yet.
+    Fresh,
+    /// Between two requests.
+    Idle,
+}
+
 /// A connected, non-blocking socket that no runtime knows: it can be parked and can travel.
 #[derive(Debug)]
 pub(crate) struct Socket {

@@ -4,7 +4,7 @@
 //! come free here. So this process asks it for permits to empty the queue. They count as held here from the question
 //! on, and may be used from the answer on: no permit is ever used on both sides.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::{Mutex, MutexGuard};
 
 /// The most permits that one question asks for. More than one, since each answer takes a round trip.
 const AT_ONCE: usize = 64;
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 64;
 const PART: usize = 8;
 
 #[derive(Debug, Default)]
-pub(crate) struct LastCall(Mutex<State>);
+pub(crate) struct PermitRequests(Mutex<State>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
@@ -45,7 +45,7 @@ impl Wish {
     }
 }
 
-impl LastCall {
+impl PermitRequests {
     /// From now on the limit is a successor's.
     pub(crate) fn share(&self) {
         self.state().is_shared = true;
@@ -115,7 +115,7 @@ impl LastCall {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -125,36 +125,40 @@ mod tests {
 
     #[test]
     fn wanted_permits_are_reserved_and_granted_ones_can_be_taken() {
-        let last_call = LastCall::default();
-        assert_eq!((last_call.want(16), last_call.asked()), (2, 0), "nobody is there to be asked");
-        last_call.share();
-        assert_eq!((last_call.reserved(), last_call.asked()), (2, 2));
-        assert!(!last_call.take());
-        last_call.grant(1);
-        assert_eq!((last_call.reserved(), last_call.asked()), (2, 1));
-        assert!(last_call.take() && !last_call.take());
-        assert_eq!((last_call.reserved(), last_call.asked()), (2, 2), "and the next ones");
-        last_call.grant(2);
-        last_call.give_up(2);
-        assert!(!last_call.take(), "what is not needed any more goes back");
-        assert_eq!((last_call.reserved(), last_call.asked()), (0, 0));
+        let permit_requests = PermitRequests::default();
+        assert_eq!(
+            (permit_requests.want(16), permit_requests.asked()),
+            (2, 0),
+            "nobody is there to be asked"
+        );
+        permit_requests.share();
+        assert_eq!((permit_requests.reserved(), permit_requests.asked()), (2, 2));
+        assert!(!permit_requests.take());
+        permit_requests.grant(1);
+        assert_eq!((permit_requests.reserved(), permit_requests.asked()), (2, 1));
+        assert!(permit_requests.take() && !permit_requests.take());
+        assert_eq!((permit_requests.reserved(), permit_requests.asked()), (2, 2), "and the next ones");
+        permit_requests.grant(2);
+        permit_requests.give_up(2);
+        assert!(!permit_requests.take(), "what is not needed any more goes back");
+        assert_eq!((permit_requests.reserved(), permit_requests.asked()), (0, 0));
     }
 
     #[test]
     fn the_question_of_a_predecessor_is_passed_on_after_our_own() {
-        let last_call = LastCall::default();
-        last_call.share();
-        last_call.want(1);
-        last_call.pass_on(3);
-        assert_eq!((last_call.reserved(), last_call.asked()), (1, 4), "its own count as foreign");
-        last_call.grant(2);
-        assert_eq!(last_call.passed_on(), 1);
-        assert!(last_call.take() && !last_call.take());
+        let permit_requests = PermitRequests::default();
+        permit_requests.share();
+        permit_requests.want(1);
+        permit_requests.pass_on(3);
+        assert_eq!((permit_requests.reserved(), permit_requests.asked()), (1, 4), "its own count as foreign");
+        permit_requests.grant(2);
+        assert_eq!(permit_requests.passed_on(), 1);
+        assert!(permit_requests.take() && !permit_requests.take());
     }
 
     #[test]
     fn a_part_of_the_limit_is_asked_for() {
-        let wants = [1, 7, 100, 100_000].map(|limit| LastCall::default().want(limit));
+        let wants = [1, 7, 100, 100_000].map(|limit| PermitRequests::default().want(limit));
         assert_eq!(wants, [1, 1, 12, 64]);
     }
 }

@@ -8,20 +8,21 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::conn::{Context, Departure, Family, ListenerNumber, Moved, Origin, Socket, settle};
+use crate::conn::{Context, Moved, Resting, settle};
 use crate::handoff::Channel;
+use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
-use crate::handoff::pulse::MUTE_AFTER;
 use crate::handoff::routes::Routes;
 use crate::handoff::token::Token;
-use crate::handoff::wire::{Moving, Reply, ServerCount, Version};
+use crate::handoff::wire::{Moving, ServerCount, ToPredecessor, Version};
 use crate::lifecycle::until_time;
+use crate::socket::{Family, ListenerNumber, Origin, Socket};
 
 /// How soon something is said again for which the channel had no room.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Takes in connections, and follows the predecessor's permits.
-pub(crate) struct Welcome {
+pub(crate) struct Adopter {
     channel: Channel,
     contexts: Vec<Arc<Context>>,
     routes: Routes,
@@ -32,7 +33,7 @@ pub(crate) struct Welcome {
     arrived: Option<Arrived>,
     /// The confirmation of that batch, if the channel had no room for it: until the predecessor hears it, it sends
     /// nothing more.
-    unheard: Option<Reply>,
+    unheard: Option<ToPredecessor>,
     /// Permits that the predecessor asks for and has not got yet.
     asked: Option<Asked>,
     released: Arc<Notify>,
@@ -56,7 +57,7 @@ struct Arrived {
     arrivals: Vec<Arrival>,
 }
 
-impl Welcome {
+impl Adopter {
     /// `contexts` are in the order of the routes.
     pub(crate) fn new(
         predecessor: &Predecessor,
@@ -81,8 +82,8 @@ impl Welcome {
 
     /// Notes what earlier generations still hold of each server.
     pub(crate) fn count_foreign(&self, held: &[ServerCount]) {
-        for (home, context) in self.contexts.iter().enumerate() {
-            context.permits.set_foreign(self.routes.count(home, held));
+        for (destination, context) in self.contexts.iter().enumerate() {
+            context.permits.set_foreign(self.routes.count(destination, held));
         }
     }
 
@@ -95,7 +96,7 @@ impl Welcome {
             let freed = released.notified();
             self.confirm_again();
             self.grant();
-            let mute_at = self.heard_at.map(|heard_at| heard_at + MUTE_AFTER);
+            let mute_at = self.heard_at.map(|heard_at| heard_at + UNRESPONSIVE_AFTER);
             tokio::select! {
                 biased;
                 unheard = self.confirm(), if self.arrived.is_some() => {
@@ -113,7 +114,7 @@ impl Welcome {
                             self.hear_question(number, asked);
                         }
                         // Without room it is lost: the predecessor asks again.
-                        FromPredecessor::Ping(number) => _ = channel.try_send(&Reply::Pong { number }),
+                        FromPredecessor::Ping(number) => _ = channel.try_send(&ToPredecessor::Pong { number }),
                         FromPredecessor::StandbyOver => self.forget(),
                         FromPredecessor::Gone => return self.end(),
                     }
@@ -127,8 +128,8 @@ impl Welcome {
     }
 
     fn hear_question(&mut self, number: u32, permits: Vec<ServerCount>) {
-        for (home, context) in self.contexts.iter().enumerate() {
-            context.permits.last_call().pass_on(self.routes.count(home, &permits));
+        for (destination, context) in self.contexts.iter().enumerate() {
+            context.permits.permit_requests().pass_on(self.routes.count(destination, &permits));
         }
         self.asked = (!permits.is_empty()).then_some(Asked { number, permits, is_unheard: false });
     }
@@ -138,13 +139,14 @@ impl Welcome {
         let Some(Asked { number, permits, is_unheard }) = &mut self.asked else { return };
         *is_unheard = false;
         permits.retain(|asked| {
-            let home = self.routes.home(&asked.server).and_then(|home| self.contexts.get(home));
-            let count = home.map_or(asked.count, |context| spare(context, asked.count));
+            let destination =
+                self.routes.destination(&asked.server).and_then(|destination| self.contexts.get(destination));
+            let count = destination.map_or(asked.count, |context| spare(context, asked.count));
             if count == 0 {
                 return true;
             }
             let granted = ServerCount { server: asked.server.clone(), count };
-            let is_sent = self.channel.try_send(&Reply::Granted { number: *number, granted });
+            let is_sent = self.channel.try_send(&ToPredecessor::Granted { number: *number, granted });
             *is_unheard |= !is_sent;
             !is_sent
         });
@@ -177,18 +179,18 @@ impl Welcome {
 
     /// Confirms what has arrived before any of it can be reported as busy: the predecessor would ignore reports about
     /// connections that it does not know to be ours. Returns what could not be said. Cancel safe.
-    async fn confirm(&self) -> Option<Reply> {
+    async fn confirm(&self) -> Option<ToPredecessor> {
         let Arrived { batch, arrivals, .. } = self.arrived.as_ref()?;
         let count = u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
         // If this fails, the predecessor is gone, and with it its descriptors: ours are the last.
         match batch {
             None => {
-                _ = self.channel.send(&Reply::Taken { count }, &[]).await;
+                _ = self.channel.send(&ToPredecessor::Taken { count }, &[]).await;
                 None
             }
             // Or the predecessor is stopped: by the token the connections are ours all the same.
             Some(number) => {
-                let confirmation = Reply::TakenOf { number: *number, count };
+                let confirmation = ToPredecessor::TakenOf { number: *number, count };
                 let sent = self.channel.offer(&confirmation, &[]).await;
                 matches!(sent, Ok(false)).then_some(confirmation)
             }
@@ -206,11 +208,11 @@ impl Welcome {
     fn take_in_one(&self, origin: Option<Origin>, Arrival { mover, fd }: Arrival) {
         let Moving { server, family, stage, ahead } = mover.moving;
         // Always there: the predecessor sends only connections of servers that we named.
-        let Some((home, listener)) = self.routes.of(&server, mover.listener) else { return };
-        let Some(context) = self.contexts.get(home) else { return };
+        let Some((destination, listener)) = self.routes.of(&server, mover.listener) else { return };
+        let Some(context) = self.contexts.get(destination) else { return };
         let Some(socket) = fit(fd, family.into(), origin, listener) else { return };
         let permit = context.permits.adopt();
-        settle(context, Departure { socket, stage: stage.into(), ahead: Bytes::from(ahead), permit });
+        settle(context, Resting { socket, stage: stage.into(), ahead: Bytes::from(ahead), permit });
     }
 
     /// Nothing goes back any more.
@@ -230,9 +232,12 @@ impl Welcome {
 /// How many of the permits that the predecessor asks for it can have. If we have a successor, that has to grant them.
 fn spare(context: &Context, asked: u64) -> u64 {
     let asked = usize::try_from(asked).unwrap_or(usize::MAX);
-    let last_call = context.permits.last_call();
-    let spare =
-        if last_call.is_shared() { last_call.passed_on().min(asked) } else { context.permits.spare(asked) };
+    let permit_requests = context.permits.permit_requests();
+    let spare = if permit_requests.is_shared() {
+        permit_requests.passed_on().min(asked)
+    } else {
+        context.permits.spare(asked)
+    };
     spare as u64
 }
 
@@ -253,34 +258,34 @@ fn fit(
 mod tests {
     use super::*;
     use crate::handoff::channel::Incoming;
-    use crate::handoff::wire::{Bequest, Hello};
+    use crate::handoff::wire::{Hello, ToSuccessor};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
     use std::os::fd::AsFd;
     use tokio::time::timeout;
 
     const LIMIT: Duration = Duration::from_secs(3);
 
-    /// The welcome of a process without servers, whose channel to its predecessor is full, and the predecessor's end.
-    async fn unheard_welcome() -> (Welcome, Channel) {
+    /// The adopter of a process without servers, whose channel to its predecessor is full, and the predecessor's end.
+    async fn unheard_welcome() -> (Adopter, Channel) {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
         let predecessor = Channel::new(theirs).unwrap();
         predecessor.send(&Hello::new(1), &[]).await.unwrap();
-        predecessor.send(&Bequest::Offers { offers: Vec::new(), last: true }, &[]).await.unwrap();
+        predecessor.send(&ToSuccessor::Offers { offers: Vec::new(), last: true }, &[]).await.unwrap();
         let met = Predecessor::meet(ours).await.unwrap();
         assert!(matches!(predecessor.receive::<Hello>().await, Ok(Incoming::Message(..))));
-        while met.channel().try_send(&Reply::Pong { number: 0 }) {}
-        let welcome = Welcome::new(&met, Vec::new(), Routes::default(), Arc::default(), Arc::default());
-        (welcome, predecessor)
+        while met.channel().try_send(&ToPredecessor::Pong { number: 0 }) {}
+        let adopter = Adopter::new(&met, Vec::new(), Routes::default(), Arc::default(), Arc::default());
+        (adopter, predecessor)
     }
 
     /// The predecessor listens again, and says nothing.
-    async fn hears(predecessor: &Channel, expected: &Reply) {
+    async fn hears(predecessor: &Channel, expected: &ToPredecessor) {
         let heard = async {
             loop {
-                match predecessor.receive::<Reply>().await {
+                match predecessor.receive::<ToPredecessor>().await {
                     Ok(Incoming::Message(reply, _)) if reply == *expected => return,
-                    Ok(Incoming::Message(Reply::Pong { .. }, _)) => {}
+                    Ok(Incoming::Message(ToPredecessor::Pong { .. }, _)) => {}
                     other => panic!("{other:?}"),
                 }
             }
@@ -290,31 +295,34 @@ mod tests {
 
     #[tokio::test]
     async fn permits_that_find_the_channel_full_are_granted_once_there_is_room() {
-        let (mut welcome, predecessor) = unheard_welcome().await;
+        let (mut adopter, predecessor) = unheard_welcome().await;
         let asked = ServerCount { server: "gone".to_owned(), count: 3 };
-        welcome.hear_question(7, vec![asked.clone()]);
-        welcome.grant();
-        assert!(welcome.is_unheard());
-        tokio::spawn(welcome.run());
+        adopter.hear_question(7, vec![asked.clone()]);
+        adopter.grant();
+        assert!(adopter.is_unheard());
+        tokio::spawn(adopter.run());
         // It tries once more in vain.
         tokio::task::yield_now().await;
-        hears(&predecessor, &Reply::Granted { number: 7, granted: asked }).await;
+        hears(&predecessor, &ToPredecessor::Granted { number: 7, granted: asked }).await;
     }
 
     #[tokio::test]
     async fn a_batch_whose_confirmation_finds_the_channel_full_is_confirmed_once_there_is_room() {
-        let (mut welcome, predecessor) = unheard_welcome().await;
+        let (mut adopter, predecessor) = unheard_welcome().await;
         let token = Token::new().unwrap();
-        predecessor.send(&Bequest::Batch { number: 5, moving: Vec::new() }, &[token.as_fd()]).await.unwrap();
-        let FromPredecessor::Connections(arrivals) = Predecessor::next(&welcome.channel).await else {
+        predecessor
+            .send(&ToSuccessor::Batch { number: 5, moving: Vec::new() }, &[token.as_fd()])
+            .await
+            .unwrap();
+        let FromPredecessor::Connections(arrivals) = Predecessor::next(&adopter.channel).await else {
             panic!()
         };
-        welcome.receive(arrivals);
-        welcome.unheard = welcome.confirm().await;
-        assert!(welcome.is_unheard());
-        welcome.take_in();
-        tokio::spawn(welcome.run());
+        adopter.receive(arrivals);
+        adopter.unheard = adopter.confirm().await;
+        assert!(adopter.is_unheard());
+        adopter.take_in();
+        tokio::spawn(adopter.run());
         tokio::task::yield_now().await;
-        hears(&predecessor, &Reply::TakenOf { number: 5, count: 0 }).await;
+        hears(&predecessor, &ToPredecessor::TakenOf { number: 5, count: 0 }).await;
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -113,7 +114,7 @@ impl Drain {
     }
 
     fn entering(&self) -> MutexGuard<'_, ()> {
-        self.shared.entering.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.entering.lock()
     }
 
     /// The phase at this moment, for a task that is woken at the next change, and asks again then. `changed` and

@@ -1,7 +1,7 @@
 //! The one way out: every response passes here on its way to its client.
 
+mod closing_response;
 mod content;
-mod last_words;
 mod tally;
 mod work;
 
@@ -13,8 +13,8 @@ use http::header::{ALLOW, CONNECTION};
 use http::response::Parts;
 use http::{HeaderValue, StatusCode, Version};
 
+pub(crate) use closing_response::closing_response;
 pub(crate) use content::Content;
-pub(crate) use last_words::last_words;
 pub(crate) use tally::Tally;
 pub(crate) use work::{Work, let_go};
 

@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use crate::conn::answer::Refusal;
-use crate::conn::strict::bytes::{HOST_NAME, PATH, QUERY, SCHEME, run};
-use crate::conn::strict::rules::{
+use crate::conn::exchange::answer::Refusal;
+use crate::conn::http1::strict::bytes::{HOST_NAME, PATH, QUERY, SCHEME, run};
+use crate::conn::http1::strict::rules::{
     ASTERISK, AUTHORITY, CONNECT_TARGET, FOREIGN_SCHEME, LONG_REQUEST_LINE, TARGET,
 };
 

@@ -1,4 +1,4 @@
-//! The task of a connection: hyper's turns, and between them the questions of time, rest and departure.
+//! The task of a connection: hyper's turns, and between them the questions of time, rest and resting.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,16 +10,15 @@ use tokio::time::Instant;
 
 use crate::conn::PATIENCE;
 use crate::conn::activity::{Activity, Discard};
-use crate::conn::answer::Refusal;
-use crate::conn::candidate::{Candidate, Reason};
 use crate::conn::close::LITTLE;
 use crate::conn::context::Context;
-use crate::conn::drain::Phase;
+use crate::conn::exchange::answer::Refusal;
 use crate::conn::limits::{Limits, Waiting};
-use crate::conn::recycling::Doing;
+use crate::conn::recycling::{Candidate, Doing, Reason};
 use crate::error::panic_message;
+use crate::lifecycle::Phase;
 use crate::log;
-use crate::parking::Stage;
+use crate::socket::Stage;
 use crate::sys::{Presence, Probe};
 
 /// Why a connection's task stopped turning.
@@ -151,7 +150,7 @@ pub(super) async fn drive(
 
 /// Polls hyper's connection. A panic in it ends this connection alone. It must not unwind: that would only drop the
 /// socket, and with a duplicate in another process the client would wait without end.
-pub(super) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T>) -> Poll<()> {
+pub(in crate::conn) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T>) -> Poll<()> {
     match catch_unwind(AssertUnwindSafe(poll)) {
         Ok(polled) => polled.map(|_| ()),
         Err(panic) => {

@@ -2,13 +2,14 @@
 //!
 //! Like all of [`Activity`](crate::conn::activity::Activity), only parts of one connection write it.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::conn::answer::Refusal;
-use crate::conn::strict::{Reader, Refused};
+use crate::conn::exchange::answer::Refusal;
+use crate::conn::http1::strict::{Reader, Refused};
 
 /// Facts about the requests of an HTTP/1 connection, which are counted from 1.
 #[derive(Debug, Default)]
@@ -65,7 +66,7 @@ impl Inbound {
     }
 
     fn set_head(&self, since: Option<Instant>) {
-        *self.head_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        *self.head_since.lock() = since;
         self.in_head.store(since.is_some(), Ordering::Relaxed);
     }
 
@@ -74,7 +75,7 @@ impl Inbound {
         if !self.is_in_head() {
             return None;
         }
-        *self.head_since.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.head_since.lock()
     }
 
     pub(crate) fn is_in_head(&self) -> bool {

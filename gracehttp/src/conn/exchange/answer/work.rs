@@ -6,8 +6,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use tokio::time::Sleep;
 
-use crate::conn::answer::{Cause, own, tell};
 use crate::conn::context::Context;
+use crate::conn::exchange::answer::{Cause, own, tell};
 use crate::error::panic_message;
 use crate::log;
 use crate::server::{Asked, Instead, Request, Response, ResponseFuture};

@@ -1,15 +1,14 @@
 //! One request head, read line by line. In however many pieces a line comes, it is not searched for its end from its
 //! beginning again.
 
-use crate::conn::answer::Refusal;
-use crate::conn::strict::Bounds;
-use crate::conn::strict::bytes::{TOKEN, is, printable, run, trim};
-use crate::conn::strict::rules::{
+use crate::conn::exchange::answer::Refusal;
+use crate::conn::http1::strict::bytes::{TOKEN, is, printable, run, trim};
+use crate::conn::http1::strict::rules::{
     BARE_CR, BARE_LF, CODING_OF_HTTP_1_0, CONTENT_LENGTH, CONTROL_CHARACTER, FIELD_NAME, FOLDED_LINE, HOST,
     LARGE_BODY, LENGTH_AND_CODING, LONG_HEAD, LONG_REQUEST_LINE, MANY_FIELDS, NO_HOST, NOT_CHUNKED_LAST,
     REQUEST_LINE, SECOND_CODING, SECOND_HOST, SECOND_LENGTH, UNKNOWN_CODING, VERSION,
 };
-use crate::conn::strict::target;
+use crate::conn::http1::strict::{Bounds, target};
 
 /// The longest field name that `http` takes.
 const LONGEST_NAME: usize = u16::MAX as usize - 1;
@@ -322,7 +321,7 @@ fn request_line(line: Line<'_>, bounds: &Bounds) -> Result<RequestLine, Refusal>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::answer::Reason;
+    use crate::conn::exchange::answer::Reason;
 
     const BOUNDS: Bounds = Bounds { max_header_size: 1000, max_headers: 5, max_body: 100, is_secure: false };
 

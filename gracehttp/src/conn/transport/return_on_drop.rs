@@ -11,26 +11,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot::{self, Receiver, Sender};
 
 /// Lends a stream; it comes back when the loan is dropped.
-pub(super) fn lend<T>(stream: T) -> (Lent<T>, Receiver<T>) {
+pub(in crate::conn) fn return_on_drop<T>(stream: T) -> (ReturnOnDrop<T>, Receiver<T>) {
     let (back, receiver) = oneshot::channel();
-    (Lent { loan: Some((stream, back)) }, receiver)
+    (ReturnOnDrop { loan: Some((stream, back)) }, receiver)
 }
 
 /// A stream in somebody else's hands.
 #[derive(Debug)]
-pub(super) struct Lent<T> {
+pub(in crate::conn) struct ReturnOnDrop<T> {
     /// Empty only while it ends.
     loan: Option<(T, Sender<T>)>,
 }
 
-impl<T: Unpin> Lent<T> {
+impl<T: Unpin> ReturnOnDrop<T> {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut T> {
         let (stream, _) = self.get_mut().loan.as_mut().expect("a loan that was not dropped");
         Pin::new(stream)
     }
 }
 
-impl<T> Drop for Lent<T> {
+impl<T> Drop for ReturnOnDrop<T> {
     fn drop(&mut self) {
         if let Some((stream, back)) = self.loan.take() {
             // Nobody waits for it where the process ends.
@@ -39,13 +39,13 @@ impl<T> Drop for Lent<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Lent<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for ReturnOnDrop<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Lent<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for ReturnOnDrop<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.stream().poll_write(cx, buf)
     }

@@ -131,11 +131,11 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     match closing_frames {
         _ if still_takes && is_useless => reset(stream),
         Some(closing_frames) if end == End::Unused(Reason::FullServer) => {
-            close_now_with(stream, &closing_frames).await
+            close_now_with(stream, &closing_frames).await;
         }
         // There might be no room for them behind what its client has yet to take.
         Some(closing_frames) if !still_takes => {
-            close_with(&context, stream, &closing_frames, Linger::BRIEF).await
+            close_with(&context, stream, &closing_frames, Linger::BRIEF).await;
         }
         // A client that reads still sends, if only WINDOW_UPDATE: a reset in answer to that would destroy what it
         // has not read yet.

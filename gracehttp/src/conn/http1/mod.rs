@@ -36,10 +36,10 @@ use crate::sys::Probe;
 /// What HTTP/1 is spoken over.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether the connection is nothing but its socket, so that it can be parked and handed over.
-    const RESTS: bool;
+    fn can_rest(&self) -> bool;
 
     /// Whether its scheme is `https`.
-    const IS_SECURE: bool;
+    fn is_secure(&self) -> bool;
 
     fn peer(&self) -> Option<SocketAddr>;
 
@@ -56,8 +56,13 @@ pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 }
 
 impl Wire for Stream {
-    const RESTS: bool = true;
-    const IS_SECURE: bool = false;
+    fn can_rest(&self) -> bool {
+        true
+    }
+
+    fn is_secure(&self) -> bool {
+        false
+    }
 
     fn peer(&self) -> Option<SocketAddr> {
         Stream::peer(self)
@@ -78,8 +83,13 @@ impl Wire for Stream {
 
 #[cfg(feature = "tls")]
 impl Wire for tokio_rustls::server::TlsStream<Stream> {
-    const RESTS: bool = false;
-    const IS_SECURE: bool = true;
+    fn can_rest(&self) -> bool {
+        false
+    }
+
+    fn is_secure(&self) -> bool {
+        true
+    }
 
     fn peer(&self) -> Option<SocketAddr> {
         self.get_ref().0.peer()
@@ -109,7 +119,7 @@ pub(super) async fn serve<T: Wire>(
     permit.is_seen();
     let activity = Arc::new(Activity::default());
     let mut limits = Limits::new(stage, ahead.since);
-    let can_rest = T::RESTS && context.can_move_with(&ahead.bytes);
+    let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes);
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
     let probe = Probe::of(stream.socket());
@@ -118,7 +128,7 @@ pub(super) async fn serve<T: Wire>(
         peer: stream.peer(),
         context: context.clone(),
     });
-    let intake = Intake::new(Bounds::new(&context.options, T::IS_SECURE), ahead);
+    let intake = Intake::new(Bounds::new(&context.options, stream.is_secure()), ahead);
     let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
     let (transport, mut back) = return_on_drop(transport);
     let task = Arc::new(OnceLock::new());

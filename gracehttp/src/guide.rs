@@ -3,17 +3,21 @@
 //! 1. [Getting started](getting_started): a first program, and its three parts
 //! 2. [Servers](servers): handlers, factories, endpoints, limits
 //! 3. [Routes](routes): many paths on one server, over several files, with layers
-//! 4. [Restarts](restarts): what moves, what drains, and what to know
+//! 4. [Restarts](restarts): the steps, what moves, what drains, what can go wrong
 //! 5. [Configuration](configuration) by a file and by the environment
 //! 6. [Logging](logging), and messages that scripts may rely on
 //! 7. [TLS](tls): certificates, renewal, sessions
 //! 8. [Signals](signals) and exit statuses
 //! 9. [Background tasks](background), and clean-up code
 //! 10. [Testing](testing): a server in memory, on a port, and through a restart
-//! 11. [The worst client](worst_client): what one client can hold against a server, and how public suites find it
+//! 11. [The worst client](worst_client): what one client can cost a server, and the results of public test suites
 //! 12. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
 //!
-//! It is documentation only: a program that is compiled has no module `guide`.
+//! The guide is documentation only: a compiled program has no module `guide`.
+//!
+//! # Words
+//!
+#![doc = include_str!("../docs/guide/words.md")]
 
 #[doc = include_str!("../docs/guide/getting_started.md")]
 pub mod getting_started {}

@@ -1,31 +1,28 @@
 //! From settled settings to something that can serve: certificates, listeners, limits.
 
-#[cfg(feature = "tls")]
-use tokio_rustls::TlsAcceptor;
-
 use crate::config::Provenance;
+use crate::conn::TlsAcceptor;
 use crate::error::Error;
 use crate::lifecycle::aside;
-#[cfg(feature = "tls")]
-use crate::listen::KeyRing;
 use crate::listen::bind::{ListenOptions, Listener, Local, open, update_access as update_file};
 use crate::listen::descriptors::Wanted;
-use crate::listen::{Acceptor, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours};
+use crate::listen::{
+    Acceptor, KeyRing, OfferedListeners, Running, SocketFile, descriptors, tls_acceptor, unlink_if_ours,
+};
 use crate::log;
 use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions, SocketAccess};
 use crate::socket::ListenerNumber;
 
 /// The TLS side of each server that has one, in their order.
-#[cfg(feature = "tls")]
 pub(super) fn tls_acceptors<S>(
     servers: &[Server<S>],
     keys: &KeyRing,
 ) -> Result<Vec<Option<TlsAcceptor>>, Error> {
     let mut faults = Vec::new();
     let mut tls_acceptors = Vec::new();
-    for ServerOptions { name, tls, http1, http2, .. } in servers.iter().map(|server| &server.options) {
-        match tls.as_ref().map(|tls| tls.server_config(name, *http1, *http2, keys)).transpose() {
-            Ok(config) => tls_acceptors.push(config.map(TlsAcceptor::from)),
+    for server in servers {
+        match tls_acceptor(&server.options, keys) {
+            Ok(acceptor) => tls_acceptors.push(acceptor),
             Err(fault) => faults.push(fault),
         }
     }

@@ -11,11 +11,11 @@ use tokio::task::spawn_blocking;
 use crate::app::configured::Configured;
 use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::config::{Provenance, Settings};
-use crate::conn::{Context, Moved};
+use crate::conn::{Context, Moved, TlsAcceptor};
 use crate::error::Error;
 use crate::handoff::{self, Adopter, Destination, Inherited, Predecessor, Routes, WeakChannel};
 use crate::lifecycle::{Background, aside, generation, set_generation};
-use crate::listen::{Acceptor, Entrance, KeyRing, Running};
+use crate::listen::{Acceptor, KeyRing, Running};
 use crate::log;
 use crate::server::{Permits, Server, SocketAccess};
 
@@ -111,21 +111,14 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     // All faults that are not the application's come first, and are reported together. Aside, since name servers and
     // disks can be slow, and a certificate may come from a pipe.
     let offered = predecessor.as_mut().map(Predecessor::take_listeners).unwrap_or_default();
-    #[cfg(feature = "tls")]
-    let of_tls = keys.clone();
+    let ticket_keys = keys.clone();
     let open = move || {
         let listeners = Listeners::open(&servers, offered);
-        #[cfg(feature = "tls")]
-        let opened = both(listeners, prepare::tls_acceptors(&servers, &of_tls));
-        #[cfg(not(feature = "tls"))]
-        let opened = listeners;
-        opened.map(|opened| (opened, servers))
+        let tls_acceptors = prepare::tls_acceptors(&servers, &ticket_keys);
+        both(listeners, tls_acceptors).map(|opened| (opened, servers))
     };
-    let (opened, mut servers) = aside("endpoints", "what opens the endpoints", open).await??;
-    #[cfg(feature = "tls")]
-    let (listeners, mut tls_acceptors) = (opened.0, opened.1.into_iter());
-    #[cfg(not(feature = "tls"))]
-    let listeners = opened;
+    let ((listeners, tls_acceptors), mut servers) =
+        aside("endpoints", "what opens the endpoints", open).await??;
     prepare::fit_limits(&mut servers, listeners.count(), descriptors);
 
     let started = Workers::start(&settings)?;
@@ -136,13 +129,9 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());
     let mut running = Vec::new();
-    for (server, listeners) in servers.into_iter().zip(listeners.of_servers) {
-        let entrance = Entrance {
-            context: context(server, &state, &workers, &released, &moved).await?,
-            #[cfg(feature = "tls")]
-            tls: tls_acceptors.next().flatten(),
-        };
-        running.push(Running::start(&workers, &entrance, listeners));
+    for ((server, tls), listeners) in servers.into_iter().zip(tls_acceptors).zip(listeners.of_servers) {
+        let context = context(server, tls, &state, &workers, &released, &moved).await?;
+        running.push(Running::start(&workers, &context, listeners));
     }
     let fresh_files = listeners.fresh_files;
     Ok(Prepared {
@@ -187,7 +176,6 @@ impl Prepared {
 }
 
 /// Two results as one, with the faults of both.
-#[cfg(feature = "tls")]
 fn both<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), Error> {
     match (one, other) {
         (Ok(one), Ok(other)) => Ok((one, other)),
@@ -199,6 +187,7 @@ fn both<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), 
 /// Makes the service of a server, and all that its connections share.
 async fn context<S: Clone + Send + Sync + 'static>(
     server: Server<S>,
+    tls: Option<TlsAcceptor>,
     state: &S,
     workers: &Handle,
     released: &Arc<Notify>,
@@ -218,7 +207,7 @@ async fn context<S: Clone + Send + Sync + 'static>(
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-    Context::new(options, dispatch, permits, moved.clone()).map(Arc::new).map_err(|error| {
+    Context::new(options, tls, dispatch, permits, moved.clone()).map(Arc::new).map_err(|error| {
         Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
     })
 }

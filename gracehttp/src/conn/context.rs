@@ -21,6 +21,14 @@ use crate::parking::Lot;
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
 
+/// Makes TLS sessions of a server's sockets.
+#[cfg(feature = "tls")]
+pub(crate) use tokio_rustls::TlsAcceptor;
+
+/// Without the feature no server has one.
+#[cfg(not(feature = "tls"))]
+pub(crate) enum TlsAcceptor {}
+
 /// The least that hyper reads at once.
 const HYPER_READ: usize = 8 << 10;
 
@@ -33,6 +41,8 @@ const HYPER_MAX_HEADERS: usize = 100;
 /// One running server, as its connections see it.
 pub(crate) struct Context {
     pub(crate) options: ServerOptions,
+    /// Present if the server's connections speak TLS.
+    pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) dispatch: Arc<dyn Dispatch>,
     pub(crate) permits: Arc<Permits>,
     pub(crate) drain: Drain,
@@ -71,6 +81,7 @@ impl Context {
     /// Has to be called within the runtime that serves.
     pub(crate) fn new(
         options: ServerOptions,
+        tls: Option<TlsAcceptor>,
         dispatch: Arc<dyn Dispatch>,
         permits: Arc<Permits>,
         moved: Arc<Moved>,
@@ -79,6 +90,7 @@ impl Context {
             lot: Lot::new(options.header_read_timeout, options.idle_timeout)?,
             http1: http1_builder(&options),
             options,
+            tls,
             dispatch,
             permits,
             drain: Drain::new(),
@@ -91,6 +103,11 @@ impl Context {
             to_successor: Mutex::new(None),
             moves_with: AtomicUsize::new(MOVES_WITH),
         })
+    }
+
+    /// Whether the server's connections speak TLS.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// From now on, connections that can move leave through this to_successor, with so many bytes at the most.

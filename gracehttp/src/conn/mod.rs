@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use context::{Context, Leaving, Resting};
+pub(crate) use context::{Context, Leaving, Resting, TlsAcceptor};
 #[cfg(feature = "test-kit")]
 pub(crate) use http1::strict::read_heads;
 pub use info::{Generation, PeerAddr};
@@ -62,8 +62,20 @@ impl Ahead {
     }
 }
 
+/// Gives a connection that was just accepted its task, on the runtime of the caller.
+pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
+    let context = context.clone();
+    // Two kinds of tasks rather than one: it would take the memory of the larger, that of a TLS session.
+    #[cfg(feature = "tls")]
+    if let Some(acceptor) = context.tls.clone() {
+        tokio::spawn(serve_tls(context, acceptor, stream, permit));
+        return;
+    }
+    tokio::spawn(serve_plain(context, stream, Bytes::new(), permit));
+}
+
 /// Serves a plain-text connection of which only `ahead` was read so far.
-pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
+async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
     let options = &context.options;
     if !options.http2 {
         return http1::serve(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
@@ -94,12 +106,7 @@ pub(crate) async fn serve(context: Arc<Context>, mut stream: Stream, ahead: Byte
 /// Serves a TLS connection from its handshake on. A handshake that is under way when the process goes is
 /// finished, and its connection served.
 #[cfg(feature = "tls")]
-pub(crate) async fn serve_tls(
-    context: Arc<Context>,
-    acceptor: tokio_rustls::TlsAcceptor,
-    stream: Stream,
-    mut permit: Permit,
-) {
+async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
     let handshake = tokio::time::timeout(context.options.handshake_timeout, acceptor.accept(stream));
     let handshake = tokio::select! {
         biased;

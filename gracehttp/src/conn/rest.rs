@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::conn::close::{Linger, close};
 use crate::conn::context::{Context, Resting};
-use crate::conn::{Ahead, http1, serve};
+use crate::conn::{Ahead, http1, serve_plain};
 use crate::lifecycle::Phase;
 use crate::parking::{Parked, Woken};
 use crate::server::Permit;
@@ -67,7 +67,7 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
         // A socket that the runtime won't take is closed, and its permit goes back.
         let Ok(stream) = socket.wake() else { return };
         match stage {
-            Stage::Fresh => serve(context, stream, ahead, permit).await,
+            Stage::Fresh => serve_plain(context, stream, ahead, permit).await,
             Stage::Idle => http1::serve(context, stream, Ahead::now(ahead), stage, permit).await,
         }
     });

@@ -5,12 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::conn::Context;
+use crate::conn::{self, Context};
 use crate::listen::bind::{Listener, Local};
 use crate::listen::queue::Queue;
 use crate::listen::trouble::{Remedy, Trouble};
@@ -31,21 +30,13 @@ pub(crate) enum AcceptState {
     EmptyingQueue,
 }
 
-/// How the connections of a server are taken in.
-#[derive(Clone)]
-pub(crate) struct Entrance {
-    pub(crate) context: Arc<Context>,
-    #[cfg(feature = "tls")]
-    pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
-}
-
 /// Accepts from one listener until the last call is over.
 pub(crate) async fn accept_loop(
-    entrance: Entrance,
+    context: Arc<Context>,
     listener: Arc<Listener>,
     mut state: watch::Receiver<AcceptState>,
 ) {
-    let mut trouble = Trouble::new(&entrance.context.options.name, &listener.local);
+    let mut trouble = Trouble::new(&context.options.name, &listener.local);
     loop {
         let now = *state.borrow_and_update();
         match now {
@@ -53,7 +44,7 @@ pub(crate) async fn accept_loop(
                 tokio::select! {
                     biased;
                     changed = state.changed() => if changed.is_err() { return },
-                    () = accept_all(&entrance, &listener, &mut trouble) => {}
+                    () = accept_all(&context, &listener, &mut trouble) => {}
                 }
             }
             AcceptState::Paused => {
@@ -61,13 +52,13 @@ pub(crate) async fn accept_loop(
                     return;
                 }
             }
-            AcceptState::EmptyingQueue => return empty_queue(&entrance, &listener, &mut trouble).await,
+            AcceptState::EmptyingQueue => return empty_queue(&context, &listener, &mut trouble).await,
         }
     }
 }
 
 /// Accepts for as long as it is let.
-async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mut Trouble) {
+async fn accept_all(context: &Arc<Context>, listener: &Arc<Listener>, trouble: &mut Trouble) {
     // Registered for just this time: a listener that is only kept must not wake us for the successor's
     // connections.
     let registered = match sys::watch(listener.clone(), Interest::READABLE) {
@@ -77,7 +68,7 @@ async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mut
             return tokio::time::sleep(UNWATCHED).await;
         }
     };
-    let mut queue = Queue::of(&entrance.context, listener);
+    let mut queue = Queue::of(context, listener);
     let mut spare = None;
     loop {
         let Ok(mut ready) = registered.readable().await else { return };
@@ -95,7 +86,7 @@ async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mut
         match ready.try_io(|listener| sys::accept(listener.get_ref().0.as_fd())) {
             Ok(Ok(fd)) => {
                 trouble.pass();
-                spare = admit(entrance, listener, fd, permit);
+                spare = admit(context, listener, fd, permit);
                 tokio::task::consume_budget().await;
             }
             Ok(Err(error)) => match trouble.meet(&error, Instant::now()) {
@@ -111,11 +102,11 @@ async fn accept_all(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mut
 }
 
 /// Accepts what is in the queue; over the limit, as connections end.
-async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mut Trouble) {
-    let _asking = entrance.context.permits.ask();
+async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, trouble: &mut Trouble) {
+    let _asking = context.permits.ask();
     // No more than fit into the queue were in it, however many still come.
-    let mut left = u64::from(entrance.context.options.backlog) + 1;
-    let mut queue = Queue::of(&entrance.context, listener);
+    let mut left = u64::from(context.options.backlog) + 1;
+    let mut queue = Queue::of(context, listener);
     let mut spare = None;
     while left > 0 {
         let permit = match spare.take() {
@@ -126,7 +117,7 @@ async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mu
             },
         };
         match sys::accept(listener.as_fd()) {
-            Ok(fd) => spare = admit(entrance, listener, fd, permit),
+            Ok(fd) => spare = admit(context, listener, fd, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => match trouble.meet(&error, Instant::now()) {
                 // A failed connection has left the queue, too.
@@ -147,8 +138,8 @@ async fn empty_queue(entrance: &Entrance, listener: &Arc<Listener>, trouble: &mu
 ///
 /// Gives the permit back if the client has left the queue meanwhile: then no other connection has to make room for
 /// the next client.
-fn admit(entrance: &Entrance, listener: &Listener, fd: OwnedFd, permit: Permit) -> Option<Permit> {
-    if entrance.context.recycling.is_listing() && Unread::of(fd.as_fd()) == Unread::End {
+fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, permit: Permit) -> Option<Permit> {
+    if context.recycling.is_listing() && Unread::of(fd.as_fd()) == Unread::End {
         return Some(permit);
     }
     let family = match listener.local {
@@ -159,12 +150,6 @@ fn admit(entrance: &Entrance, listener: &Listener, fd: OwnedFd, permit: Permit) 
     let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number }).wake() else {
         return None;
     };
-    let context = entrance.context.clone();
-    #[cfg(feature = "tls")]
-    if let Some(acceptor) = &entrance.tls {
-        tokio::spawn(crate::conn::serve_tls(context, acceptor.clone(), stream, permit));
-        return None;
-    }
-    tokio::spawn(crate::conn::serve(context, stream, Bytes::new(), permit));
+    conn::spawn(context, stream, permit);
     None
 }

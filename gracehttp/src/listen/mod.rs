@@ -15,11 +15,12 @@ mod socket_file;
 mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
+mod tls_acceptor;
 mod trouble;
 #[cfg(feature = "tls")]
 mod validity;
 
-pub(crate) use accept::{AcceptState, Entrance};
+pub(crate) use accept::AcceptState;
 pub use descriptors::restore_limits;
 pub(crate) use key_ring::{KeyRing, TicketKey};
 pub(crate) use offered::OfferedListeners;
@@ -27,3 +28,4 @@ pub(crate) use running::{Acceptor, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
 #[cfg(all(feature = "tls", feature = "test-kit"))]
 pub(crate) use tls::provider as crypto_provider;
+pub(crate) use tls_acceptor::tls_acceptor;

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::conn::{Context, empty_lot, wake_parked};
 use crate::lifecycle::Phase;
-use crate::listen::accept::{AcceptState, Entrance, accept_loop};
+use crate::listen::accept::{AcceptState, accept_loop};
 use crate::listen::bind::{ListenOptions, Listener, update_options};
 use crate::listen::socket_file::unlink_if_ours;
 use crate::server::SocketAccess;
@@ -35,19 +35,19 @@ pub(crate) struct Acceptor {
 impl Running {
     /// Starts the tasks of a server: on the runtime that serves, except those that no handler may block, which run on
     /// the caller's. Nothing is accepted before [`open`](Self::open).
-    pub(crate) fn start(workers: &Handle, entrance: &Entrance, listeners: Vec<Listener>) -> Self {
+    pub(crate) fn start(workers: &Handle, context: &Arc<Context>, listeners: Vec<Listener>) -> Self {
         let acceptors = listeners.into_iter().map(|listener| {
             let listener = Arc::new(listener);
             let (state, changes) = watch::channel(AcceptState::Paused);
-            let accepting = workers.spawn(accept_loop(entrance.clone(), listener.clone(), changes));
+            let accepting = workers.spawn(accept_loop(context.clone(), listener.clone(), changes));
             Acceptor { listener, claimed: false, former_access: SocketAccess::default(), state, accepting }
         });
         Self {
-            context: entrance.context.clone(),
+            context: context.clone(),
             acceptors: acceptors.collect(),
             lot_tasks: [
-                workers.spawn(wake_parked(entrance.context.clone())),
-                tokio::spawn(empty_lot(entrance.context.clone())),
+                workers.spawn(wake_parked(context.clone())),
+                tokio::spawn(empty_lot(context.clone())),
             ],
         }
     }
@@ -58,10 +58,7 @@ impl Running {
 
     /// Whether its connections speak TLS.
     pub(crate) fn is_secure(&self) -> bool {
-        #[cfg(feature = "tls")]
-        return self.context.options.tls.is_some();
-        #[cfg(not(feature = "tls"))]
-        return false;
+        self.context.is_secure()
     }
 
     /// The phase that it is in.

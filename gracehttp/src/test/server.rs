@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::conn::{Context, Moved};
 use crate::lifecycle::{Background, Phase};
 use crate::listen::bind::{ListenOptions, Local, bind};
-use crate::listen::{Entrance, Running};
+use crate::listen::{KeyRing, Running, tls_acceptor};
 use crate::server::{Endpoint, IntoServer, Permits, Server, ServerOptions};
 use crate::test::sound;
 
@@ -48,7 +48,7 @@ pub struct TestServer {
     running: Option<Running>,
     released: Arc<Notify>,
     address: SocketAddr,
-    tls: bool,
+    is_secure: bool,
 }
 
 impl TestServer {
@@ -72,29 +72,15 @@ impl TestServer {
             panic!("server `{name}`: 127.0.0.1 has no TCP");
         };
 
-        #[cfg(feature = "tls")]
-        let acceptor = options.tls.as_ref().map(|tls| {
-            let config =
-                tls.server_config(name, options.http1, options.http2, &crate::listen::KeyRing::default());
-            tokio_rustls::TlsAcceptor::from(config.unwrap_or_else(|error| panic!("{error}")))
-        });
-        #[cfg(feature = "tls")]
-        let tls = acceptor.is_some();
-        #[cfg(not(feature = "tls"))]
-        let tls = false;
-
+        let tls = tls_acceptor(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
         let released = Arc::new(Notify::new());
         let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-        let context = Context::new(options, make(&state), permits, Arc::new(Moved::default()))
+        let context = Context::new(options, tls, make(&state), permits, Arc::new(Moved::default()))
             .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
-        let entrance = Entrance {
-            context: Arc::new(context),
-            #[cfg(feature = "tls")]
-            tls: acceptor,
-        };
-        let running = Running::start(&Handle::current(), &entrance, listeners);
+        let is_secure = context.is_secure();
+        let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();
-        Self { running: Some(running), released, address, tls }
+        Self { running: Some(running), released, address, is_secure }
     }
 
     /// Where it listens.
@@ -104,7 +90,7 @@ impl TestServer {
 
     /// Its address as a URL, without a slash at the end: `http://127.0.0.1:4711`.
     pub fn url(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
+        let scheme = if self.is_secure { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
@@ -152,7 +138,7 @@ impl TestServer {
 
     #[cfg(feature = "test-kit")]
     fn target(&self) -> super::client::Target {
-        super::client::Target { address: self.address, tls: self.tls }
+        super::client::Target { address: self.address, tls: self.is_secure }
     }
 
     /// Sends a `GET` request; see [`request`](Self::request).

@@ -4,10 +4,11 @@ use crate::config::Provenance;
 use crate::conn::TlsAcceptor;
 use crate::error::Error;
 use crate::lifecycle::aside;
-use crate::listen::bind::{ListenOptions, Listener, Local, open, update_access as update_file};
+use crate::listen::bind::open;
 use crate::listen::descriptors::Wanted;
 use crate::listen::{
-    Acceptor, KeyRing, OfferedListeners, Running, SocketFile, descriptors, tls_acceptor, unlink_if_ours,
+    Acceptor, KeyRing, ListenOptions, Listener, Local, OfferedListeners, Running, SocketFile, descriptors,
+    tls_acceptor, unlink_if_ours,
 };
 use crate::log;
 use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions, SocketAccess};
@@ -137,7 +138,7 @@ pub(super) async fn update_access(servers: &[Running], wanted: impl Fn(&Running,
     }
     let update = move || {
         for (context, listener, access) in files {
-            update_file(&context.options.name, &listener, &access);
+            listener.update_access(&context.options.name, &access);
         }
     };
     if let Err(error) = aside("socket-files", "what sets the access of socket files", update).await {

@@ -18,7 +18,6 @@ use crate::handoff::{
 };
 use crate::lifecycle::{Phase, Request, Signal, generation, until_time};
 use crate::listen::AcceptState;
-use crate::listen::bind::access;
 use crate::log;
 
 impl Process {
@@ -91,7 +90,7 @@ impl Process {
         let acceptors = self.servers.iter_mut().flat_map(|server| &mut server.acceptors);
         for (place, acceptor) in acceptors.enumerate() {
             acceptor.claimed = claims.listeners.contains(&place);
-            acceptor.former_access = access(&acceptor.listener);
+            acceptor.former_access = acceptor.listener.access();
             acceptor.set(AcceptState::Paused);
         }
         self.servers.iter().for_each(|server| server.context.permits.pause());

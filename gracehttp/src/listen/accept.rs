@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::conn::{self, Context};
-use crate::listen::bind::{Listener, Local};
+use crate::listen::listener::{Listener, Local};
 use crate::listen::queue::Queue;
 use crate::listen::trouble::{Remedy, Trouble};
 use crate::server::{Permit, Turn};

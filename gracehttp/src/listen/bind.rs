@@ -1,74 +1,22 @@
-//! From an endpoint to listening sockets: bound anew, or adopted from the predecessor.
+//! From an endpoint to listening sockets: newly bound, or adopted from the predecessor.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
-use std::time::Duration;
 
 use nix::errno::Errno;
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Socket, Type};
 
 use super::fault;
+use super::listen_options::ListenOptions;
+use super::listener::{Listener, Local};
 use super::offered::{Adoption, OfferedListeners, is_same_file};
 use super::socket_access;
 use super::socket_file::{self, SocketFile};
 use crate::Error;
 use crate::log;
-use crate::server::{Endpoint, ServerOptions, SocketAccess};
-use crate::socket::ListenerNumber;
-
-/// What can be set about a listening socket. Accepted connections inherit all of it on Linux, so nothing is
-/// left to set on each of them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ListenOptions<'a> {
-    pub(crate) backlog: u32,
-    pub(crate) tcp_keepalive: Option<Duration>,
-    pub(crate) nodelay: bool,
-    /// The access of the file of a Unix socket.
-    pub(crate) access: &'a SocketAccess,
-}
-
-impl<'a> ListenOptions<'a> {
-    pub(crate) fn of(options: &'a ServerOptions) -> Self {
-        let ServerOptions { backlog, tcp_keepalive, nodelay, socket, .. } = options;
-        Self { backlog: *backlog, tcp_keepalive: *tcp_keepalive, nodelay: *nodelay, access: socket }
-    }
-}
-
-/// One listening socket: non-blocking, and closed on exec.
-#[derive(Debug)]
-pub(crate) struct Listener {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) local: Local,
-    pub(crate) fd: OwnedFd,
-    /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone:
-    /// at a restart the predecessor drops its listeners too.
-    pub(crate) socket_file: Option<SocketFile>,
-    /// Its index among the predecessor's listeners, if it was adopted.
-    pub(crate) place: Option<usize>,
-    /// Its connections carry this number; assigned once all listeners are open.
-    pub(crate) number: Option<ListenerNumber>,
-}
-
-/// Where a listener is found in fact: with the port that the kernel chose for port 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Local {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
-}
-
-impl Listener {
-    fn new(endpoint: &Endpoint, local: Local, fd: OwnedFd, socket_file: Option<SocketFile>) -> Self {
-        Self { endpoint: endpoint.clone(), local, fd, socket_file, place: None, number: None }
-    }
-}
-
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
+use crate::server::Endpoint;
+#[cfg(feature = "cli")]
+use crate::server::SocketAccess;
 
 /// Binds all sockets of an endpoint: a host name has one for each of its addresses.
 pub(crate) fn bind(
@@ -135,7 +83,7 @@ pub(crate) fn adopt(
         Ok(false) => return Err(refused("the descriptor is not a listening stream socket".into())),
         Err(error) => return Err(refused(format!("the descriptor is not a socket ({error})"))),
     }
-    let local = local(&socket).map_err(|error| refused(error.to_string()))?;
+    let local = Local::of(&socket).map_err(|error| refused(error.to_string()))?;
     let fits = match (endpoint, &local) {
         (Endpoint::Tcp { port, .. }, Local::Tcp(address)) => *port == 0 || *port == address.port(),
         // If the file is gone its path proves nothing: it may have been bound by another spelling.
@@ -145,7 +93,7 @@ pub(crate) fn adopt(
     if !fits {
         return Err(refused(format!("the socket is bound to {}", local.describe())));
     }
-    let prepared = socket.set_cloexec(true).and_then(|()| check(socket.domain()?, options));
+    let prepared = socket.set_cloexec(true).and_then(|()| options.check(socket.domain()?));
     prepared.map_err(|error| refused(error.to_string()))?;
 
     let socket_file = match &local {
@@ -177,56 +125,6 @@ pub(crate) fn check_access(server: &str, endpoints: &[Endpoint], access: &Socket
     path.map_or(Ok(()), |path| {
         socket_access::check(access).map_err(|fault| fault::access(server, path, fault))
     })
-}
-
-/// The access of the file of a Unix socket.
-pub(crate) fn access(listener: &Listener) -> SocketAccess {
-    match &listener.local {
-        Local::Unix(path) => socket_access::found(path),
-        Local::Tcp(_) => SocketAccess::default(),
-    }
-}
-
-/// Gives the file of a Unix socket that this process has taken over this access. If that fails, it keeps its former
-/// access.
-pub(crate) fn update_access(server: &str, listener: &Listener, access: &SocketAccess) {
-    if let (Local::Unix(path), Some(_)) = (&listener.local, &listener.socket_file)
-        && let Err(fault) = socket_access::give(path, access)
-    {
-        log::error(format_args!(
-            "server `{server}`: the socket file of {} keeps its former access: {fault}",
-            listener.endpoint
-        ));
-    }
-}
-
-/// Gives a listener that this process has taken over the options that are configured here. If that fails, it keeps its
-/// former ones.
-pub(crate) fn update_options(server: &str, listener: &Listener, options: &ListenOptions<'_>) {
-    if let Err(error) = reapply(&SockRef::from(listener), options) {
-        log::error(format_args!(
-            "server `{server}`: the listener of {} keeps its former options: {error}",
-            listener.endpoint
-        ));
-    }
-}
-
-/// `listen` on a socket that already listens only changes its backlog: what is queued stays queued.
-fn reapply(socket: &Socket, options: &ListenOptions<'_>) -> io::Result<()> {
-    // The flag belongs to the description, which both processes share, so it is left alone unless wrong.
-    if !socket.nonblocking()? {
-        socket.set_nonblocking(true)?;
-    }
-    listen(socket, options)
-}
-
-/// Whether the kernel takes these options, tried on another socket.
-fn check(domain: Domain, options: &ListenOptions<'_>) -> io::Result<()> {
-    if domain == Domain::UNIX {
-        Ok(())
-    } else {
-        apply_tcp(&Socket::new(domain, Type::STREAM, None)?, options)
-    }
 }
 
 /// One dual-stack socket, or an IPv4 one where the kernel has no IPv6.
@@ -332,61 +230,18 @@ fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions<'_>)
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    listen(&socket, options)?;
+    options.listen(&socket)?;
     Ok(socket)
 }
 
-pub(super) fn listen(socket: &Socket, options: &ListenOptions<'_>) -> io::Result<()> {
-    if socket.domain()? != Domain::UNIX {
-        apply_tcp(socket, options)?;
-    }
-    socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))
-}
-
-/// After the first probe the others follow faster: a peer that is gone should not hold its permit for long.
-const LONGEST_PROBE_INTERVAL: Duration = Duration::from_secs(15);
-
-fn apply_tcp(socket: &Socket, options: &ListenOptions<'_>) -> io::Result<()> {
-    match options.tcp_keepalive {
-        Some(idle) => {
-            // The kernel counts whole seconds, from one on.
-            let idle = idle.max(Duration::from_secs(1));
-            let interval = idle.min(LONGEST_PROBE_INTERVAL);
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval))?;
-        }
-        None => socket.set_keepalive(false)?,
-    }
-    socket.set_tcp_nodelay(options.nodelay)
-}
-
 fn tcp_listener(endpoint: &Endpoint, socket: Socket) -> io::Result<Listener> {
-    Ok(Listener::new(endpoint, local(&socket)?, socket.into(), None))
-}
-
-fn local(socket: &Socket) -> io::Result<Local> {
-    let address = socket.local_addr()?;
-    if let Some(address) = address.as_socket() {
-        return Ok(Local::Tcp(address));
-    }
-    match address.as_pathname() {
-        Some(path) => Ok(Local::Unix(path.to_owned())),
-        None => Err(io::Error::other("the socket is neither of TCP nor bound to a path")),
-    }
+    Ok(Listener::new(endpoint, Local::of(&socket)?, socket.into(), None))
 }
 
 /// The kernel lacks the whole family, or no interface has this address.
 fn address_missing(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
-}
-
-impl Local {
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Tcp(address) => address.to_string(),
-            Self::Unix(path) => format!("unix:{}", path.display()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 use super::*;
 use socket2::SockRef;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crate::listen::socket_file::unlink_if_ours;
+use crate::server::SocketAccess;
 
 static ACCESS: SocketAccess = SocketAccess { mode: None, user: None, group: None };
 
@@ -127,7 +130,7 @@ fn a_listener_is_adopted_with_what_is_queued_and_gets_the_options_of_today_when_
     assert!(SockRef::from(&adopted).keepalive().unwrap(), "it is still the predecessor's");
     assert!(SockRef::from(&adopted).tcp_nodelay().unwrap());
     drop(original);
-    update_options("ping", &adopted, &today);
+    adopted.update_options("ping", &today);
 
     assert_eq!(adopted.endpoint, wanted);
     assert!(!SockRef::from(&adopted).keepalive().unwrap());

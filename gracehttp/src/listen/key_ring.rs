@@ -6,6 +6,8 @@ use std::time::Duration;
 #[cfg(feature = "tls")]
 use nix::time::{ClockId, clock_gettime};
 use parking_lot::{Mutex, MutexGuard};
+#[cfg(feature = "tls")]
+use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroize;
 
 /// For how long a key makes tickets, in seconds.
@@ -68,7 +70,7 @@ impl KeyRing {
     pub(crate) fn for_successor(&self, within: Duration) -> Vec<TicketKey> {
         #[cfg(feature = "tls")]
         if !self.keys().is_empty() {
-            let _ = self.renew(within.as_secs().min(MAKES_FOR / 2), crate::listen::tickets::random);
+            let _ = self.renew(within.as_secs().min(MAKES_FOR / 2), random);
         }
         #[cfg(not(feature = "tls"))]
         let _ = within;
@@ -106,6 +108,12 @@ impl KeyRing {
     fn keys(&self) -> MutexGuard<'_, Vec<TicketKey>> {
         self.keys.lock()
     }
+}
+
+/// Fills with random bytes; false where the system has none.
+#[cfg(feature = "tls")]
+pub(super) fn random(bytes: &mut [u8]) -> bool {
+    SystemRandom::new().fill(bytes).is_ok()
 }
 
 #[cfg(feature = "tls")]

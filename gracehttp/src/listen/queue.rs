@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::conn::{Context, Waiting};
-use crate::listen::bind::{Listener, Local};
+use crate::listen::listener::{Listener, Local};
 use crate::server::{Permit, Turn, WhenFull};
 use crate::sys;
 

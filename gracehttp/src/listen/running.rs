@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use crate::conn::{Context, empty_lot, wake_parked};
 use crate::lifecycle::Phase;
 use crate::listen::accept::{AcceptState, accept_loop};
-use crate::listen::bind::{ListenOptions, Listener, update_options};
+use crate::listen::listen_options::ListenOptions;
+use crate::listen::listener::Listener;
 use crate::listen::socket_file::unlink_if_ours;
 use crate::server::SocketAccess;
 
@@ -75,7 +76,7 @@ impl Running {
     pub(crate) fn update_options(&self, is_used: impl Fn(&Acceptor) -> bool) {
         let options = ListenOptions::of(&self.context.options);
         for acceptor in self.acceptors.iter().filter(|acceptor| is_used(acceptor)) {
-            update_options(self.name(), &acceptor.listener, &options);
+            acceptor.listener.update_options(self.name(), &options);
         }
     }
 

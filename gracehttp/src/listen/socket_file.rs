@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::bind::{ListenOptions, listen};
+use super::listen_options::ListenOptions;
 use super::socket_access::{AccessFault, give};
 
 /// One socket file, told from another that may have taken its path since.
@@ -57,7 +57,7 @@ pub(super) fn bind(path: &Path, options: &ListenOptions<'_>) -> Result<(Socket, 
     // Before `listen`: until then no client can connect, whatever mode the umask has left.
     give(path, options.access)
         .map_err(Fault::Access)
-        .and_then(|()| Ok(listen(&socket, options)?))
+        .and_then(|()| Ok(options.listen(&socket)?))
         .inspect_err(|_| unlink_if_ours(&file))?;
     Ok((socket, file))
 }

@@ -4,7 +4,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio_rustls::rustls::server::ProducesTickets;
 
-use crate::listen::key_ring::{ACCEPTED_FOR, KeyRing, TicketKey};
+use crate::listen::key_ring::{ACCEPTED_FOR, KeyRing, TicketKey, random};
 
 const NAME_LEN: usize = 16;
 
@@ -27,11 +27,6 @@ impl Tickets {
     fn aad(&self) -> Aad<&[u8]> {
         Aad::from(self.server.as_bytes())
     }
-}
-
-/// Fills with random bytes; false where the system has none.
-pub(super) fn random(bytes: &mut [u8]) -> bool {
-    SystemRandom::new().fill(bytes).is_ok()
 }
 
 fn cipher(key: &TicketKey) -> Option<LessSafeKey> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::time::Instant;
 
-use crate::listen::bind::Local;
+use crate::listen::listener::Local;
 use crate::log;
 
 /// The pauses of an accept loop that fails: the first, and the longest.

@@ -10,9 +10,9 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::conn::{Context, Moved};
 use crate::lifecycle::{Background, Phase};
-use crate::listen::bind::{ListenOptions, Local, bind};
-use crate::listen::{KeyRing, Running, tls_acceptor};
-use crate::server::{Endpoint, IntoServer, Permits, Server, ServerOptions};
+use crate::listen::bind::bind;
+use crate::listen::{KeyRing, ListenOptions, Local, Running, tls_acceptor};
+use crate::server::{Endpoint, IntoServer, Permits, Server};
 use crate::test::sound;
 
 /// How long what is in flight may take at the end; as [`App::drain_timeout`](crate::App::drain_timeout) is
@@ -60,14 +60,9 @@ impl TestServer {
     pub async fn spawn<S, M>(server: impl IntoServer<S, M>, state: S) -> Self {
         let Server { options, make, .. } = sound(server.into_server());
         let endpoint = Endpoint::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
-        let ServerOptions { name, backlog, tcp_keepalive, nodelay, socket, .. } = &options;
-        let listen = ListenOptions {
-            backlog: *backlog,
-            tcp_keepalive: *tcp_keepalive,
-            nodelay: *nodelay,
-            access: socket,
-        };
-        let listeners = bind(name, &endpoint, &listen).unwrap_or_else(|error| panic!("{error}"));
+        let name = &options.name;
+        let listeners =
+            bind(name, &endpoint, &ListenOptions::of(&options)).unwrap_or_else(|error| panic!("{error}"));
         let Some(Local::Tcp(address)) = listeners.first().map(|listener| listener.local.clone()) else {
             panic!("server `{name}`: 127.0.0.1 has no TCP");
         };

@@ -1,0 +1,106 @@
+//! A listening socket of this process.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use socket2::{SockRef, Socket};
+
+use super::listen_options::ListenOptions;
+use super::socket_access;
+use super::socket_file::SocketFile;
+use crate::log;
+use crate::server::{Endpoint, SocketAccess};
+use crate::socket::ListenerNumber;
+
+/// One listening socket: non-blocking, and closed on exec.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) local: Local,
+    pub(crate) fd: OwnedFd,
+    /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone: at a
+    /// restart the predecessor drops its listeners too.
+    pub(crate) socket_file: Option<SocketFile>,
+    /// Its index among the predecessor's listeners, if it was adopted.
+    pub(crate) place: Option<usize>,
+    /// The number that its connections carry. It is assigned once all listeners are open.
+    pub(crate) number: Option<ListenerNumber>,
+}
+
+/// The address to which a listener is bound: with the port that the kernel chose for port 0.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Local {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Listener {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        local: Local,
+        fd: OwnedFd,
+        socket_file: Option<SocketFile>,
+    ) -> Self {
+        Self { endpoint: endpoint.clone(), local, fd, socket_file, place: None, number: None }
+    }
+
+    /// Owner and mode of the file of a Unix socket.
+    pub(crate) fn access(&self) -> SocketAccess {
+        match &self.local {
+            Local::Unix(path) => socket_access::found(path),
+            Local::Tcp(_) => SocketAccess::default(),
+        }
+    }
+
+    /// Sets owner and mode of the file of a Unix socket that this process has adopted. If that fails, the file keeps
+    /// its former access.
+    pub(crate) fn update_access(&self, server: &str, access: &SocketAccess) {
+        if let (Local::Unix(path), Some(_)) = (&self.local, &self.socket_file)
+            && let Err(fault) = socket_access::give(path, access)
+        {
+            log::error(format_args!(
+                "server `{server}`: the socket file of {} keeps its former access: {fault}",
+                self.endpoint
+            ));
+        }
+    }
+
+    /// Applies the options that are configured here to an adopted listener. If that fails, it keeps its former ones.
+    pub(super) fn update_options(&self, server: &str, options: &ListenOptions<'_>) {
+        if let Err(error) = options.reapply(&SockRef::from(self)) {
+            log::error(format_args!(
+                "server `{server}`: the listener of {} keeps its former options: {error}",
+                self.endpoint
+            ));
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Local {
+    /// Asks the kernel.
+    pub(super) fn of(socket: &Socket) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        if let Some(address) = address.as_socket() {
+            return Ok(Self::Tcp(address));
+        }
+        match address.as_pathname() {
+            Some(path) => Ok(Self::Unix(path.to_owned())),
+            None => Err(io::Error::other("the socket is neither of TCP nor bound to a path")),
+        }
+    }
+
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Tcp(address) => address.to_string(),
+            Self::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+}

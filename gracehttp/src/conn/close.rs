@@ -6,8 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::conn::context::Context;
-use crate::conn::http1::Wire;
 use crate::conn::limits::Patience;
+use crate::conn::wire::Wire;
 use crate::server::ServerOptions;
 use crate::sys::{self, Probe};
 

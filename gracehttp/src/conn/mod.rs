@@ -4,15 +4,18 @@ mod activity;
 mod close;
 mod context;
 mod exchange;
+mod grammar;
 mod http1;
 mod http2;
 mod info;
 mod limits;
 mod moved;
+mod panics;
 mod recycling;
 mod rest;
 mod sniff;
 mod transport;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! The task of a connection: hyper's turns, and between them the questions of time, rest and resting.
 
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -14,10 +13,9 @@ use crate::conn::close::LITTLE;
 use crate::conn::context::Context;
 use crate::conn::exchange::answer::Refusal;
 use crate::conn::limits::{Limits, Waiting};
+use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Doing, Reason};
-use crate::error::panic_message;
 use crate::lifecycle::Phase;
-use crate::log;
 use crate::socket::Stage;
 use crate::sys::{Presence, Probe};
 
@@ -146,21 +144,6 @@ pub(super) async fn drive(
         }
     })
     .await
-}
-
-/// Polls hyper's connection. A panic in it ends this connection alone. It must not unwind: that would only drop the
-/// socket, and with a duplicate in another process the client would wait without end.
-pub(in crate::conn) fn poll_contained<T>(context: &Context, poll: impl FnOnce() -> Poll<T>) -> Poll<()> {
-    match catch_unwind(AssertUnwindSafe(poll)) {
-        Ok(polled) => polled.map(|_| ()),
-        Err(panic) => {
-            let (server, panic) = (&context.options.name, panic_message(&*panic));
-            log::error(format_args!(
-                "server `{server}`: a connection was closed because its task panicked: {panic}"
-            ));
-            Poll::Ready(())
-        }
-    }
 }
 
 fn due_end(

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,8 +13,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::conn::Ahead;
+use crate::conn::activity::Activity;
 use crate::conn::http1::inbound::{Answer, Inbound};
 use crate::conn::http1::strict::{Bounds, Reader, Refused};
+use crate::conn::transport::Inspector;
 
 /// How many bytes are read behind a request that asks to leave HTTP before its answer is known. They are read to
 /// notice the end of the connection.
@@ -22,6 +25,7 @@ const UNDECIDED_AT_MOST: usize = 16 << 10;
 /// The reader of a connection, and the bytes that it holds back.
 #[derive(Debug)]
 pub(crate) struct Intake {
+    activity: Arc<Activity>,
     reader: Reader,
     /// Bytes that hyper has not got.
     held: BytesMut,
@@ -34,37 +38,105 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    pub(crate) fn new(bounds: Bounds, ahead: Ahead) -> Self {
+    pub(crate) fn new(activity: Arc<Activity>, bounds: Bounds, ahead: Ahead) -> Self {
         let held = BytesMut::from(ahead.bytes);
         let is_unread = !held.is_empty();
-        Self { reader: Reader::new(bounds), held, passing: 0, is_unread, ahead_since: ahead.since }
+        let reader = Reader::new(bounds);
+        Self { activity, reader, held, passing: 0, is_unread, ahead_since: ahead.since }
     }
 
-    /// The bytes that hyper has not got.
-    pub(crate) fn into_held(self) -> Bytes {
+    fn inbound(&self) -> &Inbound {
+        self.activity.inbound()
+    }
+
+    fn pass(&mut self, buf: &mut ReadBuf<'_>) {
+        let len = self.passing.min(buf.remaining());
+        buf.put_slice(&self.held[..len]);
+        self.held.advance(len);
+        self.passing -= len;
+        if self.held.is_empty() {
+            // Freed, since it is seldom needed.
+            self.held = BytesMut::new();
+        }
+    }
+
+    /// Passes the answer that the reader waits for on to it; false if there is none yet.
+    fn decide(&mut self) -> bool {
+        if !self.reader.asks_to_leave() {
+            return true;
+        }
+        match self.inbound().answered() {
+            Some(Answer::Stays) => self.reader.stay(),
+            Some(Answer::Leaves) => self.reader.leave(),
+            None => return false,
+        }
+        self.inbound().note_decided();
+        self.is_unread = !self.held.is_empty();
+        true
+    }
+
+    fn read_held(&mut self) {
+        let read = self.reader.read(&self.held);
+        let kept = self.held.split_off(read.keep_from);
+        self.held.truncate(read.passes);
+        self.held.unsplit(kept);
+        self.passing = read.passes;
+        self.note();
+    }
+
+    fn note(&mut self) {
+        let ahead_since = self.ahead_since.take().filter(|_| self.reader.heads() == 0);
+        self.inbound().note(&self.reader, || ahead_since.unwrap_or_else(Instant::now));
+    }
+}
+
+/// The responses to pipelined requests are gathered, and a client that has closed its side gets its response.
+///
+/// hyper's own `pipeline_flush` gathers responses, too. But it holds a response back while half of the next head is in
+/// its buffer, and the client may be waiting for just that response.
+impl Inspector for Intake {
+    fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// A response may wait if it is complete.
+    fn may_wait(&self) -> bool {
+        !self.activity.is_read_blocked() && self.activity.is_between_requests() && !self.inbound().has_left()
+    }
+
+    /// hyper would drop the request that it is answering. A client may close its side and wait for the response (RFC
+    /// 9112 section 9.6 has servers do the same); the connection's task closes after it. Whether the end cuts a request
+    /// body short is for that body to find out: hyper may have all of it, and its handler not yet.
+    fn hides_end(&self) -> bool {
+        let hides = self.activity.open() > 0 && !self.inbound().has_left();
+        if hides {
+            self.activity.note_half_closed();
+        }
+        hides
+    }
+
+    fn into_held(self) -> Bytes {
         self.held.freeze()
     }
 
-    /// Reads what may pass. Reading nothing means that the client sends no more.
-    pub(crate) fn poll_read<T: AsyncRead + Unpin>(
+    fn poll_read<T: AsyncRead + Unpin>(
         &mut self,
         stream: &mut T,
-        inbound: &Inbound,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         // Until all of `passing` is passed on, the reader is ahead of hyper.
         if self.passing == 0 && self.reader.is_in_body() {
-            inbound.seek_body();
+            self.inbound().seek_body();
         }
         loop {
             if self.passing > 0 {
                 self.pass(buf);
                 return Poll::Ready(Ok(()));
             }
-            let is_undecided = !self.decide(inbound);
+            let is_undecided = !self.decide();
             if std::mem::take(&mut self.is_unread) {
-                self.read_held(inbound);
+                self.read_held();
                 continue;
             }
             match self.reader.refusal() {
@@ -86,7 +158,7 @@ impl Intake {
                 let read = self.reader.read(bytes);
                 self.held.extend_from_slice(&bytes[read.keep_from..]);
                 buf.set_filled(before + read.passes);
-                self.note(inbound);
+                self.note();
                 if read.passes > 0 {
                     return Poll::Ready(Ok(()));
                 }
@@ -96,46 +168,6 @@ impl Intake {
                 self.is_unread = true;
             }
         }
-    }
-
-    fn pass(&mut self, buf: &mut ReadBuf<'_>) {
-        let len = self.passing.min(buf.remaining());
-        buf.put_slice(&self.held[..len]);
-        self.held.advance(len);
-        self.passing -= len;
-        if self.held.is_empty() {
-            // Freed, since it is seldom needed.
-            self.held = BytesMut::new();
-        }
-    }
-
-    /// Passes the answer that the reader waits for on to it; false if there is none yet.
-    fn decide(&mut self, inbound: &Inbound) -> bool {
-        if !self.reader.asks_to_leave() {
-            return true;
-        }
-        match inbound.answered() {
-            Some(Answer::Stays) => self.reader.stay(),
-            Some(Answer::Leaves) => self.reader.leave(),
-            None => return false,
-        }
-        inbound.note_decided();
-        self.is_unread = !self.held.is_empty();
-        true
-    }
-
-    fn read_held(&mut self, inbound: &Inbound) {
-        let read = self.reader.read(&self.held);
-        let kept = self.held.split_off(read.keep_from);
-        self.held.truncate(read.passes);
-        self.held.unsplit(kept);
-        self.passing = read.passes;
-        self.note(inbound);
-    }
-
-    fn note(&mut self, inbound: &Inbound) {
-        let ahead_since = self.ahead_since.take().filter(|_| self.reader.heads() == 0);
-        inbound.note(&self.reader, || ahead_since.unwrap_or_else(Instant::now));
     }
 }
 
@@ -151,7 +183,7 @@ mod tests {
 
     struct Line {
         intake: Intake,
-        inbound: Inbound,
+        activity: Arc<Activity>,
         stream: DuplexStream,
         client: DuplexStream,
     }
@@ -160,8 +192,14 @@ mod tests {
         fn new(ahead: &str) -> Self {
             let (stream, client) = tokio::io::duplex(1 << 20);
             let bounds = Bounds::new(&ServerOptions::new("web"), false);
-            let intake = Intake::new(bounds, Ahead::now(Bytes::copy_from_slice(ahead.as_bytes())));
-            Self { intake, inbound: Inbound::default(), stream, client }
+            let activity = Arc::new(Activity::default());
+            let ahead = Ahead::now(Bytes::copy_from_slice(ahead.as_bytes()));
+            let intake = Intake::new(activity.clone(), bounds, ahead);
+            Self { intake, activity, stream, client }
+        }
+
+        fn inbound(&self) -> &Inbound {
+            self.activity.inbound()
         }
 
         /// What passes at once, if anything.
@@ -169,7 +207,7 @@ mod tests {
             let mut bytes = vec![0; room];
             let mut buf = ReadBuf::new(&mut bytes);
             let read = poll_fn(|cx| {
-                let polled = self.intake.poll_read(&mut self.stream, &self.inbound, cx, &mut buf);
+                let polled = self.intake.poll_read(&mut self.stream, cx, &mut buf);
                 Poll::Ready(polled.map(|read| read.expect("no fault")).is_ready())
             });
             read.await.then(|| String::from_utf8(buf.filled().to_vec()).expect("text"))
@@ -186,10 +224,10 @@ mod tests {
         assert_eq!(line.read(20).await.as_deref(), Some(&format!("\r\n{GET}")[..20]));
         assert_eq!(line.read(100).await.as_deref(), Some(&GET[18..]));
         assert_eq!(line.read(100).await, None);
-        assert!(line.inbound.is_in_head());
+        assert!(line.inbound().is_in_head());
         line.send(&GET[5..]).await;
         assert_eq!(line.read(100).await.as_deref(), Some(GET));
-        assert!(!line.inbound.is_in_head());
+        assert!(!line.inbound().is_in_head());
     }
 
     #[tokio::test]
@@ -218,13 +256,13 @@ mod tests {
             assert_eq!(line.read(100).await.as_deref(), Some(GET));
             assert_eq!(line.read(100).await.as_deref(), Some(UPGRADE));
             assert_eq!(line.read(100).await, None);
-            assert!(!line.inbound.answer(1, answer == Answer::Leaves), "another's answer says nothing");
+            assert!(!line.inbound().answer(1, answer == Answer::Leaves), "another's answer says nothing");
             assert_eq!(line.read(100).await, None);
-            assert!(line.inbound.answer(2, answer == Answer::Leaves));
-            assert!(line.inbound.is_deciding());
+            assert!(line.inbound().answer(2, answer == Answer::Leaves));
+            assert!(line.inbound().is_deciding());
             assert_eq!(line.read(100).await.as_deref(), Some(follows));
-            assert!(!line.inbound.is_deciding());
-            assert_eq!(line.inbound.has_left(), answer == Answer::Leaves);
+            assert!(!line.inbound().is_deciding());
+            assert_eq!(line.inbound().has_left(), answer == Answer::Leaves);
         }
     }
 
@@ -243,11 +281,11 @@ mod tests {
         let mut line = Line::new("");
         line.send(&format!("{GET}GET")).await;
         assert!(line.read(100).await.is_some());
-        assert_eq!(line.inbound.head_since(), Some(start));
+        assert_eq!(line.inbound().head_since(), Some(start));
         tokio::time::advance(std::time::Duration::from_secs(5)).await;
         line.send(&format!("{}GET", &GET[3..])).await;
         assert!(line.read(100).await.is_some());
-        assert_eq!(line.inbound.head_since(), Some(Instant::now()), "the next one has begun");
+        assert_eq!(line.inbound().head_since(), Some(Instant::now()), "the next one has begun");
     }
 
     #[tokio::test]
@@ -255,9 +293,9 @@ mod tests {
         let mut line = Line::new("");
         line.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n").await;
         assert!(line.read(100).await.is_some());
-        assert!(line.inbound.waits_to_send(1));
+        assert!(line.inbound().waits_to_send(1));
         assert_eq!(line.read(100).await, None);
-        assert!(!line.inbound.waits_to_send(1), "hyper has looked for it");
+        assert!(!line.inbound().waits_to_send(1), "hyper has looked for it");
     }
 
     #[tokio::test]
@@ -267,6 +305,6 @@ mod tests {
         assert!(line.read(GET.len()).await.is_some());
         assert!(line.read(10).await.is_some());
         assert!(line.read(100).await.is_some());
-        assert!(line.inbound.waits_to_send(2));
+        assert!(line.inbound().waits_to_send(2));
     }
 }

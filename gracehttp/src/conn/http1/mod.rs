@@ -5,15 +5,12 @@ pub(super) mod inbound;
 pub(super) mod intake;
 pub(super) mod strict;
 
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot::Receiver;
 
 use crate::conn::Ahead;
@@ -28,85 +25,11 @@ use crate::conn::http1::strict::Bounds;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::{Limits, STALLED, Waiting};
 use crate::conn::rest::rest;
-use crate::conn::transport::{Inspector, Transport, return_on_drop};
+use crate::conn::transport::{Transport, return_on_drop};
+use crate::conn::wire::Wire;
 use crate::server::{Asked, Permit};
-use crate::socket::{Origin, Stage, Stream, Unread};
+use crate::socket::{Stage, Unread};
 use crate::sys::Probe;
-
-/// What HTTP/1 is spoken over.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Whether the connection is nothing but its socket, so that it can be parked and handed over.
-    fn can_rest(&self) -> bool;
-
-    /// Whether its scheme is `https`.
-    fn is_secure(&self) -> bool;
-
-    fn peer(&self) -> Option<SocketAddr>;
-
-    /// The socket below TLS and all else.
-    fn socket(&self) -> BorrowedFd<'_>;
-
-    /// The predecessor's number of the connection, if it came from there.
-    fn origin(&self) -> Option<Origin>;
-
-    /// The bare socket's stream, where there is nothing else.
-    fn bare(self) -> Result<Stream, Self>
-    where
-        Self: Sized;
-}
-
-impl Wire for Stream {
-    fn can_rest(&self) -> bool {
-        true
-    }
-
-    fn is_secure(&self) -> bool {
-        false
-    }
-
-    fn peer(&self) -> Option<SocketAddr> {
-        Stream::peer(self)
-    }
-
-    fn socket(&self) -> BorrowedFd<'_> {
-        self.as_fd()
-    }
-
-    fn origin(&self) -> Option<Origin> {
-        Stream::origin(self)
-    }
-
-    fn bare(self) -> Result<Stream, Self> {
-        Ok(self)
-    }
-}
-
-#[cfg(feature = "tls")]
-impl Wire for tokio_rustls::server::TlsStream<Stream> {
-    fn can_rest(&self) -> bool {
-        false
-    }
-
-    fn is_secure(&self) -> bool {
-        true
-    }
-
-    fn peer(&self) -> Option<SocketAddr> {
-        self.get_ref().0.peer()
-    }
-
-    fn socket(&self) -> BorrowedFd<'_> {
-        self.get_ref().0.as_fd()
-    }
-
-    fn origin(&self) -> Option<Origin> {
-        None
-    }
-
-    fn bare(self) -> Result<Stream, Self> {
-        Err(self)
-    }
-}
 
 /// Serves a connection until it ends, rests or departs.
 pub(super) async fn serve<T: Wire>(
@@ -128,8 +51,9 @@ pub(super) async fn serve<T: Wire>(
         peer: stream.peer(),
         context: context.clone(),
     });
-    let intake = Intake::new(Bounds::new(&context.options, stream.is_secure()), ahead);
-    let transport = Transport::new(stream, Inspector::Http1(intake), activity.clone(), permit);
+    let bounds = Bounds::new(&context.options, stream.is_secure());
+    let intake = Intake::new(activity.clone(), bounds, ahead);
+    let transport = Transport::new(stream, intake, permit);
     let (transport, mut back) = return_on_drop(transport);
     let task = Arc::new(OnceLock::new());
     let service = ConnectionService::new(activity.clone(), info.clone(), can_rest).of_task(task.clone());
@@ -206,13 +130,13 @@ fn serve_again<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, stage: S
 }
 
 /// Writes what hyper has left in the transport. A client that does not take it gets no more of it.
-async fn finish_writing<T: Wire>(transport: &mut Transport<T>) {
+async fn finish_writing<T: Wire>(transport: &mut Transport<T, Intake>) {
     let _ = tokio::time::timeout(STALLED, transport.write_gathered()).await;
 }
 
 /// Awaits the end of what has come of an upgraded connection. Whoever had it may just have let it go, and another
 /// process may hold a duplicate, which would keep the connection open.
-async fn close_after_upgrade<T: Wire>(context: Arc<Context>, back: Receiver<Transport<T>>) {
+async fn close_after_upgrade<T: Wire>(context: Arc<Context>, back: Receiver<Transport<T, Intake>>) {
     if let Ok(mut transport) = back.await {
         finish_writing(&mut transport).await;
         let (stream, _, _permit) = transport.into_parts();

@@ -3,6 +3,7 @@
 mod credit;
 mod discard;
 mod frames;
+mod inspection;
 mod interim;
 mod outbound;
 mod progress;
@@ -26,24 +27,24 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 pub(super) use discard::discard;
-pub(super) use outbound::Plan;
 pub(super) use progress::Progress;
 pub(super) use response::{Outgoing, Piece};
-pub(super) use streams::{Body, Inspection, Streams};
+pub(super) use streams::{Body, Streams};
 pub(super) use turn::Turn;
 
 use crate::conn::activity::Activity;
 use crate::conn::close::{Linger, close, close_now_with, close_with, has_much_untaken, reset};
 use crate::conn::context::Context;
 use crate::conn::exchange::ConnectionService;
-use crate::conn::http1::Wire;
-use crate::conn::http1::drive::poll_contained;
+use crate::conn::http2::inspection::Inspection;
 use crate::conn::http2::room::Shares;
 use crate::conn::http2::task::StreamTasks;
 use crate::conn::http2::watch::{LOOK, Verdict, Watch};
 use crate::conn::info::ConnectionInfo;
+use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Reason};
-use crate::conn::transport::{Inspector, Transport, return_on_drop};
+use crate::conn::transport::{Transport, return_on_drop};
+use crate::conn::wire::Wire;
 use crate::lifecycle::Phase;
 use crate::server::Permit;
 use crate::sys::Probe;
@@ -64,8 +65,8 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let streams = Arc::new(Streams::new(shares));
     let info = Arc::new(ConnectionInfo { is_new: true, peer: stream.peer(), context: context.clone() });
     let probe = Probe::of(stream.socket());
-    let inspector = Inspector::Http2(Inspection::new(ahead, streams.clone()));
-    let (transport, back) = return_on_drop(Transport::new(stream, inspector, activity.clone(), permit));
+    let inspection = Inspection::new(activity.clone(), ahead, streams.clone());
+    let (transport, back) = return_on_drop(Transport::new(stream, inspection, permit));
     let service = ConnectionService::new(activity.clone(), info, false).of_streams(streams.clone());
     let builder = settings::builder(&context.options, shares, StreamTasks::new(streams.clone()));
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(transport), service));
@@ -124,7 +125,7 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     context.answers.count_unseen(streams.unseen());
     let Ok(transport) = back.await else { return };
     // In the middle of a frame of ours no other frame can be sent.
-    let closing_frames = end.closing_frames(streams.last_stream()).filter(|_| transport.is_between_frames());
+    let closing_frames = end.closing_frames(streams.last_stream()).filter(|_| transport.is_flushed());
     let (stream, _, _permit) = transport.into_parts();
     let still_takes = has_much_untaken(&stream);
     let is_useless = end == End::TooSlow || (end == End::Cut && !is_answered);

@@ -9,7 +9,7 @@ use http::{Method, Request};
 use http_body::Body;
 
 use crate::conn::exchange::answer::{Reason, Refusal};
-use crate::conn::http1::strict::{is_host, is_origin_form};
+use crate::conn::grammar::{is_host, is_origin_form};
 use crate::server::ServerOptions;
 
 /// The bytes of an HTTP/1 field line besides name and value: so `max_header_size` means the same in both protocols.

@@ -6,23 +6,19 @@
 //! long.
 
 use std::fmt;
-use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::conn::http2::credit::Credit;
 use crate::conn::http2::frames::{Fault, Frames, Sent};
 use crate::conn::http2::interim::Interim;
-use crate::conn::http2::outbound::Outbound;
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Room, Shares};
 use crate::conn::limits::{Patience, STALLED};
@@ -250,6 +246,45 @@ impl Streams {
         Some(self.fault.load(Ordering::Relaxed)).filter(|code| *code != 0)
     }
 
+    /// The first fault decides.
+    pub(super) fn note_fault(&self, fault: Fault) {
+        if self.fault().is_none() {
+            self.fault.store(fault as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing more is read in this turn of the connection.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.is_unsettled.load(Ordering::Relaxed)
+    }
+
+    /// What has been sent to the client, of which so many bytes.
+    pub(super) fn sent(&self, bytes: u64) -> Sent {
+        Sent { bytes, pieces: self.pieces.load(Ordering::Relaxed) }
+    }
+
+    /// The client's frames were read up to here.
+    pub(super) fn note_frames(&self, frames: &mut Frames) -> Result<(), Fault> {
+        self.credit.note(frames.events())?;
+        if frames.take_arrived() {
+            self.note_arrived(frames.last_stream());
+        }
+        self.last_stream.store(frames.last_stream(), Ordering::Relaxed);
+        self.opened.store(frames.opened(), Ordering::Relaxed);
+        self.granted.store(FIRST_WINDOW + frames.granted(), Ordering::Relaxed);
+        self.is_inside_head.store(frames.is_inside_head(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Appends the interim responses that are to be sent now, between two frames.
+    pub(super) fn put_interim(&self, bytes: &mut BytesMut) {
+        if self.has_asked.load(Ordering::Acquire) {
+            let mut interim = self.interim();
+            self.has_asked.store(false, Ordering::Release);
+            interim.put_due(bytes);
+        }
+    }
+
     fn watched(&self) -> MutexGuard<'_, Slab<Watched>> {
         self.watched.lock()
     }
@@ -284,104 +319,6 @@ impl Watched {
 impl fmt::Debug for Streams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streams").field("count", &self.count()).finish_non_exhaustive()
-    }
-}
-
-/// Reads the client's frames before h2 does.
-#[derive(Debug)]
-pub(crate) struct Inspection {
-    /// Bytes that were read earlier, to be read first.
-    ahead: Bytes,
-    frames: Frames,
-    outbound: Outbound,
-    streams: Arc<Streams>,
-}
-
-impl Inspection {
-    pub(crate) fn new(ahead: Bytes, streams: Arc<Streams>) -> Self {
-        let outbound = Outbound::new(streams.credit.clone(), streams.room.first_window());
-        Self { ahead, frames: Frames::new(Instant::now()), outbound, streams }
-    }
-
-    /// Follows what h2 writes.
-    pub(crate) fn outbound(&mut self) -> &mut Outbound {
-        &mut self.outbound
-    }
-
-    /// Reads what h2 may see. Bytes that h2 may not see are kept back, and the connection's task finds the reason in
-    /// [`Streams::fault`]. `bytes_out` is how much was written to the client so far.
-    pub(crate) fn poll_read<T: AsyncRead + Unpin>(
-        &mut self,
-        stream: &mut T,
-        bytes_out: u64,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        // The connection's task goes on with another turn.
-        if self.streams.is_unsettled.load(Ordering::Relaxed) {
-            return Poll::Pending;
-        }
-        let before = buf.filled().len();
-        if self.ahead.is_empty() {
-            ready!(Pin::new(stream).poll_read(cx, buf))?;
-        } else {
-            let len = self.ahead.len().min(buf.remaining());
-            buf.put_slice(&self.ahead[..len]);
-        }
-        let read = &buf.filled()[before..];
-        let passed = match self.let_pass(read, bytes_out) {
-            Ok(passed) => passed,
-            Err(fault) => {
-                // h2 has not seen the requests among these bytes: the client may repeat them.
-                if self.streams.fault().is_none() {
-                    self.streams.fault.store(fault as u8, Ordering::Relaxed);
-                }
-                buf.set_filled(before);
-                return Poll::Pending;
-            }
-        };
-        if !self.ahead.is_empty() {
-            self.ahead.advance(passed);
-        } else if passed < read.len() {
-            self.ahead = Bytes::copy_from_slice(&read[passed..]);
-        }
-        buf.set_filled(before + passed);
-        Poll::Ready(Ok(()))
-    }
-
-    /// Appends the interim responses that are to be sent now, between two frames.
-    pub(crate) fn put_interim(&self, bytes: &mut BytesMut) {
-        if self.streams.has_asked.load(Ordering::Acquire) {
-            let mut interim = self.streams.interim();
-            self.streams.has_asked.store(false, Ordering::Release);
-            interim.put_due(bytes);
-        }
-    }
-
-    /// Appends what the client is to be told of its credit, if h2 is between two frames.
-    pub(crate) fn put_credit(&self, bytes: &mut BytesMut) {
-        if self.outbound.is_between_frames() {
-            self.streams.credit.put_due(bytes);
-        }
-    }
-
-    /// How many of these bytes h2 may see now.
-    fn let_pass(&mut self, bytes: &[u8], bytes_out: u64) -> Result<usize, Fault> {
-        let streams = &*self.streams;
-        if streams.fault().is_some() {
-            return Err(Fault::Flood);
-        }
-        let sent = Sent { bytes: bytes_out, pieces: streams.pieces.load(Ordering::Relaxed) };
-        let passed = self.frames.read(bytes, sent)?;
-        streams.credit.note(self.frames.events())?;
-        if self.frames.take_arrived() {
-            streams.note_arrived(self.frames.last_stream());
-        }
-        streams.last_stream.store(self.frames.last_stream(), Ordering::Relaxed);
-        streams.opened.store(self.frames.opened(), Ordering::Relaxed);
-        streams.granted.store(FIRST_WINDOW + self.frames.granted(), Ordering::Relaxed);
-        streams.is_inside_head.store(self.frames.is_inside_head(), Ordering::Relaxed);
-        Ok(passed)
     }
 }
 

@@ -2,7 +2,8 @@
 //! beginning again.
 
 use crate::conn::exchange::answer::Refusal;
-use crate::conn::http1::strict::bytes::{TOKEN, is, printable, run, trim};
+use crate::conn::grammar::bytes::{TOKEN, is, printable, run, trim};
+use crate::conn::grammar::is_host;
 use crate::conn::http1::strict::rules::{
     BARE_CR, BARE_LF, CODING_OF_HTTP_1_0, CONTENT_LENGTH, CONTROL_CHARACTER, FIELD_NAME, FOLDED_LINE, HOST,
     LARGE_BODY, LENGTH_AND_CODING, LONG_HEAD, LONG_REQUEST_LINE, MANY_FIELDS, NO_HOST, NOT_CHUNKED_LAST,
@@ -234,7 +235,7 @@ impl Head {
         if std::mem::replace(&mut self.has_host, true) {
             return Err(SECOND_HOST);
         }
-        if target::is_host(value) { Ok(()) } else { Err(HOST) }
+        if is_host(value) { Ok(()) } else { Err(HOST) }
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {

@@ -5,13 +5,10 @@
 
 #[cfg(test)]
 mod agreement;
-mod bytes;
 mod chunks;
 mod head;
 mod rules;
 mod target;
-
-pub(crate) use target::{is_host, is_origin_form};
 
 use crate::conn::exchange::answer::Refusal;
 use crate::conn::http1::strict::chunks::Chunks;

@@ -1,17 +1,17 @@
 //! Tables of what each byte may be part of, and the search for bytes that end a line or are forbidden.
 
 /// A byte of a token (RFC 9110 section 5.6.2): methods, field names.
-pub(super) const TOKEN: u8 = 1;
+pub(in crate::conn) const TOKEN: u8 = 1;
 /// A byte of a path. More than RFC 3986 section 3.3 allows: also what browsers send unencoded (the URL Standard's
 /// path percent-encode set), but nothing that could end the target, and no byte above 0x7e.
-pub(super) const PATH: u8 = 2;
+pub(in crate::conn) const PATH: u8 = 2;
 /// A byte of a query, in the same way (RFC 3986 section 3.4).
-pub(super) const QUERY: u8 = 4;
+pub(in crate::conn) const QUERY: u8 = 4;
 /// A byte of a host name or an IPv4 address (RFC 3986 section 3.2.2). Without percent-encoding: no name that can be
 /// resolved needs it.
-pub(super) const HOST_NAME: u8 = 8;
+pub(in crate::conn) const HOST_NAME: u8 = 8;
 /// A byte of a scheme (RFC 3986 section 3.1).
-pub(super) const SCHEME: u8 = 16;
+pub(in crate::conn) const SCHEME: u8 = 16;
 
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
@@ -44,14 +44,14 @@ const fn has(set: &[u8], byte: u8) -> bool {
 }
 
 /// Whether a byte is of one of these classes.
-pub(super) fn is(byte: u8, class: u8) -> bool {
+pub(in crate::conn) fn is(byte: u8, class: u8) -> bool {
     CLASSES[usize::from(byte)] & class != 0
 }
 
 /// How many bytes at the beginning are of this class. Unrolled, since it runs over all names and targets: a byte costs
 /// three instructions.
 #[inline]
-pub(super) fn run(bytes: &[u8], class: u8) -> usize {
+pub(in crate::conn) fn run(bytes: &[u8], class: u8) -> usize {
     let (fours, rest) = bytes.as_chunks();
     let mut at = 0;
     for &[first, second, third, fourth] in fours {
@@ -73,7 +73,7 @@ pub(super) fn run(bytes: &[u8], class: u8) -> usize {
 }
 
 /// Without the spaces and tabs around it (OWS, RFC 9110 section 5.6.3).
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(in crate::conn) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
@@ -84,7 +84,7 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 ///
 /// Not inlined: alone, it has enough registers for its constants.
 #[inline(never)]
-pub(super) fn printable(bytes: &[u8]) -> usize {
+pub(in crate::conn) fn printable(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks::<16>();
     let mut at = 0;
     for block in blocks {

@@ -1,0 +1,63 @@
+//! What a protocol sees and changes of the bytes of its connection.
+
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::conn::activity::Activity;
+
+/// A protocol's part in the transport: it reads the client's bytes before hyper does, and sees what hyper writes before
+/// the client does.
+///
+/// The transport is compiled for each protocol, so what a protocol does not need costs it nothing.
+pub(crate) trait Inspector: Send + Unpin {
+    /// The notes of the connection.
+    fn activity(&self) -> &Activity;
+
+    /// Reads what hyper may see. Reading nothing means that the client sends no more.
+    fn poll_read<T: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut T,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>>;
+
+    /// Keeps the end of what the client sends from hyper, if hyper would drop a request for it. Returns whether it did.
+    fn hides_end(&self) -> bool {
+        false
+    }
+
+    /// Whether what is being written may wait for more: hyper will look for the next request before it goes to sleep.
+    /// When that look finds nothing, the transport flushes.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
+    /// Says how many of these bytes may go out as they are. Other bytes may be appended to `gathered`, which go out
+    /// before them.
+    fn plan(&mut self, _bufs: &[IoSlice<'_>], _gathered: &mut BytesMut) -> Passage {
+        Passage::All
+    }
+
+    /// The first bytes have gone out as they are, or will.
+    fn note_passed(&mut self, _bufs: &[IoSlice<'_>], _count: usize) {}
+
+    /// Appends what is to be sent now that everything is flushed.
+    fn interject(&mut self, _gathered: &mut BytesMut) {}
+
+    /// The bytes that were read and not passed on.
+    fn into_held(self) -> Bytes;
+}
+
+/// What happens to the bytes that hyper writes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// They may all go out.
+    All,
+    /// So many may, for now.
+    Part(usize),
+    /// So many were taken: other bytes go out instead.
+    Taken(usize),
+}

@@ -1,16 +1,16 @@
-//! The one error type: opaque to callers, one sentence to operators.
+//! The crate's only error type: opaque to callers, a plain sentence for operators.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 /// Why an application could not start or go on.
 ///
-/// Its `Display` is meant for the operator: a sentence that names the server, the value at fault and the way
-/// out, with the words of the cause inside it. [`source`](StdError::source) gives the cause itself to code
-/// that looks for, say, an [`std::io::ErrorKind`]; a reporter need not print it again. Several faults that
-/// were found together are one error, shown one a line.
+/// `Display` is for the operator: a sentence that names the server, the wrong value and the remedy, and includes the text of
+/// the cause. [`source`](StdError::source) is for code: it returns the cause, for example to find an
+/// [`std::io::ErrorKind`]. A reporter need not print it again. Faults that were found together are one error, and are
+/// shown one a line.
 pub struct Error {
-    // Boxed: an error is rare, and a `Result` that carries one should stay small.
+    // Boxed: errors are rare, and every `Result` with an `Error` should stay small.
     kind: Box<Kind>,
 }
 
@@ -26,17 +26,17 @@ impl Error {
         Self { kind: Box::new(Kind::One { message: message.into(), cause: None }) }
     }
 
-    /// The same, with the cause for `source()`. The message should already say in words what it was.
+    /// An error with a cause for `source()`. The message has to include the text of the cause.
     pub(crate) fn caused_by(message: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self { kind: Box::new(Kind::One { message: message.into(), cause: Some(cause.into()) }) }
     }
 
-    /// A fault that does not know whose it is, as one of `server`.
+    /// Adds the server's name to a fault that lacks it.
     pub(crate) fn of_server(server: &str, fault: Error) -> Self {
         Self::caused_by(format!("server `{server}`: {fault}"), fault)
     }
 
-    /// All faults as one error; a single one stays what it is.
+    /// Joins all faults in one error. A single fault stays as it is.
     pub(crate) fn several(mut errors: Vec<Error>) -> Self {
         if errors.len() == 1 {
             return errors.swap_remove(0);
@@ -44,13 +44,13 @@ impl Error {
         Self { kind: Box::new(Kind::Several(errors)) }
     }
 
-    /// `Ok` if nothing was found to be wrong, else all of it.
+    /// `Ok` if there are no faults, otherwise all of them as one error.
     pub(crate) fn check(errors: Vec<Error>) -> Result<(), Self> {
         if errors.is_empty() { Ok(()) } else { Err(Self::several(errors)) }
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

@@ -1,17 +1,17 @@
-//! What the framework tells its operator: three levels, each of which an application may take over.
+//! The framework's messages to its operator, in three levels. An application may take over each level.
 //!
-//! Messages are `tracing` events of the target `gracehttp`, notice being `WARN`. A callback that is set for a level
-//! receives that level's messages instead. An application that installs no subscriber gets a plain one that writes to
-//! standard error and honours `RUST_LOG` (targets and levels, such as `gracehttp=warn,my_app=debug`; by default,
-//! `info` of the framework and of the application, and errors of all other crates).
+//! Messages are `tracing` events with the target `gracehttp`; a notice is a `WARN`. A callback for a level receives the
+//! messages of that level instead. If the application installs no subscriber, a plain one writes to standard error. It
+//! follows `RUST_LOG` (targets and levels, such as `gracehttp=warn,my_app=debug`). The default is `info` for the
+//! framework and for the application, and errors for all other crates.
 //!
-//! Logging neither blocks nor ends the process. A thread of its own calls the callbacks, gives the events to the
-//! subscriber and writes to standard error, in the order of the messages. Messages that it can't deliver yet wait in
-//! a queue of 1 MiB. If the queue is full, further messages are counted, and their number is logged. A callback or
-//! subscriber that panics, or a standard error that is closed or full, costs at most the message.
+//! Logging neither blocks nor ends the process. A separate thread calls the callbacks, gives the events to the
+//! subscriber and writes to standard error, in the order of the messages. Undelivered messages wait in a queue of
+//! 1 MiB. If the queue is full, further messages are counted, and their number is logged. If a callback or subscriber
+//! panics, or standard error is closed or full, at most the message is lost.
 //!
-//! Notices and errors that one place in the code repeats are counted, too, since a client may be able to trigger
-//! them: 20 are logged in ten seconds, then the last one with the number of the others.
+//! A client may be able to trigger a notice or an error again and again. So each place in the code logs at most 20 in
+//! ten seconds. Further ones are counted, and the last of them is logged with their number.
 
 mod panics;
 mod plain;
@@ -42,9 +42,9 @@ static INFO: Slot = RwLock::new(None);
 static NOTICE: Slot = RwLock::new(None);
 static ERROR: Slot = RwLock::new(None);
 
-/// Gives the messages of level info to `callback`, from now on, in place of `tracing`.
+/// Sets the callback for messages of level info. From now on it receives them instead of `tracing`.
 ///
-/// It is called on a thread of its own. While it runs, further messages wait.
+/// It is called on a separate thread. While it runs, further messages wait.
 ///
 /// ```
 /// gracehttp::log::set_info(|message| println!("info: {message}"));
@@ -53,13 +53,12 @@ pub fn set_info(callback: impl Fn(&str) + Send + Sync + 'static) {
     set(&INFO, callback);
 }
 
-/// Gives the messages of level notice to `callback`, from now on, in place of `tracing` (where they are
-/// `WARN`); see [`set_info`].
+/// Sets the callback for messages of level notice (`WARN` in `tracing`); see [`set_info`].
 pub fn set_notice(callback: impl Fn(&str) + Send + Sync + 'static) {
     set(&NOTICE, callback);
 }
 
-/// Gives the messages of level error to `callback`, from now on, in place of `tracing`; see [`set_info`].
+/// Sets the callback for messages of level error; see [`set_info`].
 pub fn set_error(callback: impl Fn(&str) + Send + Sync + 'static) {
     set(&ERROR, callback);
 }
@@ -68,48 +67,47 @@ fn set(slot: &Slot, callback: impl Fn(&str) + Send + Sync + 'static) {
     *slot.write() = Some(Arc::new(callback));
 }
 
-/// Logs what happens as it should.
+/// Logs a step of normal operation.
 pub(crate) fn info(message: fmt::Arguments<'_>) {
     emit(Level::Info, None, message);
 }
 
-/// Logs what should be looked at. Repetitions are counted.
+/// Logs a fact that the operator should know. Repetitions are limited.
 #[track_caller]
 pub(crate) fn notice(message: fmt::Arguments<'_>) {
     emit(Level::Notice, Some(Location::caller()), message);
 }
 
-/// Logs what went wrong. Repetitions are counted.
+/// Logs a failure. Repetitions are limited.
 #[track_caller]
 pub(crate) fn error(message: fmt::Arguments<'_>) {
     emit(Level::Error, Some(Location::caller()), message);
 }
 
-/// Logs several faults, a line each, after `prefix`. None counts as a repetition.
+/// Logs several faults, one a line, each after `prefix`. None counts as a repetition.
 pub(crate) fn errors(prefix: &str, faults: &dyn fmt::Display) {
     for fault in faults.to_string().lines() {
         emit(Level::Error, None, format_args!("{prefix}{fault}"));
     }
 }
 
-/// Sets which crate is the application's, by the name of one of its types.
+/// Notes which crate is the application's, by the name of one of its types.
 pub(crate) fn set_own_crate(type_name: &'static str) {
     plain::set_own_crate(type_name);
 }
 
 /// Installs the plain subscriber for the whole process, unless the application has one.
 ///
-/// To be called once the start-up code has run: that is where an application installs its own, and it would
-/// find the place taken. Until then the framework's messages reach the plain subscriber without it being
-/// installed.
+/// Call it after the start-up code: an application installs its own subscriber there, and a process can have only one.
+/// Until then the framework gives its messages to the plain subscriber directly.
 pub(crate) fn init() {
     if subscriber_of_application().is_none() {
-        // Fails only if another thread of the application was faster, which is as well.
+        // Fails only if the application has installed its own subscriber in the meantime, which is fine.
         let _ = plain::subscriber().clone().try_init();
     }
 }
 
-/// How much a message matters.
+/// The importance of a message.
 #[derive(Clone, Copy, Debug)]
 enum Level {
     Info,
@@ -140,7 +138,7 @@ impl Level {
     }
 }
 
-/// A message, and its receivers at the time when it was written.
+/// A message, and its receivers at the time when it was logged.
 struct Message {
     level: Level,
     text: String,
@@ -148,7 +146,7 @@ struct Message {
     callback: Option<Callback>,
     /// The application's own subscriber.
     subscriber: Option<Dispatch>,
-    /// The span in which it was written.
+    /// The span in which it was logged.
     span: Span,
 }
 
@@ -164,14 +162,14 @@ impl Message {
         }
     }
 
-    /// Called without any lock, so that a callback may replace itself.
+    /// Gives the message to its receiver. It holds no lock, so a callback may replace itself.
     fn deliver(self) {
         if let Some(callback) = &self.callback
             && catch_unwind(AssertUnwindSafe(|| callback(&self.text))).is_ok()
         {
             return;
         }
-        // There is no callback, or it panicked and may have lost the message.
+        // There is no callback, or it panicked.
         let event = || self.level.event(&self.text, &self.span);
         let _ = catch_unwind(AssertUnwindSafe(|| match &self.subscriber {
             Some(subscriber) => dispatcher::with_default(subscriber, event),
@@ -189,9 +187,9 @@ impl fmt::Debug for Message {
     }
 }
 
-/// Puts a message in the queue; one with a place may be counted instead.
+/// Puts a message in the queue. A message with a place is subject to the limit on repetitions.
 fn emit(level: Level, place: Option<&'static Location<'static>>, message: fmt::Arguments<'_>) {
-    // It may contain a value of the application whose `Display` panics.
+    // The message may contain a value of the application, whose `Display` may panic.
     let Ok(text) = catch_unwind(AssertUnwindSafe(|| message.to_string())) else { return };
     let entry = Entry::Message(Message::new(level, text));
     match place {
@@ -200,12 +198,12 @@ fn emit(level: Level, place: Option<&'static Location<'static>>, message: fmt::A
     }
 }
 
-/// Delivers a message at once. Only the writer may block on that.
-fn say(level: Level, text: String) {
+/// Delivers a message at once. Only the writer thread may block on that.
+fn deliver_now(level: Level, text: String) {
     Message::new(level, text).deliver();
 }
 
-/// The subscriber of this thread, or of the process, unless it is ours.
+/// The subscriber of this thread, or of the process, unless it is the plain one.
 ///
 /// Not `dispatcher::has_been_set`, which stays true after any scoped subscriber, our own included.
 fn subscriber_of_application() -> Option<Dispatch> {

@@ -1,4 +1,4 @@
-//! Panics are logged through the queue: a handler that panics must not wait until standard error is read.
+//! Logs panics through the queue: a panicking handler must not wait until standard error is read.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write as _;
@@ -14,21 +14,21 @@ use crate::error::panic_message;
 
 /// How long a panicking thread waits until its panic is logged, since the process may end with it. If standard error
 /// is stuck, only the first panic waits.
-const TELLING: Duration =
+const LOG_LIMIT: Duration =
     if cfg!(panic = "abort") { Duration::from_millis(500) } else { Duration::from_millis(10) };
 
-/// Installs the hook, unless the application has one of its own.
+/// Installs the panic hook, unless the application has its own.
 pub(crate) fn install_hook() {
     let installed = panic::take_hook();
-    // Now this is the standard library's hook, which has no public name to compare with.
+    // The second call returns the standard library's hook, which has no public name.
     let default = panic::take_hook();
-    // Both are zero-sized, so their addresses say nothing, but their vtables do.
+    // The address of a zero-sized hook means nothing. The comparison includes the vtable, which differs.
     let is_default = std::ptr::eq(&raw const *installed, &raw const *default);
-    panic::set_hook(if is_default { Box::new(tell) } else { installed });
+    panic::set_hook(if is_default { Box::new(log_panic) } else { installed });
 }
 
-/// Logs a panic in the words of the standard library's hook.
-fn tell(panic: &PanicHookInfo<'_>) {
+/// Logs a panic with the text of the standard library's hook.
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("<unnamed>");
     let mut text = format!("\nthread '{name}' ({}) panicked", gettid());
@@ -40,10 +40,10 @@ fn tell(panic: &PanicHookInfo<'_>) {
     }
     let _ = writeln!(text, ":\n{}", panic_message(panic.payload()));
     let backtrace = Backtrace::capture();
-    static TOLD: AtomicBool = AtomicBool::new(false);
-    if backtrace.status() == BacktraceStatus::Disabled && !TOLD.swap(true, Ordering::Relaxed) {
+    static HINT_SHOWN: AtomicBool = AtomicBool::new(false);
+    if backtrace.status() == BacktraceStatus::Disabled && !HINT_SHOWN.swap(true, Ordering::Relaxed) {
         text.push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
     }
     writer::push_limited(place, Entry::Panic(text, backtrace));
-    writer::settle(TELLING);
+    writer::settle(LOG_LIMIT);
 }

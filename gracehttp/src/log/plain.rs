@@ -1,4 +1,4 @@
-//! The subscriber of applications that install none: plain lines on standard error.
+//! The subscriber for applications that install none: plain lines on standard error.
 
 use std::cell::Cell;
 use std::fmt;
@@ -18,18 +18,18 @@ use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::writer::{self, Entry};
 
-/// Marks our own subscriber.
+/// Marks the plain subscriber, so that it can be recognised.
 struct Plain;
 
 impl<S: Subscriber> Layer<S> for Plain {
-    /// It takes no event. Without this hint the subscriber would be asked for every `trace!` and `debug!` of every
-    /// crate, several times a request.
+    /// The marker takes no events. Without this hint every `trace!` and `debug!` of every crate would ask the subscriber,
+    /// several times a request.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(LevelFilter::OFF)
     }
 }
 
-/// Whether a subscriber is ours.
+/// Whether a subscriber is the plain one.
 pub(super) fn is_plain(dispatch: &Dispatch) -> bool {
     dispatch.downcast_ref::<Plain>().is_some()
 }
@@ -43,7 +43,7 @@ pub(super) fn subscriber() -> &'static Dispatch {
             .with_writer(|| Line)
             .with_timer(Seconds)
             .with_ansi(colours)
-            // It would report a failed write by `eprintln!`, which panics if standard error is what failed.
+            // A failed write would be reported with `eprintln!`, which panics if standard error has failed.
             .log_internal_errors(false)
             .with_filter(targets(std::env::var("RUST_LOG").ok().as_deref(), OWN_CRATE.get().copied()));
         Dispatch::new(tracing_subscriber::registry().with(Plain).with(lines))
@@ -52,17 +52,17 @@ pub(super) fn subscriber() -> &'static Dispatch {
 
 static OWN_CRATE: OnceLock<&str> = OnceLock::new();
 
-/// Sets which crate is the application's, by the name of one of its types.
+/// Notes which crate is the application's, by the name of one of its types.
 pub(super) fn set_own_crate(type_name: &'static str) {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     if let Some((name, _)) = type_name.split_once("::").filter(|(name, _)| name.chars().all(is_part)) {
-        // Fails for a second application in the process, which is of the same crate.
+        // Fails only for a second application in the process, which belongs to the same crate.
         let _ = OWN_CRATE.set(name);
     }
 }
 
-/// The targets of `RUST_LOG`. If that is unset, empty or invalid: info of the framework and of the application, and
-/// only errors of all other crates, since many of them warn about odd bytes from a client.
+/// The targets of `RUST_LOG`. If it is unset, empty or invalid, the default applies: info for the framework and the
+/// application, and only errors for all other crates, since many of them warn about odd bytes from a client.
 fn targets(rust_log: Option<&str>, own_crate: Option<&str>) -> Targets {
     rust_log
         .filter(|directives| !directives.trim().is_empty())
@@ -74,7 +74,7 @@ fn targets(rust_log: Option<&str>, own_crate: Option<&str>) -> Targets {
         })
 }
 
-/// Gets each event in one piece.
+/// Receives each event in one piece.
 struct Line;
 
 impl io::Write for Line {
@@ -92,14 +92,14 @@ thread_local! {
     static WRITTEN_AT: Cell<Option<SystemTime>> = const { Cell::new(None) };
 }
 
-/// Lets the events of `say` show this time instead of the current one: they may have waited.
-pub(super) fn at(time: SystemTime, say: impl FnOnce()) {
+/// Runs `log`, whose events show `time` instead of the current time: they may have waited in the queue.
+pub(super) fn at(time: SystemTime, log: impl FnOnce()) {
     WRITTEN_AT.set(Some(time));
-    say();
+    log();
     WRITTEN_AT.set(None);
 }
 
-/// UTC to the second, to be compared with a clock.
+/// Formats the time as UTC to the second, which is easy to compare with a clock.
 struct Seconds;
 
 impl FormatTime for Seconds {

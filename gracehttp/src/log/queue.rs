@@ -1,17 +1,17 @@
-//! A bounded queue with one reader. Writers never wait.
+//! A bounded queue with one reader. Its writers never wait for room.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-/// What the reader gets next.
+/// The result of a reader's wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Item(T),
-    /// At this point so many items found no room.
+    /// The number of items that found no room at this point.
     Lost(u64),
-    /// There is nothing, and the reader's time has come.
+    /// The queue is empty, and the reader's wake-up time has come.
     TimeIsUp,
 }
 
@@ -27,22 +27,22 @@ pub(super) struct Queue<T> {
 struct State<T> {
     waiting: VecDeque<(usize, Next<T>)>,
     bytes: usize,
-    /// Items that found no room since the newest one that waits.
+    /// How many items found no room since the newest waiting one.
     lost: u64,
-    /// The reader works on its last item.
+    /// The reader still works on the item that it has taken.
     is_busy: bool,
-    /// Somebody has waited for the reader in vain, and it has not come back since.
+    /// A wait for the reader has timed out, and the reader has not come back since.
     is_stuck: bool,
 }
 
 impl<T> Queue<T> {
-    /// A queue for items of at most `capacity` bytes together.
+    /// A queue for items of `capacity` bytes in total.
     pub(super) const fn new(capacity: usize) -> Self {
         let state = State { waiting: VecDeque::new(), bytes: 0, lost: 0, is_busy: false, is_stuck: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), capacity }
     }
 
-    /// Puts an item of so many bytes in. One that finds no room is counted.
+    /// Adds an item of `bytes` bytes. If there is no room, the item is dropped and counted.
     pub(super) fn push(&self, bytes: usize, item: T) {
         let mut state = self.lock();
         if state.bytes + bytes > self.capacity {
@@ -58,14 +58,14 @@ impl<T> Queue<T> {
         self.filled.notify_one();
     }
 
-    /// Makes the reader ask again when to wake up.
+    /// Makes the reader ask again for its wake-up time.
     pub(super) fn nudge(&self) {
-        // Under the lock: otherwise a reader that is about to wait would miss it.
+        // Under the lock: a reader that is about to wait would miss the notification.
         let _state = self.lock();
         self.filled.notify_one();
     }
 
-    /// Waits for the next item, at most until `wake_at`, which is asked before each wait.
+    /// Waits for the next item, at most until `wake_at`, which is called before each wait.
     pub(super) fn next(&self, wake_at: impl Fn() -> Option<Instant>) -> Next<T> {
         let mut state = self.lock();
         (state.is_busy, state.is_stuck) = (false, false);
@@ -91,8 +91,8 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Waits until the reader has worked off everything, up to `limit`. After a wait in vain further calls return at
-    /// once, until the reader has come back.
+    /// Waits until the reader has finished all items, at most for `limit`. After a time-out further calls return at
+    /// once until the reader comes back.
     pub(super) fn settle(&self, limit: Duration) {
         let mut state = self.lock();
         if state.is_stuck {

@@ -1,18 +1,18 @@
-//! Repeated messages are counted: a client that can trigger one must not fill a disk with it.
+//! Limits repeated messages: a client that can trigger one must not fill a disk with it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How many messages of one place in the code are logged in one [`WINDOW`].
-const SAID: u32 = 20;
+const LIMIT: u32 = 20;
 
-/// The time after which the number of the others is logged.
+/// The time after which the number of further messages is logged.
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// File and line.
 pub(super) type Place = (String, u32);
 
-/// What each place has logged lately. `M` is a message.
+/// The recent messages of each place. `M` is a message.
 #[derive(Debug)]
 pub(super) struct Repeats<M> {
     places: BTreeMap<Place, Window<M>>,
@@ -21,9 +21,9 @@ pub(super) struct Repeats<M> {
 #[derive(Debug)]
 struct Window<M> {
     ends: Instant,
-    said: u32,
+    logged: u32,
     counted: u64,
-    /// The last of those that were only counted.
+    /// The last counted message.
     last: Option<M>,
 }
 
@@ -32,15 +32,15 @@ impl<M> Repeats<M> {
         Self { places: BTreeMap::new() }
     }
 
-    /// Gives the message back if it is to be logged now, and counts it otherwise.
+    /// Returns the message if it may be logged now. Otherwise counts it.
     pub(super) fn admit(&mut self, place: Place, message: M, now: Instant) -> Option<M> {
-        let fresh = || Window { ends: now + WINDOW, said: 0, counted: 0, last: None };
+        let fresh = || Window { ends: now + WINDOW, logged: 0, counted: 0, last: None };
         let window = self.places.entry(place).or_insert_with(fresh);
         if window.ends <= now && window.counted == 0 {
             *window = fresh();
         }
-        if window.said < SAID {
-            window.said += 1;
+        if window.logged < LIMIT {
+            window.logged += 1;
             return Some(message);
         }
         window.counted += 1;
@@ -48,19 +48,19 @@ impl<M> Repeats<M> {
         None
     }
 
-    /// When [`due`](Self::due) will have something.
+    /// The time at which [`due`](Self::due) will return the next message.
     pub(super) fn due_at(&self) -> Option<Instant> {
         self.places.values().filter(|window| window.counted > 0).map(|window| window.ends).min()
     }
 
-    /// The messages that were only counted in windows that have ended: the last one of each place, and their number.
+    /// For each place whose window has ended: the last counted message, and the number of counted messages.
     ///
-    /// A place that goes on is logged once in a window, until it has been quiet for one window.
+    /// A place that continues is logged once in each window, until it has been quiet for one window.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(M, u64)> {
         self.take(now, |window| window.ends <= now)
     }
 
-    /// All messages that were only counted, at the end of the process.
+    /// The same for all places, at the end of the process.
     pub(super) fn rest(&mut self, now: Instant) -> Vec<(M, u64)> {
         self.take(now, |_| true)
     }
@@ -70,7 +70,7 @@ impl<M> Repeats<M> {
         for window in self.places.values_mut().filter(|window| is_due(window)) {
             if let Some(last) = window.last.take() {
                 taken.push((last, window.counted));
-                *window = Window { ends: now + WINDOW, said: SAID, counted: 0, last: None };
+                *window = Window { ends: now + WINDOW, logged: LIMIT, counted: 0, last: None };
             }
         }
         taken
@@ -89,16 +89,17 @@ mod tests {
     fn a_flood_is_some_lines_and_then_a_number_in_each_window() {
         let mut repeats = Repeats::new();
         let start = Instant::now();
-        let said = (0..1000).filter(|number| repeats.admit(place("a.rs"), *number, start).is_some()).count();
-        assert_eq!(said, 20);
+        let logged =
+            (0..1000).filter(|number| repeats.admit(place("a.rs"), *number, start).is_some()).count();
+        assert_eq!(logged, 20);
         assert_eq!(repeats.admit(place("b.rs"), 0, start), Some(0), "another place has its own count");
         assert_eq!(repeats.due_at(), Some(start + WINDOW));
         assert!(repeats.due(start).is_empty());
 
         let end = start + WINDOW;
-        assert_eq!(repeats.admit(place("a.rs"), 1000, end), None, "a number that was not told is not lost");
+        assert_eq!(repeats.admit(place("a.rs"), 1000, end), None, "a number that was not logged is not lost");
         assert_eq!(repeats.due(end), [(1000, 981)]);
-        assert_eq!(repeats.admit(place("a.rs"), 0, end), None, "it goes on");
+        assert_eq!(repeats.admit(place("a.rs"), 0, end), None, "it continues");
         assert_eq!(repeats.due(end + WINDOW), [(0, 1)]);
         let quiet = end + 2 * WINDOW;
         assert!(repeats.due_at().is_none() && repeats.due(quiet).is_empty());

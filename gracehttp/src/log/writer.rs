@@ -1,4 +1,4 @@
-//! The thread that delivers the messages, so that no other thread waits for their readers.
+//! The thread that delivers the messages. No other thread waits for their readers.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::Cell;
@@ -15,13 +15,13 @@ use super::repeats::{Place, Repeats};
 use super::{Level, Message};
 use crate::sys;
 
-/// How many bytes of messages may wait.
+/// The most bytes of messages that may wait.
 const CAPACITY: usize = 1 << 20;
 
-/// How long the process waits at its end until its last messages are delivered.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long the process waits at its end for the delivery of its last messages.
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
-/// How long to wait after a write that would block. Only a standard error that was made non-blocking reports that.
+/// The pause after a write that would block, which happens only if standard error is non-blocking.
 const RETRY: Duration = Duration::from_millis(20);
 
 static QUEUE: Queue<Entry> = Queue::new(CAPACITY);
@@ -30,9 +30,9 @@ static REPEATS: Mutex<Repeats<Entry>> = Mutex::new(Repeats::new());
 /// A message that waits for delivery.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// A line for standard error, with its line end.
+    /// A line for standard error, with its newline.
     Line(Vec<u8>),
-    /// The same, with the backtrace of a panic. Its names are looked up here, since that takes long.
+    /// The message of a panic, with its backtrace. The writer looks up the names in it, because that takes long.
     Panic(String, Backtrace),
     /// For a callback, or for the application's own subscriber.
     Message(Message),
@@ -48,7 +48,7 @@ impl Entry {
         size_of::<Self>() + text
     }
 
-    fn say(self) {
+    fn deliver(self) {
         match self {
             Self::Line(line) => write(&line),
             Self::Panic(text, backtrace) => match backtrace.status() {
@@ -59,7 +59,7 @@ impl Entry {
         }
     }
 
-    /// The same, as the last of so many repetitions.
+    /// The same entry, as the last of `count` repetitions.
     fn repeated(self, count: u64) -> Self {
         let times = format!(" (repeated {count} times)");
         let with = |text: &str| match text.trim_end() {
@@ -68,7 +68,7 @@ impl Entry {
         };
         match self {
             Self::Line(line) => Self::Line(with(&String::from_utf8_lossy(&line)).into_bytes()),
-            // The first ones have shown their backtraces, if there are any.
+            // The first panics from this place have shown the backtrace.
             Self::Panic(text, _) => Self::Panic(with(&text), Backtrace::disabled()),
             Self::Message(mut message) => {
                 message.text.push_str(&times);
@@ -78,53 +78,53 @@ impl Entry {
     }
 }
 
-/// Puts it in the queue.
+/// Puts an entry in the queue.
 pub(super) fn push(entry: Entry) {
     if IS_WRITER.get() || !is_started() {
-        // A message from inside a callback is delivered before those that wait. And a process that can't start this
-        // thread is about to end.
-        return entry.say();
+        // A message from inside a callback is delivered at once, before the waiting ones. If the system refuses the
+        // thread, the process is about to end.
+        return entry.deliver();
     }
     QUEUE.push(entry.size(), entry);
 }
 
-/// The same, for a message that a client may be able to trigger.
+/// Puts an entry in the queue unless its place in the code has repeated itself too often.
 pub(super) fn push_limited(place: Place, entry: Entry) {
     let admitted = repeats().admit(place, entry, Instant::now());
     match admitted {
         Some(entry) => push(entry),
-        // The first counted message sets the time at which the writer has to wake up.
+        // The first counted entry of a place sets a time at which the writer has to wake up.
         None if is_started() => QUEUE.nudge(),
         None => {}
     }
 }
 
-/// Waits until all is delivered, at most for `limit`. If standard error is stuck, only the first call waits.
+/// Waits until all messages are delivered, at most for `limit`. If the writer is stuck, only the first call waits.
 pub(super) fn settle(limit: Duration) {
     if is_started() && !IS_WRITER.get() {
         QUEUE.settle(limit);
     }
 }
 
-/// Waits until the last messages are delivered.
+/// Delivers all messages at the end of the process, within a limit.
 pub(crate) fn flush() {
-    // The repeats are unlocked before the queue is used: the writer locks them in the other order.
+    // `REPEATS` is unlocked before the queue is locked: the writer locks the two in the other order.
     let rest = repeats().rest(Instant::now());
     rest.into_iter().for_each(|(entry, count)| push(entry.repeated(count)));
-    settle(LAST_WORDS);
+    settle(FLUSH_LIMIT);
 }
 
 thread_local! {
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Starts the writer with the first message. False if the system has no thread for it.
+/// Starts the writer thread on the first call. Returns false if the system refuses the thread.
 fn is_started() -> bool {
     static STARTED: OnceLock<bool> = OnceLock::new();
     *STARTED.get_or_init(|| {
         let started = thread::Builder::new().name("gracehttp-log".to_owned()).spawn(work).is_ok();
         if started {
-            // Also if the application calls `process::exit`.
+            // Covers an application that calls `process::exit`.
             sys::at_exit(flush);
         }
         started
@@ -135,17 +135,17 @@ fn work() {
     IS_WRITER.set(true);
     loop {
         match QUEUE.next(|| repeats().due_at()) {
-            Next::Item(entry) => entry.say(),
+            Next::Item(entry) => entry.deliver(),
             Next::Lost(count) => {
                 let plural = if count == 1 { "" } else { "s" };
                 let text = format!(
                     "{count} message{plural} lost: standard error, a callback or the subscriber was too slow"
                 );
-                super::say(Level::Notice, text);
+                super::deliver_now(Level::Notice, text);
             }
             Next::TimeIsUp => {
                 let due = repeats().due(Instant::now());
-                due.into_iter().for_each(|(entry, count)| entry.repeated(count).say());
+                due.into_iter().for_each(|(entry, count)| entry.repeated(count).deliver());
             }
         }
     }
@@ -155,9 +155,9 @@ fn repeats() -> MutexGuard<'static, Repeats<Entry>> {
     REPEATS.lock()
 }
 
-/// Writes to standard error. One that is closed or full costs the message, and nothing else.
+/// Writes to standard error. If it is closed or full, the message is lost.
 fn write(mut bytes: &[u8]) {
-    // Not through `io::Stderr`: its lock would be held until somebody reads.
+    // Not through `io::Stderr`: a blocked write would hold its lock.
     while !bytes.is_empty() {
         match nix::unistd::write(io::stderr(), bytes) {
             Ok(written) => bytes = &bytes[written..],

@@ -1,7 +1,7 @@
 //! Layers from tower-http: tracing, compression and CORS around a server, a time limit around one route.
 //!
 //! ```text
-//! RUST_LOG=info cargo run --example layers
+//! RUST_LOG=info cargo run --example layers --features layers
 //! curl -v localhost:9090/poem                # as it is, and access-control-allow-origin: *
 //! curl -v --compressed localhost:9090/poem   # content-encoding: gzip
 //! curl -v localhost:9090/slow                # 504 after half a second

@@ -1,7 +1,7 @@
 //! Several servers in one process: two plain ones and one over TLS, which stop and restart together.
 //!
 //! ```text
-//! cargo run --example multi
+//! cargo run --example multi --features multi
 //! curl localhost:9090             # public, pid 4711
 //! curl localhost:9091             # admin, pid 4711
 //! curl -k https://localhost:9443  # secure, pid 4711; -k because the certificate is of its own making

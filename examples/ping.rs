@@ -16,8 +16,8 @@ use gracehttp::{IntoResponse, Request, server};
 #[server(port = 9090, max_conns = 1000)]
 async fn ping(request: Request) -> impl IntoResponse {
     match request.uri().path() {
-        "/ping" => format!("pong by pid:{}", std::process::id()),
-        _ => "unknown".to_owned(),
+        "/ping" => format!("pong by pid:{}\n", std::process::id()),
+        _ => "unknown\n".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A module of routes: paths with parameters, JSON, state, and layers from tower-http.
 //!
 //! ```text
-//! cargo run --example routes
+//! cargo run --example routes --features routes
 //! curl localhost:9090/users --json '{"name": "Grace"}'      # {"id":1,"name":"Grace"}
 //! curl localhost:9090/users/1                               # {"id":1,"name":"Grace"}
 //! curl localhost:9090/users/one                             # 400: `one` is no number

@@ -1,7 +1,7 @@
 //! A WebSocket that says goodbye before its process goes.
 //!
 //! ```text
-//! cargo run --example websocket
+//! cargo run --example websocket --features websocket
 //! websocat ws://localhost:9090    # what you type comes back, with the pid that answers
 //! kill -USR1 PID                  # close 1001, "going away"; connect again, and the successor answers
 //! ```

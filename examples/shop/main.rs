@@ -2,7 +2,7 @@
 //! tasks, server-sent events, clean-up code, and tests of all of it, in `tests.rs`.
 //!
 //! ```text
-//! cargo run --example shop
+//! cargo run --example shop --features shop
 //! curl localhost:9090/products                                              # what there is
 //! curl -v localhost:9090/orders --json '{"product": "tea", "quantity": 2}'  # 201, location: /orders/1
 //! curl -N localhost:9090/news                                               # each order as it comes
@@ -13,7 +13,7 @@
 //! said good-bye, every customer has got an answer and a letter, and nobody has noticed. Make the price 0: the
 //! restart fails and says why, and the shop is as open as it was.
 //!
-//! `cargo run --example shop routes` lists what it answers, `… config` every value and where it comes from, and
+//! `cargo run --example shop --features shop routes` lists what it answers, `… config` every value and where it comes from, and
 //! `… check` says whether it would open. `GRACEHTTP_SERVER__PUBLIC__PORT=8080` moves it to another port.
 //!
 //! Stock and orders are in memory, where each generation has its own. A shop that has to earn money keeps them

@@ -10,6 +10,10 @@ pub use crate::server::Tls;
 pub use crate::server::{
     Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder, WhenFull,
 };
+/// The version of axum whose extractors and routers work here. With `use gracehttp::axum`, a program needs no dependency
+/// of its own on axum, and can't have another version of it.
+#[cfg(feature = "axum")]
+pub use axum;
 /// WebSockets, with the feature `ws`: the extractor `WebSocketUpgrade` and what belongs to it.
 ///
 /// A WebSocket stays with the process that accepted it. Select on [`Shutdown`] beside it, and say goodbye with a close
@@ -31,3 +35,4 @@ pub use gracehttp_macros::routes;
 #[doc = include_str!("../docs/server.md")]
 pub use gracehttp_macros::server;
 pub use gracehttp_macros::{any, delete, fallback, get, head, options, patch, post, put, route};
+pub use http::{HeaderMap, Method, StatusCode};

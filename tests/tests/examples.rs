@@ -53,10 +53,10 @@ async fn ping_restarts_and_stops() {
     let app = launch("ping", &["ping"]).spawn();
     let target = app.target("ping").await;
     let first = app.pid();
-    assert_eq!(ask(&target, "/ping").await.text(), format!("pong by pid:{first}"));
-    assert_eq!(ask(&target, "/anything").await.text(), "unknown");
+    assert_eq!(ask(&target, "/ping").await.text(), format!("pong by pid:{first}\n"));
+    assert_eq!(ask(&target, "/anything").await.text(), "unknown\n");
     let after = restart_changes(&app, Signal::USR1, &target, "/ping").await;
-    assert_eq!(after, format!("pong by pid:{}", app.pid()));
+    assert_eq!(after, format!("pong by pid:{}\n", app.pid()));
     assert_ne!(app.pid(), first);
     app.signal(Signal::QUIT);
     assert!(app.current().exit().await.is_clean());

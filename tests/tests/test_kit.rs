@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use gracehttp::test::{self, RestartTest, TestServer};
-use gracehttp::{Generation, IntoResponse, Json, PeerAddr, Request, Server, Shutdown, State, server};
+use gracehttp::{
+    Generation, IntoResponse, Json, Method, PeerAddr, Request, Server, Shutdown, State, StatusCode, server,
+};
 use http::{HeaderName, HeaderValue};
 use tests::process::bin;
 use tokio::sync::Notify;
@@ -56,6 +58,29 @@ async fn a_body_brings_its_headers() {
     assert_eq!(test::json::<u64>(response).await, 42);
     let response = test::call(double::server(), (), test::post("/", "21")).await;
     assert_eq!(response.status(), 415);
+}
+
+#[tokio::test]
+async fn a_request_has_the_method_of_its_function() {
+    let server = Server::builder("method").handler(async |request: Request| request.method().to_string());
+    let server = TestServer::spawn(server, ()).await;
+    let requests = [
+        test::get("/"),
+        test::post("/", "a"),
+        test::put("/", "b"),
+        test::patch("/", "c"),
+        test::delete("/"),
+        test::options("/"),
+        test::request(Method::TRACE, "/", ()),
+    ];
+    let mut methods = Vec::new();
+    for request in requests {
+        let response = server.request(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        methods.push(test::text(response).await);
+    }
+    assert_eq!(methods, ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]);
+    assert_eq!(test::text(server.request(test::head("/")).await).await, "");
 }
 
 #[tokio::test]
@@ -174,6 +199,19 @@ async fn restarts_over_tls_lose_nothing() {
     let test = RestartTest::of(bin("app"), "web").env("APP_PLAN", plan);
     let report = test.request(|| test::post("/echo", "in a body")).run().await;
     assert_eq!(report.restarts, 3);
+}
+
+#[tokio::test]
+async fn restart_test_gives_the_server_a_certificate() {
+    let scratch = tests::Scratch::new();
+    let (cert, key) = scratch.certificate("web");
+    let test = RestartTest::of(bin("app"), "web").path("/ping").restarts(1);
+    test.clone().certificate(cert, &key).run().await;
+    // The application takes the files, and does not serve in plain text without them.
+    let missing = test.certificate(scratch.join("missing.pem"), key);
+    let panic = tokio::spawn(missing.run()).await.unwrap_err().into_panic();
+    let words = panic.downcast_ref::<String>().unwrap();
+    assert!(words.contains("missing.pem does not exist"), "{words}");
 }
 
 #[tokio::test]

@@ -89,7 +89,53 @@ pub fn post(path: &str, body: impl IntoResponse) -> Request {
     request(Method::POST, path, body)
 }
 
-/// A request of any method; see [`post`] for its body.
+/// A `PUT` request; see [`post`] for its body.
+///
+/// # Panics
+///
+/// If `path` is no path of a URL.
+pub fn put(path: &str, body: impl IntoResponse) -> Request {
+    request(Method::PUT, path, body)
+}
+
+/// A `PATCH` request; see [`post`] for its body.
+///
+/// # Panics
+///
+/// If `path` is no path of a URL.
+pub fn patch(path: &str, body: impl IntoResponse) -> Request {
+    request(Method::PATCH, path, body)
+}
+
+/// A `DELETE` request.
+///
+/// # Panics
+///
+/// If `path` is no path of a URL.
+pub fn delete(path: &str) -> Request {
+    request(Method::DELETE, path, ())
+}
+
+/// A `HEAD` request.
+///
+/// # Panics
+///
+/// If `path` is no path of a URL.
+pub fn head(path: &str) -> Request {
+    request(Method::HEAD, path, ())
+}
+
+/// An `OPTIONS` request.
+///
+/// # Panics
+///
+/// If `path` is no path of a URL.
+pub fn options(path: &str) -> Request {
+    request(Method::OPTIONS, path, ())
+}
+
+/// A request of any method; see [`post`] for its body. A `DELETE` that has one is
+/// `request(Method::DELETE, "/users/1", body)`.
 ///
 /// # Panics
 ///

@@ -104,6 +104,19 @@ impl RestartTest {
         self.env(server_variable(server, "LISTEN"), endpoint)
     }
 
+    /// The server speaks TLS with the certificate and the private key in these PEM files, whatever its attribute says.
+    /// The program needs the feature `tls`.
+    ///
+    /// The clients do not check the certificate, so that a self-signed one will do. Relative paths count from the
+    /// directory in which the test runs, which with cargo is that of the package.
+    ///
+    /// A program with the feature `self-signed` needs no files: `.env("GRACEHTTP_SERVER__API__TLS", "self_signed")`.
+    pub fn certificate(self, cert: impl AsRef<OsStr>, key: impl AsRef<OsStr>) -> Self {
+        let (cert_variable, key_variable) =
+            (server_variable(&self.server, "TLS.CERT"), server_variable(&self.server, "TLS.KEY"));
+        self.env(cert_variable, cert).env(key_variable, key)
+    }
+
     /// One more argument for the program.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());

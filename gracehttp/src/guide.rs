@@ -1,17 +1,4 @@
-//! The guide, a chapter a module.
-//!
-//! 1. [Getting started](getting_started): a first program, and its three parts
-//! 2. [Servers](servers): handlers, factories, endpoints, limits
-//! 3. [Routes](routes): many paths on one server, over several files, with layers
-//! 4. [Restarts](restarts): the steps, what moves, what drains, what can go wrong
-//! 5. [Configuration](configuration) by a file and by the environment
-//! 6. [Logging](logging), and messages that scripts may rely on
-//! 7. [TLS](tls): certificates, renewal, sessions
-//! 8. [Signals](signals) and exit statuses
-//! 9. [Background tasks](background), and clean-up code
-//! 10. [Testing](testing): a server in memory, on a port, and through a restart
-//! 11. [The worst client](worst_client): what one client can cost a server, and the results of public test suites
-//! 12. [Coming from Go](coming_from_go): each call of the Go package, and its counterpart
+//! The guide, a chapter a module. Begin with [`getting_started`]; the other chapters stand by themselves.
 //!
 //! The guide is documentation only: a compiled program has no module `guide`.
 //!

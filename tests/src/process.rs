@@ -38,8 +38,8 @@ impl Launch {
         assert!(
             path.exists(),
             "\n\n*** {} does not exist.\n*** `cargo test -p tests` does not build the examples that these tests \
-             start. Run\n***\n***     cargo build --examples\n***\n*** first, or `cargo test` from the root, which \
-             builds them.\n",
+             start. Run\n***\n***     cargo build --workspace --examples\n***\n*** first, or `cargo test \
+             --workspace`, which builds them.\n",
             path.display()
         );
         Self::program(path)

@@ -3,6 +3,7 @@
 
 const ENGLISH: &str = include_str!("../../README.md");
 const CHINESE: &str = include_str!("../../README.zh-CN.md");
+const MANIFEST: &str = include_str!("../../Cargo.toml");
 
 #[test]
 fn commands_and_output_are_the_same_in_both_languages() {
@@ -14,8 +15,18 @@ fn commands_and_output_are_the_same_in_both_languages() {
 }
 
 #[test]
-fn each_has_as_many_programs_and_rows_of_keys() {
-    for start in ["```rust", "```toml", "| `", "## "] {
+fn status_has_the_version_and_the_rust_of_the_manifest() {
+    for key in ["version", "rust-version"] {
+        let value = MANIFEST.split(&format!("\n{key} = \"")).nth(1).and_then(|rest| rest.split('"').next());
+        let cell = format!(" | {}", value.expect("the manifest has the key"));
+        assert!(ENGLISH.contains(&cell), "README.md has another {key} than{cell}");
+        assert!(CHINESE.contains(&cell), "README.zh-CN.md has another {key} than{cell}");
+    }
+}
+
+#[test]
+fn each_has_as_many_programs_and_rows() {
+    for start in ["```rust", "```toml", "| ", "## "] {
         let count = |text: &str| text.lines().filter(|line| line.starts_with(start)).count();
         // The Chinese one has the table for those who come from Go in it, and not only in the guide.
         let (english, chinese) = (count(ENGLISH), count(&without_section(CHINESE, "## 从 Go 版迁移")));

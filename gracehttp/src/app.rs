@@ -4,26 +4,32 @@
 mod cli;
 mod configured;
 mod life;
+mod log_subscriber;
 mod prepare;
 mod restart;
+mod servers;
+mod snapshot;
 mod standby;
 mod start_up_code;
 mod startup;
 mod stop;
+mod workers;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::app::log_subscriber::LogSubscriber;
 use crate::app::start_up_code::UnreadStartUpCode;
 use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_settings};
 use crate::error::Error;
-use crate::lifecycle::Signal;
+use crate::lifecycle::{Event, Events, Signal};
 use crate::log;
 use crate::server::{IntoServer, LONGEST, Server};
 
@@ -293,10 +299,11 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// Call it from a `main` that is not async, before the process has other threads: it makes the runtime
     /// itself, after it has taken the handoff out of the environment.
     pub fn run(self) -> ExitCode {
-        match self.try_run() {
+        let events = subscribed();
+        match self.run_with(&events) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                log::errors("", &error);
+                events.emit(&Event::Failed(error));
                 ExitCode::FAILURE
             }
         }
@@ -309,12 +316,23 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// Whatever keeps the application from serving: an endpoint that can't be bound, a certificate that
     /// can't be read, a setting that makes no sense, start-up code that fails. Several of them come as one.
     pub fn try_run(self) -> Result<(), Error> {
+        self.run_with(&subscribed())
+    }
+
+    fn run_with(self, events: &Events) -> Result<(), Error> {
         #[cfg(feature = "cli")]
         if self.has_command_line {
-            return cli::obey(self);
+            return cli::obey(self, events);
         }
-        life::live(self)
+        life::live(self, events)
     }
+}
+
+/// The events of a process, with all their subscribers.
+fn subscribed() -> Events {
+    let events = Events::default();
+    events.subscribe(Arc::new(LogSubscriber));
+    events
 }
 
 impl<S> fmt::Debug for App<S> {

@@ -11,6 +11,7 @@ use crate::app::{App, life};
 use crate::config::report;
 use crate::error::Error;
 use crate::handoff::StartUp;
+use crate::lifecycle::Events;
 use crate::listen::bind;
 use crate::server::ServerOptions;
 
@@ -18,13 +19,13 @@ use crate::server::ServerOptions;
 ///
 /// Arguments that make no sense end the process here and now, as everywhere with clap; nothing has been
 /// touched yet.
-pub(super) fn obey<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
+pub(super) fn obey<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Events) -> Result<(), Error> {
     match command().get_matches().subcommand_name() {
         Some("check") => check(app),
         Some("config") => show(app),
-        // They are code: no file and no variable changes them, nor can a fault in one keep them from being told.
+        // They are code: no file and no variable changes them, and no fault in one keeps them from being printed.
         Some("routes") => print(&routes::table(&app.servers)),
-        _ => life::live(app),
+        _ => life::live(app, events),
     }
 }
 

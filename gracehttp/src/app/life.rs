@@ -1,4 +1,4 @@
-//! The life of one process, told in order.
+//! The life of one process, in order.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -6,19 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::app::configured::Configured;
+use crate::app::servers::Servers;
+use crate::app::snapshot::{Observed, Snapshot};
 use crate::app::startup::{self, Started};
+use crate::app::workers::Workers;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::handoff::{self, Channel, Predecessor, StartUp, WeakChannel};
-use crate::lifecycle::{Background, HeldBack, Phase, Request, Signal, Signals, aside};
-use crate::listen::{KeyRing, Running};
+use crate::handoff::{self, Channel, Inherited, Predecessor, StartUp, WeakChannel};
+use crate::lifecycle::{Background, Event, Events, HeldBack, Phase, Request, Signals, aside};
+use crate::listen::KeyRing;
 use crate::log;
+
+/// How long cut connections may take to half-close, and cut tasks to drop what they hold.
+const CUTTING: Duration = Duration::from_millis(500);
 
 /// A process that serves.
 pub(super) struct Process {
@@ -27,9 +32,7 @@ pub(super) struct Process {
     pub(super) configuration: Option<PathBuf>,
     pub(super) signals: Signals,
     pub(super) settings: Settings,
-    pub(super) servers: Vec<Running>,
-    /// Notified whenever a permit of any server comes free.
-    pub(super) released: Arc<Notify>,
+    pub(super) servers: Servers,
     /// Of the TLS session tickets.
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
@@ -39,26 +42,30 @@ pub(super) struct Process {
     /// The application's tasks beside its servers.
     pub(super) background: Arc<Background>,
     pub(super) workers: Handle,
-    /// A second signal to stop has come: nothing that is in flight is waited for any more.
-    pub(super) hurried: bool,
+    pub(super) events: Events,
+    /// What snapshots of this process are taken of.
+    pub(super) observed: Arc<Observed>,
+    /// A second signal to stop has come: this process waits for nothing in flight any more.
+    pub(super) ends_at_once: bool,
 }
 
 /// How a serving process goes on.
 pub(super) enum Next {
     /// It is done.
     End,
-    /// It serves on: the successor failed, or died when it could still be helped.
+    /// It serves on: the successor failed, or died in standby.
     ServeOn,
 }
 
 /// Lives the whole life of an application.
-pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
+pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Events) -> Result<(), Error> {
     // First of all, while there is one thread: no signal has its default effect any more, and the handoff
     // leaves the environment.
     let held_back = Signals::hold_back();
     let inherited = handoff::inherited()?;
     let start_up = StartUp::capture();
     log::install_hook();
+    events.emit(&Event::Starting);
     // The event loop has a runtime of its own: handlers that block their threads can block neither the
     // signals nor the deadlines.
     let control = Builder::new_current_thread()
@@ -66,7 +73,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         .build()
         .map_err(|error| Error::caused_by(format!("no runtime for the event loop: {error}"), error))?;
     // Before the handlers stand: the configuration says which signals they are for.
-    let app = match control.block_on(configure(app, &start_up, &held_back)) {
+    let app = match control.block_on(configure(app, &start_up, &held_back, events)) {
         Ok(Some(app)) => app,
         Ok(None) => return Ok(()),
         Err(fault) => {
@@ -74,7 +81,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
             return Err(fault);
         }
     };
-    let mut signals = {
+    let signals = {
         let _within = control.enter();
         let Settings { restart_on, stop_on, .. } = &app.settings;
         let signals = Signals::install(restart_on, stop_on)?;
@@ -84,38 +91,31 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), 
         }
         signals
     };
-    let configuration = app.file.clone();
-    // Outlives whatever way the start-up ends, for the clean-up code.
+    // Outlives each way in which the start-up can end: the clean-up code runs there.
     let workers = OnceCell::new();
     control.block_on(async {
-        let prepared = tokio::select! {
-            biased;
-            request = signals.next_stop() => {
-                log::info(format_args!("{}", received(request.signal())));
-                tokio::select! {
-                    () = startup::wind_up(&workers) => {}
-                    request = signals.next_stop() => log::info(format_args!("{}", received(request.signal()))),
-                }
-                say_stopped_early();
-                return Ok(());
-            }
-            prepared = startup::prepare(app, inherited, &workers) => prepared?,
+        let configuration = app.file.clone();
+        let Some((started, signals)) = start(app, inherited, signals, &workers, events).await? else {
+            return Ok(());
         };
-        let Started { settings, servers, released, keys, predecessor, workers } = prepared.take_over().await;
-        let closing = JoinSet::new();
+        let Started { settings, servers, keys, predecessor, workers } = started;
+        let background = Background::of(&workers);
+        let observed = Arc::new(Observed::new(&servers, background.clone(), predecessor.clone()));
+        events.subscribe(observed.clone());
         let process = Process {
             start_up,
             configuration,
             signals,
             settings,
             servers,
-            released,
             keys,
             predecessor,
-            closing,
-            background: Background::of(&workers),
+            closing: JoinSet::new(),
+            background,
             workers,
-            hurried: false,
+            events: events.clone(),
+            observed,
+            ends_at_once: false,
         };
         process.serve().await;
         Ok(())
@@ -128,6 +128,7 @@ async fn configure<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_up: &StartUp,
     held_back: &HeldBack,
+    events: &Events,
 ) -> Result<Option<Configured<S>>, Error> {
     let stop_on = app.settings.stop_on.clone();
     let start_up = start_up.clone();
@@ -135,16 +136,38 @@ async fn configure<S: Clone + Send + Sync + 'static>(
     tokio::select! {
         biased;
         Ok(signal) = held_back.next(&stop_on) => {
-            log::info(format_args!("{}", received(signal)));
-            say_stopped_early();
+            events.emit(&Event::StopRequested { signal });
+            events.emit(&Event::StoppedEarly);
             Ok(None)
         }
         settled = aside("configuration", "what reads the configuration", settle) => settled?.map(Some),
     }
 }
 
-fn say_stopped_early() {
-    log::info(format_args!("stopped while starting up, pid {}", std::process::id()));
+/// Starts to serve, unless a signal to stop comes first: then what the start-up code has begun is ended, for which a
+/// second signal does not wait.
+async fn start<S: Clone + Send + Sync + 'static>(
+    app: Configured<S>,
+    inherited: Option<Inherited>,
+    mut signals: Signals,
+    workers: &OnceCell<Workers>,
+    events: &Events,
+) -> Result<Option<(Started, Signals)>, Error> {
+    tokio::select! {
+        biased;
+        request = signals.next_stop() => {
+            events.emit(&Event::StopRequested { signal: request.signal() });
+        }
+        prepared = startup::prepare(app, inherited, workers, events) => {
+            return Ok(Some((prepared?.take_over().await, signals)));
+        }
+    }
+    tokio::select! {
+        () = startup::end_early(workers, events) => {}
+        request = signals.next_stop() => events.emit(&Event::StopRequested { signal: request.signal() }),
+    }
+    events.emit(&Event::StoppedEarly);
+    Ok(None)
 }
 
 impl Process {
@@ -159,9 +182,11 @@ impl Process {
                 break;
             }
         }
-        for server in &self.servers {
-            let answers = server.context.answers.snapshot();
-            tracing::debug!(target: "gracehttp", "server `{}` has answered: {answers}", server.name());
+        for (server, receipt) in self.observed.receipts() {
+            self.events.emit(&Event::Drained { server, receipt });
+        }
+        for server in self.snapshot().servers {
+            self.events.emit(&Event::Answered { server: server.name.into(), answers: server.answers });
         }
         // A predecessor that still drains learns that this end is no accident.
         if let Some(predecessor) = self.to_predecessor() {
@@ -169,9 +194,9 @@ impl Process {
         }
     }
 
-    /// Connections that this process holds.
-    pub(super) fn held(&self) -> usize {
-        held(&self.servers)
+    /// The process at this moment.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.observed.snapshot()
     }
 
     /// The channel to the predecessor, while that lives.
@@ -179,88 +204,38 @@ impl Process {
         self.predecessor.as_ref().and_then(WeakChannel::upgrade)
     }
 
-    /// Enters a phase in all servers.
-    pub(super) fn enter(&self, phase: Phase) {
-        self.servers.iter().for_each(|server| server.enter(phase));
-    }
-
     /// Cuts what is left at the deadline, and reports it.
     pub(super) async fn cut(&self) {
-        let connections_left: Vec<String> = self
-            .servers
-            .iter()
-            .map(|server| (server.name(), server.context.permits.held()))
-            .filter(|(_, held)| *held > 0)
-            .map(|(name, held)| format!("{held} of server {name}"))
-            .collect();
-        let connections_left = (!connections_left.is_empty())
-            .then(|| format!("{} ({})", connections(self.held()), connections_left.join(", ")));
-        let left: Vec<String> = connections_left.into_iter().chain(self.background.left()).collect();
-        if left.is_empty() {
+        let left = self.snapshot();
+        let (connections, tasks) = (left.held(), left.tasks);
+        if connections.is_empty() && tasks.is_none() {
             return;
         }
-        log::notice(format_args!(
-            "the drain's limit of {} has passed: cutting {}",
-            crate::lifecycle::show(self.settings.drain_timeout),
-            left.join(" and ")
-        ));
-        self.enter(Phase::Cutting);
+        let limit = self.settings.drain_timeout;
+        self.events.emit(&Event::DrainTimedOut { limit, connections, tasks });
+        self.servers.enter(Phase::Cutting);
         self.background.cut();
-        // A moment for half-closes to reach their clients, and for tasks to drop what they hold.
         let none_left = async {
-            until(&self.released, || self.held() == 0).await;
+            self.servers.until(|servers| servers.held() == 0).await;
             self.background.idle().await;
         };
         let _ = tokio::time::timeout(CUTTING, none_left).await;
     }
 
-    /// Runs the clean-up code, after the drain. One more signal to stop gives it up.
+    /// Runs the clean-up code, after the drain. One more signal to stop ends it.
     pub(super) async fn clean_up(&mut self, deadline: Instant) {
         self.background.cut();
-        let deadline = if self.hurried { Instant::now() } else { deadline };
+        let deadline = if self.ends_at_once { Instant::now() } else { deadline };
         tokio::select! {
             biased;
-            () = self.background.clean_up_by(deadline, &self.workers) => {}
+            outcome = self.background.clean_up_by(deadline, &self.workers) => {
+                if let Err(unfinished) = outcome {
+                    self.events.emit(&Event::CleanUpUnfinished(unfinished));
+                }
+            }
             request = self.signals.next_stop() => {
-                log::info(format_args!("{}", received(request.signal())));
-                log::notice(format_args!("one more signal to stop gives the clean-up code up"));
+                self.events.emit(&Event::CleanUpAbandoned { signal: request.signal() });
             }
         }
     }
-}
-
-/// A number of connections in words.
-pub(super) fn connections(count: usize) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} connection{plural}")
-}
-
-/// Connections that this process holds.
-pub(super) fn held(servers: &[Running]) -> usize {
-    servers.iter().map(|server| server.context.permits.held()).sum()
-}
-
-/// Connections that a generation before this one holds.
-pub(super) fn foreign(servers: &[Running]) -> usize {
-    servers.iter().map(|server| server.context.permits.foreign()).sum()
-}
-
-/// Resolves once a condition on the counts of connections holds.
-pub(super) async fn until(released: &Notify, condition: impl Fn() -> bool) {
-    loop {
-        // Made before the counts are read, so that no release between the two is missed.
-        let notified = released.notified();
-        if condition() {
-            return;
-        }
-        notified.await;
-    }
-}
-
-/// How long cut connections may take to say so.
-const CUTTING: Duration = Duration::from_millis(500);
-
-/// The original's words, which scripts look for.
-pub(super) fn received(signal: Signal) -> String {
-    format!("Received SIG. [PID:{}, SIG:{signal}]", std::process::id())
 }

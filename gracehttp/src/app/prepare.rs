@@ -1,16 +1,16 @@
 //! From settled settings to something that can serve: certificates, listeners, limits.
 
+use crate::app::servers::Servers;
 use crate::config::Provenance;
 use crate::conn::TlsAcceptor;
 use crate::error::Error;
-use crate::lifecycle::aside;
+use crate::lifecycle::{Event, Events, Serving, aside, generation};
 use crate::listen::bind::open;
 use crate::listen::descriptors::Wanted;
 use crate::listen::{
-    Acceptor, KeyRing, ListenOptions, Listener, Local, OfferedListeners, Running, SocketFile, descriptors,
+    Acceptor, KeyRing, ListenOptions, Listener, OfferedListeners, Running, SocketFile, descriptors,
     tls_acceptor, unlink_if_ours,
 };
-use crate::log;
 use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions, SocketAccess};
 use crate::socket::ListenerNumber;
 
@@ -105,7 +105,7 @@ pub(super) fn raise_limit<S>(servers: &[Server<S>]) -> usize {
 }
 
 /// Lowers the connection limits to what the process may open.
-pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, available: usize) {
+pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, available: usize, events: &Events) {
     let options = servers.iter().map(|server| &server.options);
     let wanted: Vec<Wanted<'_>> = options
         .map(|ServerOptions { name, max_conns, chosen, .. }| Wanted {
@@ -118,18 +118,20 @@ pub(super) fn fit_limits<S>(servers: &mut [Server<S>], listeners: usize, availab
     for (server, max_conns) in servers.iter_mut().zip(fit.max_conns) {
         server.options.max_conns = max_conns;
     }
-    if let Some(notice) = fit.notice {
-        log::notice(format_args!("{notice}"));
+    if let Some(lowered) = fit.lowered {
+        events.emit(&Event::LimitsLowered(lowered));
     }
 }
 
 /// Gives socket files that another generation has used the access that is wanted here.
 ///
 /// Aside, since a directory service can be slow to look up a user, and the predecessor asks for signs of life meanwhile.
-pub(super) async fn update_access(servers: &[Running], wanted: impl Fn(&Running, &Acceptor) -> SocketAccess) {
-    let files =
-        servers.iter().flat_map(|server| server.acceptors.iter().map(move |acceptor| (server, acceptor)));
-    let files = files.map(|(server, acceptor)| {
+pub(super) async fn update_access(
+    servers: &Servers,
+    events: &Events,
+    wanted: impl Fn(&Running, &Acceptor) -> SocketAccess,
+) {
+    let files = servers.acceptors().map(|(server, acceptor)| {
         (server.context.clone(), acceptor.listener.clone(), wanted(server, acceptor))
     });
     let files: Vec<_> = files.filter(|(_, _, access)| *access != SocketAccess::default()).collect();
@@ -142,39 +144,29 @@ pub(super) async fn update_access(servers: &[Running], wanted: impl Fn(&Running,
         }
     };
     if let Err(error) = aside("socket-files", "what sets the access of socket files", update).await {
-        log::errors("", &error);
+        events.emit(&Event::SocketAccessFailed(error));
     }
 }
 
-/// One line for each endpoint.
-pub(super) fn announce(server: &Running, generation: u64) {
-    let options = &server.context.options;
-    let secure = server.is_secure();
-    let protocols = match (options.http1, options.http2) {
-        (true, true) => "HTTP/1.1 and HTTP/2",
-        (true, false) => "HTTP/1.1",
-        _ => "HTTP/2",
-    };
-    let transport = if secure { "over TLS" } else { "plain" };
-    for Acceptor { listener, .. } in &server.acceptors {
-        let url = match &listener.local {
-            Local::Tcp(address) if secure => format!("https://{address}"),
-            Local::Tcp(address) => format!("http://{address}"),
-            Local::Unix(path) => format!("unix:{}", path.display()),
-        };
-        log::info(format_args!(
-            "serving {} on {url} ({protocols}, {transport}, max {} connections, generation {generation}, pid {})",
-            options.name,
-            options.max_conns,
-            std::process::id()
-        ));
+/// One event for each endpoint.
+pub(super) fn announce(servers: &Servers, events: &Events) {
+    for (server, Acceptor { listener, .. }) in servers.acceptors() {
+        let ServerOptions { name, http1, http2, max_conns, .. } = &server.context.options;
+        events.emit(&Event::Serving(Serving {
+            server: name.clone(),
+            address: listener.local.clone(),
+            is_secure: server.is_secure(),
+            http1: *http1,
+            http2: *http2,
+            max_conns: *max_conns,
+            generation: generation(),
+        }));
     }
 }
 
-/// One line for each value that is not the attribute's.
-pub(super) fn announce_provenance(provenance: &[Provenance]) {
+/// One event for each value that is not the attribute's.
+pub(super) fn announce_settings(provenance: Vec<Provenance>, events: &Events) {
     for Provenance { server, key, value, origin } in provenance {
-        let of = server.as_deref().map_or_else(String::new, |server| format!(" of server {server}"));
-        log::info(format_args!("{key}{of} is {value}, set by {origin}"));
+        events.emit(&Event::Setting { server, key, value, origin: origin.to_string() });
     }
 }

@@ -2,14 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::unistd::Pid;
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::life::{Next, Process, received};
+use crate::app::life::{Next, Process};
 use crate::config::Settings;
 use crate::handoff::{Claims, Offer, Successor};
-use crate::lifecycle::{Request, Signal, generation, tie};
+use crate::lifecycle::{Event, Request, Signal, SuccessorFault, Tie, generation};
 use crate::listen::Acceptor;
-use crate::log;
 
 /// What became of an attempt to start a successor.
 enum Attempt {
@@ -22,7 +22,7 @@ enum Attempt {
 /// What became of the wait for a successor.
 enum Readiness {
     Ready(Claims),
-    Failed(String),
+    Failed(SuccessorFault),
     Stopped(Signal),
 }
 
@@ -30,12 +30,9 @@ impl Process {
     /// Restarts. One more signal to restart that comes meanwhile is one more restart afterwards: the binary
     /// may have been replaced in between.
     pub(super) async fn restart(&mut self, signal: Signal) -> Next {
-        log::info(format_args!("{}", received(signal)));
-        if let Some(tie) = tie() {
-            log::error(format_args!(
-                "{signal} is refused, nothing is restarted: {tie}, so a successor would end, too. Start a new \
-                 container, and stop this one by SIGTERM"
-            ));
+        self.events.emit(&Event::RestartRequested { signal });
+        if let Some(reason) = Tie::find() {
+            self.events.emit(&Event::RestartRefused { signal, reason });
             return Next::ServeOn;
         }
         loop {
@@ -52,40 +49,31 @@ impl Process {
     }
 
     /// Starts a successor and waits until it is ready. If it fails, for whatever reason, it is reaped, the
-    /// operator hears why, and this process has lost nothing.
+    /// operator learns why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Signal>) -> Attempt {
-        if let Some(gone) = self.configuration.as_deref().filter(|file| !file.exists()) {
-            // A successor would start without any configuration file.
-            log::error(format_args!(
-                "start new process failed: the configuration file {}, which this process has read, is gone: put it \
-                 back; an empty one will do",
-                gone.display()
-            ));
-            say_who_serves_on();
-            return Attempt::Failed;
+        if let Some(gone) = self.configuration.as_ref().filter(|file| !file.exists()) {
+            return self.failed(None, SuccessorFault::ConfigurationGone(gone.clone()));
         }
         let Settings { restart_on, stop_on, .. } = &self.settings;
         let mut successor = match Successor::start(&self.start_up, restart_on, stop_on) {
             Ok(successor) => successor,
-            Err(error) => {
-                log::errors("", &error);
-                say_who_serves_on();
-                return Attempt::Failed;
-            }
+            Err(error) => return self.failed(None, SuccessorFault::NotStarted(error)),
         };
+        let pid = successor.pid();
+        self.events.emit(&Event::SuccessorStarted { successor: pid });
         match self.readiness(&mut successor, again).await {
-            Readiness::Ready(claims) => Attempt::Ready(Box::new(successor), claims),
+            Readiness::Ready(claims) => {
+                self.events.emit(&Event::SuccessorReady { successor: pid });
+                Attempt::Ready(Box::new(successor), claims)
+            }
             Readiness::Failed(reason) => {
-                let pid = successor.pid();
                 successor.kill().await;
-                log::errors(&format!("start new process failed, pid {pid}: "), &reason);
-                say_who_serves_on();
-                Attempt::Failed
+                self.failed(Some(pid), reason)
             }
             Readiness::Stopped(signal) => {
                 let second = async {
                     let request = self.signals.next_stop().await;
-                    self.hurry(request.signal());
+                    self.end_at_once(request.signal());
                 };
                 successor.stop(second).await;
                 Attempt::Stopped(signal)
@@ -95,10 +83,9 @@ impl Process {
 
     /// Waits until the successor is ready, has failed, or is not wanted any more.
     async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Signal>) -> Readiness {
-        let Self { servers, signals, settings, keys, .. } = self;
-        let acceptors =
-            servers.iter().flat_map(|server| server.acceptors.iter().map(move |acceptor| (server, acceptor)));
-        let listeners: Vec<(Offer, BorrowedFd<'_>)> = acceptors
+        let Self { servers, signals, settings, keys, events, .. } = self;
+        let listeners: Vec<(Offer, BorrowedFd<'_>)> = servers
+            .acceptors()
             .map(|(server, Acceptor { listener, .. })| {
                 let secure = server.is_secure();
                 let (server, endpoint) = (server.name().to_owned(), listener.endpoint.to_string());
@@ -112,23 +99,26 @@ impl Process {
         loop {
             tokio::select! {
                 biased;
-                verdict = &mut ready => return verdict.map_or_else(Readiness::Failed, Readiness::Ready),
+                verdict = &mut ready => return match verdict {
+                    Ok(claims) => Readiness::Ready(claims),
+                    Err(reason) => Readiness::Failed(SuccessorFault::Reported(reason)),
+                },
                 request = signals.next() => match request {
                     Request::Stop(signal) => return Readiness::Stopped(signal),
                     Request::Restart(signal) => {
-                        log::info(format_args!("{}", received(signal)));
+                        events.emit(&Event::RestartRequested { signal });
                         *again = Some(signal);
                     }
                 },
-                () = sleep_until(deadline) => return Readiness::Failed(format!(
-                    "it was not ready within {} (ready_timeout)",
-                    crate::lifecycle::show(settings.ready_timeout)
-                )),
+                () = sleep_until(deadline) => {
+                    return Readiness::Failed(SuccessorFault::NotReady { limit: settings.ready_timeout });
+                }
             }
         }
     }
-}
 
-fn say_who_serves_on() {
-    log::error(format_args!("generation {}, pid {}, serves on", generation(), std::process::id()));
+    fn failed(&self, successor: Option<Pid>, reason: SuccessorFault) -> Attempt {
+        self.events.emit(&Event::SuccessorFailed { successor, reason });
+        Attempt::Failed
+    }
 }

@@ -9,16 +9,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::app::life::{Next, Process, connections, foreign, held, received, until};
+use crate::app::life::{Next, Process};
 use crate::app::prepare;
 use crate::app::stop::GRACE;
 use crate::conn::{Leaving, settle};
 use crate::handoff::{
     Claims, Handover, Outcome, Predecessor, StandbyLine, Successor, UNRESPONSIVE_AFTER, held_of,
 };
-use crate::lifecycle::{Phase, Request, Signal, generation, until_time};
-use crate::listen::AcceptState;
-use crate::log;
+use crate::lifecycle::{Event, Phase, Request, Signal, SuccessorDeath, until_time};
+use crate::listen::{AcceptState, Acceptor, Running};
 
 impl Process {
     /// The commit and what follows: standby, and the drain.
@@ -34,15 +33,15 @@ impl Process {
             Predecessor::succeeded(&predecessor).await;
         }
         self.pause_accepting(claims);
-        let contexts: Vec<_> = self.servers.iter().map(|server| server.context.clone()).collect();
+        let contexts = self.servers.contexts();
         // A successor that dies in this very moment is found out by the hand-over.
         successor.commit(held_of(&contexts)).await;
-        log::info(format_args!("start new process success, pid {pid}."));
+        self.events.emit(&Event::Committed { successor: pid });
 
         let leaving = self.start_moving(claims, successor.takes_with());
         let standby_until = now + self.settings.standby;
         let line = Arc::new(StandbyLine::default());
-        let released = self.released.clone();
+        let released = self.servers.released();
         let handover = Handover::new(&successor, leaving, contexts, released, standby_until, line.clone());
         let deadline = now + self.settings.drain_timeout.max(self.settings.standby);
         let close_before = CLOSE_BEFORE_DEADLINE.min(self.settings.drain_timeout / 2);
@@ -57,8 +56,8 @@ impl Process {
             stopping: false,
         };
         if let Some(signal) = again {
-            log::info(format_args!("{signal} came meanwhile: pid {pid} restarts once more"));
-            // Our own child, not reaped: the pid is its.
+            self.events.emit(&Event::RestartPassedOn { signal, successor: pid });
+            // Our own child, not reaped: the pid is still its own.
             let _ = kill(pid, signal.number());
         }
         let next = self.stand_by(&mut successor, watch).await;
@@ -72,7 +71,7 @@ impl Process {
     /// end.
     fn start_moving(&self, claims: &Claims, with: usize) -> UnboundedReceiver<Leaving> {
         let (to_successor, leaving) = unbounded_channel();
-        for server in &self.servers {
+        for server in self.servers.iter() {
             if claims.servers.iter().any(|claimed| claimed == server.name()) {
                 server.context.set_successor(to_successor.clone(), with);
                 server.context.spread.begin(self.settings.drain_timeout);
@@ -98,23 +97,26 @@ impl Process {
 
     /// Leaves the listeners that the successor has to it. The others are emptied and closed.
     fn release_listeners(&mut self) {
-        for acceptor in self.servers.iter_mut().flat_map(|server| server.acceptors.drain(..)) {
+        let Self { servers, closing, .. } = self;
+        for acceptor in servers.take_acceptors() {
             if acceptor.claimed {
                 acceptor.leave();
             } else {
-                self.closing.spawn(acceptor.close());
+                closing.spawn(acceptor.close());
             }
         }
     }
 
-    /// Serves who waits at the listeners, and closes them. Of a listener that two processes had, the one that closes it
-    /// last would otherwise reset the clients that came after the other one's last call.
-    fn empty_doors(&mut self) {
-        for acceptor in self.servers.iter_mut().flat_map(|server| server.acceptors.drain(..)) {
+    /// Serves the clients in the queues of all listeners, and closes the listeners. Of a listener that two processes
+    /// had, the one that closes it last would otherwise reset the clients that came after the other had emptied the
+    /// queue.
+    fn empty_queues(&mut self) {
+        let Self { servers, closing, .. } = self;
+        for acceptor in servers.take_acceptors() {
             if acceptor.claimed {
-                self.closing.spawn(acceptor.empty());
+                closing.spawn(acceptor.empty());
             } else {
-                self.closing.spawn(acceptor.close());
+                closing.spawn(acceptor.close());
             }
         }
     }
@@ -123,19 +125,22 @@ impl Process {
     async fn stand_by(&mut self, successor: &mut Successor, mut watch: Watch) -> Next {
         loop {
             match watch.next(self).await {
-                Event::Drained => return self.end_for(&watch).await,
-                Event::StandbyOver => {
+                Due::Drained => return self.end_for(&watch).await,
+                Due::StandbyOver => {
                     watch.stands_by = false;
+                    self.events.emit(&Event::StandbyOver { successor: watch.pid });
+                    let limit = watch.deadline.saturating_duration_since(Instant::now());
+                    self.events.emit(&Event::Draining { connections: self.servers.held(), limit });
                     // Not earlier: a process that takes over again needs them.
                     self.background.shut_down();
                     self.release_listeners();
                 }
-                Event::CloseIdle => {
+                Due::CloseIdle => {
                     watch.close_idle_at = None;
                     let stopping = self.servers.iter().filter(|server| server.phase() == Phase::Stopping);
                     stopping.for_each(|server| server.enter(Phase::ClosingIdle));
                 }
-                Event::GiveUp => {
+                Due::GiveUp => {
                     watch.give_up_at = None;
                     watch.close_idle_at = Some(Instant::now() + (watch.deadline - Instant::now()) / 2);
                     // The successor had no room for the connections that still rest here. They are closed in order
@@ -143,41 +148,36 @@ impl Process {
                     let left = self.servers.iter().filter(|server| !server.context.lot.is_empty());
                     left.for_each(|server| server.enter(Phase::Stopping));
                 }
-                Event::Deadline => {
+                Due::Deadline => {
                     self.cut().await;
                     return self.end_for(&watch).await;
                 }
-                Event::SuccessorGone(outcome) if outcome.is_needed() && watch.stands_by => {
+                Due::SuccessorGone(outcome) if outcome.is_needed() && watch.stands_by => {
                     self.take_back(successor, outcome).await;
                     return Next::ServeOn;
                 }
-                Event::SuccessorGone(outcome) => {
+                Due::SuccessorGone(outcome) => {
                     // One that lives on serves, even if it does not talk to us any more.
                     if outcome.is_needed()
                         && let Some(why) = successor.ended().await
                     {
-                        log::error(format_args!(
-                            "the successor, pid {}, died after standby: {why}; nobody serves: start the \
-                             application again",
-                            watch.pid
-                        ));
+                        self.events.emit(&Event::SuccessorDied { successor: watch.pid, why });
                     }
+                    self.events.emit(&Event::SuccessorGone { successor: watch.pid });
                     self.finish_alone(outcome, watch.deadline).await;
                     self.clean_up(watch.deadline).await;
-                    log::info(format_args!("stopped, pid {}", std::process::id()));
+                    self.events.emit(&Event::Stopped);
                     return Next::End;
                 }
-                Event::Signal(Request::Restart(signal)) => log::notice(format_args!(
-                    "{signal} is ignored: this process, pid {}, is draining; pid {} serves now",
-                    std::process::id(),
-                    watch.pid
-                )),
-                Event::Signal(Request::Stop(signal)) if watch.stopping => {
-                    self.hurry(signal);
+                Due::Signal(Request::Restart(signal)) => {
+                    self.events.emit(&Event::RestartIgnored { signal, successor: Some(watch.pid) });
+                }
+                Due::Signal(Request::Stop(signal)) if watch.stopping => {
+                    self.end_at_once(signal);
                     return self.end_for(&watch).await;
                 }
-                Event::Signal(Request::Stop(signal)) => {
-                    log::info(format_args!("{}", received(signal)));
+                Due::Signal(Request::Stop(signal)) => {
+                    self.events.emit(&Event::StopRequested { signal });
                     // It is draining anyway; what changes is that it does not stand by any more.
                     watch.stopping = true;
                     watch.line.called_off.notify_one();
@@ -189,16 +189,14 @@ impl Process {
     /// Takes over again from a successor that died in standby.
     async fn take_back(&mut self, successor: &mut Successor, outcome: Outcome) {
         let Outcome { back, mute, .. } = outcome;
-        let count = connections(back.len());
-        // First of all, for nobody else may touch the connections that come back.
-        let mut why = successor.end().await;
-        if mute {
-            why = format!(
-                "it gave no sign of life for {} and was killed",
-                crate::lifecycle::show(UNRESPONSIVE_AFTER)
-            );
-        }
-        for server in &self.servers {
+        let connections = back.len();
+        // First of all: no other process may touch the connections that come back.
+        let how = successor.end().await;
+        let why = match mute {
+            true => SuccessorDeath::Unresponsive { after: UNRESPONSIVE_AFTER },
+            false => SuccessorDeath::Ended(how),
+        };
+        for server in self.servers.iter() {
             server.context.clear_successor();
             server.context.permits.resume();
             server.enter(Phase::Serving);
@@ -206,14 +204,9 @@ impl Process {
             server.open();
         }
         self.settle_all(back);
-        prepare::update_access(&self.servers, |_, acceptor| acceptor.former_access.clone()).await;
-        log::error(format_args!(
-            "the successor, pid {}, died in standby: {why}; generation {}, pid {}, serves again and has taken \
-             {count} back",
-            successor.pid(),
-            generation(),
-            std::process::id()
-        ));
+        let former_access = |_: &Running, acceptor: &Acceptor| acceptor.former_access.clone();
+        prepare::update_access(&self.servers, &self.events, former_access).await;
+        self.events.emit(&Event::TookBack { successor: successor.pid(), why, connections });
     }
 
     /// Lets the connections finish that can't go anywhere any more.
@@ -222,9 +215,9 @@ impl Process {
         if outcome.succeeded {
             self.release_listeners();
         } else {
-            self.empty_doors();
+            self.empty_queues();
         }
-        self.enter(Phase::Stopping);
+        self.servers.enter(Phase::Stopping);
         self.settle_all(outcome.back);
         self.finish(deadline).await;
     }
@@ -232,7 +225,7 @@ impl Process {
     /// The end of a process whose successor serves.
     async fn end_for(&mut self, watch: &Watch) -> Next {
         self.clean_up(watch.deadline).await;
-        log::info(format_args!("pid {} has ended; pid {} serves", std::process::id(), watch.pid));
+        self.events.emit(&Event::Replaced { successor: watch.pid });
         Next::End
     }
 
@@ -262,7 +255,8 @@ struct Watch {
     stopping: bool,
 }
 
-enum Event {
+/// What comes next for a process after its commit.
+enum Due {
     Drained,
     StandbyOver,
     CloseIdle,
@@ -273,28 +267,28 @@ enum Event {
 }
 
 impl Watch {
-    async fn next(&mut self, process: &mut Process) -> Event {
+    async fn next(&mut self, process: &mut Process) -> Due {
         let stands_by = self.stands_by;
-        let Process { servers, released, signals, closing, background, .. } = process;
+        let Process { servers, signals, closing, background, .. } = process;
         let drained = async {
-            // Whoever waits in the queue of a listener that the successor does not have is still to be served.
+            // Clients in the queue of a listener that the successor does not have are still to be served.
             while closing.join_next().await.is_some() {}
             // A generation before us that still drains reports to the successor through us.
-            until(released, || !stands_by && held(servers) + foreign(servers) == 0).await;
+            servers.until(|servers| !stands_by && servers.held() + servers.foreign() == 0).await;
             background.idle().await;
         };
         tokio::select! {
             biased;
-            request = signals.next() => Event::Signal(request),
-            outcome = &mut self.handover => Event::SuccessorGone(outcome.unwrap_or_else(|_| {
+            request = signals.next() => Due::Signal(request),
+            outcome = &mut self.handover => Due::SuccessorGone(outcome.unwrap_or_else(|_| {
                 Outcome { died: true, ..Outcome::default() }
             })),
-            () = self.line.over.notified(), if stands_by => Event::StandbyOver,
-            () = until_time(self.close_idle_at) => Event::CloseIdle,
-            () = until_time(self.give_up_at), if !stands_by => Event::GiveUp,
-            () = drained => Event::Drained,
+            () = self.line.over.notified(), if stands_by => Due::StandbyOver,
+            () = until_time(self.close_idle_at) => Due::CloseIdle,
+            () = until_time(self.give_up_at), if !stands_by => Due::GiveUp,
+            () = drained => Due::Drained,
             // Until the successor has shown that it lives, this process may have to serve again.
-            () = sleep_until(self.deadline), if !stands_by => Event::Deadline,
+            () = sleep_until(self.deadline), if !stands_by => Due::Deadline,
         }
     }
 }

@@ -1,20 +1,21 @@
 //! From the description of an application to its first accept.
 
 use std::cell::OnceCell;
-use std::ops::Deref;
 use std::sync::Arc;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::app::configured::Configured;
 use crate::app::prepare::{self, FreshFiles, Listeners};
+use crate::app::servers::Servers;
+use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, TlsAcceptor};
 use crate::error::Error;
 use crate::handoff::{self, Adopter, Destination, Inherited, Predecessor, Routes, WeakChannel};
-use crate::lifecycle::{Background, aside, generation, set_generation};
+use crate::lifecycle::{Background, Events, aside, set_generation};
 use crate::listen::{Acceptor, KeyRing, Running};
 use crate::log;
 use crate::server::{Permits, Server, SocketAccess};
@@ -22,9 +23,7 @@ use crate::server::{Permits, Server, SocketAccess};
 /// What serves.
 pub(super) struct Started {
     pub(super) settings: Settings,
-    pub(super) servers: Vec<Running>,
-    /// Notified whenever a permit of any server comes free.
-    pub(super) released: Arc<Notify>,
+    pub(super) servers: Servers,
     /// Of the TLS session tickets.
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
@@ -36,22 +35,23 @@ pub(super) struct Started {
 /// What could serve: all that can fail is behind it.
 pub(super) struct Prepared {
     settings: Settings,
-    servers: Vec<Running>,
-    released: Arc<Notify>,
+    servers: Servers,
     moved: Arc<Moved>,
     keys: KeyRing,
     provenance: Vec<Provenance>,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
     workers: Handle,
+    events: Events,
 }
 
-/// Prepares an application to serve, with `workers` as soon as it needs them. A predecessor hears why if that
-/// fails. Dropped, it leaves no trace but what the start-up code has begun; see [`wind_up`].
+/// Prepares an application to serve, and starts `workers` as soon as it needs them. If that fails, the predecessor
+/// learns why. Dropped, it leaves no trace but what the start-up code has begun; see [`end_early`].
 pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     inherited: Option<Inherited>,
     workers: &OnceCell<Workers>,
+    events: &Events,
 ) -> Result<Prepared, Error> {
     // First: the predecessor's listeners need descriptors, too.
     let descriptors = prepare::raise_limit(&app.servers);
@@ -60,10 +60,10 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let prepared = begin(app, predecessor, descriptors, workers).await;
+    let prepared = begin(app, predecessor, descriptors, workers, events).await;
     if let Err(error) = &prepared {
         // First: a predecessor that hears of the failure kills this process.
-        wind_up(workers).await;
+        end_early(workers, events).await;
         if let Some(channel) = channel {
             flush_log().await;
             Predecessor::fail(&channel, error.to_string()).await;
@@ -72,11 +72,11 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     prepared
 }
 
-/// Ends what the start-up code of a process that will not serve has begun: background tasks, and whatever it
-/// registered clean-up code for.
-pub(super) async fn wind_up(workers: &OnceCell<Workers>) {
+/// Ends what the start-up code of a process that will not serve has begun: its background tasks end, and its clean-up
+/// code runs.
+pub(super) async fn end_early(workers: &OnceCell<Workers>, events: &Events) {
     if let Some(workers) = workers.get() {
-        Background::of(workers).wind_up(workers).await;
+        Background::of(workers).end_early(workers, events).await;
     }
 }
 
@@ -100,6 +100,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     mut predecessor: Option<Predecessor>,
     descriptors: usize,
     workers: &OnceCell<Workers>,
+    events: &Events,
 ) -> Result<Prepared, Error> {
     let Configured { servers, settings, start_up_code, provenance, .. } = app;
     let keys = KeyRing::default();
@@ -119,7 +120,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     };
     let ((listeners, tls_acceptors), mut servers) =
         aside("endpoints", "what opens the endpoints", open).await??;
-    prepare::fit_limits(&mut servers, listeners.count(), descriptors);
+    prepare::fit_limits(&mut servers, listeners.count(), descriptors, events);
 
     let started = Workers::start(&settings)?;
     let workers = Handle::clone(workers.get_or_init(|| started));
@@ -128,22 +129,23 @@ async fn begin<S: Clone + Send + Sync + 'static>(
 
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());
+    let shared = Shared { workers: &workers, released: &released, moved: &moved, events };
     let mut running = Vec::new();
     for ((server, tls), listeners) in servers.into_iter().zip(tls_acceptors).zip(listeners.of_servers) {
-        let context = context(server, tls, &state, &workers, &released, &moved).await?;
+        let context = context(server, tls, &state, &shared).await?;
         running.push(Running::start(&workers, &context, listeners));
     }
     let fresh_files = listeners.fresh_files;
     Ok(Prepared {
         settings,
-        servers: running,
-        released,
+        servers: Servers::new(running, released),
         moved,
         keys,
         provenance,
         fresh_files,
         predecessor,
         workers,
+        events: events.clone(),
     })
 }
 
@@ -151,13 +153,13 @@ impl Prepared {
     /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
     /// signal to stop finds a process that serves.
     pub(super) async fn take_over(self) -> Started {
-        let Self { settings, servers, released, moved, keys, provenance, fresh_files, predecessor, workers } =
+        let Self { settings, servers, moved, keys, provenance, fresh_files, predecessor, workers, events } =
             self;
         let predecessor = match predecessor {
-            Some(predecessor) => Some(take_over_from(predecessor, &servers, &moved, &released).await),
+            Some(predecessor) => Some(take_over_from(predecessor, &servers, &moved).await),
             None => None,
         };
-        for server in &servers {
+        for server in servers.iter() {
             server.update_options(Acceptor::is_adopted);
             server.open();
         }
@@ -165,14 +167,20 @@ impl Prepared {
             true => server.context.options.socket.clone(),
             false => SocketAccess::default(),
         };
-        prepare::update_access(&servers, access).await;
-        for server in &servers {
-            prepare::announce(server, generation());
-        }
-        prepare::announce_provenance(&provenance);
+        prepare::update_access(&servers, &events, access).await;
+        prepare::announce(&servers, &events);
+        prepare::announce_settings(provenance, &events);
         fresh_files.keep();
-        Started { settings, servers, released, keys, predecessor, workers }
+        Started { settings, servers, keys, predecessor, workers }
     }
+}
+
+/// What the connections of all servers share.
+struct Shared<'a> {
+    workers: &'a Handle,
+    released: &'a Arc<Notify>,
+    moved: &'a Arc<Moved>,
+    events: &'a Events,
 }
 
 /// Two results as one, with the faults of both.
@@ -189,10 +197,9 @@ async fn context<S: Clone + Send + Sync + 'static>(
     server: Server<S>,
     tls: Option<TlsAcceptor>,
     state: &S,
-    workers: &Handle,
-    released: &Arc<Notify>,
-    moved: &Arc<Moved>,
+    shared: &Shared<'_>,
 ) -> Result<Arc<Context>, Error> {
+    let Shared { workers, released, moved, events } = *shared;
     let Server { options, make, .. } = server;
     let name = options.name.clone();
     let made = {
@@ -207,29 +214,25 @@ async fn context<S: Clone + Send + Sync + 'static>(
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-    Context::new(options, tls, dispatch, permits, moved.clone()).map(Arc::new).map_err(|error| {
-        Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
-    })
+    Context::new(options, tls, dispatch, permits, moved.clone(), events.clone()).map(Arc::new).map_err(
+        |error| {
+            Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
+        },
+    )
 }
 
-/// Says that we are ready, waits for our turn, and from then on takes in what the predecessor sends.
-async fn take_over_from(
-    predecessor: Predecessor,
-    running: &[Running],
-    moved: &Arc<Moved>,
-    released: &Arc<Notify>,
-) -> WeakChannel {
+/// Says that we are ready, waits for the commit, and from then on takes in what the predecessor sends.
+async fn take_over_from(predecessor: Predecessor, servers: &Servers, moved: &Arc<Moved>) -> WeakChannel {
     let channel = predecessor.channel();
-    let teller = channel.clone();
-    moved.watch(move |report| teller.try_send(&handoff::ToPredecessor::from(report)));
-    let destinations: Vec<Destination<'_>> = running.iter().map(destination).collect();
+    let reports = channel.clone();
+    moved.watch(move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
+    let destinations: Vec<Destination<'_>> = servers.iter().map(destination).collect();
     let routes = Routes::new(predecessor.offers(), &destinations);
     let claimed = destinations
         .iter()
         .flat_map(|destination| destination.listeners.iter().filter_map(|(_, place)| *place));
     let held = predecessor.ready(routes.servers(), claimed).await;
-    let contexts = running.iter().map(|server| server.context.clone()).collect();
-    let adopter = Adopter::new(&predecessor, contexts, routes, moved.clone(), released.clone());
+    let adopter = Adopter::new(&predecessor, servers.contexts(), routes, moved.clone(), servers.released());
     adopter.count_foreign(&held);
     let weak = channel.downgrade();
     tokio::spawn(adopter.run());
@@ -247,45 +250,5 @@ fn destination(server: &Running) -> Destination<'_> {
         secure: server.is_secure(),
         http1: server.context.options.http1,
         listeners: listeners.collect(),
-    }
-}
-
-/// The runtime of the connections and handlers.
-///
-/// Handlers that still block their threads at the end are not waited for: they end with the process.
-pub(super) struct Workers {
-    /// Empty only while it is dropped.
-    runtime: Option<Runtime>,
-    handle: Handle,
-}
-
-impl Workers {
-    fn start(settings: &Settings) -> Result<Self, Error> {
-        let mut builder = Builder::new_multi_thread();
-        if let Some(threads) = settings.worker_threads {
-            builder.worker_threads(threads);
-        }
-        let runtime = builder
-            .enable_all()
-            .thread_name("gracehttp")
-            .build()
-            .map_err(|error| Error::caused_by(format!("no runtime for the servers: {error}"), error))?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
-    }
-}
-
-impl Deref for Workers {
-    type Target = Handle;
-
-    fn deref(&self) -> &Self::Target {
-        &self.handle
-    }
-}
-
-impl Drop for Workers {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Activity {
     ends_unnoticed: AtomicBool,
     /// The client of an HTTP/2 connection is to hear that the end is near.
     announces_end: AtomicBool,
+    /// A response has begun since the restart did.
+    answered_in_restart: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     unread_body: Mutex<UnreadBody>,
@@ -210,6 +212,16 @@ impl Activity {
     /// Has the transport say GOAWAY.
     pub(crate) fn announce_end(&self) {
         self.announces_end.store(true, Ordering::Relaxed);
+    }
+
+    /// A response begins after the restart did.
+    pub(crate) fn answers_in_restart(&self) {
+        self.answered_in_restart.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether one did.
+    pub(crate) fn has_answered_in_restart(&self) -> bool {
+        self.answered_in_restart.load(Ordering::Relaxed)
     }
 
     /// A request body is on its way.

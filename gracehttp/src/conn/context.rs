@@ -16,7 +16,7 @@ use crate::conn::MOVES_WITH;
 use crate::conn::exchange::answer::Tally;
 use crate::conn::moved::Moved;
 use crate::conn::recycling::{Recycling, Spread};
-use crate::lifecycle::{Drain, Phase};
+use crate::lifecycle::{ConnectionEnds, Drain, Events, Phase};
 use crate::parking::Lot;
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
@@ -54,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) spread: Spread,
     /// Counts the responses that it gave.
     pub(crate) answers: Tally,
+    /// Counts the connections that did not end by their client's will.
+    pub(crate) ends: ConnectionEnds,
     /// The runtime that serves.
     pub(crate) workers: Handle,
     /// Notified when a connection was parked although the process is leaving: the lot may have been cleared before.
@@ -75,6 +77,8 @@ pub(crate) struct Resting {
     pub(crate) ahead: Bytes,
     /// Given back once the successor has the connection.
     pub(crate) permit: Permit,
+    /// It had a request in flight when the restart came, and has answered it.
+    pub(crate) has_answered: bool,
 }
 
 impl Context {
@@ -85,10 +89,12 @@ impl Context {
         dispatch: Arc<dyn Dispatch>,
         permits: Arc<Permits>,
         moved: Arc<Moved>,
+        events: Events,
     ) -> io::Result<Self> {
         Ok(Self {
             lot: Lot::new(options.header_read_timeout, options.idle_timeout)?,
             http1: http1_builder(&options),
+            ends: ConnectionEnds::new(&options.name, events),
             options,
             tls,
             dispatch,

@@ -97,7 +97,7 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
         Ok(Sniffed::Http1) => http1::serve(context, stream, seen, Stage::Fresh, permit).await,
         Ok(Sniffed::Http2) => http2::serve(context, stream, seen.bytes, permit).await,
         Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => {
-            rest(context, stream, seen.bytes, Stage::Fresh, permit).await;
+            rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
         }
         // In words, also towards a client that has closed its side: another process may hold a duplicate.
         Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,

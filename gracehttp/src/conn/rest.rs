@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::conn::close::{Linger, close};
 use crate::conn::context::{Context, Resting};
 use crate::conn::{Ahead, http1, serve_plain};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
 use crate::parking::{Parked, Woken};
 use crate::server::Permit;
 use crate::socket::{Stage, Stream, Unread};
@@ -18,7 +18,14 @@ use crate::sys::shut_down;
 const BATCH: usize = 64;
 
 /// Puts an idle connection where the phase of the process says.
-pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, stage: Stage, permit: Permit) {
+pub(crate) async fn rest(
+    context: Arc<Context>,
+    stream: Stream,
+    ahead: Bytes,
+    stage: Stage,
+    permit: Permit,
+    has_answered: bool,
+) {
     if context.drain.phase() >= Phase::ClosingIdle {
         return close(&context, stream, Linger::BRIEF).await;
     }
@@ -26,7 +33,7 @@ pub(crate) async fn rest(context: Arc<Context>, stream: Stream, ahead: Bytes, st
     if ahead.is_empty() {
         context.moved.idle(socket.origin);
     }
-    settle(&context, Resting { socket, stage, ahead, permit });
+    settle(&context, Resting { socket, stage, ahead, permit, has_answered });
 }
 
 /// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
@@ -42,12 +49,12 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
 }
 
 fn park(context: &Arc<Context>, resting: Resting) {
-    let Resting { socket, stage, ahead, permit } = resting;
+    let Resting { socket, stage, ahead, permit, has_answered } = resting;
     match context.lot.park(Parked { socket, stage }) {
         Ok(()) => permit.into_count(),
         // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
         Err(Parked { socket, stage }) => {
-            return stay(context, Resting { socket, stage, ahead, permit });
+            return stay(context, Resting { socket, stage, ahead, permit, has_answered });
         }
     }
     // The phase may have changed before the connection was parked. The lot is cleared again then, or the connection
@@ -59,7 +66,7 @@ fn park(context: &Arc<Context>, resting: Resting) {
 
 /// Gives a resting connection a task again, on the runtime that serves.
 pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
-    let Resting { socket, stage, ahead, permit } = resting;
+    let Resting { socket, stage, ahead, permit, .. } = resting;
     let context = context.clone();
     let workers = context.workers.clone();
     workers.spawn(async move {
@@ -105,9 +112,9 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
     match woken {
         Woken::Ready(Parked { socket, stage }) => {
             let permit = Permit::from_count(&context.permits);
-            stay(context, Resting { socket, stage, ahead: Bytes::new(), permit });
+            stay(context, Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false });
         }
-        Woken::Expired(parked) => close_parked(context, parked),
+        Woken::Expired(parked) => close_parked(context, parked, CutReason::TimedOut),
     }
 }
 
@@ -119,7 +126,7 @@ async fn hand_over_all(context: &Arc<Context>) {
         }
         for Parked { socket, stage } in batch {
             let permit = Permit::from_count(&context.permits);
-            let resting = Resting { socket, stage, ahead: Bytes::new(), permit };
+            let resting = Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false };
             if let Err(refused) = context.send_to_successor(resting) {
                 // The successor died meanwhile: what it did not get stays parked.
                 park(context, refused);
@@ -139,14 +146,15 @@ async fn close_all(context: &Arc<Context>) {
             // A connection whose next request has already come is answered first.
             match Unread::of(parked.socket.fd.as_fd()) {
                 Unread::Bytes => leave_lot(context, Woken::Ready(parked)),
-                Unread::Nothing | Unread::End => close_parked(context, parked),
+                Unread::Nothing | Unread::End => close_parked(context, parked, CutReason::Idle),
             }
         }
         tokio::task::yield_now().await;
     }
 }
 
-pub(super) fn close_parked(context: &Context, parked: Parked) {
+pub(super) fn close_parked(context: &Context, parked: Parked, reason: CutReason) {
+    context.ends.note(ConnectionEnd::Cut(reason));
     // Shut down explicitly: another process may hold a duplicate, which would keep the connection open.
     let _ = shut_down(parked.socket.fd.as_fd());
     drop(parked);

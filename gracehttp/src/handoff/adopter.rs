@@ -212,7 +212,8 @@ impl Adopter {
         let Some(context) = self.contexts.get(destination) else { return };
         let Some(socket) = fit(fd, family.into(), origin, listener) else { return };
         let permit = context.permits.adopt();
-        settle(context, Resting { socket, stage: stage.into(), ahead: Bytes::from(ahead), permit });
+        let (stage, ahead) = (stage.into(), Bytes::from(ahead));
+        settle(context, Resting { socket, stage, ahead, permit, has_answered: false });
     }
 
     /// Nothing goes back any more.

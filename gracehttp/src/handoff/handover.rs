@@ -20,7 +20,7 @@ use crate::handoff::channel::{Incoming, has_hung_up};
 use crate::handoff::standby::{Due, Standby};
 use crate::handoff::wire::{MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version};
 use crate::handoff::{Channel, Successor};
-use crate::lifecycle::until_time;
+use crate::lifecycle::{ConnectionEnd, until_time};
 
 /// How long a successor without room for more connections is left alone: at first, and at the most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -354,8 +354,12 @@ impl Handover {
                 no_room.push_back((context, resting));
                 continue;
             }
-            let Resting { socket, stage, ahead, permit } = resting;
+            let Resting { socket, stage, ahead, permit, has_answered } = resting;
             context.permits.give(permit);
+            context.ends.note(match has_answered {
+                true => ConnectionEnd::AnsweredAndMoved,
+                false => ConnectionEnd::Moved,
+            });
             if let Some(standby) = &mut self.standby {
                 standby.keep(self.sent, context, socket, stage, ahead);
                 if is_late {

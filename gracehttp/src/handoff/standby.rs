@@ -143,7 +143,7 @@ impl Standby {
         let idle = self.kept.into_values().filter(move |kept| is_known && !kept.busy);
         idle.map(|Kept { context, socket, stage, ahead, .. }| {
             let permit = context.permits.adopt();
-            (context, Resting { socket, stage, ahead, permit })
+            (context, Resting { socket, stage, ahead, permit, has_answered: false })
         })
     }
 }

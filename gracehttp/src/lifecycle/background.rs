@@ -1,12 +1,12 @@
 //! Work beside the servers: background tasks, for which the drain waits, and clean-up code, which runs after
 //! it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::panic_message;
-use crate::lifecycle::{Drain, Phase, Shutdown};
+use crate::lifecycle::{Drain, Event, Events, Phase, Shutdown, show};
 use crate::log;
 
 /// What clean-up code gets where the drain has used up its time.
@@ -100,11 +100,11 @@ where
     Background::of(&Handle::current()).clean_up().push(Box::pin(code));
 }
 
-type Origin = &'static Location<'static>;
+pub(crate) type Origin = &'static Location<'static>;
 type CleanUp = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// The background tasks and the clean-up code of one runtime. An application has one runtime, and each
-/// `#[tokio::test]` has one of its own.
+/// The background tasks and the clean-up code of one runtime, for as long as the runtime lives. An application has one
+/// runtime, and each `#[tokio::test]` has one of its own.
 #[derive(Default)]
 pub(crate) struct Background {
     drain: Drain,
@@ -114,17 +114,36 @@ pub(crate) struct Background {
     clean_up: Mutex<Vec<CleanUp>>,
 }
 
-static ALL: LazyLock<Mutex<HashMap<Id, Arc<Background>>>> = LazyLock::new(Mutex::default);
+/// Where [`spawn`] and [`on_exit`] find the one of their runtime. It owns none of them: a task of the runtime does, and
+/// drops it when the runtime ends.
+///
+/// A runtime can carry no value of ours, and a thread can enter it by nothing but its handle: the thread of the start-up
+/// code and those of factories do, and so may threads of the application. A thread-local that the runtime's own threads
+/// set, or a task-local, would miss those, and the process would end without waiting for their tasks.
+static BY_RUNTIME: Mutex<Vec<(Id, Weak<Background>)>> = Mutex::new(Vec::new());
 
 impl Background {
     /// That of `runtime`.
     pub(crate) fn of(runtime: &Handle) -> Arc<Self> {
-        lock(&ALL).entry(runtime.id()).or_default().clone()
+        let mut by_runtime = BY_RUNTIME.lock();
+        by_runtime.retain(|(_, background)| background.strong_count() > 0);
+        let known = by_runtime.iter().find(|(id, _)| *id == runtime.id());
+        if let Some(background) = known.and_then(|(_, background)| background.upgrade()) {
+            return background;
+        }
+        let background = Arc::new(Self::default());
+        by_runtime.push((runtime.id(), Arc::downgrade(&background)));
+        let kept = background.clone();
+        runtime.spawn(async move {
+            pending::<()>().await;
+            drop(kept);
+        });
+        background
     }
 
-    /// Parts with that of `runtime`, after its end: what is registered there from now on is news.
+    /// Begins another one for `runtime`: what was registered so far has had its end.
     pub(crate) fn forget(runtime: &Handle) {
-        lock(&ALL).remove(&runtime.id());
+        BY_RUNTIME.lock().retain(|(id, _)| *id != runtime.id());
     }
 
     /// Resolves once no task runs.
@@ -150,25 +169,26 @@ impl Background {
         self.drain.enter(Phase::Cutting);
     }
 
-    /// What still runs, in words: `2 background tasks (src/main.rs:20, src/mail.rs:7)`.
-    pub(crate) fn left(&self) -> Option<String> {
+    /// The tasks that still run, if any do.
+    pub(crate) fn left(&self) -> Option<TasksLeft> {
         let running = self.running();
-        let count: usize = running.values().sum();
-        let plural = if count == 1 { "" } else { "s" };
-        let origins: Vec<String> =
-            running.keys().map(|origin| format!("{}:{}", origin.file(), origin.line())).collect();
-        (count > 0).then(|| format!("{count} background task{plural} ({})", origins.join(", ")))
+        let (origins, count) = (running.keys().copied().collect(), running.values().sum());
+        (count > 0).then_some(TasksLeft { count, origins })
     }
 
-    /// Runs the clean-up code on `runtime`, whose timers and sockets it holds. What blocks there holds up
-    /// nobody here.
-    pub(crate) async fn clean_up_by(self: &Arc<Self>, deadline: Instant, runtime: &Handle) {
+    /// Runs the clean-up code on `runtime`, whose timers and sockets it holds. Code that blocks a thread there does not
+    /// hold up the caller.
+    pub(crate) async fn clean_up_by(
+        self: &Arc<Self>,
+        deadline: Instant,
+        runtime: &Handle,
+    ) -> Result<(), CleanUpUnfinished> {
         if self.clean_up().is_empty() {
-            // Spared where handlers block all threads to the end.
-            return;
+            // Handlers may block all threads to the end: without clean-up code that does not matter.
+            return Ok(());
         }
         let limit = deadline.saturating_duration_since(Instant::now()).max(AT_LEAST);
-        // As it is told, in whole milliseconds.
+        // As it is reported, in whole milliseconds.
         let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let this = self.clone();
         let mut code = runtime.spawn(async move {
@@ -177,31 +197,27 @@ impl Background {
                 code.await;
             }
         });
-        if tokio::time::timeout(limit, &mut code).await.is_err() {
-            code.abort();
-            let more = match self.clean_up().len() {
-                0 => String::new(),
-                count => format!("; {count} more did not come to run"),
-            };
-            log::error(format_args!(
-                "the clean-up code is given up: it has not ended within {}{more}",
-                crate::lifecycle::show(limit)
-            ));
+        if tokio::time::timeout(limit, &mut code).await.is_ok() {
+            return Ok(());
         }
+        code.abort();
+        Err(CleanUpUnfinished { limit, not_begun: self.clean_up().len() })
     }
 
-    /// The end of a process that never came to serve: tasks and clean-up code have the least time together,
-    /// since a predecessor may be waiting to hear of it.
-    pub(crate) async fn wind_up(self: &Arc<Self>, runtime: &Handle) {
+    /// Ends what the start-up code of a process that will not serve has begun. Tasks and clean-up code have the least
+    /// time together, since a predecessor may wait for this end.
+    pub(crate) async fn end_early(self: &Arc<Self>, runtime: &Handle, events: &Events) {
         let deadline = Instant::now() + AT_LEAST;
         self.shut_down();
         if tokio::time::timeout_at(deadline, self.idle()).await.is_err()
             && let Some(left) = self.left()
         {
-            log::notice(format_args!("cutting {left}"));
+            events.emit(&Event::TasksCut(left));
         }
         self.cut();
-        self.clean_up_by(deadline, runtime).await;
+        if let Err(unfinished) = self.clean_up_by(deadline, runtime).await {
+            events.emit(&Event::CleanUpUnfinished(unfinished));
+        }
     }
 
     fn begin(self: &Arc<Self>, origin: Origin) -> Running {
@@ -214,11 +230,50 @@ impl Background {
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Origin, usize>> {
-        lock(&self.running)
+        self.running.lock()
     }
 
     fn clean_up(&self) -> MutexGuard<'_, Vec<CleanUp>> {
-        lock(&self.clean_up)
+        self.clean_up.lock()
+    }
+}
+
+/// Background tasks that still run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TasksLeft {
+    pub(crate) count: usize,
+    /// The places in the code that started them.
+    pub(crate) origins: Vec<Origin>,
+}
+
+/// `2 background tasks (src/main.rs:20, src/mail.rs:7)`
+impl fmt::Display for TasksLeft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.count == 1 { "" } else { "s" };
+        write!(f, "{} background task{plural} (", self.count)?;
+        for (place, origin) in self.origins.iter().enumerate() {
+            let separator = if place == 0 { "" } else { ", " };
+            write!(f, "{separator}{}:{}", origin.file(), origin.line())?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// The clean-up code has used up its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CleanUpUnfinished {
+    pub(crate) limit: Duration,
+    /// How much of it has not begun.
+    pub(crate) not_begun: usize,
+}
+
+impl fmt::Display for CleanUpUnfinished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the clean-up code is given up: it has not ended within {}", show(self.limit))?;
+        match self.not_begun {
+            0 => Ok(()),
+            count => write!(f, "; {count} more did not come to run"),
+        }
     }
 }
 
@@ -248,7 +303,7 @@ impl Drop for Running {
     }
 }
 
-/// The future, of which a panic is logged and goes no further.
+/// Runs a future. A panic in it is logged and goes no further.
 async fn log_panic(what: &str, origin: Origin, work: impl Future<Output = ()>) {
     let mut work = Box::pin(work);
     poll_fn(|cx| {
@@ -261,10 +316,6 @@ async fn log_panic(what: &str, origin: Origin, work: impl Future<Output = ()>) {
     .await;
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,18 +326,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_is_waited_for_and_told() {
+    async fn a_task_hears_of_the_end_and_is_waited_for() {
         spawn(async |shutdown| shutdown.await);
-        assert!(
-            here().left().unwrap().starts_with("1 background task (gracehttp/src/lifecycle/background.rs:")
-        );
+        let left = here().left().unwrap().to_string();
+        assert!(left.starts_with("1 background task (gracehttp/src/lifecycle/background.rs:"), "{left}");
         here().shut_down();
         here().idle().await;
         assert_eq!(here().left(), None);
     }
 
     #[tokio::test]
-    async fn a_task_that_does_not_listen_is_cut() {
+    async fn a_task_that_ignores_the_end_is_cut() {
         let (dropped, is_dropped) = oneshot::channel::<()>();
         spawn(async move |_| {
             let _dropped = dropped;
@@ -304,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clean_up_code_runs_once_the_last_first_whatever_panics() {
+    async fn clean_up_code_runs_once_last_first_in_spite_of_panics() {
         static SEEN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
         on_exit(async { SEEN.lock().push(1) });
         on_exit(async { panic!("clean-up code's own fault") });
@@ -313,7 +363,7 @@ mod tests {
             on_exit(async { SEEN.lock().push(3) });
         });
         for _ in 0..2 {
-            here().clean_up_by(Instant::now(), &Handle::current()).await;
+            here().clean_up_by(Instant::now(), &Handle::current()).await.unwrap();
         }
         assert_eq!(*SEEN.lock(), [2, 3, 1]);
     }
@@ -322,18 +372,23 @@ mod tests {
     async fn clean_up_code_has_a_limit() {
         let start = Instant::now();
         on_exit(std::future::pending());
-        here().clean_up_by(start + Duration::from_secs(5), &Handle::current()).await;
+        let unfinished =
+            here().clean_up_by(start + Duration::from_secs(5), &Handle::current()).await.unwrap_err();
+        assert_eq!(unfinished, CleanUpUnfinished { limit: Duration::from_secs(5), not_begun: 0 });
         assert_eq!(start.elapsed().as_secs(), 5);
         on_exit(std::future::pending());
-        here().clean_up_by(start, &Handle::current()).await;
+        here().clean_up_by(start, &Handle::current()).await.unwrap_err();
         assert_eq!(start.elapsed().as_secs(), 7);
     }
 
     #[test]
-    fn every_runtime_has_its_own() {
+    fn every_runtime_has_its_own_until_it_ends() {
         let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (one, other) = (runtime(), runtime());
         assert!(Arc::ptr_eq(&Background::of(one.handle()), &Background::of(one.handle())));
         assert!(!Arc::ptr_eq(&Background::of(one.handle()), &Background::of(other.handle())));
+        let background = Arc::downgrade(&Background::of(one.handle()));
+        drop(one);
+        assert_eq!(background.strong_count(), 0, "it ends with its runtime");
     }
 }

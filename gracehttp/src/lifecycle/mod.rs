@@ -1,21 +1,30 @@
 //! The life of a process: its start-up code, the signals that steer it, and its end.
 
+mod answers;
 mod aside;
 mod background;
 mod container;
 mod drain;
+mod event;
 mod generation;
+mod receipt;
 mod shutdown;
 mod signals;
 mod time;
 
+pub(crate) use answers::{AnswerCount, Answers};
 pub(crate) use aside::aside;
-pub(crate) use background::{AT_LEAST, Background};
+pub(crate) use background::{AT_LEAST, Background, CleanUpUnfinished, TasksLeft};
 pub use background::{on_exit, spawn};
-pub(crate) use container::tie;
+pub(crate) use container::Tie;
 pub(crate) use drain::{Drain, Phase};
+pub(crate) use event::{
+    Address, Event, Events, HeldConnections, LoweredLimit, LoweredLimits, Serving, Subscriber,
+    SuccessorDeath, SuccessorFault,
+};
 pub use generation::generation;
 pub(crate) use generation::set_generation;
+pub(crate) use receipt::{ConnectionEnd, ConnectionEnds, CutReason, Receipt};
 pub use shutdown::Shutdown;
 pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Request, Signals};

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 
+use crate::lifecycle::{LoweredLimit, LoweredLimits};
 use crate::{log, sys};
 
 /// What the process needs beside its connections and listeners: standard streams, the runtime's epoll and
@@ -79,8 +80,8 @@ pub(crate) struct Wanted<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fit {
     pub(crate) max_conns: Vec<usize>,
-    /// A notice, if a limit that the user chose was lowered. For a lowered default the banner is enough.
-    pub(crate) notice: Option<String>,
+    /// The limits that the user chose and that were lowered. For a lowered default the banner is enough.
+    pub(crate) lowered: Option<LoweredLimits>,
 }
 
 /// Lowers the limits (server, `max_conns`) to what fits into `available` descriptors beside `listeners`.
@@ -91,22 +92,19 @@ pub(crate) struct Fit {
 pub(crate) fn fit(wanted: &[Wanted<'_>], listeners: usize, available: usize) -> Fit {
     let room = available.saturating_sub(RESERVE + listeners);
     let max_conns = share(wanted, room);
-    let changes: Vec<String> = wanted
+    let changes: Vec<LoweredLimit> = wanted
         .iter()
         .zip(&max_conns)
         .filter(|(wanted, got)| wanted.is_chosen && **got < wanted.max_conns)
-        .map(|(Wanted { server, max_conns, .. }, got)| format!("`{server}` from {max_conns} to {got}"))
+        .map(|(Wanted { server, max_conns, .. }, got)| LoweredLimit {
+            server: (*server).to_owned(),
+            from: *max_conns,
+            to: *got,
+        })
         .collect();
-    let notice = (!changes.is_empty()).then(|| {
-        format!(
-            "max_conns is lowered ({}): this process may open {available} descriptors, {} of which are \
-             kept for other use; raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its service unit), or set a \
-             smaller max_conns",
-            changes.join(", "),
-            RESERVE + listeners,
-        )
-    });
-    Fit { max_conns, notice }
+    let reserved = RESERVE + listeners;
+    let lowered = (!changes.is_empty()).then_some(LoweredLimits { changes, available, reserved });
+    Fit { max_conns, lowered }
 }
 
 /// From the smallest limit to the largest, each takes what it wants, up to an equal share of what is left.
@@ -141,22 +139,21 @@ mod tests {
     #[test]
     fn what_fits_is_left_alone() {
         let fitted = fit(&wanted(&[("a", 1000), ("b", 2000)]), 2, 4096);
-        assert_eq!(fitted, Fit { max_conns: vec![1000, 2000], notice: None });
+        assert_eq!(fitted, Fit { max_conns: vec![1000, 2000], lowered: None });
     }
 
     #[test]
     fn the_largest_are_lowered_and_a_modest_one_keeps_what_it_asked_for() {
         let fitted = fit(&wanted(&[("big", 3000), ("small", 100), ("default", DEFAULT_MAX_CONNS)]), 3, 4167);
         assert_eq!(fitted.max_conns, [2000, 100, 2000]);
-        let text = fitted.notice.unwrap();
-        assert!(text.contains("(`big` from 3000 to 2000)"), "{text}");
-        assert!(text.contains("4167 descriptors, 67 of which") && text.contains("LimitNOFILE"), "{text}");
+        let changes = vec![LoweredLimit { server: "big".to_owned(), from: 3000, to: 2000 }];
+        assert_eq!(fitted.lowered, Some(LoweredLimits { changes, available: 4167, reserved: 67 }));
     }
 
     #[test]
     fn d15_a_default_that_does_not_fit_is_lowered_silently() {
         let fitted = fit(&wanted(&[("ping", DEFAULT_MAX_CONNS)]), 1, 4096);
-        assert_eq!(fitted, Fit { max_conns: vec![4031], notice: None });
+        assert_eq!(fitted, Fit { max_conns: vec![4031], lowered: None });
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! A listening socket of this process.
 
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
 use socket2::{SockRef, Socket};
 
 use super::listen_options::ListenOptions;
 use super::socket_access;
 use super::socket_file::SocketFile;
+pub(crate) use crate::lifecycle::Address as Local;
 use crate::log;
 use crate::server::{Endpoint, SocketAccess};
 use crate::socket::ListenerNumber;
@@ -27,13 +26,6 @@ pub(crate) struct Listener {
     pub(crate) place: Option<usize>,
     /// The number that its connections carry. It is assigned once all listeners are open.
     pub(crate) number: Option<ListenerNumber>,
-}
-
-/// The address to which a listener is bound: with the port that the kernel chose for port 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Local {
-    Tcp(SocketAddr),
-    Unix(PathBuf),
 }
 
 impl Listener {

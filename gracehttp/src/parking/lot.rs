@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::lifecycle::until_time;
 use crate::log;
 use crate::parking::Parked;
 use crate::parking::slots::Slots;
@@ -110,7 +111,7 @@ impl Lot {
                         return woken;
                     }
                 }
-                () = sleep_until(deadline) => {}
+                () = until_time(deadline) => {}
                 () = self.rescheduled.notified() => {}
             }
         }
@@ -247,13 +248,6 @@ impl Lot {
 
 fn ticks(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX)
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// The epoll instance as a descriptor.

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::conn::{Context, Moved};
-use crate::lifecycle::{Background, Phase};
+use crate::lifecycle::{Background, Events, Phase};
 use crate::listen::bind::bind;
 use crate::listen::{KeyRing, ListenOptions, Local, Running, tls_acceptor};
+use crate::log;
 use crate::server::{Endpoint, IntoServer, Permits, Server};
 use crate::test::sound;
 
@@ -70,8 +71,9 @@ impl TestServer {
         let tls = tls_acceptor(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
         let released = Arc::new(Notify::new());
         let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-        let context = Context::new(options, tls, make(&state), permits, Arc::new(Moved::default()))
-            .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
+        let context =
+            Context::new(options, tls, make(&state), permits, Arc::new(Moved::default()), Events::default())
+                .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
         let is_secure = context.is_secure();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();
@@ -104,8 +106,8 @@ impl TestServer {
         let Some(mut running) = self.running.take() else { return };
         let deadline = Instant::now() + DRAIN;
         let (runtime, background) = (Handle::current(), Background::of(&Handle::current()));
-        for door in running.acceptors.drain(..) {
-            door.close().await;
+        for acceptor in running.acceptors.drain(..) {
+            acceptor.close().await;
         }
         running.enter(Phase::Stopping);
         background.shut_down();
@@ -126,7 +128,9 @@ impl TestServer {
         let plural = if held == 1 { "" } else { "s" };
         running.enter(Phase::Cutting);
         background.cut();
-        background.clean_up_by(deadline, &runtime).await;
+        if let Err(unfinished) = background.clean_up_by(deadline, &runtime).await {
+            log::error(format_args!("{unfinished}"));
+        }
         Background::forget(&runtime);
         assert!(in_time, "after {DRAIN:?} {held} connection{plural}{left} had to be cut");
     }

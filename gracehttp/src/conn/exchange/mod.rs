@@ -23,7 +23,7 @@ use crate::conn::exchange::answer::{Cause, Content, Work, let_go};
 use crate::conn::exchange::body::Source;
 use crate::conn::http2::{self, Outgoing, Piece, Progress, Streams, Turn};
 use crate::conn::info::ConnectionInfo;
-use crate::lifecycle::Phase;
+use crate::lifecycle::{ConnectionEnd, Phase};
 use crate::server::{Asked, Request, Response};
 
 /// The service of one connection, as hyper calls it.
@@ -187,12 +187,22 @@ impl RequestFuture {
             Phase::Serving => self.makes_room(request),
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver | Phase::SuccessorFull => {
+                request.exchange.activity().answers_in_restart();
                 let is_late = || Instant::now() >= request.info.context.spread.end();
                 self.closes_when_moving && (self.is_newest(request) || is_late())
             }
             Phase::Stopping => self.is_newest(request),
             Phase::ClosingIdle | Phase::Cutting => true,
         }
+    }
+
+    /// The same, and notes it. Over HTTP/2 the connection's task says GOAWAY, and notes that.
+    fn tells_to_close(&self, request: &InFlight, status: StatusCode) -> bool {
+        let is_last = self.is_last(request, status);
+        if is_last && !request.asked.is_http2() {
+            request.info.context.ends.note(ConnectionEnd::ToldToClose);
+        }
+        is_last
     }
 
     /// Whether no other request has come after it, which would be lost if this response were the last. Over HTTP/2 none
@@ -253,7 +263,7 @@ impl Future for RequestFuture {
         // room for others only if the connection would stay.
         let gives_up_body = request.exchange.answer();
         let forgoes_body = this.forgoes_body(activity);
-        let is_last = gives_up_body || forgoes_body || this.is_last(&request, response.status());
+        let is_last = gives_up_body || forgoes_body || this.tells_to_close(&request, response.status());
         let outgoing = this.turn.take().map(|turn| Box::new(turn.answer()));
         let is_connect = request.asked.is_connect();
         let InFlight { exchange, info, asked } = request;

@@ -15,7 +15,7 @@ use crate::conn::exchange::answer::Refusal;
 use crate::conn::limits::{Limits, Waiting};
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Doing, Reason};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
 use crate::socket::Stage;
 use crate::sys::{Presence, Probe};
 
@@ -40,6 +40,20 @@ pub(super) enum End {
     Gone,
     /// The drain's deadline has come.
     Cut,
+}
+
+impl End {
+    /// How the connection ends, if that is not its client's will.
+    pub(super) fn of_connection(&self) -> Option<ConnectionEnd> {
+        let reason = match self {
+            Self::Cut => CutReason::Deadline,
+            Self::Close => CutReason::Idle,
+            Self::MakeRoom => CutReason::FullServer,
+            Self::TimedOut(_) => CutReason::TimedOut,
+            Self::Finished | Self::Broken | Self::Rest | Self::Refused(_) | Self::Gone => return None,
+        };
+        Some(ConnectionEnd::Cut(reason))
+    }
 }
 
 /// What a connection may do besides serving.

@@ -88,9 +88,22 @@ pub(super) async fn serve<T: Wire>(
         false if context.recycling.is_listing() => Linger::HURRIED,
         false => Linger::BRIEF,
     };
+    // Its next request may just have come.
+    let goes_on = matches!(end, End::MakeRoom | End::Close)
+        && limits.waiting() != Waiting::Head
+        && Unread::of(stream.socket()) == Unread::Bytes;
+    if goes_on {
+        return serve_again(context, stream, ahead, limits.stage(), permit);
+    }
+    if let Some(end) = end.of_connection() {
+        context.ends.note(end);
+    }
     match end {
         End::Rest => match stream.bare() {
-            Ok(stream) => rest(context, stream, ahead, limits.stage(), permit).await,
+            Ok(stream) => {
+                let has_answered = activity.has_answered_in_restart();
+                rest(context, stream, ahead, limits.stage(), permit, has_answered).await;
+            }
             Err(stream) => close(&context, stream, linger).await,
         },
         End::Refused(refusal) => {
@@ -103,10 +116,6 @@ pub(super) async fn serve<T: Wire>(
         End::Close if limits.waiting() == Waiting::Head => {
             let words = closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
-        }
-        // Its next request has just come.
-        End::MakeRoom | End::Close if Unread::of(stream.socket()) == Unread::Bytes => {
-            serve_again(context, stream, ahead, limits.stage(), permit);
         }
         End::MakeRoom => close_now(stream).await,
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {

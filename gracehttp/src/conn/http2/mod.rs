@@ -45,7 +45,7 @@ use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Reason};
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::wire::Wire;
-use crate::lifecycle::Phase;
+use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
 use crate::server::Permit;
 use crate::sys::Probe;
 
@@ -123,6 +123,9 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     let is_answered = activity.open() == 0 && streams.count() == 0 && !activity.is_unflushed();
     drop(connection);
     context.answers.count_unseen(streams.unseen());
+    if let Some(end) = end.of_connection(announced) {
+        context.ends.note(end);
+    }
     let Ok(transport) = back.await else { return };
     // In the middle of a frame of ours no other frame can be sent.
     let closing_frames = end.closing_frames(streams.last_stream()).filter(|_| transport.is_flushed());
@@ -160,6 +163,17 @@ enum End {
 }
 
 impl End {
+    /// How the connection ends, if that is not its client's will. `is_announced`: it was told with GOAWAY.
+    fn of_connection(self, is_announced: bool) -> Option<ConnectionEnd> {
+        match self {
+            Self::Finished => is_announced.then_some(ConnectionEnd::ToldToClose),
+            Self::Unused(_) => Some(ConnectionEnd::ToldToClose),
+            Self::Cut => Some(ConnectionEnd::Cut(CutReason::Deadline)),
+            Self::TooSlow => Some(ConnectionEnd::Cut(CutReason::TimedOut)),
+            Self::Refused(_) => None,
+        }
+    }
+
     /// GOAWAY (RFC 9113 section 6.8), with the code for this end (section 7).
     fn closing_frames(self, last_stream: u32) -> Option<[u8; 17]> {
         let code = match self {

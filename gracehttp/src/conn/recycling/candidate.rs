@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::conn::context::Context;
 use crate::conn::recycling::{Doing, Listed, SETTLED, Slot};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
 use crate::server::Permit;
 
 /// For whose sake a connection closes.
@@ -20,6 +20,15 @@ pub(in crate::conn) enum Reason {
     FullServer,
     /// The process is leaving, and the connection can't move.
     Restart,
+}
+
+impl From<Reason> for CutReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::FullServer => Self::FullServer,
+            Reason::Restart => Self::Idle,
+        }
+    }
 }
 
 /// The part of a connection's task that listens for the request to close.
@@ -102,11 +111,11 @@ pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mu
     let mut candidate = Candidate::new(context, stays);
     let (mut changed, mut seen) = (pin!(context.drain.changed()), None);
     let mut timer = pin!(sleep_until(since));
-    poll_fn(|cx| {
+    let reason = poll_fn(|cx| {
         loop {
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
-            if candidate.reason_to_close(phase, cx, || Doing::New(since)).is_some() {
-                return Poll::Ready(());
+            if let Some(reason) = candidate.reason_to_close(phase, cx, || Doing::New(since)) {
+                return Poll::Ready(reason);
             }
             let Some(look_at) = candidate.look_at() else { return Poll::Pending };
             if timer.deadline() != look_at {
@@ -116,4 +125,5 @@ pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mu
         }
     })
     .await;
+    context.ends.note(ConnectionEnd::Cut(reason.into()));
 }

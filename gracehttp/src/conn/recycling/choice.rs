@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use crate::conn::context::Context;
 use crate::conn::recycling::{Doing, PATIENCE, Recycling, SETTLED, State};
 use crate::conn::rest::close_parked;
+use crate::lifecycle::CutReason;
 use crate::parking::Parked;
 use crate::socket::Stage;
 
@@ -39,7 +40,7 @@ pub(super) fn make_room(context: &Context) {
     choice.make(needed);
     let parked = choice.parked;
     drop(state);
-    parked.into_iter().for_each(|parked| close_parked(context, parked));
+    parked.into_iter().for_each(|parked| close_parked(context, parked, CutReason::FullServer));
 }
 
 /// The permits that newcomers can hold while a server with this limit is full.

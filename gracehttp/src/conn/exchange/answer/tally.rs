@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use http::StatusCode;
 
 use crate::conn::exchange::answer::{Cause, Reason};
+use crate::lifecycle::{AnswerCount, Answers};
 
 /// How many threads count without sharing a cache line.
 const SHARDS: usize = 16;
@@ -69,45 +70,19 @@ impl Tally {
     }
 
     /// The counts of all threads together.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut counts = [[0; CLASSES]; CAUSES.len()];
-        for shard in &self.shards {
-            for (sums, row) in counts.iter_mut().zip(&shard.0) {
-                for (sum, count) in sums.iter_mut().zip(row) {
-                    *sum += count.load(Ordering::Relaxed);
+    pub(crate) fn snapshot(&self) -> Answers {
+        let mut counts = Vec::new();
+        for (row, cause) in CAUSES.into_iter().enumerate() {
+            for class in 0..CLASSES {
+                let sum = |shard: &Shard| shard.0[row][class].load(Ordering::Relaxed);
+                let count = self.shards.iter().map(sum).sum();
+                if count > 0 {
+                    counts.push(AnswerCount { cause, class: class + 1, count });
                 }
             }
         }
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Snapshot { counts, broken: load(&self.broken), unseen: load(&self.unseen) }
-    }
-}
-
-/// The counts of a moment.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Snapshot {
-    counts: [[u64; CLASSES]; CAUSES.len()],
-    broken: u64,
-    unseen: u64,
-}
-
-/// As it reads behind "answered": `handler 2xx 7, handler 4xx 1, malformed 4xx 2; broken off 1`.
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for (cause, row) in CAUSES.iter().zip(&self.counts) {
-            for (class, count) in row.iter().enumerate().filter(|(_, count)| **count > 0) {
-                write!(f, "{separator}{cause} {}xx {count}", class + 1)?;
-                separator = ", ";
-            }
-        }
-        if separator.is_empty() {
-            f.write_str("nothing")?;
-        }
-        let rare = [("broken off", self.broken), ("streams ended by h2 itself", self.unseen)];
-        rare.iter()
-            .filter(|(_, count)| *count > 0)
-            .try_for_each(|(what, count)| write!(f, "; {what} {count}"))
+        Answers { counts, broken: load(&self.broken), unseen: load(&self.unseen) }
     }
 }
 

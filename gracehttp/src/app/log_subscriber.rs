@@ -1,0 +1,195 @@
+//! The log: events in words.
+//!
+//! Two messages keep the original's words, since scripts look for them: `Received SIG. …` and `start new process
+//! success, pid ….`
+
+use crate::lifecycle::{
+    Address, ConnectionEnd, CutReason, Event, LoweredLimit, LoweredLimits, Serving, Signal, Subscriber,
+    SuccessorDeath, SuccessorFault, generation, show,
+};
+use crate::log;
+
+/// Logs the events that an operator has to know.
+#[derive(Debug)]
+pub(super) struct LogSubscriber;
+
+impl Subscriber for LogSubscriber {
+    fn on_event(&self, event: &Event) {
+        let own_pid = std::process::id();
+        match event {
+            Event::Setting { server, key, value, origin } => {
+                let of = server.as_deref().map_or_else(String::new, |server| format!(" of server {server}"));
+                log::info(format_args!("{key}{of} is {value}, set by {origin}"));
+            }
+            Event::LimitsLowered(lowered) => log_lowered_limits(lowered),
+            Event::Serving(serving) => log_serving(serving),
+            Event::SocketAccessFailed(error) | Event::Failed(error) => log::errors("", error),
+            Event::StoppedEarly => log::info(format_args!("stopped while starting up, pid {own_pid}")),
+
+            Event::RestartRequested { signal } | Event::StopRequested { signal } => log_received(*signal),
+            Event::RestartRefused { signal, reason } => log::error(format_args!(
+                "{signal} is refused, nothing is restarted: {reason}, so a successor would end, too. Start a new \
+                 container, and stop this one by SIGTERM"
+            )),
+            Event::RestartIgnored { signal, successor: None } => {
+                log::notice(format_args!("{signal} is ignored: this process, pid {own_pid}, is stopping"));
+            }
+            Event::RestartIgnored { signal, successor: Some(successor) } => log::notice(format_args!(
+                "{signal} is ignored: this process, pid {own_pid}, is draining; pid {successor} serves now"
+            )),
+            Event::SuccessorFailed { successor, reason } => {
+                let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
+                log_fault(&format!("start new process failed{prefix}: "), reason);
+                log::error(format_args!("generation {}, pid {own_pid}, serves on", generation()));
+            }
+            Event::Committed { successor } => {
+                log::info(format_args!("start new process success, pid {successor}."));
+            }
+            Event::RestartPassedOn { signal, successor } => {
+                log::info(format_args!("{signal} came meanwhile: pid {successor} restarts once more"));
+            }
+            Event::TookBack { successor, why, connections } => {
+                let (why, count) = (death(why), connections_in_words(*connections));
+                log::error(format_args!(
+                    "the successor, pid {successor}, died in standby: {why}; generation {}, pid {own_pid}, serves \
+                     again and has taken {count} back",
+                    generation()
+                ));
+            }
+            Event::SuccessorDied { successor, why } => log::error(format_args!(
+                "the successor, pid {successor}, died after standby: {why}; nobody serves: start the application again"
+            )),
+
+            Event::SecondStop { signal, connections } => {
+                log_received(*signal);
+                log::notice(format_args!(
+                    "a second signal ends the drain at once, with {} open",
+                    connections_in_words(*connections)
+                ));
+            }
+            Event::DrainTimedOut { limit, connections, tasks } => {
+                let total = connections.iter().map(|held| held.count).sum();
+                let of_servers: Vec<String> = connections
+                    .iter()
+                    .map(|held| format!("{} of server {}", held.count, held.server))
+                    .collect();
+                let of_servers = (!of_servers.is_empty())
+                    .then(|| format!("{} ({})", connections_in_words(total), of_servers.join(", ")));
+                let left: Vec<String> =
+                    of_servers.into_iter().chain(tasks.as_ref().map(ToString::to_string)).collect();
+                log::notice(format_args!(
+                    "the drain's limit of {} has passed: cutting {}",
+                    show(*limit),
+                    left.join(" and ")
+                ));
+            }
+            Event::TasksCut(left) => log::notice(format_args!("cutting {left}")),
+            Event::CleanUpUnfinished(unfinished) => log::error(format_args!("{unfinished}")),
+            Event::CleanUpAbandoned { signal } => {
+                log_received(*signal);
+                log::notice(format_args!("one more signal to stop gives the clean-up code up"));
+            }
+            Event::Drained { server, receipt } => {
+                let ends: Vec<String> =
+                    receipt.ends().map(|(end, count)| format!("{count} {}", end_in_words(end))).collect();
+                let ends = if ends.is_empty() { "none".to_owned() } else { ends.join(", ") };
+                tracing::debug!(target: "gracehttp", "server `{server}`: its connections in the drain: {ends}");
+            }
+            Event::Answered { server, answers } => {
+                tracing::debug!(target: "gracehttp", "server `{server}` has answered: {answers}");
+            }
+            Event::Stopped => log::info(format_args!("stopped, pid {own_pid}")),
+            Event::Replaced { successor } => {
+                log::info(format_args!("pid {own_pid} has ended; pid {successor} serves"));
+            }
+
+            // Other lines say as much.
+            Event::Starting
+            | Event::SuccessorStarted { .. }
+            | Event::SuccessorReady { .. }
+            | Event::SuccessorGone { .. }
+            | Event::StandbyOver { .. }
+            | Event::Draining { .. }
+            | Event::Connection { .. } => {}
+        }
+    }
+}
+
+fn log_received(signal: Signal) {
+    log::info(format_args!("Received SIG. [PID:{}, SIG:{signal}]", std::process::id()));
+}
+
+fn log_lowered_limits(LoweredLimits { changes, available, reserved }: &LoweredLimits) {
+    let changes: Vec<String> = changes
+        .iter()
+        .map(|LoweredLimit { server, from, to }| format!("`{server}` from {from} to {to}"))
+        .collect();
+    log::notice(format_args!(
+        "max_conns is lowered ({}): this process may open {available} descriptors, {reserved} of which are kept for \
+         other use; raise the hard limit (`ulimit -Hn`, or LimitNOFILE= of its service unit), or set a smaller \
+         max_conns",
+        changes.join(", ")
+    ));
+}
+
+fn log_serving(serving: &Serving) {
+    let Serving { server, address, is_secure, http1, http2, max_conns, generation } = serving;
+    let protocols = match (http1, http2) {
+        (true, true) => "HTTP/1.1 and HTTP/2",
+        (true, false) => "HTTP/1.1",
+        _ => "HTTP/2",
+    };
+    let transport = if *is_secure { "over TLS" } else { "plain" };
+    let url = match address {
+        Address::Tcp(address) if *is_secure => format!("https://{address}"),
+        Address::Tcp(address) => format!("http://{address}"),
+        Address::Unix(path) => format!("unix:{}", path.display()),
+    };
+    log::info(format_args!(
+        "serving {server} on {url} ({protocols}, {transport}, max {max_conns} connections, generation {generation}, \
+         pid {})",
+        std::process::id()
+    ));
+}
+
+fn log_fault(prefix: &str, reason: &SuccessorFault) {
+    match reason {
+        SuccessorFault::ConfigurationGone(file) => log::error(format_args!(
+            "{prefix}the configuration file {}, which this process has read, is gone: put it back; an empty one will \
+             do",
+            file.display()
+        )),
+        // Says so itself.
+        SuccessorFault::NotStarted(error) => log::errors("", error),
+        SuccessorFault::NotReady { limit } => {
+            log::errors(prefix, &format_args!("it was not ready within {} (ready_timeout)", show(*limit)));
+        }
+        SuccessorFault::Reported(reason) => log::errors(prefix, reason),
+    }
+}
+
+fn death(why: &SuccessorDeath) -> String {
+    match why {
+        SuccessorDeath::Unresponsive { after } => {
+            format!("it gave no sign of life for {} and was killed", show(*after))
+        }
+        SuccessorDeath::Ended(how) => how.clone(),
+    }
+}
+
+fn end_in_words(end: ConnectionEnd) -> &'static str {
+    match end {
+        ConnectionEnd::Moved => "moved",
+        ConnectionEnd::AnsweredAndMoved => "answered and moved",
+        ConnectionEnd::ToldToClose => "told to close",
+        ConnectionEnd::Cut(CutReason::Deadline) => "cut at the deadline",
+        ConnectionEnd::Cut(CutReason::Idle) => "closed idle",
+        ConnectionEnd::Cut(CutReason::TimedOut) => "timed out",
+        ConnectionEnd::Cut(CutReason::FullServer) => "closed to make room",
+    }
+}
+
+fn connections_in_words(count: usize) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} connection{plural}")
+}

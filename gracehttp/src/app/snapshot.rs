@@ -1,0 +1,289 @@
+//! The process as it is at one moment.
+
+use std::sync::{Arc, Weak};
+
+use nix::unistd::Pid;
+use parking_lot::Mutex;
+
+use crate::app::servers::Servers;
+use crate::conn::Context;
+use crate::handoff::WeakChannel;
+use crate::lifecycle::{
+    Address, Answers, Background, Event, HeldConnections, Phase, Receipt, Subscriber, TasksLeft, generation,
+};
+use crate::listen::Listener;
+use crate::socket::Stage;
+
+/// The counts and states of a process at one moment.
+#[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the drain's report needs a part of it"))]
+pub(crate) struct Snapshot {
+    pub(crate) pid: u32,
+    pub(crate) generation: u64,
+    pub(crate) phase: ProcessPhase,
+    /// The predecessor still drains.
+    pub(crate) has_predecessor: bool,
+    pub(crate) servers: Vec<ServerSnapshot>,
+    /// The background tasks that run.
+    pub(crate) tasks: Option<TasksLeft>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessPhase {
+    Serving,
+    /// It serves, and a successor gets ready.
+    Restarting {
+        successor: Option<Pid>,
+    },
+    Standby {
+        successor: Pid,
+    },
+    /// It drains, and its successor serves.
+    Draining {
+        successor: Pid,
+    },
+    /// It drains, and no other process serves.
+    Stopping,
+}
+
+/// One server at that moment.
+#[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "the drain's report needs a part of it"))]
+pub(crate) struct ServerSnapshot {
+    pub(crate) name: String,
+    pub(crate) phase: Phase,
+    /// Where it listens.
+    pub(crate) endpoints: Vec<Address>,
+    pub(crate) permits: PermitCounts,
+    /// Connections in the parking lot.
+    pub(crate) parked: usize,
+    /// Connections that have a task, or are on their way to the successor.
+    pub(crate) awake: usize,
+    /// What has become of its connections.
+    pub(crate) receipt: Receipt,
+    pub(crate) answers: Answers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PermitCounts {
+    pub(crate) limit: usize,
+    /// By connections of this process.
+    pub(crate) held: usize,
+    /// By connections of earlier generations.
+    pub(crate) foreign: usize,
+}
+
+impl Snapshot {
+    /// The servers that hold connections, and how many.
+    pub(crate) fn held(&self) -> Vec<HeldConnections> {
+        self.servers
+            .iter()
+            .filter(|server| server.permits.held > 0)
+            .map(|server| HeldConnections { server: server.name.clone(), count: server.permits.held })
+            .collect()
+    }
+}
+
+/// What snapshots are taken of. It follows the events of the process, so that any task of the control runtime can take
+/// one at any time.
+pub(crate) struct Observed {
+    servers: Vec<ObservedServer>,
+    background: Arc<Background>,
+    predecessor: Option<WeakChannel>,
+    life: Mutex<Life>,
+}
+
+struct ObservedServer {
+    context: Arc<Context>,
+    /// They are gone once this process has closed them.
+    listeners: Vec<Weak<Listener>>,
+}
+
+struct Life {
+    phase: ProcessPhase,
+    /// What had become of each server's connections when the drain began.
+    before_drain: Vec<Receipt>,
+}
+
+impl Observed {
+    pub(super) fn new(
+        servers: &Servers,
+        background: Arc<Background>,
+        predecessor: Option<WeakChannel>,
+    ) -> Self {
+        let observed = servers.iter().map(|server| ObservedServer {
+            context: server.context.clone(),
+            listeners: server.acceptors.iter().map(|acceptor| Arc::downgrade(&acceptor.listener)).collect(),
+        });
+        let before_drain = vec![Receipt::default(); servers.len()];
+        let life = Mutex::new(Life { phase: ProcessPhase::Serving, before_drain });
+        Self { servers: observed.collect(), background, predecessor, life }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            pid: std::process::id(),
+            generation: generation(),
+            phase: self.life.lock().phase,
+            has_predecessor: self.predecessor.as_ref().and_then(WeakChannel::upgrade).is_some(),
+            servers: self.servers.iter().map(ObservedServer::snapshot).collect(),
+            tasks: self.background.left(),
+        }
+    }
+
+    /// What has become of the connections of each server since the drain began.
+    pub(super) fn receipts(&self) -> impl Iterator<Item = (Arc<str>, Receipt)> {
+        let before = self.life.lock().before_drain.clone();
+        let ends = self.servers.iter().map(|server| &server.context.ends);
+        ends.zip(before).map(|(ends, before)| (ends.server().clone(), ends.receipt().since(&before)))
+    }
+
+    /// From now on the receipts of this drain count.
+    fn begin_drain(&self, life: &mut Life) {
+        life.before_drain = self.servers.iter().map(|server| server.context.ends.receipt()).collect();
+    }
+}
+
+impl Subscriber for Observed {
+    fn on_event(&self, event: &Event) {
+        if matches!(event, Event::Connection { .. }) {
+            return;
+        }
+        let mut life = self.life.lock();
+        life.phase = match *event {
+            Event::RestartRequested { .. } if life.phase == ProcessPhase::Serving => {
+                ProcessPhase::Restarting { successor: None }
+            }
+            Event::SuccessorStarted { successor } => ProcessPhase::Restarting { successor: Some(successor) },
+            Event::RestartRefused { .. } | Event::SuccessorFailed { .. } | Event::TookBack { .. } => {
+                ProcessPhase::Serving
+            }
+            Event::Committed { successor } => {
+                self.begin_drain(&mut life);
+                ProcessPhase::Standby { successor }
+            }
+            Event::StandbyOver { successor } => ProcessPhase::Draining { successor },
+            Event::SuccessorGone { .. } => ProcessPhase::Stopping,
+            // In a restart this process drains already.
+            Event::StopRequested { .. } if life.phase.is_serving() => {
+                self.begin_drain(&mut life);
+                ProcessPhase::Stopping
+            }
+            _ => return,
+        };
+    }
+}
+
+impl ProcessPhase {
+    fn is_serving(self) -> bool {
+        matches!(self, Self::Serving | Self::Restarting { .. })
+    }
+}
+
+impl ObservedServer {
+    fn snapshot(&self) -> ServerSnapshot {
+        let Self { context, listeners } = self;
+        let permits = PermitCounts {
+            limit: context.permits.limit(),
+            held: context.permits.held(),
+            foreign: context.permits.foreign(),
+        };
+        let parked = context.lot.count(Stage::Fresh) + context.lot.count(Stage::Idle);
+        let open = listeners.iter().filter_map(Weak::upgrade);
+        ServerSnapshot {
+            name: context.options.name.clone(),
+            phase: context.drain.phase(),
+            endpoints: open.map(|listener| listener.local.clone()).collect(),
+            permits,
+            parked,
+            awake: permits.held.saturating_sub(parked),
+            receipt: context.ends.receipt(),
+            answers: context.answers.snapshot(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conn::Moved;
+    use crate::lifecycle::{ConnectionEnd, Events, Signal, SuccessorDeath};
+    use crate::listen::bind::bind;
+    use crate::listen::{ListenOptions, Running};
+    use crate::server::{Permits, Server};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio::runtime::Handle;
+    use tokio::sync::Notify;
+
+    /// A server with a limit of 7 connections.
+    fn servers(events: &Events) -> Servers {
+        let server: Server<()> =
+            Server::builder("web").listen("127.0.0.1:0").max_conns(7).handler(async || "hello");
+        let Server { options, make, .. } = server;
+        let listeners = bind(&options.name, &options.endpoints[0], &ListenOptions::of(&options)).unwrap();
+        let released = Arc::new(Notify::new());
+        let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
+        let moved = Arc::new(Moved::default());
+        let context = Context::new(options, None, make(&()), permits, moved, events.clone()).unwrap();
+        let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
+        running.open();
+        Servers::new(vec![running], released)
+    }
+
+    #[tokio::test]
+    async fn it_shows_connections_by_state_and_what_became_of_them() {
+        let events = Events::default();
+        let mut servers = servers(&events);
+        let observed = Observed::new(&servers, Arc::default(), None);
+        let snapshot = observed.snapshot();
+        assert_eq!((snapshot.pid, snapshot.generation), (std::process::id(), 1));
+        assert_eq!(snapshot.phase, ProcessPhase::Serving);
+        assert!(!snapshot.has_predecessor && snapshot.held().is_empty() && snapshot.tasks.is_none());
+        let [Address::Tcp(address)] = snapshot.servers[0].endpoints[..] else { panic!("{snapshot:?}") };
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut buffer = [0; 512];
+        assert_ne!(client.read(&mut buffer).await.unwrap(), 0);
+        while observed.snapshot().servers[0].parked == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let snapshot = observed.snapshot();
+        let server = &snapshot.servers[0];
+        assert_eq!(server.permits, PermitCounts { limit: 7, held: 1, foreign: 0 });
+        assert_eq!((server.parked, server.awake, server.phase), (1, 0, Phase::Serving));
+        assert_eq!(server.answers.to_string(), "handler 2xx 1");
+        assert_eq!(snapshot.held(), [HeldConnections { server: "web".to_owned(), count: 1 }]);
+
+        drop(servers.take_acceptors().collect::<Vec<_>>());
+        servers.enter(Phase::ClosingIdle);
+        servers.until(|servers| servers.held() == 0).await;
+        let idle = ConnectionEnd::Cut(crate::lifecycle::CutReason::Idle);
+        assert_eq!(observed.snapshot().servers[0].receipt.count(idle), 1);
+    }
+
+    #[tokio::test]
+    async fn its_phase_follows_the_events() {
+        let servers = Servers::new(Vec::new(), Arc::default());
+        let observed = Observed::new(&servers, Arc::default(), None);
+        let (signal, successor) = (Signal::Hup, Pid::from_raw(7));
+        let why = SuccessorDeath::Ended("it ended".to_owned());
+        let took_back = Event::TookBack { successor, why, connections: 0 };
+        for (event, phase) in [
+            (Event::RestartRequested { signal }, ProcessPhase::Restarting { successor: None }),
+            (Event::SuccessorStarted { successor }, ProcessPhase::Restarting { successor: Some(successor) }),
+            (Event::Committed { successor }, ProcessPhase::Standby { successor }),
+            (took_back, ProcessPhase::Serving),
+            (Event::Committed { successor }, ProcessPhase::Standby { successor }),
+            (Event::StopRequested { signal }, ProcessPhase::Standby { successor }),
+            (Event::StandbyOver { successor }, ProcessPhase::Draining { successor }),
+            (Event::SuccessorGone { successor }, ProcessPhase::Stopping),
+        ] {
+            observed.on_event(&event);
+            assert_eq!(observed.snapshot().phase, phase, "{event:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The runtime of the connections and handlers.
+
+use std::ops::Deref;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::config::Settings;
+use crate::error::Error;
+
+/// The runtime of the connections and handlers.
+///
+/// Handlers that still block their threads at the end are not waited for: they end with the process.
+pub(super) struct Workers {
+    /// Empty only while it is dropped.
+    runtime: Option<Runtime>,
+    handle: Handle,
+}
+
+impl Workers {
+    pub(super) fn start(settings: &Settings) -> Result<Self, Error> {
+        let mut builder = Builder::new_multi_thread();
+        if let Some(threads) = settings.worker_threads {
+            builder.worker_threads(threads);
+        }
+        let runtime = builder
+            .enable_all()
+            .thread_name("gracehttp")
+            .build()
+            .map_err(|error| Error::caused_by(format!("no runtime for the servers: {error}"), error))?;
+        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+    }
+}
+
+impl Deref for Workers {
+    type Target = Handle;
+
+    fn deref(&self) -> &Self::Target {
+        &self.handle
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

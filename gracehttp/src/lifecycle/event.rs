@@ -1,0 +1,221 @@
+//! What happens in the life of a process, as values: they are emitted where they happen, and every subscriber gets
+//! them all.
+//!
+//! The log is one subscriber, the snapshot of the process another. A new one needs no change where events are emitted.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use parking_lot::RwLock;
+
+use crate::error::Error;
+use crate::lifecycle::{Answers, CleanUpUnfinished, ConnectionEnd, Receipt, Signal, TasksLeft, Tie};
+
+/// Something that happened in the life of a process or of a connection.
+#[derive(Debug)]
+#[expect(dead_code, reason = "an event says all that is known; the log does not need all of it")]
+pub(crate) enum Event {
+    /// The process begins to live: its configuration is not read yet.
+    Starting,
+    /// A setting has a value that is not the attribute's. `server` is empty for a setting of the process.
+    Setting { server: Option<String>, key: &'static str, value: String, origin: String },
+    /// Connection limits that the user chose were lowered to what the process may open.
+    LimitsLowered(LoweredLimits),
+    /// An endpoint accepts.
+    Serving(Serving),
+    /// The access of socket files could not be set.
+    SocketAccessFailed(Error),
+    /// The process could not do what it was started for.
+    Failed(Error),
+    /// A signal to stop has ended the process before it came to serve.
+    StoppedEarly,
+
+    /// A signal asks for a restart.
+    RestartRequested { signal: Signal },
+    /// There is none: a successor would end together with this process.
+    RestartRefused { signal: Signal, reason: Tie },
+    /// There is none: this process is stopping, or its successor serves already.
+    RestartIgnored { signal: Signal, successor: Option<Pid> },
+    /// The successor's process runs.
+    SuccessorStarted { successor: Pid },
+    /// The successor is ready to serve.
+    SuccessorReady { successor: Pid },
+    /// It never came to serve: this process serves on. There is no pid if no process was started.
+    SuccessorFailed { successor: Option<Pid>, reason: SuccessorFault },
+    /// The successor accepts, and this process does not any more. It is in standby.
+    Committed { successor: Pid },
+    /// A signal came while the successor got ready: it restarts once more.
+    RestartPassedOn { signal: Signal, successor: Pid },
+    /// This process can't take over again any more.
+    StandbyOver { successor: Pid },
+    /// The successor died in standby: this process serves again, with so many of its connections.
+    TookBack { successor: Pid, why: SuccessorDeath, connections: usize },
+    /// The successor died after standby, so no process serves.
+    SuccessorDied { successor: Pid, why: String },
+    /// The successor has ended or does not talk any more, and this process drains without it.
+    SuccessorGone { successor: Pid },
+
+    /// A signal asks this process to stop.
+    StopRequested { signal: Signal },
+    /// A second one ends the drain at once, with so many connections open.
+    SecondStop { signal: Signal, connections: usize },
+    /// The drain begins, with so many connections and at most so much time.
+    Draining { connections: usize, limit: Duration },
+    /// One connection has moved, was told to close or was cut.
+    Connection { server: Arc<str>, end: ConnectionEnd },
+    /// The drain has used up its time: what is left is cut.
+    DrainTimedOut { limit: Duration, connections: Vec<HeldConnections>, tasks: Option<TasksLeft> },
+    /// Background tasks of a process that never came to serve are cut.
+    TasksCut(TasksLeft),
+    /// The clean-up code has used up its time.
+    CleanUpUnfinished(CleanUpUnfinished),
+    /// One more signal to stop ends the clean-up code.
+    CleanUpAbandoned { signal: Signal },
+    /// What became of a server's connections in this drain.
+    Drained { server: Arc<str>, receipt: Receipt },
+    /// How a server has answered in all its life.
+    Answered { server: Arc<str>, answers: Answers },
+    /// The process ends, and no other has its place.
+    Stopped,
+    /// The process ends, and its successor serves.
+    Replaced { successor: Pid },
+}
+
+/// An endpoint that accepts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Serving {
+    pub(crate) server: String,
+    pub(crate) address: Address,
+    pub(crate) is_secure: bool,
+    pub(crate) http1: bool,
+    pub(crate) http2: bool,
+    pub(crate) max_conns: usize,
+    pub(crate) generation: u64,
+}
+
+/// Where a listener is found: with the port that the kernel chose for port 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// Connection limits that do not fit into the limit of open descriptors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoweredLimits {
+    pub(crate) changes: Vec<LoweredLimit>,
+    /// How many descriptors the process may open.
+    pub(crate) available: usize,
+    /// How many of them are kept for other use.
+    pub(crate) reserved: usize,
+}
+
+/// The limit of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoweredLimit {
+    pub(crate) server: String,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+/// How many connections a server holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeldConnections {
+    pub(crate) server: String,
+    pub(crate) count: usize,
+}
+
+/// Why a successor never came to serve.
+#[derive(Debug)]
+pub(crate) enum SuccessorFault {
+    /// This process has read a configuration file that is gone: a successor would start without one.
+    ConfigurationGone(PathBuf),
+    /// Its process could not be started.
+    NotStarted(Error),
+    /// It was not ready in time.
+    NotReady { limit: Duration },
+    /// It said so itself, or ended. A line for each fault.
+    Reported(String),
+}
+
+/// Why a successor in standby counts as dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SuccessorDeath {
+    /// It gave no sign of life for so long, and was killed.
+    Unresponsive { after: Duration },
+    /// How it ended.
+    Ended(String),
+}
+
+/// Gets every event of a process.
+///
+/// It is called where the event happens: on the control runtime, or, for the events of connections, on a thread that
+/// serves. So it must not block, nor wait for anything: one that writes to a disk or a socket hands the event to a task
+/// of its own.
+pub(crate) trait Subscriber: Send + Sync {
+    fn on_event(&self, event: &Event);
+}
+
+/// Where the events of a process are emitted. Its clones have the same subscribers.
+#[derive(Clone, Default)]
+pub(crate) struct Events {
+    subscribers: Arc<RwLock<Arc<[Arc<dyn Subscriber>]>>>,
+}
+
+impl Events {
+    /// From now on `subscriber` gets all events.
+    pub(crate) fn subscribe(&self, subscriber: Arc<dyn Subscriber>) {
+        let mut subscribers = self.subscribers.write();
+        *subscribers = subscribers.iter().cloned().chain([subscriber]).collect();
+    }
+
+    /// Gives an event to all subscribers, in the order of their subscription.
+    pub(crate) fn emit(&self, event: &Event) {
+        // Without the lock, so that a subscriber may subscribe another.
+        let subscribers = self.subscribers.read().clone();
+        subscribers.iter().for_each(|subscriber| subscriber.on_event(event));
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("subscribers", &self.subscribers.read().len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+
+    /// Subscribes another one with its first event.
+    struct Growing {
+        events: Events,
+        seen: Arc<Mutex<Vec<&'static str>>>,
+        name: &'static str,
+    }
+
+    impl Subscriber for Growing {
+        fn on_event(&self, _: &Event) {
+            self.seen.lock().push(self.name);
+            if self.name == "first" {
+                let (events, seen) = (self.events.clone(), self.seen.clone());
+                self.events.subscribe(Arc::new(Growing { events, seen, name: "second" }));
+            }
+        }
+    }
+
+    #[test]
+    fn every_subscriber_gets_the_events_from_its_subscription_on() {
+        let (events, seen) = (Events::default(), Arc::new(Mutex::new(Vec::new())));
+        events.emit(&Event::Starting);
+        events.subscribe(Arc::new(Growing { events: events.clone(), seen: seen.clone(), name: "first" }));
+        events.emit(&Event::Starting);
+        events.clone().emit(&Event::Stopped);
+        assert_eq!(*seen.lock(), ["first", "first", "second"]);
+    }
+}

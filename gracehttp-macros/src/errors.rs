@@ -1,5 +1,7 @@
 //! The faults of one attribute: collected, so that one compilation tells them all.
 
+pub(crate) mod hints;
+
 use std::fmt::Display;
 
 use proc_macro2::TokenStream;
@@ -21,6 +23,12 @@ impl Errors {
     /// Reports a fault at the user's own tokens.
     pub(crate) fn at(&mut self, tokens: impl ToTokens, message: impl Display) {
         self.push(syn::Error::new_spanned(tokens, message));
+    }
+
+    pub(crate) fn append(&mut self, others: Self) {
+        if let Some(error) = others.0 {
+            self.push(error);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

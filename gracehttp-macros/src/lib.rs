@@ -5,45 +5,33 @@
 //! calls that could be written by hand, the annotated item stays as it is, token for token, and whatever is
 //! wrong is reported at the token that is wrong, all of it at once.
 
-mod args;
-mod arguments;
-mod codegen;
-mod conditions;
 mod errors;
-mod function;
-mod hints;
-mod main_attr;
-mod module;
-mod parameters;
-mod path;
-mod paths;
-mod route_attr;
-mod routes_attr;
-mod segment;
-mod server_attr;
+mod expand;
+mod generate;
+mod keys;
+mod parse;
 #[cfg(test)]
 mod snapshots;
-mod strays;
-mod values;
+mod validate;
 
 use proc_macro::TokenStream;
 
 /// Declares a server: an async function answers its requests, a plain one makes its service.
 #[proc_macro_attribute]
 pub fn server(args: TokenStream, item: TokenStream) -> TokenStream {
-    server_attr::expand(args.into(), &item.into()).into()
+    expand::server(args.into(), item.into()).into()
 }
 
 /// Makes start-up code the main function of an application with the named servers.
 #[proc_macro_attribute]
 pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
-    main_attr::expand(args.into(), &item.into()).into()
+    expand::main(args.into(), item.into()).into()
 }
 
 /// Makes a module's functions routes, as a part of a server that lists the module or that it lies in.
 #[proc_macro_attribute]
 pub fn routes(args: TokenStream, item: TokenStream) -> TokenStream {
-    routes_attr::expand(args.into(), &item.into()).into()
+    expand::routes(args.into(), item.into()).into()
 }
 
 /// The attributes of routes. `#[server]` and `#[routes]` take them up before they are expanded; by themselves
@@ -54,7 +42,7 @@ macro_rules! attributes_of_routes {
             $(#[$doc])*
             #[proc_macro_attribute]
             pub fn $name(_: TokenStream, item: TokenStream) -> TokenStream {
-                route_attr::alone(stringify!($name), &item.into()).into()
+                expand::route_alone(stringify!($name), &item.into()).into()
             }
         )*
     };

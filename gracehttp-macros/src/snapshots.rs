@@ -11,10 +11,10 @@ use quote::quote;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Meta};
 
-use crate::{main_attr, routes_attr, server_attr};
+use crate::expand;
 
 /// Expands an item with its attribute, as the compiler does.
-fn expand(annotated: TokenStream) -> String {
+fn expanded(annotated: TokenStream) -> String {
     let split = |input: ParseStream<'_>| {
         let mut attributes = input.call(Attribute::parse_outer)?;
         let attribute = attributes.remove(0).meta;
@@ -27,15 +27,15 @@ fn expand(annotated: TokenStream) -> String {
         _ => TokenStream::new(),
     };
     let expanded = match attribute.path().get_ident().map(ToString::to_string).as_deref() {
-        Some("server") => server_attr::expand(args, &item),
-        Some("routes") => routes_attr::expand(args, &item),
-        _ => main_attr::expand(args, &item),
+        Some("server") => expand::server(args, item),
+        Some("routes") => expand::routes(args, item),
+        _ => expand::main(args, item),
     };
     prettyplease::unparse(&syn::parse2(expanded).unwrap())
 }
 
 fn check(name: &str, annotated: TokenStream) {
-    let expanded = expand(annotated);
+    let expanded = expanded(annotated);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(format!("{name}.rs"));
     if env::var_os("UPDATE_EXPECT").is_some() {
         fs::write(&path, &expanded).unwrap();

@@ -2,11 +2,11 @@
 
 use matchit::InsertError;
 
-use crate::path::{Path, explain};
+use crate::parse::{Path, explain};
 
 /// The paths of one module, in the very router that will serve them.
 #[derive(Default)]
-pub(crate) struct Paths {
+pub(super) struct Paths {
     router: matchit::Router<usize>,
     known: Vec<Known>,
 }
@@ -19,7 +19,7 @@ struct Known {
 
 impl Paths {
     /// Adds a route, unless the router could not have it.
-    pub(crate) fn add(&mut self, method: &str, path: &Path, handler: &str) -> syn::Result<()> {
+    pub(super) fn add(&mut self, method: &str, path: &Path, handler: &str) -> syn::Result<()> {
         let text = path.literal.value();
         let fault = |message: String| Err(syn::Error::new(path.literal.span(), message));
         if let Some(known) = self.known.iter_mut().find(|known| known.path == text) {

@@ -1,7 +1,7 @@
 //! The segments of a path: the parameter in each, and what was meant by one that is written as elsewhere.
 
 /// What stands between two slashes.
-pub(crate) struct Segment<'a> {
+pub(super) struct Segment<'a> {
     before: &'a str,
     parameter: Option<Parameter<'a>>,
     after: &'a str,
@@ -31,7 +31,7 @@ enum Spelling<'a> {
 }
 
 impl<'a> Segment<'a> {
-    pub(crate) fn read(source: &'a str) -> Self {
+    pub(super) fn read(source: &'a str) -> Self {
         if let Some(parameter) = Parameter::without_braces(source) {
             return Self { before: "", parameter: Some(parameter), after: "" };
         }
@@ -46,23 +46,23 @@ impl<'a> Segment<'a> {
     }
 
     /// The name of its parameter.
-    pub(crate) fn name(&self) -> Option<&str> {
+    pub(super) fn name(&self) -> Option<&str> {
         self.parameter.as_ref().map(|parameter| &*parameter.name)
     }
 
-    pub(crate) fn takes_all_the_rest(&self) -> bool {
+    pub(super) fn takes_all_the_rest(&self) -> bool {
         self.parameter.as_ref().is_some_and(|parameter| parameter.wild)
     }
 
     /// As it has to be written.
-    pub(crate) fn right(&self) -> String {
+    pub(super) fn right(&self) -> String {
         let parameter = self.parameter.as_ref().map(Parameter::right).unwrap_or_default();
         format!("{}{parameter}{}", encoded(self.before), encoded(self.after))
     }
 
     /// What is wrong, each with what to do about it. That mentions the whole path as it would be right, and the
     /// path without this segment.
-    pub(crate) fn faults(&self, path: &str, without: impl FnOnce() -> String) -> Vec<String> {
+    pub(super) fn faults(&self, path: &str, without: impl FnOnce() -> String) -> Vec<String> {
         let mut faults = Vec::new();
         if let Some(char) = [self.before, self.after].into_iter().find_map(first_sent_otherwise) {
             let sent = escape(char);

@@ -6,11 +6,12 @@
 use quote::ToTokens;
 use syn::{FnArg, Pat, Type};
 
+use super::types::last_segment;
 use crate::errors::Errors;
-use crate::function::{Function, last_segment};
+use crate::parse::Function;
 
 /// Reports what can't be an argument. Says whether there was nothing of the kind.
-pub(crate) fn check(function: &Function, errors: &mut Errors) -> bool {
+pub(super) fn check(function: &Function, errors: &mut Errors) -> bool {
     let arguments: Vec<Argument<'_>> = function.sig.inputs.iter().filter_map(Argument::of).collect();
     let mut fit = true;
     for (index, argument) in arguments.iter().enumerate() {

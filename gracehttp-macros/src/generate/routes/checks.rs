@@ -6,15 +6,14 @@ use quote::{ToTokens, quote};
 use syn::Path;
 
 use super::Part;
-use crate::codegen::{generated, placed_at, shown};
-use crate::route_attr::Route;
-use crate::routes_attr::Routes;
+use crate::generate::tokens::{generated, placed_at, shown};
+use crate::validate::{Answer, Routes};
 
 /// Lets the compiler look for routes that several modules have: at the route, or at the later module.
-pub(super) fn all_apart(routes: &Routes<'_>, modules: &[Part]) -> TokenStream {
+pub(super) fn all_apart(routes: &Routes, modules: &[Part]) -> TokenStream {
     let rivals = modules.iter().flat_map(|Part { path: module, ty, .. }| {
-        routes.answers.routes.iter().map(move |Route { method_name, path, .. }| {
-            let literal = &path.literal;
+        routes.answers.iter().map(move |Answer { route, .. }| {
+            let (method_name, literal) = (&route.method_name, &route.path.literal);
             let message = format!("`{}` has a route for `{}` too", shown(module), literal.value());
             let refusal = refusal(literal, &message);
             quote!(if #ty::TABLE.rivals(#method_name, #literal) { #refusal })
@@ -33,10 +32,10 @@ pub(super) fn all_apart(routes: &Routes<'_>, modules: &[Part]) -> TokenStream {
 }
 
 /// The same for the modules within and those from elsewhere, which only the annotated one is in reach of.
-pub(super) fn inner_apart(routes: &Routes<'_>, included: &[Part]) -> TokenStream {
+pub(super) fn inner_apart(routes: &Routes, included: &[Part]) -> TokenStream {
     let ident = &routes.module.ident;
     let name = generated(ident);
-    let within = !routes.content.modules.is_empty();
+    let within = !routes.within.is_empty();
     let checks = included.iter().filter(|_| within).map(|Part { path: module, ty, .. }| {
         let message = format!("a module within `{ident}` and `{}` have a route in common", shown(module));
         let refusal = refusal(module, &message);
@@ -70,8 +69,8 @@ pub(super) fn listed(module: &Path, ty: &TokenStream, library: &TokenStream) -> 
 }
 
 /// Whether a parameter of the module's prefix is in no path behind it. Of the module's own the macro knows.
-pub(super) fn parameters_once(routes: &Routes<'_>, included: &[Part]) -> TokenStream {
-    let Some(prefix) = &routes.args.prefix else { return TokenStream::new() };
+pub(super) fn parameters_once(routes: &Routes, included: &[Part]) -> TokenStream {
+    let Some(prefix) = &routes.prefix else { return TokenStream::new() };
     let ident = &routes.module.ident;
     let name = generated(ident);
     let text = prefix.literal.value();
@@ -80,7 +79,7 @@ pub(super) fn parameters_once(routes: &Routes<'_>, included: &[Part]) -> TokenSt
         let message = |module: &str| {
             format!("{module} has the parameter `{{{parameter}}}`, and so has the prefix `{text}` before it")
         };
-        if !routes.content.modules.is_empty() {
+        if !routes.within.is_empty() {
             let refusal = refusal(&prefix.literal, &message(&format!("a module within `{ident}`")));
             checks.push(quote!(if #name::WithAttributeRoutes::OWN.has_parameter(#parameter) { #refusal }));
         }

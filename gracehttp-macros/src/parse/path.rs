@@ -3,11 +3,11 @@
 use matchit::InsertError;
 use syn::LitStr;
 
+use super::segment::Segment;
 use crate::errors::Errors;
-use crate::segment::Segment;
 
 /// The methods that `#[route(METHOD, …)]` takes; axum has a function for each.
-pub(crate) const METHODS: [&str; 9] =
+pub(super) const METHODS: [&str; 9] =
     ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
 
 /// A path of which nothing is wrong.
@@ -18,7 +18,7 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub(crate) fn of_route(literal: LitStr, errors: &mut Errors) -> Option<Self> {
+    pub(super) fn of_route(literal: LitStr, errors: &mut Errors) -> Option<Self> {
         match parameters(&literal.value()) {
             Ok(parameters) => Some(Self { literal, parameters }),
             Err(faults) => {
@@ -31,7 +31,7 @@ impl Path {
     }
 
     /// What the paths of a module begin with.
-    pub(crate) fn of_prefix(literal: LitStr, errors: &mut Errors) -> Option<Self> {
+    pub(super) fn of_prefix(literal: LitStr, errors: &mut Errors) -> Option<Self> {
         let text = literal.value();
         let fault = if text.is_empty() || text == "/" {
             "an empty prefix changes nothing: leave it out"

@@ -1,14 +1,31 @@
 //! Keys that people look for where they are not: another attribute's, another framework's, a later release's.
 
-/// What to do instead, for a word whose spelling does not tell what was meant.
-pub(crate) fn of_key(attribute: &str, word: &str) -> Option<&'static str> {
+use crate::keys;
+
+/// What to write instead of a word that is no key of the attribute.
+pub(crate) fn for_unknown(attribute: &str, word: &str) -> Option<&'static str> {
     let hints = HINTS.iter().filter(|hint| attribute.starts_with(hint.attribute));
-    hints.filter(|hint| hint.words.contains(&word)).map(|hint| hint.say).next()
+    key_of_other(attribute, word)
+        .or_else(|| hints.filter(|hint| hint.words.contains(&word)).map(|hint| hint.say).next())
+}
+
+/// Where to write a key that belongs to another attribute.
+fn key_of_other(attribute: &str, word: &str) -> Option<&'static str> {
+    match attribute {
+        SERVER if keys::has(keys::MAIN, word) => {
+            Some("it is a key of the whole application: write it in `#[gracehttp::main(…)]`")
+        }
+        MAIN if keys::has(keys::SERVER, word) => Some("it is a key of a server: write it in `#[server(…)]`"),
+        ROUTES if keys::has(keys::SERVER, word) => {
+            Some("it is a key of the server that lists these routes: write it in `#[server(…)]`")
+        }
+        _ => None,
+    }
 }
 
 /// How to say several things with a key that is given twice.
-pub(crate) fn of_twin(word: &str) -> Option<&'static str> {
-    match word {
+pub(crate) fn for_second(key: &str) -> Option<&'static str> {
+    match key {
         "port" | "listen" => {
             Some("one server listens on several endpoints with `listen = [\":8080\", \"127.0.0.1:8081\"]`")
         }
@@ -34,28 +51,6 @@ const TLS: &str = "tls";
 
 #[rustfmt::skip]
 const HINTS: &[Hint] = &[
-    Hint {
-        attribute: SERVER,
-        words: &["servers", "drain_timeout", "ready_timeout", "standby", "lame_duck", "restart_on", "stop_on",
-            "worker_threads", "config", "cli", "on_info", "on_notice", "on_error"],
-        say: "it is a key of the whole application: write it in `#[gracehttp::main(…)]`",
-    },
-    Hint {
-        attribute: MAIN,
-        words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
-            "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
-            "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "when_full", "half_close_timeout",
-            "max_conn_memory", "socket_mode", "socket_user", "socket_group", "layer", "prefix", "routes"],
-        say: "it is a key of a server: write it in `#[server(…)]`",
-    },
-    Hint {
-        attribute: ROUTES,
-        words: &["port", "listen", "name", "state", "tls", "max_conns", "backlog", "http1", "http2",
-            "handshake_timeout", "header_read_timeout", "request_timeout", "idle_timeout", "max_body",
-            "max_header_size", "max_headers", "tcp_keepalive", "nodelay", "when_full", "half_close_timeout",
-            "max_conn_memory", "socket_mode", "socket_user", "socket_group"],
-        say: "it is a key of the server that lists these routes: write it in `#[server(…)]`",
-    },
     Hint {
         attribute: SERVER,
         words: &["addr", "address", "bind", "host", "ip", "interface", "socket", "unix", "url"],
@@ -150,9 +145,9 @@ mod tests {
 
     #[test]
     fn a_word_is_explained_where_it_means_something() {
-        assert!(of_key(SERVER, "drain_timeout").is_some_and(|say| say.contains("gracehttp::main")));
-        assert!(of_key(MAIN, "port").is_some_and(|say| say.contains("#[server(…)]")));
-        assert!(of_key("tls(…)", "client_ca").is_some());
-        assert_eq!(of_key(MAIN, "colour"), None);
+        assert!(for_unknown(SERVER, "drain_timeout").is_some_and(|say| say.contains("gracehttp::main")));
+        assert!(for_unknown(MAIN, "port").is_some_and(|say| say.contains("#[server(…)]")));
+        assert!(for_unknown("tls(…)", "client_ca").is_some());
+        assert_eq!(for_unknown(MAIN, "colour"), None);
     }
 }

@@ -6,11 +6,11 @@ use syn::parse::{ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Ident, Meta, Path, Signature, Token, Visibility, token};
 
-use crate::module::{is_named, is_route, name, names_route};
+use super::attributes::{is_named, is_route, last_name, names_route};
 
 /// Looks at the items of a module as they pass, for those with items of their own.
 #[derive(Default)]
-pub(crate) struct Strays {
+pub(super) struct Strays {
     /// What the next braces belong to.
     owner: Option<Owner>,
     /// An attribute has the item's inside for itself.
@@ -25,14 +25,14 @@ enum Owner {
 
 impl Strays {
     /// Notes the attributes of the item that comes next.
-    pub(crate) fn note(&mut self, attributes: &[Attribute]) {
+    pub(super) fn note(&mut self, attributes: &[Attribute]) {
         let claims = |attribute| is_named(attribute, "routes") || is_named(attribute, "server");
         self.claimed = attributes.iter().any(claims);
         self.last = None;
     }
 
     /// Passes a token on, less the attributes of routes within.
-    pub(crate) fn pass(&mut self, token: TokenTree, faults: &mut Vec<syn::Error>) -> TokenTree {
+    pub(super) fn pass(&mut self, token: TokenTree, faults: &mut Vec<syn::Error>) -> TokenTree {
         let begins = match &self.last {
             None => true,
             Some(TokenTree::Group(group)) => group.delimiter() == Delimiter::Brace,
@@ -124,13 +124,13 @@ fn is_function(input: ParseStream<'_>) -> bool {
 }
 
 /// Why an attribute of a route can't take effect on what it is on, which is no function.
-pub(crate) fn on_no_function(attribute: &Attribute) -> syn::Error {
+pub(super) fn on_no_function(attribute: &Attribute) -> syn::Error {
     let message = format!("`{}` belongs on an async function, which answers the requests", shown(attribute));
     syn::Error::new_spanned(attribute, message)
 }
 
 /// What is wrong with `#[cfg_attr(…, get("/"))]`: the compiler resolves it when the module has been read.
-pub(crate) fn in_cfg_attr(attribute: &Attribute) -> Option<syn::Error> {
+pub(super) fn in_cfg_attr(attribute: &Attribute) -> Option<syn::Error> {
     if !attribute.path().is_ident("cfg_attr") {
         return None;
     }
@@ -148,5 +148,5 @@ pub(crate) fn in_cfg_attr(attribute: &Attribute) -> Option<syn::Error> {
 }
 
 fn shown(attribute: &Attribute) -> String {
-    name(attribute).map(|name| format!("#[{name}]")).unwrap_or_default()
+    last_name(attribute).map(|name| format!("#[{name}]")).unwrap_or_default()
 }

@@ -8,50 +8,54 @@ mod checks;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
 use syn::ext::IdentExt;
-use syn::{Ident, LitStr, Path, Type, parse_quote};
+use syn::{Ident, LitStr, Path, parse_quote};
 
-use super::{
-    bound_of_provided, bounds_of_arguments, builder, generated, library, listens, place_of, placed_at,
-};
-use crate::args::BuilderCall;
-use crate::function::Function;
-use crate::module::Module;
-use crate::route_attr::Route;
-use crate::routes_attr::Routes;
-use crate::server_attr::ServerArgs;
+use super::bounds;
+use super::calls::calls;
+use super::server::{builder, listens};
+use super::tokens::{generated, library, module_with, place_of, placed_at};
+use crate::validate::{Answer, Checked, Handler, Routes, RoutesItem, Server, Setting};
+
+pub(crate) fn routes(item: &Checked<RoutesItem>) -> TokenStream {
+    match &**item {
+        RoutesItem::Routes { routes, layer, library } => part(routes, layer.as_ref(), library.as_ref()),
+        RoutesItem::Unusable(module) => module_with(module, &TokenStream::new()),
+        RoutesItem::Other(item) => item.clone(),
+    }
+}
 
 /// `#[routes] mod …`.
-pub(crate) fn routes(
-    routes: &Routes<'_>,
-    layer: Option<&BuilderCall>,
-    renamed: Option<&Path>,
-) -> TokenStream {
+fn part(routes: &Routes, layer: Option<&Setting>, renamed: Option<&Path>) -> TokenStream {
     let library = library(renamed);
     let (alias, inner) = library_within(&routes.module.ident, renamed);
-    let module = routes.module.with(&own_routes(routes, &inner));
+    let module = module_with(&routes.module, &own_routes(routes, &inner));
     let all = all_routes(routes, &quote!(Part), layer, &library);
     quote!(#alias #module #all)
 }
 
 /// `#[server] mod …`.
-pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes: &Routes<'_>) -> TokenStream {
-    let library = library(args.library.as_ref());
-    let (alias, inner) = library_within(&routes.module.ident, args.library.as_ref());
+pub(super) fn server(server: &Server, routes: &Routes) -> TokenStream {
+    let renamed = server.library.as_ref();
+    let library = library(renamed);
+    let (alias, inner) = library_within(&routes.module.ident, renamed);
     let own = own_routes(routes, &inner);
-    let module = routes.module.with(&quote! {
-        #own
+    let module = module_with(
+        &routes.module,
+        &quote! {
+            #own
 
-        #[doc(hidden)]
-        pub const fn server() -> WithAttributeRoutes {
-            WithAttributeRoutes {}
-        }
-    });
+            #[doc(hidden)]
+            pub const fn server() -> WithAttributeRoutes {
+                WithAttributeRoutes {}
+            }
+        },
+    );
     let all = all_routes(routes, &quote!(Server), None, &library);
     let name = generated(&routes.module.ident);
-    let state = args.state.as_ref().map(|state| bound_of_provided(state, &library));
-    let builder = builder(args, calls, &routes.module.ident, &library);
-    let listens = listens(args, &routes.module.ident, &parse_quote!(pub), &library);
-    let layer = &args.layer;
+    let state = server.state.as_ref().map(|state| bounds::of_provided(state, &library));
+    let builder = builder(server, &library);
+    let listens = listens(server, &parse_quote!(pub), &library);
+    let layer = calls(&server.layer, &library);
     quote! {
         #alias
         #module
@@ -76,36 +80,6 @@ pub(crate) fn server_of_routes(args: &ServerArgs, calls: &[BuilderCall], routes:
     }
 }
 
-/// A server of a module whose routes nothing can serve: it stands in, so that its uses are not errors too.
-pub(crate) fn server_without_routes(args: &ServerArgs, module: &Module) -> TokenStream {
-    let library = library(args.library.as_ref());
-    let name = generated(&module.ident);
-    let listens = listens(args, &module.ident, &parse_quote!(pub), &library);
-    let declared = module.with(&quote! {
-        #[doc(hidden)]
-        pub struct WithAttributeRoutes {}
-
-        #[doc(hidden)]
-        pub const fn server() -> WithAttributeRoutes {
-            WithAttributeRoutes {}
-        }
-    });
-    quote! {
-        #declared
-
-        #[doc(hidden)]
-        impl #name::WithAttributeRoutes {
-            #listens
-        }
-
-        impl<__S> #library::IntoServer<__S, ()> for #name::WithAttributeRoutes {
-            fn into_server(self) -> #library::Server<__S> {
-                ::core::unreachable!()
-            }
-        }
-    }
-}
-
 /// The library as the inside of a module reaches it: a path that is relative means something else there, and
 /// gets a name beside the module.
 fn library_within(module: &Ident, renamed: Option<&Path>) -> (Option<TokenStream>, TokenStream) {
@@ -118,32 +92,31 @@ fn library_within(module: &Ident, renamed: Option<&Path>) -> (Option<TokenStream
 }
 
 /// The type that stands for the module, and the routes of its functions and of the modules within.
-fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
+fn own_routes(routes: &Routes, library: &TokenStream) -> TokenStream {
     let mut markers = Markers::default();
     let mut bounds: Vec<TokenStream> = Vec::new();
     let mut calls = Vec::new();
-    let answers = &routes.answers;
-    for route in &answers.routes {
-        let marker = markers.of_handler(route.handler, &mut bounds, library);
-        calls.push(call_of_route(route, &marker, library));
+    for answer in &routes.answers {
+        let marker = markers.of_handler(&answer.handler, &mut bounds, library);
+        calls.push(call_of_route(answer, &marker, library));
     }
-    if let Some(fallback) = answers.fallback {
+    if let Some(fallback) = &routes.fallback {
         let marker = markers.of_handler(fallback, &mut bounds, library);
         let service = service_of(fallback, &marker, library);
         calls.push(quote!(.fallback_service(#service)));
     }
-    let modules: Vec<Part> = routes.content.modules.iter().map(Part::within).collect();
+    let modules: Vec<Part> = routes.within.iter().map(Part::within).collect();
     for module in &modules {
         let marker = markers.next();
         bounds.push(bound_of_module(module, &marker, library));
         calls.push(merged(module, &marker, library));
     }
 
-    let rows = answers.routes.iter().map(|Route { method_name, path, handler, .. }| {
-        let (path, handler) = (&path.literal, name_of(handler));
+    let rows = routes.answers.iter().map(|Answer { route, handler }| {
+        let (method_name, path, handler) = (&route.method_name, &route.path.literal, name_of(handler));
         quote!((#method_name, #path, #handler))
     });
-    let fallback = match answers.fallback.map(name_of) {
+    let fallback = match routes.fallback.as_ref().map(name_of) {
         Some(handler) => quote!(::core::option::Option::Some(#handler)),
         None => quote!(::core::option::Option::None),
     };
@@ -188,12 +161,13 @@ fn own_routes(routes: &Routes<'_>, library: &TokenStream) -> TokenStream {
 
 /// The module's own routes with what its attribute adds: a prefix, routes from elsewhere, a layer.
 fn all_routes(
-    routes: &Routes<'_>,
+    routes: &Routes,
     kind: &TokenStream,
-    layer: Option<&BuilderCall>,
+    layer: Option<&Setting>,
     library: &TokenStream,
 ) -> TokenStream {
     let name = &generated(&routes.module.ident);
+    let layer = calls(layer, library);
     let included: Vec<Part> = routes
         .included
         .iter()
@@ -209,7 +183,7 @@ fn all_routes(
         bounds.push(bound_of_module(module, &marker, library));
         calls.push(merged(module, &marker, library));
     }
-    let prefix = match &routes.args.prefix {
+    let prefix = match &routes.prefix {
         Some(prefix) => prefix.literal.clone(),
         None => LitStr::new("", Span::call_site()),
     };
@@ -323,33 +297,34 @@ impl Markers {
     /// The marker that axum tells handlers apart by. What its arguments have to be joins the bounds, each once.
     fn of_handler(
         &mut self,
-        handler: &Function,
+        handler: &Handler,
         bounds: &mut Vec<TokenStream>,
         library: &TokenStream,
     ) -> TokenStream {
-        let types: Vec<&Type> = handler.arguments().collect();
-        let Some((last, parts)) = types.split_last() else { return quote!(((),)) };
-        let text = last.to_token_stream().to_string();
+        let Some((last, parts)) = handler.arguments.split_last() else { return quote!(((),)) };
+        let text = last.ty.to_token_stream().to_string();
         let known = self.known.iter().find(|(known, _)| *known == text).map(|(_, marker)| marker.clone());
         let marker = known.unwrap_or_else(|| {
             let marker = self.next();
             self.known.push((text, marker.clone()));
             marker
         });
-        for bound in bounds_of_arguments(last, parts, &marker, library) {
+        for bound in bounds::of_arguments(last, parts, &marker, library) {
             if !bounds.iter().any(|known| known.to_string() == bound.to_string()) {
                 bounds.push(bound);
             }
         }
+        let types = handler.arguments.iter().map(|argument| &argument.ty);
         quote!((#marker, #(#types,)*))
     }
 }
 
-fn call_of_route(route: &Route<'_>, marker: &TokenStream, library: &TokenStream) -> TokenStream {
-    let Route { method, path, layer, handler, .. } = route;
-    let path = &path.literal;
-    let method = format_ident!("{method}_service");
+fn call_of_route(answer: &Answer, marker: &TokenStream, library: &TokenStream) -> TokenStream {
+    let Answer { route, handler } = answer;
+    let path = &route.path.literal;
+    let method = format_ident!("{}_service", route.method);
     let service = service_of(handler, marker, library);
+    let layer = calls(&route.layer, library);
     quote! {
         .route(
             &#library::__private::routes::join(prefix, #path),
@@ -358,14 +333,14 @@ fn call_of_route(route: &Route<'_>, marker: &TokenStream, library: &TokenStream)
     }
 }
 
-fn service_of(handler: &Function, marker: &TokenStream, library: &TokenStream) -> TokenStream {
-    let ident = &handler.sig.ident;
+fn service_of(handler: &Handler, marker: &TokenStream, library: &TokenStream) -> TokenStream {
+    let ident = &handler.ident;
     placed_at(ident, quote!(#library::__private::routes::handler::<_, #marker, _>(#ident, state)))
 }
 
-/// For those who read it.
-fn name_of(handler: &Function) -> String {
-    handler.sig.ident.unraw().to_string()
+/// The name of a handler, for messages.
+fn name_of(handler: &Handler) -> String {
+    handler.ident.unraw().to_string()
 }
 
 fn bound_of_module(module: &Part, marker: &Ident, library: &TokenStream) -> TokenStream {

@@ -2,21 +2,26 @@
 
 use syn::Type;
 
+use super::routes::Place;
+use super::types::{first_argument, last_segment};
 use crate::errors::Errors;
-use crate::function::{first_argument, last_segment};
-use crate::route_attr::{Place, Route};
+use crate::parse::{Function, Path, Route};
 
 /// Reports parameters that the handler can't be given, and those that the prefix has already. Says whether there
 /// was none of the latter.
 ///
 /// Whoever takes the whole request, or an extractor that nobody here knows, may take them from there.
-pub(crate) fn check(route: &Route<'_>, place: Place<'_>, errors: &mut Errors) -> bool {
+pub(super) fn check(
+    route: &Route,
+    function: &Function,
+    prefix: Option<&Path>,
+    place: Place,
+    errors: &mut Errors,
+) -> bool {
     let literal = &route.path.literal;
     let own = &route.path.parameters;
-    let (prefix, more) = match place {
-        Place::Server(prefix) => (prefix, false),
-        Place::Part(prefix) => (prefix, true),
-    };
+    // The prefixes of the modules around a part may have more parameters.
+    let more = place == Place::Part;
     let of_prefix = prefix.map_or(&[][..], |prefix| &prefix.parameters);
     let text = prefix.map_or_else(String::new, |prefix| prefix.literal.value());
     let mut fresh = true;
@@ -25,10 +30,10 @@ pub(crate) fn check(route: &Route<'_>, place: Place<'_>, errors: &mut Errors) ->
         fresh = false;
     }
 
-    let handler = &route.handler.sig.ident;
+    let handler = &function.sig.ident;
     let needed = own.iter().find(|name| !name.starts_with('_'));
     if let Some(name) = needed
-        && route.handler.arguments().all(takes_no_parameters)
+        && function.arguments().all(takes_no_parameters)
     {
         let message = format!(
             "no argument of `{handler}` takes the parameter `{{{name}}}`\n\
@@ -39,7 +44,7 @@ pub(crate) fn check(route: &Route<'_>, place: Place<'_>, errors: &mut Errors) ->
 
     let names: Vec<&str> = of_prefix.iter().chain(own).map(String::as_str).collect();
     let count = names.len();
-    let taken = route.handler.arguments().filter_map(|ty| Some((ty, parameters_taken(ty)?)));
+    let taken = function.arguments().filter_map(|ty| Some((ty, parameters_taken(ty)?)));
     let misfits: Vec<(&Type, usize)> =
         taken.filter(|(_, taken)| count > *taken || (count < *taken && !more)).collect();
     let path = format!("{text}{}", literal.value());

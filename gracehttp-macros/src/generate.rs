@@ -1,0 +1,15 @@
+//! Third step: emits what the attributes stand for, calls that could be written by hand beside the user's item.
+
+mod bounds;
+mod calls;
+mod conditions;
+mod main;
+mod routes;
+mod server;
+mod tokens;
+
+pub(crate) use conditions::conditional;
+pub(crate) use main::main;
+pub(crate) use routes::routes;
+pub(crate) use server::server;
+pub(crate) use tokens::library;

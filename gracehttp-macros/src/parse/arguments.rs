@@ -1,0 +1,157 @@
+//! The arguments of an attribute, read by the table of its keys.
+
+use std::time::Duration;
+
+use proc_macro2::{TokenStream, TokenTree};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
+use syn::{Expr, Ident, LitStr, Token};
+
+use super::value::Value;
+use crate::errors::{Errors, closest, hints, known_words};
+use crate::keys::{Form, Key};
+
+/// What the keys of an attribute say that is more than a call of the builder's method of the same name.
+pub(crate) trait Arguments: Default {
+    /// The keys with a form of their own.
+    type Own: Copy + 'static;
+
+    const KEYS: &'static [Key<Self::Own>];
+
+    /// Reads a key with a form of its own. Calls the builder's method of its name with each argument returned.
+    fn read_own(&mut self, key: Self::Own, value: &Value<'_>, errors: &mut Errors) -> Reading;
+}
+
+pub(crate) type Reading = syn::Result<Vec<Argument>>;
+
+/// A key and its value: a call of the builder's method of the same name.
+pub(crate) struct Setting {
+    /// The user's own token, so that an editor shows the method's documentation at the key.
+    pub(crate) key: Ident,
+    pub(crate) argument: Argument,
+}
+
+/// The argument of a builder's method.
+pub(crate) enum Argument {
+    /// The method takes none.
+    Nothing,
+    Number(u64),
+    Flag(bool),
+    Duration(Duration),
+    Text(LitStr),
+    /// A variant of the library's enum `of`, in lower case.
+    Choice {
+        of: &'static str,
+        word: Ident,
+    },
+    Code(Expr),
+}
+
+/// Reads the arguments of an attribute. A fault in one leaves the others readable.
+pub(super) fn read<A: Arguments>(
+    attribute: &str,
+    tokens: TokenStream,
+    errors: &mut Errors,
+) -> (A, Vec<Setting>) {
+    let mut arguments = A::default();
+    let mut settings = Vec::new();
+    let mut seen: Vec<Ident> = Vec::new();
+    let read_all = |input: ParseStream<'_>| {
+        comma_separated(input, errors, |input, errors| {
+            let (name, key) = read_key(attribute, A::KEYS, input)?;
+            if seen.contains(&name) {
+                let help = hints::for_second(&name.to_string()).map(|hint| format!("\nhelp: {hint}"));
+                let message = format!("`{name}` is given twice{}", help.unwrap_or_default());
+                return Err(syn::Error::new_spanned(&name, message));
+            }
+            seen.push(name.clone());
+            let value = Value { name: &name, example: key.example, input };
+            let read = match key.kind {
+                Form::Own(own) => arguments.read_own(own, &value, errors)?,
+                Form::Ordinary(kind) => vec![value.of_kind(kind)?],
+            };
+            settings.extend(read.into_iter().map(|argument| Setting { key: name.clone(), argument }));
+            Ok(())
+        })
+    };
+    let outcome = read_all.parse2(tokens);
+    errors.take(outcome);
+    (arguments, settings)
+}
+
+fn read_key<'k, O>(
+    attribute: &str,
+    keys: &'k [Key<O>],
+    input: ParseStream<'_>,
+) -> syn::Result<(Ident, &'k Key<O>)> {
+    let names = || keys.iter().map(|key| key.name).collect::<Vec<_>>();
+    // `crate` is a key and a keyword.
+    let Ok(name) = input.call(Ident::parse_any) else {
+        let help = known_words("", "the keys are", &names());
+        return Err(
+            input.error(format!("a key of `{attribute}` is expected, such as `{}`\n{help}", keys[0].example))
+        );
+    };
+    let unknown = || {
+        let word = name.to_string();
+        let help = match (hints::for_unknown(attribute, &word), bare_path(&name, input)) {
+            (Some(hint), _) => format!("help: {hint}"),
+            (None, Some(server)) if attribute == hints::MAIN && closest(&word, &names()).is_none() => {
+                format!("help: servers are in a list: `servers({server})`")
+            }
+            _ => known_words(&word, "the keys are", &names()),
+        };
+        syn::Error::new_spanned(&name, format!("`{attribute}` has no key `{name}`\n{help}"))
+    };
+    let key = keys.iter().find(|key| name == key.name).ok_or_else(unknown)?;
+    Ok((name, key))
+}
+
+/// The path that begins with this name, if the element is nothing but a path.
+fn bare_path(name: &Ident, input: ParseStream<'_>) -> Option<String> {
+    let rest = input.fork();
+    let mut path = name.to_string();
+    while rest.parse::<Option<Token![::]>>().ok()?.is_some() {
+        path = format!("{path}::{}", rest.parse::<Ident>().ok()?);
+    }
+    (rest.is_empty() || rest.peek(Token![,])).then_some(path)
+}
+
+/// Reads elements up to the end of the input. A fault in one leaves the others readable.
+pub(super) fn comma_separated(
+    input: ParseStream<'_>,
+    errors: &mut Errors,
+    mut read: impl FnMut(ParseStream<'_>, &mut Errors) -> syn::Result<()>,
+) -> syn::Result<()> {
+    while !input.is_empty() {
+        if let Err(error) = read(input, errors) {
+            errors.push(error);
+            skip_to_comma(input)?;
+        }
+        if expect_comma(input, errors)? {
+            continue;
+        }
+        // A word is the next key. Anything else belongs to no key.
+        if !input.peek(Ident::peek_any) {
+            skip_to_comma(input)?;
+            input.parse::<Option<Token![,]>>()?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the comma behind an element, unless that was the last one. Says whether it was there.
+pub(super) fn expect_comma(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<bool> {
+    let there = input.is_empty() || input.parse::<Option<Token![,]>>()?.is_some();
+    if !there {
+        errors.push(input.error("a comma is missing before this"));
+    }
+    Ok(there)
+}
+
+pub(super) fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<TokenTree>()?;
+    }
+    Ok(())
+}

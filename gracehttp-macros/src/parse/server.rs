@@ -1,0 +1,183 @@
+//! The keys of `#[server(…)]` with a form of their own.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::{Expr, Ident, LitStr, Path, Type};
+
+use super::arguments::{self, Argument, Arguments, Reading, Setting};
+use super::endpoint::{Endpoint, endpoint};
+use super::routes::ModuleArguments;
+use super::value::Value;
+use crate::errors::{Errors, feature_missing};
+use crate::keys::{self, Key, ServerKey, TlsKey};
+
+#[derive(Default)]
+pub(crate) struct ServerArguments {
+    pub(crate) name: Option<LitStr>,
+    pub(crate) state: Option<Type>,
+    pub(crate) tls: Option<(Ident, Tls)>,
+    /// Around the handler, the routes or the service.
+    pub(crate) layer: Option<Setting>,
+    pub(crate) library: Option<Path>,
+    /// The keys of a module of routes.
+    pub(crate) module: ModuleArguments,
+    pub(crate) endpoints: Vec<WrittenEndpoint>,
+    /// Whether a key of endpoints was there, readable or not.
+    pub(crate) listens: bool,
+}
+
+/// An endpoint, where the user wrote it and as messages show it.
+pub(crate) struct WrittenEndpoint {
+    pub(crate) place: TokenStream,
+    pub(crate) text: String,
+    pub(crate) endpoint: Endpoint,
+}
+
+pub(crate) enum Tls {
+    Files { cert: LitStr, key: LitStr },
+    SelfSigned(Path),
+}
+
+#[derive(Default)]
+struct TlsFiles {
+    cert: Option<LitStr>,
+    key: Option<LitStr>,
+}
+
+impl Arguments for ServerArguments {
+    type Own = ServerKey;
+
+    const KEYS: &'static [Key<ServerKey>] = keys::SERVER;
+
+    fn read_own(&mut self, key: ServerKey, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        match key {
+            ServerKey::Port => return self.port(value),
+            ServerKey::Listen => return self.listen(value, errors),
+            ServerKey::Name => self.name = Some(name(value)?),
+            ServerKey::State => self.state = Some(value.ty()?),
+            ServerKey::Tls => self.tls = Some((value.name.clone(), Tls::read(value)?)),
+            ServerKey::Layer => self.layer = Some(value.setting()?),
+            ServerKey::Prefix => self.module.prefix(value, errors)?,
+            ServerKey::Routes => self.module.routes(value, errors)?,
+            ServerKey::Crate => self.library = Some(value.path()?),
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl ServerArguments {
+    fn port(&mut self, value: &Value<'_>) -> Reading {
+        self.listens = true;
+        if value.is_array() {
+            let message = "`port` is one port\nhelp: several endpoints are `listen = [\":8080\", \":8081\"]`";
+            return Err(syn::Error::new_spanned(value.expr()?, message));
+        }
+        let literal = value.number(0..=u64::from(u16::MAX))?;
+        let port = literal.base10_parse()?;
+        self.endpoints.push(WrittenEndpoint {
+            place: literal.into_token_stream(),
+            text: format!(":{port}"),
+            endpoint: Endpoint::Tcp { host: None, port },
+        });
+        Ok(vec![Argument::Number(port.into())])
+    }
+
+    fn listen(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        let expected = "an endpoint, or several as `[\"…\", \"…\"]`";
+        self.listens = true;
+        if value.is_list() {
+            let (parens, inside) = value.list()?;
+            let endpoints: TokenStream = inside.parse()?;
+            let message = format!("`listen` is assigned its endpoints\nhelp: write `listen = [{endpoints}]`");
+            return Err(syn::Error::new(parens.span.join(), message));
+        }
+        let elements: Vec<Expr> = match value.expr()? {
+            Expr::Array(array) if array.elems.is_empty() => return Err(value.misfit(array, expected)),
+            Expr::Array(array) => array.elems.into_iter().collect(),
+            single => vec![single],
+        };
+        let mut arguments = Vec::new();
+        for element in &elements {
+            let Some(literal) = errors.take(value.string(element, expected)) else { continue };
+            let text = literal.value();
+            match endpoint(&text) {
+                Ok(endpoint) => {
+                    let place = literal.to_token_stream();
+                    self.endpoints.push(WrittenEndpoint { place, text, endpoint });
+                }
+                Err(reason) => errors.at(&literal, reason),
+            }
+            arguments.push(Argument::Text(literal));
+        }
+        Ok(arguments)
+    }
+}
+
+/// A server's name. It is a part of the names of environment variables.
+fn name(value: &Value<'_>) -> syn::Result<LitStr> {
+    let name = value.text("a string")?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.value().is_empty() || !name.value().chars().all(allowed) {
+        return Err(syn::Error::new(name.span(), "a server's name is made of letters, digits, `_` and `-`"));
+    }
+    Ok(name)
+}
+
+impl Tls {
+    fn read(value: &Value<'_>) -> syn::Result<Self> {
+        if !cfg!(feature = "tls") {
+            return Err(feature_missing(value.name, "HTTPS", "tls"));
+        }
+        if value.is_list() { Self::listed(value) } else { Self::assigned(value) }
+    }
+
+    /// `tls(cert = "…", key = "…")`.
+    fn listed(value: &Value<'_>) -> syn::Result<Self> {
+        let (parens, inside) = value.list()?;
+        let mut errors = Errors::default();
+        let (files, _) = arguments::read("tls(…)", inside.parse()?, &mut errors);
+        errors.into_result()?;
+        match files {
+            TlsFiles { cert: Some(cert), key: Some(key) } => Ok(Self::Files { cert, key }),
+            _ => Err(value.misfit_at(parens.span.join(), "a certificate and its key")),
+        }
+    }
+
+    /// `tls = ("…", "…")`, or `tls = self_signed`.
+    fn assigned(value: &Value<'_>) -> syn::Result<Self> {
+        let expected = "the files of a certificate and its key, or `self_signed`";
+        match value.expr()? {
+            Expr::Tuple(files) => {
+                let mut elements = files.elems.iter();
+                match (elements.next(), elements.next(), elements.next()) {
+                    (Some(cert), Some(key), None) => {
+                        Ok(Self::Files { cert: value.file(cert, expected)?, key: value.file(key, expected)? })
+                    }
+                    _ => Err(value.misfit(files, expected)),
+                }
+            }
+            Expr::Path(path) if path.path.is_ident("self_signed") => match cfg!(feature = "self-signed") {
+                true => Ok(Self::SelfSigned(path.path)),
+                false => {
+                    Err(feature_missing(path, "a certificate of the server's own making", "self-signed"))
+                }
+            },
+            other => Err(value.misfit(other, expected)),
+        }
+    }
+}
+
+impl Arguments for TlsFiles {
+    type Own = TlsKey;
+
+    const KEYS: &'static [Key<TlsKey>] = keys::TLS;
+
+    fn read_own(&mut self, key: TlsKey, value: &Value<'_>, _: &mut Errors) -> Reading {
+        let file = Some(value.file(&value.expr()?, "a file's path in quotes")?);
+        match key {
+            TlsKey::Cert => self.cert = file,
+            TlsKey::Key => self.key = file,
+        }
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,45 @@
+//! A function's signature, as far as every attribute demands the same of it.
+
+use syn::{FnArg, Safety, Signature};
+
+use super::types::impl_trait;
+use crate::errors::Errors;
+
+/// Reports what only the caller of a function could decide: the framework calls this one.
+/// Says whether there was nothing of the kind.
+pub(super) fn check(sig: &Signature, role: &str, errors: &mut Errors) -> bool {
+    let mut plain = true;
+    let mut fault = |tokens: &dyn quote::ToTokens, message: String| {
+        errors.at(tokens, message);
+        plain = false;
+    };
+    if let Some(constness) = &sig.constness {
+        fault(constness, format!("{role} runs in a server: it can't be `const`"));
+    }
+    if let Safety::Unsafe(token) = &sig.safety {
+        fault(token, format!("{role} can't be `unsafe`: the framework calls it"));
+    }
+    if let Some(abi) = &sig.abi {
+        fault(abi, format!("{role} is a Rust function: it can't have another ABI"));
+    }
+    if let Some(variadic) = &sig.variadic {
+        fault(variadic, format!("{role} has a fixed number of arguments"));
+    }
+    if !sig.generics.params.is_empty() {
+        fault(&sig.generics, format!("{role} can't be generic: nobody is there to choose the types"));
+    } else if let Some(clause) = &sig.generics.where_clause {
+        fault(clause, format!("{role} can't be generic: there is nothing to constrain"));
+    }
+    for input in &sig.inputs {
+        match input {
+            FnArg::Receiver(receiver) => {
+                fault(receiver, format!("{role} is a free function: it has no `self`"));
+            }
+            FnArg::Typed(argument) if let Some(opaque) = impl_trait(&argument.ty) => {
+                fault(opaque, format!("{role} can't be generic: name the argument's type"));
+            }
+            FnArg::Typed(_) => {}
+        }
+    }
+    plain
+}

@@ -75,6 +75,10 @@ pub(crate) struct Frames {
     opening: Option<u32>,
     /// The head of such a request has come.
     has_arrived: bool,
+    /// Requests without a body have come, perhaps in this turn of the connection.
+    has_others: bool,
+    /// A request with a body begins, and has to wait for the next turn.
+    waits: bool,
     events: Vec<Event>,
     /// By how much the client has opened the window of the connection.
     granted: u64,
@@ -146,17 +150,20 @@ impl Frames {
             is_inside_head: false,
             opening: None,
             has_arrived: false,
+            has_others: false,
+            waits: false,
             events: Vec::new(),
             granted: 0,
         }
     }
 
-    /// Reads on, up to the end of a head that a body follows. Returns how many bytes it has read.
+    /// Reads on, up to the end of a head that a body follows. Such a head comes alone in its turn: if others have come
+    /// before, h2 gets no more than its first bytes. Returns how many bytes it has read.
     pub(crate) fn read(&mut self, all: &[u8], sent: Sent) -> Result<usize, Fault> {
         self.allowance.note_sent(sent);
         let mut bytes = all;
         while !bytes.is_empty() {
-            if self.has_arrived && self.place.is_start() {
+            if self.waits || (self.has_arrived && self.place.is_start()) {
                 break;
             }
             match &mut self.place {
@@ -228,6 +235,13 @@ impl Frames {
         self.place.is_start() && std::mem::take(&mut self.has_arrived)
     }
 
+    /// Whether a request with a body waits for the next turn. Nothing more is read before that.
+    pub(crate) fn ends_turn(&mut self) -> bool {
+        let ends = std::mem::take(&mut self.waits);
+        self.has_others &= !ends;
+        ends
+    }
+
     /// Whether a header block has begun and not ended.
     pub(crate) fn is_inside_head(&self) -> bool {
         self.is_inside_head
@@ -246,6 +260,8 @@ impl Frames {
         if opens {
             self.last_stream = head.stream;
             self.opening = (!head.ends_stream()).then_some(head.stream);
+            self.waits = self.has_others && self.opening.is_some();
+            self.has_others |= self.opening.is_none();
         }
         if matches!(head.kind, HEADERS | CONTINUATION) {
             self.is_inside_head = head.flags & END_HEADERS == 0;

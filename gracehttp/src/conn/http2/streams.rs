@@ -48,7 +48,8 @@ pub(crate) struct Streams {
     opened: AtomicU64,
     is_inside_head: AtomicBool,
     interim: Mutex<Interim>,
-    /// The head of a request with a body has come in this turn of the connection: nothing more is read in it.
+    /// Nothing more is read in this turn of the connection: the head of a request with a body has come, or has to wait
+    /// for the next one.
     is_unsettled: AtomicBool,
     /// Its stream, 0 once the request has begun.
     arrived: AtomicU32,
@@ -111,9 +112,9 @@ impl Streams {
 
     /// A request has come.
     ///
-    /// hyper does not tell the number of its stream. But after the head of a request with a body, nothing more is read
-    /// before hyper has passed on all requests that it has. So a request with a body is the one whose head has come
-    /// in this turn.
+    /// hyper does not tell the number of its stream. But the head of a request with a body comes alone in its turn of
+    /// the connection: nothing is read between it and any other head before hyper has passed on all requests that it
+    /// has. So a request with a body, or a tunnel, is the one whose head has come in this turn.
     pub(crate) fn begin(self: &Arc<Self>, body: Body) -> Arc<Progress> {
         let order = self.requests.fetch_add(1, Ordering::Relaxed);
         let stream = if body == Body::None { 0 } else { self.arrived.swap(0, Ordering::Relaxed) };
@@ -268,6 +269,9 @@ impl Streams {
         self.credit.note(frames.events())?;
         if frames.take_arrived() {
             self.note_arrived(frames.last_stream());
+        }
+        if frames.ends_turn() {
+            self.is_unsettled.store(true, Ordering::Relaxed);
         }
         self.last_stream.store(frames.last_stream(), Ordering::Relaxed);
         self.opened.store(frames.opened(), Ordering::Relaxed);

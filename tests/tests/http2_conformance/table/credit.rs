@@ -16,6 +16,11 @@ pub(super) fn credit() -> Vec<Case> {
         goaway("more than the credit of a stream", "6.9.1", told(&uploads(8193))),
         row("the first window before SETTINGS are known", "6.9.2", uploads(65_535), Nothing, Open),
         goaway("more than the first window", "6.9.2", uploads(65_536)),
+        goaway(
+            "more than the credit of a stream beside a CONNECT that has ended",
+            "6.9.1",
+            told(&beside_connect()),
+        ),
         row("padding within the credit", "6.1", told(&posts(&[], &padded(30))), Status(1, 200), Open),
         goaway("padding over the credit", "6.1", told(&padded_upload(40))),
     ]
@@ -33,4 +38,11 @@ fn padded(count: usize) -> Vec<Frame> {
     let payload = [&[255, b'x'][..], &[0; 255]].concat();
     let flags = |number| if number == count { PADDED | END_OF_STREAM } else { PADDED };
     (1..=count).map(|number| data(flags(number), &payload)).collect()
+}
+
+/// Both heads come at once.
+fn beside_connect() -> Vec<Frame> {
+    let authority = [(":method", "CONNECT"), (":authority", "localhost:9")];
+    let connect = Frame::head(END_OF_STREAM_AND_HEADERS, 1, &authority);
+    vec![connect, Frame::post(3, "/never"), Frame::new(DATA, 0, 3, &[b'x'; 8193])]
 }

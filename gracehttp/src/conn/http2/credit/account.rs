@@ -209,6 +209,10 @@ impl Account {
             *untold = untold.checked_sub(length).ok_or(Fault::FlowControl)?;
             more = UNTOLD_WINDOW - self.shares.first;
         }
+        // What comes on a stream that is over, h2 judges: it may have been under way when h2 reset the stream.
+        if !self.uploads.get(&stream).is_some_and(|upload| upload.is_open) {
+            return Ok(());
+        }
         let payload = length - padding.min(length);
         let overhead = if self.is_tunnel_open(stream) { 0 } else { overhead(payload) };
         let is_within = self.change(stream, |upload| {
@@ -227,10 +231,8 @@ impl Account {
             self.refill(stream);
             self.serve_waiting();
         }
-        // What comes on a stream that is over, h2 judges.
-        let Some(is_within) = is_within else { return Ok(()) };
         self.overhead += overhead;
-        if !is_within {
+        if is_within != Some(true) {
             return Err(Fault::FlowControl);
         }
         if self.overhead > self.shares.pool / 2 { Err(Fault::Flood) } else { Ok(()) }

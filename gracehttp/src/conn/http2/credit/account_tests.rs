@@ -311,6 +311,18 @@ fn a_tunnel_keeps_its_window_to_its_end() {
     assert!(connection.account.uploads.is_empty() && !connection.account.has_due());
 }
 
+/// Its client sent it before it knew.
+#[test]
+fn what_comes_on_a_stream_that_was_reset_is_for_h2_to_judge() {
+    let mut account = Account::new(Shares::of(&ServerOptions::new("test")));
+    account.acknowledge();
+    account.open(1);
+    account.ask(1);
+    account.close(1);
+    assert_eq!(account.receive(1, 8192, 0), Ok(()));
+    assert_eq!((account.uploads[&1].unread, account.overhead), (0, 0));
+}
+
 #[test]
 fn what_h2_holds_for_small_frames_is_bounded_too() {
     let mut account = Account::new(Shares::of(&ServerOptions::new("test")));

@@ -14,6 +14,7 @@ use crate::case::{Case, Expect, Then, Time};
 // Section 7.
 const PROTOCOL_ERROR: u32 = 0x1;
 const FLOW_CONTROL_ERROR: u32 = 0x3;
+const STREAM_CLOSED: u32 = 0x5;
 const FRAME_SIZE_ERROR: u32 = 0x6;
 const CALM: u32 = 0xb;
 

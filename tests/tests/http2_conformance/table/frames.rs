@@ -48,11 +48,12 @@ pub(super) fn frames() -> Vec<Case> {
             FRAME_SIZE_ERROR,
             &on_open(Frame::new(RST_STREAM, 0, 1, &[0; 3])),
         ),
-        goaway(
+        row(
             "DATA after RST_STREAM, while the handler has not noticed",
             "5.1",
-            PROTOCOL_ERROR,
-            &[Frame::new(SETTINGS, ACK, 0, &[]), Frame::post(1, "/never"), reset(1), data(0, b"x")],
+            vec![Frame::new(SETTINGS, ACK, 0, &[]), Frame::post(1, "/never"), reset(1), data(0, b"x")],
+            Reset(1, STREAM_CLOSED),
+            Open,
         ),
         goaway("SETTINGS for a stream", "6.5", PROTOCOL_ERROR, &[Frame::new(SETTINGS, 0, 1, &[])]),
         goaway("SETTINGS of 5 bytes", "6.5", FRAME_SIZE_ERROR, &[Frame::new(SETTINGS, 0, 0, &[0; 5])]),

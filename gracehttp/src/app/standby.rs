@@ -14,7 +14,7 @@ use crate::app::prepare;
 use crate::app::stop::GRACE;
 use crate::conn::{Leaving, settle};
 use crate::handoff::{
-    Claims, Handover, Outcome, Predecessor, StandbyLine, Successor, UNRESPONSIVE_AFTER, held_of,
+    Claims, Handover, HandoverEnd, Predecessor, StandbySignals, Successor, UNRESPONSIVE_AFTER, held_of,
 };
 use crate::lifecycle::{Event, Phase, Request, Signal, SuccessorDeath, until_time};
 use crate::listen::{AcceptState, Acceptor, Running};
@@ -30,7 +30,7 @@ impl Process {
         let pid = successor.pid();
         let now = Instant::now();
         if let Some(predecessor) = self.to_predecessor() {
-            Predecessor::succeeded(&predecessor).await;
+            Predecessor::announce_successor(&predecessor).await;
         }
         self.pause_accepting(claims);
         let contexts = self.servers.contexts();
@@ -40,15 +40,15 @@ impl Process {
 
         let leaving = self.start_moving(claims, successor.takes_with());
         let standby_until = now + self.settings.standby;
-        let line = Arc::new(StandbyLine::default());
+        let signals = Arc::new(StandbySignals::default());
         let released = self.servers.released();
-        let handover = Handover::new(&successor, leaving, contexts, released, standby_until, line.clone());
+        let handover = Handover::new(&successor, leaving, contexts, released, standby_until, signals.clone());
         let deadline = now + self.settings.drain_timeout.max(self.settings.standby);
         let close_before = CLOSE_BEFORE_DEADLINE.min(self.settings.drain_timeout / 2);
         let watch = Watch {
             pid,
             handover: tokio::spawn(handover.run()),
-            line,
+            standby_signals: signals,
             stands_by: true,
             close_idle_at: Some(now + GRACE),
             give_up_at: Some(deadline - close_before),
@@ -152,19 +152,19 @@ impl Process {
                     self.cut().await;
                     return self.end_for(&watch).await;
                 }
-                Due::SuccessorGone(outcome) if outcome.is_needed() && watch.stands_by => {
-                    self.take_back(successor, outcome).await;
+                Due::SuccessorGone(end) if end.leaves_no_server() && watch.stands_by => {
+                    self.take_back(successor, end).await;
                     return Next::ServeOn;
                 }
-                Due::SuccessorGone(outcome) => {
+                Due::SuccessorGone(end) => {
                     // One that lives on serves, even if it does not talk to us any more.
-                    if outcome.is_needed()
+                    if end.leaves_no_server()
                         && let Some(why) = successor.ended().await
                     {
                         self.events.emit(&Event::SuccessorDied { successor: watch.pid, why });
                     }
                     self.events.emit(&Event::SuccessorGone { successor: watch.pid });
-                    self.finish_alone(outcome, watch.deadline).await;
+                    self.finish_alone(end, watch.deadline).await;
                     self.clean_up(watch.deadline).await;
                     self.events.emit(&Event::Stopped);
                     return Next::End;
@@ -180,19 +180,19 @@ impl Process {
                     self.events.emit(&Event::StopRequested { signal });
                     // It is draining anyway; what changes is that it does not stand by any more.
                     watch.stopping = true;
-                    watch.line.called_off.notify_one();
+                    watch.standby_signals.cancelled.notify_one();
                 }
             }
         }
     }
 
     /// Takes over again from a successor that died in standby.
-    async fn take_back(&mut self, successor: &mut Successor, outcome: Outcome) {
-        let Outcome { back, mute, .. } = outcome;
+    async fn take_back(&mut self, successor: &mut Successor, end: HandoverEnd) {
+        let HandoverEnd { back, was_unresponsive, .. } = end;
         let connections = back.len();
         // First of all: no other process may touch the connections that come back.
         let how = successor.end().await;
-        let why = match mute {
+        let why = match was_unresponsive {
             true => SuccessorDeath::Unresponsive { after: UNRESPONSIVE_AFTER },
             false => SuccessorDeath::Ended(how),
         };
@@ -210,15 +210,15 @@ impl Process {
     }
 
     /// Lets the connections finish that can't go anywhere any more.
-    async fn finish_alone(&mut self, outcome: Outcome, deadline: Instant) {
+    async fn finish_alone(&mut self, end: HandoverEnd, deadline: Instant) {
         self.servers.iter().for_each(|server| server.context.clear_successor());
-        if outcome.succeeded {
+        if end.has_own_successor {
             self.release_listeners();
         } else {
             self.empty_queues();
         }
         self.servers.enter(Phase::Stopping);
-        self.settle_all(outcome.back);
+        self.settle_all(end.back);
         self.finish(deadline).await;
     }
 
@@ -242,8 +242,8 @@ const CLOSE_BEFORE_DEADLINE: Duration = GRACE.saturating_mul(2);
 /// What a process waits for after its commit.
 struct Watch {
     pid: Pid,
-    handover: JoinHandle<Outcome>,
-    line: Arc<StandbyLine>,
+    handover: JoinHandle<HandoverEnd>,
+    standby_signals: Arc<StandbySignals>,
     /// It could take over again.
     stands_by: bool,
     /// When idle connections of servers that the successor does not have are closed.
@@ -262,7 +262,7 @@ enum Due {
     CloseIdle,
     GiveUp,
     Deadline,
-    SuccessorGone(Outcome),
+    SuccessorGone(HandoverEnd),
     Signal(Request),
 }
 
@@ -280,10 +280,10 @@ impl Watch {
         tokio::select! {
             biased;
             request = signals.next() => Due::Signal(request),
-            outcome = &mut self.handover => Due::SuccessorGone(outcome.unwrap_or_else(|_| {
-                Outcome { died: true, ..Outcome::default() }
+            end = &mut self.handover => Due::SuccessorGone(end.unwrap_or_else(|_| {
+                HandoverEnd { died: true, ..HandoverEnd::default() }
             })),
-            () = self.line.over.notified(), if stands_by => Due::StandbyOver,
+            () = self.standby_signals.over.notified(), if stands_by => Due::StandbyOver,
             () = until_time(self.close_idle_at) => Due::CloseIdle,
             () = until_time(self.give_up_at), if !stands_by => Due::GiveUp,
             () = drained => Due::Drained,

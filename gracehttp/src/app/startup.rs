@@ -14,7 +14,7 @@ use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, TlsAcceptor};
 use crate::error::Error;
-use crate::handoff::{self, Adopter, Destination, Inherited, Predecessor, Routes, WeakChannel};
+use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, WeakChannel};
 use crate::lifecycle::{Background, Events, aside, set_generation};
 use crate::listen::{Acceptor, KeyRing, Running};
 use crate::log;
@@ -56,7 +56,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     // First: the predecessor's listeners need descriptors, too.
     let descriptors = prepare::raise_limit(&app.servers);
     let predecessor = match inherited {
-        Some(inherited) => Some(Predecessor::meet(inherited.socket).await?),
+        Some(inherited) => Some(Predecessor::connect(inherited.socket).await?),
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
@@ -90,7 +90,7 @@ async fn flush_log() {
 pub(super) async fn refuse(fault: &Error, inherited: Option<Inherited>) {
     let Some(Inherited { socket, .. }) = inherited else { return };
     // If they can't talk, our exit status says it.
-    if let Ok(predecessor) = Predecessor::meet(socket).await {
+    if let Ok(predecessor) = Predecessor::connect(socket).await {
         Predecessor::fail(predecessor.channel(), fault.to_string()).await;
     }
 }
@@ -226,13 +226,12 @@ async fn take_over_from(predecessor: Predecessor, servers: &Servers, moved: &Arc
     let channel = predecessor.channel();
     let reports = channel.clone();
     moved.watch(move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
-    let destinations: Vec<Destination<'_>> = servers.iter().map(destination).collect();
-    let routes = Routes::new(predecessor.offers(), &destinations);
-    let claimed = destinations
-        .iter()
-        .flat_map(|destination| destination.listeners.iter().filter_map(|(_, place)| *place));
-    let held = predecessor.ready(routes.servers(), claimed).await;
-    let adopter = Adopter::new(&predecessor, servers.contexts(), routes, moved.clone(), servers.released());
+    let ours: Vec<LocalServer<'_>> = servers.iter().map(local_server).collect();
+    let placement = Placement::new(predecessor.listeners(), &ours);
+    let claimed = ours.iter().flat_map(|server| server.listeners.iter().filter_map(|(_, place)| *place));
+    let held = predecessor.ready(placement.servers(), claimed).await;
+    let adopter =
+        Adopter::new(&predecessor, servers.contexts(), placement, moved.clone(), servers.released());
     adopter.count_foreign(&held);
     let weak = channel.downgrade();
     tokio::spawn(adopter.run());
@@ -240,12 +239,12 @@ async fn take_over_from(predecessor: Predecessor, servers: &Servers, moved: &Arc
 }
 
 /// A server as the connections of the predecessor see it.
-fn destination(server: &Running) -> Destination<'_> {
+fn local_server(server: &Running) -> LocalServer<'_> {
     let listeners = server
         .acceptors
         .iter()
         .filter_map(|acceptor| Some((acceptor.listener.number?, acceptor.listener.place)));
-    Destination {
+    LocalServer {
         name: server.name(),
         secure: server.is_secure(),
         http1: server.context.options.http1,

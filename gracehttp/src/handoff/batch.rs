@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::conn::Leaving;
-use crate::handoff::token::Token;
-use crate::handoff::wire::{Mover, Moving, ToSuccessor, Version};
+use crate::handoff::token::OwnershipToken;
+use crate::handoff::wire::{ConnectionV1, ConnectionV2, ToSuccessor, Version};
 
-/// How long a successor may take to confirm a batch. One that takes longer is blocked or stopped, and the clients are
-/// served here meanwhile.
-const CONFIRMING: Duration = Duration::from_millis(500);
+/// How long a successor may take to confirm a batch. A slower one is blocked or stopped, and its clients are served here
+/// meanwhile.
+const CONFIRM_WITHIN: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(super) struct Batch {
@@ -24,10 +24,10 @@ pub(super) struct Batch {
 
 #[derive(Debug)]
 enum Withdrawal {
-    /// None: a successor of version 1 would not notice a withdrawal.
-    Unknown,
+    /// Impossible: a successor of version 1 would not notice it.
+    Unsupported,
     Possible {
-        token: Token,
+        token: OwnershipToken,
         at: Instant,
     },
     /// The successor was faster: it will confirm, or die.
@@ -42,24 +42,24 @@ impl Batch {
         version: Version,
     ) -> Result<Self, (VecDeque<Leaving>, io::Error)> {
         let withdrawal = match version {
-            Version::One => Withdrawal::Unknown,
-            Version::Two => match Token::new() {
-                Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRMING },
+            Version::One => Withdrawal::Unsupported,
+            Version::Two => match OwnershipToken::new() {
+                Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
                 Err(error) => return Err((connections, error)),
             },
         };
         Ok(Self { number, connections, withdrawal })
     }
 
-    /// As it is written to the channel.
+    /// The message that is sent.
     pub(super) fn message(&self) -> ToSuccessor {
         match self.withdrawal {
-            Withdrawal::Unknown => {
-                ToSuccessor::Connections { moving: self.connections.iter().map(moving).collect() }
+            Withdrawal::Unsupported => {
+                ToSuccessor::Connections { connections: self.connections.iter().map(connection_v1).collect() }
             }
             _ => ToSuccessor::Batch {
                 number: self.number,
-                moving: self.connections.iter().map(mover).collect(),
+                connections: self.connections.iter().map(connection_v2).collect(),
             },
         }
     }
@@ -68,7 +68,7 @@ impl Batch {
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let token = match &self.withdrawal {
             Withdrawal::Possible { token, .. } => Some(token.as_fd()),
-            Withdrawal::Unknown | Withdrawal::TooLate => None,
+            Withdrawal::Unsupported | Withdrawal::TooLate => None,
         };
         let sockets = self.connections.iter().map(|(_, resting)| resting.socket.fd.as_fd());
         token.into_iter().chain(sockets).collect()
@@ -78,7 +78,7 @@ impl Batch {
     pub(super) fn withdraw_at(&self) -> Option<Instant> {
         match self.withdrawal {
             Withdrawal::Possible { at, .. } => Some(at),
-            Withdrawal::Unknown | Withdrawal::TooLate => None,
+            Withdrawal::Unsupported | Withdrawal::TooLate => None,
         }
     }
 
@@ -86,7 +86,7 @@ impl Batch {
     pub(super) fn withdraw(&mut self) -> bool {
         match std::mem::replace(&mut self.withdrawal, Withdrawal::TooLate) {
             Withdrawal::Possible { token, .. } => token.claim(),
-            Withdrawal::Unknown | Withdrawal::TooLate => false,
+            Withdrawal::Unsupported | Withdrawal::TooLate => false,
         }
     }
 
@@ -96,20 +96,20 @@ impl Batch {
         matches!(self.withdrawal, Withdrawal::TooLate)
     }
 
-    /// The connections, if a successor that is gone has not served them: it confirms before it reads a byte. But if
-    /// we `slept`, it may have waited for us in vain, and have begun all the same.
-    pub(super) fn unserved(self, slept: bool) -> Option<VecDeque<Leaving>> {
+    /// The connections, if a successor that is gone has not served them: it confirms before it reads a byte. But if this
+    /// process was suspended, the successor may have waited in vain, and have begun without a confirmation.
+    pub(super) fn unserved(self, was_suspended: bool) -> Option<VecDeque<Leaving>> {
         let is_ours = match self.withdrawal {
-            Withdrawal::Possible { token, .. } => !slept || token.claim(),
-            Withdrawal::TooLate => !slept,
-            Withdrawal::Unknown => true,
+            Withdrawal::Possible { token, .. } => !was_suspended || token.claim(),
+            Withdrawal::TooLate => !was_suspended,
+            Withdrawal::Unsupported => true,
         };
         is_ours.then_some(self.connections)
     }
 }
 
-fn moving((context, resting): &Leaving) -> Moving {
-    Moving {
+fn connection_v1((context, resting): &Leaving) -> ConnectionV1 {
+    ConnectionV1 {
         server: context.options.name.clone(),
         family: resting.socket.family.into(),
         stage: resting.stage.into(),
@@ -117,6 +117,6 @@ fn moving((context, resting): &Leaving) -> Moving {
     }
 }
 
-fn mover(leaving: &Leaving) -> Mover {
-    Mover { listener: leaving.1.socket.listener, moving: moving(leaving) }
+fn connection_v2(leaving: &Leaving) -> ConnectionV2 {
+    ConnectionV2 { listener: leaving.1.socket.listener, connection: connection_v1(leaving) }
 }

@@ -17,12 +17,12 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::handoff::wire::MAX_MESSAGE;
 use crate::sys::{self, Received, Watched};
 
-/// How long to wait for a partner that does not listen.
-const HEARING: Duration = Duration::from_millis(500);
+/// How long to wait for room in the channel if the other process does not read.
+const SEND_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long and how often a call is repeated that failed because the kernel lacked memory.
-const SHORT_FOR: Duration = Duration::from_secs(1);
-const AGAIN: Duration = Duration::from_millis(10);
+/// For how long a call is repeated that failed because the kernel lacked memory, and after which pauses.
+const RETRY_FOR: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// Sends and receives whole messages with descriptors. Clones are the same end.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Channel {
     end: Arc<End>,
 }
 
-/// A channel that closes when its owner is done with it, whoever else may still want to say something.
+/// A reference that does not keep the channel open: it closes when its owner drops it.
 #[derive(Clone, Debug)]
 pub(crate) struct WeakChannel {
     end: Weak<End>,
@@ -39,7 +39,7 @@ pub(crate) struct WeakChannel {
 #[derive(Debug)]
 struct End {
     socket: AsyncFd<Watched<OwnedFd>>,
-    /// Where the next message is received: one for all, since some come by the thousand.
+    /// For the next message. One for all: messages come by the thousand.
     buffer: Mutex<Box<[u8]>>,
 }
 
@@ -70,11 +70,11 @@ impl WeakChannel {
     }
 }
 
-/// What came over the channel.
+/// What was received.
 #[derive(Debug)]
 pub(crate) enum Incoming<M> {
     Message(M, Vec<OwnedFd>),
-    /// The other end is closed, by its process's will or by its death.
+    /// The other end is closed: its process has closed it, or is gone.
     Closed,
 }
 
@@ -98,29 +98,33 @@ impl Channel {
         if bytes.len() > MAX_MESSAGE {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
         }
-        let mut patience = Patience::default();
+        let mut shortage = Shortage::default();
         loop {
             let outcome = self.end.socket.writable().await?.try_io(|_| self.end.send(&bytes, fds));
             match outcome {
-                Ok(Err(error)) if patience.bears(&error) => sleep(AGAIN).await,
+                Ok(Err(error)) if shortage.allows_retry(&error) => sleep(RETRY_AFTER).await,
                 Ok(outcome) => return outcome,
                 Err(_would_block) => {}
             }
         }
     }
 
-    /// Sends one message if the receiver makes room for it in time, so that a stopped or deaf receiver does not block
-    /// the sender. False if it was not sent.
-    pub(crate) async fn offer<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<bool> {
-        match tokio::time::timeout(HEARING, self.send(message, fds)).await {
+    /// Sends one message if the receiver makes room for it in time, so that a receiver that is stopped or does not read
+    /// can't block the sender. False if it was not sent.
+    pub(crate) async fn send_in_time<M: Serialize>(
+        &self,
+        message: &M,
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<bool> {
+        match tokio::time::timeout(SEND_WITHIN, self.send(message, fds)).await {
             Ok(sent) => sent.map(|()| true),
             Err(_no_room) => Ok(false),
         }
     }
 
-    /// The same, for a message that its receiver can do without.
-    pub(crate) async fn tell<M: Serialize>(&self, message: &M) {
-        let _ = self.offer(message, &[]).await;
+    /// The same, for a message that the receiver can do without.
+    pub(crate) async fn send_best_effort<M: Serialize>(&self, message: &M) {
+        let _ = self.send_in_time(message, &[]).await;
     }
 
     /// Sends one message if there is room for it at this moment. A channel that is broken takes everything.
@@ -134,16 +138,16 @@ impl Channel {
 
     /// Receives one message. Cancel safe.
     ///
-    /// What is no message of type `M` is an error, never a panic: the other end may be anybody.
+    /// Bytes that are no message of type `M` are an error, never a panic: any program may have the other end.
     pub(crate) async fn receive<M: DeserializeOwned>(&self) -> io::Result<Incoming<M>> {
-        let mut patience = Patience::default();
+        let mut shortage = Shortage::default();
         loop {
             let outcome = self.end.socket.readable().await?.try_io(|_| self.end.receive());
             match outcome {
-                // The other end closed with messages of ours unread. The kernel says so once, and first; what
-                // that end said before comes after it.
+                // The other end closed with messages of ours unread. The kernel reports it once, before the messages
+                // that the other end has sent.
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                Ok(Err(error)) if patience.bears(&error) => sleep(AGAIN).await,
+                Ok(Err(error)) if shortage.allows_retry(&error) => sleep(RETRY_AFTER).await,
                 Ok(outcome) => return outcome,
                 Err(_would_block) => {}
             }
@@ -151,8 +155,8 @@ impl Channel {
     }
 }
 
-/// Whether nobody listens at the other end, though what was said there before is still to be heard.
-pub(crate) fn has_hung_up(error: &io::Error) -> bool {
+/// Whether the other end is closed. Messages that it has sent before can still be received.
+pub(crate) fn is_closed_by_peer(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
@@ -163,16 +167,16 @@ fn is_shortage(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::ENOBUFS | Errno::ENOMEM | Errno::ETOOMANYREFS))
 }
 
-/// Bounds the repetition of a call.
+/// Bounds the retries of a call that fails because the kernel lacks memory.
 #[derive(Debug, Default)]
-struct Patience {
+struct Shortage {
     since: Option<Instant>,
 }
 
-impl Patience {
-    /// Whether a call with this error is to be repeated.
-    fn bears(&mut self, error: &io::Error) -> bool {
-        is_shortage(error) && self.since.get_or_insert_with(Instant::now).elapsed() < SHORT_FOR
+impl Shortage {
+    /// Whether to repeat a call that failed with this error.
+    fn allows_retry(&mut self, error: &io::Error) -> bool {
+        is_shortage(error) && self.since.get_or_insert_with(Instant::now).elapsed() < RETRY_FOR
     }
 }
 
@@ -202,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_words_of_one_who_left_without_listening_are_heard() {
+    async fn messages_of_a_process_that_closed_without_reading_are_received() {
         let (left, right) = pair();
         left.send(&ToSuccessor::StandbyOver, &[]).await.unwrap();
         right.send(&ToPredecessor::Taken { count: 7 }, &[]).await.unwrap();
@@ -216,11 +220,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rubbish_is_an_error() {
+    async fn bytes_that_are_no_message_are_an_error() {
         let (left, right) = pair();
         left.end.send(&[0xff; 200], &[]).unwrap();
         assert!(right.receive::<ToPredecessor>().await.is_err());
-        // A length that claims more than there is.
+        // A length that exceeds the message.
         left.end.send(&[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
         assert!(right.receive::<ToPredecessor>().await.is_err());
     }

@@ -3,7 +3,6 @@
 //! Until standby ends it keeps a duplicate of every connection that it gave away, to take back those that
 //! are idle if the successor dies.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,111 +13,74 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Leaving, Resting, settle};
-use crate::handoff::batch::Batch;
-use crate::handoff::channel::{Incoming, has_hung_up};
+use crate::conn::{Context, Leaving, Resting};
+use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
+use crate::handoff::permit_reports::PermitReports;
 use crate::handoff::standby::{Due, Standby};
-use crate::handoff::wire::{MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version};
-use crate::handoff::{Channel, Successor};
+use crate::handoff::successor::Successor;
+use crate::handoff::transfer::{Confirmed, Transfer};
+use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
 use crate::lifecycle::{ConnectionEnd, until_time};
 
-/// How long a successor without room for more connections is left alone: at first, and at the most.
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// How long the messages of a successor that has closed its end are still read.
+const READ_AFTER_CLOSE: Duration = Duration::from_millis(500);
 
-/// How long released permits are gathered before they are reported, and how long to wait after the channel was full.
-const REPORT_AFTER: Duration = Duration::from_millis(1);
-const REPORT_AGAIN: Duration = Duration::from_millis(100);
-
-/// How long a successor may take to be gone: after it has hung up, and after it was killed.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-const DYING: Duration = Duration::from_secs(5);
+/// How long the messages of a successor that was killed are still read.
+const READ_AFTER_KILL: Duration = Duration::from_secs(5);
 
 /// The hand-over of live connections to one successor.
 pub(crate) struct Handover {
     channel: Channel,
     version: Version,
     pid: Pid,
-    leaving: UnboundedReceiver<Leaving>,
-    contexts: Vec<Arc<Context>>,
     released: Arc<Notify>,
+    transfer: Transfer,
+    permit_reports: PermitReports,
     standby_until: Instant,
-    line: Arc<StandbyLine>,
+    signals: Arc<StandbySignals>,
     /// Present while this process can take over from a dead successor.
     standby: Option<Standby>,
-    has_succeeded: bool,
-    /// The counts in the last report to the successor, by server.
-    reported: Vec<Count>,
-    reports: u32,
-    report_at: Option<Instant>,
-    batches: u32,
-    /// Sent, and not confirmed yet.
-    on_the_way: Option<Batch>,
-    /// The number of a batch that was withdrawn, until the successor has found out.
-    withdrawn: Option<u32>,
-    /// Did not fit into the last message.
-    left_over: Option<Leaving>,
-    /// The successor has no room: when it is asked again.
-    ask_at: Option<Instant>,
-    back_off: Duration,
-    /// How many connections were sent so far: each is known by its place in their order.
-    sent: u32,
-    /// The successor ends of its own will, though it may still confirm what it has.
+    has_own_successor: bool,
+    /// The successor has announced its exit, though it may still confirm what it has.
     is_exiting: bool,
 }
 
-/// What the process and the hand-over tell each other about the standby.
+/// Signals between the process and the hand-over about the standby.
 #[derive(Debug, Default)]
-pub(crate) struct StandbyLine {
-    /// It is over: the successor lives and serves.
+pub(crate) struct StandbySignals {
+    /// From the hand-over: the standby is over, the successor lives and serves.
     pub(crate) over: Notify,
-    /// The process has to stop: it does not stand by any more.
-    pub(crate) called_off: Notify,
+    /// From the process, which has to stop: it does not stand by any more.
+    pub(crate) cancelled: Notify,
 }
 
-/// How a hand-over ended, with the connections that are ours again.
+/// How a hand-over ended.
 #[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    /// The successor is gone without a is_exiting.
+pub(crate) struct HandoverEnd {
+    /// The successor is gone and has not announced its exit.
     pub(crate) died: bool,
-    /// It was killed, since it gave no sign of life.
-    pub(crate) mute: bool,
-    /// It had a successor of its own.
-    pub(crate) succeeded: bool,
+    /// It did not respond and was killed.
+    pub(crate) was_unresponsive: bool,
+    /// It had a successor of its own, which serves.
+    pub(crate) has_own_successor: bool,
+    /// The connections that are ours again.
     pub(crate) back: Vec<Leaving>,
 }
 
-impl Outcome {
-    /// Whether nobody serves in the place of the one that died.
-    pub(crate) fn is_needed(&self) -> bool {
-        self.died && !self.succeeded
+impl HandoverEnd {
+    /// Whether no process serves any more.
+    pub(crate) fn leaves_no_server(&self) -> bool {
+        self.died && !self.has_own_successor
     }
 }
 
-/// The permits of a server, as the successor hears of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Count {
-    held: u64,
-    asked: u64,
-}
-
-impl Count {
-    fn of(context: &Arc<Context>) -> Self {
-        let (permits, permit_requests) = (&context.permits, context.permits.permit_requests());
-        let held = permits.held() + permits.foreign() + permit_requests.reserved();
-        Self { held: held as u64, asked: permit_requests.asked() as u64 }
-    }
-}
-
-/// How many permits each server holds: for our own connections, for its open questions, and for those of an older
-/// generation that still drains.
-pub(crate) fn held_of(contexts: &[Arc<Context>]) -> Vec<ServerCount> {
-    let counts = contexts.iter().map(Count::of);
-    named(contexts, counts.map(|count| count.held)).collect()
-}
-
-fn named(contexts: &[Arc<Context>], counts: impl Iterator<Item = u64>) -> impl Iterator<Item = ServerCount> {
-    let names = contexts.iter().map(|context| context.options.name.clone());
-    names.zip(counts).map(|(server, count)| ServerCount { server, count })
+/// Whether the hand-over goes on.
+enum Step {
+    Continue,
+    /// The channel is closed.
+    Closed,
+    /// The successor gives no sign of life.
+    Unresponsive,
 }
 
 impl Handover {
@@ -128,56 +90,45 @@ impl Handover {
         contexts: Vec<Arc<Context>>,
         released: Arc<Notify>,
         standby_until: Instant,
-        line: Arc<StandbyLine>,
+        signals: Arc<StandbySignals>,
     ) -> Self {
+        let (channel, version) = (successor.channel().clone(), successor.version());
         Self {
-            channel: successor.channel().clone(),
-            version: successor.version(),
+            transfer: Transfer::new(channel.clone(), version, contexts.clone(), leaving),
+            permit_reports: PermitReports::new(version, contexts),
+            channel,
+            version,
             pid: successor.pid(),
-            leaving,
-            contexts,
             released,
             standby_until,
-            line,
+            signals,
             standby: None,
-            has_succeeded: false,
-            reported: Vec::new(),
-            reports: 0,
-            report_at: None,
-            batches: 0,
-            on_the_way: None,
-            withdrawn: None,
-            left_over: None,
-            ask_at: None,
-            back_off: BACK_OFF.0,
-            sent: 0,
+            has_own_successor: false,
             is_exiting: false,
         }
     }
 
     /// Hands over until the successor is gone.
-    pub(crate) async fn run(mut self) -> Outcome {
+    pub(crate) async fn run(mut self) -> HandoverEnd {
         self.standby = Some(Standby::begin(self.standby_until, self.version));
-        if self.version >= Version::Two {
-            self.contexts.iter().for_each(|context| context.permits.permit_requests().share());
-        }
+        self.permit_reports.begin();
         loop {
-            match self.turn().await {
-                // The batch on its way is the successor's if it still says so.
-                Ok(Talk::Ended) => return self.end(false).await,
-                Ok(Talk::GoesOn) if self.is_exiting && self.on_the_way.is_none() => {
+            match self.step().await {
+                Ok(Step::Closed) => return self.end(false).await,
+                // A successor that exits still confirms the last batch if it has it.
+                Ok(Step::Continue) if self.is_exiting && !self.transfer.is_unconfirmed() => {
                     return self.end(false).await;
                 }
-                Ok(Talk::GoesOn) => {}
-                Ok(Talk::Mute) => {
+                Ok(Step::Continue) => {}
+                Ok(Step::Unresponsive) => {
                     // Killed first, so that it can't touch the connections that come back. It is our own child and
                     // not reaped: the pid is still its own.
                     let _ = kill(self.pid, Signal::SIGKILL);
-                    self.hear_last_words(DYING).await;
+                    self.read_remaining(READ_AFTER_KILL).await;
                     return self.end(true).await;
                 }
-                Err(error) if has_hung_up(&error) => {
-                    self.hear_last_words(LAST_WORDS).await;
+                Err(error) if is_closed_by_peer(&error) => {
+                    self.read_remaining(READ_AFTER_CLOSE).await;
                     return self.end(false).await;
                 }
                 Err(error) => {
@@ -189,131 +140,76 @@ impl Handover {
     }
 
     /// Does the next thing that there is to do.
-    async fn turn(&mut self) -> io::Result<Talk> {
-        let (channel, released, line) = (self.channel.clone(), self.released.clone(), self.line.clone());
+    async fn step(&mut self) -> io::Result<Step> {
+        let (channel, released, signals) =
+            (self.channel.clone(), self.released.clone(), self.signals.clone());
         // Made before the counts are read, so that no release between the two is missed.
         let released = released.notified();
-        if self.report_at.is_none() && !self.is_reported() {
-            self.report_at = Some(Instant::now() + REPORT_AFTER);
-        }
-        let may_send = self.on_the_way.is_none() && !self.is_exiting;
-        let withdraw_at = self.on_the_way.as_ref().and_then(Batch::withdraw_at);
+        self.permit_reports.schedule();
+        let may_send = !self.transfer.is_unconfirmed() && !self.is_exiting;
+        let report_at = self.permit_reports.due_at();
+        let withdraw_at = self.transfer.withdraw_at();
+        let retry_at = self.transfer.retry_at();
         tokio::select! {
             biased;
-            reply = channel.receive::<ToPredecessor>() => match reply? {
-                Incoming::Message(reply, _) => self.hear(&reply).await,
-                Incoming::Closed => return Ok(Talk::Ended),
+            message = channel.receive::<ToPredecessor>() => match message? {
+                Incoming::Message(message, _) => self.handle(&message).await,
+                Incoming::Closed => return Ok(Step::Closed),
             },
             () = until_time(self.standby.as_ref().map(Standby::due_at)) => return Ok(self.stand_by().await),
-            () = line.called_off.notified() => self.end_standby().await,
-            () = until_time(withdraw_at) => self.withdraw(),
-            () = until_time(self.ask_at) => {
-                self.ask_at = None;
-                self.contexts.iter().for_each(|context| context.let_go());
-            }
-            () = until_time(self.report_at) => self.report(),
-            () = released, if self.report_at.is_none() => {}
-            Some(first) = next(&mut self.left_over, &mut self.leaving), if may_send => {
-                if self.is_held_back() {
-                    // It was sent here before that became known.
-                    settle(&first.0, first.1);
-                } else {
-                    self.send(first).await?;
-                }
-            }
+            () = signals.cancelled.notified() => self.end_standby().await,
+            () = until_time(withdraw_at) => self.transfer.withdraw(),
+            () = until_time(retry_at) => self.transfer.retry(),
+            () = until_time(report_at) => self.permit_reports.send(&self.channel),
+            () = released, if report_at.is_none() => {}
+            Some(first) = self.transfer.next(), if may_send => self.transfer.send(first).await?,
         }
-        Ok(Talk::GoesOn)
-    }
-
-    /// Whether the successor takes no connections at the moment.
-    fn is_held_back(&self) -> bool {
-        self.ask_at.is_some() || self.withdrawn.is_some()
+        Ok(Step::Continue)
     }
 
     /// Does what is due in the standby.
-    async fn stand_by(&mut self) -> Talk {
+    async fn stand_by(&mut self) -> Step {
         match self.standby.as_mut().map_or(Due::Nothing, |standby| standby.due(Instant::now())) {
             Due::Nothing => {}
-            Due::Ask(number) => {
+            Due::Ping(number) => {
                 if !self.channel.try_send(&ToSuccessor::Ping { number })
                     && let Some(standby) = &mut self.standby
                 {
-                    standby.unsent(Instant::now());
+                    standby.note_unsent(Instant::now());
                 }
             }
             Due::Over => self.end_standby().await,
-            Due::Unresponsive => return Talk::Mute,
+            Due::Unresponsive => return Step::Unresponsive,
         }
-        Talk::GoesOn
+        Step::Continue
     }
 
-    /// Sends a batch that begins with this connection.
-    async fn send(&mut self, first: Leaving) -> io::Result<()> {
-        let connections = self.gather(first);
-        for (context, resting) in &connections {
-            // If our own predecessor is in standby, it can't take the connection back once it is on its way.
-            context.moved.busy(resting.socket.origin).await;
-        }
-        self.batches = self.batches.wrapping_add(1);
-        let batch = match Batch::new(self.batches, connections, self.version) {
-            Ok(batch) => batch,
-            Err((connections, _)) => {
-                self.keep_for_now(connections);
-                return Ok(());
-            }
-        };
-        match self.channel.offer(&batch.message(), &batch.descriptors()).await {
-            Ok(false) => self.keep_for_now(batch.connections),
-            sent => {
-                self.on_the_way = Some(batch);
-                sent?;
-            }
-        }
-        Ok(())
-    }
-
-    /// As many connections as go with this one.
-    fn gather(&mut self, first: Leaving) -> VecDeque<Leaving> {
-        let mut batch = VecDeque::new();
-        let mut bytes = 0;
-        let mut next = Some(first);
-        while let Some((context, resting)) = next {
-            if bytes + resting.ahead.len() > self.version.max_ahead() {
-                self.left_over = Some((context, resting));
-                break;
-            }
-            bytes += resting.ahead.len();
-            batch.push_back((context, resting));
-            next = if batch.len() < MAX_BATCH { self.leaving.try_recv().ok() } else { None };
-        }
-        batch
-    }
-
-    async fn hear(&mut self, reply: &ToPredecessor) {
+    async fn handle(&mut self, message: &ToPredecessor) {
         let now = Instant::now();
         if let Some(standby) = &mut self.standby {
-            standby.heard(now);
+            standby.note_message(now);
         }
-        match reply {
-            ToPredecessor::Granted { number, granted } => {
-                // Permits granted for an earlier question are granted again for the last one.
-                if *number == self.reports {
-                    self.grant(granted);
-                }
+        match message {
+            ToPredecessor::Granted { number, granted } => self.permit_reports.grant(*number, granted),
+            ToPredecessor::Taken { count } if self.version == Version::One => {
+                let confirmed = self.transfer.confirm(*count as usize);
+                self.give_away(confirmed);
             }
-            ToPredecessor::Taken { count } if self.version == Version::One => self.confirm(*count as usize),
-            ToPredecessor::TakenOf { number, count } => self.confirm_batch(*number, *count as usize),
-            ToPredecessor::Busy { id } => self.mark(*id, true),
-            ToPredecessor::Idle { id } => self.mark(*id, false),
+            ToPredecessor::TakenOf { number, count } => {
+                let confirmed = self.transfer.confirm_batch(*number, *count as usize);
+                self.give_away(confirmed);
+            }
+            ToPredecessor::Busy { id } => self.set_busy(*id, true),
+            ToPredecessor::Idle { id } => self.set_busy(*id, false),
             ToPredecessor::Pong { number } => {
-                if self.standby.as_mut().is_some_and(|standby| standby.answered(*number, now)) {
+                if self.standby.as_mut().is_some_and(|standby| standby.note_pong(*number, now)) {
                     self.end_standby().await;
                 }
             }
             ToPredecessor::Exiting => self.is_exiting = true,
             // The connections that we gave away may be a third process's by now.
-            ToPredecessor::Succeeded => {
-                self.has_succeeded = true;
+            ToPredecessor::HasSuccessor => {
+                self.has_own_successor = true;
                 self.end_standby().await;
             }
             // These mean nothing at this point.
@@ -321,39 +217,19 @@ impl Handover {
         }
     }
 
-    /// Reads what a successor has sent before it hung up: it may have said is_exiting.
-    async fn hear_last_words(&mut self, limit: Duration) {
+    /// Reads what the successor sent before it closed its end: it may have announced its exit.
+    async fn read_remaining(&mut self, limit: Duration) {
         let channel = self.channel.clone();
-        while let Ok(Ok(Incoming::Message(reply, _))) =
+        while let Ok(Ok(Incoming::Message(message, _))) =
             tokio::time::timeout(limit, channel.receive::<ToPredecessor>()).await
         {
-            // It reads no answers any more.
-            self.hear(&reply).await;
+            self.handle(&message).await;
         }
     }
 
-    /// The successor has received a batch, and had room for the first `count` of its connections.
-    fn confirm_batch(&mut self, number: u32, count: usize) {
-        if self.withdrawn == Some(number) {
-            // The successor listens again.
-            self.withdrawn = None;
-            self.contexts.iter().for_each(|context| context.let_go());
-        } else if self.on_the_way.as_ref().is_some_and(|batch| batch.number == number) {
-            self.confirm(count);
-        }
-    }
-
-    /// The successor has the first `count` connections of the last batch.
-    fn confirm(&mut self, count: usize) {
-        let Some(batch) = self.on_the_way.take() else { return };
-        let is_late = batch.is_late();
-        let mut no_room = VecDeque::new();
-        for (place, (context, resting)) in batch.connections.into_iter().enumerate() {
-            self.sent += 1;
-            if place >= count {
-                no_room.push_back((context, resting));
-                continue;
-            }
+    /// These connections are the successor's now, and their permits with them. In standby we keep a duplicate of each.
+    fn give_away(&mut self, connections: Vec<Confirmed>) {
+        for Confirmed { number, context, resting, may_be_busy } in connections {
             let Resting { socket, stage, ahead, permit, has_answered } = resting;
             context.permits.give(permit);
             context.ends.note(match has_answered {
@@ -361,123 +237,38 @@ impl Handover {
                 false => ConnectionEnd::Moved,
             });
             if let Some(standby) = &mut self.standby {
-                standby.keep(self.sent, context, socket, stage, ahead);
-                if is_late {
-                    standby.mark(self.sent, true);
+                standby.keep(number, context, socket, stage, ahead);
+                if may_be_busy {
+                    standby.set_busy(number, true);
                 }
             }
         }
-        if no_room.is_empty() {
-            self.back_off = BACK_OFF.0;
-        } else {
-            self.keep_for_now(no_room);
-        }
     }
 
-    /// Takes back a batch that the successor has not confirmed in time, unless it has just accepted it.
-    fn withdraw(&mut self) {
-        if let Some(batch) = self.on_the_way.take_if(Batch::withdraw) {
-            self.withdrawn = Some(batch.number);
-            self.sent += batch.connections.len() as u32;
-            self.serve_here(batch.connections);
-        }
-    }
-
-    /// The successor has no descriptor free. These connections and all that wait behind them are still ours, and
-    /// are served here until it is asked again.
-    fn keep_for_now(&mut self, no_room: VecDeque<Leaving>) {
-        self.ask_at = Some(Instant::now() + self.back_off);
-        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
-        self.serve_here(no_room);
-    }
-
-    fn serve_here(&mut self, connections: VecDeque<Leaving>) {
-        self.contexts.iter().for_each(|context| context.hold_back());
-        for (context, resting) in connections.into_iter().chain(self.left_over.take()) {
-            settle(&context, resting);
-        }
-    }
-
-    fn mark(&mut self, id: u32, busy: bool) {
+    fn set_busy(&mut self, number: u32, busy: bool) {
         if let Some(standby) = &mut self.standby {
-            standby.mark(id, busy);
+            standby.set_busy(number, busy);
         }
     }
 
-    /// Lets go of the duplicates. Closing one is no close of the connection, which the successor holds.
+    /// Drops the duplicates. The connections stay open: the successor has them.
     async fn end_standby(&mut self) {
         if self.standby.take().is_some() {
-            self.line.over.notify_one();
-            self.channel.tell(&ToSuccessor::StandbyOver).await;
+            self.signals.over.notify_one();
+            self.channel.send_best_effort(&ToSuccessor::StandbyOver).await;
         }
     }
 
-    /// Whether the successor knows the counts as they are.
-    fn is_reported(&self) -> bool {
-        self.contexts.iter().map(Count::of).eq(self.reported.iter().copied())
-    }
-
-    /// Tells the successor how many permits are held, and asks for those that are needed.
-    fn report(&mut self) {
-        let counts: Vec<Count> = self.contexts.iter().map(Count::of).collect();
-        let number = self.reports.wrapping_add(1);
-        let held = named(&self.contexts, counts.iter().map(|count| count.held)).collect();
-        let message = match self.version {
-            Version::One => ToSuccessor::Held { held },
-            Version::Two => {
-                let asked = named(&self.contexts, counts.iter().map(|count| count.asked));
-                ToSuccessor::Counts { number, held, asked: asked.filter(|asked| asked.count > 0).collect() }
-            }
-        };
-        if self.channel.try_send(&message) {
-            (self.reported, self.reports, self.report_at) = (counts, number, None);
-        } else {
-            self.report_at = Some(Instant::now() + REPORT_AGAIN);
-        }
-    }
-
-    /// The successor grants permits that were asked for.
-    fn grant(&self, granted: &ServerCount) {
-        let context = self.contexts.iter().find(|context| context.options.name == granted.server);
-        if let Some(context) = context {
-            context.permits.grant(usize::try_from(granted.count).unwrap_or(usize::MAX));
-        }
-    }
-
-    async fn end(mut self, mute: bool) -> Outcome {
-        // Who comes to rest from now on stays here.
-        self.contexts.iter().for_each(|context| context.hold_back());
-        self.leaving.close();
-        let slept = self.standby.as_ref().is_some_and(Standby::has_slept);
-        let on_the_way = self.on_the_way.and_then(|batch| batch.unserved(slept));
-        let mut back: Vec<Leaving> = on_the_way.into_iter().flatten().chain(self.left_over).collect();
-        // Not `try_recv`, which misses a connection that is just being sent.
-        while let Some(leaving) = self.leaving.recv().await {
-            back.push(leaving);
-        }
+    async fn end(self, was_unresponsive: bool) -> HandoverEnd {
+        let was_suspended = self.standby.as_ref().is_some_and(Standby::was_suspended);
+        let mut back = self.transfer.end(was_suspended).await;
         // What a successor's own successor holds is not free.
-        if !self.has_succeeded {
-            self.contexts.iter().for_each(|context| context.permits.stay_alone());
+        if !self.has_own_successor {
+            self.permit_reports.end();
         }
         let died = !self.is_exiting;
-        // After a is_exiting the successor has closed what it had.
+        // A successor that has announced its exit has closed its connections.
         back.extend(self.standby.filter(|_| died).into_iter().flat_map(Standby::take_back));
-        Outcome { died, mute, succeeded: self.has_succeeded, back }
-    }
-}
-
-/// How the conversation stands.
-enum Talk {
-    GoesOn,
-    /// The channel is closed.
-    Ended,
-    /// The successor gives no sign of life.
-    Mute,
-}
-
-async fn next(left_over: &mut Option<Leaving>, leaving: &mut UnboundedReceiver<Leaving>) -> Option<Leaving> {
-    match left_over.take() {
-        Some(first) => Some(first),
-        None => leaving.recv().await,
+        HandoverEnd { died, was_unresponsive, has_own_successor: self.has_own_successor, back }
     }
 }

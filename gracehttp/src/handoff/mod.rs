@@ -1,4 +1,4 @@
-//! From one process to the next: what a restart hands on, and how.
+//! From one process to the next: what a restart hands over, and how.
 //!
 //! Predecessor and successor share one socketpair that keeps message boundaries. Over it they agree on a
 //! version, the listeners travel, the successor says that it is ready, the predecessor commits, and from then
@@ -12,20 +12,25 @@ mod channel;
 mod command;
 mod handover;
 mod heartbeat;
+mod inherited;
+mod permit_reports;
+mod placement;
 mod predecessor;
-mod routes;
 mod standby;
 mod successor;
 mod suspension;
 mod token;
+mod transfer;
 mod wire;
 
 pub(crate) use adopter::Adopter;
 pub(crate) use channel::{Channel, WeakChannel};
 pub(crate) use command::StartUp;
-pub(crate) use handover::{Handover, Outcome, StandbyLine, held_of};
+pub(crate) use handover::{Handover, HandoverEnd, StandbySignals};
 pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
-pub(crate) use predecessor::{Inherited, Predecessor, inherited};
-pub(crate) use routes::{Destination, Routes};
-pub(crate) use successor::{Claims, Successor};
-pub(crate) use wire::{Offer, ToPredecessor};
+pub(crate) use inherited::{Inherited, inherited};
+pub(crate) use permit_reports::held_of;
+pub(crate) use placement::{LocalServer, Placement};
+pub(crate) use predecessor::Predecessor;
+pub(crate) use successor::{Claims, Offer, Successor};
+pub(crate) use wire::ToPredecessor;

@@ -13,22 +13,23 @@ use crate::handoff::suspension::SuspensionWatch;
 use crate::handoff::wire::Version;
 use crate::socket::{Socket, Stage};
 
-/// Ends when its time is over *and* the successor has shown after that that it lives. A successor that hangs has not
+/// Ends when its time is over *and* the successor has answered a ping sent after that. A successor that hangs has not
 /// taken our place, even if it said *ready*.
 #[derive(Debug)]
 pub(super) struct Standby {
     until: Instant,
-    kept: HashMap<u32, Kept>,
+    /// By the number of the connection.
+    duplicates: HashMap<u32, Duplicate>,
     suspension: SuspensionWatch,
-    /// None with a successor of version 1, which answers no questions.
+    /// None with a successor of version 1, which answers no pings.
     heartbeat: Option<Heartbeat>,
-    /// The number of the question whose answer ends the standby.
-    last_question: Option<u32>,
+    /// The number of the ping whose pong ends the standby.
+    last_ping: Option<u32>,
 }
 
-/// A connection that the successor has, and of which we keep a duplicate.
+/// The duplicate of a connection that the successor has.
 #[derive(Debug)]
-struct Kept {
+struct Duplicate {
     context: Arc<Context>,
     socket: Socket,
     stage: Stage,
@@ -42,8 +43,8 @@ struct Kept {
 pub(super) enum Due {
     /// Nothing yet.
     Nothing,
-    /// Ask the successor for a sign of life, by this number.
-    Ask(u32),
+    /// A ping with this number.
+    Ping(u32),
     /// It is over.
     Over,
     /// The successor counts as dead.
@@ -55,21 +56,21 @@ impl Standby {
     pub(super) fn begin(until: Instant, version: Version) -> Self {
         Self {
             until,
-            kept: HashMap::new(),
+            duplicates: HashMap::new(),
             suspension: SuspensionWatch::begin(),
             heartbeat: (version >= Version::Two).then(|| Heartbeat::begin(Instant::now())),
-            last_question: None,
+            last_ping: None,
         }
     }
 
-    /// When to ask what is [due](Self::due).
+    /// When to look again at what is [due](Self::due).
     pub(super) fn due_at(&self) -> Instant {
         let Some(heartbeat) = &self.heartbeat else { return self.until };
         let due_at = heartbeat.due_at(self.suspension.awake_since());
-        if self.last_question.is_some() { due_at } else { due_at.min(self.until) }
+        if self.last_ping.is_some() { due_at } else { due_at.min(self.until) }
     }
 
-    /// What is to be done now.
+    /// What has to be done now.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         let is_time_over = now >= self.until;
         let Some(heartbeat) = &mut self.heartbeat else {
@@ -78,70 +79,70 @@ impl Standby {
         if heartbeat.is_unresponsive(now, self.suspension.awake_since()) {
             return Due::Unresponsive;
         }
-        let is_last = is_time_over && self.last_question.is_none();
-        if !is_last && !heartbeat.is_question_due(now) {
+        let is_last = is_time_over && self.last_ping.is_none();
+        if !is_last && !heartbeat.is_ping_due(now) {
             return Due::Nothing;
         }
-        let number = heartbeat.ask(now);
-        self.last_question = self.last_question.or(is_last.then_some(number));
-        Due::Ask(number)
+        let number = heartbeat.ping(now);
+        self.last_ping = self.last_ping.or(is_last.then_some(number));
+        Due::Ping(number)
     }
 
-    /// The last question could not be sent.
-    pub(super) fn unsent(&mut self, now: Instant) {
+    /// The last ping could not be sent.
+    pub(super) fn note_unsent(&mut self, now: Instant) {
         if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.unsent(now);
+            heartbeat.note_unsent(now);
         }
     }
 
-    /// The successor said something.
-    pub(super) fn heard(&mut self, now: Instant) {
+    /// A message of the successor has come.
+    pub(super) fn note_message(&mut self, now: Instant) {
         if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.heard(now);
+            heartbeat.note_message(now);
         }
     }
 
-    /// It answered a question; true if the standby is over with that.
-    pub(super) fn answered(&mut self, number: u32, now: Instant) -> bool {
+    /// The successor has answered a ping. Returns whether the standby is over.
+    pub(super) fn note_pong(&mut self, number: u32, now: Instant) -> bool {
         if let Some(heartbeat) = &mut self.heartbeat {
-            heartbeat.answered(number, now);
+            heartbeat.note_pong(number, now);
         }
-        self.last_question.is_some_and(|last| number >= last)
+        self.last_ping.is_some_and(|last| number >= last)
     }
 
     /// Keeps a duplicate of the connection with this number, which the successor has.
     pub(super) fn keep(
         &mut self,
-        id: u32,
+        number: u32,
         context: Arc<Context>,
         socket: Socket,
         stage: Stage,
         ahead: Bytes,
     ) {
-        self.kept.insert(id, Kept { context, socket, stage, ahead, busy: false });
+        self.duplicates.insert(number, Duplicate { context, socket, stage, ahead, busy: false });
     }
 
     /// Notes whether the successor handles a request of a connection.
-    pub(super) fn mark(&mut self, id: u32, busy: bool) {
-        if let Some(kept) = self.kept.get_mut(&id) {
-            kept.busy = busy;
+    pub(super) fn set_busy(&mut self, number: u32, busy: bool) {
+        if let Some(duplicate) = self.duplicates.get_mut(&number) {
+            duplicate.busy = busy;
             // The successor has consumed the bytes that were read ahead.
-            kept.ahead = Bytes::new();
-            kept.stage = Stage::Idle;
+            duplicate.ahead = Bytes::new();
+            duplicate.stage = Stage::Idle;
         }
     }
 
-    /// Whether this process slept, and may have missed news of the connections.
-    pub(super) fn has_slept(&self) -> bool {
-        self.suspension.has_slept()
+    /// Whether this process was suspended, and may have missed reports about the connections.
+    pub(super) fn was_suspended(&self) -> bool {
+        self.suspension.was_suspended()
     }
 
     /// The connections that were idle in a successor that is dead now.
     pub(super) fn take_back(self) -> impl Iterator<Item = Leaving> {
-        // If we slept, it may have read from any of them, and we may have missed that they are busy.
-        let is_known = !self.suspension.has_slept();
-        let idle = self.kept.into_values().filter(move |kept| is_known && !kept.busy);
-        idle.map(|Kept { context, socket, stage, ahead, .. }| {
+        // After a suspension any of them may be busy: we may have missed the report.
+        let is_known = !self.suspension.was_suspended();
+        let idle = self.duplicates.into_values().filter(move |duplicate| is_known && !duplicate.busy);
+        idle.map(|Duplicate { context, socket, stage, ahead, .. }| {
             let permit = context.permits.adopt();
             (context, Resting { socket, stage, ahead, permit, has_answered: false })
         })
@@ -156,19 +157,19 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[tokio::test]
-    async fn it_ends_with_an_answer_to_a_question_that_was_asked_at_its_end() {
+    async fn it_ends_with_the_pong_to_a_ping_that_was_sent_at_its_end() {
         let now = Instant::now();
         let mut standby = Standby::begin(now + 2 * SECOND, Version::Two);
-        let Due::Ask(first) = standby.due(now + SECOND / 10) else { panic!("a question at once") };
-        assert!(!standby.answered(first, now + SECOND / 10));
-        let Due::Ask(last) = standby.due(now + 2 * SECOND) else { panic!("a last question") };
+        let Due::Ping(first) = standby.due(now + SECOND / 10) else { panic!("a ping at once") };
+        assert!(!standby.note_pong(first, now + SECOND / 10));
+        let Due::Ping(last) = standby.due(now + 2 * SECOND) else { panic!("a last ping") };
         assert_eq!(standby.due(now + 5 * SECOND / 2), Due::Nothing, "not yet repeated");
-        assert!(!standby.answered(first, now + 3 * SECOND), "it was asked before");
-        assert!(standby.answered(last, now + 3 * SECOND));
+        assert!(!standby.note_pong(first, now + 3 * SECOND), "it was sent before");
+        assert!(standby.note_pong(last, now + 3 * SECOND));
     }
 
     #[tokio::test]
-    async fn a_successor_of_version_1_is_not_asked() {
+    async fn a_successor_of_version_1_is_not_pinged() {
         let now = Instant::now();
         let mut standby = Standby::begin(now + 2 * SECOND, Version::One);
         assert_eq!(standby.due(now + SECOND), Due::Nothing);
@@ -176,11 +177,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mute_successor_is_noticed_even_after_the_time_is_over() {
+    async fn an_unresponsive_successor_is_noticed_even_after_the_time_is_over() {
         let now = Instant::now();
         let mut standby = Standby::begin(now, Version::Two);
-        assert!(matches!(standby.due(now), Due::Ask(_)));
-        assert!(matches!(standby.due(now + 4 * SECOND), Due::Ask(_)), "not at once");
+        assert!(matches!(standby.due(now), Due::Ping(_)));
+        assert!(matches!(standby.due(now + 4 * SECOND), Due::Ping(_)), "not at once");
         assert_eq!(standby.due(now + 6 * SECOND), Due::Unresponsive);
     }
 }

@@ -1,7 +1,7 @@
 //! The predecessor's view of its successor, up to the commit.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -14,24 +14,25 @@ use tokio::time::sleep;
 
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
-use crate::handoff::channel::Incoming;
+use crate::handoff::channel::{Channel, Incoming};
+use crate::handoff::command::StartUp;
+use crate::handoff::inherited::variable_value;
 use crate::handoff::wire::{
-    Hello, ListenerName, MAX_BATCH, Offer, ServerCount, ToPredecessor, ToSuccessor, Version,
+    Hello, ListenerV1, ListenerV2, MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
-use crate::handoff::{Channel, StartUp};
 use crate::lifecycle::{AT_LEAST, Signal};
 use crate::listen::{TicketKey, restore_limits};
 use crate::sys;
 
-/// How long a process may take to end that has nothing left to do.
-const ENDING: Duration = Duration::from_millis(500);
+/// How long a process without further work may take to exit.
+const EXIT_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a killed successor may take to be gone.
-const DYING: Duration = Duration::from_secs(5);
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a successor that was asked to end may take before it is killed: its start-up code may have begun
 /// tasks, and registered clean-up code.
-const WINDING_UP: Duration = AT_LEAST.saturating_add(ENDING);
+const STOP_WITHIN: Duration = AT_LEAST.saturating_add(EXIT_WITHIN);
 
 /// A process that was started to take our place.
 #[derive(Debug)]
@@ -42,17 +43,40 @@ pub(crate) struct Successor {
     version: Version,
 }
 
+/// A listener that is offered to the successor.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) server: String,
+    /// The endpoint as it was configured.
+    pub(crate) endpoint: String,
+    /// Its connections speak TLS.
+    pub(crate) secure: bool,
+}
+
+impl From<Offer> for ListenerV1 {
+    fn from(Offer { server, endpoint, .. }: Offer) -> Self {
+        Self { server, endpoint }
+    }
+}
+
+impl From<Offer> for ListenerV2 {
+    fn from(Offer { server, endpoint, secure }: Offer) -> Self {
+        Self { server, endpoint, secure }
+    }
+}
+
 /// What a ready successor takes over.
 #[derive(Debug)]
 pub(crate) struct Claims {
     /// The servers whose connections it takes.
     pub(crate) servers: Vec<String>,
-    /// The listeners, by their place in what was offered.
+    /// The indices of the listeners that it has, in the order of the offers.
     pub(crate) listeners: Vec<usize>,
 }
 
 impl Successor {
-    /// Starts the successor. `held_back` signals are ignored in it or wait, until its own handlers stand.
+    /// Starts the successor. Until its own signal handlers stand, `ignored` signals are ignored in it, and `held_back`
+    /// signals wait.
     pub(crate) fn start(start_up: &StartUp, ignored: &[Signal], held_back: &[Signal]) -> Result<Self, Error> {
         let program = start_up.program().display();
         let failed = |what: &str, error: io::Error| {
@@ -64,7 +88,7 @@ impl Successor {
         let channel = Channel::new(ours).map_err(|error| failed("no channel to", error))?;
 
         let mut command = start_up.command();
-        command.env(HANDOFF_VARIABLE, handoff_of(&theirs, ignored));
+        command.env(HANDOFF_VARIABLE, variable_value(&theirs, ignored));
         let inheritance = sys::Inheritance { descriptor: theirs.as_fd(), ignored: &numbers(ignored) };
         restore_limits(&mut command);
         sys::set_inheritance(&mut command, &inheritance);
@@ -146,34 +170,34 @@ impl Successor {
             Ok(Some(verdict)) => verdict,
             // It died, or closed its end, which is as good as dead.
             Ok(None) => Err(self.exit_reason().await),
-            Err(error) => match tokio::time::timeout(ENDING, self.child.wait()).await {
+            Err(error) => match tokio::time::timeout(EXIT_WITHIN, self.child.wait()).await {
                 Ok(Ok(status)) => Err(describe(status)),
                 _ => Err(format!("the channel to it broke: {error}")),
             },
         }
     }
 
-    /// Tells the successor that it is its turn. One that does not hear it begins by itself after a while.
+    /// Tells the successor to begin. If it does not receive that, it begins by itself after a while.
     pub(crate) async fn commit(&self, held: Vec<ServerCount>) {
-        self.channel.tell(&ToSuccessor::Commit { held }).await;
+        self.channel.send_best_effort(&ToSuccessor::Commit { held }).await;
     }
 
-    /// Says that nothing more will come.
+    /// Tells the successor that no message follows.
     pub(crate) async fn announce_end(&self) {
-        // A successor that does not hear it notices that the channel is closed.
-        self.channel.tell(&ToSuccessor::Done).await;
+        // A successor that does not receive it notices that the channel is closed.
+        self.channel.send_best_effort(&ToSuccessor::Done).await;
     }
 
-    /// How it ended, if it has ended or does so now.
+    /// How it ended, if it has ended or ends now.
     pub(crate) async fn ended(&mut self) -> Option<String> {
-        match tokio::time::timeout(ENDING, self.child.wait()).await {
+        match tokio::time::timeout(EXIT_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) => Some(describe(status)),
             Ok(Err(error)) => Some(format!("its end could not be observed: {error}")),
             Err(_still_runs) => None,
         }
     }
 
-    /// Sees to the end of one that has left the conversation, and says how it came.
+    /// Makes sure that a successor that has closed its channel ends, and returns how it ended.
     pub(crate) async fn end(&mut self) -> String {
         if let Some(how) = self.ended().await {
             return how;
@@ -184,22 +208,22 @@ impl Successor {
         format!("it lived on without talking to us, and {how}")
     }
 
-    /// Ends it now, and reaps it.
+    /// Kills it, and reaps it.
     pub(crate) async fn kill(mut self) {
         // Fails only if it has ended meanwhile.
         let _ = self.child.start_kill();
-        if tokio::time::timeout(DYING, self.child.wait()).await.is_err() {
+        if tokio::time::timeout(KILLED_WITHIN, self.child.wait()).await.is_err() {
             crate::log::error(format_args!(
                 "the successor, pid {}, has not ended within {} of being killed: the kernel holds it (`ps -o stat,wchan \
                  {}` shows where)",
                 self.pid,
-                crate::lifecycle::show(DYING),
+                crate::lifecycle::show(KILLED_WITHIN),
                 self.pid
             ));
         }
     }
 
-    /// Asks it to end, and sees to it: as soon as `hurry` resolves, at the latest.
+    /// Asks it to end. It is killed if it takes too long, or once `hurry` resolves.
     pub(crate) async fn stop(mut self, hurry: impl Future<Output = ()>) {
         match kill(self.pid, Number::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => {}
@@ -207,13 +231,13 @@ impl Successor {
         }
         tokio::select! {
             _ = self.child.wait() => {}
-            () = sleep(WINDING_UP) => self.kill().await,
+            () = sleep(STOP_WITHIN) => self.kill().await,
             () = hurry => self.kill().await,
         }
     }
 
     async fn exit_reason(&mut self) -> String {
-        match tokio::time::timeout(ENDING, self.child.wait()).await {
+        match tokio::time::timeout(EXIT_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => {
                 "it exited with status 0 before it was ready: somebody may have stopped it".to_owned()
             }
@@ -221,13 +245,6 @@ impl Successor {
             _ => "it closed its end of the handoff without a word".to_owned(),
         }
     }
-}
-
-/// As `predecessor::inherited` reads it.
-pub(super) fn handoff_of(fd: &OwnedFd, ignored: &[Signal]) -> String {
-    use std::os::fd::AsRawFd;
-    let names = ignored.iter().map(|signal| signal.name());
-    [fd.as_raw_fd().to_string().as_str()].into_iter().chain(names).collect::<Vec<_>>().join(",")
 }
 
 fn numbers(signals: &[Signal]) -> Vec<Number> {
@@ -241,8 +258,10 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
         let last = after.is_empty();
         let offers = batch.iter().map(|(offer, _)| offer.clone());
         let message = match version {
-            Version::One => ToSuccessor::Listeners { names: offers.map(ListenerName::from).collect(), last },
-            Version::Two => ToSuccessor::Offers { offers: offers.collect(), last },
+            Version::One => {
+                ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
+            }
+            Version::Two => ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last },
         };
         let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
         channel.send(&message, &fds).await?;

@@ -1,40 +1,42 @@
-//! Whether this process was awake all the time, or stopped for a while (`SIGSTOP`, a debugger, a paused machine).
+//! Detects whether this process was suspended for a while (`SIGSTOP`, a debugger, a paused machine).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How often it is seen to that we are awake.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often a task notes that this process runs.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A gap of this length is sleep. A successor that can't make itself heard goes on without us after a second.
-const ASLEEP: Duration = Duration::from_millis(700);
+/// A gap of this length between two checks is a suspension. A successor that can't reach us goes on without us after a
+/// second.
+const SUSPENDED_AFTER: Duration = Duration::from_millis(700);
 
+/// Checks from its beginning until it is dropped.
 #[derive(Debug)]
 pub(super) struct SuspensionWatch {
-    kept: Arc<Mutex<Kept>>,
-    keeper: JoinHandle<()>,
+    state: Arc<Mutex<State>>,
+    checks: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Kept {
-    awake_at: Instant,
-    /// The beginning, or the end of the last sleep.
+struct State {
+    checked_at: Instant,
+    /// The beginning of the watch, or the end of the last suspension.
     awake_since: Instant,
-    slept: bool,
+    was_suspended: bool,
 }
 
-impl Kept {
-    fn look(&mut self) {
+impl State {
+    fn check(&mut self) {
         let now = Instant::now();
-        if now.saturating_duration_since(self.awake_at) > ASLEEP {
-            self.slept = true;
+        if now.saturating_duration_since(self.checked_at) > SUSPENDED_AFTER {
+            self.was_suspended = true;
             self.awake_since = now;
         }
-        self.awake_at = now;
+        self.checked_at = now;
     }
 }
 
@@ -42,40 +44,37 @@ impl SuspensionWatch {
     /// Has to be called within a runtime.
     pub(super) fn begin() -> Self {
         let now = Instant::now();
-        let kept = Arc::new(Mutex::new(Kept { awake_at: now, awake_since: now, slept: false }));
-        let looked_at = kept.clone();
-        let keeper = tokio::spawn(async move {
+        let state = State { checked_at: now, awake_since: now, was_suspended: false };
+        let state = Arc::new(Mutex::new(state));
+        let checked = state.clone();
+        let checks = tokio::spawn(async move {
             loop {
-                tokio::time::sleep(LOOK).await;
-                lock(&looked_at).look();
+                tokio::time::sleep(CHECK_INTERVAL).await;
+                checked.lock().check();
             }
         });
-        Self { kept, keeper }
+        Self { state, checks }
     }
 
-    /// Whether there was a moment of sleep, be it the one that has just ended.
-    pub(super) fn has_slept(&self) -> bool {
-        let mut kept = lock(&self.kept);
-        kept.look();
-        kept.slept
+    /// Whether there was a suspension, even one that has just ended.
+    pub(super) fn was_suspended(&self) -> bool {
+        let mut state = self.state.lock();
+        state.check();
+        state.was_suspended
     }
 
-    /// When the last sleep ended, or when the suspension began.
+    /// When the last suspension ended, or when the watch began.
     pub(super) fn awake_since(&self) -> Instant {
-        let mut kept = lock(&self.kept);
-        kept.look();
-        kept.awake_since
+        let mut state = self.state.lock();
+        state.check();
+        state.awake_since
     }
 }
 
 impl Drop for SuspensionWatch {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.checks.abort();
     }
-}
-
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock()
 }
 
 #[cfg(test)]
@@ -83,15 +82,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_gap_is_sleep_even_before_the_keeper_has_looked() {
-        let suspension = SuspensionWatch::begin();
-        tokio::time::sleep(2 * LOOK).await;
-        assert!(!suspension.has_slept());
+    async fn a_gap_counts_as_suspension_even_before_the_next_check() {
+        let watch = SuspensionWatch::begin();
+        tokio::time::sleep(2 * CHECK_INTERVAL).await;
+        assert!(!watch.was_suspended());
         // Nothing else runs on this thread meanwhile.
         let before = Instant::now();
-        std::thread::sleep(ASLEEP + LOOK);
-        assert!(suspension.has_slept() && suspension.awake_since() >= before + ASLEEP);
-        tokio::time::sleep(2 * LOOK).await;
-        assert!(suspension.has_slept(), "it does not forget");
+        std::thread::sleep(SUSPENDED_AFTER + CHECK_INTERVAL);
+        assert!(watch.was_suspended() && watch.awake_since() >= before + SUSPENDED_AFTER);
+        tokio::time::sleep(2 * CHECK_INTERVAL).await;
+        assert!(watch.was_suspended(), "it does not forget");
     }
 }

@@ -7,11 +7,11 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::unistd::read;
 
 /// An event counter of the kernel (eventfd(2)) that both sides hold, set to one. Reading takes the one out: the side
-/// that reads first owns the batch, however slow, stopped or mute the other side is.
+/// that reads first owns the batch, even if the other side is slow, stopped or unresponsive.
 #[derive(Debug)]
-pub(crate) struct Token(OwnedFd);
+pub(crate) struct OwnershipToken(OwnedFd);
 
-impl Token {
+impl OwnershipToken {
     pub(super) fn new() -> io::Result<Self> {
         let counter = EventFd::from_value_and_flags(1, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         Ok(Self(counter.into()))
@@ -28,7 +28,7 @@ impl Token {
     }
 }
 
-impl AsFd for Token {
+impl AsFd for OwnershipToken {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -41,8 +41,8 @@ mod tests {
     #[test]
     fn only_one_of_two_gets_the_batch() {
         for _ in 0..100 {
-            let ours = Token::new().unwrap();
-            let theirs = Token::received(ours.as_fd().try_clone_to_owned().unwrap());
+            let ours = OwnershipToken::new().unwrap();
+            let theirs = OwnershipToken::received(ours.as_fd().try_clone_to_owned().unwrap());
             let other = std::thread::spawn(|| theirs.claim());
             assert_ne!(ours.claim(), other.join().unwrap());
         }

@@ -1,4 +1,4 @@
-//! What predecessor and successor say to each other, as it is written to the channel.
+//! The messages between predecessor and successor, as they are written to the channel.
 //!
 //! Each message is one datagram: bounded, whole or not at all, and with its descriptors attached. The first
 //! one of each side is a [`Hello`], whose layout never changes; all that follows is of the version on which
@@ -8,12 +8,13 @@
 //! changes no byte here. A released message never changes. A later version that needs another one adds a variant at
 //! the end of the enum, since the place of a variant is its number.
 
+use std::num::NonZeroU16;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::conn::{MOVES_WITH, Report};
 use crate::listen::TicketKey;
-use crate::socket::ListenerNumber;
 
 /// The largest message. Below what a Unix socket's send buffer takes by default (208 KiB).
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
@@ -26,30 +27,31 @@ const _: () = assert!(MAX_BATCH < crate::sys::MAX_FDS, "a batch has a token, too
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub(crate) enum Version {
-    /// That of the first release. It waits for a mute partner without end.
+    /// That of the first release. It waits without end for a process that does not respond.
     One = 1,
-    /// The predecessor asks for signs of life and for permits, batches can be withdrawn, and connections name their
-    /// listener.
+    /// The predecessor pings and asks for permits, batches can be withdrawn, and connections name their listener.
     Two = 2,
 }
 
 impl Version {
-    /// How much of a message the connections' own bytes may fill; the rest is for their description. The first release
-    /// receives half as much.
-    pub(crate) fn max_ahead(self) -> usize {
+    /// How many bytes of a message the connections' own bytes may fill; the rest is for their description. The first
+    /// release receives half as much.
+    pub(crate) const fn max_ahead(self) -> usize {
         match self {
-            Self::One => MOVES_WITH / 2,
-            Self::Two => MOVES_WITH,
+            Self::One => 32 << 10,
+            Self::Two => 64 << 10,
         }
     }
 }
 
-const _: () = assert!(MOVES_WITH <= MAX_MESSAGE / 2);
+const _: () = assert!(Version::Two.max_ahead() <= MAX_MESSAGE / 2);
+const _: () = assert!(MOVES_WITH <= Version::Two.max_ahead(), "no batch has room for such a connection");
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
 pub(crate) const NEWEST_VERSION: u16 = Version::Two as u16;
 
+/// What a hello begins with.
 const MAGIC: [u8; 8] = *b"gracehdf";
 
 /// Opens the conversation in both directions. **Frozen**: every release reads every other's.
@@ -95,7 +97,7 @@ impl Hello {
 pub(crate) struct Key {
     name: [u8; 16],
     secret: [u8; 32],
-    born: u64,
+    made_at: u64,
 }
 
 impl Drop for Key {
@@ -107,44 +109,38 @@ impl Drop for Key {
 /// Not derived: a secret must not get into a log.
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("born", &self.born).finish_non_exhaustive()
+        f.debug_struct("Key").field("made_at", &self.made_at).finish_non_exhaustive()
     }
 }
 
 impl From<&TicketKey> for Key {
     fn from(key: &TicketKey) -> Self {
-        Self { name: key.name, secret: key.secret, born: key.born }
+        Self { name: key.name, secret: key.secret, made_at: key.made_at }
     }
 }
 
 impl From<&Key> for TicketKey {
     fn from(key: &Key) -> Self {
-        Self { name: key.name, secret: key.secret, born: key.born }
+        Self { name: key.name, secret: key.secret, made_at: key.made_at }
     }
 }
 
-/// Which listener a descriptor is.
+/// A listener, as version 1 offers it; its descriptor is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ListenerName {
+pub(crate) struct ListenerV1 {
     pub(crate) server: String,
     /// The endpoint as it was configured.
     pub(crate) endpoint: String,
 }
 
-/// The same, and whether its connections speak TLS.
+/// A listener, as version 2 offers it; its descriptor is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Offer {
+pub(crate) struct ListenerV2 {
     pub(crate) server: String,
     /// The endpoint as it was configured.
     pub(crate) endpoint: String,
-    /// They speak TLS.
+    /// Its connections speak TLS.
     pub(crate) secure: bool,
-}
-
-impl From<Offer> for ListenerName {
-    fn from(offer: Offer) -> Self {
-        Self { server: offer.server, endpoint: offer.endpoint }
-    }
 }
 
 /// A number of connections of a server.
@@ -202,9 +198,9 @@ impl From<Stage> for crate::socket::Stage {
     }
 }
 
-/// A connection that moves; its descriptor is attached.
+/// A connection, as version 1 sends it; its descriptor is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Moving {
+pub(crate) struct ConnectionV1 {
     pub(crate) server: String,
     pub(crate) family: Family,
     pub(crate) stage: Stage,
@@ -212,13 +208,13 @@ pub(crate) struct Moving {
     pub(crate) ahead: Vec<u8>,
 }
 
-/// The same, with the listener that accepted it.
+/// A connection, as version 2 sends it: with the listener that accepted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mover {
+pub(crate) struct ConnectionV2 {
     /// The place of the listener in the order of all that were offered, counted from 1; none if only an earlier
     /// generation had it.
-    pub(crate) listener: Option<ListenerNumber>,
-    pub(crate) moving: Moving,
+    pub(crate) listener: Option<NonZeroU16>,
+    pub(crate) connection: ConnectionV1,
 }
 
 /// From the predecessor to the successor.
@@ -227,24 +223,24 @@ pub(crate) enum ToSuccessor {
     /// The keys of TLS session tickets.
     TicketKeys { keys: Vec<Key> },
     /// Version 1: listeners, their descriptors attached. After the `last` one nothing is missing.
-    Listeners { names: Vec<ListenerName>, last: bool },
-    /// The predecessor has stopped accepting: it is the successor's turn. So many connections of each
-    /// server still count against its limit.
+    Listeners { listeners: Vec<ListenerV1>, last: bool },
+    /// The predecessor has stopped accepting, and the successor begins. So many connections of each server still count
+    /// against its limit.
     Commit { held: Vec<ServerCount> },
     /// Version 1: live connections. Each is known by its place in the order of all that were sent, counted from 1.
-    Connections { moving: Vec<Moving> },
+    Connections { connections: Vec<ConnectionV1> },
     /// Version 1: connections of each server that still count against its limit.
     Held { held: Vec<ServerCount> },
     /// The predecessor keeps no duplicates any more: nothing goes back.
     StandbyOver,
-    /// Nothing more will come.
+    /// The last message of the predecessor.
     Done,
     /// Version 2: listeners, their descriptors attached. After the `last` one nothing is missing.
-    Offers { offers: Vec<Offer>, last: bool },
+    Offers { listeners: Vec<ListenerV2>, last: bool },
     /// Version 2: live connections; the first descriptor is the token that decides who owns them. Each is known by
     /// its place in the order of all that were sent, counted from 1.
-    Batch { number: u32, moving: Vec<Mover> },
-    /// Version 2: are you there?
+    Batch { number: u32, connections: Vec<ConnectionV2> },
+    /// Version 2: asks for a [`ToPredecessor::Pong`] with this number.
     Ping { number: u32 },
     /// Version 2: connections of each server that still count against its limit. They include the permits in `asked`,
     /// which the predecessor may use only once they are granted.
@@ -254,25 +250,25 @@ pub(crate) enum ToSuccessor {
 /// From the successor to the predecessor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToPredecessor {
-    /// It can serve: it takes the connections of these servers, and has the listeners with these places in the order
+    /// The successor can serve. It takes the connections of these servers, and has the listeners with these places in the order
     /// of all that were sent, counted from 0.
     Ready { servers: Vec<String>, claimed: Vec<u32> },
-    /// It can't, and why.
+    /// The successor can't serve, and why.
     Failed { reason: String },
     /// Version 1: so many connections of the last [`ToSuccessor::Connections`] were taken; the others found no room.
     Taken { count: u32 },
     /// A connection that moved has a request under way: it can't go back.
     Busy { id: u32 },
-    /// It has none any more.
+    /// A connection that moved is idle again.
     Idle { id: u32 },
     /// The successor has a successor: nothing can go back from now on.
-    Succeeded,
+    HasSuccessor,
     /// The successor ends by its own decision.
     Exiting,
     /// Version 2: so many connections of the [`ToSuccessor::Batch`] with this number were taken; the others found no
     /// room, or had been withdrawn.
     TakenOf { number: u32, count: u32 },
-    /// Version 2: here I am.
+    /// Version 2: answers the [`ToSuccessor::Ping`] with this number.
     Pong { number: u32 },
     /// Version 2: grants so many of the permits that [`ToSuccessor::Counts`] with this number asked for.
     Granted { number: u32, granted: ServerCount },

@@ -1,6 +1,7 @@
 //! The bytes of every message. All releases share them: a test that fails here means that this release and an older
 //! one would not understand each other.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
@@ -12,18 +13,140 @@ fn bytes<M: Serialize>(message: &M) -> Vec<u8> {
 }
 
 /// Checks that the message becomes these bytes, and they the message.
-fn golden<M: Serialize + DeserializeOwned + PartialEq + Debug>(message: &M, expected: &[&[u8]]) {
-    let expected = expected.concat();
+fn golden<M: Serialize + DeserializeOwned + PartialEq + Debug>(message: &M, expected: &[u8]) {
     assert_eq!(bytes(message), expected, "{message:?}");
-    assert_eq!(postcard::from_bytes::<M>(&expected).as_ref(), Ok(message));
+    assert_eq!(postcard::from_bytes::<M>(expected).as_ref(), Ok(message));
 }
 
 fn count(server: &str, count: u64) -> ServerCount {
     ServerCount { server: server.to_owned(), count }
 }
 
-fn moving(server: &str, family: Family, stage: Stage, ahead: &[u8]) -> Moving {
-    Moving { server: server.to_owned(), family, stage, ahead: ahead.to_vec() }
+fn connection(server: &str, family: Family, stage: Stage, ahead: &[u8]) -> ConnectionV1 {
+    ConnectionV1 { server: server.to_owned(), family, stage, ahead: ahead.to_vec() }
+}
+
+/// A kind of message for each direction. A new variant does not compile until it has a number here, and the tests below
+/// fail until it has golden bytes and is among the random values.
+trait Numbered {
+    const COUNT: u8;
+
+    fn number(&self) -> u8;
+}
+
+impl Numbered for ToSuccessor {
+    const COUNT: u8 = 11;
+
+    fn number(&self) -> u8 {
+        match self {
+            Self::TicketKeys { .. } => 0,
+            Self::Listeners { .. } => 1,
+            Self::Commit { .. } => 2,
+            Self::Connections { .. } => 3,
+            Self::Held { .. } => 4,
+            Self::StandbyOver => 5,
+            Self::Done => 6,
+            Self::Offers { .. } => 7,
+            Self::Batch { .. } => 8,
+            Self::Ping { .. } => 9,
+            Self::Counts { .. } => 10,
+        }
+    }
+}
+
+impl Numbered for ToPredecessor {
+    const COUNT: u8 = 10;
+
+    fn number(&self) -> u8 {
+        match self {
+            Self::Ready { .. } => 0,
+            Self::Failed { .. } => 1,
+            Self::Taken { .. } => 2,
+            Self::Busy { .. } => 3,
+            Self::Idle { .. } => 4,
+            Self::HasSuccessor => 5,
+            Self::Exiting => 6,
+            Self::TakenOf { .. } => 7,
+            Self::Pong { .. } => 8,
+            Self::Granted { .. } => 9,
+        }
+    }
+}
+
+/// Checks that there is a message of each kind.
+fn assert_complete<M: Numbered>(messages: impl IntoIterator<Item = M>) {
+    let numbers: BTreeSet<u8> = messages.into_iter().map(|message| message.number()).collect();
+    assert!(numbers.iter().copied().eq(0..M::COUNT), "only these have values: {numbers:?}");
+}
+
+/// Messages to the successor and their bytes.
+fn golden_to_successor() -> Vec<(ToSuccessor, Vec<u8>)> {
+    let key = Key { name: [7; 16], secret: [9; 32], made_at: 300 };
+    let v1 = ListenerV1 { server: "web".to_owned(), endpoint: ":80".to_owned() };
+    let v2 = ListenerV2 { server: "web".to_owned(), endpoint: ":80".to_owned(), secure: true };
+    let web = connection("web", Family::Tcp, Stage::Fresh, b"");
+    let api = connection("api", Family::Unix, Stage::Idle, b"GET");
+    let known = ConnectionV2 {
+        listener: NonZeroU16::new(300),
+        connection: connection("web", Family::Tcp, Stage::Idle, b"G"),
+    };
+    let unknown =
+        ConnectionV2 { listener: None, connection: connection("a", Family::Unix, Stage::Fresh, b"") };
+    [
+        // Version 1: the bytes of the first release.
+        (ToSuccessor::TicketKeys { keys: vec![key] }, &[&[0, 1][..], &[7; 16], &[9; 32], &[0xac, 2]][..]),
+        (
+            ToSuccessor::Listeners { listeners: vec![v1], last: true },
+            &[&[1, 1, 3], b"web", &[3], b":80", &[1]],
+        ),
+        (ToSuccessor::Commit { held: vec![count("web", 300)] }, &[&[2, 1, 3], b"web", &[0xac, 2]]),
+        (
+            ToSuccessor::Connections { connections: vec![web, api] },
+            &[&[3, 2, 3], b"web", &[0, 0, 0], &[3], b"api", &[1, 1, 3], b"GET"],
+        ),
+        (ToSuccessor::Held { held: vec![count("web", 0)] }, &[&[4, 1, 3], b"web", &[0]]),
+        (ToSuccessor::StandbyOver, &[&[5]]),
+        (ToSuccessor::Done, &[&[6]]),
+        // Version 2.
+        (
+            ToSuccessor::Offers { listeners: vec![v2], last: false },
+            &[&[7, 1, 3], b"web", &[3], b":80", &[1, 0]],
+        ),
+        (
+            ToSuccessor::Batch { number: 5, connections: vec![known, unknown] },
+            &[&[8, 5, 2, 1, 0xac, 2, 3], b"web", &[0, 1, 1], b"G", &[0, 1], b"a", &[1, 0, 0]],
+        ),
+        (ToSuccessor::Ping { number: 300 }, &[&[9, 0xac, 2]]),
+        (
+            ToSuccessor::Counts { number: 2, held: vec![count("a", 1)], asked: vec![count("b", 300)] },
+            &[&[10, 2, 1, 1], b"a", &[1, 1, 1], b"b", &[0xac, 2]],
+        ),
+    ]
+    .map(|(message, bytes)| (message, bytes.concat()))
+    .into()
+}
+
+/// Messages to the predecessor and their bytes.
+fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
+    [
+        // Version 1: the bytes of the first release.
+        (
+            ToPredecessor::Ready { servers: vec!["web".to_owned()], claimed: vec![0, 300] },
+            &[&[0, 1, 3][..], b"web", &[2, 0, 0xac, 2]][..],
+        ),
+        (ToPredecessor::Failed { reason: "no".to_owned() }, &[&[1, 2], b"no"]),
+        (ToPredecessor::Taken { count: 300 }, &[&[2, 0xac, 2]]),
+        (ToPredecessor::Busy { id: 1 }, &[&[3, 1]]),
+        (ToPredecessor::Idle { id: 300 }, &[&[4, 0xac, 2]]),
+        (ToPredecessor::HasSuccessor, &[&[5]]),
+        (ToPredecessor::Exiting, &[&[6]]),
+        // Version 2.
+        (ToPredecessor::TakenOf { number: 5, count: 64 }, &[&[7, 5, 64]]),
+        (ToPredecessor::Pong { number: 300 }, &[&[8, 0xac, 2]]),
+        (ToPredecessor::Granted { number: 2, granted: count("a", 3) }, &[&[9, 2, 1], b"a", &[3]]),
+    ]
+    .map(|(message, bytes)| (message, bytes.concat()))
+    .into()
 }
 
 #[test]
@@ -50,64 +173,47 @@ fn strangers_are_refused_with_a_reason() {
 #[test]
 fn d18_the_hello_is_frozen() {
     let hello = Hello { generation: 300, pid: 7, ..Hello::new(0) };
-    golden(&hello, &[b"gracehdf", &[1, 2, 0xac, 2, 14]]);
+    golden(&hello, &[&b"gracehdf"[..], &[1, 2, 0xac, 2, 14]].concat());
 }
 
 #[test]
-fn d18_messages_of_a_predecessor_in_version_1_have_the_bytes_of_the_first_release() {
-    let key = Key { name: [7; 16], secret: [9; 32], born: 300 };
-    golden(&ToSuccessor::TicketKeys { keys: vec![key] }, &[&[0, 1], &[7; 16], &[9; 32], &[0xac, 2]]);
-    let name = ListenerName { server: "web".to_owned(), endpoint: ":80".to_owned() };
-    golden(
-        &ToSuccessor::Listeners { names: vec![name], last: true },
-        &[&[1, 1, 3], b"web", &[3], b":80", &[1]],
-    );
-    golden(&ToSuccessor::Commit { held: vec![count("web", 300)] }, &[&[2, 1, 3], b"web", &[0xac, 2]]);
-    let one = moving("web", Family::Tcp, Stage::Fresh, b"");
-    let two = moving("api", Family::Unix, Stage::Idle, b"GET");
-    golden(
-        &ToSuccessor::Connections { moving: vec![one, two] },
-        &[&[3, 2, 3], b"web", &[0, 0, 0], &[3], b"api", &[1, 1, 3], b"GET"],
-    );
-    golden(&ToSuccessor::Held { held: vec![count("web", 0)] }, &[&[4, 1, 3], b"web", &[0]]);
-    golden(&ToSuccessor::StandbyOver, &[&[5]]);
-    golden(&ToSuccessor::Done, &[&[6]]);
+fn d18_every_message_to_the_successor_keeps_its_bytes() {
+    for (message, bytes) in golden_to_successor() {
+        golden(&message, &bytes);
+        assert_eq!(bytes[0], message.number(), "the place of a variant is its number");
+    }
+    assert_complete(golden_to_successor().into_iter().map(|(message, _)| message));
 }
 
 #[test]
-fn d18_messages_of_a_successor_in_version_1_have_the_bytes_of_the_first_release() {
-    let servers = vec!["web".to_owned()];
-    golden(&ToPredecessor::Ready { servers, claimed: vec![0, 300] }, &[&[0, 1, 3], b"web", &[2, 0, 0xac, 2]]);
-    golden(&ToPredecessor::Failed { reason: "no".to_owned() }, &[&[1, 2], b"no"]);
-    golden(&ToPredecessor::Taken { count: 300 }, &[&[2, 0xac, 2]]);
-    golden(&ToPredecessor::Busy { id: 1 }, &[&[3, 1]]);
-    golden(&ToPredecessor::Idle { id: 300 }, &[&[4, 0xac, 2]]);
-    golden(&ToPredecessor::Succeeded, &[&[5]]);
-    golden(&ToPredecessor::Exiting, &[&[6]]);
+fn d18_every_message_to_the_predecessor_keeps_its_bytes() {
+    for (message, bytes) in golden_to_predecessor() {
+        golden(&message, &bytes);
+        assert_eq!(bytes[0], message.number(), "the place of a variant is its number");
+    }
+    assert_complete(golden_to_predecessor().into_iter().map(|(message, _)| message));
 }
 
+/// A mistake in a conversion would change the meaning of the bytes.
 #[test]
-fn d18_messages_that_version_2_adds_have_their_bytes_too() {
-    let offer = Offer { server: "web".to_owned(), endpoint: ":80".to_owned(), secure: true };
-    golden(
-        &ToSuccessor::Offers { offers: vec![offer], last: false },
-        &[&[7, 1, 3], b"web", &[3], b":80", &[1, 0]],
-    );
-    let known =
-        Mover { listener: ListenerNumber::new(300), moving: moving("web", Family::Tcp, Stage::Idle, b"G") };
-    let unknown = Mover { listener: None, moving: moving("a", Family::Unix, Stage::Fresh, b"") };
-    golden(
-        &ToSuccessor::Batch { number: 5, moving: vec![known, unknown] },
-        &[&[8, 5, 2, 1, 0xac, 2, 3], b"web", &[0, 1, 1], b"G", &[0, 1], b"a", &[1, 0, 0]],
-    );
-    golden(&ToSuccessor::Ping { number: 300 }, &[&[9, 0xac, 2]]);
-    golden(
-        &ToSuccessor::Counts { number: 2, held: vec![count("a", 1)], asked: vec![count("b", 300)] },
-        &[&[10, 2, 1, 1], b"a", &[1, 1, 1], b"b", &[0xac, 2]],
-    );
-    golden(&ToPredecessor::TakenOf { number: 5, count: 64 }, &[&[7, 5, 64]]);
-    golden(&ToPredecessor::Pong { number: 300 }, &[&[8, 0xac, 2]]);
-    golden(&ToPredecessor::Granted { number: 2, granted: count("a", 3) }, &[&[9, 2, 1], b"a", &[3]]);
+fn d18_values_of_other_rooms_keep_their_place_on_the_wire() {
+    use crate::socket;
+    for (ours, wire, byte) in [(socket::Family::Tcp, Family::Tcp, 0), (socket::Family::Unix, Family::Unix, 1)]
+    {
+        assert_eq!((Family::from(ours), socket::Family::from(wire)), (wire, ours));
+        assert_eq!(bytes(&wire), [byte]);
+    }
+    for (ours, wire, byte) in [(socket::Stage::Fresh, Stage::Fresh, 0), (socket::Stage::Idle, Stage::Idle, 1)]
+    {
+        assert_eq!((Stage::from(ours), socket::Stage::from(wire)), (wire, ours));
+        assert_eq!(bytes(&wire), [byte]);
+    }
+    let key = TicketKey { name: [1; 16], secret: [2; 32], made_at: 3 };
+    assert_eq!(Key::from(&key), Key { name: [1; 16], secret: [2; 32], made_at: 3 });
+    assert_eq!(TicketKey::from(&Key::from(&key)), key);
+    let origin = socket::Origin::new(9).unwrap();
+    assert_eq!(ToPredecessor::from(Report::Busy(origin)), ToPredecessor::Busy { id: 9 });
+    assert_eq!(ToPredecessor::from(Report::Idle(origin)), ToPredecessor::Idle { id: 9 });
 }
 
 /// Pseudo-random values, the same in each run (xorshift64).
@@ -143,34 +249,40 @@ impl Values {
         ServerCount { server: self.text(), count: self.next() }
     }
 
-    fn moving(&mut self) -> Moving {
+    fn connection(&mut self) -> ConnectionV1 {
         let family = if self.flag() { Family::Tcp } else { Family::Unix };
         let stage = if self.flag() { Stage::Fresh } else { Stage::Idle };
         let ahead = self.several(|values| values.next() as u8);
-        Moving { server: self.text(), family, stage, ahead }
+        ConnectionV1 { server: self.text(), family, stage, ahead }
     }
 
-    fn bequest(&mut self) -> ToSuccessor {
+    fn hello(&mut self) -> Hello {
+        let (oldest, newest) = (self.next() as u16, self.next() as u16);
+        Hello { oldest, newest, pid: self.next() as i32, ..Hello::new(self.next()) }
+    }
+
+    fn to_successor(&mut self) -> ToSuccessor {
         let (number, last) = (self.next() as u32, self.flag());
-        match self.below(11) {
+        match self.below(ToSuccessor::COUNT.into()) {
             0 => ToSuccessor::TicketKeys {
                 keys: self.several(|values| Key {
                     name: [values.next() as u8; 16],
                     secret: [values.next() as u8; 32],
-                    born: values.next(),
+                    made_at: values.next(),
                 }),
             },
             1 => ToSuccessor::Listeners {
-                names: self.several(|values| ListenerName { server: values.text(), endpoint: values.text() }),
+                listeners: self
+                    .several(|values| ListenerV1 { server: values.text(), endpoint: values.text() }),
                 last,
             },
             2 => ToSuccessor::Commit { held: self.several(Self::count) },
-            3 => ToSuccessor::Connections { moving: self.several(Self::moving) },
+            3 => ToSuccessor::Connections { connections: self.several(Self::connection) },
             4 => ToSuccessor::Held { held: self.several(Self::count) },
             5 => ToSuccessor::StandbyOver,
             6 => ToSuccessor::Done,
             7 => ToSuccessor::Offers {
-                offers: self.several(|values| Offer {
+                listeners: self.several(|values| ListenerV2 {
                     server: values.text(),
                     endpoint: values.text(),
                     secure: values.flag(),
@@ -179,23 +291,24 @@ impl Values {
             },
             8 => ToSuccessor::Batch {
                 number,
-                moving: self.several(|values| Mover {
-                    listener: ListenerNumber::new(values.next() as u16),
-                    moving: values.moving(),
+                connections: self.several(|values| ConnectionV2 {
+                    listener: NonZeroU16::new(values.next() as u16),
+                    connection: values.connection(),
                 }),
             },
             9 => ToSuccessor::Ping { number },
-            _ => ToSuccessor::Counts {
+            10 => ToSuccessor::Counts {
                 number,
                 held: self.several(Self::count),
                 asked: self.several(Self::count),
             },
+            number => panic!("no value of variant {number}"),
         }
     }
 
-    fn reply(&mut self) -> ToPredecessor {
+    fn to_predecessor(&mut self) -> ToPredecessor {
         let number = self.next() as u32;
-        match self.below(10) {
+        match self.below(ToPredecessor::COUNT.into()) {
             0 => ToPredecessor::Ready {
                 servers: self.several(Self::text),
                 claimed: self.several(|values| values.next() as u32),
@@ -204,32 +317,46 @@ impl Values {
             2 => ToPredecessor::Taken { count: number },
             3 => ToPredecessor::Busy { id: number },
             4 => ToPredecessor::Idle { id: number },
-            5 => ToPredecessor::Succeeded,
+            5 => ToPredecessor::HasSuccessor,
             6 => ToPredecessor::Exiting,
             7 => ToPredecessor::TakenOf { number, count: self.next() as u32 },
             8 => ToPredecessor::Pong { number },
-            _ => ToPredecessor::Granted { number, granted: self.count() },
+            9 => ToPredecessor::Granted { number, granted: self.count() },
+            number => panic!("no value of variant {number}"),
         }
     }
 }
 
 #[test]
 fn d18_every_message_comes_back_as_it_was_sent() {
-    let mut values = Values(0x9E37_79B9_7F4A_7C15);
-    for _ in 0..20_000 {
-        let (bequest, reply) = (values.bequest(), values.reply());
-        assert_eq!(postcard::from_bytes::<ToSuccessor>(&bytes(&bequest)), Ok(bequest));
-        assert_eq!(postcard::from_bytes::<ToPredecessor>(&bytes(&reply)), Ok(reply));
+    fn round_trip<M: Serialize + DeserializeOwned + PartialEq + Debug>(messages: &[M]) {
+        for message in messages {
+            assert_eq!(postcard::from_bytes::<M>(&bytes(message)).as_ref(), Ok(message));
+        }
     }
+    let mut values = Values(0x9E37_79B9_7F4A_7C15);
+    let hellos: Vec<Hello> = (0..2_000).map(|_| values.hello()).collect();
+    let to_successor: Vec<ToSuccessor> = (0..20_000).map(|_| values.to_successor()).collect();
+    let to_predecessor: Vec<ToPredecessor> = (0..20_000).map(|_| values.to_predecessor()).collect();
+    round_trip(&hellos);
+    round_trip(&to_successor);
+    round_trip(&to_predecessor);
+    assert_complete(to_successor);
+    assert_complete(to_predecessor);
 }
 
 #[test]
 fn d18_a_message_that_is_cut_off_is_an_error() {
+    fn assert_whole<M: Serialize + DeserializeOwned + Debug>(message: &M) {
+        let whole = bytes(message);
+        for length in 0..whole.len() {
+            assert!(postcard::from_bytes::<M>(&whole[..length]).is_err(), "{length} bytes of {message:?}");
+        }
+    }
     let mut values = Values(42);
     for _ in 0..2_000 {
-        let whole = bytes(&values.bequest());
-        for length in 0..whole.len() {
-            assert!(postcard::from_bytes::<ToSuccessor>(&whole[..length]).is_err());
-        }
+        assert_whole(&values.to_successor());
+        assert_whole(&values.to_predecessor());
+        assert_whole(&values.hello());
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct TicketKey {
     pub(crate) name: [u8; 16],
     pub(crate) secret: [u8; 32],
     /// When it was made, in seconds since boot: all processes share that clock, and it is never set.
-    pub(crate) born: u64,
+    pub(crate) made_at: u64,
 }
 
 impl Drop for TicketKey {
@@ -38,7 +38,7 @@ impl Drop for TicketKey {
 /// Not derived: a secret is not for a log.
 impl std::fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TicketKey").field("born", &self.born).finish_non_exhaustive()
+        f.debug_struct("TicketKey").field("made_at", &self.made_at).finish_non_exhaustive()
     }
 }
 
@@ -88,9 +88,9 @@ impl KeyRing {
     fn renew(&self, ahead: u64, random: impl Fn(&mut [u8]) -> bool) -> Option<TicketKey> {
         let now = (self.clock)();
         let mut keys = self.keys();
-        keys.retain(|key| now.saturating_sub(key.born) < MAKES_FOR + ACCEPTED_FOR);
-        if keys.first().is_none_or(|key| now.saturating_sub(key.born).saturating_add(ahead) >= MAKES_FOR) {
-            let mut key = TicketKey { name: [0; 16], secret: [0; 32], born: now };
+        keys.retain(|key| now.saturating_sub(key.made_at) < MAKES_FOR + ACCEPTED_FOR);
+        if keys.first().is_none_or(|key| now.saturating_sub(key.made_at).saturating_add(ahead) >= MAKES_FOR) {
+            let mut key = TicketKey { name: [0; 16], secret: [0; 32], made_at: now };
             if !random(&mut key.name) || !random(&mut key.secret) {
                 return None;
             }
@@ -134,7 +134,7 @@ mod tests {
     }
 
     fn aged(name: u8, age: u64) -> TicketKey {
-        TicketKey { name: [name; 16], secret: [1; 32], born: NOW - age }
+        TicketKey { name: [name; 16], secret: [1; 32], made_at: NOW - age }
     }
 
     fn random(bytes: &mut [u8]) -> bool {

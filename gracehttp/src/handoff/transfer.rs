@@ -1,0 +1,235 @@
+//! Sends live connections to the successor, one batch after the other.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::Instant;
+
+use crate::conn::{Context, Leaving, Resting, settle};
+use crate::handoff::batch::Batch;
+use crate::handoff::channel::Channel;
+use crate::handoff::wire::{MAX_BATCH, Version};
+
+/// How long a successor without room for more connections is left alone: at first, and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// The connections that leave for the successor. At most one batch is on its way.
+pub(super) struct Transfer {
+    channel: Channel,
+    version: Version,
+    contexts: Vec<Arc<Context>>,
+    leaving: UnboundedReceiver<Leaving>,
+    /// A connection that did not fit into the last batch: it opens the next one.
+    deferred: Option<Leaving>,
+    /// The number of the last batch.
+    batch_number: u32,
+    /// Sent, and not confirmed yet.
+    unconfirmed: Option<Batch>,
+    /// The number of a batch that was withdrawn, until the successor confirms it: then it reads its messages again.
+    withdrawn: Option<u32>,
+    /// The successor has no room: when the next batch is sent.
+    retry_at: Option<Instant>,
+    back_off: Duration,
+    /// How many connections were sent so far. The number of a connection is its place in their order.
+    sent: u32,
+}
+
+/// A connection that the successor has now.
+pub(super) struct Confirmed {
+    /// Its number, by which the successor reports about it.
+    pub(super) number: u32,
+    pub(super) context: Arc<Context>,
+    pub(super) resting: Resting,
+    /// The successor may have reported it as busy before it confirmed it.
+    pub(super) may_be_busy: bool,
+}
+
+impl Transfer {
+    pub(super) fn new(
+        channel: Channel,
+        version: Version,
+        contexts: Vec<Arc<Context>>,
+        leaving: UnboundedReceiver<Leaving>,
+    ) -> Self {
+        Self {
+            channel,
+            version,
+            contexts,
+            leaving,
+            deferred: None,
+            batch_number: 0,
+            unconfirmed: None,
+            withdrawn: None,
+            retry_at: None,
+            back_off: BACK_OFF.0,
+            sent: 0,
+        }
+    }
+
+    /// Whether a batch waits for its confirmation.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed.is_some()
+    }
+
+    /// When the time to confirm the last batch is over.
+    pub(super) fn withdraw_at(&self) -> Option<Instant> {
+        self.unconfirmed.as_ref().and_then(Batch::withdraw_at)
+    }
+
+    /// When to try again to send to a successor that had no room.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// The next connection that leaves. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Leaving> {
+        match self.deferred.take() {
+            Some(first) => Some(first),
+            None => self.leaving.recv().await,
+        }
+    }
+
+    /// Sends a batch that begins with this connection, unless the successor takes none at the moment.
+    pub(super) async fn send(&mut self, first: Leaving) -> io::Result<()> {
+        if self.is_paused() {
+            // It left before its server knew of the pause.
+            settle(&first.0, first.1);
+            return Ok(());
+        }
+        let connections = self.gather(first);
+        for (context, resting) in &connections {
+            // If our own predecessor is in standby, it can't take the connection back once it is on its way.
+            context.moved.busy(resting.socket.origin).await;
+        }
+        self.batch_number = self.batch_number.wrapping_add(1);
+        let batch = match Batch::new(self.batch_number, connections, self.version) {
+            Ok(batch) => batch,
+            Err((connections, _)) => {
+                self.keep_for_now(connections);
+                return Ok(());
+            }
+        };
+        match self.channel.send_in_time(&batch.message(), &batch.descriptors()).await {
+            Ok(false) => self.keep_for_now(batch.connections),
+            sent => {
+                self.unconfirmed = Some(batch);
+                sent?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets connections leave again for a successor that had no room.
+    pub(super) fn retry(&mut self) {
+        self.retry_at = None;
+        self.resume();
+    }
+
+    /// The successor has received the batch with this number, and had room for the first `count` of its connections.
+    /// Returns these.
+    pub(super) fn confirm_batch(&mut self, number: u32, count: usize) -> Vec<Confirmed> {
+        if self.withdrawn == Some(number) {
+            self.withdrawn = None;
+            self.resume();
+            Vec::new()
+        } else if self.unconfirmed.as_ref().is_some_and(|batch| batch.number == number) {
+            self.confirm(count)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The successor has the first `count` connections of the last batch. Returns these.
+    pub(super) fn confirm(&mut self, count: usize) -> Vec<Confirmed> {
+        let Some(batch) = self.unconfirmed.take() else { return Vec::new() };
+        let may_be_busy = batch.is_late();
+        let mut confirmed = Vec::new();
+        let mut no_room = VecDeque::new();
+        for (place, (context, resting)) in batch.connections.into_iter().enumerate() {
+            self.sent += 1;
+            if place < count {
+                confirmed.push(Confirmed { number: self.sent, context, resting, may_be_busy });
+            } else {
+                no_room.push_back((context, resting));
+            }
+        }
+        if no_room.is_empty() {
+            self.back_off = BACK_OFF.0;
+        } else {
+            self.keep_for_now(no_room);
+        }
+        confirmed
+    }
+
+    /// Takes back a batch that the successor has not confirmed in time, unless it has just accepted it.
+    pub(super) fn withdraw(&mut self) {
+        if let Some(batch) = self.unconfirmed.take_if(Batch::withdraw) {
+            self.withdrawn = Some(batch.number);
+            self.sent += batch.connections.len() as u32;
+            self.serve_here(batch.connections);
+        }
+    }
+
+    /// Ends the transfer to a successor that is gone. Returns the connections that it has not served. If this process
+    /// was suspended, the successor may have begun with the last batch.
+    pub(super) async fn end(mut self, was_suspended: bool) -> Vec<Leaving> {
+        // From now on, connections that come to rest stay here.
+        self.pause();
+        self.leaving.close();
+        let unserved = self.unconfirmed.and_then(|batch| batch.unserved(was_suspended));
+        let mut back: Vec<Leaving> = unserved.into_iter().flatten().chain(self.deferred).collect();
+        // Not `try_recv`, which misses a connection that is just being sent.
+        while let Some(leaving) = self.leaving.recv().await {
+            back.push(leaving);
+        }
+        back
+    }
+
+    /// As many connections as fit into one batch with this one.
+    fn gather(&mut self, first: Leaving) -> VecDeque<Leaving> {
+        let mut batch = VecDeque::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some((context, resting)) = next {
+            if bytes + resting.ahead.len() > self.version.max_ahead() {
+                self.deferred = Some((context, resting));
+                break;
+            }
+            bytes += resting.ahead.len();
+            batch.push_back((context, resting));
+            next = if batch.len() < MAX_BATCH { self.leaving.try_recv().ok() } else { None };
+        }
+        batch
+    }
+
+    /// The successor has no descriptor free. These connections and all that wait behind them are served here until the
+    /// next attempt.
+    fn keep_for_now(&mut self, no_room: VecDeque<Leaving>) {
+        self.retry_at = Some(Instant::now() + self.back_off);
+        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        self.serve_here(no_room);
+    }
+
+    fn serve_here(&mut self, connections: VecDeque<Leaving>) {
+        self.pause();
+        for (context, resting) in connections.into_iter().chain(self.deferred.take()) {
+            settle(&context, resting);
+        }
+    }
+
+    /// Whether the successor takes no connections at the moment.
+    fn is_paused(&self) -> bool {
+        self.retry_at.is_some() || self.withdrawn.is_some()
+    }
+
+    fn pause(&self) {
+        self.contexts.iter().for_each(|context| context.hold_back());
+    }
+
+    fn resume(&self) {
+        self.contexts.iter().for_each(|context| context.let_go());
+    }
+}

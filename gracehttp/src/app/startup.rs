@@ -106,7 +106,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let keys = KeyRing::default();
     if let Some(predecessor) = &mut predecessor {
         set_generation(predecessor.generation().saturating_add(1));
-        keys.inherit(predecessor.take_keys());
+        keys.adopt(predecessor.take_keys());
     }
 
     // All faults that are not the application's come first, and are reported together. Aside, since name servers and

@@ -1,4 +1,4 @@
-//! The accept loop: one task a listener, which does nothing but take connections that have a permit.
+//! The accept loop: one task per listener, which only accepts connections that have a permit.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::conn::{self, Context};
+use crate::listen::accept_errors::{AcceptErrors, Remedy};
+use crate::listen::accept_queue::AcceptQueue;
 use crate::listen::listener::{Listener, Local};
-use crate::listen::queue::Queue;
-use crate::listen::trouble::{Remedy, Trouble};
 use crate::server::{Permit, Turn};
 use crate::socket::{Family, Socket, Unread};
 use crate::sys;
@@ -24,19 +24,19 @@ const UNWATCHED: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AcceptState {
     Accepting,
-    /// They stay in the kernel's queue, for the successor or for us to come back to.
+    /// They stay in the kernel's queue, for the successor, or until this process accepts again.
     Paused,
-    /// Those that are in the queue now, and no more.
+    /// Those that are in the queue now are accepted, and no others.
     EmptyingQueue,
 }
 
-/// Accepts from one listener until the last call is over.
+/// Accepts from one listener until its queue was emptied for the last time.
 pub(crate) async fn accept_loop(
     context: Arc<Context>,
     listener: Arc<Listener>,
     mut state: watch::Receiver<AcceptState>,
 ) {
-    let mut trouble = Trouble::new(&context.options.name, &listener.local);
+    let mut errors = AcceptErrors::new(&context.options.name, &listener.local);
     loop {
         let now = *state.borrow_and_update();
         match now {
@@ -44,7 +44,7 @@ pub(crate) async fn accept_loop(
                 tokio::select! {
                     biased;
                     changed = state.changed() => if changed.is_err() { return },
-                    () = accept_all(&context, &listener, &mut trouble) => {}
+                    () = accept_all(&context, &listener, &mut errors) => {}
                 }
             }
             AcceptState::Paused => {
@@ -52,23 +52,22 @@ pub(crate) async fn accept_loop(
                     return;
                 }
             }
-            AcceptState::EmptyingQueue => return empty_queue(&context, &listener, &mut trouble).await,
+            AcceptState::EmptyingQueue => return empty_queue(&context, &listener, &mut errors).await,
         }
     }
 }
 
-/// Accepts for as long as it is let.
-async fn accept_all(context: &Arc<Context>, listener: &Arc<Listener>, trouble: &mut Trouble) {
-    // Registered for just this time: a listener that is only kept must not wake us for the successor's
-    // connections.
+/// Accepts until the caller drops it because the state has changed.
+async fn accept_all(context: &Arc<Context>, listener: &Arc<Listener>, errors: &mut AcceptErrors) {
+    // Registered only while this process accepts: otherwise it would wake for the successor's connections.
     let registered = match sys::watch(listener.clone(), Interest::READABLE) {
         Ok(registered) => registered,
         Err(error) => {
-            trouble.is_unwatched(&error, Instant::now());
+            errors.note_unwatched(&error, Instant::now());
             return tokio::time::sleep(UNWATCHED).await;
         }
     };
-    let mut queue = Queue::of(context, listener);
+    let mut queue = AcceptQueue::of(context, listener);
     let mut spare = None;
     loop {
         let Ok(mut ready) = registered.readable().await else { return };
@@ -85,28 +84,28 @@ async fn accept_all(context: &Arc<Context>, listener: &Arc<Listener>, trouble: &
         };
         match ready.try_io(|listener| sys::accept(listener.get_ref().0.as_fd())) {
             Ok(Ok(fd)) => {
-                trouble.pass();
+                errors.note_accepted();
                 spare = admit(context, listener, fd, permit);
                 tokio::task::consume_budget().await;
             }
-            Ok(Err(error)) => match trouble.meet(&error, Instant::now()) {
+            Ok(Err(error)) => match errors.note_error(&error, Instant::now()) {
                 Remedy::Next => tokio::task::consume_budget().await,
                 Remedy::Wait(pause) | Remedy::GiveUp(pause) => {
                     drop(permit);
                     tokio::time::sleep(pause).await;
                 }
             },
-            Err(_would_block) => queue.is_empty(),
+            Err(_would_block) => queue.note_empty(),
         }
     }
 }
 
 /// Accepts what is in the queue; over the limit, as connections end.
-async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, trouble: &mut Trouble) {
+async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, errors: &mut AcceptErrors) {
     let _asking = context.permits.ask();
-    // No more than fit into the queue were in it, however many still come.
+    // The queue held no more connections than fit into it. Others that come meanwhile are not accepted.
     let mut left = u64::from(context.options.backlog) + 1;
-    let mut queue = Queue::of(context, listener);
+    let mut queue = AcceptQueue::of(context, listener);
     let mut spare = None;
     while left > 0 {
         let permit = match spare.take() {
@@ -119,7 +118,7 @@ async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, trouble: 
         match sys::accept(listener.as_fd()) {
             Ok(fd) => spare = admit(context, listener, fd, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) => match trouble.meet(&error, Instant::now()) {
+            Err(error) => match errors.note_error(&error, Instant::now()) {
                 // A failed connection has left the queue, too.
                 Remedy::Next => {}
                 Remedy::Wait(pause) => {

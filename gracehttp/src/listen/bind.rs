@@ -86,7 +86,7 @@ pub(crate) fn adopt(
     let local = Local::of(&socket).map_err(|error| refused(error.to_string()))?;
     let fits = match (endpoint, &local) {
         (Endpoint::Tcp { port, .. }, Local::Tcp(address)) => *port == 0 || *port == address.port(),
-        // If the file is gone its path proves nothing: it may have been bound by another spelling.
+        // If the file is gone, its path proves nothing: it may have been bound in another spelling.
         (Endpoint::Unix(path), Local::Unix(bound)) => is_same_file(path, bound) || !bound.exists(),
         _ => false,
     };
@@ -100,7 +100,8 @@ pub(crate) fn adopt(
         Local::Tcp(_) => None,
         Local::Unix(path) => {
             let file = SocketFile::at(path);
-            // Its access is set once the predecessor has stopped accepting: until then the file is the predecessor's.
+            // Its access is only set once the predecessor has stopped accepting: until then the file is the
+            // predecessor's.
             socket_access::check(options.access).map_err(|fault| fault::access(server, path, fault))?;
             if file.is_none() {
                 log::notice(format_args!(
@@ -225,8 +226,8 @@ fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions<'_>)
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // Lets a port be bound while connections of an earlier process linger in TIME_WAIT; two listeners it does
-    // not allow. SO_REUSEPORT would, and each would lose its own queue when it closes: never.
+    // A port can be bound while connections of an earlier process are in TIME_WAIT. This does not allow two listeners,
+    // as SO_REUSEPORT would: there, a listener that closes loses the clients in its queue.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -1,4 +1,4 @@
-//! How many connections the process may hold: its descriptor limit, and who gets how much of it.
+//! How many connections the process may hold: its limit of descriptors, shared out to the servers.
 
 use std::process::Command;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use crate::lifecycle::{LoweredLimit, LoweredLimits};
 use crate::{log, sys};
 
-/// What the process needs beside its connections and listeners: standard streams, the runtime's epoll and
+/// How many descriptors the process needs beside its connections and listeners: standard streams, the runtime's epoll and
 /// event descriptors, the handoff, and what the application itself opens.
 const RESERVE: usize = 64;
 
@@ -86,9 +86,9 @@ pub(crate) struct Fit {
 
 /// Lowers the limits (server, `max_conns`) to what fits into `available` descriptors beside `listeners`.
 ///
-/// What there is is shared out fairly: a limit below an equal share is kept, and the larger ones get equal
-/// shares of the rest. In proportion to the limits, one server with the default would leave almost nothing to
-/// another that asked for a few. Nobody gets less than one.
+/// The descriptors are shared out fairly: a limit below an equal share is kept, and the larger limits get equal shares
+/// of the rest. With shares in proportion to the limits, a server with the default would leave almost nothing to one
+/// that asked for a few. Each server gets at least one.
 pub(crate) fn fit(wanted: &[Wanted<'_>], listeners: usize, available: usize) -> Fit {
     let room = available.saturating_sub(RESERVE + listeners);
     let max_conns = share(wanted, room);
@@ -107,13 +107,13 @@ pub(crate) fn fit(wanted: &[Wanted<'_>], listeners: usize, available: usize) -> 
     Fit { max_conns, lowered }
 }
 
-/// From the smallest limit to the largest, each takes what it wants, up to an equal share of what is left.
+/// From the smallest limit to the largest, each server gets its limit, up to an equal share of what is left.
 fn share(limits: &[Wanted<'_>], mut room: usize) -> Vec<usize> {
     let mut by_size: Vec<usize> = (0..limits.len()).collect();
     by_size.sort_by_key(|&i| limits[i].max_conns);
     let mut shares = vec![0; limits.len()];
-    for (served, &i) in by_size.iter().enumerate() {
-        let equal_share = room / (limits.len() - served);
+    for (done, &i) in by_size.iter().enumerate() {
+        let equal_share = room / (limits.len() - done);
         shares[i] = limits[i].max_conns.min(equal_share).max(1);
         room = room.saturating_sub(shares[i]);
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_less_than_one() {
+    fn every_server_gets_at_least_one() {
         assert_eq!(fit(&wanted(&[("a", 10), ("b", 10)]), 2, 0).max_conns, [1, 1]);
     }
 

@@ -1,4 +1,4 @@
-//! Why an endpoint could not be bound, in words that lead the operator out.
+//! Why an endpoint could not be bound, and what the operator can do about it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,12 +7,12 @@ use std::path::Path;
 use super::holder;
 use super::offered::OfferedListeners;
 use super::socket_access::AccessFault;
-use super::socket_file::Fault;
+use super::socket_file::BindFault;
 use crate::Error;
 use crate::config::env::server_variable;
 use crate::server::Endpoint;
 
-/// Below it only root may bind, unless the machine is set otherwise.
+/// Only root may bind lower ports, unless the machine is configured otherwise.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
 pub(super) fn tcp(
@@ -65,7 +65,7 @@ fn in_use(address: SocketAddr, offered: &OfferedListeners, elsewhere: &str) -> S
     }
 }
 
-/// The address of a host name can.
+/// Whether a link-local address names no interface. The addresses of a host name may lack it, too.
 fn lacks_zone(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
@@ -83,10 +83,10 @@ pub(super) fn resolve(server: &str, endpoint: &Endpoint, host: &str, error: io::
     cannot_listen(server, endpoint, &reason, error)
 }
 
-pub(super) fn unix(server: &str, path: &Path, fault: Fault) -> Error {
+pub(super) fn unix(server: &str, path: &Path, fault: BindFault) -> Error {
     let error = match fault {
-        Fault::Bind(error) => error,
-        Fault::Access(fault) => return access(server, path, fault),
+        BindFault::Bind(error) => error,
+        BindFault::Access(fault) => return access(server, path, fault),
     };
     let elsewhere = format!(
         "choose another path by `listen`, or without a rebuild by {}",

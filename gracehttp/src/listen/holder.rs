@@ -1,4 +1,4 @@
-//! Who holds an address that is in use: an operator's next question, answered from /proc where it can be.
+//! Which process has an address that is in use, as far as /proc shows it.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -7,8 +7,8 @@ use std::path::Path;
 /// In the fourth column of /proc/net/tcp.
 const STATE_LISTEN: &str = "0A";
 
-/// The processes that listen on `address`, such as `pid 812 (nginx)`. `None` where they cannot be found out:
-/// without privileges, /proc shows only the descriptors of one's own user.
+/// The processes that listen on `address`, such as `pid 812 (nginx)`. `None` if they can't be found: without privileges,
+/// /proc shows only the descriptors of one's own user.
 pub(super) fn of_tcp(address: SocketAddr) -> Option<String> {
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());

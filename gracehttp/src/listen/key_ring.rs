@@ -1,4 +1,4 @@
-//! The keys of TLS session tickets: made here, handed from generation to generation, kept nowhere else.
+//! The keys of TLS session tickets. They pass from generation to generation and are stored nowhere else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use zeroize::Zeroize;
 #[cfg(feature = "tls")]
 const MAKES_FOR: u64 = 6 * 3600;
 
-/// For how long after that its tickets are accepted. RFC 8446 section 4.6.1 allows seven days; a stolen key
-/// opens what was sent with its tickets for so long, so less is better.
+/// For how long after that its tickets are accepted. RFC 8446 section 4.6.1 allows seven days. A stolen key opens what
+/// was sent with its tickets for so long, so less is better.
 #[cfg(feature = "tls")]
 pub(super) const ACCEPTED_FOR: u64 = 12 * 3600;
 
 /// One key. Its memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct TicketKey {
-    /// Tells which key a ticket was made with (RFC 5077 section 4).
+    /// Identifies the key in a ticket (RFC 5077 section 4).
     pub(crate) name: [u8; 16],
     pub(crate) secret: [u8; 32],
     /// When it was made, in seconds since boot: all processes share that clock, and it is never set.
@@ -35,7 +35,7 @@ impl Drop for TicketKey {
     }
 }
 
-/// Not derived: a secret is not for a log.
+/// Not derived: a secret must not get into a log.
 impl std::fmt::Debug for TicketKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TicketKey").field("made_at", &self.made_at).finish_non_exhaustive()
@@ -60,13 +60,13 @@ impl Default for KeyRing {
 }
 
 impl KeyRing {
-    /// A ring with the predecessor's keys.
-    pub(crate) fn inherit(&self, keys: Vec<TicketKey>) {
+    /// Takes over the predecessor's keys.
+    pub(crate) fn adopt(&self, keys: Vec<TicketKey>) {
         *self.keys() = keys;
     }
 
-    /// All keys, for a successor that is to be ready within this time. None is made before that which it would
-    /// not have.
+    /// All keys, for a successor that is to be ready within this time. Until then no other key is made, which the
+    /// successor would not have.
     pub(crate) fn for_successor(&self, within: Duration) -> Vec<TicketKey> {
         #[cfg(feature = "tls")]
         if !self.keys().is_empty() {
@@ -77,13 +77,13 @@ impl KeyRing {
         self.keys().clone()
     }
 
-    /// The key to make a ticket with; a new one where the last has served its time.
+    /// The key to make a ticket with; a new one if the last is too old.
     #[cfg(feature = "tls")]
     pub(super) fn current(&self, random: impl Fn(&mut [u8]) -> bool) -> Option<TicketKey> {
         self.renew(0, random)
     }
 
-    /// Makes a new key where the last has served its time, or will have so many seconds from now.
+    /// Makes a new key if the last is too old, or will be so many seconds from now.
     #[cfg(feature = "tls")]
     fn renew(&self, ahead: u64, random: impl Fn(&mut [u8]) -> bool) -> Option<TicketKey> {
         let now = (self.clock)();
@@ -155,25 +155,25 @@ mod tests {
     fn the_successor_accepts_what_the_predecessor_made() {
         let (old, new) = (new_ring(), new_ring());
         let key = old.current(random).unwrap();
-        new.inherit(old.for_successor(Duration::ZERO));
+        new.adopt(old.for_successor(Duration::ZERO));
         assert_eq!(new.find(&key.name), Some(key));
     }
 
     #[test]
-    fn no_key_is_made_that_a_successor_which_starts_would_not_have() {
+    fn no_key_is_made_while_a_successor_starts() {
         let ring = new_ring();
         assert!(ring.for_successor(Duration::from_secs(60)).is_empty(), "without TLS there are none");
-        ring.inherit(vec![aged(1, MAKES_FOR - 30)]);
+        ring.adopt(vec![aged(1, MAKES_FOR - 30)]);
         let known = ring.for_successor(Duration::from_secs(60));
-        assert_eq!(known.len(), 2, "the one in use would soon have served its time");
+        assert_eq!(known.len(), 2, "the one in use would soon be too old");
         assert_eq!(ring.current(|_| false).as_ref(), known.first());
         assert_eq!(ring.for_successor(Duration::from_secs(60)).len(), 2);
     }
 
     #[test]
-    fn a_key_opens_tickets_for_twelve_hours_after_its_last_one() {
+    fn a_key_opens_tickets_for_twelve_hours_after_it_was_replaced() {
         let ring = new_ring();
-        ring.inherit(vec![aged(1, MAKES_FOR + ACCEPTED_FOR - 1), aged(2, MAKES_FOR + ACCEPTED_FOR)]);
+        ring.adopt(vec![aged(1, MAKES_FOR + ACCEPTED_FOR - 1), aged(2, MAKES_FOR + ACCEPTED_FOR)]);
         let made = ring.current(random).unwrap();
         assert_eq!(made.name, [9; 16]);
         assert!(ring.find(&[1; 16]).is_some());

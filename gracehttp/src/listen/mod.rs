@@ -1,6 +1,8 @@
 //! Where connections come from.
 
 mod accept;
+mod accept_errors;
+mod accept_queue;
 pub(crate) mod bind;
 pub(crate) mod descriptors;
 mod fault;
@@ -9,7 +11,6 @@ mod key_ring;
 mod listen_options;
 mod listener;
 mod offered;
-mod queue;
 mod running;
 mod socket_access;
 mod socket_file;
@@ -18,7 +19,6 @@ mod tickets;
 #[cfg(feature = "tls")]
 mod tls;
 mod tls_acceptor;
-mod trouble;
 #[cfg(feature = "tls")]
 mod validity;
 

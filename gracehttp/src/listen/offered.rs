@@ -33,7 +33,7 @@ struct Offered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bound {
     address: SocketAddr,
-    /// It takes IPv6 alone. Only if the address is that of all interfaces.
+    /// It accepts IPv6 only. Known only for the address of all interfaces.
     only_v6: bool,
 }
 
@@ -55,8 +55,8 @@ impl OfferedListeners {
         Self(offered.collect())
     }
 
-    /// Those whose endpoint is spelled the same: of this server, else of another, since servers may be renamed. A
-    /// port that the kernel chose stays with its server.
+    /// The listeners whose endpoint is spelled the same: those of this server, or else those of another, since servers may
+    /// be renamed. A port that the kernel chose stays with its server.
     pub(super) fn spelled(&mut self, server: &str, endpoint: &Endpoint) -> Vec<Adoption> {
         let wanted = endpoint.to_string();
         let of_server = self.take(|offered| offered.server == server && offered.endpoint == wanted);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_of_the_same_server_goes_before_that_of_another() {
+    fn an_endpoint_of_the_same_server_is_preferred_to_that_of_another() {
         let mut offered = offered(&[("a", "127.0.0.1:0"), ("b", "127.0.0.1:0")]);
         let places = |adoptions: Vec<Adoption>| adoptions.iter().map(|it| it.place).collect::<Vec<_>>();
         assert_eq!(places(offered.spelled("b", &endpoint("127.0.0.1:0"))), [1]);

@@ -18,14 +18,14 @@ use crate::server::SocketAccess;
 pub(crate) struct Running {
     pub(crate) context: Arc<Context>,
     pub(crate) acceptors: Vec<Acceptor>,
-    /// The task that attends the parking lot, and the one that clears it.
+    /// The task that wakes parked connections, and the one that empties the parking lot.
     lot_tasks: [JoinHandle<()>; 2],
 }
 
 /// One listener with its accept loop.
 pub(crate) struct Acceptor {
     pub(crate) listener: Arc<Listener>,
-    /// A successor has the listener, too.
+    /// The successor has the listener, too.
     pub(crate) claimed: bool,
     /// The access of its socket file before a successor could change it.
     pub(crate) former_access: SocketAccess,
@@ -34,8 +34,8 @@ pub(crate) struct Acceptor {
 }
 
 impl Running {
-    /// Starts the tasks of a server: on the runtime that serves, except those that no handler may block, which run on
-    /// the caller's. Nothing is accepted before [`open`](Self::open).
+    /// Starts the tasks of a server on the runtime that serves. Tasks that no handler may block run on the caller's
+    /// runtime. Nothing is accepted before [`open`](Self::open).
     pub(crate) fn start(workers: &Handle, context: &Arc<Context>, listeners: Vec<Listener>) -> Self {
         let acceptors = listeners.into_iter().map(|listener| {
             let listener = Arc::new(listener);
@@ -72,7 +72,7 @@ impl Running {
         self.context.drain.enter(phase);
     }
 
-    /// Gives listeners that another generation has used the options of this one.
+    /// Applies the options of this generation to listeners that another one has used.
     pub(crate) fn update_options(&self, is_used: impl Fn(&Acceptor) -> bool) {
         let options = ListenOptions::of(&self.context.options);
         for acceptor in self.acceptors.iter().filter(|acceptor| is_used(acceptor)) {
@@ -80,7 +80,7 @@ impl Running {
         }
     }
 
-    /// Accepts.
+    /// Begins to accept.
     pub(crate) fn open(&self) {
         self.acceptors.iter().for_each(|acceptor| acceptor.set(AcceptState::Accepting));
     }
@@ -98,13 +98,12 @@ impl Acceptor {
         self.listener.place.is_some()
     }
 
-    /// Moves the state.
+    /// Changes whether connections are accepted.
     pub(crate) fn set(&self, state: AcceptState) {
         self.state.send_replace(state);
     }
 
-    /// Closes the listener for good, its socket file included. What waits in the kernel's queue is accepted by
-    /// the returned future.
+    /// Closes the listener and removes its socket file. The returned future accepts the clients in the kernel's queue.
     pub(crate) fn close(self) -> impl Future<Output = ()> + use<> {
         if let Some(file) = &self.listener.socket_file {
             unlink_if_ours(file);
@@ -115,19 +114,19 @@ impl Acceptor {
     /// The same, but leaves the socket file to another process that has the listener, too.
     pub(crate) fn empty(self) -> impl Future<Output = ()> + use<> {
         let Self { listener, state, accepting, .. } = self;
-        // The loop has the last one, and closes it in the moment in which it finds the queue empty. A client that comes in
-        // between is reset.
+        // The loop has the last reference, and closes the listener as soon as it finds the queue empty. A client that
+        // comes between the two is reset.
         drop(listener);
         state.send_replace(AcceptState::EmptyingQueue);
         async move {
             // The loop ends by itself; one that panicked has ended, too.
             let _ = accepting.await;
-            // Not before: a loop whose state nobody keeps ends, too.
+            // Not before: the loop ends when its state is dropped.
             drop(state);
         }
     }
 
-    /// Lets go of a listener that the successor has: it is closed here, and lives there.
+    /// Closes a listener here that the successor has.
     pub(crate) fn leave(self) {
         self.accepting.abort();
     }

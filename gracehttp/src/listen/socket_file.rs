@@ -10,7 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::listen_options::ListenOptions;
 use super::socket_access::{AccessFault, give};
 
-/// One socket file, told from another that may have taken its path since.
+/// One socket file, distinguished from another that may have its path by now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SocketFile {
     // Absolute: the application may change its working directory before the file is to be removed.
@@ -29,7 +29,7 @@ impl SocketFile {
     }
 }
 
-/// Removes the file at the final stop, unless another process has put its own in the place.
+/// Removes the file at the final stop, unless another process has put its own there.
 pub(crate) fn unlink_if_ours(file: &SocketFile) {
     if SocketFile::at(&file.path).as_ref() == Some(file) {
         // Best effort: what remains is a stale file, which the next start replaces.
@@ -37,13 +37,13 @@ pub(crate) fn unlink_if_ours(file: &SocketFile) {
     }
 }
 
-/// Binds `path` and listens. A stale file of an earlier process is replaced; one behind which somebody
-/// listens is `AddrInUse`; one that is no socket is `AlreadyExists`, and neither is touched.
+/// Binds `path` and listens. A stale file of an earlier process is replaced. If a process listens at the file, that is
+/// `AddrInUse`; if the file is no socket, that is `AlreadyExists`. Both are left alone.
 ///
-/// The socket is bound under its final name, not under a temporary one that is renamed: the kernel remembers
-/// the name it was bound under, and `ss` and the successor's check would see that. Behind a stale file nobody
-/// answers anyway, so nothing is lost in the instant without a file.
-pub(super) fn bind(path: &Path, options: &ListenOptions<'_>) -> Result<(Socket, SocketFile), Fault> {
+/// The socket is bound under its final name, not under a temporary one that is renamed: the kernel remembers the name
+/// that was bound, and `ss` and the successor's check would see that. No process answers at a stale file, so no client
+/// loses anything in the instant without a file.
+pub(super) fn bind(path: &Path, options: &ListenOptions<'_>) -> Result<(Socket, SocketFile), BindFault> {
     let address = SockAddr::unix(path)?;
     let socket = new_socket()?;
     match socket.bind(&address) {
@@ -56,19 +56,19 @@ pub(super) fn bind(path: &Path, options: &ListenOptions<'_>) -> Result<(Socket, 
     let file = SocketFile::at(path).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
     // Before `listen`: until then no client can connect, whatever mode the umask has left.
     give(path, options.access)
-        .map_err(Fault::Access)
+        .map_err(BindFault::Access)
         .and_then(|()| Ok(options.listen(&socket)?))
         .inspect_err(|_| unlink_if_ours(&file))?;
     Ok((socket, file))
 }
 
-/// Why a socket file can't be had.
-pub(super) enum Fault {
+/// Why a socket could not be bound to its file.
+pub(super) enum BindFault {
     Bind(io::Error),
     Access(AccessFault),
 }
 
-impl From<io::Error> for Fault {
+impl From<io::Error> for BindFault {
     fn from(error: io::Error) -> Self {
         Self::Bind(error)
     }
@@ -90,12 +90,12 @@ fn remove_stale(path: &Path, address: &SockAddr) -> io::Result<()> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        // Accepted, or its queue is full, or it is a socket of another type: somebody is there.
+        // Accepted, or its queue is full, or it is a socket of another type: a process has it.
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }
 }
 
-/// Non-blocking, so that asking whether somebody listens cannot hang on a full queue.
+/// Non-blocking, so that the check for a listening process can't hang on a full queue.
 fn new_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

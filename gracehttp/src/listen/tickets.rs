@@ -11,7 +11,7 @@ const NAME_LEN: usize = 16;
 /// Makes and opens the tickets of one server.
 ///
 /// A ticket is the key's name, a nonce, and the session under ChaCha20-Poly1305 (RFC 8439). The server's name
-/// is authenticated with it: servers share the keys, but one's session is not the other's.
+/// is authenticated with it: servers share the keys, but not the sessions.
 pub(super) struct Tickets {
     server: String,
     ring: KeyRing,
@@ -19,7 +19,7 @@ pub(super) struct Tickets {
 
 impl Tickets {
     pub(super) fn new(server: &str, ring: KeyRing) -> Self {
-        // Made now: a first key that came up while a successor starts would be unknown to it.
+        // Made now: a successor would not know a first key that is made while it starts.
         let _ = ring.current(random);
         Self { server: server.to_owned(), ring }
     }
@@ -79,14 +79,14 @@ mod tests {
     fn a_ticket_opens_in_the_next_generation_and_nowhere_else() {
         let (ring, next) = (KeyRing::default(), KeyRing::default());
         let ticket = Tickets::new("a", ring.clone()).encrypt(b"session").unwrap();
-        next.inherit(ring.for_successor(std::time::Duration::ZERO));
+        next.adopt(ring.for_successor(std::time::Duration::ZERO));
         assert_eq!(Tickets::new("a", next.clone()).decrypt(&ticket).unwrap(), b"session");
         assert!(Tickets::new("b", next).decrypt(&ticket).is_none(), "another server's session");
         assert!(Tickets::new("a", KeyRing::default()).decrypt(&ticket).is_none(), "another ring");
     }
 
     #[test]
-    fn what_is_no_ticket_is_refused() {
+    fn a_changed_or_cut_ticket_is_refused() {
         let tickets = Tickets::new("a", KeyRing::default());
         let mut ticket = tickets.encrypt(b"session").unwrap();
         assert!(tickets.decrypt(&ticket[..20]).is_none());

@@ -1,7 +1,7 @@
 //! The validity dates and the version of a certificate.
 //!
-//! rustls looks at this only in the certificates of peers, and a whole X.509 parser is much for two dates, so
-//! this walks the few elements of DER before them (RFC 5280, section 4.1).
+//! rustls checks them only in the certificates of peers. Two dates need no whole X.509 parser: this module walks the few
+//! elements of DER before them (RFC 5280, section 4.1).
 
 use std::time::SystemTime;
 
@@ -35,7 +35,7 @@ pub(super) fn version(certificate: &[u8]) -> Option<u8> {
     }
 }
 
-/// `None` if the certificate does not look as expected: then there is nothing to tell about its dates.
+/// `None` if the certificate does not look as expected: then nothing is known about its dates.
 pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
     let certificate = sequence(&mut &certificate[..])?;
     let mut to_be_signed = sequence(&mut &certificate[..])?;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_passed_over() {
+    fn bytes_that_are_no_certificate_have_no_dates() {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
             rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();

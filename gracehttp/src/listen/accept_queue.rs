@@ -1,4 +1,4 @@
-//! The clients that wait in the kernel's queue of a listener, and the permit for the next one.
+//! The kernel's queue of a listener: the clients that wait in it, and the permit for the next one.
 
 use std::os::fd::AsFd;
 use std::pin::pin;
@@ -12,16 +12,16 @@ use crate::server::{Permit, Turn, WhenFull};
 use crate::sys;
 
 /// How long a full server waits before it looks again for a connection that could make room: at first, and at most.
-const ROUND: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
+const INTERVAL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
 /// The queue of one listener.
-pub(super) struct Queue<'a> {
+pub(super) struct AcceptQueue<'a> {
     context: &'a Context,
     listener: &'a Listener,
     waiting: Waiting<'a>,
 }
 
-impl<'a> Queue<'a> {
+impl<'a> AcceptQueue<'a> {
     pub(super) fn of(context: &'a Context, listener: &'a Listener) -> Self {
         Self { context, listener, waiting: Waiting::at(context) }
     }
@@ -38,12 +38,12 @@ impl<'a> Queue<'a> {
             return Some(permits.acquire(turn).await);
         }
         let mut freed = pin!(permits.acquire(turn));
-        let mut round = ROUND.0;
+        let mut interval = INTERVAL.0;
         let mut at_most = 1;
         loop {
-            match waiting_at(self.listener, at_most) {
+            match queue_length(self.listener, at_most) {
                 0 => {
-                    self.is_empty();
+                    self.note_empty();
                     return None;
                 }
                 count => self.waiting.are(count),
@@ -51,14 +51,15 @@ impl<'a> Queue<'a> {
             tokio::select! {
                 biased;
                 permit = &mut freed => return Some(self.let_in(permit)),
-                () = tokio::time::sleep(round) => {}
+                () = tokio::time::sleep(interval) => {}
             }
-            (round, at_most) = ((round * 2).min(ROUND.1), (at_most * 2).min(options.backlog as usize));
+            (interval, at_most) =
+                ((interval * 2).min(INTERVAL.1), (at_most * 2).min(options.backlog as usize));
         }
     }
 
-    /// No client waits.
-    pub(super) fn is_empty(&mut self) {
+    /// Notes that no client waits.
+    pub(super) fn note_empty(&mut self) {
         self.waiting.are_none();
     }
 
@@ -71,9 +72,9 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// How many clients wait. The kernel does not tell it for a Unix socket: if any wait there, they count as `at_most`,
-/// which grows from round to round.
-fn waiting_at(listener: &Listener, at_most: usize) -> usize {
+/// How many clients wait. The kernel does not report it for a Unix socket: if any wait there, they count as `at_most`,
+/// which grows with every look.
+fn queue_length(listener: &Listener, at_most: usize) -> usize {
     let count = match listener.local {
         Local::Tcp(_) => sys::queue_length(listener.as_fd()).ok(),
         Local::Unix(_) => None,

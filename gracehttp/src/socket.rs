@@ -1,4 +1,4 @@
-//! A connection's socket: at rest as a descriptor, awake as a stream of the runtime.
+//! A connection's socket: a bare descriptor while it rests, a stream of the runtime while it is awake.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -34,7 +34,7 @@ pub(crate) enum Stage {
     Idle,
 }
 
-/// A connected, non-blocking socket that no runtime knows: it can be parked and can travel.
+/// A connected, non-blocking socket that is not registered with a runtime: it can be parked and handed over.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) fd: OwnedFd,
@@ -55,17 +55,17 @@ impl Socket {
     }
 }
 
-/// What the socket holds unread from its client.
+/// The unread bytes of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unread {
     Nothing,
     Bytes,
-    /// Nothing, and no more will come: the client has closed its side, or is gone.
+    /// None, and no more will come: the client has closed its side, or is gone.
     End,
 }
 
 impl Unread {
-    /// Looks without taking anything out.
+    /// Looks without reading.
     pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
         match recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
             Ok(1..) | Err(Errno::EINTR) => Self::Bytes,
@@ -75,7 +75,7 @@ impl Unread {
     }
 }
 
-/// A connected socket in the hands of the runtime.
+/// A connected socket that is registered with the runtime.
 #[derive(Debug)]
 pub(crate) struct Stream {
     inner: Inner,
@@ -90,8 +90,8 @@ enum Inner {
 }
 
 impl Stream {
-    /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has
-    /// to happen before the descriptor is duplicated or travels.
+    /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has to happen
+    /// before the descriptor is duplicated or sent to another process.
     pub(crate) fn rest(self) -> io::Result<Socket> {
         let (fd, family) = match self.inner {
             Inner::Tcp(stream) => (stream.into_std()?.into(), Family::Tcp),
@@ -101,7 +101,7 @@ impl Stream {
     }
 
     /// The address of the client; none on a Unix socket, whose clients have no name. On a dual-stack socket the
-    /// kernel shows an IPv4 client with an IPv6 address, which is of no use to code that compares or logs addresses.
+    /// kernel shows an IPv4 client with an IPv6 address, which would surprise code that compares or logs addresses.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match &self.inner {
             Inner::Tcp(stream) => stream.peer_addr().ok().map(canonical),

@@ -1,4 +1,4 @@
-//! The only `unsafe` of the crate: what the operating system offers and no safe interface covers.
+//! The only `unsafe` code of the crate: system calls that have no safe interface.
 #![allow(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
@@ -42,7 +42,7 @@ pub(crate) fn own_inherited(number: RawFd) -> Option<OwnedFd> {
     }
     // SAFETY: borrowed for this one call, which fails with EBADF if the number is not open.
     let open = fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD).is_ok();
-    // SAFETY: the descriptor is open, and the variable that named it is gone: nobody else owns it.
+    // SAFETY: the descriptor is open, and the variable that named it is gone: no other code owns it.
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -84,12 +84,12 @@ pub(crate) fn set_inheritance(command: &mut Command, inheritance: &Inheritance<'
     let number = inheritance.descriptor.as_raw_fd();
     let ignored = inheritance.ignored.to_vec();
     let prepare = move || {
-        // What the application or a C library left open without close-on-exec would pile up over the
-        // generations. Before Linux 5.11 it does; there is nothing to be done about it then.
+        // Descriptors that the application or a C library left open without close-on-exec would pile up over the
+        // generations. The call fails before Linux 5.11: there they do.
         // SAFETY: a plain system call on numbers; no descriptor is closed, only marked, in the child.
         let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        // Only here, in the child: cleared in the parent, the flag would be missing in every other child
-        // that the application starts at this moment.
+        // Here, in the child: cleared in the parent, the flag would be missing in every other child that the
+        // application starts at this moment.
         // SAFETY: the descriptor was open when the child was forked, and nothing has closed it since.
         let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
         fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -120,7 +120,7 @@ pub(crate) fn reset_disposition(signal: Signal) -> nix::Result<()> {
 
 /// Makes sure that the kernel keeps the exit status of children, even if the process that started us ignored SIGCHLD:
 /// an ignored signal stays ignored across exec, and then the status is lost.
-pub(crate) fn hear_of_children() {
+pub(crate) fn keep_exit_statuses() {
     let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: with a null pointer for the new action the call only writes the current one.
     let asked = unsafe { libc::sigaction(libc::SIGCHLD, std::ptr::null(), current.as_mut_ptr()) };
@@ -188,7 +188,7 @@ impl Probe {
         // SIOCOUTQ, by the name that the same number has for terminals. SAFETY: the call writes one `int` to the
         // given place, and fails with EBADF if the descriptor is not open.
         let outcome = unsafe { libc::ioctl(self.0, libc::TIOCOUTQ, &raw mut count) };
-        // If the socket can't tell, nothing can be waited for.
+        // If the socket does not report it, there is nothing to wait for.
         if outcome == 0 { u64::try_from(count).unwrap_or_default() } else { 0 }
     }
 
@@ -226,7 +226,7 @@ pub(crate) fn reset(socket: BorrowedFd<'_>) -> io::Result<()> {
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let number = accept4(listener.as_raw_fd(), flags)?;
-    // SAFETY: the kernel has just made the descriptor for us; nobody else knows it.
+    // SAFETY: the kernel has just made the descriptor for us; no other code knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
@@ -309,7 +309,7 @@ fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
             for index in 0..data_len / size_of::<RawFd>() {
                 // SAFETY: `cmsg_len` says that this many descriptors follow the header, perhaps unaligned.
                 let number = unsafe { libc::CMSG_DATA(next).cast::<RawFd>().add(index).read_unaligned() };
-                // SAFETY: the kernel has just made the descriptor for us; nobody else knows it.
+                // SAFETY: the kernel has just made the descriptor for us; no other code knows it.
                 fds.push(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }
@@ -369,7 +369,10 @@ mod tests {
         assert_eq!(probe.presence(), Presence::HalfClosed);
         let _duplicate = server.try_clone().unwrap();
         reset(server.as_fd()).unwrap();
-        assert!(client.take_error().unwrap().is_some(), "the client is told, though there is a duplicate");
+        assert!(
+            client.take_error().unwrap().is_some(),
+            "the client sees the reset, though there is a duplicate"
+        );
         assert_eq!(Probe::of(client.as_fd()).presence(), Presence::Gone);
     }
 

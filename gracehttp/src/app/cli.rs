@@ -10,7 +10,7 @@ use crate::app::configured::Configured;
 use crate::app::{App, life};
 use crate::config::report;
 use crate::error::Error;
-use crate::handoff::StartUp;
+use crate::handoff::StartCommand;
 use crate::lifecycle::Events;
 use crate::listen::bind;
 use crate::server::ServerOptions;
@@ -40,7 +40,7 @@ fn command() -> Command {
 
 /// All that can be found wrong without touching a socket.
 fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
-    let Configured { servers, .. } = Configured::settle(app, &StartUp::capture())?;
+    let Configured { servers, .. } = Configured::settle(app, &StartCommand::capture())?;
     #[cfg(feature = "tls")]
     crate::app::prepare::tls_acceptors(&servers, &crate::listen::KeyRing::default())?;
     let access = servers
@@ -53,7 +53,7 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
 }
 
 fn show<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
-    let Configured { servers, settings, provenance, .. } = Configured::settle(app, &StartUp::capture())?;
+    let Configured { servers, settings, provenance, .. } = Configured::settle(app, &StartCommand::capture())?;
     let servers: Vec<_> = servers.iter().map(|server| &server.options).collect();
     print(&report::toml(&settings, &servers, &provenance))
 }

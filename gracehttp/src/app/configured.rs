@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::app::start_up_code::StartUpCode;
 use crate::config::{self, Provenance, Settings};
 use crate::error::Error;
-use crate::handoff::StartUp;
+use crate::handoff::StartCommand;
 use crate::server::{Server, ServerOptions};
 
 pub(super) struct Configured<S> {
@@ -22,17 +22,22 @@ pub(super) struct Configured<S> {
 impl<S: Send + 'static> Configured<S> {
     /// Settles what is set where: the builder's values, the file's over them, the environment's over both.
     /// Whatever is wrong with any of them is found here, and comes as one error.
-    pub(super) fn settle(app: App<S>, start_up: &StartUp) -> Result<Self, Error> {
+    pub(super) fn settle(app: App<S>, start_command: &StartCommand) -> Result<Self, Error> {
         let App { mut servers, mut settings, mut faults, config, start_up_code, .. } = app;
         faults.extend(servers.iter_mut().flat_map(|server| server.faults.drain(..)));
         let mut options: Vec<&mut ServerOptions> =
             servers.iter_mut().map(|server| &mut server.options).collect();
         let read_app = |section: config::Section<'_>| start_up_code.read(section);
-        let settled =
-            config::settle(start_up.environment(), config.as_deref(), &mut settings, &mut options, read_app);
+        let settled = config::settle(
+            start_command.environment(),
+            config.as_deref(),
+            &mut settings,
+            &mut options,
+            read_app,
+        );
         match settled {
             Ok(config::Settled { app: start_up_code, provenance, file }) if faults.is_empty() => {
-                let file = file.map(|file| start_up.resolve(&file));
+                let file = file.map(|file| start_command.resolve(&file));
                 Ok(Self { servers, settings, start_up_code, provenance, file })
             }
             Ok(_) => Err(Error::several(faults)),
@@ -67,7 +72,7 @@ mod tests {
     }
 
     fn settle(app: App<()>) -> Result<Configured<()>, Vec<String>> {
-        Configured::settle(app, &StartUp::capture())
+        Configured::settle(app, &StartCommand::capture())
             .map_err(|fault| fault.to_string().lines().map(String::from).collect())
     }
 

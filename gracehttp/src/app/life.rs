@@ -17,7 +17,7 @@ use crate::app::startup::{self, Started};
 use crate::app::workers::Workers;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::handoff::{self, Channel, Inherited, Predecessor, StartUp, WeakChannel};
+use crate::handoff::{self, Channel, Inherited, Predecessor, StartCommand, WeakChannel};
 use crate::lifecycle::{Background, Event, Events, HeldBack, Phase, Request, Signals, aside};
 use crate::listen::KeyRing;
 use crate::log;
@@ -27,7 +27,7 @@ const CUTTING: Duration = Duration::from_millis(500);
 
 /// A process that serves.
 pub(super) struct Process {
-    pub(super) start_up: StartUp,
+    pub(super) start_command: StartCommand,
     /// The configuration file, if one was read.
     pub(super) configuration: Option<PathBuf>,
     pub(super) signals: Signals,
@@ -63,7 +63,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     // leaves the environment.
     let held_back = Signals::hold_back();
     let inherited = handoff::inherited()?;
-    let start_up = StartUp::capture();
+    let start_command = StartCommand::capture();
     log::install_hook();
     events.emit(&Event::Starting);
     // The event loop has a runtime of its own: handlers that block their threads can block neither the
@@ -73,7 +73,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         .build()
         .map_err(|error| Error::caused_by(format!("no runtime for the event loop: {error}"), error))?;
     // Before the handlers stand: the configuration says which signals they are for.
-    let app = match control.block_on(configure(app, &start_up, &held_back, events)) {
+    let app = match control.block_on(configure(app, &start_command, &held_back, events)) {
         Ok(Some(app)) => app,
         Ok(None) => return Ok(()),
         Err(fault) => {
@@ -103,7 +103,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let observed = Arc::new(Observed::new(&servers, background.clone(), predecessor.clone()));
         events.subscribe(observed.clone());
         let process = Process {
-            start_up,
+            start_command,
             configuration,
             signals,
             settings,
@@ -126,13 +126,13 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
 /// the code names, since the configuration is not known yet.
 async fn configure<S: Clone + Send + Sync + 'static>(
     app: App<S>,
-    start_up: &StartUp,
+    start_command: &StartCommand,
     held_back: &HeldBack,
     events: &Events,
 ) -> Result<Option<Configured<S>>, Error> {
     let stop_on = app.settings.stop_on.clone();
-    let start_up = start_up.clone();
-    let settle = move || Configured::settle(app, &start_up);
+    let start_command = start_command.clone();
+    let settle = move || Configured::settle(app, &start_command);
     tokio::select! {
         biased;
         Ok(signal) = held_back.next(&stop_on) => {

@@ -80,7 +80,7 @@ pub(super) struct FreshFiles(Vec<SocketFile>);
 
 impl FreshFiles {
     fn note(&mut self, listeners: &[Listener]) {
-        let fresh = listeners.iter().filter(|listener| listener.place.is_none());
+        let fresh = listeners.iter().filter(|listener| listener.offer_index.is_none());
         self.0.extend(fresh.filter_map(|listener| listener.socket_file.clone()));
     }
 

@@ -55,7 +55,7 @@ impl Process {
             return self.failed(None, SuccessorFault::ConfigurationGone(gone.clone()));
         }
         let Settings { restart_on, stop_on, .. } = &self.settings;
-        let mut successor = match Successor::start(&self.start_up, restart_on, stop_on) {
+        let mut successor = match Successor::start(&self.start_command, restart_on, stop_on) {
             Ok(successor) => successor,
             Err(error) => return self.failed(None, SuccessorFault::NotStarted(error)),
         };

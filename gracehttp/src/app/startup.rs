@@ -228,7 +228,8 @@ async fn take_over_from(predecessor: Predecessor, servers: &Servers, moved: &Arc
     moved.watch(move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
     let ours: Vec<LocalServer<'_>> = servers.iter().map(local_server).collect();
     let placement = Placement::new(predecessor.listeners(), &ours);
-    let claimed = ours.iter().flat_map(|server| server.listeners.iter().filter_map(|(_, place)| *place));
+    let claimed =
+        ours.iter().flat_map(|server| server.listeners.iter().filter_map(|(_, offer_index)| *offer_index));
     let held = predecessor.ready(placement.servers(), claimed).await;
     let adopter =
         Adopter::new(&predecessor, servers.contexts(), placement, moved.clone(), servers.released());
@@ -243,7 +244,7 @@ fn local_server(server: &Running) -> LocalServer<'_> {
     let listeners = server
         .acceptors
         .iter()
-        .filter_map(|acceptor| Some((acceptor.listener.number?, acceptor.listener.place)));
+        .filter_map(|acceptor| Some((acceptor.listener.number?, acceptor.listener.offer_index)));
     LocalServer {
         name: server.name(),
         secure: server.is_secure(),

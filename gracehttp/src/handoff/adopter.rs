@@ -80,7 +80,7 @@ impl Adopter {
         }
     }
 
-    /// Notes what earlier generations still hold of each server.
+    /// Notes how many permits of each server earlier generations still hold.
     pub(crate) fn count_foreign(&self, held: &[ServerCount]) {
         for (server, context) in self.contexts.iter().enumerate() {
             context.permits.set_foreign(self.placement.count(server, held));
@@ -207,7 +207,7 @@ impl Adopter {
 
     fn adopt_one(&self, origin: Option<Origin>, Arrival { connection, fd }: Arrival) {
         let ConnectionV1 { server, family, stage, ahead } = connection.connection;
-        // Always there: the predecessor sends only connections of servers that we named.
+        // Both are always found: the predecessor sends only connections of servers that we named.
         let Some(Place { server, listener }) = self.placement.of(&server, connection.listener) else {
             return;
         };

@@ -1,4 +1,4 @@
-//! The command that started this process, to start its successor with.
+//! The command that started this process. It starts the successor, too.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -12,16 +12,16 @@ use std::process::Command;
 /// How this process was started: program, arguments, working directory and environment, as they were
 /// before the application could change any of them.
 #[derive(Clone, Debug)]
-pub(crate) struct StartUp {
-    /// Absolute, but with its symbolic links: a link that moves leads to the new program.
+pub(crate) struct StartCommand {
+    /// Absolute, but with its symbolic links: a link that was changed leads to the new program.
     program: PathBuf,
     arguments: Vec<OsString>,
     directory: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
 }
 
-impl StartUp {
-    /// Takes the picture. The environment is to be free of the handoff's own variable by now.
+impl StartCommand {
+    /// Notes it. The handoff's own variable must have been removed from the environment before.
     pub(crate) fn capture() -> Self {
         // Not `env::args`, which panics where an argument is not Unicode.
         let mut arguments = env::args_os();
@@ -58,7 +58,7 @@ impl StartUp {
             command.arg0(name);
         }
         command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        // A directory that was removed meanwhile is left as it is: the successor inherits it.
+        // If the directory was removed meanwhile, the successor inherits it.
         if let Some(directory) = self.directory.as_deref().filter(|directory| directory.is_dir()) {
             command.current_dir(directory);
         }
@@ -66,8 +66,8 @@ impl StartUp {
     }
 }
 
-/// The working directory as the shell knows it, symbolic links included (as in POSIX `pwd -L`), so that
-/// one that moves takes effect. The kernel only knows the directory itself.
+/// The working directory as the shell knows it, symbolic links included (as in POSIX `pwd -L`), so that a changed link
+/// takes effect. The kernel only knows the directory itself.
 fn logical_directory() -> Option<PathBuf> {
     let actual = env::current_dir().ok();
     let claimed = env::var_os("PWD").map(PathBuf::from).filter(|path| path.is_absolute());

@@ -25,7 +25,7 @@ mod wire;
 
 pub(crate) use adopter::Adopter;
 pub(crate) use channel::{Channel, WeakChannel};
-pub(crate) use command::StartUp;
+pub(crate) use command::StartCommand;
 pub(crate) use handover::{Handover, HandoverEnd, StandbySignals};
 pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
 pub(crate) use inherited::{Inherited, inherited};

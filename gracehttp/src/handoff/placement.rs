@@ -37,7 +37,7 @@ pub(crate) struct LocalServer<'a> {
     /// Its connections speak TLS.
     pub(crate) secure: bool,
     pub(crate) http1: bool,
-    /// Its listeners, each with its place among those of the predecessor, if it comes from there.
+    /// Its listeners, each with its index among those that the predecessor offers, if it was adopted.
     pub(crate) listeners: Vec<(ListenerNumber, Option<usize>)>,
 }
 
@@ -136,9 +136,9 @@ mod tests {
         ListenerNumber::new(number).unwrap()
     }
 
-    /// With listeners numbered from `first` on, from these places.
-    fn server<'a>(name: &'a str, secure: bool, first: u16, places: &[Option<usize>]) -> LocalServer<'a> {
-        let listeners = (first..).zip(places).map(|(listener, place)| (number(listener), *place)).collect();
+    /// With listeners numbered from `first` on, which were adopted from these indices.
+    fn server<'a>(name: &'a str, secure: bool, first: u16, indices: &[Option<usize>]) -> LocalServer<'a> {
+        let listeners = (first..).zip(indices).map(|(listener, index)| (number(listener), *index)).collect();
         LocalServer { name, secure, http1: true, listeners }
     }
 

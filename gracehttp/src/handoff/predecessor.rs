@@ -176,7 +176,7 @@ impl Predecessor {
         servers: Vec<String>,
         claimed: impl Iterator<Item = usize>,
     ) -> Vec<ServerCount> {
-        let claimed = claimed.filter_map(|place| u32::try_from(place).ok()).collect();
+        let claimed = claimed.filter_map(|index| u32::try_from(index).ok()).collect();
         let reply = ToPredecessor::Ready { servers, claimed };
         if self.channel.send(&reply, &[]).await.is_err() {
             return Vec::new();

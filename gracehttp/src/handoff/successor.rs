@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming};
-use crate::handoff::command::StartUp;
+use crate::handoff::command::StartCommand;
 use crate::handoff::inherited::variable_value;
 use crate::handoff::wire::{
     Hello, ListenerV1, ListenerV2, MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version,
@@ -77,8 +77,12 @@ pub(crate) struct Claims {
 impl Successor {
     /// Starts the successor. Until its own signal handlers stand, `ignored` signals are ignored in it, and `held_back`
     /// signals wait.
-    pub(crate) fn start(start_up: &StartUp, ignored: &[Signal], held_back: &[Signal]) -> Result<Self, Error> {
-        let program = start_up.program().display();
+    pub(crate) fn start(
+        start_command: &StartCommand,
+        ignored: &[Signal],
+        held_back: &[Signal],
+    ) -> Result<Self, Error> {
+        let program = start_command.program().display();
         let failed = |what: &str, error: io::Error| {
             Error::caused_by(format!("start new process failed: {what} `{program}`: {error}"), error)
         };
@@ -87,7 +91,7 @@ impl Successor {
             .map_err(|errno| failed("no socketpair for", errno.into()))?;
         let channel = Channel::new(ours).map_err(|error| failed("no channel to", error))?;
 
-        let mut command = start_up.command();
+        let mut command = start_command.command();
         command.env(HANDOFF_VARIABLE, variable_value(&theirs, ignored));
         let inheritance = sys::Inheritance { descriptor: theirs.as_fd(), ignored: &numbers(ignored) };
         restore_limits(&mut command);
@@ -154,13 +158,13 @@ impl Successor {
             };
             Ok::<_, io::Error>(Some(match reply {
                 ToPredecessor::Ready { claimed, .. }
-                    if claimed.iter().any(|place| *place as usize >= listeners.len()) =>
+                    if claimed.iter().any(|index| *index as usize >= listeners.len()) =>
                 {
                     Err("it claims listeners that it was not offered".to_owned())
                 }
                 ToPredecessor::Ready { servers, claimed } => Ok(Claims {
                     servers,
-                    listeners: claimed.into_iter().map(|place| place as usize).collect(),
+                    listeners: claimed.into_iter().map(|index| index as usize).collect(),
                 }),
                 ToPredecessor::Failed { reason } => Err(reason),
                 other => Err(format!("it said {other:?} before it was ready")),

@@ -137,7 +137,7 @@ impl Signals {
                 let _ = sys::reset_disposition(signal.number());
             }
         }
-        sys::hear_of_children();
+        sys::keep_exit_statuses();
         let mut through = all();
         through.add(Number::SIGCHLD);
         let _ = through.thread_unblock();
@@ -194,7 +194,7 @@ impl HeldBack {
     /// Lets them through: those that have handlers, even if the process that started us had blocked them; the others
     /// only if it had not. Exits of children are reported, too.
     pub(crate) fn let_through(self, handled: &Signals) {
-        sys::hear_of_children();
+        sys::keep_exit_statuses();
         if let Some(mut blocked) = self.before {
             blocked.remove(Number::SIGCHLD);
             handled.caught.iter().for_each(|(request, _)| blocked.remove(request.signal().number()));

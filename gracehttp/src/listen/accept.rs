@@ -100,7 +100,7 @@ async fn accept_all(context: &Arc<Context>, listener: &Arc<Listener>, errors: &m
     }
 }
 
-/// Accepts what is in the queue; over the limit, as connections end.
+/// Accepts the connections in the queue. Over the limit, each of them waits until another connection ends.
 async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, errors: &mut AcceptErrors) {
     let _asking = context.permits.ask();
     // The queue held no more connections than fit into it. Others that come meanwhile are not accepted.

@@ -72,7 +72,7 @@ pub(crate) fn adopt(
     adoption: Adoption,
     options: &ListenOptions<'_>,
 ) -> Result<Listener, Error> {
-    let Adoption { place, fd } = adoption;
+    let Adoption { index, fd } = adoption;
     let refused = |reason: String| {
         Error::new(format!("server `{server}`: cannot take over {endpoint} from the predecessor: {reason}"))
     };
@@ -113,7 +113,7 @@ pub(crate) fn adopt(
         }
     };
     let listener = Listener::new(endpoint, local, socket.into(), socket_file);
-    Ok(Listener { place: Some(place), ..listener })
+    Ok(Listener { offer_index: Some(index), ..listener })
 }
 
 /// Whether the configured users and groups of these endpoints' files exist.

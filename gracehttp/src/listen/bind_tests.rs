@@ -126,7 +126,7 @@ fn a_listener_is_adopted_with_what_is_queued_and_gets_the_options_of_today_when_
 
     let copy = original.fd.try_clone().unwrap();
     let today = ListenOptions { backlog: 32, tcp_keepalive: None, nodelay: false, access: &ACCESS };
-    let adopted = adopt("ping", &wanted, Adoption { place: 0, fd: copy }, &today).unwrap();
+    let adopted = adopt("ping", &wanted, Adoption { index: 0, fd: copy }, &today).unwrap();
     assert!(SockRef::from(&adopted).keepalive().unwrap(), "it is still the predecessor's");
     assert!(SockRef::from(&adopted).tcp_nodelay().unwrap());
     drop(original);
@@ -142,7 +142,7 @@ fn a_listener_is_adopted_with_what_is_queued_and_gets_the_options_of_today_when_
 fn only_the_listener_of_this_endpoint_is_adopted() {
     let refuse = |wanted: &str, fd: OwnedFd, reason: &str| {
         let message =
-            adopt("ping", &endpoint(wanted), Adoption { place: 0, fd }, &OPTIONS).unwrap_err().to_string();
+            adopt("ping", &endpoint(wanted), Adoption { index: 0, fd }, &OPTIONS).unwrap_err().to_string();
         assert!(message.contains(reason), "{message}");
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -151,7 +151,7 @@ fn only_the_listener_of_this_endpoint_is_adopted() {
     let forever = Some(Duration::from_secs(1_000_000));
     let options = ListenOptions { tcp_keepalive: forever, ..OPTIONS };
     let fd = TcpListener::bind("127.0.0.1:0").unwrap().into();
-    adopt("ping", &endpoint("127.0.0.1:0"), Adoption { place: 0, fd }, &options).unwrap_err();
+    adopt("ping", &endpoint("127.0.0.1:0"), Adoption { index: 0, fd }, &options).unwrap_err();
     let unconnected = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     refuse("127.0.0.1:0", unconnected.into(), "not a listening stream socket");
     refuse("127.0.0.1:0", std::fs::File::open("/dev/null").unwrap().into(), "not a socket");
@@ -170,7 +170,7 @@ fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
     UnixStream::connect(&path).unwrap();
 
     let copy = first.fd.try_clone().unwrap();
-    let adopted = adopt("ping", &endpoint, Adoption { place: 0, fd: copy }, &OPTIONS).unwrap();
+    let adopted = adopt("ping", &endpoint, Adoption { index: 0, fd: copy }, &OPTIONS).unwrap();
     assert_eq!(adopted.socket_file, first.socket_file);
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Listener {
     /// restart the predecessor drops its listeners too.
     pub(crate) socket_file: Option<SocketFile>,
     /// Its index among the predecessor's listeners, if it was adopted.
-    pub(crate) place: Option<usize>,
+    pub(crate) offer_index: Option<usize>,
     /// The number that its connections carry. It is assigned once all listeners are open.
     pub(crate) number: Option<ListenerNumber>,
 }
@@ -35,7 +35,7 @@ impl Listener {
         fd: OwnedFd,
         socket_file: Option<SocketFile>,
     ) -> Self {
-        Self { endpoint: endpoint.clone(), local, fd, socket_file, place: None, number: None }
+        Self { endpoint: endpoint.clone(), local, fd, socket_file, offer_index: None, number: None }
     }
 
     /// Owner and mode of the file of a Unix socket.

@@ -41,7 +41,7 @@ struct Bound {
 #[derive(Debug)]
 pub(crate) struct Adoption {
     /// Its index among all that were offered.
-    pub(crate) place: usize,
+    pub(crate) index: usize,
     pub(crate) fd: OwnedFd,
 }
 
@@ -83,7 +83,7 @@ impl OfferedListeners {
 
     fn take(&mut self, wanted: impl Fn(&Offered) -> bool) -> Vec<Adoption> {
         let offered = self.0.iter_mut().enumerate().filter(|(_, offered)| wanted(offered));
-        offered.filter_map(|(place, offered)| Some(Adoption { place, fd: offered.fd.take()? })).collect()
+        offered.filter_map(|(index, offered)| Some(Adoption { index, fd: offered.fd.take()? })).collect()
     }
 
     /// The one that keeps the kernel from binding this address.
@@ -130,8 +130,8 @@ mod tests {
         }))
     }
 
-    fn address(offered: &OfferedListeners, place: usize) -> SocketAddr {
-        offered.0[place].bound.unwrap().address
+    fn address(offered: &OfferedListeners, index: usize) -> SocketAddr {
+        offered.0[index].bound.unwrap().address
     }
 
     fn endpoint(text: &str) -> Endpoint {
@@ -141,10 +141,11 @@ mod tests {
     #[test]
     fn an_endpoint_of_the_same_server_is_preferred_to_that_of_another() {
         let mut offered = offered(&[("a", "127.0.0.1:0"), ("b", "127.0.0.1:0")]);
-        let places = |adoptions: Vec<Adoption>| adoptions.iter().map(|it| it.place).collect::<Vec<_>>();
-        assert_eq!(places(offered.spelled("b", &endpoint("127.0.0.1:0"))), [1]);
+        let indices =
+            |adoptions: Vec<Adoption>| adoptions.iter().map(|adoption| adoption.index).collect::<Vec<_>>();
+        assert_eq!(indices(offered.spelled("b", &endpoint("127.0.0.1:0"))), [1]);
         assert!(offered.spelled("c", &endpoint("127.0.0.1:0")).is_empty(), "the kernel chose it for another");
-        assert_eq!(places(offered.spelled("a", &endpoint("127.0.0.1:0"))), [0]);
+        assert_eq!(indices(offered.spelled("a", &endpoint("127.0.0.1:0"))), [0]);
         assert!(offered.spelled("a", &endpoint("127.0.0.1:0")).is_empty(), "just once");
     }
 
@@ -158,7 +159,7 @@ mod tests {
             offered.beside(SocketAddr::from(([0, 0, 0, 0], bound.port()))).unwrap(),
             "`localhost:0` of server `a`"
         );
-        assert_eq!(offered.bound_to(bound, true).unwrap().place, 0);
+        assert_eq!(offered.bound_to(bound, true).unwrap().index, 0);
     }
 
     #[test]
@@ -180,6 +181,6 @@ mod tests {
         assert!(offered.at_file(&directory.join("b.sock")).is_none());
         let found = offered.at_file(&directory.join("link/a.sock"));
         fs::remove_dir_all(&directory).unwrap();
-        assert_eq!(found.unwrap().place, 0);
+        assert_eq!(found.unwrap().index, 0);
     }
 }

@@ -95,7 +95,7 @@ impl Drop for Running {
 impl Acceptor {
     /// Whether the predecessor had the listener.
     pub(crate) fn is_adopted(&self) -> bool {
-        self.listener.place.is_some()
+        self.listener.offer_index.is_some()
     }
 
     /// Changes whether connections are accepted.

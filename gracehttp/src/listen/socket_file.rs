@@ -32,7 +32,7 @@ impl SocketFile {
 /// Removes the file at the final stop, unless another process has put its own there.
 pub(crate) fn unlink_if_ours(file: &SocketFile) {
     if SocketFile::at(&file.path).as_ref() == Some(file) {
-        // Best effort: what remains is a stale file, which the next start replaces.
+        // If this fails, the next start replaces the stale file.
         let _ = fs::remove_file(&file.path);
     }
 }

@@ -22,7 +22,7 @@ use crate::server::{Tls, TlsSource as Source};
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Tls {
-    /// Reads the files, and makes of them what the handshakes of `server` need.
+    /// Reads the files, and makes the configuration for the handshakes of `server`.
     pub(crate) fn server_config(
         &self,
         server: &str,
@@ -51,7 +51,7 @@ impl Tls {
         Ok(Arc::new(config))
     }
 
-    /// A certificate out of its time is no reason to refuse service: its clients may not care, or not yet.
+    /// Reports a certificate outside its validity. That is no reason to refuse service: some clients do not check it.
     fn notice_validity(&self, server: &str, chain: &[CertificateDer<'static>]) {
         let Some(Validity { not_before, not_after }) = chain.first().and_then(|leaf| validity::of(leaf))
         else {
@@ -96,7 +96,7 @@ impl Tls {
     }
 }
 
-/// Named explicitly: a process-wide default belongs to the application, and may be missing or another.
+/// Named explicitly: the process-wide default is the application's, and may be missing or another one.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     #[cfg(feature = "aws-lc-rs")]
     let provider = rustls::crypto::aws_lc_rs::default_provider();

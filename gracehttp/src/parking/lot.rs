@@ -25,8 +25,8 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many connections one turn wakes.
 const BATCH: usize = 256;
 
-/// How many connections are skipped that can't be evicted: their bytes have come, so they are about to be woken.
-const PASSED_BY: usize = 64;
+/// How many connections an eviction skips because their bytes have come, so that they are about to be woken.
+const MAX_SKIPPED: usize = 64;
 
 /// One server's parked connections: a slab of descriptors behind one epoll instance.
 #[derive(Debug)]
@@ -68,13 +68,13 @@ impl Lot {
         self.slots().len()
     }
 
-    /// Parks a connection. Where the kernel can't watch one more it comes back, to be served awake.
+    /// Parks a connection. If the kernel can't watch one more, it comes back, to be served awake.
     pub(crate) fn park(&self, parked: Parked) -> Result<(), Parked> {
         let mut slots = self.slots();
         // Each stage has its own limit: the first of a stage may be the next to expire.
         let is_first = slots.oldest(parked.stage).is_none();
         let key = slots.insert(parked, self.now());
-        // Under the lock: whoever takes the slot out must find the descriptor registered, or not at all.
+        // Under the lock, so that no slot is taken out before its descriptor is registered.
         let watch = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
         let added = slots
             .fd(key)
@@ -157,7 +157,7 @@ impl Lot {
             .oldest_first(stage)
             // Ticks round down: so it takes one more.
             .take_while(|(_, since)| now.saturating_sub(*since) > limit)
-            .take(PASSED_BY)
+            .take(MAX_SKIPPED)
             // Under the lock, so that nothing wakes it between this look and its removal.
             .find(|(key, _)| slots.fd(*key).is_some_and(|fd| Unread::of(fd) != Unread::Bytes))?;
         self.remove(&mut slots, key)
@@ -181,7 +181,7 @@ impl Lot {
             .collect()
     }
 
-    /// Takes out everything: a broken epoll instance would wake no connection.
+    /// Takes out all connections: a broken epoll instance would wake none.
     fn unwatched(&self, error: Errno) -> Vec<Woken> {
         let all = self.take(usize::MAX);
         if !all.is_empty() {

@@ -49,7 +49,7 @@ impl Slots {
         self.slab.len()
     }
 
-    /// Puts a connection at the young end of its stage's list.
+    /// Puts a connection at the newest end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
         let Parked { socket: Socket { fd, family, origin, listener }, stage } = parked;
         let older = self.ends[stage as usize].newest;
@@ -65,7 +65,7 @@ impl Slots {
         key
     }
 
-    /// Takes a connection out, wherever it stands.
+    /// Takes a connection out, from any place in the list.
     pub(super) fn remove(&mut self, key: u32) -> Option<Parked> {
         let slot = self.slab.try_remove(key as usize)?;
         let Slot { fd, family, stage, listener, origin, older, newer, .. } = slot;
@@ -109,7 +109,7 @@ impl Slots {
         self.slab.get(key as usize).map(|slot| slot.fd.as_fd())
     }
 
-    /// Gives memory back after a mass departure.
+    /// Frees the memory of a slab that has become empty.
     pub(super) fn shrink(&mut self) {
         if self.slab.is_empty() {
             self.slab = Slab::new();

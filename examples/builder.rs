@@ -1,4 +1,4 @@
-//! Without macros: what the attributes expand to can be written by hand.
+//! Without macros: a program that calls by hand what the attributes expand to.
 //!
 //! ```text
 //! cargo run --example builder
@@ -6,10 +6,11 @@
 //! curl localhost:9091             # greetings: 1
 //! ```
 //!
-//! With a file as its argument it greets with the file's text, and reads it anew at each restart (`kill -HUP
-//! PID`). Remove the file and restart: the successor fails, and its predecessor serves on.
+//! With a file as its argument it greets with the file's text: `cargo run --example builder -- greeting.txt`. Each
+//! restart (`kill -HUP PID`) reads the file again. Remove the file and restart: the successor fails, and its
+//! predecessor serves on.
 //!
-//! Servers are named for the environment, as with attributes: `GRACEHTTP_SERVER__GREETER__PORT=8080`,
+//! The environment sets the ports, as with attributes: `GRACEHTTP_SERVER__GREETER__PORT=8080`,
 //! `GRACEHTTP_SERVER__COUNTER__PORT=8081`.
 
 use std::env;
@@ -24,7 +25,7 @@ use axum::Router;
 use axum::routing::get;
 use gracehttp::{App, Server, Signal, State};
 
-/// What the start-up code returns, for every server.
+/// The state: the start-up code returns it, and every server can ask for it.
 #[derive(Clone)]
 struct Greeting {
     text: Arc<str>,
@@ -36,13 +37,14 @@ async fn greet(State(greeting): State<Greeting>) -> String {
     format!("{}\n", greeting.text)
 }
 
-/// A router of axum's, made from the state.
+/// Makes an axum router from the state.
 fn counter(greeting: &Greeting) -> Router {
     let greeted = greeting.greeted.clone();
     Router::new().route("/", get(async move || format!("greetings: {}\n", greeted.load(Ordering::Relaxed))))
 }
 
-/// Start-up code that may fail: then nobody is served, or by the predecessor still.
+/// The start-up code. If it fails at the first start, the process exits. If it fails in a restart, the predecessor
+/// serves on.
 async fn start_up() -> io::Result<Greeting> {
     let text = match env::args_os().nth(1) {
         Some(file) => fs::read_to_string(file)?,

@@ -1,14 +1,14 @@
-//! The framework's messages in the application's own hands.
+//! Functions of the application that receive the framework's messages.
 //!
 //! ```text
 //! cargo run --example callbacks
-//! kill -USR1 PID                  # every line of the restart comes through the functions below
+//! kill -USR1 PID                  # the functions below print every line of the restart
 //! ```
 //!
-//! A level without a callback goes on to `tracing`, target `gracehttp`. `gracehttp::log::set_info` and its
-//! siblings set a callback from anywhere, at any time.
+//! Messages of a level without a callback go to `tracing`, target `gracehttp`. `gracehttp::log::set_info`, `set_notice`
+//! and `set_error` set a callback at any time.
 //!
-//! `GRACEHTTP_SERVER__HELLO__PORT=8080` moves it to another port.
+//! `GRACEHTTP_SERVER__HELLO__PORT=8080` sets another port.
 
 use gracehttp::server;
 
@@ -25,7 +25,7 @@ fn notice(message: &str) {
     println!("[notice] {message}");
 }
 
-/// Where an application would page somebody.
+/// An application would send an alert here.
 fn error(message: &str) {
     eprintln!("[error]  {message}");
 }

@@ -1,16 +1,16 @@
-//! Layers from tower-http: tracing, compression and CORS around a server, a time limit around one route.
+//! Layers from tower-http: tracing, compression and CORS around a server, and a time limit around one route.
 //!
 //! ```text
 //! RUST_LOG=info cargo run --example layers --features layers
-//! curl -v localhost:9090/poem                # as it is, and access-control-allow-origin: *
+//! curl -v localhost:9090/poem                # not compressed; access-control-allow-origin: *
 //! curl -v --compressed localhost:9090/poem   # content-encoding: gzip
 //! curl -v localhost:9090/slow                # 504 after half a second
 //! ```
 //!
-//! With `RUST_LOG=info` the log has two lines for each request, with method and path, and with status and latency: other
-//! crates than gracehttp are heard only where they are asked for.
+//! With `RUST_LOG=info` the log has two lines for each request: method and path, then status and latency. Without
+//! `RUST_LOG` the log has only the messages of gracehttp.
 //!
-//! `GRACEHTTP_SERVER__LAYERED__PORT=8080` moves it to another port.
+//! `GRACEHTTP_SERVER__LAYERED__PORT=8080` sets another port.
 
 use gracehttp::server;
 use tower_http::compression::CompressionLayer;
@@ -20,12 +20,12 @@ use tower_http::trace::{
 };
 use tracing::Level;
 
-/// Of several layers, the first sees a request first, and its response last.
+/// The first layer sees a request first, and its response last.
 #[server(port = 9090, max_conns = 1000, layer = (trace(), CompressionLayer::new(), CorsLayer::permissive()))]
 mod layered {
     use std::time::Duration;
 
-    use axum::http::StatusCode;
+    use gracehttp::StatusCode;
     use tower_http::timeout::TimeoutLayer;
 
     #[get("/poem")]
@@ -39,13 +39,13 @@ mod layered {
         "at last\n"
     }
 
-    /// For a whole server there is also the key `request_timeout`, which answers with 503.
+    /// For a whole server, use the key `request_timeout`, which answers with 503.
     fn half_a_second() -> TimeoutLayer {
         TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, Duration::from_millis(500))
     }
 }
 
-/// By default it traces at level debug, which nobody sees.
+/// Its default level is debug, which `RUST_LOG=info` does not show.
 fn trace() -> TraceLayer<HttpMakeClassifier> {
     TraceLayer::new_for_http()
         .make_span_with(DefaultMakeSpan::new().level(Level::INFO))

@@ -1,1 +1,1 @@
-//! The examples of gracehttp live beside this file, one each, and the shop in a directory; this library is empty.
+//! This library is empty. The examples of gracehttp are the files beside it; the shop has a directory.

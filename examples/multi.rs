@@ -1,26 +1,26 @@
-//! Several servers in one process: two plain ones and one over TLS, which stop and restart together.
+//! Several servers in one process: two in plain text and one over TLS. They restart and stop together.
 //!
 //! ```text
 //! cargo run --example multi --features multi
 //! curl localhost:9090             # public, pid 4711
 //! curl localhost:9091             # admin, pid 4711
-//! curl -k https://localhost:9443  # secure, pid 4711; -k because the certificate is of its own making
+//! curl -k https://localhost:9443  # secure, pid 4711; -k because the certificate is self-signed
 //! kill -USR1 4711                 # all three have a new pid
 //! kill -TERM 4712                 # all three are gone
 //! ```
 //!
-//! Each moves to another port by itself: `GRACEHTTP_SERVER__PUBLIC__PORT=8080`,
+//! Each server takes another port from its own variable: `GRACEHTTP_SERVER__PUBLIC__PORT=8080`,
 //! `GRACEHTTP_SERVER__ADMIN__PORT=8081`, `GRACEHTTP_SERVER__SECURE__PORT=8443`.
 
 use gracehttp::server;
 
-/// For everybody: all interfaces.
+/// On all interfaces.
 #[server(port = 9090, max_conns = 1000)]
 async fn public() -> String {
     signed("public")
 }
 
-/// For this machine alone, and for few at a time.
+/// For clients on this machine, ten at a time.
 #[server(listen = "localhost:9091", max_conns = 10)]
 async fn admin() -> String {
     signed("admin")

@@ -5,14 +5,14 @@
 //! curl localhost:9090/ping        # pong by pid:4711
 //! kill -USR1 4711                 # a new process takes over; no client notices
 //! curl localhost:9090/ping        # pong by pid:4712
-//! kill -QUIT 4712                 # it stops
+//! kill -QUIT 4712                 # the process stops
 //! ```
 //!
-//! `GRACEHTTP_SERVER__PING__PORT=8080` moves it to another port.
+//! `GRACEHTTP_SERVER__PING__PORT=8080` sets another port.
 
 use gracehttp::{IntoResponse, Request, server};
 
-/// Answers `/ping` with the process that serves, and everything else with `unknown`.
+/// Answers `/ping` with the pid of the process, and everything else with `unknown`.
 #[server(port = 9090, max_conns = 1000)]
 async fn ping(request: Request) -> impl IntoResponse {
     match request.uri().path() {

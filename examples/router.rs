@@ -1,26 +1,25 @@
-//! An axum router with state and JSON: a server that is made by a factory.
+//! A factory that returns an axum router, with state and JSON.
 //!
 //! ```text
 //! cargo run --example router
 //! curl localhost:9090/notes --json '{"text": "buy milk"}'   # {"id":1,"text":"buy milk"}
 //! curl localhost:9090/notes/1                               # {"id":1,"text":"buy milk"}
-//! curl localhost:9090/notes/2                               # 404
+//! curl localhost:9090/notes/2                               # status 404, no body
 //! ```
 //!
-//! The notes are in memory, so a restart (`kill -HUP PID`) forgets them: each generation runs the start-up
-//! code for itself.
+//! The notes are in memory. A restart (`kill -HUP PID`) forgets them, because each generation runs the start-up code
+//! for itself.
 //!
-//! `GRACEHTTP_SERVER__NOTES__PORT=8080` moves it to another port.
+//! `GRACEHTTP_SERVER__NOTES__PORT=8080` sets another port.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::http::StatusCode;
 use axum::routing::{get, post};
-use gracehttp::{Json, Path, State, server};
+use gracehttp::{Json, Path, State, StatusCode, server};
 use serde::{Deserialize, Serialize};
 
-/// What the start-up code returns and every handler can ask for.
+/// The state: the start-up code returns it, and every handler can ask for it.
 #[derive(Clone, Default)]
 struct Store(Arc<Mutex<Vec<String>>>);
 
@@ -35,7 +34,7 @@ struct Note {
     text: String,
 }
 
-/// A plain `fn` is a factory. It runs once, after the start-up code, and returns what serves.
+/// A plain `fn` is a factory. It runs once, after the start-up code, and returns the service.
 #[server(port = 9090, max_conns = 1000)]
 fn notes(store: Store) -> Router {
     Router::new().route("/notes", post(write)).route("/notes/{id}", get(read)).with_state(store)

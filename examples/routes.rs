@@ -4,16 +4,16 @@
 //! cargo run --example routes --features routes
 //! curl localhost:9090/users --json '{"name": "Grace"}'      # {"id":1,"name":"Grace"}
 //! curl localhost:9090/users/1                               # {"id":1,"name":"Grace"}
-//! curl localhost:9090/users/one                             # 400: `one` is no number
+//! curl localhost:9090/users/one                             # 400: `one` is not a number
 //! curl -X DELETE localhost:9090/users/1                     # 405: no route has this method
 //! curl localhost:9090/admin                                 # 1 user(s)
 //! curl localhost:9090/nowhere                               # there is nothing at /nowhere
 //! ```
 //!
-//! With `RUST_LOG=info,tower_http=debug` the layer of the server logs each request. Change a path to
-//! `/users/{id`, or give two functions the same one: it does not compile, and says why.
+//! With `RUST_LOG=info,tower_http=debug` the server's layer logs each request. Change a path to `/users/{id`, or give two
+//! functions the same path: the compiler refuses the program and says why.
 //!
-//! `GRACEHTTP_SERVER__API__PORT=8080` moves it to another port.
+//! `GRACEHTTP_SERVER__API__PORT=8080` sets another port.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,7 +21,7 @@ use gracehttp::server;
 use serde::{Deserialize, Serialize};
 use tower_http::trace::TraceLayer;
 
-/// What the start-up code returns and every handler can ask for.
+/// The state: the start-up code returns it, and every handler can ask for it.
 #[derive(Clone, Default)]
 struct Users(Arc<Mutex<Vec<String>>>);
 
@@ -38,8 +38,8 @@ struct User {
 
 #[server(port = 9090, max_conns = 1000, layer = TraceLayer::new_for_http(), routes(admin::routes))]
 mod api {
-    use axum::http::{StatusCode, Uri};
-    use gracehttp::{Json, Path, State};
+    use axum::http::Uri;
+    use gracehttp::{Json, Path, State, StatusCode};
     use tower_http::limit::RequestBodyLimitLayer;
 
     use super::{Draft, User, Users};
@@ -60,7 +60,7 @@ mod api {
     }
 }
 
-/// In a larger application this would be `mod admin;`, and the module `routes` in its file.
+/// In a larger application this would be `mod admin;`, with the module `routes` in the file of `admin`.
 mod admin {
     #[gracehttp::routes(prefix = "/admin")]
     pub(crate) mod routes {

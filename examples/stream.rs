@@ -1,4 +1,4 @@
-//! A response without an end that ends politely when the process does.
+//! An endless response that ends in order when its process ends.
 //!
 //! ```text
 //! cargo run --example stream
@@ -8,7 +8,7 @@
 //!
 //! Without `Shutdown` the drain would wait for the stream, and cut it after `drain_timeout`.
 //!
-//! `GRACEHTTP_SERVER__TICKS__PORT=8080` moves it to another port.
+//! `GRACEHTTP_SERVER__TICKS__PORT=8080` sets another port.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use gracehttp::{Body, Shutdown, server};
 use tokio::time::interval;
 use tokio_stream::wrappers::IntervalStream;
 
-/// One line a second, until the drain begins.
+/// Sends one line a second, until the drain begins.
 #[server(port = 9090, max_conns = 1000)]
 async fn ticks(shutdown: Shutdown) -> Body {
     let ticks = IntervalStream::new(interval(Duration::from_secs(1)))

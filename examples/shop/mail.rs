@@ -1,4 +1,4 @@
-//! Letters to customers, who do not wait for them.
+//! Letters to customers. A response does not wait for its letter.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -12,15 +12,15 @@ use tokio::time::sleep;
 use crate::orders::Order;
 use crate::shop::Shop;
 
-/// How long it takes to send a letter. A mail server would not be faster.
+/// How long it takes to send a letter, as with a mail server.
 const TRANSIT: Duration = Duration::from_millis(100);
 
-/// A file in the place of a mail server.
+/// A file that stands for a mail server.
 #[derive(Clone, Debug)]
 pub(crate) struct Mail(Arc<File>);
 
 impl Mail {
-    /// Appends to what is there: two generations write to it side by side.
+    /// Opens the file for appending, because two generations write to it side by side.
     pub(crate) fn into_file(path: &Path) -> io::Result<Self> {
         let file = File::options().create(true).append(true).open(path);
         let file = file
@@ -28,7 +28,7 @@ impl Mail {
         Ok(Self(Arc::new(file)))
     }
 
-    /// The response does not wait for the letter, and the end of the process does.
+    /// Sends the letter in a background task: the response does not wait for it, and the process does not end before it.
     pub(crate) fn confirm(&self, Order { number, product, quantity, cents }: &Order) {
         let letter = format!("order {number}: {quantity} {product} for {cents} cents\n");
         let mail = self.clone();

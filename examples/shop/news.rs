@@ -1,4 +1,4 @@
-//! Each order as it comes, for everybody who wants to follow: server-sent events.
+//! Server-sent events: each order when it comes in.
 
 use gracehttp::FromRef;
 use tokio::sync::broadcast::{self, Receiver, Sender};
@@ -19,15 +19,15 @@ pub(crate) mod routes {
 
     use super::News;
 
-    /// A stream without an end, which ends nevertheless when the process does: a browser then comes back by
-    /// itself, and finds the successor. Without `Shutdown` the drain would wait for it, and cut it.
+    /// An endless stream that ends when the drain begins. A browser then connects again by itself, and reaches the
+    /// successor. Without `Shutdown` the drain would wait for the stream, and cut it after `drain_timeout`.
     #[get("/")]
     async fn follow(
         State(news): State<News>,
         shutdown: Shutdown,
     ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
         let orders = BroadcastStream::new(news.subscribe())
-            // Who reads too slowly misses some.
+            // A client that reads too slowly misses some orders.
             .filter_map(|order| ready(order.ok()))
             .map(|order| Event::default().event("order").data(order))
             .take_until(shutdown);
@@ -49,7 +49,7 @@ impl Default for News {
 
 impl News {
     pub(crate) fn tell(&self, Order { quantity, product, .. }: &Order) {
-        // Nobody may be listening.
+        // It fails if there are no readers.
         let _ = self.0.send(format!("{quantity} {product}"));
     }
 

@@ -1,4 +1,4 @@
-//! What has been ordered.
+//! The orders.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,9 +28,8 @@ pub(crate) struct Order {
 
 #[gracehttp::routes(prefix = "/orders")]
 pub(crate) mod routes {
-    use axum::http::StatusCode;
     use axum::http::header::LOCATION;
-    use gracehttp::{IntoResponse, Json, Path, State};
+    use gracehttp::{IntoResponse, Json, Path, State, StatusCode};
 
     use super::{Order, Orders, Wish};
     use crate::mail::Mail;
@@ -77,7 +76,7 @@ impl Orders {
         index.and_then(|index| self.lock().get(index).cloned()).ok_or(Refusal::NoSuchOrder(number))
     }
 
-    /// How many there are, and for how much.
+    /// The number of orders, and their sum in cents.
     pub(crate) fn totals(&self) -> (usize, u64) {
         let orders = self.lock();
         (orders.len(), orders.iter().map(|order| order.cents).sum())

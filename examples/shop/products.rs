@@ -1,4 +1,4 @@
-//! What there is to buy, and how many of it are left.
+//! The products, and how many of each are left.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::refusal::Refusal;
 use crate::shop::Shop;
 
-/// Nothing is for free: the settings would be refused, with the line of the file.
+/// A price of 0 is an error in the settings, which names the line of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Product {
@@ -57,7 +57,7 @@ impl Products {
         self.lock().get(name).copied().ok_or_else(|| Refusal::NoSuchProduct(name.to_owned()))
     }
 
-    /// Takes some from the shelf, and tells what one of them costs.
+    /// Takes some from the shelf, and returns the price of one.
     pub(crate) fn take(&self, name: &str, count: NonZeroU32) -> Result<NonZeroU32, Refusal> {
         let mut products = self.lock();
         let product = products.get_mut(name).ok_or_else(|| Refusal::NoSuchProduct(name.to_owned()))?;

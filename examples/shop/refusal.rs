@@ -1,7 +1,6 @@
-//! What a customer can't have, and why.
+//! Why a customer's request is refused.
 
-use axum::http::StatusCode;
-use gracehttp::{IntoResponse, Response};
+use gracehttp::{IntoResponse, Response, StatusCode};
 
 #[derive(Debug)]
 pub(crate) enum Refusal {

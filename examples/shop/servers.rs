@@ -1,10 +1,9 @@
-//! Where the shop is open, and to whom.
+//! The two servers of the shop: one for customers, one for the staff.
 
 use std::time::Duration;
 
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
-use gracehttp::server;
+use gracehttp::{Method, StatusCode, server};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 use tower_http::timeout::TimeoutLayer;
@@ -12,15 +11,15 @@ use tower_http::trace::TraceLayer;
 
 use crate::{news, orders, products};
 
-/// For everybody. With `RUST_LOG=info,tower_http=debug` each request is in the log.
+/// For customers. With `RUST_LOG=info,tower_http=debug` the log has each request.
 #[server(
     port = 9090,
     routes(products::routes, orders::routes, news::routes),
     layer = (TraceLayer::new_for_http(), for_browsers(), time_limit(), CompressionLayer::new())
 )]
 pub(crate) mod public {
-    use axum::http::{StatusCode, Uri};
-    use gracehttp::State;
+    use axum::http::Uri;
+    use gracehttp::{State, StatusCode};
 
     use crate::shop::Shop;
 
@@ -35,7 +34,7 @@ pub(crate) mod public {
     }
 }
 
-/// For those who may open the socket's file.
+/// For the staff: for users who may open the socket's file.
 #[server(listen = "unix:/tmp/shop-admin.sock", max_conns = 16)]
 pub(crate) mod admin {
     use gracehttp::{Generation, Json, Path, State};
@@ -60,7 +59,7 @@ pub(crate) mod admin {
         Json(Overview { pid: std::process::id(), generation, orders, cents, readers: shop.news.readers() })
     }
 
-    /// The body is a number: how many have come in.
+    /// The body is the number of new items.
     #[post("/products/{name}/stock")]
     async fn restock(
         State(products): State<Products>,
@@ -71,12 +70,12 @@ pub(crate) mod admin {
     }
 }
 
-/// A response has to begin in this time; the news may then go on.
+/// A response has to begin within this time. A stream of news may then go on.
 fn time_limit() -> TimeoutLayer {
     TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(10))
 }
 
-/// Pages from elsewhere may show what there is, and order it.
+/// Pages of other sites may show the products and order them.
 fn for_browsers() -> CorsLayer {
     CorsLayer::new()
         .allow_origin(Any)

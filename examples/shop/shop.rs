@@ -1,4 +1,4 @@
-//! The shop as a whole: its settings, and the state that its handlers share.
+//! The settings of the shop, and the state that its handlers share.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,12 +16,12 @@ use crate::products::{Product, Products};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) name: String,
-    /// The file that letters are written to.
+    /// The file for the letters.
     pub(crate) outbox: PathBuf,
     pub(crate) products: BTreeMap<String, Product>,
 }
 
-/// The state. Handlers take the part that they need: each part says, with `FromRef`, where in here it is.
+/// The state. Handlers take the parts that they need; each part implements `FromRef`.
 #[derive(Clone, Debug)]
 pub(crate) struct Shop {
     pub(crate) name: String,
@@ -32,7 +32,7 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    /// The start-up code. If it fails in a restart, the shop that is open stays open.
+    /// The start-up code. If it fails in a restart, the predecessor serves on.
     pub(crate) fn open(settings: Settings) -> io::Result<Self> {
         let Settings { name, outbox, products } = settings;
         let shop = Self {
@@ -46,7 +46,7 @@ impl Shop {
         Ok(shop)
     }
 
-    /// Runs when the last request is answered and the last letter is written.
+    /// Runs after the last response and the last letter.
     async fn close(self) {
         let (count, cents) = self.orders.totals();
         tracing::info!("{} closes. Orders: {count}, cents: {cents}", self.name);

@@ -1,7 +1,7 @@
 //! Tests of the shop: of its servers in memory, of one on a port, and of the whole program.
 //!
-//! An example is no package of its own, so these tests name its modules once more. In a package they are a
-//! module of `main.rs`, `#[cfg(test)] mod tests;`, and the last one is a file in `tests/`.
+//! An example is not a package, so these tests name its modules again. In a package they are a module of `main.rs`,
+//! `#[cfg(test)] mod tests;`, and the last one is a file in `tests/`.
 
 mod mail;
 mod news;
@@ -25,7 +25,7 @@ use crate::products::Product;
 use crate::servers::{admin, public};
 use crate::shop::{Settings, Shop};
 
-/// A shop with three pots of tea, and the file that its letters go to.
+/// A shop with three pots of tea, and the file for its letters.
 fn open(test: &str) -> (Shop, PathBuf) {
     let outbox = scratch(&format!("{test}.txt"));
     // An earlier run may have left letters there.
@@ -45,7 +45,7 @@ fn order(product: &str, quantity: u32) -> Request {
 }
 
 #[tokio::test]
-async fn an_order_is_taken_and_found_again() {
+async fn order_is_stored_and_found() {
     let (shop, _) = open("taken");
     let response = test::call(public::server(), shop.clone(), order("tea", 2)).await;
     assert_eq!(response.status(), 201);
@@ -60,7 +60,7 @@ async fn an_order_is_taken_and_found_again() {
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_refused() {
+async fn request_for_what_does_not_exist_is_refused() {
     let (shop, _) = open("refused");
     for (request, status, reason) in [
         (order("coffee", 1), 404, "We have no coffee.\n"),
@@ -75,7 +75,7 @@ async fn what_there_is_not_is_refused() {
 }
 
 #[tokio::test]
-async fn the_staff_sees_and_fills_the_shelves() {
+async fn staff_sees_totals_and_restocks() {
     let (shop, _) = open("staff");
     let request = test::post("/products/tea/stock", Json(10));
     let filled = test::call(admin::server(), shop.clone(), request).await;
@@ -86,7 +86,7 @@ async fn the_staff_sees_and_fills_the_shelves() {
 }
 
 #[tokio::test]
-async fn browsers_get_it_compressed_and_from_anywhere() {
+async fn browser_of_another_site_gets_a_compressed_response() {
     let (shop, _) = open("browsers");
     let mut request = test::get("/");
     request.headers_mut().insert("origin", "https://example.com".parse().expect("a header"));
@@ -97,7 +97,7 @@ async fn browsers_get_it_compressed_and_from_anywhere() {
 }
 
 #[tokio::test]
-async fn the_end_waits_for_letters() {
+async fn shutdown_waits_for_letters() {
     let (shop, outbox) = open("letters");
     let server = TestServer::spawn(public::server(), shop).await;
     assert_eq!(server.request(order("tea", 2)).await.status(), 201);
@@ -106,7 +106,7 @@ async fn the_end_waits_for_letters() {
 }
 
 #[tokio::test]
-async fn the_news_tell_of_orders() {
+async fn news_have_an_event_for_each_order() {
     let (shop, _) = open("orders");
     let news = test::call(public::server(), shop.clone(), test::get("/news")).await;
     test::call(public::server(), shop, order("tea", 2)).await;
@@ -115,7 +115,7 @@ async fn the_news_tell_of_orders() {
 }
 
 #[tokio::test]
-async fn the_news_say_good_bye() {
+async fn news_end_with_a_farewell_at_shutdown() {
     let (shop, _) = open("news");
     let server = TestServer::spawn(public::server(), shop.clone()).await;
     let news = tokio::spawn(server.get("/news"));
@@ -127,9 +127,9 @@ async fn the_news_say_good_bye() {
     assert_eq!(news, "event: farewell\nretry: 100\ndata: see you\n\n");
 }
 
-/// With the configuration that is shipped, but for its outbox.
+/// Uses the shipped configuration with another outbox.
 #[tokio::test]
-async fn no_customer_notices_a_restart_and_everyone_gets_a_letter() {
+async fn no_customer_notices_a_restart_and_each_order_has_a_letter() {
     let outbox = scratch("restart.txt");
     let _ = fs::remove_file(&outbox);
     let config = include_str!("Gracehttp.toml").replace("/tmp/shop-outbox.txt", &outbox.to_string_lossy());
@@ -144,7 +144,7 @@ async fn no_customer_notices_a_restart_and_everyone_gets_a_letter() {
     assert_eq!(letters as u64, report.requests);
 }
 
-/// Where cargo puts examples. In a package of your own this is `env!("CARGO_BIN_EXE_shop")`.
+/// The path at which cargo puts the example. In a package of your own this is `env!("CARGO_BIN_EXE_shop")`.
 fn program() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     test.ancestors().nth(2).expect("target/PROFILE/deps").join("examples/shop")

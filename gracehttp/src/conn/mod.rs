@@ -1,6 +1,5 @@
 //! One connection: from its first byte to its close, or to its resting for the successor.
 
-mod activity;
 mod close;
 mod context;
 mod exchange;
@@ -14,6 +13,7 @@ mod panics;
 mod recycling;
 mod rest;
 mod sniff;
+mod traffic;
 mod transport;
 mod wire;
 

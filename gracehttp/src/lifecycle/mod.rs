@@ -17,7 +17,7 @@ pub(crate) use aside::aside;
 pub(crate) use background::{AT_LEAST, Background, CleanUpUnfinished, TasksLeft};
 pub use background::{on_exit, spawn};
 pub(crate) use container::Tie;
-pub(crate) use drain::{Drain, Phase};
+pub(crate) use drain::{Drain, Phase, Stamp};
 pub(crate) use event::{
     Address, Event, Events, HeldConnections, LoweredLimit, LoweredLimits, Serving, Subscriber,
     SuccessorDeath, SuccessorFault,

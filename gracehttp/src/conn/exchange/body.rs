@@ -1,93 +1,40 @@
-//! The body of a request, counted against the server's limit and against the connection's idleness.
+//! The body of a request on its way to a handler, counted against the server's limit.
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum_core::BoxError;
-use axum_core::body::Body as HandlerBody;
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 
-use crate::conn::activity::{Activity, Fate, ends_body};
-use crate::conn::close::Linger;
-use crate::conn::http2::{self, Progress};
-use crate::server::ServerOptions;
+use crate::conn::exchange::protocol::{Fate, Upload};
 
-/// A source of request bodies: hyper, or another reader of the same connection.
-pub(crate) trait Source: Body {
-    /// The body as handlers get it, with the server's limits.
-    fn into_body(
-        self,
-        options: &ServerOptions,
-        activity: Arc<Activity>,
-        upload: Option<Arc<Progress>>,
-    ) -> HandlerBody;
-
-    /// No handler gets it. HTTP/2 only.
-    fn discard(self, options: &ServerOptions, upload: &Arc<Progress>);
-}
-
-impl Source for Incoming {
-    fn into_body(
-        self,
-        options: &ServerOptions,
-        activity: Arc<Activity>,
-        upload: Option<Arc<Progress>>,
-    ) -> HandlerBody {
-        HandlerBody::new(RequestBody::new(self, options, activity, upload))
-    }
-
-    fn discard(self, options: &ServerOptions, upload: &Arc<Progress>) {
-        http2::discard(self, Linger::for_upload(options), upload);
-    }
-}
-
-/// A request body on its way to a handler.
-struct RequestBody {
+/// A request body, as its handler gets it.
+pub(super) struct RequestBody<B: Body, U: Upload<B>> {
     /// Empty once it was read to its end or has failed.
-    incoming: Option<Incoming>,
+    incoming: Option<B>,
     received: u64,
     limit: u64,
-    /// How long, and how far, what its handler leaves is read over HTTP/2.
-    bounds: Linger,
-    activity: Arc<Activity>,
-    /// The number of its request on the connection.
-    request: u64,
-    /// HTTP/2 only.
-    upload: Option<Arc<Progress>>,
+    upload: U,
 }
 
-impl RequestBody {
-    fn new(
-        incoming: Incoming,
-        options: &ServerOptions,
-        activity: Arc<Activity>,
-        upload: Option<Arc<Progress>>,
-    ) -> Self {
-        activity.body_begins();
-        let request = activity.begun();
-        let (limit, bounds) = (options.max_body, Linger::for_upload(options));
-        Self { incoming: Some(incoming), received: 0, limit, bounds, activity, request, upload }
+impl<B: Body, U: Upload<B>> RequestBody<B, U> {
+    pub(super) fn new(incoming: B, limit: u64, upload: U) -> Self {
+        Self { incoming: Some(incoming), received: 0, limit, upload }
     }
 
-    /// The handler gets no more of it. Over HTTP/1 hyper then closes the connection after the response.
-    fn give_up(&self, incoming: Incoming) {
-        if let Some(upload) = &self.upload {
-            http2::discard(incoming, self.bounds, upload);
-        }
-        self.activity.give_up_body();
-    }
-
-    fn end_upload(&self) {
-        if let Some(upload) = &self.upload {
-            upload.upload_ends();
-        }
+    fn end(&mut self, is_whole: bool) {
+        self.incoming = None;
+        self.upload.end(is_whole);
     }
 }
 
-impl Body for RequestBody {
+impl<B, U> Body for RequestBody<B, U>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
+    U: Upload<B>,
+{
     type Data = Bytes;
     type Error = BoxError;
 
@@ -98,59 +45,42 @@ impl Body for RequestBody {
         let this = &mut *self;
         // One frame over the limit passes, so that a buffering extractor sees it and answers 413 itself.
         if let Some(incoming) = this.incoming.take_if(|_| this.received > this.limit) {
-            this.give_up(incoming);
+            this.upload.leave(incoming, None);
             return Poll::Ready(Some(Err(BodyTooLarge { limit: this.limit }.into())));
         }
         let Some(incoming) = this.incoming.as_mut() else { return Poll::Ready(None) };
         let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
-        if polled.is_pending() && this.upload.is_none() {
-            let fate = this.activity.poll_fate(this.request, cx);
-            // hyper may have passed something on meanwhile.
-            if fate != Fate::Open {
+        if polled.is_pending() {
+            let fate = this.upload.poll_fate(cx);
+            // Something may have come meanwhile.
+            if !matches!(fate, Fate::Open) {
                 polled = Pin::new(&mut *incoming).poll_frame(cx);
             }
-            if polled.is_pending() && fate == Fate::Received {
-                // hyper does not pass on trailers that come after the response.
-                polled = Poll::Ready(None);
-            } else if polled.is_pending() && fate == Fate::CutShort {
-                this.incoming = None;
-                return Poll::Ready(Some(Err(CutShort.into())));
+            match fate {
+                Fate::Whole if polled.is_pending() => polled = Poll::Ready(None),
+                Fate::Lost(error) if polled.is_pending() => {
+                    this.end(false);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                _ => {}
             }
-        }
-        if let Some(upload) = &this.upload
-            && polled.is_pending()
-        {
-            if upload.poll_reset(cx) {
-                this.incoming = None;
-                return Poll::Ready(Some(Err(TooSlow.into())));
-            }
-            upload.upload_is_awaited();
         }
         match ready!(polled) {
             Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                this.received += length as u64;
+                this.received += frame.data_ref().map_or(0, Bytes::len) as u64;
                 let ends = ends_body(&frame, incoming);
-                let frame = match &this.upload {
-                    Some(upload) => frame.map_data(|piece| upload.take_upload(piece)),
-                    None => frame,
-                };
+                let frame = frame.map_data(|piece| this.upload.pass(piece));
                 if ends {
-                    this.end_upload();
-                    this.incoming = None;
-                    this.activity.body_ends();
+                    this.end(true);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                this.end_upload();
-                this.incoming = None;
+                this.end(false);
                 Poll::Ready(Some(Err(error.into())))
             }
             None => {
-                this.end_upload();
-                this.incoming = None;
-                this.activity.body_ends();
+                this.end(true);
                 Poll::Ready(None)
             }
         }
@@ -165,44 +95,22 @@ impl Body for RequestBody {
     }
 }
 
-impl Drop for RequestBody {
+impl<B: Body, U: Upload<B>> Drop for RequestBody<B, U> {
     fn drop(&mut self) {
-        self.end_upload();
         let Some(incoming) = self.incoming.take() else { return };
         if incoming.is_end_stream() {
-            self.activity.body_ends();
-        } else if self.upload.is_none() && self.received <= self.limit {
-            // The connection has to skip the rest to reach its next request.
-            self.activity.leave_body(incoming, self.limit - self.received);
+            self.upload.end(true);
         } else {
-            self.give_up(incoming);
+            self.upload.leave(incoming, self.limit.checked_sub(self.received));
         }
     }
 }
 
-/// The client closed its side before the end of its request body.
-#[derive(Debug)]
-struct CutShort;
-
-impl fmt::Display for CutShort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the client closed its side in the middle of the request body")
-    }
+/// Whether this frame is the last of a request body. hyper ends the body only when it reads on, and after the
+/// response it does that no sooner than for the next request.
+pub(crate) fn ends_body(frame: &Frame<Bytes>, body: &impl Body) -> bool {
+    frame.is_trailers() || body.is_end_stream()
 }
-
-impl std::error::Error for CutShort {}
-
-/// The client of an HTTP/2 stream has sent too little of its request body for too long.
-#[derive(Debug)]
-struct TooSlow;
-
-impl fmt::Display for TooSlow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the client sends its request body too slowly")
-    }
-}
-
-impl std::error::Error for TooSlow {}
 
 /// A request body went over the server's `max_body`.
 #[derive(Debug)]

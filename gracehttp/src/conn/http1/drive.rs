@@ -8,11 +8,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::conn::PATIENCE;
-use crate::conn::activity::{Activity, Discard};
 use crate::conn::close::LITTLE;
 use crate::conn::context::Context;
 use crate::conn::exchange::answer::Refusal;
-use crate::conn::limits::{Limits, Waiting};
+use crate::conn::http1::activity::{Activity, Discard};
+use crate::conn::http1::limits::{Limits, Waiting};
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Doing, Reason};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
@@ -95,7 +95,7 @@ pub(super) async fn drive(
                 return Poll::Ready(End::Finished);
             }
             // Only once the part before the break has gone out.
-            if activity.is_broken() && !activity.is_unflushed() {
+            if activity.is_broken() && !activity.traffic().is_unflushed() {
                 return Poll::Ready(End::Broken);
             }
             if activity.is_idle()
@@ -204,7 +204,7 @@ fn doing(activity: &Activity, limits: &Limits) -> Doing {
 
 /// Whether an idle connection has been awake for long enough.
 fn has_waited(activity: &Activity, limits: &Limits, may: May, now: Instant) -> bool {
-    let has_answered = activity.begun() > 0;
+    let has_answered = activity.traffic().begun() > 0;
     (may.rest_at_once && has_answered) || now >= limits.idle_since() + PATIENCE
 }
 

@@ -1,6 +1,6 @@
 //! What the reader of a client's bytes knows about its requests. Handlers' answers and the connection's task need it.
 //!
-//! Like all of [`Activity`](crate::conn::activity::Activity), only parts of one connection write it.
+//! Only parts of one connection write it, all of them in the connection's task, so `Relaxed` order is enough.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

@@ -13,9 +13,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
 use crate::conn::Ahead;
-use crate::conn::activity::Activity;
+use crate::conn::http1::activity::Activity;
 use crate::conn::http1::inbound::{Answer, Inbound};
 use crate::conn::http1::strict::{Bounds, Reader, Refused};
+use crate::conn::traffic::Traffic;
 use crate::conn::transport::Inspector;
 
 /// How many bytes are read behind a request that asks to leave HTTP before its answer is known. They are read to
@@ -95,20 +96,22 @@ impl Intake {
 /// hyper's own `pipeline_flush` gathers responses, too. But it holds a response back while half of the next head is in
 /// its buffer, and the client may be waiting for just that response.
 impl Inspector for Intake {
-    fn activity(&self) -> &Activity {
-        &self.activity
+    fn traffic(&self) -> &Traffic {
+        self.activity.traffic()
     }
 
     /// A response may wait if it is complete.
     fn may_wait(&self) -> bool {
-        !self.activity.is_read_blocked() && self.activity.is_between_requests() && !self.inbound().has_left()
+        !self.activity.traffic().is_read_blocked()
+            && self.activity.is_between_requests()
+            && !self.inbound().has_left()
     }
 
     /// hyper would drop the request that it is answering. A client may close its side and wait for the response (RFC
     /// 9112 section 9.6 has servers do the same); the connection's task closes after it. Whether the end cuts a request
     /// body short is for that body to find out: hyper may have all of it, and its handler not yet.
     fn hides_end(&self) -> bool {
-        let hides = self.activity.open() > 0 && !self.inbound().has_left();
+        let hides = self.activity.traffic().open() > 0 && !self.inbound().has_left();
         if hides {
             self.activity.note_half_closed();
         }

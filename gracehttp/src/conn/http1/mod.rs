@@ -1,12 +1,15 @@
 //! An HTTP/1 connection while it is awake.
 
-pub(super) mod drive;
-pub(super) mod inbound;
-pub(super) mod intake;
+mod activity;
+mod drive;
+mod exchange;
+mod inbound;
+mod intake;
+mod limits;
 pub(super) mod strict;
 
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
@@ -14,16 +17,17 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot::Receiver;
 
 use crate::conn::Ahead;
-use crate::conn::activity::Activity;
 use crate::conn::close::{Linger, close, close_now, close_now_with, close_with, cut, reset};
 use crate::conn::context::Context;
 use crate::conn::exchange::ConnectionService;
 use crate::conn::exchange::answer::{Cause, closing_response, note_refused_by_hyper};
+use crate::conn::http1::activity::Activity;
 use crate::conn::http1::drive::{End, May, drive};
 use crate::conn::http1::intake::Intake;
+use crate::conn::http1::limits::{Limits, Waiting};
 use crate::conn::http1::strict::Bounds;
 use crate::conn::info::ConnectionInfo;
-use crate::conn::limits::{Limits, STALLED, Waiting};
+use crate::conn::limits::STALLED;
 use crate::conn::rest::rest;
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::wire::Wire;
@@ -40,9 +44,9 @@ pub(super) async fn serve<T: Wire>(
     mut permit: Permit,
 ) {
     permit.is_seen();
-    let activity = Arc::new(Activity::default());
     let mut limits = Limits::new(stage, ahead.since);
     let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes);
+    let activity = Arc::new(Activity::new(can_rest));
     // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
     let rest_at_once = context.moved.could_go_back(stream.origin());
     let probe = Probe::of(stream.socket());
@@ -55,8 +59,7 @@ pub(super) async fn serve<T: Wire>(
     let intake = Intake::new(activity.clone(), bounds, ahead);
     let transport = Transport::new(stream, intake, permit);
     let (transport, mut back) = return_on_drop(transport);
-    let task = Arc::new(OnceLock::new());
-    let service = ConnectionService::new(activity.clone(), info.clone(), can_rest).of_task(task.clone());
+    let service = ConnectionService::new(activity.clone(), info.clone());
     // A connection that leaves HTTP goes from hyper to the handler that asked for it; any other comes back from the
     // loan.
     let connection = context.http1.serve_connection(TokioIo::new(transport), service).with_upgrades();
@@ -64,7 +67,7 @@ pub(super) async fn serve<T: Wire>(
     let end = {
         let mut connection = pin!(connection);
         let poll = |cx: &mut TaskContext<'_>| {
-            task.get_or_init(|| cx.waker().clone());
+            activity.note_task(cx.waker());
             let polled = connection.as_mut().poll(cx);
             if let Poll::Ready(Err(error)) = &polled {
                 note_refused_by_hyper(&info, error);
@@ -124,7 +127,9 @@ pub(super) async fn serve<T: Wire>(
         }
         End::Broken if activity.ends_unnoticed() => reset(stream),
         End::TimedOut(Waiting::Write) => reset(stream),
-        End::Cut if activity.open() > 0 || activity.is_unflushed() => cut(&context, stream).await,
+        End::Cut if activity.traffic().open() > 0 || activity.traffic().is_unflushed() => {
+            cut(&context, stream).await
+        }
         // No client is left to answer. Its handler was dropped with hyper's connection.
         End::Gone => drop(stream),
         End::Finished | End::Broken | End::Close | End::Cut | End::TimedOut(_) => {

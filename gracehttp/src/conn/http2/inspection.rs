@@ -10,10 +10,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Instant;
 
-use crate::conn::activity::Activity;
 use crate::conn::http2::frames::{Fault, Frames};
 use crate::conn::http2::outbound::{Outbound, Plan};
 use crate::conn::http2::streams::Streams;
+use crate::conn::traffic::Traffic;
 use crate::conn::transport::{Inspector, Passage};
 
 /// The frame GOAWAY that refuses no stream (RFC 9113 section 6.8).
@@ -22,7 +22,6 @@ const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0, 
 /// The frames of one connection, in both directions.
 #[derive(Debug)]
 pub(super) struct Inspection {
-    activity: Arc<Activity>,
     /// Bytes that were read earlier, to be read first.
     ahead: Bytes,
     frames: Frames,
@@ -32,10 +31,10 @@ pub(super) struct Inspection {
 }
 
 impl Inspection {
-    pub(super) fn new(activity: Arc<Activity>, ahead: Bytes, streams: Arc<Streams>) -> Self {
+    pub(super) fn new(ahead: Bytes, streams: Arc<Streams>) -> Self {
         let outbound = Outbound::new(streams.credit.clone(), streams.room.first_window());
         let frames = Frames::new(Instant::now());
-        Self { activity, ahead, frames, outbound, announced_end: false, streams }
+        Self { ahead, frames, outbound, announced_end: false, streams }
     }
 
     /// Appends how much more the client may send, if h2 is between two frames.
@@ -50,15 +49,15 @@ impl Inspection {
         if self.streams.fault().is_some() {
             return Err(Fault::Flood);
         }
-        let passed = self.frames.read(bytes, self.streams.sent(self.activity.bytes_out()))?;
+        let passed = self.frames.read(bytes, self.streams.sent())?;
         self.streams.note_frames(&mut self.frames)?;
         Ok(passed)
     }
 }
 
 impl Inspector for Inspection {
-    fn activity(&self) -> &Activity {
-        &self.activity
+    fn traffic(&self) -> &Traffic {
+        self.streams.traffic()
     }
 
     /// Bytes that h2 may not see are kept back, and the connection's task finds the reason in [`Streams::fault`].
@@ -114,7 +113,7 @@ impl Inspector for Inspection {
 
     /// GOAWAY, `100 Continue` and WINDOW_UPDATE.
     fn interject(&mut self, gathered: &mut BytesMut) {
-        if self.activity.announces_end() && !self.announced_end {
+        if self.streams.announces_end() && !self.announced_end {
             self.announced_end = true;
             gathered.extend_from_slice(&GOAWAY);
         }

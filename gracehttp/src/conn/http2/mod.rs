@@ -2,6 +2,8 @@
 
 mod credit;
 mod discard;
+mod drive;
+mod exchange;
 mod frames;
 mod inspection;
 mod interim;
@@ -17,113 +19,61 @@ mod turn;
 mod watch;
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
-use tokio::time::Instant;
 
-pub(super) use discard::discard;
-pub(super) use progress::Progress;
-pub(super) use response::{Outgoing, Piece};
-pub(super) use streams::{Body, Streams};
-pub(super) use turn::Turn;
-
-use crate::conn::activity::Activity;
 use crate::conn::close::{Linger, close, close_now_with, close_with, has_much_untaken, reset};
 use crate::conn::context::Context;
 use crate::conn::exchange::ConnectionService;
+use crate::conn::http2::drive::{Drive, End, Step};
 use crate::conn::http2::inspection::Inspection;
 use crate::conn::http2::room::Shares;
+use crate::conn::http2::streams::Streams;
 use crate::conn::http2::task::StreamTasks;
-use crate::conn::http2::watch::{LOOK, Verdict, Watch};
 use crate::conn::info::ConnectionInfo;
 use crate::conn::panics::poll_contained;
-use crate::conn::recycling::{Candidate, Reason};
+use crate::conn::recycling::Reason;
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::wire::Wire;
-use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
+use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::server::Permit;
 use crate::sys::Probe;
 
-/// How long after the first GOAWAY a client may still send requests that it had begun by then.
-const ROOM: Duration = Duration::from_millis(500);
-
-/// Serves a connection until it ends. In a drain it sends GOAWAY in two steps (RFC 9113 section 6.8): first that it
-/// is going, later which stream was the last. Every stream up to that one is answered.
-///
-/// hyper's own first step brings a PING, whose answer begins the second one. Some clients, hyper's own among them,
-/// answer that PING before they send the requests that they have already accepted, and these would be refused. So we
-/// take the first step some time before hyper does.
+/// Serves a connection until it ends.
 pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, mut permit: Permit) {
     permit.is_seen();
-    let activity = Arc::new(Activity::default());
     let shares = Shares::of(&context.options);
     let streams = Arc::new(Streams::new(shares));
     let info = Arc::new(ConnectionInfo { is_new: true, peer: stream.peer(), context: context.clone() });
     let probe = Probe::of(stream.socket());
-    let inspection = Inspection::new(activity.clone(), ahead, streams.clone());
+    let inspection = Inspection::new(ahead, streams.clone());
     let (transport, back) = return_on_drop(Transport::new(stream, inspection, permit));
-    let service = ConnectionService::new(activity.clone(), info, false).of_streams(streams.clone());
+    let service = ConnectionService::new(streams.clone(), info);
     let builder = settings::builder(&context.options, shares, StreamTasks::new(streams.clone()));
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(transport), service));
-
-    let mut announced = false;
-    let mut room = pin!(tokio::time::sleep(ROOM));
-    let mut watch = Watch::new(&activity, probe);
-    let mut look = tokio::time::interval(LOOK);
-    let mut seen = None;
-    let mut changed = pin!(context.drain.changed());
-    let mut candidate = Candidate::new(&context, true);
+    let mut drive = Drive::new(&context, &streams, probe);
     let end = poll_fn(|cx| {
         loop {
             if poll_contained(&context, || connection.as_mut().poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
             }
-            if let Some(code) = streams.fault() {
-                return Poll::Ready(End::Refused(code));
-            }
-            if streams.settle(cx.waker()) {
-                continue;
-            }
-            let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
-            let looked = look.poll_tick(cx).is_ready();
-            let verdict =
-                if looked { watch.look(&activity, &streams, &context.options) } else { Verdict::Stay };
-            if phase == Phase::Cutting {
-                return Poll::Ready(End::Cut);
-            }
-            if verdict == Verdict::Cut {
-                return Poll::Ready(End::TooSlow);
-            }
-            let reason = candidate.reason_to_close(phase, cx, || watch.doing(&activity, &streams));
-            let is_unused = phase < Phase::Stopping && activity.begun() == 0 && streams.count() == 0;
-            if let Some(reason) = reason.filter(|_| is_unused) {
-                return Poll::Ready(End::Unused(reason));
-            }
-            let leaves = phase >= Phase::Stopping || reason.is_some() || verdict == Verdict::Leave;
-            if leaves && !announced {
-                announced = true;
-                activity.announce_end();
-                room.as_mut().reset(Instant::now() + ROOM);
-                continue;
-            }
-            let had_room = announced && (phase >= Phase::ClosingIdle || room.as_mut().poll(cx).is_ready());
-            if had_room && watch.leave(&activity) {
-                connection.as_mut().graceful_shutdown();
-            } else if !looked {
-                return Poll::Pending;
+            match drive.step(cx) {
+                Step::Turn => {}
+                Step::ShutDown => connection.as_mut().graceful_shutdown(),
+                Step::Sleep => return Poll::Pending,
+                Step::End(end) => return Poll::Ready(end),
             }
         }
     })
     .await;
-    let is_answered = activity.open() == 0 && streams.count() == 0 && !activity.is_unflushed();
+    let is_answered =
+        streams.traffic().open() == 0 && streams.count() == 0 && !streams.traffic().is_unflushed();
     drop(connection);
     context.answers.count_unseen(streams.unseen());
-    if let Some(end) = end.of_connection(announced) {
+    if let Some(end) = end.of_connection(drive.is_leaving()) {
         context.ends.note(end);
     }
     let Ok(transport) = back.await else { return };
@@ -147,23 +97,8 @@ pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Byte
     }
 }
 
-/// Why a connection has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// h2 has sent all that there is to send.
-    Finished,
-    /// The drain's deadline has come.
-    Cut,
-    /// Its client was too slow.
-    TooSlow,
-    /// It is closed before its client has sent a request.
-    Unused(Reason),
-    /// Its client broke a rule, which ends the connection with this code.
-    Refused(u8),
-}
-
 impl End {
-    /// How the connection ends, if that is not its client's will. `is_announced`: it was told with GOAWAY.
+    /// How the connection ends, if that is not its client's will. `is_announced`: the client was sent GOAWAY.
     fn of_connection(self, is_announced: bool) -> Option<ConnectionEnd> {
         match self {
             Self::Finished => is_announced.then_some(ConnectionEnd::ToldToClose),

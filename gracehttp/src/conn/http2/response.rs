@@ -98,7 +98,7 @@ impl Outgoing {
         self.progress.hand_over(bytes.len());
         // All pieces share one allocation: its room is free once the last is gone.
         let hold = if self.rest.is_empty() { self.hold.take() } else { None };
-        Piece { bytes, sending: Some(Sending { progress: self.progress.clone(), _hold: hold }) }
+        Piece { bytes, progress: self.progress.clone(), _hold: hold }
     }
 }
 
@@ -106,21 +106,8 @@ impl Outgoing {
 #[derive(Debug)]
 pub(crate) struct Piece {
     bytes: Bytes,
-    /// None over HTTP/1, where the transport sees which bytes do not go out.
-    sending: Option<Sending>,
-}
-
-#[derive(Debug)]
-struct Sending {
     progress: Arc<Progress>,
     _hold: Option<Hold>,
-}
-
-impl Piece {
-    /// A frame of an HTTP/1 response, which is sent as it is.
-    pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self { bytes, sending: None }
-    }
 }
 
 impl Buf for Piece {
@@ -134,24 +121,18 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        if let Some(sending) = &self.sending {
-            sending.progress.note_sent(count);
-        }
+        self.progress.note_sent(count);
     }
 
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         let bytes = self.bytes.copy_to_bytes(len);
-        if let Some(sending) = &self.sending {
-            sending.progress.note_sent(len);
-        }
+        self.progress.note_sent(len);
         bytes
     }
 }
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        if let Some(sending) = &self.sending {
-            sending.progress.piece_is_gone(self.bytes.len());
-        }
+        self.progress.piece_is_gone(self.bytes.len());
     }
 }

@@ -22,6 +22,7 @@ use crate::conn::http2::interim::Interim;
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Room, Shares};
 use crate::conn::limits::{Patience, STALLED};
+use crate::conn::traffic::Traffic;
 
 /// How long a stream may stand still while far more responses wait than there is room for.
 const STALLED_WITHOUT_ROOM: Duration = Duration::from_secs(5);
@@ -30,7 +31,15 @@ const STALLED_WITHOUT_ROOM: Duration = Duration::from_secs(5);
 const FIRST_WINDOW: u64 = 65_535;
 
 /// What the parts of one connection share.
+///
+/// The notes of the connection. The parts that run in its task write them: the reader of frames (`inspection`) all that
+/// is about the client's frames (`granted`, `last_stream`, `opened`, `is_inside_head`, `is_unsettled`, `arrived`,
+/// `fault`), the exchange `requests`, `begun` and the streams, and the task itself `announces_end`, which the transport
+/// reads. They are read in that task: `Relaxed` is enough. The streams' own tasks, and the tasks in which handlers read
+/// bodies, write `room`, `credit`, `watched`, `interim` and `has_asked`, `taken` and `pieces`. The first four are
+/// behind locks, `has_asked` is ordered (acquire and release), and the last two are only summed up.
 pub(crate) struct Streams {
+    traffic: Traffic,
     pub(crate) room: Arc<Room>,
     pub(super) credit: Arc<Credit>,
     /// How many requests have come.
@@ -47,6 +56,8 @@ pub(crate) struct Streams {
     /// How many streams the client has opened.
     opened: AtomicU64,
     is_inside_head: AtomicBool,
+    /// The client is to hear that the end is near.
+    announces_end: AtomicBool,
     interim: Mutex<Interim>,
     /// Nothing more is read in this turn of the connection: the head of a request with a body has come, or has to wait
     /// for the next one.
@@ -91,6 +102,7 @@ pub(crate) struct Found {
 impl Streams {
     pub(crate) fn new(shares: Shares) -> Self {
         Self {
+            traffic: Traffic::default(),
             room: Arc::new(Room::new(shares)),
             credit: Arc::new(Credit::new(shares)),
             requests: AtomicU64::new(0),
@@ -102,12 +114,27 @@ impl Streams {
             last_stream: AtomicU32::new(0),
             opened: AtomicU64::new(0),
             is_inside_head: AtomicBool::new(false),
+            announces_end: AtomicBool::new(false),
             interim: Mutex::default(),
             is_unsettled: AtomicBool::new(false),
             arrived: AtomicU32::new(0),
             has_asked: AtomicBool::new(false),
             fault: AtomicU8::new(0),
         }
+    }
+
+    /// The requests and bytes of the connection.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    pub(super) fn announces_end(&self) -> bool {
+        self.announces_end.load(Ordering::Relaxed)
+    }
+
+    /// Has the transport send the first GOAWAY.
+    pub(super) fn announce_end(&self) {
+        self.announces_end.store(true, Ordering::Relaxed);
     }
 
     /// A request has come.
@@ -259,9 +286,9 @@ impl Streams {
         self.is_unsettled.load(Ordering::Relaxed)
     }
 
-    /// What has been sent to the client, of which so many bytes.
-    pub(super) fn sent(&self, bytes: u64) -> Sent {
-        Sent { bytes, pieces: self.pieces.load(Ordering::Relaxed) }
+    /// What has been sent to the client.
+    pub(super) fn sent(&self) -> Sent {
+        Sent { bytes: self.traffic.bytes_out(), pieces: self.pieces.load(Ordering::Relaxed) }
     }
 
     /// The client's frames were read up to here.

@@ -9,7 +9,6 @@ use http_body::Body;
 use crate::conn::exchange::answer::{Reason, Refusal};
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::request;
-use crate::conn::http2::response::Outgoing;
 use crate::conn::http2::room::HeadHold;
 use crate::server::ServerOptions;
 
@@ -66,12 +65,6 @@ impl Turn {
         }
         Poll::Ready(std::mem::replace(&mut self.state, State::Begun) == State::Waits)
     }
-
-    /// The request is answered, and the body of its response begins.
-    pub(crate) fn answer(self) -> Outgoing {
-        self.progress.is_answered();
-        Outgoing::new(self.progress)
-    }
 }
 
 #[cfg(test)]
@@ -110,7 +103,8 @@ mod tests {
         assert_eq!(first.poll_begin(&cx), Poll::Ready(false));
         drop(first);
         assert_eq!(third.poll_begin(&cx), Poll::Pending, "the second is neither asked nor answered");
-        drop(refused.answer());
+        refused.progress().is_answered();
+        drop(refused);
         assert_eq!(third.poll_begin(&cx), Poll::Ready(true));
     }
 }

@@ -2,11 +2,11 @@
 
 use tokio::time::{Duration, Instant};
 
-use crate::conn::activity::Activity;
 use crate::conn::close::LITTLE;
 use crate::conn::http2::streams::{Found, Streams};
 use crate::conn::limits::{Patience, STALLED};
 use crate::conn::recycling::Doing;
+use crate::conn::traffic::Traffic;
 use crate::server::ServerOptions;
 use crate::sys::Probe;
 
@@ -48,7 +48,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(activity: &Activity, probe: Probe) -> Self {
+    pub(super) fn new(traffic: &Traffic, probe: Probe) -> Self {
         let now = Instant::now();
         Self {
             opened_at: now,
@@ -61,38 +61,32 @@ impl Watch {
             acknowledged: 0,
             untaken: 0,
             acknowledged_at: now,
-            begun: activity.begun(),
+            begun: traffic.begun(),
             left: None,
         }
     }
 
     /// What the connection does: whether it could make room for others depends on it.
-    pub(super) fn doing(&self, activity: &Activity, streams: &Streams) -> Doing {
+    pub(super) fn doing(&self, streams: &Streams) -> Doing {
+        let traffic = streams.traffic();
         match (self.head_since, self.idle_since) {
-            _ if activity.open() > 0 || streams.count() > 0 => Doing::Multiplexed(self.opened_at),
+            _ if traffic.open() > 0 || streams.count() > 0 => Doing::Multiplexed(self.opened_at),
             (Some(since), _) => Doing::New(since),
-            _ if activity.begun() == 0 => Doing::New(self.opened_at),
+            _ if traffic.begun() == 0 => Doing::New(self.opened_at),
             (_, since) => Doing::Idle(since.unwrap_or_else(Instant::now)),
         }
     }
 
-    /// Notes that the connection is to end; true the first time.
-    pub(super) fn leave(&mut self, activity: &Activity) -> bool {
-        let first = self.left.is_none();
-        self.left.get_or_insert_with(|| (Instant::now(), activity.bytes_in()));
-        first
+    /// The second GOAWAY is sent.
+    pub(super) fn leaves(&mut self, streams: &Streams) {
+        self.left = Some((Instant::now(), streams.traffic().bytes_in()));
     }
 
-    pub(super) fn look(
-        &mut self,
-        activity: &Activity,
-        streams: &Streams,
-        options: &ServerOptions,
-    ) -> Verdict {
-        let now = Instant::now();
-        let is_held_up = activity.is_unflushed() || streams.is_window_shut();
+    pub(super) fn look(&mut self, streams: &Streams, options: &ServerOptions) -> Verdict {
+        let (now, traffic) = (Instant::now(), streams.traffic());
+        let is_held_up = traffic.is_unflushed() || streams.is_window_shut();
         let found = streams.look(now, is_held_up);
-        if found.is_stuck || self.takes_nothing(activity, streams, found, is_held_up, now) {
+        if found.is_stuck || self.takes_nothing(streams, found, is_held_up, now) {
             return Verdict::Cut;
         }
         let head_since = streams.is_inside_head().then(|| *self.head_since.get_or_insert(now));
@@ -102,24 +96,18 @@ impl Watch {
         }
         // GOAWAY comes with a PING, which a live client answers within a round trip, unless a response lies before it.
         let unheard = self.left.is_some_and(|(at, read)| {
-            now - at >= LOOK && activity.bytes_in() == read && activity.open() == 0 && !self.still_takes()
+            now - at >= LOOK && traffic.bytes_in() == read && traffic.open() == 0 && !self.still_takes()
         });
-        if unheard { Verdict::Cut } else { self.look_idle(activity, streams, options, now) }
+        if unheard { Verdict::Cut } else { self.look_idle(streams, options, now) }
     }
 
     /// Whether the client has taken nothing for too long, or too little for each stream.
-    fn takes_nothing(
-        &mut self,
-        activity: &Activity,
-        streams: &Streams,
-        found: Found,
-        is_held_up: bool,
-        now: Instant,
-    ) -> bool {
+    fn takes_nothing(&mut self, streams: &Streams, found: Found, is_held_up: bool, now: Instant) -> bool {
+        let traffic = streams.traffic();
         let (sent, acknowledged) = (self.sent, self.acknowledged);
         self.sent = streams.taken();
         self.untaken = self.probe.unacknowledged();
-        self.acknowledged = activity.bytes_out().saturating_sub(self.untaken).max(acknowledged);
+        self.acknowledged = traffic.bytes_out().saturating_sub(self.untaken).max(acknowledged);
         if self.untaken == 0 || self.acknowledged > acknowledged {
             self.acknowledged_at = now;
         }
@@ -127,7 +115,7 @@ impl Watch {
         if now - self.acknowledged_at >= STALLED {
             return true;
         }
-        self.progress += if activity.is_unflushed() || self.still_takes() {
+        self.progress += if traffic.is_unflushed() || self.still_takes() {
             // Nothing moves into the kernel, but the client may be taking the megabytes that lie there.
             self.acknowledged - acknowledged
         } else if is_held_up && found.unsent > 0 {
@@ -145,20 +133,15 @@ impl Watch {
         self.untaken > LITTLE
     }
 
-    fn look_idle(
-        &mut self,
-        activity: &Activity,
-        streams: &Streams,
-        options: &ServerOptions,
-        now: Instant,
-    ) -> Verdict {
-        let has_begun = activity.begun() != std::mem::replace(&mut self.begun, activity.begun());
-        if has_begun || activity.open() > 0 || streams.count() > 0 {
+    fn look_idle(&mut self, streams: &Streams, options: &ServerOptions, now: Instant) -> Verdict {
+        let traffic = streams.traffic();
+        let has_begun = traffic.begun() != std::mem::replace(&mut self.begun, traffic.begun());
+        if has_begun || traffic.open() > 0 || streams.count() > 0 {
             self.idle_since = None;
             return Verdict::Stay;
         }
         // A client that has never sent a request has as long as for a request head.
-        let limit = if activity.begun() == 0 { options.header_read_timeout } else { options.idle_timeout };
+        let limit = if traffic.begun() == 0 { options.header_read_timeout } else { options.idle_timeout };
         let since = *self.idle_since.get_or_insert(now);
         if now - since >= limit { Verdict::Leave } else { Verdict::Stay }
     }

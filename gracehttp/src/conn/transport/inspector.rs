@@ -6,15 +6,15 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
-use crate::conn::activity::Activity;
+use crate::conn::traffic::Traffic;
 
 /// A protocol's part in the transport: it reads the client's bytes before hyper does, and sees what hyper writes before
 /// the client does.
 ///
 /// The transport is compiled for each protocol, so what a protocol does not need costs it nothing.
 pub(crate) trait Inspector: Send + Unpin {
-    /// The notes of the connection.
-    fn activity(&self) -> &Activity;
+    /// What moves on the connection.
+    fn traffic(&self) -> &Traffic;
 
     /// Reads what hyper may see. Reading nothing means that the client sends no more.
     fn poll_read<T: AsyncRead + Unpin>(

@@ -1,6 +1,6 @@
 //! The bytes of a connection: what hyper reads and writes.
 //!
-//! It passes on what the [`Inspector`] of the protocol lets pass, notes in [`Activity`] what moved and what is
+//! It passes on what the [`Inspector`] of the protocol lets pass, notes in [`Traffic`] what moved and what is
 //! blocked, and gathers the responses to pipelined requests into one write.
 
 mod inspector;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(crate) use inspector::{Inspector, Passage};
 pub(super) use return_on_drop::return_on_drop;
 
-use crate::conn::activity::Activity;
+use crate::conn::traffic::Traffic;
 use crate::server::Permit;
 
 /// How many bytes of finished responses wait for the end of a row of pipelined requests.
@@ -47,8 +47,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
         Self { stream, gathered: BytesMut::new(), inspector, flushed: false, permit }
     }
 
-    fn activity(&self) -> &Activity {
-        self.inspector.activity()
+    fn traffic(&self) -> &Traffic {
+        self.inspector.traffic()
     }
 
     /// Writes the finished responses that wait for company. Where an upgrade was offered, hyper ends the connection
@@ -72,7 +72,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
             match Pin::new(&mut self.stream).poll_write(cx, &self.gathered) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
-                    self.activity().note_written(written);
+                    self.traffic().note_written(written);
                     // Emptied, the buffer is used again from its start.
                     match self.gathered.len() - written {
                         0 => self.gathered.clear(),
@@ -81,7 +81,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    self.activity().note_unflushed(true);
+                    self.traffic().note_unflushed(true);
                     return Poll::Pending;
                 }
             }
@@ -102,7 +102,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
         for buf in bufs {
             self.gathered.extend_from_slice(buf);
         }
-        self.activity().note_unflushed(true);
+        self.traffic().note_unflushed(true);
         Some(len)
     }
 
@@ -125,12 +125,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        self.activity().note_unflushed(true);
+        self.traffic().note_unflushed(true);
         if let Poll::Ready(outcome) = self.poll_write_gathered(cx) {
             outcome?;
             if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_flush(cx) {
                 outcome?;
-                self.activity().note_unflushed(false);
+                self.traffic().note_unflushed(false);
             }
         }
         Ok(())
@@ -138,10 +138,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
 
     fn note_write(&self, outcome: &Poll<io::Result<usize>>) {
         match outcome {
-            Poll::Ready(Ok(written)) => self.activity().note_written(*written),
+            Poll::Ready(Ok(written)) => self.traffic().note_written(*written),
             Poll::Ready(Err(_)) => {}
             // hyper holds bytes that it can't write; its next successful flush says that they are gone.
-            Poll::Pending => self.activity().note_unflushed(true),
+            Poll::Pending => self.traffic().note_unflushed(true),
         }
     }
 }
@@ -169,19 +169,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> AsyncRead for Transport<T,
                 Poll::Pending
             }
             Poll::Ready(Ok(())) => {
-                this.activity().note_read(buf.filled().len() - before);
+                this.traffic().note_read(buf.filled().len() - before);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                this.activity().note_read_blocked();
+                this.traffic().note_read_blocked();
                 // No further request is on its way: what was gathered goes out. Where that blocks, the
                 // task is woken when it can go on.
                 if !this.gathered.is_empty()
                     && let Poll::Ready(outcome) = this.poll_write_gathered(cx)
                 {
                     outcome?;
-                    this.activity().note_unflushed(false);
+                    this.traffic().note_unflushed(false);
                 }
                 Poll::Pending
             }
@@ -209,7 +209,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> AsyncWrite for Transport<T
             }
             Passage::Part(most) => most,
             Passage::Taken(taken) => {
-                this.activity().note_unflushed(true);
+                this.traffic().note_unflushed(true);
                 return Poll::Ready(Ok(taken));
             }
         };
@@ -232,8 +232,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> AsyncWrite for Transport<T
         }
         ready!(self.poll_write_gathered(cx))?;
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
-        self.activity().note_unflushed(outcome.is_pending());
-        self.flushed = outcome.is_ready() && self.activity().bytes_out() > 0;
+        self.traffic().note_unflushed(outcome.is_pending());
+        self.flushed = outcome.is_ready() && self.traffic().bytes_out() > 0;
         if self.flushed {
             self.interject(cx)?;
         }

@@ -1,0 +1,151 @@
+//! The task of an HTTP/2 connection: what it decides between h2's turns.
+//!
+//! In a drain it sends GOAWAY in two steps (RFC 9113 section 6.8): first that it is going, later which stream was the
+//! last. Every stream up to that one is answered.
+//!
+//! hyper's own first step brings a PING, whose answer begins the second one. Some clients, hyper's own among them,
+//! answer that PING before they send the requests that they have already accepted, and these would be refused. So we
+//! take the first step some time before hyper does.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::Context as TaskContext;
+use std::time::Duration;
+
+use tokio::sync::futures::Notified;
+use tokio::time::{Interval, Sleep};
+
+use crate::conn::context::Context;
+use crate::conn::http2::streams::Streams;
+use crate::conn::http2::watch::{LOOK, Verdict, Watch};
+use crate::conn::recycling::{Candidate, Reason};
+use crate::lifecycle::{Phase, Stamp};
+use crate::sys::Probe;
+
+/// How long after the first GOAWAY a client may still send requests that it had begun by then.
+const ROOM: Duration = Duration::from_millis(500);
+
+/// Why a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// h2 has sent all that there is to send.
+    Finished,
+    /// The drain's deadline has come.
+    Cut,
+    /// Its client was too slow.
+    TooSlow,
+    /// It is closed before its client has sent a request.
+    Unused(Reason),
+    /// Its client broke a rule, which ends the connection with this code.
+    Refused(u8),
+}
+
+/// What the task does after a turn of h2.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It gives h2 another turn.
+    Turn,
+    /// It has hyper send the second GOAWAY, and gives h2 another turn.
+    ShutDown,
+    /// It sleeps until it is woken.
+    Sleep,
+    End(End),
+}
+
+/// How far a connection has come on its way out.
+enum Leaving {
+    No,
+    /// The first GOAWAY was sent, and this is how long its client may still send requests.
+    Announced(Pin<Box<Sleep>>),
+    /// hyper sends the second one.
+    Last,
+}
+
+/// The decisions of one connection's task.
+pub(super) struct Drive<'a> {
+    context: &'a Context,
+    streams: &'a Streams,
+    watch: Watch,
+    look: Interval,
+    candidate: Candidate<'a>,
+    leaving: Leaving,
+    changed: Pin<Box<Notified<'a>>>,
+    seen: Option<Stamp>,
+}
+
+impl<'a> Drive<'a> {
+    pub(super) fn new(context: &'a Context, streams: &'a Streams, probe: Probe) -> Self {
+        Self {
+            context,
+            streams,
+            watch: Watch::new(streams.traffic(), probe),
+            look: tokio::time::interval(LOOK),
+            candidate: Candidate::new(context, true),
+            leaving: Leaving::No,
+            changed: Box::pin(context.drain.changed()),
+            seen: None,
+        }
+    }
+
+    /// h2 has had a turn. The task is woken when another step may be due.
+    pub(super) fn step(&mut self, cx: &mut TaskContext<'_>) -> Step {
+        if let Some(code) = self.streams.fault() {
+            return Step::End(End::Refused(code));
+        }
+        if self.streams.settle(cx.waker()) {
+            return Step::Turn;
+        }
+        let phase = self.context.drain.poll_phase(self.changed.as_mut(), &mut self.seen, cx);
+        let looks = self.look.poll_tick(cx).is_ready();
+        let verdict =
+            if looks { self.watch.look(self.streams, &self.context.options) } else { Verdict::Stay };
+        if phase == Phase::Cutting {
+            return Step::End(End::Cut);
+        }
+        if verdict == Verdict::Cut {
+            return Step::End(End::TooSlow);
+        }
+        let (watch, streams) = (&self.watch, self.streams);
+        let reason = self.candidate.reason_to_close(phase, cx, || watch.doing(streams));
+        if let Some(reason) = reason.filter(|_| phase < Phase::Stopping && self.is_unused()) {
+            return Step::End(End::Unused(reason));
+        }
+        let leaves = phase >= Phase::Stopping || reason.is_some() || verdict == Verdict::Leave;
+        match self.leave(leaves, phase, cx) {
+            // The interval that has just ticked says when it will tick next only if it is asked again.
+            Step::Sleep if looks => Step::Turn,
+            step => step,
+        }
+    }
+
+    /// Whether the first GOAWAY was sent.
+    pub(super) fn is_leaving(&self) -> bool {
+        !matches!(self.leaving, Leaving::No)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.streams.traffic().begun() == 0 && self.streams.count() == 0
+    }
+
+    /// Takes the next step on the way out, if one is due.
+    fn leave(&mut self, leaves: bool, phase: Phase, cx: &mut TaskContext<'_>) -> Step {
+        let is_due = match &mut self.leaving {
+            Leaving::No => leaves,
+            Leaving::Announced(room) => phase >= Phase::ClosingIdle || room.as_mut().poll(cx).is_ready(),
+            Leaving::Last => false,
+        };
+        match self.leaving {
+            Leaving::No if is_due => {
+                self.streams.announce_end();
+                self.leaving = Leaving::Announced(Box::pin(tokio::time::sleep(ROOM)));
+                Step::Turn
+            }
+            Leaving::Announced(_) if is_due => {
+                self.watch.leaves(self.streams);
+                self.leaving = Leaving::Last;
+                Step::ShutDown
+            }
+            _ => Step::Sleep,
+        }
+    }
+}

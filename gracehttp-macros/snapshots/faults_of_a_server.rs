@@ -29,7 +29,7 @@ where
     "`max_conns` takes a whole number, as in `max_conns = 1000`"
 }
 ::core::compile_error! {
-    "a handler can't be generic: nobody is there to choose the types"
+    "a handler can't be generic: the framework calls it and can't choose the types"
 }
 ::core::compile_error! {
     "a handler can't be generic: name the argument's type"

@@ -1,4 +1,4 @@
-//! The faults of one attribute: collected, so that one compilation tells them all.
+//! The faults of one attribute, collected: one compilation reports all of them.
 
 pub(crate) mod hints;
 
@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use strsim::jaro_winkler;
 
-/// Every fault found so far. What is right is expanded all the same, so that one mistake brings no others.
+/// Every fault found so far. Everything else is expanded all the same, so that one mistake does not cause others.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 
@@ -39,7 +39,7 @@ impl Errors {
         self.0.map_or(Ok(()), Err)
     }
 
-    /// The value of what went well.
+    /// The value of a result, if it has one. An error joins the others.
     pub(crate) fn take<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
     }
@@ -51,7 +51,7 @@ impl ToTokens for Errors {
     }
 }
 
-/// Something is written that the library was built without.
+/// The user wrote something that the library was built without.
 pub(crate) fn feature_missing(tokens: impl ToTokens, what: &str, feature: &str) -> syn::Error {
     let message = format!(
         "{what} needs gracehttp's feature `{feature}`\n\
@@ -60,7 +60,7 @@ pub(crate) fn feature_missing(tokens: impl ToTokens, what: &str, feature: &str) 
     syn::Error::new_spanned(tokens, message)
 }
 
-/// The help line under a word that nobody knows: what it may have meant, and what there is.
+/// The help line for an unknown word: the word that was probably meant, and all known words.
 pub(crate) fn known_words(word: &str, what: &str, known: &[&'static str]) -> String {
     let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     match closest(word, known) {
@@ -69,10 +69,10 @@ pub(crate) fn known_words(word: &str, what: &str, known: &[&'static str]) -> Str
     }
 }
 
-/// The word that was probably meant: the only one that contains this one (`socket_mode` for `mode`), or a similar
-/// one.
+/// The word that was probably meant: the only one that contains this one (`socket_mode` for `mode`), or the most
+/// similar one.
 pub(crate) fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    /// Below it a suggestion is more puzzle than help.
+    /// Below this score a suggestion confuses more than it helps.
     const ALIKE: f64 = 0.75;
     let mut parts = known.iter().filter(|known| known.split('_').any(|part| part == word));
     if let (Some(&whole), None) = (parts.next(), parts.next()) {
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_typo_finds_its_word_and_a_stranger_none() {
+    fn typo_finds_its_word_and_unrelated_word_none() {
         let known = ["port", "listen", "max_conns", "TERM"];
         assert_eq!(closest("prot", &known), Some("port"));
         assert_eq!(closest("max_connections", &known), Some("max_conns"));

@@ -1,6 +1,7 @@
 //! Third step: emits what the attributes stand for, calls that could be written by hand beside the user's item.
 
 mod bounds;
+mod builder;
 mod calls;
 mod conditions;
 mod main;

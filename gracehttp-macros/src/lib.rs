@@ -1,9 +1,12 @@
 //! The attributes of [gracehttp](https://docs.rs/gracehttp): `#[gracehttp::main]`, `#[server]`, and the routes
 //! in a module.
 //!
-//! Use them through `gracehttp`, whose documentation has their keys. They are thin: what they expand to are
-//! calls that could be written by hand, the annotated item stays as it is, token for token, and whatever is
-//! wrong is reported at the token that is wrong, all of it at once.
+//! Use them through `gracehttp`, whose documentation has their keys. They are thin: they expand to calls that
+//! could be written by hand, and the annotated item stays as it is, token for token. Each fault is reported at the
+//! token that is wrong, and all faults are reported at once.
+//!
+//! `expand` leads each attribute through three steps, `parse`, `validate` and `generate`. Each step depends only on
+//! the one before; all of them may use `errors` and `keys`.
 
 mod errors;
 mod expand;
@@ -34,8 +37,8 @@ pub fn routes(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::routes(args.into(), item.into()).into()
 }
 
-/// The attributes of routes. `#[server]` and `#[routes]` take them up before they are expanded; by themselves
-/// they say where they belong.
+/// The attributes of routes. `#[server]` and `#[routes]` read them before they are expanded. Expanded by
+/// themselves, they say where they belong.
 macro_rules! attributes_of_routes {
     ($($(#[$doc:meta])* $name:ident)*) => {
         $(
@@ -67,6 +70,6 @@ attributes_of_routes! {
     any
     /// `#[route(METHOD, "/path")]`: the function answers requests of that method.
     route
-    /// `#[fallback]`: the function answers what no route of the server does.
+    /// `#[fallback]`: the function answers the requests that no route of the server answers.
     fallback
 }

@@ -9,6 +9,7 @@ mod conditions;
 mod endpoint;
 mod function;
 mod item;
+mod list;
 mod main;
 mod module;
 mod path;
@@ -16,6 +17,7 @@ mod route;
 mod routes;
 mod segment;
 mod server;
+mod setting;
 mod strays;
 mod text;
 mod value;
@@ -26,7 +28,6 @@ use syn::Attribute;
 use crate::errors::Errors;
 use arguments::Arguments;
 
-pub(crate) use arguments::{Argument, Setting};
 pub(crate) use attributes::{is_named, is_route};
 pub(crate) use conditions::Conditional;
 pub(crate) use endpoint::Endpoint;
@@ -38,6 +39,7 @@ pub(crate) use path::{Path, explain};
 pub(crate) use route::{Route, RouteAttribute};
 pub(crate) use routes::{ModuleArguments, RoutesArguments};
 pub(crate) use server::{ServerArguments, Tls, WrittenEndpoint};
+pub(crate) use setting::{Argument, Setting};
 
 /// An attribute and the item that it is on.
 pub(crate) struct Attributed<A> {

@@ -1,7 +1,7 @@
-//! What the attributes expand to, kept in `snapshots/`.
+//! The expansions of the attributes, kept in `snapshots/`.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` writes the files anew; what is said where a feature is missing,
-//! the same with `--no-default-features`, and with `--features tls` beside it.
+//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` rewrites the files. The expansions without a feature are
+//! rewritten by the same command with `--no-default-features`, and then with `--features tls` too.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -201,7 +201,7 @@ fn main_with_every_key() {
     );
 }
 
-/// Every fault is told, and all that is right is expanded.
+/// Every fault is reported, and everything else is expanded.
 #[test]
 fn faults_of_a_server() {
     check(
@@ -305,7 +305,7 @@ fn conditional_routes() {
     );
 }
 
-/// The routes that are right are served all the same.
+/// The routes without faults are served all the same.
 #[test]
 #[cfg(feature = "axum")]
 fn faults_of_routes() {

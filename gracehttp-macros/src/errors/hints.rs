@@ -1,4 +1,5 @@
-//! Keys that people look for where they are not: another attribute's, another framework's, a later release's.
+//! Hints for words that are no key of an attribute: keys of other attributes, of other frameworks, of later
+//! releases.
 
 use crate::keys;
 
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_explained_where_it_means_something() {
+    fn word_has_a_hint_where_it_means_something() {
         assert!(for_unknown(SERVER, "drain_timeout").is_some_and(|say| say.contains("gracehttp::main")));
         assert!(for_unknown(MAIN, "port").is_some_and(|say| say.contains("#[server(…)]")));
         assert!(for_unknown("tls(…)", "client_ca").is_some());

@@ -5,7 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Path;
 
 use super::calls::calls;
-use super::tokens::{generated, library, place_of, placed_at, shown, variant};
+use super::tokens::{generated, library, place_of, placed_at, refusal, shown, variant};
 use crate::validate::{Checked, Main, MainItem, Signals};
 
 pub(crate) fn main(item: &Checked<MainItem>) -> TokenStream {
@@ -84,7 +84,7 @@ fn checks_of(servers: &[Path], library: &TokenStream) -> TokenStream {
     let all = servers.iter().map(|server| listed(server, library));
     let checks = servers.iter().enumerate().map(|(index, server)| {
         let name = shown(server);
-        let refusal = |message: String| placed_at(server, quote!(::core::panic!("{}", #message)));
+        let refusal = |message: String| refusal(server, &message);
         let undeclared = refusal(format!("`{name}` is not a server: `#[server(port = …)]` is missing on it"));
         let rivals = servers[..index].iter().enumerate().flat_map(|(earlier, other)| {
             let other = shown(other);

@@ -1,9 +1,10 @@
 //! What a module of routes expands to.
 //!
-//! Within the module, where its handlers are in reach, stand its own routes; beside it, where the paths in its
-//! attribute mean what they say, all that the attribute adds to them.
+//! The module's own routes are generated within it, because its handlers are in reach there. What its attribute
+//! adds to them is generated beside it, because the paths in the attribute are relative to that place.
 
 mod checks;
+mod part;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote};
@@ -11,10 +12,12 @@ use syn::ext::IdentExt;
 use syn::{Ident, LitStr, Path, parse_quote};
 
 use super::bounds;
+use super::builder::{builder, listens};
 use super::calls::calls;
-use super::server::{builder, listens};
-use super::tokens::{generated, library, module_with, place_of, placed_at};
+
+use super::tokens::{generated, library, module_with, placed_at};
 use crate::validate::{Answer, Checked, Handler, Routes, RoutesItem, Server, Setting};
+use part::Part;
 
 pub(crate) fn routes(item: &Checked<RoutesItem>) -> TokenStream {
     match &**item {
@@ -80,8 +83,8 @@ pub(super) fn server(server: &Server, routes: &Routes) -> TokenStream {
     }
 }
 
-/// The library as the inside of a module reaches it: a path that is relative means something else there, and
-/// gets a name beside the module.
+/// The path of the library within a module. A relative path means something else there, so it gets an alias beside
+/// the module.
 fn library_within(module: &Ident, renamed: Option<&Path>) -> (Option<TokenStream>, TokenStream) {
     let Some(path) = renamed else { return (None, library(None)) };
     if path.leading_colon.is_some() || path.segments.first().is_some_and(|first| first.ident == "crate") {
@@ -229,57 +232,6 @@ fn all_routes(
     }
 }
 
-/// A module of routes that is part of another.
-struct Part {
-    path: Path,
-    /// Stands for the module.
-    ty: TokenStream,
-    declaration: Option<TokenStream>,
-}
-
-impl Part {
-    /// In the braces of the other.
-    fn within(module: &Ident) -> Self {
-        Self { path: module.clone().into(), ty: quote!(#module::WithAttributeRoutes), declaration: None }
-    }
-
-    /// One that `routes(…)` lists. Its type is looked for in one place, so that rustc says once what is wrong with
-    /// its path; `undeclared` in the library is what it finds in a module without routes, and `let _` what keeps
-    /// it from saying more of a path that leads nowhere.
-    fn elsewhere(path: &Path, user: &Ident, index: usize, library: &TokenStream) -> Self {
-        let alias = format!("__gracehttp_part_{index}_of_{}", user.unraw());
-        let ty = Ident::new(&alias, place_of(path)).into_token_stream();
-        let listed = placed_at(path, quote!(with_attribute_routes));
-        let check = checks::listed(path, &ty, library);
-        let declaration = quote! {
-            #[doc(hidden)]
-            #[allow(non_camel_case_types)]
-            type #ty = <#user::WithAttributeRoutes as #library::__private::routes::Lists<#index>>::Part;
-
-            const _: () = {
-                use #user::WithAttributeRoutes as __Lister;
-                use #library::__private::routes::{Lists as __Lists, undeclared::*};
-                {
-                    use #path as #listed;
-
-                    const _: () = {
-                        #[allow(unused_imports)]
-                        use #listed::*;
-
-                        impl __Lists<#index> for __Lister {
-                            type Part = WithAttributeRoutes;
-                        }
-                    };
-
-                    let _ = with_attribute_routes;
-                    #check
-                }
-            };
-        };
-        Self { path: path.clone(), ty, declaration: Some(declaration) }
-    }
-}
-
 /// The markers of extractors that may take the body: inferred, one for each type.
 #[derive(Default)]
 struct Markers {
@@ -294,7 +246,8 @@ impl Markers {
         marker
     }
 
-    /// The marker that axum tells handlers apart by. What its arguments have to be joins the bounds, each once.
+    /// The marker by which axum distinguishes handlers. The bounds on the handler's arguments join the others, each
+    /// once.
     fn of_handler(
         &mut self,
         handler: &Handler,

@@ -2,14 +2,13 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
-use syn::{Ident, Type, Visibility, parse_quote};
+use syn::{Ident, Type, parse_quote};
 
-use super::calls::{calls, number};
+use super::builder::{builder, listens};
+use super::calls::calls;
 use super::tokens::{generated, library, module_with, placed_at};
 use super::{bounds, routes};
-use crate::validate::{
-    Argument, Checked, Endpoint, FunctionServer, Handler, Role, Server, ServerItem, Setting, Shell, Tls,
-};
+use crate::validate::{Checked, FunctionServer, Handler, Role, Server, ServerItem, Shell};
 
 pub(crate) fn server(item: &Checked<ServerItem>) -> TokenStream {
     match &**item {
@@ -33,7 +32,7 @@ fn of_function(server: &Server, function: &FunctionServer) -> TokenStream {
     let Declaration { marker, mut bounds, built } = match role {
         Role::Handler(handler) => Declaration::of_handler(handler, &builder, &library),
         Role::Factory { state, output } => {
-            Declaration::of_factory(&server.item, state.as_ref(), output, &builder, &library)
+            Declaration::of_factory(&server.item, state.as_deref(), output, &builder, &library)
         }
         Role::Unusable => Declaration::unusable(),
     };
@@ -150,44 +149,4 @@ fn stand_in(server: &Server, module: &Shell) -> TokenStream {
             }
         }
     }
-}
-
-/// The name of a server and where it listens. The compiler compares it with the other servers of an application.
-pub(super) fn listens(server: &Server, vis: &Visibility, library: &TokenStream) -> TokenStream {
-    let (name, item) = (&server.name, server.item.to_string());
-    let endpoints = server.endpoints.iter().map(|endpoint| match endpoint {
-        Endpoint::Tcp { host, port } => {
-            let (host, port) = (host.as_deref().unwrap_or_default(), number((*port).into()));
-            quote!((#host, #port))
-        }
-        Endpoint::Unix(path) => {
-            let path = format!("unix:{path}");
-            quote!((#path, 0))
-        }
-    });
-    quote! {
-        #vis const fn listens(&self) -> #library::__private::Listens {
-            #library::__private::Listens::Server {
-                item: ::core::concat!(::core::module_path!(), "::", #item),
-                name: #name,
-                at: &[#(#endpoints),*],
-            }
-        }
-    }
-}
-
-/// The builder with all that the keys say but the layer, which goes around the finished server.
-pub(super) fn builder(server: &Server, library: &TokenStream) -> TokenStream {
-    let name = &server.name;
-    let (choices, others): (Vec<&Setting>, Vec<&Setting>) =
-        server.settings.iter().partition(|setting| matches!(setting.argument, Argument::Choice { .. }));
-    let (others, choices) = (calls(others, library), calls(choices, library));
-    let tls = server.tls.as_ref().map(|(method, tls)| {
-        let argument = match tls {
-            Tls::Files { cert, key } => placed_at(method, quote!(#library::Tls::files(#cert, #key))),
-            Tls::SelfSigned(function) => quote!(#library::Tls::#function()),
-        };
-        quote!(.#method(#argument))
-    });
-    quote!(#library::Server::builder(#name) #others #choices #tls)
 }

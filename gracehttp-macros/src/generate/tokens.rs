@@ -65,3 +65,8 @@ pub(super) fn placed_at(user: &impl ToTokens, generated: TokenStream) -> TokenSt
     }
     tokens.into_iter().collect()
 }
+
+/// A panic in a constant: rustc reports the message at the user's tokens.
+pub(super) fn refusal(user: &impl ToTokens, message: &str) -> TokenStream {
+    placed_at(user, quote!(::core::panic!("{}", #message)))
+}

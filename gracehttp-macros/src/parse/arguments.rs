@@ -1,12 +1,12 @@
 //! The arguments of an attribute, read by the table of its keys.
 
-use std::time::Duration;
-
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::TokenStream;
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Expr, Ident, LitStr, Token};
+use syn::{Ident, Token};
 
+use super::list::comma_separated;
+use super::setting::{Argument, Setting};
 use super::value::Value;
 use crate::errors::{Errors, closest, hints, known_words};
 use crate::keys::{Form, Key};
@@ -23,29 +23,6 @@ pub(crate) trait Arguments: Default {
 }
 
 pub(crate) type Reading = syn::Result<Vec<Argument>>;
-
-/// A key and its value: a call of the builder's method of the same name.
-pub(crate) struct Setting {
-    /// The user's own token, so that an editor shows the method's documentation at the key.
-    pub(crate) key: Ident,
-    pub(crate) argument: Argument,
-}
-
-/// The argument of a builder's method.
-pub(crate) enum Argument {
-    /// The method takes none.
-    Nothing,
-    Number(u64),
-    Flag(bool),
-    Duration(Duration),
-    Text(LitStr),
-    /// A variant of the library's enum `of`, in lower case.
-    Choice {
-        of: &'static str,
-        word: Ident,
-    },
-    Code(Expr),
-}
 
 /// Reads the arguments of an attribute. A fault in one leaves the others readable.
 pub(super) fn read<A: Arguments>(
@@ -115,43 +92,4 @@ fn bare_path(name: &Ident, input: ParseStream<'_>) -> Option<String> {
         path = format!("{path}::{}", rest.parse::<Ident>().ok()?);
     }
     (rest.is_empty() || rest.peek(Token![,])).then_some(path)
-}
-
-/// Reads elements up to the end of the input. A fault in one leaves the others readable.
-pub(super) fn comma_separated(
-    input: ParseStream<'_>,
-    errors: &mut Errors,
-    mut read: impl FnMut(ParseStream<'_>, &mut Errors) -> syn::Result<()>,
-) -> syn::Result<()> {
-    while !input.is_empty() {
-        if let Err(error) = read(input, errors) {
-            errors.push(error);
-            skip_to_comma(input)?;
-        }
-        if expect_comma(input, errors)? {
-            continue;
-        }
-        // A word is the next key. Anything else belongs to no key.
-        if !input.peek(Ident::peek_any) {
-            skip_to_comma(input)?;
-            input.parse::<Option<Token![,]>>()?;
-        }
-    }
-    Ok(())
-}
-
-/// Reads the comma behind an element, unless that was the last one. Says whether it was there.
-pub(super) fn expect_comma(input: ParseStream<'_>, errors: &mut Errors) -> syn::Result<bool> {
-    let there = input.is_empty() || input.parse::<Option<Token![,]>>()?.is_some();
-    if !there {
-        errors.push(input.error("a comma is missing before this"));
-    }
-    Ok(there)
-}
-
-pub(super) fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
-    while !input.is_empty() && !input.peek(Token![,]) {
-        input.parse::<TokenTree>()?;
-    }
-    Ok(())
 }

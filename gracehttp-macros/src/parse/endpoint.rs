@@ -2,10 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Where a server listens, as far as its spelling tells.
+/// Where a server listens, as it is written. Names are not resolved.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Endpoint {
-    /// Without a host, all interfaces. An IPv6 address stands without its brackets.
+    /// No host means all interfaces. An IPv6 address has no brackets here.
     Tcp {
         host: Option<String>,
         port: u16,
@@ -28,7 +28,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a host is all interfaces, at least of the other's family. What a name means the start alone can tell.
+/// Whether a host means all interfaces, at least of the other's address family. Names are resolved only at start-up.
 fn includes(host: Option<&str>, other: Option<&str>) -> bool {
     let other = other.unwrap_or_default();
     match host {
@@ -41,7 +41,7 @@ fn includes(host: Option<&str>, other: Option<&str>) -> bool {
 
 /// Reads `:9090`, `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090`, `unix:/run/app.sock`.
 ///
-/// It looks at the shape alone; the library has the last word at start-up.
+/// It checks only the form. The library checks the rest at start-up.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     shape(text).map_err(|reason| {
         format!(
@@ -89,7 +89,7 @@ fn shape(text: &str) -> Result<Endpoint, String> {
     Ok(Endpoint::Tcp { host: shape_of_host(host, port)?, port: shape_of_port(port)? })
 }
 
-/// What an IPv6 address without brackets may mean: `::1:80` can be an address, or an address with a port.
+/// What an IPv6 address without brackets may mean. `::1:80` can be an address, or an address with a port.
 fn with_brackets(text: &str) -> String {
     let whole = format!("`[{text}]:9090`");
     match text.rsplit_once(':') {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misshapen_endpoint_is_explained() {
+    fn misspelled_endpoint_is_explained() {
         for (text, explanation) in [
             ("9090", "a port needs a colon before it: `:9090`"),
             ("localhost", "it has no port"),

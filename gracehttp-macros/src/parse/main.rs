@@ -2,7 +2,9 @@
 
 use syn::{Ident, Path};
 
-use super::arguments::{Argument, Arguments, Reading, comma_separated};
+use super::arguments::{Arguments, Reading};
+use super::list::comma_separated;
+use super::setting::Argument;
 use super::value::Value;
 use crate::errors::{Errors, feature_missing, known_words};
 use crate::keys::{self, Key, MainKey};

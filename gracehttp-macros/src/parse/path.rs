@@ -1,4 +1,4 @@
-//! The path of a route: what axum's router takes, and what it would panic at.
+//! The path of a route: axum's router would panic at one that it does not take.
 
 use matchit::InsertError;
 use syn::LitStr;
@@ -6,11 +6,11 @@ use syn::LitStr;
 use super::segment::Segment;
 use crate::errors::Errors;
 
-/// The methods that `#[route(METHOD, …)]` takes; axum has a function for each.
+/// The methods that `#[route(METHOD, …)]` takes. axum has a function for each.
 pub(super) const METHODS: [&str; 9] =
     ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE"];
 
-/// A path of which nothing is wrong.
+/// A path that the router takes.
 pub(crate) struct Path {
     pub(crate) literal: LitStr,
     /// The names of its parameters, in order.
@@ -30,7 +30,7 @@ impl Path {
         }
     }
 
-    /// What the paths of a module begin with.
+    /// The path that all paths of a module begin with.
     pub(super) fn of_prefix(literal: LitStr, errors: &mut Errors) -> Option<Self> {
         let text = literal.value();
         let fault = if text.is_empty() || text == "/" {
@@ -47,7 +47,7 @@ impl Path {
     }
 }
 
-/// The parameters of a path, or all that makes it none.
+/// The parameters of a path, or everything that is wrong with it.
 fn parameters(path: &str) -> Result<Vec<String>, Vec<String>> {
     if let Some(fault) = something_else(path) {
         return Err(vec![fault]);
@@ -89,7 +89,7 @@ fn parameters(path: &str) -> Result<Vec<String>, Vec<String>> {
     if faults.is_empty() { Ok(names) } else { Err(faults) }
 }
 
-/// What a string is that was never meant to be a path alone.
+/// The fault of a string that is more than a path, or empty.
 fn something_else(text: &str) -> Option<String> {
     if text.is_empty() {
         return Some("a path begins with a slash\nhelp: the root is `/`".into());
@@ -109,7 +109,8 @@ fn something_else(text: &str) -> Option<String> {
     Some(format!("`{text}` is a URL, and a path is what comes behind its host\nhelp: write `{path}`"))
 }
 
-/// Where a query or a fragment begins. A question mark behind a parameter is none: it would make that optional.
+/// Where a query or a fragment begins. A question mark behind a parameter begins none: it makes the parameter
+/// optional in other frameworks.
 fn end(path: &str) -> usize {
     let mut braces = 0;
     let mut segment = 0;
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misshapen_path_is_explained() {
+    fn misspelled_path_is_explained() {
         for (path, explanation) in [
             ("", "the root is `/`"),
             ("users", "write `/users`"),
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_wrong_is_told_at_once() {
+    fn all_faults_of_a_path_are_reported_at_once() {
         let reasons = parameters("a/:id/<name>?x=1").unwrap_err();
         let explanations = ["no slash", "`:id` is not", "`<name>` is not", "`?x=1` is not"];
         assert_eq!(reasons.len(), explanations.len(), "{reasons:?}");
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_as_it_is_may_be_in_a_path() {
+    fn characters_that_clients_send_literally_are_accepted() {
         for path in ["/a%20b", "/$metadata", "/a:b*c", "/v1.0/~me", "/(x)/;y=1,2/!@&'+", "/a|b[1]"] {
             assert_eq!(parameters(path), Ok(vec![]), "{path}");
         }

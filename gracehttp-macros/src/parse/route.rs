@@ -4,9 +4,11 @@ use quote::format_ident;
 use syn::parse::ParseStream;
 use syn::{Attribute, Ident, LitStr, Meta, Token};
 
-use super::arguments::{self, Arguments, Reading, Setting, expect_comma, skip_to_comma};
+use super::arguments::{self, Arguments, Reading};
 use super::attributes::last_name;
+use super::list::{expect_comma, skip_to_comma};
 use super::path::{METHODS, Path};
+use super::setting::Setting;
 use super::value::Value;
 use crate::errors::{Errors, known_words};
 use crate::keys::{self, Key, RouteKey};

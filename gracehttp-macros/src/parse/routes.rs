@@ -2,8 +2,9 @@
 
 use syn::Ident;
 
-use super::arguments::{Arguments, Reading, Setting};
+use super::arguments::{Arguments, Reading};
 use super::path::Path;
+use super::setting::Setting;
 use super::value::Value;
 use crate::errors::Errors;
 use crate::keys::{self, Key, RoutesKey};

@@ -1,24 +1,24 @@
-//! The segments of a path: the parameter in each, and what was meant by one that is written as elsewhere.
+//! The segments of a path: the parameter in each, and what a parameter in another framework's spelling means.
 
-/// What stands between two slashes.
+/// The text between two slashes.
 pub(super) struct Segment<'a> {
     before: &'a str,
     parameter: Option<Parameter<'a>>,
     after: &'a str,
 }
 
-/// A parameter, however it is written.
+/// A parameter, in any spelling.
 struct Parameter<'a> {
     source: &'a str,
     name: String,
-    /// It takes all the rest.
+    /// Whether it takes all the rest of the path.
     wild: bool,
     spelling: Spelling<'a>,
 }
 
 enum Spelling<'a> {
     Right,
-    /// `:id`, `*rest`, `<id>`, `[id]`, `{rest...}`: other frameworks', and that of older versions of axum.
+    /// `:id`, `*rest`, `<id>`, `[id]`, `{rest...}`: the spelling of other frameworks or of older versions of axum.
     Elsewhere,
     /// `{user-id}`.
     NoName,
@@ -26,7 +26,7 @@ enum Spelling<'a> {
     Pattern(&'a str),
     /// `{id?}`.
     Optional,
-    /// `{$}`, of Go.
+    /// `{$}`: the end of a path in Go.
     End,
 }
 
@@ -54,14 +54,14 @@ impl<'a> Segment<'a> {
         self.parameter.as_ref().is_some_and(|parameter| parameter.wild)
     }
 
-    /// As it has to be written.
+    /// The segment in the right spelling.
     pub(super) fn right(&self) -> String {
         let parameter = self.parameter.as_ref().map(Parameter::right).unwrap_or_default();
         format!("{}{parameter}{}", encoded(self.before), encoded(self.after))
     }
 
-    /// What is wrong, each with what to do about it. That mentions the whole path as it would be right, and the
-    /// path without this segment.
+    /// What is wrong, with what to write instead. The messages show `path`, the whole path in the right spelling,
+    /// and the path without this segment.
     pub(super) fn faults(&self, path: &str, without: impl FnOnce() -> String) -> Vec<String> {
         let mut faults = Vec::new();
         if let Some(char) = [self.before, self.after].into_iter().find_map(first_sent_otherwise) {
@@ -154,8 +154,8 @@ impl<'a> Parameter<'a> {
     }
 }
 
-/// Where a parameter's braces are. Those that stand for themselves are doubled; what is left of those that are
-/// neither the router explains.
+/// The positions of a parameter's braces. Doubled braces are literal. Other braces are left to the router, which
+/// rejects them.
 fn braces(segment: &str) -> Option<(usize, usize)> {
     let open = single(segment, '{', 0)?;
     let close = single(segment, '}', open)?;
@@ -175,7 +175,7 @@ fn single(segment: &str, brace: char, from: usize) -> Option<usize> {
     None
 }
 
-/// The nearest to a text that a field could be called.
+/// The name of a field that is closest to a text.
 fn a_name(text: &str, wild: bool) -> String {
     let edge = |char: char| !(char.is_alphanumeric() || char == '_');
     let name = text.trim_matches(edge).replace(edge, "_");
@@ -187,14 +187,14 @@ fn a_name(text: &str, wild: bool) -> String {
     }
 }
 
-/// The first character in whose place clients send another spelling.
+/// The first character that clients send in another spelling.
 fn first_sent_otherwise(literal: &str) -> Option<char> {
     let mut chars = literal.char_indices();
     chars.find(|(index, char)| is_sent_otherwise(*char, &literal[*index..])).map(|(_, char)| char)
 }
 
-/// Whether clients send another spelling of a character, with which the text begins. Braces are the router's;
-/// what a URL can't have by the letter, but browsers send, is let pass: `[`, `]`, `|`.
+/// Whether clients send the first character of a text in another spelling. Braces belong to the router. `[`, `]`
+/// and `|` are allowed: a URL must not have them, but browsers send them as they are.
 fn is_sent_otherwise(char: char, text: &str) -> bool {
     let is_escape = || {
         let digits = text.as_bytes().get(1..3);

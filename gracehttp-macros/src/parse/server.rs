@@ -4,9 +4,10 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Expr, Ident, LitStr, Path, Type};
 
-use super::arguments::{self, Argument, Arguments, Reading, Setting};
+use super::arguments::{self, Arguments, Reading};
 use super::endpoint::{Endpoint, endpoint};
 use super::routes::ModuleArguments;
+use super::setting::{Argument, Setting};
 use super::value::Value;
 use crate::errors::{Errors, feature_missing};
 use crate::keys::{self, Key, ServerKey, TlsKey};

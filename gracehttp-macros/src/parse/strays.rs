@@ -1,4 +1,5 @@
-//! Attributes of routes where no module takes them up: rustc would say that it can't find them.
+//! Attributes of routes in places where no module of routes reads them. Without a message from here, rustc would
+//! say that it can't find the attributes.
 
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::quote;
@@ -8,12 +9,12 @@ use syn::{Attribute, Ident, Meta, Path, Signature, Token, Visibility, token};
 
 use super::attributes::{is_named, is_route, last_name, names_route};
 
-/// Looks at the items of a module as they pass, for those with items of their own.
+/// Watches the items of a module pass, and looks into those that have items of their own.
 #[derive(Default)]
 pub(super) struct Strays {
-    /// What the next braces belong to.
+    /// The item that the next braces belong to.
     owner: Option<Owner>,
-    /// An attribute has the item's inside for itself.
+    /// The item has an attribute that reads what is in its braces.
     claimed: bool,
     last: Option<TokenTree>,
 }
@@ -31,7 +32,7 @@ impl Strays {
         self.last = None;
     }
 
-    /// Passes a token on, less the attributes of routes within.
+    /// Passes a token on, without the attributes of routes within it.
     pub(super) fn pass(&mut self, token: TokenTree, faults: &mut Vec<syn::Error>) -> TokenTree {
         let begins = match &self.last {
             None => true,
@@ -89,7 +90,7 @@ impl Owner {
             }
             let attributes = input.call(Attribute::parse_outer)?;
             let on_function = is_function(input);
-            // One with a path may be another crate's, or says itself where it belongs.
+            // An attribute with a path may be another crate's. If it is ours, it says itself where it belongs.
             let (routes, others): (Vec<_>, Vec<_>) = attributes.into_iter().partition(|attribute| {
                 on_function && is_route(attribute) && attribute.path().get_ident().is_some()
             });
@@ -123,13 +124,13 @@ fn is_function(input: ParseStream<'_>) -> bool {
     item.parse::<Visibility>().is_ok() && item.parse::<Signature>().is_ok()
 }
 
-/// Why an attribute of a route can't take effect on what it is on, which is no function.
+/// The fault of a route's attribute that is on no function.
 pub(super) fn on_no_function(attribute: &Attribute) -> syn::Error {
     let message = format!("`{}` belongs on an async function, which answers the requests", shown(attribute));
     syn::Error::new_spanned(attribute, message)
 }
 
-/// What is wrong with `#[cfg_attr(…, get("/"))]`: the compiler resolves it when the module has been read.
+/// The fault of `#[cfg_attr(…, get("/"))]`: the compiler resolves it only after the module has been read.
 pub(super) fn in_cfg_attr(attribute: &Attribute) -> Option<syn::Error> {
     if !attribute.path().is_ident("cfg_attr") {
         return None;

@@ -8,7 +8,8 @@ use quote::{ToTokens, quote};
 use syn::parse::{ParseBuffer, ParseStream};
 use syn::{Expr, Ident, Lit, LitInt, LitStr, Token, Type, UnOp, parenthesized, token};
 
-use super::arguments::{Argument, Setting, comma_separated};
+use super::list::comma_separated;
+use super::setting::{Argument, Setting};
 use super::text;
 use crate::errors::Errors;
 use crate::keys::Kind;

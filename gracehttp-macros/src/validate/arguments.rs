@@ -1,7 +1,7 @@
-//! A handler's arguments, as far as their names tell.
+//! A handler's arguments, judged by the names of their types.
 //!
-//! What an extractor is depends on the state, which only the list of servers knows: there rustc says what does
-//! not fit. What fits no state is refused here, at the argument.
+//! Whether a type is an extractor depends on the state, and only the list of servers knows the state: rustc checks
+//! it there. Types that fit no state are refused here, at the argument.
 
 use quote::ToTokens;
 use syn::{FnArg, Pat, Type};
@@ -10,7 +10,7 @@ use super::types::last_segment;
 use crate::errors::Errors;
 use crate::parse::Function;
 
-/// Reports what can't be an argument. Says whether there was nothing of the kind.
+/// Reports arguments that no handler can have. Says whether all arguments fit.
 pub(super) fn check(function: &Function, errors: &mut Errors) -> bool {
     let arguments: Vec<Argument<'_>> = function.sig.inputs.iter().filter_map(Argument::of).collect();
     let mut fit = true;
@@ -28,7 +28,7 @@ pub(super) fn check(function: &Function, errors: &mut Errors) -> bool {
 }
 
 struct Argument<'a> {
-    /// What the user calls it, where it has one name.
+    /// The argument's name, if its pattern is a name.
     name: Option<String>,
     ty: &'a Type,
 }
@@ -43,7 +43,7 @@ impl<'a> Argument<'a> {
         Some(Self { name, ty: &argument.ty })
     }
 
-    /// A type that nobody can make an extractor: Rust's own, without a place for the request in it.
+    /// What is wrong with a type of Rust's own, for which no crate can implement an extractor.
     fn no_extractor(&self) -> Option<String> {
         const SINGLE: [&str; 15] = [
             "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32",
@@ -70,6 +70,7 @@ impl<'a> Argument<'a> {
         Some(format!("`{shown}` is not an extractor\nhelp: {help}"))
     }
 
+    /// What is wrong with an extractor of the body before the last argument.
     fn takes_the_body_too_early(&self, last: &Self) -> Option<String> {
         let body = self.body()?;
         let help = match last.body() {
@@ -83,7 +84,7 @@ impl<'a> Argument<'a> {
         ))
     }
 
-    /// The name of an extractor of the body.
+    /// The name of the type, if it is an extractor of the body.
     fn body(&self) -> Option<String> {
         const BODIES: [&str; 8] =
             ["Json", "Form", "String", "Bytes", "Body", "Request", "RawForm", "Multipart"];
@@ -92,7 +93,7 @@ impl<'a> Argument<'a> {
     }
 }
 
-/// A type as rustfmt would write it, near enough.
+/// A type approximately as rustfmt writes it.
 fn shown(ty: &Type) -> String {
     let mut text = ty.to_token_stream().to_string();
     for (spaced, tight) in [(" < ", "<"), (" >", ">"), (" ,", ","), ("& ", "&"), (" :: ", "::"), ("' ", "'")]

@@ -1,12 +1,12 @@
-//! A function's signature, as far as every attribute demands the same of it.
+//! Checks of a function's signature that all attributes share.
 
 use syn::{FnArg, Safety, Signature};
 
 use super::types::impl_trait;
 use crate::errors::Errors;
 
-/// Reports what only the caller of a function could decide: the framework calls this one.
-/// Says whether there was nothing of the kind.
+/// Reports everything in a signature that its caller would have to decide, because the framework is the caller.
+/// Says whether there was nothing to report.
 pub(super) fn check(sig: &Signature, role: &str, errors: &mut Errors) -> bool {
     let mut plain = true;
     let mut fault = |tokens: &dyn quote::ToTokens, message: String| {
@@ -26,7 +26,10 @@ pub(super) fn check(sig: &Signature, role: &str, errors: &mut Errors) -> bool {
         fault(variadic, format!("{role} has a fixed number of arguments"));
     }
     if !sig.generics.params.is_empty() {
-        fault(&sig.generics, format!("{role} can't be generic: nobody is there to choose the types"));
+        fault(
+            &sig.generics,
+            format!("{role} can't be generic: the framework calls it and can't choose the types"),
+        );
     } else if let Some(clause) = &sig.generics.where_clause {
         fault(clause, format!("{role} can't be generic: there is nothing to constrain"));
     }

@@ -7,7 +7,7 @@ use super::{arguments, function};
 use crate::errors::Errors;
 use crate::parse::Function;
 
-/// The library implements `Handler` for so many arguments.
+/// The library implements `Handler` for functions with at most this many arguments.
 const MOST_ARGUMENTS: usize = 16;
 
 #[derive(Clone)]

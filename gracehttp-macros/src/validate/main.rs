@@ -10,7 +10,7 @@ use crate::parse::{Annotated, Attributed, Function, Item, MainArguments, Setting
 
 /// The item that `#[gracehttp::main]` is on.
 pub(crate) enum MainItem {
-    Main(Main),
+    Main(Box<Main>),
     /// A `main` that can't be called.
     Unusable(TokenStream),
     /// No `main`.
@@ -53,7 +53,7 @@ pub(crate) fn main(parsed: Attributed<MainArguments>, errors: &mut Errors) -> Ch
     Checked(match item {
         Some(Item::Function(function)) if function.sig.ident == "main" => {
             if check_main(&function, errors) && !other_runtime {
-                MainItem::Main(Main::new(arguments, settings, &function, source))
+                MainItem::Main(Box::new(Main::new(arguments, settings, &function, source)))
             } else {
                 MainItem::Unusable(source)
             }

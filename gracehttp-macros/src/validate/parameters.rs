@@ -1,16 +1,24 @@
-//! The parameters of a path, and what the handler takes of them.
+//! The parameters of a path, and the arguments that take them.
 
 use syn::Type;
 
-use super::routes::Place;
 use super::types::{first_argument, last_segment};
 use crate::errors::Errors;
 use crate::parse::{Function, Path, Route};
 
-/// Reports parameters that the handler can't be given, and those that the prefix has already. Says whether there
-/// was none of the latter.
+/// What a module of routes is.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    /// A server.
+    Server,
+    /// A part of servers or of other parts, which may have parameters in their own prefixes.
+    Part,
+}
+
+/// Reports parameters that no argument of the handler takes, and parameters that the prefix has already. Says
+/// whether there were none of the latter.
 ///
-/// Whoever takes the whole request, or an extractor that nobody here knows, may take them from there.
+/// An argument of an unknown type may take parameters from the request, so it counts as taking them.
 pub(super) fn check(
     route: &Route,
     function: &Function,
@@ -37,7 +45,7 @@ pub(super) fn check(
     {
         let message = format!(
             "no argument of `{handler}` takes the parameter `{{{name}}}`\n\
-             help: add one, `Path({name}): Path<…>`, or name it `{{_{name}}}` if nobody needs it"
+             help: add one, `Path({name}): Path<…>`, or name it `{{_{name}}}` if no argument needs it"
         );
         errors.at(literal, message);
     }
@@ -54,7 +62,7 @@ pub(super) fn check(
         count => format!("{count} parameters"),
     };
     match &misfits[..] {
-        // Whoever writes one argument for each parameter.
+        // One argument for each parameter: a mistake that gets a message of its own.
         [_, rest @ ..] if !rest.is_empty() && count > 1 => {
             for (ty, _) in rest {
                 let help = all_at_once(&names);
@@ -74,7 +82,7 @@ pub(super) fn check(
     fresh
 }
 
-/// The argument that takes parameters of these names.
+/// A help line with an argument that takes the parameters of these names.
 fn all_at_once(names: &[&str]) -> String {
     let argument = match names {
         [name] => format!("Path({name}): Path<…>"),
@@ -83,9 +91,9 @@ fn all_at_once(names: &[&str]) -> String {
     format!("help: take them as `{argument}`")
 }
 
-/// Whether an argument is known, by its name, to have nothing to do with the path.
+/// Whether the name of an argument's type is known, and the type takes nothing from the path.
 fn takes_no_parameters(ty: &Type) -> bool {
-    const STRANGERS: [&str; 20] = [
+    const WITHOUT_PARAMETERS: [&str; 20] = [
         "State",
         "Query",
         "RawQuery",
@@ -111,10 +119,10 @@ fn takes_no_parameters(ty: &Type) -> bool {
     if segment.ident == "Option" || segment.ident == "Result" {
         return first_argument(ty).is_some_and(takes_no_parameters);
     }
-    STRANGERS.iter().any(|name| segment.ident == name)
+    WITHOUT_PARAMETERS.iter().any(|name| segment.ident == name)
 }
 
-/// How many parameters `Path<T>` takes, where `T` says it: a tuple, or something that is one value.
+/// How many parameters `Path<T>` takes, if `T` shows it: a tuple, or a type that is one value.
 fn parameters_taken(ty: &Type) -> Option<usize> {
     const SINGLE: [&str; 16] = [
         "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize", "f32", "f64",

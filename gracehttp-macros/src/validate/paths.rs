@@ -1,10 +1,10 @@
-//! The paths of one module, beside each other.
+//! Conflicts between the paths of one module.
 
 use matchit::InsertError;
 
 use crate::parse::{Path, explain};
 
-/// The paths of one module, in the very router that will serve them.
+/// The paths of one module, in the same kind of router that will serve them.
 #[derive(Default)]
 pub(super) struct Paths {
     router: matchit::Router<usize>,
@@ -18,7 +18,7 @@ struct Known {
 }
 
 impl Paths {
-    /// Adds a route, unless the router could not have it.
+    /// Adds a route. Fails if the router could not hold it beside the others.
     pub(super) fn add(&mut self, method: &str, path: &Path, handler: &str) -> syn::Result<()> {
         let text = path.literal.value();
         let fault = |message: String| Err(syn::Error::new(path.literal.span(), message));
@@ -64,7 +64,7 @@ fn conflict(path: &str, with: &str) -> String {
         )
     } else {
         format!(
-            "`{path}` and `{with}` are the same path: it is not told apart by the names of its parameters\n\
+            "`{path}` and `{with}` are the same path: the names of parameters do not distinguish paths\n\
              help: give the parameters the same names in both"
         )
     }

@@ -4,6 +4,7 @@ use proc_macro2::TokenStream;
 use syn::{Attribute, Ident, Meta};
 
 use super::handler::Handler;
+use super::parameters::Place;
 use super::paths::Paths;
 use super::{Checked, parameters};
 use crate::errors::{Errors, feature_missing};
@@ -15,7 +16,7 @@ use crate::parse::{
 /// The item that `#[routes]` is on.
 pub(crate) enum RoutesItem {
     Routes {
-        routes: Routes,
+        routes: Box<Routes>,
         layer: Option<Setting>,
         library: Option<syn::Path>,
     },
@@ -43,15 +44,6 @@ pub(crate) struct Answer {
     pub(crate) handler: Handler,
 }
 
-/// What a module of routes is.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Place {
-    /// A server.
-    Server,
-    /// A part of servers or of other parts, which may have parameters in their own prefixes.
-    Part,
-}
-
 pub(crate) fn routes(parsed: Attributed<RoutesArguments>, errors: &mut Errors) -> Checked<RoutesItem> {
     let Attributed { arguments: RoutesArguments { module: arguments, layer, library }, annotated, .. } =
         parsed;
@@ -59,7 +51,7 @@ pub(crate) fn routes(parsed: Attributed<RoutesArguments>, errors: &mut Errors) -
     let belongs = "`#[routes]` belongs on a module, `mod routes { … }`, whose functions are routes";
     Checked(match item {
         Some(Item::Module(module)) => match of_module(*module, arguments, Place::Part, errors) {
-            Ok(routes) => RoutesItem::Routes { routes, layer, library },
+            Ok(routes) => RoutesItem::Routes { routes: Box::new(routes), layer, library },
             Err(module) => RoutesItem::Unusable(module),
         },
         Some(Item::Function(function)) => {
@@ -116,7 +108,7 @@ pub(super) fn of_module(
     Ok(Routes { module: shell, prefix, within, included, answers, fallback })
 }
 
-/// What the functions of a module answer, as far as it is right.
+/// The routes and the fallback of a module, without those that have faults.
 fn answers(
     functions: Vec<RoutedFunction>,
     prefix: Option<&Path>,

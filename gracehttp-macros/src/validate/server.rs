@@ -6,7 +6,8 @@ use syn::ext::IdentExt;
 use syn::{Attribute, Ident, LitStr, Path, ReturnType, Type, Visibility};
 
 use super::handler::Handler;
-use super::routes::{self, Place, Routes};
+use super::parameters::Place;
+use super::routes::{self, Routes};
 use super::types::last_segment;
 use super::{Checked, function};
 use crate::errors::Errors;
@@ -18,16 +19,16 @@ use crate::parse::{
 /// The item that `#[server]` is on.
 pub(crate) enum ServerItem {
     Function {
-        server: Server,
+        server: Box<Server>,
         function: FunctionServer,
     },
     Routes {
-        server: Server,
+        server: Box<Server>,
         routes: Routes,
     },
     /// A module whose routes can't be served.
     Unusable {
-        server: Server,
+        server: Box<Server>,
         module: Shell,
     },
     /// An item that can't declare a server.
@@ -62,7 +63,7 @@ pub(crate) enum Role {
     /// Answers each request.
     Handler(Handler),
     /// Returns the service, made of the state or without it.
-    Factory { state: Option<Type>, output: Type },
+    Factory { state: Option<Box<Type>>, output: Box<Type> },
     /// Can't be built. A server of the function's name stands in, so that its uses are not errors too.
     Unusable,
 }
@@ -72,7 +73,7 @@ pub(crate) fn server(parsed: Attributed<ServerArguments>, errors: &mut Errors) -
     let Annotated { source, attributes, rest, item } = annotated;
     let endpoints = check_keys(&mut arguments, &settings, errors);
     let module_arguments = std::mem::take(&mut arguments.module);
-    let server_of = |item: &Ident| Server::new(arguments, endpoints, settings, item);
+    let server_of = |item: &Ident| Box::new(Server::new(arguments, endpoints, settings, item));
     Checked(match item {
         Some(Item::Function(function)) => {
             refuse_keys_of_modules(&module_arguments, errors);
@@ -207,8 +208,8 @@ impl Role {
                 } else if let Some(surplus) = function.arguments().nth(1) {
                     (surplus, "it runs once, at start-up, and takes nothing but the state")
                 } else {
-                    let state = function.arguments().next().cloned();
-                    return plain.then(|| Self::Factory { state, output: (**output).clone() });
+                    let state = function.arguments().next().cloned().map(Box::new);
+                    return plain.then(|| Self::Factory { state, output: output.clone() });
                 }
             }
         };

@@ -1,9 +1,9 @@
-//! What types are called.
+//! The names in types.
 
 use syn::visit::{self, Visit};
 use syn::{GenericArgument, PathArguments, PathSegment, Type, TypeImplTrait};
 
-/// `State<App>` of `axum::extract::State<App>`: what a type is called, wherever it comes from.
+/// `State<App>` of `axum::extract::State<App>`: the name of a type without the path to it.
 pub(super) fn last_segment(ty: &Type) -> Option<&PathSegment> {
     match ty {
         Type::Path(path) => path.path.segments.last(),

@@ -1,15 +1,14 @@
-//! What the compiler is asked about modules that are parts of each other: constants that it can't evaluate, each
-//! at the user's token that is to blame.
+//! Checks of modules that are parts of each other. Only the compiler sees all of them, so each check is a constant
+//! that panics, at the user's token that is to blame.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
-use syn::Path;
+use quote::quote;
 
-use super::Part;
-use crate::generate::tokens::{generated, placed_at, shown};
+use super::part::Part;
+use crate::generate::tokens::{generated, refusal, shown};
 use crate::validate::{Answer, Routes};
 
-/// Lets the compiler look for routes that several modules have: at the route, or at the later module.
+/// Checks that no route is in two modules. The message is at the module's own route, or at the later module.
 pub(super) fn all_apart(routes: &Routes, modules: &[Part]) -> TokenStream {
     let rivals = modules.iter().flat_map(|Part { path: module, ty, .. }| {
         routes.answers.iter().map(move |Answer { route, .. }| {
@@ -31,7 +30,7 @@ pub(super) fn all_apart(routes: &Routes, modules: &[Part]) -> TokenStream {
     all(rivals.chain(pairs))
 }
 
-/// The same for the modules within and those from elsewhere, which only the annotated one is in reach of.
+/// The same check between the modules within this one and those from elsewhere.
 pub(super) fn inner_apart(routes: &Routes, included: &[Part]) -> TokenStream {
     let ident = &routes.module.ident;
     let name = generated(ident);
@@ -44,31 +43,8 @@ pub(super) fn inner_apart(routes: &Routes, included: &[Part]) -> TokenStream {
     all(checks)
 }
 
-/// Whether an entry of `routes(…)` is a module of routes, and a part.
-pub(super) fn listed(module: &Path, ty: &TokenStream, library: &TokenStream) -> TokenStream {
-    let kind = quote!(#library::__private::routes::Kind);
-    let shown = shown(module);
-    let example = match module.segments.last() {
-        Some(last) if last.ident != "routes" => format!(", such as `{shown}::routes`"),
-        _ => String::new(),
-    };
-    let undeclared =
-        format!("`{shown}` is not a module of routes: list one that has `#[gracehttp::routes]`{example}");
-    let server = format!(
-        "`{shown}` is a server, and no part of one: list it in `servers(…)`, or give it `#[gracehttp::routes]` \
-         instead of `#[server]`"
-    );
-    let (undeclared, server) = (refusal(module, &undeclared), refusal(module, &server));
-    quote! {
-        match #ty::TABLE.kind {
-            #kind::Part => {}
-            #kind::Server => #server,
-            #kind::Undeclared => #undeclared,
-        }
-    }
-}
-
-/// Whether a parameter of the module's prefix is in no path behind it. Of the module's own the macro knows.
+/// Checks that no path of another module repeats a parameter of this module's prefix. Validation has checked this
+/// module's own paths.
 pub(super) fn parameters_once(routes: &Routes, included: &[Part]) -> TokenStream {
     let Some(prefix) = &routes.prefix else { return TokenStream::new() };
     let ident = &routes.module.ident;
@@ -91,11 +67,7 @@ pub(super) fn parameters_once(routes: &Routes, included: &[Part]) -> TokenStream
     all(checks.into_iter())
 }
 
-fn refusal(user: &impl ToTokens, message: &str) -> TokenStream {
-    placed_at(user, quote!(::core::panic!("{}", #message)))
-}
-
-/// Each by itself, so that one does not hide the others.
+/// Emits each check by itself, so that one fault does not hide the others.
 fn all(checks: impl Iterator<Item = TokenStream>) -> TokenStream {
     checks.map(|check| quote!(const _: () = #check;)).collect()
 }

@@ -248,7 +248,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
-    /// What is wrong is told with all else that is, when the application starts.
+    /// Notes a fault. All faults are reported together when the application starts.
     fn require(mut self, is_valid: bool, fault: impl Into<String>) -> Self {
         if !is_valid {
             self.faults.push(Error::new(fault));
@@ -313,7 +313,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     ///
     /// # Errors
     ///
-    /// Whatever keeps the application from serving: an endpoint that can't be bound, a certificate that
+    /// Everything that keeps the application from serving: an endpoint that can't be bound, a certificate that
     /// can't be read, a setting that makes no sense, start-up code that fails. Several of them come as one.
     pub fn try_run(self) -> Result<(), Error> {
         self.run_with(&subscribed())

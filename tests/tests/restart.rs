@@ -138,8 +138,17 @@ struct Restarted {
 
 impl Restarted {
     async fn start(plan: &str) -> Self {
+        Self::start_by(plan, |launch| launch).await
+    }
+
+    /// Logs the receipts of its drains, too.
+    async fn start_with_receipts(plan: &str) -> Self {
+        Self::start_by(plan, |launch| launch.env("RUST_LOG", "gracehttp=debug")).await
+    }
+
+    async fn start_by(plan: &str, prepare: impl FnOnce(Launch) -> Launch) -> Self {
         let scratch = Scratch::new();
-        let app = Launch::app(&scratch, plan).spawn();
+        let app = prepare(Launch::app(&scratch, plan)).spawn();
         let name = plan.split_whitespace().nth(1).expect("a server");
         let target = app.target(name).await;
         Self { old: app.pid(), app, target, _scratch: scratch }
@@ -272,6 +281,36 @@ async fn case_42_an_upload_in_flight_completes_and_its_connection_moves() {
     assert_eq!(client.reply().await.unwrap().text(), "0123456789abcdefghij");
     stage.moves(&mut client).await;
     all_leave_cleanly(&stage.app).await;
+}
+
+#[tokio::test]
+async fn the_receipt_counts_idle_and_answered_connections_that_moved() {
+    let stage = Restarted::start_with_receipts(WEB).await;
+    let mut idle = Client::connect(&stage.target).await.unwrap();
+    idle.get("/ping").await.unwrap();
+    let mut busy = Client::connect(&stage.target).await.unwrap();
+    busy.send(get("/slow?ms=1500")).await.unwrap();
+    stage.app.log.line(0, "slow begins").await;
+    stage.restart().await;
+    busy.reply().await.unwrap();
+    stage.moves(&mut busy).await;
+    stage.moves(&mut idle).await;
+    all_leave_cleanly(&stage.app).await;
+    let receipt = "server `web`: its connections in the drain: 1 moved, 1 answered and moved";
+    assert!(stage.app.log.line(0, receipt).await.ends_with(receipt));
+}
+
+#[tokio::test]
+async fn the_receipt_counts_tls_connections_that_were_told_to_close() {
+    let stage = Restarted::start_with_receipts(TLS).await;
+    let mut idle = Client::connect(&stage.target).await.unwrap();
+    idle.get("/ping").await.unwrap();
+    stage.restart().await;
+    assert!(idle.get("/ping").await.unwrap().closes());
+    idle.closed().await.unwrap();
+    all_leave_cleanly(&stage.app).await;
+    let receipt = "server `tls`: its connections in the drain: 1 told to close";
+    assert!(stage.app.log.line(0, receipt).await.ends_with(receipt));
 }
 
 #[tokio::test]

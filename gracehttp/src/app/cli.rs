@@ -58,7 +58,7 @@ fn show<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
     print(&report::toml(&settings, &servers, &provenance))
 }
 
-/// Not `print!`, which panics where nobody reads.
+/// Not `print!`, which panics if the reader of a pipe is gone.
 fn print(text: &str) -> Result<(), Error> {
     io::stdout()
         .write_all(text.as_bytes())

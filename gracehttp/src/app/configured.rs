@@ -21,7 +21,7 @@ pub(super) struct Configured<S> {
 
 impl<S: Send + 'static> Configured<S> {
     /// Settles what is set where: the builder's values, the file's over them, the environment's over both.
-    /// Whatever is wrong with any of them is found here, and comes as one error.
+    /// All faults of all three are found here, and come as one error.
     pub(super) fn settle(app: App<S>, start_command: &StartCommand) -> Result<Self, Error> {
         let App { mut servers, mut settings, mut faults, config, start_up_code, .. } = app;
         faults.extend(servers.iter_mut().flat_map(|server| server.faults.drain(..)));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_told_all_at_once() {
+    fn all_values_out_of_range_are_reported_at_once() {
         let web = Server::builder("web").port(0);
         let web = web.max_conns(0).backlog(0).max_header_size(0).max_headers(usize::MAX);
         let web = web.max_conn_memory(65_535).listen("nonsense");

@@ -48,7 +48,7 @@ impl Process {
         }
     }
 
-    /// Starts a successor and waits until it is ready. If it fails, for whatever reason, it is reaped, the
+    /// Starts a successor and waits until it is ready. If it fails, it is reaped, the
     /// operator learns why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Signal>) -> Attempt {
         if let Some(gone) = self.configuration.as_ref().filter(|file| !file.exists()) {

@@ -62,7 +62,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
     let prepared = begin(app, predecessor, descriptors, workers, events).await;
     if let Err(error) = &prepared {
-        // First: a predecessor that hears of the failure kills this process.
+        // First: a predecessor that learns of the failure kills this process.
         end_early(workers, events).await;
         if let Some(channel) = channel {
             flush_log().await;

@@ -1,4 +1,4 @@
-//! Work that may block, beside an event loop that may have to abandon it.
+//! Work that may block, on a thread of its own, so that the event loop can abandon it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;

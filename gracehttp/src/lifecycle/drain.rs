@@ -1,4 +1,4 @@
-//! How every part of a process learns that its time is ending.
+//! The phases of a process, and how its parts learn of them.
 
 use std::fmt;
 use std::future::Future;
@@ -53,11 +53,11 @@ pub(crate) struct Drain {
 struct Shared {
     stamp: AtomicU32,
     changed: Notify,
-    /// Held while a phase is entered, and while somebody registers for the next change.
+    /// Held while a phase is entered, and while a task registers for the next change.
     entering: Mutex<()>,
 }
 
-/// A phase, told from all others of its name by the number of changes before it.
+/// A phase, and the number of changes before it: a phase that comes again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp(u32);
 
@@ -89,12 +89,12 @@ impl Drain {
         Stamp(self.shared.stamp.load(Ordering::Acquire))
     }
 
-    /// Enters a phase and wakes all who wait for a change.
+    /// Enters a phase and wakes all tasks that wait for a change.
     pub(crate) fn enter(&self, phase: Phase) {
         self.change(phase, &self.entering());
     }
 
-    /// Enters a phase from just this one; in any other, somebody else has decided meanwhile.
+    /// Enters a phase from just this one. In any other it changes nothing: another part has decided meanwhile.
     pub(crate) fn enter_from(&self, from: Phase, phase: Phase) {
         let entering = self.entering();
         if self.phase() == from {

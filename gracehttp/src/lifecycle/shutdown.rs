@@ -1,4 +1,4 @@
-//! How code that is under way learns that it should come to its end.
+//! How a handler or a task learns that it should end.
 
 use std::fmt;
 use std::future::Future;
@@ -33,7 +33,7 @@ impl Shutdown {
         Self { begun: Box::pin(async move { drain.begun().await }) }
     }
 
-    /// For what is never drained.
+    /// For code that is never drained.
     pub(crate) fn never() -> Self {
         Self { begun: Box::pin(std::future::pending()) }
     }

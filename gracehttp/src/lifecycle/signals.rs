@@ -133,7 +133,7 @@ impl Signals {
     pub(crate) fn let_through_all(&self, ignored: &[Signal]) {
         for signal in ignored {
             if !self.caught.iter().any(|(request, _)| request.signal() == *signal) {
-                // It was the predecessor's; nobody handles it here, so its default effect holds again.
+                // The predecessor handled it and this process does not, so its default effect holds again.
                 let _ = sys::reset_disposition(signal.number());
             }
         }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// How long anything may take that an application does by itself. A test that passes never waits so long.
+/// How long an application may take for each thing that a test waits for. A test that passes never waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a predecessor writes once it has started its successor.
@@ -100,7 +100,7 @@ impl fmt::Display for Application {
     }
 }
 
-/// What all generations write, and the generations that it tells of.
+/// The output of all generations, and the generations that it names.
 #[derive(Default)]
 struct Output {
     lines: Mutex<Vec<String>>,
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_successor_is_known_by_the_line_that_tells_of_it() {
+    fn the_pid_of_a_successor_is_read_from_its_line() {
         let line = "2026-11-23T10:02:16Z  INFO gracehttp: start new process success, pid 4789.";
         assert_eq!(successor_in(line), Some(4789));
         assert_eq!(successor_in("start new process failed, pid 4789: it crashed"), None);

@@ -27,7 +27,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads a URL as the banner tells it.
+    /// Reads a URL in the form of the banner.
     pub(super) fn from_url(url: &str) -> Option<Self> {
         let (scheme, address) = url.split_once("://")?;
         Some(Self { address: address.parse().ok()?, tls: scheme == "https" })

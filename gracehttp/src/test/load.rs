@@ -177,7 +177,8 @@ mod tests {
         assert!(all_say(&faults, "the answer broke off"), "{faults:?}");
         let faults = faults_of(b"HTTP/1.1 500 Oh\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         assert!(all_say(&faults, "the answer was 500"), "{faults:?}");
-        // Closed without a word after a good answer: whoever keeps the connection loses its next request, or finds it closed.
+        // Closed without notice after a good answer: a client that keeps the connection loses its next request, or finds it
+        // closed.
         let faults = faults_of(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
         assert!(all_say(&faults, "connection"), "{faults:?}");
     }

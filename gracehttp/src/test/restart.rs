@@ -86,7 +86,7 @@ impl RestartTest {
         self.request(move || get(&path))
     }
 
-    /// What the clients send instead, made anew each time: `test::post("/orders", Json(order))`. It has to be
+    /// What the clients send instead, built for each request: `test::post("/orders", Json(order))`. It has to be
     /// answered with a status of success.
     pub fn request(mut self, request: impl Fn() -> Request + Send + Sync + 'static) -> Self {
         self.request = Arc::new(request);

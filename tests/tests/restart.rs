@@ -314,6 +314,17 @@ async fn the_receipt_counts_tls_connections_that_were_told_to_close() {
 }
 
 #[tokio::test]
+async fn the_receipt_counts_http2_connections_that_were_told_to_close() {
+    let stage = Restarted::start_with_receipts(WEB).await;
+    let mut client = Http2::connect(&stage.target).await.unwrap();
+    assert!(matches!(client.get("/ping").await, Ok(Outcome::Reply(_))));
+    stage.restart().await;
+    all_leave_cleanly(&stage.app).await;
+    let receipt = "server `web`: its connections in the drain: 1 told to close";
+    assert!(stage.app.log.line(0, receipt).await.ends_with(receipt));
+}
+
+#[tokio::test]
 async fn a_streaming_response_in_flight_completes() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();

@@ -160,10 +160,13 @@ pub(crate) trait Subscriber: Send + Sync {
     fn on_event(&self, event: &Event);
 }
 
+/// Replaced as a whole, so that a list that is being gone through does not change.
+type Subscribers = Arc<[Arc<dyn Subscriber>]>;
+
 /// Where the events of a process are emitted. Its clones have the same subscribers.
 #[derive(Clone, Default)]
 pub(crate) struct Events {
-    subscribers: Arc<RwLock<Arc<[Arc<dyn Subscriber>]>>>,
+    subscribers: Arc<RwLock<Subscribers>>,
 }
 
 impl Events {

@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::conn::{self, Context};
+use crate::lifecycle::Address;
 use crate::listen::accept_errors::{AcceptErrors, Remedy};
 use crate::listen::accept_queue::AcceptQueue;
-use crate::listen::listener::{Listener, Local};
+use crate::listen::listener::Listener;
 use crate::server::{Permit, Turn};
 use crate::socket::{Family, Socket, Unread};
 use crate::sys;
@@ -142,8 +143,8 @@ fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, permit: Permi
         return Some(permit);
     }
     let family = match listener.local {
-        Local::Tcp(_) => Family::Tcp,
-        Local::Unix(_) => Family::Unix,
+        Address::Tcp(_) => Family::Tcp,
+        Address::Unix(_) => Family::Unix,
     };
     // A socket that the runtime can't take is closed, and its permit goes back.
     let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number }).wake() else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::time::Instant;
 
-use crate::listen::listener::Local;
+use crate::lifecycle::Address;
 use crate::log;
 
 /// The pauses of an accept loop that fails: the first, and the longest.
@@ -90,7 +90,7 @@ struct Report {
 }
 
 impl AcceptErrors {
-    pub(super) fn new(server: &str, local: &Local) -> Self {
+    pub(super) fn new(server: &str, local: &Address) -> Self {
         let listener = format!("server `{server}`, {}", local.describe());
         Self { listener, pause: BACK_OFF.0, failures: 0, last_report: None }
     }
@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     fn errors() -> AcceptErrors {
-        AcceptErrors::new("web", &Local::Tcp("127.0.0.1:80".parse().unwrap()))
+        AcceptErrors::new("web", &Address::Tcp("127.0.0.1:80".parse().unwrap()))
     }
 
     #[test]

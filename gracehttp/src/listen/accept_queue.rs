@@ -7,7 +7,8 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::conn::{Context, Waiting};
-use crate::listen::listener::{Listener, Local};
+use crate::lifecycle::Address;
+use crate::listen::listener::Listener;
 use crate::server::{Permit, Turn, WhenFull};
 use crate::sys;
 
@@ -76,8 +77,8 @@ impl<'a> AcceptQueue<'a> {
 /// which grows with every look.
 fn queue_length(listener: &Listener, at_most: usize) -> usize {
     let count = match listener.local {
-        Local::Tcp(_) => sys::queue_length(listener.as_fd()).ok(),
-        Local::Unix(_) => None,
+        Address::Tcp(_) => sys::queue_length(listener.as_fd()).ok(),
+        Address::Unix(_) => None,
     };
     count.unwrap_or_else(|| {
         let mut listeners = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];

@@ -8,11 +8,12 @@ use socket2::{Domain, Socket, Type};
 
 use super::fault;
 use super::listen_options::ListenOptions;
-use super::listener::{Listener, Local};
+use super::listener::Listener;
 use super::offered::{Adoption, OfferedListeners, is_same_file};
 use super::socket_access;
 use super::socket_file::{self, SocketFile};
 use crate::Error;
+use crate::lifecycle::Address;
 use crate::log;
 use crate::server::Endpoint;
 #[cfg(feature = "cli")]
@@ -46,7 +47,7 @@ pub(crate) fn open(
             }
             let (socket, file) =
                 socket_file::bind(path, options).map_err(|error| fault::unix(server, path, error))?;
-            let local = Local::Unix(path.clone());
+            let local = Address::Unix(path.clone());
             Ok(vec![Listener::new(endpoint, local, socket.into(), Some(file))])
         }
         Endpoint::Tcp { host: None, port } => {
@@ -83,11 +84,11 @@ pub(crate) fn adopt(
         Ok(false) => return Err(refused("the descriptor is not a listening stream socket".into())),
         Err(error) => return Err(refused(format!("the descriptor is not a socket ({error})"))),
     }
-    let local = Local::of(&socket).map_err(|error| refused(error.to_string()))?;
+    let local = Address::of(&socket).map_err(|error| refused(error.to_string()))?;
     let fits = match (endpoint, &local) {
-        (Endpoint::Tcp { port, .. }, Local::Tcp(address)) => *port == 0 || *port == address.port(),
+        (Endpoint::Tcp { port, .. }, Address::Tcp(address)) => *port == 0 || *port == address.port(),
         // If the file is gone, its path proves nothing: it may have been bound in another spelling.
-        (Endpoint::Unix(path), Local::Unix(bound)) => is_same_file(path, bound) || !bound.exists(),
+        (Endpoint::Unix(path), Address::Unix(bound)) => is_same_file(path, bound) || !bound.exists(),
         _ => false,
     };
     if !fits {
@@ -97,8 +98,8 @@ pub(crate) fn adopt(
     prepared.map_err(|error| refused(error.to_string()))?;
 
     let socket_file = match &local {
-        Local::Tcp(_) => None,
-        Local::Unix(path) => {
+        Address::Tcp(_) => None,
+        Address::Unix(path) => {
             let file = SocketFile::at(path);
             // Its access is only set once the predecessor has stopped accepting: until then the file is the
             // predecessor's.
@@ -191,7 +192,7 @@ fn bind_each(
         address.set_port(chosen_port.unwrap_or(address.port()));
         match bind_address(address, true, options).and_then(|socket| tcp_listener(endpoint, socket)) {
             Ok(listener) => {
-                if let Local::Tcp(local) = listener.local {
+                if let Address::Tcp(local) = listener.local {
                     chosen_port = Some(local.port());
                 }
                 listeners.push(listener);
@@ -236,7 +237,7 @@ fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions<'_>)
 }
 
 fn tcp_listener(endpoint: &Endpoint, socket: Socket) -> io::Result<Listener> {
-    Ok(Listener::new(endpoint, Local::of(&socket)?, socket.into(), None))
+    Ok(Listener::new(endpoint, Address::of(&socket)?, socket.into(), None))
 }
 
 /// The kernel lacks the whole family, or no interface has this address.

@@ -27,8 +27,8 @@ fn endpoint(text: &str) -> Endpoint {
 
 fn port(listener: &Listener) -> u16 {
     match listener.local {
-        Local::Tcp(address) => address.port(),
-        Local::Unix(_) => panic!("a TCP listener was expected"),
+        Address::Tcp(address) => address.port(),
+        Address::Unix(_) => panic!("a TCP listener was expected"),
     }
 }
 

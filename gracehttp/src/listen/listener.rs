@@ -8,7 +8,7 @@ use socket2::{SockRef, Socket};
 use super::listen_options::ListenOptions;
 use super::socket_access;
 use super::socket_file::SocketFile;
-pub(crate) use crate::lifecycle::Address as Local;
+use crate::lifecycle::Address;
 use crate::log;
 use crate::server::{Endpoint, SocketAccess};
 use crate::socket::ListenerNumber;
@@ -17,7 +17,7 @@ use crate::socket::ListenerNumber;
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) endpoint: Endpoint,
-    pub(crate) local: Local,
+    pub(crate) local: Address,
     pub(crate) fd: OwnedFd,
     /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone: at a
     /// restart the predecessor drops its listeners too.
@@ -31,7 +31,7 @@ pub(crate) struct Listener {
 impl Listener {
     pub(super) fn new(
         endpoint: &Endpoint,
-        local: Local,
+        local: Address,
         fd: OwnedFd,
         socket_file: Option<SocketFile>,
     ) -> Self {
@@ -41,15 +41,15 @@ impl Listener {
     /// Owner and mode of the file of a Unix socket.
     pub(crate) fn access(&self) -> SocketAccess {
         match &self.local {
-            Local::Unix(path) => socket_access::found(path),
-            Local::Tcp(_) => SocketAccess::default(),
+            Address::Unix(path) => socket_access::found(path),
+            Address::Tcp(_) => SocketAccess::default(),
         }
     }
 
     /// Sets owner and mode of the file of a Unix socket that this process has adopted. If that fails, the file keeps
     /// its former access.
     pub(crate) fn update_access(&self, server: &str, access: &SocketAccess) {
-        if let (Local::Unix(path), Some(_)) = (&self.local, &self.socket_file)
+        if let (Address::Unix(path), Some(_)) = (&self.local, &self.socket_file)
             && let Err(fault) = socket_access::give(path, access)
         {
             log::error(format_args!(
@@ -76,7 +76,7 @@ impl AsFd for Listener {
     }
 }
 
-impl Local {
+impl Address {
     /// Asks the kernel.
     pub(super) fn of(socket: &Socket) -> io::Result<Self> {
         let address = socket.local_addr()?;

@@ -9,9 +9,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::conn::{Context, Moved};
-use crate::lifecycle::{Background, Events, Phase};
+use crate::lifecycle::{Address, Background, Events, Phase};
 use crate::listen::bind::bind;
-use crate::listen::{KeyRing, ListenOptions, Local, Running, tls_acceptor};
+use crate::listen::{KeyRing, ListenOptions, Running, tls_acceptor};
 use crate::log;
 use crate::server::{Endpoint, IntoServer, Permits, Server};
 use crate::test::sound;
@@ -64,7 +64,7 @@ impl TestServer {
         let name = &options.name;
         let listeners =
             bind(name, &endpoint, &ListenOptions::of(&options)).unwrap_or_else(|error| panic!("{error}"));
-        let Some(Local::Tcp(address)) = listeners.first().map(|listener| listener.local.clone()) else {
+        let Some(Address::Tcp(address)) = listeners.first().map(|listener| listener.local.clone()) else {
             panic!("server `{name}`: 127.0.0.1 has no TCP");
         };
 

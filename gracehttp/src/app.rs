@@ -44,7 +44,7 @@ use crate::server::{IntoServer, LONGEST, Server};
 /// use gracehttp::{App, Server};
 ///
 /// async fn ping() -> String {
-///     format!("pong by pid:{}", std::process::id())
+///     format!("pong by pid:{}\n", std::process::id())
 /// }
 ///
 /// fn main() -> ExitCode {

@@ -44,8 +44,8 @@ pub(crate) struct LocalServer<'a> {
 impl LocalServer<'_> {
     /// Whether connections of a listener can go on here. A plain-text connection must not reach a server that relies
     /// on TLS and on client certificates.
-    fn takes(&self, offer: &PredecessorListener) -> bool {
-        match offer.secure {
+    fn takes(&self, listener: &PredecessorListener) -> bool {
+        match listener.secure {
             Some(secure) => secure == self.secure && (secure || self.http1),
             None => true,
         }

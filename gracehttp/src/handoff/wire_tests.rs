@@ -261,7 +261,7 @@ impl Values {
         Hello { oldest, newest, pid: self.next() as i32, ..Hello::new(self.next()) }
     }
 
-    fn to_successor(&mut self) -> ToSuccessor {
+    fn message_to_successor(&mut self) -> ToSuccessor {
         let (number, last) = (self.next() as u32, self.flag());
         match self.below(ToSuccessor::COUNT.into()) {
             0 => ToSuccessor::TicketKeys {
@@ -306,7 +306,7 @@ impl Values {
         }
     }
 
-    fn to_predecessor(&mut self) -> ToPredecessor {
+    fn message_to_predecessor(&mut self) -> ToPredecessor {
         let number = self.next() as u32;
         match self.below(ToPredecessor::COUNT.into()) {
             0 => ToPredecessor::Ready {
@@ -336,8 +336,8 @@ fn d18_every_message_comes_back_as_it_was_sent() {
     }
     let mut values = Values(0x9E37_79B9_7F4A_7C15);
     let hellos: Vec<Hello> = (0..2_000).map(|_| values.hello()).collect();
-    let to_successor: Vec<ToSuccessor> = (0..20_000).map(|_| values.to_successor()).collect();
-    let to_predecessor: Vec<ToPredecessor> = (0..20_000).map(|_| values.to_predecessor()).collect();
+    let to_successor: Vec<ToSuccessor> = (0..20_000).map(|_| values.message_to_successor()).collect();
+    let to_predecessor: Vec<ToPredecessor> = (0..20_000).map(|_| values.message_to_predecessor()).collect();
     round_trip(&hellos);
     round_trip(&to_successor);
     round_trip(&to_predecessor);
@@ -355,8 +355,8 @@ fn d18_a_message_that_is_cut_off_is_an_error() {
     }
     let mut values = Values(42);
     for _ in 0..2_000 {
-        assert_whole(&values.to_successor());
-        assert_whole(&values.to_predecessor());
+        assert_whole(&values.message_to_successor());
+        assert_whole(&values.message_to_predecessor());
         assert_whole(&values.hello());
     }
 }

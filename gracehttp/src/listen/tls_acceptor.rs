@@ -2,7 +2,7 @@
 
 use crate::conn::TlsAcceptor;
 use crate::error::Error;
-use crate::listen::KeyRing;
+use crate::listen::key_ring::KeyRing;
 use crate::server::ServerOptions;
 
 /// Reads the server's certificate, if it has one. Its session tickets are made with the keys of the ring.

@@ -14,8 +14,7 @@ use tokio::time::Instant;
 
 use crate::lifecycle::until_time;
 use crate::log;
-use crate::parking::Parked;
-use crate::parking::slots::Slots;
+use crate::parking::slots::{Parked, Slots};
 use crate::socket::{Stage, Unread};
 use crate::sys::{self, Watched};
 

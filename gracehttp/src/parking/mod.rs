@@ -8,12 +8,4 @@ mod lot;
 mod slots;
 
 pub(crate) use lot::{Lot, Woken};
-
-use crate::socket::{Socket, Stage};
-
-/// A connection at rest. Its permit is a bare count of its server.
-#[derive(Debug)]
-pub(crate) struct Parked {
-    pub(crate) socket: Socket,
-    pub(crate) stage: Stage,
-}
+pub(crate) use slots::Parked;

@@ -4,11 +4,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slab::Slab;
 
-use crate::parking::Parked;
 use crate::socket::{Family, ListenerNumber, Origin, Socket, Stage};
 
 /// The end of a list. No slab grows that large.
 const NONE: u32 = u32::MAX;
+
+/// A connection at rest. Its permit is a bare count of its server.
+#[derive(Debug)]
+pub(crate) struct Parked {
+    pub(crate) socket: Socket,
+    pub(crate) stage: Stage,
+}
 
 /// All that is kept of a parked connection: 24 bytes, 32 with the slab's own mark.
 #[derive(Debug)]

@@ -237,8 +237,8 @@ pub(crate) enum ToSuccessor {
     Done,
     /// Version 2: listeners, their descriptors attached. After the `last` one nothing is missing.
     Offers { listeners: Vec<ListenerV2>, last: bool },
-    /// Version 2: live connections; the first descriptor is their ownership token. Each is known by
-    /// its place in the order of all that were sent, counted from 1.
+    /// Version 2: live connections; the first descriptor is their ownership token. Each is known by its place in the
+    /// order of all that were sent, counted from 1.
     Batch { number: u32, connections: Vec<ConnectionV2> },
     /// Version 2: asks for a [`ToPredecessor::Pong`] with this number.
     Ping { number: u32 },
@@ -250,8 +250,8 @@ pub(crate) enum ToSuccessor {
 /// From the successor to the predecessor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToPredecessor {
-    /// The successor can serve. It takes the connections of these servers, and has the listeners with these indices in the order
-    /// of all that were sent.
+    /// The successor can serve. It takes the connections of these servers, and has the listeners with these indices in
+    /// the order of all that were sent.
     Ready { servers: Vec<String>, claimed: Vec<u32> },
     /// The successor can't serve, and why.
     Failed { reason: String },

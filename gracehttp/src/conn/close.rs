@@ -1,5 +1,6 @@
 //! Closing a connection without destroying data on its way, and without keeping data that the client does not take.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -8,6 +9,8 @@ use tokio::time::Instant;
 use crate::conn::context::Context;
 use crate::conn::limits::Patience;
 use crate::conn::wire::Wire;
+use crate::lifecycle::{ConnectionEnd, CutReason};
+use crate::parking::Parked;
 use crate::server::ServerOptions;
 use crate::sys::{self, Probe};
 
@@ -156,4 +159,13 @@ pub(super) async fn close_now<T: Wire>(mut stream: T) {
 pub(super) async fn close_now_with<T: Wire>(mut stream: T, bytes: &[u8]) {
     let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(bytes)).await;
     close_now(stream).await;
+}
+
+/// Closes a connection that was taken out of the parking lot, and frees its permit.
+pub(super) fn close_parked(context: &Context, parked: Parked, reason: CutReason) {
+    context.ends.note(ConnectionEnd::Cut(reason));
+    // Shut down explicitly: another process may hold a duplicate, which would keep the connection open.
+    let _ = sys::shut_down(parked.socket.fd.as_fd());
+    drop(parked);
+    context.permits.release();
 }

@@ -61,7 +61,7 @@ pub(crate) struct Context {
     /// Notified when a connection was parked although the process is leaving: the lot may have been cleared before.
     pub(crate) parked_late: Notify,
     to_successor: Mutex<Option<UnboundedSender<Leaving>>>,
-    /// How many bytes of its next request a connection may take along through the to_successor.
+    /// How many bytes of its next request a connection may take along to the successor.
     moves_with: AtomicUsize,
 }
 
@@ -116,7 +116,7 @@ impl Context {
         self.tls.is_some()
     }
 
-    /// From now on, connections that can move leave through this to_successor, with so many bytes at the most.
+    /// From now on, connections that can move leave for the successor, with at most so many bytes.
     pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, moves_with: usize) {
         self.moves_with.store(moves_with, Ordering::Relaxed);
         *self.to_successor() = Some(to_successor);

@@ -33,8 +33,10 @@ use rest::rest;
 pub(crate) use rest::{empty_lot, settle, wake_parked};
 
 use crate::conn::close::Linger;
+use crate::conn::http1::{Idle, Left};
 use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
+use crate::conn::wire::Wire;
 use crate::server::Permit;
 use crate::socket::{Stage, Stream};
 
@@ -81,7 +83,7 @@ pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
 async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
     let options = &context.options;
     if !options.http2 {
-        return http1::serve(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
+        return serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
     }
     if !options.http1 {
         return http2::serve(context, stream, ahead, permit).await;
@@ -94,16 +96,34 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
     };
     let seen = seen.freeze();
     match sniffed {
-        Ok(Sniffed::Http1) => http1::serve(context, stream, seen, Stage::Fresh, permit).await,
+        Ok(Sniffed::Http1) => serve_http1(context, stream, seen, Stage::Fresh, permit).await,
         Ok(Sniffed::Http2) => http2::serve(context, stream, seen.bytes, permit).await,
         Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => {
             rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
         }
-        // In words, also towards a client that has closed its side: another process may hold a duplicate.
+        // An orderly close even if the client has closed its side: another process may hold a duplicate.
         Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,
         // Before its permit is free.
         Err(_) => drop(stream),
     }
+}
+
+/// Serves an HTTP/1 connection, and settles what is left of it.
+async fn serve_http1<T: Wire>(context: Arc<Context>, stream: T, ahead: Ahead, stage: Stage, permit: Permit) {
+    match http1::serve(context.clone(), stream, ahead, stage, permit).await {
+        Left::Nothing => {}
+        Left::AtRest { idle: Idle { stream, ahead, stage, permit }, has_answered } => match stream.bare() {
+            Ok(stream) => rest(context, stream, ahead, stage, permit, has_answered).await,
+            Err(stream) => close::close(&context, stream, Linger::BRIEF).await,
+        },
+        Left::Busy(idle) => serve_again(context, idle),
+    }
+}
+
+/// Goes on with a connection that was about to close.
+fn serve_again<T: Wire>(context: Arc<Context>, idle: Idle<T>) {
+    let Idle { stream, ahead, stage, permit } = idle;
+    tokio::spawn(serve_http1(context, stream, Ahead::now(ahead), stage, permit));
 }
 
 /// Serves a TLS connection from its handshake on. A handshake that is under way when the process goes is
@@ -117,13 +137,13 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
         () = newcomer_is_to_close(&context, &mut permit, true) => return,
     };
     let Ok(Ok(stream)) = handshake else {
-        // rustls has sent the alert that says why; nobody else needs to hear it.
+        // rustls has sent the alert that says why.
         return;
     };
-    // A client that offers no protocol at all speaks HTTP/1.1, or, where nobody does, what it is told to.
+    // A client that offers no protocol speaks HTTP/1.1, or HTTP/2 where the server has no HTTP/1.
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") || !context.options.http1 {
         http2::serve(context, stream, Bytes::new(), permit).await;
     } else {
-        http1::serve(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;
+        serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;
     }
 }

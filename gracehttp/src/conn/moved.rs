@@ -1,4 +1,4 @@
-//! What the predecessor hears, while it could still take connections back, of those that it gave away.
+//! Reports to the predecessor about the connections that it gave away, while it could still take them back.
 //!
 //! A connection may go back only if it is idle: the bytes of a request that this process has read would be
 //! missing there. So each one that wakes is reported as busy *before* a byte of it is read, and as idle
@@ -31,7 +31,7 @@ type Reporter = Box<dyn Fn(Report) -> bool + Send + Sync>;
 /// The connections that came from the predecessor and could go back.
 #[derive(Default)]
 pub(crate) struct Moved {
-    /// Spares everybody the lock outside of a standby.
+    /// Spares the lock outside of a standby.
     watched: AtomicBool,
     send: RwLock<Option<Reporter>>,
 }

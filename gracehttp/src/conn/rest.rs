@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::conn::close::{Linger, close};
+use crate::conn::close::{Linger, close, close_parked};
 use crate::conn::context::{Context, Resting};
-use crate::conn::{Ahead, http1, serve_plain};
-use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
+use crate::conn::{Ahead, serve_http1, serve_plain};
+use crate::lifecycle::{CutReason, Phase};
 use crate::parking::{Parked, Woken};
 use crate::server::Permit;
 use crate::socket::{Stage, Stream, Unread};
-use crate::sys::shut_down;
 
 /// How many parked connections leave before others get a turn.
 const BATCH: usize = 64;
@@ -75,7 +74,7 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
         let Ok(stream) = socket.wake() else { return };
         match stage {
             Stage::Fresh => serve_plain(context, stream, ahead, permit).await,
-            Stage::Idle => http1::serve(context, stream, Ahead::now(ahead), stage, permit).await,
+            Stage::Idle => serve_http1(context, stream, Ahead::now(ahead), stage, permit).await,
         }
     });
 }
@@ -151,12 +150,4 @@ async fn close_all(context: &Arc<Context>) {
         }
         tokio::task::yield_now().await;
     }
-}
-
-pub(super) fn close_parked(context: &Context, parked: Parked, reason: CutReason) {
-    context.ends.note(ConnectionEnd::Cut(reason));
-    // Shut down explicitly: another process may hold a duplicate, which would keep the connection open.
-    let _ = shut_down(parked.socket.fd.as_fd());
-    drop(parked);
-    context.permits.release();
 }

@@ -1,6 +1,6 @@
 //! Telling HTTP/2 with prior knowledge from HTTP/1 on plain text.
 //!
-//! hyper's own `auto` builder waits for ever for a client that sends nothing, one byte or half of the
+//! hyper's own `auto` builder waits without end for a client that sends nothing, one byte or half of the
 //! preface, and does not give the connection back.
 
 use std::io;

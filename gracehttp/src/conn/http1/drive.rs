@@ -1,11 +1,38 @@
-//! The task of a connection: hyper's turns, and between them the questions of time, rest and resting.
+//! The task of an HTTP/1 connection: what it decides between hyper's turns.
+//!
+//! After each turn it takes one step. The first row that applies decides:
+//!
+//! | what is found | what follows |
+//! | --- | --- |
+//! | hyper is done | [`End::Finished`] |
+//! | a response broke off, and the part before the break has gone out | [`End::Broken`] |
+//! | the connection is idle, and the next request is refused | [`End::Refused`] |
+//! | the connection is idle, and its client has closed its side | [`End::Finished`] |
+//! | the rest of a request body was read out or given up | another turn |
+//! | since the last look it has only answered whole requests, and the next look is near | sleep |
+//! | the client is gone | [`End::Gone`] |
+//! | the connection is idle, or the process leaves | see the table of phases |
+//! | it has waited too long for its client | [`End::TimedOut`] |
+//! | it is chosen to make room for clients that wait | [`End::MakeRoom`] |
+//! | it can't move to the successor, and its time to close has come | [`End::Close`] |
+//! | anything else | sleep until the next look |
+//!
+//! What the phase of the process means for an idle connection:
+//!
+//! | phase | without a byte of the next request | with half a head |
+//! | --- | --- | --- |
+//! | `Serving`, `SuccessorFull`, `Stopping` | [`End::Rest`] after a while, if it may | goes on |
+//! | `HandingOver` | [`End::Rest`], if it may | [`End::Rest`], if it may |
+//! | `ClosingIdle` | [`End::Close`] | goes on |
+//! | `Cutting` | [`End::Cut`], and so for a busy one | [`End::Cut`] |
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::futures::Notified;
+use tokio::time::{Instant, Sleep};
 
 use crate::conn::PATIENCE;
 use crate::conn::close::LITTLE;
@@ -15,7 +42,7 @@ use crate::conn::http1::activity::{Activity, Discard};
 use crate::conn::http1::limits::{Limits, Waiting};
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Doing, Reason};
-use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
+use crate::lifecycle::{ConnectionEnd, CutReason, Phase, Stamp};
 use crate::socket::Stage;
 use crate::sys::{Presence, Probe};
 
@@ -56,17 +83,25 @@ impl End {
     }
 }
 
-/// What a connection may do besides serving.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct May {
-    /// Be parked and handed over.
-    pub(super) rest: bool,
-    /// Rest after each response, without waiting for the next request.
-    pub(super) rest_at_once: bool,
+/// When a connection may rest: be parked, or handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Never,
+    /// Once it has been idle for a while.
+    WhenIdle,
+    /// After each response, without waiting for the next request.
+    AtOnce,
 }
 
-/// How long a connection that is busy whenever it is looked at goes without another look.
-const LONGEST_LOOK: Duration = PATIENCE.saturating_mul(8);
+/// What the task does after a turn of hyper.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// It gives hyper another turn.
+    Turn,
+    /// It sleeps until it is woken.
+    Sleep,
+    End(End),
+}
 
 /// Turns `poll` (hyper's connection) until something ends it.
 pub(super) async fn drive(
@@ -74,123 +109,177 @@ pub(super) async fn drive(
     activity: &Activity,
     limits: &mut Limits,
     probe: Probe,
-    may: May,
+    rest: Rest,
     mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<hyper::Result<()>>,
 ) -> End {
-    // One timer, set anew only when it fires or when something is due before it: a busy connection
-    // touches it a few times a second, not once a request. When it fires, a thread may be woken for nothing
-    // else, so it fires ever more rarely on a connection that is found busy.
-    let mut look = PATIENCE;
-    let mut due = Instant::now() + look;
-    let mut timer = pin!(tokio::time::sleep_until(due));
-    let mut is_timed = false;
-    let mut seen = None;
-    let mut changed = pin!(context.drain.changed());
-    let mut candidate = Candidate::new(context, !may.rest);
-
+    let timer = pin!(tokio::time::sleep(PATIENCE));
+    let changed = pin!(context.drain.changed());
+    let mut drive = Drive {
+        context,
+        activity,
+        limits,
+        probe,
+        rest,
+        candidate: Candidate::new(context, rest == Rest::Never),
+        alarm: Alarm { timer, look: PATIENCE, is_set: false },
+        changed,
+        seen: None,
+    };
     poll_fn(|cx| {
         loop {
             // After a failure no client is left to answer: hyper has sent what it could.
             if poll_contained(context, || poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
             }
-            // Only once the part before the break has gone out.
-            if activity.is_broken() && !activity.traffic().is_unflushed() {
-                return Poll::Ready(End::Broken);
+            match drive.step(cx) {
+                Step::Turn => {}
+                Step::Sleep => return Poll::Pending,
+                Step::End(end) => return Poll::Ready(end),
             }
-            if activity.is_idle()
-                && let Some(refusal) = activity.inbound().refused_request()
-            {
-                return Poll::Ready(End::Refused(refusal));
-            }
-            if activity.is_half_closed() && activity.is_idle() {
-                return Poll::Ready(End::Finished);
-            }
-            if activity.poll_discard(cx) == Discard::Ended {
-                continue;
-            }
-
-            let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
-            // The next look at a connection that may rest is near: whatever is due can wait for it. One that is
-            // to rest at once has to come to the question whether it may.
-            let look_is_set = is_timed && may.rest && !may.rest_at_once && !timer.is_elapsed();
-            if look_is_set && phase == Phase::Serving && limits.only_answered(activity) {
-                return Poll::Pending;
-            }
-            let now = Instant::now();
-            limits.observe(activity, now);
-            if limits.next_look(activity).is_some_and(|at| now >= at) {
-                if look_at_client(activity, limits, probe, now) == Presence::Gone {
-                    return Poll::Ready(End::Gone);
-                }
-                limits.observe(activity, now);
-            }
-            if let Some(end) = due_end(context, activity, limits, probe, may, phase, now) {
-                return Poll::Ready(end);
-            }
-
-            match candidate.reason_to_close(phase, cx, || doing(activity, limits)) {
-                Some(Reason::FullServer) => return Poll::Ready(End::MakeRoom),
-                Some(Reason::Restart) => return Poll::Ready(End::Close),
-                None => {}
-            }
-
-            if timer.is_elapsed() && now < limits.idle_since() + PATIENCE / 2 {
-                look = (look * 2).min(LONGEST_LOOK);
-            }
-            let rest_at = (may.rest && limits.waiting() == Waiting::Request)
-                .then(|| limits.idle_since() + look)
-                .filter(|_| phase < Phase::ClosingIdle);
-            let looks_at =
-                [candidate.look_at(), limits.next_look(activity), limits.deadline(&context.options)];
-            let wanted = rest_at.into_iter().chain(looks_at.into_iter().flatten()).min();
-            if let Some(wanted) = wanted
-                && (wanted < due || timer.is_elapsed())
-            {
-                due = wanted;
-                timer.as_mut().reset(due);
-            }
-            if !timer.is_elapsed() && timer.as_mut().poll(cx).is_ready() {
-                continue;
-            }
-            is_timed = true;
-            return Poll::Pending;
         }
     })
     .await
 }
 
-fn due_end(
-    context: &Context,
-    activity: &Activity,
-    limits: &mut Limits,
+/// The decisions of one connection's task.
+struct Drive<'a, 'c> {
+    context: &'c Context,
+    activity: &'a Activity,
+    limits: &'a mut Limits,
     probe: Probe,
-    may: May,
-    phase: Phase,
-    now: Instant,
-) -> Option<End> {
-    if phase == Phase::Cutting {
-        return Some(End::Cut);
-    }
-    if activity.is_idle() {
-        let waits_for_request = limits.waiting() == Waiting::Request;
-        match phase {
-            // With half a head, too: what was read travels along.
-            Phase::HandingOver if may.rest => return Some(End::Rest),
-            Phase::ClosingIdle if waits_for_request => return Some(End::Close),
-            Phase::Serving | Phase::SuccessorFull | Phase::Stopping
-                if may.rest && waits_for_request && has_waited(activity, limits, may, now) =>
-            {
-                if !still_takes(probe, may) {
-                    return Some(End::Rest);
-                }
-                limits.put_off_rest(now);
-            }
-            _ => {}
+    rest: Rest,
+    candidate: Candidate<'c>,
+    alarm: Alarm<'a>,
+    changed: Pin<&'a mut Notified<'c>>,
+    seen: Option<Stamp>,
+}
+
+impl Drive<'_, '_> {
+    /// hyper has had a turn. The task is woken when another step may be due.
+    fn step(&mut self, cx: &mut TaskContext<'_>) -> Step {
+        if let Some(end) = self.ended() {
+            return Step::End(end);
+        }
+        if self.activity.poll_discard(cx) == Discard::Ended {
+            return Step::Turn;
+        }
+        let phase = self.context.drain.poll_phase(self.changed.as_mut(), &mut self.seen, cx);
+        if self.look_is_near() && phase == Phase::Serving && self.limits.only_answered(self.activity) {
+            return Step::Sleep;
+        }
+        let now = Instant::now();
+        let end = self
+            .look(now)
+            .or_else(|| self.end_by_phase(phase, now))
+            .or_else(|| self.end_by_limit(now))
+            .or_else(|| self.end_for_others(phase, cx));
+        match end {
+            Some(end) => Step::End(end),
+            None => self.sleep(phase, now, cx),
         }
     }
-    let deadline = limits.deadline(&context.options)?;
-    (now >= deadline).then(|| End::TimedOut(limits.waiting()))
+
+    /// Whether the exchange of requests and responses has come to an end.
+    fn ended(&self) -> Option<End> {
+        let activity = self.activity;
+        if activity.is_broken() && !activity.traffic().is_unflushed() {
+            return Some(End::Broken);
+        }
+        if !activity.is_idle() {
+            return None;
+        }
+        match activity.inbound().refused_request() {
+            Some(refusal) => Some(End::Refused(refusal)),
+            None => activity.is_half_closed().then_some(End::Finished),
+        }
+    }
+
+    /// The next look at a connection that may rest is near: whatever is due can wait for it. One that is to rest at
+    /// once has to come to the question whether it may.
+    fn look_is_near(&self) -> bool {
+        self.rest == Rest::WhenIdle && self.alarm.is_pending()
+    }
+
+    /// Takes note of what the connection does, and looks at a client at which hyper does not look now.
+    fn look(&mut self, now: Instant) -> Option<End> {
+        self.limits.observe(self.activity, now);
+        if self.limits.next_look(self.activity).is_some_and(|at| now >= at) {
+            if self.limits.waiting() == Waiting::Write {
+                self.limits.note_untaken(self.probe.unacknowledged(), self.activity, now);
+            } else {
+                let presence = self.probe.presence();
+                self.limits.note_half_closed(presence == Presence::HalfClosed, now);
+                if presence == Presence::Gone {
+                    return Some(End::Gone);
+                }
+            }
+            self.limits.observe(self.activity, now);
+        }
+        None
+    }
+
+    fn end_by_phase(&mut self, phase: Phase, now: Instant) -> Option<End> {
+        let is_idle = self.activity.is_idle();
+        let is_waiting = self.limits.waiting() == Waiting::Request;
+        match phase {
+            Phase::Cutting => Some(End::Cut),
+            // With half a head, too: what was read travels along.
+            Phase::HandingOver => (is_idle && self.rest != Rest::Never).then_some(End::Rest),
+            Phase::ClosingIdle => (is_idle && is_waiting).then_some(End::Close),
+            Phase::Serving | Phase::SuccessorFull | Phase::Stopping => {
+                (is_idle && is_waiting && self.is_to_rest(now)).then_some(End::Rest)
+            }
+        }
+    }
+
+    /// Whether an idle connection has been awake for long enough. Not if much of the last response still lies in the
+    /// kernel: parked, the connection would have only the limit of an idle one, and its close leaves those bytes in
+    /// the kernel.
+    fn is_to_rest(&mut self, now: Instant) -> bool {
+        let has_waited = now >= self.limits.idle_since() + PATIENCE;
+        let rests = match self.rest {
+            Rest::Never => return false,
+            Rest::AtOnce => return has_waited || self.activity.traffic().begun() > 0,
+            Rest::WhenIdle => has_waited,
+        };
+        let still_takes = rests && self.probe.unacknowledged() > LITTLE;
+        if still_takes {
+            self.limits.put_off_rest(now);
+        }
+        rests && !still_takes
+    }
+
+    fn end_by_limit(&self, now: Instant) -> Option<End> {
+        let deadline = self.limits.deadline(&self.context.options)?;
+        (now >= deadline).then(|| End::TimedOut(self.limits.waiting()))
+    }
+
+    fn end_for_others(&mut self, phase: Phase, cx: &TaskContext<'_>) -> Option<End> {
+        let (activity, limits) = (self.activity, &*self.limits);
+        match self.candidate.reason_to_close(phase, cx, || doing(activity, limits))? {
+            Reason::FullServer => Some(End::MakeRoom),
+            Reason::Restart => Some(End::Close),
+        }
+    }
+
+    /// Sleeps until the first of all looks that are due.
+    fn sleep(&mut self, phase: Phase, now: Instant, cx: &mut TaskContext<'_>) -> Step {
+        let limits = &*self.limits;
+        self.alarm.note_found(now < limits.idle_since() + PATIENCE / 2);
+        let may_rest = self.rest != Rest::Never && phase < Phase::ClosingIdle;
+        let rest_at =
+            (may_rest && limits.waiting() == Waiting::Request).then(|| limits.idle_since() + self.alarm.look);
+        let looks_at = [
+            rest_at,
+            self.candidate.look_at(),
+            limits.next_look(self.activity),
+            limits.deadline(&self.context.options),
+        ];
+        match self.alarm.poll(looks_at.into_iter().flatten().min(), cx) {
+            Poll::Ready(()) => Step::Turn,
+            Poll::Pending => Step::Sleep,
+        }
+    }
 }
 
 /// What the connection does: whether it could make room for others depends on it.
@@ -202,25 +291,45 @@ fn doing(activity: &Activity, limits: &Limits) -> Doing {
     }
 }
 
-/// Whether an idle connection has been awake for long enough.
-fn has_waited(activity: &Activity, limits: &Limits, may: May, now: Instant) -> bool {
-    let has_answered = activity.traffic().begun() > 0;
-    (may.rest_at_once && has_answered) || now >= limits.idle_since() + PATIENCE
+/// How long a connection that is busy whenever it is looked at goes without another look.
+const LONGEST_LOOK: Duration = PATIENCE.saturating_mul(8);
+
+/// Wakes the task for its next look.
+///
+/// It is one timer, which is set again only when it fires or when something is due before it: a busy connection touches
+/// it a few times a second, not once a request. When it fires, a thread may be woken for nothing else, so it fires ever
+/// more rarely on a connection that is found busy.
+struct Alarm<'a> {
+    timer: Pin<&'a mut Sleep>,
+    /// How long after its last request the connection is looked at.
+    look: Duration,
+    /// It will wake the task.
+    is_set: bool,
 }
 
-/// Looks at a client at which hyper does not look now.
-fn look_at_client(activity: &Activity, limits: &mut Limits, probe: Probe, now: Instant) -> Presence {
-    if limits.waiting() == Waiting::Write {
-        limits.note_untaken(probe.unacknowledged(), activity, now);
-        return Presence::There;
+impl Alarm<'_> {
+    fn is_pending(&self) -> bool {
+        self.is_set && !self.timer.is_elapsed()
     }
-    let presence = probe.presence();
-    limits.note_half_closed(presence == Presence::HalfClosed, now);
-    presence
-}
 
-/// Whether much of the last response still lies in the kernel. Parked, the connection would have only the limit of an
-/// idle one, and its close leaves those bytes in the kernel.
-fn still_takes(probe: Probe, may: May) -> bool {
-    !may.rest_at_once && probe.unacknowledged() > LITTLE
+    /// The connection was looked at, and found busy or not.
+    fn note_found(&mut self, is_busy: bool) {
+        if is_busy && self.timer.is_elapsed() {
+            self.look = (self.look * 2).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Is to fire at this time at the latest; ready if that has passed.
+    fn poll(&mut self, at: Option<Instant>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        if let Some(at) = at
+            && (at < self.timer.deadline() || self.timer.is_elapsed())
+        {
+            self.timer.as_mut().reset(at);
+        }
+        if !self.timer.is_elapsed() && self.timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.is_set = true;
+        Poll::Pending
+    }
 }

@@ -22,33 +22,55 @@ use crate::conn::context::Context;
 use crate::conn::exchange::ConnectionService;
 use crate::conn::exchange::answer::{Cause, closing_response, note_refused_by_hyper};
 use crate::conn::http1::activity::Activity;
-use crate::conn::http1::drive::{End, May, drive};
+use crate::conn::http1::drive::{End, Rest, drive};
 use crate::conn::http1::intake::Intake;
 use crate::conn::http1::limits::{Limits, Waiting};
 use crate::conn::http1::strict::Bounds;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::STALLED;
-use crate::conn::rest::rest;
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::wire::Wire;
 use crate::server::{Asked, Permit};
 use crate::socket::{Stage, Unread};
 use crate::sys::Probe;
 
-/// Serves a connection until it ends, rests or departs.
+/// What is left of a connection when its task ends.
+pub(super) enum Left<T> {
+    /// It is closed, or a handler has it.
+    Nothing,
+    /// It is to rest. `has_answered`: it has answered a request since a restart began.
+    AtRest { idle: Idle<T>, has_answered: bool },
+    /// It was about to close when its next request came.
+    Busy(Idle<T>),
+}
+
+/// A connection between two requests.
+pub(super) struct Idle<T> {
+    pub(super) stream: T,
+    /// What was read of its next request.
+    pub(super) ahead: Bytes,
+    pub(super) stage: Stage,
+    pub(super) permit: Permit,
+}
+
+/// Serves a connection until it ends or is to rest.
 pub(super) async fn serve<T: Wire>(
     context: Arc<Context>,
     stream: T,
     ahead: Ahead,
     stage: Stage,
     mut permit: Permit,
-) {
+) -> Left<T> {
     permit.is_seen();
     let mut limits = Limits::new(stage, ahead.since);
     let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes);
     let activity = Arc::new(Activity::new(can_rest));
-    // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
-    let rest_at_once = context.moved.could_go_back(stream.origin());
+    let rest = match can_rest {
+        // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
+        true if context.moved.could_go_back(stream.origin()) => Rest::AtOnce,
+        true => Rest::WhenIdle,
+        false => Rest::Never,
+    };
     let probe = Probe::of(stream.socket());
     let info = Arc::new(ConnectionInfo {
         is_new: stage == Stage::Fresh,
@@ -63,7 +85,6 @@ pub(super) async fn serve<T: Wire>(
     // A connection that leaves HTTP goes from hyper to the handler that asked for it; any other comes back from the
     // loan.
     let connection = context.http1.serve_connection(TokioIo::new(transport), service).with_upgrades();
-    let may = May { rest: can_rest, rest_at_once };
     let end = {
         let mut connection = pin!(connection);
         let poll = |cx: &mut TaskContext<'_>| {
@@ -74,12 +95,12 @@ pub(super) async fn serve<T: Wire>(
             }
             polled
         };
-        drive(&context, &activity, &mut limits, probe, may, poll).await
+        drive(&context, &activity, &mut limits, probe, rest, poll).await
     };
     let Ok(mut transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.
         tokio::spawn(close_after_upgrade(context, back));
-        return;
+        return Left::Nothing;
     };
 
     if end == End::Finished {
@@ -96,19 +117,17 @@ pub(super) async fn serve<T: Wire>(
         && limits.waiting() != Waiting::Head
         && Unread::of(stream.socket()) == Unread::Bytes;
     if goes_on {
-        return serve_again(context, stream, ahead, limits.stage(), permit);
+        return Left::Busy(Idle { stream, ahead, stage: limits.stage(), permit });
     }
     if let Some(end) = end.of_connection() {
         context.ends.note(end);
     }
     match end {
-        End::Rest => match stream.bare() {
-            Ok(stream) => {
-                let has_answered = activity.has_answered_in_restart();
-                rest(context, stream, ahead, limits.stage(), permit, has_answered).await;
-            }
-            Err(stream) => close(&context, stream, linger).await,
-        },
+        End::Rest => {
+            let has_answered = activity.has_answered_in_restart();
+            let idle = Idle { stream, ahead, stage: limits.stage(), permit };
+            return Left::AtRest { idle, has_answered };
+        }
         End::Refused(refusal) => {
             let words = closing_response(&info, Asked::UNREAD, Cause::Refused(refusal));
             close_with(&context, stream, &words, Linger::for_upload(&context.options)).await;
@@ -136,11 +155,7 @@ pub(super) async fn serve<T: Wire>(
             close(&context, stream, linger).await;
         }
     }
-}
-
-/// Goes on with a connection that was about to close.
-fn serve_again<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, stage: Stage, permit: Permit) {
-    tokio::spawn(serve(context, stream, Ahead::now(ahead), stage, permit));
+    Left::Nothing
 }
 
 /// Writes what hyper has left in the transport. A client that does not take it gets no more of it.
@@ -148,7 +163,7 @@ async fn finish_writing<T: Wire>(transport: &mut Transport<T, Intake>) {
     let _ = tokio::time::timeout(STALLED, transport.write_gathered()).await;
 }
 
-/// Awaits the end of what has come of an upgraded connection. Whoever had it may just have let it go, and another
+/// Awaits the end of what has come of an upgraded connection. Its handler may just have let it go, and another
 /// process may hold a duplicate, which would keep the connection open.
 async fn close_after_upgrade<T: Wire>(context: Arc<Context>, back: Receiver<Transport<T, Intake>>) {
     if let Ok(mut transport) = back.await {

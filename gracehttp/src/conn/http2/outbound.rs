@@ -18,7 +18,7 @@ const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 #[derive(Debug)]
 pub(crate) struct Outbound {
     credit: Arc<Credit>,
-    /// The first window of a stream that the client is told of.
+    /// The first window of a stream, as the client sees it.
     first: u32,
     place: Place,
     /// What has come of a frame that is not passed on as it is.

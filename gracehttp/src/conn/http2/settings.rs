@@ -9,7 +9,7 @@ use crate::conn::http2::room::Shares;
 use crate::conn::http2::task::StreamTasks;
 use crate::server::ServerOptions;
 
-/// The window of a stream that h2 believes in (RFC 9113 section 6.9.1). The client is told of a smaller one: see
+/// The window of a stream that h2 believes in (RFC 9113 section 6.9.1). The client sees a smaller one: see
 /// [`credit`](super::credit). h2 would open a window of any other size too late: it reads on and on before it does.
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
@@ -32,8 +32,8 @@ pub(super) fn builder(options: &ServerOptions, shares: Shares, tasks: StreamTask
         .initial_stream_window_size(LARGEST_WINDOW)
         .max_send_buf_size(shares.unsent)
         .max_header_list_size(header_list(options))
-        // A page that is left at once: all of its requests come and are given up before hyper has seen one. Those who do
-        // that again and again (CVE-2023-44487) use up their allowance of frames.
+        // A page that is left at once: all of its requests come and are given up before hyper has seen one. A client that
+        // does it again and again (CVE-2023-44487) uses up its allowance of frames.
         .max_pending_accept_reset_streams(shares.streams as usize)
         .max_local_error_reset_streams(RESETS_FOR_ERRORS)
         .keep_alive_interval(PING)

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::conn::close::close_parked;
 use crate::conn::context::Context;
 use crate::conn::recycling::{Doing, PATIENCE, Recycling, SETTLED, State};
-use crate::conn::rest::close_parked;
 use crate::lifecycle::CutReason;
 use crate::parking::Parked;
 use crate::socket::Stage;

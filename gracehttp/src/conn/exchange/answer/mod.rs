@@ -193,8 +193,8 @@ fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCod
         }
         // At level debug: any stranger can cause it.
         Cause::Refused(Refusal { rule, .. }) => {
-            let told = format_args!("{asked} from {from}: refused with {status}: {rule}");
-            tracing::debug!(target: "gracehttp", "server `{server}`: {told}");
+            let what = format_args!("{asked} from {from}: refused with {status}: {rule}");
+            tracing::debug!(target: "gracehttp", "server `{server}`: {what}");
         }
         _ => {
             tracing::debug!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}: {cause}");

@@ -2,8 +2,8 @@
 //!
 //! h2's own windows can't limit that well: it opens a stream's window as soon as a handler has read, whatever the
 //! handler does with the bytes, and all streams share the window of the connection, which those that wait would fill.
-//! So h2 believes in large windows, and the client is told of small ones ([`Outbound`](super::outbound::Outbound)).
-//! What the client gets beyond these is decided here, by the [`Account`], and told to it between h2's frames.
+//! So h2 believes in large windows, and the client sees small ones ([`Outbound`](super::outbound::Outbound)).
+//! The [`Account`] decides here what the client gets beyond these, and the transport says it between h2's frames.
 
 mod account;
 
@@ -27,10 +27,10 @@ const BLOCKED: Duration = Duration::from_millis(4500);
 /// What a piece holds in memory besides its bytes.
 const PIECE: usize = 128;
 
-/// The account, and whom to wake when the client is to be told something.
+/// The account, and the task to wake when there is something to say to the client.
 pub(crate) struct Credit {
     account: Mutex<Account>,
-    /// The client is to be told something; spares the lock.
+    /// There is something to say to the client; spares the lock.
     has_due: AtomicBool,
     connection: Mutex<Option<Waker>>,
     blocking: Mutex<Option<Blocking>>,
@@ -154,7 +154,7 @@ impl Credit {
         }
     }
 
-    /// The task of the connection, which is woken when the client is to be told something.
+    /// The task of the connection, which is woken when there is something to say to the client.
     pub(super) fn set_connection(&self, waker: &Waker) {
         let mut connection = self.connection.lock();
         if !connection.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -167,7 +167,7 @@ impl Credit {
         connection.into_iter().for_each(Waker::wake);
     }
 
-    /// Appends what the client is to be told, as whole frames.
+    /// Appends what there is to say to the client, as whole frames.
     pub(super) fn put_due(&self, bytes: &mut BytesMut) {
         if self.has_due.load(Ordering::Acquire) && self.has_due.swap(false, Ordering::AcqRel) {
             self.account().put_due(bytes);
@@ -200,7 +200,7 @@ impl fmt::Debug for Credit {
 /// A piece of a request body in the hands of its handler.
 struct Held {
     bytes: Vec<u8>,
-    /// Not the stream's [`Progress`](super::progress::Progress): a handler may keep a piece for ever.
+    /// Not the stream's [`Progress`](super::progress::Progress): a handler may keep a piece without end.
     credit: Arc<Credit>,
     stream: u32,
     cost: usize,

@@ -9,6 +9,7 @@ mod routes;
 mod server;
 mod tokens;
 
+pub(crate) use calls::{duration, number};
 pub(crate) use conditions::conditional;
 pub(crate) use main::main;
 pub(crate) use routes::routes;

@@ -1,26 +1,50 @@
-//! The keys of the attributes: one row a key. The parser, its messages and the hints read these tables.
+//! The keys of the attributes: one row a key, and the only place in which most keys are written down.
 //!
-//! A key of an ordinary kind needs its row and nothing else: it becomes a call of the builder's method of the same
-//! name. A key with a form of its own is a variant of its attribute's enum, which the parser of that attribute
-//! matches.
+//! From a row of [`SERVER`] or [`MAIN`] come
+//!
+//! * the parser of the attribute, its messages, and the hints for other words and other attributes' keys;
+//! * in the library, by `library`: the field of the options with its default, the builder's method with its
+//!   documentation, the entry of the configuration file, of the environment and of the command `config`, and its hints;
+//! * the tables of the documentation, by `docs`: `BLESS=1 cargo test -p gracehttp-macros` writes them.
+//!
+//! So a key of an ordinary kind is a row here, and a use of its field in the library. A key with a form of its own also
+//! has code: in the attribute's parser if its kind is [`Form::Own`], in the library if it is
+//! [`Library::ByHand`] there.
+
+#[cfg(test)]
+mod docs;
 
 use Form::{Ordinary, Own};
-use Kind::{Callback, Choice, Count, Duration, File, Flag, Keepalive, Mode, Size, Text, Timeout};
+use Kind::{Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout};
+use Library::ByHand;
 
 /// A key that an attribute knows. `O` lists the keys of that attribute with a form of their own.
 pub(crate) struct Key<O> {
     pub(crate) name: &'static str,
     pub(crate) kind: Form<O>,
-    /// How the key is written. Messages about a wrong value show it.
+    /// How the key is written. The documentation shows it, and messages about a wrong value.
     pub(crate) example: &'static str,
-    /// What the key means, as the documentation says it.
-    #[expect(dead_code, reason = "the documentation is not generated from it yet")]
+    /// Other ways to write it, for the documentation.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests of the documentation read it"))]
+    pub(crate) forms: &'static [&'static str],
+    /// The default, written as in the example. Where there is no such value, the documentation's words for it.
+    pub(crate) default: &'static str,
+    /// What the key means. The first paragraph stands in the documentation's tables, all of it at the method of an
+    /// ordinary key, where the first sentence goes on with the default.
     pub(crate) doc: &'static str,
+    pub(crate) library: Library,
+    /// What other programs call it. The file and the environment know these words, too.
+    pub(crate) other_words: &'static [&'static str],
+    /// What the attribute says about those words.
+    pub(crate) say: &'static str,
 }
 
+/// Who reads the value of a key.
 #[derive(Clone, Copy)]
 pub(crate) enum Form<O> {
+    /// Its kind says all that the parser has to know.
     Ordinary(Kind),
+    /// The parser of the attribute has code for it.
     Own(O),
 }
 
@@ -33,11 +57,14 @@ pub(crate) enum Kind {
     Flag,
     /// `key = "1m 30s"`.
     Duration,
-    /// `key = "30s"`: a duration, but not zero, which would let nothing happen.
+    /// `key = "30s"`: a duration, but not zero, which would let nothing happen. With the default `off` there is no
+    /// limit unless one is set.
     Timeout,
     /// `key = "60s"`: a duration that the kernel takes for TCP keepalive.
     Keepalive,
-    /// `key = "2MiB"`, or a number of bytes: from `least` on.
+    /// `key = "2MiB"`, or a number of bytes, which need not fit into memory.
+    Length,
+    /// `key = "2MiB"`, or a number of bytes, which have to fit into memory: from `least` on.
     Size { least: u64 },
     /// `key = "0660"`: permission bits in octal.
     Mode,
@@ -49,6 +76,99 @@ pub(crate) enum Kind {
     File,
     /// `key = function`: an expression, which only rustc can check.
     Callback,
+}
+
+/// What the library has for a key, and whether the file and the environment can set it.
+#[derive(Clone, Copy)]
+pub(crate) enum Library {
+    /// A field of the options, a method of the builder and an entry of the file, all from the row.
+    FromRow,
+    /// A field, a method and these entries of the file, by hand.
+    ByHand(&'static [Entry]),
+    /// Code alone: no file and no variable can set it.
+    Code,
+}
+
+/// An entry of the file that the library has code for: a constant of the entry's name.
+pub(crate) struct Entry {
+    /// A dot leads into a table of the file.
+    pub(crate) name: &'static str,
+    /// Which values it takes, for the documentation.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests of the documentation read it"))]
+    pub(crate) value: &'static str,
+    /// What other programs call it, if the attribute has no hint for these words.
+    pub(crate) other_words: &'static [&'static str],
+    /// The feature of the library without which there is no such entry.
+    pub(crate) feature: Option<&'static str>,
+}
+
+impl<O> Key<O> {
+    /// What a row leaves out.
+    const ROW: Self = Self {
+        name: "",
+        kind: Ordinary(Flag),
+        example: "",
+        forms: &[],
+        default: "",
+        doc: "",
+        library: Library::FromRow,
+        other_words: &[],
+        say: "",
+    };
+
+    const CODE: Self = Self { library: Library::Code, ..Self::ROW };
+}
+
+impl<O> Key<O> {
+    /// The default as the documentation shows it: `2 MiB`, `100 000`.
+    pub(crate) fn shown_default(&self) -> String {
+        let digits = self.default.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.default.len());
+        let (number, unit) = self.default.split_at(digits);
+        match self.kind {
+            Ordinary(Flag | Choice { .. }) => format!("`{}`", self.default),
+            Ordinary(_) if self.has_default_value() && !number.is_empty() => {
+                let number = with_gaps(number);
+                if unit.is_empty() { number } else { format!("{number} {unit}") }
+            }
+            _ => self.default.to_owned(),
+        }
+    }
+
+    /// Whether the default is a value that could be written in the file.
+    pub(crate) fn has_default_value(&self) -> bool {
+        let is_number = self.default.starts_with(|c: char| c.is_ascii_digit());
+        match self.kind {
+            Ordinary(Flag | Choice { .. }) => true,
+            Ordinary(Timeout) => is_number || self.default == "off",
+            Ordinary(Count { .. } | Duration | Keepalive | Length | Size { .. }) => is_number,
+            Ordinary(Mode | Text { .. } | File | Callback) | Own(_) => false,
+        }
+    }
+
+    /// The first sentence of the documentation, and the rest.
+    pub(crate) fn first_sentence(&self) -> (&'static str, &'static str) {
+        let end = [self.doc.find(". "), self.doc.find(".\n")].into_iter().flatten().min();
+        let (first, rest) = self.doc.split_at(end.unwrap_or(self.doc.len() - 1));
+        (first, &rest[1..])
+    }
+}
+
+/// Groups of three digits, where there are more than four.
+fn with_gaps(number: &str) -> String {
+    let mut shown = String::new();
+    for (index, digit) in number.chars().enumerate() {
+        if number.len() > 4 && index > 0 && (number.len() - index).is_multiple_of(3) {
+            shown.push(' ');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+impl Entry {
+    const fn new(name: &'static str, value: &'static str) -> Self {
+        Self { name, value, other_words: &[], feature: None }
+    }
 }
 
 /// The keys of `#[server]` with a form of their own.
@@ -103,125 +223,357 @@ const OWNER: &str = "a name or a number, in quotes";
 
 #[rustfmt::skip]
 pub(crate) const SERVER: &[Key<ServerKey>] = &[
-    Key { name: "port", kind: Own(ServerKey::Port), example: "port = 8080",
-        doc: "listens on all interfaces, IPv6 and IPv4; 0 lets the kernel choose" },
-    Key { name: "listen", kind: Own(ServerKey::Listen), example: r#"listen = "127.0.0.1:8080""#,
-        doc: "an endpoint, or several as `[\"…\", \"…\"]`: `host:port`, `:port`, `[ipv6]:port`, `unix:/path`" },
-    Key { name: "name", kind: Own(ServerKey::Name), example: r#"name = "api""#,
-        doc: "the name in logs, errors and environment variables" },
-    Key { name: "state", kind: Own(ServerKey::State), example: "state = AppState",
-        doc: "a state that main has to provide, also where no argument says so" },
-    Key { name: "tls", kind: Own(ServerKey::Tls), example: r#"tls(cert = "cert.pem", key = "key.pem")"#,
-        doc: "serves HTTPS with the certificate and key in these PEM files" },
-    Key { name: "max_conns", kind: Ordinary(Count { most: u32::MAX as u64 }), example: "max_conns = 1000",
-        doc: "connections at once; further clients wait in the kernel's queue" },
-    Key { name: "backlog", kind: Ordinary(Count { most: MOST_BACKLOG }), example: "backlog = 4096",
-        doc: "the length of that queue, per endpoint" },
-    Key { name: "http1", kind: Ordinary(Flag), example: "http1 = false",
-        doc: "whether HTTP/1 is served" },
-    Key { name: "http2", kind: Ordinary(Flag), example: "http2 = false",
-        doc: "whether HTTP/2 is served" },
-    Key { name: "handshake_timeout", kind: Ordinary(Timeout), example: r#"handshake_timeout = "10s""#,
-        doc: "for the TLS handshake, or to tell HTTP/2 from HTTP/1" },
-    Key { name: "header_read_timeout", kind: Ordinary(Timeout), example: r#"header_read_timeout = "10s""#,
-        doc: "for a request head, from its first byte to its last" },
-    Key { name: "request_timeout", kind: Ordinary(Timeout), example: r#"request_timeout = "30s""#,
-        doc: "for a handler, until its response begins; then `503 Service Unavailable`" },
-    Key { name: "idle_timeout", kind: Ordinary(Timeout), example: r#"idle_timeout = "75s""#,
-        doc: "for a connection to wait for its next request" },
-    Key { name: "max_body", kind: Ordinary(Size { least: 0 }), example: r#"max_body = "2MiB""#,
-        doc: "the largest request body; then `413 Content Too Large`" },
-    Key { name: "max_header_size", kind: Ordinary(Size { least: 1 }), example: r#"max_header_size = "64KiB""#,
-        doc: "the largest request head; then `431 Request Header Fields Too Large`" },
-    Key { name: "max_headers", kind: Ordinary(Count { most: 10_000 }), example: "max_headers = 100",
-        doc: "the most fields of a request head, up to 10 000; then 431 as well" },
-    Key { name: "tcp_keepalive", kind: Ordinary(Keepalive), example: r#"tcp_keepalive = "60s""#,
-        doc: "idle time after which the kernel probes the peer, up to `\"9h 6m 7s\"`; `\"0s\"` turns it off" },
-    Key { name: "nodelay", kind: Ordinary(Flag), example: "nodelay = false",
-        doc: "whether small packets are sent at once" },
-    Key { name: "when_full", kind: Ordinary(Choice { of: "WhenFull", words: &["recycle", "wait"] }),
-        example: "when_full = wait",
-        doc: "over `max_conns`: `recycle` closes the longest idle connections, `wait` closes none" },
-    Key { name: "half_close_timeout", kind: Ordinary(Duration), example: r#"half_close_timeout = "1s""#,
-        doc: "for a handler whose client has closed its sending half, until its response begins" },
-    Key { name: "max_conn_memory", kind: Ordinary(Size { least: 64 << 10 }), example: r#"max_conn_memory = "4MiB""#,
-        doc: "what one connection may hold for requests and responses under way, from 64 KiB on" },
-    Key { name: "socket_mode", kind: Ordinary(Mode), example: r#"socket_mode = "0660""#,
-        doc: "permission bits, in octal, of the files of Unix sockets" },
+    Key {
+        name: "port", kind: Own(ServerKey::Port), example: "port = 8080",
+        doc: "Listens on all interfaces, IPv6 and IPv4. Port 0 lets the kernel choose.",
+        library: ByHand(&[
+            Entry::new("port", "a port. It replaces that of all the server's TCP endpoints; their hosts stay"),
+        ]),
+        ..Key::ROW
+    },
+    Key {
+        name: "listen", kind: Own(ServerKey::Listen), example: r#"listen = "127.0.0.1:8080""#,
+        forms: &[r#"listen = [":8080", "unix:/run/app.sock"]"#],
+        doc: "Listens on an endpoint, or on several: `host:port`, `:port`, `[ipv6]:port`, `unix:/path`.",
+        library: ByHand(&[
+            Entry::new("listen", "one endpoint, or several. They replace all of the server's"),
+        ]),
+        other_words: &["addr", "address", "bind", "host", "ip", "interface", "socket", "unix", "url"],
+        say: "where a server listens is `port = 8080`, or `listen = \"127.0.0.1:8080\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "name", kind: Own(ServerKey::Name), example: r#"name = "api""#, default: "the item's name",
+        doc: "The name in logs, errors and environment variables.",
+        ..Key::CODE
+    },
+    Key {
+        name: "state", kind: Own(ServerKey::State), example: "state = AppState",
+        doc: "A state that main has to provide, also where no argument says so.",
+        ..Key::CODE
+    },
+    Key {
+        name: "tls", kind: Own(ServerKey::Tls), example: r#"tls(cert = "cert.pem", key = "key.pem")"#,
+        forms: &[r#"tls = ("cert.pem", "key.pem")"#, "tls = self_signed"], default: "plain text",
+        doc: "Serves HTTPS with the certificate and key in these PEM files (feature `tls`), or with a certificate of \
+              its own making, for development (feature `self-signed`).",
+        library: ByHand(&[
+            Entry { feature: Some("tls"), ..Entry::new("tls", "`off`, or `self_signed`; instead of the next two") },
+            Entry {
+                other_words: &["cert", "certificate", "cert_file", "tls.certificate", "tls.chain", "ssl", "https"],
+                feature: Some("tls"),
+                ..Entry::new("tls.cert", "the path of a PEM file; the variable ends in `TLS__CERT`")
+            },
+            Entry {
+                other_words: &["key", "private_key", "key_file", "tls.private_key", "ssl", "https"],
+                feature: Some("tls"),
+                ..Entry::new("tls.key", "the path of a PEM file; the variable ends in `TLS__KEY`")
+            },
+        ]),
+        other_words: &["cert", "certificate", "key", "ssl", "https"],
+        say: "HTTPS is `tls(cert = \"cert.pem\", key = \"key.pem\")`",
+    },
+    Key {
+        name: "max_conns", kind: Ordinary(Count { most: u32::MAX as u64 }), example: "max_conns = 1000", default: "100000",
+        doc: "How many connections the server holds at once. Further clients wait in the kernel's queue, see \
+              `when_full`.",
+        library: ByHand(&[Entry::new("max_conns", "a number from 1 on")]),
+        ..Key::ROW
+    },
+    Key {
+        name: "backlog", kind: Ordinary(Count { most: MOST_BACKLOG }), example: "backlog = 4096", default: "4096",
+        doc: "The length of that queue, per endpoint.",
+        library: ByHand(&[Entry::new("backlog", "a number from 1 on")]),
+        ..Key::ROW
+    },
+    Key {
+        name: "http1", kind: Ordinary(Flag), example: "http1 = false", default: "true",
+        doc: "Whether HTTP/1.1 is served.",
+        ..Key::ROW
+    },
+    Key {
+        name: "http2", kind: Ordinary(Flag), example: "http2 = false", default: "true",
+        doc: "Whether HTTP/2 is served, by ALPN on TLS and by prior knowledge on plain text.",
+        ..Key::ROW
+    },
+    Key {
+        name: "handshake_timeout", kind: Ordinary(Timeout), example: r#"handshake_timeout = "10s""#, default: "10s",
+        doc: "How long a TLS handshake, or telling HTTP/2 from HTTP/1 on plain text, may take.",
+        ..Key::ROW
+    },
+    Key {
+        name: "header_read_timeout", kind: Ordinary(Timeout), example: r#"header_read_timeout = "10s""#, default: "10s",
+        doc: "How long a request head may take from its first byte to its last.",
+        other_words: &["read_timeout"],
+        say: "how long a request's head may take is `header_read_timeout = \"10s\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "request_timeout", kind: Ordinary(Timeout), example: r#"request_timeout = "30s""#, default: "off",
+        doc: "How long a handler may take until its response begins. A handler that takes longer is dropped, a notice \
+              names the request, and the answer is `503 Service Unavailable`.",
+        other_words: &["timeout", "write_timeout", "handler_timeout"],
+        say: "how long a handler may take is `request_timeout = \"30s\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "idle_timeout", kind: Ordinary(Timeout), example: r#"idle_timeout = "75s""#, default: "75s",
+        doc: "How long a connection may wait for its next request.",
+        other_words: &["keepalive", "keep_alive", "keep_alive_timeout"],
+        say: "the pause between requests is `idle_timeout = \"75s\"`; probes of TCP are `tcp_keepalive = \"60s\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "max_body", kind: Ordinary(Length), example: r#"max_body = "2MiB""#, default: "2MiB",
+        doc: "The largest request body. Over it the answer is `413 Content Too Large`.",
+        other_words: &["body_limit", "limit", "max_request_size", "client_max_body_size"],
+        say: "the size of a body is limited by `max_body = \"2MiB\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "max_header_size", kind: Ordinary(Size { least: 1 }), example: r#"max_header_size = "64KiB""#,
+        default: "64KiB",
+        doc: "The largest request head. Over it the answer is `431 Request Header Fields Too Large`, or `414 URI Too \
+              Long` where the request line alone is larger.",
+        ..Key::ROW
+    },
+    Key {
+        name: "max_headers", kind: Ordinary(Count { most: 10_000 }), example: "max_headers = 100", default: "100",
+        doc: "How many fields a request head may have, up to 10 000. Over it the answer is `431 Request Header Fields \
+              Too Large`.",
+        ..Key::ROW
+    },
+    Key {
+        name: "tcp_keepalive", kind: Ordinary(Keepalive), example: r#"tcp_keepalive = "60s""#, default: "60s",
+        doc: "The idle time after which the kernel probes whether a TCP peer still exists, up to 9 h 6 min 7 s. Zero \
+              turns the probes off.",
+        // The hint of `idle_timeout` names both.
+        other_words: &["keepalive", "keep_alive", "keep_alive_timeout"],
+        ..Key::ROW
+    },
+    Key {
+        name: "nodelay", kind: Ordinary(Flag), example: "nodelay = false", default: "true",
+        doc: "Whether small packets are sent at once (`TCP_NODELAY`).",
+        ..Key::ROW
+    },
+    Key {
+        name: "when_full", kind: Ordinary(Choice { of: "WhenFull", words: &["recycle", "wait"] }),
+        example: "when_full = wait", default: "recycle",
+        doc: "What the server does over `max_conns`. `recycle` closes the longest idle connections for clients that \
+              wait, and busy ones with their next response ([how](crate::guide::servers#how-many-connections)); \
+              `wait` closes none.",
+        library: ByHand(&[Entry::new("when_full", "`recycle` or `wait`")]),
+        other_words: &["overload", "full", "on_full"],
+        say: "what a full server does for clients that wait is `when_full = recycle`, or `when_full = wait`",
+        ..Key::ROW
+    },
+    Key {
+        name: "half_close_timeout", kind: Ordinary(Duration), example: r#"half_close_timeout = "1s""#, default: "1s",
+        doc: "How long a handler may take to begin its response to a client that has closed its sending half. Then the \
+              request is dropped and its connection closed.\n\n\
+              Such a client may have left or may be waiting for the answer: the two look the same. Zero treats it as \
+              gone at once. A reset ends the handler at once.",
+        ..Key::ROW
+    },
+    Key {
+        name: "max_conn_memory", kind: Ordinary(Size { least: 64 << 10 }), example: r#"max_conn_memory = "4MiB""#,
+        default: "4MiB",
+        doc: "The most memory that one connection may hold for requests and responses under way, 64 KiB at least. Over \
+              HTTP/2 one body of `max_body` may come on top \
+              ([how](crate::guide::servers#what-one-http2-connection-may-hold)).",
+        other_words: &["memory_limit", "max_memory"],
+        say: "what one connection may hold is limited by `max_conn_memory = \"4MiB\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "socket_mode", kind: Ordinary(Mode), example: r#"socket_mode = "0660""#, default: "as the umask leaves it",
+        doc: "The permission bits, in octal, of the files of Unix sockets. A client needs the permission to write.",
+        library: ByHand(&[Entry {
+            other_words: &["mode", "file_mode", "umask", "permissions"],
+            ..Entry::new("socket_mode", "permission bits in octal and in quotes, `\"0660\"`")
+        }]),
+        ..Key::ROW
+    },
     // Only the machine that serves knows whether the user and the group exist.
-    Key { name: "socket_user", kind: Ordinary(Text { expected: OWNER }), example: r#"socket_user = "app""#,
-        doc: "the user that owns those files, by name or number" },
-    Key { name: "socket_group", kind: Ordinary(Text { expected: OWNER }), example: r#"socket_group = "www-data""#,
-        doc: "the group that owns those files, by name or number" },
-    Key { name: "layer", kind: Own(ServerKey::Layer), example: "layer = TraceLayer::new_for_http()",
-        doc: "a tower layer around all that the server answers" },
-    Key { name: "prefix", kind: Own(ServerKey::Prefix), example: r#"prefix = "/v1""#,
-        doc: "what all paths of a module begin with" },
-    Key { name: "routes", kind: Own(ServerKey::Routes), example: "routes(users::routes)",
-        doc: "modules with `#[routes]` that lie elsewhere" },
-    Key { name: "crate", kind: Own(ServerKey::Crate), example: "crate = my_facade::gracehttp",
-        doc: "where gracehttp is, for those who re-export it" },
+    Key {
+        name: "socket_user", kind: Ordinary(Text { expected: OWNER }), example: r#"socket_user = "app""#,
+        default: "that of the process",
+        doc: "The user that owns those files, by name or number.",
+        library: ByHand(&[Entry {
+            other_words: &["user", "owner"],
+            ..Entry::new("socket_user", "a name or a number, in quotes")
+        }]),
+        ..Key::ROW
+    },
+    Key {
+        name: "socket_group", kind: Ordinary(Text { expected: OWNER }), example: r#"socket_group = "www-data""#,
+        default: "that of the process",
+        doc: "The group that owns those files, by name or number.",
+        library: ByHand(&[Entry {
+            other_words: &["group"],
+            ..Entry::new("socket_group", "a name or a number, in quotes")
+        }]),
+        ..Key::ROW
+    },
+    Key {
+        name: "layer", kind: Own(ServerKey::Layer), example: "layer = TraceLayer::new_for_http()",
+        doc: "A tower layer around all that the server answers; several are a tuple.",
+        other_words: &["middleware", "wrap", "layers"],
+        say: "a tower layer is `layer = …`; several are a tuple, `layer = (first, second)`",
+        ..Key::CODE
+    },
+    Key {
+        name: "prefix", kind: Own(ServerKey::Prefix), example: r#"prefix = "/v1""#,
+        doc: "What all paths of a module begin with.",
+        ..Key::CODE
+    },
+    Key {
+        name: "routes", kind: Own(ServerKey::Routes), example: "routes(users::routes)",
+        doc: "Modules with [`#[routes]`](macro@crate::routes) that lie elsewhere.",
+        ..Key::CODE
+    },
+    Key {
+        name: "crate", kind: Own(ServerKey::Crate), example: "crate = my_facade::gracehttp",
+        default: "`::gracehttp`",
+        doc: "Where gracehttp is, for those who re-export it.",
+        ..Key::CODE
+    },
 ];
 
 #[rustfmt::skip]
 pub(crate) const TLS: &[Key<TlsKey>] = &[
-    Key { name: "cert", kind: Own(TlsKey::Cert), example: r#"cert = "cert.pem""#,
-        doc: "the PEM file of the certificate and its chain" },
-    Key { name: "key", kind: Own(TlsKey::Key), example: r#"key = "key.pem""#,
-        doc: "the PEM file of the private key" },
+    Key { name: "cert", kind: Own(TlsKey::Cert), example: r#"cert = "cert.pem""#, ..Key::CODE },
+    Key { name: "key", kind: Own(TlsKey::Key), example: r#"key = "key.pem""#, ..Key::CODE },
 ];
 
 #[rustfmt::skip]
 pub(crate) const MAIN: &[Key<MainKey>] = &[
-    Key { name: "servers", kind: Own(MainKey::Servers), example: "servers(api, admin)",
-        doc: "the servers: functions and modules with `#[server]`" },
-    Key { name: "drain_timeout", kind: Ordinary(Duration), example: r#"drain_timeout = "10s""#,
-        doc: "for what is in flight to finish after a stop or a restart" },
-    Key { name: "ready_timeout", kind: Ordinary(Timeout), example: r#"ready_timeout = "60s""#,
-        doc: "for a successor to become ready; then it is killed, and this process serves on" },
-    Key { name: "standby", kind: Ordinary(Duration), example: r#"standby = "2s""#,
-        doc: "how long after a restart this process could take over again" },
-    Key { name: "lame_duck", kind: Ordinary(Duration), example: r#"lame_duck = "5s""#,
-        doc: "how long connections are still accepted after a signal to stop" },
-    Key { name: "restart_on", kind: Own(MainKey::RestartOn), example: "restart_on(HUP, USR1, USR2)",
-        doc: "the signals that restart; `restart_on()` for none" },
-    Key { name: "stop_on", kind: Own(MainKey::StopOn), example: "stop_on(INT, TERM, QUIT, TSTP)",
-        doc: "the signals that stop" },
-    Key { name: "worker_threads", kind: Ordinary(Count { most: 4096 }), example: "worker_threads = 4",
-        doc: "how many threads serve, up to 4096" },
-    Key { name: "config", kind: Ordinary(File), example: r#"config = "my_app.toml""#,
-        doc: "the configuration file; a macro such as `concat!(…)` may make the path" },
-    Key { name: "cli", kind: Own(MainKey::Cli), example: "cli",
-        doc: "a command line: `serve`, `check`, `config`, `routes`; with the feature `cli`" },
-    Key { name: "on_info", kind: Ordinary(Callback), example: "on_info = my_function",
-        doc: "a function of `&str` that takes the messages of this level" },
-    Key { name: "on_notice", kind: Ordinary(Callback), example: "on_notice = my_function",
-        doc: "a function of `&str` that takes the messages of this level" },
-    Key { name: "on_error", kind: Ordinary(Callback), example: "on_error = my_function",
-        doc: "a function of `&str` that takes the messages of this level" },
-    Key { name: "crate", kind: Own(MainKey::Crate), example: "crate = my_facade::gracehttp",
-        doc: "where gracehttp is, for those who re-export it" },
+    Key {
+        name: "servers", kind: Own(MainKey::Servers), example: "servers(api, admin)", default: "required",
+        doc: "The servers: functions and modules with [`#[server]`](macro@crate::server).",
+        ..Key::CODE
+    },
+    Key {
+        name: "drain_timeout", kind: Ordinary(Duration), example: r#"drain_timeout = "10s""#, default: "10s",
+        doc: "How long requests in flight may take to finish after a stop or a restart. Then they are cut, and \
+              reported.",
+        other_words: &["shutdown_timeout", "graceful_timeout", "grace_period", "stop_timeout"],
+        say: "what is in flight gets `drain_timeout = \"10s\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "ready_timeout", kind: Ordinary(Timeout), example: r#"ready_timeout = "60s""#, default: "60s",
+        doc: "How long a successor may take until it is ready. Then it is killed, and this process serves on.",
+        ..Key::ROW
+    },
+    Key {
+        name: "standby", kind: Ordinary(Duration), example: r#"standby = "2s""#, default: "2s",
+        doc: "How long after a restart this process can take over again if its successor dies or hangs. It lasts at \
+              least until the successor has shown that it lives.",
+        ..Key::ROW
+    },
+    Key {
+        name: "lame_duck", kind: Ordinary(Duration), example: r#"lame_duck = "5s""#, default: "0s",
+        doc: "How long connections are still accepted after a signal to stop. Load balancers use that time to look \
+              elsewhere.",
+        ..Key::ROW
+    },
+    Key {
+        name: "restart_on", kind: Own(MainKey::RestartOn), example: "restart_on(HUP, USR1, USR2)",
+        default: "`HUP`, `USR1`, `USR2`",
+        doc: "The signals that restart; `restart_on()` for none.",
+        library: ByHand(&[Entry::new("restart_on", "signals; none at all is a choice, too")]),
+        ..Key::ROW
+    },
+    Key {
+        name: "stop_on", kind: Own(MainKey::StopOn), example: "stop_on(INT, TERM, QUIT, TSTP)",
+        default: "`INT`, `TERM`, `QUIT`, `TSTP`",
+        doc: "The signals that stop.",
+        library: ByHand(&[Entry::new("stop_on", "signals; none at all is a choice, too")]),
+        ..Key::ROW
+    },
+    Key {
+        name: "worker_threads", kind: Ordinary(Count { most: 4096 }), example: "worker_threads = 4",
+        default: "one for each core",
+        doc: "How many threads serve, up to 4096.",
+        library: ByHand(&[Entry::new("worker_threads", "a number from 1 to 4096")]),
+        other_words: &["threads", "workers", "flavor", "num_threads"],
+        say: "the number of threads is `worker_threads = 4`",
+        ..Key::ROW
+    },
+    Key {
+        name: "config", kind: Ordinary(File), example: r#"config = "my_app.toml""#, default: "`Gracehttp.toml`, if it exists",
+        doc: "The [configuration file](crate::guide::configuration). A macro such as `concat!(…)` may make the path.",
+        ..Key::CODE
+    },
+    Key {
+        name: "cli", kind: Own(MainKey::Cli), example: "cli", default: "off",
+        doc: "A [command line](crate::guide::configuration#a-command-line): `serve`, `check`, `config`, `routes` \
+              (feature `cli`).",
+        ..Key::CODE
+    },
+    Key {
+        name: "on_info", kind: Ordinary(Callback), example: "on_info = my_function", default: "`tracing`",
+        doc: "A function of `&str` that takes the messages of this level; see [`log`](crate::log).",
+        other_words: &["logger", "log", "on_log"],
+        say: "messages go to `tracing`, or to `on_info = …`, `on_notice = …`, `on_error = …`",
+        ..Key::CODE
+    },
+    Key {
+        name: "on_notice", kind: Ordinary(Callback), example: "on_notice = my_function", default: "`tracing`",
+        doc: "The same for the level notice.",
+        ..Key::CODE
+    },
+    Key {
+        name: "on_error", kind: Ordinary(Callback), example: "on_error = my_function", default: "`tracing`",
+        doc: "The same for the level error.",
+        ..Key::CODE
+    },
+    Key {
+        name: "crate", kind: Own(MainKey::Crate), example: "crate = my_facade::gracehttp",
+        default: "`::gracehttp`",
+        doc: "Where gracehttp is, for those who re-export it.",
+        ..Key::CODE
+    },
 ];
 
 #[rustfmt::skip]
 pub(crate) const ROUTES: &[Key<RoutesKey>] = &[
-    Key { name: "prefix", kind: Own(RoutesKey::Prefix), example: r#"prefix = "/users""#,
-        doc: "what all paths of the module begin with; it may have parameters" },
-    Key { name: "routes", kind: Own(RoutesKey::Routes), example: "routes(users::routes)",
-        doc: "modules with `#[routes]` that lie elsewhere, under the same prefix" },
-    Key { name: "layer", kind: Own(RoutesKey::Layer), example: "layer = TraceLayer::new_for_http()",
-        doc: "a tower layer around all of the module's routes" },
-    Key { name: "crate", kind: Own(RoutesKey::Crate), example: "crate = my_facade::gracehttp",
-        doc: "where gracehttp is, for those who re-export it" },
+    Key {
+        name: "prefix", kind: Own(RoutesKey::Prefix), example: r#"prefix = "/users""#,
+        doc: "What all paths of the module begin with. It may have parameters.",
+        ..Key::CODE
+    },
+    Key {
+        name: "routes", kind: Own(RoutesKey::Routes), example: "routes(users::routes)",
+        doc: "Modules with `#[routes]` that lie elsewhere, under the same prefix.",
+        ..Key::CODE
+    },
+    Key {
+        name: "layer", kind: Own(RoutesKey::Layer), example: "layer = TraceLayer::new_for_http()",
+        doc: "A tower layer around all of the module's routes.",
+        ..Key::CODE
+    },
+    Key {
+        name: "crate", kind: Own(RoutesKey::Crate), example: "crate = my_facade::gracehttp",
+        default: "`::gracehttp`",
+        doc: "Where gracehttp is, for those who re-export it.",
+        ..Key::CODE
+    },
 ];
 
 #[rustfmt::skip]
 pub(crate) const ROUTE: &[Key<RouteKey>] = &[
-    Key { name: "layer", kind: Own(RouteKey::Layer), example: "layer = TimeoutLayer::new(LIMIT)",
-        doc: "a tower layer around this route" },
+    Key { name: "layer", kind: Own(RouteKey::Layer), example: "layer = TimeoutLayer::new(LIMIT)", ..Key::CODE },
 ];
 
 /// Whether a table has a key of this name.
 pub(crate) fn has<O>(table: &[Key<O>], name: &str) -> bool {
     table.iter().any(|key| key.name == name)
+}
+
+/// What an attribute with this table says about a word that other programs use for one of its keys.
+pub(crate) fn hint<O>(table: &[Key<O>], word: &str) -> Option<&'static str> {
+    let mut meant = table.iter().filter(|key| key.other_words.contains(&word) && !key.say.is_empty());
+    meant.next().map(|key| key.say)
 }

@@ -12,6 +12,7 @@ mod errors;
 mod expand;
 mod generate;
 mod keys;
+mod library;
 mod parse;
 #[cfg(test)]
 mod snapshots;
@@ -35,6 +36,13 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn routes(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::routes(args.into(), item.into()).into()
+}
+
+/// Gives the library its part of the table of keys.
+#[doc(hidden)]
+#[proc_macro]
+pub fn keys(view: TokenStream) -> TokenStream {
+    library::expand(view.into()).into()
 }
 
 /// The attributes of routes. `#[server]` and `#[routes]` read them before they are expanded. Expanded by

@@ -19,7 +19,7 @@ mod segment;
 mod server;
 mod setting;
 mod strays;
-mod text;
+pub(crate) mod text;
 mod value;
 
 use proc_macro2::TokenStream;

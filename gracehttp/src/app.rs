@@ -21,7 +21,6 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
@@ -31,7 +30,8 @@ use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_setti
 use crate::error::Error;
 use crate::lifecycle::{Event, Events, Signal};
 use crate::log;
-use crate::server::{IntoServer, LONGEST, Server};
+use crate::server::kinds::{self, Kind};
+use crate::server::{IntoServer, Server};
 
 /// An application: several servers, one start-up code, one life.
 ///
@@ -55,7 +55,7 @@ use crate::server::{IntoServer, LONGEST, Server};
 /// }
 /// ```
 ///
-/// A duration that is longer than 366 days, as [`Duration::MAX`] is, becomes one of 366 days.
+/// A duration that is longer than 366 days, as [`Duration::MAX`](std::time::Duration::MAX) is, becomes one of 366 days.
 #[must_use = "an application does nothing until `run`"]
 pub struct App<S> {
     servers: Vec<Server<S>>,
@@ -200,31 +200,6 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         self
     }
 
-    /// How long what is in flight may take to finish after a stop or a restart; 10 s by default. Then it is
-    /// cut, and reported.
-    pub fn drain_timeout(self, limit: Duration) -> Self {
-        self.set("drain_timeout", |settings| settings.drain_timeout = limit.min(LONGEST))
-    }
-
-    /// How long a successor may take until it is ready; 60 s by default. Then it is killed, and this process
-    /// serves on.
-    pub fn ready_timeout(self, limit: Duration) -> Self {
-        self.require(!limit.is_zero(), "ready_timeout is 0: valid is a duration above zero")
-            .set("ready_timeout", |settings| settings.ready_timeout = limit.min(LONGEST))
-    }
-
-    /// How long after a restart this process can take over again if its successor dies or hangs; 2 s by default. It
-    /// lasts at least until the successor has shown that it lives.
-    pub fn standby(self, period: Duration) -> Self {
-        self.set("standby", |settings| settings.standby = period.min(LONGEST))
-    }
-
-    /// How long connections are still accepted after a signal to stop, for load balancers to look elsewhere;
-    /// none by default.
-    pub fn lame_duck(self, period: Duration) -> Self {
-        self.set("lame_duck", |settings| settings.lame_duck = period.min(LONGEST))
-    }
-
     /// The signals that restart: [`Signal::RESTART`] by default.
     pub fn restart_on(self, signals: impl IntoIterator<Item = Signal>) -> Self {
         self.set("restart_on", |settings| settings.restart_on = signals.into_iter().collect())
@@ -240,6 +215,20 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         let fault = format!("worker_threads is {threads}: valid is a whole number from 1 to {MOST_THREADS}");
         self.require((1..=MOST_THREADS).contains(&threads), fault)
             .set("worker_threads", |settings| settings.worker_threads = Some(threads))
+    }
+
+    /// Sets an ordinary key, if its kind accepts the value.
+    fn accept<V>(
+        mut self,
+        key: &'static str,
+        value: Result<V, String>,
+        set: impl FnOnce(&mut Settings, V),
+    ) -> Self {
+        match value {
+            Ok(value) => set(&mut self.settings, value),
+            Err(reason) => self = self.require(false, format!("{key} is {reason}")),
+        }
+        self.set(key, |_| ())
     }
 
     fn set(mut self, key: &'static str, set: impl FnOnce(&mut Settings)) -> Self {
@@ -327,6 +316,23 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         life::live(self, events)
     }
 }
+
+/// Declares the methods for ordinary keys.
+macro_rules! methods {
+    ($($(#[doc = $doc:literal])* $name:ident($argument:ident: $type:ty), $kind:expr;)*) => {
+        /// Keys of ordinary kinds.
+        impl<S: Clone + Send + Sync + 'static> App<S> {
+            $(
+                $(#[doc = $doc])*
+                pub fn $name(self, $argument: $type) -> Self {
+                    self.accept(stringify!($name), $kind.accept($argument), |settings, value| settings.$name = value)
+                }
+            )*
+        }
+    };
+}
+
+gracehttp_macros::keys!(process.methods => methods);
 
 /// The events of a process, with all their subscribers.
 fn subscribed() -> Events {

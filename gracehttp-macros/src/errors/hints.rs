@@ -5,9 +5,14 @@ use crate::keys;
 
 /// What to write instead of a word that is no key of the attribute.
 pub(crate) fn for_unknown(attribute: &str, word: &str) -> Option<&'static str> {
+    let of_key = || match attribute {
+        SERVER => keys::hint(keys::SERVER, word),
+        MAIN => keys::hint(keys::MAIN, word),
+        _ => None,
+    };
     let hints = HINTS.iter().filter(|hint| attribute.starts_with(hint.attribute));
-    key_of_other(attribute, word)
-        .or_else(|| hints.filter(|hint| hint.words.contains(&word)).map(|hint| hint.say).next())
+    let of_no_key = || hints.filter(|hint| hint.words.contains(&word)).map(|hint| hint.say).next();
+    key_of_other(attribute, word).or_else(of_key).or_else(of_no_key)
 }
 
 /// Where to write a key that belongs to another attribute.
@@ -50,72 +55,13 @@ const SERVER: &str = "#[server]";
 const ROUTES: &str = "#[routes]";
 const TLS: &str = "tls";
 
+/// Words that stand for no key. The others are in the table of keys.
 #[rustfmt::skip]
 const HINTS: &[Hint] = &[
     Hint {
         attribute: SERVER,
-        words: &["addr", "address", "bind", "host", "ip", "interface", "socket", "unix", "url"],
-        say: "where a server listens is `port = 8080`, or `listen = \"127.0.0.1:8080\"`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["cert", "certificate", "key", "ssl", "https"],
-        say: "HTTPS is `tls(cert = \"cert.pem\", key = \"key.pem\")`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["timeout", "write_timeout", "handler_timeout"],
-        say: "how long a handler may take is `request_timeout = \"30s\"`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["read_timeout"],
-        say: "how long a request's head may take is `header_read_timeout = \"10s\"`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["keepalive", "keep_alive", "keep_alive_timeout"],
-        say: "the pause between requests is `idle_timeout = \"75s\"`; probes of TCP are `tcp_keepalive = \"60s\"`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["body_limit", "limit", "max_request_size", "client_max_body_size"],
-        say: "the size of a body is limited by `max_body = \"2MiB\"`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["overload", "full", "on_full"],
-        say: "what a full server does for clients that wait is `when_full = recycle`, or `when_full = wait`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["memory_limit", "max_memory"],
-        say: "what one connection may hold is limited by `max_conn_memory = \"4MiB\"`",
-    },
-    Hint {
-        attribute: SERVER,
-        words: &["middleware", "wrap", "layers"],
-        say: "a tower layer is `layer = …`; several are a tuple, `layer = (first, second)`",
-    },
-    Hint {
-        attribute: SERVER,
         words: &["path", "route", "get", "method"],
         say: "paths are attributes of functions in a module: `#[server(port = 8080)] mod api { #[get(\"/\")] … }`",
-    },
-    Hint {
-        attribute: MAIN,
-        words: &["shutdown_timeout", "graceful_timeout", "grace_period", "stop_timeout"],
-        say: "what is in flight gets `drain_timeout = \"10s\"`",
-    },
-    Hint {
-        attribute: MAIN,
-        words: &["threads", "workers", "flavor", "num_threads"],
-        say: "the number of threads is `worker_threads = 4`",
-    },
-    Hint {
-        attribute: MAIN,
-        words: &["logger", "log", "on_log"],
-        say: "messages go to `tracing`, or to `on_info = …`, `on_notice = …`, `on_error = …`",
     },
     Hint {
         attribute: SERVER,

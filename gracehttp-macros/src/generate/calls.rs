@@ -32,11 +32,11 @@ fn call(Setting { key, argument }: &Setting, library: &TokenStream) -> TokenStre
     quote!(.#key(#argument))
 }
 
-pub(super) fn number(number: u64) -> TokenStream {
+pub(crate) fn number(number: u64) -> TokenStream {
     Literal::u64_unsuffixed(number).into_token_stream()
 }
 
-fn duration(duration: Duration) -> TokenStream {
+pub(crate) fn duration(duration: Duration) -> TokenStream {
     let duration_type = quote!(::core::time::Duration);
     let (seconds, nanos) = (number(duration.as_secs()), duration.subsec_nanos());
     match nanos {

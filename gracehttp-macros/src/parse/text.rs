@@ -6,7 +6,7 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// Reads `30s`, `1m 30s`, `250ms`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit: write `{text}s` or `{text}ms`"));
     }
@@ -20,7 +20,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `64KiB`, `2 MiB`, `1GB`, or bare bytes.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor = match unit.trim_start() {
@@ -42,7 +42,7 @@ fn not_a_size(text: &str) -> String {
 }
 
 /// A size as messages show it.
-pub(super) fn shown_size(bytes: u64) -> String {
+pub(crate) fn shown_size(bytes: u64) -> String {
     match bytes {
         1 => "1 byte".to_owned(),
         _ if bytes.is_multiple_of(1 << 20) => format!("{}MiB", bytes >> 20),

@@ -30,6 +30,7 @@ impl<'a> Value<'a> {
             Kind::Duration => Argument::Duration(self.duration()?.0),
             Kind::Timeout => Argument::Duration(self.timeout()?),
             Kind::Keepalive => Argument::Duration(self.keepalive()?),
+            Kind::Length => Argument::Number(self.size(0)?),
             Kind::Size { least } => Argument::Number(self.size(least)?),
             Kind::Mode => Argument::Number(self.mode()?.into()),
             Kind::Text { expected } => Argument::Text(self.filled_text(expected)?),

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     #[cfg(feature = "cli")]
     use crate::server::WhenFull;
-    use crate::server::{LONGEST, LONGEST_KEEPALIVE};
+    use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
     use std::time::{Duration, Instant};
 
     fn app(limit: Duration) -> App<()> {

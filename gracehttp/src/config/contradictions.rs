@@ -1,4 +1,4 @@
-//! What the values say together: each of them is right, and they can't all be had.
+//! Values that contradict each other, though each of them is valid.
 
 use super::draft::Draft;
 use super::env::server_variable;
@@ -6,11 +6,11 @@ use super::{Origin, Settings};
 use crate::error::Error;
 use crate::server::{Endpoint, ServerOptions};
 
-/// The keys that say where a server listens.
+/// The keys of a server's endpoints.
 const LISTENING: &[&str] = &["listen", "port"];
 
 impl Draft<'_, '_> {
-    /// What no two servers may share, no server may lack, and no signal may do.
+    /// The contradictions between servers, within a server, and between signals.
     pub(super) fn contradictions(&self) -> Vec<Error> {
         let mut faults = Vec::new();
         if self.servers.is_empty() {
@@ -31,7 +31,7 @@ impl Draft<'_, '_> {
     fn lacks(&self, server: &ServerOptions) -> Vec<Error> {
         let ServerOptions { name, endpoints, http1, http2, chosen, .. } = server;
         let mut faults = Vec::new();
-        // An endpoint that can't be read has been told of already.
+        // An endpoint that can't be read has already been reported.
         if endpoints.is_empty() && !chosen.contains(&"listen") {
             faults.push(Error::new(format!(
                 "server `{name}` listens nowhere: give it a `port` or an endpoint to `listen` on"
@@ -61,7 +61,7 @@ impl Draft<'_, '_> {
         Some(set_by(&origins, &format!("server `{name}` has `{there}` and no `{missing}`: set both")))
     }
 
-    /// The first two endpoints of one server that can't both be had.
+    /// The first two endpoints of one server that exclude each other.
     fn clash_within(&self, server: &ServerOptions) -> Option<Error> {
         let name = &server.name;
         let clash = |(index, endpoint): (usize, &Endpoint)| {
@@ -79,7 +79,7 @@ impl Draft<'_, '_> {
         Some(set_by(&self.origins(Some(name), LISTENING), &message))
     }
 
-    /// The first endpoints of two servers that can't both be had.
+    /// The first endpoints of two servers that exclude each other.
     fn clash(&self, one: &ServerOptions, other: &ServerOptions) -> Option<Error> {
         let mut pairs = one.endpoints.iter().flat_map(|a| other.endpoints.iter().map(move |b| (a, b)));
         let (a, b) = pairs.find(|(a, b)| a.clashes(b))?;
@@ -104,7 +104,7 @@ impl Draft<'_, '_> {
             .collect()
     }
 
-    /// Who has set one of these keys, where it was not the attribute.
+    /// The lines and variables that have set one of these keys.
     fn origins(&self, server: Option<&str>, keys: &[&str]) -> Vec<&Origin> {
         let entries = self.provenance.iter().filter(|entry| entry.server.as_deref() == server);
         entries.filter(|entry| keys.contains(&entry.key)).map(|entry| &entry.origin).collect()
@@ -116,7 +116,7 @@ fn same_name(earlier: &[&mut ServerOptions], name: &str) -> Option<Error> {
     is_taken.then(|| Error::new(format!("two servers are named `{name}`: give one of them another `name`")))
 }
 
-/// A fault, after those who have set the values.
+/// A fault, after the lines and variables that have set the values.
 fn set_by(origins: &[&Origin], message: &str) -> Error {
     match origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ").as_str() {
         "" => Error::new(message),
@@ -137,7 +137,7 @@ mod tests {
         options
     }
 
-    /// What is wrong with these servers, where lines of `a.toml` set these values of them.
+    /// The faults of these servers, with values that lines of `a.toml` have set.
     fn faults(servers: &mut [ServerOptions], lines: &[(Option<usize>, &str, &str)]) -> Vec<String> {
         let (mut settings, mut servers) = (Settings::default(), servers.iter_mut().collect::<Vec<_>>());
         let mut draft = Draft::new(&mut settings, &mut servers);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_of_two_servers_that_cannot_both_be_had() {
+    fn endpoints_of_two_servers_exclude_each_other() {
         let two = |a: &str, b: &str| [server("web", &[a]), server("admin", &[b])];
         let move_one = "move one of them with `port`, `listen` or GRACEHTTP_SERVER__ADMIN__PORT";
         assert_eq!(
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_of_one_server_that_cannot_both_be_had() {
+    fn endpoints_of_one_server_exclude_each_other() {
         let of = |endpoints: &[&str], port| faults(&mut [server("web", endpoints)], port);
         assert_eq!(
             of(&[":0", "127.0.0.1:0"], &[(Some(0), "port", "80")]),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn protocols_and_signals_are_told_with_those_who_set_them() {
+    fn faults_of_protocols_and_signals_name_the_lines_that_set_them() {
         let mut web = [server("web", &[":80"])];
         web[0].http1 = false;
         let message = "server `web` speaks neither HTTP/1.1 nor HTTP/2: switch one on";
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_have_names_of_their_own_and_there_is_one() {
+    fn server_names_are_unique_and_there_is_a_server() {
         let mut twins = [server("web", &[":80"]), server("web", &[":81"])];
         assert_eq!(faults(&mut twins, &[]), ["two servers are named `web`: give one of them another `name`"]);
         let none = faults(&mut [], &[]);

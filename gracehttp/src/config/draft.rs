@@ -1,4 +1,4 @@
-//! A configuration in the making: the values so far, who has set them, and what was wrong.
+//! An unfinished configuration: the values so far, their origins, and the faults.
 
 use std::mem::discriminant;
 
@@ -14,7 +14,7 @@ pub(super) struct Draft<'a, 'b> {
     pub(super) faults: Vec<Error>,
 }
 
-/// What a value is for.
+/// The key that a value sets.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     Process(&'static Key<Settings>),
@@ -51,8 +51,8 @@ impl<'a, 'b> Draft<'a, 'b> {
         self.servers.iter().map(|server| server.name.clone()).collect()
     }
 
-    /// Sets a value over whatever was set before. What is wrong with it comes back as the second half of a
-    /// sentence.
+    /// Sets a value, and replaces an earlier one. An error is the second half of a sentence: it says what would be
+    /// valid.
     pub(super) fn set(&mut self, place: Place, text: &str, origin: Origin) -> Result<(), String> {
         let (server, shown) = match place {
             Place::Process(key) => {
@@ -78,7 +78,7 @@ impl<'a, 'b> Draft<'a, 'b> {
         Ok(())
     }
 
-    /// The values' origins beside what was read for the application, unless anything was wrong.
+    /// The application's settings and the origins of the values, or all faults.
     pub(super) fn finish<A>(mut self, app: Option<A>) -> Result<(A, Vec<Provenance>), Error> {
         self.faults.extend(self.contradictions());
         match app {

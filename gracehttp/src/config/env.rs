@@ -1,5 +1,5 @@
-//! The environment, over all else: `GRACEHTTP_SERVER__<NAME>__<KEY>` for a server, `GRACEHTTP_<KEY>` for the
-//! process. Whatever begins with `GRACEHTTP_` and is not known is a fault.
+//! The environment, which overrides the file and the attributes: `GRACEHTTP_SERVER__<NAME>__<KEY>` for a server,
+//! `GRACEHTTP_<KEY>` for the process. An unknown variable that begins with `GRACEHTTP_` is a fault.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,14 +13,14 @@ use crate::{Error, log};
 const PREFIX: &str = "GRACEHTTP_";
 const SERVER_PREFIX: &str = "GRACEHTTP_SERVER__";
 
-/// The variable that tells a successor which descriptor is its end of the socketpair. No setting, and no fault.
+/// The variable with the descriptor of a successor's end of the socketpair. It is neither a setting nor a fault.
 pub(crate) const HANDOFF_VARIABLE: &str = "GRACEHTTP_HANDOFF";
 
 /// Names the configuration file.
 pub(super) const CONFIG_VARIABLE: &str = "GRACEHTTP_CONFIG";
 
-/// The variable that overrides `key` of `server`: ASCII letters and digits of the name, upper-cased, and `_`
-/// for all else; `__` leads into a table.
+/// The variable that overrides `key` of `server`. Of the name it has ASCII letters and digits in upper case, and `_`
+/// for every other character; `__` leads into a table.
 pub(crate) fn server_variable(server: &str, key: &str) -> String {
     let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let name: String = server.chars().map(upper).collect();
@@ -31,7 +31,7 @@ fn upper_key(key: &str) -> String {
     key.to_ascii_uppercase().replace('.', "__")
 }
 
-/// Sets what the variables say.
+/// Sets the values of the variables.
 pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, '_>) {
     let names = draft.server_names();
     draft.faults.extend(shared_names(&names));
@@ -66,7 +66,7 @@ pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, 
     }
 }
 
-/// Whether Kubernetes or Docker has made the variable, for a service or a container whose name begins as ours do:
+/// Whether Kubernetes or Docker has set the variable, for a service or a container whose name begins like ours:
 /// `NAME_SERVICE_HOST`, `NAME_PORT=tcp://…`, `NAME_PORT_80_TCP_ADDR`, `NAME_NAME=/…`.
 fn is_link(variable: &str, text: &OsStr) -> bool {
     let text = text.to_string_lossy();
@@ -96,7 +96,7 @@ fn ours(environment: &[(OsString, OsString)]) -> BTreeMap<String, &OsStr> {
         .collect()
 }
 
-/// Every variable that exists for this program, and what it sets.
+/// Every variable of this program, with the key that it sets.
 struct Targets(BTreeMap<String, Place>);
 
 impl Targets {
@@ -136,7 +136,7 @@ impl Targets {
         Error::new(format!("{variable} is not a setting of this program: {suggestion}{valid}"))
     }
 
-    /// What the variable may have been meant to be. The key of a server may be that of any.
+    /// The variables that may have been meant. A key of a server suggests the variables of all servers.
     fn meant(&self, variable: &str, names: &[String]) -> Vec<String> {
         let other_words = in_other_words(variable, names);
         if !other_words.is_empty() {
@@ -153,7 +153,7 @@ impl Targets {
         if meant.is_empty() { self.closest(variable).map(String::from).into_iter().collect() } else { meant }
     }
 
-    /// A few slips away; beyond that a suggestion would be a guess.
+    /// The closest variable within a few typing errors. Beyond that a suggestion would be a guess.
     fn closest(&self, variable: &str) -> Option<&str> {
         const SLIPS: usize = 3;
         let distance = |known: &str| strsim::damerau_levenshtein(known, variable);
@@ -162,7 +162,7 @@ impl Targets {
     }
 }
 
-/// Why there is no such variable, where another spelling would not help.
+/// Why there is no such variable, if another spelling would not help.
 fn unsettable(variable: &str, names: &[String]) -> Option<String> {
     if let Some((_, key)) = of_server(variable, names) {
         return words::code_of_server(&key);
@@ -174,7 +174,7 @@ fn unsettable(variable: &str, names: &[String]) -> Option<String> {
     words::code_of_process(&key)
 }
 
-/// The variables of what the key is another word for.
+/// The variables of the keys that the word stands for.
 fn in_other_words(variable: &str, names: &[String]) -> Vec<String> {
     if let Some((server, key)) = of_server(variable, names) {
         let meant = words::other_word_of_server(&key);
@@ -184,7 +184,7 @@ fn in_other_words(variable: &str, names: &[String]) -> Vec<String> {
     words::other_word_of_process(key).iter().map(|key| format!("{PREFIX}{}", upper_key(key))).collect()
 }
 
-/// The server that a variable names, and what stands for its key, as the file would have it.
+/// The server that a variable names, and the rest, spelled as a key of the file.
 fn of_server<'n>(variable: &str, names: &'n [String]) -> Option<(&'n str, String)> {
     names.iter().find_map(|name| {
         let key = variable.strip_prefix(&server_variable(name, ""))?;
@@ -192,13 +192,13 @@ fn of_server<'n>(variable: &str, names: &'n [String]) -> Option<(&'n str, String
     })
 }
 
-/// A variable less what is easily left out of it: the prefixes, and underscores.
+/// A variable without the parts that are easily forgotten: the prefixes, and underscores.
 fn letters(variable: &str) -> String {
     let rest = variable.strip_prefix(PREFIX).unwrap_or(variable);
     rest.strip_prefix("SERVER_").unwrap_or(rest).replace('_', "")
 }
 
-/// Servers that one variable would mean both of. Two of one name are a fault of its own, found elsewhere.
+/// The faults of servers that share their variables. Two servers of the same name are found elsewhere.
 fn shared_names(names: &[String]) -> Vec<Error> {
     let mut errors = Vec::new();
     for (i, second) in names.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The environment as an operator writes it, rightly and wrongly.
+//! Valid and faulty environments.
 
 use super::*;
 use crate::config::{Provenance, Settings};
@@ -36,7 +36,7 @@ fn apply_raw(
     draft.finish(Some(())).map(|((), provenance)| provenance)
 }
 
-/// What is wrong with these variables for a server `ping` on port 9090.
+/// The faults of these variables for a server `ping` on port 9090.
 fn faults(variables: &[(&str, &str)]) -> Vec<String> {
     let mut ping = server("ping", &[":9090"]);
     let result = apply(variables, &mut Settings::default(), &mut [&mut ping]);
@@ -44,7 +44,7 @@ fn faults(variables: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn every_key_is_set_and_its_origin_told() {
+fn variable_sets_every_key_and_is_its_origin() {
     let (mut settings, mut ping) = (Settings::default(), server("ping", &[":9090"]));
     let (mut other, untouched) = (server("my-api", &[":1"]), server("my-api", &[":1"]));
     let provenance = apply(
@@ -128,7 +128,7 @@ fn every_key_is_set_and_its_origin_told() {
 }
 
 #[test]
-fn a_name_becomes_a_variable() {
+fn server_name_becomes_a_variable() {
     assert_eq!(server_variable("my-api.v2", "port"), "GRACEHTTP_SERVER__MY_API_V2__PORT");
     let mut odd = server("a__b_", &[":1"]);
     apply(&[("GRACEHTTP_SERVER__A__B___PORT", "2")], &mut Settings::default(), &mut [&mut odd]).unwrap();
@@ -164,7 +164,7 @@ fn port_beside_listen_is_a_contradiction() {
 }
 
 #[test]
-fn what_is_unknown_is_an_error_with_a_suggestion() {
+fn unknown_variable_is_an_error_with_a_suggestion() {
     for (variable, suggestion) in [
         ("GRACEHTTP_CONFG", "did you mean GRACEHTTP_CONFIG?"),
         ("GRACEHTTP_DRAIN_TIMOUT", "did you mean GRACEHTTP_DRAIN_TIMEOUT?"),
@@ -195,7 +195,7 @@ fn what_is_unknown_is_an_error_with_a_suggestion() {
 }
 
 #[test]
-fn the_key_of_any_server_is_suggested_for_each() {
+fn key_of_a_server_is_suggested_for_each_server() {
     let (mut ping, mut api) = (server("ping", &[":1"]), server("my-api", &[":2"]));
     let result = apply(&[("GRACEHTTP_PORT", "3")], &mut Settings::default(), &mut [&mut ping, &mut api]);
     let fault = result.unwrap_err().to_string();
@@ -204,7 +204,7 @@ fn the_key_of_any_server_is_suggested_for_each() {
 }
 
 #[test]
-fn all_faults_are_told_at_once_with_variable_value_and_what_is_valid() {
+fn all_faults_are_reported_at_once_with_valid_values() {
     let faults = faults(&[
         ("GRACEHTTP_STANDBY", "2"),
         ("GRACEHTTP_WORKER_THREADS", "0"),
@@ -233,7 +233,7 @@ fn names_that_share_a_variable_are_refused() {
 }
 
 #[test]
-fn what_is_not_utf8_is_a_fault_of_ours_only() {
+fn only_our_own_variables_have_to_be_utf8() {
     let bytes = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let mut ping = server("ping", &[":9090"]);
     let foreign = [(bytes(b"F\xff"), bytes(b"\xff"))];
@@ -245,7 +245,7 @@ fn what_is_not_utf8_is_a_fault_of_ours_only() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn a_certificate_is_replaced_turned_off_or_missed() {
+fn certificate_is_replaced_turned_off_or_missing() {
     let with_tls = |tls: Option<crate::Tls>, variables: &[(&str, &str)]| {
         let mut ping = server("ping", &[":9090"]);
         ping.tls = tls;
@@ -267,7 +267,7 @@ fn a_certificate_is_replaced_turned_off_or_missed() {
 }
 
 #[test]
-fn d6_links_to_services_are_no_settings() {
+fn d6_variables_of_linked_services_are_ignored() {
     let mut ping = server("ping", &[":9090"]);
     let links = [
         ("GRACEHTTP_SERVICE_HOST", "10.0.0.1"),

@@ -1,4 +1,4 @@
-//! The configuration file: TOML, read with the place of every key and value, so that each fault has its line.
+//! The configuration file: TOML. The reader keeps the place of every key and value, so that each fault has its line.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,23 +17,23 @@ use super::keys::{Form, PROCESS_KEYS, SERVER_KEYS};
 use super::words;
 use crate::error::Error;
 
-/// Read if it is there, where nobody names another.
+/// The file that is read if neither the environment nor the application names one. It need not exist.
 const DEFAULT_FILE: &str = "Gracehttp.toml";
 
 const SERVERS: &str = "server";
 const APP: &str = "app";
 const CONFIG: &str = "config";
 
-/// A configuration file, not yet understood.
+/// The text of a configuration file.
 #[derive(Debug)]
 pub(super) struct File {
-    /// As it was named.
+    /// The path as it was given.
     pub(super) path: PathBuf,
     text: String,
 }
 
 impl File {
-    /// The file that the environment names, or the application, or the one that lies there by default.
+    /// The file that the environment names, or the application, or the default one.
     pub(super) fn find(
         environment: &[(OsString, OsString)],
         chosen: Option<&Path>,
@@ -57,8 +57,7 @@ impl File {
         }
     }
 
-    /// Sets what the file says to the framework, and returns what it says to the application; `None` if it is
-    /// not TOML.
+    /// Sets the framework's keys, and returns the application's section; `None` if the file is not TOML.
     pub(super) fn apply<'i>(&'i self, draft: &mut Draft<'_, '_>) -> Option<Section<'i>> {
         let (root, mut errors) = DeTable::parse_recoverable(&self.text);
         if !errors.is_empty() {
@@ -78,7 +77,7 @@ impl File {
         let app = Section { file: Some(self), value: root.remove(APP) };
         let mut reader = Reader { names: draft.server_names(), findings: Vec::new() };
         reader.read_root(&root);
-        // In the order of the file, which the parser does not keep.
+        // The parser does not keep the order of the file.
         reader.findings.sort_by_key(|finding| finding.span.start);
         for Finding { span, what } in reader.findings {
             let result = match what {
@@ -100,7 +99,7 @@ impl File {
     ) -> Result<(), String> {
         let origin = Origin::Line(format!("{}:{}", self.path.display(), self.line(value.span().start)));
         let written = self.text[value.span()].split_whitespace().collect::<Vec<_>>().join(" ");
-        // First what the value is, then how it is written: `"many"` is no number, with or without quotes.
+        // The value is checked before its form: `"many"` is not a number, with or without quotes.
         text_of(place.form(), value.get_ref(), &written)
             .and_then(|text| draft.set(place, text.trim(), origin))
             .and_then(|()| check_form(place.form(), value.get_ref()))
@@ -118,7 +117,7 @@ impl File {
         Error::new(format!("{}{line}: {}", self.path.display(), message.replace('\n', "; ")))
     }
 
-    /// The line there, if it sets something.
+    /// The line at this offset, if it sets a value.
     fn setting_at(&self, offset: usize) -> Option<&str> {
         let line = self.text.lines().nth(self.line(offset) - 1)?.trim();
         (line.contains('=') && !line.starts_with('[')).then_some(line)
@@ -151,13 +150,13 @@ fn unreadable(path: &Path, named_by: Option<&str>, error: io::Error) -> Error {
     Error::caused_by(format!("the configuration file {}{named} {reason}", path.display()), error)
 }
 
-/// Something in the file: a value for a place, or a fault.
+/// A finding in the file: a value with its key, or a fault.
 struct Finding<'t, 'i> {
     span: Range<usize>,
     what: Result<(Place, &'t Spanned<DeValue<'i>>), String>,
 }
 
-/// Finds for every key what it is for.
+/// Finds the meaning of every key in the file.
 struct Reader<'t, 'i> {
     names: Vec<String>,
     findings: Vec<Finding<'t, 'i>>,
@@ -270,13 +269,13 @@ impl<'t, 'i> Reader<'t, 'i> {
     }
 }
 
-/// ` did you mean …?`, if anything was.
+/// ` did you mean …?`, or nothing.
 fn suggestion(meant: &[&str]) -> String {
     let meant: Vec<String> = meant.iter().map(|word| format!("`{word}`")).collect();
     if meant.is_empty() { String::new() } else { format!(" did you mean {}?", meant.join(" or ")) }
 }
 
-/// The value as the environment would have it.
+/// The value as a variable would spell it.
 fn text_of(form: Form, value: &DeValue<'_>, written: &str) -> Result<String, String> {
     match (form, value) {
         (_, DeValue::String(text)) => Ok(text.clone().into_owned()),
@@ -300,14 +299,15 @@ fn check_form(form: Form, value: &DeValue<'_>) -> Result<(), String> {
     }
 }
 
-/// What the file says to the application.
+/// The application's section of the file.
 #[derive(Debug, Default)]
 pub(crate) struct Section<'i> {
     file: Option<&'i File>,
     value: Option<Spanned<DeValue<'i>>>,
 }
 
-/// Reads it as the application's own type. One that is absent is an empty table: the type may have defaults.
+/// Reads the section as the application's own type. A missing section is an empty table, since the type may have
+/// defaults.
 pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result<T, Error> {
     let absent = section.value.is_none();
     let value = section.value.unwrap_or_else(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
@@ -323,7 +323,7 @@ pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result
     })
 }
 
-/// For an application that reads none.
+/// Refuses a section, for an application that reads no settings.
 pub(crate) fn refuse_settings(section: Section<'_>) -> Result<(), Error> {
     match (section.file, section.value) {
         (Some(file), Some(value)) => Err(file.fault(

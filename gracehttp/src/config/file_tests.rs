@@ -1,4 +1,4 @@
-//! The file as an operator writes it, rightly and wrongly.
+//! Valid and faulty files.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::config::{Provenance, Settings};
 use crate::lifecycle::Signal;
 use crate::server::ServerOptions;
 
-/// What a file makes of two servers, `ping` on port 9090 and `admin` on a socket.
+/// Two servers, `ping` on port 9090 and `admin` on a socket, as a file configures them.
 struct Outcome {
     settings: Settings,
     ping: ServerOptions,
@@ -37,7 +37,7 @@ fn read(text: &str) -> Result<Outcome, Vec<String>> {
 }
 
 #[test]
-fn a_repeated_key_is_named() {
+fn repeated_key_is_named() {
     assert_eq!(
         faults("standby = '1s'\nstandby = '2s'\n"),
         ["a.toml:2: duplicate key `standby`: keep one of them"]
@@ -54,7 +54,7 @@ fn faults(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_form_of_a_value_is_read_and_its_line_told() {
+fn file_sets_every_form_of_value_and_its_line_is_the_origin() {
     let outcome = read(
         r#"
 drain_timeout = "30s"
@@ -100,7 +100,7 @@ greeting = "hello"
 }
 
 #[test]
-fn every_way_to_write_a_table_is_one() {
+fn table_can_be_written_in_every_way_of_toml() {
     for text in [
         "[server.ping]\nport = 80",
         "server.ping.port = 80",
@@ -113,8 +113,8 @@ fn every_way_to_write_a_table_is_one() {
 }
 
 #[test]
-fn every_fault_is_told_at_once_in_the_order_of_the_file() {
-    let told = faults(
+fn all_faults_are_reported_in_the_order_of_the_file() {
+    let found = faults(
         r#"drain_timeout = 30
 drain_timout = "30s"
 port = 80
@@ -154,21 +154,21 @@ crt = "a.pem"
     ];
     #[cfg(not(feature = "tls"))]
     let expected = expected.map(|line| if line.contains(":18:") { "a.toml:17: " } else { line });
-    for (told, expected) in told.iter().zip(expected) {
-        assert!(told.starts_with(expected), "{told}\n{expected}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
     }
-    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
 }
 
 #[test]
-fn what_is_not_toml_is_told_with_all_of_its_lines() {
-    let told = faults("drain_timeout =\n\n[server.ping]\nport = eighty\nport = 80\nunknown = 1\n");
-    let lines: Vec<&str> = told.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
-    assert_eq!(lines, ["a.toml:1", "a.toml:4", "a.toml:5"], "{told:#?}");
+fn faults_of_syntax_are_reported_with_their_lines() {
+    let found = faults("drain_timeout =\n\n[server.ping]\nport = eighty\nport = 80\nunknown = 1\n");
+    let lines: Vec<&str> = found.iter().map(|fault| fault.split(": ").next().unwrap()).collect();
+    assert_eq!(lines, ["a.toml:1", "a.toml:4", "a.toml:5"], "{found:#?}");
 }
 
 #[test]
-fn a_server_that_is_no_table_and_values_that_are_tables() {
+fn server_without_a_table_and_table_as_a_value_are_faults() {
     for (text, fault) in [
         ("server = 1", "a.toml:1: servers are tables, one for each: `[server.NAME]`"),
         ("[[server]]\nport = 1", "a.toml:1: servers are tables"),
@@ -195,13 +195,13 @@ fn a_server_that_is_no_table_and_values_that_are_tables() {
             "a.toml:2: `port = 1` of server `admin`: server `admin` has no TCP endpoint",
         ),
     ] {
-        let told = faults(text);
-        assert!(told[0].starts_with(fault), "{told:#?}\n{fault}");
+        let found = faults(text);
+        assert!(found[0].starts_with(fault), "{found:#?}\n{fault}");
     }
 }
 
 #[test]
-fn a_key_that_is_code_or_has_another_name_is_explained() {
+fn key_that_is_code_or_has_another_name_is_explained() {
     for (text, fault) in [
         (
             "[server.ping]\nlayer = 1",
@@ -228,9 +228,9 @@ fn a_key_that_is_code_or_has_another_name_is_explained() {
         #[cfg(not(feature = "tls"))]
         ("[server.ping]\ncert = 'a'", "a.toml:2: server `ping` has no key `cert`: valid are "),
     ] {
-        let told = faults(text);
-        assert!(told[0].starts_with(fault), "{told:#?}\n{fault}");
-        assert_eq!(told.len(), 1, "{told:#?}");
+        let found = faults(text);
+        assert!(found[0].starts_with(fault), "{found:#?}\n{fault}");
+        assert_eq!(found.len(), 1, "{found:#?}");
     }
 }
 
@@ -249,7 +249,7 @@ fn app_fault(text: &str) -> String {
 }
 
 #[test]
-fn the_application_s_own_faults_have_their_lines_too() {
+fn faults_in_the_section_of_the_application_have_their_lines() {
     for (text, fault) in [
         (
             "\n[app]\nworkers = 'x'",
@@ -263,15 +263,15 @@ fn the_application_s_own_faults_have_their_lines_too() {
         ("\n[app]", "a.toml:2: the application's settings, `[app]`: missing field `workers`"),
         ("", "a.toml: the application's settings, `[app]`: missing field `workers`"),
     ] {
-        let told = app_fault(text);
-        assert!(told.starts_with(fault), "{told}\n{fault}");
+        let found = app_fault(text);
+        assert!(found.starts_with(fault), "{found}\n{fault}");
     }
     let none = read_settings::<App>(Section::default()).unwrap_err().to_string();
     assert!(none.ends_with("missing field `workers`; there is no Gracehttp.toml"), "{none}");
 }
 
 #[test]
-fn settings_that_nobody_reads_are_a_fault() {
+fn unread_settings_are_a_fault() {
     let file = File { path: "a.toml".into(), text: "[app]\nx = 1".into() };
     let (mut settings, mut servers) = (Settings::default(), []);
     let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
@@ -281,7 +281,7 @@ fn settings_that_nobody_reads_are_a_fault() {
 }
 
 #[test]
-fn a_file_that_somebody_names_has_to_be_there() {
+fn named_file_has_to_exist() {
     let fault = |environment: &[(OsString, OsString)], chosen| {
         File::find(environment, chosen).unwrap_err().to_string()
     };
@@ -300,7 +300,7 @@ fn a_file_that_somebody_names_has_to_be_there() {
 }
 
 #[test]
-fn d7_a_byte_order_mark_and_line_ends_of_windows_do_no_harm() {
+fn d7_byte_order_mark_and_windows_line_ends_are_accepted() {
     let outcome = read("\u{feff}standby = \"7s\"\r\n\r\n[server.ping]\r\nmax_conns = 8\r\n").unwrap();
     assert_eq!((outcome.settings.standby, outcome.ping.max_conns), (Duration::from_secs(7), 8));
     assert_eq!(outcome.origins(), ["standby 7s a.toml:1", "max_conns 8 a.toml:4"]);

@@ -1,4 +1,4 @@
-//! Where a value comes from: the attribute (or the builder), the file over it, the environment over both.
+//! The configuration: the file overrides the attribute (or the builder), and the environment overrides both.
 
 mod contradictions;
 mod draft;
@@ -7,13 +7,13 @@ mod file;
 mod keys;
 #[cfg(feature = "cli")]
 pub(crate) mod report;
+mod text;
 mod value;
 mod words;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use draft::Draft;
 pub(crate) use env::HANDOFF_VARIABLE;
@@ -24,39 +24,40 @@ use crate::error::Error;
 use crate::lifecycle::Signal;
 use crate::server::ServerOptions;
 
-/// The most threads that an application can ask for: more of them would be a slip of the pen, too.
+/// The most threads that an application can ask for. More would be a mistake.
 pub(crate) const MOST_THREADS: usize = 4096;
 
-/// What can be set about the process as a whole, with its defaults.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Settings {
-    pub(crate) drain_timeout: Duration,
-    pub(crate) ready_timeout: Duration,
-    pub(crate) standby: Duration,
-    pub(crate) lame_duck: Duration,
-    pub(crate) restart_on: Vec<Signal>,
-    pub(crate) stop_on: Vec<Signal>,
-    pub(crate) worker_threads: Option<usize>,
-    /// The keys that the attribute has set, or the builder; also those that it has set to the default.
-    pub(crate) chosen: Vec<&'static str>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            drain_timeout: Duration::from_secs(10),
-            ready_timeout: Duration::from_secs(60),
-            standby: Duration::from_secs(2),
-            lame_duck: Duration::ZERO,
-            restart_on: Signal::RESTART.to_vec(),
-            stop_on: Signal::STOP.to_vec(),
-            worker_threads: None,
-            chosen: Vec::new(),
+/// Declares the settings of the process. The ordinary ones come from the table of keys.
+macro_rules! settings {
+    ($($name:ident: $type:ty = $default:expr),* $(,)?) => {
+        /// What can be set about the process as a whole.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub(crate) struct Settings {
+            $(pub(crate) $name: $type,)*
+            pub(crate) restart_on: Vec<Signal>,
+            pub(crate) stop_on: Vec<Signal>,
+            pub(crate) worker_threads: Option<usize>,
+            /// The keys that the attribute or the builder has set, also those set to the default.
+            pub(crate) chosen: Vec<&'static str>,
         }
-    }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self {
+                    $($name: $default,)*
+                    restart_on: Signal::RESTART.to_vec(),
+                    stop_on: Signal::STOP.to_vec(),
+                    worker_threads: None,
+                    chosen: Vec::new(),
+                }
+            }
+        }
+    };
 }
 
-/// A value that is not the attribute's, and where it came from: for the banner.
+gracehttp_macros::keys!(process.fields => settings);
+
+/// A value that the file or the environment has set, with its origin: for the banner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Provenance {
     /// `None` for a setting of the process.
@@ -66,12 +67,12 @@ pub(crate) struct Provenance {
     pub(crate) origin: Origin,
 }
 
-/// Who has set a value.
+/// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// `Gracehttp.toml:3`.
+    /// A line of the file, `Gracehttp.toml:3`.
     Line(String),
-    /// Of the environment.
+    /// A variable of the environment.
     Variable(String),
 }
 
@@ -82,20 +83,20 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The outcome once every value is settled.
+/// The configuration, when every value is settled.
 pub(crate) struct Settled<A> {
     /// The application's own settings.
     pub(crate) app: A,
-    /// Where each value comes from that is not the attribute's.
+    /// The values that the file or the environment has set.
     pub(crate) provenance: Vec<Provenance>,
-    /// The file, if there is one, as it was named.
+    /// The path of the file as it was given, if there is one.
     pub(crate) file: Option<PathBuf>,
 }
 
-/// Settles what every value is, and tells which are not the attribute's. All that is wrong, in the file, in
-/// the environment, and with what they make of the attribute's values, comes as one error.
+/// Reads the file and the environment, and settles every value. All faults come as one error: those of the file, of
+/// the environment, and of values that contradict each other.
 ///
-/// `chosen` is the file that the application names itself; `read_app` gets what the file says to it.
+/// `chosen` is the file that the application names itself; `read_app` gets the application's section of the file.
 pub(crate) fn settle<A>(
     environment: &[(OsString, OsString)],
     chosen: Option<&Path>,
@@ -108,7 +109,7 @@ pub(crate) fn settle<A>(
     let app = match File::find(environment, chosen) {
         Ok(Some(file)) => {
             path = Some(file.path.clone());
-            // A file that is not TOML can't be read any further.
+            // `None`: the file is not TOML.
             file.apply(&mut draft).map(read_app)
         }
         Ok(None) => Some(read_app(Section::default())),

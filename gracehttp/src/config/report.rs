@@ -1,4 +1,4 @@
-//! The effective configuration as a file that would set it, each value with where it comes from.
+//! The effective configuration as a file that would set the same, each value with its origin.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::keys::{Form, Key, PROCESS_KEYS, SERVER_KEYS, excludes};
 use super::{Provenance, Settings};
 use crate::server::ServerOptions;
 
-/// TOML, with a comment behind every value.
+/// TOML, with the origin of every value in a comment.
 pub(crate) fn toml(settings: &Settings, servers: &[&ServerOptions], provenance: &[Provenance]) -> String {
     let mut lines = table(PROCESS_KEYS, settings, &settings.chosen, &of_server(provenance, None));
     for server in servers {
@@ -20,7 +20,7 @@ fn of_server<'p>(provenance: &'p [Provenance], server: Option<&str>) -> Vec<&'p 
     provenance.iter().filter(|entry| entry.server.as_deref() == server).collect()
 }
 
-/// One line and its comment for each key that has a value. `chosen` are those that the attribute has.
+/// A line and its comment for each key that has a value. The attribute has set the `chosen` keys.
 fn table<T>(
     keys: &[Key<T>],
     target: &T,
@@ -29,7 +29,7 @@ fn table<T>(
 ) -> Vec<(String, String)> {
     let line = |key: &Key<T>| {
         let value = (key.get)(target)?;
-        // A port was set into the endpoints, and is part of them now.
+        // A port became a part of the endpoints.
         let set = |entry: &&&Provenance| entry.key == key.name || excludes(key.name, entry.key);
         let comment = match provenance.iter().rev().find(set) {
             Some(Provenance { key: set, origin, .. }) if *set == key.name => origin.to_string(),
@@ -72,7 +72,7 @@ fn quoted(text: &str) -> String {
     quoted + "\""
 }
 
-/// The comments stand below each other.
+/// Aligns the comments.
 fn aligned(lines: &[(String, String)]) -> String {
     let width = lines.iter().map(|(line, _)| line.chars().count()).max().unwrap_or(0);
     let mut text = String::new();

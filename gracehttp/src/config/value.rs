@@ -1,5 +1,4 @@
-//! Values as an operator writes them. A fault comes back as the second half of a sentence: what would be
-//! valid.
+//! Reads values from text. An error is the second half of a sentence: it says what would be valid.
 
 use std::fmt::Display;
 #[cfg(feature = "tls")]
@@ -7,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::lifecycle::{Signal, show};
-use crate::server::{Endpoint, LONGEST, LONGEST_KEEPALIVE, Mode, WhenFull};
+use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
+use crate::server::{Endpoint, Mode, WhenFull};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -25,7 +25,7 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A time limit that may be absent.
+/// A time limit, or none.
 pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
     match text {
         "off" => Ok(None),
@@ -64,7 +64,7 @@ pub(super) fn mode(text: &str) -> Result<Mode, String> {
     Mode::parse(text).ok_or_else(|| "valid are the permission bits in octal, such as `0660`".to_owned())
 }
 
-/// A user or a group.
+/// The name or number of a user or a group.
 pub(super) fn named(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("valid is a name or a number".to_owned()) } else { Ok(text.to_owned()) }
 }
@@ -91,7 +91,7 @@ pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
     Ok(endpoints)
 }
 
-/// Names of signals with commas between them; none at all is a choice, too.
+/// Names of signals with commas between them. The list may be empty.
 pub(super) fn signals(text: &str) -> Result<Vec<Signal>, String> {
     let mut signals = Vec::new();
     for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
@@ -118,7 +118,7 @@ pub(super) fn count_to<N: Copy + TryFrom<usize> + PartialOrd + Display>(
     number.ok_or_else(|| format!("valid is a whole number from 1 to {most}"))
 }
 
-/// The units of sizes, the larger first.
+/// The units of sizes, the largest first.
 const UNITS: [(&str, u64); 8] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
@@ -130,7 +130,7 @@ const UNITS: [(&str, u64); 8] = [
     ("B", 1),
 ];
 
-/// Bytes, bare or with a unit.
+/// A number of bytes, or a number with a unit.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     let (number, unit) = (text[..digits].replace('_', ""), text[digits..].trim_start());
@@ -147,12 +147,15 @@ fn known_unit(unit: &str) -> Option<u64> {
     UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor)
 }
 
-/// A size of at least `least` bytes that fits into memory.
-pub(super) fn memory_size(text: &str, least: usize) -> Result<usize, String> {
-    let bytes = usize::try_from(size(text)?).ok().filter(|bytes| *bytes >= least);
-    bytes.ok_or_else(|| match least {
+/// A size from `least` on.
+pub(super) fn size_from<N: Copy + TryFrom<u64> + TryInto<u64> + PartialOrd>(
+    text: &str,
+    least: N,
+) -> Result<N, String> {
+    let bytes = N::try_from(size(text)?).ok().filter(|bytes| *bytes >= least);
+    bytes.ok_or_else(|| match least.try_into().unwrap_or(u64::MAX) {
         1 => "valid is a size from 1 byte on".to_owned(),
-        _ => format!("valid is a size from {} on", show_size(least as u64)),
+        least => format!("valid is a size from {} on", show_size(least)),
     })
 }
 
@@ -183,7 +186,7 @@ pub(super) fn show_or_off(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "off".to_owned(), show)
 }
 
-/// In the largest binary unit that leaves no remainder.
+/// A size in the largest binary unit that leaves no remainder.
 pub(super) fn show_size(bytes: u64) -> String {
     let fits = |(_, factor): &&(&str, u64)| bytes > 0 && bytes.is_multiple_of(*factor);
     UNITS[..3]
@@ -254,9 +257,9 @@ mod tests {
             assert!(size(wrong).unwrap_err().contains("`2MiB`"), "{wrong}");
         }
         assert!(size("99999999999GiB").unwrap_err().contains("64 bits"));
-        assert_eq!(memory_size("0", 1), Err("valid is a size from 1 byte on".into()));
-        assert_eq!(memory_size("64KiB", 65_536), Ok(65_536));
-        assert_eq!(memory_size("65535", 65_536), Err("valid is a size from 64KiB on".into()));
+        assert_eq!(size_from::<usize>("0", 1), Err("valid is a size from 1 byte on".into()));
+        assert_eq!(size_from::<usize>("64KiB", 65_536), Ok(65_536));
+        assert_eq!(size_from::<usize>("65535", 65_536), Err("valid is a size from 64KiB on".into()));
         assert_eq!([0, 1000, 65_536, 3 << 20].map(show_size), ["0", "1000", "64KiB", "3MiB"]);
     }
 
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn truth_lengths_and_paths() {
+    fn flags_choices_and_paths() {
         assert_eq!((flag("true"), flag("false")), (Ok(true), Ok(false)));
         assert!(flag("yes").unwrap_err().contains("`true` or `false`"));
         assert_eq!((when_full("wait"), when_full("recycle")), (Ok(WhenFull::Wait), Ok(WhenFull::Recycle)));

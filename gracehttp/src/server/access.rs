@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Owner and mode of a socket's file, as far as they are set. Unset ones stay as the kernel makes them: the process's
-/// user and group, and the mode that the umask leaves.
+/// Owner and mode of a socket's file. If they are not set, the kernel's defaults hold: the user and group of the
+/// process, and the mode that the umask leaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct SocketAccess {
     pub(crate) mode: Option<Mode>,
@@ -18,7 +18,7 @@ pub(crate) struct SocketAccess {
 pub(crate) struct Mode(u32);
 
 impl Mode {
-    /// Nothing but the permissions of owner, group and others.
+    /// Accepts the permissions of owner, group and others, and no other bits.
     pub(crate) fn new(bits: u32) -> Option<Self> {
         (bits <= 0o777).then_some(Self(bits))
     }

@@ -5,26 +5,26 @@ use std::fmt;
 use http::{Method, Request, Version};
 use hyper::upgrade::OnUpgrade;
 
-/// How many bytes of a path are shown, at most: the client chooses it, and it may be as long as a request head.
+/// The log shows at most so many bytes of a path: the client chooses it, and it may be as long as a request head.
 const SHOWN: usize = 200;
 
-/// What is known of a request when it is answered. Fields of an unreadable request may be missing.
+/// What the log and the limits need of a request after the handler has taken it.
 ///
-/// It is made for every request. It shares none of its bytes: hyper reads the next request into the buffer of this one
-/// only if nothing else holds them.
+/// Each request makes one. It copies the bytes that it needs, because hyper reuses the buffer of a request only if
+/// nothing else holds it.
 #[derive(Debug)]
 pub(crate) struct Asked {
     line: Line,
     purpose: Purpose,
     pub(crate) version: Version,
-    /// It asks to leave HTTP for another protocol or a tunnel.
+    /// The request asks to leave HTTP for another protocol or a tunnel.
     pub(crate) asks_upgrade: bool,
 }
 
 /// Method and path, without the query, which may hold secrets. CONNECT has no path.
 #[derive(Debug)]
 enum Line {
-    /// Most are as short as this, and need no allocation.
+    /// Most lines are that short, and need no allocation.
     Short {
         len: u8,
         bytes: [u8; SHORT],
@@ -33,10 +33,10 @@ enum Line {
     Unread,
 }
 
-/// The longest line for which no more room is needed than for a long one and its neighbours.
+/// The longest line that does not make [`Asked`] larger than a boxed line would.
 const SHORT: usize = 30;
 
-/// The methods whose responses are unlike others.
+/// The methods with special responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Head,
@@ -45,7 +45,7 @@ enum Purpose {
 }
 
 impl Asked {
-    /// A request of which nothing could be read.
+    /// A request that could not be read.
     pub(crate) const UNREAD: Self =
         Self { line: Line::Unread, purpose: Purpose::Other, version: Version::HTTP_11, asks_upgrade: false };
 

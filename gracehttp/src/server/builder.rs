@@ -1,8 +1,7 @@
-//! The description of a server, key by key: what the keys of `#[server(…)]` call.
+//! The description of a server, key by key. The keys of `#[server(…)]` expand to these methods.
 
 use std::any::type_name;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum_core::BoxError;
 use axum_core::response::IntoResponse;
@@ -11,17 +10,15 @@ use tower_service::Service;
 use crate::error::Error;
 #[cfg(feature = "tls")]
 use crate::server::Tls;
+use crate::server::kinds::{self, Kind};
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
-use crate::server::{
-    Answers, Dispatch, Endpoint, Handler, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, Mode,
-    Request, Server, ServerOptions, WhenFull,
-};
+use crate::server::{Answers, Dispatch, Endpoint, Handler, Mode, Request, Server, ServerOptions, WhenFull};
 
 /// Describes a [`Server`]; made by [`Server::builder`].
 ///
-/// Options come first, then one of [`handler`](Self::handler), [`service`](Self::service) and
+/// Set the options first; then one of [`handler`](Self::handler), [`service`](Self::service) and
 /// [`factory`](Self::factory) completes the server. A duration that is longer than 366 days, as
-/// [`Duration::MAX`] is, becomes one of 366 days.
+/// [`Duration::MAX`](std::time::Duration::MAX) is, becomes one of 366 days.
 #[must_use = "a server needs a handler, a service or a factory"]
 #[derive(Debug)]
 pub struct ServerBuilder {
@@ -34,8 +31,8 @@ impl ServerBuilder {
         Self { options: ServerOptions::new(name), faults: Vec::new() }
     }
 
-    /// Listens on a TCP port of all interfaces, IPv6 and IPv4. Short for `.listen(":PORT")`; port 0 lets
-    /// the kernel choose.
+    /// Listens on a TCP port of all interfaces, IPv6 and IPv4. It is short for `.listen(":PORT")`. Port 0 lets the
+    /// kernel choose.
     pub fn port(self, port: u16) -> Self {
         self.set(&["listen"], |options| options.endpoints.push(Endpoint::Tcp { host: None, port }))
     }
@@ -59,85 +56,21 @@ impl ServerBuilder {
 
     /// How many connections the server holds at once, over all of its endpoints; 100 000 by default.
     ///
-    /// Once they are all held nothing more is accepted: clients wait in the kernel's queue, cost no descriptor, and
-    /// are served as soon as a connection ends. [`when_full`](Self::when_full) says whether the server makes room for
-    /// them.
+    /// A full server accepts nothing more. Further clients wait in the kernel's queue, cost no descriptor, and are
+    /// served as soon as a connection ends. [`when_full`](Self::when_full) says whether the server makes room for them.
     pub fn max_conns(self, connections: usize) -> Self {
         let fault = "max_conns is 0, which would serve nobody: valid is a number from 1 on";
         self.require(connections > 0, fault).set(&["max_conns"], |options| options.max_conns = connections)
     }
 
-    /// The length of the kernel's queue of connections that nobody has accepted yet, per endpoint; 4096 by
-    /// default, capped by the kernel's `net.core.somaxconn`.
+    /// The length of the kernel's queue of connections that are not accepted yet, per endpoint; 4096 by default. The
+    /// kernel caps it at `net.core.somaxconn`.
     pub fn backlog(self, connections: u32) -> Self {
         self.require(connections > 0, "backlog is 0: valid is a whole number from 1 on")
             .set(&["backlog"], |options| options.backlog = connections)
     }
 
-    /// Whether HTTP/1.1 is served; on by default.
-    pub fn http1(self, on: bool) -> Self {
-        self.set(&["http1"], |options| options.http1 = on)
-    }
-
-    /// Whether HTTP/2 is served, by ALPN on TLS and by prior knowledge on plain text; on by default.
-    pub fn http2(self, on: bool) -> Self {
-        self.set(&["http2"], |options| options.http2 = on)
-    }
-
-    /// How long a TLS handshake, or telling HTTP/2 from HTTP/1 on plain text, may take; 10 s by default.
-    pub fn handshake_timeout(self, limit: Duration) -> Self {
-        self.set_timeout("handshake_timeout", limit, |options, limit| options.handshake_timeout = limit)
-    }
-
-    /// How long a request head may take from its first byte to its last; 10 s by default.
-    pub fn header_read_timeout(self, limit: Duration) -> Self {
-        self.set_timeout("header_read_timeout", limit, |options, limit| options.header_read_timeout = limit)
-    }
-
-    /// How long a handler may take until its response begins; off by default. A handler that takes longer is dropped,
-    /// a notice names the request, and the answer is `503 Service Unavailable`.
-    pub fn request_timeout(self, limit: Duration) -> Self {
-        self.set_timeout("request_timeout", limit, |options, limit| options.request_timeout = Some(limit))
-    }
-
-    /// How long a connection may wait for its next request; 75 s by default.
-    pub fn idle_timeout(self, limit: Duration) -> Self {
-        self.set_timeout("idle_timeout", limit, |options, limit| options.idle_timeout = limit)
-    }
-
-    /// The largest request body, in bytes; 2 MiB by default. Over it the answer is `413 Content Too Large`.
-    pub fn max_body(self, bytes: u64) -> Self {
-        self.set(&["max_body"], |options| options.max_body = bytes)
-    }
-
-    /// The largest request head, in bytes; 64 KiB by default. Over it the answer is
-    /// `431 Request Header Fields Too Large`.
-    pub fn max_header_size(self, bytes: usize) -> Self {
-        self.require(bytes > 0, "max_header_size is 0: valid is a size from 1 byte on")
-            .set(&["max_header_size"], |options| options.max_header_size = bytes)
-    }
-
-    /// How many fields a request head may have, up to 10 000; 100 by default. Over it the answer is
-    /// `431 Request Header Fields Too Large`.
-    pub fn max_headers(self, fields: usize) -> Self {
-        let fault = format!("max_headers is {fields}: valid is a whole number from 1 to {MOST_HEADERS}");
-        self.require((1..=MOST_HEADERS).contains(&fields), fault)
-            .set(&["max_headers"], |options| options.max_headers = fields)
-    }
-
-    /// The idle time after which the kernel probes whether a TCP peer still exists; 60 s by default. Zero
-    /// turns the probes off, and the kernel's longest time is 9 h 6 min.
-    pub fn tcp_keepalive(self, idle: Duration) -> Self {
-        let idle = (!idle.is_zero()).then_some(idle.min(LONGEST_KEEPALIVE));
-        self.set(&["tcp_keepalive"], |options| options.tcp_keepalive = idle)
-    }
-
-    /// Whether small packets are sent at once (`TCP_NODELAY`); on by default.
-    pub fn nodelay(self, on: bool) -> Self {
-        self.set(&["nodelay"], |options| options.nodelay = on)
-    }
-
-    /// The permission bits of the files of the server's Unix sockets, `0o660` say, in place of what the umask leaves.
+    /// The permission bits of the files of the server's Unix sockets, such as `0o660`. By default the umask decides.
     ///
     /// Connecting needs write permission. The bits are set before the first client can connect.
     pub fn socket_mode(self, mode: u32) -> Self {
@@ -146,40 +79,37 @@ impl ServerBuilder {
         self.require(mode.is_some(), fault).set(&["socket_mode"], |options| options.socket.mode = mode)
     }
 
-    /// The owner, by name or number, of the files of the server's Unix sockets, in place of the process's user. Only
-    /// root can give a file to another user.
+    /// The user that owns the files of the server's Unix sockets, by name or number; that of the process by default.
+    /// Only root can give a file to another user.
     pub fn socket_user(self, user: impl Into<String>) -> Self {
         let user = user.into();
         self.set(&["socket_user"], |options| options.socket.user = Some(user))
     }
 
-    /// The group, by name or number, of the files of the server's Unix sockets, in place of the process's group.
+    /// The group that owns the files of the server's Unix sockets, by name or number; that of the process by default.
     /// Unless the process runs as root, it has to be a member of that group.
     pub fn socket_group(self, group: impl Into<String>) -> Self {
         let group = group.into();
         self.set(&["socket_group"], |options| options.socket.group = Some(group))
     }
 
-    /// What a full server does for the clients that wait; by default [`WhenFull::Recycle`] makes room for them.
+    /// What a full server does for waiting clients. The default, [`WhenFull::Recycle`], makes room for them.
     pub fn when_full(self, choice: WhenFull) -> Self {
         self.set(&["when_full"], |options| options.when_full = choice)
     }
 
-    /// How long a handler may take to begin its response to a client that has closed its sending half; 1 s by
-    /// default. After that the request is dropped and its connection closed.
-    ///
-    /// Such a client may have left or may be waiting for the answer: the two look the same. Zero treats it as gone at
-    /// once.
-    pub fn half_close_timeout(self, limit: Duration) -> Self {
-        self.set(&["half_close_timeout"], |options| options.half_close_timeout = limit.min(LONGEST))
-    }
-
-    /// The most memory that one connection may hold for requests and responses under way, in bytes, 64 KiB at
-    /// least; 4 MiB by default.
-    pub fn max_conn_memory(self, bytes: usize) -> Self {
-        let fault = format!("max_conn_memory is {bytes}: valid is a size from 64 KiB on");
-        self.require(bytes >= LEAST_CONN_MEMORY, fault)
-            .set(&["max_conn_memory"], |options| options.max_conn_memory = bytes)
+    /// Sets the option of an ordinary key, if the kind of the key accepts the value.
+    fn accept<V>(
+        mut self,
+        key: &'static str,
+        value: Result<V, String>,
+        set: impl FnOnce(&mut ServerOptions, V),
+    ) -> Self {
+        match value {
+            Ok(value) => set(&mut self.options, value),
+            Err(reason) => self = self.require(false, format!("{key} is {reason}")),
+        }
+        self.set(&[key], |_| ())
     }
 
     fn set(mut self, keys: &[&'static str], set: impl FnOnce(&mut ServerOptions)) -> Self {
@@ -188,18 +118,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets a duration that has to leave time for something.
-    fn set_timeout(
-        self,
-        key: &'static str,
-        limit: Duration,
-        set: impl FnOnce(&mut ServerOptions, Duration),
-    ) -> Self {
-        self.require(!limit.is_zero(), format!("{key} is 0: valid is a duration above zero"))
-            .set(&[key], |options| set(options, limit.min(LONGEST)))
-    }
-
-    /// What is wrong is told with all else that is, when the application starts.
+    /// Records a fault. All faults are reported at once when the application starts.
     fn require(mut self, is_valid: bool, fault: impl Into<String>) -> Self {
         if !is_valid {
             self.faults.push(Error::of_server(&self.options.name, Error::new(fault)));
@@ -231,7 +150,7 @@ impl ServerBuilder {
         self.factory(|_: &S| service)
     }
 
-    /// Completes the server with a function that makes its tower service from the state, once, after the
+    /// Completes the server with a function that makes its tower service from the state. It runs once, after the
     /// start-up code.
     pub fn factory<F, T, S>(self, factory: F) -> Server<S>
     where
@@ -255,3 +174,20 @@ impl ServerBuilder {
         Server { options, faults, answers, make: Box::new(move |state| make(state, &name)) }
     }
 }
+
+/// Declares the builder's methods for ordinary keys.
+macro_rules! methods {
+    ($($(#[doc = $doc:literal])* $name:ident($argument:ident: $type:ty), $kind:expr;)*) => {
+        /// Keys of ordinary kinds.
+        impl ServerBuilder {
+            $(
+                $(#[doc = $doc])*
+                pub fn $name(self, $argument: $type) -> Self {
+                    self.accept(stringify!($name), $kind.accept($argument), |options, value| options.$name = value)
+                }
+            )*
+        }
+    };
+}
+
+gracehttp_macros::keys!(server.methods => methods);

@@ -22,8 +22,8 @@ use crate::server::listens::clash;
 pub enum Endpoint {
     /// A TCP port.
     Tcp {
-        /// A name or an address; an IPv6 address stands without its brackets. `None` means all interfaces,
-        /// IPv6 and IPv4 on one socket (whereas `[::]` is IPv6 alone).
+        /// A name or an address; an IPv6 address has no brackets here. `None` means all interfaces, IPv6 and IPv4 on
+        /// one socket (whereas `[::]` is IPv6 alone).
         host: Option<String>,
         /// The port; 0 lets the kernel choose one.
         port: u16,
@@ -33,12 +33,12 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Whether the kernel chooses the port, so that the same endpoint means another address each time.
+    /// Whether the kernel chooses the port. Then the same endpoint means another address each time.
     pub(crate) fn is_chosen_by_kernel(&self) -> bool {
         matches!(self, Endpoint::Tcp { port: 0, .. })
     }
 
-    /// Whether two servers can't have both: they are the same, or one includes the other.
+    /// Whether two servers can't have both endpoints: they are the same, or one includes the other.
     pub(crate) fn clashes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp { host, port }, Self::Tcp { host: other, port: other_port }) => {
@@ -51,8 +51,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether one server can't have both. The kernel would choose two ports for the same host, but which is
-    /// which a successor could not tell.
+    /// Whether one server can't have both endpoints. With port 0 the kernel could choose two ports for the same host,
+    /// but a successor could not tell which is which.
     pub(crate) fn clashes_within(&self, other: &Self) -> bool {
         self == other || self.clashes(other)
     }
@@ -105,10 +105,10 @@ fn parse(text: &str) -> Result<Endpoint, String> {
 fn parse_unix(path: &str) -> Result<Endpoint, String> {
     match path {
         "" => Err("the path is missing".into()),
-        // It would be a file of that name, and nobody who writes this means one.
+        // It would be a file of that name, which is hardly meant.
         _ if path.starts_with('@') => Err("abstract sockets have no file mode to guard them".into()),
         _ if path.contains('\0') => Err("a path has no NUL byte".into()),
-        // The options would end up in the file's name, without any effect.
+        // The options would become a part of the file's name, without any effect.
         _ if path.contains('?') => {
             Err("the path takes no options: mode, user and group of the file are the keys \
              `socket_mode`, `socket_user` and `socket_group`"
@@ -118,7 +118,7 @@ fn parse_unix(path: &str) -> Result<Endpoint, String> {
     }
 }
 
-/// What an IPv6 address without brackets may mean: `::1:80` can be an address, or an address with a port.
+/// Suggestions for an IPv6 address without brackets: `::1:80` can be an address, or an address with a port.
 fn with_brackets(text: &str) -> String {
     let whole = format!("`[{text}]:9090`");
     match text.rsplit_once(':') {
@@ -129,7 +129,7 @@ fn with_brackets(text: &str) -> String {
     }
 }
 
-/// The host in one spelling: endpoints are compared, also across restarts.
+/// The host in its canonical spelling: endpoints are compared, also across restarts.
 fn parse_host(host: &str, port: &str) -> Result<String, String> {
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         let (address, zone) = inner.split_once('%').map_or((inner, None), |(a, zone)| (a, Some(zone)));
@@ -163,7 +163,7 @@ fn parse_host(host: &str, port: &str) -> Result<String, String> {
 }
 
 fn parse_port(port: &str) -> Result<u16, String> {
-    // `u16::from_str` takes a leading plus sign.
+    // `u16::from_str` would accept a leading plus sign.
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {
         Ok(number) if digits => Ok(number),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_explained() {
+    fn a_wrong_endpoint_is_explained() {
         for (text, explanation) in [
             ("9090", "a port needs a colon before it: `:9090`"),
             ("localhost", "it has no port"),

@@ -11,12 +11,12 @@ use crate::server::{Request, Response};
 
 /// An async function that answers requests.
 ///
-/// Implemented for every `async fn` of up to 16 arguments in which all but the last implement
+/// Every `async fn` of up to 16 arguments is a handler if all arguments but the last implement
 /// [`FromRequestParts`], the last implements [`FromRequest`] (so that it may take the body), and the
 /// output implements [`IntoResponse`]. Extraction runs from left to right; the first rejection is the
 /// response.
 ///
-/// `M` only tells the implementations apart; it is always inferred.
+/// `M` distinguishes the implementations; it is always inferred.
 ///
 /// ```
 /// use gracehttp::{Request, Server};
@@ -46,14 +46,14 @@ where
     S: Send + Sync + 'static,
 {
     async fn call(self, request: Request, _state: Arc<S>) -> Response {
-        // The body is let go first: nobody will read it.
+        // Dropped first, since nothing reads the body.
         drop(request);
         self().await.into_response()
     }
 }
 
 macro_rules! handler_of {
-    // Where only the last argument extracts, the request need not be taken apart.
+    // With a single argument the request stays in one piece.
     (@parts $request:ident, $state:ident;) => {};
     (@parts $request:ident, $state:ident; $($part:ident)+) => {
         let (mut parts, body) = $request.into_parts();

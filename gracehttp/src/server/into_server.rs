@@ -1,9 +1,9 @@
-//! What an application takes as a server.
+//! What `App::serve` takes.
 
 use crate::server::Server;
 
-/// A server, or what becomes one in an application of the right state: `ping::server()` of a function `ping`
-/// with [`#[server]`](macro@crate::server).
+/// A server, or a value that becomes one in an application with a suitable state, such as `ping::server()` for a
+/// function `ping` with [`#[server]`](macro@crate::server).
 ///
 /// `S` is the state that the application's start-up code returns; `M` only tells implementations apart, and
 /// is always inferred.

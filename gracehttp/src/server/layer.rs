@@ -1,4 +1,4 @@
-//! Tower layers around a server, whatever answers its requests.
+//! Tower layers around a server of any kind.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,8 +16,8 @@ use crate::server::service::ServiceDispatch;
 use crate::server::{Dispatch, Request, Response, ResponseFuture, Server};
 
 impl<S: 'static> Server<S> {
-    /// Puts a tower layer around all that the server answers: tracing, compression, CORS, authentication.
-    /// The layer that is added last sees a request first.
+    /// Adds a tower layer around the whole server: tracing, compression, CORS, authentication. The layer that was
+    /// added last sees a request first.
     ///
     /// An error of the layer's service is logged and answered with `500 Internal Server Error`.
     ///
@@ -48,7 +48,7 @@ impl<S: 'static> Server<S> {
     }
 }
 
-/// What a layer of a server is put around: the service that answers its requests, of whatever kind.
+/// The service inside a layer: it answers the requests of the server.
 #[derive(Clone)]
 pub struct BoxService(Arc<dyn Dispatch>);
 
@@ -59,7 +59,7 @@ impl BoxService {
     }
 }
 
-/// Of requests with any body: layers such as limits and decompression put another one around it.
+/// It takes requests with any body, since layers such as limits and decompression wrap the body.
 impl<B> Service<http::Request<B>> for BoxService
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// Adds a letter to the path, and fails, as a layer that guards does, where it has become `/ab`.
+    /// Adds a letter to the path. If the path is then `/ab`, it fails, as a layer that checks permissions does.
     #[derive(Clone)]
     struct Guard<T>(T, char);
 

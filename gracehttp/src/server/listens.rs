@@ -1,29 +1,29 @@
-//! What declared servers are named and where they listen, as far as the compiler can tell two of them apart.
+//! Names and endpoints of declared servers, in a form that the compiler can compare.
 
-/// What the compiler is told of an entry in `servers(…)`.
+/// What the compiler knows about an entry in `servers(…)`.
 #[derive(Clone, Copy, Debug)]
 pub enum Listens {
-    /// It is a server, with what its attribute says.
+    /// A server, with what its attribute says.
     Server {
         /// The path of the item with the attribute.
         item: &'static str,
         /// The name of the server.
         name: &'static str,
-        /// Its endpoints, host and port each. No host is all interfaces, an IPv6 address stands without its
-        /// brackets, and a socket's file as `unix:PATH`, with port 0.
+        /// Its endpoints, each with host and port. An empty host means all interfaces; an IPv6 address has no
+        /// brackets; the file of a Unix socket is the host `unix:PATH` with port 0.
         at: &'static [(&'static str, u16)],
     },
-    /// It is not a server.
+    /// Not a server.
     Undeclared,
 }
 
 impl Listens {
-    /// Whether there is no attribute to tell.
+    /// Whether the entry has no `#[server]`.
     pub const fn is_undeclared(self) -> bool {
         matches!(self, Self::Undeclared)
     }
 
-    /// Whether the two are one server, by whatever paths.
+    /// Whether both entries are the same server, even by different paths.
     pub const fn is_same_item(self, other: Self) -> bool {
         match (self, other) {
             (Self::Server { item, .. }, Self::Server { item: other, .. }) => same(item, other),
@@ -31,7 +31,7 @@ impl Listens {
         }
     }
 
-    /// Whether the two have one name.
+    /// Whether both servers have the same name.
     pub const fn is_namesake(self, other: Self) -> bool {
         match (self, other) {
             (Self::Server { name, .. }, Self::Server { name: other, .. }) => same(name, other),
@@ -39,7 +39,7 @@ impl Listens {
         }
     }
 
-    /// Whether one variable of the environment would mean both.
+    /// Whether one environment variable would mean both servers.
     pub const fn shares_variables(self, other: Self) -> bool {
         let (Self::Server { name, .. }, Self::Server { name: other, .. }) = (self, other) else {
             return false;
@@ -54,7 +54,7 @@ impl Listens {
         these.is_empty() && those.is_empty()
     }
 
-    /// Whether only one of the two servers could be had where it is to listen.
+    /// Whether the servers have endpoints that exclude each other.
     pub const fn clash(self, other: Self) -> bool {
         self.first_clash(other).is_some()
     }
@@ -115,7 +115,7 @@ impl Clash {
         }
     }
 
-    /// Leaves out a part for which there is no room.
+    /// Appends a part, or leaves it out if there is no room.
     const fn with(mut self, part: &str) -> Self {
         let part = part.as_bytes();
         if self.length + part.len() <= Self::ROOM {
@@ -129,7 +129,7 @@ impl Clash {
         self
     }
 
-    /// An endpoint as it is written.
+    /// Appends an endpoint as it is written.
     const fn at(self, (host, port): At) -> Self {
         if is_file(host) {
             return self.with(host);
@@ -145,26 +145,26 @@ impl Clash {
     }
 }
 
-/// A letter of a name as the variables of its server have it.
+/// A letter of a server's name as its environment variables spell it.
 const fn in_variable(letter: u8) -> u8 {
     if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { b'_' }
 }
 
-/// Whether of two endpoints only one can be had: they are the same, or one includes the other.
+/// Whether two endpoints exclude each other: they are the same, or one includes the other.
 ///
-/// What a name means is known at the start alone: `localhost:80` and `127.0.0.1:80` pass.
+/// A name is resolved at the start, so `localhost:80` and `127.0.0.1:80` pass here.
 pub(crate) const fn clash((host, port): (&str, u16), (other, other_port): (&str, u16)) -> bool {
     if port != other_port {
         return false;
     }
     match port {
-        // The kernel gives each its own port.
+        // The kernel gives each endpoint its own port.
         0 => is_file(host) && same(host, other),
         _ => same(host, other) || includes(host, other) || includes(other, host),
     }
 }
 
-/// Whether a host is all interfaces, at least of the other's family.
+/// Whether a host means all interfaces, or all of the other's address family.
 const fn includes(host: &str, other: &str) -> bool {
     match host.as_bytes() {
         b"" => true,
@@ -198,7 +198,7 @@ const fn is_file(host: &str) -> bool {
     matches!(host.as_bytes(), [b'u', b'n', b'i', b'x', b':', ..])
 }
 
-/// `==` is no `const fn`.
+/// `==` on strings is not a `const fn`.
 pub(crate) const fn same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_server_clashes_with_none() {
+    fn entry_without_attribute_clashes_with_nothing() {
         assert!(Listens::Undeclared.is_undeclared() && !server("api", &[]).is_undeclared());
         assert!(!Listens::Undeclared.clash(Listens::Undeclared));
         assert!(!Listens::Undeclared.is_same_item(Listens::Undeclared));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_known_by_its_path_and_a_namesake_by_its_name() {
+    fn items_are_compared_by_path_and_servers_by_name() {
         let other = Listens::Server { item: "app::v2::api", name: "api", at: &[] };
         assert!(
             server("api", &[]).is_same_item(server("api", &[])) && !server("api", &[]).is_same_item(other)

@@ -6,6 +6,7 @@ mod builder;
 mod endpoint;
 mod handler;
 mod into_server;
+pub(crate) mod kinds;
 mod layer;
 mod listens;
 mod options;
@@ -29,9 +30,7 @@ pub use handler::Handler;
 pub use into_server::IntoServer;
 pub use layer::{Answer, BoxService};
 pub use listens::{Clash, Listens};
-pub(crate) use options::{
-    DEFAULT_MAX_CONNS, LEAST_CONN_MEMORY, LONGEST, LONGEST_KEEPALIVE, MOST_HEADERS, ServerOptions,
-};
+pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits, Turn};
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};
@@ -45,7 +44,7 @@ use crate::error::Error;
 
 type Make<S> = Box<dyn FnOnce(&S) -> Arc<dyn Dispatch> + Send>;
 
-/// One server of an application: what `#[server]` declares and [`App::serve`](crate::App::serve) takes.
+/// One server of an application. `#[server]` declares one; [`App::serve`](crate::App::serve) takes it.
 ///
 /// `S` is the state that the application's start-up code returns. A server that reads no state is a
 /// `Server<S>` for every `S`.
@@ -62,27 +61,27 @@ type Make<S> = Box<dyn FnOnce(&S) -> Arc<dyn Dispatch> + Send>;
 /// ```
 pub struct Server<S> {
     pub(crate) options: ServerOptions,
-    /// What was wrong in the builder's calls; reported all at once when the application starts.
+    /// The faults in the builder's calls. They are reported all at once when the application starts.
     pub(crate) faults: Vec<Error>,
     pub(crate) answers: Answers,
-    /// Makes the service, once, after the start-up code.
+    /// Makes the service. It runs once, after the start-up code.
     pub(crate) make: Make<S>,
 }
 
-/// What answers the requests of a server, for those who want to know.
+/// What answers the requests of a server, for the command `routes` and for `Debug`.
 #[derive(Clone, Copy)]
 pub(crate) enum Answers {
-    /// One handler, of this name, which begins with the crate.
+    /// One handler, with its path, which begins with the crate.
     Handler(&'static str),
-    /// A service that nobody can look into.
+    /// A service, whose routes are unknown.
     Service,
     #[cfg(feature = "axum")]
     Routes(&'static routes::Table),
 }
 
-/// Of `Server<()>` only so that `Server::builder` needs no type: the state comes in with the handler.
+/// Only `Server<()>` has this method, so that `Server::builder` needs no type. The handler brings the state.
 impl Server<()> {
-    /// Starts the description of a server. Its name stands in logs, errors and environment variables.
+    /// Starts the description of a server. Logs, errors and environment variables use its name.
     pub fn builder(name: impl Into<String>) -> ServerBuilder {
         ServerBuilder::new(name.into())
     }

@@ -1,15 +1,15 @@
 //! Permits for clients that wait at an endpoint that the successor does not have.
 //!
-//! After a restart the limit is the successor's: it accepts as permits come free, and permits that it was given never
-//! come free here. So this process asks it for permits to empty the queue. They count as held here from the question
-//! on, and may be used from the answer on: no permit is ever used on both sides.
+//! After a restart the successor owns the limit: it accepts as permits become free, and permits that it was given never
+//! become free here. So this process requests permits from it to empty the queue. They count as held here from the
+//! request on, and may be used from the answer on. So no permit is used on both sides.
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// The most permits that one question asks for. More than one, since each answer takes a round trip.
+/// The most permits that one request asks for. More than one, since each answer takes a round trip.
 const AT_ONCE: usize = 64;
 
-/// One question asks for at most this part of the limit: clients of the successor wait, too.
+/// One request asks for at most this part of the limit, since clients of the successor wait, too.
 const PART: usize = 8;
 
 #[derive(Debug, Default)]
@@ -17,15 +17,14 @@ pub(crate) struct PermitRequests(Mutex<State>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
-    /// The limit is a successor's: it has to be asked.
+    /// A successor owns the limit, and has to be asked.
     is_shared: bool,
     ours: Wish,
-    /// Of the generation before us. It asks us, and we pass the question on to our successor. Its permits count as
-    /// foreign here.
+    /// The request of the generation before us, which we pass on to our successor. Its permits count as foreign here.
     predecessors: Wish,
 }
 
-/// How many permits are asked for, and how many of them were granted.
+/// How many permits are requested, and how many of them were granted.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wish {
     wanted: usize,
@@ -37,7 +36,7 @@ impl Wish {
         self.wanted.saturating_sub(self.granted)
     }
 
-    /// Grants up to `count`; the rest comes back.
+    /// Grants up to `count`, and returns the rest.
     fn grant(&mut self, count: usize) -> usize {
         let granted = count.min(self.open());
         self.granted += granted;
@@ -46,7 +45,7 @@ impl Wish {
 }
 
 impl PermitRequests {
-    /// From now on the limit is a successor's.
+    /// From now on a successor owns the limit.
     pub(crate) fn share(&self) {
         self.state().is_shared = true;
     }
@@ -62,15 +61,14 @@ impl PermitRequests {
         self.state().is_shared
     }
 
-    /// A queue is to be emptied. Returns how many permits it wants at a time, to be [given up](Self::give_up) in the
-    /// end.
+    /// Requests permits to empty a queue. Returns how many, to be [given up](Self::give_up) in the end.
     pub(super) fn want(&self, limit: usize) -> usize {
         let count = (limit / PART).clamp(1, AT_ONCE);
         self.state().ours.wanted += count;
         count
     }
 
-    /// The queue is empty.
+    /// Withdraws the request of a queue, which is empty now.
     pub(super) fn give_up(&self, count: usize) {
         let Wish { wanted, granted } = &mut self.state().ours;
         *wanted = wanted.saturating_sub(count);
@@ -85,14 +83,14 @@ impl PermitRequests {
         is_there
     }
 
-    /// The successor grants so many.
+    /// The successor grants `count` permits.
     pub(super) fn grant(&self, count: usize) {
         let mut state = self.state();
         let rest = state.ours.grant(count);
         state.predecessors.grant(rest);
     }
 
-    /// How many permits count as held for the queue, though no connection holds them.
+    /// How many permits are reserved for queues, though no connection holds them.
     pub(crate) fn reserved(&self) -> usize {
         let State { is_shared, ours: Wish { wanted, granted }, .. } = *self.state();
         if is_shared { wanted.max(granted) } else { 0 }
@@ -104,7 +102,7 @@ impl PermitRequests {
         if state.is_shared { state.ours.open() + state.predecessors.open() } else { 0 }
     }
 
-    /// The predecessor asks for so many permits, and we pass the question on.
+    /// The predecessor requests `count` permits, and we pass the request on.
     pub(crate) fn pass_on(&self, count: usize) {
         self.state().predecessors = Wish { wanted: count, granted: 0 };
     }
@@ -129,7 +127,7 @@ mod tests {
         assert_eq!(
             (permit_requests.want(16), permit_requests.asked()),
             (2, 0),
-            "nobody is there to be asked"
+            "there is no successor to ask"
         );
         permit_requests.share();
         assert_eq!((permit_requests.reserved(), permit_requests.asked()), (2, 2));
@@ -140,12 +138,12 @@ mod tests {
         assert_eq!((permit_requests.reserved(), permit_requests.asked()), (2, 2), "and the next ones");
         permit_requests.grant(2);
         permit_requests.give_up(2);
-        assert!(!permit_requests.take(), "what is not needed any more goes back");
+        assert!(!permit_requests.take(), "unused permits go back");
         assert_eq!((permit_requests.reserved(), permit_requests.asked()), (0, 0));
     }
 
     #[test]
-    fn the_question_of_a_predecessor_is_passed_on_after_our_own() {
+    fn request_of_a_predecessor_is_served_after_our_own() {
         let permit_requests = PermitRequests::default();
         permit_requests.share();
         permit_requests.want(1);
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_the_limit_is_asked_for() {
+    fn request_is_for_a_part_of_the_limit() {
         let wants = [1, 7, 100, 100_000].map(|limit| PermitRequests::default().want(limit));
         assert_eq!(wants, [1, 1, 12, 64]);
     }

@@ -9,8 +9,8 @@ use crate::server::permit_requests::PermitRequests;
 
 /// How many connections a server may hold, and how many are held.
 ///
-/// One limit covers both generations of a restart: what the predecessor still holds counts here as
-/// *foreign* until it reports the release, and what a successor got from here counts as *given*.
+/// One limit covers both generations of a restart. The connections that the predecessor still holds count here as
+/// *foreign* until it reports their release; those that moved to a successor count as *given*.
 #[derive(Debug)]
 pub(crate) struct Permits {
     limit: usize,
@@ -18,13 +18,13 @@ pub(crate) struct Permits {
     foreign: AtomicUsize,
     given: AtomicUsize,
     permit_requests: PermitRequests,
-    /// How many of those held belong to clients that were let into a full server and whose tasks have not begun yet.
+    /// How many of the held permits belong to clients that were let into a full server and whose tasks have not begun.
     unseen: AtomicUsize,
-    /// Somebody else accepts in our place.
+    /// Another process accepts in our place.
     paused: AtomicBool,
     /// Wakes accept loops that wait for a permit.
     freed: Notify,
-    /// Wakes whoever watches the counts of all servers go down: the drain, and the reports to the successor.
+    /// Wakes the tasks that watch the counts of all servers: the drain, and the reports to the successor.
     released: Arc<Notify>,
 }
 
@@ -48,7 +48,7 @@ impl Permits {
         self.limit
     }
 
-    /// How many clients were let into the full server whose tasks have not begun yet.
+    /// How many clients were let into the full server, but their tasks have not begun.
     pub(crate) fn unseen(&self) -> usize {
         self.unseen.load(Ordering::Acquire)
     }
@@ -63,32 +63,32 @@ impl Permits {
         self.foreign.load(Ordering::SeqCst)
     }
 
-    /// The permits that a successor is asked for, to empty queues.
+    /// The requests to a successor for permits, to empty queues.
     pub(crate) fn permit_requests(&self) -> &PermitRequests {
         &self.permit_requests
     }
 
-    /// Asks for permits until a queue is empty: until the result is dropped.
+    /// Asks for permits to empty a queue. The request ends when the result is dropped.
     pub(crate) fn ask(self: &Arc<Self>) -> Asking {
         let count = self.permit_requests.want(self.limit);
         self.released.notify_waiters();
         Asking { permits: self.clone(), count }
     }
 
-    /// The successor grants so many of those that were asked for.
+    /// The successor grants `count` of the requested permits.
     pub(crate) fn grant(&self, count: usize) {
         self.permit_requests.grant(count);
         self.freed.notify_waiters();
         self.released.notify_waiters();
     }
 
-    /// How many of the permits that the predecessor asks for it can have. They count as foreign already.
+    /// How many of the `asked` permits the predecessor can have. They already count as foreign.
     pub(crate) fn spare(&self, asked: usize) -> usize {
         let others = self.foreign().saturating_sub(asked);
         self.limit.saturating_sub(self.held() + others).min(asked)
     }
 
-    /// Takes a permit, waiting for one where none is left.
+    /// Takes a permit, and waits for one if none is left.
     pub(crate) async fn acquire(self: &Arc<Self>, whose: Turn) -> Permit {
         loop {
             // Registered before the count is read, so that no release between the two is missed.
@@ -105,8 +105,8 @@ impl Permits {
         match whose {
             Turn::Last => self.take_last(),
             Turn::Usual if self.is_paused() => None,
-            // Asked again: if a pause begins meanwhile, either its count includes this permit, or this check sees the
-            // pause.
+            // Checked again: if a pause begins meanwhile, either its count includes this permit, or this check sees
+            // the pause.
             Turn::Usual => self.take().filter(|_| !self.is_paused()),
         }
     }
@@ -127,7 +127,7 @@ impl Permits {
             })
             .ok()
             .map(|_| Permit::of(self))
-            // Asked again: if another process is granted a permit meanwhile, either the grant has counted this one,
+            // Checked again: if another process is granted a permit meanwhile, either the grant has counted this one,
             // or this check sees the grant.
             .filter(|_| self.others() <= others || self.held() + self.others() <= self.limit)
     }
@@ -137,18 +137,18 @@ impl Permits {
         self.foreign() + self.given.load(Ordering::Acquire)
     }
 
-    /// From now on nobody is accepted here: what is held by then is all that there will be.
+    /// Stops accepting: from now on the number of held permits only falls.
     pub(crate) fn pause(&self) {
         self.paused.store(true, Ordering::SeqCst);
     }
 
-    /// Accepts again, in the place of a successor that is dead, and with it all that it was given.
+    /// Accepts again in place of a dead successor. The connections that it was given are gone.
     pub(crate) fn resume(&self) {
         self.paused.store(false, Ordering::SeqCst);
         self.stay_alone();
     }
 
-    /// The successor is gone, and with it all that it was given.
+    /// The successor is gone, and the connections that it was given.
     pub(crate) fn stay_alone(&self) {
         self.given.store(0, Ordering::Release);
         self.permit_requests.end_sharing();
@@ -159,37 +159,37 @@ impl Permits {
         self.paused.load(Ordering::SeqCst)
     }
 
-    /// A permit goes to the successor, with its connection. It does not come free here, as far as we know.
+    /// Gives a permit to the successor, with its connection. It does not become free here.
     pub(crate) fn give(&self, permit: Permit) {
         self.given.fetch_add(1, Ordering::AcqRel);
         drop(permit);
     }
 
-    /// Takes a permit for a connection that exists already, even over the limit: one handed over by the
-    /// predecessor, whose limit may have been larger.
+    /// Takes a permit for an existing connection, even over the limit: the predecessor has handed it over, and its
+    /// limit may have been larger.
     pub(crate) fn adopt(self: &Arc<Self>) -> Permit {
         self.held.fetch_add(1, Ordering::SeqCst);
         Permit::of(self)
     }
 
-    /// Gives back a permit whose [`Permit`] was [forgotten](Permit::into_count).
+    /// Gives back a permit that was turned into [a count](Permit::into_count).
     pub(crate) fn release(&self) {
         self.held.fetch_sub(1, Ordering::SeqCst);
         self.freed.notify_one();
         self.released.notify_waiters();
     }
 
-    /// Sets how many connections an earlier generation still holds, as far as one is to be believed: no process
-    /// has more descriptors than the kernel can number.
+    /// Sets how many connections an earlier generation still holds. The number comes from another process, so it is
+    /// bounded: no process has more descriptors than the kernel can number.
     pub(crate) fn set_foreign(&self, count: usize) {
         self.foreign.store(count.min(i32::MAX as usize), Ordering::SeqCst);
-        // Several permits may have come free at once.
+        // Several permits may have become free at once.
         self.freed.notify_waiters();
         self.released.notify_waiters();
     }
 }
 
-/// A queue's question for permits. Dropping it withdraws the question.
+/// A request for permits, to empty a queue. Dropping it withdraws the request.
 #[derive(Debug)]
 pub(crate) struct Asking {
     permits: Arc<Permits>,
@@ -203,12 +203,12 @@ impl Drop for Asking {
     }
 }
 
-/// Whose turn it is to be accepted.
+/// Which clients a permit is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Any client's. During a [pause](Permits::pause), when another process accepts in our place, it waits.
+    /// Any client. During a [pause](Permits::pause), when another process accepts in our place, it waits.
     Usual,
-    /// A client's in a queue that is being emptied: a pause does not concern it.
+    /// A client in a queue that is being emptied. A pause does not hold it up.
     Last,
 }
 
@@ -217,7 +217,7 @@ pub(crate) enum Turn {
 pub(crate) struct Permit {
     /// Empty once the permit has become a bare count.
     permits: Option<Arc<Permits>>,
-    /// It counts among the unseen.
+    /// It counts as unseen.
     is_unseen: bool,
 }
 
@@ -226,7 +226,7 @@ impl Permit {
         Self { permits: Some(permits.clone()), is_unseen: false }
     }
 
-    /// Its client is let into a full server.
+    /// Its client was let into a full server.
     pub(crate) fn is_let_in(&mut self) {
         if let Some(permits) = self.permits.as_ref().filter(|_| !self.is_unseen) {
             permits.unseen.fetch_add(1, Ordering::AcqRel);
@@ -242,14 +242,14 @@ impl Permit {
         }
     }
 
-    /// Turns the guard into a bare count, for a connection that lies in the parking lot. Whoever takes it
-    /// out again calls [`Permit::from_count`] or [`Permits::release`].
+    /// Turns the guard into a bare count, for a connection in the parking lot. When the connection leaves the lot,
+    /// [`Permit::from_count`] or [`Permits::release`] has to follow.
     pub(crate) fn into_count(mut self) {
         self.is_seen();
         self.permits = None;
     }
 
-    /// The guard of a permit that was a bare count.
+    /// Turns a bare count into a guard again.
     pub(crate) fn from_count(permits: &Arc<Permits>) -> Self {
         Self::of(permits)
     }
@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_than_the_limit_over_both_generations() {
+    fn limit_holds_over_both_generations() {
         let permits = Arc::new(Permits::new(3, Arc::default()));
         permits.set_foreign(1);
         let first = permits.try_acquire(Turn::Usual).unwrap();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_successor_was_given_does_not_come_free() {
+    fn given_permit_does_not_become_free() {
         let permits = Arc::new(Permits::new(2, Arc::default()));
         let (first, second) =
             (permits.try_acquire(Turn::Usual).unwrap(), permits.try_acquire(Turn::Usual).unwrap());
@@ -296,13 +296,13 @@ mod tests {
         assert!(permits.try_acquire(Turn::Last).is_none());
         drop(second);
         assert!(permits.try_acquire(Turn::Usual).is_none(), "paused");
-        assert!(permits.try_acquire(Turn::Last).is_some(), "for a last call");
+        assert!(permits.try_acquire(Turn::Last).is_some(), "to empty a queue");
         permits.resume();
         assert!(permits.try_acquire(Turn::Usual).is_some());
     }
 
     #[test]
-    fn permits_for_a_last_call_are_those_that_the_successor_grants() {
+    fn queue_is_emptied_with_permits_that_the_successor_grants() {
         let permits = Arc::new(Permits::new(2, Arc::default()));
         permits.permit_requests().share();
         let _asking = permits.ask();
@@ -314,10 +314,10 @@ mod tests {
     }
 
     #[test]
-    fn a_predecessor_can_have_what_is_left_under_the_limit() {
+    fn predecessor_gets_permits_that_are_left_under_the_limit() {
         let permits = Arc::new(Permits::new(4, Arc::default()));
         let held = permits.try_acquire(Turn::Usual).unwrap();
-        // Two are held there, and two more asked for.
+        // The predecessor holds two and asks for two more.
         permits.set_foreign(4);
         assert_eq!(permits.spare(2), 1);
         drop(held);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_count_is_still_held() {
+    fn bare_count_is_still_held() {
         let permits = Arc::new(Permits::new(1, Arc::default()));
         permits.try_acquire(Turn::Usual).unwrap().into_count();
         assert!(permits.try_acquire(Turn::Usual).is_none());
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_is_let_in_is_unseen_until_its_task_begins_or_it_ends() {
+    fn client_is_unseen_until_its_task_begins_or_it_ends() {
         let permits = Arc::new(Permits::new(3, Arc::default()));
         let [mut first, mut second, mut third] = [0; 3].map(|_| permits.try_acquire(Turn::Usual).unwrap());
         for permit in [&mut first, &mut second, &mut third] {
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_release_wakes_one_who_waits() {
+    async fn release_wakes_a_waiting_task() {
         let permits = Arc::new(Permits::new(1, Arc::default()));
         let held = permits.try_acquire(Turn::Usual).unwrap();
         let waiting = tokio::spawn({

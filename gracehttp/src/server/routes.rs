@@ -1,4 +1,4 @@
-//! What a module of routes becomes: axum's router, and a table that the compiler looks for conflicts in.
+//! Modules of routes: axum's router, and a table in which the compiler finds conflicts.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::server::{Answers, BoxService, Handler, Instead, Server, ServerBuilder
 
 /// A module of routes in an application with the state `S`.
 ///
-/// `M` only tells the extractors apart that take the body from those that do not; it is always inferred.
+/// `M` distinguishes extractors that take the body from those that do not; it is always inferred.
 pub trait Routes<S, M> {
-    /// The router of its routes, under the prefix of the modules that it is part of.
+    /// The router of its routes, under the prefix of the modules that include it.
     fn router(self, outer: &str, state: &Arc<S>) -> Router;
 }
 
-/// The routes of a module's own functions, and of the modules within.
+/// The routes of a module's own functions, and of its inner modules.
 pub trait OwnRoutes<S, M> {
     /// Their router, under a prefix.
     fn own_routes(self, prefix: &str, state: &Arc<S>) -> Router;
 }
 
-/// Completes a server with the routes of a module, and with the table of them.
+/// Completes a server with the routes of a module and their table.
 pub fn serve<R, S, M>(builder: ServerBuilder, routes: R, table: &'static Table) -> Server<S>
 where
     R: Routes<S, M> + Send + 'static,
@@ -46,8 +46,8 @@ async fn not_allowed() -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, Extension(Instead::NoRoute))
 }
 
-/// A handler as the router takes it. It is the crate's own, as on a server of one handler: axum's would clone
-/// the state for each request.
+/// A handler as a service for the router. It shares the state as a server of one handler does; axum's own would
+/// clone the state for each request.
 pub fn handler<H, M, S>(handler: H, state: &Arc<S>) -> BoxService
 where
     H: Handler<M, S>,
@@ -65,49 +65,49 @@ pub fn join(prefix: &str, path: &str) -> String {
     }
 }
 
-/// What lists a module of routes: its part of that number.
+/// A module that lists others in `routes(…)`: its part with this number.
 ///
-/// The macros let a glob import find the type that stands for the module, so that the compiler can say by name
-/// what is a module without routes: see `undeclared` in `private.rs`.
+/// The macros find the type of a listed module by a glob import, so that the compiler can name a module without
+/// routes: see `undeclared` in `private.rs`.
 pub trait Lists<const INDEX: usize> {
-    /// Stands for the listed module.
+    /// The type of the listed module.
     type Part;
 }
 
-/// What the compiler is told of an entry in `routes(…)`.
+/// What the compiler knows about an entry in `routes(…)`.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// A module that others can list.
     Part,
-    /// A server, which has settings of its own.
+    /// A server, which has its own settings.
     Server,
     /// A module without routes.
     Undeclared,
 }
 
-/// The routes of a module, of those that it includes, and so on.
+/// The routes of a module, with the tables of the modules that it includes.
 #[derive(Debug)]
 pub struct Table {
-    /// What kind of module it is of.
+    /// The kind of its module.
     pub kind: Kind,
-    /// Where its handlers are, beginning with the crate.
+    /// The path of its handlers, which begins with the crate.
     pub module: &'static str,
-    /// What all of its paths begin with.
+    /// The prefix of all of its paths.
     pub prefix: &'static str,
     /// Methods, paths and handlers.
     pub routes: &'static [(&'static str, &'static str, &'static str)],
-    /// The handler of what no route answers.
+    /// The handler of requests that no route answers.
     pub fallback: Option<&'static str>,
-    /// The modules within.
+    /// The tables of the included modules.
     pub included: &'static [&'static Self],
 }
 
 impl Table {
-    /// Of nothing: other tables say in what they differ.
+    /// An empty table. Other tables are based on it.
     pub const EMPTY: Self =
         Self { kind: Kind::Part, module: "", prefix: "", routes: &[], fallback: None, included: &[] };
 
-    /// Whether it has a fallback, or a module within has one, which then is the fallback of the whole server.
+    /// Whether the module or an included one has a fallback, which is then that of the whole server.
     fn has_fallback(&self) -> bool {
         self.fallback.is_some() || self.included.iter().any(|within| within.has_fallback())
     }
@@ -186,7 +186,7 @@ impl Table {
     }
 }
 
-/// Whether a path has a parameter of this name, which may take all the rest.
+/// Whether a path has a parameter of this name, ordinary or catch-all.
 const fn has_parameter(path: &'static str, name: &str) -> bool {
     let path = Place::ROOT.then(path);
     let mut i = 0;
@@ -206,8 +206,8 @@ const fn has_parameter(path: &'static str, name: &str) -> bool {
     false
 }
 
-/// A path in its parts, since constants can't be joined: prefixes from the outermost to the innermost, and
-/// what stands behind them.
+/// A path in parts, since strings can't be joined at compile time: the prefixes, from the outermost to the
+/// innermost, and the rest.
 #[derive(Clone, Copy)]
 struct Place {
     parts: [&'static str; Place::MOST_PARTS],
@@ -215,7 +215,7 @@ struct Place {
 }
 
 impl Place {
-    /// As deep as modules of routes can lie within each other, less the path itself.
+    /// Modules of routes can be nested so deep, less one for the path itself.
     const MOST_PARTS: usize = 8;
     const ROOT: Self = Self { parts: [""; Self::MOST_PARTS], len: 0 };
 
@@ -230,7 +230,7 @@ impl Place {
         self
     }
 
-    /// The byte at an index, 0 behind the end.
+    /// The byte at an index, or 0 beyond the end.
     const fn at(&self, mut index: usize) -> u8 {
         let mut part = 0;
         while part < self.len {
@@ -255,7 +255,7 @@ impl Place {
         true
     }
 
-    /// Whether a parameter begins here. A brace that stands for itself is doubled.
+    /// Whether a parameter begins here. A doubled brace is a literal one.
     const fn opens(&self, index: usize) -> bool {
         self.at(index) == b'{' && self.at(index + 1) != b'{'
     }
@@ -267,8 +267,8 @@ impl Place {
         index + 1
     }
 
-    /// Whether axum's router refuses the one beside the other: it tells paths apart by their shape, and not by
-    /// the names of parameters, nor a parameter from a catch-all; and it takes every method of a path once.
+    /// Whether axum's router refuses one path beside the other. The router distinguishes paths by their shape, not by
+    /// the names of parameters; a parameter and a catch-all conflict; and each method of a path can be added once.
     const fn rivals(self, other: Self, same_method: bool) -> bool {
         let (mut i, mut j) = (0, 0);
         let mut same_names = true;
@@ -290,7 +290,7 @@ impl Place {
             } else if self.at(i) == 0 {
                 return same_method || !same_names;
             } else if self.at(i) == b'{' {
-                // A doubled brace: both of it, lest the second be taken for a parameter's.
+                // Skips both of a doubled brace, so that the second is not taken for the start of a parameter.
                 (i, j) = (i + 2, j + 2);
             } else {
                 (i, j) = (i + 1, j + 1);
@@ -303,7 +303,7 @@ impl Place {
 mod tests {
     use super::*;
 
-    /// Whether one path holds the other off, by axum's own word: what it panics at.
+    /// Whether axum itself refuses one path beside the other: it panics.
     fn axum_refuses(first: &'static str, second: &'static str, same_method: bool) -> bool {
         use axum::routing::{get, post};
         let build = move || {

@@ -1,7 +1,6 @@
-//! The glue between a connection and what answers its requests.
+//! How a connection gets its requests answered.
 //!
-//! A connection knows nothing of handlers, states or tower: it sees one [`Dispatch`], behind which the
-//! types are erased once, at start-up.
+//! A connection knows nothing of handlers, states or tower. It calls a [`Dispatch`], which hides their types.
 
 use std::any::TypeId;
 use std::convert::Infallible;
@@ -18,7 +17,7 @@ use tower_service::Service;
 use crate::log;
 use crate::server::{Asked, Handler};
 
-/// An HTTP request as handlers and services get it: axum's, so that whatever works in axum works here.
+/// An HTTP request as handlers and services get it. It is axum's type, so that code for axum works here.
 pub type Request = http::Request<Body>;
 
 /// An HTTP response as handlers and services give it.
@@ -27,17 +26,17 @@ pub type Response = http::Response<Body>;
 /// The future of one response.
 pub(crate) type ResponseFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
-/// Why something else than a handler has answered. It travels in the extensions of the response.
+/// Why no handler has answered. It is an extension of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instead {
-    /// No route has this path, or not with this method.
+    /// No route has this path with this method.
     #[cfg_attr(not(feature = "axum"), expect(dead_code))]
     NoRoute,
     /// The service has failed.
     ServiceFailed,
 }
 
-/// What answers the requests of a server. Shared by all of its connections.
+/// Answers the requests of a server. All of its connections share one.
 pub(crate) trait Dispatch: Send + Sync + 'static {
     fn call(&self, request: Request) -> ResponseFuture;
 }
@@ -66,11 +65,11 @@ where
     }
 }
 
-/// A tower service, an axum `Router` among them. Each request gets a clone of its own, as tower's
-/// contract between `poll_ready` and `call` asks.
+/// A tower service, such as an axum `Router`. Each request gets its own clone, since `call` has to follow
+/// `poll_ready` on the same one.
 pub(crate) struct ServiceDispatch<T> {
     service: T,
-    /// Its name, for the log.
+    /// The name of the server, for the log.
     server: Arc<str>,
 }
 
@@ -89,9 +88,9 @@ where
 {
     fn call(&self, request: Request) -> ResponseFuture {
         let mut service = self.service.clone();
-        // A service that can't fail, as a router, takes along nothing to tell of it.
+        // A service that can't fail, such as a router, needs nothing for the log.
         let can_fail = TypeId::of::<T::Error>() != TypeId::of::<Infallible>();
-        let told = can_fail.then(|| (self.server.clone(), Asked::of(&request)));
+        let for_log = can_fail.then(|| (self.server.clone(), Asked::of(&request)));
         Box::pin(async move {
             let answer = async {
                 poll_fn(|cx| service.poll_ready(cx)).await?;
@@ -101,7 +100,7 @@ where
                 Ok(response) => response.into_response(),
                 Err(error) => {
                     let error: BoxError = error.into();
-                    if let Some((server, asked)) = told {
+                    if let Some((server, asked)) = for_log {
                         log::error(format_args!("server `{server}`: {asked}: its service failed: {error}"));
                     }
                     let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();

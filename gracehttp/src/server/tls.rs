@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Where a server finds its certificate and its private key.
 ///
-/// The files are read when the process starts, before it accepts; a restart reads them anew, which is how a
-/// renewed certificate takes effect.
+/// The process reads the files when it starts, before it accepts. A restart reads them again, so a renewed
+/// certificate takes effect.
 #[derive(Debug, Clone)]
 pub struct Tls {
     pub(crate) source: Source,
@@ -23,32 +23,32 @@ pub(crate) enum Source {
 }
 
 impl Tls {
-    /// A certificate chain, the server's own certificate first, and its private key, both in PEM. They may be
-    /// the same file.
+    /// A certificate chain with the server's own certificate first, and its private key, both in PEM. One file may
+    /// hold both.
     pub fn files(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         Self { source: Source::Files { cert: cert.into(), key: key.into() } }
     }
 
-    /// A certificate of the server's own making, for `localhost`, `127.0.0.1` and `::1`: for development,
-    /// since no client trusts it and each process makes another.
+    /// A self-signed certificate for `localhost`, `127.0.0.1` and `::1`. It is for development: no client trusts it,
+    /// and each process makes another.
     #[cfg(feature = "self-signed")]
     pub fn self_signed() -> Self {
         Self { source: Source::SelfSigned }
     }
 
-    /// Takes the certificate from another file; the key stays.
+    /// Sets the file of the certificate; the key stays.
     pub(crate) fn set_cert(tls: &mut Option<Self>, cert: PathBuf) {
         let key = tls.as_ref().and_then(Self::files_named).map(|(_, key)| key.to_owned());
         *tls = Some(Self::files(cert, key.unwrap_or_default()));
     }
 
-    /// Takes the key from another file; the certificate stays.
+    /// Sets the file of the key; the certificate stays.
     pub(crate) fn set_key(tls: &mut Option<Self>, key: PathBuf) {
         let cert = tls.as_ref().and_then(Self::files_named).map(|(cert, _)| cert.to_owned());
         *tls = Some(Self::files(cert.unwrap_or_default(), key));
     }
 
-    /// The files of certificate and key; one that nobody has named is an empty path.
+    /// The files of certificate and key. A file that is not set is an empty path.
     pub(crate) fn files_named(&self) -> Option<(&Path, &Path)> {
         match &self.source {
             Source::Files { cert, key } => Some((cert, key)),
@@ -58,7 +58,7 @@ impl Tls {
     }
 }
 
-/// As it reads after "the certificate".
+/// The text that follows "the certificate".
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {

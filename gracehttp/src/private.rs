@@ -61,7 +61,7 @@ pub mod routes {
 #[diagnostic::on_unimplemented(
     message = "main does not provide the state `{Self}`",
     label = "this server needs the state `{Self}`, and main returns `{S}`",
-    note = "return `{Self}` from main, or implement `FromRef<{S}>` for `{Self}` to make it of what main returns"
+    note = "return `{Self}` from main, or implement `FromRef<{S}>` for `{Self}` to make it from the value that main returns"
 )]
 pub trait ProvidedBy<S>: FromRef<S> {}
 
@@ -71,10 +71,10 @@ impl<T: FromRef<S>, S> ProvidedBy<S> for T {}
 /// An argument of a handler that is not the last one.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an argument before the last one",
-    label = "a handler of this server takes `{Self}`, which is no extractor, or one of the body",
-    note = "every argument of a handler is an extractor; what takes the body, as `Json`, `String` or `Request` do, \
-            comes last",
-    note = "what main returns is an argument as `State<{S}>`, a part of it as `State<T>` with `T: FromRef<{S}>`",
+    label = "a handler of this server takes `{Self}`, which is not an extractor, or takes the body",
+    note = "every argument of a handler is an extractor; the one that takes the body, such as `Json`, `String` or \
+            `Request`, comes last",
+    note = "take the value that main returns as `State<{S}>`, a part of it as `State<T>` with `T: FromRef<{S}>`",
     note = "`Path<T>` and `Query<T>` need `T: Deserialize`: derive it",
     note = "for an extractor of your own, implement `FromRequestParts<S>` for every state `S`, or for `{S}`"
 )]
@@ -86,9 +86,9 @@ impl<T: FromRequestParts<S> + Send + 'static, S> Argument<S> for T {}
 /// The last argument of a handler. `M` tells those that take the body from those that do not.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be an argument of a handler",
-    label = "a handler of this server takes `{Self}`, which is no extractor",
+    label = "a handler of this server takes `{Self}`, which is not an extractor",
     note = "every argument is an extractor, such as `Path<u64>`, `Query<T>`, `Json<T>` or `State<T>`",
-    note = "what main returns is an argument as `State<{S}>`, a part of it as `State<T>` with `T: FromRef<{S}>`",
+    note = "take the value that main returns as `State<{S}>`, a part of it as `State<T>` with `T: FromRef<{S}>`",
     note = "`Path<T>`, `Query<T>`, `Form<T>` and `Json<T>` need `T: Deserialize` to be taken: derive it",
     note = "for an extractor of your own, implement `FromRequestParts<S>` for every state `S`, or for `{S}`"
 )]
@@ -100,12 +100,12 @@ impl<T: FromRequest<S, M> + Send + 'static, S, M> LastArgument<S, M> for T {}
 /// What a handler returns.
 #[diagnostic::on_unimplemented(
     message = "a handler can't return `{Self}`",
-    label = "this returns `{Self}`, which is no response",
-    note = "a response is what implements `IntoResponse`: a `String`, `Json<T>`, a status code, a `Response`, a tuple \
+    label = "this returns `{Self}`, which is not a response",
+    note = "a response implements `IntoResponse`: a `String`, `Json<T>`, a status code, a `Response`, a tuple \
             of a status, headers and, last, a body, or a `Result` with a response on both sides",
     note = "`Json<T>` needs `T: Serialize` to be returned: derive it",
-    note = "an error type becomes one by an `impl IntoResponse` of its own",
-    note = "a service, such as an `axum::Router`, is what a factory returns, a plain `fn`"
+    note = "an error type needs its own `impl IntoResponse`",
+    note = "a factory, a plain `fn`, returns a service such as an `axum::Router`"
 )]
 pub trait Output: IntoResponse {}
 

@@ -3,7 +3,7 @@
 /// The kinds of failure, each counted on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// The connection was not taken.
+    /// The connection was not accepted.
     Refused,
     /// The TLS or HTTP/2 handshake failed.
     Handshake,

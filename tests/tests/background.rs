@@ -103,9 +103,7 @@ async fn clean_up_code_that_hangs_is_given_up() {
     let start = Instant::now();
     assert_eq!(stage.app.stop().await, Exit::Code(0));
     assert!(start.elapsed() >= Duration::from_secs(2), "{}", stage.app.log);
-    stage
-        .tells(&["the clean-up code is given up: it has not ended within 2s; 1 more did not come to run"])
-        .await;
+    stage.tells(&["the clean-up code is given up: it has not ended within 2s; 1 more did not run"]).await;
 }
 
 #[tokio::test]

@@ -217,7 +217,7 @@ async fn a5_a_successor_serves_though_its_predecessor_stops_at_any_step_of_the_h
         // Whichever of the two it is: a successor that serves says so, one that fails says why.
         let told = |line: &str| {
             line.contains("serving web on") && line.contains("generation 2")
-                || line.contains("ERROR") && line.contains("the predecessor has said nothing for 5s")
+                || line.contains("ERROR") && line.contains("the predecessor has sent nothing for 5s")
         };
         let step = format!("a successor's decision where its predecessor stops at word {number}");
         let line = stage.app.log.find(0, 2 * PATIENCE, &step, told).await;

@@ -393,7 +393,7 @@ async fn the_predecessor_is_stopped_during_standby_and_never_serves_beside_its_s
     assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
     stage.app.catch_up().await;
     assert_eq!(stage.app.log.count(0, "serves again"), 0, "{}", stage.app.log);
-    assert_eq!(stage.app.log.count(0, "nobody serves"), 0, "{}", stage.app.log);
+    assert_eq!(stage.app.log.count(0, "no process serves"), 0, "{}", stage.app.log);
     all_are_served_by(&mut clients, third.pid()).await;
 }
 

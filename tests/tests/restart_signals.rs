@@ -195,7 +195,7 @@ async fn a_signal_to_stop_ends_a_successor_when_its_handlers_stand_and_the_prede
     let reader = pipe.reader().await;
     app.starting().signal(Signal::TERM);
     pipe.answer(reader);
-    app.log.line(0, "it exited with status 0 before it was ready: somebody may have stopped it").await;
+    app.log.line(0, "it exited with status 0 before it was ready: a signal may have stopped it").await;
     assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.first().pid()));
 }
 

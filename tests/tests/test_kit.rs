@@ -235,7 +235,7 @@ async fn d12_a_program_that_exits_at_once_fails_a_restart_test_at_once_with_its_
     let test = RestartTest::of("/bin/sh", "web").arg("-c").arg("echo there is no coffee; exit 3");
     let panic = tokio::spawn(test.run()).await.unwrap_err().into_panic();
     let words = panic.downcast_ref::<String>().unwrap();
-    assert!(words.starts_with("it has ended without a line with `serving web on `"), "{words}");
+    assert!(words.starts_with("it ended without a line with `serving web on `"), "{words}");
     assert!(words.contains("there is no coffee"), "{words}");
     assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
 }

@@ -140,7 +140,7 @@ async fn configure<S: Clone + Send + Sync + 'static>(
             events.emit(&Event::StoppedEarly);
             Ok(None)
         }
-        settled = aside("configuration", "what reads the configuration", settle) => settled?.map(Some),
+        settled = aside("configuration", "reading the configuration", settle) => settled?.map(Some),
     }
 }
 

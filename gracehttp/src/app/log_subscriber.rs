@@ -57,7 +57,7 @@ impl Subscriber for LogSubscriber {
                 ));
             }
             Event::SuccessorDied { successor, why } => log::error(format_args!(
-                "the successor, pid {successor}, died after standby: {why}; nobody serves: start the application again"
+                "the successor, pid {successor}, died after standby: {why}; no process serves: start the application again"
             )),
 
             Event::SecondStop { signal, connections } => {
@@ -87,7 +87,7 @@ impl Subscriber for LogSubscriber {
             Event::CleanUpUnfinished(unfinished) => log::error(format_args!("{unfinished}")),
             Event::CleanUpAbandoned { signal } => {
                 log_received(*signal);
-                log::notice(format_args!("one more signal to stop gives the clean-up code up"));
+                log::notice(format_args!("one more stop signal: the clean-up code is given up"));
             }
             Event::Drained { server, receipt } => {
                 let ends: Vec<String> =

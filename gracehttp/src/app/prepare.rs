@@ -143,7 +143,7 @@ pub(super) async fn update_access(
             listener.update_access(&context.options.name, &access);
         }
     };
-    if let Err(error) = aside("socket-files", "what sets the access of socket files", update).await {
+    if let Err(error) = aside("socket-files", "setting the access of socket files", update).await {
         events.emit(&Event::SocketAccessFailed(error));
     }
 }

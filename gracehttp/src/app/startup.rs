@@ -119,7 +119,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         both(listeners, tls_acceptors).map(|opened| (opened, servers))
     };
     let ((listeners, tls_acceptors), mut servers) =
-        aside("endpoints", "what opens the endpoints", open).await??;
+        aside("endpoints", "opening the endpoints", open).await??;
     prepare::fit_limits(&mut servers, listeners.count(), descriptors, events);
 
     let started = Workers::start(&settings)?;

@@ -132,7 +132,7 @@ impl Handover {
                     return self.end(false).await;
                 }
                 Err(error) => {
-                    crate::log::error(format_args!("the hand-over of connections broke: {error}"));
+                    crate::log::error(format_args!("the handoff of connections failed: {error}"));
                     return self.end(false).await;
                 }
             }

@@ -38,7 +38,7 @@ fn ended_early() -> Error {
 
 fn unresponsive() -> Error {
     Error::new(format!(
-        "the predecessor has said nothing for {} and has not handed over its listeners: it is stopped or stuck, or the \
+        "the predecessor has sent nothing for {} and has not handed over its listeners: it is stopped or stuck, or the \
          machine is overloaded; restart again once it answers",
         crate::lifecycle::show(UNRESPONSIVE_AFTER)
     ))
@@ -122,7 +122,7 @@ impl Predecessor {
             ToSuccessor::Listeners { listeners, last } => (named(listeners), last),
             ToSuccessor::Offers { listeners, last } => (named(listeners), last),
             other => {
-                return Err(Error::new(format!("the predecessor said {other:?} in place of its listeners")));
+                return Err(Error::new(format!("the predecessor sent {other:?} in place of its listeners")));
             }
         };
         if listeners.len() != descriptors.len() {

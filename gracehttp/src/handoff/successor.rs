@@ -167,7 +167,7 @@ impl Successor {
                     listeners: claimed.into_iter().map(|index| index as usize).collect(),
                 }),
                 ToPredecessor::Failed { reason } => Err(reason),
-                other => Err(format!("it said {other:?} before it was ready")),
+                other => Err(format!("it sent {other:?} before it was ready")),
             }))
         };
         match conversation.await {
@@ -209,7 +209,7 @@ impl Successor {
         // Fails only if it has ended meanwhile.
         let _ = self.child.start_kill();
         let how = self.ended().await.unwrap_or_else(|| "it can't be killed".to_owned());
-        format!("it lived on without talking to us, and {how}")
+        format!("it continued to run after its end of the handoff had closed, and {how}")
     }
 
     /// Kills it, and reaps it.
@@ -243,10 +243,10 @@ impl Successor {
     async fn exit_reason(&mut self) -> String {
         match tokio::time::timeout(EXIT_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => {
-                "it exited with status 0 before it was ready: somebody may have stopped it".to_owned()
+                "it exited with status 0 before it was ready: a signal may have stopped it".to_owned()
             }
             Ok(Ok(status)) => describe(status),
-            _ => "it closed its end of the handoff without a word".to_owned(),
+            _ => "it closed its end of the handoff and gave no reason".to_owned(),
         }
     }
 }

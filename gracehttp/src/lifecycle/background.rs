@@ -272,7 +272,7 @@ impl fmt::Display for CleanUpUnfinished {
         write!(f, "the clean-up code is given up: it has not ended within {}", show(self.limit))?;
         match self.not_begun {
             0 => Ok(()),
-            count => write!(f, "; {count} more did not come to run"),
+            count => write!(f, "; {count} more did not run"),
         }
     }
 }

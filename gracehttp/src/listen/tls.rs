@@ -125,7 +125,7 @@ fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
     let text = read(server, "key", path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         if is_encrypted(&text) {
-            let why = "is encrypted, and nobody is there to type its passphrase: decrypt it with \
+            let why = "is encrypted, and a server can't ask for its passphrase: decrypt it with \
                        `openssl pkey -in KEY -out PLAIN` and guard the result by its file mode";
             return in_file(server, "key", path, why);
         }

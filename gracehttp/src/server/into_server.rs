@@ -10,8 +10,8 @@ use crate::server::Server;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a server",
     label = "not a server of this application",
-    note = "a server is `name::server()` of a function or a module with `#[server(port = …)]`, or what \
-            `Server::builder` makes"
+    note = "a server is `name::server()` of a function or a module with `#[server(port = …)]`, or a result of \
+            `Server::builder`"
 )]
 pub trait IntoServer<S, M> {
     /// The server in an application with this state.

@@ -143,7 +143,7 @@ impl Output {
     fn signal_newest(&self, signal: Signal) {
         let sent = self.generations().last().map(|newest| pidfd_send_signal(newest, signal));
         if !matches!(sent, Some(Ok(()))) {
-            panic!("the application has ended by itself\n{self}");
+            panic!("the application ended on its own\n{self}");
         }
     }
 
@@ -170,8 +170,8 @@ impl Output {
         };
         match timeout(PATIENCE, search).await {
             Ok(Some(line)) => line,
-            Ok(None) => panic!("it has ended without a line with `{words}`\n{self}"),
-            Err(_) => panic!("waited {PATIENCE:?} in vain for `{words}`\n{self}"),
+            Ok(None) => panic!("it ended without a line with `{words}`\n{self}"),
+            Err(_) => panic!("there was no line with `{words}` within {PATIENCE:?}\n{self}"),
         }
     }
 

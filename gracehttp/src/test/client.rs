@@ -63,7 +63,7 @@ impl Connection {
         let opened = async {
             let stream = TcpStream::connect(target.address)
                 .await
-                .map_err(|error| Fault(format!("the connection was not taken: {error}")))?;
+                .map_err(|error| Fault(format!("the connection was not accepted: {error}")))?;
             if target.tls { secure(stream).await } else { speak(stream).await }
         };
         let sender = patiently("a connection", opened).await?;

@@ -191,6 +191,6 @@ mod tests {
         let load = Load::start(Target { address: free, tls: false }, root(), 1);
         load.requests(4).await;
         let faults = load.stop().await.faults;
-        assert!(all_say(&faults, "the connection was not taken"), "{faults:?}");
+        assert!(all_say(&faults, "the connection was not accepted"), "{faults:?}");
     }
 }

@@ -144,7 +144,7 @@ impl RestartTest {
         let application = Application::start(command);
         let url = application.url(&self.server).await;
         let Some(target) = Target::from_url(&url) else {
-            panic!("server `{}` is at {url}, where this client can't go\n{application}", self.server);
+            panic!("server `{}` is at {url}, which this client can't reach\n{application}", self.server);
         };
 
         let load = Load::start(target, self.request, CLIENTS);

@@ -1,4 +1,4 @@
-//! After a restart: the successor serves, this process could still take over again, and drains.
+//! After the commit: the successor serves, and this process drains. In standby it can still take over again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl Process {
         }
         self.pause_accepting(claims);
         let contexts = self.servers.contexts();
-        // A successor that dies in this very moment is found out by the hand-over.
+        // If the successor dies in this very moment, the hand-over notices it.
         successor.commit(held_of(&contexts)).await;
         self.events.emit(&Event::Committed { successor: pid });
 

@@ -24,7 +24,7 @@ pub(crate) struct UnreadStartUpCode<S> {
 }
 
 impl<S: Send + 'static> UnreadStartUpCode<S> {
-    /// `read` makes of the application's section of the configuration what the code takes.
+    /// `read` turns the application's section of the configuration into the argument of the code.
     pub(crate) fn new<A, F, Fut>(read: fn(Section<'_>) -> Result<A, Error>, code: F) -> Self
     where
         A: Send + 'static,
@@ -44,7 +44,7 @@ impl<S: Send + 'static> UnreadStartUpCode<S> {
     }
 }
 
-/// What an application runs before it serves, and what that made.
+/// The code that an application runs before it serves. It returns the state.
 pub(crate) struct StartUpCode<S> {
     run: Run<S>,
 }

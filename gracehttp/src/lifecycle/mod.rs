@@ -1,4 +1,4 @@
-//! The life of a process: its start-up code, the signals that steer it, and its end.
+//! The life of a process: its events, its phases, the signals that steer it, and the tasks beside its servers.
 
 mod answers;
 mod aside;

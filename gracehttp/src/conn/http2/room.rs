@@ -41,6 +41,10 @@ const SMALL_HEAD: usize = 8 << 10;
 /// The window of a new connection, and of a stream whose client does not know our SETTINGS (RFC 9113 section 6.9.2).
 pub(super) const UNTOLD_WINDOW: usize = 65_535;
 
+/// What may come on each stream whatever its window: one frame of the size that every server takes (RFC 9113 section
+/// 4.2). A client may send it before it looks at our SETTINGS.
+pub(super) const FIRST_FRAME: usize = 16 << 10;
+
 /// The smallest first window of a stream.
 const LEAST_FIRST: usize = 1 << 10;
 
@@ -90,7 +94,7 @@ impl Shares {
     /// once a third of it was read. It also bounds what the account does not: tunnels, and what h2 keeps of streams
     /// that are over.
     pub(super) fn window(&self) -> u32 {
-        let all = self.first * self.streams as usize + self.pool + self.body;
+        let all = self.first.max(FIRST_FRAME) * self.streams as usize + self.pool + self.body;
         (all + all / 2 + UNTOLD_WINDOW) as u32
     }
 }

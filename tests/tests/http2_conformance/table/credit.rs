@@ -13,16 +13,17 @@ pub(super) fn credit() -> Vec<Case> {
     let padded_upload = |count| [&[Frame::post(1, "/never")], &padded(count)[..]].concat();
     vec![
         row("the credit of a stream", "6.9.1", told(&uploads(8192)), Nothing, Open),
-        goaway("more than the credit of a stream", "6.9.1", told(&uploads(8193))),
+        row("a first frame over the credit of a stream", "6.9.1", told(&uploads(16_384)), Nothing, Open),
+        goaway("more than the credit of a stream and the first frame", "6.9.1", told(&uploads(16_385))),
         row("the first window before SETTINGS are known", "6.9.2", uploads(65_535), Nothing, Open),
         goaway("more than the first window", "6.9.2", uploads(65_536)),
         goaway(
-            "more than the credit of a stream beside a CONNECT that has ended",
+            "more than a stream may send beside a CONNECT that has ended",
             "6.9.1",
             told(&beside_connect()),
         ),
         row("padding within the credit", "6.1", told(&posts(&[], &padded(30))), Status(1, 200), Open),
-        goaway("padding over the credit", "6.1", told(&padded_upload(40))),
+        goaway("padding over the credit", "6.1", told(&padded_upload(64))),
     ]
 }
 
@@ -44,5 +45,6 @@ fn padded(count: usize) -> Vec<Frame> {
 fn beside_connect() -> Vec<Frame> {
     let authority = [(":method", "CONNECT"), (":authority", "localhost:9")];
     let connect = Frame::head(END_OF_STREAM_AND_HEADERS, 1, &authority);
-    vec![connect, Frame::post(3, "/never"), Frame::new(DATA, 0, 3, &[b'x'; 8193])]
+    let body = |bytes| Frame::new(DATA, 0, 3, &vec![b'x'; bytes]);
+    vec![connect, Frame::post(3, "/never"), body(16_384), body(1)]
 }

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 
 use crate::conn::http2::frames::Fault;
-use crate::conn::http2::room::{Shares, UNTOLD_WINDOW};
+use crate::conn::http2::room::{FIRST_FRAME, Shares, UNTOLD_WINDOW};
 
 /// How many times what has come the client of a body of unknown length may have under way: one that sends a few bytes
 /// now and then needs little.
@@ -57,8 +57,11 @@ pub(super) struct Account {
 /// What one upload may come to.
 #[derive(Debug, Default)]
 struct Upload {
-    /// How much the client may still send once it knows our SETTINGS. Less than nothing if it sent more before.
+    /// How much the client may still send once it knows our SETTINGS. Less than nothing if it has sent more: before
+    /// it knew them, or in its first frame.
     credit: i64,
+    /// All bytes that came, with padding.
+    arrived: u64,
     /// Bytes that came and that its reader has not taken.
     unread: usize,
     /// What h2 holds for these besides.
@@ -203,6 +206,9 @@ impl Account {
     }
 
     /// A DATA frame has begun. Padding counts (RFC 9113 section 6.1), but nothing has to read it.
+    ///
+    /// A client that sends more than its credit is at fault, but a server may take it (section 6.9.1): the first frame
+    /// of a stream is taken in any case.
     pub(super) fn receive(&mut self, stream: u32, length: usize, padding: usize) -> Result<(), Fault> {
         let mut more = 0;
         if let Some(untold) = &mut self.untold {
@@ -216,7 +222,9 @@ impl Account {
         let payload = length - padding.min(length);
         let overhead = if self.is_tunnel_open(stream) { 0 } else { overhead(payload) };
         let is_within = self.change(stream, |upload| {
-            let is_within = length as i64 <= upload.credit + more as i64;
+            upload.arrived += length as u64;
+            let is_within =
+                length as i64 <= upload.credit + more as i64 || upload.arrived <= FIRST_FRAME as u64;
             upload.credit -= length as i64;
             upload.received += payload as u64;
             upload.overhead += overhead;

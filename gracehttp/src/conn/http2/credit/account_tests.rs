@@ -264,17 +264,30 @@ fn a_client_has_the_windows_of_the_protocol_until_it_knows_better() {
     account.take(1, 60_000, 60_000);
     account.ask(1);
     assert!(account.may_send(1));
-    assert_eq!(account.receive(3, 8193, 0), Err(Fault::FlowControl));
+    assert_eq!(account.receive(3, 16_385, 0), Err(Fault::FlowControl));
 }
 
 #[test]
 fn an_overstep_is_found_and_streams_that_are_over_are_left_to_h2() {
     let mut connection = Connection::new();
     connection.account.open(1);
-    assert_eq!(connection.account.receive(1, 8 * KIB, 0), Ok(()));
+    assert_eq!(connection.account.receive(1, 16 * KIB, 0), Ok(()), "a first frame is taken in any case");
+    assert!(!connection.account.may_send(1));
     assert_eq!(connection.account.receive(1, 1, 0), Err(Fault::FlowControl));
     connection.account.end(1);
     assert_eq!(connection.account.receive(1, 100 * KIB, 0), Ok(()));
+}
+
+#[test]
+fn a_first_frame_over_the_credit_is_read_and_the_upload_goes_on() {
+    let mut connection = Connection::new();
+    connection.posts(1, 8 * KIB + 16 * KIB);
+    connection.account.receive(1, 16 * KIB, 0).unwrap();
+    *connection.told.get_mut(&1).unwrap() -= 16 * KIB as i64;
+    assert!(connection.account.take(1, 16 * KIB, 16 * KIB));
+    connection.account.ask(1);
+    assert_eq!(connection.credit(1), 8 * KIB);
+    connection.sends(1, 8 * KIB);
 }
 
 #[test]

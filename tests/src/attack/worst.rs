@@ -36,6 +36,18 @@ pub fn worst() -> Vec<Attacker> {
     all
 }
 
+/// How many chunks of one byte a client sends to a handler that collects its body.
+const CHUNKS: usize = 200_000;
+
+/// A body in chunks of one byte, all but its end, that a handler collects; on plain text and over TLS.
+pub fn in_small_chunks() -> Vec<Attacker> {
+    let head = "POST /length HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let opening = head.to_owned() + &"1\r\nx\r\n".repeat(CHUNKS);
+    let plain = Attacker::new("HTTP/1.1: a body in chunks of one byte that a handler collects", opening);
+    let name = plain.name.replacen(':', " over TLS:", 1);
+    vec![plain.clone(), Attacker { name, wire: Wire::Tls("http/1.1"), ..plain }]
+}
+
 fn http1() -> Vec<Attacker> {
     let chunks = format!("{:x}\r\n{}\r\n", 1 << 16, "x".repeat(1 << 16)).repeat(BODY >> 16);
     let chunked = "POST /never HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";

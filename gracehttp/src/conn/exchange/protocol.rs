@@ -66,6 +66,10 @@ pub(crate) trait Upload<B>: Send + Unpin + 'static {
     /// when it changes.
     fn poll_fate(&self, cx: &TaskContext<'_>) -> Fate;
 
+    /// Whether more than so many bytes of the body have come from the client: then the rest of them, or an error,
+    /// follows by itself.
+    fn is_at_hand(&self, received: u64) -> bool;
+
     /// A piece has come, and goes to the handler.
     fn pass(&self, piece: Bytes) -> Bytes;
 

@@ -178,6 +178,11 @@ impl exchange::Upload<Incoming> for Upload {
         }
     }
 
+    /// hyper passes on one chunk a turn, however many it has.
+    fn is_at_hand(&self, received: u64) -> bool {
+        self.activity.inbound().has_body_beyond(self.request, received)
+    }
+
     fn pass(&self, piece: Bytes) -> Bytes {
         piece
     }

@@ -1,6 +1,7 @@
 //! What the reader of a client's bytes knows about its requests. Handlers' answers and the connection's task need it.
 //!
-//! Only parts of one connection write it, all of them in the connection's task, so `Relaxed` order is enough.
+//! Only parts of one connection write it, all of them in the connection's task, so `Relaxed` order is enough. But the
+//! reader of a request body may be in another task: what it asks for is ordered (acquire and release).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -16,6 +17,8 @@ use crate::conn::http1::strict::{Reader, Refused};
 pub(crate) struct Inbound {
     /// How many heads hyper was given.
     heads: AtomicU64,
+    /// How many bytes of the last one's body hyper was given, without its framing.
+    body: AtomicU64,
     /// Not all of the last one's body has come.
     in_body: AtomicBool,
     /// hyper has tried to read more of it, so a client that waits for a `100 Continue` has got one.
@@ -46,13 +49,14 @@ impl Inbound {
         let heads = reader.heads();
         let is_next = heads != self.heads.load(Ordering::Relaxed);
         if is_next {
-            self.heads.store(heads, Ordering::Relaxed);
+            self.heads.store(heads, Ordering::Release);
             self.body_sought.store(false, Ordering::Relaxed);
             if reader.asks_to_leave() {
                 self.answer.store(OPEN, Ordering::Relaxed);
                 self.asking.store(heads, Ordering::Relaxed);
             }
         }
+        self.body.store(reader.body(), Ordering::Release);
         self.in_body.store(reader.is_in_body(), Ordering::Relaxed);
         let was_in_head = self.in_head.load(Ordering::Relaxed);
         if reader.is_in_head() && (is_next || !was_in_head) {
@@ -85,6 +89,13 @@ impl Inbound {
     /// Whether nothing has come after this request.
     pub(crate) fn is_newest(&self, request: u64) -> bool {
         self.heads.load(Ordering::Relaxed) == request && !self.is_in_head()
+    }
+
+    /// Whether hyper was given more than so many bytes of this request's body. Not known once another request has
+    /// come: then the answer is no.
+    pub(crate) fn has_body_beyond(&self, request: u64, bytes: u64) -> bool {
+        // In this order: a number that belongs to another request comes after that request was noted.
+        self.body.load(Ordering::Acquire) > bytes && self.heads.load(Ordering::Acquire) == request
     }
 
     /// Some of a request's body is still to come.

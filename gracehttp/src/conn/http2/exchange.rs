@@ -90,6 +90,11 @@ impl exchange::Upload<Incoming> for Upload {
         Fate::Open
     }
 
+    /// h2 gives all that it has at once.
+    fn is_at_hand(&self, _: u64) -> bool {
+        false
+    }
+
     fn pass(&self, piece: Bytes) -> Bytes {
         self.progress.take_upload(piece)
     }

@@ -21,6 +21,8 @@ pub(super) struct Chunks {
     place: Place,
     /// Of the current chunk: first its size as far as it is known, then how much of its data is still to come.
     left: u64,
+    /// How much data has come, of all chunks.
+    data: u64,
     digits: u8,
     extension_bytes: u16,
     trailer_bytes: u16,
@@ -67,6 +69,7 @@ impl Chunks {
         Self {
             place: Place::Size,
             left: 0,
+            data: 0,
             digits: 0,
             extension_bytes: 0,
             trailer_bytes: 0,
@@ -83,6 +86,7 @@ impl Chunks {
                 let rest = (bytes.len() - at) as u64;
                 let taken = rest.min(self.left);
                 self.left -= taken;
+                self.data += taken;
                 at += taken as usize;
                 if self.left == 0 {
                     self.place = Place::DataCr;
@@ -97,6 +101,11 @@ impl Chunks {
             }
         }
         Ok(Progress { len: at, is_complete: false })
+    }
+
+    /// How many bytes of the body have come, without its framing.
+    pub(super) fn received(&self) -> u64 {
+        self.data
     }
 
     fn step(&mut self, byte: u8) -> Result<Place, Refusal> {

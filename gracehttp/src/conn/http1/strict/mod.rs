@@ -41,6 +41,8 @@ pub(crate) struct Reader {
     known: KnownFields,
     /// How many heads have passed.
     heads: u64,
+    /// How many bytes of the last request's body have passed, without its framing.
+    body: u64,
     /// The last request asks to leave HTTP, and its answer is not known yet.
     asks_to_leave: bool,
 }
@@ -77,7 +79,14 @@ pub(crate) struct Read {
 
 impl Reader {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, place: Place::Between, known: KnownFields::default(), heads: 0, asks_to_leave: false }
+        Self {
+            bounds,
+            place: Place::Between,
+            known: KnownFields::default(),
+            heads: 0,
+            body: 0,
+            asks_to_leave: false,
+        }
     }
 
     /// Reads on: `bytes` are the kept ones, followed by new ones.
@@ -125,6 +134,7 @@ impl Reader {
                     at += taken as usize;
                     passes = at;
                     *left -= taken;
+                    self.body += taken;
                     if *left > 0 {
                         return Read { passes, keep_from: at };
                     }
@@ -134,6 +144,7 @@ impl Reader {
                     Ok(progress) => {
                         at += progress.len;
                         passes = at;
+                        self.body = chunks.received();
                         if !progress.is_complete {
                             return Read { passes, keep_from: at };
                         }
@@ -151,6 +162,7 @@ impl Reader {
 
     fn enter_body(&mut self, head: &Whole) {
         self.heads += 1;
+        self.body = 0;
         self.asks_to_leave = head.asks_to_leave;
         match head.body {
             Body::Length(0) => self.leave_body(),
@@ -170,6 +182,11 @@ impl Reader {
     /// How many heads have passed.
     pub(crate) fn heads(&self) -> u64 {
         self.heads
+    }
+
+    /// How many bytes of the last request's body have passed, without its framing.
+    pub(crate) fn body(&self) -> u64 {
+        self.body
     }
 
     /// The last head asks to leave HTTP: the bytes after its request are kept until its answer is known.

@@ -277,7 +277,9 @@ impl Account {
         let is_counted = self.change(stream, |upload| {
             upload.is_awaited = false;
             upload.unread = upload.unread.saturating_sub(bytes);
-            let overhead = overhead(bytes).min(upload.overhead);
+            // The bytes may be those of many frames.
+            let overhead =
+                if upload.unread == 0 { upload.overhead } else { overhead(bytes).min(upload.overhead) };
             upload.overhead -= overhead;
             if upload.state == State::Unasked {
                 upload.state = State::Read;

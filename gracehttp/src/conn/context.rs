@@ -35,7 +35,7 @@ const HYPER_READ: usize = 8 << 10;
 /// The largest buffer of hyper by default.
 const HYPER_MAX_BUFFER: usize = HYPER_READ + (400 << 10);
 
-/// The number of header fields that hyper allows where it is not told otherwise.
+/// The number of header fields that hyper allows by default.
 const HYPER_MAX_HEADERS: usize = 100;
 
 /// One running server, as its connections see it.

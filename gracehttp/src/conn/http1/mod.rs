@@ -147,7 +147,7 @@ pub(super) async fn serve<T: Wire>(
         End::Broken if activity.ends_unnoticed() => reset(stream),
         End::TimedOut(Waiting::Write) => reset(stream),
         End::Cut if activity.traffic().open() > 0 || activity.traffic().is_unflushed() => {
-            cut(&context, stream).await
+            cut(&context, stream).await;
         }
         // No client is left to answer. Its handler was dropped with hyper's connection.
         End::Gone => drop(stream),

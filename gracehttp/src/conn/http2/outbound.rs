@@ -181,7 +181,7 @@ impl Outbound {
                 out.extend_from_slice(&self.taken);
                 self.has_settings = true;
             }
-            // It could not be told from those until now.
+            // Until now it looked as one of those might.
             kind => {
                 if kind == RST_STREAM {
                     self.credit.note_reset(head.stream);

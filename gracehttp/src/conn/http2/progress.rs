@@ -349,6 +349,6 @@ mod tests {
                 in_vain += usize::from(waits && !is_woken);
             }
         });
-        assert_eq!(in_vain, 0, "so many of {ROUNDS} wait for ever");
+        assert_eq!(in_vain, 0, "so many of {ROUNDS} wait without end");
     }
 }

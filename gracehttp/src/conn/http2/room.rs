@@ -136,7 +136,7 @@ impl Room {
         }
     }
 
-    /// The window of each stream that clients are told of.
+    /// The window of each stream, as clients see it.
     pub(super) fn first_window(&self) -> u32 {
         self.shares.first as u32
     }

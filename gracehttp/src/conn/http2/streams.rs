@@ -380,7 +380,7 @@ mod tests {
         let connection =
             Arc::new(Connection { streams: streams.clone(), found_question: AtomicBool::new(false) });
         assert!(streams.settle(&Waker::from(connection.clone())), "it has to read on");
-        assert!(!streams.settle(&Waker::from(connection.clone())), "nobody has asked yet");
+        assert!(!streams.settle(&Waker::from(connection.clone())), "no handler has asked yet");
         progress.upload_is_awaited();
         assert!(connection.found_question.load(Ordering::Acquire));
     }

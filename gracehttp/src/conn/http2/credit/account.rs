@@ -48,7 +48,7 @@ pub(super) struct Account {
     has_waiting: bool,
     /// What the client may still send on the whole connection before it acknowledges our SETTINGS.
     untold: Option<usize>,
-    /// Credit that is given, of which the client is to be told.
+    /// Credit that is given, and has yet to be said to the client.
     due: BTreeMap<u32, usize>,
     /// The same for the connection.
     due_of_connection: usize,

@@ -223,7 +223,7 @@ fn a_client_that_lets_all_others_wait_is_found() {
     let (stream, _) = connection.account.blocking().expect("it has credit, and the others have none");
     assert_eq!(stream, holder);
     others.iter().for_each(|stream| connection.answers(*stream));
-    assert_eq!(connection.account.blocking(), None, "nobody waits for it");
+    assert_eq!(connection.account.blocking(), None, "no stream waits for it");
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn the_sums_hold_whatever_happens() {
             let waits = account.uploads.values().any(|upload| upload.waits(&shares) && upload.unread == 0);
             assert!(
                 !waits || account.has_waiting || account.right.is_some(),
-                "seed {seed}: it would wait for ever"
+                "seed {seed}: it would wait without end"
             );
         }
     }

@@ -1,6 +1,6 @@
 //! The expansions of the attributes, kept in `snapshots/`.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p gracehttp-macros` rewrites the files. The expansions without a feature are
+//! `BLESS=1 cargo test -p gracehttp-macros` rewrites the files. The expansions without a feature are
 //! rewritten by the same command with `--no-default-features`, and then with `--features tls` too.
 
 use std::path::PathBuf;
@@ -37,13 +37,13 @@ fn expanded(annotated: TokenStream) -> String {
 fn check(name: &str, annotated: TokenStream) {
     let expanded = expanded(annotated);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots").join(format!("{name}.rs"));
-    if env::var_os("UPDATE_EXPECT").is_some() {
+    if env::var_os("BLESS").is_some() {
         fs::write(&path, &expanded).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         expanded == expected,
-        "the expansion is not that of {}\n{expanded}\nIs it right? Run the tests with UPDATE_EXPECT=1.",
+        "the expansion is not that of {}\n{expanded}\nIs it right? Run the tests with BLESS=1.",
         path.display()
     );
 }

@@ -110,7 +110,7 @@ mod tests {
             "server `web`: header_read_timeout is 0",
             "server `web`: request_timeout is 0",
             "server `web`: idle_timeout is 0",
-            "server `web`: max_conns is 0, which would serve nobody: valid is a number from 1 on",
+            "server `web`: max_conns is 0: valid is a whole number from 1 on",
             "server `web`: backlog is 0: valid is a whole number from 1 on",
             "server `web`: max_header_size is 0: valid is a size from 1 byte on",
             "server `web`: max_headers is 18446744073709551615: valid is a whole number from 1 to 10000",

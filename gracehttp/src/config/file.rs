@@ -328,7 +328,7 @@ pub(crate) fn refuse_settings(section: Section<'_>) -> Result<(), Error> {
     match (section.file, section.value) {
         (Some(file), Some(value)) => Err(file.fault(
             Some(&value.span()),
-            "nobody reads `[app]`: the start-up code of this program takes no settings",
+            "the start-up code of this program takes no settings: remove `[app]`",
         )),
         _ => Ok(()),
     }

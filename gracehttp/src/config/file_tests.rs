@@ -276,7 +276,7 @@ fn unread_settings_are_a_fault() {
     let (mut settings, mut servers) = (Settings::default(), []);
     let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
     let fault = refuse_settings(section).unwrap_err().to_string();
-    assert!(fault.starts_with("a.toml:1: nobody reads `[app]`"), "{fault}");
+    assert!(fault.starts_with("a.toml:1: the start-up code of this program takes no settings"), "{fault}");
     refuse_settings(Section::default()).unwrap();
 }
 

@@ -59,7 +59,7 @@ impl ServerBuilder {
     /// A full server accepts nothing more. Further clients wait in the kernel's queue, cost no descriptor, and are
     /// served as soon as a connection ends. [`when_full`](Self::when_full) says whether the server makes room for them.
     pub fn max_conns(self, connections: usize) -> Self {
-        let fault = "max_conns is 0, which would serve nobody: valid is a number from 1 on";
+        let fault = "max_conns is 0: valid is a whole number from 1 on";
         self.require(connections > 0, fault).set(&["max_conns"], |options| options.max_conns = connections)
     }
 

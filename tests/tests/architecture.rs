@@ -1,0 +1,168 @@
+//! `ARCHITECTURE.md` says which room may import which, and names files. Here the code is held against it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each room may import.
+type Rules = BTreeMap<String, BTreeSet<String>>;
+
+/// A room that imports another, in a file.
+type Import = (String, String, PathBuf);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+fn page() -> String {
+    fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md")
+}
+
+/// The words in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// The table of rooms under a heading.
+fn rules(heading: &str) -> Rules {
+    let page = page();
+    let (_, below) = page.split_once(heading).unwrap_or_else(|| panic!("no heading {heading}"));
+    let rows = below.lines().skip_while(|line| !line.starts_with("| room")).skip(2);
+    let rows: Vec<Vec<&str>> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let names: BTreeSet<String> = rows.iter().flat_map(|row| quoted(row[1]).map(str::to_owned)).collect();
+    let row = |row: &Vec<&str>| {
+        let name = quoted(row[1]).next().expect("a room").to_owned();
+        let listed = quoted(row[3]).map(str::to_owned);
+        let allowed = match row[3] {
+            "all" => names.clone(),
+            text if text.starts_with("all but") => {
+                let out: BTreeSet<String> = listed.collect();
+                names.difference(&out).cloned().collect()
+            }
+            _ => listed.collect(),
+        };
+        (name, allowed)
+    };
+    rows.iter().map(row).collect()
+}
+
+/// All source files below a folder, apart from those of tests.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The code of a file without comments and without its tests, which stand at its end.
+fn code(file: &Path) -> String {
+    let text = fs::read_to_string(file).expect("a source file");
+    let (code, _tests) = text.split_once("#[cfg(test)]\nmod ").unwrap_or((&text, ""));
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+/// The first word of each path that begins with `prefix`.
+fn words_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let ends = code.match_indices(prefix).map(|(start, _)| &code[start + prefix.len()..]);
+    ends.map(|rest| &rest[..rest.find(|c| !is_word(c)).unwrap_or(rest.len())])
+        .filter(|word| !word.is_empty())
+        .collect()
+}
+
+/// The room of a file: the first part of its path.
+fn room(folder: &Path, file: &Path) -> String {
+    let below = file.strip_prefix(folder).expect("a file below the folder");
+    let first = below.iter().next().and_then(|part| part.to_str()).expect("a name");
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Every import between the rooms of a folder, whose paths begin with `prefix`.
+fn imports(folder: &Path, prefix: &str) -> Vec<Import> {
+    let mut imports = Vec::new();
+    for file in sources(folder) {
+        let (from, code) = (room(folder, &file), code(&file));
+        for word in words_after(&code, prefix) {
+            // A public item by its short name is an import of the face.
+            let to = match word {
+                "__private" => "private",
+                word if word.starts_with(char::is_uppercase) => "face",
+                word => word,
+            };
+            if to != from {
+                imports.push((from.clone(), to.to_owned(), file.clone()));
+            }
+        }
+    }
+    imports
+}
+
+/// Rooms that can be reached from themselves.
+fn circles(rules: &Rules) -> Vec<String> {
+    let reaches_itself = |start: &String| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![start.clone()]);
+        while let Some(room) = next.pop() {
+            for to in rules.get(&room).into_iter().flatten() {
+                if to == start && room != *start {
+                    return true;
+                }
+                if seen.insert(to.clone()) {
+                    next.push(to.clone());
+                }
+            }
+        }
+        false
+    };
+    rules.keys().filter(|room| reaches_itself(room)).cloned().collect()
+}
+
+/// The faults of a folder against its table.
+fn faults(rules: &Rules, imports: &[Import]) -> Vec<String> {
+    let forbidden = |(from, to, file): &Import| {
+        let allowed = rules.get(from)?;
+        let name = file.display();
+        (!allowed.contains(to)).then(|| format!("{name}: `{from}` may not import `{to}` (ARCHITECTURE.md)"))
+    };
+    imports.iter().filter_map(forbidden).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[test]
+fn rooms_import_only_what_the_architecture_allows() {
+    let folder = root().join("gracehttp/src");
+    let rules = rules("## Rooms of the library");
+    let rooms: BTreeSet<String> = sources(&folder).iter().map(|file| room(&folder, file)).collect();
+    let listed: BTreeSet<String> = rules.keys().cloned().chain(["lib".to_owned()]).collect();
+    assert_eq!(rooms, listed, "the rooms that are there, and those that ARCHITECTURE.md lists");
+    let faults = faults(&rules, &imports(&folder, "crate::"));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn no_circle_of_rooms_is_allowed() {
+    let mut rules = rules("## Rooms of the library");
+    // These two are made of all others, for users and for the macros.
+    rules.remove("face");
+    rules.remove("private");
+    assert_eq!(circles(&rules), Vec::<String>::new());
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let (root, page) = (root(), page());
+    let is_path = |word: &&str| word.ends_with(".rs") || word.ends_with('/') || word.ends_with(".toml");
+    let missing: Vec<&str> = quoted(&page)
+        .filter(is_path)
+        .filter(|path| !root.join(path).exists() && !root.join("gracehttp/src").join(path).exists())
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::config::{Section, read_settings, refuse_settings};
-pub use crate::server::{Clash, Listens};
+pub use crate::server::{Clash, Listens, Output};
 use crate::{
     App, Error, FromRef, FromRequest, FromRequestParts, IntoResponse, Request, Server, ServerBuilder,
 };
@@ -96,21 +96,6 @@ pub trait LastArgument<S, M>: FromRequest<S, M> + Send + 'static {}
 
 #[diagnostic::do_not_recommend]
 impl<T: FromRequest<S, M> + Send + 'static, S, M> LastArgument<S, M> for T {}
-
-/// What a handler returns.
-#[diagnostic::on_unimplemented(
-    message = "a handler can't return `{Self}`",
-    label = "this returns `{Self}`, which is not a response",
-    note = "a response implements `IntoResponse`: a `String`, `Json<T>`, a status code, a `Response`, a tuple \
-            of a status, headers and, last, a body, or a `Result` with a response on both sides",
-    note = "`Json<T>` needs `T: Serialize` to be returned: derive it",
-    note = "an error type needs its own `impl IntoResponse`",
-    note = "a factory, a plain `fn`, returns a service such as an `axum::Router`"
-)]
-pub trait Output: IntoResponse {}
-
-#[diagnostic::do_not_recommend]
-impl<T: IntoResponse> Output for T {}
 
 /// What a name in `servers(…)` means where it is a function, or anything else, without `#[server]`.
 ///

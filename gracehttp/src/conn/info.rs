@@ -121,6 +121,6 @@ impl<S: Sync> FromRequestParts<S> for Generation {
     type Rejection = Infallible;
 
     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(crate::generation()))
+        Ok(Self(crate::lifecycle::generation()))
     }
 }

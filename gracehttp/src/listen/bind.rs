@@ -12,7 +12,7 @@ use super::listener::Listener;
 use super::offered::{Adoption, OfferedListeners, is_same_file};
 use super::socket_access;
 use super::socket_file::{self, SocketFile};
-use crate::Error;
+use crate::error::Error;
 use crate::lifecycle::Address;
 use crate::log;
 use crate::server::Endpoint;

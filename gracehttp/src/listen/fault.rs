@@ -8,8 +8,8 @@ use super::holder;
 use super::offered::OfferedListeners;
 use super::socket_access::AccessFault;
 use super::socket_file::BindFault;
-use crate::Error;
 use crate::config::env::server_variable;
+use crate::error::Error;
 use crate::server::Endpoint;
 
 /// Only root may bind lower ports, unless the machine is configured otherwise.

@@ -12,7 +12,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
 use super::validity::{self, Validity};
-use crate::Error;
+use crate::error::Error;
 use crate::listen::key_ring::KeyRing;
 use crate::listen::tickets::Tickets;
 use crate::log;

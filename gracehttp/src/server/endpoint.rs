@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::Error;
+use crate::error::Error;
 use crate::server::listens::clash;
 
 /// Where a server listens.

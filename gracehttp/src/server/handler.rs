@@ -6,8 +6,22 @@ use std::sync::Arc;
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
 
-use crate::__private::Output;
 use crate::server::{Request, Response};
+
+/// What a handler returns.
+#[diagnostic::on_unimplemented(
+    message = "a handler can't return `{Self}`",
+    label = "this returns `{Self}`, which is not a response",
+    note = "a response implements `IntoResponse`: a `String`, `Json<T>`, a status code, a `Response`, a tuple \
+            of a status, headers and, last, a body, or a `Result` with a response on both sides",
+    note = "`Json<T>` needs `T: Serialize` to be returned: derive it",
+    note = "an error type needs its own `impl IntoResponse`",
+    note = "a factory, a plain `fn`, returns a service such as an `axum::Router`"
+)]
+pub trait Output: IntoResponse {}
+
+#[diagnostic::do_not_recommend]
+impl<T: IntoResponse> Output for T {}
 
 /// An async function that answers requests.
 ///

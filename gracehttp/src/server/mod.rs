@@ -26,7 +26,7 @@ pub(crate) use access::{Mode, SocketAccess};
 pub(crate) use asked::Asked;
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
-pub use handler::Handler;
+pub use handler::{Handler, Output};
 pub use into_server::IntoServer;
 pub use layer::{Answer, BoxService};
 pub use listens::{Clash, Listens};

@@ -162,6 +162,15 @@ fn rooms_inside_conn_import_only_what_the_architecture_allows() {
 }
 
 #[test]
+fn the_macros_parse_then_validate_then_generate() {
+    let folder = root().join("gracehttp-macros/src");
+    let rules = rules("## Inside `gracehttp-macros`");
+    assert_eq!(circles(&rules), Vec::<String>::new());
+    let faults = faults(&rules, &imports(&folder, "crate::"));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
 fn no_circle_of_rooms_is_allowed() {
     let mut rules = rules("## Rooms of the library");
     // These two are made of all others, for users and for the macros.

@@ -140,7 +140,7 @@ mod tests {
             .when_full(WhenFull::Recycle)
             .max_conn_memory(4 << 20);
         #[cfg(feature = "tls")]
-        let web = web.tls(crate::Tls::files("cert.pem", "key.pem"));
+        let web = web.tls(crate::server::Tls::files("cert.pem", "key.pem"));
         let mut app = app(Duration::from_secs(10)).restart_on([]).stop_on([]).worker_threads(1);
         // One server for all of the keys.
         let Server { options: times, .. } = app.servers.remove(0);

@@ -8,7 +8,8 @@ use super::Origin;
 use super::draft::{Draft, Place};
 use super::keys::{PROCESS_KEYS, SERVER_KEYS};
 use super::words;
-use crate::{Error, log};
+use crate::error::Error;
+use crate::log;
 
 const PREFIX: &str = "GRACEHTTP_";
 const SERVER_PREFIX: &str = "GRACEHTTP_SERVER__";

@@ -246,14 +246,14 @@ fn only_our_own_variables_have_to_be_utf8() {
 #[cfg(feature = "tls")]
 #[test]
 fn certificate_is_replaced_turned_off_or_missing() {
-    let with_tls = |tls: Option<crate::Tls>, variables: &[(&str, &str)]| {
+    let with_tls = |tls: Option<crate::server::Tls>, variables: &[(&str, &str)]| {
         let mut ping = server("ping", &[":9090"]);
         ping.tls = tls;
         apply(variables, &mut Settings::default(), &mut [&mut ping])
             .map(|_| ping.tls.map(|tls| tls.to_string()))
             .map_err(|error| error.to_string())
     };
-    let files = || Some(crate::Tls::files("a.pem", "a.key"));
+    let files = || Some(crate::server::Tls::files("a.pem", "a.key"));
     let (cert, key) = ("GRACEHTTP_SERVER__PING__TLS__CERT", "GRACEHTTP_SERVER__PING__TLS__KEY");
     assert_eq!(with_tls(files(), &[(cert, "b.pem")]).unwrap().unwrap(), "b.pem (key a.key)");
     assert_eq!(with_tls(None, &[(cert, "b.pem"), (key, "b.key")]).unwrap().unwrap(), "b.pem (key b.key)");

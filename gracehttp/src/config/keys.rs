@@ -99,7 +99,7 @@ const TLS: Key<ServerOptions> = Key {
 const TLS_CERT: Key<ServerOptions> = Key {
     name: "tls.cert",
     form: Form::Text,
-    set: |server, text| value::path(text).map(|path| crate::Tls::set_cert(&mut server.tls, path)),
+    set: |server, text| value::path(text).map(|path| crate::server::Tls::set_cert(&mut server.tls, path)),
     get: |server| Some(server.tls.as_ref()?.files_named()?.0.display().to_string()),
 };
 
@@ -107,7 +107,7 @@ const TLS_CERT: Key<ServerOptions> = Key {
 const TLS_KEY: Key<ServerOptions> = Key {
     name: "tls.key",
     form: Form::Text,
-    set: |server, text| value::path(text).map(|path| crate::Tls::set_key(&mut server.tls, path)),
+    set: |server, text| value::path(text).map(|path| crate::server::Tls::set_key(&mut server.tls, path)),
     get: |server| Some(server.tls.as_ref()?.files_named()?.1.display().to_string()),
 };
 
@@ -245,7 +245,7 @@ mod tests {
         #[cfg(feature = "tls")]
         check(&[TLS_CERT, TLS_KEY], || {
             let mut server = ServerOptions::new("ping");
-            server.tls = Some(crate::Tls::files("cert.pem", "key.pem"));
+            server.tls = Some(crate::server::Tls::files("cert.pem", "key.pem"));
             server
         });
     }

@@ -76,7 +76,7 @@ pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
     }
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let endpoint: Endpoint = part.parse().map_err(|error: crate::Error| error.to_string())?;
+        let endpoint: Endpoint = part.parse().map_err(|error: crate::error::Error| error.to_string())?;
         match endpoints.iter().find(|earlier| endpoint.clashes_within(earlier)) {
             Some(same) if *same == endpoint => return Err(format!("`{endpoint}` is listed twice")),
             Some(earlier) => {
@@ -95,7 +95,7 @@ pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
 pub(super) fn signals(text: &str) -> Result<Vec<Signal>, String> {
     let mut signals = Vec::new();
     for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-        let signal: Signal = name.parse().map_err(|error: crate::Error| error.to_string())?;
+        let signal: Signal = name.parse().map_err(|error: crate::error::Error| error.to_string())?;
         if signals.contains(&signal) {
             return Err(format!("{signal} is listed twice"));
         }
@@ -171,11 +171,11 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
 
 /// TLS without files.
 #[cfg(feature = "tls")]
-pub(super) fn tls(text: &str) -> Result<Option<crate::Tls>, String> {
+pub(super) fn tls(text: &str) -> Result<Option<crate::server::Tls>, String> {
     match text {
         "off" => Ok(None),
         #[cfg(feature = "self-signed")]
-        "self_signed" => Ok(Some(crate::Tls::self_signed())),
+        "self_signed" => Ok(Some(crate::server::Tls::self_signed())),
         #[cfg(not(feature = "self-signed"))]
         "self_signed" => Err("this program was built without the feature `self-signed` of gracehttp".into()),
         _ => Err("valid is `off`, `self_signed`, or instead of it `tls.cert` and `tls.key`".into()),

@@ -47,17 +47,27 @@ fn rules(heading: &str) -> Rules {
 
 /// All source files below a folder, apart from those of tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-            found.push(path);
-        }
-    }
-    found
+    let files = files(folder);
+    let texts: Vec<String> =
+        files.iter().map(|file| fs::read_to_string(file).expect("a source file")).collect();
+    let for_tests: BTreeSet<&str> = texts.iter().flat_map(|text| modules_for_tests(text)).collect();
+    let is_for_tests = |file: &PathBuf| {
+        let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        name.ends_with("tests") || for_tests.contains(name)
+    };
+    files.iter().filter(|file| !is_for_tests(file)).cloned().collect()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let found = entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] });
+    found.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// The modules in files of their own that only tests have.
+fn modules_for_tests(text: &str) -> impl Iterator<Item = &str> {
+    let declared = text.split("#[cfg(test)]\nmod ").skip(1);
+    declared.filter_map(|rest| rest.lines().next()?.strip_suffix(';'))
 }
 
 /// The code of a file without comments and without its tests, which stand at its end.

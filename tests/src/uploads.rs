@@ -45,6 +45,8 @@ struct Upload {
     window: i64,
     /// How much it still sends.
     left: usize,
+    /// The most of one frame.
+    frame: usize,
     /// Whether that is all.
     ends: bool,
 }
@@ -64,10 +66,15 @@ impl Uploads {
 
     /// Begins a POST, of whose body it sends so much. Returns its stream.
     pub async fn post(&mut self, path: &str, bytes: usize, ends: bool) -> u32 {
+        self.post_in_frames(path, bytes, ends, FRAME).await
+    }
+
+    /// The same in frames of at most this size.
+    pub async fn post_in_frames(&mut self, path: &str, bytes: usize, ends: bool, frame: usize) -> u32 {
         let stream = self.next;
         self.next += 2;
         self.connection.send(&[Frame::post(stream, path)]).await;
-        self.uploads.insert(stream, Upload { window: self.first, left: bytes, ends });
+        self.uploads.insert(stream, Upload { window: self.first, left: bytes, frame, ends });
         stream
     }
 
@@ -98,7 +105,7 @@ impl Uploads {
         let mut frames = Vec::new();
         for (stream, upload) in &mut self.uploads {
             let may = upload.window.min(self.window).max(0) as usize;
-            let bytes = upload.left.min(may).min(FRAME);
+            let bytes = upload.left.min(may).min(upload.frame);
             if bytes == 0 {
                 continue;
             }

@@ -149,6 +149,40 @@ async fn uploads_that_handlers_collect_pin_no_more_than_others() {
     }
 }
 
+/// One byte that no handler reads, then 16 KiB that one does: each byte keeps a buffer that the server has read into.
+async fn pinned_by_bytes_between(is_tls: bool) -> u64 {
+    let scratch = Scratch::new();
+    let options = "max_body=100000000";
+    let plan = format!("server web 127.0.0.1:0 {options}\nserver tls 127.0.0.1:0 tls=self_signed {options}");
+    let app = Launch::app(&scratch, &plan).start("tls").await;
+    let target = app.target(if is_tls { "tls" } else { "web" }).await;
+    let before = resident(app.pid());
+    let mut client = Uploads::open(&target).await;
+    client.post_in_frames("/never", 1900, false, 1).await;
+    client.post("/count", 1900 * (16 << 10), false).await;
+    let attack = tokio::spawn(async move { client.send(WATCH).await });
+    let mut most = 0;
+    let watch = async {
+        // Its connection ends, or all is sent.
+        while !attack.is_finished() {
+            most = most.max(resident(app.pid()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    _ = tokio::time::timeout(4 * WATCH, watch).await;
+    attack.abort();
+    most.saturating_sub(before)
+}
+
+#[tokio::test]
+async fn bytes_that_no_handler_reads_between_others_pin_no_more_than_other_uploads() {
+    for is_tls in [false, true] {
+        let bytes = pinned_by_bytes_between(is_tls).await;
+        println!("| single bytes between large frames, TLS: {is_tls} | {} |", bytes >> 10);
+        assert!(bytes <= MOST_OF_UPLOADS, "TLS: {is_tls}: {bytes} bytes");
+    }
+}
+
 /// The part of a core that a flood takes, which comes again half a second after each time that it is cut, and how often
 /// it came.
 async fn cores_taken_by(attacker: Attacker) -> (f64, u64) {

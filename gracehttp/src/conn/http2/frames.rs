@@ -67,6 +67,8 @@ pub(crate) struct Frames {
     allowance: Allowance,
     /// The highest stream that was opened.
     last_stream: u32,
+    /// How many bytes were read before this turn.
+    offset: u64,
     /// How many streams were opened.
     opened: u64,
     /// A header block has begun and not ended: CONTINUATION frames follow.
@@ -111,8 +113,9 @@ enum Place {
 pub(crate) enum Event {
     /// A head has come that a body follows.
     Opened(u32),
-    /// DATA begins. Its whole length counts for flow control, the length of its padding included.
-    Data { stream: u32, length: usize, padding: usize },
+    /// DATA begins, at this place of all that the client sends. Its whole length counts for flow control, the length of
+    /// its padding included.
+    Data { stream: u32, length: usize, padding: usize, place: u64 },
     /// No more of it will come.
     Closed(u32),
     /// Our SETTINGS are known to the client.
@@ -146,6 +149,7 @@ impl Frames {
             place: Place::Preface { left: PREFACE },
             allowance: Allowance::new(now),
             last_stream: 0,
+            offset: 0,
             opened: 0,
             is_inside_head: false,
             opening: None,
@@ -183,7 +187,8 @@ impl Frames {
                     if *read == HEAD {
                         let head = Head::parse(*head);
                         self.place = Place::after(head);
-                        self.begin(head)?;
+                        let place = self.offset + (all.len() - bytes.len()) as u64;
+                        self.begin(head, place)?;
                     }
                 }
                 Place::Payload { left } => {
@@ -206,13 +211,16 @@ impl Frames {
                 }
                 Place::Padded(head) => {
                     let head = *head;
-                    self.note_data(head, 1 + usize::from(bytes[0]));
+                    let place = self.offset + (all.len() - bytes.len()) as u64;
+                    self.note_data(head, 1 + usize::from(bytes[0]), place);
                     // That byte is read again, as a part of the payload.
                     self.place = Place::Payload { left: head.length };
                 }
             }
         }
-        Ok(all.len() - bytes.len())
+        let read = all.len() - bytes.len();
+        self.offset += read as u64;
+        Ok(read)
     }
 
     /// The highest stream that the client has opened.
@@ -252,7 +260,7 @@ impl Frames {
         self.granted
     }
 
-    fn begin(&mut self, head: Head) -> Result<(), Fault> {
+    fn begin(&mut self, head: Head, place: u64) -> Result<(), Fault> {
         if !head.has_valid_size() {
             return Err(Fault::FrameSize);
         }
@@ -273,7 +281,7 @@ impl Frames {
             }
         }
         if head.stream <= self.last_stream && !opens {
-            self.note_body(head);
+            self.note_body(head, place);
         }
         if opens {
             self.opened += 1;
@@ -288,10 +296,10 @@ impl Frames {
 }
 
 impl Frames {
-    fn note_body(&mut self, head: Head) {
+    fn note_body(&mut self, head: Head, place: u64) {
         match head.kind {
             DATA if head.is_padded() => {}
-            DATA => self.note_data(head, 0),
+            DATA => self.note_data(head, 0, place),
             SETTINGS if head.is_ack() => self.events.push(Event::Acknowledged),
             HEADERS if head.ends_stream() => self.events.push(Event::Closed(head.stream)),
             RST_STREAM => self.events.push(Event::Closed(head.stream)),
@@ -299,8 +307,9 @@ impl Frames {
         }
     }
 
-    fn note_data(&mut self, head: Head, padding: usize) {
-        self.events.push(Event::Data { stream: head.stream, length: head.length as usize, padding });
+    fn note_data(&mut self, head: Head, padding: usize, place: u64) {
+        let length = head.length as usize;
+        self.events.push(Event::Data { stream: head.stream, length, padding, place });
         if head.ends_stream() {
             self.events.push(Event::Closed(head.stream));
         }

@@ -149,7 +149,7 @@ async fn padding_is_told_from_data() {
     for size in [1, 8, bytes.len()] {
         let mut client = Client::new();
         bytes.chunks(size).for_each(|piece| client.sends(piece).unwrap());
-        let data = Event::Data { stream: 1, length: 100, padding: 21 };
+        let data = Event::Data { stream: 1, length: 100, padding: 21, place: 52 };
         assert_eq!(
             *client.frames.events(),
             [Event::Opened(1), data, Event::Closed(1), Event::Acknowledged],
@@ -199,7 +199,7 @@ async fn frames_are_followed_in_pieces_of_any_size() {
             (7, 0x1234),
             "in pieces of {size}"
         );
-        let data = Event::Data { stream: 3, length: 100, padding: 0 };
+        let data = Event::Data { stream: 3, length: 100, padding: 0, place: 131 };
         let events = [Event::Opened(3), data, Event::Closed(3), Event::Opened(7)];
         assert_eq!(std::mem::take(client.frames.events()), events, "in pieces of {size}");
         assert!(!client.frames.is_inside_head());

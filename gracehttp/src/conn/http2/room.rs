@@ -90,11 +90,16 @@ impl Shares {
         self.first.max(self.pool).max(self.body)
     }
 
+    /// What all bodies may come to unread.
+    pub(super) fn most_unread(&self) -> usize {
+        self.first.max(FIRST_FRAME) * self.streams as usize + self.pool + self.body
+    }
+
     /// The window of the connection: what all bodies may come to unread never fills it, though h2 opens it again only
     /// once a third of it was read. It also bounds what the account does not: tunnels, and what h2 keeps of streams
     /// that are over.
     pub(super) fn window(&self) -> u32 {
-        let all = self.first.max(FIRST_FRAME) * self.streams as usize + self.pool + self.body;
+        let all = self.most_unread();
         (all + all / 2 + UNTOLD_WINDOW) as u32
     }
 }

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
+use crate::conn::http2::credit::pinned::{CHUNK, Pinned, Unread};
 use crate::conn::http2::frames::Fault;
 use crate::conn::http2::room::{FIRST_FRAME, Shares, UNTOLD_WINDOW};
 
@@ -31,6 +32,9 @@ const TUNNEL: usize = 256 << 10;
 /// WINDOW_UPDATE of 4 bytes (RFC 9113 section 6.9).
 const HEAD: [u8; 5] = [0, 0, 4, 8, 0];
 
+/// The fewest chunks of input that may hold unread bytes, on a connection with little memory.
+const LEAST_CHUNKS: usize = 64;
+
 /// What h2 holds for a frame besides its bytes: as much as for a frame of this size, at least.
 const FRAME: usize = 256;
 
@@ -43,6 +47,10 @@ pub(super) struct Account {
     used: usize,
     /// What h2 holds for small frames besides their bytes.
     overhead: usize,
+    /// The parts of the input that h2 holds.
+    pinned: Pinned,
+    /// How much has come on the connection before the next frame.
+    place: u64,
     right: Option<Right>,
     /// An upload may be waiting for credit.
     has_waiting: bool,
@@ -66,6 +74,8 @@ struct Upload {
     unread: usize,
     /// What h2 holds for these besides.
     overhead: usize,
+    /// Where they are in the input.
+    places: Unread,
     /// Bytes that its handler holds.
     held: usize,
     /// All bytes that came, without padding.
@@ -159,6 +169,8 @@ impl Account {
             uploads: BTreeMap::new(),
             used: 0,
             overhead: 0,
+            pinned: Pinned::default(),
+            place: 0,
             right: None,
             has_waiting: false,
             untold: Some(UNTOLD_WINDOW),
@@ -205,6 +217,11 @@ impl Account {
         self.due_of_connection += bytes;
     }
 
+    /// The next frame is at this place of all that the client sends.
+    pub(super) fn is_at(&mut self, place: u64) {
+        self.place = place;
+    }
+
     /// A DATA frame has begun. Padding counts (RFC 9113 section 6.1), but nothing has to read it.
     ///
     /// A client that sends more than its credit is at fault, but a server may take it (section 6.9.1): the first frame
@@ -220,6 +237,8 @@ impl Account {
             return Ok(());
         }
         let payload = length - padding.min(length);
+        let place = self.place;
+        self.place += length as u64;
         let overhead = if self.is_tunnel_open(stream) { 0 } else { overhead(payload) };
         let is_within = self.change(stream, |upload| {
             upload.arrived += length as u64;
@@ -239,11 +258,22 @@ impl Account {
             self.refill(stream);
             self.serve_waiting();
         }
+        if !self.is_tunnel_open(stream)
+            && let Some(upload) = self.uploads.get_mut(&stream)
+        {
+            self.pinned.add(&mut upload.places, place, payload);
+        }
         self.overhead += overhead;
         if is_within != Some(true) {
             return Err(Fault::FlowControl);
         }
-        if self.overhead > self.shares.pool / 2 { Err(Fault::Flood) } else { Ok(()) }
+        let is_too_much = self.overhead > self.shares.pool / 2 || self.pinned.bytes() > self.most_pinned();
+        if is_too_much { Err(Fault::Flood) } else { Ok(()) }
+    }
+
+    /// How much of the input h2 may hold: all that bodies may come to fits, if it comes in one piece.
+    fn most_pinned(&self) -> usize {
+        self.shares.most_unread().max(LEAST_CHUNKS * CHUNK)
     }
 
     /// Nothing more will come on this stream, or nothing more may be said on it.
@@ -292,6 +322,9 @@ impl Account {
         });
         let (is_counted, overhead) = is_counted.unwrap_or_default();
         self.overhead -= overhead;
+        if let Some(upload) = self.uploads.get_mut(&stream) {
+            self.pinned.take(&mut upload.places, bytes);
+        }
         self.refill(stream);
         self.serve_waiting();
         is_counted
@@ -360,6 +393,7 @@ impl Account {
         if let Some(upload) = self.uploads.remove(&stream) {
             self.overhead -= upload.overhead;
             self.used -= upload.share(false, &self.shares);
+            self.pinned.forget(upload.places);
         }
         self.serve_waiting();
     }

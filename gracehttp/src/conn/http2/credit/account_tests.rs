@@ -361,6 +361,52 @@ fn what_h2_holds_for_small_frames_is_bounded_too() {
     assert_eq!((account.overhead, account.used), (0, 0));
 }
 
+/// One byte that is not read, then much that is: each of these bytes keeps one of h2's buffers.
+#[test]
+fn the_parts_of_the_input_that_small_frames_keep_are_bounded() {
+    let mut connection = Connection::new();
+    connection.posts(1, 1 << 30);
+    let mut kept = 0;
+    'all: for stream in (3..203).step_by(2) {
+        connection.account.open(stream);
+        for _ in 0..10 {
+            if connection.account.receive(stream, 1, 0) == Err(Fault::Flood) {
+                break 'all;
+            }
+            kept += 1;
+            let credit = connection.credit(1).min(16 * KIB);
+            *connection.told.get_mut(&1).unwrap() -= credit as i64;
+            if connection.account.receive(1, credit, 0) == Err(Fault::Flood) {
+                break 'all;
+            }
+            connection.account.take(1, credit, 0);
+            connection.account.ask(1);
+        }
+    }
+    assert!((300..340).contains(&kept), "{kept}");
+    for stream in (1..203).step_by(2) {
+        connection.account.end(stream);
+    }
+    assert_eq!((connection.account.pinned.bytes(), connection.account.used), (0, 0));
+}
+
+#[test]
+fn small_messages_may_wait_beside_a_fast_upload() {
+    let mut connection = Connection::new();
+    connection.posts(1, 1 << 30);
+    connection.account.open(3);
+    for _ in 0..80 {
+        assert_eq!(connection.account.receive(3, 50, 0), Ok(()));
+        for _ in 0..4 {
+            let credit = connection.credit(1).min(16 * KIB);
+            *connection.told.get_mut(&1).unwrap() -= credit as i64;
+            assert_eq!(connection.account.receive(1, credit, 0), Ok(()));
+            connection.account.take(1, credit, 0);
+            connection.account.ask(1);
+        }
+    }
+}
+
 /// Whatever happens in whatever order, the sums are those of the uploads, and nothing is said on a stream that is over.
 #[test]
 fn the_sums_hold_whatever_happens() {
@@ -400,6 +446,8 @@ fn the_sums_hold_whatever_happens() {
             assert_eq!(account.used, account.uploads.iter().map(share).sum::<usize>(), "seed {seed}");
             let overhead = account.uploads.values().map(|upload| upload.overhead).sum::<usize>();
             assert_eq!(account.overhead, overhead, "seed {seed}");
+            let is_pinned = account.uploads.values().any(|upload| upload.unread > 0);
+            assert_eq!(account.pinned.bytes() > 0, is_pinned, "seed {seed}");
             let is_open = |stream: &u32| account.uploads.get(stream).is_some_and(|upload| upload.is_open);
             assert!(account.due.keys().all(is_open), "seed {seed}");
             let holder = account.right.as_ref().map(|right| right.stream);

@@ -6,6 +6,7 @@
 //! The [`Account`] decides here what the client gets beyond these, and the transport says it between h2's frames.
 
 mod account;
+mod pinned;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,9 @@ const BLOCKED: Duration = Duration::from_millis(4500);
 
 /// What a piece holds in memory besides its bytes.
 const PIECE: usize = 128;
+
+/// A piece below this size is always copied: it may keep a buffer of h2's that is many times as large.
+const SMALL: usize = 1 << 10;
 
 /// The account, and the task to wake when there is something to say to the client.
 pub(crate) struct Credit {
@@ -62,7 +66,8 @@ impl Credit {
                     Event::Opened(stream) => account.open(stream),
                     Event::Closed(stream) => account.close(stream),
                     Event::Acknowledged => account.acknowledge(),
-                    Event::Data { stream, length, padding } => {
+                    Event::Data { stream, length, padding, place } => {
+                        account.is_at(place);
                         return account.receive(stream, length, padding);
                     }
                 }
@@ -89,7 +94,7 @@ impl Credit {
     pub(super) fn take(self: &Arc<Self>, stream: u32, piece: Bytes) -> Bytes {
         let cost = piece.len() + PIECE;
         if !self.change(|account| account.take(stream, piece.len(), cost)) {
-            return piece;
+            return if piece.len() < SMALL { Bytes::copy_from_slice(&piece) } else { piece };
         }
         // A copy: the piece would keep all of h2's buffer that it came in.
         Bytes::from_owner(Held { bytes: piece.to_vec(), credit: self.clone(), stream, cost })

@@ -1,4 +1,5 @@
-//! Errors of accept(2) that stay: they are told once, cost next to nothing, and hold up nothing else.
+//! Errors of accept(2) that persist: the log names each of them once, they cost almost no CPU time, and they delay
+//! nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use tests::patience::eventually;
 use tests::process::tool;
 use tests::{App, Client, Exit, Launch, Scratch, Strace, Target};
 
-/// Of all generations, in a time in which a loop that spins uses all of it.
+/// How long the tests measure the CPU time of all generations. A loop that spins would use all of it.
 const LOOK: Duration = Duration::from_secs(2);
 
 async fn start() -> (App, Target, Scratch) {
@@ -18,7 +19,7 @@ async fn start() -> (App, Target, Scratch) {
     (app, target, scratch)
 }
 
-/// What the process spends on nothing.
+/// Asserts that the process uses almost no CPU time while nothing happens.
 async fn is_quiet(app: &App, why: &str) {
     let process = app.current();
     let before = process.cpu();
@@ -29,7 +30,7 @@ async fn is_quiet(app: &App, why: &str) {
 }
 
 #[tokio::test]
-async fn b5_an_error_that_stays_is_reported_once_and_costs_little_cpu() {
+async fn b5_a_persistent_accept_error_is_logged_once_and_costs_little_cpu() {
     if !tool("strace") {
         return;
     }
@@ -42,11 +43,11 @@ async fn b5_an_error_that_stays_is_reported_once_and_costs_little_cpu() {
         let faults = Strace::on(&app.current(), &format!("accept4:error={error}")).await;
         let mut waits = Client::connect(&target).await.unwrap();
         waits.send(get("/ping")).await.unwrap();
-        let told = format!("can't accept: {words}");
-        assert!(app.log.line(0, &told).await.contains("ERROR"));
+        let message = format!("can't accept: {words}");
+        assert!(app.log.line(0, &message).await.contains("ERROR"));
         is_quiet(&app, error).await;
-        assert_eq!(app.log.count(0, &told), 1, "{}", app.log);
-        idle.get("/ping").await.expect("an answer to a client that is in");
+        assert_eq!(app.log.count(0, &message), 1, "{}", app.log);
+        idle.get("/ping").await.expect("an answer to an accepted client");
         drop(faults);
         assert_eq!(waits.reply().await.unwrap().status, 200);
         app.log.line(0, "accepts again").await;
@@ -56,7 +57,7 @@ async fn b5_an_error_that_stays_is_reported_once_and_costs_little_cpu() {
 }
 
 #[tokio::test]
-async fn b5_a_listener_that_is_gone_is_reported_with_the_way_out() {
+async fn b5_a_lost_listener_is_logged_with_the_way_out() {
     let (app, target, _scratch) = start().await;
     let mut idle = Client::connect(&target).await.unwrap();
     idle.get("/ping").await.unwrap();
@@ -70,13 +71,13 @@ async fn b5_a_listener_that_is_gone_is_reported_with_the_way_out() {
     assert!(line.contains("ERROR") && line.contains("stop the application and start it again"), "{line}");
     is_quiet(&app, "a listener that was shut down").await;
     assert_eq!(app.log.count(0, "its listener is gone"), 1, "{}", app.log);
-    assert_eq!(idle.get("/ping").await.expect("an answer to a client that is in").status, 200);
-    get_once(&target, "/ping").await.expect_err("nobody listens");
+    assert_eq!(idle.get("/ping").await.expect("an answer to an accepted client").status, 200);
+    get_once(&target, "/ping").await.expect_err("a refused connection");
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
 #[tokio::test]
-async fn b5_a_stop_does_not_wait_for_a_queue_that_can_t_be_emptied() {
+async fn b5_a_stop_does_not_wait_for_a_queue_when_accept_fails() {
     if !tool("strace") {
         return;
     }
@@ -92,7 +93,7 @@ async fn b5_a_stop_does_not_wait_for_a_queue_that_can_t_be_emptied() {
     faults.ended().await;
 }
 
-/// Every fault that comes and goes would be two lines.
+/// Otherwise the log would have two lines for each fault that comes and goes.
 #[tokio::test]
 async fn b5_a_failure_that_comes_and_goes_does_not_fill_the_log() {
     if !tool("strace") {

@@ -1,13 +1,13 @@
-//! `ARCHITECTURE.md` says which room may import which, and names files. Here the code is held against it.
+//! `ARCHITECTURE.md` lists the rooms, what each may import, and files. These tests compare the code with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each room may import.
+/// The rooms that each room may import.
 type Rules = BTreeMap<String, BTreeSet<String>>;
 
-/// A room that imports another, in a file.
+/// A room, the room that it imports, and the file with the import.
 type Import = (String, String, PathBuf);
 
 fn root() -> PathBuf {
@@ -45,7 +45,7 @@ fn rules(heading: &str) -> Rules {
     rows.iter().map(row).collect()
 }
 
-/// All source files below a folder, apart from those of tests.
+/// All source files below a folder, except files of tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let files = files(folder);
     let texts: Vec<String> =
@@ -64,20 +64,20 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// The modules in files of their own that only tests have.
+/// The modules that only tests compile and that have their own files.
 fn modules_for_tests(text: &str) -> impl Iterator<Item = &str> {
     let declared = text.split("#[cfg(test)]\nmod ").skip(1);
     declared.filter_map(|rest| rest.lines().next()?.strip_suffix(';'))
 }
 
-/// The code of a file without comments and without its tests, which stand at its end.
+/// The code of a file without comments and without its tests, which are at the end of the file.
 fn code(file: &Path) -> String {
     let text = fs::read_to_string(file).expect("a source file");
     let (code, _tests) = text.split_once("#[cfg(test)]\nmod ").unwrap_or((&text, ""));
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The first word of each path that begins with `prefix`, also of those in braces.
+/// The first word of each path that begins with `prefix`, including paths in braces.
 fn words_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
     let first = |text: &'a str| {
         text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
@@ -97,7 +97,7 @@ fn room(folder: &Path, file: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// Every import between the rooms of a folder, whose paths begin with `prefix`.
+/// All imports between the rooms of a folder. Their paths begin with `prefix`.
 fn imports(folder: &Path, prefix: &str) -> Vec<Import> {
     let mut imports = Vec::new();
     for file in sources(folder) {
@@ -117,7 +117,7 @@ fn imports(folder: &Path, prefix: &str) -> Vec<Import> {
     imports
 }
 
-/// Rooms that can be reached from themselves.
+/// Rooms that import themselves through other rooms.
 fn circles(rules: &Rules) -> Vec<String> {
     let reaches_itself = |start: &String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![start.clone()]);
@@ -136,7 +136,7 @@ fn circles(rules: &Rules) -> Vec<String> {
     rules.keys().filter(|room| reaches_itself(room)).cloned().collect()
 }
 
-/// The faults of a folder against its table.
+/// The imports of a folder that its table does not allow.
 fn faults(rules: &Rules, imports: &[Import]) -> Vec<String> {
     let forbidden = |(from, to, file): &Import| {
         let allowed = rules.get(from)?;
@@ -152,7 +152,7 @@ fn rooms_import_only_what_the_architecture_allows() {
     let rules = rules("## Rooms of the library");
     let rooms: BTreeSet<String> = sources(&folder).iter().map(|file| room(&folder, file)).collect();
     let listed: BTreeSet<String> = rules.keys().cloned().chain(["lib".to_owned()]).collect();
-    assert_eq!(rooms, listed, "the rooms that are there, and those that ARCHITECTURE.md lists");
+    assert_eq!(rooms, listed, "ARCHITECTURE.md must list exactly the rooms that exist");
     let faults = faults(&rules, &imports(&folder, "crate::"));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -181,9 +181,9 @@ fn the_macros_parse_then_validate_then_generate() {
 }
 
 #[test]
-fn no_circle_of_rooms_is_allowed() {
+fn rooms_have_no_import_cycle() {
     let mut rules = rules("## Rooms of the library");
-    // These two are made of all others, for users and for the macros.
+    // These two rooms import all others, for users and for the macros.
     rules.remove("face");
     rules.remove("private");
     assert_eq!(circles(&rules), Vec::<String>::new());

@@ -1,22 +1,22 @@
-//! Honest clients beside attackers of every kind. `cargo bench -p tests --bench attacked` is the same with hundreds of
-//! them, for a minute, and tells the figures.
+//! Honest clients beside attackers of every kind. `cargo bench -p tests --bench attacked` runs the same test with
+//! hundreds of clients for a minute and prints the figures.
 
 use std::time::Duration;
 
 use tests::attack::measure::{Scale, measure};
 
-/// The least that an answer may take on a machine that does other things too.
+/// A slow answer up to this time is no fault, because the machine also does other work.
 const BUSY_MACHINE: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn honest_clients_are_answered_beside_slow_ones_and_floods() {
+async fn honest_clients_are_answered_beside_slow_clients_and_floods() {
     let outcome = measure(&Scale {
         slow: 40,
         floods: 1,
         quiet: Duration::from_secs(3),
         arrival: Duration::from_secs(1),
         attack: Duration::from_secs(9),
-        // What a body and a response may wait for is longer than this test.
+        // The time-outs of bodies and responses are longer than this test.
         end: None,
         limits: "handshake_timeout=2000ms header_read_timeout=2000ms idle_timeout=4000ms",
     })
@@ -30,7 +30,7 @@ async fn honest_clients_are_answered_beside_slow_ones_and_floods() {
     for (name, tally) in &outcome.attackers {
         assert!(tally.connections > 0, "{name} did not attack");
     }
-    // Each of them has a limit of 2 s, or one of 4 s after its request.
+    // Each of these attackers has a limit of 2 s, or a limit of 4 s after its request.
     let limits = [
         ("says nothing", 2),
         ("a byte of its head a second", 2),

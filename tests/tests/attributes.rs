@@ -1,4 +1,5 @@
-//! What the attributes accept: every form of a server compiles without a warning, and says what its keys said.
+//! The attributes accept every form of a server, each form compiles without a warning, and the server has the options
+//! of its keys.
 
 #![deny(
     warnings,
@@ -22,13 +23,13 @@ use std::io;
 use axum::Router;
 use gracehttp::{App, Body, FromRef, IntoServer, Json, Query, Request, Response, Server, State, server};
 
-/// What main returns.
+/// The value that main returns.
 #[derive(Clone, Debug)]
 pub struct Everything {
     greeting: String,
 }
 
-/// A part of it.
+/// A part of [`Everything`].
 #[derive(Clone, Debug, serde::Deserialize)]
 struct Greeting(String);
 
@@ -48,11 +49,11 @@ async fn whole_request(request: Request) -> Response {
     Response::new(request.into_body())
 }
 
-/// Documented, and with other attributes.
+/// A handler with documentation and other attributes.
 ///
 /// # Errors
 ///
-/// The body, where it greets in another way.
+/// The body, if it is another greeting.
 #[server(port = 0, state = Everything)]
 #[inline]
 pub async fn extractors(
@@ -115,7 +116,7 @@ async fn r#match() {}
 mod inner {
     //! Servers are as visible as their functions.
 
-    /// A crate that passes gracehttp on.
+    /// A crate that re-exports gracehttp.
     pub(crate) mod facade {
         pub(crate) use ::gracehttp;
     }
@@ -163,7 +164,7 @@ fn a_server_has_the_name_of_its_function_or_its_own() {
 }
 
 #[test]
-fn keys_arrive_as_they_were_written() {
+fn a_server_has_the_options_of_its_keys() {
     let server: Server<Everything> = every_key::server().into_server();
     let shown = format!("{server:?}");
     for option in [
@@ -189,9 +190,9 @@ fn keys_arrive_as_they_were_written() {
     }
 }
 
-/// The function itself is still there.
+/// The attribute keeps the function itself.
 #[tokio::test]
-async fn a_handler_can_be_called() {
+async fn a_handler_is_still_a_function() {
     assert_eq!(no_arguments().await, "pong");
     assert_eq!(declared_by_macro().await, "");
     let response = whole_request(Request::new(Body::empty())).await;
@@ -217,7 +218,7 @@ fn an_application_takes_servers_of_both_kinds() {
     assert!(shown.contains("by_hand") && shown.contains("extractors"), "{shown}");
 }
 
-/// What main returns is told from its type, under whatever name: each of these compiles to an application.
+/// The macro recognises the return type of main under any name: each of these mains compiles to an application.
 mod mains {
     use super::{Everything, Greeting, extractors, io, no_arguments};
 

@@ -1,4 +1,5 @@
-//! Overload and bad input that takes time, or is no HTTP/1.1: the syntax of that is in `conformance.rs`.
+//! Overload, bad input that takes time, and bad input that is not HTTP/1.1. `conformance.rs` has the syntax of
+//! HTTP/1.1.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
 
-/// What comes back to these bytes: the statuses of all answers, and whether the connection is closed after them.
+/// The statuses of all answers to these bytes, and whether the server closes the connection after them.
 async fn answers(service: &Service, bytes: &[u8]) -> (Vec<u16>, bool) {
     let mut client = service.client().await;
     client.send(bytes).await.expect("an open connection");
@@ -27,7 +28,7 @@ async fn answers(service: &Service, bytes: &[u8]) -> (Vec<u16>, bool) {
             Ok(Err(failure)) => panic!("{failure} after {:?}", String::from_utf8_lossy(&all)),
             Err(_) => break false,
         }
-        // Nothing more is due where the connection stays open.
+        // If the connection stays open, the server sends nothing more.
         pause = Duration::from_millis(300);
     };
     let text = String::from_utf8_lossy(&all).into_owned();
@@ -40,9 +41,10 @@ fn post(fields: &str, body: &str) -> Vec<u8> {
     format!("POST /echo HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n\r\n{body}").into_bytes()
 }
 
-/// 413 at once where the length is declared, and no `100 Continue` before it; else when it is over the limit.
+/// A declared length over the limit gets 413 at once, without `100 Continue`. A body without a length gets it at the
+/// limit.
 #[tokio::test]
-async fn body_over_max_body() {
+async fn body_over_max_body_is_refused() {
     let service = Service::new(WEB).await;
     let declared = post("Expect: 100-continue\r\nContent-Length: 3000000", "");
     assert_eq!(answers(&service, &declared).await, (vec![413], true));
@@ -52,16 +54,17 @@ async fn body_over_max_body() {
     assert!(matches!(answers[..], [400 | 413]) && closed, "{answers:?}, closed: {closed}");
 }
 
-/// Stands still for 30 s, or comes at a byte a second, which is under the rate: both at once, since they take long.
+/// The body stalls for 30 s, or arrives at one byte a second, which is under the minimum rate. Both run at once to save
+/// time.
 #[tokio::test]
-async fn body_that_stalls_or_drips() {
+async fn body_that_stalls_or_drips_is_refused_in_time() {
     let service = Service::new(WEB).await;
     let refused_after = async |drips: bool| {
         let mut client = service.client().await.limit(Duration::from_secs(60));
         client.send(post_head("/echo", 1000)).await.expect("an open connection");
         let start = Instant::now();
         while drips && client.pause(Duration::from_secs(1)).await == Pause::Open {
-            assert!(start.elapsed() < Duration::from_secs(60), "it drips for ever");
+            assert!(start.elapsed() < Duration::from_secs(60), "the server never ends the drip");
             _ = client.send("x").await;
         }
         if !drips {
@@ -75,9 +78,9 @@ async fn body_that_stalls_or_drips() {
     assert!(expected.contains(&stalled) && expected.contains(&dripped), "{stalled:?}, {dripped:?}");
 }
 
-/// Its time begins with its first byte, whatever that may still become.
+/// The time limit begins with the first byte, whether the head becomes HTTP/1.1 or HTTP/2.
 #[tokio::test]
-async fn half_a_head_that_begins_like_http2() {
+async fn half_a_head_that_begins_like_http2_gets_408() {
     let service =
         Service::new("server web 127.0.0.1:0 header_read_timeout=2000ms handshake_timeout=2000ms").await;
     let mut client = service.client().await;
@@ -95,8 +98,8 @@ const PROTOCOL_ERROR: u32 = 1;
 const FRAME_SIZE_ERROR: u32 = 6;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// The connection is ended with a GOAWAY of one of these reasons, by whatever is sent.
-async fn is_sent_away(
+/// The server must end the connection with a GOAWAY that has one of these reasons.
+async fn gets_goaway(
     service: &Service,
     name: &str,
     reasons: &[u32],
@@ -107,7 +110,7 @@ async fn is_sent_away(
     let talk = async {
         for round in 0.. {
             let sent = client.try_send(&frames(round)).await;
-            // What has come so far; at the end, all of it.
+            // The frames that have arrived so far. When the connection ends, all frames.
             let look = if sent.is_ok() { Duration::from_millis(1) } else { Duration::from_secs(2) };
             let came = tokio::time::timeout(look, client.try_frames()).await;
             match came {
@@ -130,10 +133,10 @@ async fn is_sent_away(
 }
 
 #[tokio::test]
-async fn http2_abuse() {
+async fn http2_abuse_ends_with_goaway() {
     let service = Service::new(WEB).await;
     let stream = |round: u32| 2 * round + 1;
-    is_sent_away(&service, "rapid reset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+    gets_goaway(&service, "rapid reset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
         let many = 100 * round..100 * (round + 1);
         let reset = |number| {
             [Frame::get(stream(number), "/never"), Frame::new(RST_STREAM, 0, stream(number), &[0, 0, 0, 8])]
@@ -141,42 +144,43 @@ async fn http2_abuse() {
         many.flat_map(reset).collect()
     })
     .await;
-    is_sent_away(&service, "CONTINUATION", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+    gets_goaway(&service, "CONTINUATION", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
         let field = [&[0x40, 1, b'x', 100][..], &[b'y'; 100]].concat();
         let (kind, more) =
             if round == 0 { (HEADERS, Frame::get(1, "/ping").payload) } else { (CONTINUATION, field) };
         vec![Frame::new(kind, 0, 1, &more); if round == 0 { 1 } else { 100 }]
     })
     .await;
-    is_sent_away(&service, "MadeYouReset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
+    gets_goaway(&service, "MadeYouReset", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| {
         let many = 100 * round..100 * (round + 1);
         let nothing = |number| Frame::new(WINDOW_UPDATE, 0, stream(number), &[0; 4]);
         many.flat_map(|number| [Frame::get(stream(number), "/never"), nothing(number)]).collect()
     })
     .await;
-    is_sent_away(&service, "empty DATA", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| match round {
+    gets_goaway(&service, "empty DATA", &[ENHANCE_YOUR_CALM, PROTOCOL_ERROR], |round| match round {
         0 => vec![Frame::post(1, "/echo")],
         _ => vec![Frame::new(DATA, 0, 1, b""); 100],
     })
     .await;
-    is_sent_away(&service, "a frame of no stream", &[PROTOCOL_ERROR], |_| vec![Frame::new(DATA, 0, 0, b"x")])
+    gets_goaway(&service, "a frame of no stream", &[PROTOCOL_ERROR], |_| vec![Frame::new(DATA, 0, 0, b"x")])
         .await;
-    is_sent_away(&service, "SETTINGS of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
+    gets_goaway(&service, "SETTINGS of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
         vec![Frame::new(SETTINGS, 0, 0, b"odd")]
     })
     .await;
-    is_sent_away(&service, "PING of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
+    gets_goaway(&service, "PING of an odd size", &[PROTOCOL_ERROR, FRAME_SIZE_ERROR], |_| {
         vec![Frame::new(PING, 0, 0, b"odd")]
     })
     .await;
 }
 
-/// Fields of 64 KiB and more, each one byte on the wire: the request is refused, and the connection is as good as before.
+/// Fields of 64 KiB and more, at one byte each on the wire: the server refuses the request, and the connection still
+/// works.
 #[tokio::test]
-async fn hpack_bomb() {
+async fn hpack_bomb_is_refused_and_its_connection_still_works() {
     let service = Service::new(WEB).await;
     let mut client = Connection::open(&service.target).await;
-    // A field of 4000 bytes for the dynamic table (RFC 7541 section 6.2.1), whose first place is 62.
+    // A field of 4000 bytes for the dynamic table (RFC 7541 section 6.2.1). The table's first index is 62.
     let field = [&[0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'y'; 4000]].concat();
     let bomb = [&Frame::get(1, "/ping").payload[..], &field, &[0xbe; 10_000]].concat();
     client.send(&[Frame::new(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &bomb)]).await;
@@ -184,10 +188,10 @@ async fn hpack_bomb() {
     let mut all = client.frames().await;
     while !all.iter().any(refused) && !all.iter().any(|frame| frame.farewell().is_some()) {
         let more = client.frames().await;
-        assert!(!more.is_empty(), "closed without a word");
+        assert!(!more.is_empty(), "closed without an answer");
         all.extend(more);
     }
-    // The static table has 200 at 8.
+    // The static table has status 200 at index 8.
     assert!(
         !all.iter().any(|frame| frame.kind == HEADERS && frame.payload.first() == Some(&0x88)),
         "{all:?}"
@@ -195,9 +199,9 @@ async fn hpack_bomb() {
     assert!(service.app.current().resident_kib() < 100 << 10, "{} KiB", service.app.current().resident_kib());
 }
 
-/// Over the limit of 128 streams, those too many are refused, and the others are answered.
+/// The limit is 128 streams: the server refuses the streams over it and answers the others.
 #[tokio::test]
-async fn a_thousand_streams_against_a_limit_of_128() {
+async fn streams_over_the_limit_of_128_are_refused() {
     let service = Service::new(WEB).await;
     let mut client = Connection::open(&service.target).await;
     let frames: Vec<Frame> = (0..200).map(|number| Frame::get(2 * number + 1, "/slow?ms=500")).collect();
@@ -213,18 +217,18 @@ async fn a_thousand_streams_against_a_limit_of_128() {
     assert_eq!((answered, refused), (128, 72));
 }
 
-/// The first bytes of what comes back on a raw socket, up to the end of the connection, and how long it took.
+/// The first bytes that a raw socket receives until the connection ends, and the time until then.
 async fn raw(target: &Target, bytes: &[u8]) -> (Vec<u8>, Duration) {
     let start = Instant::now();
     let mut stream = TcpStream::connect(target.address()).await.expect("a connection");
     stream.write_all(bytes).await.expect("an open connection");
     let mut all = Vec::new();
-    // A reset is an end, too.
+    // A reset also ends the connection.
     _ = within(PATIENCE, "the end", stream.read_to_end(&mut all)).await;
     (all, start.elapsed())
 }
 
-/// A ClientHello that knows no version but this one (TLS 1.0 is 0x0301).
+/// A ClientHello that offers only this version (TLS 1.0 is 0x0301).
 fn client_hello(version: u16) -> Vec<u8> {
     let version = version.to_be_bytes();
     let body = [&version[..], &[7; 32], &[0], &[0, 4, 0xc0, 0x13, 0xc0, 0x14], &[1, 0]].concat();
@@ -237,7 +241,7 @@ const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
 #[tokio::test]
-async fn tls_mismatches() {
+async fn tls_mismatches_are_refused_at_once() {
     let tls = Service::new(TLS).await;
     for (name, version) in [("TLS 1.0", 0x0301), ("TLS 1.1", 0x0302)] {
         let (answer, took) = raw(&tls.target, &client_hello(version)).await;

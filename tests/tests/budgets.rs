@@ -1,4 +1,4 @@
-//! What the worst client of each kind pins of a server's memory, and what one flood of each kind takes of its time.
+//! How much memory of a server the worst client of each kind pins, and how much CPU time one flood of each kind costs.
 //! The guide's chapter on the worst client has the figures.
 
 use std::time::Duration;
@@ -12,36 +12,36 @@ use tests::uploads::Uploads;
 use tests::{App, Launch, Scratch, Target};
 use tokio::task::JoinSet;
 
-/// Clients of each kind, so that what the server has anyhow weighs little.
+/// Clients of each kind. There are several, so that the server's own memory counts little.
 const CLIENTS: usize = 16;
 
 /// `max_conn_memory`, and what the allocator and the task of a connection add to it.
 const MOST: u64 = (4 << 20) + (512 << 10);
 
-/// How long each kind is watched: what it sends has arrived long before.
+/// How long the test watches each kind. The server receives all input long before the end.
 const WATCH: Duration = Duration::from_secs(4);
 
-/// What a build without optimization may take of one.
+/// How much of a core a build without optimization may use for one flood.
 const MOST_OF_A_CORE: f64 = 0.5;
 
 const PLAN: &str = "server web 127.0.0.1:0 header_read_timeout=20000ms handshake_timeout=20000ms\n\
                     server tls 127.0.0.1:0 tls=self_signed header_read_timeout=20000ms handshake_timeout=20000ms";
 
-/// A server of one kind's own, which has all that it needs without any attack.
+/// A server for one kind of attack. It has already allocated everything that it needs without an attack.
 async fn server(scratch: &Scratch) -> (App, Doors) {
     let app = Launch::app(scratch, PLAN).start("tls").await;
-    // What all large responses share is made now.
+    // This request allocates what all large responses share.
     get_once(&app.target("web").await, "/large").await.expect("a response");
     let doors = Doors { plain: app.address("web").await, tls: app.address("tls").await };
     (app, doors)
 }
 
-/// What a server of its own has shown.
+/// The measurements of one server.
 struct Figure {
     name: String,
-    /// By how much it has grown at most, for each client.
+    /// The largest growth of its memory, divided by the number of clients.
     bytes: u64,
-    /// The clients that it still bears at the end.
+    /// The clients that the server still holds at the end.
     held: usize,
 }
 
@@ -57,7 +57,7 @@ async fn pinned_by_each(attacker: Attacker, clients: usize) -> Figure {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    // It never ends by itself.
+    // The attack does not end by itself.
     _ = tokio::time::timeout(WATCH, watch).await;
     let (name, Tally { connections, held, .. }) = attack.tallies().remove(0);
     attack.dismiss();
@@ -82,7 +82,7 @@ async fn no_client_pins_more_than_four_mebibytes() {
     }
 }
 
-/// They cost the server much time, so one client has to do. Its body has 200 000 bytes.
+/// The test has only one client, because the client costs the server much time. Its body has 200 000 bytes.
 #[tokio::test]
 async fn a_body_in_small_chunks_that_a_handler_collects_pins_little_more_than_its_bytes() {
     for attacker in in_small_chunks() {
@@ -92,17 +92,17 @@ async fn a_body_in_small_chunks_that_a_handler_collects_pins_little_more_than_it
     }
 }
 
-/// The same of uploads that handlers collect: what they may come to, the copy that a handler makes of one, and what a
-/// build without optimization needs for the tasks of a hundred streams.
+/// The same limit for uploads that handlers collect: the uploads themselves, the copy that a handler makes of one, and
+/// the memory that a build without optimization needs for the tasks of a hundred streams.
 const MOST_OF_UPLOADS: u64 = 8 << 20;
 
 /// The largest body that a server takes by default.
 const BODY: usize = 2 << 20;
 
-/// As many connections, each with a hundred uploads of all but a chunk of a body, or of all of it.
+/// The number of connections. Each has a hundred uploads of a whole body, or of a body without its last chunk.
 const UPLOADERS: usize = 4;
 
-/// What a hundred uploads over one connection pin, which go on for as long as the server lets them.
+/// The memory that a hundred uploads over one connection pin. They continue until the server ends them.
 async fn pinned_by_uploads(is_tls: bool, path: &'static str, short_of: usize) -> Figure {
     let scratch = Scratch::new();
     let (app, doors) = server(&scratch).await;
@@ -116,7 +116,7 @@ async fn pinned_by_uploads(is_tls: bool, path: &'static str, short_of: usize) ->
             for _ in 0..100 {
                 client.post(path, BODY - short_of, short_of == 0).await;
             }
-            // One that is silent lets the others wait: it is reset, and the next one goes on.
+            // A silent upload blocks the others: the server resets it, and the next one continues.
             client.send(2 * WATCH).await;
         });
     }
@@ -149,7 +149,8 @@ async fn uploads_that_handlers_collect_pin_no_more_than_others() {
     }
 }
 
-/// One byte that no handler reads, then 16 KiB that one does: each byte keeps a buffer that the server has read into.
+/// One byte that no handler reads, then 16 KiB that a handler reads, again and again. Each byte keeps a whole read
+/// buffer of the server.
 async fn pinned_by_bytes_between(is_tls: bool) -> u64 {
     let scratch = Scratch::new();
     let options = "max_body=100000000";
@@ -163,7 +164,7 @@ async fn pinned_by_bytes_between(is_tls: bool) -> u64 {
     let attack = tokio::spawn(async move { client.send(WATCH).await });
     let mut most = 0;
     let watch = async {
-        // Its connection ends, or all is sent.
+        // The connection ends, or the client has sent everything.
         while !attack.is_finished() {
             most = most.max(resident(app.pid()));
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -183,8 +184,8 @@ async fn bytes_that_no_handler_reads_between_others_pin_no_more_than_other_uploa
     }
 }
 
-/// The part of a core that a flood takes, which comes again half a second after each time that it is cut, and how often
-/// it came.
+/// The share of a core that a flood takes, and the number of its connections. The flood reconnects half a second after
+/// each cut.
 async fn cores_taken_by(attacker: Attacker) -> (f64, u64) {
     let scratch = Scratch::new();
     let (app, doors) = server(&scratch).await;
@@ -208,9 +209,9 @@ async fn no_flood_takes_a_core() {
         for (Attacker { name, reads, .. }, (cores, connections)) in kinds.join_all().await {
             println!("| {name} | {cores:.3} | {connections} |");
             assert!(cores < MOST_OF_A_CORE, "{name}: {cores}");
-            // One that reads nothing floods nobody, and has its limits of time.
+            // A client that reads nothing is no flood, and time limits apply to it.
             let least = if reads == Reads::Nothing { 1 } else { 2 };
-            assert!(connections >= least, "{name} is never cut");
+            assert!(connections >= least, "{name} was never cut");
         }
     }
 }

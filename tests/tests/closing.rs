@@ -1,18 +1,18 @@
-//! How a connection is closed: so that the client reads what was sent before, and at once, whoever else holds a
-//! duplicate of its socket.
+//! How the server closes a connection: the client can read all that the server sent before, and the close is immediate,
+//! even while another process holds a duplicate of the socket.
 
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get};
 use tests::{Client, Exit, Service, Signal};
 
-/// With a standby that is longer than any close may take.
+/// The standby is longer than any close may take.
 async fn start(plan: &str) -> Service {
     Service::with(plan, |launch| launch.env("GRACEHTTP_STANDBY", "8s").env("GRACEHTTP_DRAIN_TIMEOUT", "12s"))
         .await
 }
 
-/// A client whose connection has moved, and of which the predecessor keeps a duplicate.
+/// A client whose connection has moved. The predecessor still holds a duplicate of it.
 async fn moved_client(service: &Service) -> Client {
     let mut client = service.client().await;
     client.get("/ping").await.expect("an answer");
@@ -25,7 +25,7 @@ fn upgrade(path: &str) -> String {
     get(path).replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
 }
 
-/// What comes until the end, which must not be a reset, and how long it took.
+/// What the client receives until the end, which must not be a reset, and the time until then.
 async fn rest_of(client: &mut Client) -> (String, Duration) {
     let (start, mut rest) = (Instant::now(), Vec::new());
     while let Some(piece) = client.piece().await.expect("a proper end") {
@@ -34,9 +34,9 @@ async fn rest_of(client: &mut Client) -> (String, Duration) {
     (String::from_utf8_lossy(&rest).into_owned(), start.elapsed())
 }
 
-/// Its handler lets the stream go without a word, in the successor, during the predecessor's standby.
+/// The handler drops the stream without an answer, in the successor, during the predecessor's standby.
 #[tokio::test]
-async fn an_upgraded_connection_that_its_handler_drops_is_closed_at_once() {
+async fn an_upgraded_connection_closes_at_once_when_its_handler_drops_it() {
     for path in ["/upgrade/dropped", "/upgrade/untaken"] {
         let service = start("server web 127.0.0.1:0").await;
         let mut client = moved_client(&service).await;
@@ -47,8 +47,8 @@ async fn an_upgraded_connection_that_its_handler_drops_is_closed_at_once() {
     }
 }
 
-/// As Java's client asks on each connection. What it has sent and nobody has read must not reset the connection: the
-/// reset would overtake what it has not read yet.
+/// Java's client offers an upgrade on each connection. Bytes that the server has received but not read must not reset
+/// the connection: the reset would overtake bytes that the client has not read yet.
 #[tokio::test]
 async fn a_connection_that_has_offered_an_upgrade_ends_without_a_reset() {
     for plan in ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"] {
@@ -65,9 +65,9 @@ async fn a_connection_that_has_offered_an_upgrade_ends_without_a_reset() {
     }
 }
 
-/// And half a head is answered like any other.
+/// Half a head also gets its usual answer.
 #[tokio::test]
-async fn a_connection_that_has_offered_an_upgrade_has_its_limits() {
+async fn a_connection_that_has_offered_an_upgrade_keeps_its_time_limits() {
     let service = start("server web 127.0.0.1:0 header_read_timeout=700ms").await;
     let mut client = service.client().await;
     client.send(upgrade("/ping")).await.unwrap();

@@ -1,4 +1,4 @@
-//! The configuration: attribute, file, environment, what comes from where, and what is said where it is wrong.
+//! The configuration: attribute, file and environment, the source of each value, and the errors about wrong values.
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -9,13 +9,13 @@ use tests::{App, Client, Exit, Launch, Scratch, Target};
 
 const FILE: &str = "Gracehttp.toml";
 
-/// The application, in a directory whose `Gracehttp.toml` says this.
+/// The application, in a directory whose `Gracehttp.toml` has this text.
 fn configured(scratch: &Scratch, file: &str) -> Launch {
     scratch.write(FILE, file);
     Launch::bin("configured").directory(scratch.path())
 }
 
-/// It exits 1 before it serves; these are its errors.
+/// The application exits with status 1 before it serves. Returns its errors.
 async fn refused(launch: Launch) -> Vec<String> {
     let app = launch.spawn();
     assert_eq!(app.current().exit().await, Exit::Code(1), "{}", app.log);
@@ -24,17 +24,17 @@ async fn refused(launch: Launch) -> Vec<String> {
     errors(&app, 0)
 }
 
-/// The errors in the log from a line on, without time and target.
+/// The errors in the log from line `start` on, without time and target.
 fn errors(app: &App, start: usize) -> Vec<String> {
     let lines = app.log.since(start);
     lines.iter().filter_map(|line| Some(line.split_once("ERROR gracehttp: ")?.1.to_owned())).collect()
 }
 
-fn starts(told: &[String], expected: &[&str]) {
-    for (told, expected) in told.iter().zip(expected) {
-        assert!(told.starts_with(expected), "{told}\n{expected}");
+fn starts(found: &[String], expected: &[&str]) {
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.starts_with(expected), "{found}\n{expected}");
     }
-    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
 }
 
 /// Runs a subcommand to its end.
@@ -64,14 +64,14 @@ async fn the_file_overrides_the_attribute_and_the_environment_the_file() {
         .await;
     let banner = app.log.line(0, "serving web on ").await;
     assert!(banner.contains("max 30 connections"), "{banner}");
-    for told in [
+    for line in [
         "drain_timeout is 7s, set by Gracehttp.toml:1",
         "lame_duck is 0s, set by Gracehttp.toml:2",
         "idle_timeout of server web is 9s, set by Gracehttp.toml:6",
         "ready_timeout is 50s, set by GRACEHTTP_READY_TIMEOUT",
         "max_conns of server web is 30, set by GRACEHTTP_SERVER__WEB__MAX_CONNS",
     ] {
-        app.log.line(0, told).await;
+        app.log.line(0, line).await;
     }
     assert_eq!(app.log.count(0, "set by"), 5, "{}", app.log);
     assert_eq!(app.stop().await, Exit::Code(0));
@@ -95,22 +95,22 @@ async fn a_file_elsewhere_is_named_by_the_environment() {
     let launch = configured(&scratch, "max_conns = 1").env("GRACEHTTP_CONFIG", &elsewhere);
     let app = launch.start("web").await;
     app.log.line(0, &format!("max_conns of server web is 41, set by {}:2", elsewhere.display())).await;
-    // The successor has the same environment, and finds the same file.
+    // The successor has the same environment and finds the same file.
     let successor = app.restart().await;
     app.serves(&app.target("web").await, &successor).await;
     tests::patience::eventually("both to tell", || app.log.count(0, "web is 41, set by") == 2).await;
 }
 
 #[tokio::test]
-async fn a_file_that_is_named_and_missing_is_an_error() {
+async fn a_named_file_that_is_missing_is_an_error() {
     let scratch = Scratch::new();
     let launch = Launch::bin("configured").directory(scratch.path()).env("GRACEHTTP_CONFIG", "gone.toml");
-    let told = refused(launch).await;
-    starts(&told, &["the configuration file gone.toml that GRACEHTTP_CONFIG names does not exist (as /"]);
+    let found = refused(launch).await;
+    starts(&found, &["the configuration file gone.toml that GRACEHTTP_CONFIG names does not exist (as /"]);
 }
 
 #[tokio::test]
-async fn the_application_s_settings_come_typed() {
+async fn the_application_s_settings_are_typed() {
     let scratch = Scratch::new();
     let app = configured(&scratch, "[app]\ngreeting = \"good day\"\nworkers = 3\n").start("web").await;
     let reply = get_once(&app.target("web").await, "/greeting").await.unwrap();
@@ -118,14 +118,14 @@ async fn the_application_s_settings_come_typed() {
 }
 
 #[tokio::test]
-async fn every_fault_of_file_application_and_environment_is_told_at_once() {
-    // Were a socket touched, this would be one more fault.
-    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
+async fn all_faults_of_file_application_and_environment_are_reported_at_once() {
+    // If the check touched a socket, there would be one more fault.
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
     let scratch = Scratch::new();
     let file = format!(
         "drain_timout = \"7s\"\nstandby = 2\n\n[server.web]\nlisten = \"{}\"\nmax_cons = 5\nbacklog = -1\n\n\
          [server.wbe]\nport = 80\n\n[server.admin.tls]\ncert = \"a.pem\"\n\n[app]\nworkers = 300\n",
-        somebody.local_addr().unwrap()
+        occupied.local_addr().unwrap()
     );
     let launch = configured(&scratch, &file).env("GRACEHTTP_SERVER__WEB__PROT", "1");
     starts(
@@ -144,7 +144,7 @@ async fn every_fault_of_file_application_and_environment_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_restart_reads_the_file_anew_and_a_broken_one_leaves_the_predecessor_serving() {
+async fn a_restart_rereads_the_file_and_a_broken_file_leaves_the_predecessor_serving() {
     let scratch = Scratch::new();
     let app = configured(&scratch, "[app]\ngreeting = \"one\"\n").start("web").await;
     let web = app.target("web").await;
@@ -155,11 +155,12 @@ async fn a_restart_reads_the_file_anew_and_a_broken_one_leaves_the_predecessor_s
     app.signal(tests::Signal::USR2);
     app.log.line(start, &format!("generation 1, pid {}, serves on", first.pid())).await;
     for line in [2, 5] {
-        let told = errors(&app, start);
+        let found = errors(&app, start);
         let place = format!(": Gracehttp.toml:{line}: ");
-        let by_predecessor =
-            told.iter().filter(|told| told.starts_with("start new process failed") && told.contains(&place));
-        assert_eq!(by_predecessor.count(), 1, "{told:#?}");
+        let by_predecessor = found
+            .iter()
+            .filter(|found| found.starts_with("start new process failed") && found.contains(&place));
+        assert_eq!(by_predecessor.count(), 1, "{found:#?}");
     }
     let reply = get_once(&web, "/greeting").await.unwrap();
     assert_eq!(reply.text(), "one 1");
@@ -173,7 +174,7 @@ async fn a_restart_reads_the_file_anew_and_a_broken_one_leaves_the_predecessor_s
 }
 
 #[tokio::test]
-async fn endpoints_come_and_go_with_the_file() {
+async fn endpoints_follow_the_file_at_a_restart() {
     let scratch = Scratch::new();
     let app = configured(&scratch, "").start("web").await;
     let web = app.target("web").await;
@@ -205,7 +206,7 @@ async fn a_server_gets_its_certificate_from_the_file() {
 }
 
 #[tokio::test]
-async fn signals_are_chosen_by_the_file_also_for_the_successor() {
+async fn the_file_chooses_the_signals_also_for_the_successor() {
     let scratch = Scratch::new();
     let app =
         configured(&scratch, "restart_on = [\"HUP\"]\nstop_on = [\"TERM\", \"USR2\"]\n").start("web").await;
@@ -220,9 +221,9 @@ async fn signals_are_chosen_by_the_file_also_for_the_successor() {
     app.log.line(0, "SIG:SIGUSR2]").await;
 }
 
-/// As `Duration::MAX` is for those who mean "for ever": no deadline can be computed from it.
+/// Users write `Duration::MAX` for "no limit". No deadline can be computed from it.
 #[tokio::test]
-async fn durations_without_an_end_do_not_end_the_process() {
+async fn unlimited_durations_do_not_end_the_process() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0 handshake_timeout=forever header_read_timeout=forever \
                 request_timeout=forever idle_timeout=forever tcp_keepalive=forever\n\
@@ -250,7 +251,7 @@ async fn durations_without_an_end_do_not_end_the_process() {
 }
 
 #[tokio::test]
-async fn a_lame_duck_without_an_end_serves_until_a_second_signal() {
+async fn an_unlimited_lame_duck_serves_until_a_second_signal() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0\nforever lame_duck drain_timeout\n";
     let app = Launch::bin("app").plan(&scratch, plan).start("web").await;
@@ -262,7 +263,7 @@ async fn a_lame_duck_without_an_end_serves_until_a_second_signal() {
 }
 
 #[tokio::test]
-async fn serve_is_the_default_command_and_comes_again_in_a_successor() {
+async fn serve_is_the_default_command_also_in_a_successor() {
     let scratch = Scratch::new();
     let app = configured(&scratch, "").arg("serve").start("web").await;
     let successor = app.restart().await;
@@ -270,10 +271,10 @@ async fn serve_is_the_default_command_and_comes_again_in_a_successor() {
 }
 
 #[test]
-fn check_finds_what_is_wrong_and_binds_nothing() {
+fn check_reports_faults_and_binds_nothing() {
     let scratch = Scratch::new();
-    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = format!("[server.web]\nlisten = \"{}\"\n", somebody.local_addr().unwrap());
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("[server.web]\nlisten = \"{}\"\n", occupied.local_addr().unwrap());
     scratch.write(FILE, &taken);
     let output = run(&scratch, &["check"], &[]);
     assert!(output.status.success(), "{output:?}");
@@ -299,31 +300,31 @@ fn check_finds_what_is_wrong_and_binds_nothing() {
 }
 
 #[test]
-fn check_finds_what_cannot_all_be_had_and_who_set_it() {
+fn check_reports_contradicting_settings_and_their_sources() {
     let scratch = Scratch::new();
     let file = "stop_on = [\"TERM\", \"HUP\"]\n\n[server.web]\nlisten = \":8405\"\nhttp1 = false\n\n\
                 [server.admin]\nlisten = \"127.0.0.1:8405\"\n";
     scratch.write(FILE, file);
     let output = run(&scratch, &["check"], &[("GRACEHTTP_SERVER__WEB__HTTP2", "false")]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let told = text(&output.stderr);
+    let found = text(&output.stderr);
     for fault in [
         "Gracehttp.toml:5 and GRACEHTTP_SERVER__WEB__HTTP2: server `web` speaks neither HTTP/1.1 nor HTTP/2",
         "Gracehttp.toml:4 and Gracehttp.toml:8: server `web` is to listen on :8405 and `admin` on 127.0.0.1:8405, \
          and the one includes the other: move one of them with `port`, `listen` or GRACEHTTP_SERVER__ADMIN__PORT",
         "Gracehttp.toml:1: SIGHUP is to restart and to stop: choose one",
     ] {
-        assert!(told.contains(fault), "{fault}\n{told}");
+        assert!(found.contains(fault), "{fault}\n{found}");
     }
 
     scratch.write(FILE, "[server.web]\nlisten = [\":8405\", \"127.0.0.1:8405\"]\n");
-    let told = text(&run(&scratch, &["check"], &[]).stderr);
+    let found = text(&run(&scratch, &["check"], &[]).stderr);
     let fault = "of server `web`: `127.0.0.1:8405` and `:8405` can't both be had: the one includes the other";
-    assert!(told.contains(fault), "{told}");
+    assert!(found.contains(fault), "{found}");
 }
 
 #[test]
-fn config_prints_what_would_set_the_same_and_where_it_comes_from() {
+fn config_prints_a_file_with_the_same_values_and_their_sources() {
     let scratch = Scratch::new();
     scratch.write(FILE, "drain_timeout = \"1m 30s\"\n[server.web]\nport = 4711\nmax_body = 4096\n");
     let env = [("GRACEHTTP_SERVER__ADMIN__TLS", "off"), ("GRACEHTTP_STOP_ON", "TERM,INT")];
@@ -338,27 +339,27 @@ fn config_prints_what_would_set_the_same_and_where_it_comes_from() {
         ("listen = [\"127.0.0.1:4711\"]", "port: Gracehttp.toml:3"),
         ("max_body = \"4KiB\"", "Gracehttp.toml:4"),
         ("max_conns = 500", "attribute"),
-        // Of `web` alone, where the attribute says what is the default.
+        // This line belongs to `web` alone, where the attribute sets the default value.
         ("backlog = 4096", "attribute"),
         ("tls = \"off\"", "GRACEHTTP_SERVER__ADMIN__TLS"),
     ] {
-        let told = |printed: &str| {
+        let is_printed = |printed: &str| {
             let rest = printed.strip_prefix(line).and_then(|rest| rest.trim_start().strip_prefix("# "));
             rest == Some(origin)
         };
-        assert!(printed.lines().any(told), "{line} # {origin}\n{printed}");
+        assert!(printed.lines().any(is_printed), "{line} # {origin}\n{printed}");
     }
 
-    // What is printed is a file that sets the same.
+    // The printed text is a file that sets the same values.
     let without_comments = |text: &str| text.parse::<toml::Table>().expect("TOML");
     scratch.write(FILE, &printed);
     let again = run(&scratch, &["config"], &[]);
     assert_eq!(without_comments(&text(&again.stdout)), without_comments(&printed));
 }
 
-/// It neither runs start-up code nor binds nor reads: all of that would fail here.
+/// The command runs no start-up code, binds nothing and reads no configuration: here each of these would fail.
 #[test]
-fn routes_prints_what_every_server_answers_and_by_which_handler() {
+fn routes_prints_the_routes_and_handlers_of_each_server() {
     let scratch = Scratch::new();
     scratch.write(FILE, "nonsense");
     let output = run_of("routed", &scratch, &["routes"], &[("GRACEHTTP_STANDBY", "nonsense")]);
@@ -388,7 +389,7 @@ by-hand
 }
 
 #[test]
-fn arguments_that_make_no_sense_end_it_with_status_2() {
+fn invalid_arguments_exit_with_status_2() {
     let scratch = Scratch::new();
     let output = run(&scratch, &["chekc"], &[]);
     assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -1,6 +1,6 @@
-//! Raw HTTP/1.1, a table of it: each row on plain text and over TLS, all against one process.
+//! A table of raw HTTP/1.1 requests. Each row runs on plain text and over TLS, and all rows use one process.
 //!
-//! The table, `conformance/http1.txt`, says how its rows read.
+//! The head of the table, `conformance/http1.txt`, explains the format of its rows.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use tokio::task::JoinSet;
 
 const TABLE: &str = include_str!("conformance/http1.txt");
 
-/// The limit of a head: rows that come to it are `late`.
+/// The time limit of a head. Rows that reach it are `late`.
 const HEAD_LIMIT: Duration = Duration::from_secs(8);
 
-/// How many rows are under way at once.
+/// How many rows run at the same time.
 const AT_ONCE: usize = 100;
 
-/// What is asked on a connection that has to be open.
+/// The next request, which proves that a connection is open.
 const NEXT: &str = "GET /numbered?number=4711 HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// The statuses of refusals, as their counts are told: hyper's own refusals, if there were any, would not be counted.
+/// The statuses of refusals, with their names in the log's counts. The server would not count refusals by hyper itself.
 const REFUSALS: [(u16, &str); 7] = [
     (400, "malformed"),
     (408, "request timed out"),
@@ -66,14 +66,14 @@ impl Row {
         }
     }
 
-    /// What went otherwise than the row says.
+    /// The difference between the outcome and the row, if there is one.
     async fn fault(&self, target: &Target) -> Option<String> {
         let start = Instant::now();
         let talk = Talk::of(self, target).await;
         let took = start.elapsed();
         let mut expected = self.statuses.clone();
         if self.stays_open {
-            // To the next request.
+            // The answer to the next request.
             expected.push(200);
         }
         if talk.statuses() != expected || talk.failure.is_some() {
@@ -90,7 +90,7 @@ impl Row {
     }
 }
 
-/// What came of a row.
+/// The outcome of a row.
 #[derive(Debug, Default)]
 struct Talk {
     came: BytesMut,
@@ -104,7 +104,8 @@ impl Talk {
             Ok(client) => client.limit(HEAD_LIMIT * 2),
             Err(failure) => return Self { failure: Some(failure.to_string()), ..talk },
         };
-        // What is refused early may be closed before all of it is sent: what comes then tells.
+        // The server may refuse early and close before the client has sent everything. So a failed send is no fault:
+        // the answer decides.
         _ = client.send(&row.input).await;
         let mut asked = false;
         loop {
@@ -132,7 +133,7 @@ impl Talk {
     }
 }
 
-/// `{5*x}` is `xxxxx`, and may hold another one.
+/// `{5*x}` is `xxxxx`. Braces may contain braces.
 fn repeat(text: &str) -> String {
     let mut rest = text;
     let mut whole = String::new();
@@ -152,7 +153,7 @@ fn repeat(text: &str) -> String {
     whole + rest
 }
 
-/// Where the brace closes that was opened before.
+/// The index of the closing brace that belongs to the opening one.
 fn end_of(text: &str) -> Option<usize> {
     let mut depth = 1;
     text.char_indices().find_map(|(at, letter)| {
@@ -180,7 +181,7 @@ fn bytes(text: &str) -> Vec<u8> {
                     let digits: String = letters.by_ref().take(2).collect();
                     u8::from_str_radix(&digits, 16).expect("two hexadecimal digits")
                 }
-                other => panic!("no byte is written \\{other:?}"),
+                other => panic!("there is no escape \\{other:?}"),
             }),
             _ => bytes.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
         }
@@ -211,15 +212,15 @@ impl Stage {
         let plain = lines().map(|line| (Row::parse(line, "http", "https"), self.plain.clone()));
         let tls = lines().map(|line| (Row::parse(line, "https", "http"), self.tls.clone()));
         let mut rows: Vec<_> = plain.chain(tls).collect();
-        // Those that take long first.
+        // Slow rows run first.
         rows.sort_by_key(|(row, _)| !row.is_late);
         rows
     }
 }
 
-/// Also C10: what is refused is refused by us, and counted.
+/// Also C10: gracehttp itself answers and counts all refusals.
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_of_the_table_on_plain_text_and_over_tls() {
+async fn every_row_of_the_table_holds_on_plain_text_and_over_tls() {
     let stage = Stage::new().await;
     let rows = stage.rows();
     assert!(rows.len() >= 2 * 150, "{} rows", rows.len());
@@ -228,7 +229,7 @@ async fn every_row_of_the_table_on_plain_text_and_over_tls() {
     for (row, target) in rows {
         let turns = turns.clone();
         under_way.spawn(async move {
-            let _turn = turns.acquire().await.expect("nobody closes it");
+            let _turn = turns.acquire().await.expect("an open semaphore");
             let fault = row.fault(&target).await?;
             Some(format!("{target:?}: {}: {fault}", row.name))
         });
@@ -237,14 +238,15 @@ async fn every_row_of_the_table_on_plain_text_and_over_tls() {
     assert!(faults.is_empty(), "{} rows:\n{}", faults.len(), faults.join("\n"));
     assert_eq!(stage.app.stop().await, Exit::Code(0), "{}", stage.app.log);
     for server in ["web", "tls"] {
-        let told = format!("server `{server}` has answered: ");
-        let line = stage.app.log.since(0).into_iter().find(|line| line.contains(&told)).expect("the counts");
+        let message = format!("server `{server}` has answered: ");
+        let line =
+            stage.app.log.since(0).into_iter().find(|line| line.contains(&message)).expect("the counts");
         for (status, cause) in REFUSALS {
             let rows = TABLE.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_digit()));
             let rows = rows.map(|line| Row::parse(line, "http", "https"));
             let count = rows.filter(|row| !row.stays_open && row.statuses.last() == Some(&status)).count();
-            let told = format!("{cause} {}xx {count}", status / 100);
-            assert!(line.split([':', ',']).any(|part| part.trim() == told), "no {told:?} in {line:?}");
+            let message = format!("{cause} {}xx {count}", status / 100);
+            assert!(line.split([':', ',']).any(|part| part.trim() == message), "no {message:?} in {line:?}");
         }
     }
 }

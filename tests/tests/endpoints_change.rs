@@ -1,4 +1,4 @@
-//! Servers that appear, move and disappear from one generation to the next.
+//! Servers and endpoints that a restart adds, moves or removes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tests::{App, Client, Exit, Failure, Kind, Launch, Load, Reply, Scratch, Targ
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// Restarts with another plan, and waits until the successor serves `web`.
+/// Restarts with another plan and waits until the successor serves `web`.
 async fn restart_with(app: &App, scratch: &Scratch, web: &Target, plan: &str) {
     scratch.write("plan", plan);
     let successor = app.restart().await;
@@ -56,13 +56,14 @@ async fn case_10_a_removed_endpoint_closes_and_its_connections_drain() {
     is_refused(&admin).await.unwrap_err();
     assert_eq!(app.current().listening_ports(), [web.address().port()]);
     let reply = client.reply().await.unwrap();
-    assert_eq!(reply.pid(), Some(predecessor.pid()), "what was under way is answered");
+    assert_eq!(reply.pid(), Some(predecessor.pid()), "the predecessor answers the request in flight");
     assert_eq!(predecessor.exit().await, Exit::Code(0));
 }
 
-/// They wait behind a full server that the successor does not have: each is served before the predecessor leaves.
+/// The clients wait at a full server that the successor does not have: the predecessor serves each of them before it
+/// ends.
 #[tokio::test]
-async fn case_10_who_waits_in_the_queue_of_a_removed_endpoint_is_served() {
+async fn case_10_clients_in_the_queue_of_a_removed_endpoint_are_served() {
     let scratch = Scratch::new();
     let plan = format!("{WEB}\nserver admin 127.0.0.1:0 max_conns=1");
     let app = Launch::app(&scratch, &plan).env("GRACEHTTP_STANDBY", "0s").start("admin").await;
@@ -87,7 +88,7 @@ async fn case_10_who_waits_in_the_queue_of_a_removed_endpoint_is_served() {
     assert_eq!(predecessor.exit().await, Exit::Code(0));
 }
 
-/// A server with two endpoints, of whose four permits clients of the first hold all, and eight clients that wait at the
+/// A server with two endpoints. Clients of the first endpoint hold all four permits, and eight clients wait at the
 /// second.
 async fn full_server(scratch: &Scratch) -> (App, Target, Vec<Client>, Vec<Client>) {
     let app = Launch::app(scratch, "server web 127.0.0.1:0 127.0.0.2:0 max_conns=4 when_full=wait").spawn();
@@ -110,9 +111,10 @@ async fn full_server(scratch: &Scratch) -> (App, Target, Vec<Client>, Vec<Client
     (app, targets[0].clone(), held, waiting)
 }
 
-/// Their endpoint is gone, and what held the permits has moved and ends there: what comes free is theirs.
+/// The successor has no such endpoint, and the connections that hold the permits have moved and end in the successor:
+/// the waiting clients get the permits that these connections return.
 #[tokio::test]
-async fn a8_clients_at_a_removed_endpoint_are_served_as_permits_come_free_in_the_successor() {
+async fn a8_clients_at_a_removed_endpoint_get_the_permits_that_the_successor_returns() {
     for restarts in [1, 2] {
         let scratch = Scratch::new();
         let (app, web, mut held, mut waiting) = full_server(&scratch).await;
@@ -123,13 +125,21 @@ async fn a8_clients_at_a_removed_endpoint_are_served_as_permits_come_free_in_the
                 client.moves_to(app.pid()).await;
             }
         }
-        assert_eq!(waiting[0].pause(Duration::from_millis(500)).await, Pause::Open, "all four are held");
+        assert_eq!(
+            waiting[0].pause(Duration::from_millis(500)).await,
+            Pause::Open,
+            "clients hold all four permits"
+        );
         held.clear();
         for mut client in waiting {
             let reply = tests::patience::within(Duration::from_secs(6), "a permit", client.reply()).await;
             assert_eq!(reply.unwrap().pid(), Some(old.pid()), "{}", app.log);
         }
-        assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.pid()), "the limit is its again");
+        assert_eq!(
+            get_once(&web, "/ping").await.unwrap().pid(),
+            Some(app.pid()),
+            "the successor has its whole limit"
+        );
         assert_eq!(old.exit().await, Exit::Code(0));
     }
 }
@@ -139,7 +149,7 @@ async fn restart_without_the_second_endpoint(app: &App, scratch: &Scratch) {
     app.restart().await;
 }
 
-/// Nobody is waited for where permits are left.
+/// While permits are left, no waiting client has to wait for another connection to end.
 #[tokio::test]
 async fn a8_a_long_queue_of_a_removed_endpoint_is_emptied_at_once() {
     let scratch = Scratch::new();
@@ -152,7 +162,7 @@ async fn a8_a_long_queue_of_a_removed_endpoint_is_emptied_at_once() {
     scratch.write("plan", "server web 127.0.0.1:0");
     let old = app.first();
     app.restart().await;
-    // Nobody accepts here until standby is over.
+    // The predecessor does not accept here until the standby is over.
     let mut queue = Vec::new();
     for _ in 0..300 {
         let mut client = Client::connect(&second).await.unwrap();
@@ -172,7 +182,7 @@ async fn case_12_a_removed_endpoint_can_come_back() {
     let plan = format!("{WEB}\nserver admin 127.0.0.1:0");
     let app = Launch::app(&scratch, &plan).start("admin").await;
     let (web, admin) = (app.target("web").await, app.target("admin").await);
-    // By its number now, so that it has to be the same port.
+    // The endpoint now has the port's number, so that the port has to be the same.
     let fixed = format!("{WEB}\nserver admin {}", admin.address());
     for _ in 0..2 {
         let predecessor = app.current();
@@ -195,13 +205,13 @@ async fn a_server_moves_to_another_port() {
     let mut idle = Client::connect(&old).await.unwrap();
     idle.get("/ping").await.unwrap();
     let predecessor = app.current();
-    // Another spelling is another endpoint.
+    // Another spelling makes another endpoint.
     scratch.write("plan", "server web [::1]:0");
     let start = app.log.end();
     let successor = app.restart().await;
     let new = Target::from_url(&app.url_since(start, "web").await);
     app.serves(&new, &successor).await;
-    // Its idle connection belongs to the server, wherever that listens.
+    // The idle connection belongs to the server, at every endpoint of that server.
     idle.moves_to(successor.pid()).await;
     assert_eq!(predecessor.exit().await, Exit::Code(0));
     is_refused(&old).await.unwrap_err();
@@ -216,13 +226,13 @@ async fn one_endpoint_is_added_to_a_server_that_stays() {
     restart_with(&app, &scratch, &web, &format!("{WEB} unix:{}", socket.display())).await;
     let unix = Target::Unix(socket.clone());
     assert_eq!(get_once(&unix, "/ping").await.unwrap().pid(), Some(app.pid()));
-    // The socket's file survives the predecessor, which must not remove it when it leaves.
+    // The socket's file survives the predecessor, which must not remove it when it ends.
     let successor = app.restart().await;
     app.serves(&web, &successor).await;
     app.predecessors_exit().await;
     assert_eq!(get_once(&unix, "/ping").await.unwrap().pid(), Some(successor.pid()));
     assert!(app.stop().await.is_clean());
-    assert!(!socket.exists(), "the last one takes the socket's file away");
+    assert!(!socket.exists(), "the last process removes the socket's file");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Each example runs, and does what its head says.
+//! Each example runs and does what its head says.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tests::client::{get, get_once};
 use tests::patience::{PATIENCE, eventually, within};
 use tests::{App, Client, Exit, Launch, Reply, Scratch, Signal, Target};
 
-/// An example on ports of the kernel's choice.
+/// An example on ports that the kernel chooses.
 fn launch(name: &str, servers: &[&str]) -> Launch {
     servers.iter().fold(Launch::example(name), |launch, server| launch.listen(server, "127.0.0.1:0"))
 }
@@ -16,7 +16,7 @@ async fn ask(target: &Target, path: &str) -> Reply {
     get_once(target, path).await.expect("an answer")
 }
 
-/// Restarts, and waits for the first answer that differs from the one before.
+/// Restarts and waits for the first answer that differs from the one before.
 async fn restart_changes(app: &App, signal: Signal, target: &Target, path: &str) -> String {
     let before = ask(target, path).await.text();
     app.restart_by(signal).await;
@@ -37,7 +37,7 @@ async fn post_json(client: &mut Client, path: &str, body: &str) -> Reply {
     client.reply().await.expect("an answer")
 }
 
-/// What is left of a chunked response, up to its proper end.
+/// The rest of a chunked response, up to its proper end.
 async fn rest(client: &mut Client) -> String {
     let mut rest = Vec::new();
     while !rest.ends_with(b"0\r\n\r\n") {
@@ -60,7 +60,11 @@ async fn ping_restarts_and_stops() {
     assert_ne!(app.pid(), first);
     app.signal(Signal::QUIT);
     assert!(app.current().exit().await.is_clean());
-    assert_eq!(app.first().exit().await, Exit::Code(0), "nobody takes over from one that was stopped");
+    assert_eq!(
+        app.first().exit().await,
+        Exit::Code(0),
+        "the predecessor does not take over from a stopped successor"
+    );
     assert!(std::net::TcpStream::connect(target.address()).is_err());
 }
 
@@ -101,7 +105,7 @@ async fn router_takes_notes() {
     let read = client.get("/notes/1").await.unwrap();
     assert_eq!((read.status, read.text()), (200, written.text()));
     assert_eq!(client.get("/notes/2").await.unwrap().status, 404);
-    // Each generation runs the start-up code for itself: the note is gone.
+    // Each generation runs its own start-up code, so the note is gone.
     assert_eq!(restart_changes(&app, Signal::HUP, &target, "/notes/1").await, "");
     assert!(app.stop().await.is_clean());
 }
@@ -147,7 +151,7 @@ async fn layers_are_around_the_server_and_the_route() {
     assert!(app.stop().await.is_clean());
 }
 
-/// The shop's shipped configuration, with an outbox and a price of tea for the test.
+/// The shop's configuration as shipped, except that the test sets the outbox and the price of tea.
 fn configure_shop(scratch: &Scratch, price: &str) -> PathBuf {
     let shipped = include_str!("../../examples/shop/Gracehttp.toml");
     let outbox = scratch.join("outbox").display().to_string();
@@ -157,7 +161,7 @@ fn configure_shop(scratch: &Scratch, price: &str) -> PathBuf {
 }
 
 #[tokio::test]
-async fn shop_finds_its_file_from_everywhere() {
+async fn shop_finds_its_file_from_any_directory() {
     let scratch = Scratch::new();
     let app = Launch::example("shop").arg("check").directory(scratch.path()).spawn();
     app.log.line(0, "the configuration of public, admin is in order").await;
@@ -165,7 +169,7 @@ async fn shop_finds_its_file_from_everywhere() {
 }
 
 #[tokio::test]
-async fn shop_takes_orders_through_a_restart_with_another_price_and_one_that_fails() {
+async fn shop_takes_orders_through_a_restart_with_another_price_and_a_failed_restart() {
     let scratch = Scratch::new();
     let config = configure_shop(&scratch, "350");
     let socket = scratch.join("admin");
@@ -186,8 +190,8 @@ async fn shop_takes_orders_through_a_restart_with_another_price_and_one_that_fai
     configure_shop(&scratch, "360");
     let tea = restart_changes(&app, Signal::HUP, &target, "/products/tea").await;
     assert_eq!(tea, r#"{"cents":360,"stock":100000}"#);
-    let told = rest(&mut news).await;
-    assert!(told.contains("data: 2 tea") && told.contains("event: farewell"), "{told}");
+    let events = rest(&mut news).await;
+    assert!(events.contains("data: 2 tea") && events.contains("event: farewell"), "{events}");
     assert_eq!(first.exit_within(Duration::from_secs(8)).await, Exit::Code(0), "{}", app.log);
     app.log.line(0, "The Corner Shop closes. Orders: 1, cents: 700").await;
     let outbox = || std::fs::read_to_string(scratch.join("outbox")).expect("the outbox");
@@ -197,7 +201,7 @@ async fn shop_takes_orders_through_a_restart_with_another_price_and_one_that_fai
     app.signal(Signal::HUP);
     let refused = app.log.line(0, "start new process failed").await;
     assert!(refused.contains("shop.toml:") && refused.contains("nonzero"), "{refused}");
-    // On the connection of before the restarts.
+    // The connection is older than the restarts.
     assert_eq!(post_json(&mut customer, "/orders", order).await.status, 201);
     let overview = ask(&Target::Unix(socket), "/overview").await.text();
     assert!(overview.contains(r#""generation":2,"orders":1,"cents":720"#), "{overview}");
@@ -206,7 +210,7 @@ async fn shop_takes_orders_through_a_restart_with_another_price_and_one_that_fai
 }
 
 #[tokio::test]
-async fn stream_ends_politely_at_a_restart_and_at_a_stop() {
+async fn stream_ends_cleanly_at_a_restart_and_at_a_stop() {
     let app = launch("stream", &["ticks"]).spawn();
     let target = app.target("ticks").await;
     for signal in [Signal::USR1, Signal::TERM] {
@@ -215,7 +219,7 @@ async fn stream_ends_politely_at_a_restart_and_at_a_stop() {
         client.piece().await.unwrap().expect("a tick");
         let generation = app.current();
         generation.signal(signal);
-        // The last chunk is the proper end, whether the connection goes on or not.
+        // The last chunk is the proper end, even if the connection closes.
         assert!(rest(&mut client).await.contains("goodbye\n"));
         drop(client);
         let exit = generation.exit_within(Duration::from_secs(8)).await;
@@ -239,7 +243,7 @@ async fn callbacks_get_every_line() {
 }
 
 #[tokio::test]
-async fn callbacks_get_the_level_that_they_are_for() {
+async fn callbacks_get_only_their_level() {
     let scratch = Scratch::new();
     let file = scratch.write("config", "");
     let app = launch("callbacks", &["hello"]).env("GRACEHTTP_CONFIG", &file).spawn();

@@ -1,4 +1,5 @@
-//! The system, the clock or a client runs out of something: nobody else suffers, and all recovers by itself.
+//! The system, the clock or a client runs out of something: other clients do not notice, and the application recovers
+//! by itself.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// A copy of the application, serving, which a test may replace.
+/// A running copy of the application. A test may replace the program.
 struct Stage {
     app: App,
     target: Target,
@@ -35,12 +36,12 @@ impl Stage {
         Self { app, target, scratch }
     }
 
-    /// The next generation runs in a shell that has said these words before.
+    /// The next generation runs in a shell that runs `words` first.
     fn next_starts_after(&self, words: &str) {
         self.next_starts_by(&format!("{words}\nexec"));
     }
 
-    /// The next generation is started by a shell with these words before its name.
+    /// A shell starts the next generation, with `words` before the program's name.
     fn next_starts_by(&self, words: &str) {
         let real = self.scratch.install(&bin("app"), "real");
         let script = format!("#!/bin/sh\n{words} {} \"$@\"\n", real.display());
@@ -49,7 +50,7 @@ impl Stage {
         std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).expect("writable");
     }
 
-    fn next_starts_as_ever(&self) {
+    fn next_starts_normally(&self) {
         self.scratch.install(&bin("app"), "app");
     }
 
@@ -59,7 +60,7 @@ impl Stage {
         successor
     }
 
-    /// A restart under load, in spite of the fault, whose predecessor ends in peace. Nobody notices.
+    /// Restarts under load in spite of the fault. No client notices, and the predecessor ends without an error.
     async fn restarts_unnoticed(&self, old: &Generation, fault: &str) {
         let load = Load::on(&self.target).clients(10, Style::Get).clients(2, Style::Post);
         load.answers(20).await;
@@ -71,8 +72,8 @@ impl Stage {
         assert_eq!(self.app.stop().await, Exit::Code(0), "{fault}");
     }
 
-    /// A restart into the fault, twice, from which the predecessor serves on; then one after the repair. Nobody
-    /// notices.
+    /// Restarts twice into the fault, and each time the predecessor keeps serving. Then restarts after the repair. No
+    /// client notices.
     async fn keeps_serving(&self, reasons: &[&str], repair: impl FnOnce()) {
         let serving = self.app.current();
         let load =
@@ -82,9 +83,12 @@ impl Stage {
             load.mark(format!("restart into the fault, {attempt}"));
             let start = self.app.log.end();
             serving.signal(Signal::USR2);
-            let told =
+            let is_expected =
                 |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
-            self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), told).await;
+            self.app
+                .log
+                .find(start, PATIENCE, &format!("an error with one of {reasons:?}"), is_expected)
+                .await;
             load.answers(30).await;
             eventually("the successor to be reaped", || serving.children().is_empty()).await;
         }
@@ -100,7 +104,8 @@ impl Stage {
     }
 }
 
-/// Accept fails with this, and the clients wait; it backs off instead of spinning, says so once, and recovers.
+/// Accept fails with `error` while clients wait. The application backs off instead of spinning, logs the error once,
+/// and recovers.
 async fn accept_backs_off(error: &str, words: &str) {
     if !tool("strace") {
         return;
@@ -122,8 +127,8 @@ async fn accept_backs_off(error: &str, words: &str) {
     println!("{error}: {spent:?} of CPU in 2 s");
     assert!(spent <= Duration::from_millis(100), "{spent:?} of CPU in 2 s: it spins");
     assert!(stage.app.log.count(0, words) < 5, "{}", stage.app.log);
-    idle.get("/ping").await.expect("who is in is served");
-    assert!(waiting.try_join_next().is_none(), "nobody was refused");
+    idle.get("/ping").await.expect("an answer to an accepted client");
+    assert!(waiting.try_join_next().is_none(), "no client was refused");
     drop(faults);
     while let Some(reply) = waiting.join_next().await {
         assert_eq!(reply.expect("a task that ends").expect("an answer").status, 200);
@@ -131,10 +136,10 @@ async fn accept_backs_off(error: &str, words: &str) {
     assert_eq!(stage.app.stop().await, Exit::Code(0));
 }
 
-/// The kernel lacks something for single messages of the handoff, for the first as for those with connections: they
-/// are sent and received again.
+/// The kernel runs out of a resource for single messages of the handoff, for the first message and for those with
+/// connections: gracehttp repeats them.
 #[tokio::test]
-async fn a_shortage_in_the_kernel_costs_neither_a_restart_nor_a_client() {
+async fn a_kernel_shortage_during_the_handoff_loses_neither_the_restart_nor_a_client() {
     if !tool("strace") {
         return;
     }
@@ -159,23 +164,24 @@ async fn a_shortage_in_the_kernel_costs_neither_a_restart_nor_a_client() {
 }
 
 #[tokio::test]
-async fn case_27_enfile_at_accept() {
+async fn case_27_accept_backs_off_after_enfile() {
     accept_backs_off("ENFILE", "Too many open files in system").await;
 }
 
 #[tokio::test]
-async fn case_27_enobufs_at_accept() {
+async fn case_27_accept_backs_off_after_enobufs() {
     accept_backs_off("ENOBUFS", "No buffer space available").await;
 }
 
 #[tokio::test]
-async fn case_27_enomem_at_accept() {
+async fn case_27_accept_backs_off_after_enomem() {
     accept_backs_off("ENOMEM", "Cannot allocate memory").await;
 }
 
-/// Every second accept fails by the connection's own fault: the next one is accepted at once, and nothing is said.
+/// Every second accept fails because the client aborted its connection: the server accepts the next one at once and
+/// logs nothing.
 #[tokio::test]
-async fn case_28_a_connection_that_was_aborted_before_accept_holds_up_nobody() {
+async fn case_28_a_connection_aborted_before_accept_delays_no_client() {
     if !tool("strace") {
         return;
     }
@@ -188,16 +194,16 @@ async fn case_28_a_connection_that_was_aborted_before_accept_holds_up_nobody() {
         }
         let took = start.elapsed();
         println!("{error}: 50 connections in {took:?}");
-        // A back-off of 10 ms each time would make it half a second more.
+        // With a back-off of 10 ms for each error, the test would take half a second longer.
         assert!(took < Duration::from_millis(2500), "{error}: it took {took:?}");
         drop(faults);
         assert_eq!(stage.app.log.count(0, "WARN") + stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
     }
 }
 
-/// It takes what it has room for; the rest stays with the predecessor, and nobody is closed.
+/// The successor takes the connections that it has room for. The predecessor keeps the others, and none is closed.
 #[tokio::test]
-async fn emfile_in_the_successor_while_it_receives_connections() {
+async fn emfile_while_the_successor_receives_connections_closes_none() {
     let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "20s")).await;
     let old = stage.app.first();
     let mut clients = Vec::new();
@@ -218,24 +224,24 @@ async fn emfile_in_the_successor_while_it_receives_connections() {
             by_successor += usize::from(reply.pid() == Some(successor.pid()));
         }
         println!("round {round}: the successor answers {by_successor} of 150");
-        assert!(by_successor > 20, "it has taken what it had room for");
+        assert!(by_successor > 20, "the successor takes the connections that it has room for");
     }
     assert!(old.is_running() && successor.is_running());
-    // As clients leave, the others move on, and new ones are served.
+    // As clients leave, the other connections move, and new clients are served.
     clients.truncate(10);
     assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
     for client in &mut clients {
         assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
     }
     assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(successor.pid()));
-    stage.next_starts_as_ever();
+    stage.next_starts_normally();
     stage.restart().await;
 }
 
-/// While it has no room, its predecessor serves whoever it could not take, without asking again and again; and as
-/// soon as there is room, all of them move, wherever they are in their next request.
+/// While the successor has no room, its predecessor serves the remaining connections and does not ask again and again.
+/// As soon as there is room, all of them move, at any point of their next request.
 #[tokio::test]
-async fn emfile_in_the_successor_passes() {
+async fn connections_move_once_emfile_in_the_successor_ends() {
     if !tool("prlimit") {
         return;
     }
@@ -247,7 +253,7 @@ async fn emfile_in_the_successor_passes() {
         client.get("/ping").await.unwrap();
         clients.push(client);
     }
-    // While its start-up code runs, its limit of descriptors is lowered.
+    // The test lowers the successor's limit of descriptors while its start-up code runs.
     stage.scratch.write("plan", format!("{WEB}\nstart sleep 700"));
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
@@ -270,14 +276,18 @@ async fn emfile_in_the_successor_passes() {
             halves.push(client);
         }
     }
-    assert_eq!(halves.len(), 5, "nobody was left behind: nothing is shown");
+    assert_eq!(
+        halves.len(),
+        5,
+        "the predecessor kept fewer than five connections, so the test shows nothing"
+    );
     let before = old.cpu() + successor.cpu();
     tokio::time::sleep(Duration::from_secs(3)).await;
     let spent = old.cpu() + successor.cpu() - before;
     println!("{spent:?} of CPU in 3 s without room");
     assert!(spent <= Duration::from_millis(300), "{spent:?} of CPU in 3 s: it spins");
     limit("--nofile=4000:");
-    // Half a head, too: nobody has to say a word for it, nor its time to run out.
+    // Half a head also moves. It needs neither more bytes from the client nor the end of its time limit.
     assert_eq!(old.exit_within(Duration::from_secs(5)).await, Exit::Code(0), "{}", stage.app.log);
     for half in halves {
         half.send("st: localhost\r\n\r\n").await.unwrap();
@@ -291,44 +301,44 @@ async fn emfile_in_the_successor_passes() {
     assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);
 }
 
-/// The listeners themselves find no room: the successor says so, and the predecessor serves on.
+/// There is no room for the listeners themselves: the successor logs it, and the predecessor keeps serving.
 #[tokio::test]
-async fn emfile_in_the_successor_while_it_receives_listeners() {
+async fn emfile_while_the_successor_receives_listeners_keeps_the_predecessor_serving() {
     let plan = (0..40).fold(WEB.to_owned(), |plan, number| format!("{plan}\nserver s{number} 127.0.0.1:0"));
     let stage = Stage::new(&plan).await;
     stage.next_starts_after("ulimit -n 20");
-    stage.keeps_serving(&["open descriptors", "Too many open files"], || stage.next_starts_as_ever()).await;
+    stage.keeps_serving(&["open descriptors", "Too many open files"], || stage.next_starts_normally()).await;
 }
 
-/// The kernel makes no new process.
+/// The kernel creates no new process.
 #[tokio::test]
-async fn case_29_fork_fails() {
+async fn case_29_a_failed_fork_keeps_the_predecessor_serving() {
     if !tool("strace") {
         return;
     }
     let stage = Stage::new(WEB).await;
-    // A tracer of the threads that there are, and not of their children.
+    // Traces the existing threads, but not their children.
     let faults = Strace::on(&stage.app.current(), "clone,clone3,fork,vfork:error=EAGAIN").await;
     stage.keeps_serving(&["Resource temporarily unavailable", "try again"], || drop(faults)).await;
 }
 
-/// Its start-up code asks for more than there is.
+/// The successor's start-up code asks for more memory than there is.
 #[tokio::test]
-async fn case_30_the_successor_runs_out_of_memory() {
+async fn case_30_a_successor_without_memory_keeps_the_predecessor_serving() {
     let stage = Stage::new(WEB).await;
     stage.next_starts_after("ulimit -v 600000");
     stage.scratch.write("plan", format!("{WEB}\nstart eat"));
     stage
         .keeps_serving(&["SIGABRT"], || {
             stage.scratch.write("plan", WEB);
-            stage.next_starts_as_ever();
+            stage.next_starts_normally();
         })
         .await;
 }
 
-/// Time limits go by the monotonic clock: idle connections, half heads and restarts notice nothing.
+/// Time limits use the monotonic clock: the jump affects no idle connection, no half head and no restart.
 #[tokio::test]
-async fn case_31_the_clock_jumps_ten_years() {
+async fn case_31_a_clock_jump_of_ten_years_affects_no_client() {
     if !tool("cc") {
         return;
     }
@@ -360,7 +370,7 @@ async fn case_31_the_clock_jumps_ten_years() {
         load.answers(50).await;
         let reply = idle.get("/ping").await.unwrap();
         assert!(!reply.closes());
-        assert_ne!(year(&reply), before, "the clock did jump");
+        assert_ne!(year(&reply), before, "the clock must jump");
         let successor = app.restart().await;
         app.serves(&target, &successor).await;
         load.answers(50).await;
@@ -372,7 +382,7 @@ async fn case_31_the_clock_jumps_ten_years() {
     app.predecessors_leave_cleanly().await;
 }
 
-/// What `faketime` does, for the wall clock alone: as many seconds later or earlier as the file says.
+/// Like `faketime`, but only for the wall clock: shifts it by the number of seconds in the file.
 const CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -397,10 +407,10 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 }
 "#;
 
-/// A client that has vanished without a word looks like one that says nothing more: whatever it was doing, its
-/// permit comes back, also from a successor.
+/// A client that has vanished looks like a silent one: at any point of its request, its permit comes back, also from a
+/// successor.
 #[tokio::test]
-async fn case_40_half_open_clients_give_their_permits_back() {
+async fn case_40_half_open_clients_return_their_permits() {
     let limits = "handshake_timeout=700ms header_read_timeout=700ms idle_timeout=700ms";
     let stage = Stage::new(&format!("server web 127.0.0.1:0 max_conns=6 {limits}")).await;
     for restarts in [false, true] {
@@ -431,7 +441,7 @@ async fn case_40_half_open_clients_give_their_permits_back() {
     }
 }
 
-/// It is cut at the drain's deadline, and the process ends.
+/// The server cuts the client at the drain's deadline, and the process ends.
 #[tokio::test]
 async fn case_41_a_client_that_never_reads_is_cut_at_the_drains_deadline() {
     let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "2s")).await;
@@ -448,7 +458,7 @@ async fn case_41_a_client_that_never_reads_is_cut_at_the_drains_deadline() {
     assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(successor.pid()));
 }
 
-/// Without a drain it is cut after 30 s without progress, and its permit goes to the next.
+/// Without a drain the server cuts the client after 30 s without progress, and the next client gets the permit.
 #[tokio::test]
 async fn case_41_a_client_that_never_reads_is_cut_after_thirty_seconds() {
     let stage = Stage::new("server web 127.0.0.1:0 max_conns=1").await;

@@ -1,5 +1,5 @@
-//! A full server (`when_full = recycle`): every client that waits is let in, and no request of those that make room for
-//! it is lost.
+//! A full server (`when_full = recycle`): the server accepts every waiting client and loses no request of the
+//! connections that make room for it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,10 +14,11 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-/// From then on an idle connection, and one that owes its first request, may be closed for others.
+/// After this time the server may close an idle connection, or one that owes its first request, to make room for
+/// others.
 const SETTLED: Duration = Duration::from_millis(1300);
 
-/// All limits of time are so long that none of them makes room.
+/// All time limits are so long that none of them makes room.
 const PATIENT: &str = "idle_timeout=600000ms header_read_timeout=600000ms handshake_timeout=600000ms";
 
 async fn start(options: &str) -> (App, Target, Scratch) {
@@ -29,7 +30,7 @@ async fn start(options: &str) -> (App, Target, Scratch) {
     (app, target, scratch)
 }
 
-/// So many clients that have had an answer, and keep their connections.
+/// `count` clients that have received an answer and keep their connections.
 async fn idle(target: &Target, count: usize) -> Vec<Client> {
     all(count, || async {
         let mut client = Client::connect(target).await.expect("a connection");
@@ -39,13 +40,13 @@ async fn idle(target: &Target, count: usize) -> Vec<Client> {
     .await
 }
 
-/// What so many clients at once come to.
+/// The results of `count` clients at the same time.
 async fn all<T, F: Future<Output = T>>(count: usize, client: impl Fn() -> F) -> Vec<T> {
     futures_util::future::join_all((0..count).map(|_| client())).await
 }
 
-/// So many clients at once, each with one request on a connection that it keeps for a while: how long the last one
-/// waited.
+/// `count` clients at the same time. Each sends one request and keeps its connection for a while. Returns how long the
+/// last one waited.
 async fn newly_come(target: &Target, count: usize) -> Duration {
     let begun = Instant::now();
     let waited = all(count, || async {
@@ -61,7 +62,7 @@ async fn newly_come(target: &Target, count: usize) -> Duration {
         (Some(client), waited)
     })
     .await;
-    waited.iter().map(|(_, waited)| *waited).max().expect("some clients")
+    waited.iter().map(|(_, waited)| *waited).max().expect("at least one client")
 }
 
 #[tokio::test]
@@ -86,14 +87,15 @@ async fn b6_idle_connections_make_room_for_four_hundred_clients() {
     }
 }
 
-/// Nobody who does not have to leave does.
+/// The server closes only the connections that it has to close.
 #[tokio::test]
-async fn b6_one_idle_client_makes_room_for_each_that_waits_and_the_longest_idle_is_the_first() {
+async fn b6_each_waiting_client_takes_the_place_of_the_client_that_was_idle_longest() {
     for transport in ["", "tls=self_signed"] {
         let (_app, target, _scratch) = start(&format!("{transport} max_conns=4")).await;
         let mut clients = idle(&target, 4).await;
         tokio::time::sleep(SETTLED).await;
-        // The first is the youngest now, and as settled as the others.
+        // This request makes the first client the most recently active one. After the pause it is as settled as the
+        // others.
         assert!(!clients[0].get("/ping").await.unwrap().closes());
         tokio::time::sleep(SETTLED).await;
         let mut new = Client::connect(&target).await.unwrap();
@@ -107,9 +109,9 @@ async fn b6_one_idle_client_makes_room_for_each_that_waits_and_the_longest_idle_
     }
 }
 
-/// A request that is on its way to an idle connection has come after a second.
+/// After one second of idleness, a request that was on its way to the connection has arrived.
 #[tokio::test]
-async fn b6_no_connection_is_closed_that_has_been_idle_for_less_than_a_second() {
+async fn b6_a_connection_that_is_idle_for_less_than_a_second_stays_open() {
     for transport in ["", "tls=self_signed"] {
         let (_app, target, _scratch) = start(&format!("{transport} max_conns=4")).await;
         let mut clients = idle(&target, 4).await;
@@ -126,9 +128,9 @@ async fn b6_no_connection_is_closed_that_has_been_idle_for_less_than_a_second() 
     }
 }
 
-/// Each is let in, answered with the close of its connection, and then does not close its side.
+/// The server accepts each client and closes its connection after the answer. The client then keeps its own side open.
 #[tokio::test]
-async fn b6_clients_that_keep_their_side_open_do_not_hold_up_those_that_wait() {
+async fn b6_clients_that_keep_their_side_open_do_not_delay_waiting_clients() {
     for transport in ["", "tls=self_signed"] {
         let (_app, target, _scratch) = start(&format!("{transport} max_conns=1")).await;
         let begun = Instant::now();
@@ -145,7 +147,7 @@ async fn b6_clients_that_keep_their_side_open_do_not_hold_up_those_that_wait() {
     }
 }
 
-/// A client that never leaves, and never pauses.
+/// A client that never leaves and never pauses.
 async fn busy(target: Target, stop: Arc<AtomicBool>, closes: Arc<AtomicUsize>) {
     while !stop.load(Ordering::SeqCst) {
         let mut client = Client::connect(&target).await.expect("a connection").limit(Duration::from_secs(60));
@@ -183,7 +185,7 @@ async fn b6_busy_clients_make_room_with_connection_close_and_lose_nothing() {
     }
 }
 
-/// The same over HTTP/2: its requests overlap, so that its connection is never idle.
+/// The same client over HTTP/2: its requests overlap, so its connection is never idle.
 async fn busy_over_http2(target: Target, stop: Arc<AtomicBool>, closes: Arc<AtomicUsize>) {
     while !stop.load(Ordering::SeqCst) {
         let client = Http2::connect(&target).await.expect("a connection");
@@ -220,7 +222,7 @@ async fn b6_http2_connections_make_room_with_goaway_idle_or_busy() {
         }
         tokio::time::sleep(SETTLED).await;
         let begun = Instant::now();
-        // None of these is ever idle for long enough to make room for another.
+        // None of these connections is ever idle for long enough to make room for another.
         let waiting = (0..3).map(|_| async {
             let mut client = Client::connect(&target).await.unwrap();
             let reply = client.get("/slow?ms=4000").await.unwrap();
@@ -237,7 +239,7 @@ async fn b6_http2_connections_make_room_with_goaway_idle_or_busy() {
     }
 }
 
-/// Clients that come and owe their first request.
+/// Clients that connect and owe their first request.
 #[derive(Clone, Copy, Debug)]
 enum Slow {
     Silent,
@@ -289,7 +291,7 @@ async fn slow_newcomers_have_a_share_and_starve_no_other_client() {
     }
 }
 
-/// Newcomers have no more than their share, so those who use their connections keep the rest.
+/// Newcomers get no more than their share, so clients that use their connections keep the rest.
 #[tokio::test]
 async fn slow_newcomers_displace_no_other_client() {
     let (_app, target, _scratch) = start("max_conns=10").await;
@@ -305,8 +307,8 @@ async fn slow_newcomers_displace_no_other_client() {
     }
 }
 
-/// They come and go before any connection may be closed for them. The first look finds them all in the queue, which costs
-/// as many as newcomers have their share; after that they cost none.
+/// The clients come and go before the server may close a connection for them. When the server first looks, it counts
+/// them all in the queue and closes connections up to the newcomers' share. After that it closes none.
 #[tokio::test]
 async fn clients_that_left_the_queue_cost_no_connection() {
     let left = all(8, || async {
@@ -339,9 +341,9 @@ async fn with_when_full_wait_no_connection_is_closed_for_others() {
     assert_eq!(waits.reply().await.unwrap().status, 200);
 }
 
-/// An answer of HTTP/2 is not cut either: GOAWAY refuses no stream that was opened before it.
+/// The server does not cut an answer over HTTP/2 either: GOAWAY refuses no stream that the client opened before it.
 #[tokio::test]
-async fn a_stream_that_is_opened_while_goaway_is_on_its_way_is_answered() {
+async fn a_stream_that_crosses_goaway_is_answered() {
     let (_app, target, _scratch) = start("max_conns=1").await;
     let mut connection = Connection::open(&target).await;
     connection.send(&[Frame::get(1, "/ping")]).await;
@@ -360,7 +362,7 @@ async fn a_stream_that_is_opened_while_goaway_is_on_its_way_is_answered() {
     assert_eq!(waits.await.unwrap().unwrap().status, 200);
 }
 
-/// The close is announced with the last of them.
+/// The last answer announces the close.
 #[tokio::test]
 async fn b6_pipelined_requests_are_all_answered_before_their_connection_makes_room() {
     let (app, target, _scratch) = start("max_conns=1").await;
@@ -378,9 +380,9 @@ async fn b6_pipelined_requests_are_all_answered_before_their_connection_makes_ro
     assert_eq!(waits.await.unwrap().unwrap().status, 200);
 }
 
-/// A stop serves everybody in the queue, for which slow clients make room, too.
+/// A stop serves all clients in the queue, and slow clients make room for them.
 #[tokio::test]
-async fn slow_newcomers_do_not_keep_a_stop_from_emptying_the_queue() {
+async fn a_stop_empties_the_queue_despite_slow_newcomers() {
     let (app, target, _scratch) = start("max_conns=4").await;
     let half_head = Slow::Bytes(b"GET /ping HTTP/1.1\r\nHost: x\r\n");
     let newcomers = all(4, || half_head.come(&target)).await;
@@ -390,7 +392,7 @@ async fn slow_newcomers_do_not_keep_a_stop_from_emptying_the_queue() {
     app.signal(Signal::TERM);
     assert_eq!(waits.reply().await.unwrap().status, 200);
     println!("answered after {:?}", begun.elapsed());
-    // The drain's limit is 10 s.
+    // The limit of the drain is 10 s.
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     drop(newcomers);
 }

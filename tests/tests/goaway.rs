@@ -1,14 +1,14 @@
-//! The end of an HTTP/2 connection, frame by frame: no request is refused that its client could have begun before
-//! it heard of the end.
+//! The end of an HTTP/2 connection, frame by frame: the server refuses no request that its client could send before it
+//! received the first GOAWAY.
 
 use std::time::Duration;
 
 use tests::frames::{Connection, Frame, GOAWAY};
 use tests::{Launch, Scratch, Signal};
 
-/// Case 45: its first GOAWAY and its client's request cross each other, and the request comes behind the answer to whatever
-/// came with that GOAWAY: it is answered all the same, at a restart and at a stop. The second GOAWAY
-/// names it as the last.
+/// Case 45: the server's first GOAWAY and the client's request cross each other, and the request arrives after the
+/// client's replies to the frames that came with that GOAWAY. The server still answers it, at a restart and at a stop,
+/// and the second GOAWAY names it as the last.
 #[tokio::test]
 async fn case_45_a_request_that_crosses_the_first_goaway_is_answered() {
     for plan in ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"] {
@@ -25,7 +25,7 @@ async fn case_45_a_request_that_crosses_the_first_goaway_is_answered() {
                 assert!(!more.is_empty(), "closed without a GOAWAY");
                 frames.extend(more);
             }
-            // Whatever came together is answered together.
+            // The client replies at once to all frames that arrive together.
             while let Ok(more) = tokio::time::timeout(Duration::from_millis(50), client.frames()).await {
                 frames.extend(more);
             }
@@ -33,11 +33,11 @@ async fn case_45_a_request_that_crosses_the_first_goaway_is_answered() {
             reply.push(Frame::get(3, "/ping"));
             client.send(&reply).await;
             client.answer(3).await;
-            // And then it ends by itself, having said which request was the last.
+            // Then the server ends the connection by itself. Before that, it names the last request.
             frames.extend(client.until_end().await);
-            let farewells: Vec<(u32, u32)> = frames.iter().filter_map(Frame::farewell).collect();
-            assert_eq!(farewells.first(), Some(&(0x7fff_ffff, 0)), "the first one refuses nothing");
-            assert_eq!(farewells.last(), Some(&(3, 0)), "{farewells:?}");
+            let goaways: Vec<(u32, u32)> = frames.iter().filter_map(Frame::farewell).collect();
+            assert_eq!(goaways.first(), Some(&(0x7fff_ffff, 0)), "the first GOAWAY refuses nothing");
+            assert_eq!(goaways.last(), Some(&(3, 0)), "{goaways:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What is handed over is known by what it is, not by what it is called: a listener by where it is bound, a connection
-//! by its listener, a server by its listeners and its name.
+//! The handoff identifies things by their properties, not by their names: a listener by its address, a connection by
+//! its listener, a server by its listeners and its name.
 
 use std::fs;
 use std::net::TcpListener;
@@ -11,7 +11,8 @@ use tests::load::Style;
 use tests::patience::{PATIENCE, eventually};
 use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
 
-/// A port that is free now. A fixed one, since what the kernel chooses belongs to its server alone.
+/// A port that is free now. The tests need a fixed port, because a port that the kernel chooses belongs to its server
+/// alone.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
 }
@@ -35,7 +36,8 @@ async fn restart_with(app: &App, scratch: &Scratch, plan: &str) -> Arc<Generatio
     app.restart().await
 }
 
-/// Idle, with half a head, in flight, and in full swing: each follows its listener, and again in the next restart.
+/// Idle connections, connections with half a head, requests in flight and connections under load: each follows its
+/// listener, also in the next restart.
 #[tokio::test]
 async fn a6_connections_of_a_renamed_server_follow_their_listener() {
     let scratch = Scratch::new();
@@ -62,7 +64,7 @@ async fn a6_connections_of_a_renamed_server_follow_their_listener() {
         client.moves_to(second.pid()).await;
     }
     assert_eq!(old.exit().await, Exit::Code(0));
-    // A connection that has moved knows its listener, too, parked or not.
+    // A connection that has moved also knows its listener, parked or not.
     let third = restart_with(&app, &scratch, &format!("server other 127.0.0.1:{port}")).await;
     for client in &mut idle {
         client.moves_to(third.pid()).await;
@@ -71,7 +73,7 @@ async fn a6_connections_of_a_renamed_server_follow_their_listener() {
     app.predecessors_leave_cleanly().await;
 }
 
-/// Two servers that change their ports change their connections with them.
+/// Two servers swap their ports, and so their connections.
 #[tokio::test]
 async fn a6_connections_follow_the_listener_rather_than_the_name() {
     let scratch = Scratch::new();
@@ -82,10 +84,14 @@ async fn a6_connections_follow_the_listener_rather_than_the_name() {
     let plan = format!("server a 127.0.0.1:{two} idle_timeout=400ms\nserver b 127.0.0.1:{one}");
     let successor = restart_with(&app, &scratch, &plan).await;
     of_b.moves_to(successor.pid()).await;
-    assert_eq!(of_b.pause(PATIENCE).await, Pause::Closed, "it is a's now, and has a's idle_timeout");
+    assert_eq!(
+        of_b.pause(PATIENCE).await,
+        Pause::Closed,
+        "the connection now belongs to a and has a's idle_timeout"
+    );
 }
 
-/// The limit is one over both names.
+/// The limit covers both names.
 #[tokio::test]
 async fn a6_permits_of_a_renamed_server_count_in_its_successor() {
     let scratch = Scratch::new();
@@ -104,7 +110,11 @@ async fn a6_permits_of_a_renamed_server_count_in_its_successor() {
     next.send(get("/ping")).await.unwrap();
     let successor = restart_with(&app, &scratch, &plan("site")).await;
     app.log.line(0, "serving site").await;
-    assert_eq!(next.pause(std::time::Duration::from_millis(300)).await, Pause::Open, "three are held");
+    assert_eq!(
+        next.pause(std::time::Duration::from_millis(300)).await,
+        Pause::Open,
+        "clients hold three permits"
+    );
     for client in &mut busy {
         assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
     }
@@ -112,7 +122,7 @@ async fn a6_permits_of_a_renamed_server_count_in_its_successor() {
     assert_eq!(next.reply().await.unwrap().pid(), Some(successor.pid()));
 }
 
-/// What was begun in plain text must not reach a server that counts on TLS: it ends properly.
+/// A connection that began in plain text must not reach a server that relies on TLS: it ends properly.
 #[tokio::test]
 async fn a6_a_plain_connection_does_not_follow_its_listener_to_tls() {
     let scratch = Scratch::new();
@@ -132,7 +142,8 @@ async fn a6_a_plain_connection_does_not_follow_its_listener_to_tls() {
     assert_eq!(old.exit().await, Exit::Code(0));
 }
 
-/// A table of two spellings of one endpoint: the listener is adopted, there and back, and its connections move.
+/// A table of endpoints in two spellings: the successor adopts the listener in both directions, and its connections
+/// move.
 #[tokio::test]
 async fn a7_an_endpoint_in_another_spelling_is_adopted() {
     let (tcp, directory) = (free_port(), Scratch::new());
@@ -149,7 +160,7 @@ async fn a7_an_endpoint_in_another_spelling_is_adopted() {
         let plan = |endpoint: &str, name: &str| format!("server {name} {endpoint}");
         let app = Launch::app(&scratch, &plan(&one, "web")).directory(directory.path()).start("web").await;
         let mut idle = idle_clients(&target, 5).await;
-        // By the same name and by another one.
+        // First under the same name, then under another.
         for (endpoint, name) in [(&other, "web"), (&one, "site"), (&other, "site")] {
             let successor = restart_with(&app, &scratch, &plan(endpoint, name)).await;
             for client in &mut idle {
@@ -161,13 +172,13 @@ async fn a7_an_endpoint_in_another_spelling_is_adopted() {
         }
         assert!(app.stop().await.is_clean());
         if let Target::Unix(path) = &target {
-            assert!(fs::symlink_metadata(path).is_err(), "the last one takes the socket's file away");
+            assert!(fs::symlink_metadata(path).is_err(), "the last process removes the socket's file");
         }
     }
 }
 
-/// Beside the predecessor's listener the kernel allows no other of these: the old process serves on, and the error says
-/// what is in the way and what to do.
+/// The kernel allows none of these endpoints beside the predecessor's listener: the old process keeps serving, and the
+/// error names the obstacle and the remedy.
 #[tokio::test]
 async fn a7_a_change_that_the_kernel_forbids_is_reported() {
     let port = free_port();
@@ -185,8 +196,8 @@ async fn a7_a_change_that_the_kernel_forbids_is_reported() {
         let expected = format!(
             "server `web` cannot listen on {after}: the predecessor listens on `{before}` of server `web`"
         );
-        let told = |line: &str| line.contains("ERROR") && line.contains(&expected);
-        let line = app.log.find(0, PATIENCE, &expected, told).await.text;
+        let is_expected = |line: &str| line.contains("ERROR") && line.contains(&expected);
+        let line = app.log.find(0, PATIENCE, &expected, is_expected).await.text;
         assert!(line.contains("stop the service and start it again"), "{line}");
         app.log.line(0, "serves on").await;
         assert_eq!(get_once(&at(port), "/ping").await.unwrap().pid(), Some(old.pid()));

@@ -1,5 +1,5 @@
-//! Many uploads over one HTTP/2 connection: all of them arrive, none holds up the others for long, and one alone is as
-//! fast as its way allows.
+//! Many uploads over one HTTP/2 connection: all of them arrive, none delays the others for long, and a single upload is
+//! as fast as its link allows.
 
 use std::time::{Duration, Instant};
 
@@ -19,13 +19,13 @@ use tokio::task::JoinSet;
 
 const MIB: usize = 1 << 20;
 
-/// What a phone makes.
+/// The size of a photo from a phone.
 const PHOTO: usize = 2 * MIB;
 
-/// For all uploads of a test, on a busy machine.
+/// The time for all uploads of a test on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
-/// Of an interactive page on another continent.
+/// The round trip of an interactive page to another continent.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 struct Stage {
@@ -52,7 +52,7 @@ impl Stage {
     }
 }
 
-/// Posts this, and reads the answer.
+/// Posts this body and reads the answer.
 async fn post(client: &mut Http2, path: &str, body: Bytes) -> Bytes {
     match client.post(path, body).await {
         Ok(Outcome::Reply(reply)) if reply.status == 200 => reply.body,
@@ -60,7 +60,7 @@ async fn post(client: &mut Http2, path: &str, body: Bytes) -> Bytes {
     }
 }
 
-/// Posts so many at once, of each of which the answer says the length.
+/// Posts `count` bodies at once. Each answer contains the length of its body.
 async fn post_all(client: &Http2, path: &'static str, count: usize, size: usize) {
     let body = Bytes::from(vec![b'x'; size]);
     let mut uploads = JoinSet::new();
@@ -86,9 +86,9 @@ async fn a_page_uploads_twenty_or_a_hundred_photos_at_once() {
     }
 }
 
-/// The handlers take their time, in which the bodies stay in memory.
+/// The handlers are slow, and the bodies stay in memory meanwhile.
 #[tokio::test]
-async fn photos_arrive_though_their_handlers_hold_them() {
+async fn photos_arrive_while_their_handlers_hold_them() {
     let stage = Stage::new().await;
     let client = Http2::connect(&stage.app.target("web").await).await.expect("a connection");
     post_all(&client, "/length?ms=100", 20, PHOTO).await;
@@ -106,9 +106,9 @@ async fn a_conversation_goes_on_while_others_are_collected() {
     assert!(within(LONG, "the conversation", talk).await.expect("an answer") == long);
 }
 
-/// Of bodies that no handler reads, over the same connection.
+/// The bodies that no handler reads use the same connection.
 #[tokio::test]
-async fn bodies_that_no_handler_reads_hold_up_no_others() {
+async fn bodies_that_no_handler_reads_do_not_delay_others() {
     let stage = Stage::new().await;
     let mut client = Uploads::open(&stage.app.target("web").await).await;
     for _ in 0..20 {
@@ -128,10 +128,10 @@ async fn bodies_that_no_handler_reads_hold_up_no_others() {
 }
 
 #[tokio::test]
-async fn an_upload_that_falls_silent_holds_up_the_others_for_some_seconds() {
+async fn an_upload_that_falls_silent_delays_the_others_only_for_seconds() {
     let stage = Stage::new().await;
     let mut client = Uploads::open(&stage.app.target("web").await).await;
-    // More than it gets without a right that the others wait for.
+    // The body is larger than the part that it may send without a right, and the others wait for that right.
     let silent = client.post("/length", 600 << 10, false).await;
     let others = {
         let mut streams = Vec::new();
@@ -146,11 +146,11 @@ async fn an_upload_that_falls_silent_holds_up_the_others_for_some_seconds() {
     let (silent, took) = (client.ends.get(&silent), start.elapsed());
     println!("with one that falls silent ({silent:?}): {took:?}");
     assert_eq!(ends, [End::Status(200); 20]);
-    // The limit of a body that stands still is 30 s.
+    // The limit of a body without progress is 30 s.
     assert!(took < Duration::from_secs(25), "it took {took:?}");
 }
 
-/// A tunnel (RFC 9113 section 8.5) has the windows of its own that h2 opens, though h2 does not tell when.
+/// A tunnel (RFC 9113 section 8.5) has its own windows. h2 opens them and does not report when.
 #[tokio::test]
 async fn a_tunnel_carries_more_than_its_window() {
     const BYTES: usize = 16 * MIB;
@@ -173,12 +173,12 @@ async fn a_tunnel_carries_more_than_its_window() {
         reader.read_exact(&mut came).await.expect("all that was sent");
     };
     within(LONG, "all bytes to come back", async { tokio::join!(write, read) }).await;
-    // Its connection still serves.
+    // The tunnel's connection still serves requests.
     let request = Request::get("http://localhost/ping").body(Empty::new()).expect("a request");
     assert_eq!(sender.send_request(request).await.expect("an answer").status(), 200);
 }
 
-/// A way on which each byte takes half a round trip.
+/// A link on which each byte takes half a round trip.
 async fn long_way(to: std::net::SocketAddr) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -217,7 +217,7 @@ async fn carry(mut from: tokio::net::tcp::OwnedReadHalf, mut to: tokio::net::tcp
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn uploads_are_as_fast_as_their_way_allows() {
+async fn uploads_are_as_fast_as_their_link_allows() {
     let stage = Stage::new().await;
     let near = stage.app.target("web").await;
     let far = long_way(near.address()).await;

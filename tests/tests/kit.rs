@@ -1,4 +1,5 @@
-//! The test kit itself: each of its counters can fail. A hostile server does what none of ours may do.
+//! Tests of the test kit: each of its counters can fail. A hostile server commits the faults that gracehttp must not
+//! commit.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 const PONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\npong by pid:1";
 const LAST_PONG: &str = "HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\npong by pid:1";
 
-/// A server whose every connection is treated like this.
+/// A server that treats every connection like this.
 async fn hostile<F>(treat: impl Fn(TcpStream) -> F + Send + 'static) -> (Target, JoinHandle<()>)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -43,7 +44,7 @@ async fn request(stream: &mut TcpStream) {
     }
 }
 
-/// What two clients make of it in a short time.
+/// The report of two clients after a short time.
 async fn seen_by(style: Style, target: &Target) -> Report {
     let load = Load::on(target).clients(2, style);
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -93,7 +94,7 @@ async fn a_reset_of_an_idle_connection_counts() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;
         stream.write_all(PONG.as_bytes()).await.unwrap();
-        // The answer must be read before the reset drops it.
+        // The client must read the answer before the reset drops it.
         tokio::time::sleep(Duration::from_millis(5)).await;
         stream.set_zero_linger().unwrap();
     })
@@ -157,7 +158,7 @@ async fn an_idle_close_counts_but_is_no_loss() {
         _ = stream.write_all(PONG.as_bytes()).await;
     })
     .await;
-    // The one answer is there, then the end, which a client in a pause can see.
+    // The answer arrives, then the end. A client can see the end in a pause.
     let mut client = Client::connect(&target).await.unwrap();
     assert_eq!(client.get("/ping").await.unwrap().status, 200);
     assert_eq!(client.pause(Duration::from_secs(5)).await, tests::client::Pause::Closed);
@@ -166,7 +167,7 @@ async fn an_idle_close_counts_but_is_no_loss() {
 }
 
 #[tokio::test]
-async fn a_request_that_goes_unanswered_after_a_long_pause_has_crossed_a_close_and_others_are_lost() {
+async fn an_unanswered_request_counts_as_crossed_only_after_a_long_pause() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;
         _ = stream.write_all(PONG.as_bytes()).await;
@@ -199,7 +200,7 @@ async fn an_answer_that_breaks_an_upload_counts() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;
         _ = stream.write_all(LAST_PONG.as_bytes()).await;
-        // With bytes unread, this close is a reset.
+        // The server closes with unread bytes, so the close is a reset.
     })
     .await;
     let report = seen_by(Style::EarlyAnswer, &target).await;
@@ -207,7 +208,7 @@ async fn an_answer_that_breaks_an_upload_counts() {
 }
 
 #[tokio::test]
-async fn a_close_that_was_promised_is_no_failure() {
+async fn an_announced_close_is_no_failure() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;
         _ = stream.write_all(LAST_PONG.as_bytes()).await;
@@ -219,7 +220,7 @@ async fn a_close_that_was_promised_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_promised_close_that_does_not_come_counts() {
+async fn an_announced_close_that_does_not_come_counts() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;
         _ = stream.write_all(LAST_PONG.as_bytes()).await;
@@ -260,7 +261,7 @@ async fn tls_without_a_close_notify_counts() {
             _ = stream.read(&mut [0; 512]).await;
             stream.write_all(PONG.as_bytes()).await.unwrap();
             stream.flush().await.unwrap();
-            // Dropped, not shut down.
+            // The server drops the connection without a shutdown.
         }
     })
     .await;
@@ -282,7 +283,7 @@ async fn a_pipelined_pair_out_of_order_counts() {
     assert_eq!((report.answers, report.count(Kind::Unexpected) > 0), (0, true), "{report}");
 }
 
-/// The answer to the request of this number.
+/// The answer to the request with this number.
 fn numbered(answer: &str, number: u32) -> String {
     answer.replacen("\r\n", &format!("\r\nnumber: {number}\r\n"), 1)
 }
@@ -300,7 +301,7 @@ async fn a_dropped_half_of_a_pipelined_pair_counts() {
 }
 
 #[tokio::test]
-async fn bytes_that_nobody_asked_for_count() {
+async fn unrequested_bytes_count() {
     let (target, _server) = hostile(async |mut stream| {
         request(&mut stream).await;
         _ = stream.write_all(PONG.repeat(2).as_bytes()).await;
@@ -349,13 +350,13 @@ async fn a_failure_is_placed_between_its_marks() {
     assert!(text.contains("ms after \"restart 1\"") && text.contains("ms before \"restart 2\""), "{text}");
 }
 
-/// A shell in the place of an application: it writes what an application would, and starts a "successor".
+/// A shell that replaces an application: it writes the same lines and starts a "successor".
 fn shell(script: &str) -> Launch {
     Launch::program("/bin/sh").arg("-c").arg(script)
 }
 
 #[tokio::test]
-async fn lines_are_awaited_and_the_chain_of_generations_is_followed() {
+async fn the_kit_awaits_lines_and_follows_the_generations() {
     let app = shell("sleep 100 & echo INFO start new process success, pid $!.; echo more; exit 7").spawn();
     let first = app.first();
     assert_eq!(app.log.line(0, "more").await, "more");
@@ -363,7 +364,7 @@ async fn lines_are_awaited_and_the_chain_of_generations_is_followed() {
     assert_eq!(app.pid(), successor.pid());
     assert_eq!(first.exit().await, Exit::Code(7));
     assert!(successor.is_running());
-    // The orphan is ours by now, and so is its status.
+    // The orphan is now a child of the test process, which can read its status.
     successor.signal(Signal::TERM);
     assert_eq!(successor.exit().await, Exit::Killed(15));
     assert!(!successor.is_running());
@@ -380,11 +381,11 @@ async fn nothing_outlives_a_test() {
 }
 
 #[tokio::test]
-async fn the_kernel_tells_what_a_process_holds() {
+async fn the_kernel_reports_the_resources_of_a_process() {
     let app = shell("echo begun; exec sleep 100").spawn();
     app.log.line(0, "begun").await;
     let process = app.current();
-    // The three streams, and what cargo leaves open for its own children.
+    // The three standard streams, and descriptors that cargo leaves open for its own children.
     assert!(process.descriptors() >= 3);
     assert_eq!(process.threads(), 1);
     assert_eq!(process.children(), [] as [u32; 0]);

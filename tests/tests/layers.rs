@@ -28,7 +28,7 @@ fn layers() -> Layers {
 }
 
 thread_local! {
-    /// Requests that were traced; every test has a thread of its own.
+    /// The number of traced requests. Every test has its own thread.
     static TRACED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -36,7 +36,7 @@ fn note(_: &Request, _: &Span) {
     TRACED.set(TRACED.get() + 1);
 }
 
-/// Something that is worth compressing, or nothing ever.
+/// A text that is worth compressing, or no answer at all.
 async fn answer(path: &str) -> String {
     match path {
         "/slow" => std::future::pending().await,
@@ -106,26 +106,26 @@ async fn each_of_them_works<T: IntoServer<(), M>, M>(server: fn() -> T) {
 }
 
 #[tokio::test]
-async fn around_a_handler() {
+async fn layers_work_around_a_handler() {
     each_of_them_works(handler::server).await;
 }
 
 #[tokio::test]
-async fn around_the_service_of_a_factory() {
+async fn layers_work_around_the_service_of_a_factory() {
     each_of_them_works(factory::server).await;
 }
 
 #[tokio::test]
-async fn around_a_module_of_routes() {
+async fn layers_work_around_a_module_of_routes() {
     each_of_them_works(routes::server).await;
 }
 
 #[tokio::test]
-async fn around_one_route() {
+async fn layers_work_around_one_route() {
     each_of_them_works(route::server).await;
 }
 
 #[tokio::test]
-async fn around_a_part_of_a_server() {
+async fn layers_work_around_a_part_of_a_server() {
     each_of_them_works(module::server).await;
 }

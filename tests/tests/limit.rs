@@ -1,4 +1,4 @@
-//! The limit of connections: more clients than it wait in the kernel's queue, and cost nothing.
+//! The limit of connections: clients over the limit wait in the kernel's queue and cost nothing.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ use tests::process::{run, tool};
 use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
 use tokio::task::JoinSet;
 
-/// Counts all the time: the most there were.
+/// Counts all the time and returns the largest count.
 fn watch(count: impl Fn() -> usize + Send + 'static) -> impl FnOnce() -> usize {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
@@ -32,13 +32,13 @@ fn watch(count: impl Fn() -> usize + Send + 'static) -> impl FnOnce() -> usize {
     }
 }
 
-/// Of one process, whatever they are for.
+/// All sockets of one process, for any purpose.
 fn sockets(generation: &Generation) -> usize {
     generation.descriptor_names().iter().filter(|name| name.starts_with("socket:")).count()
 }
 
-/// The server's ends of all connections to this address, by the kernel's table. It repeats and skips lines if others
-/// connect while it is read.
+/// The server's ends of all connections to this address, from the kernel's table. The table repeats and skips lines if
+/// other clients connect while the test reads it.
 fn connections_to(address: SocketAddr) -> HashSet<String> {
     let SocketAddr::V4(address) = address else { panic!("{address} stands in another table") };
     let table = std::fs::read_to_string("/proc/net/tcp").expect("a table");
@@ -51,8 +51,8 @@ fn connections_to(address: SocketAddr) -> HashSet<String> {
     table.lines().filter_map(socket).collect()
 }
 
-/// Connections to this address that one of the processes holds. A predecessor in standby has duplicates, too, of some
-/// that have ended meanwhile: what counts is there before and after.
+/// The connections to this address that one of the processes holds. A predecessor in standby also has duplicates of
+/// connections that have ended meanwhile: only connections that the table lists before and after count.
 fn accepted(address: SocketAddr, generations: &[Arc<Generation>]) -> usize {
     let before = connections_to(address);
     let held: HashSet<String> =
@@ -78,7 +78,7 @@ async fn two_hundred_clients_share_fifty_permits() {
     for _ in 0..200 {
         let target = target.clone();
         clients.spawn(async move {
-            // All of them connect at once; each is served in its turn, with a few requests on its connection.
+            // All clients connect at once. The server serves each in its turn, with a few requests on its connection.
             let mut client = Client::connect(&target).await?;
             for _ in 0..3 {
                 let reply = client.get("/slow?ms=20").await?;
@@ -93,14 +93,17 @@ async fn two_hundred_clients_share_fifty_permits() {
     let most = most() - own;
     println!("at most {most} connections accepted at once");
     assert!(most <= 50, "{most} connections accepted at once");
-    assert!(most > 25, "only {most} connections at once: the limit was not reached, so nothing is shown");
+    assert!(
+        most > 25,
+        "only {most} connections at once: the limit was not reached, so the test shows nothing"
+    );
     let busiest: usize = get_once(&target, "/most").await.unwrap().text().parse().unwrap();
     assert!(busiest <= 50, "{busiest} requests at once");
     assert!(app.stop().await.is_clean());
 }
 
 #[tokio::test]
-async fn a_full_server_costs_its_waiting_clients_nothing_and_serves_them_next() {
+async fn clients_that_wait_for_a_full_server_cost_nothing_and_are_next() {
     let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=2").await;
     let (mut one, mut two) =
         (Client::connect(&target).await.unwrap(), Client::connect(&target).await.unwrap());
@@ -120,7 +123,7 @@ async fn a_full_server_costs_its_waiting_clients_nothing_and_serves_them_next() 
 }
 
 #[tokio::test]
-async fn silent_clients_do_not_keep_their_permits_for_ever() {
+async fn silent_clients_lose_their_permits() {
     let limits = "handshake_timeout=400ms header_read_timeout=400ms idle_timeout=400ms";
     let (_app, target, _scratch) = start(&format!("server web 127.0.0.1:0 max_conns=5 {limits}")).await;
     let mut clients = Vec::new();
@@ -129,11 +132,11 @@ async fn silent_clients_do_not_keep_their_permits_for_ever() {
         client.send(words).await.unwrap();
         clients.push(client);
     }
-    // The sixth is served, which needs one of the five permits.
+    // The server serves the sixth client, which needs one of the five permits.
     assert_eq!(get_once(&target, "/ping").await.unwrap().status, 200);
 }
 
-/// All generations of an application, as far as they are known.
+/// All known generations of an application.
 #[derive(Clone, Default)]
 struct Known(Arc<Mutex<Vec<Arc<Generation>>>>);
 
@@ -148,7 +151,7 @@ impl Known {
         self.0.lock().expect("no panic").push(Arc::clone(generation));
     }
 
-    /// The connections of all of them together.
+    /// The connections of all generations together.
     fn accepted(&self, address: SocketAddr) -> usize {
         accepted(address, &self.0.lock().expect("no panic"))
     }
@@ -166,7 +169,7 @@ async fn a_limit_holds_through_restarts() {
         let (target, stop) = (target.clone(), Arc::clone(&stop));
         clients.spawn(async move {
             while !stop.load(Ordering::SeqCst) {
-                // Long enough to be counted.
+                // The request is slow, so that the test can count its connection.
                 assert_eq!(get_once(&target, "/slow?ms=30").await.unwrap().status, 200);
             }
         });
@@ -186,7 +189,7 @@ async fn a_limit_holds_through_restarts() {
     assert!(most <= 8, "{most} connections against a limit of 8");
 }
 
-/// What moves to the successor makes no room for those who wait at an endpoint that it does not have.
+/// Connections that move to the successor make no room for clients at an endpoint that the successor does not have.
 #[tokio::test]
 async fn a_limit_holds_while_a_removed_endpoint_is_emptied() {
     let scratch = Scratch::new();
@@ -225,10 +228,10 @@ async fn a_limit_holds_while_a_removed_endpoint_is_emptied() {
     assert!(most <= 4, "{most} connections against a limit of 4");
 }
 
-/// Connections that have moved count once: what becomes free in the successor is there for the next client, though
-/// the predecessor stands by for long.
+/// A connection that has moved counts once: the next client gets the permit that the successor returns, even during a
+/// long standby of the predecessor.
 #[tokio::test]
-async fn what_has_moved_counts_once() {
+async fn a_moved_connection_counts_once() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0 max_conns=3";
     let app = Launch::app(&scratch, plan).env("GRACEHTTP_STANDBY", "30s").spawn();
@@ -250,10 +253,10 @@ async fn what_has_moved_counts_once() {
     assert_eq!(reply.unwrap().pid(), Some(successor.pid()));
 }
 
-/// The limit is full at the commit, half of it with connections that can't move: both generations together never
-/// hold more, and who waits is served as permits come back.
+/// The limit is full at the commit, and half of the connections can't move: both generations together never hold more
+/// than the limit, and waiting clients get the permits that connections return.
 #[tokio::test]
-async fn case_52_the_limit_is_full_at_the_commit() {
+async fn case_52_a_limit_that_is_full_at_the_commit_holds() {
     let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=20").await;
     let old = app.first();
     let mut idle = Vec::new();
@@ -287,7 +290,7 @@ async fn case_52_the_limit_is_full_at_the_commit() {
     for mut client in busy {
         assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
     }
-    // The idle ones give way one by one.
+    // The idle connections leave one by one.
     while let Some(client) = idle.pop() {
         drop(client);
         tokio::time::sleep(Duration::from_millis(30)).await;
@@ -301,9 +304,9 @@ async fn case_52_the_limit_is_full_at_the_commit() {
     assert!(most <= 20, "{most} connections against a limit of 20");
 }
 
-/// What is there stays, and nobody new comes in before the number is below the new limit.
+/// Existing connections stay, and the server accepts no new client until their number is below the new limit.
 #[tokio::test]
-async fn case_52_a_successor_with_a_smaller_limit() {
+async fn case_52_a_successor_with_a_smaller_limit_accepts_below_it() {
     let (app, target, scratch) = start("server web 127.0.0.1:0 max_conns=20").await;
     let mut idle = Vec::new();
     for _ in 0..20 {
@@ -322,14 +325,19 @@ async fn case_52_a_successor_with_a_smaller_limit() {
     next.send(get("/ping")).await.unwrap();
     while idle.len() > 5 {
         idle.pop();
-        assert_eq!(next.pause(Duration::from_millis(20)).await, Pause::Open, "{} are still in", idle.len());
+        assert_eq!(
+            next.pause(Duration::from_millis(20)).await,
+            Pause::Open,
+            "{} are still connected",
+            idle.len()
+        );
     }
     idle.pop();
     assert_eq!(next.reply().await.unwrap().pid(), Some(successor.pid()));
 }
 
 #[tokio::test]
-async fn case_52_a_successor_with_a_larger_limit() {
+async fn case_52_a_successor_with_a_larger_limit_accepts_up_to_it() {
     let (app, target, scratch) = start("server web 127.0.0.1:0 max_conns=2").await;
     let mut busy = Vec::new();
     for _ in 0..2 {
@@ -346,12 +354,12 @@ async fn case_52_a_successor_with_a_larger_limit() {
     }
     scratch.write("plan", "server web 127.0.0.1:0 max_conns=6");
     let successor = app.restart().await;
-    // Four of them at once, though the predecessor still holds two.
+    // The successor serves four of them at once, though the predecessor still holds two connections.
     for client in waiting.iter_mut().take(4) {
         assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
     }
     assert!(app.first().is_running());
-    assert_eq!(waiting[4].pause(Duration::from_millis(200)).await, Pause::Open, "six are in");
+    assert_eq!(waiting[4].pause(Duration::from_millis(200)).await, Pause::Open, "six clients are connected");
     for client in &mut busy {
         assert_eq!(client.reply().await.unwrap().pid(), Some(app.first().pid()));
     }
@@ -365,7 +373,7 @@ async fn case_52_a_successor_with_a_larger_limit() {
     assert_eq!(upload.reply().await.unwrap().text(), "ok");
 }
 
-/// How many descriptors a process may open from now on.
+/// Limits the number of descriptors that a process may open from now on.
 fn limit_descriptors(pid: u32, limit: usize) {
     let pid = pid.to_string();
     let limit = format!("--nofile={limit}:");
@@ -373,7 +381,7 @@ fn limit_descriptors(pid: u32, limit: usize) {
 }
 
 #[tokio::test]
-async fn case_26_no_descriptor_left_for_accept() {
+async fn case_26_accept_without_descriptors_backs_off_and_recovers() {
     if !tool("prlimit") {
         return;
     }
@@ -381,7 +389,7 @@ async fn case_26_no_descriptor_left_for_accept() {
     get_once(&target, "/ping").await.unwrap();
     let process = app.current();
     eventually("the first client's end", || sockets(&process) < 20).await;
-    // The limit is one above the highest number, and there are no gaps worth mentioning.
+    // The limit is one above the highest allowed number, and the numbers in use have hardly any gaps.
     limit_descriptors(process.pid(), process.descriptors() + 5);
     let mut held = Vec::new();
     let mut waiting = JoinSet::new();
@@ -403,7 +411,7 @@ async fn case_26_no_descriptor_left_for_accept() {
     assert!(spent <= Duration::from_millis(100), "{spent:?} of CPU in 2 s: it spins");
     let lines = app.log.count(0, "Too many open files");
     assert!(lines < 30, "{lines} lines about one fault");
-    // It recovers by itself as descriptors come back.
+    // The server recovers by itself as descriptors become free.
     limit_descriptors(process.pid(), 1000);
     while let Some(reply) = waiting.join_next().await {
         assert_eq!(reply.unwrap().unwrap().status, 200);
@@ -412,9 +420,9 @@ async fn case_26_no_descriptor_left_for_accept() {
     assert!(app.stop().await.is_clean());
 }
 
-/// Those who wait in the queue are served in a stop, too, as soon as there is room for them, however short the queue.
+/// A stop also serves the clients in the queue as soon as there is room for them, even if the queue is short.
 #[tokio::test]
-async fn no_descriptor_left_for_the_last_call() {
+async fn a_stop_empties_the_queue_after_descriptors_ran_out() {
     if !tool("prlimit") {
         return;
     }
@@ -446,22 +454,23 @@ async fn no_descriptor_left_for_the_last_call() {
 }
 
 #[tokio::test]
-async fn a_limit_beyond_the_descriptors_is_lowered_and_said_so() {
+async fn a_limit_beyond_the_descriptors_is_lowered_and_logged() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0 max_conns=1000 when_full=wait";
     let app = Launch::app(&scratch, plan).after("ulimit -n 60;").spawn();
     let target = app.target("web").await;
-    let told = |line: &str| line.contains("WARN") && line.contains("1000") && line.contains("60");
-    app.log.find(0, Duration::from_secs(5), "a notice about the limit", told).await;
+    let is_expected = |line: &str| line.contains("WARN") && line.contains("1000") && line.contains("60");
+    app.log.find(0, Duration::from_secs(5), "a notice about the limit", is_expected).await;
     let process = app.current();
     let most = watch(move || sockets(&process));
-    // Twice as many clients as descriptors: all are served, and accept never runs out of descriptors.
+    // There are twice as many clients as descriptors: the server serves all of them, and accept never runs out of
+    // descriptors.
     let load = Load::on(&target).clients(100, Style::Fresh);
     load.answers(500).await;
     load.stop().await.assert_unnoticed();
     assert!(most() < 60);
     assert_eq!(app.log.count(0, "Too many open files"), 0, "{}", app.log);
-    // The successor needs some for itself, and the predecessor to start it.
+    // The successor needs some descriptors for itself, and the predecessor needs some to start it.
     let successor = app.restart().await;
     app.serves(&target, &successor).await;
 }

@@ -1,4 +1,4 @@
-//! What the operator reads.
+//! The log as the operator reads it.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn each_signal_is_named() {
 }
 
 #[tokio::test]
-async fn the_banner_tells_name_url_limit_generation_and_pid() {
+async fn the_banner_names_server_url_limit_generation_and_pid() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0 max_conns=77\nserver tls 127.0.0.1:0 tls=self_signed";
     let app = Launch::app(&scratch, plan).spawn();
@@ -56,8 +56,13 @@ async fn the_banner_tells_name_url_limit_generation_and_pid() {
         line.contains("max 77 connections") && line.contains("INFO") && line.contains("gracehttp"),
         "{line}"
     );
-    assert_eq!(app.log.count(0, "serving "), 2, "one line a server\n{}", app.log);
-    assert_eq!(app.log.count(0, "127.0.0.1:0 "), 0, "the real port, not the configured one\n{}", app.log);
+    assert_eq!(app.log.count(0, "serving "), 2, "one line for each server\n{}", app.log);
+    assert_eq!(
+        app.log.count(0, "127.0.0.1:0 "),
+        0,
+        "the banner has the real port, not the configured one\n{}",
+        app.log
+    );
     app.log.find(0, Duration::from_secs(5), "pid and generation", in_generation(app.pid(), 1)).await;
 
     let start = app.log.end();
@@ -73,7 +78,7 @@ fn in_generation(pid: u32, generation: u32) -> impl Fn(&str) -> bool {
 }
 
 #[tokio::test]
-async fn the_banner_tells_which_values_came_from_the_environment() {
+async fn the_banner_names_the_values_from_the_environment() {
     let app = Launch::example("ping")
         .listen("ping", "127.0.0.1:0")
         .env("GRACEHTTP_DRAIN_TIMEOUT", "1234ms")
@@ -83,7 +88,7 @@ async fn the_banner_tells_which_values_came_from_the_environment() {
 }
 
 #[tokio::test]
-async fn a_pipe_gets_no_colours() {
+async fn log_to_a_pipe_has_no_colours() {
     let (app, _) = ping().await;
     assert!(app.stop().await.is_clean());
     assert_eq!(app.log.count(0, "\u{1b}"), 0, "{}", app.log);
@@ -103,21 +108,21 @@ async fn rust_log_is_honoured() {
 async fn an_application_s_own_subscriber_has_the_messages() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0\nstart subscribe").spawn();
-    // Which says no time, other than the framework's.
+    // The application's subscriber writes no time, unlike the framework's.
     let own = |line: &str| line.trim_start().starts_with("INFO gracehttp: serving web on ");
     app.log.find(0, Duration::from_secs(5), "a message without a time", own).await;
     assert!(app.stop().await.is_clean());
     app.log.line(0, "INFO gracehttp: stopped, pid").await;
 }
 
-/// h2 has a warning for each PING that is acknowledged and was not sent, should it come so far.
+/// h2 logs a warning for each PING acknowledgement without a PING, if the frame reaches h2.
 #[tokio::test]
 async fn b3_odd_frames_of_a_client_write_no_log() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0").start("web").await;
     let target = app.target("web").await;
     let mut client = Connection::open(&target).await;
-    // The server may have enough of it, and close.
+    // The server may treat the frames as a flood and close the connection.
     let unasked = vec![Frame::new(PING, ACK, 0, b"unasked!"); 50];
     _ = client.try_send(&unasked).await;
     _ = client.try_send(&[Frame::get(1, "/ping")]).await;
@@ -139,7 +144,7 @@ async fn b3_repeated_messages_are_counted_and_not_repeated() {
         assert_eq!(get_once(&target, "/panic").await.unwrap().status, 500);
     }
     assert!(app.stop().await.is_clean());
-    // Each panic is told by its place, and by its request.
+    // The log names each panic once by its place and once by its request.
     for (words, kind) in [("panicked at ", "thread"), ("panicked: the handler panics", "error")] {
         let said = app.log.count(0, words);
         assert!((20..=22).contains(&said), "{kind}: {said}\n{}", app.log);

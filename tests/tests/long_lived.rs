@@ -1,5 +1,5 @@
-//! Connections that are in use for longer than a restart takes: they end politely, in time, or are cut at the
-//! drain's deadline.
+//! Connections that are in use for longer than a restart takes: they end cleanly and in time, or the server cuts them
+//! at the drain's deadline.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use tests::{App, Client, Exit, Kind, Service, Signal};
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server tls 127.0.0.1:0 tls=self_signed";
 
-/// Before the limit of a drain.
+/// A time before the drain's limit.
 const SOON: Duration = Duration::from_secs(6);
 
-/// With this limit of the drain.
+/// A service with this limit of the drain.
 async fn draining(plan: &str, limit: &str) -> Service {
     Service::with(plan, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", limit)).await
 }
 
-/// A client whose request is in its handler, which tells so by `words`.
+/// A client with a request in its handler. The handler logs `words` when it begins.
 async fn busy(service: &Service, request: &str, words: &str) -> Client {
     let start = service.app.log.end();
     let mut client = service.client().await;
@@ -28,7 +28,7 @@ async fn busy(service: &Service, request: &str, words: &str) -> Client {
     client
 }
 
-/// A long poll had its answer, which is the last on its connection, and the drain was over.
+/// The client gets the answer to its long poll, which is the last answer on its connection, and the drain ends.
 async fn answered_at_last(service: &Service, client: &mut Client, since: Instant) {
     let reply = client.reply().await.expect("an answer");
     assert_eq!(reply.text(), "no news; ask again");
@@ -37,16 +37,16 @@ async fn answered_at_last(service: &Service, client: &mut Client, since: Instant
     service.first_leaves(since, SOON).await;
 }
 
-/// The predecessor cut exactly one connection, when its time had come.
+/// The predecessor cut exactly one connection, at the deadline.
 async fn cut_at_the_deadline(app: &App, since: Instant, limit: Duration) {
     assert_eq!(app.first().exit().await, Exit::Code(0), "{}", app.log);
     let took = since.elapsed();
-    assert!(took >= limit, "cut before its time, after {took:?}\n{}", app.log);
+    assert!(took >= limit, "cut before the deadline, after {took:?}\n{}", app.log);
     assert!(took < limit + Duration::from_secs(3), "cut late, after {took:?}\n{}", app.log);
     app.log.line(0, "cutting 1 connection").await;
 }
 
-/// What the client gets until the end of the connection, which must not be a reset.
+/// What the client receives until the end of the connection, which must not be a reset.
 async fn rest_of(client: &mut Client) -> Vec<u8> {
     let mut rest = Vec::new();
     while let Some(piece) = client.piece().await.expect("a proper end") {
@@ -87,7 +87,7 @@ async fn case_43_a_long_poll_is_answered_when_the_process_stops() {
 }
 
 #[tokio::test]
-async fn case_43_an_event_stream_ends_politely_when_the_drain_begins_and_its_connection_moves() {
+async fn case_43_an_event_stream_ends_cleanly_when_the_drain_begins_and_its_connection_moves() {
     let service = Service::new(WEB).await;
     let mut client = busy(&service, &get("/events"), "events begin").await;
     let start = Instant::now();
@@ -115,14 +115,14 @@ async fn case_43_an_event_stream_that_ignores_the_drain_is_cut_at_the_deadline()
         let mut client = busy(&service, &get("/events/endless"), "events begin").await;
         let start = Instant::now();
         service.restart().await;
-        // Without its last chunk, so that no client takes it for a whole one; and without a reset.
+        // The response ends without its last chunk, so no client takes it for complete. It also ends without a reset.
         let failure = client.reply().await.unwrap_err();
         assert_eq!(failure.kind, Kind::HalfAnswered, "{failure}");
         cut_at_the_deadline(&service.app, start, Duration::from_millis(1500)).await;
     }
 }
 
-/// Also over HTTP/2, and with the proper end of TLS.
+/// The same over HTTP/2, and with the proper end of TLS.
 #[tokio::test]
 async fn http2_streams_that_ignore_the_drain_are_cut_at_the_deadline() {
     for plan in [WEB, TLS] {
@@ -142,7 +142,7 @@ async fn http2_streams_that_ignore_the_drain_are_cut_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn case_54_handlers_that_block_their_threads_hold_up_neither_a_restart_nor_its_deadline() {
+async fn case_54_handlers_that_block_their_threads_delay_neither_a_restart_nor_its_deadline() {
     let service = draining(WEB, "1500ms").await;
     let mut blocking = Vec::new();
     for _ in 0..2 * std::thread::available_parallelism().expect("a count").get() {
@@ -152,14 +152,14 @@ async fn case_54_handlers_that_block_their_threads_hold_up_neither_a_restart_nor
     }
     service.app.log.line(0, "block begins").await;
     let start = Instant::now();
-    // Those that no thread was left to accept block the successor by and by, which is not asked after.
+    // Connections that no thread was left to accept block the successor later. The test does not check that.
     service.app.restart().await;
     assert_eq!(service.app.first().exit().await, Exit::Code(0), "{}", service.app.log);
     let took = start.elapsed();
     assert!(took < Duration::from_secs(5), "it took {took:?}\n{}", service.app.log);
 }
 
-/// A client that has left HTTP: it speaks the echo protocol.
+/// A client that has left HTTP and speaks the echo protocol.
 async fn upgraded(service: &Service, path: &str) -> Client {
     let request = get(path).replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
     let mut client = busy(service, &request, "echo begins").await;
@@ -182,7 +182,7 @@ async fn echoes(client: &mut Client) {
 }
 
 #[tokio::test]
-async fn case_44_an_upgraded_connection_gets_its_farewell_before_the_deadline() {
+async fn case_44_an_upgraded_connection_gets_its_last_message_before_the_deadline() {
     for plan in [WEB, TLS] {
         let service = Service::new(plan).await;
         let mut client = upgraded(&service, "/upgrade").await;
@@ -194,7 +194,7 @@ async fn case_44_an_upgraded_connection_gets_its_farewell_before_the_deadline() 
 }
 
 #[tokio::test]
-async fn case_44_an_upgraded_connection_gets_its_farewell_when_the_process_stops() {
+async fn case_44_an_upgraded_connection_gets_its_last_message_when_the_process_stops() {
     let service = Service::new(WEB).await;
     let mut client = upgraded(&service, "/upgrade").await;
     let start = Instant::now();
@@ -204,7 +204,7 @@ async fn case_44_an_upgraded_connection_gets_its_farewell_when_the_process_stops
 }
 
 #[tokio::test]
-async fn case_44_an_upgraded_connection_that_ignores_the_drain_is_waited_for_and_ends_at_the_deadline() {
+async fn case_44_an_upgraded_connection_that_ignores_the_drain_is_cut_at_the_deadline() {
     let service = draining(WEB, "2s").await;
     let mut client = upgraded(&service, "/upgrade/stubborn").await;
     let start = Instant::now();
@@ -224,7 +224,7 @@ async fn case_44_an_upgraded_connection_counts_in_the_limit() {
     let mut holder = upgraded(&service, "/upgrade/stubborn").await;
     let mut next = service.client().await;
     next.send(get("/ping")).await.unwrap();
-    assert_eq!(next.pause(Duration::from_millis(300)).await, Pause::Open, "nobody accepts it");
+    assert_eq!(next.pause(Duration::from_millis(300)).await, Pause::Open, "no permit is free");
     echoes(&mut holder).await;
     drop(holder);
     assert_eq!(next.reply().await.unwrap().status, 200);
@@ -237,7 +237,7 @@ async fn case_44_an_upgraded_connection_of_the_predecessor_counts_in_the_success
     let successor = service.app.restart().await;
     let mut next = service.client().await;
     next.send(get("/ping")).await.unwrap();
-    assert_eq!(next.pause(Duration::from_millis(600)).await, Pause::Open, "nobody accepts it");
+    assert_eq!(next.pause(Duration::from_millis(600)).await, Pause::Open, "no permit is free");
     echoes(&mut holder).await;
     let start = Instant::now();
     drop(holder);
@@ -279,7 +279,7 @@ async fn a_download_that_takes_longer_than_the_restart_completes() {
         let reply = client.reply().await.unwrap();
         assert_eq!(reply.text().lines().count(), 60);
         assert!(start.elapsed() > Duration::from_secs(2), "it outlasted the standby");
-        // Over TLS it can't move: it would wait for its client's last request.
+        // Over TLS the connection can't move, so it would wait for its client's last request.
         drop(client);
         assert_eq!(service.app.first().exit().await, Exit::Code(0));
         service.app.catch_up().await;
@@ -306,7 +306,7 @@ async fn a_client_that_has_closed_its_side_gets_its_answer() {
     client.closed().await.unwrap();
 }
 
-/// The handler learns that the rest will never come, and its answer still reaches the client.
+/// The handler learns that the rest will never arrive, and its answer still reaches the client.
 #[tokio::test]
 async fn a_body_that_its_client_cuts_short_is_an_error_at_once() {
     for plan in [WEB, TLS] {
@@ -332,7 +332,7 @@ async fn a_client_that_has_closed_its_side_gets_its_answer_across_a_restart() {
     let mut before = busy(&service, &get("/slow?ms=1500"), "slow begins").await;
     let mut after = busy(&service, &get("/slow?ms=1500"), "slow begins").await;
     before.half_close().await.unwrap();
-    // The kernel has the end of `before` when a later request was answered.
+    // The server answers a later request, so the kernel has received the end of `before`.
     get_once(&service.target, "/ping").await.unwrap();
     service.restart().await;
     after.half_close().await.unwrap();
@@ -345,7 +345,7 @@ async fn a_client_that_has_closed_its_side_gets_its_answer_across_a_restart() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_its_side_while_idle_is_closed_by_whoever_has_it() {
+async fn an_idle_client_that_closes_its_side_is_closed_before_and_after_a_restart() {
     let service = Service::new(WEB).await;
     let mut clients = Vec::new();
     for _ in 0..6 {

@@ -1,9 +1,9 @@
-//! What a response consists of: content where there may be some, its length, and a status.
+//! The parts of a response: content where HTTP allows it, its length, and a status.
 
 use super::*;
 
 #[tokio::test]
-async fn c1_there_is_no_content_where_there_must_be_none() {
+async fn c1_responses_without_content_have_none() {
     let app = launch().start("nameless").await;
     for server in SERVERS {
         let target = app.target(server).await;
@@ -32,7 +32,7 @@ async fn c1_there_is_no_content_where_there_must_be_none() {
         assert!(has(&answer, "content-length: 0") && answer.ends_with("\r\n\r\n"), "{server}: {answer:?}");
         assert!(ask2(&target, Method::GET, "/x/status/205").await.unwrap().body.is_empty());
     }
-    // Frame by frame: the head of the response is all of it.
+    // Frame by frame: the response consists of its head alone.
     let mut connection = Connection::open(&app.target("plain").await).await;
     connection.send(&[Frame::get(1, "/x/status/204"), Frame::get(3, "/x/status/304")]).await;
     let mut ended = Vec::new();
@@ -50,8 +50,8 @@ async fn c1_there_is_no_content_where_there_must_be_none() {
     .await;
 }
 
-/// What the handler says of its body's length is corrected where the body is known, and otherwise the connection ends
-/// rather than that a client takes a part for the whole, or the rest for the next answer.
+/// If the server knows the body, it corrects a wrong length from the handler. Otherwise it ends the connection, so that
+/// a client never takes a part for the whole, or the rest for the next answer.
 #[tokio::test]
 async fn c1_a_wrong_content_length_never_breaks_the_framing() {
     let app = launch().start("nameless").await;
@@ -75,14 +75,15 @@ async fn c1_a_wrong_content_length_never_breaks_the_framing() {
         let empty = client(&target).await.get("/x/length/empty-long").await.unwrap();
         assert_eq!((empty.status, empty.body.len()), (200, 0), "{server}: {empty:?}");
         assert!(ask2(&target, Method::GET, "/x/length/empty-long").await.unwrap().body.is_empty());
-        // Neither all of it, nor more than it announced.
+        // The client gets neither the whole body nor more bytes than the handler declared.
         for kind in ["short", "long"] {
             let path = format!("/x/length/{kind}");
             let failure = client(&target).await.get(&path).await.unwrap_err();
             assert_eq!(failure.kind, Kind::HalfAnswered, "{server}, {kind}: {failure}");
             assert!(ask2(&target, Method::GET, &path).await.is_err(), "{server}, {kind}");
         }
-        // After so many bytes hyper asks for no more over HTTP/1: a part, but the next answer is whole.
+        // Over HTTP/1, hyper stops reading the body after the declared length: the client gets a part, but the next
+        // answer is complete.
         let mut client = client(&target).await;
         for _ in 0..2 {
             let reply = client.get("/x/length/short-by-a-piece").await.unwrap();
@@ -113,17 +114,17 @@ async fn c1_an_interim_status_of_a_handler_is_500() {
                 assert_eq!(reply.status, if path == "/x/text" { 200 } else { 500 }, "{server}: {reply:?}");
             }
             assert_eq!(ask2(&target, Method::GET, &path).await.unwrap().status, 500, "{server}, {status}");
-            let told = format!("server `{server}`: GET {path}: its handler answered {status}");
-            // The log counts what comes too often instead of repeating it.
+            let message = format!("server `{server}`: GET {path}: its handler answered {status}");
+            // The log counts frequent messages instead of repeating them.
             if server == "plain" {
-                assert_eq!(count(&app, start, &told).await, 2, "{}", app.log);
+                assert_eq!(count(&app, start, &message).await, 2, "{}", app.log);
             }
         }
     }
 }
 
 #[tokio::test]
-async fn c8_405_always_says_which_methods_are_allowed() {
+async fn c8_405_always_names_the_allowed_methods() {
     let app = launch().start("nameless").await;
     for server in ["routed", "factory"] {
         let target = app.target(server).await;
@@ -143,9 +144,9 @@ async fn c8_405_always_says_which_methods_are_allowed() {
     }
 }
 
-/// Date, length and end of what the server itself answers.
+/// The server's own answers have a date, a length and an end.
 #[tokio::test]
-async fn the_server_s_own_answers_are_whole() {
+async fn the_server_s_own_answers_are_complete() {
     let app = launch().start("nameless").await;
     let oversize = "POST /x/text HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n".to_owned();
     for (server, request, status, closes) in [
@@ -170,7 +171,7 @@ async fn the_server_s_own_answers_are_whole() {
             client.closed().await.unwrap();
         }
     }
-    // HEAD and HTTP/1.0 are answered alike.
+    // The answers to HEAD and HTTP/1.0 are the same.
     for (server, path, status) in [("routed", "/nowhere", 404), ("plain", "/x/panics", 500)] {
         let target = app.target(server).await;
         let mut client = client(&target).await;

@@ -1,15 +1,16 @@
-//! How many answers there were, and of which kind.
+//! The server counts its answers by kind.
 
 use super::*;
 
-/// A head that is over twice what the server allows never becomes a request: h2 answers 431 by itself, and no more is
-/// known of it than that there was such a stream.
+/// A head of more than twice the server's limit never becomes a request: h2 itself answers 431, and the server only
+/// learns that there was such a stream.
 #[tokio::test]
 async fn c10_answers_of_h2_itself_are_counted() {
     let app = launch().start("nameless").await;
     let mut connection = Connection::open(&app.target("plain").await).await;
     let mut bomb = Frame::get(1, "/x/text");
-    // A field of 3900 bytes for the dynamic table, and fifty times the same (RFC 7541 sections 6.2.1 and 6.1).
+    // A field of 3900 bytes for the dynamic table, and the same field fifty times more (RFC 7541 sections 6.2.1 and
+    // 6.1).
     bomb.payload
         .extend_from_slice(&[&[0x40, 1, b'x', 0x7f, 0xbd, 0x1d][..], &[b'v'; 3900], &[0xbe; 50]].concat());
     connection.send(&[bomb]).await;
@@ -30,7 +31,7 @@ async fn c10_answers_of_h2_itself_are_counted() {
     app.log.line(0, "server `plain` has answered: handler 2xx 1; streams ended by h2 itself 1").await;
 }
 
-/// Every answer is counted by who gave it and why, also those that hyper does not write.
+/// The server counts every answer by its author and its cause, including answers that hyper does not write.
 #[tokio::test]
 async fn c10_every_answer_is_counted_with_its_cause() {
     let app: App = launch().start("nameless").await;
@@ -59,16 +60,16 @@ async fn c10_every_answer_is_counted_with_its_cause() {
     }
     over_http2.get("/x/body/fails").await.unwrap_err();
     drop(over_http2);
-    let told =
+    let message =
         |line: &str| line.contains("a request from 127.0.0.1:") && line.contains(": refused with 400: ");
-    app.log.find(0, PATIENCE, "the refusal", told).await;
+    app.log.find(0, PATIENCE, "the refusal", message).await;
     assert_eq!(app.stop().await, Exit::Code(0));
-    let told = "server `plain` has answered: handler 2xx 2, handler 4xx 1, malformed 4xx 2, body too large 4xx 1, \
+    let message = "server `plain` has answered: handler 2xx 2, handler 4xx 1, malformed 4xx 2, body too large 4xx 1, \
                 head too large 4xx 1, request timed out 4xx 1, handler panicked 5xx 1, unsendable 5xx 1";
-    app.log.line(0, told).await;
-    let told = "server `routed` has answered: handler 2xx 2, no route 4xx 2; broken off 1";
-    app.log.line(0, told).await;
-    // Requests are no news by default.
+    app.log.line(0, message).await;
+    let message = "server `routed` has answered: handler 2xx 2, no route 4xx 2; broken off 1";
+    app.log.line(0, message).await;
+    // By default the log has no lines about requests.
     let quiet = Launch::bin("responder").start("nameless").await;
     let start = quiet.log.end();
     let target = quiet.target("plain").await;

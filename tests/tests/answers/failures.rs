@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// What came before the failure arrives, and then the end of the connection, at once and without the last chunk.
+/// The client receives the bytes before the failure, and then the end of the connection, at once and without the last
+/// chunk.
 async fn breaks_off(target: &Target, path: &str) {
     let mut client = client(target).await;
     client.send(get(path)).await.expect("the request is sent");
@@ -28,7 +29,7 @@ async fn is_reset(target: &Target, path: &str) {
         }
     })
     .await;
-    // The other streams of the connection go on.
+    // The other streams of the connection continue.
     connection.send(&[Frame::get(3, "/x/text")]).await;
     connection.answer(3).await;
 }
@@ -42,18 +43,18 @@ async fn c9_a_body_that_fails_or_panics_is_logged_once_and_ends_its_connection_a
             ("/x/body/fails", "its response body failed: out of paper"),
             ("/x/body/panics", "its response body panicked: the body panics"),
         ] {
-            let told = format!("ERROR gracehttp: server `{server}`: GET {path}: {fault}");
+            let message = format!("ERROR gracehttp: server `{server}`: GET {path}: {fault}");
             for over_http2 in [false, true] {
                 let start = app.log.end();
                 match over_http2 {
                     false => breaks_off(&target, path).await,
                     true => is_reset(&target, path).await,
                 }
-                app.log.line(start, &told).await;
-                assert_eq!(count(&app, start, &told).await, 1, "{}", app.log);
+                app.log.line(start, &message).await;
+                assert_eq!(count(&app, start, &message).await, 1, "{}", app.log);
             }
         }
-        // All that it had to say has been said: the client notices nothing.
+        // The body has sent all its bytes, so the client notices nothing.
         let start = app.log.end();
         let mut client = client(&target).await;
         for _ in 0..2 {
@@ -70,8 +71,8 @@ async fn c9_a_body_that_fails_or_panics_is_logged_once_and_ends_its_connection_a
     }
 }
 
-/// The predecessor keeps a duplicate of every connection that it gave away: that of a task which just unwinds would stay
-/// open, and its client wait, until the standby is over.
+/// The predecessor keeps a duplicate of every connection that it hands over. If the connection's task only unwound, the
+/// connection would stay open and its client would wait until the end of the standby.
 #[tokio::test]
 async fn c9_a_body_that_panics_ends_its_connection_at_once_also_after_a_move() {
     let app = launch().env("GRACEHTTP_STANDBY", "60s").start("nameless").await;
@@ -91,17 +92,17 @@ async fn c9_a_body_that_panics_ends_its_connection_at_once_also_after_a_move() {
     assert_eq!(count(&app, start, "its response body panicked: the body panics").await, 3, "{}", app.log);
 }
 
-/// Its client has said all that it has to say, and the process is going: a response that has begun goes on to its end,
-/// though it takes longer than a half-closed client is waited for.
+/// The client has closed its side and the process stops: a response that has begun continues to its end, though it
+/// takes longer than `half_close_timeout`.
 #[tokio::test]
-async fn a12_a_response_that_begins_in_a_drain_goes_on_for_a_half_closed_client() {
+async fn a12_a_response_that_begins_in_a_drain_completes_for_a_half_closed_client() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0 half_close_timeout=500ms").start("web").await;
     let mut client = client(&app.target("web").await).await;
     client.get("/ping").await.unwrap();
     let mut other = crate::client(&app.target("web").await).await;
     app.signal(tests::Signal::TERM);
-    // The drain has begun once a response says that it is the last one.
+    // The drain has begun once a response announces that it is the last one.
     while !other.get("/ping").await.unwrap().closes() {}
     // Idle connections have time for a last request.
     client.send(get("/stream?pieces=40")).await.unwrap();
@@ -111,7 +112,7 @@ async fn a12_a_response_that_begins_in_a_drain_goes_on_for_a_half_closed_client(
     assert_eq!(app.current().exit().await, Exit::Code(0));
 }
 
-/// HTTP/1.0 knows no chunks: the end of the connection is the end of such a body, unless it is a reset.
+/// HTTP/1.0 has no chunks: the end of the connection is the end of such a body, unless it is a reset.
 #[tokio::test]
 async fn c9_a_body_that_fails_over_http_1_0_ends_by_a_reset() {
     let app = launch().start("nameless").await;
@@ -134,9 +135,9 @@ async fn c9_a_body_that_fails_over_http_1_0_ends_by_a_reset() {
     }
 }
 
-/// A failure takes nothing with it that was finished before.
+/// A failure affects no answer that was complete before it.
 #[tokio::test]
-async fn c9_the_answer_before_one_that_fails_arrives() {
+async fn c9_the_answer_before_a_failed_one_arrives() {
     let app = launch().start("nameless").await;
     let target = app.target("plain").await;
     let mut client = client(&target).await;
@@ -168,8 +169,8 @@ async fn c9_a_handler_service_or_layer_that_panics_or_fails_is_one_500() {
             assert_eq!(client.get(path).await.unwrap().status, status, "{server}: {path}");
         }
         assert_eq!(ask2(&target, Method::GET, path).await.unwrap().status, 500);
-        let told = format!("ERROR gracehttp: server `{server}`: GET {path}: {fault}");
-        assert_eq!(count(&app, start, &told).await, 3, "{}", app.log);
+        let message = format!("ERROR gracehttp: server `{server}`: GET {path}: {fault}");
+        assert_eq!(count(&app, start, &message).await, 3, "{}", app.log);
     }
     let mut client = client(&app.target("fragile").await).await;
     for (path, status) in [("/arm", 404), ("/x/text", 500), ("/x/text", 200)] {
@@ -178,7 +179,8 @@ async fn c9_a_handler_service_or_layer_that_panics_or_fails_is_one_500() {
     app.log.line(0, "server `fragile`: GET /x/text: its handler panicked: poll_ready panics").await;
 }
 
-/// At its time-out a handler is let go before its answer, with a line that says whose it was; also one that panics then.
+/// At the time-out the server drops the handler before it answers, and logs whose handler it was. The same holds for a
+/// handler that panics when it is dropped.
 #[tokio::test]
 async fn a_handler_over_its_request_timeout_is_dropped_and_logged() {
     let app = launch().start("nameless").await;
@@ -193,10 +195,10 @@ async fn a_handler_over_its_request_timeout_is_dropped_and_logged() {
         }
         assert_eq!(ask2(&target, Method::GET, path).await.unwrap().status, 503);
         assert_eq!(count(&app, start, "the handler is let go").await, 3, "{}", app.log);
-        let told = format!(
+        let message = format!(
             "server `hurried`: GET {path}: its handler was dropped after its request_timeout of 300ms"
         );
-        assert_eq!(count(&app, start, &told).await, 3, "{}", app.log);
+        assert_eq!(count(&app, start, &message).await, 3, "{}", app.log);
     }
     app.log.line(0, "GET /x/guard: its handler panicked when it was dropped: the guard panics").await;
 }

@@ -1,4 +1,5 @@
-//! The one way out of all responses: what may stand in them, what becomes of those that break, and who is told.
+//! The single exit path of all responses: which content they may have, how broken ones end, and what the log says about
+//! them.
 
 mod content;
 mod counts;
@@ -22,7 +23,7 @@ use tests::{App, Client, Exit, Kind, Launch, Reply, Scratch, Target};
 /// INTERNAL_ERROR (RFC 9113 section 7).
 const INTERNAL_ERROR: [u8; 4] = [0, 0, 0, 2];
 
-/// All that answers below `/x`.
+/// The servers that answer below `/x`.
 const SERVERS: [&str; 5] = ["plain", "secure", "routed", "factory", "layered"];
 
 fn launch() -> Launch {
@@ -38,8 +39,7 @@ fn head(method: &str, path: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// The answer to a request of this method over HTTP/1.1, in the very bytes that it may have: what follows them has to
-/// be the next answer.
+/// The answer to a request of this method over HTTP/1.1, exactly to its last byte: the next answer has to follow it.
 async fn ask(target: &Target, method: &str, path: &str) -> String {
     let mut client = client(target).await;
     client.send(head(method, path)).await.expect("the request is sent");
@@ -58,18 +58,18 @@ async fn ask(target: &Target, method: &str, path: &str) -> String {
     answer.to_owned()
 }
 
-/// The answer over HTTP/2, if it comes to its end.
+/// The answer over HTTP/2, if it is complete.
 async fn ask2(target: &Target, method: Method, path: &str) -> Result<Reply, String> {
     let mut client = Http2::connect(target).await.expect("a connection");
     match client.ask(method, path, Bytes::new()).await {
         Ok(Outcome::Reply(reply)) => Ok(reply),
-        Ok(Outcome::NotSent) => panic!("a fresh connection takes no request"),
+        Ok(Outcome::NotSent) => panic!("a new connection accepts no request"),
         Err(failure) => Err(failure.to_string()),
     }
 }
 
-/// How many lines from `start` on hold `part`, once all has been said that there was to say: a thread of its own writes
-/// the log, and what it is given last comes last.
+/// How many lines from `start` on contain `part`. A separate thread writes the log in order, so a last request first
+/// makes sure that all earlier lines are there.
 async fn count(app: &App, start: usize, part: &str) -> usize {
     let end = app.log.end();
     let mut client = client(&app.target("plain").await).await;

@@ -1,10 +1,10 @@
-//! Where in memory requests lie.
+//! The memory of requests.
 
 use super::*;
 use gracehttp::Request;
 use std::collections::HashSet;
 
-/// Says where its request lies. It may hold it for longer than one turn.
+/// Answers with the address of its request. It may keep the request for more than one poll.
 #[server(port = 1)]
 async fn whereabouts(request: Request) -> String {
     let path = request.uri().path();
@@ -15,7 +15,7 @@ async fn whereabouts(request: Request) -> String {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_an_answered_request_when_hyper_reads_on() {
+async fn an_answered_request_is_freed_before_hyper_reads_on() {
     let server = TestServer::spawn(whereabouts::server(), ()).await;
     let mut client = client(&Target::from_url(&server.url())).await;
     let mut places = HashSet::new();

@@ -1,4 +1,4 @@
-//! Whom a handler takes its client for.
+//! The client address that a handler gets.
 
 use super::*;
 
@@ -18,14 +18,14 @@ async fn c3_c4_an_ipv4_client_has_an_ipv4_address_for_axum_too() {
     }
     let factory = app.target("factory").await;
     assert!(client(&factory).await.get("/peer").await.unwrap().text().starts_with("127.0.0.1:"));
-    // An IPv6 client has its own address.
+    // An IPv6 client keeps its own address.
     if std::net::TcpListener::bind("[::1]:0").is_ok() {
         let port = app.target("dual").await.address().port();
         let target = Target::Plain((std::net::Ipv6Addr::LOCALHOST, port).into());
         let text = get_once(&target, "/").await.unwrap().text();
         assert!(text.starts_with("[::1]:"), "{text}");
     }
-    // Clients of a Unix socket have no address: it is axum's own rejection.
+    // Clients of a Unix socket have no address, so axum itself rejects the request.
     let reply = get_once(&Target::Unix(socket), "/").await.unwrap();
     assert!(reply.status == 500 && reply.text().contains("ConnectInfo"), "{reply:?}");
 }

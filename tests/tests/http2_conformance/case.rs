@@ -1,4 +1,4 @@
-//! One sequence of frames, and what has to come of it.
+//! One sequence of frames and its expected outcome.
 
 use std::time::Duration;
 
@@ -8,62 +8,62 @@ use tests::frames::{ACK, Connection, Frame, GOAWAY, HEADERS, PING, RST_STREAM};
 /// A row of the table.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Of RFC 9113, where no other is named.
+    /// The section of RFC 9113, unless the text names another RFC.
     pub(crate) section: &'static str,
     pub(crate) frames: Vec<Frame>,
     pub(crate) expect: Expect,
-    /// Over TLS, where that differs.
+    /// The outcome over TLS, if it differs.
     pub(crate) over_tls: Option<Expect>,
     pub(crate) then: Then,
     pub(crate) time: Time,
 }
 
-/// The first thing that the server says about it.
+/// The server's first reaction to the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expect {
     /// The response to this stream has this status.
     Status(u32, u16),
-    /// The stream is reset with this code.
+    /// The server resets the stream with this code.
     Reset(u32, u32),
-    /// The connection ends with this code.
+    /// The server ends the connection with this code.
     Goaway(u32),
-    /// Neither.
+    /// The server does none of these.
     Nothing,
 }
 
-/// What becomes of the connection.
+/// The state of the connection afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
     Open,
     Closed,
 }
 
-/// How long that takes.
+/// The time until the outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Time {
-    /// No limit has to pass.
+    /// No time limit has to pass.
     Soon,
-    /// `header_read_timeout` does.
+    /// `header_read_timeout` has to pass.
     HeadTimeout,
 }
 
-/// What the server of the table allows a head.
+/// The time that the table's server allows for a head.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// For whatever should happen at once, on a busy machine.
+/// The time for an immediate event on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
 
 const MARKER: &[u8; 8] = b"a marker";
 
 impl Case {
-    /// Runs it on a connection of its own; what went wrong, if anything did.
+    /// Runs the case on its own connection. An error says what differs.
     pub(crate) async fn run(&self, target: &Target) -> Result<(), String> {
         let expect = match target {
             Target::Tls(_) => self.over_tls.unwrap_or(self.expect),
             _ => self.expect,
         };
         let mut connection = Connection::open(target).await;
-        // A server that has seen enough reads no further.
+        // A server that has already decided reads no further.
         _ = connection.try_send(&self.frames).await;
         let marker = Frame::new(PING, 0, 0, MARKER);
         if expect == Expect::Nothing && self.then == Then::Open {
@@ -103,11 +103,11 @@ struct Seen {
 }
 
 impl Seen {
-    /// Reads until something was said, the marker has come back, or the connection has ended.
+    /// Reads until the server reacts, the marker comes back, or the connection ends.
     async fn first(connection: &mut Connection, expect: Expect) -> Self {
         loop {
             let seen = Self::more(connection, expect).await;
-            // What was said of streams before the end does not count against it.
+            // Reactions to streams before the end of the connection do not count against it.
             let is_awaited = !matches!(expect, Expect::Goaway(_)) || matches!(seen.first, Expect::Goaway(_));
             if (seen.first != Expect::Nothing && is_awaited) || seen.has_marker || seen.has_ended {
                 return seen;
@@ -126,21 +126,21 @@ impl Seen {
 
     async fn more(connection: &mut Connection, expect: Expect) -> Self {
         let frames = connection.try_frames().await.unwrap_or_default();
-        // A response may be on its way when the connection is found wanting.
-        let is_wanted = |told: &Expect| match expect {
-            Expect::Goaway(_) => matches!(told, Expect::Goaway(_)),
-            _ => *told == expect,
+        // A response may be on its way when the server finds the fault of the connection.
+        let is_wanted = |reaction: &Expect| match expect {
+            Expect::Goaway(_) => matches!(reaction, Expect::Goaway(_)),
+            _ => *reaction == expect,
         };
-        let wanted = frames.iter().filter_map(told).find(is_wanted);
+        let wanted = frames.iter().filter_map(reaction).find(is_wanted);
         Self {
-            first: wanted.or_else(|| frames.iter().find_map(told)).unwrap_or(Expect::Nothing),
+            first: wanted.or_else(|| frames.iter().find_map(reaction)).unwrap_or(Expect::Nothing),
             has_marker: frames.iter().any(|frame| frame.payload == MARKER && frame.flags == ACK),
             has_ended: frames.is_empty(),
         }
     }
 }
 
-fn told(frame: &Frame) -> Option<Expect> {
+fn reaction(frame: &Frame) -> Option<Expect> {
     match frame.kind {
         HEADERS => Some(Expect::Status(frame.stream, frame.status()?)),
         RST_STREAM => {

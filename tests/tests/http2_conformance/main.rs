@@ -1,5 +1,5 @@
-//! Frames of HTTP/2 clients, valid ones and others, row by row: what the server says, and whether the connection goes
-//! on. Each row runs on plain text and over TLS, all of them at once against one process.
+//! A table of valid and invalid frame sequences of HTTP/2 clients: the server's reaction, and whether the connection
+//! continues. Each row runs on plain text and over TLS, and all rows run at once in one process.
 
 mod case;
 mod table;
@@ -13,7 +13,7 @@ use crate::case::HEAD_TIMEOUT;
 use crate::table::table;
 
 #[tokio::test]
-async fn every_sequence_of_frames_has_its_outcome() {
+async fn every_sequence_of_frames_has_its_expected_outcome() {
     let scratch = Scratch::new();
     let options = format!("header_read_timeout={}ms max_headers=20 max_body=1000", HEAD_TIMEOUT.as_millis());
     let plan = format!("server web 127.0.0.1:0 {options}\nserver tls 127.0.0.1:0 tls=self_signed {options}");

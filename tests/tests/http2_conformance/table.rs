@@ -22,15 +22,15 @@ const PRIORITY_UPDATE: u8 = 0x10;
 const GREASE: u8 = 0xba;
 const WITH_PRIORITY: u8 = 0x20;
 
-/// A request's fields, which [`but`] changes.
+/// A request's fields. [`but`] changes them.
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/ping")];
 
-/// The fields of GET, with these instead of those of the same name, or besides.
+/// The fields of GET. `fields` replace those of the same name and add others.
 fn but(fields: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
     let mut all: Vec<_> =
         GET.into_iter().filter(|(name, _)| fields.iter().all(|(new, _)| new != name)).collect();
-    // Pseudo-header fields first, unless they are what is wrong.
+    // Pseudo-header fields come first, unless their place is the fault.
     all.splice(0..0, fields.iter().copied().filter(|(name, _)| name.starts_with(':')));
     all.extend(fields.iter().copied().filter(|(name, _)| !name.starts_with(':')));
     all
@@ -45,7 +45,7 @@ fn asks(fields: &[(&str, &str)]) -> Vec<Frame> {
     vec![Frame::head(END_OF_STREAM_AND_HEADERS, 1, fields)]
 }
 
-/// A request on stream 1 that a body follows.
+/// A request on stream 1 with a body after it.
 fn posts(fields: &[(&'static str, &'static str)], then: &[Frame]) -> Vec<Frame> {
     let fields = but(&[&[(":method", "POST"), (":path", "/echo")], fields].concat());
     [&[Frame::head(END_OF_HEADERS, 1, &fields)], then].concat()

@@ -1,4 +1,4 @@
-//! What a client gets whose request has a body, or fields in pieces.
+//! Responses to requests with a body, or with fields in several pieces.
 
 use tests::frames::{ACK, DATA, END_OF_HEADERS, END_OF_STREAM, HEADERS, PING, RST_STREAM};
 
@@ -15,7 +15,7 @@ async fn early_answer(what: &str, head: Frame) {
     client.send(&[data(0), Frame::new(PING, 0, 0, b"8 octets")]).await;
     came.extend(until(&mut client, |frame| frame.kind == PING && frame.flags & ACK != 0).await);
     assert!(!came.iter().any(is_reset), "{what}: {came:?}");
-    // A client that stops in the middle is not waited for.
+    // The server does not wait for a client that stops in the middle.
     let start = Instant::now();
     let reset = until(&mut client, is_reset).await;
     assert!(reset.iter().any(|frame| is_reset(frame) && frame.payload == [0; 4]), "{what}: {reset:?}");
@@ -24,7 +24,7 @@ async fn early_answer(what: &str, head: Frame) {
     client.answer(3).await;
 }
 
-/// The kind of A11. All at once.
+/// The cases of A11, all at once.
 #[tokio::test]
 async fn a11_an_answer_before_the_end_of_an_upload_is_not_followed_by_a_reset() {
     let head = |path, host| {
@@ -40,7 +40,7 @@ async fn a11_an_answer_before_the_end_of_an_upload_is_not_followed_by_a_reset() 
     );
 }
 
-/// C2, and what else a handler knows from HTTP/1.
+/// C2, and the other fields that handlers know from HTTP/1.
 #[tokio::test]
 async fn c2_a_handler_sees_one_cookie_and_a_host() {
     let service = one_permit().await;
@@ -63,8 +63,8 @@ async fn c2_a_handler_sees_one_cookie_and_a_host() {
     }
 }
 
-/// C5: only a client that waits for it is told to continue, and only once its handler wants the body; then all goes on
-/// as ever.
+/// C5: the server sends 100 only to a client that waits for it, and only when the handler reads the body. Then the
+/// request continues as usual.
 #[tokio::test]
 async fn c5_a_client_that_waits_for_100_continue_gets_it_and_then_its_answer() {
     let service = Service::new("server web 127.0.0.1:0\nserver tls 127.0.0.1:0 tls=self_signed").await;
@@ -76,7 +76,7 @@ async fn c5_a_client_that_waits_for_100_continue_gets_it_and_then_its_answer() {
     let expecting = |stream, path| post(stream, path, &[("expect", "100-continue")]);
     for server in ["web", "tls"] {
         let mut client = Connection::open(&service.app.target(server).await).await;
-        // Others are around them: one whose handler takes no body, and one that does not wait, and is only slow.
+        // Other requests surround them: one whose handler reads no body, and one that does not wait and is only slow.
         client
             .send(&[
                 Frame::get(1, "/ping"),
@@ -99,7 +99,8 @@ async fn c5_a_client_that_waits_for_100_continue_gets_it_and_then_its_answer() {
                     answers.push(Frame::new(DATA, END_OF_STREAM, head.stream, b"a body"));
                 }
             }
-            // Once all others are done, the handler of the last one has waited for its body for as long.
+            // The last client sends its body after all others are done, so its handler has waited for the body until
+            // then.
             if ended(&statuses[..4]) && statuses[4].is_empty() {
                 answers.push(Frame::new(DATA, END_OF_STREAM, 9, b"a body"));
             }

@@ -1,4 +1,4 @@
-//! Frames that bring nothing, and those that only look so.
+//! Frames without effect, and frames that only look like them.
 
 use tests::bench::process::resident;
 use tests::frames::{ACK, DATA, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE};
@@ -8,7 +8,8 @@ use super::*;
 
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 
-/// Frames that bring nothing, as many as fit, while a stream is open and a request comes with each thousand of them.
+/// Sends as many frames without effect as the connection accepts, while a stream is open. A request comes with each
+/// thousand of them.
 async fn flood(what: &str, frame: Frame) {
     let service = one_permit().await;
     let mut client = Connection::open(&service.target).await;
@@ -19,7 +20,7 @@ async fn flood(what: &str, frame: Frame) {
         stream += 2;
         let frames = [vec![Frame::get(stream, "/ping")], vec![frame.clone(); 1000]].concat();
         let is_over = client.try_send(&frames).await.is_err();
-        // What has come by now makes room for more.
+        // The frames that the client reads now make room for more.
         let came = tokio::time::timeout(Duration::from_millis(1), client.try_frames()).await;
         match came {
             Ok(Ok(frames)) if frames.iter().any(|frame| frame.farewell().is_some()) => break frames,
@@ -35,9 +36,9 @@ async fn flood(what: &str, frame: Frame) {
     next_is_served_after(&service, start).await;
 }
 
-/// All at once.
+/// All kinds at once.
 #[tokio::test]
-async fn b2_frames_that_bring_nothing_end_their_connection_though_a_stream_is_open() {
+async fn b2_frames_without_effect_end_their_connection_though_a_stream_is_open() {
     tokio::join!(
         flood("PRIORITY", Frame::new(PRIORITY, 0, 1, &[0, 0, 0, 3, 7])),
         flood("PING", Frame::new(PING, 0, 0, b"8 octets")),
@@ -48,7 +49,7 @@ async fn b2_frames_that_bring_nothing_end_their_connection_though_a_stream_is_op
     );
 }
 
-/// It may send as many frames as an honest one has to.
+/// A client may send as many frames as it honestly needs.
 #[tokio::test]
 async fn b2_a_client_that_opens_two_windows_for_each_piece_gets_all_responses() {
     let service = one_permit().await;
@@ -61,7 +62,7 @@ async fn b2_a_client_that_opens_two_windows_for_each_piece_gets_all_responses() 
         let mut answers: Vec<Frame> = frames.iter().filter_map(Frame::acknowledges).collect();
         for data in frames.iter().filter(|frame| frame.kind == DATA && !frame.payload.is_empty()) {
             received += data.payload.len();
-            // As Go's client does, for each 4 KiB, and with a PING to measure the way, as gRPC's do.
+            // Go's client does the same for each 4 KiB. gRPC's clients also send a PING to measure the link.
             for part in data.payload.chunks(4096) {
                 let window = (part.len() as u32).to_be_bytes();
                 answers.extend([0, 1].map(|stream| Frame::new(WINDOW_UPDATE, 0, stream, &window)));
@@ -75,9 +76,9 @@ async fn b2_a_client_that_opens_two_windows_for_each_piece_gets_all_responses() 
     client.answer(3).await;
 }
 
-/// A page that is left before it was loaded: its requests and the end of them come in one write.
+/// A client leaves a page before it is loaded: the requests and their resets arrive in one write.
 #[tokio::test]
-async fn b2_a_client_that_gives_up_all_the_requests_of_a_page_keeps_its_connection() {
+async fn b2_a_client_that_resets_all_requests_of_a_page_keeps_its_connection() {
     let service = one_permit().await;
     let mut client = Connection::open(&service.target).await;
     let page = (1..201).step_by(2);
@@ -87,12 +88,13 @@ async fn b2_a_client_that_gives_up_all_the_requests_of_a_page_keeps_its_connecti
     client.answer(201).await;
 }
 
-/// A connection that ends for a broken frame in the turn in which its requests begin keeps none of them in memory.
+/// A broken frame ends the connection in the same turn in which its requests begin: the connection keeps none of them
+/// in memory.
 #[tokio::test]
 async fn connections_that_break_a_rule_right_after_their_requests_leave_no_memory() {
     const FREE: u64 = 8 << 20;
     let service = Service::new("server web 127.0.0.1:0").await;
-    // More than the server reads at once: it has begun the requests when it comes to the broken frame.
+    // The frames are more than the server reads at once, so it has begun the requests when it reads the broken frame.
     let unknown = Frame::new(0x77, 0, 0, &[0; 8000]);
     let broken = Frame::new(WINDOW_UPDATE, 0, 0, &[0; 5]);
     let mut frames: Vec<Frame> = (0..100).map(|number| Frame::get(2 * number + 1, "/ping")).collect();
@@ -103,7 +105,7 @@ async fn connections_that_break_a_rule_right_after_their_requests_leave_no_memor
             warm = resident(service.app.pid());
         }
         let mut client = Connection::open(&service.target).await;
-        // Its SETTINGS: the connection stands.
+        // The client has the server's SETTINGS, so the connection is established.
         client.frames().await;
         client.send(&frames).await;
         within(LIMIT, "the end of the connection", client.until_end()).await;

@@ -1,6 +1,6 @@
-//! What an HTTP/2 client may do to its connection: a stream that lets its server wait is reset, however busy the others
-//! are and though it answers every PING; what waits for a client has its limit in memory; and a client that sends frames
-//! for nothing is told to calm down.
+//! The limits of an HTTP/2 client: the server resets a stream that makes it wait, even if other streams are busy and
+//! the client answers every PING; memory that waits for a client is limited; a client that sends frames without effect
+//! gets ENHANCE_YOUR_CALM.
 
 mod bodies;
 mod floods;
@@ -21,7 +21,7 @@ async fn one_permit() -> Service {
     Service::new("server web 127.0.0.1:0 max_conns=1").await
 }
 
-/// After which time somebody else is served.
+/// The time until the server serves another client.
 async fn next_is_served_after(service: &Service, since: Instant) -> Duration {
     let mut next = service.client().await;
     next = next.limit(2 * LIMIT);
@@ -29,7 +29,7 @@ async fn next_is_served_after(service: &Service, since: Instant) -> Duration {
     since.elapsed()
 }
 
-/// Reads until a frame comes that is looked for: all that came.
+/// Reads until the awaited frame arrives. Returns all frames.
 async fn until(client: &mut Connection, is_last: impl Fn(&Frame) -> bool) -> Vec<Frame> {
     let mut all = Vec::new();
     while !all.iter().any(&is_last) {

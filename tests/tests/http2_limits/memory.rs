@@ -1,12 +1,12 @@
-//! What waits for a client, within `max_conn_memory`.
+//! Memory that waits for a client stays within `max_conn_memory`.
 
 use tests::frames::{DATA, END_OF_STREAM, RST_STREAM, WINDOW_UPDATE};
 use tests::patience::eventually;
 
 use super::*;
 
-/// Of thirty requests on a connection that takes nothing, as many are begun as `max_conn_memory` has room for, and
-/// one more; the others once there is room.
+/// A connection with thirty requests reads nothing: the server begins as many requests as `max_conn_memory` has room
+/// for, and one more. It begins the others once there is room.
 #[tokio::test]
 async fn b1_max_conn_memory_limits_how_many_responses_wait() {
     let service = Service::new("server web 127.0.0.1:0 max_conn_memory=1048576").await;
@@ -14,7 +14,7 @@ async fn b1_max_conn_memory_limits_how_many_responses_wait() {
     let requests = (0..30).map(|number| Frame::get(2 * number + 1, "/big?bytes=60000"));
     client.send(&requests.collect::<Vec<_>>()).await;
     let begun = || service.app.log.count(0, "big begins");
-    // Each of the server's threads may have one in hand when the room is used up.
+    // When the room is used up, each of the server's threads may already have begun another request.
     let room = 10..=10 + std::thread::available_parallelism().expect("a number").get();
     eventually("the first responses", || room.contains(&begun())).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -31,8 +31,8 @@ async fn b1_max_conn_memory_limits_how_many_responses_wait() {
     }
 }
 
-/// A hundred handlers that were all begun when there was room, and then answer all at once: of what their client does not
-/// take, most is let go after 5 s.
+/// A hundred handlers begin while there is room and then answer all at once. The server drops most of the bytes that
+/// the client does not read after 5 s.
 pub(crate) async fn b1_slow_handlers_that_answer_together() {
     let service = one_permit().await;
     let mut client = Connection::open_with(&service.target, &Frame::window(0)).await;
@@ -49,8 +49,8 @@ pub(crate) async fn b1_slow_handlers_that_answer_together() {
     assert!(took > Duration::from_secs(5) && took < Duration::from_secs(20), "{took:?}");
 }
 
-/// Forty responses that are together far larger than what a connection may hold all come, to a client that takes
-/// them one after the other.
+/// Forty responses together are far larger than a connection's memory. A client that reads them one after the other
+/// gets all of them.
 #[tokio::test]
 async fn b1_a_client_that_takes_its_responses_gets_all_of_them() {
     const EACH: usize = 1_000_000;

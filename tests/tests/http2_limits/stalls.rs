@@ -1,4 +1,4 @@
-//! Streams and connections that stand still.
+//! Streams and connections without progress.
 
 use tests::client::Stream;
 use tests::frames::{DATA, END_OF_STREAM, PREFACE, RST_STREAM, WINDOW_UPDATE};
@@ -8,17 +8,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::*;
 use crate::memory::b1_slow_handlers_that_answer_together;
 
-/// When a limit of 30 s is noticed on a busy machine.
+/// The time in which a busy machine notices a limit of 30 s.
 const RATHER: std::ops::Range<Duration> = Duration::from_secs(28)..Duration::from_secs(42);
 
-/// The connection, which answers every PING meanwhile, is cut after 30 s.
+/// The server cuts the connection after 30 s, although the client answers every PING.
 async fn cuts(service: &Service, what: &str, mut stalled: Connection) {
     let (took, _) = tokio::join!(next_is_served_after(service, Instant::now()), stalled.until_end());
     println!("{what}: cut after {took:?}");
     assert!(RATHER.contains(&took), "{what}: cut after {took:?}\n{}", service.app.log);
 }
 
-/// Answers whatever asks for it until the stream is reset: with which code.
+/// Answers each frame that needs an acknowledgement until the server resets the stream. Returns the code of the reset.
 async fn until_reset(client: &mut Connection, stream: u32) -> u32 {
     loop {
         let frames =
@@ -32,7 +32,7 @@ async fn until_reset(client: &mut Connection, stream: u32) -> u32 {
     }
 }
 
-/// The stream is reset after 30 s, and the connection serves on.
+/// The server resets the stream after 30 s, and the connection keeps serving.
 async fn resets(what: &str, mut client: Connection, stream: u32) {
     let start = Instant::now();
     let code = until_reset(&mut client, stream).await;
@@ -43,7 +43,7 @@ async fn resets(what: &str, mut client: Connection, stream: u32) {
     client.answer(stream + 1000).await;
 }
 
-/// Its window is closed from the beginning, and each response stays in the server.
+/// The client's window is closed from the beginning, so each response stays in the server.
 async fn closed_window() {
     let service = one_permit().await;
     let mut client = Connection::open_with(&service.target, &Frame::window(0)).await;
@@ -52,8 +52,8 @@ async fn closed_window() {
     resets("window 0", client, 1).await;
 }
 
-/// Its window takes a part of each response, the rest of which would be kept for ever. What is left of a short one only
-/// h2 has, which can't be told to reset it: the connection goes.
+/// The client's window takes a part of each response, and the server would keep the rest without a limit. The rest of a
+/// short response is in h2 alone, and h2 has no way to reset it: the server closes the connection.
 async fn small_window() {
     let service = one_permit().await;
     let mut client = Connection::open_with(&service.target, &Frame::window(3)).await;
@@ -69,8 +69,8 @@ async fn small_window() {
     tokio::join!(resets("a window of 3 bytes", client, 1), short);
 }
 
-/// A row of faults: while one stream lets a large response wait, another request comes every second, and its response
-/// is taken.
+/// While one stream keeps a large response waiting, the client sends another request every second and reads its
+/// response.
 async fn b1_one_stream_of_a_busy_client() {
     let service = one_permit().await;
     let mut client = Connection::open_with(&service.target, &Frame::window(0)).await;
@@ -101,7 +101,7 @@ async fn b1_one_stream_of_a_busy_client() {
     assert!(reset && RATHER.contains(&took), "{took:?}");
 }
 
-/// Opens all its windows and asks for 50 MB, of which the kernels on the way hold some.
+/// Opens all windows and asks for 50 MB. The kernels on the way hold some of it.
 async fn open_windows(service: &Service) -> Box<dyn Stream> {
     let mut stream = service.target.connect(&["h2"]).await.expect("a connection");
     let frames = [
@@ -114,8 +114,8 @@ async fn open_windows(service: &Service) -> Box<dyn Stream> {
     stream
 }
 
-/// Takes 20 KiB a second for longer than the limit: what is on its way is so much that the server's kernel takes nothing
-/// more meanwhile.
+/// Reads 20 KiB a second for longer than the limit: so much is on its way that the server's kernel accepts nothing more
+/// meanwhile.
 async fn a9_slow_reader() {
     let service = one_permit().await;
     let mut stream = open_windows(&service).await;
@@ -130,7 +130,7 @@ async fn a9_slow_reader() {
     }
 }
 
-/// Takes nothing.
+/// Reads nothing.
 async fn a10_no_reader() {
     let service = one_permit().await;
     let _stream = open_windows(&service).await;
@@ -166,7 +166,7 @@ async fn dripping_body() {
     );
 }
 
-/// Of the time that a handler takes, and of an event stream without events, nothing counts.
+/// The time of a handler does not count, and the time of an event stream without events does not count.
 async fn slow_handlers() {
     let service = one_permit().await;
     let mut client = Connection::open(&service.target).await;
@@ -183,7 +183,7 @@ async fn slow_handlers() {
     assert!(start.elapsed() > Duration::from_secs(38), "{:?}", start.elapsed());
 }
 
-/// All at once, since each of them takes its time.
+/// All cases run at once, since each of them takes long.
 #[tokio::test]
 async fn b1_a_stream_that_stands_still_is_reset_after_thirty_seconds_and_a_slow_one_is_not() {
     let b1 = b1_one_stream_of_a_busy_client();

@@ -1,4 +1,4 @@
-//! Frames that are wrong, and those that are too many.
+//! Wrong frames and too many frames.
 
 use tests::frames::{
     ACK, CONTINUATION, DATA, END_OF_HEADERS, END_OF_STREAM, END_OF_STREAM_AND_HEADERS, Frame, GOAWAY,
@@ -9,7 +9,7 @@ use super::*;
 use crate::case::Expect::{Goaway, Reset, Status};
 use crate::case::Then::{Closed, Open};
 
-/// Frames that are wrong in themselves, or where they stand.
+/// Frames with a wrong content, or in a wrong place.
 pub(super) fn frames() -> Vec<Case> {
     let goaway = |name, section, code, frames: &[Frame]| row(name, section, frames, Goaway(code), Closed);
     let open = posts(&[], &[]);
@@ -58,7 +58,7 @@ pub(super) fn frames() -> Vec<Case> {
         goaway("SETTINGS for a stream", "6.5", PROTOCOL_ERROR, &[Frame::new(SETTINGS, 0, 1, &[])]),
         goaway("SETTINGS of 5 bytes", "6.5", FRAME_SIZE_ERROR, &[Frame::new(SETTINGS, 0, 0, &[0; 5])]),
         goaway(
-            "SETTINGS that answer and say more",
+            "SETTINGS that acknowledge and have content",
             "6.5",
             FRAME_SIZE_ERROR,
             &[Frame::new(SETTINGS, ACK, 0, &[0; 6])],
@@ -113,8 +113,8 @@ pub(super) fn frames() -> Vec<Case> {
     ]
 }
 
-/// What h2 judges otherwise than RFC 9113 does, where it can't be mended in front of it: only h2 knows its tables and the
-/// states of its streams. Each of these ends safely, with another code or a wider error than asked for.
+/// Here h2 differs from RFC 9113, and gracehttp can't correct it in front of h2: only h2 knows its tables and the
+/// states of its streams. Each case ends safely, with another code or a wider error than the RFC requires.
 pub(super) fn of_h2() -> Vec<Case> {
     let goaway = |name, section, frames: &[Frame]| row(name, section, frames, Goaway(PROTOCOL_ERROR), Closed);
     let path: &str = Box::leak(format!("/{}", "v".repeat(66_000)).into_boxed_str());
@@ -131,11 +131,11 @@ pub(super) fn of_h2() -> Vec<Case> {
         // STREAM_CLOSED, of the stream alone.
         goaway("HEADERS after the end of the stream", "5.1", &[never(), Frame::get(1, "/ping")]),
         goaway("DATA after the end of the stream", "5.1", &[never(), data(0, b"a")]),
-        // Of the stream alone.
+        // An error of the stream alone.
         goaway("a stream's window of nothing", "6.9", &[never(), update(1, 0)]),
         goaway("a name in upper case", "8.2", &asks(&but(&[("X", "y")]))),
         goaway("a name with white space", "8.2.1", &asks(&but(&[("a b", "y")]))),
-        goaway("a pseudo-header field nobody knows", "8.3", &asks(&but(&[(":x", "y")]))),
+        goaway("an unknown pseudo-header field", "8.3", &asks(&but(&[(":x", "y")]))),
         goaway("NUL in a value", "8.2.1", &asks(&but(&[("x", "a\0b")]))),
         goaway("a line end in a value", "8.2.1", &asks(&but(&[("x", "a\r\nb: c")]))),
         // 414; a URI of the crate `http` has at most 65 534 bytes.
@@ -146,7 +146,7 @@ pub(super) fn of_h2() -> Vec<Case> {
             Reset(1, PROTOCOL_ERROR),
             Open,
         ),
-        // Malformed; h2 drops the field, and the fragment, before anybody can see them.
+        // Malformed. h2 drops the field and the fragment before gracehttp can see them.
         row(
             "a pseudo-header field in trailers",
             "8.1",
@@ -158,7 +158,7 @@ pub(super) fn of_h2() -> Vec<Case> {
     ]
 }
 
-/// What is valid once, and an attack as often as one likes.
+/// One is valid, but any number of them is an attack.
 pub(super) fn attacks() -> Vec<Case> {
     let calm = |name, section, frames: Vec<Frame>| row(name, section, frames, Goaway(CALM), Closed);
     let many = |frame: Frame| [vec![never()], vec![frame; 6000]].concat();
@@ -166,7 +166,7 @@ pub(super) fn attacks() -> Vec<Case> {
         (0..count).flat_map(|number| frames(2 * number + 1)).collect()
     };
     let half = Frame::new(HEADERS, END_OF_STREAM, 1, &Frame::get(1, "/ping").payload);
-    // A field of 4000 bytes goes into the table, and is then told 1000 times by a byte each.
+    // The client adds a field of 4000 bytes to the table, and then repeats it 1000 times with one byte each.
     let bomb = {
         let mut block = Frame::get(1, "/ping").payload;
         block.extend(b"\x40\x01a\x7f\xa1\x1e");
@@ -180,15 +180,15 @@ pub(super) fn attacks() -> Vec<Case> {
         calm("answers to PING", "10.5", many(Frame::new(PING, ACK, 0, b"8 octets"))),
         calm("SETTINGS", "10.5", many(Frame::new(SETTINGS, 0, 0, &[]))),
         calm("WINDOW_UPDATE", "10.5", many(update(0, 1))),
-        calm("a kind of frame nobody knows", "10.5", many(Frame::new(GREASE, 0, 0, b"grease"))),
+        calm("an unknown kind of frame", "10.5", many(Frame::new(GREASE, 0, 0, b"grease"))),
         calm("empty DATA", "10.5", posts(&[], &vec![data(0, b""); 6000])),
         calm(
-            "requests given up",
+            "requests that the client resets",
             "10.5",
             streams(4000, |stream| vec![Frame::get(stream, "/never"), reset(stream)]),
         ),
         calm(
-            "requests that make the server give up",
+            "requests that make the server reset them",
             "10.5",
             streams(4000, |stream| vec![Frame::get(stream, "/never"), update(stream, 0x7fff_ffff)]),
         ),

@@ -6,7 +6,8 @@ use super::*;
 use crate::case::Expect::{Reset, Status};
 use crate::case::Then::Open;
 
-/// Requests that are malformed (section 8.1.1) or over a limit: one stream's fault, not the connection's.
+/// Malformed requests (section 8.1.1) and requests over a limit: the fault belongs to one stream, not to the
+/// connection.
 pub(super) fn requests() -> Vec<Case> {
     let reset = |name, section, fields: &[(&str, &str)]| {
         row(name, section, asks(fields), Reset(1, PROTOCOL_ERROR), Open)

@@ -1,4 +1,4 @@
-//! What every server has to take.
+//! Sequences that every server has to accept.
 
 use tests::frames::{
     ACK, CONTINUATION, END_OF_HEADERS, END_OF_STREAM, END_OF_STREAM_AND_HEADERS, Frame, HEADERS, PADDED,
@@ -98,19 +98,13 @@ pub(super) fn valid() -> Vec<Case> {
             Open,
         ),
         row(
-            "a kind of frame nobody knows",
+            "an unknown kind of frame",
             "4.1",
             and_get(Frame::new(GREASE, 0xff, 9, b"grease")),
             Status(1, 200),
             Open,
         ),
-        row(
-            "flags nobody knows",
-            "4.1",
-            and_get(Frame::new(PING, 0xfe, 0, b"8 octets")),
-            Status(1, 200),
-            Open,
-        ),
+        row("unknown flags", "4.1", and_get(Frame::new(PING, 0xfe, 0, b"8 octets")), Status(1, 200), Open),
         row(
             "the reserved bit of a stream",
             "4.1",
@@ -118,7 +112,7 @@ pub(super) fn valid() -> Vec<Case> {
             Status(1, 200),
             Open,
         ),
-        row("a setting nobody knows", "6.5.2", and_get(settings(0xba, 1)), Status(1, 200), Open),
+        row("an unknown setting", "6.5.2", and_get(settings(0xba, 1)), Status(1, 200), Open),
         row(
             "a priority for an idle stream",
             "5.3.2",
@@ -134,10 +128,10 @@ pub(super) fn valid() -> Vec<Case> {
             Open,
         ),
         row("both windows opened", "6.9", [never(), update(0, 1), update(1, 1)], Nothing, Open),
-        row("a request given up", "6.4", [never(), reset(1)], Nothing, Open),
+        row("a request that the client resets", "6.4", [never(), reset(1)], Nothing, Open),
         row("a window for a stream that is over", "6.9", [never(), reset(1), update(1, 1)], Nothing, Open),
         row(
-            "answers to PING nobody asked for",
+            "PING acknowledgements without a PING",
             "6.7",
             vec![Frame::new(PING, ACK, 0, b"8 octets"); 3],
             Nothing,
@@ -174,7 +168,7 @@ pub(super) fn valid() -> Vec<Case> {
             Open,
         ),
         row(
-            "CONNECT where nobody answers it",
+            "CONNECT without a handler",
             "8.5",
             asks(&[(":method", "CONNECT"), (":authority", "localhost:1")]),
             Status(1, 405),

@@ -8,7 +8,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use strsim::jaro_winkler;
 
-/// Every fault found so far. Everything else is expanded all the same, so that one mistake does not cause others.
+/// Every fault found so far. Everything else is still expanded, so that one mistake does not cause others.
 #[derive(Default)]
 pub(crate) struct Errors(Option<syn::Error>);
 

@@ -1,4 +1,4 @@
-//! Third step: emits what the attributes stand for, calls that could be written by hand beside the user's item.
+//! Third step: emits the calls that the attributes stand for. Users could write them by hand beside their item.
 
 mod bounds;
 mod builder;

@@ -572,7 +572,7 @@ pub(crate) fn has<O>(table: &[Key<O>], name: &str) -> bool {
     table.iter().any(|key| key.name == name)
 }
 
-/// What an attribute with this table says about a word that other programs use for one of its keys.
+/// The hint for a word that other programs use for a key of this table.
 pub(crate) fn hint<O>(table: &[Key<O>], word: &str) -> Option<&'static str> {
     let mut meant = table.iter().filter(|key| key.other_words.contains(&word) && !key.say.is_empty());
     meant.next().map(|key| key.say)

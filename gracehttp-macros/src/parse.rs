@@ -87,7 +87,7 @@ pub(crate) fn routes(
     attributed("#[routes]", arguments, item, errors)
 }
 
-/// Reads an attribute and its item. Faults join the errors; everything else is read all the same.
+/// Reads an attribute and its item. Faults join the errors; everything else is still read.
 fn attributed<A: Arguments>(
     attribute: &str,
     written: TokenStream,

@@ -1,6 +1,6 @@
-//! Second step: checks what was read, and makes of it the types that the third step, `generate`, takes.
+//! Second step: checks the values that were read, and turns them into the types that the third step, `generate`, takes.
 //!
-//! Faults join the errors. Whatever is right is kept, so that one mistake does not cause other errors.
+//! Faults join the errors. The valid part is kept, so that one mistake does not cause other errors.
 
 mod arguments;
 mod function;

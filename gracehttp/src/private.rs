@@ -99,7 +99,7 @@ impl<T: FromRequest<S, M> + Send + 'static, S, M> LastArgument<S, M> for T {}
 
 /// What a name in `servers(…)` means where it is a function, or anything else, without `#[server]`.
 ///
-/// [`main`](macro@crate::main) imports each name, whatever it is, as `with_attribute_server`. What has the
+/// [`main`](macro@crate::main) imports each name as `with_attribute_server`. An item that has the
 /// attribute is a type or a module, too, and shadows the type that this module is imported for.
 pub mod undeclared {
     use super::Listens;
@@ -186,7 +186,7 @@ impl<T: DeserializeOwned + Send + 'static> AppSettings for T {}
 
 /// Start-up code that takes `A` and has the output `O`.
 ///
-/// [`StartUp::app`] exists where `O` is a `Result`, by whatever name; everywhere else method resolution falls
+/// [`StartUp::app`] exists where `O` is a `Result`, under any name; everywhere else method resolution falls
 /// back to [`Infallible::app`].
 #[derive(Debug)]
 pub struct StartUp<F, A, O> {
@@ -195,7 +195,7 @@ pub struct StartUp<F, A, O> {
     output: PhantomData<fn() -> O>,
 }
 
-/// Start-up code that takes nothing; its output is told from its future.
+/// Start-up code that takes nothing; its future gives the type of its output.
 pub fn start_up<F, Fut>(start_up: F) -> StartUp<impl FnOnce(()) -> Fut, (), Fut::Output>
 where
     F: FnOnce() -> Fut,

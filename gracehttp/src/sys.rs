@@ -68,7 +68,7 @@ pub(crate) fn at_exit(hook: fn()) {
 pub(crate) struct Inheritance<'a> {
     /// Stays open across exec.
     pub(crate) descriptor: BorrowedFd<'a>,
-    /// Ignored until the successor's own handlers stand: their default would end it.
+    /// Ignored until the successor has installed its own handlers: their default would end it.
     pub(crate) ignored: &'a [Signal],
 }
 
@@ -192,13 +192,13 @@ impl Probe {
         if outcome == 0 { u64::try_from(count).unwrap_or_default() } else { 0 }
     }
 
-    /// Whether a TCP connection no longer exists, because a reset has ended it. What was written and not acknowledged
-    /// then stays counted, and is of no use.
+    /// Whether a reset has ended the TCP connection. Its unacknowledged bytes then stay counted, but will never be
+    /// acknowledged.
     pub(crate) fn is_reset(self) -> bool {
         getpeername::<SockaddrStorage>(self.0) == Err(Errno::ENOTCONN)
     }
 
-    /// Sees the client's end even behind unread bytes.
+    /// Whether the client is still there. A FIN or a reset is found even behind unread bytes.
     pub(crate) fn presence(self) -> Presence {
         let mut look = libc::pollfd { fd: self.0, events: libc::POLLRDHUP, revents: 0 };
         // SAFETY: the call reads and writes the one `pollfd` that it is given, and does not wait.

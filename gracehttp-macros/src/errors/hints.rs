@@ -3,7 +3,7 @@
 
 use crate::keys;
 
-/// What to write instead of a word that is no key of the attribute.
+/// The hint for a word that is not a key of the attribute: what to write in its place.
 pub(crate) fn for_unknown(attribute: &str, word: &str) -> Option<&'static str> {
     let of_key = || match attribute {
         SERVER => keys::hint(keys::SERVER, word),

@@ -11,7 +11,7 @@ use super::value::Value;
 use crate::errors::{Errors, closest, hints, known_words};
 use crate::keys::{Form, Key};
 
-/// What the keys of an attribute say that is more than a call of the builder's method of the same name.
+/// The keys of an attribute that need more than a call of the builder's method of the same name.
 pub(crate) trait Arguments: Default {
     /// The keys with a form of their own.
     type Own: Copy + 'static;

@@ -86,22 +86,22 @@ fn shape(text: &str) -> Result<Endpoint, String> {
             Err(_) => "it has no port".into(),
         });
     };
-    Ok(Endpoint::Tcp { host: shape_of_host(host, port)?, port: shape_of_port(port)? })
+    Ok(Endpoint::Tcp { host: parse_host(host, port)?, port: parse_port(port)? })
 }
 
 /// What an IPv6 address without brackets may mean. `::1:80` can be an address, or an address with a port.
 fn with_brackets(text: &str) -> String {
     let whole = format!("`[{text}]:9090`");
     match text.rsplit_once(':') {
-        Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() && shape_of_port(port).is_ok() => {
+        Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() && parse_port(port).is_ok() => {
             format!("`[{address}]:{port}` or {whole}")
         }
         _ => whole,
     }
 }
 
-/// The host in one spelling, so that two of them can be compared.
-fn shape_of_host(host: &str, port: &str) -> Result<Option<String>, String> {
+/// The host in one spelling, so that two hosts can be compared.
+fn parse_host(host: &str, port: &str) -> Result<Option<String>, String> {
     if let Some(address) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         let (address, zone) = address.split_once('%').unwrap_or((address, ""));
         let canonical: Ipv6Addr =
@@ -131,7 +131,7 @@ fn shape_of_host(host: &str, port: &str) -> Result<Option<String>, String> {
     }
 }
 
-fn shape_of_port(port: &str) -> Result<u16, String> {
+fn parse_port(port: &str) -> Result<u16, String> {
     // `u16::from_str` takes a leading plus sign.
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     match port.parse() {

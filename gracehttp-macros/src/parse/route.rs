@@ -104,12 +104,12 @@ impl Arguments for RouteArguments {
     }
 }
 
-/// The method that `#[route(METHOD, …)]` begins with, as axum calls its function.
+/// Reads the method at the beginning of `#[route(METHOD, …)]`. Returns the name of axum's function for it.
 fn read_method(input: ParseStream<'_>, example: &str, errors: &mut Errors) -> syn::Result<Option<Ident>> {
     let Ok(method) = input.parse::<Ident>() else {
         let message = format!("a method comes first, as in `{example}`");
         errors.push(syn::Error::new(input.span(), message));
-        // A method in quotes is a method all the same; another string is the path.
+        // A method in quotes is still a method; any other string is the path.
         let is_path = |text: LitStr| !METHODS.contains(&text.value().to_uppercase().as_str());
         if !input.fork().parse().is_ok_and(is_path) {
             skip_to_comma(input)?;

@@ -64,7 +64,7 @@ impl<'a> Segment<'a> {
     /// and the path without this segment.
     pub(super) fn faults(&self, path: &str, without: impl FnOnce() -> String) -> Vec<String> {
         let mut faults = Vec::new();
-        if let Some(char) = [self.before, self.after].into_iter().find_map(first_sent_otherwise) {
+        if let Some(char) = [self.before, self.after].into_iter().find_map(first_unencoded) {
             let sent = escape(char);
             faults.push(format!(
                 "a path is compared as it is sent, and `{char}` is sent as `{sent}`\nhelp: write `{path}`"
@@ -187,15 +187,15 @@ fn a_name(text: &str, wild: bool) -> String {
     }
 }
 
-/// The first character that clients send in another spelling.
-fn first_sent_otherwise(literal: &str) -> Option<char> {
+/// The first character that clients percent-encode.
+fn first_unencoded(literal: &str) -> Option<char> {
     let mut chars = literal.char_indices();
-    chars.find(|(index, char)| is_sent_otherwise(*char, &literal[*index..])).map(|(_, char)| char)
+    chars.find(|(index, char)| needs_encoding(*char, &literal[*index..])).map(|(_, char)| char)
 }
 
-/// Whether clients send the first character of a text in another spelling. Braces belong to the router. `[`, `]`
+/// Whether clients percent-encode the first character of a text. Braces belong to the router. `[`, `]`
 /// and `|` are allowed: a URL must not have them, but browsers send them as they are.
-fn is_sent_otherwise(char: char, text: &str) -> bool {
+fn needs_encoding(char: char, text: &str) -> bool {
     let is_escape = || {
         let digits = text.as_bytes().get(1..3);
         digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -210,7 +210,7 @@ fn is_sent_otherwise(char: char, text: &str) -> bool {
 fn encoded(literal: &str) -> String {
     let chars = literal.char_indices();
     chars
-        .map(|(index, char)| match is_sent_otherwise(char, &literal[index..]) {
+        .map(|(index, char)| match needs_encoding(char, &literal[index..]) {
             true => escape(char),
             false => char.to_string(),
         })

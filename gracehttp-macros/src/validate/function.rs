@@ -5,8 +5,8 @@ use syn::{FnArg, Safety, Signature};
 use super::types::impl_trait;
 use crate::errors::Errors;
 
-/// Reports everything in a signature that its caller would have to decide, because the framework is the caller.
-/// Says whether there was nothing to report.
+/// Reports parts of a signature whose meaning the caller decides: the framework is the caller, and can't decide them.
+/// Returns whether there was nothing to report.
 pub(super) fn check(sig: &Signature, role: &str, errors: &mut Errors) -> bool {
     let mut plain = true;
     let mut fault = |tokens: &dyn quote::ToTokens, message: String| {

@@ -72,7 +72,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         .enable_all()
         .build()
         .map_err(|error| Error::caused_by(format!("no runtime for the event loop: {error}"), error))?;
-    // Before the handlers stand: the configuration says which signals they are for.
+    // Before the handlers are installed: the configuration says which signals they handle.
     let app = match control.block_on(configure(app, &start_command, &held_back, events)) {
         Ok(Some(app)) => app,
         Ok(None) => return Ok(()),

@@ -58,7 +58,7 @@ pub(crate) struct ServerSnapshot {
     pub(crate) permits: PermitCounts,
     /// Connections in the parking lot.
     pub(crate) parked: usize,
-    /// Connections that have a task, or are on their way to the successor.
+    /// Connections that have a task, or are being sent to the successor.
     pub(crate) awake: usize,
     /// What has become of its connections.
     pub(crate) receipt: Receipt,
@@ -85,8 +85,8 @@ impl Snapshot {
     }
 }
 
-/// What snapshots are taken of. It follows the events of the process, so that any task of the control runtime can take
-/// one at any time.
+/// The state from which snapshots are taken. It follows the events of the process, so that any task of the control
+/// runtime can take a snapshot at any time.
 pub(crate) struct Observed {
     servers: Vec<ObservedServer>,
     background: Arc<Background>,

@@ -67,8 +67,7 @@ impl Process {
         next
     }
 
-    /// Sends the connections of the servers that the successor has on their way, and those of others to their
-    /// end.
+    /// Starts to move the connections of the servers that the successor has, and to close those of the others.
     fn start_moving(&self, claims: &Claims, with: usize) -> UnboundedReceiver<Leaving> {
         let (to_successor, leaving) = unbounded_channel();
         for server in self.servers.iter() {
@@ -178,7 +177,7 @@ impl Process {
                 }
                 Due::Signal(Request::Stop(signal)) => {
                     self.events.emit(&Event::StopRequested { signal });
-                    // It is draining anyway; what changes is that it does not stand by any more.
+                    // It is draining already. Only its standby ends.
                     watch.stopping = true;
                     watch.standby_signals.cancelled.notify_one();
                 }
@@ -236,7 +235,7 @@ impl Process {
     }
 }
 
-/// How long before the deadline the connections that could not move are closed. Half of it is for their last request.
+/// Connections that could not move are closed this long before the deadline. Half of it is for their last request.
 const CLOSE_BEFORE_DEADLINE: Duration = GRACE.saturating_mul(2);
 
 /// What a process waits for after its commit.

@@ -32,7 +32,7 @@ pub(super) struct Started {
     pub(super) workers: Handle,
 }
 
-/// What could serve: all that can fail is behind it.
+/// All that a process needs to serve. No later step can fail.
 pub(super) struct Prepared {
     settings: Settings,
     servers: Servers,
@@ -72,8 +72,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     prepared
 }
 
-/// Ends what the start-up code of a process that will not serve has begun: its background tasks end, and its clean-up
-/// code runs.
+/// Cleans up after the start-up code of a process that will not serve: background tasks end, and clean-up code runs.
 pub(super) async fn end_early(workers: &OnceCell<Workers>, events: &Events) {
     if let Some(workers) = workers.get() {
         Background::of(workers).end_early(workers, events).await;

@@ -1,4 +1,4 @@
-//! Closing a connection without destroying data on its way, and without keeping data that the client does not take.
+//! Closing a connection without destroying data in transit, and without keeping data that the client does not take.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -128,8 +128,8 @@ pub(super) fn has_much_untaken<T: Wire>(stream: &T) -> bool {
     Probe::of(stream.socket()).unacknowledged() > LITTLE
 }
 
-/// Closes the connection of a client in the middle of a response. The part that lies in the kernel is of no use: it
-/// is thrown away at once.
+/// Closes a connection in the middle of a response. The client can't use the part that lies in the kernel, so it is
+/// thrown away at once.
 pub(super) async fn cut<T: Wire>(context: &Context, stream: T) {
     if has_much_untaken(&stream) {
         reset(stream);
@@ -151,7 +151,7 @@ pub(super) fn reset<T: Wire>(stream: T) {
 
 /// Closes the connection of a client that waits for nothing, without waiting for the client.
 pub(super) async fn close_now<T: Wire>(mut stream: T) {
-    // A plain socket shuts down at once; a TLS session needs room for its last record, and goes without it otherwise.
+    // A plain socket shuts down at once. A TLS session sends its last record only if there is room for it.
     let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
 }
 

@@ -54,26 +54,26 @@ pub(crate) struct Context {
     pub(crate) spread: Spread,
     /// Counts the responses that it gave.
     pub(crate) answers: Tally,
-    /// Counts the connections that did not end by their client's will.
+    /// Counts the connections that this process ended or moved.
     pub(crate) ends: ConnectionEnds,
     /// The runtime that serves.
     pub(crate) workers: Handle,
-    /// Notified when a connection was parked although the process is leaving: the lot may have been cleared before.
+    /// Notified when a connection was parked after the drain began: the lot may have been cleared before.
     pub(crate) parked_late: Notify,
     to_successor: Mutex<Option<UnboundedSender<Leaving>>>,
     /// How many bytes of its next request a connection may take along to the successor.
     moves_with: AtomicUsize,
 }
 
-/// A connection on its way to the successor, and the server that it leaves.
+/// A connection that moves to the successor, and its server in this process.
 pub(crate) type Leaving = (Arc<Context>, Resting);
 
-/// A connection that leaves for the successor.
+/// A connection between two requests, ready to move to the successor.
 #[derive(Debug)]
 pub(crate) struct Resting {
     pub(crate) socket: Socket,
     pub(crate) stage: Stage,
-    /// What was read of its next request.
+    /// The bytes of its next request that were already read.
     pub(crate) ahead: Bytes,
     /// Given back once the successor has the connection.
     pub(crate) permit: Permit,
@@ -116,7 +116,7 @@ impl Context {
         self.tls.is_some()
     }
 
-    /// From now on, connections that can move leave for the successor, with at most so many bytes.
+    /// From now on, connections move to the successor, each with at most `moves_with` bytes of its next request.
     pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, moves_with: usize) {
         self.moves_with.store(moves_with, Ordering::Relaxed);
         *self.to_successor() = Some(to_successor);
@@ -132,12 +132,12 @@ impl Context {
         self.drain.enter_from(Phase::HandingOver, Phase::SuccessorFull);
     }
 
-    /// Sends connections on their way again.
+    /// The successor has room again: connections move to it.
     pub(crate) fn let_go(&self) {
         self.drain.enter_from(Phase::SuccessorFull, Phase::HandingOver);
     }
 
-    /// Nothing leaves any more.
+    /// From now on, no connection moves to the successor.
     pub(crate) fn clear_successor(&self) {
         *self.to_successor() = None;
     }
@@ -147,7 +147,7 @@ impl Context {
         self.to_successor().as_ref().is_some_and(|to_successor| !to_successor.is_closed())
     }
 
-    /// Sends a connection to the successor. Where there is none it comes back.
+    /// Sends a connection to the successor, or returns it if there is no successor.
     pub(crate) fn send_to_successor(self: &Arc<Self>, resting: Resting) -> Result<(), Resting> {
         match &*self.to_successor() {
             Some(to_successor) => to_successor.send((self.clone(), resting)).map_err(|refused| refused.0.1),

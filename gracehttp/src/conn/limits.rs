@@ -9,11 +9,11 @@ pub(super) const STALLED: Duration = Duration::from_secs(30);
 
 /// How many bytes of its body a client has to send each second, on average, once it has used up [`STALLED`].
 ///
-/// Kestrel draws the same line: it is that of a modem of 2400 baud, which no client of today is behind.
+/// Kestrel has the same limit: a modem of 2400 baud reaches it, so every client of today does.
 const LEAST_RATE: u64 = 240;
 
-/// How long a client that is to send or take a body is still waited for: waiting uses it up, and each byte brings
-/// some of it back.
+/// How long we still wait for a client that sends or takes a body. Waiting uses the time up, and each byte brings some
+/// of it back.
 #[derive(Debug)]
 pub(crate) struct Patience {
     left: Duration,

@@ -12,13 +12,13 @@ use parking_lot::RwLock;
 
 use crate::socket::Origin;
 
-/// Between two attempts to say something to a predecessor that does not listen at the moment.
+/// The pause between two attempts to report to a predecessor that does not listen at the moment.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// How long a predecessor that does not listen is waited for. One that is stopped can take nothing back.
+/// How long to wait for a predecessor that does not listen. A stopped process can't take anything back.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
-/// What there is to say about a connection.
+/// A report about one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     Busy(Origin),

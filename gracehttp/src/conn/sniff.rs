@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use crate::conn::Ahead;
 use crate::lifecycle::{Drain, Phase};
 
-/// What every HTTP/2 connection begins with (RFC 9113 section 3.4).
+/// Every HTTP/2 connection begins with these bytes (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The first read of a connection; most requests fit in.
+/// The size of the first read of a connection. Most requests fit into it.
 const FIRST_READ: usize = 2048;
 
 /// What a look at the first bytes found. The bytes themselves stay in the buffer.
@@ -24,11 +24,11 @@ const FIRST_READ: usize = 2048;
 pub(crate) enum Sniffed {
     Http1,
     Http2,
-    /// Not a byte came while one was waited for: the connection can be parked.
+    /// No byte came in time: the connection can be parked.
     Quiet,
     /// The process leaves this phase, and the first bytes are not complete.
     PhaseChanged,
-    /// Half of the preface, and no more for too long.
+    /// Only a part of the preface came in time.
     TimedOut,
     /// The client closed.
     Closed,

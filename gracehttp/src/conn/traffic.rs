@@ -1,4 +1,4 @@
-//! What moves on a connection, whatever its protocol.
+//! The requests and bytes of a connection, for every protocol.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 

@@ -134,7 +134,7 @@ impl Adopter {
         self.request = (!permits.is_empty()).then_some(PermitRequest { number, permits, is_blocked: false });
     }
 
-    /// Grants what the predecessor asks for, as far as there are permits. It asks again for the rest.
+    /// Grants the predecessor as many of the permits that it asks for as are free. It asks again for the rest.
     fn grant(&mut self) {
         let Some(PermitRequest { number, permits, is_blocked }) = &mut self.request else { return };
         *is_blocked = false;
@@ -232,8 +232,8 @@ impl Adopter {
     }
 }
 
-/// How many of the permits that the predecessor asks for can be granted. If this process has a successor, only that can
-/// grant them.
+/// How many of the requested permits can be granted to the predecessor. If this process has a successor, only that
+/// successor can grant them.
 fn spare_permits(context: &Context, asked: u64) -> u64 {
     let asked = usize::try_from(asked).unwrap_or(usize::MAX);
     let permit_requests = context.permits.permit_requests();

@@ -22,10 +22,10 @@ use crate::handoff::transfer::{Confirmed, Transfer};
 use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
 use crate::lifecycle::{ConnectionEnd, until_time};
 
-/// How long the messages of a successor that has closed its end are still read.
+/// After a successor has closed its end, its messages are still read for this long.
 const READ_AFTER_CLOSE: Duration = Duration::from_millis(500);
 
-/// How long the messages of a successor that was killed are still read.
+/// After a successor was killed, its messages are still read for this long.
 const READ_AFTER_KILL: Duration = Duration::from_secs(5);
 
 /// The hand-over of live connections to one successor.

@@ -16,7 +16,7 @@ use crate::sys;
 pub(crate) struct Inherited {
     /// The channel to the predecessor.
     pub(crate) socket: OwnedFd,
-    /// The signals that this process ignores until its own handlers stand.
+    /// The signals that this process ignores until it has installed its own handlers.
     pub(crate) ignored: Vec<Signal>,
 }
 

@@ -1,8 +1,8 @@
 //! Which server of this process serves a connection that comes from the predecessor.
 //!
-//! A connection follows the listener that accepted it: its client talks to the server that listens there now,
-//! whatever its name. If that listener is gone, the connection stays with its server: the one of the same name, or the
-//! one that has another of its listeners.
+//! A connection follows the listener that accepted it: its client talks to the server that listens there now, even if
+//! that server has another name. If the listener is gone, the connection stays with its server: the one of the same
+//! name, or the one that has another of its listeners.
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ impl LocalServer<'_> {
 pub(super) struct Place {
     /// The index of a server of this process.
     pub(super) server: usize,
-    /// The listener of this process that stands for the one that accepted the connection.
+    /// The listener of this process that corresponds to the one that accepted the connection.
     pub(super) listener: Option<ListenerNumber>,
 }
 
@@ -102,7 +102,7 @@ impl Placement {
         by_listener.or_else(|| self.server(server).map(|server| Place { server, listener: None }))
     }
 
-    /// The index of our server that stands for this server of the predecessor.
+    /// The index of our server that corresponds to this server of the predecessor.
     pub(super) fn server(&self, name: &str) -> Option<usize> {
         self.by_server.get(name).copied()
     }

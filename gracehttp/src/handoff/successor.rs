@@ -27,10 +27,10 @@ use crate::sys;
 /// How long a process without further work may take to exit.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);
 
-/// How long a killed successor may take to be gone.
+/// How long a killed successor may take to exit.
 const KILLED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a successor that was asked to end may take before it is killed: its start-up code may have begun
+/// A successor that was asked to end is killed after this time. It needs some: its start-up code may have begun
 /// tasks, and registered clean-up code.
 const STOP_WITHIN: Duration = AT_LEAST.saturating_add(EXIT_WITHIN);
 
@@ -75,8 +75,8 @@ pub(crate) struct Claims {
 }
 
 impl Successor {
-    /// Starts the successor. Until its own signal handlers stand, `ignored` signals are ignored in it, and `held_back`
-    /// signals wait.
+    /// Starts the successor. Until it has installed its own handlers, it ignores the signals in `ignored`, and those
+    /// in `held_back` wait.
     pub(crate) fn start(
         start_command: &StartCommand,
         ignored: &[Signal],
@@ -181,7 +181,7 @@ impl Successor {
         }
     }
 
-    /// Tells the successor to begin. If it does not receive that, it begins by itself after a while.
+    /// Tells the successor to begin. If that message is lost, the successor begins after a while without it.
     pub(crate) async fn commit(&self, held: Vec<ServerCount>) {
         self.channel.send_best_effort(&ToSuccessor::Commit { held }).await;
     }

@@ -13,10 +13,10 @@ use crate::handoff::batch::Batch;
 use crate::handoff::channel::Channel;
 use crate::handoff::wire::{MAX_BATCH, Version};
 
-/// How long a successor without room for more connections is left alone: at first, and at most.
+/// How long to wait before a successor that was full is asked again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// The connections that leave for the successor. At most one batch is on its way.
+/// The connections that move to the successor. At most one batch is unconfirmed.
 pub(super) struct Transfer {
     channel: Channel,
     version: Version,
@@ -101,7 +101,7 @@ impl Transfer {
         }
         let connections = self.gather(first);
         for (context, resting) in &connections {
-            // If our own predecessor is in standby, it can't take the connection back once it is on its way.
+            // If our own predecessor is in standby, it can't take the connection back once we have sent it on.
             context.moved.busy(resting.socket.origin).await;
         }
         self.batch_number = self.batch_number.wrapping_add(1);

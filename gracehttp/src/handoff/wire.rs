@@ -211,8 +211,8 @@ pub(crate) struct ConnectionV1 {
 /// A connection, as version 2 sends it: with the listener that accepted it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConnectionV2 {
-    /// The place of the listener in the order of all that were offered, counted from 1; none if only an earlier
-    /// generation had it.
+    /// The number of the listener, counted from 1 in the order in which they were offered. None if only an earlier
+    /// generation had the listener.
     pub(crate) listener: Option<NonZeroU16>,
     pub(crate) connection: ConnectionV1,
 }

@@ -9,7 +9,7 @@ pub(crate) struct Answers {
     pub(crate) counts: Vec<AnswerCount>,
     /// Answers that broke off.
     pub(crate) broken: u64,
-    /// HTTP/2 streams that h2 ended by itself, some of them with a 431.
+    /// HTTP/2 streams that h2 ended without us, some of them with a 431.
     pub(crate) unseen: u64,
 }
 

@@ -114,12 +114,12 @@ pub(crate) struct Background {
     clean_up: Mutex<Vec<CleanUp>>,
 }
 
-/// Where [`spawn`] and [`on_exit`] find the one of their runtime. It owns none of them: a task of the runtime does, and
-/// drops it when the runtime ends.
+/// [`spawn`] and [`on_exit`] find the `Background` of their runtime here. This list owns none of them: a task of the
+/// runtime does, and drops it when the runtime ends.
 ///
-/// A runtime can carry no value of ours, and a thread can enter it by nothing but its handle: the thread of the start-up
-/// code and those of factories do, and so may threads of the application. A thread-local that the runtime's own threads
-/// set, or a task-local, would miss those, and the process would end without waiting for their tasks.
+/// A runtime can't carry a value of ours. A thread can enter it by its handle alone, as the threads of the start-up
+/// code and of factories do, and perhaps threads of the application. A thread-local that the runtime's own threads set,
+/// or a task-local, would miss those, and the process would end without waiting for their tasks.
 static BY_RUNTIME: Mutex<Vec<(Id, Weak<Background>)>> = Mutex::new(Vec::new());
 
 impl Background {
@@ -204,8 +204,8 @@ impl Background {
         Err(CleanUpUnfinished { limit, not_begun: self.clean_up().len() })
     }
 
-    /// Ends what the start-up code of a process that will not serve has begun. Tasks and clean-up code have the least
-    /// time together, since a predecessor may wait for this end.
+    /// Cleans up after the start-up code of a process that will not serve. Tasks and clean-up code share the least
+    /// time, since a predecessor may wait for this process to end.
     pub(crate) async fn end_early(self: &Arc<Self>, runtime: &Handle, events: &Events) {
         let deadline = Instant::now() + AT_LEAST;
         self.shut_down();

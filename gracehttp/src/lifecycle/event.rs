@@ -48,7 +48,7 @@ pub(crate) enum Event {
     SuccessorFailed { successor: Option<Pid>, reason: SuccessorFault },
     /// The successor accepts, and this process does not any more. It is in standby.
     Committed { successor: Pid },
-    /// A signal came while the successor got ready: it restarts once more.
+    /// A signal came while the successor got ready: the successor restarts in turn.
     RestartPassedOn { signal: Signal, successor: Pid },
     /// This process can't take over again any more.
     StandbyOver { successor: Pid },
@@ -65,7 +65,7 @@ pub(crate) enum Event {
     SecondStop { signal: Signal, connections: usize },
     /// The drain begins, with so many connections and at most so much time.
     Draining { connections: usize, limit: Duration },
-    /// One connection has moved, was told to close or was cut.
+    /// One connection has moved, was closed with `Connection: close` or GOAWAY, or was cut.
     Connection { server: Arc<str>, end: ConnectionEnd },
     /// The drain has used up its time: what is left is cut.
     DrainTimedOut { limit: Duration, connections: Vec<HeldConnections>, tasks: Option<TasksLeft> },

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::lifecycle::{Event, Events};
 
-/// What became of a connection that did not end by its client's will.
+/// What became of a connection that this process ended or moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConnectionEnd {
-    /// It had no request in flight in a restart, and the successor has it.
+    /// It had no request in flight in a restart. The successor has it.
     Moved,
-    /// It had one: it was answered here, then the successor got the connection.
+    /// It had a request in flight. That was answered here, then the successor got the connection.
     AnsweredAndMoved,
     /// Its client read `Connection: close` or GOAWAY.
     ToldToClose,
-    /// It was closed without that.
+    /// It was closed without such a notice.
     Cut(CutReason),
 }
 

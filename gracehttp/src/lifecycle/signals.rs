@@ -123,13 +123,13 @@ impl Signals {
         Ok(Self { caught: caught.collect::<Result<_, _>>()? })
     }
 
-    /// Lets none of the signals that could be ours through until our handlers stand. Has to be called before
-    /// other threads exist.
+    /// Blocks the signals that could be ours until our handlers are installed. Has to be called before other
+    /// threads exist.
     pub(crate) fn hold_back() -> HeldBack {
         HeldBack { before: all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok() }
     }
 
-    /// Lets through, when our handlers stand, what a predecessor held back for us, or had us ignore.
+    /// Unblocks the signals that the predecessor blocked or ignored for us. Our handlers are installed by now.
     pub(crate) fn let_through_all(&self, ignored: &[Signal]) {
         for signal in ignored {
             if !self.caught.iter().any(|(request, _)| request.signal() == *signal) {
@@ -166,7 +166,7 @@ impl Signals {
     }
 }
 
-/// Signals that wait until our handlers stand.
+/// Signals that wait until our handlers are installed.
 #[derive(Debug)]
 pub(crate) struct HeldBack {
     before: Option<SigSet>,
@@ -191,8 +191,8 @@ impl HeldBack {
         }
     }
 
-    /// Lets them through: those that have handlers, even if the process that started us had blocked them; the others
-    /// only if it had not. Exits of children are reported, too.
+    /// Unblocks the signals that have handlers, even if the process that started us had blocked them. The others get
+    /// back the state that they had. Exits of children are reported, too.
     pub(crate) fn let_through(self, handled: &Signals) {
         sys::keep_exit_statuses();
         if let Some(mut blocked) = self.before {

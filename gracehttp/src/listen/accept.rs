@@ -18,7 +18,7 @@ use crate::server::{Permit, Turn};
 use crate::socket::{Family, Socket, Unread};
 use crate::sys;
 
-/// How long to wait before a listener that can't be watched is tried again.
+/// If a listener can't be watched, the next attempt comes after this time.
 const UNWATCHED: Duration = Duration::from_secs(1);
 
 /// Whether a listener's connections are accepted.

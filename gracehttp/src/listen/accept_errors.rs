@@ -12,7 +12,7 @@ use crate::log;
 /// The pauses of an accept loop that fails: the first, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// How long after a report an error that goes on, or comes back, is not reported again.
+/// For this long after a report, the same error is not reported again.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Up to so many unknown errors in a row may still concern single connections, such as the EPERM of a firewall.

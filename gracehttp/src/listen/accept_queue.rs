@@ -27,13 +27,13 @@ impl<'a> AcceptQueue<'a> {
         Self { context, listener, waiting: Waiting::at(context) }
     }
 
-    /// A permit for the next client of a listener that is readable. On a full server a connection makes room for it.
-    /// None if no client waits after all.
+    /// A permit for the next client of a readable listener. A full server closes a connection to make room. None if no
+    /// client waits after all.
     pub(super) async fn permit(&mut self, turn: Turn) -> Option<Permit> {
         let Context { permits, recycling, options, .. } = self.context;
         if let Some(permit) = permits.try_acquire(turn) {
             recycling.calm_down();
-            return Some(self.let_in(permit));
+            return Some(self.admit(permit));
         }
         if options.when_full == WhenFull::Wait {
             return Some(permits.acquire(turn).await);
@@ -51,7 +51,7 @@ impl<'a> AcceptQueue<'a> {
             }
             tokio::select! {
                 biased;
-                permit = &mut freed => return Some(self.let_in(permit)),
+                permit = &mut freed => return Some(self.admit(permit)),
                 () = tokio::time::sleep(interval) => {}
             }
             (interval, at_most) =
@@ -64,7 +64,7 @@ impl<'a> AcceptQueue<'a> {
         self.waiting.are_none();
     }
 
-    fn let_in(&mut self, mut permit: Permit) -> Permit {
+    fn admit(&mut self, mut permit: Permit) -> Permit {
         if self.context.recycling.is_listing() {
             permit.is_let_in();
             self.waiting.let_in();

@@ -1,4 +1,4 @@
-//! Which process has an address that is in use, as far as /proc shows it.
+//! Finds the process that has an address in use, if /proc shows it.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -65,8 +65,8 @@ impl KeyRing {
         *self.keys() = keys;
     }
 
-    /// All keys, for a successor that is to be ready within this time. Until then no other key is made, which the
-    /// successor would not have.
+    /// All keys, for a successor that has to be ready within this time. Until then no new key is made, because the
+    /// successor would not have it.
     pub(crate) fn for_successor(&self, within: Duration) -> Vec<TicketKey> {
         #[cfg(feature = "tls")]
         if !self.keys().is_empty() {

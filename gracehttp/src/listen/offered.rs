@@ -72,7 +72,7 @@ impl OfferedListeners {
         self.take(|offered| offered.bound == Some(wanted)).pop()
     }
 
-    /// The one with this socket file, whatever its path.
+    /// The one with this socket file, even if its path is spelled differently.
     pub(super) fn at_file(&mut self, path: &Path) -> Option<Adoption> {
         self.take(|offered| {
             let other = offered.endpoint.strip_prefix("unix:");

@@ -46,7 +46,7 @@ pub(super) fn check(access: &SocketAccess) -> Result<(), AccessFault> {
     Ok(())
 }
 
-/// Gives the socket file the configured access, as far as it differs.
+/// Gives the socket file the configured access, and changes only what differs.
 pub(super) fn give(path: &Path, access: &SocketAccess) -> Result<(), AccessFault> {
     if access == &SocketAccess::default() {
         return Ok(());

@@ -10,7 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::listen_options::ListenOptions;
 use super::socket_access::{AccessFault, give};
 
-/// One socket file, distinguished from another that may have its path by now.
+/// One socket file. Device and inode tell it from a later file at the same path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SocketFile {
     // Absolute: the application may change its working directory before the file is to be removed.
@@ -54,7 +54,7 @@ pub(super) fn bind(path: &Path, options: &ListenOptions<'_>) -> Result<(Socket, 
         result => result?,
     }
     let file = SocketFile::at(path).ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-    // Before `listen`: until then no client can connect, whatever mode the umask has left.
+    // Before `listen`: until then no client can connect, even if the umask has left the file open to all.
     give(path, options.access)
         .map_err(BindFault::Access)
         .and_then(|()| Ok(options.listen(&socket)?))

@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many connections one turn wakes.
 const BATCH: usize = 256;
 
-/// How many connections an eviction skips because their bytes have come, so that they are about to be woken.
+/// An eviction skips at most so many connections with unread bytes, which are about to be woken.
 const MAX_SKIPPED: usize = 64;
 
 /// One server's parked connections: a slab of descriptors behind one epoll instance.
@@ -116,7 +116,7 @@ impl Lot {
         }
     }
 
-    /// Takes out up to `most` connections, whatever they wait for.
+    /// Takes out up to `most` connections of any stage.
     pub(crate) fn take(&self, most: usize) -> Vec<Parked> {
         let mut slots = self.slots();
         let taken = std::iter::from_fn(|| {

@@ -226,7 +226,7 @@ impl Permit {
         Self { permits: Some(permits.clone()), is_unseen: false }
     }
 
-    /// Its client was let into a full server.
+    /// Marks its connection as unseen: a full server accepted it, and it does not report yet what it does.
     pub(crate) fn is_let_in(&mut self) {
         if let Some(permits) = self.permits.as_ref().filter(|_| !self.is_unseen) {
             permits.unseen.fetch_add(1, Ordering::AcqRel);

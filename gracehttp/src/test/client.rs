@@ -135,7 +135,7 @@ async fn secure(stream: TcpStream) -> Result<SendRequest<Body>, Fault> {
 
 #[cfg(feature = "tls")]
 mod tls {
-    //! Whoever answers is believed: tests sign their own certificates.
+    //! Accepts any certificate: tests sign their own.
 
     use std::sync::Arc;
 
@@ -152,16 +152,16 @@ mod tls {
         let mut config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Believer(provider)))
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider)))
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(TlsConnector::from(Arc::new(config)))
     }
 
     #[derive(Debug)]
-    struct Believer(Arc<CryptoProvider>);
+    struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-    impl ServerCertVerifier for Believer {
+    impl ServerCertVerifier for AcceptAnyCertificate {
         fn verify_server_cert(
             &self,
             _: &CertificateDer<'_>,

@@ -74,7 +74,7 @@ pub fn get(path: &str) -> Request {
     request(Method::GET, path, ())
 }
 
-/// A `POST` request. Its body is whatever a handler may return, and brings its headers along: text, bytes,
+/// A `POST` request. Its body is anything that a handler may return, and brings its headers along: text, bytes,
 /// `Json(value)`, `Form(value)`, or `([("x-key", "value")], body)`.
 ///
 /// ```

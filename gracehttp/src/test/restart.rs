@@ -66,7 +66,7 @@ pub struct RestartReport {
 
 impl RestartTest {
     /// A test of `server` of this program, usually `env!("CARGO_BIN_EXE_name")`. The server listens on a port
-    /// of 127.0.0.1 that the kernel chooses, whatever its attribute says.
+    /// of 127.0.0.1 that the kernel chooses. This overrides its attribute.
     pub fn of(program: impl Into<PathBuf>, server: &str) -> Self {
         let test = Self {
             program: program.into(),
@@ -86,8 +86,8 @@ impl RestartTest {
         self.request(move || get(&path))
     }
 
-    /// What the clients send instead, built for each request: `test::post("/orders", Json(order))`. It has to be
-    /// answered with a status of success.
+    /// The clients send this request in place of a `GET`: `test::post("/orders", Json(order))`. It is built for each
+    /// use, and has to be answered with a status of success.
     pub fn request(mut self, request: impl Fn() -> Request + Send + Sync + 'static) -> Self {
         self.request = Arc::new(request);
         self
@@ -104,7 +104,7 @@ impl RestartTest {
         self.env(server_variable(server, "LISTEN"), endpoint)
     }
 
-    /// The server speaks TLS with the certificate and the private key in these PEM files, whatever its attribute says.
+    /// The server speaks TLS with the certificate and the private key in these PEM files. This overrides its attribute.
     /// The program needs the feature `tls`.
     ///
     /// The clients do not check the certificate, so that a self-signed one will do. Relative paths count from the

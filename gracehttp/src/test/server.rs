@@ -96,7 +96,7 @@ impl TestServer {
         self.running.as_ref().map_or(0, held)
     }
 
-    /// Ends as a process does that is told to stop, and panics if something has to be cut after 10 s.
+    /// Ends as a process does on a stop signal, and panics if something has to be cut after 10 s.
     ///
     /// # Panics
     ///

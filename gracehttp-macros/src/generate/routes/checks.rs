@@ -67,7 +67,7 @@ pub(super) fn parameters_once(routes: &Routes, included: &[Part]) -> TokenStream
     all(checks.into_iter())
 }
 
-/// Emits each check by itself, so that one fault does not hide the others.
+/// Emits each check separately, so that one fault does not hide the others.
 fn all(checks: impl Iterator<Item = TokenStream>) -> TokenStream {
     checks.map(|check| quote!(const _: () = #check;)).collect()
 }

@@ -37,7 +37,7 @@ fn lines(rows: &[Row]) -> String {
     rows.iter().map(line).collect()
 }
 
-/// Where all handlers are of one crate, its name tells nothing.
+/// If all handlers are of one crate, its name is left out: it says nothing.
 fn leave_out_crate<'a>(handlers: impl Iterator<Item = &'a mut String>) {
     let mut handlers: Vec<&mut String> = handlers.collect();
     let crate_of = |handler: &str| handler.split_once("::").map(|(name, _)| format!("{name}::"));

@@ -1,4 +1,4 @@
-//! The body of a request on its way to a handler, counted against the server's limit.
+//! The body of a request as its handler reads it, counted against the server's limit.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,8 +18,8 @@ const ENOUGH: usize = 8 << 10;
 
 /// A request body, as its handler gets it.
 ///
-/// A handler that collects a body holds some 32 bytes for each piece, whatever its size. So small pieces are put
-/// together as long as more has come from the client. One behind which nothing has come goes to the handler at once.
+/// A handler that collects a body needs some 32 bytes for each piece, even for a small one. So small pieces are put
+/// together while more bytes from the client are at hand. Once there are none, they go to the handler at once.
 pub(super) struct RequestBody<B: Body, U: Upload<B>> {
     /// Empty once it was read to its end or has failed.
     incoming: Option<B>,
@@ -27,7 +27,7 @@ pub(super) struct RequestBody<B: Body, U: Upload<B>> {
     limit: u64,
     upload: U,
     gathered: Gathered,
-    /// What comes behind the gathered pieces.
+    /// The frame after the gathered pieces, or the end.
     next: Option<Next>,
 }
 
@@ -43,7 +43,7 @@ where
         Self { incoming: Some(incoming), received: 0, limit, upload, gathered, next }
     }
 
-    /// What has come next. Pending if nothing has, and the handler is to wait for it.
+    /// The next frame, or the end. Pending if the handler has to wait for it.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
         // One frame over the limit passes, so that a buffering extractor sees it and answers 413 itself.
         if let Some(incoming) = self.incoming.take_if(|_| self.received > self.limit) {
@@ -112,7 +112,7 @@ impl<B: Body, U: Upload<B>> RequestBody<B, U> {
         }
     }
 
-    /// What has come and was not handed on.
+    /// How many bytes have arrived, but were not passed to the handler.
     fn held(&self) -> u64 {
         let next = match &self.next {
             Some(Some(Ok(frame))) => frame.data_ref().map_or(0, Bytes::len),
@@ -141,7 +141,7 @@ where
         loop {
             let next = match this.poll_next(cx) {
                 Poll::Ready(next) => next,
-                // More of it is on its way through the connection.
+                // There is nothing to pass on, or the connection has more of the body at hand.
                 Poll::Pending if this.gathered.is_empty() || this.upload.is_at_hand(this.received) => {
                     return Poll::Pending;
                 }

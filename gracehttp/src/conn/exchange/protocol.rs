@@ -48,7 +48,8 @@ pub(crate) trait Turn<P: Protocol>: Send + Unpin + 'static {
         Poll::Ready(false)
     }
 
-    /// Why the request's body makes the request invalid, whatever the handler answered. The rest of it stays unread.
+    /// Why the request's body makes the request invalid. This replaces the handler's answer. The rest of the body stays
+    /// unread.
     fn refuse_body(&self, _connection: &P) -> Option<Refusal> {
         None
     }
@@ -66,8 +67,8 @@ pub(crate) trait Upload<B>: Send + Unpin + 'static {
     /// when it changes.
     fn poll_fate(&self, cx: &TaskContext<'_>) -> Fate;
 
-    /// Whether more than so many bytes of the body have come from the client: then the rest of them, or an error,
-    /// follows by itself.
+    /// Whether the client has sent more than `received` bytes of the body. If so, the rest of them, or an error,
+    /// follows without a further wait for the client.
     fn is_at_hand(&self, received: u64) -> bool;
 
     /// A piece has come, and goes to the handler.

@@ -189,8 +189,8 @@ impl Activity {
         }
     }
 
-    /// Whether more of this request's body will come, apart from what hyper passes on. While that is open, the caller
-    /// is woken when it changes.
+    /// Whether more of this request's body will come that hyper does not have yet. While the answer is open, the
+    /// caller is woken when it changes.
     pub(crate) fn poll_rest(&self, request: u64, cx: &Context<'_>) -> Rest {
         // Under the lock, so that nothing is noted between the look and the registration.
         let mut body_reader = self.body_reader.lock();
@@ -208,7 +208,7 @@ impl Activity {
         self.unread.load(Ordering::Acquire) != 0
     }
 
-    /// A request body is on its way.
+    /// A request body begins.
     pub(crate) fn body_begins(&self) {
         self.unread.fetch_add(1, Ordering::AcqRel);
     }
@@ -312,7 +312,7 @@ impl UnreadBody {
 /// The state of the rest of a request body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// It is on its way.
+    /// More of it can come.
     Open,
     /// hyper has all of it, or has passed it on.
     Received,
@@ -325,7 +325,7 @@ pub(crate) enum Rest {
 pub(crate) enum Discard {
     /// There is none.
     Nothing,
-    /// More of it is on its way.
+    /// It is not read to its end yet.
     Waiting,
     /// It was read to its end or given up, which hyper learns by another turn.
     Ended,

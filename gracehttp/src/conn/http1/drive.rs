@@ -46,7 +46,7 @@ use crate::lifecycle::{ConnectionEnd, CutReason, Phase, Stamp};
 use crate::socket::Stage;
 use crate::sys::{Presence, Probe};
 
-/// Why a connection's task stopped turning.
+/// Why the loop of a connection's task ends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// HTTP says that the connection is done; hyper has closed our side.
@@ -55,11 +55,11 @@ pub(super) enum End {
     Broken,
     /// It is between two requests, everything is flushed, and it may rest or move.
     Rest,
-    /// What follows the last request is refused; all that came before it is answered.
+    /// The bytes after the last request are refused; all earlier requests are answered.
     Refused(Refusal),
-    /// It has no whole request, and its server is going.
+    /// It has no whole request, and its server is draining.
     Close,
-    /// It is to be closed for clients that wait.
+    /// It closes to make room for clients that wait.
     MakeRoom,
     /// It waited too long.
     TimedOut(Waiting),
@@ -70,7 +70,7 @@ pub(super) enum End {
 }
 
 impl End {
-    /// How the connection ends, if that is not its client's will.
+    /// How the connection ends, if its client does not close it.
     pub(super) fn of_connection(&self) -> Option<ConnectionEnd> {
         let reason = match self {
             Self::Cut => CutReason::Deadline,
@@ -194,8 +194,8 @@ impl Drive<'_, '_> {
         }
     }
 
-    /// The next look at a connection that may rest is near: whatever is due can wait for it. One that is to rest at
-    /// once has to come to the question whether it may.
+    /// Whether the next look comes soon, so that everything due can wait for it. A connection that should rest at once
+    /// can't wait: its task has to check whether it may rest.
     fn look_is_near(&self) -> bool {
         self.rest == Rest::WhenIdle && self.alarm.is_pending()
     }
@@ -232,8 +232,8 @@ impl Drive<'_, '_> {
         }
     }
 
-    /// Whether an idle connection has been awake for long enough. Not if much of the last response still lies in the
-    /// kernel: parked, the connection would have only the limit of an idle one, and its close leaves those bytes in
+    /// Whether an idle connection has been awake for long enough to rest. While much of the last response lies in the
+    /// kernel, it has not: a parked connection has only the limit of an idle one, and its close leaves those bytes in
     /// the kernel.
     fn is_to_rest(&mut self, now: Instant) -> bool {
         let has_waited = now >= self.limits.idle_since() + PATIENCE;
@@ -282,7 +282,7 @@ impl Drive<'_, '_> {
     }
 }
 
-/// What the connection does: whether it could make room for others depends on it.
+/// What the connection does. This decides whether it could make room for others.
 fn doing(activity: &Activity, limits: &Limits) -> Doing {
     match (limits.waiting(), limits.stage()) {
         (Waiting::Head, _) | (Waiting::Request, Stage::Fresh) => Doing::New(limits.since()),
@@ -291,17 +291,17 @@ fn doing(activity: &Activity, limits: &Limits) -> Doing {
     }
 }
 
-/// How long a connection that is busy whenever it is looked at goes without another look.
+/// The longest time between two looks at a connection that each look finds busy.
 const LONGEST_LOOK: Duration = PATIENCE.saturating_mul(8);
 
 /// Wakes the task for its next look.
 ///
-/// It is one timer, which is set again only when it fires or when something is due before it: a busy connection touches
-/// it a few times a second, not once a request. When it fires, a thread may be woken for nothing else, so it fires ever
-/// more rarely on a connection that is found busy.
+/// It is one timer. It is set again only after it has fired, or if something is due earlier: a busy connection touches
+/// it a few times a second, not once a request. Firing may wake a thread that has nothing else to do, so the timer of a
+/// busy connection fires less and less often.
 struct Alarm<'a> {
     timer: Pin<&'a mut Sleep>,
-    /// How long after its last request the connection is looked at.
+    /// The time from the connection's last request to the next look.
     look: Duration,
     /// It will wake the task.
     is_set: bool,
@@ -319,7 +319,7 @@ impl Alarm<'_> {
         }
     }
 
-    /// Is to fire at this time at the latest; ready if that has passed.
+    /// Makes the alarm fire at `at` or earlier. Ready when it has fired.
     fn poll(&mut self, at: Option<Instant>, cx: &mut TaskContext<'_>) -> Poll<()> {
         if let Some(at) = at
             && (at < self.timer.deadline() || self.timer.is_elapsed())

@@ -54,7 +54,7 @@ impl exchange::Turn<Activity> for Turn {
     type Upload = Upload;
     type Delivery = Outgoing;
 
-    /// The strict reader has refused what is to be refused.
+    /// Nothing is left to refuse: the strict reader has done it.
     fn check(&mut self, request: &mut Request<Incoming>, _: &ServerOptions) -> Result<(), Refusal> {
         overrule_host(request);
         Ok(())
@@ -80,8 +80,8 @@ impl exchange::Turn<Activity> for Turn {
     ) -> bool {
         activity.note_answering(true);
         let gives_up_body = activity.has_given_up_body();
-        // It has a side effect, so it runs whatever is known by then. The question of room comes last: it makes room
-        // for others only if the connection would stay.
+        // `forgoes_body` has a side effect, so it always runs. Room for others comes last: it is made only if the
+        // connection would otherwise stay.
         let forgoes_body = self.forgoes_body(activity);
         gives_up_body || forgoes_body || self.tells_to_close(activity, info, asked, status)
     }
@@ -96,7 +96,7 @@ impl exchange::Turn<Activity> for Turn {
 }
 
 impl Turn {
-    /// Whether the client is to hear that this is the connection's last response.
+    /// Whether the head has to say that this is the connection's last response.
     fn is_last(&self, activity: &Activity, info: &ConnectionInfo, asked: &Asked, status: StatusCode) -> bool {
         if leaves_http(asked.is_connect(), status) {
             return false;

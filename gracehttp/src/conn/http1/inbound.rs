@@ -1,4 +1,4 @@
-//! What the reader of a client's bytes knows about its requests. Handlers' answers and the connection's task need it.
+//! Facts about a client's requests. The reader of its bytes finds them; answers and the connection's task need them.
 //!
 //! Only parts of one connection write it, all of them in the connection's task, so `Relaxed` order is enough. But the
 //! reader of a request body may be in another task: what it asks for is ordered (acquire and release).
@@ -23,16 +23,16 @@ pub(crate) struct Inbound {
     in_body: AtomicBool,
     /// hyper has tried to read more of it, so a client that waits for a `100 Continue` has got one.
     body_sought: AtomicBool,
-    /// `head_since` is set; spares the lock at every turn.
+    /// Whether `head_since` is set. Each turn reads this instead of taking the lock.
     in_head: AtomicBool,
     head_since: Mutex<Option<Instant>>,
-    /// The last request whose answer may end HTTP; 0 if there was none.
+    /// The number of the last request that asked to leave HTTP (an upgrade or CONNECT); 0 if there was none.
     asking: AtomicU64,
     answer: AtomicU8,
     refused: OnceLock<Refused>,
 }
 
-/// What the answer to a request that asked to leave HTTP means for the connection.
+/// A request asked to leave HTTP: what its answer means for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Stays,

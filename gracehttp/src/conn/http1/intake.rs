@@ -19,8 +19,8 @@ use crate::conn::http1::strict::{Bounds, Reader, Refused};
 use crate::conn::traffic::Traffic;
 use crate::conn::transport::Inspector;
 
-/// How many bytes are read behind a request that asks to leave HTTP before its answer is known. They are read to
-/// notice the end of the connection.
+/// A request may ask to leave HTTP. Until its answer is known, at most so many bytes behind it are read. Reading them
+/// is how the end of the connection is noticed.
 const UNDECIDED_AT_MOST: usize = 16 << 10;
 
 /// The reader of a connection, and the bytes that it holds back.

@@ -45,7 +45,7 @@ pub(crate) struct Limits {
     begun: u64,
     /// How many bytes were written when the last request ended: any more are the response's.
     written_before: u64,
-    /// Requests came and went since the clock was last read: `since` is to be set at the next look.
+    /// Requests came and went since the clock was last read. The next look sets `since`.
     outdated: bool,
     /// No request has come yet: silence is bounded like a head, not like the pause between requests.
     stage: Stage,

@@ -82,8 +82,7 @@ pub(super) async fn serve<T: Wire>(
     let transport = Transport::new(stream, intake, permit);
     let (transport, mut back) = return_on_drop(transport);
     let service = ConnectionService::new(activity.clone(), info.clone());
-    // A connection that leaves HTTP goes from hyper to the handler that asked for it; any other comes back from the
-    // loan.
+    // hyper gives an upgraded connection to the handler that asked for it. Any other returns when hyper drops it.
     let connection = context.http1.serve_connection(TokioIo::new(transport), service).with_upgrades();
     let end = {
         let mut connection = pin!(connection);
@@ -158,7 +157,7 @@ pub(super) async fn serve<T: Wire>(
     Left::Nothing
 }
 
-/// Writes what hyper has left in the transport. A client that does not take it gets no more of it.
+/// Writes the bytes that hyper has left in the transport, and stops if the client does not take them.
 async fn finish_writing<T: Wire>(transport: &mut Transport<T, Intake>) {
     let _ = tokio::time::timeout(STALLED, transport.write_gathered()).await;
 }

@@ -44,7 +44,7 @@ async fn read_out(mut body: Incoming, bounds: Linger, progress: Weak<Progress>) 
     }
 }
 
-/// None at the end, after an error, or if the stream is to be reset: h2 does that once its last part is dropped.
+/// None at the end, after an error, or if the stream has to be reset: h2 does that once its last part is dropped.
 async fn next(body: &mut Incoming, progress: &Weak<Progress>) -> Option<Frame<Bytes>> {
     poll_fn(|cx| {
         if progress.upgrade().is_some_and(|progress| progress.poll_reset(cx)) {

@@ -52,7 +52,7 @@ pub(super) enum Step {
     End(End),
 }
 
-/// How far a connection has come on its way out.
+/// How far the closing of a connection has come.
 enum Leaving {
     No,
     /// The first GOAWAY was sent, and this is how long its client may still send requests.

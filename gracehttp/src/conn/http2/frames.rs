@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The bytes before the first frame (RFC 9113 section 3.4), which h2 checks.
+/// The length of the preface before the first frame (RFC 9113 section 3.4). h2 checks its bytes.
 const PREFACE: u8 = 24;
 
 pub(super) const HEAD: usize = 9;
@@ -238,7 +238,7 @@ impl Frames {
         &mut self.events
     }
 
-    /// Whether the head of a request has come that a body follows. Nothing more is read until that is asked.
+    /// Whether the head of a request with a body has come. The reader pauses until this method is called.
     pub(crate) fn take_arrived(&mut self) -> bool {
         self.place.is_start() && std::mem::take(&mut self.has_arrived)
     }

@@ -29,7 +29,7 @@ impl Interim {
         self.asked.push(Arc::downgrade(progress));
     }
 
-    /// Appends what is to be sent between two frames.
+    /// Appends the bytes to send between two frames.
     pub(super) fn put_due(&mut self, bytes: &mut BytesMut) {
         for progress in self.asked.drain(..).filter_map(|progress| progress.upgrade()) {
             if let Some(stream) = progress.stream()

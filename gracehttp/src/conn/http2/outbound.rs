@@ -21,7 +21,7 @@ pub(crate) struct Outbound {
     /// The first window of a stream, as the client sees it.
     first: u32,
     place: Place,
-    /// What has come of a frame that is not passed on as it is.
+    /// The part that h2 has written so far of a frame that goes out changed.
     taken: BytesMut,
     has_settings: bool,
 }
@@ -69,14 +69,14 @@ impl Place {
     }
 }
 
-/// What is to be done with the bytes that h2 writes.
+/// What to do with the bytes that h2 writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
     /// They may all go out.
     All,
     /// So many, for now.
     Part(usize),
-    /// So many begin a frame that does not go out as it is.
+    /// So many begin a frame that goes out changed.
     Take(usize),
 }
 
@@ -95,7 +95,7 @@ impl Outbound {
             return Plan::Take(self.missing());
         }
         let mut place = self.place;
-        // Where the frame begins that is being looked at, and how far that look has come.
+        // The beginning of the current frame, and the bytes looked at so far.
         let (mut start, mut end) = (0, 0);
         for buf in bufs {
             let mut bytes = &buf[..];
@@ -119,7 +119,7 @@ impl Outbound {
         }
     }
 
-    /// The first bytes have gone out, or will.
+    /// The first `count` bytes go out.
     pub(crate) fn note_written(&mut self, bufs: &[IoSlice<'_>], mut count: usize) {
         for buf in bufs {
             let mut bytes = &buf[..buf.len().min(count)];
@@ -149,7 +149,7 @@ impl Outbound {
         took
     }
 
-    /// How many bytes of the frame that is taken are still to come, as far as that is known.
+    /// How many bytes of the taken frame are missing. Until its head is complete, only those of the head count.
     fn missing(&self) -> usize {
         let whole = self.taken_head().map_or(HEAD, |head| HEAD + head.length as usize);
         whole - self.taken.len()

@@ -1,4 +1,4 @@
-//! The body of an HTTP/2 response on its way to hyper, in pieces that report when they have gone out.
+//! The body of an HTTP/2 response, given to hyper in pieces that report when they have gone out.
 //!
 //! hyper takes a body's next frame whether or not the client's window has room, and h2 keeps it until there is some.
 //! So hyper gets little at a time, and the end of the stream only once all else has gone out: until then the stream
@@ -15,7 +15,7 @@ use hyper::body::Frame;
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Hold, PIECE};
 
-/// One response's body on its way.
+/// One response's body that is being sent.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     progress: Arc<Progress>,

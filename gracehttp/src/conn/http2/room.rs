@@ -1,10 +1,10 @@
-//! How much of one HTTP/2 connection may wait in memory. `max_conn_memory` is divided between responses that the
-//! client has not taken, request bodies that no handler has read or answered, and request heads. How the share of the
-//! bodies is used, [`credit`](super::credit) decides.
+//! How much of one HTTP/2 connection may wait in memory. `max_conn_memory` is divided between responses that the client
+//! has not taken, request bodies that no handler has read or answered, and request heads. [`credit`](super::credit)
+//! decides how the share of the bodies is used.
 //!
-//! A request begins only while there is room for its response. If there is none, one stream at a time goes on all the
-//! same: so a client that lets some responses wait still gets others, and a response that is larger than all of the
-//! room is sent, too.
+//! A request begins only while there is room for its response. If there is none, one stream at a time still proceeds.
+//! So a client that lets some responses wait gets others, and a response that is larger than all of the room is sent,
+//! too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ const SMALL_HEAD: usize = 8 << 10;
 /// The window of a new connection, and of a stream whose client does not know our SETTINGS (RFC 9113 section 6.9.2).
 pub(super) const UNTOLD_WINDOW: usize = 65_535;
 
-/// What may come on each stream whatever its window: one frame of the size that every server takes (RFC 9113 section
-/// 4.2). A client may send it before it looks at our SETTINGS.
+/// Each stream may exceed its window by one frame of the size that every server takes (RFC 9113 section 4.2): a client
+/// may send that before it looks at our SETTINGS.
 pub(super) const FIRST_FRAME: usize = 16 << 10;
 
 /// The smallest first window of a stream.
@@ -57,12 +57,12 @@ pub(crate) struct Shares {
     /// heads of all streams.
     pub(crate) heads: usize,
     pub(crate) streams: u32,
-    /// What the body of each request may come to, without regard to the others: a quarter for all of them.
+    /// The size up to which each request body needs no credit from the pool: a quarter for all of them.
     pub(crate) first: usize,
-    /// What all bodies may come to beyond that: a quarter, all of which one may use.
+    /// The credit that all bodies share beyond that: a quarter. One body may use all of it.
     pub(crate) pool: usize,
-    /// What the one body may come to that goes on although the pool is used up: a half. If it is larger, it still gets
-    /// a window of a sixteenth.
+    /// If the pool is used up, one body may still proceed. This is its limit: a half. Beyond that it still gets a
+    /// window of a sixteenth.
     pub(crate) body: usize,
     pub(crate) right: usize,
     /// How much of one response h2 takes before it is sent.

@@ -307,7 +307,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Appends the interim responses that are to be sent now, between two frames.
+    /// Appends the interim responses to send now, between two frames.
     pub(super) fn put_interim(&self, bytes: &mut BytesMut) {
         if self.has_asked.load(Ordering::Acquire) {
             let mut interim = self.interim();

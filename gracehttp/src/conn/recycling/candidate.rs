@@ -13,12 +13,12 @@ use crate::conn::recycling::{Doing, Listed, SETTLED, Slot};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
 use crate::server::Permit;
 
-/// For whose sake a connection closes.
+/// Why a connection should close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::conn) enum Reason {
     /// Clients wait for its permit.
     FullServer,
-    /// The process is leaving, and the connection can't move.
+    /// In a restart, because the connection can't move.
     Restart,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Candidate<'a> {
         let slot = *self.slot.get_or_insert_with(|| spread.slot());
         self.look_at = match doing {
             Doing::Idle(since) => Some(slot.close_at(since)),
-            // Its first request is on its way: it gets all the time there is.
+            // Its first request may be in transit: it gets all the time there is.
             Doing::New(since) => Some(spread.end().max(since + SETTLED)),
             // It leaves at once: each further stream would have less time than the one before.
             Doing::Multiplexed(_) => return true,

@@ -12,7 +12,7 @@ use crate::lifecycle::CutReason;
 use crate::parking::Parked;
 use crate::socket::Stage;
 
-/// How long a connection that was asked to make room may take before another one is asked in its place.
+/// If a connection that was asked to close has not done so after this time, another one is asked.
 const ASKED: Duration = Duration::from_secs(1);
 
 /// How long awake connections have to enter a new list.

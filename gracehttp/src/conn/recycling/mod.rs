@@ -16,7 +16,7 @@
 //! closed.
 //!
 //! While the server is not full this costs each connection one relaxed load. Once clients wait, the awake connections
-//! enter a list and say there what they do. A connection that is chosen leaves only if it still does the same.
+//! enter a list and say there what they do. A chosen connection closes only if it still does the same.
 
 mod candidate;
 mod choice;
@@ -39,7 +39,7 @@ pub(crate) use spread::Spread;
 use crate::conn::context::Context;
 use crate::conn::recycling::choice::make_room;
 
-/// How long a connection is left alone after its last response: a request that was on its way by then has come.
+/// How long a connection is left alone after its last response. A request that was in transit has come by then.
 pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
 /// How long a newcomer is left alone. A client with a slow line or machine has finished its handshake by then, and
@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long awake connections stay listed after clients have waited: others may soon wait again.
 const LISTED: Duration = Duration::from_secs(10);
 
-/// What a connection does, as far as that says whether it can make room.
+/// What a connection does. This decides whether it can make room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doing {
     /// Since then it has had no whole request head.
@@ -138,7 +138,7 @@ impl Recycling {
         claimed
     }
 
-    /// Clients are let in without waiting: after a while the list ends.
+    /// A client got its permit without waiting. If none has waited for a while, the list ends.
     pub(crate) fn calm_down(&self) {
         if self.is_listing() {
             let needed_at = self.state().needed_at;
@@ -232,13 +232,13 @@ impl<'a> Waiting<'a> {
         Self { context, count: 0 }
     }
 
-    /// So many wait now: makes room for them.
+    /// Sets how many wait, and makes room for them.
     pub(crate) fn are(&mut self, count: usize) {
         self.note(count);
         make_room(self.context);
     }
 
-    /// One of them is let in.
+    /// One of them has got a permit.
     pub(crate) fn let_in(&mut self) {
         let mut state = self.context.recycling.state();
         state.asked.pop_front();

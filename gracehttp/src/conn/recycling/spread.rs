@@ -1,8 +1,8 @@
 //! When to close the idle connections that stay behind in a restart.
 //!
-//! A close can cross the next request on its way, and that request is lost. So a connection stays open for as long as
-//! it may still be used: its next response says `Connection: close`, and that loses nothing. In the first half of the
-//! time only connections close that have been quiet for a while. The others follow in the second half.
+//! If the next request is sent before the close arrives, that request is lost. So a connection stays open for as long
+//! as it may still be used: its next response says `Connection: close`, and that loses nothing. In the first half of
+//! the time only connections close that have been quiet for a while. The others follow in the second half.
 //!
 //! In both halves the closes are spread evenly, or all clients would connect to the successor in the same moment.
 

@@ -13,10 +13,10 @@ use crate::conn::traffic::Traffic;
 ///
 /// The transport is compiled for each protocol, so what a protocol does not need costs it nothing.
 pub(crate) trait Inspector: Send + Unpin {
-    /// What moves on the connection.
+    /// The counters of the connection.
     fn traffic(&self) -> &Traffic;
 
-    /// Reads what hyper may see. Reading nothing means that the client sends no more.
+    /// Reads the bytes that hyper may see. If it reads none, the client sends no more.
     fn poll_read<T: AsyncRead + Unpin>(
         &mut self,
         stream: &mut T,
@@ -24,7 +24,8 @@ pub(crate) trait Inspector: Send + Unpin {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>>;
 
-    /// Keeps the end of what the client sends from hyper, if hyper would drop a request for it. Returns whether it did.
+    /// Hides from hyper that the client has closed its side, if hyper would drop a request because of it. Returns
+    /// whether it did.
     fn hides_end(&self) -> bool {
         false
     }
@@ -41,10 +42,10 @@ pub(crate) trait Inspector: Send + Unpin {
         Passage::All
     }
 
-    /// The first bytes have gone out as they are, or will.
+    /// The first `count` bytes go out unchanged.
     fn note_passed(&mut self, _bufs: &[IoSlice<'_>], _count: usize) {}
 
-    /// Appends what is to be sent now that everything is flushed.
+    /// Appends bytes to send, now that everything is flushed.
     fn interject(&mut self, _gathered: &mut BytesMut) {}
 
     /// The bytes that were read and not passed on.

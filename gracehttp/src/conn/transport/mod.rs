@@ -23,8 +23,7 @@ use crate::server::Permit;
 /// How many bytes of finished responses wait for the end of a row of pipelined requests.
 const GATHER_AT_MOST: usize = 16 << 10;
 
-/// How many bytes that come in pieces are copied into one: up to here a copy and a `send` cost less than a
-/// `writev`.
+/// Pieces of at most so many bytes together are copied into one: a copy and a `send` cost less than a `writev` then.
 const COPY_AT_MOST: usize = 4 << 10;
 
 /// A stream with its permit, the bytes read ahead and the bytes not yet written.
@@ -62,7 +61,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
         (self.stream, self.inspector.into_held(), self.permit)
     }
 
-    /// Whether all that was written has gone out.
+    /// Whether all written bytes have gone out.
     pub(crate) fn is_flushed(&self) -> bool {
         self.flushed && self.gathered.is_empty()
     }
@@ -119,7 +118,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
         outcome
     }
 
-    /// Sends what the protocol adds, now that everything is flushed.
+    /// Sends the bytes that the protocol adds, now that everything is flushed.
     fn interject(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.inspector.interject(&mut self.gathered);
         if self.gathered.is_empty() {
@@ -175,8 +174,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> AsyncRead for Transport<T,
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 this.traffic().note_read_blocked();
-                // No further request is on its way: what was gathered goes out. Where that blocks, the
-                // task is woken when it can go on.
+                // No further request has come, so the gathered bytes go out. If that blocks, the task is
+                // woken when it can go on.
                 if !this.gathered.is_empty()
                     && let Poll::Ready(outcome) = this.poll_write_gathered(cx)
                 {

@@ -1,4 +1,4 @@
-//! A stream that comes back from hyper, which never gives it back.
+//! Gets a stream back from hyper, which would drop it.
 //!
 //! hyper does not return the stream of an HTTP/2 connection, nor that of an HTTP/1 connection that could have been
 //! upgraded: it drops them, which closes a connection without its last steps.
@@ -16,10 +16,10 @@ pub(in crate::conn) fn return_on_drop<T>(stream: T) -> (ReturnOnDrop<T>, Receive
     (ReturnOnDrop { loan: Some((stream, back)) }, receiver)
 }
 
-/// A stream in hyper's hands.
+/// A stream that is lent to hyper. When hyper drops it, it returns to its owner.
 #[derive(Debug)]
 pub(in crate::conn) struct ReturnOnDrop<T> {
-    /// Empty only while it ends.
+    /// None only while it is dropped.
     loan: Option<(T, Sender<T>)>,
 }
 
@@ -33,7 +33,7 @@ impl<T: Unpin> ReturnOnDrop<T> {
 impl<T> Drop for ReturnOnDrop<T> {
     fn drop(&mut self) {
         if let Some((stream, back)) = self.loan.take() {
-            // Where the process ends, no task waits for it.
+            // When the process ends, no task waits for it.
             let _ = back.send(stream);
         }
     }

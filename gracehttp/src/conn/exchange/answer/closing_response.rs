@@ -16,7 +16,7 @@ pub(crate) fn closing_response(info: &Arc<ConnectionInfo>, asked: Asked, cause: 
     encode(&head)
 }
 
-/// A response without content, in HTTP/1.1 whatever version the request claimed (RFC 9110 section 2.5).
+/// A response without content, in HTTP/1.1 even if the request claimed another version (RFC 9110 section 2.5).
 fn encode(head: &Parts) -> Vec<u8> {
     let status = head.status;
     let reason = status.canonical_reason().unwrap_or_default();

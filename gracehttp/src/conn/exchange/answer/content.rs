@@ -18,7 +18,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::error::panic_message;
 use crate::server::Asked;
 
-/// The content of a response on its way out.
+/// The content of a response that is being sent.
 pub(crate) struct Content {
     /// None if there is no content, or once it has ended.
     body: Option<Body>,

@@ -1,4 +1,4 @@
-//! The one way out: every response passes here on its way to its client.
+//! The one way out: every response passes here before it goes to its client.
 
 mod closing_response;
 mod content;

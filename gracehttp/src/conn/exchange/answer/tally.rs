@@ -36,7 +36,7 @@ pub(crate) struct Tally {
     shards: Box<[Shard]>,
     /// Answers that broke off.
     broken: AtomicU64,
-    /// HTTP/2 streams that h2 ended by itself, some of them with a 431.
+    /// HTTP/2 streams that h2 ended without us, some of them with a 431.
     unseen: AtomicU64,
 }
 
@@ -64,7 +64,7 @@ impl Tally {
         self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// h2 ended so many streams of a connection by itself.
+    /// h2 ended `count` streams of a connection without us.
     pub(crate) fn count_unseen(&self, streams: u64) {
         self.unseen.fetch_add(streams, Ordering::Relaxed);
     }

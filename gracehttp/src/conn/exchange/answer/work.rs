@@ -37,7 +37,7 @@ impl Work {
         }
     }
 
-    /// What gives the answer, once that is settled.
+    /// Where the answer comes from: the handler, unless another cause is settled.
     pub(crate) fn cause(&self) -> Cause {
         match self {
             Self::Running { .. } => Cause::Handler,
@@ -99,7 +99,7 @@ impl Work {
     }
 }
 
-/// Drops what belongs to the application, and may panic.
+/// Drops a value of the application, and logs it if that panics.
 pub(crate) fn let_go<T>(context: &Context, asked: &Asked, what: &str, value: T) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         let panic = panic_message(&*panic);

@@ -1,5 +1,5 @@
-//! Checks that the strict reader and hyper agree: hyper refuses nothing that the reader has passed. And that the reader
-//! agrees with itself, in whatever pieces the bytes come.
+//! Checks that the strict reader and hyper agree: hyper refuses nothing that the reader has passed. Also checks that
+//! the reader gives the same result for the same bytes in other pieces.
 
 use std::convert::Infallible;
 use std::fmt::Debug;

@@ -19,7 +19,7 @@ const MOST_TRAILER_BYTES: u16 = 8 << 10;
 #[derive(Debug)]
 pub(super) struct Chunks {
     place: Place,
-    /// Of the current chunk: first its size as far as it is known, then how much of its data is still to come.
+    /// Of the current chunk: while its size is read, the digits so far; then the bytes of its data that have not come.
     left: u64,
     /// How much data has come, of all chunks.
     data: u64,

@@ -97,7 +97,7 @@ pub(super) enum Body {
     Chunked,
 }
 
-/// The lines of a head, as far as it has come.
+/// The lines of the part of a head that has come.
 struct Lines<'a> {
     /// From the beginning of the next line on.
     rest: &'a [u8],
@@ -283,8 +283,8 @@ impl Head {
     }
 }
 
-/// Whether a name may be of those that decide something, or is none at all: by its length and first letter, which few other
-/// names share with one of these.
+/// Whether a field name is empty, or may be one that the reader has to know. The length and the first letter decide:
+/// few other names share both.
 fn matters(name: &[u8]) -> bool {
     const FIRST_OF_LENGTH: [u8; 18] = *b"\0\0\0\0h\0\0u\0\0\0\0\0\0c\0\0t";
     match (name, FIRST_OF_LENGTH.get(name.len())) {

@@ -246,7 +246,7 @@ pub(crate) fn read_heads(bytes: &[u8], times: u64) -> u64 {
 }
 
 enum NextLine {
-    /// So many bytes are empty lines. The rest is to be kept: nothing, or a CR whose LF is still to come.
+    /// So many bytes are empty lines. Keep the rest: nothing, or a CR whose LF has not come yet.
     Ignored(usize),
     /// A request begins after so many bytes.
     Begins(usize),

@@ -5,8 +5,8 @@
 //! share. So an upload whose handler passes on what it reads never waits for another: its first window is opened
 //! again and again.
 //!
-//! An upload that a handler collects waits once the pool is used up, and its client is not to blame. *The right* lets
-//! one of them go on to its end, whatever it comes to: the oldest that waits gets it.
+//! Once the pool is used up, uploads that handlers collect have to wait, and their clients are not to blame. *The
+//! right* lets one of them proceed to its end, even if it is larger than the pool: the oldest that waits gets it.
 //!
 //! Some upload always proceeds. If one waits, another has the right, or would have been given it. The holder of the
 //! right always has a window that no other can take from it: it ends when its client sends, its handler reads on and
@@ -22,8 +22,8 @@ use crate::conn::http2::credit::pinned::{CHUNK, Pinned, Unread};
 use crate::conn::http2::frames::Fault;
 use crate::conn::http2::room::{FIRST_FRAME, Shares, UNTOLD_WINDOW};
 
-/// How many times what has come the client of a body of unknown length may have under way: one that sends a few bytes
-/// now and then needs little.
+/// The client of a body of unknown length gets credit for so many times the bytes that have come: a client that sends a
+/// few bytes now and then needs little.
 const GROWTH: u64 = 4;
 
 /// The window of a tunnel.
@@ -54,9 +54,9 @@ pub(super) struct Account {
     right: Option<Right>,
     /// An upload may be waiting for credit.
     has_waiting: bool,
-    /// What the client may still send on the whole connection before it acknowledges our SETTINGS.
-    untold: Option<usize>,
-    /// Credit that is given, and has yet to be said to the client.
+    /// What the client may still send on the whole connection before it acknowledges our SETTINGS; None after that.
+    before_settings: Option<usize>,
+    /// Credit that was granted, but not yet sent to the client.
     due: BTreeMap<u32, usize>,
     /// The same for the connection.
     due_of_connection: usize,
@@ -173,7 +173,7 @@ impl Account {
             place: 0,
             right: None,
             has_waiting: false,
-            untold: Some(UNTOLD_WINDOW),
+            before_settings: Some(UNTOLD_WINDOW),
             due: BTreeMap::new(),
             due_of_connection: 0,
         }
@@ -208,7 +208,7 @@ impl Account {
 
     /// The client knows our SETTINGS: from now on it has the first window, and that of the connection is opened.
     pub(super) fn acknowledge(&mut self) {
-        self.untold = None;
+        self.before_settings = None;
     }
 
     /// h2 opens the window of the connection. Until the client knows that its streams have small ones, that has to
@@ -228,11 +228,11 @@ impl Account {
     /// of a stream is taken in any case.
     pub(super) fn receive(&mut self, stream: u32, length: usize, padding: usize) -> Result<(), Fault> {
         let mut more = 0;
-        if let Some(untold) = &mut self.untold {
-            *untold = untold.checked_sub(length).ok_or(Fault::FlowControl)?;
+        if let Some(left) = &mut self.before_settings {
+            *left = left.checked_sub(length).ok_or(Fault::FlowControl)?;
             more = UNTOLD_WINDOW - self.shares.first;
         }
-        // What comes on a stream that is over, h2 judges: it may have been under way when h2 reset the stream.
+        // h2 judges the bytes of a stream that is over: they may have been in transit when h2 reset the stream.
         if !self.uploads.get(&stream).is_some_and(|upload| upload.is_open) {
             return Ok(());
         }
@@ -330,7 +330,7 @@ impl Account {
         is_counted
     }
 
-    /// The handler holds some bytes no longer.
+    /// The handler has dropped bytes that cost this much.
     pub(super) fn let_go(&mut self, stream: u32, cost: usize) {
         let is_awaited = self.change(stream, |upload| {
             if upload.state == State::Read {
@@ -412,7 +412,7 @@ impl Account {
     }
 
     pub(super) fn has_due(&self) -> bool {
-        !self.due.is_empty() || (self.due_of_connection > 0 && self.untold.is_none())
+        !self.due.is_empty() || (self.due_of_connection > 0 && self.before_settings.is_none())
     }
 
     /// Appends the frames that tell the client.
@@ -422,7 +422,7 @@ impl Account {
                 bytes.extend_from_slice(part);
             }
         };
-        if self.untold.is_none() && self.due_of_connection > 0 {
+        if self.before_settings.is_none() && self.due_of_connection > 0 {
             put(0, std::mem::take(&mut self.due_of_connection));
         }
         for (stream, increment) in std::mem::take(&mut self.due) {

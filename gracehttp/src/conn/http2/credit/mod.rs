@@ -1,9 +1,9 @@
 //! How much the clients of one HTTP/2 connection may send of their request bodies.
 //!
-//! h2's own windows can't limit that well: it opens a stream's window as soon as a handler has read, whatever the
-//! handler does with the bytes, and all streams share the window of the connection, which those that wait would fill.
-//! So h2 believes in large windows, and the client sees small ones ([`Outbound`](super::outbound::Outbound)).
-//! The [`Account`] decides here what the client gets beyond these, and the transport says it between h2's frames.
+//! h2's own windows can't limit that well. h2 opens a stream's window as soon as a handler has read, even if the
+//! handler keeps the bytes. And all streams share the window of the connection: streams that wait would fill it. So h2
+//! has large windows, and the client sees small ones ([`Outbound`](super::outbound::Outbound)). The [`Account`] decides
+//! what the client gets beyond these, and the transport sends it between h2's frames.
 
 mod account;
 mod pinned;
@@ -21,8 +21,8 @@ use crate::conn::http2::credit::account::Account;
 use crate::conn::http2::frames::{Event, Fault};
 use crate::conn::http2::room::Shares;
 
-/// How long the client of the upload that all others wait for may send nothing of it: five seconds, less a half of the
-/// time between two looks.
+/// If all others wait for one upload, its client may be silent for this long: five seconds, less half of the time
+/// between two looks.
 const BLOCKED: Duration = Duration::from_millis(4500);
 
 /// What a piece holds in memory besides its bytes.
@@ -76,7 +76,7 @@ impl Credit {
         })
     }
 
-    /// The requests' bodies are on their way to a handler.
+    /// A handler gets the body of this request.
     pub(super) fn declare(&self, stream: u32, length: Option<u64>) {
         self.change(|account| account.declare(stream, length));
     }

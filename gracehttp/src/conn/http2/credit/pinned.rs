@@ -1,7 +1,7 @@
 //! Which parts of a connection's input h2 still holds.
 //!
-//! h2 reads into large buffers, and a frame that no handler has read keeps all of the buffer that it came in, whatever
-//! its own size. So the input is divided into chunks of the size of such a buffer, and a chunk counts as long as it has
+//! h2 reads into large buffers. A frame that no handler has read keeps all of the buffer that it came in, even if the
+//! frame is small. So the input is divided into chunks of the size of such a buffer, and a chunk counts as long as it has
 //! a byte that is unread.
 
 use std::collections::{BTreeMap, VecDeque};

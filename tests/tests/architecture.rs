@@ -1,4 +1,4 @@
-//! `ARCHITECTURE.md` lists the rooms, what each may import, and files. These tests compare the code with it.
+//! `ARCHITECTURE.md` lists the rooms, their allowed imports, and files. These tests compare the code with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

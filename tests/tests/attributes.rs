@@ -53,7 +53,7 @@ async fn whole_request(request: Request) -> Response {
 ///
 /// # Errors
 ///
-/// The body, if it is another greeting.
+/// The body, if `name` is not the greeting.
 #[server(port = 0, state = Everything)]
 #[inline]
 pub async fn extractors(

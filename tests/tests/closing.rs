@@ -25,7 +25,7 @@ fn upgrade(path: &str) -> String {
     get(path).replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
 }
 
-/// What the client receives until the end, which must not be a reset, and the time until then.
+/// The bytes that the client receives until the end, which must not be a reset, and the time until then.
 async fn rest_of(client: &mut Client) -> (String, Duration) {
     let (start, mut rest) = (Instant::now(), Vec::new());
     while let Some(piece) = client.piece().await.expect("a proper end") {

@@ -46,7 +46,7 @@ async fn cut_at_the_deadline(app: &App, since: Instant, limit: Duration) {
     app.log.line(0, "cutting 1 connection").await;
 }
 
-/// What the client receives until the end of the connection, which must not be a reset.
+/// The bytes that the client receives until the end of the connection, which must not be a reset.
 async fn rest_of(client: &mut Client) -> Vec<u8> {
     let mut rest = Vec::new();
     while let Some(piece) = client.piece().await.expect("a proper end") {

@@ -46,7 +46,7 @@ pub(super) struct Prepared {
 }
 
 /// Prepares an application to serve, and starts `workers` as soon as it needs them. If that fails, the predecessor
-/// learns why. Dropped, it leaves no trace but what the start-up code has begun; see [`end_early`].
+/// learns why. If it is dropped, only the work of the start-up code is left; see [`end_early`].
 pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     inherited: Option<Inherited>,

@@ -54,7 +54,7 @@ mod of_modules {
     use super::Row;
     use crate::server::routes::{Table, join};
 
-    /// In the order of the source, and last what no route answers.
+    /// In the order of the source. The fallback comes last.
     pub(super) fn rows(table: &Table) -> Vec<Row> {
         let mut rows = Vec::new();
         let mut fallback = None;

@@ -41,8 +41,8 @@ const SMALL_HEAD: usize = 8 << 10;
 /// The window of a new connection, and of a stream whose client does not know our SETTINGS (RFC 9113 section 6.9.2).
 pub(super) const UNTOLD_WINDOW: usize = 65_535;
 
-/// Each stream may exceed its window by one frame of the size that every server takes (RFC 9113 section 4.2): a client
-/// may send that before it looks at our SETTINGS.
+/// The first bytes of a stream, up to this many, may exceed its window: one frame of the size that every server takes
+/// (RFC 9113 section 4.2). A client may send it before it looks at our SETTINGS.
 pub(super) const FIRST_FRAME: usize = 16 << 10;
 
 /// The smallest first window of a stream.

@@ -33,7 +33,7 @@ const COPY_AT_MOST: usize = 4 << 10;
 #[derive(Debug)]
 pub(crate) struct Transport<T, I> {
     stream: T,
-    /// Finished responses that wait for company.
+    /// Finished responses that are gathered for one write.
     gathered: BytesMut,
     inspector: I,
     /// Everything is written: over HTTP/2, the next byte begins a frame.

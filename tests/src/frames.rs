@@ -127,7 +127,7 @@ impl Frame {
     }
 
     /// The last stream and the reason of a GOAWAY.
-    pub fn farewell(&self) -> Option<(u32, u32)> {
+    pub fn goaway(&self) -> Option<(u32, u32)> {
         let number = |at: usize| Some(u32::from_be_bytes(self.payload.get(at..at + 4)?.try_into().ok()?));
         (self.kind == GOAWAY).then(|| Some((number(0)?, number(4)?)))?
     }

@@ -152,7 +152,7 @@ impl Uploads {
                 self.uploads.remove(&frame.stream);
                 self.ends.entry(frame.stream).or_insert(End::Reset);
             }
-            GOAWAY => panic!("GOAWAY: {:?}", frame.farewell()),
+            GOAWAY => panic!("GOAWAY: {:?}", frame.goaway()),
             _ => {}
         }
     }

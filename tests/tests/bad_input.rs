@@ -115,7 +115,7 @@ async fn gets_goaway(
             let came = tokio::time::timeout(look, client.try_frames()).await;
             match came {
                 Ok(Ok(frames)) if frames.is_empty() => return,
-                Ok(Ok(frames)) => reasons_given.extend(frames.iter().filter_map(Frame::farewell)),
+                Ok(Ok(frames)) => reasons_given.extend(frames.iter().filter_map(Frame::goaway)),
                 Ok(Err(_)) => return,
                 Err(_) if sent.is_err() => return,
                 Err(_) => {}
@@ -186,7 +186,7 @@ async fn hpack_bomb_is_refused_and_its_connection_still_works() {
     client.send(&[Frame::new(HEADERS, END_OF_STREAM_AND_HEADERS, 1, &bomb)]).await;
     let refused = |frame: &Frame| frame.stream == 1 && [HEADERS, RST_STREAM].contains(&frame.kind);
     let mut all = client.frames().await;
-    while !all.iter().any(refused) && !all.iter().any(|frame| frame.farewell().is_some()) {
+    while !all.iter().any(refused) && !all.iter().any(|frame| frame.goaway().is_some()) {
         let more = client.frames().await;
         assert!(!more.is_empty(), "closed without an answer");
         all.extend(more);

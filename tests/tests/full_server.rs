@@ -352,7 +352,7 @@ async fn a_stream_that_crosses_goaway_is_answered() {
     let waits = tokio::spawn(async move { get_once(&target, "/ping").await });
     loop {
         let frames = connection.frames().await;
-        if frames.iter().any(|frame| frame.farewell().is_some()) {
+        if frames.iter().any(|frame| frame.goaway().is_some()) {
             break;
         }
     }

@@ -35,7 +35,7 @@ async fn case_45_a_request_that_crosses_the_first_goaway_is_answered() {
             client.answer(3).await;
             // Then the server ends the connection by itself. Before that, it names the last request.
             frames.extend(client.until_end().await);
-            let goaways: Vec<(u32, u32)> = frames.iter().filter_map(Frame::farewell).collect();
+            let goaways: Vec<(u32, u32)> = frames.iter().filter_map(Frame::goaway).collect();
             assert_eq!(goaways.first(), Some(&(0x7fff_ffff, 0)), "the first GOAWAY refuses nothing");
             assert_eq!(goaways.last(), Some(&(3, 0)), "{goaways:?}");
         }

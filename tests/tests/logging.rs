@@ -127,7 +127,7 @@ async fn b3_odd_frames_of_a_client_write_no_log() {
     _ = client.try_send(&unasked).await;
     _ = client.try_send(&[Frame::get(1, "/ping")]).await;
     let is_over = |frames: &[Frame]| {
-        frames.is_empty() || frames.iter().any(|frame| frame.stream == 1 || frame.farewell().is_some())
+        frames.is_empty() || frames.iter().any(|frame| frame.stream == 1 || frame.goaway().is_some())
     };
     while client.try_frames().await.is_ok_and(|frames| !is_over(&frames)) {}
     get_once(&target, "/ping").await.unwrap();

@@ -1,5 +1,5 @@
 //! The other end of the handoff may be another release, broken, or malicious: the predecessor neither crashes nor
-//! hangs, and no connection of a client is lost by it. And either end may die in the midst of it.
+//! hangs, and no client loses its connection. Either end may also die during the handoff.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Strace, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// An application that serves, and whose successors may be somebody else.
+/// An application that serves, and whose successors may be impostors.
 struct Stage {
     app: App,
     target: Target,
@@ -52,12 +52,12 @@ impl Stage {
     }
 
     async fn error_since(&self, start: usize, reason: &str) {
-        let told = |line: &str| line.contains("ERROR") && line.contains(reason);
-        self.app.log.find(start, PATIENCE, &format!("an error with {reason:?}"), told).await;
+        let matches = |line: &str| line.contains("ERROR") && line.contains(reason);
+        self.app.log.find(start, PATIENCE, &format!("an error with {reason:?}"), matches).await;
     }
 }
 
-/// Every one of them is answered by this process, in the end, and none was closed.
+/// In the end this process answers all clients, and closes no connection.
 async fn all_are_served_by(clients: &mut [Client], pid: u32) {
     within(PATIENCE, "the connections to come", async {
         for (number, client) in clients.iter_mut().enumerate() {
@@ -75,7 +75,8 @@ async fn all_are_served_by(clients: &mut [Client], pid: u32) {
     .await;
 }
 
-/// The impostor is refused before the commit: it is ended, the reason told, nothing leaks, and nobody notices.
+/// The predecessor refuses the impostor before the commit: it kills it, logs the reason, leaks nothing, and no client
+/// notices.
 async fn is_refused(word: &str, reason: &str) {
     let stage = Stage::new(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "1500ms")).await;
     let serving = stage.app.current();
@@ -106,66 +107,66 @@ async fn is_refused(word: &str, reason: &str) {
 }
 
 #[tokio::test]
-async fn a_successor_of_a_newer_protocol_is_refused() {
+async fn successor_with_a_newer_protocol_is_refused() {
     is_refused("newer", "versions 8 to 9").await;
 }
 
 #[tokio::test]
-async fn a_successor_of_an_older_protocol_is_refused() {
+async fn successor_with_an_older_protocol_is_refused() {
     is_refused("older", "versions 0 to 0").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_says_nothing_is_refused() {
+async fn silent_successor_is_refused() {
     is_refused("silent", "ready_timeout").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_hangs_up_is_refused() {
+async fn successor_that_closes_its_socket_is_refused() {
     is_refused("gone", "start new process failed").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_sends_nothing_in_many_words_is_refused() {
+async fn successor_that_sends_empty_messages_is_refused() {
     is_refused("empty", "closed its end").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_sends_garbage_is_refused() {
+async fn successor_that_sends_garbage_is_refused() {
     is_refused("garbage", "failed").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_speaks_http_is_refused() {
+async fn successor_that_speaks_http_is_refused() {
     is_refused("http", "failed").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_sends_too_much_is_refused() {
+async fn successor_that_sends_too_much_is_refused() {
     is_refused("oversize", "too long").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_announces_more_than_it_sends_is_refused() {
+async fn successor_that_announces_more_than_it_sends_is_refused() {
     is_refused("overlong", "failed").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_sends_thousands_of_descriptors_is_refused() {
+async fn successor_that_sends_thousands_of_descriptors_is_refused() {
     is_refused("descriptors", "failed").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_floods_is_refused() {
+async fn successor_that_floods_is_refused() {
     is_refused("flood", "before it was ready").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_claims_listeners_that_nobody_offered_is_refused() {
+async fn successor_that_claims_listeners_without_an_offer_is_refused() {
     is_refused("greedy", "claims").await;
 }
 
-/// The predecessor takes everything back: what the dead one had confirmed, what was on the way, what had not left.
+/// The predecessor takes everything back: confirmed connections, those on the way, and those that had not left.
 async fn everything_comes_back(word: &str) {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
@@ -178,7 +179,7 @@ async fn everything_comes_back(word: &str) {
     all_are_served_by(&mut clients, old.pid()).await;
     assert_eq!(get_once(&stage.target, "/ping").await.expect("an answer").pid(), Some(old.pid()));
     assert!(old.children().is_empty());
-    // Repaired, it restarts well, with all of them.
+    // After the repair, a restart moves all of them.
     stage.next_is_honest(WEB);
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
@@ -187,24 +188,24 @@ async fn everything_comes_back(word: &str) {
 }
 
 #[tokio::test]
-async fn a_successor_that_dies_after_three_batches_of_connections_loses_none() {
+async fn successor_that_dies_after_three_batches_loses_no_connection() {
     everything_comes_back("taker").await;
 }
 
 #[tokio::test]
-async fn a_successor_that_lies_about_connections_and_dies_loses_none() {
+async fn successor_that_confirms_falsely_and_dies_loses_no_connection() {
     everything_comes_back("liar").await;
 }
 
-/// It has the listeners, talks nonsense and lives: it is ended, and the predecessor serves again.
+/// It has the listeners, sends garbage and lives: the predecessor kills it and serves again.
 #[tokio::test]
-async fn a_successor_that_babbles_after_the_commit_is_ended_and_loses_no_connection() {
+async fn successor_that_sends_garbage_after_the_commit_is_killed_and_loses_no_connection() {
     everything_comes_back("babbler").await;
 }
 
-/// It never reads what the predecessor tells it: that one drains and ends all the same.
+/// It never reads the predecessor's messages: the predecessor drains and ends all the same.
 #[tokio::test]
-async fn a_successor_that_never_listens_does_not_hold_its_predecessor() {
+async fn predecessor_ends_although_its_successor_reads_nothing() {
     let plan = format!("{WEB}\nserver tls 127.0.0.1:0 tls=self_signed");
     let stage = Stage::new(&plan, |launch| {
         launch.env("GRACEHTTP_STANDBY", "300ms").env("GRACEHTTP_DRAIN_TIMEOUT", "6s")
@@ -222,7 +223,7 @@ async fn a_successor_that_never_listens_does_not_hold_its_predecessor() {
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
     stage.app.log.line(start, "impostor deaf is done").await;
-    // Each end of a connection is told to the successor, until the socket to it is full.
+    // The predecessor reports each closed connection to the successor, until the socket between them is full.
     for mut client in clients {
         client.half_close().await.unwrap();
         drop(client);
@@ -231,10 +232,9 @@ async fn a_successor_that_never_listens_does_not_hold_its_predecessor() {
     assert_eq!(old.exit_within(Duration::from_secs(12)).await, Exit::Code(0), "{}", stage.app.log);
 }
 
-/// Half of the connections were its, the others were not: the dead one's are gone, all others are answered, and new
-/// ones, too.
+/// The predecessor owned half of the connections. These die with it; the successor answers all others, and new ones.
 #[tokio::test]
-async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
+async fn successor_serves_the_moved_connections_when_its_predecessor_is_killed_during_the_transfer() {
     if !tool("strace") {
         return;
     }
@@ -242,7 +242,7 @@ async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
     let old = stage.app.first();
     let clients = stage.idle_clients(1500).await;
     let start = stage.app.log.end();
-    // Greeting, keys, listeners, commit, a question and a report, and then batches of 64.
+    // These messages are the greeting, keys, listeners, commit, a question, a report, and then batches of 64.
     let trace = Strace::on(&old, "sendmsg:signal=KILL:when=11").await;
     old.signal(Signal::USR2);
     let successor = stage.app.successor_since(start).await;
@@ -251,7 +251,7 @@ async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
     stage.app.serves(&stage.target, &successor).await;
     let (mut served, mut lost) = (0, 0);
     for mut client in clients {
-        // It was with one of the two: answered, or closed at once.
+        // One of the two owned it: an answer, or a close at once.
         match client.get("/ping").await {
             Ok(reply) => {
                 assert_eq!(reply.pid(), Some(successor.pid()));
@@ -264,16 +264,16 @@ async fn the_predecessor_is_killed_in_the_middle_of_the_transfer() {
         }
     }
     println!("{served} connections had moved, {lost} died with the predecessor");
-    assert!(served >= 64, "none had moved");
-    assert!(lost > 0, "all had moved: nothing is shown");
-    // No permit of the dead one counts any more, and restarts go on.
+    assert!(served >= 64, "no connection had moved");
+    assert!(lost > 0, "all connections had moved, so the test shows nothing");
+    // The permits of the dead predecessor are free again, and restarts still work.
     let next = stage.app.restart().await;
     stage.app.serves(&stage.target, &next).await;
 }
 
-/// What it had sent is served, though its successor could not even confirm it.
+/// The successor serves the connections that were sent, although it could confirm none of them.
 #[tokio::test]
-async fn the_predecessor_is_killed_with_connections_on_their_way() {
+async fn successor_serves_connections_in_transit_when_its_predecessor_is_killed() {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut busy = Vec::new();
@@ -285,17 +285,17 @@ async fn the_predecessor_is_killed_with_connections_on_their_way() {
     eventually("the handlers", || stage.app.log.count(0, "slow begins") == 20).await;
     let successor = stage.app.restart().await;
     stage.app.serves(&stage.target, &successor).await;
-    // It listens no more while the twenty come to rest, and set out.
+    // The successor does not read while the twenty connections come to rest and leave the predecessor.
     successor.signal(Signal::STOP);
     for client in &mut busy {
         assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
     }
-    // Before it takes those back that are not confirmed.
+    // This is before the predecessor takes unconfirmed connections back.
     eventually("the predecessor to sleep", || old.is_asleep()).await;
     old.kill();
     assert_eq!(old.exit().await, Exit::Killed(9));
     successor.signal(Signal::CONT);
-    // The first of them travelled alone, and the others waited for its confirmation.
+    // The first connection travelled alone, and the others waited for its confirmation.
     let mut served = 0;
     for client in &mut busy {
         match client.get("/ping").await {
@@ -307,18 +307,18 @@ async fn the_predecessor_is_killed_with_connections_on_their_way() {
         }
     }
     println!("{served} of 20 were on their way");
-    assert!(served > 0, "what was on its way is lost");
+    assert!(served > 0, "the connections in transit are lost");
 }
 
 #[tokio::test]
-async fn the_successor_is_killed_in_the_middle_of_the_transfer_and_everybody_is_served_again() {
+async fn predecessor_serves_all_clients_again_when_its_successor_is_killed_during_the_transfer() {
     if !tool("strace") {
         return;
     }
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(1500).await;
-    // It dies on receiving its fifth batch on one thread; the main thread receives less than that.
+    // It dies at its fifth batch on one thread; the main thread receives fewer messages.
     let real = stage.scratch.install(&bin("app"), "real");
     let trace = "strace -D -f -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=KILL:when=5";
     let script = stage.scratch.write("script", format!("#!/bin/sh\nexec {trace} {}\n", real.display()));
@@ -337,7 +337,7 @@ async fn the_successor_is_killed_in_the_middle_of_the_transfer_and_everybody_is_
 }
 
 #[tokio::test]
-async fn the_predecessor_is_killed_during_standby_and_its_successor_serves_everybody() {
+async fn successor_serves_all_clients_when_its_predecessor_is_killed_during_standby() {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(100).await;
@@ -351,9 +351,9 @@ async fn the_predecessor_is_killed_during_standby_and_its_successor_serves_every
     all_are_served_by(&mut clients, next.pid()).await;
 }
 
-/// One that is stopped can take nothing back, and must not hold up the connections that it gave away.
+/// A stopped predecessor can take nothing back, and must not delay the connections that it gave away.
 #[tokio::test]
-async fn the_predecessor_is_stopped_during_standby() {
+async fn successor_serves_all_clients_while_its_predecessor_is_stopped_during_standby() {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(600).await;
@@ -366,7 +366,7 @@ async fn the_predecessor_is_stopped_during_standby() {
             let reply = reply.unwrap_or_else(|failure| panic!("round {round}, client {number}: {failure}"));
             assert_eq!(reply.pid(), Some(successor.pid()));
         }
-        // Long enough to park: each wakes anew in the next round.
+        // The pause is long enough to park the connections: each wakes again in the next round.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let next = stage.app.restart().await;
@@ -376,9 +376,9 @@ async fn the_predecessor_is_stopped_during_standby() {
     assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
 }
 
-/// When it comes round, there is a third generation, whatever has become of the second.
+/// After SIGCONT there is a third generation, and the predecessor must not serve, whether the second one lives or not.
 #[tokio::test]
-async fn the_predecessor_is_stopped_during_standby_and_never_serves_beside_its_successors_successor() {
+async fn predecessor_stopped_during_standby_never_serves_beside_the_third_generation() {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(20).await;
@@ -397,17 +397,17 @@ async fn the_predecessor_is_stopped_during_standby_and_never_serves_beside_its_s
     all_are_served_by(&mut clients, third.pid()).await;
 }
 
-/// While it was stopped the successor has read of connections without being heard: none of them goes back, where half a
-/// request would be taken for a whole one.
+/// While the predecessor is stopped, it receives no reports about the connections that the successor reads. No
+/// connection returns, because the predecessor could take half a request for a whole one.
 #[tokio::test]
-async fn the_predecessor_is_stopped_during_standby_and_takes_nothing_back_that_it_lost_sight_of() {
+async fn predecessor_stopped_during_standby_takes_no_connections_back_after_it_lost_reports() {
     let stage = Stage::new(WEB, |launch| launch.env("GRACEHTTP_STANDBY", "60s")).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(600).await;
     let successor = stage.app.restart().await;
     all_are_served_by(&mut clients, successor.pid()).await;
     old.signal(Signal::STOP);
-    // More than the channel to it can hold.
+    // These reports are more than the channel to the predecessor can hold.
     for _ in 0..2 {
         for client in &mut clients {
             client.get("/ping").await.unwrap();
@@ -426,9 +426,9 @@ async fn the_predecessor_is_stopped_during_standby_and_takes_nothing_back_that_i
     assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(old.pid()));
 }
 
-/// A request that the dead successor was handling is lost, as the design says; nothing else is.
+/// The design allows the loss of the request that the dead successor was handling; nothing else is lost.
 #[tokio::test]
-async fn the_successor_is_killed_during_standby_with_a_request_in_its_handler() {
+async fn only_the_request_in_the_handler_is_lost_when_the_successor_is_killed_during_standby() {
     let stage = Stage::new(WEB, |launch| launch).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(50).await;
@@ -438,7 +438,7 @@ async fn the_successor_is_killed_during_standby_with_a_request_in_its_handler() 
     let start = stage.app.log.end();
     busy.send(get("/slow?ms=5000")).await.unwrap();
     stage.app.log.line(start, "slow begins").await;
-    // The others come to rest.
+    // The other connections come to rest.
     tokio::time::sleep(Duration::from_millis(100)).await;
     successor.kill();
     assert!(busy.reply().await.is_err(), "its handler is dead");
@@ -446,9 +446,9 @@ async fn the_successor_is_killed_during_standby_with_a_request_in_its_handler() 
     all_are_served_by(&mut clients, old.pid()).await;
 }
 
-/// A successor of such a one ends with status 1, says why, and serves nobody.
+/// A successor of an invalid predecessor ends with status 1, logs the reason, and never serves.
 #[tokio::test]
-async fn a_predecessor_that_is_none_is_refused() {
+async fn invalid_predecessor_is_refused() {
     for (word, reason) in [
         ("nothing", "the predecessor ended before it had handed over its listeners"),
         ("half", "the predecessor ended before it had handed over its listeners"),

@@ -1,12 +1,12 @@
-//! The README in two languages: what is typed and what is answered is the same in both. Their programs are
-//! compiled as documentation tests of the library.
+//! The README in two languages has the same commands and the same output. Documentation tests of the library compile
+//! its programs.
 
 const ENGLISH: &str = include_str!("../../README.md");
 const CHINESE: &str = include_str!("../../README.zh-CN.md");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
 
 #[test]
-fn commands_and_output_are_the_same_in_both_languages() {
+fn both_languages_have_the_same_commands_and_output() {
     for language in ["sh", "console", "text"] {
         let english = blocks(ENGLISH, language);
         assert!(!english.is_empty(), "no block of {language} in README.md");
@@ -15,7 +15,7 @@ fn commands_and_output_are_the_same_in_both_languages() {
 }
 
 #[test]
-fn status_has_the_version_and_the_rust_of_the_manifest() {
+fn status_names_the_version_and_rust_of_the_manifest() {
     for key in ["version", "rust-version"] {
         let value = MANIFEST.split(&format!("\n{key} = \"")).nth(1).and_then(|rest| rest.split('"').next());
         let cell = format!(" | {}", value.expect("the manifest has the key"));
@@ -25,17 +25,17 @@ fn status_has_the_version_and_the_rust_of_the_manifest() {
 }
 
 #[test]
-fn each_has_as_many_programs_and_rows() {
+fn both_languages_have_as_many_programs_and_rows() {
     for start in ["```rust", "```toml", "| ", "## "] {
         let count = |text: &str| text.lines().filter(|line| line.starts_with(start)).count();
-        // The Chinese one has the table for those who come from Go in it, and not only in the guide.
+        // The Chinese README contains the table for users of the Go version; the English one leaves it to the guide.
         let (english, chinese) = (count(ENGLISH), count(&without_section(CHINESE, "## 从 Go 版迁移")));
         assert_eq!(english, chinese, "lines that begin with {start}");
     }
 }
 
 #[test]
-fn each_leads_to_the_other() {
+fn each_language_links_to_the_other() {
     assert!(ENGLISH.contains("(README.zh-CN.md)") && CHINESE.contains("(README.md)"));
 }
 
@@ -45,7 +45,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     text.split(&opening).skip(1).filter_map(|rest| rest.split("```").next()).collect()
 }
 
-/// The text without what stands under a heading.
+/// The text without the section under a heading.
 fn without_section(text: &str, heading: &str) -> String {
     let (before, section) = text.split_once(heading).expect("the heading is there");
     let after = section.split_once("\n## ").map_or("", |(_, after)| after);

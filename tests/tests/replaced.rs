@@ -11,7 +11,7 @@ use tests::{App, Launch, Load, Scratch};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// Two restarts under load, the second to show that the first left everything in order.
+/// Restarts twice under load: the second restart shows that the first left everything in order.
 async fn restarts_well(app: &App) {
     let target = app.target("web").await;
     let load = Load::on(&target).clients(3, Style::Get).clients(2, Style::Fresh);
@@ -26,7 +26,7 @@ async fn restarts_well(app: &App) {
 }
 
 #[tokio::test]
-async fn case_34_a_binary_replaced_by_rename_runs_next() {
+async fn case_34_restart_runs_a_binary_replaced_by_rename() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
     let app =
@@ -39,7 +39,7 @@ async fn case_34_a_binary_replaced_by_rename_runs_next() {
 }
 
 #[tokio::test]
-async fn case_34_the_new_code_may_be_a_script_around_it() {
+async fn case_34_restart_runs_a_script_that_starts_the_binary() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
     let app =
@@ -53,7 +53,7 @@ async fn case_34_the_new_code_may_be_a_script_around_it() {
     app.log.line(start, "the new code runs").await;
 }
 
-/// `version` holds the program, `current` is a link to it.
+/// `version` holds the program; the link `current` leads to it.
 fn point(scratch: &Scratch, version: &str) {
     fs::create_dir_all(scratch.join(version)).expect("writable");
     scratch.install(&bin("app"), &format!("{version}/app"));
@@ -63,7 +63,7 @@ fn point(scratch: &Scratch, version: &str) {
 }
 
 #[tokio::test]
-async fn case_37_a_moved_link_leads_to_its_new_target() {
+async fn case_37_restart_follows_a_moved_link_to_its_new_target() {
     let scratch = Scratch::new();
     point(&scratch, "v1");
     let app = Launch::program(scratch.join("current/app"))
@@ -78,7 +78,7 @@ async fn case_37_a_moved_link_leads_to_its_new_target() {
     assert_eq!(app.current().program(), scratch.join("v2/app"));
 }
 
-/// A shell starts it as a person would, by a name that means something only there.
+/// A shell starts the program as a user would, by a name that is valid only in that directory.
 fn relative(scratch: &Scratch, directory: &Path, name: &str) -> Launch {
     let directory = directory.display();
     let words = format!("cd '{directory}'; PATH=\"$PWD:$PATH\"; exec {name}; :");
@@ -86,7 +86,7 @@ fn relative(scratch: &Scratch, directory: &Path, name: &str) -> Launch {
 }
 
 #[tokio::test]
-async fn case_37_a_relative_name_means_the_same_program() {
+async fn case_37_restart_runs_the_same_program_by_a_relative_name() {
     for name in ["./app", "../run/app", "app"] {
         let scratch = Scratch::new();
         let directory = scratch.join("run");
@@ -99,7 +99,7 @@ async fn case_37_a_relative_name_means_the_same_program() {
 }
 
 #[tokio::test]
-async fn case_36_the_working_directory_is_deleted() {
+async fn case_36_restart_works_after_the_working_directory_is_deleted() {
     let scratch = Scratch::new();
     let directory = scratch.join("directory");
     fs::create_dir(&directory).unwrap();
@@ -109,7 +109,7 @@ async fn case_36_the_working_directory_is_deleted() {
 }
 
 #[tokio::test]
-async fn case_36_the_working_directory_is_replaced() {
+async fn case_36_restart_uses_the_replaced_working_directory() {
     let scratch = Scratch::new();
     let directory = scratch.join("directory");
     fs::create_dir(&directory).unwrap();
@@ -146,17 +146,17 @@ async fn case_33_foreign_descriptors_are_neither_closed_nor_passed_on() {
     assert_eq!(foreign(first.pid()).as_deref(), Some(Path::new("/dev/zero")));
     let second = app.restart().await;
     assert_eq!(foreign(first.pid()).as_deref(), Some(Path::new("/dev/zero")));
-    // The number may be something of its own there.
+    // The successor may use the number for a descriptor of its own.
     assert_ne!(foreign(second.pid()).as_deref(), Some(Path::new("/dev/zero")));
 }
 
 #[tokio::test]
-async fn case_35_a_binary_rewritten_in_place_is_refused_by_the_kernel() {
+async fn case_35_kernel_refuses_to_rewrite_a_running_binary() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
     let app =
         Launch::program(&program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").start("web").await;
-    // "Text file busy": who deploys learns it at once, and the application goes on.
+    // The kernel answers "Text file busy": the deployment fails at once, and the application continues.
     let written = fs::OpenOptions::new().write(true).open(&program);
     assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::ExecutableFileBusy);
     run("cp", &["-f".as_ref(), bin("app").as_os_str(), program.as_os_str()]);

@@ -1,4 +1,4 @@
-//! Restarts under load: nothing is refused, nothing reset, nothing lost.
+//! Restarts under load: no request is refused, reset or lost.
 
 use std::time::Duration;
 
@@ -12,8 +12,7 @@ use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server tls 127.0.0.1:0 tls=self_signed";
 
-/// Restarts again and again while `loads` run, a few hundred milliseconds apart, each time in the midst of
-/// traffic.
+/// Restarts again and again while `loads` run: a few hundred milliseconds apart, always during traffic.
 async fn restart_under(app: &App, times: usize, loads: &[&Load]) {
     for number in 1..=times {
         for load in loads {
@@ -28,14 +27,14 @@ async fn restart_under(app: &App, times: usize, loads: &[&Load]) {
     }
 }
 
-/// Every predecessor has drained and left with status 0, and so does the last one.
+/// Every predecessor drains and exits with status 0, and the last process does the same.
 async fn all_leave_cleanly(app: &App) {
     app.predecessors_leave_cleanly().await;
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
 #[tokio::test]
-async fn nothing_is_lost_on_plain_http1() {
+async fn no_request_is_lost_on_plain_http1() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).start("web").await;
     let load = Load::on(&app.target("web").await)
@@ -57,7 +56,7 @@ async fn nothing_is_lost_on_plain_http1() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_of_pipelined_pairs() {
+async fn no_request_of_a_pipelined_pair_is_lost() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).start("web").await;
     let load = Load::on(&app.target("web").await).clients(8, Style::Pipelined);
@@ -67,7 +66,7 @@ async fn nothing_is_lost_of_pipelined_pairs() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_on_tls() {
+async fn no_request_is_lost_on_tls() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, TLS).start("tls").await;
     let load = Load::on(&app.target("tls").await)
@@ -84,7 +83,7 @@ async fn nothing_is_lost_on_tls() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_on_http2() {
+async fn no_request_is_lost_on_http2() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, &format!("{WEB}\n{TLS}")).start("tls").await;
     let plain = Load::on(&app.target("web").await)
@@ -100,7 +99,7 @@ async fn nothing_is_lost_on_http2() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_while_the_start_up_code_takes_its_time() {
+async fn no_request_is_lost_during_slow_start_up_code() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, &format!("{WEB}\nstart sleep 400")).start("web").await;
     let load = Load::on(&app.target("web").await)
@@ -128,7 +127,7 @@ async fn each_restart_signal_restarts_the_example() {
     all_leave_cleanly(&app).await;
 }
 
-/// One server, restarted; what the test did before the restart is still open.
+/// One server and its restart; connections from before the restart are still open.
 struct Restarted {
     app: App,
     target: Target,
@@ -141,7 +140,7 @@ impl Restarted {
         Self::start_by(plan, |launch| launch).await
     }
 
-    /// Logs the receipts of its drains, too.
+    /// The log also has the receipts of its drains.
     async fn start_with_receipts(plan: &str) -> Self {
         Self::start_by(plan, |launch| launch.env("RUST_LOG", "gracehttp=debug")).await
     }
@@ -165,10 +164,10 @@ impl Restarted {
 }
 
 #[tokio::test]
-async fn an_accepted_connection_without_a_request_yet_moves() {
+async fn accepted_connection_without_a_request_moves_on_restart() {
     let stage = Restarted::start(WEB).await;
     let mut silent = Client::connect(&stage.target).await.unwrap();
-    // Connections are accepted in order: when a later one is answered, the silent one was accepted.
+    // The server accepts connections in order: after an answer on a later one, it has accepted the silent one.
     get_once(&stage.target, "/ping").await.unwrap();
     stage.restart().await;
     stage.moves(&mut silent).await;
@@ -176,7 +175,7 @@ async fn an_accepted_connection_without_a_request_yet_moves() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_moves() {
+async fn idle_connection_moves_on_restart() {
     let stage = Restarted::start(WEB).await;
     let mut idle = Client::connect(&stage.target).await.unwrap();
     for _ in 0..3 {
@@ -188,7 +187,7 @@ async fn an_idle_connection_moves() {
 }
 
 #[tokio::test]
-async fn connections_of_a_unix_socket_move() {
+async fn connections_of_a_unix_socket_move_on_restart() {
     let scratch = Scratch::new();
     let socket = scratch.join("web.sock");
     let app = Launch::app(&scratch, &format!("server web unix:{}", socket.display())).start("web").await;
@@ -213,9 +212,9 @@ async fn connections_of_a_unix_socket_move() {
     all_leave_cleanly(&app).await;
 }
 
-/// TLS has its state in the process: such a connection can't move.
+/// The state of TLS is in the process, so such a connection can't move.
 #[tokio::test]
-async fn an_idle_tls_connection_gets_its_last_answer() {
+async fn idle_tls_connection_gets_its_last_answer_after_a_restart() {
     let stage = Restarted::start(TLS).await;
     let mut idle = Client::connect(&stage.target).await.unwrap();
     assert!(!idle.get("/ping").await.unwrap().closes());
@@ -231,7 +230,7 @@ async fn an_idle_tls_connection_gets_its_last_answer() {
 }
 
 #[tokio::test]
-async fn case_48_half_a_head_moves_and_is_answered() {
+async fn case_48_connection_with_half_a_head_moves_on_restart_and_is_answered() {
     let stage = Restarted::start(WEB).await;
     let mut first = Client::connect(&stage.target).await.unwrap();
     let mut second = Client::connect(&stage.target).await.unwrap();
@@ -255,7 +254,7 @@ async fn case_48_half_a_head_moves_and_is_answered() {
 }
 
 #[tokio::test]
-async fn a_request_in_the_handler_is_answered_and_its_connection_moves() {
+async fn request_in_the_handler_is_answered_and_its_connection_moves_on_restart() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
     client.send(get("/slow?ms=1500")).await.unwrap();
@@ -269,12 +268,12 @@ async fn a_request_in_the_handler_is_answered_and_its_connection_moves() {
 }
 
 #[tokio::test]
-async fn case_42_an_upload_in_flight_completes_and_its_connection_moves() {
+async fn case_42_upload_in_flight_completes_and_its_connection_moves_on_restart() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
     client.send(post_head("/echo", 20)).await.unwrap();
     client.send("0123456789").await.unwrap();
-    // The handler has begun once a later request on another connection was answered.
+    // The handler has begun when another connection gets the answer to a later request.
     get_once(&stage.target, "/ping").await.unwrap();
     stage.restart().await;
     client.send("abcdefghij").await.unwrap();
@@ -284,7 +283,7 @@ async fn case_42_an_upload_in_flight_completes_and_its_connection_moves() {
 }
 
 #[tokio::test]
-async fn the_receipt_counts_idle_and_answered_connections_that_moved() {
+async fn receipt_counts_idle_and_answered_connections_that_moved() {
     let stage = Restarted::start_with_receipts(WEB).await;
     let mut idle = Client::connect(&stage.target).await.unwrap();
     idle.get("/ping").await.unwrap();
@@ -301,7 +300,7 @@ async fn the_receipt_counts_idle_and_answered_connections_that_moved() {
 }
 
 #[tokio::test]
-async fn the_receipt_counts_tls_connections_that_were_told_to_close() {
+async fn receipt_counts_tls_connections_asked_to_close() {
     let stage = Restarted::start_with_receipts(TLS).await;
     let mut idle = Client::connect(&stage.target).await.unwrap();
     idle.get("/ping").await.unwrap();
@@ -314,7 +313,7 @@ async fn the_receipt_counts_tls_connections_that_were_told_to_close() {
 }
 
 #[tokio::test]
-async fn the_receipt_counts_http2_connections_that_were_told_to_close() {
+async fn receipt_counts_http2_connections_asked_to_close() {
     let stage = Restarted::start_with_receipts(WEB).await;
     let mut client = Http2::connect(&stage.target).await.unwrap();
     assert!(matches!(client.get("/ping").await, Ok(Outcome::Reply(_))));
@@ -325,7 +324,7 @@ async fn the_receipt_counts_http2_connections_that_were_told_to_close() {
 }
 
 #[tokio::test]
-async fn a_streaming_response_in_flight_completes() {
+async fn streaming_response_in_flight_completes_after_a_restart() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
     client.send(get("/stream?pieces=30")).await.unwrap();
@@ -338,10 +337,10 @@ async fn a_streaming_response_in_flight_completes() {
 }
 
 #[tokio::test]
-async fn case_47_sixteen_pipelined_requests_in_flight_are_answered_in_order_and_their_connection_moves() {
+async fn case_47_sixteen_pipelined_requests_are_answered_in_order_and_their_connection_moves_on_restart() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
-    // The first holds up the fifteen behind it, which are read already or wait in the kernel.
+    // The first request delays the fifteen behind it, which the server has read or the kernel holds.
     let fifteen: String = (2..=16).map(|number| get(&format!("/numbered?number={number}"))).collect();
     client.send(get("/slow?ms=1000") + &fifteen).await.unwrap();
     stage.app.log.line(0, "slow begins").await;
@@ -357,12 +356,12 @@ async fn case_47_sixteen_pipelined_requests_in_flight_are_answered_in_order_and_
 }
 
 #[tokio::test]
-async fn a_big_response_that_is_read_slowly_completes() {
+async fn large_response_to_a_slow_reader_completes_after_a_restart() {
     let stage = Restarted::start(WEB).await;
     let mut client = Client::connect(&stage.target).await.unwrap();
     client.send(get("/big?bytes=20000000")).await.unwrap();
     stage.app.log.line(0, "big begins").await;
-    // Most of it is still in the server, since nobody reads.
+    // The server still holds most of it, since the client does not read.
     stage.restart().await;
     assert_eq!(client.reply().await.unwrap().body.len(), 20_000_000);
     stage.moves(&mut client).await;
@@ -370,7 +369,7 @@ async fn a_big_response_that_is_read_slowly_completes() {
 }
 
 #[tokio::test]
-async fn case_45_http2_streams_in_flight_are_all_answered() {
+async fn case_45_http2_streams_in_flight_are_answered_after_a_restart() {
     for plan in [WEB, TLS] {
         let stage = Restarted::start(plan).await;
         let client = Http2::connect(&stage.target).await.unwrap();
@@ -387,12 +386,12 @@ async fn case_45_http2_streams_in_flight_are_all_answered() {
 }
 
 #[tokio::test]
-async fn case_46_a_tls_handshake_in_flight_completes_and_is_served() {
+async fn case_46_tls_handshake_in_flight_completes_and_its_request_is_answered() {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::TcpStream;
 
     let stage = Restarted::start(TLS).await;
-    // Half a ClientHello, and the rest of it after the restart: the pieces pass through a relay.
+    // A relay passes half a ClientHello on before the restart, and the rest after it.
     let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let through_relay = Target::Tls(relay.local_addr().unwrap());
     let client = tokio::spawn(async move { get_once(&through_relay, "/ping").await });
@@ -410,7 +409,7 @@ async fn case_46_a_tls_handshake_in_flight_completes_and_is_served() {
     all_leave_cleanly(&stage.app).await;
 }
 
-/// What must not grow from generation to generation.
+/// Figures that must not grow from generation to generation.
 #[derive(Debug)]
 struct Footprint {
     descriptors: usize,
@@ -449,7 +448,7 @@ async fn two_hundred_restarts_leave_nothing_behind() {
     let last = app.current();
     let (early, late) = (early.unwrap(), Footprint::of(&last));
     println!("after 10 restarts {early:?}, after 200 {late:?}");
-    // The connection that asked last may still be closing.
+    // The connection of the last request may still be closing.
     eventually("no more descriptors than after 10 restarts", || last.descriptors() <= early.descriptors)
         .await;
     assert!(late.threads <= early.threads + 1, "{early:?} {late:?}");

@@ -1,5 +1,5 @@
 //! Restarts at the worst moments: on a full server, with many streams, with signals to all processes at once, and with
-//! either side stopped for a while. Clients count strictly.
+//! a pause of either side. Clients count strictly.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use tests::{App, Exit, Kind, Launch, Load, Report, Scratch, Service, Signal, Tar
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// The number for a normal run, or the one for a long run.
+/// Returns the normal number, or with `GRACEHTTP_LONG` the long one.
 fn times(normal: usize, long: usize) -> usize {
     if std::env::var_os("GRACEHTTP_LONG").is_some() { long } else { normal }
 }
 
-/// Restarts under a load that waits for permits all the time.
+/// Restarts under a load whose clients always wait for permits.
 async fn restarts_of_a_full_server(plan: &str, load: impl FnOnce(Load) -> Load) -> Report {
     let service = Service::new(plan).await;
     let load = load(Load::on(&service.target));
@@ -36,9 +36,9 @@ async fn restarts_of_a_full_server(plan: &str, load: impl FnOnce(Load) -> Load) 
     report
 }
 
-/// Those that hold permits are told to go, others are let in, and both generations share the limit.
+/// The server closes connections that hold permits and accepts others, and both generations share the limit.
 #[tokio::test]
-async fn a_full_server_that_recycles_loses_nothing_in_restarts() {
+async fn full_server_that_recycles_loses_no_request_in_restarts() {
     for tls in ["", " tls=self_signed"] {
         let plan = format!("{WEB} max_conns=20 when_full=recycle{tls}");
         let load = |load: Load| {
@@ -50,9 +50,9 @@ async fn a_full_server_that_recycles_loses_nothing_in_restarts() {
     }
 }
 
-/// Whoever waits gets a permit only when another client leaves.
+/// A waiting client gets a permit only when another client leaves.
 #[tokio::test]
-async fn a_full_server_where_clients_wait_loses_nothing_in_restarts() {
+async fn full_server_with_waiting_clients_loses_no_request_in_restarts() {
     let plan = format!("{WEB} max_conns=20 when_full=wait");
     let load = |load: Load| {
         let load = load.pause(Duration::from_millis(50)).clients(12, Style::Get).clients(40, Style::Fresh);
@@ -61,9 +61,9 @@ async fn a_full_server_where_clients_wait_loses_nothing_in_restarts() {
     restarts_of_a_full_server(&plan, load).await.assert_unnoticed();
 }
 
-/// Each generation has another limit, and another mode of its socket's file.
+/// Each generation has a different limit, and a different mode of its socket's file.
 #[tokio::test]
-async fn a_full_server_whose_limit_changes_loses_nothing_in_restarts() {
+async fn full_server_whose_limit_changes_loses_no_request_in_restarts() {
     let scratch = Scratch::new();
     let socket = scratch.join("app.sock");
     let configure = |number: usize| {
@@ -94,9 +94,9 @@ async fn a_full_server_whose_limit_changes_loses_nothing_in_restarts() {
     assert_eq!(app.log.count(0, "cutting"), 0, "{}", app.log);
 }
 
-/// All of them are answered by the process that has begun them.
+/// The process that has begun the streams answers all of them.
 #[tokio::test]
-async fn a_hundred_open_streams_are_answered_in_a_restart() {
+async fn hundred_open_streams_are_answered_in_a_restart() {
     for tls in ["", " tls=self_signed"] {
         let service = Service::new(&format!("{WEB}{tls}")).await;
         let client = Http2::connect(&service.target).await.unwrap();
@@ -125,9 +125,9 @@ fn few(target: &Target) -> Load {
         .clients(4, Style::Pipelined)
 }
 
-/// To the predecessor, to the successor, to one that is not ready yet, at any time.
+/// At any time, signals reach the predecessor, the successor, and a successor that is not ready yet.
 #[tokio::test]
-async fn restart_signals_to_all_processes_at_once_lose_nothing() {
+async fn restart_signals_to_all_processes_at_once_lose_no_request() {
     let service = Service::new(WEB).await;
     let load = few(&service.target).clients(4, Style::Fresh);
     load.answers(50).await;
@@ -146,28 +146,28 @@ async fn restart_signals_to_all_processes_at_once_lose_nothing() {
     load.answers(50).await;
     load.stop().await.assert_unnoticed();
     println!("{} generations", app.generations());
-    // Two generations may have told of their successors in the wrong order.
+    // The log may name the successors of two generations in the wrong order.
     let last = get_once(&service.target, "/ping").await.unwrap().pid().expect("its pid");
     let last = app.hold(last);
     last.signal(Signal::TERM);
     assert_eq!(last.exit().await, Exit::Code(0));
 }
 
-/// Which process a signal goes to.
+/// The process that a signal goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     Predecessor,
     Successor,
 }
 
-/// The successor, as soon as there is one.
+/// Waits for the successor, and returns it.
 async fn successor(app: &App) -> Arc<Generation> {
     eventually("a successor", || !app.first().children().is_empty()).await;
     app.hold(app.first().children()[0])
 }
 
-/// SIGTERM reaches one of the two so long after the signal to restart. What was under way is answered.
-async fn stop_within_a_handoff(side: Side, after: Duration) {
+/// Sends SIGTERM to one side this long after the restart signal, and checks that no request in progress is lost.
+async fn stop_during_a_handoff(side: Side, after: Duration) {
     let service = Service::new(WEB).await;
     let app = &service.app;
     let load = few(&service.target);
@@ -186,15 +186,15 @@ async fn stop_within_a_handoff(side: Side, after: Duration) {
         Side::Successor => other.clone(),
     };
     ended.exit().await;
-    let somebody_serves = app.first().is_running() && side == Side::Successor && app.generations() == 1
+    let is_served = app.first().is_running() && side == Side::Successor && app.generations() == 1
         || other.is_running() && side == Side::Predecessor;
-    if somebody_serves {
+    if is_served {
         load.answers(50).await;
         load.stop().await.assert_unnoticed();
         return;
     }
-    // Nobody is left: new connections are refused. One may come between the last look at the queue and its end, and is
-    // reset; a pipelined pair counts twice.
+    // No process is left, so new connections are refused. A connection that arrives between the last look at the queue
+    // and the end is reset; a pipelined pair counts twice.
     let report = load.stop().await;
     let (refused, reset) = (report.count(Kind::Refused), report.count(Kind::Reset));
     let is_all = report.incidents.len() == refused + reset && reset <= 2;
@@ -202,18 +202,18 @@ async fn stop_within_a_handoff(side: Side, after: Duration) {
 }
 
 #[tokio::test]
-async fn a_stop_within_a_handoff_loses_nothing() {
+async fn stop_during_a_handoff_loses_no_request() {
     for side in [Side::Predecessor, Side::Successor] {
         for _ in 0..times(1, 6) {
             for after in [0, 3, 6, 10, 20, 50, 200] {
-                stop_within_a_handoff(side, Duration::from_millis(after)).await;
+                stop_during_a_handoff(side, Duration::from_millis(after)).await;
             }
         }
     }
 }
 
-/// One of the two processes stands still for a while, shorter than the time after which it counts as dead.
-async fn pause_within_a_handoff(side: Side, after: Duration, pause: Duration) {
+/// Pauses one side for a while that is shorter than the limit of silence.
+async fn pause_during_a_handoff(side: Side, after: Duration, pause: Duration) {
     let service = Service::new(WEB).await;
     let app = &service.app;
     let load = few(&service.target);
@@ -238,10 +238,10 @@ async fn pause_within_a_handoff(side: Side, after: Duration, pause: Duration) {
 }
 
 #[tokio::test]
-async fn a_pause_of_either_side_within_a_handoff_loses_nothing() {
+async fn pause_of_either_side_during_a_handoff_loses_no_request() {
     for side in [Side::Predecessor, Side::Successor] {
         let pauses = [0, 2, 5, 8, 12, 30, 200].map(|after| {
-            pause_within_a_handoff(side, Duration::from_millis(after), Duration::from_millis(1500))
+            pause_during_a_handoff(side, Duration::from_millis(after), Duration::from_millis(1500))
         });
         join_all(pauses).await;
     }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 async fn queue_takes(process: &Generation, target: &Target) -> usize {
     process.signal(Signal::STOP);
     eventually("the process to stop", || process.is_stopped()).await;
-    // Less than the second after which a client tries again that found no room.
+    // The limit is below one second, after which a client without room in the queue retries.
     let limit = Duration::from_millis(600);
     let connect = || tokio::time::timeout(limit, TcpStream::connect(target.address()));
     let connected = futures_util::future::join_all((0..20).map(|_| connect())).await;
@@ -22,7 +22,7 @@ async fn queue_takes(process: &Generation, target: &Target) -> usize {
     connected.into_iter().filter(|connected| matches!(connected, Ok(Ok(_)))).count()
 }
 
-/// How many bytes from this port of a client lie in the kernel, unread.
+/// How many bytes from this port of a client the kernel holds unread.
 fn unread_from(port: u16) -> Option<u64> {
     let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
     let suffix = format!(":{port:04X}");
@@ -37,10 +37,10 @@ fn mode(socket: &Path) -> u32 {
     socket.metadata().expect("the file").permissions().mode() & 0o777
 }
 
-/// Both processes share the listeners. Until the commit they are the predecessor's, and so they are again if the
-/// successor dies in standby.
+/// Both processes share the listeners. The listeners keep the predecessor's settings until the commit, and regain them
+/// if the successor dies in standby.
 #[tokio::test]
-async fn a_restart_that_fails_changes_nothing_about_the_listeners() {
+async fn failed_restart_leaves_the_listeners_unchanged() {
     let scratch = Scratch::new();
     let socket = scratch.join("app.sock");
     let configure = |backlog: u32, mode: &str| {
@@ -69,18 +69,18 @@ async fn a_restart_that_fails_changes_nothing_about_the_listeners() {
     let successor = app.restart().await;
     app.log.line(start, "backlog of server web is 1").await;
     let taken = queue_takes(&successor, &target).await;
-    assert!(taken < 10, "{taken}: the backlog of today");
-    eventually("the mode of today", || mode(&socket) == 0o666).await;
+    assert!(taken < 10, "{taken}: the successor's backlog");
+    eventually("the successor's mode", || mode(&socket) == 0o666).await;
 
     successor.kill();
     app.log.line(start, "serves again").await;
-    eventually("the former mode", || mode(&socket) == 0o600).await;
+    eventually("the predecessor's mode", || mode(&socket) == 0o600).await;
     assert_eq!(queue_takes(&first, &target).await, 20, "it died in standby");
 }
 
-/// Only in a server whose heads may be larger than that it is answered where it is.
+/// If a server allows larger heads than that, it answers such a connection where it is.
 #[tokio::test]
-async fn half_a_head_of_the_largest_size_moves() {
+async fn half_a_head_of_the_largest_size_moves_on_restart() {
     let service = Service::with("server web 127.0.0.1:0", |launch| {
         launch.env("GRACEHTTP_SERVER__WEB__MAX_HEADER_SIZE", "128KiB")
     })
@@ -106,9 +106,9 @@ async fn half_a_head_of_the_largest_size_moves() {
     }
 }
 
-/// The last one announces the close. An announcement before it would lose those behind it.
+/// Only the last answer announces the close: an earlier announcement would lose the requests behind it.
 #[tokio::test]
-async fn pipelined_requests_are_all_answered_before_a_connection_closes() {
+async fn pipelined_requests_are_answered_before_their_connection_closes() {
     let tls = "server web 127.0.0.1:0 tls=self_signed";
     for (plan, signal) in [(tls, Signal::USR2), (tls, Signal::TERM), ("server web 127.0.0.1:0", Signal::TERM)]
     {

@@ -1,4 +1,4 @@
-//! Restart signals at awkward moments: two at once, a hundred, while draining; a stop during a restart.
+//! Restart signals at difficult moments: two at once, a hundred, during a drain; a stop during a restart.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ impl Stage {
         Self { web: app.target("web").await, app, scratch }
     }
 
-    /// A signal, and the successor in its start-up code, which lasts.
+    /// Sends a signal, and waits until the successor runs its slow start-up code.
     async fn begin_restart(&self, start_up: &str) -> Arc<Generation> {
         self.scratch.write("plan", format!("{WEB}\nstart {start_up}"));
         let start = self.app.log.end();
@@ -35,7 +35,7 @@ impl Stage {
         self.app.starting()
     }
 
-    /// Awaits that some process but these serves, and returns its pid.
+    /// Waits until a process other than these serves, and returns its pid.
     async fn another_serves(&self, but: &[u32]) -> u32 {
         loop {
             let pid = get_once(&self.web, "/ping").await.expect("an answer").pid().expect("a pid");
@@ -47,9 +47,9 @@ impl Stage {
     }
 }
 
-/// Each successor began after the one before it was ready: never were two on their way.
+/// Each successor started after the previous one was ready: two were never starting at once.
 fn assert_one_at_a_time(app: &App) {
-    // Of the first generation, which is nobody's successor.
+    // The first generation logs its start, too, but is not a successor.
     let mut starting = -1;
     for line in app.log.since(0) {
         starting += i32::from(line.contains("start-up code of pid")) - i32::from(line.contains(RESTARTED));
@@ -58,7 +58,7 @@ fn assert_one_at_a_time(app: &App) {
 }
 
 #[tokio::test]
-async fn case_18_two_signals_at_once_make_at_most_two_restarts() {
+async fn case_18_two_signals_at_once_cause_at_most_two_restarts() {
     let stage = Stage::new().await;
     let load = Load::on(&stage.web).clients(4, Style::Get).clients(2, Style::Fresh);
     load.answers(20).await;
@@ -85,7 +85,7 @@ async fn case_19_a_hundred_signals_in_a_second_never_start_two_successors() {
         let current = stage.app.current();
         let children = current.children();
         assert!(children.len() <= 1, "{children:?} of {}", current.pid());
-        // One that has just gone is not signalled: whoever signals a service looks for its main process.
+        // A process that has just ended gets no signal: service managers signal the main process.
         if current.is_running() {
             current.signal(if number % 2 == 0 { Signal::USR1 } else { Signal::USR2 });
         }
@@ -98,7 +98,7 @@ async fn case_19_a_hundred_signals_in_a_second_never_start_two_successors() {
     assert_one_at_a_time(&stage.app);
     let restarts = stage.app.log.count(0, RESTARTED);
     assert!((1..=101).contains(&restarts), "{restarts} restarts");
-    // Those that were remembered may still run.
+    // Remembered signals may still cause a restart.
     eventually("the last restart to end", || stage.app.current().children().is_empty()).await;
     let last = stage.another_serves(&[]).await;
     stage.app.predecessors_exit().await;
@@ -107,7 +107,7 @@ async fn case_19_a_hundred_signals_in_a_second_never_start_two_successors() {
 }
 
 #[tokio::test]
-async fn a_signal_during_a_restart_is_remembered_once() {
+async fn signal_during_a_restart_causes_one_more_restart() {
     let stage = Stage::new().await;
     let first = stage.app.current();
     let successor = stage.begin_restart("sleep 700").await;
@@ -123,7 +123,7 @@ async fn a_signal_during_a_restart_is_remembered_once() {
 }
 
 #[tokio::test]
-async fn a_signal_during_start_up_of_the_first_generation_restarts_it_afterwards() {
+async fn signal_during_the_first_start_up_restarts_afterwards() {
     for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
         let scratch = Scratch::new();
         let app = Launch::app(&scratch, &format!("{WEB}\nstart sleep 500")).spawn();
@@ -136,7 +136,7 @@ async fn a_signal_during_start_up_of_the_first_generation_restarts_it_afterwards
     }
 }
 
-/// A configuration that makes its readers wait.
+/// A configuration file that makes its readers wait.
 struct Pipe(PathBuf);
 
 impl Pipe {
@@ -147,14 +147,14 @@ impl Pipe {
         Self(path)
     }
 
-    /// Somebody waits for the configuration.
+    /// Waits until a process opens the configuration.
     async fn reader(&self) -> std::fs::File {
         let path = self.0.clone();
         let opened = tokio::task::spawn_blocking(move || std::fs::File::options().write(true).open(path));
         opened.await.expect("no panic").expect("a pipe that is read")
     }
 
-    /// The reader gets an empty configuration; so does whoever comes later, without having to wait.
+    /// The reader gets an empty configuration; later readers get it without a wait.
     fn answer(self, reader: std::fs::File) {
         std::fs::remove_file(&self.0).expect("a pipe");
         std::fs::write(&self.0, "").expect("a file");
@@ -163,7 +163,7 @@ impl Pipe {
 }
 
 #[tokio::test]
-async fn a_signal_before_the_configuration_is_read_waits() {
+async fn signal_before_the_configuration_is_read_takes_effect_later() {
     let signalled = async |scratch: &Scratch, signal| {
         let pipe = Pipe::new(scratch);
         let app = Launch::app(scratch, WEB).env("GRACEHTTP_CONFIG", &pipe.0).spawn();
@@ -185,7 +185,7 @@ async fn a_signal_before_the_configuration_is_read_waits() {
 }
 
 #[tokio::test]
-async fn a_signal_to_stop_ends_a_successor_when_its_handlers_stand_and_the_predecessor_serves_on() {
+async fn stop_signal_ends_a_successor_with_its_handlers_set_and_the_predecessor_serves_on() {
     let scratch = Scratch::new();
     let file = scratch.write("config", "");
     let app = Launch::app(&scratch, WEB).env("GRACEHTTP_CONFIG", &file).spawn();
@@ -199,9 +199,9 @@ async fn a_signal_to_stop_ends_a_successor_when_its_handlers_stand_and_the_prede
     assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.first().pid()));
 }
 
-/// They are ignored in it, since their default effect would kill it.
+/// The successor ignores them, since their default effect would kill it.
 #[tokio::test]
-async fn signals_to_restart_are_nothing_to_a_successor_whose_program_has_not_begun() {
+async fn successor_ignores_restart_signals_before_its_program_begins() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
     let app = Launch::program(program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").spawn();
@@ -221,9 +221,9 @@ async fn signals_to_restart_are_nothing_to_a_successor_whose_program_has_not_beg
     assert_eq!(app.log.count(0, RESTARTED), 1, "{}", app.log);
 }
 
-/// As under `nohup`: a signal that is not the application's stays ignored in every generation.
+/// Under `nohup`, for example: a signal that the parent ignores stays ignored in every generation.
 #[tokio::test]
-async fn a_signal_that_was_ignored_from_the_beginning_stays_so() {
+async fn signal_ignored_at_the_start_stays_ignored() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).env("GRACEHTTP_RESTART_ON", "USR2").after("trap '' HUP;").spawn();
     let web = app.target("web").await;
@@ -237,7 +237,7 @@ async fn a_signal_that_was_ignored_from_the_beginning_stays_so() {
 }
 
 #[tokio::test]
-async fn case_20_a_restart_signal_while_draining_is_ignored_and_names_the_successor() {
+async fn case_20_restart_signal_during_a_drain_is_ignored_and_the_log_names_the_successor() {
     let stage = Stage::new().await;
     let mut client = Client::connect(&stage.web).await.unwrap();
     client.send(get("/slow?ms=1500")).await.unwrap();
@@ -248,8 +248,9 @@ async fn case_20_a_restart_signal_while_draining_is_ignored_and_names_the_succes
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
     let pid = new.pid().to_string();
-    let told = |line: &str| line.contains("gracehttp") && line.contains(&pid) && !line.contains("Received");
-    stage.app.log.find(start, PATIENCE, "a line that says which pid serves now", told).await;
+    let matches =
+        |line: &str| line.contains("gracehttp") && line.contains(&pid) && !line.contains("Received");
+    stage.app.log.find(start, PATIENCE, "a line that says which pid serves now", matches).await;
     assert_eq!(client.reply().await.unwrap().pid(), Some(old.pid()));
     assert_eq!(old.exit().await, Exit::Code(0));
     assert_eq!(stage.app.generations(), 2);
@@ -257,7 +258,7 @@ async fn case_20_a_restart_signal_while_draining_is_ignored_and_names_the_succes
 }
 
 #[tokio::test]
-async fn case_21_a_stop_during_a_restart_ends_the_successor_and_then_stops() {
+async fn case_21_stop_during_a_restart_ends_the_successor_and_then_the_predecessor() {
     for signal in [Signal::TERM, Signal::INT] {
         let stage = Stage::new().await;
         let first = stage.app.current();
@@ -270,9 +271,9 @@ async fn case_21_a_stop_during_a_restart_ends_the_successor_and_then_stops() {
     }
 }
 
-/// As a script does that restarts and then stops: it reads the successor's pid and signals at once.
+/// A script may restart and then stop: it reads the successor's pid and signals at once.
 #[tokio::test]
-async fn a_stop_at_the_instant_of_the_commit_stops_both_generations() {
+async fn stop_at_the_instant_of_the_commit_stops_both_generations() {
     for _ in 0..20 {
         let stage = Stage::new().await;
         let (old, new) = (stage.app.first(), stage.app.restart().await);
@@ -284,7 +285,7 @@ async fn a_stop_at_the_instant_of_the_commit_stops_both_generations() {
 }
 
 #[tokio::test]
-async fn case_16_predecessor_is_killed_after_the_commit_and_the_successor_serves_all() {
+async fn case_16_successor_serves_all_when_its_predecessor_is_killed_after_the_commit() {
     let stage = Stage::new().await;
     let mut client = Client::connect(&stage.web).await.unwrap();
     client.send(get("/slow?ms=3000")).await.unwrap();
@@ -305,30 +306,30 @@ async fn case_16_predecessor_is_killed_after_the_commit_and_the_successor_serves
 }
 
 #[tokio::test]
-async fn case_15_predecessor_is_killed_before_it_sent_the_listeners() {
+async fn case_15_successor_fails_when_its_predecessor_is_killed_before_it_sent_the_listeners() {
     if !tool("strace") {
         return;
     }
     let scratch = Scratch::new();
-    // It dies at its first message: the successor has met it, and has nothing.
+    // It dies at its first message: the successor has connected to it, and has received nothing.
     let trace = "exec strace -D -f -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=KILL:when=1";
     let app = Launch::app(&scratch, WEB).after(&format!("{trace} -- \"$0\"; :")).spawn();
     let web = app.target("web").await;
     let old = app.first();
     app.signal(Signal::USR2);
     assert_eq!(old.exit().await, Exit::Killed(9));
-    let told = |line: &str| {
+    let matches = |line: &str| {
         line.contains("ERROR") && (line.contains("predecessor") || line.contains("GRACEHTTP_HANDOFF"))
     };
-    app.log.find(0, PATIENCE, "an error of the successor", told).await;
-    // Half a server would be worse than none, which is seen at once.
+    app.log.find(0, PATIENCE, "an error of the successor", matches).await;
+    // Half a server would be worse than none, because a failed start is visible at once.
     assert_eq!(app.log.count(0, "start-up code of pid"), 1, "{}", app.log);
     assert_eq!(get_once(&web, "/ping").await.unwrap_err().kind, Kind::Refused);
 }
 
-/// It has the listeners by then, and the service goes on.
+/// The successor has the listeners by then, so the service continues.
 #[tokio::test]
-async fn predecessor_is_killed_while_the_successor_starts() {
+async fn successor_serves_when_its_predecessor_is_killed_during_its_start() {
     let stage = Stage::new().await;
     let successor = stage.begin_restart("sleep 500").await;
     let old = stage.app.current();
@@ -336,7 +337,7 @@ async fn predecessor_is_killed_while_the_successor_starts() {
     old.kill();
     old.exit().await;
     for _ in 0..20 {
-        // Nobody accepts now: these wait in the queue of the listener that the successor holds.
+        // No process accepts now: these connections wait in the queue of the listener that the successor holds.
         let mut client = Client::connect(&stage.web).await.expect("queued");
         client.send(get("/ping")).await.unwrap();
         queued.push(client);

@@ -1,4 +1,4 @@
-//! Modules of routes: what they answer, and that they compile without a warning in every form.
+//! Modules of routes: their answers, and that they compile without a warning in every form.
 
 #![deny(
     warnings,
@@ -29,7 +29,7 @@ use gracehttp::__private::routes::Routes;
 use gracehttp::{App, Body, FromRef, IntoServer, Path, Server, State, server};
 use tower_service::Service as _;
 
-/// What main returns.
+/// The state that `main` returns.
 #[derive(Clone, Debug)]
 pub struct Everything {
     name: String,
@@ -45,7 +45,7 @@ impl FromRef<Everything> for Name {
     }
 }
 
-/// Says that it was there.
+/// Marks the response, to show that the layer ran.
 async fn mark(mut response: Response) -> Response {
     let _ = response.headers_mut().append("mark", HeaderValue::from_static("marked"));
     response
@@ -149,7 +149,7 @@ mod api {
     }
 
     impl Name {
-        /// What is within an item is left alone.
+        /// The macro changes nothing within an item.
         fn first(&self) -> Option<char> {
             self.0.chars().next()
         }
@@ -203,7 +203,7 @@ mod api {
 }
 
 #[server(name = "versioned", port = 0, prefix = "/v1", routes(posts::routes))]
-/// Its name is a keyword.
+/// A keyword as the name.
 pub mod r#match {
     #[get("/")]
     /// Answers at the prefix itself.
@@ -212,7 +212,7 @@ pub mod r#match {
     }
 }
 
-/// A crate that passes gracehttp on.
+/// A crate that re-exports gracehttp.
 mod facade {
     pub(crate) use ::gracehttp;
 }
@@ -255,7 +255,7 @@ async fn get(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_method_reaches_its_handler() {
+async fn request_of_every_method_reaches_its_handler() {
     assert_eq!(get("/").await, "index");
     assert_eq!(get("/items/7").await, "GET /items/{id}");
     assert_eq!(get("/conditional").await, "unix");
@@ -270,7 +270,7 @@ async fn every_method_reaches_its_handler() {
 }
 
 #[tokio::test]
-async fn paths_are_written_as_clients_send_them() {
+async fn path_matches_as_clients_send_it() {
     assert_eq!(get("/with%20space/%C3%A4").await, "escaped");
     assert_eq!(get("/optional").await, "none");
     assert_eq!(get("/optional/7").await, "7");
@@ -278,7 +278,7 @@ async fn paths_are_written_as_clients_send_them() {
 }
 
 #[tokio::test]
-async fn what_has_no_route_gets_the_fallback_and_what_has_another_method_405() {
+async fn unknown_path_gets_the_fallback_and_unknown_method_gets_405() {
     assert_eq!(get("/nowhere").await, "lost");
     let refused = ask_of(api::server(), Method::POST, "/name").await;
     assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
@@ -286,7 +286,7 @@ async fn what_has_no_route_gets_the_fallback_and_what_has_another_method_405() {
 }
 
 #[tokio::test]
-async fn modules_have_prefixes_and_handlers_see_the_whole_path() {
+async fn modules_add_their_prefix_and_handlers_see_the_whole_path() {
     assert_eq!(get("/admin").await, "admin of grace");
     assert_eq!(get("/admin/jobs/4").await, "job 4 at /admin/jobs/4");
     assert_eq!(get("/users").await, "users of grace");
@@ -300,14 +300,14 @@ async fn modules_have_prefixes_and_handlers_see_the_whole_path() {
 }
 
 #[tokio::test]
-async fn a_layer_is_around_what_it_was_written_at() {
+async fn layer_wraps_the_module_or_route_that_declares_it() {
     let guarded = async |path| ask_of(api::server(), Method::GET, path).await.headers().contains_key("guard");
     assert!(guarded("/name").await && guarded("/admin").await && guarded("/admin/jobs/4").await);
     assert!(!guarded("/").await && !guarded("/users").await && !guarded("/nowhere").await);
 }
 
 #[test]
-fn a_module_is_a_server_like_any_other() {
+fn module_of_routes_is_a_server() {
     let app = App::new(async || everything())
         .serve(api::server())
         .serve(r#match::server())
@@ -322,16 +322,16 @@ fn a_module_is_a_server_like_any_other() {
     assert_eq!(server.name(), "api");
 }
 
-/// The functions themselves are still there.
+/// The functions themselves remain callable.
 #[tokio::test]
-async fn a_handler_can_be_called() {
+async fn handler_is_callable_as_a_function() {
     assert_eq!(r#match::root().await, "v1");
     assert_eq!(posts::routes::post(Path((1, "first".to_owned()))).await, "post first of user 1");
     layered().await;
 }
 
 #[test]
-fn a_server_can_be_declared_within_a_function() {
+fn server_works_when_declared_within_a_function() {
     #[gracehttp::routes]
     mod part {
         #[get("/part")]

@@ -1,4 +1,4 @@
-//! Servers of every kind in one process, and what is said where one can't be.
+//! Servers of every kind in one process, and the errors of those that can't start.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ async fn several_servers_speak_http1_and_http2_with_and_without_tls() {
 }
 
 #[tokio::test]
-async fn certificate_and_key_from_files() {
+async fn certificate_and_key_files_serve_tls() {
     let scratch = Scratch::new();
     let (cert, key) = scratch.certificate("tls");
     let plan = format!("server tls 127.0.0.1:0 cert={} key={}", cert.display(), key.display());
@@ -47,7 +47,7 @@ async fn certificate_and_key_from_files() {
 }
 
 #[tokio::test]
-async fn ipv4_ipv6_and_unix_sockets() {
+async fn ipv6_host_name_and_unix_socket_endpoints_are_served() {
     if !ipv6() {
         return;
     }
@@ -67,7 +67,7 @@ async fn ipv4_ipv6_and_unix_sockets() {
 }
 
 #[tokio::test]
-async fn a_port_alone_means_every_interface_of_both_families() {
+async fn port_alone_serves_every_interface_of_both_families() {
     if !ipv6() {
         return;
     }
@@ -80,7 +80,7 @@ async fn a_port_alone_means_every_interface_of_both_families() {
 }
 
 #[tokio::test]
-async fn one_server_has_several_endpoints() {
+async fn server_with_two_endpoints_serves_both() {
     if !ipv6() {
         return;
     }
@@ -97,7 +97,7 @@ async fn one_server_has_several_endpoints() {
 }
 
 #[tokio::test]
-async fn only_what_is_switched_on_is_spoken() {
+async fn disabled_protocol_is_refused() {
     let plan = "server one 127.0.0.1:0 http2=no\nserver two 127.0.0.1:0 http1=no\n\
                 server tls 127.0.0.1:0 tls=self_signed http2=no\nserver tls2 127.0.0.1:0 tls=self_signed http1=no";
     let (app, _scratch) = start(plan).await;
@@ -112,7 +112,7 @@ async fn only_what_is_switched_on_is_spoken() {
     Http2::connect(&tls).await.expect_err("no protocol in common");
     let tls2 = app.target("tls2").await;
     assert_eq!(http2_get(&tls2).await.status, 200);
-    // Not even with a client that does not say what it speaks.
+    // This holds also for a client that does not announce its protocol.
     let mut silent = tls2.connect(&[]).await.unwrap();
     silent.write_all(get("/ping").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
@@ -120,18 +120,18 @@ async fn only_what_is_switched_on_is_spoken() {
     assert!(!answer.starts_with(b"HTTP/1"), "{}", String::from_utf8_lossy(&answer));
 }
 
-/// Does nothing (more) on a connection, and tells after how long the server ends it.
+/// Sends these bytes and then nothing, and returns the time until the server ends the connection.
 async fn ended_after(target: Target, words: String) -> Duration {
     let mut client = Client::connect(&target).await.unwrap_or_else(|failure| panic!("{words:?}: {failure}"));
     client.send(words).await.expect("written");
     let start = Instant::now();
-    // Whatever the farewell is: nothing, an answer 408, GOAWAY, a TLS alert.
+    // The end may be silent, an answer 408, GOAWAY, or a TLS alert.
     while let Ok(Some(_)) = client.piece().await {}
     start.elapsed()
 }
 
 #[tokio::test]
-async fn each_kind_of_silence_is_ended() {
+async fn silent_connection_of_each_kind_is_closed() {
     let limits = "handshake_timeout=700ms header_read_timeout=700ms idle_timeout=700ms";
     let plan = format!("server web 127.0.0.1:0 {limits}\nserver tls 127.0.0.1:0 tls=self_signed {limits}");
     let (app, _scratch) = start(&plan).await;
@@ -150,19 +150,19 @@ async fn each_kind_of_silence_is_ended() {
         (&tls, "", "nothing after a handshake"),
         (&tls, "GET / HT", "half a head over TLS"),
     ];
-    // Side by side, or it takes seven seconds.
+    // All cases run at once, since one after the other would take seven seconds.
     let running = cases
         .map(|(target, words, what)| (what, tokio::spawn(ended_after(target.clone(), words.to_owned()))));
     for (what, ended) in running {
         let took = ended.await.unwrap();
         println!("{what}: ended after {took:?}");
         assert!(took < Duration::from_secs(4), "{what} took {took:?}");
-        assert!(took > Duration::from_millis(500), "{what} was cut after {took:?} already");
+        assert!(took > Duration::from_millis(500), "{what} was cut too early, after {took:?}");
     }
 }
 
 #[tokio::test]
-async fn a_request_time_limit_answers_the_client() {
+async fn request_past_its_time_limit_is_answered() {
     let (app, _scratch) = start("server web 127.0.0.1:0 request_timeout=300ms").await;
     let web = app.target("web").await;
     let start = Instant::now();
@@ -172,7 +172,7 @@ async fn a_request_time_limit_answers_the_client() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_stays_for_its_time_and_not_for_the_head_s() {
+async fn idle_connection_outlasts_the_time_limit_of_a_head() {
     let (app, _scratch) =
         start("server web 127.0.0.1:0 header_read_timeout=200ms handshake_timeout=200ms").await;
     let mut client = Client::connect(&app.target("web").await).await.unwrap();
@@ -182,7 +182,7 @@ async fn an_idle_connection_stays_for_its_time_and_not_for_the_head_s() {
 }
 
 #[tokio::test]
-async fn the_environment_overrides_endpoint_port_and_limit() {
+async fn environment_overrides_endpoint_port_and_limit() {
     let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let port = free();
     let app = Launch::example("ping").env("GRACEHTTP_SERVER__PING__PORT", port.to_string()).spawn();
@@ -207,17 +207,17 @@ async fn the_environment_overrides_endpoint_port_and_limit() {
     assert_eq!(fourth.reply().await.unwrap_err().kind, Kind::TimedOut, "a fourth connection was accepted");
 }
 
-/// It exits 1, and its error names all of these.
+/// Checks that the process exits with status 1, and that its error names all of these words.
 async fn refuses_to_start(launch: Launch, words: &[&str]) {
     let app = launch.spawn();
     let exit = app.current().exit().await;
     assert_eq!(exit, Exit::Code(1), "{}", app.log);
-    let told = |line: &str| line.contains("ERROR") && words.iter().all(|word| line.contains(word));
-    app.log.find(0, Duration::from_secs(5), &format!("an error that names {words:?}"), told).await;
+    let matches = |line: &str| line.contains("ERROR") && words.iter().all(|word| line.contains(word));
+    app.log.find(0, Duration::from_secs(5), &format!("an error that names {words:?}"), matches).await;
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_named_with_its_server() {
+async fn error_names_the_port_in_use_and_its_server() {
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = somebody.local_addr().unwrap().to_string();
     let scratch = Scratch::new();
@@ -226,7 +226,7 @@ async fn a_port_in_use_is_named_with_its_server() {
 }
 
 #[tokio::test]
-async fn a_missing_certificate_is_named_with_its_server() {
+async fn error_names_the_missing_certificate_and_its_server() {
     let scratch = Scratch::new();
     let (_, key) = scratch.certificate("tls");
     let plan = format!("server secure 127.0.0.1:0 cert=missing.pem key={}", key.display());
@@ -234,7 +234,7 @@ async fn a_missing_certificate_is_named_with_its_server() {
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_match_is_named_with_its_server() {
+async fn error_names_the_mismatched_key_and_its_server() {
     let scratch = Scratch::new();
     let (cert, _) = scratch.certificate("one");
     let (_, key) = scratch.certificate("two");
@@ -243,7 +243,7 @@ async fn a_key_that_does_not_match_is_named_with_its_server() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_kind_is_told_at_once() {
+async fn errors_name_all_faults_of_a_kind_at_once() {
     let somebody = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     let [one, two] = somebody.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
     let scratch = Scratch::new();
@@ -254,7 +254,7 @@ async fn every_fault_of_a_kind_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_value_in_the_environment_is_named_with_its_variable() {
+async fn error_names_the_variable_of_a_wrong_value() {
     for (name, value) in [
         ("GRACEHTTP_SERVER__PING__PORT", "70000"),
         ("GRACEHTTP_SERVER__PING__MAX_CONNS", "many"),
@@ -268,7 +268,7 @@ async fn a_wrong_value_in_the_environment_is_named_with_its_variable() {
 }
 
 #[tokio::test]
-async fn a_variable_with_a_typing_error_is_refused_with_a_suggestion() {
+async fn misspelt_variable_is_refused_with_a_suggestion() {
     for (name, meant) in [
         ("GRACEHTTP_DRAIN_TIMOUT", "GRACEHTTP_DRAIN_TIMEOUT"),
         ("GRACEHTTP_SERVER__PING__PROT", "GRACEHTTP_SERVER__PING__PORT"),
@@ -279,7 +279,7 @@ async fn a_variable_with_a_typing_error_is_refused_with_a_suggestion() {
 }
 
 #[tokio::test]
-async fn an_unusual_environment_does_no_harm() {
+async fn unusual_environment_does_no_harm() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
     let garbage = OsStr::from_bytes(b"\xFF\xFE");

@@ -36,8 +36,7 @@ impl Stage {
         successor
     }
 
-    /// Every connection there is, and a new one, is answered by this process, if need be after a moment in
-    /// which it was still another's.
+    /// This process answers every connection and a new one; another process may answer briefly before.
     async fn all_are_served_by(&mut self, pid: u32) {
         within(PATIENCE, "the connections to move", async {
             for client in &mut self.idle {
@@ -56,8 +55,8 @@ impl Stage {
         assert_eq!(get_once(&self.web, "/ping").await.expect("an answer").pid(), Some(pid));
     }
 
-    /// Lets the connections come to rest: whoever has just been answered may be about to be asked again, and
-    /// such a connection dies with its process.
+    /// Waits until the connections rest: a client that just got an answer may soon send again, and such a connection
+    /// dies with its process.
     async fn rest(&mut self) {
         for client in &mut self.idle {
             assert_eq!(client.pause(Duration::from_millis(30)).await, Pause::Open);
@@ -66,17 +65,17 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn case_7_successor_dies_right_after_it_was_ready() {
+async fn case_7_predecessor_serves_again_when_its_successor_dies_right_after_ready() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     stage.scratch.write("plan", format!("{WEB}\nstart leave 300"));
     stage.app.signal(Signal::USR2);
-    let told = |line: &str| line.contains("ERROR") && line.contains("status 3");
-    stage.app.log.find(0, PATIENCE, "an error with the successor's status", told).await;
+    let matches = |line: &str| line.contains("ERROR") && line.contains("status 3");
+    stage.app.log.find(0, PATIENCE, "an error with the successor's status", matches).await;
     stage.app.serves(&stage.web, &old).await;
     stage.all_are_served_by(old.pid()).await;
     assert!(old.children().is_empty());
-    // Repaired, it restarts well.
+    // After the repair, a restart succeeds.
     stage.scratch.write("plan", WEB);
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
@@ -86,7 +85,7 @@ async fn case_7_successor_dies_right_after_it_was_ready() {
 }
 
 #[tokio::test]
-async fn successor_is_killed_during_standby_and_its_predecessor_serves_again() {
+async fn predecessor_serves_again_when_its_successor_is_killed_during_standby() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;
@@ -94,8 +93,8 @@ async fn successor_is_killed_during_standby_and_its_predecessor_serves_again() {
     stage.rest().await;
     let start = stage.app.log.end();
     successor.kill();
-    let told = |line: &str| line.contains("ERROR") && line.contains("SIGKILL");
-    stage.app.log.find(start, PATIENCE, "an error with the reason", told).await;
+    let matches = |line: &str| line.contains("ERROR") && line.contains("SIGKILL");
+    stage.app.log.find(start, PATIENCE, "an error with the reason", matches).await;
     stage.app.serves(&stage.web, &old).await;
     stage.all_are_served_by(old.pid()).await;
     old.signal(Signal::TERM);
@@ -103,7 +102,7 @@ async fn successor_is_killed_during_standby_and_its_predecessor_serves_again() {
 }
 
 #[tokio::test]
-async fn a_stop_of_the_successor_during_standby_is_no_death() {
+async fn stop_of_the_successor_during_standby_stops_the_service() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;
@@ -119,7 +118,7 @@ async fn a_stop_of_the_successor_during_standby_is_no_death() {
     assert_eq!(
         old.exit().await,
         Exit::Code(0),
-        "the service was stopped: nobody takes over\n{}",
+        "the service was stopped: no process takes over\n{}",
         stage.app.log
     );
     successor.exit().await;
@@ -127,7 +126,7 @@ async fn a_stop_of_the_successor_during_standby_is_no_death() {
 }
 
 #[tokio::test]
-async fn a_stop_of_the_predecessor_during_standby_ends_it_alone() {
+async fn stop_of_the_predecessor_during_standby_ends_only_the_predecessor() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;
@@ -139,10 +138,10 @@ async fn a_stop_of_the_predecessor_during_standby_ends_it_alone() {
     assert!(stage.app.stop().await.is_clean());
 }
 
-/// Connections that are just on their way to it belong to one of the two, never to both: each is answered once
-/// more, or closed.
+/// Either process owns a connection that is on its way to the successor, never both: the client gets one more answer,
+/// or a close.
 #[tokio::test]
-async fn a_stop_of_the_successor_with_connections_on_their_way_ends_each_of_them_properly() {
+async fn stop_of_the_successor_with_connections_in_transit_ends_each_in_order() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let mut busy = Vec::new();
@@ -173,9 +172,9 @@ async fn a_stop_of_the_successor_with_connections_on_their_way_ends_each_of_them
     assert_eq!(stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
 }
 
-/// The predecessor keeps a duplicate of each connection: it must not keep the connection open.
+/// The predecessor keeps a duplicate of each connection, which must not keep the connection open.
 #[tokio::test]
-async fn what_the_successor_closes_during_standby_is_closed() {
+async fn connection_closes_when_the_successor_closes_it_during_standby() {
     let mut stage = Stage::new().await;
     stage.restart().await;
     let client = &mut stage.idle[0];
@@ -185,7 +184,7 @@ async fn what_the_successor_closes_during_standby_is_closed() {
 }
 
 #[tokio::test]
-async fn a_restart_during_standby_works() {
+async fn restart_during_standby_succeeds() {
     let mut stage = Stage::new().await;
     for _ in 0..4 {
         let successor = stage.restart().await;
@@ -196,9 +195,9 @@ async fn a_restart_during_standby_works() {
     stage.all_are_served_by(pid).await;
 }
 
-/// A connection is idle, and comes back, from the moment on in which its last response is out.
+/// A connection is idle, and returns, from the end of its last response on.
 #[tokio::test]
-async fn a_connection_that_was_answered_just_before_the_successors_death_comes_back() {
+async fn connection_returns_when_the_successor_dies_just_after_its_answer() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;
@@ -209,8 +208,8 @@ async fn a_connection_that_was_answered_just_before_the_successors_death_comes_b
     for client in &mut stage.idle {
         assert_eq!(client.reply().await.unwrap().pid(), Some(successor.pid()));
     }
-    // At once, as soon as it has come to the end of its turn: an awake connection otherwise waits some time for its
-    // next request.
+    // The kill follows at the end of the connection's turn; an awake connection otherwise waits some time for its next
+    // request.
     tests::patience::eventually("the successor to sleep", || successor.is_asleep()).await;
     successor.kill();
     stage.app.serves(&stage.web, &old).await;
@@ -218,7 +217,7 @@ async fn a_connection_that_was_answered_just_before_the_successors_death_comes_b
 }
 
 #[tokio::test]
-async fn a_client_that_left_during_standby_is_forgotten() {
+async fn predecessor_drops_its_duplicate_when_a_client_leaves_during_standby() {
     let mut stage = Stage::new().await;
     let old = stage.app.first();
     let successor = stage.restart().await;
@@ -228,16 +227,16 @@ async fn a_client_that_left_during_standby_is_forgotten() {
     successor.kill();
     stage.app.serves(&stage.web, &old).await;
     stage.all_are_served_by(old.pid()).await;
-    // Their duplicates were the last descriptors of the eight that left.
+    // Their duplicates were the last descriptors of the eight closed connections.
     tests::patience::eventually("eight connections fewer", || {
         old.descriptor_names().iter().filter(|name| name.starts_with("socket:")).count() < 10
     })
     .await;
 }
 
-/// It has given up none of its listeners until then: not even those that the successor does not have.
+/// Until then the predecessor keeps all of its listeners, even those that the successor does not have.
 #[tokio::test]
-async fn all_endpoints_are_served_again_also_those_that_the_successor_had_removed() {
+async fn predecessor_serves_all_endpoints_again_even_those_that_the_successor_removed() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0 127.0.0.2:0\nserver admin 127.0.0.1:0")
         .env("GRACEHTTP_STANDBY", "5s")
@@ -256,9 +255,9 @@ async fn all_endpoints_are_served_again_also_those_that_the_successor_had_remove
     }
 }
 
-/// It stands by for as long as it was told, even where the drain would have to be over before.
+/// The standby lasts its full time, even if the drain's limit is shorter.
 #[tokio::test]
-async fn standby_may_last_longer_than_the_drain() {
+async fn standby_lasts_longer_than_a_shorter_drain_timeout() {
     let scratch = Scratch::new();
     let app = Launch::bin("app")
         .plan(&scratch, WEB)

@@ -1,4 +1,4 @@
-//! Starts, stops and settings: what surrounds a process, and what it is told, must not be in its way.
+//! Starts, stops and settings must work in every environment.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -13,7 +13,7 @@ use tests::{App, Exit, Launch, Scratch, Signal};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// A pipe that is full, and that nobody reads.
+/// A pipe that is full and has no reader.
 struct Stuck {
     path: PathBuf,
     pipe: File,
@@ -32,12 +32,12 @@ impl Stuck {
         Self { path, pipe }
     }
 
-    /// What the shell is to do.
+    /// The shell words that redirect stderr to the pipe.
     fn as_stderr(&self) -> String {
         format!("exec 2>{};", self.path.display())
     }
 
-    /// All that is in it now.
+    /// All bytes that are in it now.
     fn read(&mut self) -> String {
         let mut all = Vec::new();
         let mut some = [0; 4096];
@@ -52,7 +52,7 @@ impl Stuck {
     }
 }
 
-/// Handlers that panic are answered; the process restarts, stops, and exits in time.
+/// Handlers that panic get an answer; the process restarts, stops, and exits in time.
 async fn lives_on_with(app: App) {
     let first = app.current();
     let target = silent_target(&first).await;
@@ -74,14 +74,14 @@ async fn lives_on_with(app: App) {
 }
 
 #[tokio::test]
-async fn b4_a_blocked_stderr_stops_neither_signals_nor_panicking_handlers() {
+async fn b4_signals_and_panicking_handlers_work_while_stderr_is_blocked() {
     let scratch = Scratch::new();
     let stuck = Stuck::new(&scratch);
     lives_on_with(Launch::app(&scratch, WEB).after(&stuck.as_stderr()).spawn()).await;
 }
 
 #[tokio::test]
-async fn b4_a_blocked_subscriber_stops_no_signal() {
+async fn b4_signals_work_while_the_subscriber_is_blocked() {
     let scratch = Scratch::new();
     let stuck = Stuck::new(&scratch);
     let plan = format!("{WEB}\nstart subscribe stderr");
@@ -89,13 +89,13 @@ async fn b4_a_blocked_subscriber_stops_no_signal() {
 }
 
 #[tokio::test]
-async fn b4_callbacks_that_hang_stop_no_signal() {
+async fn b4_signals_work_while_callbacks_hang() {
     let scratch = Scratch::new();
     lives_on_with(Launch::app(&scratch, &format!("{WEB}\nstart callbacks hang")).spawn()).await;
 }
 
 #[tokio::test]
-async fn b4_a_panic_hook_of_the_application_stays() {
+async fn b4_panic_hook_of_the_application_stays() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).env("APP_HOOK", "yes").start("web").await;
     assert_eq!(get_once(&app.target("web").await, "/panic").await.expect("an answer").status, 500);
@@ -105,7 +105,7 @@ async fn b4_a_panic_hook_of_the_application_stays() {
 }
 
 #[tokio::test]
-async fn b4_a_reader_that_comes_back_gets_the_messages_in_their_order() {
+async fn b4_reader_that_returns_gets_the_messages_in_order() {
     let scratch = Scratch::new();
     let mut stuck = Stuck::new(&scratch);
     let app = Launch::app(&scratch, WEB).after(&stuck.as_stderr()).spawn();
@@ -129,9 +129,9 @@ async fn b4_a_reader_that_comes_back_gets_the_messages_in_their_order() {
     assert!(read.trim_end().ends_with(&format!("stopped, pid {}", app.first().pid())), "{read}");
 }
 
-/// The error of a start that fails is the last that it says, and is said in time.
+/// A failed start logs its error as the last line, and in time.
 #[tokio::test]
-async fn b4_the_last_messages_are_logged_however_the_process_ends() {
+async fn b4_last_messages_are_logged_at_every_kind_of_end() {
     for (start, words) in
         [("refuse no coffee", "the start-up code failed: no coffee"), ("panic", "the start-up code panics")]
     {
@@ -141,7 +141,7 @@ async fn b4_the_last_messages_are_logged_however_the_process_ends() {
         app.catch_up().await;
         assert!(app.log.count(0, words) > 0, "{}", app.log);
     }
-    // A successor that its predecessor kills as soon as it hears of the failure.
+    // The predecessor kills this successor as soon as it learns of the failure.
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).start("web").await;
     scratch.write("plan", format!("{WEB}\nstart panic"));
@@ -150,9 +150,9 @@ async fn b4_the_last_messages_are_logged_however_the_process_ends() {
     assert_eq!(app.log.count(0, "thread 'start-up' ("), 1, "{}", app.log);
 }
 
-/// As a parent starts it that has blocked some signals for itself, and ignores the ends of its children.
+/// The parent has blocked some signals for itself, and ignores the ends of its children.
 #[tokio::test]
-async fn d2_signals_that_the_parent_has_blocked_are_handled() {
+async fn d2_signals_blocked_by_the_parent_are_handled() {
     if !tool("python3") {
         return;
     }
@@ -164,7 +164,7 @@ async fn d2_signals_that_the_parent_has_blocked_are_handled() {
                 os.execv(sys.argv[1], sys.argv[1:])";
     let app = Launch::program("python3").arg("-c").arg(code).arg(bin("app")).plan(&scratch, WEB).spawn();
     app.url("web").await;
-    // The successor's exit status is heard of.
+    // The predecessor learns the successor's exit status.
     scratch.write("plan", format!("{WEB}\nstart exit 7"));
     app.signal(Signal::USR1);
     app.log.line(0, "it exited with status 7").await;
@@ -173,9 +173,9 @@ async fn d2_signals_that_the_parent_has_blocked_are_handled() {
     assert!(app.stop().await.is_clean());
 }
 
-/// The name that a process is called by can be that of another program.
+/// The name that a process runs under may be the name of another program.
 #[tokio::test]
-async fn d3_the_successor_is_the_running_program_under_any_name() {
+async fn d3_restart_runs_the_same_program_under_any_name() {
     let scratch = Scratch::new();
     let program = scratch.install(&bin("app"), "app");
     let shell = Launch::program("bash").arg("-c").arg("exec -a date \"$0\"").arg(&program);
@@ -184,7 +184,7 @@ async fn d3_the_successor_is_the_running_program_under_any_name() {
     let successor = app.restart().await;
     app.serves(&target, &successor).await;
     assert_eq!(successor.program(), program.canonicalize().unwrap());
-    // Its replacement at the same path, too.
+    // The same holds for a replacement at the same path.
     scratch.install(&bin("app"), "app");
     let successor = app.restart().await;
     app.serves(&target, &successor).await;
@@ -192,7 +192,7 @@ async fn d3_the_successor_is_the_running_program_under_any_name() {
 }
 
 #[tokio::test]
-async fn d4_a_configuration_file_that_has_vanished_fails_the_restart() {
+async fn d4_restart_fails_when_the_configuration_file_is_gone() {
     let scratch = Scratch::new();
     let file = scratch.write("real.toml", "drain_timeout = \"7s\"");
     let link = scratch.join("Gracehttp.toml");
@@ -212,11 +212,11 @@ async fn d4_a_configuration_file_that_has_vanished_fails_the_restart() {
     fails("which this process has read, is gone: put it back").await;
     std::fs::remove_file(&link).unwrap();
     fails("which this process has read, is gone: put it back").await;
-    // An empty one is a wish.
+    // An empty file is a valid configuration.
     scratch.write("Gracehttp.toml", "");
     app.restart().await;
 
-    // The first start has none, which is as well; a link to nowhere is not.
+    // The first start needs no file; but a link to nowhere is an error.
     std::fs::remove_file(&link).unwrap();
     let app = Launch::app(&scratch, WEB).directory(scratch.path()).start("web").await;
     assert!(app.stop().await.is_clean());
@@ -226,17 +226,17 @@ async fn d4_a_configuration_file_that_has_vanished_fails_the_restart() {
     app.log.line(0, "is a link to ").await;
 }
 
-/// A pipe to which nobody writes.
+/// A pipe without a writer.
 fn silent_pipe(scratch: &Scratch, name: &str) -> PathBuf {
     let path = scratch.join(name);
     run("mkfifo", &[path.as_os_str()]);
     path
 }
 
-/// Whether it waits at the other end of the pipe: only then it can be opened for writing.
+/// Waits for a reader at the other end of the pipe: only then does it open for writing.
 async fn opened_by_reader(pipe: &Path) -> File {
     let mut opened = None;
-    eventually("somebody to open the pipe", || {
+    eventually("a process to open the pipe", || {
         opened = OpenOptions::new().write(true).custom_flags(Stuck::O_NONBLOCK).open(pipe).ok();
         opened.is_some()
     })
@@ -245,7 +245,7 @@ async fn opened_by_reader(pipe: &Path) -> File {
 }
 
 #[tokio::test]
-async fn d5_a_process_that_reads_its_configuration_slowly_can_be_stopped() {
+async fn d5_stop_ends_a_process_that_reads_its_configuration_slowly() {
     let scratch = Scratch::new();
     let pipe = silent_pipe(&scratch, "slow.toml");
     let launch = || Launch::app(&scratch, WEB).env("GRACEHTTP_CONFIG", &pipe);
@@ -255,7 +255,7 @@ async fn d5_a_process_that_reads_its_configuration_slowly_can_be_stopped() {
     app.log.line(0, "Received SIG.").await;
     app.log.line(0, "stopped while starting up").await;
     drop(writer);
-    // It is read to its end otherwise.
+    // Without a stop, the process reads the file to its end.
     let app = launch().spawn();
     let mut writer = opened_by_reader(&pipe).await;
     writer.write_all(b"drain_timeout = \"7s\"").unwrap();
@@ -264,9 +264,9 @@ async fn d5_a_process_that_reads_its_configuration_slowly_can_be_stopped() {
     assert!(app.stop().await.is_clean());
 }
 
-/// Nor does a certificate have to come at once, or a name server to answer.
+/// A stop waits for neither a slow certificate nor a slow name server.
 #[tokio::test]
-async fn d5_a_process_that_opens_its_endpoints_slowly_can_be_stopped() {
+async fn d5_stop_ends_a_process_that_opens_its_endpoints_slowly() {
     let scratch = Scratch::new();
     let (cert, _) = scratch.certificate("cert");
     let pipe = silent_pipe(&scratch, "key");
@@ -292,7 +292,7 @@ async fn d6_links_to_services_are_ignored_with_one_line() {
 }
 
 #[tokio::test]
-async fn d9_child_processes_can_start_with_the_original_limit() {
+async fn d9_child_process_can_start_with_the_original_limit() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0 max_conns=50";
     let app = Launch::app(&scratch, plan).after("ulimit -Sn 700;").start("web").await;
@@ -310,7 +310,7 @@ async fn d9_child_processes_can_start_with_the_original_limit() {
     }
 }
 
-/// The one that ends with its child, and with that its container.
+/// The end of PID 1 ends its child, too, and with that its container.
 #[tokio::test]
 async fn d13_pid_1_refuses_to_restart_and_says_why() {
     let namespace = ["--pid", "--fork", "--kill-child"];
@@ -349,9 +349,9 @@ fn access_of(socket: &Path) -> (u32, u32, u32) {
     (metadata.mode() & 0o777, metadata.uid(), metadata.gid())
 }
 
-/// As a proxy of another user needs it. Which users exist differs; a number stands for any.
+/// A proxy of another user needs this. Systems have different users, but a number works on each.
 #[tokio::test]
-async fn d10_a_socket_has_the_mode_and_the_owner_that_are_set() {
+async fn d10_socket_has_the_configured_mode_and_owner() {
     if !rustix::process::geteuid().is_root() {
         println!("SKIPPED: only root can give a file away");
         return;
@@ -370,16 +370,16 @@ async fn d10_a_socket_has_the_mode_and_the_owner_that_are_set() {
     let app = Launch::app(&scratch, WEB).directory(scratch.path()).after("umask 077;").start("web").await;
     assert_eq!(access_of(&socket), (0o620, 1234, 4321));
     app.log.line(0, "socket_mode of server web is 0620").await;
-    // A restart keeps what is set, and changes what is set otherwise by then.
+    // A restart keeps unchanged settings, and applies changed ones.
     let inode = socket.metadata().unwrap().ino();
     app.restart().await;
     assert_eq!(access_of(&socket), (0o620, 1234, 4321));
     config("0606", "1235");
     app.restart().await;
-    eventually("the access of today", || access_of(&socket) == (0o606, 1235, 4321)).await;
+    eventually("the successor's access", || access_of(&socket) == (0o606, 1235, 4321)).await;
     assert_eq!(socket.metadata().unwrap().ino(), inode, "the same socket");
 
-    // A restart that fails has changed nothing.
+    // A failed restart changes nothing.
     config("0600", "nobody-of-this-name");
     let start = app.log.end();
     app.signal(Signal::HUP);
@@ -398,7 +398,7 @@ async fn d10_a_socket_has_the_mode_and_the_owner_that_are_set() {
 
 /// No client can connect before the file has its mode.
 #[tokio::test]
-async fn d10_the_mode_holds_before_the_first_client_can_connect() {
+async fn d10_socket_has_its_mode_before_the_first_client_can_connect() {
     if !tool("strace") {
         return;
     }
@@ -422,7 +422,7 @@ async fn d10_the_mode_holds_before_the_first_client_can_connect() {
 }
 
 #[tokio::test]
-async fn d11_incomplete_addresses_are_refused_with_what_they_lack() {
+async fn d11_incomplete_address_is_refused_and_the_error_says_what_is_missing() {
     for (endpoint, reason) in [
         ("[fe80::1]:0", "a link-local address needs its zone, the interface: `[fe80::1%eth0]:0`"),
         ("[::ffff:127.0.0.1]:0", "it is an IPv4 address in the notation of IPv6: write `127.0.0.1:0`"),
@@ -435,9 +435,9 @@ async fn d11_incomplete_addresses_are_refused_with_what_they_lack() {
     }
 }
 
-/// The very gate of the crate, on a system that it takes for another one.
+/// The test compiles the crate's own check of the system, with another system's name in it.
 #[test]
-fn d14_elsewhere_than_on_linux_there_is_one_error_in_plain_words() {
+fn d14_build_for_another_system_gives_one_plain_error() {
     let scratch = Scratch::new();
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("gracehttp");
     let source = std::fs::read_to_string(package.join("src/lib.rs")).unwrap();

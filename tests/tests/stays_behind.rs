@@ -1,5 +1,5 @@
-//! Connections that can't move in a restart: they are closed in an orderly way, one after the other, long before the
-//! drain's deadline, which is for those that are in the midst of something.
+//! Connections that can't move in a restart: the server closes them in order, one after the other, long before the
+//! drain's deadline. The deadline is for connections that are in use.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use tests::{Client, Launch, Scratch, Service, Signal, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Half of the drain's limit, and at most this, is the time over which they are closed: in its first half those that
-/// have been quiet for as long, and then the others.
+/// The server closes them within half of the drain's limit, and at most within this time: in the first half the ones
+/// that have been quiet as long, then the others.
 const SPREAD: Duration = Duration::from_secs(5);
 
-/// For what comes after that time.
+/// The tolerance after that time.
 const SLACK: Duration = Duration::from_secs(3);
 
 async fn start() -> Service {
@@ -23,14 +23,14 @@ async fn start() -> Service {
     Service::with(plan, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "20s")).await
 }
 
-/// The predecessor is gone long before its limit, and had nothing to warn about.
+/// The predecessor ends long before its limit, and logs no warning.
 async fn predecessor_leaves_early(service: &Service, since: Instant) {
     service.first_leaves(since, SPREAD + SLACK).await;
     println!("the predecessor ended after {:?}", since.elapsed());
     assert_eq!(service.app.log.count(0, "WARN"), 0, "{}", service.app.log);
 }
 
-/// So many clients that have been answered once.
+/// This many clients, each with one answer.
 async fn idle_clients(target: &Target, count: usize) -> Vec<Client> {
     let mut idle = Vec::new();
     for _ in 0..count {
@@ -41,7 +41,7 @@ async fn idle_clients(target: &Target, count: usize) -> Vec<Client> {
     idle
 }
 
-/// How long after `begun` each of them is closed, in order of time.
+/// The times after `begun` at which the server closes them, sorted.
 async fn closes(clients: Vec<Client>, begun: Instant) -> Vec<Duration> {
     let closed = clients.into_iter().map(|mut client| async move {
         assert_eq!(client.pause(SPREAD + SLACK).await, Pause::Closed);
@@ -54,9 +54,10 @@ async fn closes(clients: Vec<Client>, begun: Instant) -> Vec<Duration> {
     closed
 }
 
-/// A close can cross a request. So it comes late to a client that may soon send one: its next answer may do it instead.
+/// A close can cross a request. So a client that may soon send a request gets the close late: its next answer may
+/// announce it instead.
 #[tokio::test]
-async fn a17_idle_connections_over_tls_are_closed_in_order_the_quiet_ones_first() {
+async fn a17_idle_tls_connections_close_in_order_with_the_quiet_ones_first() {
     let service = start().await;
     let quiet = idle_clients(&service.target, 40).await;
     tokio::time::sleep(SPREAD).await;
@@ -74,15 +75,16 @@ async fn a17_idle_connections_over_tls_are_closed_in_order_the_quiet_ones_first(
     predecessor_leaves_early(&service, begun).await;
 }
 
-/// What it has sent is read, though not answered: a reset would tell it less, and might destroy what it has yet to read.
+/// The server reads the crossing request, though it does not answer: a reset would say less, and might destroy data
+/// that the client has yet to read.
 #[tokio::test]
-async fn a17_a_request_that_crosses_the_close_of_its_connection_meets_no_reset() {
+async fn a17_request_that_crosses_the_close_of_its_connection_gets_no_reset() {
     let service = start().await;
     let mut clients = idle_clients(&service.target, 8).await;
     service.app.restart().await;
     let crossed = clients.iter_mut().map(|client| async move {
         assert_eq!(client.pause(SPREAD + SLACK).await, Pause::Closed);
-        // A reset would come in answer to the first piece, and fail the second.
+        // A reset would follow the first piece, and fail the second.
         client.send(post_head("/echo", 4)).await.expect("room for the head");
         client.send("body").await.expect("room for the body");
     });
@@ -90,13 +92,13 @@ async fn a17_a_request_that_crosses_the_close_of_its_connection_meets_no_reset()
 }
 
 #[tokio::test]
-async fn a17_a_client_that_asks_again_is_answered_with_its_connections_last_response() {
+async fn a17_next_response_announces_the_close_to_an_active_client() {
     let service = start().await;
     let clients = idle_clients(&service.target, 20).await;
     let old = service.app.first().pid();
     service.app.restart().await;
     let begun = Instant::now();
-    // None of them has been idle for long enough to be closed.
+    // None of them has been idle long enough for a close.
     let asked = clients.into_iter().map(|mut client| async move {
         let reply = client.get("/ping").await.expect("an answer");
         assert_eq!((reply.pid(), reply.closes()), (Some(old), true));
@@ -107,7 +109,7 @@ async fn a17_a_client_that_asks_again_is_answered_with_its_connections_last_resp
 }
 
 #[tokio::test]
-async fn a17_http2_without_streams_silence_and_half_a_handshake_do_not_keep_the_predecessor() {
+async fn a17_predecessor_ends_despite_idle_http2_silent_clients_and_half_a_handshake() {
     let service = start().await;
     let mut idle = Vec::new();
     for _ in 0..10 {
@@ -123,21 +125,21 @@ async fn a17_http2_without_streams_silence_and_half_a_handshake_do_not_keep_the_
     half_hello.write_all(&[22, 3, 1, 1, 0, 1]).await.unwrap();
     let mut half_head = service.client().await;
     half_head.send("GET /ping HTTP/1.1\r\nHost: x\r\n").await.unwrap();
-    let mut told = Connection::open(&service.target).await;
-    told.send(&[Frame::get(1, "/slow?ms=2000")]).await;
+    let mut notified = Connection::open(&service.target).await;
+    notified.send(&[Frame::get(1, "/slow?ms=2000")]).await;
     let begins = service.app.log.end();
     let slow = tokio::spawn(async move { busy.get("/slow?ms=2000").await });
     service.app.log.line(begins, "slow begins").await;
     service.app.restart().await;
     let begun = Instant::now();
-    // It hears so in the middle of its stream: any further one is the successor's.
+    // The GOAWAY arrives during its stream: any further stream belongs to the successor.
     let mut heard = Vec::new();
-    while !heard.iter().any(|frame: &Frame| frame.farewell().is_some()) {
-        heard.extend(told.frames().await);
+    while !heard.iter().any(|frame: &Frame| frame.goaway().is_some()) {
+        heard.extend(notified.frames().await);
     }
     assert!(!heard.iter().any(|frame| frame.kind == HEADERS), "{heard:?}");
-    told.answer(1).await;
-    drop(told);
+    notified.answer(1).await;
+    drop(notified);
     predecessor_leaves_early(&service, begun).await;
     assert!(matches!(slow.await.unwrap().unwrap(), Outcome::Reply(reply) if reply.status == 200));
     assert_eq!(half_head.reply().await.unwrap().status, 408);
@@ -147,9 +149,9 @@ async fn a17_http2_without_streams_silence_and_half_a_handshake_do_not_keep_the_
     drop((silent_http1, silent_http2, idle));
 }
 
-/// Connections that could move, and find no room in the successor until the end.
+/// These connections could move, but find no room in the successor until the end.
 #[tokio::test]
-async fn a17_connections_without_room_in_the_successor_are_closed_in_order_before_the_deadline() {
+async fn a17_connections_without_room_in_the_successor_close_in_order_before_the_deadline() {
     if !tool("prlimit") {
         return;
     }
@@ -159,7 +161,7 @@ async fn a17_connections_without_room_in_the_successor_are_closed_in_order_befor
     let app = launch.env("GRACEHTTP_STANDBY", "300ms").env("GRACEHTTP_DRAIN_TIMEOUT", "5s").spawn();
     let target = app.target("web").await;
     let mut clients = idle_clients(&target, 150).await;
-    // While its start-up code runs, the successor's limit of descriptors is lowered.
+    // The test lowers the successor's limit of descriptors during its start-up code.
     scratch.write("plan", format!("{plan}\nstart sleep 700"));
     let start = app.log.end();
     app.signal(Signal::USR2);

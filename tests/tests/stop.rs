@@ -1,4 +1,4 @@
-//! The end of an application: each signal, what is under way, what is cut.
+//! The end of an application: each signal, work in progress, and connections that are cut.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ impl Stage {
         Client::connect(&self.web).await.expect("a connection")
     }
 
-    /// A client whose request sleeps in the handler for so long.
+    /// A client whose request has reached its handler.
     async fn busy(&self, path: &str) -> Client {
         let start = self.app.log.end();
         let mut client = self.client().await;
@@ -41,12 +41,12 @@ impl Stage {
         client
     }
 
-    /// Waits until the drain is so far that new connections are refused.
+    /// Waits until the drain refuses new connections.
     async fn does_not_accept(&self) {
         eventually("a refusal", || std::net::TcpStream::connect(self.web.address()).is_err()).await;
     }
 
-    /// How long the end takes from the signal.
+    /// Returns how the process ends and how long that takes from the signal.
     async fn ends(&self, signal: Signal) -> (Exit, Duration) {
         self.app.signal(signal);
         self.has_ended().await
@@ -62,7 +62,7 @@ impl Stage {
 #[tokio::test]
 async fn case_23_each_stop_signal_ends_an_idle_process_at_once() {
     for signal in STOPS {
-        // The best of three: the machine may have something else to do.
+        // The test takes the best of three, since other work may delay the machine.
         let mut best = Duration::MAX;
         for _ in 0..3 {
             let stage = Stage::new().await;
@@ -78,7 +78,7 @@ async fn case_23_each_stop_signal_ends_an_idle_process_at_once() {
 }
 
 #[tokio::test]
-async fn the_first_process_and_its_successors_end_the_same() {
+async fn successor_ends_at_a_stop_signal_like_the_first_process() {
     let stage = Stage::new().await;
     let successor = stage.app.restart().await;
     stage.app.serves(&stage.web, &successor).await;
@@ -89,7 +89,7 @@ async fn the_first_process_and_its_successors_end_the_same() {
 }
 
 #[tokio::test]
-async fn the_drain_ends_with_the_last_connection() {
+async fn drain_ends_with_the_last_connection() {
     let stage = Stage::new().await;
     let mut slow = stage.busy("/slow?ms=800").await;
     let mut slower = stage.busy("/slow?ms=1600").await;
@@ -109,7 +109,7 @@ async fn the_drain_ends_with_the_last_connection() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_has_time_for_a_last_request() {
+async fn idle_connection_has_time_for_a_last_request() {
     let stage = Stage::new().await;
     let mut idle = stage.client().await;
     idle.get("/ping").await.unwrap();
@@ -143,10 +143,9 @@ async fn idle_connections_do_not_hold_up_the_end_for_the_whole_drain_timeout() {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_by_a_stop_under_load() {
+async fn stop_under_load_loses_no_request() {
     let stage = Stage::new().await;
-    // Once nobody listens any more, a new connection is refused, which is no loss: the clients are the ones
-    // that have their connection.
+    // After the listeners close, a refused new connection is no loss, so these clients keep their connections.
     let mut clients = Vec::new();
     for _ in 0..20 {
         clients.push(stage.client().await);
@@ -180,9 +179,9 @@ async fn nothing_is_lost_by_a_stop_under_load() {
 }
 
 #[tokio::test]
-async fn connections_in_the_accept_queue_are_served() {
+async fn stop_serves_the_connections_in_the_accept_queue() {
     let stage = Stage::new().await;
-    // Stopped, it accepts nothing: these wait in the kernel.
+    // While stopped, the process accepts no connection: these wait in the kernel.
     stage.app.signal(Signal::STOP);
     let mut waiting = Vec::new();
     for _ in 0..100 {
@@ -199,7 +198,7 @@ async fn connections_in_the_accept_queue_are_served() {
 }
 
 #[tokio::test]
-async fn the_drain_timeout_cuts_and_reports() {
+async fn drain_timeout_cuts_connections_and_logs_them() {
     let stage = Stage::with_drain_timeout("700ms").await;
     let mut first = stage.busy("/slow?ms=30000").await;
     let mut second = stage.busy("/slow?ms=30000").await;
@@ -215,7 +214,7 @@ async fn the_drain_timeout_cuts_and_reports() {
     stage.app.log.line(0, report).await;
 }
 
-/// A stage that goes on accepting for so long after it was told to stop, and has been told.
+/// A stage that has got a stop signal and still accepts for this long.
 async fn lame_duck(time: &str) -> Stage {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).env("GRACEHTTP_LAME_DUCK", time).spawn();
@@ -226,7 +225,7 @@ async fn lame_duck(time: &str) -> Stage {
 }
 
 #[tokio::test]
-async fn a_lame_duck_still_accepts_for_its_time() {
+async fn lame_duck_still_accepts_for_its_time() {
     let start = Instant::now();
     let stage = lame_duck("800ms").await;
     let reply = get_once(&stage.web, "/ping").await.unwrap();
@@ -240,7 +239,7 @@ async fn a_lame_duck_still_accepts_for_its_time() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_a_lame_duck_at_once() {
+async fn second_signal_ends_a_lame_duck_at_once() {
     let stage = lame_duck("60s").await;
     get_once(&stage.web, "/ping").await.unwrap();
     let (exit, took) = stage.ends(Signal::TERM).await;
@@ -248,7 +247,7 @@ async fn a_second_signal_ends_a_lame_duck_at_once() {
     assert!(took < Duration::from_secs(1), "took {took:?}");
 }
 
-/// Requests whose handlers block threads, more of them than there are threads.
+/// Requests whose handlers block threads: more requests than threads.
 async fn block_every_thread(stage: &Stage) -> Vec<Client> {
     let mut clients = Vec::new();
     for _ in 0..2 * std::thread::available_parallelism().expect("a count").get() {
@@ -261,7 +260,7 @@ async fn block_every_thread(stage: &Stage) -> Vec<Client> {
 }
 
 #[tokio::test]
-async fn case_54_handlers_that_block_their_threads_do_not_hold_up_the_deadline() {
+async fn case_54_deadline_holds_while_handlers_block_their_threads() {
     let stage = Stage::with_drain_timeout("700ms").await;
     let _clients = block_every_thread(&stage).await;
     let (exit, took) = stage.ends(Signal::TERM).await;
@@ -271,7 +270,7 @@ async fn case_54_handlers_that_block_their_threads_do_not_hold_up_the_deadline()
 }
 
 #[tokio::test]
-async fn case_22_a_second_signal_ends_at_once() {
+async fn case_22_second_signal_ends_the_process_at_once() {
     for second in STOPS {
         let stage = Stage::new().await;
         let mut client = stage.busy("/slow?ms=30000").await;
@@ -287,7 +286,7 @@ async fn case_22_a_second_signal_ends_at_once() {
 }
 
 #[tokio::test]
-async fn case_22_a_second_signal_ends_at_once_even_with_every_thread_blocked() {
+async fn case_22_second_signal_ends_the_process_at_once_while_all_threads_are_blocked() {
     let stage = Stage::new().await;
     let _clients = block_every_thread(&stage).await;
     stage.app.signal(Signal::TERM);
@@ -298,7 +297,7 @@ async fn case_22_a_second_signal_ends_at_once_even_with_every_thread_blocked() {
 }
 
 #[tokio::test]
-async fn a_stop_during_start_up_ends_it() {
+async fn stop_during_start_up_ends_the_process() {
     for signal in STOPS {
         let scratch = Scratch::new();
         let app = Launch::app(&scratch, &format!("{WEB}\nstart hang")).spawn();
@@ -314,7 +313,7 @@ async fn a_stop_during_start_up_ends_it() {
 }
 
 #[tokio::test]
-async fn an_upload_in_flight_completes() {
+async fn upload_in_flight_completes_during_a_stop() {
     let stage = Stage::new().await;
     let mut client = stage.client().await;
     client.send(post_head("/echo", 10)).await.unwrap();
@@ -331,7 +330,7 @@ async fn an_upload_in_flight_completes() {
 }
 
 #[tokio::test]
-async fn http2_streams_in_flight_complete_and_no_more_are_taken() {
+async fn http2_streams_in_flight_complete_and_new_ones_are_refused() {
     let stage = Stage::new().await;
     let client = Http2::connect(&stage.web).await.unwrap();
     let mut slow = client.clone();
@@ -347,7 +346,7 @@ async fn http2_streams_in_flight_complete_and_no_more_are_taken() {
 }
 
 #[tokio::test]
-async fn case_53_a_handler_that_panics_in_the_drain_is_a_500() {
+async fn case_53_handler_that_panics_during_the_drain_gives_500() {
     let stage = Stage::new().await;
     let mut idle = stage.client().await;
     idle.get("/ping").await.unwrap();
@@ -359,7 +358,7 @@ async fn case_53_a_handler_that_panics_in_the_drain_is_a_500() {
 }
 
 #[tokio::test]
-async fn a_panicking_handler_hurts_nobody_else() {
+async fn other_requests_succeed_while_a_handler_panics() {
     let stage = Stage::new().await;
     let load = Load::on(&stage.web).clients(3, Style::Get);
     for _ in 0..20 {
@@ -371,7 +370,7 @@ async fn a_panicking_handler_hurts_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_is_cut_at_the_deadline() {
+async fn client_that_never_reads_is_cut_at_the_deadline() {
     let stage = Stage::with_drain_timeout("700ms").await;
     let mut client = stage.client().await;
     client.send(get("/big?bytes=50000000")).await.unwrap();

@@ -14,7 +14,7 @@ use tests::{App, Client, Exit, Launch, Load, Report, Scratch, Signal, Target};
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server tls 127.0.0.1:0 tls=self_signed";
 
-/// The number for a normal run, or the one for a long run.
+/// Returns the normal number, or with `GRACEHTTP_LONG` the long one.
 fn times(normal: usize, long: usize) -> usize {
     if std::env::var_os("GRACEHTTP_LONG").is_some() { long } else { normal }
 }
@@ -27,7 +27,7 @@ fn four_hundred(target: &Target) -> Load {
         .clients(80, Style::Post)
         .clients(60, Style::HalfHead)
         .clients(60, Style::Pipelined)
-        // New connections, too, some of which say nothing for a while.
+        // New connections, too; some of them stay silent for a while.
         .clients(20, Style::Silent)
         .pause(Duration::from_millis(50))
         .clients(6, Style::Fresh)
@@ -42,14 +42,14 @@ async fn restart_again_and_again(app: &App, times: usize, load: &Load) {
     }
 }
 
-/// Every predecessor has drained and left with status 0, and so does the last one.
+/// Every predecessor drains and exits with status 0, and the last process does the same.
 async fn all_leave_cleanly(app: &App) {
     app.predecessors_leave_cleanly().await;
     assert_eq!(app.log.count(0, "ERROR") + app.log.count(0, "cutting"), 0, "{}", app.log);
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
-/// 30 signals, 100 ms apart, whatever has become of those before.
+/// Sends 30 signals, 100 ms apart, whatever the outcome of the earlier ones.
 async fn storm(plan: &str, name: &str, load: impl FnOnce(&Target) -> Load) -> Report {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, plan).start(name).await;
@@ -61,7 +61,7 @@ async fn storm(plan: &str, name: &str, load: impl FnOnce(&Target) -> Load) -> Re
         load.mark(format!("signal {number}"));
         app.signal(Signal::USR2);
     }
-    // The last successor is there when nobody else is left.
+    // The last successor serves when no other process is left.
     eventually("the end of all predecessors", || {
         app.current().children().is_empty() && app.log.count(0, "has ended") == app.generations() - 1
     })
@@ -75,7 +75,7 @@ async fn storm(plan: &str, name: &str, load: impl FnOnce(&Target) -> Load) -> Re
 }
 
 #[tokio::test]
-async fn thirty_restart_signals_100_ms_apart_lose_nothing_on_plain_http1() {
+async fn thirty_restart_signals_100_ms_apart_lose_no_request_on_plain_http1() {
     let load = |target: &Target| {
         Load::on(target)
             .pause(Duration::from_millis(200))
@@ -89,7 +89,7 @@ async fn thirty_restart_signals_100_ms_apart_lose_nothing_on_plain_http1() {
 }
 
 #[tokio::test]
-async fn thirty_restart_signals_100_ms_apart_lose_nothing_on_tls() {
+async fn thirty_restart_signals_100_ms_apart_lose_no_request_on_tls() {
     let load = |target: &Target| {
         Load::on(target)
             .pause(Duration::from_millis(200))
@@ -101,14 +101,14 @@ async fn thirty_restart_signals_100_ms_apart_lose_nothing_on_tls() {
 }
 
 #[tokio::test]
-async fn thirty_restart_signals_100_ms_apart_lose_nothing_on_http2() {
+async fn thirty_restart_signals_100_ms_apart_lose_no_request_on_http2() {
     let load = |target: &Target| Load::on(target).pause(Duration::from_millis(200)).clients(8, Style::Http2);
     storm(TLS, "tls", load).await.assert_lossless();
 }
 
-/// Nothing failed, nothing was closed, no close was announced.
+/// No request failed, no connection closed, and no answer announced a close.
 #[tokio::test]
-async fn case_49_four_hundred_clients_notice_none_of_many_restarts() {
+async fn case_49_four_hundred_clients_notice_no_restart() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).start("web").await;
     let load = four_hundred(&app.target("web").await);
@@ -119,7 +119,7 @@ async fn case_49_four_hundred_clients_notice_none_of_many_restarts() {
 
 /// The same, with start-up code that takes a second.
 #[tokio::test]
-async fn case_49_four_hundred_clients_notice_no_restart_into_a_slow_start() {
+async fn case_49_four_hundred_clients_notice_no_restart_with_a_slow_start() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, &format!("{WEB}\nstart sleep 1000")).start("web").await;
     let load = four_hundred(&app.target("web").await);
@@ -128,10 +128,10 @@ async fn case_49_four_hundred_clients_notice_no_restart_into_a_slow_start() {
     all_leave_cleanly(&app).await;
 }
 
-/// What can't move ends the way that its protocol provides for: no request is lost by that. Over TLS nobody pauses for
-/// longer than a second here: after that a connection counts as idle, and may be closed in a restart.
+/// A connection that can't move ends as its protocol provides, which loses no request. Over TLS no client pauses for
+/// longer than a second, after which a connection counts as idle and a restart may close it.
 #[tokio::test]
-async fn no_request_over_tls_or_http2_is_lost_in_many_restarts() {
+async fn many_restarts_lose_no_request_over_tls_or_http2() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, &format!("{WEB}\n{TLS}")).start("tls").await;
     let (web, tls) = (app.target("web").await, app.target("tls").await);
@@ -161,14 +161,14 @@ async fn no_request_over_tls_or_http2_is_lost_in_many_restarts() {
     all_leave_cleanly(&app).await;
 }
 
-/// Clients that do what HTTP libraries do, each kind counted on its own.
+/// Clients that behave like HTTP libraries, with separate counts for each kind.
 struct Kinds(Vec<(Style, Load)>);
 
 impl Kinds {
-    /// Those that are to notice nothing.
+    /// The kinds that must notice nothing.
     const MOVE: [Style; 5] =
         [Style::OffersH2c, Style::OffersTls, Style::LateBody, Style::JavaPool, Style::GoPool];
-    /// Those whose connections end with their request, or may.
+    /// The kinds whose connections end with their request, or may do so.
     const END: [Style; 2] = [Style::EarlyAnswer, Style::HalfClose];
     const ALL: [&[Style]; 2] = [&Self::MOVE, &Self::END];
 
@@ -210,9 +210,9 @@ impl Kinds {
     }
 }
 
-/// What their libraries add to requests, and how they write them, makes no connection one that can't move.
+/// Their connections can move, despite the fields that the libraries add and the way they write requests.
 #[tokio::test]
-async fn clients_like_those_of_java_apache_and_go_notice_none_of_many_restarts() {
+async fn clients_like_java_apache_and_go_notice_no_restart() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).start("web").await;
     let target = app.target("web").await;
@@ -222,7 +222,7 @@ async fn clients_like_those_of_java_apache_and_go_notice_none_of_many_restarts()
     for (style, report) in kinds.stop().await {
         if Kinds::MOVE.contains(&style) {
             report.assert_unnoticed();
-            // They have moved with each restart, instead of staying with the first process.
+            // They have moved with each restart, and did not stay with the first process.
             assert!(report.pids.len() > restarts / 2, "{style:?}\n{report}");
         } else {
             report.assert_lossless();
@@ -231,10 +231,10 @@ async fn clients_like_those_of_java_apache_and_go_notice_none_of_many_restarts()
     all_leave_cleanly(&app).await;
 }
 
-/// Their connections end with the predecessor. No request is lost by that but those that cross the close of a connection
-/// which had been idle, as some of a pool are.
+/// Their connections end with the predecessor. The only lost requests are those that cross the close of a connection
+/// that had been idle, as some in a pool are.
 #[tokio::test]
-async fn clients_like_those_of_java_apache_and_go_lose_nothing_over_tls_in_many_restarts() {
+async fn clients_like_java_apache_and_go_lose_no_request_over_tls_in_restarts() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, TLS).start("tls").await;
     let target = app.target("tls").await;
@@ -246,9 +246,9 @@ async fn clients_like_those_of_java_apache_and_go_lose_nothing_over_tls_in_many_
     all_leave_cleanly(&app).await;
 }
 
-/// They wait behind a full server, and none of them is reset.
+/// They wait behind a full server, and get no reset.
 #[tokio::test]
-async fn case_50_a_hundred_connections_in_the_accept_queue_are_served_by_the_successor() {
+async fn case_50_successor_serves_a_hundred_connections_from_the_accept_queue() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0 max_conns=1 when_full=wait").spawn();
     let target = app.target("web").await;
@@ -282,9 +282,9 @@ async fn case_50_a_hundred_connections_in_the_accept_queue_are_served_by_the_suc
     all_leave_cleanly(&app).await;
 }
 
-/// They come while the process is stopped, and the signal with them: the order of what follows is the kernel's.
+/// The connections and the signal arrive while the process is stopped: the kernel decides the order of what follows.
 #[tokio::test]
-async fn case_50_a_hundred_connections_at_the_very_moment_of_the_restart_are_served() {
+async fn case_50_hundred_connections_at_the_moment_of_the_restart_are_served() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).spawn();
     let target = app.target("web").await;
@@ -310,7 +310,7 @@ async fn case_50_a_hundred_connections_at_the_very_moment_of_the_restart_are_ser
     all_leave_cleanly(&app).await;
 }
 
-/// What must not grow from generation to generation.
+/// Figures that must not grow from generation to generation.
 #[derive(Debug)]
 struct Footprint {
     descriptors: usize,
@@ -321,7 +321,7 @@ struct Footprint {
 
 impl Footprint {
     async fn of(generation: &Generation, descriptors: usize) -> Self {
-        // What a move leaves behind goes a moment later.
+        // The remains of a move disappear a moment later.
         eventually(&format!("{descriptors} descriptors of {:?}", generation.descriptor_names()), || {
             generation.descriptors() <= descriptors
         })
@@ -335,7 +335,7 @@ impl Footprint {
     }
 }
 
-/// The connections of a chain's test: they are asked now and then, and must stay.
+/// Asks the connections of a chain's test now and then: they must stay open.
 async fn ask_all(clients: &mut [Client], pid: u32) {
     for client in clients {
         within(PATIENCE, "the connection to move", async {
@@ -352,16 +352,16 @@ async fn ask_all(clients: &mut [Client], pid: u32) {
     }
 }
 
-/// Descriptors, memory, threads and children stay as they are, with connections open all the time.
+/// Descriptors, memory, threads and children stay constant, while connections are open all the time.
 #[tokio::test]
-async fn case_32_a_long_chain_of_restarts_leaves_nothing_behind() {
+async fn case_32_long_chain_of_restarts_leaves_nothing_behind() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).env("GRACEHTTP_STANDBY", "0s").start("web").await;
     let target = app.target("web").await;
     let mut clients = Vec::new();
     for number in 0..50 {
         let mut client = Client::connect(&target).await.unwrap();
-        // Some have half a request on the way, all the time.
+        // Some clients have always sent half a request.
         if number % 10 == 0 {
             client.send(&post_head("/echo", 4).as_bytes()[..20]).await.unwrap();
         } else {

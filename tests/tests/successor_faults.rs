@@ -1,5 +1,5 @@
-//! A successor that fails, in every way that it can: the predecessor keeps serving, says why, leaks nothing,
-//! and restarts well as soon as the fault is gone. The numbers are those of the project's list of cases.
+//! A successor can fail in many ways: each time the predecessor keeps serving, logs the reason, leaks nothing, and
+//! restarts well when the fault is gone. The numbers are those of the project's list of cases.
 
 use std::fs;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ use tests::{App, Exit, Launch, Load, Scratch, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// A copy of the application, serving, which a test may break.
+/// A running copy of the application, which a test may break.
 struct Stage {
     app: App,
     target: Target,
@@ -42,8 +42,8 @@ impl Stage {
         Load::on(&self.target).clients(3, Style::Get).clients(2, Style::Post).clients(2, Style::Fresh)
     }
 
-    /// Restarts into the fault twice, and expects each time an error line with one of `reasons`, from a
-    /// predecessor that serves on. Then `repair`s, and restarts once more.
+    /// Restarts into the fault twice. Each time it expects an error line with one of `reasons`, and a predecessor that
+    /// serves on. Then it calls `repair`, and restarts once more.
     async fn keeps_serving(self, reasons: &[&str], repair: impl FnOnce(&Scratch)) {
         let serving = self.app.current();
         let load = self.load();
@@ -57,8 +57,8 @@ impl Stage {
             load.answers(30).await;
             eventually("the successor to be reaped", || serving.children().is_empty()).await;
             assert_eq!(self.app.pid(), serving.pid(), "no successor took over\n{}", self.app.log);
-            // What the first failure opened for good, such as a handle on children, the second does not open
-            // again.
+            // The first failure may open descriptors that stay open, such as a handle on children; the second must
+            // open none.
             let before = *before.get_or_insert_with(descriptors);
             eventually("as many descriptors as before", || descriptors() <= before).await;
         }
@@ -85,12 +85,13 @@ impl Stage {
     }
 
     async fn error_since(&self, start: usize, reasons: &[&str]) {
-        let told = |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
-        self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), told).await;
+        let matches =
+            |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
+        self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), matches).await;
     }
 }
 
-/// The start-up code of the next generation does this.
+/// Makes the start-up code of the next generation do this.
 fn next_start(scratch: &Scratch, what: &str) {
     scratch.write("plan", format!("{WEB}\nstart {what}"));
 }
@@ -104,21 +105,21 @@ fn reinstall(scratch: &Scratch) {
 }
 
 #[tokio::test]
-async fn case_1_binary_is_missing() {
+async fn case_1_predecessor_serves_on_when_the_binary_is_missing() {
     let stage = Stage::new().await;
     fs::remove_file(stage.scratch.join("app")).unwrap();
     stage.keeps_serving(&["No such file"], reinstall).await;
 }
 
 #[tokio::test]
-async fn case_2_binary_is_not_executable() {
+async fn case_2_predecessor_serves_on_when_the_binary_is_not_executable() {
     let stage = Stage::new().await;
     fs::set_permissions(stage.scratch.join("app"), fs::Permissions::from_mode(0o644)).unwrap();
     stage.keeps_serving(&["ermission denied"], reinstall).await;
 }
 
 #[tokio::test]
-async fn case_3_binary_has_the_wrong_format() {
+async fn case_3_predecessor_serves_on_when_the_binary_has_the_wrong_format() {
     let stage = Stage::new().await;
     let garbage = stage.scratch.write("garbage", [0x7F, b'E', b'L', b'F', 0, 1, 2, 3]);
     let installed = stage.scratch.install(&garbage, "app");
@@ -127,42 +128,42 @@ async fn case_3_binary_has_the_wrong_format() {
 }
 
 #[tokio::test]
-async fn case_4_start_up_code_exits() {
+async fn case_4_predecessor_serves_on_when_the_start_up_code_exits() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "exit 7");
     stage.keeps_serving(&["status 7"], next_start_is_sane).await;
 }
 
 #[tokio::test]
-async fn case_4_start_up_code_panics() {
+async fn case_4_predecessor_serves_on_when_the_start_up_code_panics() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "panic");
     stage.keeps_serving(&["the start-up code panics"], next_start_is_sane).await;
 }
 
 #[tokio::test]
-async fn case_4_start_up_code_aborts() {
+async fn case_4_predecessor_serves_on_when_the_start_up_code_aborts() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "abort");
     stage.keeps_serving(&["SIGABRT"], next_start_is_sane).await;
 }
 
 #[tokio::test]
-async fn case_4_start_up_code_returns_an_error() {
+async fn case_4_predecessor_serves_on_when_the_start_up_code_returns_an_error() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "refuse the database is away");
     stage.keeps_serving(&["the database is away"], next_start_is_sane).await;
 }
 
 #[tokio::test]
-async fn case_5_start_up_code_hangs() {
+async fn case_5_predecessor_serves_on_when_the_start_up_code_hangs() {
     let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "1500ms")).await;
     next_start(&stage.scratch, "hang");
     stage.keeps_serving(&["ready"], next_start_is_sane).await;
 }
 
 #[tokio::test]
-async fn case_6_successor_is_stopped() {
+async fn case_6_predecessor_serves_on_when_the_successor_is_stopped() {
     let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "2s")).await;
     next_start(&stage.scratch, "hang");
     let start = stage.app.log.end();
@@ -177,7 +178,7 @@ async fn case_6_successor_is_stopped() {
     stage.restarts_after_repair().await;
 }
 
-/// The application's streams go to `redirection`, so nothing can be read: the kernel tells the port.
+/// The application's streams go to `redirection`, so the test reads no log: the kernel tells the port.
 async fn restarts_with_broken_stderr(redirection: &str) {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).after(redirection).spawn();
@@ -204,21 +205,21 @@ async fn restarts_with_broken_stderr(redirection: &str) {
 }
 
 #[tokio::test]
-async fn case_8_stderr_is_closed() {
+async fn case_8_restart_succeeds_with_stderr_closed() {
     restarts_with_broken_stderr("exec 2>&- >&-;").await;
 }
 
 #[tokio::test]
-async fn case_8_stderr_is_full() {
+async fn case_8_restart_succeeds_with_stderr_full() {
     restarts_with_broken_stderr("exec 2>/dev/full >/dev/full;").await;
 }
 
 #[tokio::test]
-async fn case_11_added_endpoint_is_taken_by_somebody() {
+async fn case_11_predecessor_serves_on_when_an_added_endpoint_is_taken() {
     let stage = Stage::new().await;
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = somebody.local_addr().unwrap();
-    // Another new endpoint before it: all or nothing, so its listener must go again.
+    // Another new endpoint precedes it: all or nothing, so its listener must close again.
     stage.scratch.write("plan", format!("{WEB}\nserver fine 127.0.0.1:0\nserver new {taken}"));
     let ports = stage.app.current().listening_ports();
     stage.fails_to_restart(&[&taken.to_string()]).await;
@@ -226,7 +227,7 @@ async fn case_11_added_endpoint_is_taken_by_somebody() {
     stage.keeps_serving(&[&taken.to_string()], |_| drop(somebody)).await;
 }
 
-/// A second server whose certificate is `tls.pem` and `tls.key`, and what goes wrong with them.
+/// Adds a second server with the certificate `tls.pem` and `tls.key`, and spoils these files.
 async fn keeps_serving_with_bad_certificate(reasons: &[&str], spoil: impl FnOnce(&Path, &Scratch)) {
     let scratch = Scratch::new();
     let (cert, key) = scratch.certificate("tls");
@@ -241,7 +242,7 @@ async fn keeps_serving_with_bad_certificate(reasons: &[&str], spoil: impl FnOnce
 }
 
 #[tokio::test]
-async fn case_13_certificate_is_broken() {
+async fn case_13_predecessor_serves_on_when_the_certificate_is_broken() {
     keeps_serving_with_bad_certificate(&["tls.pem"], |cert, _| {
         fs::write(cert, "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
     })
@@ -249,12 +250,12 @@ async fn case_13_certificate_is_broken() {
 }
 
 #[tokio::test]
-async fn case_13_certificate_is_missing() {
+async fn case_13_predecessor_serves_on_when_the_certificate_is_missing() {
     keeps_serving_with_bad_certificate(&["tls.pem"], |cert, _| fs::remove_file(cert).unwrap()).await;
 }
 
 #[tokio::test]
-async fn case_14_key_does_not_match() {
+async fn case_14_predecessor_serves_on_when_the_key_does_not_match() {
     keeps_serving_with_bad_certificate(&["tls.key", "tls.pem"], |cert, scratch| {
         let (other, _) = scratch.certificate("other");
         fs::rename(other, cert).unwrap();
@@ -263,7 +264,7 @@ async fn case_14_key_does_not_match() {
 }
 
 #[tokio::test]
-async fn case_17_successor_is_killed_in_the_middle_of_the_handoff() {
+async fn case_17_predecessor_serves_on_when_the_successor_is_killed_during_the_handoff() {
     if !tool("strace") {
         return;
     }
@@ -277,7 +278,7 @@ async fn case_17_successor_is_killed_in_the_middle_of_the_handoff() {
 }
 
 #[tokio::test]
-async fn case_38_environment_is_too_big() {
+async fn case_38_predecessor_serves_on_when_the_environment_is_too_large() {
     if !tool("prlimit") {
         return;
     }
@@ -297,7 +298,7 @@ async fn case_38_environment_is_too_big() {
 }
 
 #[tokio::test]
-async fn successor_is_killed_before_it_is_ready_and_the_predecessor_serves_on() {
+async fn predecessor_serves_on_when_the_successor_is_killed_before_it_is_ready() {
     let stage = Stage::new().await;
     next_start(&stage.scratch, "hang");
     let load = stage.load();
@@ -313,16 +314,16 @@ async fn successor_is_killed_before_it_is_ready_and_the_predecessor_serves_on() 
 }
 
 #[tokio::test]
-async fn configuration_is_wrong() {
+async fn predecessor_serves_on_when_the_configuration_is_wrong() {
     let stage = Stage::new().await;
-    // The application itself finds its configuration faulty, before it runs.
+    // The application itself rejects its configuration, before it runs.
     stage.scratch.write("plan", "server web nonsense:nonsense");
     stage.keeps_serving(&["status 101", "nonsense"], next_start_is_sane).await;
 }
 
-/// Nothing but the predecessor may hand over listeners.
+/// Only the predecessor may hand over listeners.
 #[tokio::test]
-async fn case_39_handoff_variable_is_forged() {
+async fn case_39_start_fails_with_a_forged_handoff_variable() {
     for forged in ["3", "0", "99", "nonsense", "-1", ""] {
         let scratch = Scratch::new();
         let app = Launch::app(&scratch, WEB).env(HANDOFF, forged).spawn();
@@ -332,11 +333,11 @@ async fn case_39_handoff_variable_is_forged() {
     }
 }
 
-/// A socket such as a restart's, but held by another process than the parent: it is refused. The parent's own is
-/// not, though it says nothing.
+/// A successor refuses a socket like a restart's if a process other than its parent holds it. It accepts the parent's
+/// own socket, although the parent sends nothing.
 #[tokio::test]
-async fn case_39_handoff_socket_of_the_wrong_parent_is_refused() {
-    // The shell becomes the program, or its parent.
+async fn case_39_start_fails_with_a_handoff_socket_of_another_process() {
+    // The program replaces the shell, or runs as its child.
     for (shell, words) in
         [("", "ended before it had handed over"), ("\"$0\"; exit $?;", "not held by the parent")]
     {

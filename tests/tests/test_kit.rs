@@ -1,4 +1,4 @@
-//! `gracehttp::test` as users see it.
+//! `gracehttp::test` from a user's view.
 
 use std::time::Duration;
 
@@ -41,19 +41,19 @@ async fn long_poll(shutdown: Shutdown) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_server_is_called_in_memory_with_a_state() {
+async fn server_answers_in_memory_with_its_state() {
     let response = test::call(greet::server(), "hello".to_owned(), test::get("/")).await;
     assert_eq!((response.status().as_u16(), test::text(response).await), (200, "hello".to_owned()));
 }
 
 #[tokio::test]
-async fn extractors_have_what_there_is() {
+async fn extractors_work_without_a_connection() {
     let response = test::call(surroundings::server(), (), test::get("/")).await;
     assert_eq!(test::text(response).await, "None 1");
 }
 
 #[tokio::test]
-async fn a_body_brings_its_headers() {
+async fn request_with_a_body_has_its_headers() {
     let response = test::call(double::server(), (), test::post("/", Json(21))).await;
     assert_eq!(test::json::<u64>(response).await, 42);
     let response = test::call(double::server(), (), test::post("/", "21")).await;
@@ -61,7 +61,7 @@ async fn a_body_brings_its_headers() {
 }
 
 #[tokio::test]
-async fn a_request_has_the_method_of_its_function() {
+async fn request_has_the_method_of_its_function() {
     let server = Server::builder("method").handler(async |request: Request| request.method().to_string());
     let server = TestServer::spawn(server, ()).await;
     let requests = [
@@ -85,12 +85,12 @@ async fn a_request_has_the_method_of_its_function() {
 
 #[tokio::test]
 #[should_panic = "`nonsense` is not an endpoint"]
-async fn a_faulty_description_is_told() {
+async fn faulty_description_panics_with_its_reason() {
     test::call(Server::builder("faulty").listen("nonsense").handler(long_poll), (), test::get("/")).await;
 }
 
 #[tokio::test]
-async fn a_server_on_a_port_serves_until_it_is_shut_down() {
+async fn server_on_a_port_serves_until_its_shutdown() {
     let server = TestServer::spawn(surroundings::server(), ()).await;
     let answer = test::text(server.get("/").await).await;
     assert!(answer.starts_with("Some(PeerAddr(127.0.0.1:"), "{answer}");
@@ -107,9 +107,9 @@ async fn tls_and_limits_hold_as_in_production() {
     assert_eq!(server.request(test::post("/", "fives")).await.status(), 413);
 }
 
-/// Neither hyper nor its map of headers gives way before the largest limit that there is.
+/// hyper and its map of headers both accept the largest limit that the setting allows.
 #[tokio::test]
-async fn the_most_fields_that_can_be_allowed_are_taken() {
+async fn largest_limit_of_fields_is_accepted() {
     let many = Server::builder("many").max_headers(10_000).max_header_size(1 << 20);
     let handler = async |request: Request| request.headers().len().to_string();
     let server = TestServer::spawn(many.handler(handler), ()).await;
@@ -121,29 +121,29 @@ async fn the_most_fields_that_can_be_allowed_are_taken() {
         }
         request
     };
-    // With the field `host`.
+    // The field `host` counts, too.
     assert_eq!(test::text(server.request(with(9_999)).await).await, "10000");
     assert_eq!(server.request(with(10_000)).await.status(), 431);
 }
 
 #[tokio::test]
-async fn a_shutdown_answers_what_is_in_flight_and_ends_background_tasks() {
-    let (told, is_told) = tokio::sync::oneshot::channel();
+async fn shutdown_answers_requests_in_flight_and_ends_background_tasks() {
+    let (ended, has_ended) = tokio::sync::oneshot::channel();
     gracehttp::spawn(async move |shutdown| {
         shutdown.await;
-        told.send(()).expect("the test waits");
+        ended.send(()).expect("the test waits");
     });
     let server = TestServer::spawn(Server::builder("poll").handler(long_poll), ()).await;
     let answer = tokio::spawn(server.get("/"));
     POLLED.notified().await;
     server.shutdown().await;
     assert_eq!(test::text(answer.await.unwrap()).await, "good-bye");
-    is_told.await.unwrap();
+    has_ended.await.unwrap();
 }
 
 static ENDLESS: Notify = Notify::const_new();
 
-/// Answers never, drain or not.
+/// Never answers, with a drain or without.
 async fn deaf() -> String {
     ENDLESS.notify_one();
     std::future::pending().await
@@ -151,41 +151,41 @@ async fn deaf() -> String {
 
 #[tokio::test]
 #[should_panic = "after 10s 1 connection had to be cut"]
-async fn a_shutdown_that_has_to_cut_a_request_fails_the_test() {
+async fn shutdown_that_cuts_a_request_fails_the_test() {
     let server = TestServer::spawn(Server::builder("deaf").handler(deaf), ()).await;
     let _answer = tokio::spawn(server.get("/"));
     ENDLESS.notified().await;
-    // From here on nothing but the end of the drain is waited for.
+    // From here on, the test waits only for the end of the drain.
     tokio::time::pause();
     server.shutdown().await;
 }
 
 #[tokio::test]
-async fn one_server_after_another_each_with_its_tasks() {
+async fn each_server_in_turn_ends_its_own_tasks() {
     for _ in 0..2 {
-        let (told, is_told) = tokio::sync::oneshot::channel();
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
         gracehttp::spawn(async move |shutdown| {
             shutdown.await;
-            told.send(()).expect("the test waits");
+            ended.send(()).expect("the test waits");
         });
         let server = TestServer::spawn(surroundings::server(), ()).await;
         assert_eq!(server.get("/").await.status(), 200);
         server.shutdown().await;
-        is_told.await.expect("told, not cut");
+        has_ended.await.expect("the task ends in order");
     }
 }
 
 #[tokio::test]
-async fn a_dropped_server_is_gone() {
+async fn dropped_server_closes_its_listener() {
     let server = TestServer::spawn(surroundings::server(), ()).await;
     let address = server.address();
     drop(server);
     let refused = async { while tokio::net::TcpStream::connect(address).await.is_ok() {} };
-    timeout(Duration::from_secs(5), refused).await.expect("nobody accepts any more");
+    timeout(Duration::from_secs(5), refused).await.expect("the listener is closed");
 }
 
 #[tokio::test]
-async fn restarts_lose_nothing() {
+async fn restarts_lose_no_request() {
     let report = RestartTest::of(bin("app"), "web").path("/ping").restarts(2).run().await;
     println!("{report:?}");
     assert_eq!(report.restarts, 2);
@@ -193,7 +193,7 @@ async fn restarts_lose_nothing() {
 }
 
 #[tokio::test]
-async fn restarts_over_tls_lose_nothing() {
+async fn restarts_over_tls_lose_no_request() {
     let scratch = tests::Scratch::new();
     let plan = scratch.write("plan", "server web 127.0.0.1:0 tls=self_signed");
     let test = RestartTest::of(bin("app"), "web").env("APP_PLAN", plan);
@@ -207,7 +207,7 @@ async fn restart_test_gives_the_server_a_certificate() {
     let (cert, key) = scratch.certificate("web");
     let test = RestartTest::of(bin("app"), "web").path("/ping").restarts(1);
     test.clone().certificate(cert, &key).run().await;
-    // The application takes the files, and does not serve in plain text without them.
+    // The application uses these files, and does not serve in plain text without them.
     let missing = test.certificate(scratch.join("missing.pem"), key);
     let panic = tokio::spawn(missing.run()).await.unwrap_err().into_panic();
     let words = panic.downcast_ref::<String>().unwrap();
@@ -216,13 +216,13 @@ async fn restart_test_gives_the_server_a_certificate() {
 
 #[tokio::test]
 #[should_panic = "the answer was 404 Not Found"]
-async fn an_application_that_answers_wrongly_fails_the_test() {
+async fn application_that_answers_wrongly_fails_the_test() {
     RestartTest::of(bin("app"), "web").path("/nowhere").restarts(0).run().await;
 }
 
 #[tokio::test]
 #[should_panic = "the restart failed"]
-async fn an_application_that_cannot_restart_fails_the_test() {
+async fn application_that_cannot_restart_fails_the_test() {
     let scratch = tests::Scratch::new();
     let mark = scratch.join("started");
     let plan = scratch.write("plan", format!("server web 127.0.0.1:0\nstart only once {}", mark.display()));
@@ -230,7 +230,7 @@ async fn an_application_that_cannot_restart_fails_the_test() {
 }
 
 #[tokio::test]
-async fn d12_a_program_that_exits_at_once_fails_a_restart_test_at_once_with_its_output() {
+async fn d12_program_that_exits_at_once_fails_a_restart_test_at_once_with_its_output() {
     let began = std::time::Instant::now();
     let test = RestartTest::of("/bin/sh", "web").arg("-c").arg("echo there is no coffee; exit 3");
     let panic = tokio::spawn(test.run()).await.unwrap_err().into_panic();

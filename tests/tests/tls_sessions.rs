@@ -1,5 +1,5 @@
-//! TLS sessions outlive the process that began them: every client that offers a ticket of an earlier generation
-//! is spared the full handshake.
+//! TLS sessions outlive the process that began them: a client with a ticket of an earlier generation needs no full
+//! handshake.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, SupportedProtocolVers
 const TLS: &str = "server tls 127.0.0.1:0 tls=self_signed";
 const RESTARTS: usize = 10;
 
-/// A client with a memory for sessions of its own.
+/// A client with a store for its own sessions.
 struct Returning {
     connector: TlsConnector,
     version: ProtocolVersion,
@@ -25,7 +25,7 @@ impl Returning {
         Self { connector: TlsConnector::from(Arc::new(config)), version: version.version }
     }
 
-    /// Connects once more, is answered, and tells how the handshake went and who answered.
+    /// Connects once more, and returns the kind of the handshake and the pid of the answer.
     async fn visit(&self, app: &App) -> (HandshakeKind, u32) {
         let tcp = TcpStream::connect(app.address("tls").await).await.expect("a connection");
         let name = "localhost".try_into().expect("a name");
@@ -34,7 +34,7 @@ impl Returning {
             .write_all(b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             .await
             .expect("a request");
-        // To the end: tickets of TLS 1.3 come after the handshake.
+        // It reads to the end, since tickets of TLS 1.3 follow the handshake.
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("an answer, and a proper end");
         let (_, pid) = answer.rsplit_once("pid:").unwrap_or_else(|| panic!("{answer}"));
@@ -57,7 +57,7 @@ async fn restart(app: &App) -> u32 {
 }
 
 #[tokio::test]
-async fn case_51_every_ticket_is_accepted_over_ten_restarts() {
+async fn case_51_tickets_stay_valid_over_ten_restarts() {
     for version in [&TLS13, &TLS12] {
         let scratch = Scratch::new();
         let app = start(&scratch).await;
@@ -83,7 +83,7 @@ async fn case_51_every_ticket_is_accepted_over_ten_restarts() {
 }
 
 #[tokio::test]
-async fn case_51_a_ticket_is_accepted_by_the_successors_successor() {
+async fn case_51_ticket_is_valid_two_generations_later() {
     for version in [&TLS13, &TLS12] {
         let scratch = Scratch::new();
         let app = start(&scratch).await;
@@ -99,7 +99,7 @@ async fn case_51_a_ticket_is_accepted_by_the_successors_successor() {
 }
 
 #[tokio::test]
-async fn case_51_sessions_of_before_the_successors_death_in_standby_are_resumed() {
+async fn case_51_predecessor_resumes_sessions_after_its_successor_dies_in_standby() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, TLS).env("GRACEHTTP_STANDBY", "5s").start("tls").await;
     let old = app.first();
@@ -114,9 +114,9 @@ async fn case_51_sessions_of_before_the_successors_death_in_standby_are_resumed(
     assert_eq!(during.visit(&app).await, (HandshakeKind::Resumed, old.pid()), "the successor's own ticket");
 }
 
-/// Also of a visit while the successor starts, the very first one.
+/// The first visit happens while the successor starts, and gets the predecessor's first ticket.
 #[tokio::test]
-async fn case_51_a_ticket_of_the_time_of_a_restart_is_accepted() {
+async fn case_51_ticket_from_the_time_of_a_restart_is_valid() {
     let scratch = Scratch::new();
     let app = start(&scratch).await;
     scratch.write("plan", format!("{TLS}\nstart sleep 700"));
@@ -130,9 +130,9 @@ async fn case_51_a_ticket_of_the_time_of_a_restart_is_accepted() {
     assert_eq!(client.visit(&app).await, (HandshakeKind::Resumed, successor.pid()));
 }
 
-/// Whoever stops the application and starts it again has lost the keys, as it should be: they are nowhere else.
+/// A stop and a new start lose the keys, as they should: only the processes hold them.
 #[tokio::test]
-async fn a_ticket_of_another_application_means_a_full_handshake() {
+async fn ticket_of_another_application_needs_a_full_handshake() {
     let (here, there) = (Scratch::new(), Scratch::new());
     let (one, other) = (start(&here).await, start(&there).await);
     let client = Returning::new(&TLS13);

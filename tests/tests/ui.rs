@@ -1,8 +1,8 @@
-//! What the attributes say to those who use them wrongly.
+//! The messages of the attributes for users who use them wrongly.
 //!
-//! `TRYBUILD=overwrite cargo test -p tests --test ui` writes the expected messages anew.
+//! `TRYBUILD=overwrite cargo test -p tests --test ui` rewrites the expected messages.
 
 #[test]
-fn faults_are_explained_where_they_are() {
+fn compile_error_explains_the_fault_at_its_place() {
     trybuild::TestCases::new().compile_fail("ui/*.rs");
 }

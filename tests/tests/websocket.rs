@@ -8,8 +8,8 @@ use tests::{Exit, Launch, Signal};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-/// It is served on until the drain begins, and is then closed with 1001, long before the deadline; the drain waits for
-/// nothing more.
+/// The server serves it until the drain begins, and then closes it with 1001, long before the deadline; the drain
+/// waits for nothing more.
 async fn is_closed_with_1001(signal: Signal) {
     let app = Launch::example("websocket").listen("echo", "127.0.0.1:0").spawn();
     let target = app.target("echo").await;
@@ -26,20 +26,20 @@ async fn is_closed_with_1001(signal: Signal) {
     app.signal(signal);
     let talk = async {
         for number in 20.. {
-            // Whoever has been told of the end may send no more.
+            // After the close frame, the client may be unable to send more.
             _ = socket.send(number.to_string().into()).await;
             match socket.next().await.expect("a close frame").expect("no fault") {
-                Message::Close(farewell) => return farewell.expect("a reason"),
+                Message::Close(close) => return close.expect("a reason"),
                 answer => assert_eq!(answer, own(number)),
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         unreachable!("the numbers do not end")
     };
-    let farewell = within(PATIENCE, "the farewell", talk).await;
-    assert_eq!(farewell.code, CloseCode::Away);
+    let close = within(PATIENCE, "the close frame", talk).await;
+    assert_eq!(close.code, CloseCode::Away);
     assert!(start.elapsed() < Duration::from_secs(8), "it took {:?}", start.elapsed());
-    // Our answer to it, and the end of the connection.
+    // The client answers the close, and the connection ends.
     while let Some(Ok(_)) = socket.next().await {}
     assert_eq!(first.exit().await, Exit::Code(0), "{}", app.log);
     app.catch_up().await;
@@ -55,11 +55,11 @@ async fn is_closed_with_1001(signal: Signal) {
 }
 
 #[tokio::test]
-async fn case_44_a_websocket_is_closed_with_1001_in_a_restart() {
+async fn case_44_websocket_closes_with_1001_in_a_restart() {
     is_closed_with_1001(Signal::USR1).await;
 }
 
 #[tokio::test]
-async fn case_44_a_websocket_is_closed_with_1001_in_a_stop() {
+async fn case_44_websocket_closes_with_1001_in_a_stop() {
     is_closed_with_1001(Signal::TERM).await;
 }

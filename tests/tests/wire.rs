@@ -1,5 +1,5 @@
-//! What a client puts on the wire between its requests and around them: offers to upgrade, empty lines, half heads,
-//! expectations, garbage.
+//! Bytes that a client puts on the wire between its requests and around them: offers to upgrade, empty lines, half
+//! heads, expectations, garbage.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use tests::client::{Pause, get, post_head};
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
 
-/// Before the limit of a drain.
+/// Shorter than the limit of a drain.
 const SOON: Duration = Duration::from_secs(8);
 
-/// What clients offer without anybody's asking: Java's and curl, Apache's, and a browser that is told 404.
+/// Offers that clients make by themselves: Java's and curl, Apache's, and a browser that gets 404.
 const OFFERS: [&str; 3] = [
     "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk",
     "Upgrade: TLS/1.2\r\nConnection: Upgrade",
@@ -24,7 +24,7 @@ fn offering(path: &str, offer: &str) -> String {
 }
 
 #[tokio::test]
-async fn a1_a_connection_with_a_declined_upgrade_parks_and_moves() {
+async fn a1_connection_with_a_declined_upgrade_parks_and_moves() {
     let service = Service::new(WEB).await;
     let mut clients = Vec::new();
     for offer in OFFERS {
@@ -46,7 +46,7 @@ async fn a1_a_connection_with_a_declined_upgrade_parks_and_moves() {
 }
 
 #[tokio::test]
-async fn a1_a_declined_upgrade_is_answered_and_its_busy_connection_moves() {
+async fn a1_request_with_a_declined_upgrade_is_answered_and_its_busy_connection_moves() {
     let service = Service::new(WEB).await;
     let mut clients = Vec::new();
     for offer in OFFERS {
@@ -66,7 +66,7 @@ async fn a1_a_declined_upgrade_is_answered_and_its_busy_connection_moves() {
     service.first_leaves(start, SOON).await;
 }
 
-/// What is pipelined behind one is answered by whoever has the connection then.
+/// The process that owns the connection at that time answers the requests behind it.
 #[tokio::test]
 async fn a1_requests_after_a_declined_upgrade_are_answered() {
     for plan in [WEB, TLS] {
@@ -85,7 +85,7 @@ async fn a1_requests_after_a_declined_upgrade_are_answered() {
 }
 
 #[tokio::test]
-async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() {
+async fn a1_declined_upgrade_is_answered_as_the_last_request() {
     for plan in [WEB, TLS] {
         let service = Service::new(plan).await;
         for path in ["/ping", "/slow?ms=50"] {
@@ -95,7 +95,7 @@ async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() 
             assert!(client.reply().await.unwrap().closes(), "{plan}");
             client.closed().await.unwrap();
         }
-        // Its client sends no more, and has said all at once.
+        // Its client sends everything at once, and nothing more.
         for path in ["/ping", "/slow?ms=50"] {
             let mut client = service.client().await;
             let head = post_head("/echo", 0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
@@ -110,9 +110,9 @@ async fn a1_upgrade_that_nobody_takes_is_answered_when_it_is_the_last_request() 
     }
 }
 
-/// Whatever has come behind that one.
+/// This holds with later requests right behind it.
 #[tokio::test]
-async fn a1_upgrade_that_nobody_takes_costs_no_later_request_its_last_answer() {
+async fn a1_later_requests_are_answered_after_a_declined_upgrade_up_to_the_close() {
     let last = get("/ping").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     for plan in [WEB, TLS] {
         let service = Service::new(plan).await;
@@ -126,13 +126,13 @@ async fn a1_upgrade_that_nobody_takes_costs_no_later_request_its_last_answer() {
     }
 }
 
-/// More of it than travels with a connection is answered where it is, and nobody hears of a close.
+/// These bytes are more than travel with a connection: the predecessor answers them, and no client sees a close.
 #[tokio::test]
-async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_in_a_restart() {
+async fn a1_connection_with_large_data_after_a_declined_upgrade_survives_a_restart() {
     let service = Service::new(WEB).await;
     let mut client = service.client().await;
     let upload = |length| [post_head("/echo", length).into_bytes(), vec![b'x'; length]].concat();
-    // From now on much is read at once.
+    // From now on the server reads much at once.
     for _ in 0..4 {
         client.send(upload(400_000)).await.unwrap();
         assert_eq!(client.reply().await.unwrap().body.len(), 400_000);
@@ -151,7 +151,7 @@ async fn a1_much_that_follows_an_upgrade_that_nobody_takes_costs_no_connection_i
     }
 }
 
-/// Whatever protocol it is, and however soon its client begins to speak it.
+/// This holds for every protocol, and for a client that uses it at once.
 #[tokio::test]
 async fn a1_bytes_right_after_an_accepted_upgrade_belong_to_the_new_protocol() {
     for plan in [WEB, TLS] {
@@ -170,9 +170,9 @@ async fn a1_bytes_right_after_an_accepted_upgrade_belong_to_the_new_protocol() {
     }
 }
 
-/// The answer is out, however slowly it is taken, before what follows it is refused.
+/// The server sends the whole answer, even to a slow reader, before it refuses the bytes that follow.
 #[tokio::test]
-async fn a14_a_request_before_garbage_is_answered() {
+async fn a14_request_before_garbage_is_answered() {
     const LENGTH: usize = 12 << 20;
     let garbage = ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\0", "GET / HTTP/1.1\r\n\r\n"];
     for plan in [WEB, TLS] {
@@ -182,7 +182,7 @@ async fn a14_a_request_before_garbage_is_answered() {
             let row = [&get("/slow?ms=200"), &get(&format!("/big?bytes={LENGTH}")), garbage].concat();
             client.send(row).await.unwrap();
             assert_eq!(client.reply().await.unwrap().status, 200);
-            // The kernel holds a few megabytes: the rest of it waits for us.
+            // The kernel holds a few megabytes: the rest of it waits for the client.
             tokio::time::sleep(Duration::from_millis(100)).await;
             assert_eq!(client.reply().await.unwrap().body.len(), LENGTH);
             let refusal = client.reply().await.unwrap();
@@ -193,7 +193,7 @@ async fn a14_a_request_before_garbage_is_answered() {
 }
 
 #[tokio::test]
-async fn a15_a_body_that_was_not_asked_for_ends_the_connection() {
+async fn a15_refused_expectation_ends_the_connection() {
     for plan in [WEB, TLS] {
         let service = Service::new(plan).await;
         for head in [
@@ -213,7 +213,7 @@ async fn a15_a_body_that_was_not_asked_for_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a16_an_empty_line_is_ignored_and_the_connection_idles() {
+async fn a16_empty_line_is_ignored_and_the_connection_idles() {
     let limits = "header_read_timeout=1000ms idle_timeout=4000ms";
     for plan in [WEB, TLS] {
         let service = Service::new(&format!("{plan} {limits}")).await;
@@ -237,8 +237,8 @@ async fn a16_an_empty_line_is_ignored_and_the_connection_idles() {
     }
 }
 
-/// The time of a head begins with its first byte: behind a request in one record, while that is answered, and on a
-/// connection that moves.
+/// The time limit of a head begins with its first byte: behind a request in one record, during the answer to that
+/// request, and on a connection that moves.
 #[tokio::test]
 async fn a18_half_a_head_times_out_wherever_it_begins() {
     let limit = Duration::from_secs(3);
@@ -271,7 +271,7 @@ async fn a18_half_a_head_times_out_wherever_it_begins() {
 }
 
 #[tokio::test]
-async fn b13_the_authority_of_the_target_overrules_host() {
+async fn b13_authority_of_the_target_overrides_host() {
     for (plan, scheme) in [(WEB, "http"), (TLS, "https")] {
         let service = Service::new(plan).await;
         let mut client = service.client().await;

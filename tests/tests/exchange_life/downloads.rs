@@ -1,10 +1,10 @@
-//! Responses that are taken slowly, or not at all.
+//! Clients that take a response slowly, or not at all.
 
 use super::*;
 
-/// What lies in the kernel for a client that has reset its connection is not waited for.
+/// After a client's reset, the server does not wait for the data in the kernel.
 #[tokio::test]
-async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
+async fn a12_reset_during_a_response_frees_the_permit() {
     let options = "max_conns=1 when_full=wait";
     let plan =
         format!("server web 127.0.0.1:0 {options}\nserver tls 127.0.0.1:0 tls=self_signed {options}\n");
@@ -12,7 +12,7 @@ async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
     for server in ["web", "tls"] {
         let target = service.app.target(server).await;
         let mut raw = Raw::asks(&target, get("/big?bytes=16777216")).await;
-        // The response is on its way, and fills the kernel's buffers.
+        // The server sends the response, which fills the kernel's buffers.
         raw.stream.read_exact(&mut [0; 1000]).await.unwrap();
         let start = Instant::now();
         raw.vanish();
@@ -22,10 +22,10 @@ async fn a12_a_reset_in_the_middle_of_a_response_frees_the_permit() {
     }
 }
 
-/// More than the kernels on the way hold, and made before.
+/// More than both kernels hold; the server makes it once, ahead of the requests.
 const BIG: &str = "/large";
 
-/// All of it lies in the kernel at once.
+/// The kernel holds all of it at once.
 const TAIL: &str = "/big?bytes=600000";
 
 /// How a client takes a response.
@@ -33,7 +33,7 @@ const TAIL: &str = "/big?bytes=600000";
 enum Taking {
     /// 20 KiB a second, for longer than the limit.
     Steadily,
-    /// So little that it counts for nothing, but more than nothing within each limit.
+    /// Too little within each limit to count as progress, but more than nothing.
     InDrips,
     Not,
 }
@@ -48,7 +48,7 @@ impl Taking {
     }
 }
 
-/// A client of a server that serves one at a time.
+/// A client of a server that serves one connection at a time.
 #[derive(Clone, Copy, Debug)]
 struct Download {
     server: usize,
@@ -56,7 +56,7 @@ struct Download {
     kind: &'static str,
     is_http2: bool,
     path: &'static str,
-    /// It asks for the end of the connection.
+    /// Whether the request asks for the end of the connection.
     is_last: bool,
     taking: Taking,
 }
@@ -105,7 +105,7 @@ impl Download {
         format!("server {} {listen} max_conns=1 when_full=wait idle_timeout=2000ms\n", self.name())
     }
 
-    /// Over HTTP/2 with windows opened so wide that only the kernel holds anything back.
+    /// Over HTTP/2 the windows are so wide that only the kernel holds data back.
     fn request(&self) -> Vec<u8> {
         if !self.is_http2 {
             let last = if self.is_last { "\r\nConnection: close\r\n\r\n" } else { "\r\n\r\n" };
@@ -120,7 +120,7 @@ impl Download {
         [PREFACE.to_vec(), frames.iter().flat_map(Frame::bytes).collect()].concat()
     }
 
-    /// The next client of the server tells when the connection ends.
+    /// The next client gets its answer when this connection ends.
     async fn runs(self, target: Target) {
         let alpn = if self.is_http2 { "h2" } else { "http/1.1" };
         let room = if self.taking == Taking::InDrips { 1 } else { Raw::LITTLE_ROOM };
@@ -129,13 +129,13 @@ impl Download {
         let start = Instant::now();
         if self.taking == Taking::Steadily {
             let read = self.taking.read(&mut raw).await;
-            // At its end at most, after all of the response.
+            // The connection may end early only after the whole response.
             let is_good = read.is_ok() || (self.path == TAIL && raw.received > 600_000);
             assert!(is_good, "{self:?}: {read:?} after {} bytes and {:?}", raw.received, start.elapsed());
             return;
         }
         let next = async {
-            // Its handshake waits for the permit, too.
+            // Its handshake needs the permit, too.
             let mut next = target.connect(&["http/1.1"]).await.expect("a connection");
             next.write_all(get("/ping").as_bytes()).await.expect("room for it");
             let mut first = [0; 12];
@@ -144,14 +144,14 @@ impl Download {
             start.elapsed()
         };
         let reading = async {
-            // It may end with what was sent before.
+            // The read may end with data that the server sent before.
             _ = self.taking.read(&mut raw).await;
             std::future::pending::<()>().await;
         };
         let what = format!("the end of {self:?}");
         let took = tokio::select! {
             took = within(90 * SECOND, &what, next) => took,
-            () = reading => unreachable!("it reads for ever"),
+            () = reading => unreachable!("the read has no end"),
         };
         println!("{self:?}: ended after {took:?}");
         assert!(took > 20 * SECOND && took < 70 * SECOND, "{self:?}: ended after {took:?}");
@@ -160,9 +160,9 @@ impl Download {
     }
 }
 
-/// Its limits are of half a minute, and there is no key for them: all cases at once.
+/// Half a minute is the limit, and no key changes it, so all cases run at once.
 #[tokio::test]
-async fn a9_a10_b15_a_download_may_be_slow_but_not_stand_still_and_leaves_nothing_behind() {
+async fn a9_a10_b15_slow_download_completes_and_stalled_download_is_cut_and_leaves_nothing_behind() {
     let scratch = Scratch::new();
     let downloads = Download::all();
     let plan: String = downloads.iter().map(|download| download.plan(&scratch)).collect();
@@ -179,7 +179,7 @@ async fn a9_a10_b15_a_download_may_be_slow_but_not_stand_still_and_leaves_nothin
 }
 
 #[tokio::test]
-async fn b15_a_client_that_is_cut_at_the_deadline_leaves_nothing_in_the_kernel() {
+async fn b15_client_cut_at_the_deadline_leaves_nothing_in_the_kernel() {
     let scratch = Scratch::new();
     let plan = format!("{WEB}\nserver tls 127.0.0.1:0 tls=self_signed");
     let app = Launch::app(&scratch, &plan).env("GRACEHTTP_DRAIN_TIMEOUT", "1500ms").spawn();
@@ -189,7 +189,7 @@ async fn b15_a_client_that_is_cut_at_the_deadline_leaves_nothing_in_the_kernel()
         stuck.push((Raw::asks(&target, get("/big?bytes=67108864")).await, target));
     }
     eventually("both handlers to begin", || app.log.count(0, "big begins") == 2).await;
-    // The kernel is full when a later request was answered.
+    // After the answer to a later request, the kernel's buffers are full.
     get_once(&app.target("web").await, "/ping").await.unwrap();
     assert_eq!(app.stop().await, Exit::Code(0), "{}", app.log);
     for (raw, target) in &stuck {
@@ -197,9 +197,9 @@ async fn b15_a_client_that_is_cut_at_the_deadline_leaves_nothing_in_the_kernel()
     }
 }
 
-/// GOAWAY and its PING come behind what the client has yet to take.
+/// GOAWAY and its PING wait behind data that the client has not read.
 #[tokio::test]
-async fn a9_a_slow_reader_over_http2_gets_its_response_in_a_restart() {
+async fn a9_slow_http2_reader_gets_its_response_in_a_restart() {
     for plan in [WEB.to_owned(), format!("{WEB} tls=self_signed")] {
         let service = Service::new(&plan).await;
         let download = Download {

@@ -1,5 +1,5 @@
-//! The life of an HTTP/1.1 exchange: a body that nobody takes, a client that leaves or closes its side, a response that
-//! is taken slowly or not at all, an answer that comes before its question has ended.
+//! The life of an HTTP/1.1 exchange: a body that no handler reads, a client that leaves or closes its side, a response
+//! that the client reads slowly or not at all, an answer that precedes the end of its request.
 
 mod downloads;
 mod uploads;
@@ -21,23 +21,23 @@ use tokio::task::JoinSet;
 const WEB: &str = "server web 127.0.0.1:0";
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A connection whose socket is at hand: it ends and is read as no well-behaved client's.
+/// A connection with direct access to its socket: it can end and read in ways that no well-behaved client uses.
 struct Raw {
     stream: Box<dyn Stream>,
     socket: OwnedFd,
-    /// How many bytes were read.
+    /// How many bytes the client has read.
     received: usize,
 }
 
 impl Raw {
-    /// Room for what is not read that hardly counts.
+    /// A receive buffer so small that it hardly counts.
     const LITTLE_ROOM: u32 = 8192;
 
     async fn open(target: &Target) -> Self {
         Self::open_as(target, "http/1.1", Self::LITTLE_ROOM).await
     }
 
-    /// With this protocol over TLS, and so much room for what is not read; the kernel has a minimum.
+    /// Uses this protocol over TLS and this size of receive buffer; the kernel has a minimum.
     async fn open_as(target: &Target, alpn: &str, room: u32) -> Self {
         if let Target::Unix(path) = target {
             let stream = UnixStream::connect(path).await.expect("a connection");
@@ -73,22 +73,22 @@ impl Raw {
         raw
     }
 
-    /// In words: over TLS with a close_notify.
+    /// Ends the sending direction; over TLS with a close_notify.
     async fn close_side(&mut self) {
         self.stream.shutdown().await.expect("our side is closed");
     }
 
-    /// Without: over TLS, the end of the TCP stream alone.
+    /// Ends only the sending direction of TCP; over TLS without a close_notify.
     fn fin(&self) {
         rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write).expect("our side is closed");
     }
 
-    /// Over TCP by a reset.
+    /// Drops the connection; TCP resets it.
     fn vanish(self) {
         _ = rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO));
     }
 
-    /// Reads so much each interval for so long, or until the connection ends.
+    /// Reads this many bytes each interval for this time, or until the connection ends.
     async fn reads(&mut self, bytes: usize, interval: Duration, time: Duration) -> io::Result<()> {
         let (end, mut piece) = (Instant::now() + time, vec![0; bytes]);
         while Instant::now() < end {
@@ -101,7 +101,7 @@ impl Raw {
         Ok(())
     }
 
-    /// Takes so much out of the socket each interval, whatever TLS would make of it.
+    /// Takes this many bytes out of the socket each interval, and does not decrypt them.
     async fn drips(&mut self, bytes: usize, interval: Duration) -> io::Result<()> {
         let mut piece = vec![0; bytes];
         loop {
@@ -119,7 +119,7 @@ impl Raw {
     }
 }
 
-/// How a client leaves the handler that works for it.
+/// How a client leaves while a handler works for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leaving {
     CloseSide,
@@ -128,9 +128,9 @@ enum Leaving {
     FinThenReset,
 }
 
-/// The next client needs the permit of one that has left: it comes free with the handler.
+/// The next client needs the permit of the client that left: the end of the handler frees it.
 #[tokio::test]
-async fn a12_a_handler_ends_with_its_client_and_its_permit_is_free() {
+async fn a12_handler_ends_and_frees_its_permit_when_its_client_leaves() {
     use Leaving::{CloseSide, Fin, FinThenReset, Reset};
     let pipelined = get("/never") + &get("/ping").repeat(50);
     let upload = post_head("/never", 1_000_000) + &"x".repeat(100_000);
@@ -167,7 +167,7 @@ async fn a12_a_handler_ends_with_its_client_and_its_permit_is_free() {
             "tls" => "127.0.0.1:0 tls=self_signed".to_owned(),
             _ => format!("unix:{}", scratch.join(&format!("{number}")).display()),
         };
-        // A reset is not waited for, however long a closed side is.
+        // The server waits after a closed side, but not after a reset.
         let limit = if matches!(leaving, CloseSide | Fin) { "" } else { "half_close_timeout=60000ms" };
         plan = format!("{plan}\nserver c{number} {listen} max_conns=1 when_full=wait {limit}");
     }
@@ -216,7 +216,7 @@ async fn a12_a_handler_ends_with_its_client_and_its_permit_is_free() {
     }
 }
 
-/// Its kinds, as plans and as what becomes of them.
+/// Both forms: plans, and the targets that result from them.
 async fn targets(scratch: &Scratch, options: &str) -> (Service, Vec<Target>) {
     let unix = scratch.join("socket");
     let plan =
@@ -228,14 +228,14 @@ async fn targets(scratch: &Scratch, options: &str) -> (Service, Vec<Target>) {
 }
 
 #[tokio::test]
-async fn a13_half_close_timeout_limits_a_handler() {
+async fn a13_client_with_a_closed_side_gets_its_answer_within_half_close_timeout() {
     let scratch = Scratch::new();
     let (_service, targets) = targets(&scratch, "half_close_timeout=60000ms").await;
     let mut clients = JoinSet::new();
     for target in targets {
         clients.spawn(async move {
             let mut client = Client::connect(&target).await.unwrap().limit(60 * SECOND);
-            // Longer than anything else that has no key may stand still.
+            // Longer than every other limit that has no key.
             client.send(get("/slow?ms=32000")).await.unwrap();
             client.half_close().await.unwrap();
             assert_eq!(client.reply().await.expect("its answer").status, 200, "{target:?}");
@@ -247,9 +247,9 @@ async fn a13_half_close_timeout_limits_a_handler() {
     }
 }
 
-/// Once it has begun, the time of the half-close is over.
+/// After the response has begun, half_close_timeout no longer applies.
 #[tokio::test]
-async fn a12_a_response_that_has_begun_goes_on_to_a_client_that_has_closed_its_side() {
+async fn a12_response_in_progress_continues_after_the_client_closes_its_side() {
     let scratch = Scratch::new();
     let (_service, targets) = targets(&scratch, "").await;
     let mut clients = JoinSet::new();
@@ -270,8 +270,8 @@ async fn a12_a_response_that_has_begun_goes_on_to_a_client_that_has_closed_its_s
 
 const MIB: usize = 1 << 20;
 
-/// What a client of HTTP/1.0 that would keep the connection gets, and what it is told about that.
-async fn ask_as_of_1990(target: &Target, path: &str) -> (String, bool) {
+/// Returns the response that an HTTP/1.0 client with keep-alive gets, and whether the connection closes.
+async fn ask_by_http_1_0(target: &Target, path: &str) -> (String, bool) {
     let mut client = Client::connect(target).await.expect("a connection");
     client
         .send(format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"))
@@ -290,14 +290,14 @@ async fn ask_as_of_1990(target: &Target, path: &str) -> (String, bool) {
 }
 
 #[tokio::test]
-async fn c6_a_streamed_response_of_http_1_0_announces_no_keep_alive() {
+async fn c6_streamed_http_1_0_response_announces_no_keep_alive() {
     let service = Service::new(WEB).await;
-    let (answer, closed) = ask_as_of_1990(&service.target, "/stream?pieces=3").await;
+    let (answer, closed) = ask_by_http_1_0(&service.target, "/stream?pieces=3").await;
     assert!(closed && answer.ends_with("piece 2\n"), "{answer}");
     assert!(!answer.contains("keep-alive") && answer.contains("connection: close"), "{answer}");
-    let (answer, closed) = ask_as_of_1990(&service.target, "/ping").await;
+    let (answer, closed) = ask_by_http_1_0(&service.target, "/ping").await;
     assert!(!closed && answer.contains("connection: keep-alive"), "{answer}");
-    // One that closes for another reason says that, and nothing else.
+    // A connection that closes for another reason announces only the close.
     let mut slow = service.client().await;
     slow.send("GET /slow?ms=700 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
     service.app.log.line(0, "slow begins").await;

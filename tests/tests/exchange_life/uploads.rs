@@ -1,8 +1,8 @@
-//! Request bodies that nobody takes, and answers that come before their questions have ended.
+//! Request bodies that no handler reads, and answers that precede the end of their request.
 
 use super::*;
 
-/// A request whose body comes in packets of its own, after the answer.
+/// A request whose body arrives in separate packets, after the answer.
 struct LateBody {
     name: &'static str,
     head: String,
@@ -39,7 +39,7 @@ impl LateBody {
 
     async fn send_pieces(&self, client: &mut Client) {
         for piece in &self.pieces {
-            // A packet of its own.
+            // Send it in a separate packet.
             tokio::time::sleep(Duration::from_millis(15)).await;
             client.send(piece).await.expect(self.name);
         }
@@ -47,7 +47,7 @@ impl LateBody {
 }
 
 #[tokio::test]
-async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart() {
+async fn a2_connection_moves_on_restart_after_a_late_body() {
     let scratch = Scratch::new();
     let service = Service::new(&format!("{WEB} unix:{}", scratch.join("socket").display())).await;
     let unix = Target::Unix(scratch.join("socket"));
@@ -59,7 +59,7 @@ async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart(
             clients.push((late, client));
         }
     }
-    // The bodies of one half come before the restart, those of the other half after it.
+    // The bodies of one half arrive before the restart, those of the other half after it.
     let sends_now = |number: usize| (number / LateBody::all().len()).is_multiple_of(2);
     for (number, (late, client)) in clients.iter_mut().enumerate() {
         if sends_now(number) {
@@ -75,7 +75,7 @@ async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart(
             late.send_pieces(client).await;
         }
     }
-    // Without another word of the clients: that would be an event of its own.
+    // The clients send nothing more, since any byte would be a new event.
     assert_eq!(service.app.first().exit().await, Exit::Code(0), "{}", service.app.log);
     assert!(start.elapsed() < Duration::from_secs(9), "it took {:?}", start.elapsed());
     for (late, client) in &mut clients {
@@ -86,9 +86,9 @@ async fn a2_a_body_that_comes_after_its_answer_holds_no_connection_in_a_restart(
     assert_eq!(service.app.log.count(0, "cutting"), 0, "{}", service.app.log);
 }
 
-/// With the next request right behind it, nobody looks at the end of a body that was not wanted.
+/// The next request follows directly, so the server must notice the end of the unread body by itself.
 #[tokio::test]
-async fn a2_a_body_and_the_next_request_in_one_packet_hold_no_connection_in_a_restart() {
+async fn a2_connection_moves_on_restart_after_a_body_and_the_next_request_in_one_packet() {
     let service = Service::new(WEB).await;
     let mut client = service.client().await;
     let head = post_head("/unread", 5);
@@ -105,7 +105,7 @@ async fn a2_a_body_and_the_next_request_in_one_packet_hold_no_connection_in_a_re
 }
 
 #[tokio::test]
-async fn a2_a_connection_idles_as_ever_after_a_body_that_came_after_its_answer() {
+async fn a2_idle_timeout_holds_after_a_late_body() {
     for plan in [WEB.to_owned(), format!("{WEB} tls=self_signed")] {
         let service = Service::new(&format!("{plan} idle_timeout=1500ms")).await;
         let mut clients = JoinSet::new();
@@ -144,10 +144,10 @@ fn declared(path: &str, length: usize) -> Vec<u8> {
     [post_head(path, length).as_bytes(), &vec![b'x'; length]].concat()
 }
 
-/// A client that sends all of its request before it reads anything gets the answer, which says whether the connection
-/// ends; if it does not, it goes on.
+/// A client that sends its whole request before it reads anything gets the answer. The answer says whether the
+/// connection ends; if it does not, the client uses it again.
 #[tokio::test]
-async fn a11_an_early_answer_reaches_a_client_that_uploads_on() {
+async fn a11_early_answer_reaches_a_client_that_continues_its_upload() {
     let scratch = Scratch::new();
     let (service, targets) = targets(&scratch, "").await;
     let mut uploads = JoinSet::new();
@@ -159,7 +159,7 @@ async fn a11_an_early_answer_reaches_a_client_that_uploads_on() {
             ("let go later", declared("/later/dropped", MIB), 200, Some(false)),
             ("too large", declared("/nowhere", 20 * MIB), 413, Some(true)),
             ("found to be too large", chunked("/echo", 20 * MIB), 400, Some(true)),
-            // Its answer is on its way when that turns out.
+            // The server sends the answer before it finds that out.
             ("no route, chunked and too large", chunked("/nowhere", 8 * MIB), 404, None),
         ];
         for (name, request, status, closes) in cases {
@@ -188,7 +188,7 @@ async fn a11_an_early_answer_reaches_a_client_that_uploads_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a11_early_answers_reach_common_clients() {
+async fn a11_early_answers_reach_curl_and_python() {
     let service = Service::new(WEB).await;
     let address = service.target.address();
     let scratch = Scratch::new();
@@ -229,9 +229,9 @@ async fn blocking(what: impl FnOnce() + Send + 'static) {
     tokio::task::spawn_blocking(what).await.expect("it succeeds");
 }
 
-/// A client that stops in the midst of what is read for its sake alone.
+/// A client that stops while the server reads on only for its sake.
 #[tokio::test]
-async fn a11_reading_after_an_early_answer_is_bounded() {
+async fn a11_server_stops_reading_a_stalled_upload_after_an_early_answer() {
     let service = Service::new(&format!("{WEB} max_conns=1 when_full=wait")).await;
     let mut request = declared("/nowhere", 20 * MIB);
     request.truncate(10 * MIB);
@@ -245,7 +245,7 @@ async fn a11_reading_after_an_early_answer_is_bounded() {
     assert!(took > 4 * SECOND && took < 12 * SECOND, "it took {took:?}");
     drop(next);
 
-    // And in a drain its deadline holds.
+    // During a drain, the deadline of the drain holds, too.
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).env("GRACEHTTP_DRAIN_TIMEOUT", "1500ms").spawn();
     let mut stuck = Client::connect(&app.target("web").await).await.unwrap();

@@ -146,7 +146,7 @@ fn reaction(frame: &Frame) -> Option<Expect> {
         RST_STREAM => {
             Some(Expect::Reset(frame.stream, u32::from_be_bytes(frame.payload[..].try_into().ok()?)))
         }
-        GOAWAY => frame.farewell().map(|(_, code)| Expect::Goaway(code)),
+        GOAWAY => frame.goaway().map(|(_, code)| Expect::Goaway(code)),
         _ => None,
     }
 }

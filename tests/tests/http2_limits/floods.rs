@@ -23,13 +23,13 @@ async fn flood(what: &str, frame: Frame) {
         // The frames that the client reads now make room for more.
         let came = tokio::time::timeout(Duration::from_millis(1), client.try_frames()).await;
         match came {
-            Ok(Ok(frames)) if frames.iter().any(|frame| frame.farewell().is_some()) => break frames,
+            Ok(Ok(frames)) if frames.iter().any(|frame| frame.goaway().is_some()) => break frames,
             Ok(Ok(frames)) if !frames.is_empty() && !is_over => {}
             Err(_) if !is_over => {}
             _ => break client.until_end().await,
         }
     };
-    let codes: Vec<u32> = frames.iter().filter_map(Frame::farewell).map(|(_, code)| code).collect();
+    let codes: Vec<u32> = frames.iter().filter_map(Frame::goaway).map(|(_, code)| code).collect();
     println!("{what}: {codes:?} after {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(15), "{what}: {:?}", start.elapsed());
     assert!(codes.is_empty() || codes == [ENHANCE_YOUR_CALM], "{what}: {codes:?}");

@@ -1,5 +1,5 @@
-//! A handoff whose other side is blocked, stopped or mute at any step of it: it has a bound, and nobody is lost.
-//! The rows of the guide's table of outcomes are tested here.
+//! Handoffs in which the other side is blocked, stopped or mute at any step: each wait has a bound, and no client
+//! loses its connection. These tests cover the rows of the guide's table of outcomes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,11 +12,11 @@ use tests::{App, Client, Exit, Generation, Launch, Scratch, Signal, Strace, Targ
 
 const WEB: &str = "server web 127.0.0.1:0";
 
-/// For how long the other side may say nothing.
+/// The longest silence of the other side.
 const MUTE_AFTER: Duration = Duration::from_secs(5);
 
-/// An application whose next generation may be somebody else, and its parked connections, every third of them by a
-/// Unix socket.
+/// An application whose next generation may be an impostor, and its parked connections; every third one uses a Unix
+/// socket.
 struct Stage {
     app: App,
     web: Target,
@@ -52,7 +52,7 @@ impl Stage {
         self.scratch.write("plan", format!("impostor {word}"));
     }
 
-    /// The next successor is the application, and stops for good at a system call.
+    /// The next successor is the application, and stops permanently at a system call.
     fn next_stops_at(&self, call: &str, number: usize) {
         let real = self.scratch.install(&bin("app"), "real");
         let inject = format!("-e trace={call} -e inject={call}:signal=STOP:when={number}");
@@ -62,7 +62,7 @@ impl Stage {
         fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).expect("our own file");
     }
 
-    /// Blocks the one thread that serves, and returns the client that waits for it.
+    /// Blocks the only thread that serves, and returns the client that waits for it.
     async fn block(&self, millis: u64) -> Client {
         let mut blocked = Client::connect(&self.web).await.expect("a connection").limit(PATIENCE);
         blocked.send(get(&format!("/block?ms={millis}"))).await.expect("a request");
@@ -70,7 +70,7 @@ impl Stage {
         blocked
     }
 
-    /// Every connection is answered by this process, at the first request and without a close in sight.
+    /// This process answers every connection at the first request, and announces no close.
     async fn all_are_answered_by(&mut self, generation: &Generation) {
         let asked = self.idle.iter_mut().enumerate().map(async |(number, client)| {
             let reply = client.get("/ping").await;
@@ -82,7 +82,7 @@ impl Stage {
         futures_util::future::join_all(asked).await;
     }
 
-    /// The same, in the end.
+    /// This process answers every connection in the end.
     async fn all_move_to(&mut self, generation: &Generation) {
         for client in &mut self.idle {
             client.moves_to(generation.pid()).await;
@@ -91,14 +91,14 @@ impl Stage {
 
     /// Waits for an error line since `start`.
     async fn error_since(&self, start: usize, words: &str) {
-        let told = |line: &str| line.contains("ERROR") && line.contains(words);
-        self.app.log.find(start, 2 * PATIENCE, &format!("an error with {words:?}"), told).await;
+        let matches = |line: &str| line.contains("ERROR") && line.contains(words);
+        self.app.log.find(start, 2 * PATIENCE, &format!("an error with {words:?}"), matches).await;
     }
 }
 
-/// Its own signals, its successor, the hand-over: nothing of it needs a thread that serves.
+/// Signals, the start of the successor and the hand-over need no thread that serves.
 #[tokio::test]
-async fn a3_parked_connections_move_while_every_worker_of_the_predecessor_is_blocked() {
+async fn a3_parked_connections_move_while_all_workers_of_the_predecessor_are_blocked() {
     let mut stage = Stage::new(50, |launch| launch.env("GRACEHTTP_WORKER_THREADS", "1")).await;
     let old = stage.app.first();
     let mut blocked = stage.block(6000).await;
@@ -109,9 +109,9 @@ async fn a3_parked_connections_move_while_every_worker_of_the_predecessor_is_blo
     assert!(old.exit().await.is_clean(), "{}", stage.app.log);
 }
 
-/// Nor does a stop: who is parked is let go after the grace, and the deadline is kept.
+/// A stop needs no serving thread either: parked connections close after the grace, and the deadline holds.
 #[tokio::test]
-async fn a3_a_stop_closes_parked_connections_while_every_worker_is_blocked() {
+async fn a3_stop_closes_parked_connections_while_all_workers_are_blocked() {
     let mut stage = Stage::new(10, |launch| {
         launch.env("GRACEHTTP_WORKER_THREADS", "1").env("GRACEHTTP_DRAIN_TIMEOUT", "2s")
     })
@@ -127,9 +127,9 @@ async fn a3_a_stop_closes_parked_connections_while_every_worker_is_blocked() {
     assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
 }
 
-/// What can lie in the lot lies there: the predecessor is done, and each request waits for its thread.
+/// The successor parks every connection that can rest: the predecessor ends, and each request waits for its thread.
 #[tokio::test]
-async fn a4_parked_connections_are_taken_in_while_every_worker_of_the_successor_is_blocked() {
+async fn a4_parked_connections_move_while_all_workers_of_the_successor_are_blocked() {
     let mut stage = Stage::new(200, |launch| launch).await;
     let old = stage.app.first();
     stage.scratch.write("plan", format!("{WEB}\nstart block 5000"));
@@ -138,9 +138,9 @@ async fn a4_parked_connections_are_taken_in_while_every_worker_of_the_successor_
     stage.all_are_answered_by(&successor).await;
 }
 
-/// It is not heard of for as long as its standby takes, and longer.
+/// The stopped successor sends no sign of life during its standby, and longer.
 #[tokio::test]
-async fn a5_a_successor_that_is_stopped_in_standby_is_killed_and_its_predecessor_serves_again() {
+async fn a5_predecessor_kills_a_successor_stopped_in_standby_and_serves_again() {
     let mut stage = Stage::new(20, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "1s")).await;
     let old = stage.app.first();
     stage.scratch.write("plan", format!("{WEB}\nstart stop 100"));
@@ -148,7 +148,7 @@ async fn a5_a_successor_that_is_stopped_in_standby_is_killed_and_its_predecessor
     let begun = Instant::now();
     let successor = stage.app.restart().await;
     eventually("the successor to stop", || successor.is_stopped()).await;
-    // Who comes now waits in the queue.
+    // A new connection now waits in the queue.
     let new = tokio::spawn({
         let web = stage.web.clone();
         async move { get_once(&web, "/ping").await }
@@ -160,7 +160,7 @@ async fn a5_a_successor_that_is_stopped_in_standby_is_killed_and_its_predecessor
     stage.all_are_answered_by(&old).await;
     assert_eq!(new.await.expect("no panic").expect("an answer").pid(), Some(old.pid()));
     successor.exit().await;
-    // Nothing of it stays behind: the next restart is like any other.
+    // The failed successor leaves nothing behind: the next restart succeeds as usual.
     stage.scratch.write("plan", WEB);
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
@@ -169,10 +169,10 @@ async fn a5_a_successor_that_is_stopped_in_standby_is_killed_and_its_predecessor
     assert_eq!(old.exit().await, Exit::Code(0));
 }
 
-/// From its first word to the confirmations: by the outcome, or before ready by `ready_timeout`, it is killed, and the
-/// predecessor serves on or again.
+/// The successor stops at each step from its greeting to the confirmations. The outcome kills it, or `ready_timeout`
+/// before it is ready; the predecessor continues to serve or serves again.
 #[tokio::test]
-async fn a5_a_successor_that_stops_at_any_step_of_the_handoff_is_replaced() {
+async fn a5_predecessor_serves_when_its_successor_stops_at_any_step_of_the_handoff() {
     if !tool("strace") {
         return;
     }
@@ -186,11 +186,11 @@ async fn a5_a_successor_that_stops_at_any_step_of_the_handoff_is_replaced() {
         let old = stage.app.first();
         stage.next_stops_at(call, number);
         stage.app.signal(Signal::USR2);
-        let told = |line: &str| {
+        let matches = |line: &str| {
             line.contains("ERROR") && (line.contains("serves on") || line.contains("serves again"))
         };
         let step = format!("the end of one that stops at {call} {number}");
-        let line = stage.app.log.find(0, 2 * PATIENCE, &step, told).await;
+        let line = stage.app.log.find(0, 2 * PATIENCE, &step, matches).await;
         println!("{call} {number}: {}", line.text);
         stage.all_are_answered_by(&old).await;
         assert_eq!(get_once(&stage.web, "/ping").await.expect("an answer").pid(), Some(old.pid()));
@@ -200,27 +200,28 @@ async fn a5_a_successor_that_stops_at_any_step_of_the_handoff_is_replaced() {
     futures_util::future::join_all(steps).await;
 }
 
-/// From its greeting to the connections. Its successor gives up before it is ready, or serves by itself; woken up,
-/// the predecessor serves on, or hands over what it still has. At no time do both take one connection.
+/// The predecessor stops at each step from its greeting to the connections. The successor gives up before it is ready,
+/// or serves alone. After SIGCONT the predecessor serves on, or hands over what it still has. The two never own one
+/// connection at the same time.
 #[tokio::test]
-async fn a5_a_successor_serves_though_its_predecessor_stops_at_any_step_of_the_handoff() {
+async fn a5_service_survives_a_predecessor_that_stops_at_any_step_of_the_handoff() {
     if !tool("strace") {
         return;
     }
-    // With connections, from the greeting on, and without, to the end of the standby and the farewell.
+    // With connections: from the greeting on. Without: to the end of the standby and the last message.
     let steps = (1..=7).map(|number| (number, 150, "4s")).chain((5..=8).map(|number| (number, 0, "0s")));
     let steps = steps.map(async |(number, clients, standby): (usize, usize, &str)| {
         let mut stage = Stage::new(clients, |launch| launch.env("GRACEHTTP_STANDBY", standby)).await;
         let old = stage.app.first();
         let trace = Strace::on(&old, &format!("sendmsg:signal=STOP:when={number}")).await;
         old.signal(Signal::USR2);
-        // Whichever of the two it is: a successor that serves says so, one that fails says why.
-        let told = |line: &str| {
+        // Either outcome: a successor that serves logs that, and one that fails logs the reason.
+        let matches = |line: &str| {
             line.contains("serving web on") && line.contains("generation 2")
                 || line.contains("ERROR") && line.contains("the predecessor has sent nothing for 5s")
         };
         let step = format!("a successor's decision where its predecessor stops at word {number}");
-        let line = stage.app.log.find(0, 2 * PATIENCE, &step, told).await;
+        let line = stage.app.log.find(0, 2 * PATIENCE, &step, matches).await;
         println!("word {number} with {clients} connections: {}", line.text);
         let serves = line.text.contains("serving web on");
         if serves {
@@ -244,16 +245,16 @@ async fn a5_a_successor_serves_though_its_predecessor_stops_at_any_step_of_the_h
     futures_util::future::join_all(steps).await;
 }
 
-/// It says that it is ready, and nothing after that: neither that it is there nor that it has a connection.
+/// It reports ready and then sends nothing: no sign of life and no confirmation of a connection.
 #[tokio::test]
-async fn a5_a_successor_that_is_ready_and_mute_is_killed() {
+async fn a5_predecessor_kills_a_successor_that_is_ready_and_mute() {
     let mut stage = Stage::new(100, |launch| launch).await;
     let old = stage.app.first();
     stage.next_is("mute");
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
     stage.app.log.line(start, "impostor mute is done").await;
-    // What it has not confirmed is served by the predecessor, long before that one gives it up.
+    // The predecessor serves the unconfirmed connections long before it gives the successor up.
     stage.all_are_answered_by(&old).await;
     assert_eq!(stage.app.log.count(start, "ERROR"), 0);
     stage.error_since(start, "gave no sign of life for 5s and was killed").await;
@@ -261,26 +262,26 @@ async fn a5_a_successor_that_is_ready_and_mute_is_killed() {
     assert!(old.children().is_empty());
 }
 
-/// It lives, and takes no connection: all of them are served where they are.
+/// The successor lives but takes no connection: the predecessor serves all of them.
 #[tokio::test]
-async fn a4_the_predecessor_serves_connections_that_its_successor_does_not_confirm() {
+async fn a4_predecessor_serves_connections_that_its_successor_does_not_confirm() {
     let mut stage = Stage::new(200, |launch| launch).await;
     let old = stage.app.first();
     stage.next_is("unconfirming");
     let start = stage.app.log.end();
     let successor = stage.app.restart().await;
-    // Until the end of the drain, and without a close.
+    // This lasts to the end of the drain, and announces no close.
     for _ in 0..3 {
         stage.all_are_answered_by(&old).await;
     }
-    // Before the kill, which is reported.
+    // This precedes the kill, which logs an error.
     assert_eq!(stage.app.log.count(start, "ERROR"), 0, "{}", stage.app.log);
     successor.kill();
 }
 
-/// A batch that was withdrawn is nobody else's any more; once the successor has found that out it gets the next.
+/// A withdrawn batch returns to the predecessor; after the successor has found that out, it gets the next batch.
 #[tokio::test]
-async fn a4_a_successor_that_is_late_is_asked_again() {
+async fn a4_late_successor_gets_the_next_batch() {
     let mut stage = Stage::new(10, |launch| launch.env("GRACEHTTP_STANDBY", "10s")).await;
     let old = stage.app.first();
     stage.next_is("late");
@@ -288,14 +289,14 @@ async fn a4_a_successor_that_is_late_is_asked_again() {
     old.signal(Signal::USR2);
     stage.app.log.line(start, "the late one claims its first batch: false").await;
     stage.app.log.line(start, "the late one claims its next batch: true").await;
-    // It is mute from there on, and all of them come back.
+    // From here on it is mute, and all connections come back.
     stage.error_since(start, "serves again and has taken 10 connections back").await;
     stage.all_are_answered_by(&old).await;
 }
 
-/// Stopped for less than counts as dead, while connections set out for it.
+/// The pause is shorter than the limit of silence, and connections travel to the successor meanwhile.
 #[tokio::test]
-async fn a4_a_successor_that_pauses_gets_the_connections_later_and_no_client_waits() {
+async fn a4_paused_successor_gets_the_connections_later_and_no_client_waits() {
     let stage = Stage::new(0, |launch| launch.env("GRACEHTTP_STANDBY", "10s")).await;
     let old = stage.app.first();
     let mut busy = Vec::new();
@@ -322,17 +323,17 @@ async fn a4_a_successor_that_pauses_gets_the_connections_later_and_no_client_wai
     assert_eq!(stage.app.log.count(0, "ERROR"), 0, "{}", stage.app.log);
 }
 
-/// The first release knows none of this: what it says and hears is what it always was.
+/// The first release uses the older protocol, so both sides send only its messages.
 #[tokio::test]
-async fn d18_a_predecessor_of_the_first_release_hands_over_to_this_one() {
+async fn d18_predecessor_of_the_first_release_hands_over_to_this_release() {
     let app = Launch::bin("usurper").arg("first release").spawn();
     app.log.line(0, "the connection is answered: pong by pid:").await;
     assert_eq!(app.current().exit().await, Exit::Code(0), "{}", app.log);
 }
 
-/// It is not asked for signs of life, and not taken for dead.
+/// The predecessor asks it for no signs of life, and does not treat it as dead.
 #[tokio::test]
-async fn d18_a_successor_of_the_first_release_takes_over_from_this_one() {
+async fn d18_successor_of_the_first_release_takes_over_from_this_release() {
     let stage = Stage::new(10, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "1s")).await;
     let old = stage.app.first();
     stage.next_is("deaf");

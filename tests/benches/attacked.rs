@@ -1,14 +1,14 @@
-//! Load while attacked: what honest clients notice of 500 slow clients of each kind and of a flood of each kind, and
-//! what these cost the server.
+//! Load during an attack: the effect of 500 slow clients of each kind and of a flood of each kind on honest clients,
+//! and the cost for the server.
 //!
 //! ```text
 //! cargo bench -p tests --bench attacked
 //! cargo bench -p tests --bench attacked -- --slow 100 --floods 2 --seconds 20
 //! ```
 //!
-//! Fails unless every honest request is answered, the slowest hundredth of them within twice the time that it takes
-//! without the attack, the memory stays flat, all attackers are gone in the end, and the log stays short. A test,
-//! `attacked`, runs a small one.
+//! It fails unless every honest request gets its answer, the slowest hundredth of them within twice its time without
+//! the attack, the memory stays flat, all attackers are gone in the end, and the log stays short. A test, `attacked`,
+//! runs a small one.
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,15 +1,15 @@
-//! How long it takes to hand over many idle connections, and what live traffic notices of it.
+//! How long the hand-over of many idle connections takes, and its effect on live traffic.
 //!
 //! ```text
 //! cargo bench -p tests --bench handover
 //! cargo bench -p tests --bench handover -- --connections 5000 --restarts 10
 //! ```
 //!
-//! Three times are taken from the signal on: until the successor accepts (its predecessor says so), until it
-//! holds all the connections (its descriptors are counted from outside, every millisecond), and the slowest
-//! answer that any live client had meanwhile, connecting included. The same clients' slowest answer in as
-//! long a time before the signal says what the machine itself contributes. Afterwards every idle connection
-//! asks the successor, so that none can have been lost unseen.
+//! The benchmark takes three times from the signal on: until the successor accepts (its predecessor logs it), until it
+//! holds all the connections (a count of its descriptors from outside, every millisecond), and the slowest answer of
+//! any live client meanwhile, including the connect. The same clients' slowest answer in a period of the same length
+//! before the signal shows the share of the machine itself. Afterwards every idle connection sends a request to the
+//! successor, which would reveal a lost one.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,10 +29,10 @@ use tokio::task::JoinHandle;
 /// Live clients on connections of their own.
 const STEADY: usize = 4;
 
-/// Between two clients that come, ask once and go.
+/// The pause between two clients that connect, send one request and leave.
 const ARRIVALS: Duration = Duration::from_millis(2);
 
-/// How long the successor may take to hold them all.
+/// How long the successor may take until it holds all connections.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -99,7 +99,7 @@ async fn measure(contestant: &Contestant, live: &Live, connections: usize) -> Re
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let holds = signal.elapsed();
-    // What was asked in this time may be answered a little later.
+    // An answer to a request of this time may come a little later.
     tokio::time::sleep(Duration::from_millis(200)).await;
     Ok(Figure {
         accepts: millis(accepts),
@@ -113,7 +113,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Clients that ask all the time, and what they saw.
+/// Clients that send requests all the time, and their results.
 struct Live {
     tasks: Vec<JoinHandle<()>>,
     seen: Arc<Mutex<Seen>>,
@@ -121,7 +121,7 @@ struct Live {
 
 #[derive(Default)]
 struct Seen {
-    /// When each request was begun and how long its answer took: on steady connections, and on new ones.
+    /// The start of each request and the time of its answer: on steady connections, and on new ones.
     answers: [Vec<(Instant, Duration)>; 2],
     failure: Option<String>,
 }
@@ -131,11 +131,11 @@ impl Live {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let steady = (0..STEADY).map(|_| tokio::spawn(ask_steadily(address, Arc::clone(&seen))));
         let mut tasks: Vec<_> = steady.collect();
-        tasks.push(tokio::spawn(ask_anew(address, Arc::clone(&seen))));
+        tasks.push(tokio::spawn(ask_on_new_connections(address, Arc::clone(&seen))));
         Self { tasks, seen }
     }
 
-    /// The slowest answers to what was under way in this time, in milliseconds.
+    /// The slowest answers to requests that were open in this time, in milliseconds.
     fn slowest(&self, from: Instant, to: Instant) -> [f64; 2] {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let slowest = |answers: &Vec<(Instant, Duration)>| {
@@ -145,7 +145,7 @@ impl Live {
         [slowest(&seen.answers[0]), slowest(&seen.answers[1])]
     }
 
-    /// Ends the clients; an error if any of them met one.
+    /// Ends the clients; an error if any of them had one.
     fn stop(self) -> Result<(), String> {
         self.tasks.iter().for_each(JoinHandle::abort);
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).failure.take().map_or(Ok(()), Err)
@@ -164,7 +164,7 @@ async fn ask_steadily(address: std::net::SocketAddr, seen: Arc<Mutex<Seen>>) {
     note_failure(&seen, outcome.await);
 }
 
-async fn ask_anew(address: std::net::SocketAddr, seen: Arc<Mutex<Seen>>) {
+async fn ask_on_new_connections(address: std::net::SocketAddr, seen: Arc<Mutex<Seen>>) {
     let outcome = async {
         loop {
             let begun = Instant::now();

@@ -1,14 +1,14 @@
-//! What it costs to read a request head strictly, before hyper reads it: nanoseconds, and the share of what the whole
-//! request costs bare hyper.
+//! The cost of a strict read of a request head, before hyper reads it: in nanoseconds, and as a share of the cost of
+//! the whole request for bare hyper.
 //!
 //! ```text
 //! cargo bench -p tests --bench heads
 //! cargo bench -p tests --bench heads -- browser --rounds 20
 //! ```
 //!
-//! Both are CPU time, user and system, so that other work of the machine counts in neither. The reader knows the fields of
-//! a request again if an earlier one on the connection had the same, as with all of these but two: `changing` is the
-//! head of a browser with other fields in each request, and `cookie` has too many bytes to be known again.
+//! Both are CPU time, user and system, so other work of the machine counts in neither. The reader recognizes the
+//! fields of a request if an earlier one on the connection had the same. That holds for all of these but two:
+//! `changing` is the head of a browser with other fields in each request, and `cookie` has too many bytes for it.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use tests::bench::process::cpu_time;
 use tests::bench::statistics::Spread;
 use tests::bench::traffic::Traffic;
 
-/// For so long a head is read again and again in one round.
+/// The time for repeated reads of a head in one round.
 const READING: Duration = Duration::from_millis(200);
 
-/// So often between two looks at the clock.
+/// How many reads come between two looks at the clock.
 const BATCH: u64 = 1000;
 
 const LEAST: &str = "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -1,11 +1,11 @@
-//! What an idle connection costs: in memory while it is parked, and in CPU time when it wakes.
+//! The cost of an idle connection: in memory while it is parked, and in CPU time when it wakes.
 //!
 //! ```text
 //! cargo bench -p tests --bench parking
 //! cargo bench -p tests --bench parking -- memory --connections 5000
 //! ```
 //!
-//! Against bare hyper, which parks nothing: there an idle connection keeps its task, parser and buffers.
+//! Bare hyper is the comparison. It parks nothing: there an idle connection keeps its task, parser and buffers.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use tests::bench::options::Options;
 use tests::bench::process::{cpu_time, resident};
 use tests::bench::statistics::Spread;
 
-/// Longer than gracehttp waits before it parks a connection, by far.
+/// Much longer than gracehttp waits before it parks a connection.
 const SETTLED: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
@@ -42,7 +42,7 @@ async fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Growth of resident memory for each connection that has asked once and is idle since.
+/// Growth of resident memory for each connection that has been idle since its one request.
 async fn memory(connections: usize, rounds: usize, threads: usize) -> Result<(), String> {
     println!("\nmemory of an idle connection, bytes (growth of resident memory)");
     for (arrival, name) in [(Arrival::OneByOne, "one by one"), (Arrival::AtOnce, "all at once")] {
@@ -63,10 +63,10 @@ async fn memory(connections: usize, rounds: usize, threads: usize) -> Result<(),
     Ok(())
 }
 
-/// How long it takes until all idle connections, asking at once, have their answers.
+/// The time until all idle connections have their answers, when all send requests at once.
 async fn wake(connections: usize, rounds: usize, threads: usize) -> Result<(), String> {
     println!("\nall idle connections ask at once: milliseconds until the last answer, CPU µs per request");
-    // One server after the other: the descriptors of the clients would not do for both.
+    // The servers run one after the other, since there are not enough descriptors for the clients of both.
     for server in [OURS, BARE] {
         let contestant = Contestant::start(server, threads).await;
         let idle = Idle::of(&contestant)?;
@@ -78,7 +78,7 @@ async fn wake(connections: usize, rounds: usize, threads: usize) -> Result<(), S
             let start = Instant::now();
             idle.ask_all(&mut clients)?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
-            // The answer is there before its connection is parked again: what that costs belongs to it.
+            // The answer comes before its connection parks again; the cost of that belongs to the request.
             std::thread::sleep(Duration::from_millis(100));
             let used = cpu_time(contestant.pid()) - before;
             costs.push(used.as_secs_f64() * 1e6 / clients.len() as f64);
@@ -88,7 +88,7 @@ async fn wake(connections: usize, rounds: usize, threads: usize) -> Result<(), S
     Ok(())
 }
 
-/// CPU time of a request at one and the same rate, on connections that are awake and on ones that are parked
+/// CPU time of a request at one and the same rate, on connections that are awake and on connections that are parked
 /// before each of their requests.
 async fn cpu(rounds: usize, threads: usize) -> Result<(), String> {
     const RATE: u32 = 4000;

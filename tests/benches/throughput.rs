@@ -5,9 +5,9 @@
 //! cargo bench -p tests --bench throughput -- keep-alive --rounds 20 --seconds 3 --threads 1
 //! ```
 //!
-//! Each contestant is a process of its own; the rounds alternate between them, so that whatever else the
-//! machine does meets both. The load generator shares the cores with the servers: CPU time per request is
-//! the steadier figure, and the ratio of each pair of rounds says more than any absolute number.
+//! Each contestant is a separate process. The rounds alternate between them, so other work of the machine affects
+//! both. The load generator shares the cores with the servers: CPU time per request is the steadier figure, and the
+//! ratio of each pair of rounds says more than any absolute number.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use tests::bench::process::cpu_time;
 use tests::bench::statistics::Spread;
 use tests::bench::traffic::Traffic;
 
-/// What one round of one contestant showed.
+/// The result of one round of one contestant.
 #[derive(Clone, Copy)]
 struct Figure {
     per_second: f64,
@@ -66,7 +66,7 @@ fn compare(case: &Traffic, pair: [&Contestant; 2], rounds: usize, time: Duration
     let mut ratios = Vec::new();
     for round in 1..=rounds {
         let mut figures = [Figure { per_second: 0.0, cpu_microseconds: 0.0 }; 2];
-        // Who begins changes, so that neither always runs after the other.
+        // The first contestant alternates, so that neither always runs after the other.
         for turn in [round % 2, 1 - round % 2] {
             figures[turn] = measure(case, pair[turn], &answers[turn], time)?;
         }

@@ -1,4 +1,4 @@
-//! A strict HTTP/1.1 client on a raw socket. It retries nothing and forgives nothing.
+//! A strict HTTP/1.1 client on a raw socket. It never retries, and reports every deviation.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use crate::fault::{Failure, Kind};
 use crate::patience::{GLANCE, PATIENCE, within};
 use crate::tls;
 
-/// How long a client waits for anything, if not told otherwise.
+/// How long a client waits for anything by default.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Where a client connects to.
+/// The address that a client connects to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// Plain text.
@@ -55,7 +55,7 @@ impl Target {
         }
     }
 
-    /// Opens a connection, with TLS where it belongs.
+    /// Opens a connection, with TLS if the target has it.
     pub async fn connect(&self, alpn: &[&str]) -> Result<Box<dyn Stream>, Failure> {
         let refused = |error: io::Error| Failure::new(Kind::Refused, format!("connect: {error}"));
         match self {
@@ -74,7 +74,7 @@ impl Target {
     }
 }
 
-/// Nobody can connect to "any address", which a banner may name.
+/// Replaces "any address", which a banner may name, as no client can connect to it.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => address.set_ip([127, 0, 0, 1].into()),
@@ -92,9 +92,9 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(tcp)
 }
 
-/// What a connection is made of.
+/// The stream under a connection.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
-    /// The client's port, by which a capture of the network shows the connection.
+    /// The client's port, which identifies the connection in a capture of the network.
     fn port(&self) -> Option<u16>;
 }
 
@@ -149,14 +149,14 @@ impl Reply {
     }
 }
 
-/// What came of a pause on a connection.
+/// The outcome of a pause on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pause {
     /// It is still open.
     Open,
     /// The server closed it in the proper way.
     Closed,
-    /// It was reset, truncated, or carried bytes that nobody asked for.
+    /// It was reset or truncated, or carried unexpected bytes.
     Failed(Failure),
 }
 
@@ -185,13 +185,13 @@ impl Client {
         }
     }
 
-    /// Waits for anything no longer than this.
+    /// Sets the limit of every wait.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes without change.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
         let write = async {
             self.stream.write_all(bytes.as_ref()).await?;
@@ -279,7 +279,7 @@ impl Client {
         match header("content-length").map(str::parse) {
             Some(Ok(length)) => self.read_exactly(length).await,
             Some(Err(_)) => Err(Failure::new(Kind::Unexpected, "a Content-Length that is no number")),
-            // No server of ours ends a body by the end of the connection: it can't be told from a failure.
+            // The server under test never ends a body by the end of the connection, which looks like a failure.
             None => Err(Failure::new(Kind::Unexpected, "an answer of no declared length")),
         }
     }
@@ -330,7 +330,7 @@ impl Client {
         }
     }
 
-    /// One piece of what the server sends, whatever it is; `None` at the end of the connection.
+    /// One piece of the server's bytes, of any kind; `None` at the end of the connection.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
         if !self.unread.is_empty() {
             return Ok(Some(self.unread.split().freeze()));
@@ -353,7 +353,7 @@ impl Client {
         self.answered_at.map_or(Duration::ZERO, |at| at.elapsed())
     }
 
-    /// Does nothing for a while, but notices what the server does meanwhile.
+    /// Pauses, and reports what the server does meanwhile.
     pub async fn pause(&mut self, length: Duration) -> Pause {
         if !self.unread.is_empty() {
             let bytes = String::from_utf8_lossy(&self.unread).into_owned();
@@ -370,8 +370,9 @@ impl Client {
         }
     }
 
-    /// The connection moves to the process `pid`: it is answered each time, no close is in sight, and by and
-    /// by it is that process that answers. (A request that is faster than the move is still the other's.)
+    /// Waits until the connection moves to the process `pid`: each request gets an answer, no answer announces a
+    /// close, and in the end this process answers. (The other process still answers a request that is faster than the
+    /// move.)
     pub async fn moves_to(&mut self, pid: u32) {
         within(PATIENCE, "the connection to move", async {
             loop {
@@ -386,7 +387,7 @@ impl Client {
         .await;
     }
 
-    /// The end that `Connection: close` promised: it has to come at once, and in the proper way.
+    /// Waits for the end that `Connection: close` promised: it has to come at once, and in the proper way.
     pub async fn closed(&mut self) -> Result<(), Failure> {
         match self.pause(self.limit).await {
             Pause::Closed => Ok(()),
@@ -405,7 +406,7 @@ impl Client {
 fn broken(error: &io::Error, kind: Kind, place: &str) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionReset => Failure::new(Kind::Reset, format!("{place}: {error}")),
-        // rustls: the socket's end came without close_notify.
+        // rustls reports here that the socket ended without close_notify.
         io::ErrorKind::UnexpectedEof => Failure::new(Kind::Truncated, format!("{place}: {error}")),
         _ => Failure::new(kind, format!("{place}: {error}")),
     }
@@ -421,7 +422,7 @@ pub fn post_head(path: &str, length: usize) -> String {
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n")
 }
 
-/// Connects, asks once, and leaves.
+/// Connects, sends one request, and disconnects.
 pub async fn get_once(target: &Target, path: &str) -> Result<Reply, Failure> {
     Client::connect(target).await?.get(path).await
 }

@@ -1,25 +1,25 @@
-//! What a client can hold against a server.
+//! The faults that a client can find in a server.
 
-/// The kinds of failure, each counted on its own.
+/// The kinds of failure, each with its own count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// The connection was not accepted.
     Refused,
     /// The TLS or HTTP/2 handshake failed.
     Handshake,
-    /// The connection was reset, at whatever moment.
+    /// The connection was reset, at any moment.
     Reset,
-    /// The connection was closed with a request written and not one byte of an answer.
+    /// The connection closed after the client wrote a request, before the first byte of an answer.
     Unanswered,
     /// The answer stopped in its middle.
     HalfAnswered,
-    /// TLS ended without `close_notify`: the client can't tell an end from an attack.
+    /// TLS ended without `close_notify`, so the client can't tell an end from an attack.
     Truncated,
-    /// Something else than the expected answer came.
+    /// An unexpected answer came.
     Unexpected,
-    /// `Connection: close` was promised, and the connection kept.
+    /// An answer promised `Connection: close`, but the server kept the connection.
     KeptOpen,
-    /// Nothing came at all.
+    /// No answer came.
     TimedOut,
 }
 
@@ -28,12 +28,12 @@ pub enum Kind {
 pub struct Failure {
     /// What went wrong.
     pub kind: Kind,
-    /// In the client's words.
+    /// The client's explanation.
     pub detail: String,
 }
 
 impl Failure {
-    /// A failure with its explanation.
+    /// Creates a failure with its explanation.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
     }

@@ -1,4 +1,4 @@
-//! HTTP/2 frame by frame, for what no well-behaved client does.
+//! HTTP/2 frame by frame, for actions that no well-behaved client takes.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -9,35 +9,35 @@ use crate::patience::{PATIENCE, within};
 pub const DATA: u8 = 0;
 /// Opens a stream, or answers on it.
 pub const HEADERS: u8 = 1;
-/// Of no consequence any more.
+/// Obsolete priority of a stream.
 pub const PRIORITY: u8 = 2;
-/// Ends a stream by force.
+/// Resets a stream.
 pub const RST_STREAM: u8 = 3;
-/// What one side allows the other.
+/// The settings of one side, which the other side obeys.
 pub const SETTINGS: u8 = 4;
-/// Announces a response that was not asked for; never the client's to say.
+/// Announces a response without a request; a client must never send it.
 pub const PUSH_PROMISE: u8 = 5;
-/// Asks for its like.
+/// Asks for an answer of the same kind.
 pub const PING: u8 = 6;
-/// Says that the connection ends.
+/// Announces the end of the connection.
 pub const GOAWAY: u8 = 7;
-/// Opens a window.
+/// Widens a window.
 pub const WINDOW_UPDATE: u8 = 8;
-/// The rest of HEADERS.
+/// Continues HEADERS.
 pub const CONTINUATION: u8 = 9;
 
-/// What an HTTP/2 client says first (RFC 9113 section 3.4).
+/// The first bytes of an HTTP/2 client (RFC 9113 section 3.4).
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The flag of a stream's last frame.
 pub const END_OF_STREAM: u8 = 1;
-/// The flag of HEADERS that are a whole request.
+/// The flags of HEADERS that are a whole request.
 pub const END_OF_STREAM_AND_HEADERS: u8 = 5;
-/// The flag of HEADERS that a body follows.
+/// The flag of HEADERS before a body.
 pub const END_OF_HEADERS: u8 = 4;
 /// The flag of DATA and HEADERS that begin with the length of their padding.
 pub const PADDED: u8 = 8;
-/// The flag of SETTINGS and PING that answer.
+/// The flag of SETTINGS and PING that acknowledge.
 pub const ACK: u8 = 1;
 
 /// One frame.
@@ -49,17 +49,17 @@ pub struct Frame {
     pub flags: u8,
     /// Its stream; 0 is the connection.
     pub stream: u32,
-    /// What it says.
+    /// Its content.
     pub payload: Vec<u8>,
 }
 
 impl Frame {
-    /// Any frame.
+    /// Creates any frame.
     pub fn new(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Self {
         Self { kind, flags, stream, payload: payload.to_vec() }
     }
 
-    /// As it is sent.
+    /// The bytes of the frame on the wire.
     pub fn bytes(&self) -> Vec<u8> {
         let length = (self.payload.len() as u32).to_be_bytes();
         [&length[1..], &[self.kind, self.flags], &self.stream.to_be_bytes(), &self.payload].concat()
@@ -70,12 +70,12 @@ impl Frame {
         Self::new(HEADERS, END_OF_STREAM_AND_HEADERS, stream, &fields(0x82, path))
     }
 
-    /// The head of a POST, whose body is still to come.
+    /// The head of a POST; the body follows separately.
     pub fn post(stream: u32, path: &str) -> Self {
         Self::new(HEADERS, END_OF_HEADERS, stream, &fields(0x83, path))
     }
 
-    /// HEADERS with just these fields, each of them spelt out (RFC 7541 section 6.2.2).
+    /// HEADERS with only these fields, each as a literal (RFC 7541 section 6.2.2).
     pub fn head(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Self {
         Self::new(HEADERS, flags, stream, &block(fields))
     }
@@ -97,19 +97,20 @@ impl Frame {
         Self::new(SETTINGS, 0, 0, &[&[0, 4][..], &size.to_be_bytes()].concat())
     }
 
-    /// The answer that this frame asks for, if it does.
+    /// The answer that this frame requires, if any.
     pub fn acknowledges(&self) -> Option<Self> {
         let kind = [SETTINGS, PING].into_iter().find(|kind| *kind == self.kind && self.flags & ACK == 0)?;
         let payload = if kind == PING { &self.payload[..] } else { &[] };
         Some(Self::new(kind, ACK, 0, payload))
     }
 
-    /// The status of a response: the first field of its head, and not one that the server has put into its table.
+    /// The status of a response. It is the first field of its head, and not one that the server has put into its
+    /// table.
     pub fn status(&self) -> Option<u16> {
         const KNOWN: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
         match *self.payload {
             [index @ 0x88..=0x8e, ..] => Some(KNOWN[usize::from(index - 0x88)]),
-            // By Huffman's code: 3 digits of 5 or 6 bits each (RFC 7541 appendix B).
+            // In Huffman's code: 3 digits of 5 or 6 bits each (RFC 7541 appendix B).
             [0x48 | 0x08, length @ 0x80..=0xff, ref rest @ ..] => {
                 let code = rest.get(..usize::from(length & 0x7f))?;
                 let mut bits = code.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
@@ -133,7 +134,7 @@ impl Frame {
     }
 }
 
-/// Of the scheme `https`, which a server takes on plain text, too: a proxy in front of it may have ended TLS.
+/// Uses the scheme `https`, which a server accepts on plain text, too: a proxy in front of it may have ended TLS.
 fn fields(method: u8, path: &str) -> Vec<u8> {
     let path_length = u8::try_from(path.len()).expect("a short path");
     [&[method, 0x87, 0x04, path_length][..], path.as_bytes(), b"\x01\x09localhost"].concat()
@@ -162,7 +163,7 @@ fn put_length(block: &mut Vec<u8>, length: usize) {
     block.push(rest as u8);
 }
 
-/// A connection whose other end is not trusted to be sane, and which answers only what it is told to.
+/// A connection that makes no assumptions about the other end, and answers only on request.
 pub struct Connection {
     stream: Box<dyn Stream>,
     unread: Vec<u8>,
@@ -175,7 +176,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, and says no more than has to be said.
+    /// Connects, and sends only the required preface.
     pub async fn open(target: &Target) -> Self {
         Self::open_with(target, &Frame::new(SETTINGS, 0, 0, &[])).await
     }
@@ -188,7 +189,7 @@ impl Connection {
         Self::over(stream)
     }
 
-    /// A connection on which the preface has been sent.
+    /// Wraps a connection that has already sent the preface.
     pub fn over(stream: Box<dyn Stream>) -> Self {
         Self { stream, unread: Vec::new() }
     }
@@ -198,7 +199,7 @@ impl Connection {
         self.try_send(frames).await.expect("an open connection");
     }
 
-    /// The same, where the other end may be gone.
+    /// The same, for a connection whose other end may be gone.
     pub async fn try_send(&mut self, frames: &[Frame]) -> std::io::Result<()> {
         let bytes: Vec<u8> = frames.iter().flat_map(Frame::bytes).collect();
         self.stream.write_all(&bytes).await
@@ -209,7 +210,7 @@ impl Connection {
         within(PATIENCE, "a frame", self.try_frames()).await.expect("no reset")
     }
 
-    /// The same, without a limit, where the end may be a reset. Cancel safe.
+    /// The same, without a limit; the end may be a reset. Cancel safe.
     pub async fn try_frames(&mut self) -> std::io::Result<Vec<Frame>> {
         let mut frames = Vec::new();
         while frames.is_empty() {
@@ -246,7 +247,7 @@ impl Connection {
         }
     }
 
-    /// Answers whatever asks for it until the connection ends, by a reset if need be: all the frames that came.
+    /// Answers each frame that requires it until the connection ends, if necessary by a reset. Returns all the frames.
     pub async fn until_end(&mut self) -> Vec<Frame> {
         let mut all = Vec::new();
         while let Ok(frames) = self.try_frames().await {

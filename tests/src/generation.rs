@@ -24,18 +24,18 @@ pub enum Exit {
     Code(i32),
     /// This signal killed it.
     Killed(i32),
-    /// Its predecessor reaped it, and keeps the status to itself.
+    /// Its predecessor reaped it, and did not report the status.
     ReapedByPredecessor,
 }
 
 impl Exit {
-    /// Whether nothing is known that speaks against a clean end.
+    /// Whether no known fact contradicts a clean end.
     pub fn is_clean(self) -> bool {
         matches!(self, Self::Code(0) | Self::ReapedByPredecessor)
     }
 }
 
-/// A process, held by its pidfd: neither a signal nor a wait ever reaches a stranger with the same pid.
+/// A process, held by its pidfd: signals and waits can't reach another process with the same pid.
 #[derive(Debug)]
 pub struct Generation {
     pid: u32,
@@ -44,7 +44,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Takes hold of a process that runs, or is not yet reaped.
+    /// Holds a process that runs, or is not yet reaped.
     pub fn hold(pid: u32) -> std::io::Result<Self> {
         let raw = Pid::from_raw(pid as i32).ok_or(std::io::ErrorKind::InvalidInput)?;
         let fd = pidfd_open(raw, PidfdFlags::empty())?;
@@ -63,9 +63,9 @@ impl Generation {
         }
     }
 
-    /// Kills it if it still lives. It still has to be reaped.
+    /// Kills it if it still lives. The caller still has to reap it.
     pub fn kill(&self) {
-        // Gone already is as good.
+        // A process that has already ended is as good.
         _ = pidfd_send_signal(&self.fd, Signal::KILL);
     }
 
@@ -74,12 +74,12 @@ impl Generation {
         self.try_exit().is_none() && !matches!(self.state(), None | Some('Z' | 'X'))
     }
 
-    /// Waits for its end, and reaps it where it is ours.
+    /// Waits for its end, and reaps it if it is a child of this process.
     pub async fn exit(&self) -> Exit {
         self.exit_within(PATIENCE).await
     }
 
-    /// The same, with a limit of one's own.
+    /// The same, with this limit.
     pub async fn exit_within(&self, limit: Duration) -> Exit {
         crate::patience::within(limit, &format!("the end of pid {}", self.pid), async {
             // A pidfd becomes readable when its process ends.
@@ -87,7 +87,7 @@ impl Generation {
             let timeout = Timespec::try_from(limit).expect("a time that Linux can tell");
             let ended = move || poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout));
             tokio::task::spawn_blocking(ended).await.expect("no panic").expect("a pidfd");
-            // The orphan of a predecessor is handed to us a moment after that predecessor's end.
+            // An orphan becomes a child of this process a moment after its predecessor's end.
             loop {
                 if let Some(exit) = self.try_exit() {
                     return exit;
@@ -98,7 +98,7 @@ impl Generation {
         .await
     }
 
-    /// How it ended, if it did and can be reaped (or was).
+    /// How it ended, if it did and this process can reap it or has reaped it.
     pub fn try_exit(&self) -> Option<Exit> {
         let mut known = self.exit.lock().expect("no panic while it is held");
         if known.is_none() {
@@ -110,8 +110,8 @@ impl Generation {
                         Some(code) => Some(Exit::Code(code)),
                         None => status.terminating_signal().map(Exit::Killed),
                     },
-                    // Not our child: not yet (its predecessor lives), or no more. SIGCONT means nothing to the
-                    // dead, and fails only where they are buried.
+                    // It is not a child of this process: not yet, as its predecessor lives, or no longer. SIGCONT has
+                    // no effect on a dead process, and fails only after it is reaped.
                     Err(Errno::CHILD) => (self.state().is_none_or(|state| matches!(state, 'Z' | 'X'))
                         && pidfd_send_signal(&self.fd, Signal::CONT) == Err(Errno::SRCH))
                     .then_some(Exit::ReapedByPredecessor),
@@ -152,7 +152,7 @@ impl Generation {
         fs::read_dir(self.proc("fd")).map_or(0, Iterator::count)
     }
 
-    /// What its descriptors are, for messages.
+    /// Names of its open descriptors, for messages.
     pub fn descriptor_names(&self) -> Vec<String> {
         let Ok(fds) = fs::read_dir(self.proc("fd")) else { return Vec::new() };
         let name =
@@ -162,7 +162,7 @@ impl Generation {
         names
     }
 
-    /// The TCP ports of its listeners, as the kernel tells them.
+    /// The TCP ports of its listeners, from the kernel.
     pub fn listening_ports(&self) -> Vec<u16> {
         let own = self.descriptor_names();
         let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(self.proc(table)));
@@ -179,7 +179,7 @@ impl Generation {
             })
             .collect();
         ports.sort_unstable();
-        // The table may repeat a line if others connect while it is read.
+        // The table may repeat a line if other processes connect during the read.
         ports.dedup();
         ports
     }
@@ -212,7 +212,7 @@ impl Generation {
             .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
             .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
             .collect();
-        // The lists may repeat one that comes or goes while they are read.
+        // The lists may repeat a process that starts or ends during the read.
         children.sort_unstable();
         children.dedup();
         children
@@ -223,7 +223,7 @@ impl Generation {
         self.state() == Some('T')
     }
 
-    /// Whether none of its threads runs or is about to: it has done all that there was to do.
+    /// Whether none of its threads runs or is about to run: it has finished all its work.
     pub fn is_asleep(&self) -> bool {
         let Ok(tasks) = fs::read_dir(self.proc("task")) else { return false };
         tasks.flatten().all(|task| {

@@ -1,4 +1,4 @@
-//! An HTTP/2 client that obeys GOAWAY, and takes every other end of a stream for a failure.
+//! An HTTP/2 client that obeys GOAWAY, and counts every other end of a stream as a failure.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -10,12 +10,12 @@ use tokio::task::JoinHandle;
 use crate::client::{Reply, Target};
 use crate::fault::{Failure, Kind};
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub enum Outcome {
     /// An answer.
     Reply(Reply),
-    /// The request was never written: the server had said before that it takes no more.
+    /// The client never wrote the request: the server had announced before that it takes no more.
     NotSent,
 }
 
@@ -46,7 +46,7 @@ impl Http2 {
         let (sender, connection) =
             handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(failed)?;
         let task = tokio::spawn(async {
-            // What it ends with is what its streams end with.
+            // Its streams report the error that it ends with.
             _ = connection.await;
         });
         let scheme = if matches!(target, Target::Tls(_)) { "https" } else { "http" };
@@ -74,7 +74,7 @@ impl Http2 {
         let request = Request::builder().method(method).uri(uri).body(Full::new(body)).expect("a request");
         let response = match self.sender.try_send_request(request).await {
             Ok(response) => response,
-            // hyper hands back what it has not written.
+            // hyper returns the requests that it has not written.
             Err(error) if error.message().is_some() => return Ok(Outcome::NotSent),
             Err(error) => return Err(lost(Kind::Unanswered, error.error())),
         };

@@ -1,4 +1,4 @@
-//! The lines that all generations of an application write, which tests can await.
+//! The lines that all generations of an application write, for which tests can wait.
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, PipeWriter, Read, Write as _};
@@ -9,10 +9,10 @@ use tokio::sync::watch;
 
 use crate::patience::{PATIENCE, within};
 
-/// Begins a line that the test writes to itself; no application writes such a thing.
+/// Begins a line that the test writes itself; no application writes such a line.
 const MARK: &str = "\u{1}mark ";
 
-/// One line, and when it came.
+/// One line, and its time.
 #[derive(Debug, Clone)]
 pub struct Line {
     /// When the test read it.
@@ -21,7 +21,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// Everything written so far, by any generation, on stdout and stderr.
+/// All lines so far, by any generation, on stdout and stderr.
 #[derive(Debug)]
 pub struct Log {
     lines: Mutex<Vec<Line>>,
@@ -42,8 +42,8 @@ impl Log {
         })
     }
 
-    /// Takes in the lines of `source` on a thread of its own until its last writer is gone; `seen` looks at
-    /// each of them before any test does.
+    /// Reads the lines of `source` on a separate thread until its last writer closes it; `seen` gets each line before
+    /// any test does.
     pub fn follow(
         self: &Arc<Self>,
         source: impl Read + Send + 'static,
@@ -81,15 +81,15 @@ impl Log {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Awaits that all is in the log that was written to `pipe` before: a process may have ended, and its last
-    /// words still be on their way.
+    /// Waits until the log has everything that was written to `pipe` before: the last lines of a process that has
+    /// ended may still be on their way.
     pub async fn catch_up(&self, pipe: &Mutex<(PipeWriter, usize)>) {
         let number = {
             let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
             pipe.1 += 1;
             let number = pipe.1;
-            // In one write, between which and those of the application the kernel mixes nothing.
-            pipe.0.write_all(format!("{MARK}{number}\n").as_bytes()).expect("somebody reads");
+            // The kernel does not mix a single write with those of the application.
+            pipe.0.write_all(format!("{MARK}{number}\n").as_bytes()).expect("the log reads it");
             number
         };
         let mut marked = self.marked.subscribe();
@@ -100,7 +100,7 @@ impl Log {
         .await;
     }
 
-    /// Where the log ends now: what is awaited from here has not been written yet.
+    /// Where the log ends now: later lines come after this point.
     pub fn end(&self) -> usize {
         self.lock().len()
     }
@@ -110,12 +110,12 @@ impl Log {
         self.lock().iter().skip(start).map(|line| line.text.clone()).collect()
     }
 
-    /// How many lines from `start` on hold `part`.
+    /// How many lines from `start` on contain `part`.
     pub fn count(&self, start: usize, part: &str) -> usize {
         self.lock().iter().skip(start).filter(|line| line.text.contains(part)).count()
     }
 
-    /// The first line at or after `start` that holds `part`.
+    /// The first line at or after `start` that contains `part`.
     pub async fn line(&self, start: usize, part: &str) -> String {
         self.find(start, PATIENCE, &format!("a line with {part:?}"), |text| text.contains(part)).await.text
     }
@@ -141,7 +141,7 @@ impl Log {
                 };
                 match found {
                     Some(line) => return line,
-                    // The sender lives as long as `self`: this waits, it does not fail.
+                    // The sender lives as long as `self`: this waits, and does not fail.
                     None => _ = grown.changed().await,
                 }
             }

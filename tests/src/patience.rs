@@ -1,17 +1,17 @@
-//! How long a test waits for what should happen at once.
+//! How long a test waits for an event that should come at once.
 //!
-//! Generous, since the machine may be busy; a test that passes never waits that long.
+//! The limit is generous, since the machine may be busy; a test that passes never waits that long.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// For one event.
+/// The limit for one event.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How often something is looked at that tells nobody when it changes, such as `/proc`.
+/// How often a test looks at a source without events, such as `/proc`.
 pub const GLANCE: Duration = Duration::from_millis(5);
 
-/// Awaits `event`, and panics with `what` where it does not come.
+/// Waits for `event`, and panics with `what` if it does not come.
 pub async fn within<T>(limit: Duration, what: &str, event: impl Future<Output = T>) -> T {
     match tokio::time::timeout(limit, event).await {
         Ok(value) => value,
@@ -19,7 +19,7 @@ pub async fn within<T>(limit: Duration, what: &str, event: impl Future<Output = 
     }
 }
 
-/// Looks again and again until `holds`, for what lies in `/proc` and sends no event.
+/// Looks again and again until `holds`, for sources without events, such as `/proc`.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     within(PATIENCE, what, async {
         while !holds() {

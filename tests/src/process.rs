@@ -1,4 +1,4 @@
-//! A real binary under test, and the chain of generations that restarts make of it.
+//! A real binary under test, and the chain of generations that its restarts create.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -18,7 +18,7 @@ use crate::patience::{GLANCE, PATIENCE, within};
 use crate::scratch::Scratch;
 use crate::strace;
 
-/// What the predecessor writes once it has started its successor.
+/// The predecessor's log line after it has started its successor.
 pub const RESTARTED: &str = "start new process success, pid ";
 
 /// How to start a binary.
@@ -50,53 +50,53 @@ impl Launch {
         Self::program(bin(name))
     }
 
-    /// The binary `app` with this plan, which lies in `scratch` as `plan` and may change for later
-    /// generations. Its standby is short, for tests that await the end of the predecessor.
+    /// The binary `app` with this plan. The file `plan` in `scratch` holds the plan and may change for later
+    /// generations. The standby is short, for tests that wait for the end of the predecessor.
     pub fn app(scratch: &Scratch, plan: &str) -> Self {
         Self::bin("app").plan(scratch, plan).env("GRACEHTTP_STANDBY", "300ms")
     }
 
-    /// Gives it a plan, if it is a copy of `app`.
+    /// Sets the plan of a copy of `app`.
     pub fn plan(self, scratch: &Scratch, plan: &str) -> Self {
         self.env("APP_PLAN", scratch.write("plan", plan))
     }
 
-    /// Any file.
+    /// Any executable file.
     pub fn program(path: impl Into<PathBuf>) -> Self {
         let env = vec![("RUST_BACKTRACE".into(), "0".into())];
         Self { program: path.into(), args: Vec::new(), env, directory: None, shell: None }
     }
 
-    /// One more argument.
+    /// Adds one argument.
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().into());
         self
     }
 
-    /// A variable of its environment.
+    /// Sets a variable of its environment.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.into(), value.as_ref().into()));
         self
     }
 
-    /// Lets `server` listen at `endpoint` instead of what its attribute says.
+    /// Lets `server` listen at `endpoint`, which overrides its attribute.
     pub fn listen(self, server: &str, endpoint: &str) -> Self {
         self.env(&format!("GRACEHTTP_SERVER__{}__LISTEN", server.to_uppercase()), endpoint)
     }
 
-    /// Its working directory.
+    /// Sets its working directory.
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.directory = Some(path.into());
         self
     }
 
-    /// Shell words that come before it in the same process: `ulimit -n 40;`, or `exec 2>&-;`.
+    /// Sets shell words that run before it in the same process: `ulimit -n 40;`, or `exec 2>&-;`.
     pub fn after(mut self, shell: &str) -> Self {
         self.shell = Some(shell.to_owned());
         self
     }
 
-    /// Starts it, and awaits nothing.
+    /// Starts it, and waits for nothing.
     pub fn spawn(self) -> App {
         prepare_this_process();
         let mut command = match &self.shell {
@@ -117,7 +117,7 @@ impl Launch {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        // One pipe for both streams: their lines stay in order.
+        // One pipe for both streams keeps their lines in order.
         let (output, stdout) = std::io::pipe().expect("a pipe");
         let pipe = Mutex::new((stdout.try_clone().expect("a pipe"), 0));
         let stderr = stdout.try_clone().expect("a pipe");
@@ -126,7 +126,8 @@ impl Launch {
             Ok(child) => child,
             Err(error) => panic!("start {}: {error}", self.program.display()),
         };
-        // The command holds the pipe's writing end, too: with it the log would never end. Ours goes with the `App`.
+        // The command also holds the pipe's writing end, and with it the log would never end. The `App` drops the end
+        // of this process.
         drop(command);
 
         let first = Generation::hold(child.id()).expect("our own child");
@@ -137,7 +138,7 @@ impl Launch {
         App { log, pipe, chain, strays: Mutex::default() }
     }
 
-    /// Starts it, and awaits the banner of `server`: from then on a client can connect.
+    /// Starts it, and waits for the banner of `server`: from then on a client can connect.
     pub async fn start(self, server: &str) -> App {
         let app = self.spawn();
         app.url(server).await;
@@ -145,7 +146,7 @@ impl Launch {
     }
 }
 
-/// Where cargo put a binary of this package.
+/// The path where cargo put a binary of this package.
 pub fn bin(name: &str) -> PathBuf {
     target_directory().join(name)
 }
@@ -156,19 +157,19 @@ fn target_directory() -> PathBuf {
     test.ancestors().nth(2).expect("target/PROFILE/deps").to_owned()
 }
 
-/// What this process needs once, before it starts applications.
+/// Prepares this process once, before it starts applications.
 fn prepare_this_process() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // A successor whose predecessor has exited becomes a child of the test, which can then wait for it.
+        // A successor whose predecessor has exited becomes a child of the test, so the test can wait for it.
         set_child_subreaper(Some(getpid())).expect("PR_SET_CHILD_SUBREAPER");
-        // A thousand clients need more than the 1024 descriptors that most systems give. The applications inherit
-        // that: a test of their own limit sets it with `ulimit`.
+        // A thousand clients need more than the 1024 descriptors that most systems give. The applications inherit this
+        // limit: a test of a lower limit sets it with `ulimit`.
         machine::raise_descriptor_limit();
     });
 }
 
-/// The generations that the log told of, in order.
+/// The generations that the log names, in order.
 #[derive(Debug)]
 struct Chain {
     generations: Mutex<Vec<Arc<Generation>>>,
@@ -180,14 +181,14 @@ impl Chain {
     }
 
     fn learn_from(&self, line: &str) {
-        // One that died and was reaped meanwhile needs no one to hold it.
+        // A process that has already died and been reaped needs no handle.
         if let Some(generation) = successor_in(line).and_then(|pid| Generation::hold(pid).ok()) {
             self.lock().push(Arc::new(generation));
         }
     }
 }
 
-/// The pid in a line that tells of a new generation.
+/// The pid in a line that announces a new generation.
 pub fn successor_in(line: &str) -> Option<u32> {
     let (_, pid) = line.split_once(RESTARTED)?;
     pid.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
@@ -196,12 +197,12 @@ pub fn successor_in(line: &str) -> Option<u32> {
 /// A running application: all its generations, and their common log.
 #[derive(Debug)]
 pub struct App {
-    /// What all generations write.
+    /// The output of all generations.
     pub log: Arc<Log>,
-    /// Where all generations write, and how often the test has written there itself.
+    /// The pipe that all generations write to, and how often the test has written to it.
     pipe: Mutex<(std::io::PipeWriter, usize)>,
     chain: Arc<Chain>,
-    /// Processes of which the log has not told, yet or ever.
+    /// Processes that the log has not named, yet or ever.
     strays: Mutex<Vec<Arc<Generation>>>,
 }
 
@@ -211,7 +212,7 @@ impl App {
         Arc::clone(self.chain.lock().last().expect("there is always a first"))
     }
 
-    /// The one that the test started.
+    /// The generation that the test started.
     pub fn first(&self) -> Arc<Generation> {
         Arc::clone(&self.chain.lock()[0])
     }
@@ -221,7 +222,7 @@ impl App {
         self.current().pid()
     }
 
-    /// Takes hold of a generation of which the log tells nothing, so that it does not outlive the test.
+    /// Holds a generation that the log does not name, so that it does not outlive the test.
     pub fn hold(&self, pid: u32) -> Arc<Generation> {
         let generation = Arc::new(Generation::hold(pid).expect("a process that lives"));
         self.strays.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&generation));
@@ -241,7 +242,7 @@ impl App {
         self.chain.lock().len()
     }
 
-    /// Where `server` says that it serves, in its first banner: `http://127.0.0.1:4711`.
+    /// The URL of `server` in its first banner: `http://127.0.0.1:4711`.
     pub async fn url(&self, server: &str) -> String {
         self.url_since(0, server).await
     }
@@ -254,7 +255,7 @@ impl App {
         rest.split_whitespace().next().unwrap_or_default().to_owned()
     }
 
-    /// What a client connects to for `server`.
+    /// The target for clients of `server`.
     pub async fn target(&self, server: &str) -> Target {
         Target::from_url(&self.url(server).await)
     }
@@ -281,7 +282,7 @@ impl App {
         self.successor_since(start).await
     }
 
-    /// The generation that the log tells of at or after the line `start`.
+    /// The generation that the log names at or after the line `start`.
     pub async fn successor_since(&self, start: usize) -> Arc<Generation> {
         let line = self.log.line(start, RESTARTED).await;
         let pid = successor_in(&line).expect("found by these words");
@@ -300,12 +301,12 @@ impl App {
         exit
     }
 
-    /// Awaits that all is in the log that was written up to now, by whoever has ended since, too.
+    /// Waits until the log has everything that was written so far, also by processes that have ended since.
     pub async fn catch_up(&self) {
         self.log.catch_up(&self.pipe).await;
     }
 
-    /// Awaits that `generation` answers new connections of `target`: the commit is over.
+    /// Waits until `generation` answers new connections of `target`: the commit is over.
     pub async fn serves(&self, target: &Target, generation: &Generation) {
         let served = async {
             loop {
@@ -319,10 +320,11 @@ impl App {
         within(PATIENCE, &format!("pid {} to serve", generation.pid()), served).await;
     }
 
-    /// Every predecessor has drained and left with status 0.
+    /// Checks that every predecessor has drained and exited with status 0.
     pub async fn predecessors_leave_cleanly(&self) {
         let exits = self.predecessors_exit().await;
-        // One that ends in the same instant as its own predecessor is that one's to reap; its last line tells.
+        // A process that ends at the same instant as its predecessor is reaped by that predecessor; its last log line
+        // shows the end.
         let ended = self.log.count(0, "has ended; pid ");
         assert!(exits.iter().all(|exit| exit.is_clean()) && ended == exits.len(), "{exits:?}\n{}", self.log);
     }
@@ -341,14 +343,14 @@ impl App {
 }
 
 impl Drop for App {
-    /// Ends what the test left running, each process by its own handle.
+    /// Ends the processes that the test left running, each by its own handle.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- the application's log:\n{}---", self.log);
         }
         let mut doomed: Vec<Arc<Generation>> = self.chain.lock().clone();
         doomed.append(&mut self.strays.lock().unwrap_or_else(PoisonError::into_inner));
-        // A successor that never got as far as the log is known to its predecessor alone.
+        // Only the predecessor knows a successor that the log has not named.
         let mut next = 0;
         while next < doomed.len() {
             if doomed[next].try_exit().is_none() {
@@ -369,7 +371,7 @@ impl Drop for App {
     }
 }
 
-/// Runs a command to its end, and panics with its stderr where it fails.
+/// Runs a command to its end, and panics with its stderr if it fails.
 pub fn run(program: &str, args: &[&OsStr]) {
     let output = match Command::new(program).args(args).output() {
         Ok(output) => output,
@@ -378,7 +380,7 @@ pub fn run(program: &str, args: &[&OsStr]) {
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whether a tool that a test needs is there, and may do its work; says so loudly where it is not.
+/// Whether a tool that a test needs is there and may do its work; prints a notice if not.
 pub fn tool(name: &str) -> bool {
     let there = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| Path::new(&dir).join(name).is_file()));
@@ -386,7 +388,7 @@ pub fn tool(name: &str) -> bool {
         skipped(&format!("`{name}`, which is not installed"));
         return false;
     }
-    // Where ptrace is restricted (Yama, a container), only root may trace what is not its own child.
+    // Where ptrace is restricted (Yama, a container), only root may trace a process that is not its own child.
     let useful = name != "strace" || strace::may_attach();
     if !useful {
         skipped("`strace`, which may not trace other processes here");
@@ -394,7 +396,7 @@ pub fn tool(name: &str) -> bool {
     useful
 }
 
-/// Whether the machine has IPv6; says so loudly where it has not.
+/// Whether the machine has IPv6; prints a notice if not.
 pub fn ipv6() -> bool {
     let there = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     if !there {
@@ -403,7 +405,7 @@ pub fn ipv6() -> bool {
     there
 }
 
-/// Not by `eprintln!`: the harness would keep it to itself, since the test passes.
+/// `eprintln!` would not work: the harness hides its output, since the test passes.
 fn skipped(needs: &str) {
     _ = writeln!(std::io::stderr(), "\n*** SKIPPED: this test needs {needs}.\n");
 }

@@ -1,16 +1,16 @@
-//! What a load has seen, and an explanation of each failure.
+//! The counts of a load, and an explanation of each failure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::fault::{Failure, Kind};
 
-/// What happened to the application while the load ran.
+/// An event of the application during the load.
 #[derive(Debug, Clone)]
 pub struct Mark {
-    /// When.
+    /// The time of the event.
     pub at: Instant,
-    /// What.
+    /// The event.
     pub what: String,
 }
 
@@ -19,9 +19,9 @@ pub struct Mark {
 pub struct Incident {
     /// When the client noticed.
     pub at: Instant,
-    /// What the client was doing: `Get 3`.
+    /// The client's action: `Get 3`.
     pub client: String,
-    /// What went wrong.
+    /// The failure.
     pub failure: Failure,
 }
 
@@ -36,24 +36,24 @@ pub struct Report {
     pub answers: u64,
     /// Connections opened.
     pub connections: u64,
-    /// Connections that the server closed while nothing was asked, without a promise to do so.
+    /// Connections that the server closed between requests, without an announcement.
     pub closed_idle: u64,
-    /// Requests that crossed such a close on their way, on a connection that had been idle for a while: what every
-    /// idle time-out loses.
+    /// Requests that crossed such a close, on a connection that had been idle for a while: every idle time-out loses
+    /// these.
     pub races: Vec<Incident>,
-    /// When connections were closed while idle, and whose they were.
+    /// The times at which idle connections closed, and their clients.
     pub closings: Vec<(Instant, String)>,
     /// Answers with `Connection: close`.
     pub promised_closes: u64,
     /// HTTP/2 connections that took no more requests.
     pub goaways: u64,
-    /// All that went wrong.
+    /// All failures.
     pub incidents: Vec<Incident>,
-    /// What happened to the application.
+    /// The events of the application.
     pub marks: Vec<Mark>,
-    /// Answers by the pid that gave them.
+    /// Answers by the pid of their process.
     pub pids: BTreeMap<u32, u64>,
-    /// The longest time in which nobody got an answer, and when it ended.
+    /// The longest time without any answer, and its end.
     pub longest_gap: (Duration, Instant),
     /// The slowest answer.
     pub slowest: Duration,
@@ -105,7 +105,7 @@ impl Report {
         self.last_answer = Some(now);
     }
 
-    /// Within which time this part of all answers came: 0.99 of them, for example.
+    /// The time within which this share of all answers came: 0.99 of them, for example.
     pub fn percentile(&self, part: f64) -> Duration {
         let mut micros = self.micros.clone();
         micros.sort_unstable();
@@ -123,30 +123,30 @@ impl Report {
         self.races.len() as u64
     }
 
-    /// Panics with the whole report unless every request was answered as it should, but for those that crossed the
-    /// close of an idle connection.
+    /// Panics with the whole report unless every request got the expected answer, except those that crossed the close
+    /// of an idle connection.
     #[track_caller]
     pub fn assert_lossless(&self) {
         assert!(self.incidents.is_empty(), "requests were lost\n{self}");
-        assert!(self.answers > 0, "nothing was asked\n{self}");
+        assert!(self.answers > 0, "no request was answered\n{self}");
         assert_eq!(self.requests, self.answers + self.raced(), "requests and answers\n{self}");
     }
 
-    /// The same, and no connection was closed without a promise in its last answer.
+    /// The same, and no connection closed without an announcement in its last answer.
     #[track_caller]
     pub fn assert_polite(&self) {
         self.assert_lossless();
         assert_eq!(self.closed_idle + self.raced(), 0, "idle connections were cut\n{self}");
     }
 
-    /// The same, and not one connection was ended by the server.
+    /// The same, and the server ended no connection.
     #[track_caller]
     pub fn assert_unnoticed(&self) {
         self.assert_polite();
         assert_eq!(self.promised_closes + self.goaways, 0, "connections were ended\n{self}");
     }
 
-    /// An incident's time, and its distance from what happened to the application before and after it.
+    /// An incident's time, and its distance from the application's events before and after it.
     fn place(&self, at: Instant) -> String {
         let mut place = format!("{:8.3} s", (at - self.began).as_secs_f64());
         if let Some(mark) = self.marks.iter().rev().find(|mark| mark.at <= at) {

@@ -1,4 +1,4 @@
-//! What a test writes to the disk, gone at its end.
+//! Files that a test writes to the disk; they disappear at its end.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::process::run;
 
-/// A directory of one test's own.
+/// A directory that belongs to one test.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -37,7 +37,7 @@ impl Scratch {
         self.0.join(name)
     }
 
-    /// Writes a file at once: no reader ever sees half of it.
+    /// Writes a file in one step: no reader sees half of it.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.join(name);
         let new = self.join(&format!("{name}.new"));
@@ -48,8 +48,8 @@ impl Scratch {
 
     /// Installs a program under `name` as a deployment does: a copy, then a rename over what was there.
     ///
-    /// `cp` makes the copy. Were it this process, a child that another test forks at that moment would hold
-    /// the copy open for writing, and its start would fail with "text file busy".
+    /// `cp` makes the copy. If this process made it, a child that another test forks at that moment would hold the
+    /// copy open for writing, and its start would fail with "text file busy".
     pub fn install(&self, program: &Path, name: &str) -> PathBuf {
         let path = self.join(name);
         let new = self.join(&format!("{name}.new"));
@@ -70,7 +70,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // A directory that stays behind harms no one.
+        // A remaining directory does no harm.
         _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! An application of which one server matters.
+//! An application and its main server.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,14 +8,14 @@ use crate::generation::{Exit, Generation};
 use crate::process::{App, Launch};
 use crate::scratch::Scratch;
 
-/// A running application, and where the first server of its plan is reached.
+/// A running application, and the target of the first server of its plan.
 #[derive(Debug)]
 pub struct Service {
     /// All its generations.
     pub app: App,
     /// The first server of the plan.
     pub target: Target,
-    /// Holds the plan of later generations. Last, since the application ends before it.
+    /// Holds the plan of later generations. It is the last field, so the application ends first.
     _scratch: Scratch,
 }
 
@@ -25,7 +25,7 @@ impl Service {
         Self::with(plan, |launch| launch).await
     }
 
-    /// Starts one with this plan, and with this changed.
+    /// Starts one with this plan and this change of its launch.
     pub async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
         let scratch = Scratch::new();
         let app = change(Launch::app(&scratch, plan)).spawn();
@@ -38,14 +38,14 @@ impl Service {
         Client::connect(&self.target).await.expect("a connection")
     }
 
-    /// Restarts, and awaits that the new generation serves.
+    /// Restarts, and waits until the new generation serves.
     pub async fn restart(&self) -> Arc<Generation> {
         let successor = self.app.restart().await;
         self.app.serves(&self.target, &successor).await;
         successor
     }
 
-    /// The first generation ends by itself, so long after this moment at most: it has nothing to cut.
+    /// Waits until the first generation ends by itself, within this time: it has nothing to cut.
     pub async fn first_leaves(&self, since: Instant, limit: Duration) {
         assert_eq!(self.app.first().exit().await, Exit::Code(0), "{}", self.app.log);
         assert!(since.elapsed() < limit, "it took {:?}\n{}", since.elapsed(), self.app.log);

@@ -1,4 +1,4 @@
-//! System calls of a running process that fail, or kill it.
+//! Makes system calls of a running process fail, or kill it.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -13,12 +13,12 @@ use crate::patience::{GLANCE, eventually};
 /// How long strace may take to let the process go.
 const DETACHING: Duration = Duration::from_secs(2);
 
-/// strace on all threads that a process has now, and on none of its children. It lets go when it is dropped.
+/// strace on all threads that a process has now, and on none of its children. It detaches when it is dropped.
 #[derive(Debug)]
 pub struct Strace(Child);
 
 impl Strace {
-    /// With a fault as strace's `inject` has it: `accept4:error=ENFILE`, `sendmsg:signal=KILL:when=6`.
+    /// Starts with a fault in the words of strace's `inject`: `accept4:error=ENFILE`, `sendmsg:signal=KILL:when=6`.
     pub async fn on(process: &Generation, inject: &str) -> Self {
         let calls = inject.split(':').next().expect("a system call");
         let mut command = Command::new("strace");
@@ -34,20 +34,20 @@ impl Strace {
         let strace = Self(command.spawn().expect("strace"));
         let traced = |task: &String| {
             let status = fs::read_to_string(format!("/proc/{}/task/{task}/status", process.pid()));
-            // A thread that has ended meanwhile calls nothing any more.
+            // A thread that has ended meanwhile makes no more calls.
             status.map_or(true, |status| !status.contains("TracerPid:\t0"))
         };
         eventually("strace to attach", || tasks.iter().all(traced)).await;
         strace
     }
 
-    /// Waits for its end, which comes with that of the process.
+    /// Waits for its end, which comes with the end of the process.
     pub async fn ended(mut self) {
         eventually("the end of strace", || matches!(self.0.try_wait(), Ok(Some(_)))).await;
     }
 }
 
-/// Whether a process may be traced that is no child of the tracer.
+/// Whether the system permits the trace of a process that is no child of the tracer.
 pub(crate) fn may_attach() -> bool {
     static MAY: OnceLock<bool> = OnceLock::new();
     *MAY.get_or_init(|| {
@@ -79,7 +79,7 @@ impl Drop for Strace {
         if matches!(self.0.try_wait(), Ok(Some(_))) {
             return;
         }
-        // On SIGINT it detaches in order; killed, it could leave a call behind that is half replaced.
+        // On SIGINT it detaches in order; SIGKILL could leave a half-replaced call behind.
         _ = kill_process(Pid::from_child(&self.0), Signal::INT);
         let start = Instant::now();
         while matches!(self.0.try_wait(), Ok(None)) && start.elapsed() < DETACHING {

@@ -1,4 +1,4 @@
-//! TLS for the client: whoever answers is believed, since tests sign their own certificates.
+//! TLS for the client: it trusts every server, since tests sign their own certificates.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub fn connector(alpn: &[&str]) -> TlsConnector {
     TlsConnector::from(Arc::new(config(alpn, ALL_VERSIONS)))
 }
 
-/// What a client offers. Connections that share one share the tickets of their sessions.
+/// The configuration of a client's offer. Connections that share one share the tickets of their sessions.
 pub fn config(alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let provider = Arc::new(ring::default_provider());
     let believer = Arc::new(Believer(Arc::clone(&provider)));

@@ -1,4 +1,4 @@
-//! Many request bodies over one HTTP/2 connection, sent fairly in turn and as the windows allow.
+//! Many request bodies over one HTTP/2 connection, which take turns and obey the windows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use crate::frames::{
 };
 use crate::patience::{PATIENCE, within};
 
-/// The most of a DATA frame.
+/// The largest DATA frame.
 const FRAME: usize = 16 << 10;
 
-/// The window of a stream and of the connection, until it is told otherwise (RFC 9113 section 6.9.2).
+/// The initial window of a stream and of the connection (RFC 9113 section 6.9.2).
 const FIRST: i64 = 65_535;
 
 /// A setting (RFC 9113 section 6.5.2).
 const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
 
-/// What came of an upload.
+/// The outcome of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// It was answered.
@@ -32,22 +32,22 @@ pub enum End {
 pub struct Uploads {
     connection: Connection,
     window: i64,
-    /// The first window of a stream.
+    /// The initial window of a stream.
     first: i64,
     next: u32,
     uploads: BTreeMap<u32, Upload>,
-    /// What came of those that are over.
+    /// The outcomes of the finished uploads.
     pub ends: BTreeMap<u32, End>,
 }
 
 #[derive(Debug)]
 struct Upload {
     window: i64,
-    /// How much it still sends.
+    /// How many bytes it still has to send.
     left: usize,
-    /// The most of one frame.
+    /// The largest frame.
     frame: usize,
-    /// Whether that is all.
+    /// Whether these bytes are the last.
     ends: bool,
 }
 
@@ -64,7 +64,7 @@ impl Uploads {
         opened
     }
 
-    /// Begins a POST, of whose body it sends so much. Returns its stream.
+    /// Begins a POST that sends this many bytes of its body, and returns its stream.
     pub async fn post(&mut self, path: &str, bytes: usize, ends: bool) -> u32 {
         self.post_in_frames(path, bytes, ends, FRAME).await
     }
@@ -78,7 +78,8 @@ impl Uploads {
         stream
     }
 
-    /// Sends until all has been sent, or nothing more may be sent for this long. Returns how much is left.
+    /// Sends until all bytes are sent, or until the windows stay closed for this long. Returns the number of bytes
+    /// left.
     pub async fn send(&mut self, patience: Duration) -> usize {
         loop {
             let has_sent = self.send_round().await;
@@ -91,16 +92,16 @@ impl Uploads {
         }
     }
 
-    /// Sends until all but so many are over.
+    /// Sends until only this many uploads remain.
     pub async fn finish(&mut self, rest: usize) {
         while self.uploads.len() > rest {
             let wait = if self.send_round().await { Duration::from_micros(100) } else { PATIENCE };
             let heard = tokio::time::timeout(wait, self.hear()).await;
-            assert!(heard.is_ok() || wait < PATIENCE, "nothing came for {PATIENCE:?}: {:?}", self.uploads);
+            assert!(heard.is_ok() || wait < PATIENCE, "no frame came for {PATIENCE:?}: {:?}", self.uploads);
         }
     }
 
-    /// A frame of each that may send one.
+    /// Sends one frame of each upload that may send.
     async fn send_round(&mut self) -> bool {
         let mut frames = Vec::new();
         for (stream, upload) in &mut self.uploads {
@@ -119,7 +120,7 @@ impl Uploads {
         !frames.is_empty()
     }
 
-    /// Takes note of what the server says next. Cancel safe.
+    /// Applies the server's next frames. Cancel safe.
     async fn hear(&mut self) {
         let frames = self.connection.try_frames().await.expect("no reset of the connection");
         assert!(!frames.is_empty(), "closed");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tests::attack::worst::{in_small_chunks, worst};
-use tests::attack::{Attack, Attacker, Doors, Reads, Tally, floods};
+use tests::attack::{Addresses, Attack, Attacker, Reads, Tally, floods};
 use tests::bench::process::{cpu_time, resident};
 use tests::client::get_once;
 use tests::patience::within;
@@ -28,12 +28,12 @@ const PLAN: &str = "server web 127.0.0.1:0 header_read_timeout=20000ms handshake
                     server tls 127.0.0.1:0 tls=self_signed header_read_timeout=20000ms handshake_timeout=20000ms";
 
 /// A server for one kind of attack. It has already allocated everything that it needs without an attack.
-async fn server(scratch: &Scratch) -> (App, Doors) {
+async fn server(scratch: &Scratch) -> (App, Addresses) {
     let app = Launch::app(scratch, PLAN).start("tls").await;
     // This request allocates what all large responses share.
     get_once(&app.target("web").await, "/large").await.expect("a response");
-    let doors = Doors { plain: app.address("web").await, tls: app.address("tls").await };
-    (app, doors)
+    let addresses = Addresses { plain: app.address("web").await, tls: app.address("tls").await };
+    (app, addresses)
 }
 
 /// The measurements of one server.
@@ -47,9 +47,9 @@ struct Figure {
 
 async fn pinned_by_each(attacker: Attacker, clients: usize) -> Figure {
     let scratch = Scratch::new();
-    let (app, doors) = server(&scratch).await;
+    let (app, addresses) = server(&scratch).await;
     let before = resident(app.pid());
-    let attack = Attack::begin(doors, vec![(attacker, clients)], Duration::ZERO);
+    let attack = Attack::begin(addresses, vec![(attacker, clients)], Duration::ZERO);
     let mut most = 0;
     let watch = async {
         loop {
@@ -105,8 +105,8 @@ const UPLOADERS: usize = 4;
 /// The memory that a hundred uploads over one connection pin. They continue until the server ends them.
 async fn pinned_by_uploads(is_tls: bool, path: &'static str, short_of: usize) -> Figure {
     let scratch = Scratch::new();
-    let (app, doors) = server(&scratch).await;
-    let target = if is_tls { Target::Tls(doors.tls) } else { Target::Plain(doors.plain) };
+    let (app, addresses) = server(&scratch).await;
+    let target = if is_tls { Target::Tls(addresses.tls) } else { Target::Plain(addresses.plain) };
     let before = resident(app.pid());
     let mut clients = JoinSet::new();
     for _ in 0..UPLOADERS {
@@ -188,9 +188,9 @@ async fn bytes_that_no_handler_reads_between_others_pin_no_more_than_other_uploa
 /// each cut.
 async fn cores_taken_by(attacker: Attacker) -> (f64, u64) {
     let scratch = Scratch::new();
-    let (app, doors) = server(&scratch).await;
+    let (app, addresses) = server(&scratch).await;
     let before = cpu_time(app.pid());
-    let attack = Attack::begin(doors, vec![(attacker, 1)], Duration::ZERO);
+    let attack = Attack::begin(addresses, vec![(attacker, 1)], Duration::ZERO);
     tokio::time::sleep(WATCH).await;
     let taken = cpu_time(app.pid()) - before;
     let connections = attack.tallies()[0].1.connections;

@@ -218,8 +218,8 @@ async fn refuses_to_start(launch: Launch, words: &[&str]) {
 
 #[tokio::test]
 async fn error_names_the_port_in_use_and_its_server() {
-    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = somebody.local_addr().unwrap().to_string();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = occupied.local_addr().unwrap().to_string();
     let scratch = Scratch::new();
     refuses_to_start(Launch::app(&scratch, &format!("server web {taken}")), &["web", &taken]).await;
     refuses_to_start(Launch::example("ping").listen("ping", &taken), &["ping", &taken]).await;
@@ -244,8 +244,8 @@ async fn error_names_the_mismatched_key_and_its_server() {
 
 #[tokio::test]
 async fn errors_name_all_faults_of_a_kind_at_once() {
-    let somebody = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    let [one, two] = somebody.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+    let occupied = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let [one, two] = occupied.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, &format!("server one {one}\nserver two {two}")).spawn();
     assert_eq!(app.current().exit().await, Exit::Code(1));

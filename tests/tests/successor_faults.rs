@@ -217,14 +217,14 @@ async fn case_8_restart_succeeds_with_stderr_full() {
 #[tokio::test]
 async fn case_11_predecessor_serves_on_when_an_added_endpoint_is_taken() {
     let stage = Stage::new().await;
-    let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = somebody.local_addr().unwrap();
+    let occupied = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = occupied.local_addr().unwrap();
     // Another new endpoint precedes it: all or nothing, so its listener must close again.
     stage.scratch.write("plan", format!("{WEB}\nserver fine 127.0.0.1:0\nserver new {taken}"));
     let ports = stage.app.current().listening_ports();
     stage.fails_to_restart(&[&taken.to_string()]).await;
     assert_eq!(stage.app.current().listening_ports(), ports);
-    stage.keeps_serving(&[&taken.to_string()], |_| drop(somebody)).await;
+    stage.keeps_serving(&[&taken.to_string()], |_| drop(occupied)).await;
 }
 
 /// Adds a second server with the certificate `tls.pem` and `tls.key`, and spoils these files.

@@ -18,7 +18,7 @@ pub(crate) fn serve(threads: usize) -> ExitCode {
 async fn serve_until_replaced() -> io::Result<()> {
     let inheritance = Inheritance::take()?;
     let listener = inheritance.listener()?.tap_io(|stream| {
-        // A stream whose client is gone already can't be set, and needs not to be.
+        // `set_nodelay` fails on a stream whose client is already gone, which does no harm.
         _ = stream.set_nodelay(true);
     });
     let router = axum::Router::new()

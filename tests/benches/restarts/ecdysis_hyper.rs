@@ -12,7 +12,7 @@ use tokio_stream::StreamExt as _;
 use crate::hyper_graceful::{drain, run, serve_connection};
 use crate::inherit::BACKLOG;
 
-/// Tells all processes where they listen: ecdysis finds a predecessor's listener by its address.
+/// Gives all processes their address: ecdysis finds a predecessor's listener by it.
 const ADDRESS: &str = "RESTARTS_ADDRESS";
 
 pub(crate) fn serve(threads: usize) -> ExitCode {
@@ -26,8 +26,7 @@ pub(crate) fn serve(threads: usize) -> ExitCode {
     }
 }
 
-/// Starts this program anew, in the same process, with the address of a port that is free. It returns only
-/// if that fails.
+/// Executes this program again in the same process, with the address of a free port. It returns only if that fails.
 fn start_at_free_port() -> io::Error {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     match (free, std::env::current_exe()) {
@@ -55,7 +54,7 @@ async fn serve_until_replaced(address: SocketAddr) -> io::Result<()> {
 
     let graceful = GracefulShutdown::new();
     let accepting = tokio::spawn(async move {
-        // It ends when ecdysis has a successor that is ready.
+        // The stream ends when ecdysis has a successor that is ready.
         while let Some(accepted) = streams.next().await {
             if let Ok(stream) = accepted {
                 serve_connection(stream, graceful.watcher());

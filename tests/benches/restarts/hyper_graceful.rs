@@ -21,7 +21,7 @@ pub(crate) fn serve(threads: usize) -> ExitCode {
     run(threads, accept_until_replaced())
 }
 
-/// Runs a contestant on a runtime of its own.
+/// Runs a contestant on a separate runtime.
 pub(crate) fn run(threads: usize, serve: impl Future<Output = io::Result<()>> + Send + 'static) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let served = runtime.and_then(|runtime| runtime.block_on(async { tokio::spawn(serve).await? }));
@@ -54,7 +54,7 @@ async fn accept_until_replaced() -> io::Result<()> {
 
 /// Serves a connection until it ends or is shut down.
 pub(crate) fn serve_connection(stream: TcpStream, watcher: Watcher) {
-    // A stream whose client is gone already can't be set, and needs not to be.
+    // `set_nodelay` fails on a stream whose client is already gone, which does no harm.
     _ = stream.set_nodelay(true);
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(bare::answer));
     tokio::spawn(watcher.watch(connection));

@@ -1,5 +1,5 @@
-//! A restart as one writes it by hand: the listener goes to the successor as its standard input, and the
-//! successor says on its standard output that it is ready.
+//! A restart written by hand: the successor gets the listener as its standard input, and reports on its standard
+//! output that it is ready.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -11,22 +11,22 @@ use tokio::net::TcpSocket;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Set for a successor.
+/// The variable that marks a successor.
 const INHERITS: &str = "RESTARTS_INHERITS";
 
 /// The length of the accept queue, gracehttp's default.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// What passes from process to process.
+/// The state that passes from process to process.
 pub(crate) struct Inheritance {
     listener: TcpListener,
     restarts: Signal,
 }
 
 impl Inheritance {
-    /// The predecessor's listener, or a new one. Has to be called within a runtime.
+    /// The predecessor's listener, or a new one. The caller must be within a runtime.
     pub(crate) fn take() -> io::Result<Self> {
-        // First of all: once anybody hears that this process is ready, a signal may come.
+        // This comes first: a signal may come as soon as another process knows that this one is ready.
         let restarts = signal(SignalKind::user_defined2())?;
         let listener = match std::env::var_os(INHERITS) {
             Some(_) => TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?),
@@ -45,16 +45,16 @@ impl Inheritance {
         tokio::net::TcpListener::from_std(self.listener.try_clone()?)
     }
 
-    /// Says that this process serves: to its predecessor, and in the words that the benchmark awaits.
+    /// Reports that this process serves: to its predecessor, and in the words that the benchmark expects.
     pub(crate) fn announce(&self) -> io::Result<()> {
         eprintln!("serving ping on http://{} (pid {})", self.listener.local_addr()?, std::process::id());
-        // Without a predecessor nobody listens.
+        // Without a predecessor, no process reads this.
         let mut stdout = io::stdout();
         _ = writeln!(stdout, "ready").and_then(|()| stdout.flush());
         Ok(())
     }
 
-    /// Resolves once a signal has come and a successor that it started is ready.
+    /// Resolves after a signal, when the successor that it started is ready.
     pub(crate) async fn replaced(mut self) {
         while self.restarts.recv().await.is_some() {
             match self.start_successor().await {

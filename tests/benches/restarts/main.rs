@@ -1,13 +1,13 @@
-//! What clients notice when a server restarts: gracehttp beside what others do, under the same strict load.
+//! The effect of a restart on clients: gracehttp beside other methods, under the same strict load.
 //!
 //! ```text
 //! cargo bench -p tests --bench restarts
 //! cargo bench -p tests --bench restarts -- gracehttp ecdysis --restarts 100
 //! ```
 //!
-//! Every contestant passes its listener to its successor, waits until that is ready, then stops accepting and
-//! shuts its connections down as its library provides, for ten seconds at most. The clients retry nothing: a
-//! request that was written and not answered is a failed one, whatever closed the connection.
+//! Every contestant passes its listener to its successor, waits until the successor is ready, then stops accepting and
+//! shuts its connections down as its library provides, for ten seconds at most. The clients retry nothing: a written
+//! request without an answer is a failed one, whatever closed the connection.
 
 mod axum_serve;
 mod ecdysis_hyper;
@@ -47,7 +47,7 @@ async fn run(options: &Options) -> Result<(), String> {
 }
 
 async fn restart_under_load(contestant: &Contestant, restarts: u32, interval: Duration) -> Report {
-    // Connections that are busy, ones that pause anywhere up to three seconds, and ones that come and go.
+    // Some connections are busy, some pause for up to three seconds, and some come and go.
     let load = Load::on(&Target::Plain(contestant.address))
         .pause(Duration::from_millis(20))
         .clients(100, Style::Get)
@@ -62,7 +62,7 @@ async fn restart_under_load(contestant: &Contestant, restarts: u32, interval: Du
         contestant.app.restart().await;
         tokio::time::sleep(interval).await;
     }
-    // When the clients stop, fewer and fewer ask: the gaps of that time are their own.
+    // When the clients stop, fewer and fewer send requests: the gaps of that time are their own.
     let longest_gap = load.so_far().longest_gap;
     let mut report = load.stop().await;
     report.longest_gap = longest_gap;

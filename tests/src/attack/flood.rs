@@ -1,4 +1,4 @@
-//! Clients that keep a server busy, each on one connection and as fast as they are let.
+//! Clients that keep a server busy, each on one connection, as fast as the server lets them.
 
 use std::sync::LazyLock;
 
@@ -39,7 +39,7 @@ pub fn floods() -> Vec<Attacker> {
     ]
 }
 
-/// A field that no table has (RFC 7541 section 6.2.2).
+/// A field that is in no table (RFC 7541 section 6.2.2).
 const FIELD: &[u8] = b"\x00\x01a\x01b";
 
 const CHUNKED: &str = "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -60,12 +60,12 @@ fn many(frame: &Frame) -> Bytes {
     frame.bytes().repeat(FRAMES as usize).into()
 }
 
-/// Streams of the round, which are the client's by their odd numbers.
+/// Streams of the round, with the odd numbers of a client.
 fn streams(round: u32, count: u32) -> impl Iterator<Item = u32> {
     (0..count).map(move |number| (round * count + number) * 2 + 1)
 }
 
-/// Requests, each taken back at once (CVE-2023-44487).
+/// Requests with an immediate reset of each (CVE-2023-44487).
 fn rapid_reset(round: u32) -> Bytes {
     let reset = |stream| Frame::new(RST_STREAM, 0, stream, &8_u32.to_be_bytes()).bytes();
     let pair = |stream| [Frame::get(stream, "/ping").bytes(), reset(stream)].concat();

@@ -7,39 +7,39 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::attack::{Attacker, Doors, Reads, Then, Wire};
+use crate::attack::{Addresses, Attacker, Reads, Then, Wire};
 use crate::client::Stream;
 use crate::{frames, tls};
 
-/// The segments of Ethernet. Those of loopback are 64 KiB, and let the kernel take megabytes for a client that reads
-/// nothing.
+/// The segments of Ethernet. Those of loopback are 64 KiB, and with them the kernel takes megabytes for a client that
+/// reads nothing.
 const SEGMENT: u32 = 1448;
 
-/// What a client that reads nothing has room for.
+/// The receive buffer of a client that reads nothing.
 const SMALL_BUFFER: u32 = 4096;
 
-/// How often a client that reads nothing looks whether it was reset.
+/// How often a client that reads nothing checks for a reset.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Between two rounds of a flood: 1 000 of them a second keep any server busy.
+/// The pause between two rounds of a flood: 1 000 of them a second keep any server busy.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(1);
 
 /// A connection.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
-    /// The same socket, to ask after its errors, where nothing is read.
+    /// The same socket, to check it for errors when the client reads nothing.
     probe: Option<TcpStream>,
 }
 
 impl Connection {
-    pub(super) async fn open(attacker: &Attacker, doors: Doors) -> io::Result<Self> {
+    pub(super) async fn open(attacker: &Attacker, addresses: Addresses) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         let reads_nothing = attacker.reads == Reads::Nothing;
         if reads_nothing {
             socket.set_recv_buffer_size(SMALL_BUFFER)?;
             SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
         }
-        let address = if attacker.wire == Wire::Plain { doors.plain } else { doors.tls };
+        let address = if attacker.wire == Wire::Plain { addresses.plain } else { addresses.tls };
         let tcp = socket.connect(address).await?;
         tcp.set_nodelay(true)?;
         let probe = if reads_nothing { Some(second_handle(&tcp)?) } else { None };
@@ -53,7 +53,7 @@ impl Connection {
         Ok(Self { stream, probe })
     }
 
-    /// Does what the attacker does until the server has had enough.
+    /// Performs the attack until the server ends the connection.
     pub(super) async fn hold(self, attacker: &Attacker) {
         let (reader, mut writer) = tokio::io::split(self.stream);
         if attacker.reads == Reads::AnswersFrames {
@@ -69,13 +69,13 @@ impl Connection {
     }
 }
 
-/// The socket once more, with a descriptor of its own.
+/// A duplicate of the socket, with a descriptor of its own.
 fn second_handle(tcp: &TcpStream) -> io::Result<TcpStream> {
     let socket = SockRef::from(tcp).try_clone()?;
     TcpStream::from_std(socket.into())
 }
 
-/// Writes, for ever, unless that fails.
+/// Writes until a write fails.
 async fn write(mut writer: WriteHalf<Box<dyn Stream>>, attacker: &Attacker) -> io::Result<()> {
     writer.write_all(&attacker.opening).await?;
     writer.flush().await?;
@@ -92,7 +92,7 @@ async fn write(mut writer: WriteHalf<Box<dyn Stream>>, attacker: &Attacker) -> i
     Ok(())
 }
 
-/// Awaits the end of the connection, by whatever means.
+/// Waits for any end of the connection.
 async fn ended(mut reader: ReadHalf<Box<dyn Stream>>, probe: Option<TcpStream>) {
     match probe {
         None => {
@@ -100,7 +100,7 @@ async fn ended(mut reader: ReadHalf<Box<dyn Stream>>, probe: Option<TcpStream>) 
             while reader.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
         }
         Some(probe) => {
-            // A look fails where the socket has an error, that of a reset.
+            // The check fails if the socket has an error, that is a reset.
             while matches!(probe.take_error(), Ok(None)) {
                 tokio::time::sleep(LOOK).await;
             }

@@ -1,40 +1,41 @@
-//! What honest clients notice of an attack, and what it costs the server.
+//! What honest clients notice of an attack, and its cost for the server.
 
 use std::fmt;
 use std::time::Duration;
 
-use crate::attack::{Attack, Doors, Tally, floods, slow};
+use crate::attack::{Addresses, Attack, Tally, floods, slow};
 use crate::bench::process::{cpu_time, descriptors, resident};
 use crate::load::Style;
 use crate::patience::GLANCE;
 use crate::{App, Launch, Load, Report, Scratch};
 
-/// How large an attack is, and how long.
+/// The size of an attack, and its length.
 #[derive(Debug, Clone)]
 pub struct Scale {
     /// Slow clients of each kind.
     pub slow: usize,
     /// Floods of each kind at once.
     pub floods: usize,
-    /// How long the honest clients are alone, before it.
+    /// How long the honest clients run alone, before the attack.
     pub quiet: Duration,
-    /// In what time the attackers arrive.
+    /// The time within which the attackers arrive.
     pub arrival: Duration,
-    /// How long the attack goes on when all have arrived.
+    /// How long the attack continues after all have arrived.
     pub attack: Duration,
-    /// In what time all attackers have to be gone after it; none, where the server's limits are longer than a test.
+    /// The time after the attack within which all attackers have to be gone; `None` where the server's limits are
+    /// longer than a test.
     pub end: Option<Duration>,
-    /// Options of the servers, as the plan of `app` has them.
+    /// Options of the servers, in the words of the plan of `app`.
     pub limits: &'static str,
 }
 
-/// The most lines that all attackers together may make the server write.
+/// The most lines that all attackers together may cause in the server's log.
 const LINES: usize = 100;
 
-/// The honest clients, whose answers are counted by kind.
+/// The honest clients, with counts by kind.
 const HONEST: [&str; 4] = ["HTTP/1.1", "TLS", "HTTP/2 over TLS", "new connections"];
 
-/// What was seen.
+/// The measurements.
 #[derive(Debug)]
 pub struct Outcome {
     /// Each kind of honest client, before the attack and in it.
@@ -56,12 +57,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// How much later the slowest hundredth of a kind's answers came in the attack than before.
+    /// The slowest hundredth of a kind's answers: the ratio of its time in the attack to the time before.
     pub fn ratio(quiet: &Report, attacked: &Report) -> f64 {
         attacked.percentile(0.99).as_secs_f64() / quiet.percentile(0.99).as_secs_f64()
     }
 
-    /// What must not have come of the attack, with the time of the answers left aside.
+    /// The faults of the attack, except those of the answers' times.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, _, attacked) in &self.honest {
@@ -81,7 +82,7 @@ impl Outcome {
         faults
     }
 
-    /// What an attack must not leave behind.
+    /// The faults that remain after an attack.
     pub fn remains(&self) -> Vec<String> {
         let left = self.attackers.iter().filter(|(_, tally)| tally.held > 0);
         let mut remains: Vec<String> =
@@ -93,13 +94,13 @@ impl Outcome {
     }
 }
 
-/// Starts a server, and measures it.
+/// Starts a server, attacks it, and measures it.
 pub async fn measure(scale: &Scale) -> Outcome {
     let scratch = Scratch::new();
     let limits = scale.limits;
     let plan = format!("server web 127.0.0.1:0 {limits}\nserver tls 127.0.0.1:0 tls=self_signed {limits}");
     let app = Launch::app(&scratch, &plan).start("tls").await;
-    // Its large responses are made once.
+    // The server makes its large responses once, before the measurement.
     _ = crate::client::get_once(&app.target("web").await, "/large").await.expect("a large response");
 
     let before = (cpu_time(app.pid()), descriptors(app.pid()));
@@ -108,15 +109,15 @@ pub async fn measure(scale: &Scale) -> Outcome {
     let mut memory = vec![(resident(app.pid()), kernel_memory())];
 
     let first_line = app.log.end();
-    let doors = Doors { plain: app.address("web").await, tls: app.address("tls").await };
+    let addresses = Addresses { plain: app.address("web").await, tls: app.address("tls").await };
     let kinds = slow().into_iter().map(|kind| (kind, scale.slow));
     let kinds = kinds.chain(floods().into_iter().map(|kind| (kind, scale.floods)));
-    let attack = Attack::begin(doors, kinds.collect(), scale.arrival);
+    let attack = Attack::begin(addresses, kinds.collect(), scale.arrival);
     tokio::time::sleep(scale.arrival).await;
 
     let cpu = cpu_time(app.pid());
     let (attacked, ()) = tokio::join!(while_they_ask(&app, scale.attack), async {
-        // Those that are let wait for the longest have been cut once, and are there again.
+        // By then the server has cut the most patient clients once, and they have returned.
         tokio::time::sleep(scale.attack * 2 / 3).await;
         memory.push((resident(app.pid()), kernel_memory()));
     });
@@ -130,7 +131,7 @@ pub async fn measure(scale: &Scale) -> Outcome {
                 tokio::time::sleep(GLANCE * 10).await;
             }
         };
-        // Whether they are is for the caller to judge.
+        // The caller judges whether all are gone.
         _ = tokio::time::timeout(end, gone).await;
     }
     let attackers = attack.tallies();
@@ -154,7 +155,7 @@ pub async fn measure(scale: &Scale) -> Outcome {
     }
 }
 
-/// The honest clients for a while.
+/// Runs the honest clients for a while.
 async fn while_they_ask(app: &App, time: Duration) -> Vec<(&'static str, Report)> {
     let (web, tls) = (app.target("web").await, app.target("tls").await);
     let pause = Duration::from_millis(400);
@@ -169,7 +170,7 @@ async fn while_they_ask(app: &App, time: Duration) -> Vec<(&'static str, Report)
     reports
 }
 
-/// What all TCP sockets of the system hold, in bytes.
+/// The bytes that all TCP sockets of the system hold.
 fn kernel_memory() -> u64 {
     let sockstat = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
     let tcp = sockstat.lines().find(|line| line.starts_with("TCP:"));

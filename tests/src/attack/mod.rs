@@ -1,7 +1,7 @@
-//! Clients that want to do harm: the slow ones, which only hold their connections, and the floods, which never rest.
+//! Clients that attack: slow ones, which only hold their connections, and floods, which never pause.
 //!
-//! All of them share one thread and write what was made before, so that a small machine keeps its time for the
-//! server and for the honest clients.
+//! All of them share one thread and write prepared bytes, so that a small machine keeps its time for the server and
+//! for the honest clients.
 
 mod flood;
 mod hold;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 pub use flood::floods;
 pub use slow::slow;
 
-/// What a client that lost its connection waits for before it comes again.
+/// How long a client that lost its connection waits before it reconnects.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// How a client reaches its server.
@@ -31,49 +31,49 @@ pub enum Wire {
     Plain,
     /// TLS, with this protocol.
     Tls(&'static str),
-    /// Bytes of its own where the server expects TLS.
+    /// Raw bytes where the server expects TLS.
     UnderTls,
 }
 
-/// What a client goes on with after its first bytes.
+/// How a client continues after its first bytes.
 #[derive(Debug, Clone)]
 pub enum Then {
     /// Nothing.
     Waits,
-    /// Such bytes each second.
+    /// These bytes each second.
     Drips(fn(round: u32) -> Bytes),
-    /// Such bytes a thousand times a second, or as fast as the server takes them.
+    /// These bytes a thousand times a second, or as fast as the server takes them.
     Floods(fn(round: u32) -> Bytes),
 }
 
-/// What a client makes of what it is sent.
+/// How a client reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
-    /// It takes everything.
+    /// It reads everything.
     All,
-    /// It takes everything, and answers PING and SETTINGS.
+    /// It reads everything, and answers PING and SETTINGS.
     AnswersFrames,
     /// It leaves everything in its socket.
     Nothing,
 }
 
-/// One way to do harm.
+/// One kind of attack.
 #[derive(Debug, Clone)]
 pub struct Attacker {
     /// Its name in tables.
     pub name: String,
     /// How it connects.
     pub wire: Wire,
-    /// What it writes first.
+    /// The bytes that it writes first.
     pub opening: Bytes,
-    /// What it writes then.
+    /// The bytes that it writes then.
     pub then: Then,
-    /// What it reads.
+    /// How it reads.
     pub reads: Reads,
 }
 
 impl Attacker {
-    /// One that says this on plain text, waits, and reads what comes.
+    /// An attacker that writes these bytes on plain text, waits, and reads the answer.
     fn new(name: &str, opening: impl Into<Bytes>) -> Self {
         Self {
             name: name.to_owned(),
@@ -87,21 +87,21 @@ impl Attacker {
 
 /// Where the server listens.
 #[derive(Debug, Clone, Copy)]
-pub struct Doors {
+pub struct Addresses {
     /// For plain text.
     pub plain: SocketAddr,
     /// For TLS.
     pub tls: SocketAddr,
 }
 
-/// What became of all clients of one kind.
+/// The counts of all clients of one kind.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// The connections opened.
     pub connections: u64,
     /// Those that are open now.
     pub held: usize,
-    /// The longest time that one was held.
+    /// The longest time that one stayed open.
     pub longest: Duration,
 }
 
@@ -114,12 +114,12 @@ pub struct Attack {
 
 #[derive(Debug)]
 struct Shared {
-    doors: Doors,
+    addresses: Addresses,
     attackers: Vec<Attacker>,
     tallies: Mutex<Vec<Tally>>,
-    /// No client comes again.
+    /// Set when no client reconnects any more.
     over: watch::Sender<bool>,
-    /// Those that are still there are let go.
+    /// Set when the remaining clients close their connections.
     dismissed: watch::Sender<bool>,
 }
 
@@ -130,11 +130,12 @@ impl Shared {
 }
 
 impl Attack {
-    /// So many clients of each kind, which arrive within `arrival` and come again whenever they are cut.
-    pub fn begin(doors: Doors, kinds: Vec<(Attacker, usize)>, arrival: Duration) -> Self {
+    /// Starts this many clients of each kind, which arrive within `arrival` and reconnect whenever the server cuts
+    /// them.
+    pub fn begin(addresses: Addresses, kinds: Vec<(Attacker, usize)>, arrival: Duration) -> Self {
         let (attackers, counts): (Vec<Attacker>, Vec<usize>) = kinds.into_iter().unzip();
         let shared = Arc::new(Shared {
-            doors,
+            addresses,
             tallies: Mutex::new(vec![Tally::default(); attackers.len()]),
             attackers,
             over: watch::Sender::new(false),
@@ -149,23 +150,23 @@ impl Attack {
         Self { shared, thread }
     }
 
-    /// The names, and what became of each kind so far.
+    /// The names, and the counts of each kind so far.
     pub fn tallies(&self) -> Vec<(String, Tally)> {
         let names = self.shared.attackers.iter().map(|attacker| attacker.name.clone());
         names.zip(self.shared.tallies().iter().cloned()).collect()
     }
 
-    /// How many connections are held now.
+    /// How many connections are open now.
     pub fn held(&self) -> usize {
         self.shared.tallies().iter().map(|tally| tally.held).sum()
     }
 
-    /// From now on no client comes again; those that hold a connection go on with what they do until it is cut.
+    /// From now on no client reconnects; clients with a connection continue until the server cuts it.
     pub fn over(&self) {
         self.shared.over.send_replace(true);
     }
 
-    /// Ends it, with the connections that are still held, and tells how much CPU time it took.
+    /// Ends the attack and its remaining connections, and returns its CPU time.
     pub fn dismiss(self) -> Duration {
         self.over();
         self.shared.dismissed.send_replace(true);
@@ -193,7 +194,7 @@ async fn run(shared: Arc<Shared>, counts: Vec<usize>, arrival: Duration) {
     }
 }
 
-/// One client, and its next connection whenever it has lost one.
+/// One client, and its next connection after each loss.
 async fn again_and_again(shared: Arc<Shared>, kind: usize, delay: Duration) {
     let attacker = &shared.attackers[kind];
     let mut over = shared.over.subscribe();
@@ -204,8 +205,8 @@ async fn again_and_again(shared: Arc<Shared>, kind: usize, delay: Duration) {
             _ = over.wait_for(|over| *over) => return,
             () = tokio::time::sleep(pause) => pause = AGAIN,
         }
-        // A full queue or a failed handshake: one more try later.
-        let Ok(connection) = hold::Connection::open(attacker, shared.doors).await else { continue };
+        // A full queue or a failed handshake: it tries again later.
+        let Ok(connection) = hold::Connection::open(attacker, shared.addresses).await else { continue };
         let tally = |change: &dyn Fn(&mut Tally)| change(&mut shared.tallies()[kind]);
         tally(&|tally| {
             tally.connections += 1;

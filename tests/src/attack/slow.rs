@@ -1,4 +1,4 @@
-//! Clients that hold a connection and do next to nothing with it.
+//! Clients that hold a connection and hardly use it.
 
 use bytes::Bytes;
 use tokio_rustls::rustls::{ALL_VERSIONS, ClientConnection};
@@ -31,7 +31,7 @@ pub fn slow() -> Vec<Attacker> {
     ]
 }
 
-/// What a TLS client says first.
+/// The first bytes of a TLS client.
 pub(super) fn client_hello() -> Bytes {
     let config = tls::config(&["http/1.1"], ALL_VERSIONS).into();
     let name = "localhost".try_into().expect("a name");

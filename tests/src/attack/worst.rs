@@ -1,4 +1,4 @@
-//! The clients that pin the most of a server's memory, each in its own way.
+//! The clients that occupy the most of a server's memory, each in its own way.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::attack::{Attacker, Reads, Then, Wire};
 use crate::client::{get, post_head};
 use crate::frames::{CONTINUATION, DATA, END_OF_HEADERS, END_OF_STREAM, Frame, HEADERS, PREFACE, SETTINGS};
 
-/// As many streams as every HTTP/2 server should allow (RFC 9113 section 6.5.2).
+/// The number of streams that every HTTP/2 server should allow (RFC 9113 section 6.5.2).
 const STREAMS: u32 = 100;
 
 /// The largest body that a server takes by default.
@@ -39,7 +39,7 @@ pub fn worst() -> Vec<Attacker> {
 /// How many chunks of one byte a client sends to a handler that collects its body.
 const CHUNKS: usize = 200_000;
 
-/// A body in chunks of one byte, all but its end, that a handler collects; on plain text and over TLS.
+/// A body in chunks of one byte, without its end, that a handler collects; on plain text and over TLS.
 pub fn in_small_chunks() -> Vec<Attacker> {
     let head = "POST /length HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     let opening = head.to_owned() + &"1\r\nx\r\n".repeat(CHUNKS);
@@ -99,7 +99,7 @@ fn http2() -> Vec<Attacker> {
     ]
 }
 
-/// Just under the limit of 64 KiB.
+/// Slightly less than the limit of 64 KiB.
 fn half_head() -> Vec<u8> {
     let mut head = String::from("GET /ping HTTP/1.1\r\nHost: localhost\r\n");
     for number in 0..60 {
@@ -122,8 +122,8 @@ fn large_request(stream: u32) -> Vec<Vec<u8>> {
     frames.iter().map(Frame::bytes).collect()
 }
 
-/// As much of bodies as the connection's first window lets through, and when the server has had time to open it, all
-/// that the first windows of the streams let through.
+/// First the bytes of bodies that the connection's initial window allows. Then, after the server has had time to widen
+/// it, the bytes that the initial windows of the streams allow.
 fn bodies(round: u32) -> Bytes {
     let each = match round {
         0 => 600,
@@ -134,7 +134,7 @@ fn bodies(round: u32) -> Bytes {
     (0..STREAMS).flat_map(|number| Frame::new(DATA, 0, number * 2 + 1, &body).bytes()).collect()
 }
 
-/// The begin of a ClientHello that says it has 65 000 bytes, in records of 16 KiB.
+/// The start of a ClientHello that announces 65 000 bytes, in records of 16 KiB.
 fn large_hello() -> Bytes {
     let hello = client_hello();
     // The handshake message begins behind the record's 5 bytes: its type, then its length in 3 bytes.

@@ -1,8 +1,8 @@
-//! The one answer that a benchmark accepts, byte for byte but for its date.
+//! The only answer that a benchmark accepts, byte for byte except for its date.
 
 use std::ops::Range;
 
-/// An answer as a server gave it first, and has to give it ever after.
+/// A server's first answer, which all later ones must equal.
 #[derive(Debug, Clone)]
 pub struct Answer {
     bytes: Vec<u8>,
@@ -30,12 +30,12 @@ impl Answer {
         self.bytes.len()
     }
 
-    /// Never: an answer has a head.
+    /// Always false: an answer has a head.
     pub fn is_empty(&self) -> bool {
         false
     }
 
-    /// Whether these bytes are the same answer, at whatever time.
+    /// Whether these bytes are the same answer, with any date.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         bytes.len() == self.bytes.len()
             && bytes[..self.date.start] == self.bytes[..self.date.start]

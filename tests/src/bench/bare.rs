@@ -1,4 +1,4 @@
-//! What gracehttp is measured against: hyper with nothing around it, giving the same answers.
+//! The standard of comparison for gracehttp: hyper with nothing around it, and the same answers.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// Answers `/ping` with its process, and `/echo` with the request's body.
+/// Answers `/ping` with its pid, and `/echo` with the request's body.
 pub async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(match request.uri().path() {
         "/ping" => text(format!("pong by pid:{}", std::process::id())),
@@ -55,12 +55,12 @@ pub fn serve(threads: usize) -> ExitCode {
 async fn listen() -> std::io::Result<Infallible> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     eprintln!("serving ping on http://{} (bare hyper)", listener.local_addr()?);
-    // The connections come from a task of the runtime, not from the thread that started it: woken there, an
-    // accept costs less.
+    // The connections come from a task of the runtime, not from the thread that started it: an accept costs less if it
+    // wakes there.
     let accept = tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            // A stream whose client is gone already can't be set, and needs not to be.
+            // `set_nodelay` fails on a stream whose client is already gone, which does no harm.
             _ = stream.set_nodelay(true);
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)));
         }

@@ -1,4 +1,4 @@
-//! One server in a process of its own.
+//! One server in a separate process.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use crate::bench::options::Options;
 use crate::bench::{bare, machine, ours};
 use crate::process::{App, Launch};
 
-/// A server that a benchmark can start: its name, and what its process does, with so many worker threads.
+/// A server that a benchmark can start: its name, and the code of its process, for a number of worker threads.
 pub type Server = (&'static str, fn(usize) -> ExitCode);
 
 /// gracehttp.
@@ -21,9 +21,9 @@ pub const BARE: Server = ("bare hyper", bare::serve);
 pub struct Contestant {
     /// Its name in tables.
     pub name: &'static str,
-    /// Its process, and those that follow.
+    /// Its process, and those that succeed it.
     pub app: App,
-    /// Where it listens.
+    /// The address where it listens.
     pub address: SocketAddr,
 }
 
@@ -43,7 +43,7 @@ impl Contestant {
     }
 }
 
-/// The whole life of a benchmark's process: it measures, or serves if it was started for that.
+/// The main function of a benchmark's process: it measures, or serves if it was started for that.
 pub fn main(servers: &[Server], measure: impl FnOnce(&Options) -> Result<(), String>) -> ExitCode {
     machine::raise_descriptor_limit();
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -62,7 +62,7 @@ pub fn main(servers: &[Server], measure: impl FnOnce(&Options) -> Result<(), Str
     }
 }
 
-/// The worker threads of each server: as many as there are cores, if not told otherwise.
+/// The worker threads of each server: by default one for each core.
 pub fn threads(options: &Options) -> usize {
     options.value("threads", machine::cores())
 }

@@ -1,4 +1,4 @@
-//! Many connections that do nothing most of the time.
+//! Many connections that are idle most of the time.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,22 +7,22 @@ use crate::bench::answer::Answer;
 use crate::bench::contestant::Contestant;
 use crate::bench::traffic::{Clients, Traffic};
 
-/// How long any answer may take.
+/// The time limit of every answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How often a paced load sends what is due.
+/// How often a paced load sends its due requests.
 const TICK: Duration = Duration::from_millis(1);
 
-/// In which order connections come and ask.
+/// The order in which connections open and send requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// Each asks as soon as it is there, and the next one comes after its answer.
+    /// Each sends its request when it is open, and the next one opens after its answer.
     OneByOne,
-    /// All of them come, and then all ask at once.
+    /// All of them open, and then all send a request at once.
     AtOnce,
 }
 
-/// How to ask one server.
+/// How to send requests to one server.
 #[derive(Debug)]
 pub struct Idle {
     address: SocketAddr,
@@ -38,7 +38,7 @@ impl Idle {
         Ok(Self { address, answer: traffic.learn(address, contestant.pid())?, request: traffic.request })
     }
 
-    /// Opens connections, each of which asks once.
+    /// Opens connections, each of which sends one request.
     pub fn gather(&self, connections: usize, arrival: Arrival) -> Result<Clients, String> {
         let mut clients = Clients::new()?;
         for key in 0..connections {
@@ -54,7 +54,7 @@ impl Idle {
         Ok(clients)
     }
 
-    /// Lets every connection ask, and reads every answer.
+    /// Sends a request on every connection, and reads every answer.
     pub fn ask_all(&self, clients: &mut Clients) -> Result<(), String> {
         for key in 0..clients.len() {
             clients.connection(key).ask(&self.request, 1)?;
@@ -62,7 +62,7 @@ impl Idle {
         self.answers(clients, clients.len())
     }
 
-    /// Lets the connections ask in turn, so many times a second over all of them, and says how often they did.
+    /// Sends this many requests a second, on the connections in turn, and returns the number of requests.
     pub fn pace(&self, clients: &mut Clients, rate: u32, time: Duration) -> Result<u64, String> {
         let start = Instant::now();
         let (mut asked, mut answered) = (0, 0);
@@ -83,7 +83,7 @@ impl Idle {
         Ok(asked)
     }
 
-    /// Reads so many answers.
+    /// Reads this many answers.
     fn answers(&self, clients: &mut Clients, count: usize) -> Result<(), String> {
         let limit = Instant::now() + LIMIT;
         let mut missing = count;

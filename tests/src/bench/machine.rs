@@ -1,4 +1,4 @@
-//! The machine and the moment that figures belong to.
+//! The machine and the date that figures belong to.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +15,7 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Allows this process and its children as many descriptors as the system lets them have.
+/// Allows this process and its children as many descriptors as the system permits.
 pub fn raise_descriptor_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(errno) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

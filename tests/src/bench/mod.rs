@@ -1,7 +1,7 @@
 //! What the benchmarks share: the contestants, a load generator that checks every answer, and the machine.
 //!
-//! Each benchmark is one command, such as `cargo bench -p tests --bench throughput`. It starts itself again
-//! for every server that it measures, so that contestants differ in nothing but the server.
+//! Each benchmark is one command, such as `cargo bench -p tests --bench throughput`. It starts itself again for every
+//! server that it measures, so that contestants differ only in the server.
 
 pub mod answer;
 pub mod bare;

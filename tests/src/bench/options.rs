@@ -2,20 +2,20 @@
 
 use std::str::FromStr;
 
-/// What was said on the command line.
+/// The words of the command line.
 #[derive(Debug)]
 pub struct Options {
     words: Vec<String>,
 }
 
 impl Options {
-    /// The process's own.
+    /// The options of this process.
     pub fn of_process() -> Self {
-        // cargo adds `--bench` to what the caller says.
+        // cargo adds `--bench` to the caller's words.
         Self { words: std::env::args().skip(1).filter(|word| word != "--bench").collect() }
     }
 
-    /// The value of `--key`, or what it is by default.
+    /// The value of `--key`, or its default.
     pub fn value<T: FromStr>(&self, key: &str, default: T) -> T {
         let flag = format!("--{key}");
         let Some(place) = self.words.iter().position(|word| *word == flag) else { return default };
@@ -25,7 +25,7 @@ impl Options {
         }
     }
 
-    /// Whether a part is to be measured: it is named, or none is.
+    /// Whether to measure a part: the command line names it, or names none.
     pub fn wants(&self, part: &str) -> bool {
         let mut words = self.words.iter();
         let mut named_any = false;

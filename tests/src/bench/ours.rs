@@ -6,7 +6,7 @@ use gracehttp::{App, IntoResponse, Request, Response, server};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 
-/// Answers `/ping` with its process, and `/echo` with the request's body.
+/// Answers `/ping` with its pid, and `/echo` with the request's body.
 #[server(listen = "127.0.0.1:0")]
 async fn ping(request: Request) -> Response {
     match request.uri().path() {

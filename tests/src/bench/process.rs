@@ -1,4 +1,4 @@
-//! What a process costs, read from outside.
+//! The cost of a process, read from outside.
 
 use std::fs;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub fn resident(pid: u32) -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
 }
 
-/// How many descriptors a process holds: Linux tells as the size of the directory, without listing it.
+/// How many descriptors a process holds: Linux reports it as the size of the directory, without a listing.
 pub fn descriptors(pid: u32) -> u64 {
     fs::metadata(format!("/proc/{pid}/fd")).map_or(0, |directory| directory.len())
 }

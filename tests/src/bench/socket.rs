@@ -1,4 +1,4 @@
-//! A client's connection on a raw non-blocking socket, which checks what it is sent.
+//! A client's connection on a raw non-blocking socket, which checks every byte that it receives.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,21 +6,21 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::bench::answer::Answer;
 
-/// A connection, and the answers that it is owed.
+/// A connection, and the answers that the server owes it.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    /// The begin of an answer whose rest has not come.
+    /// The start of an answer whose rest has not come.
     begun: Vec<u8>,
     owed: usize,
 }
 
-/// What a read has brought.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Got {
-    /// So many whole answers, all of them right.
+    /// This many whole answers, all of them correct.
     Answers(usize),
-    /// So many, and then the server's end.
+    /// This many, and then the server's end.
     End(usize),
 }
 
@@ -45,12 +45,12 @@ impl Connection {
         }
     }
 
-    /// How many answers are still to come.
+    /// How many answers are still due.
     pub fn owed(&self) -> usize {
         self.owed
     }
 
-    /// Reads what has come and checks it.
+    /// Reads the available bytes and checks them.
     pub fn read(&mut self, answer: &Answer, buffer: &mut [u8]) -> Result<Got, String> {
         let count = match self.stream.read(buffer) {
             Ok(0) if self.begun.is_empty() => return Ok(Got::End(0)),
@@ -77,7 +77,7 @@ impl Connection {
             answers += 1;
         }
         self.begun.extend_from_slice(whole.remainder());
-        self.owed = self.owed.checked_sub(answers).ok_or("an answer that nobody asked for")?;
+        self.owed = self.owed.checked_sub(answers).ok_or("an answer without a request")?;
         Ok(Got::Answers(answers))
     }
 }
@@ -95,14 +95,14 @@ fn check(answer: &Answer, bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Asks once on a connection of its own, to learn what the answer looks like.
+/// Sends one request on a separate connection, to learn the answer.
 pub fn learn(address: SocketAddr, request: &[u8], body: &[u8]) -> Result<Answer, String> {
     let ask = || {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(request)?;
         let mut bytes = Vec::new();
         let mut buffer = [0; 4096];
-        // The answer is whole when its body is: nothing that a server sends after it may go unnoticed later.
+        // The answer is whole when its body is: later checks must see every byte that a server sends after it.
         while !bytes.ends_with(body) {
             match stream.read(&mut buffer)? {
                 0 => break,

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The middle, the least and the greatest of several figures.
+/// The median, the least and the greatest of several figures.
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
-    /// Half of the figures are not above it.
+    /// At least half of the figures are not above it.
     pub median: f64,
     /// The least.
     pub min: f64,

@@ -11,27 +11,27 @@ use rustix::io::Errno;
 use crate::bench::answer::Answer;
 use crate::bench::socket::{Connection, Got, learn};
 
-/// What the clients do.
+/// The work of the clients.
 #[derive(Debug, Clone)]
 pub struct Traffic {
-    /// How it is called.
+    /// Its name.
     pub name: &'static str,
     /// How many connections are open at any time.
     pub connections: usize,
-    /// How many requests are written at once.
+    /// How many requests one write contains.
     pub depth: usize,
     /// Whether each request has a connection of its own, which the server closes.
     pub renews: bool,
     /// The bytes of one request.
     pub request: Vec<u8>,
-    /// The body of its answer; none if that is the server's process.
+    /// The body of its answer; `None` means the pid of the server.
     pub body: Option<Vec<u8>>,
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Debug, Clone, Copy)]
 pub struct Tally {
-    /// Right answers in time.
+    /// Correct answers in time.
     pub answers: u64,
     /// The time.
     pub elapsed: Duration,
@@ -69,7 +69,7 @@ impl Traffic {
         learn(address, &self.request, &self.body.clone().unwrap_or_else(pong))
     }
 
-    /// Asks for `time`. The first wrong answer, refused connection or early end ends it.
+    /// Sends requests for `time`. The first wrong answer, refused connection or early end ends it.
     pub fn drive(&self, address: SocketAddr, answer: &Answer, time: Duration) -> Result<Tally, String> {
         let requests = self.request.repeat(self.depth);
         let mut clients = Clients::new()?;
@@ -110,29 +110,29 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// None yet.
+    /// No connections yet.
     pub fn new() -> Result<Self, String> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|errno| format!("epoll: {errno}"))?;
         let events = Vec::with_capacity(256);
         Ok(Self { epoll, connections: Vec::new(), events, buffer: vec![0; 64 << 10] })
     }
 
-    /// How many.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.connections.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
     }
 
-    /// One of them.
+    /// One connection.
     pub fn connection(&mut self, key: usize) -> &mut Connection {
         &mut self.connections[key]
     }
 
-    /// Adds one.
+    /// Adds a connection.
     pub fn open(&mut self, address: SocketAddr) -> Result<(), String> {
         let connection = Connection::open(address)?;
         self.watch(&connection, self.connections.len())?;
@@ -140,11 +140,11 @@ impl Clients {
         Ok(())
     }
 
-    /// Replaces one.
+    /// Replaces a connection.
     pub fn reopen(&mut self, key: usize, address: SocketAddr) -> Result<(), String> {
         let connection = Connection::open(address)?;
         self.watch(&connection, key)?;
-        // The old one's registration goes with its only descriptor.
+        // The old connection's registration ends with its only descriptor.
         self.connections[key] = connection;
         Ok(())
     }
@@ -154,7 +154,7 @@ impl Clients {
         added.map_err(|errno| format!("epoll: {errno}"))
     }
 
-    /// Those with something to read; an error if there is none in all that time.
+    /// The connections with something to read; an error if there is none in all that time.
     pub fn ready(&mut self, limit: Duration) -> Result<Vec<usize>, String> {
         match self.ready_within(limit)? {
             ready if ready.is_empty() => Err(format!("no answer within {limit:?}")),
@@ -162,7 +162,7 @@ impl Clients {
         }
     }
 
-    /// Those with something to read, perhaps none.
+    /// The connections with something to read, perhaps none.
     pub fn ready_within(&mut self, limit: Duration) -> Result<Vec<usize>, String> {
         self.events.clear();
         let limit = Timespec::try_from(limit).map_err(|error| error.to_string())?;
@@ -173,7 +173,7 @@ impl Clients {
         Ok(self.events.iter().map(|event| event.data.u64() as usize).collect())
     }
 
-    /// Reads on one of them: how many answers came, and whether the server closed it.
+    /// Reads on one connection: returns the number of answers, and whether the server closed it.
     pub fn read(&mut self, key: usize, answer: &Answer) -> Result<(usize, bool), String> {
         Ok(match self.connections[key].read(answer, &mut self.buffer)? {
             Got::Answers(answers) => (answers, false),

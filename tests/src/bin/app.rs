@@ -1,7 +1,7 @@
-//! The application that most tests start: its servers and its start-up code come from a file, read at every
-//! start, so that each generation can differ from the one before it.
+//! The application that most tests start. It reads its servers and its start-up code from a file at every start, so
+//! each generation can differ from the one before it.
 //!
-//! The file is named by `APP_PLAN`. Its lines:
+//! `APP_PLAN` names the file. Its lines:
 //!
 //! ```text
 //! server web 127.0.0.1:0
@@ -13,7 +13,7 @@
 //! start subscribe | subscribe stderr | callbacks hang | block 20000 | stop 300
 //! ```
 //!
-//! With `APP_HOOK` it has a panic hook of its own. Without a plan there is one server, `web`.
+//! With `APP_HOOK` it sets its own panic hook. Without a plan it has one server, `web`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -56,11 +56,11 @@ fn main() -> ExitCode {
     app.run()
 }
 
-/// What this generation is told to be.
+/// The plan of this generation.
 #[derive(Default)]
 struct Plan {
     servers: Vec<Server<()>>,
-    /// The durations of the process that never end.
+    /// The durations of the process that are unlimited.
     forever: Vec<String>,
     /// Background tasks and clean-up code, to be registered in this order.
     beside: Vec<(String, String)>,
@@ -179,13 +179,13 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
                 std::process::exit(3);
             });
         }
-        // Every thread that serves, and soon: what is queued behind this code waits as long.
+        // This blocks every thread that serves, and soon: tasks that are queued behind this code wait as long.
         ["block", millis] => {
             let length = Duration::from_millis(number(millis));
             let threads = tokio::runtime::Handle::current().metrics().num_workers();
             (0..threads).for_each(|_| drop(tokio::spawn(async move { std::thread::sleep(length) })));
         }
-        // Stops, as by SIGSTOP from outside.
+        // The process stops, as if by SIGSTOP from outside.
         ["stop", millis] => {
             let millis = number(millis);
             std::thread::spawn(move || {
@@ -203,7 +203,7 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
             gracehttp::log::set_notice(hang);
             gracehttp::log::set_error(hang);
         }
-        // Until the system has no more.
+        // It continues until the system has no more.
         ["eat"] => {
             let mut eaten = Vec::new();
             loop {
@@ -215,16 +215,16 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
     Ok(())
 }
 
-/// Tells the test that something begins. A test that has gone needs no answer.
+/// Reports to the test that an action begins. A test that has ended needs no report.
 fn say(what: &str) {
     _ = writeln!(std::io::stdout(), "{what}");
 }
 
-/// Requests in the handler now, and the most there ever were.
+/// Requests in the handler now, and their highest number so far.
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-/// What all responses of a megabyte or more share, so that they cost their handler nothing.
+/// All responses of a megabyte or more share these bytes, so that they cost their handler nothing.
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 16 << 20].into());
 
 async fn answer(shutdown: Shutdown, request: Request) -> Response {
@@ -245,13 +245,13 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
     let pong = || format!("pong by pid:{}", std::process::id());
     match (&head.method, head.uri.path()) {
         (&Method::GET, "/ping") => pong().into_response(),
-        // Tells its answer from all others.
+        // The number distinguishes this answer from all others.
         (&Method::GET, "/numbered") => ([("number", number(0).to_string())], pong()).into_response(),
         (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         },
-        // Collects the body, holds it for a while, and says how long it is.
+        // Collects the body, holds it for a while, and answers with its length.
         (&Method::POST, "/length") => match body.collect().await {
             Ok(body) => {
                 let body = body.to_bytes();
@@ -260,7 +260,7 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             }
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
         },
-        // Says how long it is and keeps nothing of it.
+        // Answers with the length, and keeps none of the body.
         (&Method::POST, "/count") => {
             let (mut body, mut count) = (body, 0);
             while let Some(Ok(frame)) = body.frame().await {
@@ -268,17 +268,17 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             }
             count.to_string().into_response()
         }
-        // Answers at once, and gives each piece back as it comes.
+        // Answers at once, and returns each piece as it arrives.
         (&Method::POST, "/back") => Response::new(body),
         // Takes no body.
         (&Method::POST, "/unread") => pong().into_response(),
-        // Never answers, and holds on to the body without reading it.
+        // Never answers, and holds the body without a read.
         (&Method::POST, "/never") => {
             let _body = body;
             say("never begins");
             std::future::pending().await
         }
-        // Answers at once; what becomes of the body, another task sees to.
+        // Answers at once; another task decides about the body.
         (&Method::POST, "/later/read") => {
             tokio::spawn(body.collect());
             pong().into_response()
@@ -291,7 +291,7 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
             });
             pong().into_response()
         }
-        // What a handler sees of a request's authority and cookies.
+        // The authority and the cookies of a request as a handler sees them.
         (&Method::GET, "/seen") => {
             let field = |name| match head.headers.get_all(name).iter().collect::<Vec<_>>()[..] {
                 [value] => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -321,7 +321,7 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
         (&Method::GET, "/large") => {
             Body::from(LARGE.slice(..number(LARGE.len() as u64) as usize)).into_response()
         }
-        // After a while in which all others begin, too.
+        // It waits until all others have begun, too.
         (&Method::GET, "/big/slow") => {
             tokio::time::sleep(Duration::from_millis(500)).await;
             vec![b'x'; number(1 << 20) as usize].into_response()
@@ -370,7 +370,7 @@ fn limit_of_child(shell: &mut Command) -> Response {
     output.stdout.into_response()
 }
 
-/// A piece each 50 ms, `count` times.
+/// `count` pieces, one every 50 ms.
 fn stream(count: u64) -> Response {
     let (mut sender, body) = Channel::<Bytes>::new(1);
     tokio::spawn(async move {
@@ -385,7 +385,7 @@ fn stream(count: u64) -> Response {
     Response::new(Body::new(body))
 }
 
-/// A first piece, and after so many milliseconds the last.
+/// A first piece, and the last one after this many milliseconds.
 fn silence(millis: u64) -> Response {
     let (mut sender, body) = Channel::<Bytes>::new(1);
     tokio::spawn(async move {
@@ -396,7 +396,7 @@ fn silence(millis: u64) -> Response {
     Response::new(Body::new(body))
 }
 
-/// Server-sent events, one each 50 ms, until the drain begins, if that is asked after.
+/// Server-sent events, one each 50 ms, until the drain begins, if the request asks for that.
 fn events(shutdown: Option<Shutdown>) -> Response {
     let (mut sender, body) = Channel::<Bytes>::new(1);
     tokio::spawn(async move {
@@ -428,7 +428,8 @@ fn switching_to_echo() -> Response {
     (StatusCode::SWITCHING_PROTOCOLS, [(CONNECTION, "upgrade"), (UPGRADE, "echo")]).into_response()
 }
 
-/// A protocol of its own: every byte comes back, and a farewell when the drain begins, if that is asked after.
+/// A protocol of its own: it returns every byte, and sends a last message when the drain begins, if the request asks
+/// for that.
 async fn echo(upgrade: hyper::upgrade::OnUpgrade, shutdown: Option<Shutdown>) {
     let mut stream = TokioIo::new(upgrade.await.expect("an upgrade that was asked for"));
     say("echo begins");

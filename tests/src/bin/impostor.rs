@@ -1,6 +1,5 @@
-//! A successor that is none: it inherits the handoff's socket and abuses it. What it does is in the plan, as
-//! `impostor WORD`. Every one of them stays alive afterwards, unless its word says otherwise: whoever wants to be
-//! rid of it has to end it.
+//! A false successor: it inherits the handoff's socket and abuses it. The plan selects the abuse by `impostor WORD`.
+//! Every impostor stays alive afterwards, unless its word says otherwise; the other side has to end it.
 
 use std::io::{IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
@@ -35,17 +34,17 @@ fn main() {
         }
         "overlong" => {
             predecessor.send(&hello(1, 1));
-            // A list of four thousand million servers, of which none follows.
+            // It announces four thousand million servers, and sends none.
             predecessor.send(&[READY, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
         }
         "greedy" => {
             predecessor.send(&hello(1, 1));
-            // Listeners that nobody offered.
+            // It claims listeners that the predecessor did not offer.
             predecessor.send(&[READY, 1, 3, b'w', b'e', b'b', 3, 0, 7, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]);
         }
         "taker" => {
             predecessor.take_the_place();
-            // Three batches of connections, and then the end.
+            // It takes three batches of connections, and then dies.
             for _ in 0..3 {
                 let taken = predecessor.take_connections();
                 predecessor.send(&[TAKEN, taken]);
@@ -67,9 +66,9 @@ fn main() {
             predecessor.take_the_place();
             predecessor.send(&[0xFF; 4000]);
         }
-        // It takes the place and never listens again.
+        // It takes the place and never reads again.
         "deaf" => predecessor.take_the_place(),
-        // The same, where both sides could ask for signs of life.
+        // The same, but both sides could ask for signs of life.
         "mute" => predecessor.take_the_place_in_version_2(),
         // It lives, and takes no connection.
         "unconfirming" => {
@@ -78,7 +77,7 @@ fn main() {
                 predecessor.take_batch();
             }
         }
-        // It takes the first batch when that was withdrawn already, and the next one in time.
+        // It takes the first batch after its withdrawal, and the next one in time.
         "late" => {
             predecessor.take_the_place_in_version_2();
             let first = predecessor.take_batch();
@@ -97,7 +96,7 @@ fn main() {
     }
 }
 
-/// The first bytes of what a successor may say: see the product's `handoff/wire.rs`.
+/// The first bytes of a successor's messages: see the product's `handoff/wire.rs`.
 const READY: u8 = 0;
 const TAKEN: u8 = 2;
 const BUSY: u8 = 3;
@@ -105,10 +104,10 @@ const IDLE: u8 = 4;
 const TAKEN_OF: u8 = 7;
 const PONG: u8 = 8;
 
-/// The first bytes of what a predecessor says.
+/// The first bytes of a predecessor's messages.
 const COMMIT: u8 = 2;
 const CONNECTIONS: u8 = 3;
-/// From here on they are of version 2.
+/// The kinds from here on belong to version 2.
 const OFFERS: u8 = 7;
 const BATCH: u8 = 8;
 const PING: u8 = 9;
@@ -126,7 +125,7 @@ impl Predecessor {
     fn inherit() -> Self {
         let number = std::env::var("GRACEHTTP_HANDOFF").expect("started by a predecessor");
         let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).expect("a pidfd");
-        // The signals that it ignores for us follow.
+        // The signals that the predecessor ignored for this process follow.
         let number = number.split(',').next().and_then(|number| number.parse().ok()).expect("a number");
         Self(pidfd_getfd(ourselves, number, PidfdGetfdFlags::empty()).expect("our own descriptor"))
     }
@@ -142,17 +141,17 @@ impl Predecessor {
         if count > 0 {
             assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
         }
-        // A predecessor that has had enough has closed its end.
+        // A predecessor that has given up has closed its end.
         _ = sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL);
     }
 
-    /// False where there is no room, or nobody any more.
+    /// Returns false if there is no room, or no predecessor any more.
     fn try_send(&self, bytes: &[u8]) -> bool {
         let mut control = SendAncillaryBuffer::default();
         sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).is_ok()
     }
 
-    /// Says and hears what makes a successor of the server `web`.
+    /// Exchanges the messages that make it the successor of the server `web`.
     fn take_the_place(&self) {
         self.send(&hello(1, 1));
         self.send(&[READY, 1, 3, b'w', b'e', b'b', 1, 0]);
@@ -182,7 +181,7 @@ impl Predecessor {
         }
     }
 
-    /// The next batch of version 2. Until it comes, questions are answered.
+    /// Waits for the next batch of version 2, and answers questions meanwhile.
     fn take_batch(&self) -> Batch {
         loop {
             let (message, mut fds) = self.receive_with_descriptors();
@@ -190,7 +189,7 @@ impl Predecessor {
                 PING => self.send(&[PONG, message[1]]),
                 BATCH => {
                     let token = fds.remove(0);
-                    // It keeps what it got.
+                    // It keeps the connections that it got.
                     fds.into_iter().for_each(std::mem::forget);
                     return Batch { number: message[1], count: message[2], token };
                 }
@@ -201,7 +200,7 @@ impl Predecessor {
 
     fn receive(&self) -> Vec<u8> {
         let (bytes, fds) = self.receive_with_descriptors();
-        // It keeps what it got.
+        // It keeps the connections that it got.
         fds.into_iter().for_each(std::mem::forget);
         bytes
     }
@@ -226,14 +225,14 @@ impl Predecessor {
                     let forever = None;
                     poll(&mut [PollFd::new(&self.0, PollFlags::IN)], forever).expect("a socket");
                 }
-                // Nothing more will come.
+                // No more messages will come.
                 _ => std::thread::sleep(Duration::MAX),
             }
         }
     }
 }
 
-/// Connections, and the token that decides whose they are.
+/// Connections, and the token that decides their owner.
 struct Batch {
     number: u8,
     count: u8,
@@ -241,7 +240,7 @@ struct Batch {
 }
 
 impl Batch {
-    /// The token can be read until one side has.
+    /// Waits until the predecessor withdraws the batch: the token is readable until one side has read it.
     fn await_withdrawal(&self) {
         let is_there =
             || poll(&mut [PollFd::new(&self.token, PollFlags::IN)], Some(&Timespec::default())) == Ok(1);

@@ -1,7 +1,7 @@
-//! The application of the tests of answers: responses that are right, wrong, or never come to their end, from
-//! everything that can answer.
+//! The application of the tests of answers: responses that are right, wrong, or never end, from every kind of handler
+//! and service.
 //!
-//! Each server answers below `/x` what the path says; what is beside that is left to the server's own kind.
+//! Each server answers below `/x` as the path asks; the rest depends on the server's kind.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -85,7 +85,7 @@ async fn dual(ConnectInfo(peer): ConnectInfo<SocketAddr>, PeerAddr(own): PeerAdd
     format!("{peer} {own}")
 }
 
-/// Listens where the test says, which is a Unix socket.
+/// Listens at the test's endpoint, which is a Unix socket.
 #[server(listen = "127.0.0.1:0")]
 async fn nameless(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {
     peer.to_string()
@@ -94,7 +94,7 @@ async fn nameless(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {
 #[gracehttp::main(servers(plain, secure, routed, factory, layered, fragile, hurried, dual, nameless))]
 async fn main() {}
 
-/// Says when a handler is let go.
+/// Logs when a handler is dropped.
 struct Guard {
     panics: bool,
 }
@@ -108,11 +108,11 @@ impl Drop for Guard {
     }
 }
 
-/// A service that breaks its word at each of its steps.
+/// A service that fails at each of its steps.
 #[derive(Clone)]
 struct Fragile;
 
-/// The next look whether the service is ready panics.
+/// Makes the next check whether the service is ready panic.
 static ARMED: AtomicBool = AtomicBool::new(false);
 
 impl tower_service::Service<Request> for Fragile {
@@ -144,7 +144,7 @@ async fn answer(request: Request) -> Response {
     match (parts.next(), parts.next()) {
         (Some("text"), _) => "hello".into_response(),
         (Some("stream"), _) => Response::new(pieces(["hello"])),
-        // Content that such a status may not have.
+        // A status that may not have content.
         (Some("status"), Some(code)) => {
             (StatusCode::from_bytes(code.as_bytes()).expect("a status"), "content").into_response()
         }
@@ -157,7 +157,7 @@ async fn answer(request: Request) -> Response {
     }
 }
 
-/// Fields of framing that do not fit the body, which is `hello`.
+/// Framing fields that do not fit the body, which is `hello`.
 fn lengths(kind: &str) -> Response {
     let (known, streamed) = (|| Body::from("hello"), || pieces(["hel", "lo"]));
     let with = |body: Body, fields: &[(HeaderName, &'static str)]| {
@@ -189,7 +189,7 @@ fn pieces<const N: usize>(pieces: [&'static str; N]) -> Body {
     Body::new(Pieces { left: pieces.to_vec(), fault: None })
 }
 
-/// A body that breaks after its first piece.
+/// A body that fails after its first piece.
 fn broken(fault: Fault) -> Response {
     Response::new(Body::new(Pieces { left: vec!["first piece\n"], fault: Some(fault) }))
 }

@@ -1,4 +1,5 @@
-//! The application of the tests of `routes`: a server of each kind. It can't be started, only asked.
+//! The application of the tests of `routes`: a server of each kind. It can't start; the tests only read its
+//! description.
 
 use axum::Router;
 use axum::middleware::{Next, from_fn};

@@ -1,5 +1,5 @@
-//! The server that public conformance suites are run against: it answers every request, gives bodies back, and at
-//! `/echo` the fields of the request. The guide tells the suites and their results.
+//! The server for public conformance suites: it answers every request, returns bodies, and at `/echo` returns the
+//! fields of the request. The guide lists the suites and their results.
 //!
 //! ```text
 //! cargo run --release -p tests --bin subject
@@ -23,7 +23,7 @@ async fn answer(request: Request) -> Response {
     match (request.uri().path(), request.method()) {
         // It is no proxy.
         (_, &Method::CONNECT) => StatusCode::METHOD_NOT_ALLOWED.into_response(),
-        // Large enough to need more than one small window.
+        // The body is large enough to need more than one small window.
         ("/long", _) => "long ".repeat(1000).into_response(),
         ("/echo", _) => fields(&request).into_response(),
         (_, &Method::POST | &Method::PUT) => match request.into_body().collect().await {

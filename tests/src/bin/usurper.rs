@@ -1,5 +1,5 @@
-//! A predecessor that is none: it starts `app` as its successor and says something else than a predecessor would. What
-//! it says is its argument; it tells how the successor ended.
+//! A false predecessor: it starts `app` as its successor and sends other messages than a predecessor would. Its
+//! argument selects the messages; it logs how the successor ended.
 
 use std::io::{IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
@@ -29,7 +29,7 @@ fn main() {
         "nothing" => drop(ours),
         "first release" => {
             hand_over_as_the_first_release(&ours);
-            // It could go on for ever; all that was to be seen was seen.
+            // The successor would run without end, and the test has seen enough.
             successor.kill().expect("our own child");
         }
         "half" => drop(say(ours, &[&hello(1, 1), &[KEYS, 0]])),
@@ -39,15 +39,15 @@ fn main() {
                 "http" => &[b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"],
                 "newer" => &[&hello(8, 9)],
                 "older" => &[&hello(0, 0)],
-                // A turn that nobody is ready for.
+                // A commit before the successor is ready.
                 "commit" => &[&hello(1, 1), &[COMMIT, 0]],
                 // Names of listeners without a descriptor.
                 "names" => &[&hello(1, 1), &[LISTENERS, 1, 3, b'w', b'e', b'b', 2, b':', b'1', 1]],
-                // Four thousand million keys, of which none follows.
+                // It announces four thousand million keys, and sends none.
                 "overlong" => &[&hello(1, 1), &[KEYS, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]],
                 word => panic!("no usurper says {word:?}"),
             };
-            // Our end stays open: the successor has to make up its mind by itself.
+            // This end stays open: the successor has to decide by itself.
             let open = say(ours, words);
             tell(&mut successor);
             return drop(open);
@@ -61,7 +61,7 @@ fn tell(successor: &mut std::process::Child) {
     _ = writeln!(std::io::stdout(), "the successor ended: {status}");
 }
 
-/// The first bytes of what a predecessor may say: see the product's `handoff/wire.rs`.
+/// The first bytes of a predecessor's messages: see the product's `handoff/wire.rs`.
 const KEYS: u8 = 0;
 const LISTENERS: u8 = 1;
 const COMMIT: u8 = 2;
@@ -70,14 +70,14 @@ const HELD: u8 = 4;
 const STANDBY_OVER: u8 = 5;
 const FAREWELL: u8 = 6;
 
-/// And what a successor says.
+/// The first bytes of a successor's messages.
 const READY: u8 = 0;
 const TAKEN: u8 = 2;
 const BUSY: u8 = 3;
 const IDLE: u8 = 4;
 
-/// Hands a listener and a connection over, word for word as the first release does, and asks on the connection who
-/// answers.
+/// Hands a listener and a connection over, with exactly the messages of the first release, and asks on the connection
+/// for the pid of the process.
 fn hand_over_as_the_first_release(successor: &OwnedFd) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("a connection");
@@ -120,7 +120,7 @@ fn say_with(socket: &OwnedFd, word: &[u8], fds: &[BorrowedFd<'_>]) {
         .expect("a successor that listens");
 }
 
-/// What the successor says next, but what it says of requests.
+/// The successor's next message, without its reports on requests.
 fn hear(socket: &OwnedFd) -> Vec<u8> {
     loop {
         let forever = None;
@@ -142,7 +142,7 @@ fn hello(oldest: u8, newest: u8) -> Vec<u8> {
 fn say(socket: OwnedFd, words: &[&[u8]]) -> OwnedFd {
     for word in words {
         let mut nothing = SendAncillaryBuffer::default();
-        // A successor that has had enough has closed its end.
+        // A successor that has given up has closed its end.
         _ = sendmsg(&socket, &[IoSlice::new(word)], &mut nothing, SendFlags::NOSIGNAL);
     }
     socket

@@ -1,4 +1,4 @@
-//! Many strict clients at once, until they are told to stop.
+//! Many strict clients at once, until the test stops them.
 
 mod pool;
 mod script;
@@ -15,7 +15,7 @@ use crate::load::worker::Worker;
 use crate::patience::{PATIENCE, within};
 use crate::report::{Mark, Report};
 
-/// What a client does, again and again.
+/// The action that a client repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// GETs on one connection, with pauses.
@@ -24,28 +24,29 @@ pub enum Style {
     Post,
     /// A new connection for each GET.
     Fresh,
-    /// A new connection for each GET, which says nothing for a while.
+    /// A new connection for each GET, which stays silent for a while first.
     Silent,
     /// GETs on one connection, each head sent in two halves.
     HalfHead,
-    /// GETs on one connection, two in one write, each with a number that comes back.
+    /// GETs on one connection, two in one write, each with a number that the answer returns.
     Pipelined,
-    /// GETs and POSTs in turn on one connection, of which the first request offers HTTP/2 by `Upgrade: h2c`, as
-    /// Java's HttpClient does.
+    /// GETs and POSTs in turn on one connection; the first request offers HTTP/2 by `Upgrade: h2c`, as Java's
+    /// HttpClient does.
     OffersH2c,
-    /// GETs and POSTs in turn on one connection, each of which offers `Upgrade: TLS/1.2`, as Apache HttpClient does.
+    /// GETs and POSTs in turn on one connection; each offers `Upgrade: TLS/1.2`, as Apache HttpClient does.
     OffersTls,
-    /// POSTs on one connection to a handler that takes no body; the body comes in a packet of its own, up to 20 ms
+    /// POSTs on one connection to a handler that takes no body; the body follows in a separate packet, up to 20 ms
     /// after the head.
     LateBody,
-    /// POSTs of 1 to 5 MB to a handler that answers at once; the client reads the answer when it has written all.
+    /// POSTs of 1 to 5 MB to a handler that answers at once; the client reads the answer after it has written
+    /// everything.
     EarlyAnswer,
-    /// A new connection for each GET, with which its sending direction ends.
+    /// A new connection for each GET; the client closes its sending direction after the request.
     HalfClose,
-    /// Up to three requests at once on kept connections, which are looked at when they are used again; each of them
+    /// Up to three requests at once on kept connections, which the client checks when it reuses them; each connection
     /// offers HTTP/2 with its first request.
     JavaPool,
-    /// Up to three requests at once, for which two connections are kept and watched all the time.
+    /// Up to three requests at once; the client keeps two connections for them and watches these all the time.
     GoPool,
     /// HTTP/2: three streams at once on one connection, with pauses.
     Http2,
@@ -94,17 +95,17 @@ impl Load {
         self
     }
 
-    /// Notes what happens to the application, so that the report can tell what failed near it.
+    /// Notes an event of the application, so that the report can show the events near a failure.
     pub fn mark(&self, what: impl Into<String>) {
         self.shared.report().marks.push(Mark { at: Instant::now(), what: what.into() });
     }
 
-    /// Awaits `count` more answers.
+    /// Waits for `count` more answers.
     pub async fn answers(&self, count: u64) {
         let mut answers = self.shared.answers.subscribe();
         let goal = *answers.borrow_and_update() + count;
         let reached = async {
-            // The sender lives in `shared`, so this ends only when the goal is reached.
+            // The sender lives in `shared`, so this ends only at the goal.
             _ = answers.wait_for(|answers| *answers >= goal).await;
         };
         if tokio::time::timeout(PATIENCE, reached).await.is_err() {
@@ -112,12 +113,12 @@ impl Load {
         }
     }
 
-    /// What has been seen so far.
+    /// The counts so far.
     pub fn so_far(&self) -> Report {
         self.shared.report().clone()
     }
 
-    /// Lets every client finish what it does, and returns the counts.
+    /// Lets every client finish its work, and returns the counts.
     pub async fn stop(mut self) -> Report {
         self.shared.stop.send_replace(true);
         within(PATIENCE * 2, "the clients' end", async {

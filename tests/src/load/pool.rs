@@ -1,4 +1,4 @@
-//! Clients that keep connections for their next requests, each with its own way to find that one is gone.
+//! Clients that keep connections for their next requests; each kind detects a closed connection in its own way.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,8 @@ impl Worker {
         }
     }
 
-    /// Some requests at once, on the connections used last and on new ones: those that can be used again.
+    /// Sends several requests at once, on the connections used last and on new ones, and returns the reusable
+    /// connections.
     async fn ask(&mut self, mut pool: Vec<Client>) -> Vec<Client> {
         let mut asked = JoinSet::new();
         for _ in 0..self.author.some(AT_ONCE) {
@@ -52,7 +53,7 @@ impl Worker {
         pool
     }
 
-    /// A pause: Go watches its idle connections meanwhile, Java looks at them afterwards.
+    /// Pauses: Go watches its idle connections meanwhile, Java checks them afterwards.
     async fn rest(&mut self, pool: Vec<Client>) -> Vec<Client> {
         let pause = self.author.pause();
         let watched = if self.style == Style::GoPool && !pool.is_empty() { pause } else { Duration::ZERO };

@@ -1,4 +1,4 @@
-//! What the clients of a load write, and what has to be answered.
+//! The bytes that a load's clients write, and the answers that they expect.
 
 use std::time::Duration;
 
@@ -9,38 +9,38 @@ use crate::fault::{Failure, Kind};
 use crate::load::Style;
 use crate::random::Random;
 
-/// What Java's HttpClient adds to the first request of a connection on plain text.
+/// The fields that Java's HttpClient adds to the first request of a connection on plain text.
 const OFFER_OF_H2C: &str = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n";
 
-/// What Apache HttpClient 5.4 adds to every request on plain text.
+/// The fields that Apache HttpClient 5.4 adds to every request on plain text.
 const OFFER_OF_TLS: &str = "Upgrade: TLS/1.2\r\nConnection: Upgrade\r\n";
 
-/// The longest pause between a head and the body that comes in a packet of its own.
+/// The longest pause between a head and a body in a separate packet.
 const BODY_IS_LATE: Duration = Duration::from_millis(20);
 
-/// From then on a client can't know whether the server takes its connection for idle, which is after a second there:
-/// the answer may have been on its way for a while.
+/// After this time, a client can't know whether the server treats its connection as idle. The server does so after a
+/// second, but the answer may have been on its way for a while.
 const IDLE: Duration = Duration::from_millis(500);
 
 /// One request, or a pipelined pair of them.
 #[derive(Debug)]
 pub(super) struct Script {
-    /// What is written, each piece after its pause.
+    /// The pieces that the client writes, each after its pause.
     pieces: Vec<(Duration, Bytes)>,
-    /// What has to be answered, in this order.
+    /// The answers that must come, in this order.
     pub(super) expected: Vec<Expected>,
     /// Whether the sending direction ends with the request.
     pub(super) half_closes: bool,
 }
 
-/// What an answer has to be.
+/// An expected answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     /// The process's pid.
     Pong,
     /// The pid, and this number.
     Numbered(u64),
-    /// These bytes.
+    /// Exactly these bytes.
     Echo(Bytes),
     /// The pid, or a refusal of the body's length.
     PongOrTooLarge,
@@ -59,7 +59,7 @@ impl Expected {
     }
 }
 
-/// What came of a script: the answers, and what ended them early.
+/// The outcome of a script: the answers, and the failure that ended them early.
 pub(super) struct Outcome {
     pub(super) replies: Vec<Reply>,
     pub(super) failure: Option<Failure>,
@@ -68,7 +68,8 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Why there is no answer, if the request was lost only because it crossed the close of an idle connection.
+    /// The reason for a missing answer, if the request was lost only because it crossed the close of an idle
+    /// connection.
     pub(super) fn raced(&self) -> Option<&Failure> {
         let closed = self.failure.as_ref().filter(|failure| failure.kind == Kind::Unanswered);
         closed.filter(|_| self.replies.is_empty() && self.idle >= IDLE)
@@ -84,7 +85,7 @@ impl Script {
         Self::new([(Duration::ZERO, bytes.into())], expected)
     }
 
-    /// Writes it, and reads what is answered.
+    /// Writes the script, and reads the answers.
     pub(super) async fn run(&self, client: &mut Client) -> Outcome {
         let (idle, mut replies) = (client.idle_for(), Vec::new());
         let failure = self.try_run(client, &mut replies).await.err().map(|failure| {
@@ -120,7 +121,7 @@ impl Script {
     }
 }
 
-/// Makes up the requests of one client.
+/// Creates the requests of one client.
 pub(super) struct Author {
     style: Style,
     client: usize,
@@ -145,7 +146,7 @@ impl Author {
         1 + self.random.below(most as u64) as usize
     }
 
-    /// The next request; `fresh` on a connection that has had none.
+    /// The next request; `fresh` means that the connection has had none.
     pub(super) fn request(&mut self, fresh: bool) -> Script {
         match self.style {
             Style::Get | Style::Fresh | Style::Silent | Style::Http2 => {
@@ -165,7 +166,7 @@ impl Author {
         }
     }
 
-    /// A body that no other request has.
+    /// A body that is unique to its request.
     pub(super) fn body(&mut self) -> Bytes {
         self.written += 1;
         let word = format!("client {} request {};", self.client, self.written);
@@ -222,7 +223,7 @@ impl Author {
         Script::new([(Duration::ZERO, head), (late, body)], Expected::Pong)
     }
 
-    /// 1 to 5 MB, all of which is written before the answer is read.
+    /// 1 to 5 MB; the client writes all of it before it reads the answer.
     fn upload(&mut self) -> Script {
         let length = 1_000_000 + self.random.below(4_000_000) as usize;
         let head = post_head("/unread", length).into();
@@ -231,14 +232,14 @@ impl Author {
     }
 }
 
-/// How a client puts a request into packets.
+/// How a client splits a request into packets.
 #[derive(Clone, Copy)]
 enum Packets {
     One,
     HeadAndBody,
 }
 
-/// What is wrong with an answer that is not the expected one.
+/// Explains how an answer differs from the expected one.
 pub(super) fn unexpected(expected: &Expected, reply: &Reply) -> Failure {
     let what = format!("status {} with {:?} instead of {expected:?}", reply.status, reply.text());
     Failure::new(Kind::Unexpected, what)

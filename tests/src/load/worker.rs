@@ -35,7 +35,7 @@ impl Worker {
         }
     }
 
-    /// One connection, from its begin to its end.
+    /// One connection, from its start to its end.
     async fn http1_connection(&mut self) {
         let Some(mut client) = self.connect().await else { return };
         let stays = !matches!(self.style, Style::Fresh | Style::Silent | Style::HalfClose);
@@ -51,7 +51,7 @@ impl Worker {
         }
     }
 
-    /// A new connection. A refusal is counted once, not a thousand times in a row.
+    /// Opens a new connection. It counts a refusal once, not a thousand times in a row.
     pub(super) async fn connect(&mut self) -> Option<Client> {
         match Client::connect(&self.shared.target).await {
             Ok(client) => {
@@ -71,7 +71,7 @@ impl Worker {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
-    /// A pause in which the server may close, and nothing else.
+    /// Pauses; meanwhile the server may close the connection, but do nothing else.
     async fn idle(&mut self, client: &mut Client) -> Result<(), Leave> {
         let pause = client.pause(self.author.pause()).await;
         self.stays(pause)
@@ -95,7 +95,7 @@ impl Worker {
         self.judge(client, &script, &outcome, start).await
     }
 
-    /// Counts the answers of a script and what is missing, and sees a promised end.
+    /// Counts the answers of a script and the missing ones, and checks a promised end.
     pub(super) async fn judge(
         &mut self,
         client: &mut Client,

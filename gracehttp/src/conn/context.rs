@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::conn::MOVES_WITH;
-use crate::conn::exchange::answer::Tally;
+use crate::conn::cause::Tally;
 use crate::conn::moved::Moved;
 use crate::conn::recycling::{Recycling, Spread};
 use crate::lifecycle::{ConnectionEnds, Drain, Events, Phase};

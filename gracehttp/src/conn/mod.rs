@@ -1,5 +1,6 @@
 //! One connection: from its first byte to its close, or to its resting for the successor.
 
+mod cause;
 mod close;
 mod context;
 mod exchange;

@@ -23,8 +23,9 @@ use hyper::service::Service;
 pub(crate) use body::ends_body;
 pub(crate) use protocol::{Delivery, Fate, Protocol, Turn, Upload};
 
+use crate::conn::cause::Cause;
 use crate::conn::context::Context;
-use crate::conn::exchange::answer::{Cause, Content, Work, let_go};
+use crate::conn::exchange::answer::{Content, Work, let_go};
 use crate::conn::exchange::body::RequestBody;
 use crate::conn::info::ConnectionInfo;
 use crate::server::{Asked, Request, Response};

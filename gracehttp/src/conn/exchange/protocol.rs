@@ -9,7 +9,8 @@ use bytes::{Buf, Bytes};
 use http::{Request, StatusCode};
 use http_body::{Body, Frame};
 
-use crate::conn::exchange::answer::{Content, Refusal};
+use crate::conn::cause::Refusal;
+use crate::conn::exchange::answer::Content;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::traffic::Traffic;
 use crate::server::{Asked, ServerOptions};

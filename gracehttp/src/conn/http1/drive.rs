@@ -35,9 +35,9 @@ use tokio::sync::futures::Notified;
 use tokio::time::{Instant, Sleep};
 
 use crate::conn::PATIENCE;
+use crate::conn::cause::Refusal;
 use crate::conn::close::LITTLE;
 use crate::conn::context::Context;
-use crate::conn::exchange::answer::Refusal;
 use crate::conn::http1::activity::{Activity, Discard};
 use crate::conn::http1::limits::{Limits, Waiting};
 use crate::conn::panics::poll_contained;

@@ -14,7 +14,8 @@ use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use crate::conn::exchange::answer::{Content, Refusal};
+use crate::conn::cause::Refusal;
+use crate::conn::exchange::answer::Content;
 use crate::conn::exchange::{self, Delivery, Fate, Protocol, expects_continue, leaves_http};
 use crate::conn::http1::activity::{Activity, Rest};
 use crate::conn::info::ConnectionInfo;

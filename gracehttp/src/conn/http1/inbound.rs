@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::conn::exchange::answer::Refusal;
+use crate::conn::cause::Refusal;
 use crate::conn::http1::strict::{Reader, Refused};
 
 /// Facts about the requests of an HTTP/1 connection, which are counted from 1.

@@ -17,10 +17,11 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot::Receiver;
 
 use crate::conn::Ahead;
+use crate::conn::cause::Cause;
 use crate::conn::close::{Linger, close, close_now, close_now_with, close_with, cut, reset};
 use crate::conn::context::Context;
 use crate::conn::exchange::ConnectionService;
-use crate::conn::exchange::answer::{Cause, closing_response, note_refused_by_hyper};
+use crate::conn::exchange::answer::{closing_response, note_refused_by_hyper};
 use crate::conn::http1::activity::Activity;
 use crate::conn::http1::drive::{End, Rest, drive};
 use crate::conn::http1::intake::Intake;

@@ -10,8 +10,9 @@ use http::{Request, StatusCode};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
+use crate::conn::cause::Refusal;
 use crate::conn::close::Linger;
-use crate::conn::exchange::answer::{Content, Refusal};
+use crate::conn::exchange::answer::Content;
 use crate::conn::exchange::{self, Delivery, Fate, Protocol, expects_continue};
 use crate::conn::http2::discard::discard;
 use crate::conn::http2::progress::Progress;

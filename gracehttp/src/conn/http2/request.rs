@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request};
 use http_body::Body;
 
-use crate::conn::exchange::answer::{Reason, Refusal};
+use crate::conn::cause::{Reason, Refusal};
 use crate::conn::grammar::{is_host, is_origin_form};
 use crate::server::ServerOptions;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use http::Request;
 use http_body::Body;
 
-use crate::conn::exchange::answer::{Reason, Refusal};
+use crate::conn::cause::{Reason, Refusal};
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::request;
 use crate::conn::http2::room::HeadHold;

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use http::response::Parts;
 
-use crate::conn::exchange::answer::{Cause, finish, own};
+use crate::conn::cause::Cause;
+use crate::conn::exchange::answer::{finish, own};
 use crate::conn::info::ConnectionInfo;
 use crate::server::Asked;
 

@@ -6,8 +6,9 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use tokio::time::Sleep;
 
+use crate::conn::cause::Cause;
 use crate::conn::context::Context;
-use crate::conn::exchange::answer::{Cause, own, tell};
+use crate::conn::exchange::answer::{own, tell};
 use crate::error::panic_message;
 use crate::log;
 use crate::server::{Asked, Instead, Request, Response, ResponseFuture};

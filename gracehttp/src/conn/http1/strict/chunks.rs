@@ -1,6 +1,6 @@
 //! The framing of a chunked body (RFC 9112 section 7.1).
 
-use crate::conn::exchange::answer::Refusal;
+use crate::conn::cause::Refusal;
 use crate::conn::grammar::bytes::{TOKEN, is};
 use crate::conn::http1::strict::rules::{
     CHUNK_END, CHUNK_EXTENSION, CHUNK_SIZE, LONG_EXTENSIONS, LONG_TRAILERS, TRAILER,

@@ -1,7 +1,7 @@
 //! One request head, read line by line. In however many pieces a line comes, it is not searched for its end from its
 //! beginning again.
 
-use crate::conn::exchange::answer::Refusal;
+use crate::conn::cause::Refusal;
 use crate::conn::grammar::bytes::{TOKEN, is, printable, run, trim};
 use crate::conn::grammar::is_host;
 use crate::conn::http1::strict::rules::{
@@ -322,7 +322,7 @@ fn request_line(line: Line<'_>, bounds: &Bounds) -> Result<RequestLine, Refusal>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::exchange::answer::Reason;
+    use crate::conn::cause::Reason;
 
     const BOUNDS: Bounds = Bounds { max_header_size: 1000, max_headers: 5, max_body: 100, is_secure: false };
 

@@ -10,7 +10,7 @@ mod head;
 mod rules;
 mod target;
 
-use crate::conn::exchange::answer::Refusal;
+use crate::conn::cause::Refusal;
 use crate::conn::http1::strict::chunks::Chunks;
 use crate::conn::http1::strict::head::{Body, Head, KnownFields, Whole};
 use crate::conn::http1::strict::rules::{BARE_CR, BARE_LF};

@@ -1,6 +1,6 @@
 //! The rules, one row each: what is refused, for which reason, and by which section of which RFC.
 
-use crate::conn::exchange::answer::{Reason, Refusal};
+use crate::conn::cause::{Reason, Refusal};
 
 /// One row: the rule's name, the reason, which has the status, and the text for the log.
 macro_rules! rules {

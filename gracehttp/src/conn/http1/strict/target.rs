@@ -1,6 +1,6 @@
 //! The forms of request targets (RFC 9112 section 3.2).
 
-use crate::conn::exchange::answer::Refusal;
+use crate::conn::cause::Refusal;
 use crate::conn::grammar::bytes::{SCHEME, run};
 use crate::conn::grammar::{is_host, is_path_and_query};
 use crate::conn::http1::strict::rules::{

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use http::StatusCode;
 
-use crate::conn::exchange::answer::{Cause, Reason};
+use crate::conn::cause::{Cause, Reason};
 use crate::lifecycle::{AnswerCount, Answers};
 
 /// How many threads count without sharing a cache line.
@@ -54,13 +54,13 @@ impl Tally {
         }
     }
 
-    pub(super) fn count(&self, cause: Cause, status: StatusCode) {
+    pub(in crate::conn) fn count(&self, cause: Cause, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
         self.shards[shard()].0[index(cause)][class].fetch_add(1, Ordering::Relaxed);
     }
 
     /// An answer that was counted has been broken off.
-    pub(super) fn count_broken(&self) {
+    pub(in crate::conn) fn count_broken(&self) {
         self.broken.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -125,7 +125,7 @@ fn shard() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conn::exchange::answer::Refusal;
+    use crate::conn::cause::Refusal;
 
     #[test]
     fn it_counts_by_cause_and_class_over_all_threads() {

@@ -80,7 +80,7 @@ fn values_table<O>(keys: &[Key<O>]) -> String {
 fn ordinary_value<O>(key: &Key<O>) -> String {
     let Form::Ordinary(kind) = key.kind else { panic!("`{}` has a form of its own", key.name) };
     match kind {
-        Kind::Count { most } => format!("a number from 1 to {}", super::with_gaps(&most.to_string())),
+        Kind::Count { most } => format!("a number from 1 to {}", super::row::with_gaps(&most.to_string())),
         Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Duration => "a duration".to_owned(),
         Kind::Timeout if key.default == "off" => "a duration above zero, or `off`".to_owned(),

@@ -1,0 +1,157 @@
+//! What a row of the tables of keys says.
+
+use Form::{Ordinary, Own};
+use Kind::{Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout};
+
+/// A key that an attribute knows. `O` lists the keys of that attribute with a form of their own.
+pub(crate) struct Key<O> {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Form<O>,
+    /// How the key is written. The documentation shows it, and messages about a wrong value.
+    pub(crate) example: &'static str,
+    /// Other ways to write it, for the documentation.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests of the documentation read it"))]
+    pub(crate) forms: &'static [&'static str],
+    /// The default, written as in the example. Where there is no such value, the documentation's words for it.
+    pub(crate) default: &'static str,
+    /// What the key means. The first paragraph stands in the documentation's tables, all of it at the method of an
+    /// ordinary key, where the first sentence goes on with the default.
+    pub(crate) doc: &'static str,
+    pub(crate) library: Library,
+    /// What other programs call it. The file and the environment know these words, too.
+    pub(crate) other_words: &'static [&'static str],
+    /// What the attribute says about those words.
+    pub(crate) say: &'static str,
+}
+
+/// Who reads the value of a key.
+#[derive(Clone, Copy)]
+pub(crate) enum Form<O> {
+    /// Its kind says all that the parser has to know.
+    Ordinary(Kind),
+    /// The parser of the attribute has code for it.
+    Own(O),
+}
+
+/// How the value of an ordinary key is written, and which values fit.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// `key = 1000`: from 1 to `most`.
+    Count { most: u64 },
+    /// `key = true`.
+    Flag,
+    /// `key = "1m 30s"`.
+    Duration,
+    /// `key = "30s"`: a duration, but not zero, which would let nothing happen. With the default `off` there is no
+    /// limit unless one is set.
+    Timeout,
+    /// `key = "60s"`: a duration that the kernel takes for TCP keepalive.
+    Keepalive,
+    /// `key = "2MiB"`, or a number of bytes, which need not fit into memory.
+    Length,
+    /// `key = "2MiB"`, or a number of bytes, which have to fit into memory: from `least` on.
+    Size { least: u64 },
+    /// `key = "0660"`: permission bits in octal.
+    Mode,
+    /// `key = "text"`, not empty. `expected` names the text in messages.
+    Text { expected: &'static str },
+    /// `key = word`: a variant of the library's enum `of`, in lower case.
+    Choice { of: &'static str, words: &'static [&'static str] },
+    /// `key = "file"`, or a macro that makes the path, such as `concat!(…)`.
+    File,
+    /// `key = function`: an expression, which only rustc can check.
+    Callback,
+}
+
+/// What the library has for a key, and whether the file and the environment can set it.
+#[derive(Clone, Copy)]
+pub(crate) enum Library {
+    /// A field of the options, a method of the builder and an entry of the file, all from the row.
+    FromRow,
+    /// A field, a method and these entries of the file, by hand.
+    ByHand(&'static [Entry]),
+    /// Code alone: no file and no variable can set it.
+    Code,
+}
+
+/// An entry of the file that the library has code for: a constant of the entry's name.
+pub(crate) struct Entry {
+    /// A dot leads into a table of the file.
+    pub(crate) name: &'static str,
+    /// Which values it takes, for the documentation.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tests of the documentation read it"))]
+    pub(crate) value: &'static str,
+    /// What other programs call it, if the attribute has no hint for these words.
+    pub(crate) other_words: &'static [&'static str],
+    /// The feature of the library without which there is no such entry.
+    pub(crate) feature: Option<&'static str>,
+}
+
+impl<O> Key<O> {
+    /// What a row leaves out.
+    pub(super) const ROW: Self = Self {
+        name: "",
+        kind: Ordinary(Flag),
+        example: "",
+        forms: &[],
+        default: "",
+        doc: "",
+        library: Library::FromRow,
+        other_words: &[],
+        say: "",
+    };
+
+    pub(super) const CODE: Self = Self { library: Library::Code, ..Self::ROW };
+}
+
+impl<O> Key<O> {
+    /// The default as the documentation shows it: `2 MiB`, `100 000`.
+    pub(crate) fn shown_default(&self) -> String {
+        let digits = self.default.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.default.len());
+        let (number, unit) = self.default.split_at(digits);
+        match self.kind {
+            Ordinary(Flag | Choice { .. }) => format!("`{}`", self.default),
+            Ordinary(_) if self.has_default_value() && !number.is_empty() => {
+                let number = with_gaps(number);
+                if unit.is_empty() { number } else { format!("{number} {unit}") }
+            }
+            _ => self.default.to_owned(),
+        }
+    }
+
+    /// Whether the default is a value that could be written in the file.
+    pub(crate) fn has_default_value(&self) -> bool {
+        let is_number = self.default.starts_with(|c: char| c.is_ascii_digit());
+        match self.kind {
+            Ordinary(Flag | Choice { .. }) => true,
+            Ordinary(Timeout) => is_number || self.default == "off",
+            Ordinary(Count { .. } | Duration | Keepalive | Length | Size { .. }) => is_number,
+            Ordinary(Mode | Text { .. } | File | Callback) | Own(_) => false,
+        }
+    }
+
+    /// The first sentence of the documentation, and the rest.
+    pub(crate) fn first_sentence(&self) -> (&'static str, &'static str) {
+        let end = [self.doc.find(". "), self.doc.find(".\n")].into_iter().flatten().min();
+        let (first, rest) = self.doc.split_at(end.unwrap_or(self.doc.len() - 1));
+        (first, &rest[1..])
+    }
+}
+
+/// Groups of three digits, where there are more than four.
+pub(super) fn with_gaps(number: &str) -> String {
+    let mut shown = String::new();
+    for (index, digit) in number.chars().enumerate() {
+        if number.len() > 4 && index > 0 && (number.len() - index).is_multiple_of(3) {
+            shown.push(' ');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+impl Entry {
+    pub(super) const fn new(name: &'static str, value: &'static str) -> Self {
+        Self { name, value, other_words: &[], feature: None }
+    }
+}

@@ -7,12 +7,14 @@
 mod agreement;
 mod chunks;
 mod head;
+mod known_fields;
 mod rules;
 mod target;
 
 use crate::conn::cause::Refusal;
 use crate::conn::http1::strict::chunks::Chunks;
-use crate::conn::http1::strict::head::{Body, Head, KnownFields, Whole};
+use crate::conn::http1::strict::head::{Body, Head, Whole};
+use crate::conn::http1::strict::known_fields::KnownFields;
 use crate::conn::http1::strict::rules::{BARE_CR, BARE_LF};
 use crate::server::ServerOptions;
 

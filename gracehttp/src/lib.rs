@@ -34,6 +34,8 @@ pub mod log;
 #[cfg(target_os = "linux")]
 mod parking;
 #[cfg(target_os = "linux")]
+mod record;
+#[cfg(target_os = "linux")]
 mod server;
 #[cfg(target_os = "linux")]
 mod socket;

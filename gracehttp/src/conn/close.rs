@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use crate::conn::context::Context;
 use crate::conn::limits::Patience;
-use crate::conn::wire::Wire;
 use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::parking::Parked;
 use crate::server::ServerOptions;
+use crate::socket::Stream;
 use crate::sys::{self, Probe};
 
 /// A client with no more than so many unacknowledged bytes counts as having taken its response.
@@ -60,12 +60,12 @@ impl Linger {
 ///
 /// A socket that is closed with unread bytes in it answers with a reset, upon which the client's kernel
 /// throws away the response that the client has not read yet (RFC 9112 section 9.6).
-pub(super) async fn close<T: Wire>(context: &Context, stream: T, linger: Linger) {
+pub(super) async fn close(context: &Context, stream: Stream, linger: Linger) {
     // Boxed, since few connections close at a time: otherwise each would keep room for this future.
     Box::pin(close_orderly(context, stream, linger)).await;
 }
 
-async fn close_orderly<T: Wire>(context: &Context, mut stream: T, linger: Linger) {
+async fn close_orderly(context: &Context, mut stream: Stream, linger: Linger) {
     let end = Instant::now() + linger.in_all;
     if !matches!(tokio::time::timeout_at(end, stream.shutdown()).await, Ok(Ok(()))) {
         return;
@@ -84,7 +84,7 @@ async fn close_orderly<T: Wire>(context: &Context, mut stream: T, linger: Linger
 }
 
 /// Reads until the client closes its side, or the wait is over.
-async fn read_on<T: Wire>(stream: &mut T, linger: Linger, end: Instant) {
+async fn read_on(stream: &mut Stream, linger: Linger, end: Instant) {
     let mut scratch = vec![0; linger.buffer];
     let mut left = linger.bytes;
     while left > 0 {
@@ -116,7 +116,7 @@ async fn is_taken(probe: Probe) -> bool {
 }
 
 /// Says one last thing before closing.
-pub(super) async fn close_with<T: Wire>(context: &Context, mut stream: T, bytes: &[u8], linger: Linger) {
+pub(super) async fn close_with(context: &Context, mut stream: Stream, bytes: &[u8], linger: Linger) {
     let said = tokio::time::timeout(Linger::BRIEF.in_all, stream.write_all(bytes)).await;
     if matches!(said, Ok(Ok(()))) {
         close(context, stream, linger).await;
@@ -124,13 +124,13 @@ pub(super) async fn close_with<T: Wire>(context: &Context, mut stream: T, bytes:
 }
 
 /// Whether the client has yet to take much of what was written.
-pub(super) fn has_much_untaken<T: Wire>(stream: &T) -> bool {
+pub(super) fn has_much_untaken(stream: &Stream) -> bool {
     Probe::of(stream.socket()).unacknowledged() > LITTLE
 }
 
 /// Closes a connection in the middle of a response. The client can't use the part that lies in the kernel, so it is
 /// thrown away at once.
-pub(super) async fn cut<T: Wire>(context: &Context, stream: T) {
+pub(super) async fn cut(context: &Context, stream: Stream) {
     if has_much_untaken(&stream) {
         reset(stream);
     } else {
@@ -140,7 +140,7 @@ pub(super) async fn cut<T: Wire>(context: &Context, stream: T) {
 
 /// Closes the connection of a client that takes nothing. After an orderly close up to 4 MB would stay in the kernel
 /// for minutes.
-pub(super) fn reset<T: Wire>(stream: T) {
+pub(super) fn reset(stream: Stream) {
     if sys::reset(stream.socket()).is_err() {
         // A Unix socket has no reset. Shut down explicitly: another process may hold a duplicate, which would keep
         // the connection open.
@@ -150,13 +150,13 @@ pub(super) fn reset<T: Wire>(stream: T) {
 }
 
 /// Closes the connection of a client that waits for nothing, without waiting for the client.
-pub(super) async fn close_now<T: Wire>(mut stream: T) {
+pub(super) async fn close_now(mut stream: Stream) {
     // A plain socket shuts down at once. A TLS session sends its last record only if there is room for it.
     let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
 }
 
 /// The same, after some last bytes if there is room for them.
-pub(super) async fn close_now_with<T: Wire>(mut stream: T, bytes: &[u8]) {
+pub(super) async fn close_now_with(mut stream: Stream, bytes: &[u8]) {
     let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(bytes)).await;
     close_now(stream).await;
 }

@@ -16,7 +16,6 @@ mod rest;
 mod sniff;
 mod traffic;
 mod transport;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +36,6 @@ use crate::conn::close::Linger;
 use crate::conn::http1::{Idle, Left};
 use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
-use crate::conn::wire::Wire;
 use crate::server::Permit;
 use crate::socket::{Stage, Stream};
 
@@ -110,19 +108,18 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
 }
 
 /// Serves an HTTP/1 connection, and settles what is left of it.
-async fn serve_http1<T: Wire>(context: Arc<Context>, stream: T, ahead: Ahead, stage: Stage, permit: Permit) {
+async fn serve_http1(context: Arc<Context>, stream: Stream, ahead: Ahead, stage: Stage, permit: Permit) {
     match http1::serve(context.clone(), stream, ahead, stage, permit).await {
         Left::Nothing => {}
-        Left::AtRest { idle: Idle { stream, ahead, stage, permit }, has_answered } => match stream.bare() {
-            Ok(stream) => rest(context, stream, ahead, stage, permit, has_answered).await,
-            Err(stream) => close::close(&context, stream, Linger::BRIEF).await,
-        },
+        Left::AtRest { idle: Idle { stream, ahead, stage, permit }, has_answered } => {
+            rest(context, stream, ahead, stage, permit, has_answered).await;
+        }
         Left::Busy(idle) => serve_again(context, idle),
     }
 }
 
 /// Goes on with a connection that was about to close.
-fn serve_again<T: Wire>(context: Arc<Context>, idle: Idle<T>) {
+fn serve_again(context: Arc<Context>, idle: Idle) {
     let Idle { stream, ahead, stage, permit } = idle;
     tokio::spawn(serve_http1(context, stream, Ahead::now(ahead), stage, permit));
 }
@@ -131,7 +128,8 @@ fn serve_again<T: Wire>(context: Arc<Context>, idle: Idle<T>) {
 /// finished, and its connection served.
 #[cfg(feature = "tls")]
 async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
-    let handshake = tokio::time::timeout(context.options.handshake_timeout, acceptor.accept(stream));
+    let Stream::Plain(bare) = stream else { return };
+    let handshake = tokio::time::timeout(context.options.handshake_timeout, acceptor.accept(bare));
     let handshake = tokio::select! {
         biased;
         handshake = handshake => handshake,
@@ -142,7 +140,9 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
         return;
     };
     // A client that offers no protocol speaks HTTP/1.1, or HTTP/2 where the server has no HTTP/1.
-    if stream.get_ref().1.alpn_protocol() == Some(b"h2") || !context.options.http1 {
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let stream = Stream::Rustls(Box::new(stream));
+    if is_http2 || !context.options.http1 {
         http2::serve(context, stream, Bytes::new(), permit).await;
     } else {
         serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;

@@ -255,7 +255,7 @@ fn connected_socket(
     let socket = socket2::SockRef::from(&fd);
     let connected = socket.peer_addr().is_ok() && socket.r#type().ok()? == socket2::Type::STREAM;
     // The connection of a client that is gone has no address any more: there is nothing to serve.
-    connected.then_some(Socket { fd, family, origin, listener })
+    connected.then_some(Socket { fd, family, origin, listener, session: None })
 }
 
 #[cfg(test)]

@@ -147,7 +147,8 @@ fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, permit: Permi
         Address::Unix(_) => Family::Unix,
     };
     // A socket that the runtime can't take is closed, and its permit goes back.
-    let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number }).wake() else {
+    let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number, session: None }).wake()
+    else {
         return None;
     };
     conn::spawn(context, stream, permit);

@@ -270,7 +270,8 @@ mod tests {
     fn connection(stage: Stage) -> (Parked, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket = Socket { fd: ours.into(), family: Family::Unix, origin: None, listener: None };
+        let socket =
+            Socket { fd: ours.into(), family: Family::Unix, origin: None, listener: None, session: None };
         (Parked { socket, stage }, theirs)
     }
 

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slab::Slab;
 
+use crate::record::SessionAtRest;
 use crate::socket::{Family, ListenerNumber, Origin, Socket, Stage};
 
 /// The end of a list. No slab grows that large.
@@ -16,13 +17,14 @@ pub(crate) struct Parked {
     pub(crate) stage: Stage,
 }
 
-/// All that is kept of a parked connection: 24 bytes, 32 with the slab's own mark.
+/// All that is kept of a parked connection, with a pointer to its TLS session: 32 bytes, 40 with the slab's own mark.
 #[derive(Debug)]
 struct Slot {
     fd: OwnedFd,
     family: Family,
     stage: Stage,
     listener: Option<ListenerNumber>,
+    session: Option<SessionAtRest>,
     origin: Option<Origin>,
     /// When it was parked, in ticks of the lot.
     since: u32,
@@ -57,11 +59,19 @@ impl Slots {
 
     /// Puts a connection at the newest end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
-        let Parked { socket: Socket { fd, family, origin, listener }, stage } = parked;
+        let Parked { socket: Socket { fd, family, origin, listener, session }, stage } = parked;
         let older = self.ends[stage as usize].newest;
-        let key =
-            self.slab.insert(Slot { fd, family, stage, listener, origin, since: now, older, newer: NONE })
-                as u32;
+        let key = self.slab.insert(Slot {
+            fd,
+            family,
+            stage,
+            listener,
+            session,
+            origin,
+            since: now,
+            older,
+            newer: NONE,
+        }) as u32;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = key,
             None => self.ends[stage as usize].oldest = key,
@@ -74,7 +84,7 @@ impl Slots {
     /// Takes a connection out, from any place in the list.
     pub(super) fn remove(&mut self, key: u32) -> Option<Parked> {
         let slot = self.slab.try_remove(key as usize)?;
-        let Slot { fd, family, stage, listener, origin, older, newer, .. } = slot;
+        let Slot { fd, family, stage, listener, session, origin, older, newer, .. } = slot;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = newer,
             None => self.ends[stage as usize].oldest = newer,
@@ -84,7 +94,7 @@ impl Slots {
             None => self.ends[stage as usize].newest = older,
         }
         self.counts[stage as usize] -= 1;
-        Some(Parked { socket: Socket { fd, family, origin, listener }, stage })
+        Some(Parked { socket: Socket { fd, family, origin, listener, session }, stage })
     }
 
     /// How many connections of a stage are parked.
@@ -123,7 +133,7 @@ impl Slots {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() <= 24);
+const _: () = assert!(size_of::<Slot>() <= 32);
 
 #[cfg(test)]
 mod tests {
@@ -133,7 +143,13 @@ mod tests {
     fn parked(stage: Stage) -> Parked {
         let (socket, _) = UnixStream::pair().unwrap();
         Parked {
-            socket: Socket { fd: socket.into(), family: Family::Unix, origin: None, listener: None },
+            socket: Socket {
+                fd: socket.into(),
+                family: Family::Unix,
+                origin: None,
+                listener: None,
+                session: None,
+            },
             stage,
         }
     }

@@ -30,24 +30,23 @@ use crate::conn::http1::strict::Bounds;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::STALLED;
 use crate::conn::transport::{Transport, return_on_drop};
-use crate::conn::wire::Wire;
 use crate::server::{Asked, Permit};
-use crate::socket::{Stage, Unread};
+use crate::socket::{Stage, Stream, Unread};
 use crate::sys::Probe;
 
 /// What is left of a connection when its task ends.
-pub(super) enum Left<T> {
+pub(super) enum Left {
     /// It is closed, or a handler has it.
     Nothing,
     /// It is to rest. `has_answered`: it has answered a request since a restart began.
-    AtRest { idle: Idle<T>, has_answered: bool },
+    AtRest { idle: Idle, has_answered: bool },
     /// It was about to close when its next request came.
-    Busy(Idle<T>),
+    Busy(Idle),
 }
 
 /// A connection between two requests.
-pub(super) struct Idle<T> {
-    pub(super) stream: T,
+pub(super) struct Idle {
+    pub(super) stream: Stream,
     /// What was read of its next request.
     pub(super) ahead: Bytes,
     pub(super) stage: Stage,
@@ -55,13 +54,13 @@ pub(super) struct Idle<T> {
 }
 
 /// Serves a connection until it ends or is to rest.
-pub(super) async fn serve<T: Wire>(
+pub(super) async fn serve(
     context: Arc<Context>,
-    stream: T,
+    stream: Stream,
     ahead: Ahead,
     stage: Stage,
     mut permit: Permit,
-) -> Left<T> {
+) -> Left {
     permit.is_seen();
     let mut limits = Limits::new(stage, ahead.since);
     let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes);
@@ -159,13 +158,13 @@ pub(super) async fn serve<T: Wire>(
 }
 
 /// Writes the bytes that hyper has left in the transport, and stops if the client does not take them.
-async fn finish_writing<T: Wire>(transport: &mut Transport<T, Intake>) {
+async fn finish_writing(transport: &mut Transport<Intake>) {
     let _ = tokio::time::timeout(STALLED, transport.write_gathered()).await;
 }
 
 /// Awaits the end of what has come of an upgraded connection. Its handler may just have let it go, and another
 /// process may hold a duplicate, which would keep the connection open.
-async fn close_after_upgrade<T: Wire>(context: Arc<Context>, back: Receiver<Transport<T, Intake>>) {
+async fn close_after_upgrade(context: Arc<Context>, back: Receiver<Transport<Intake>>) {
     if let Ok(mut transport) = back.await {
         finish_writing(&mut transport).await;
         let (stream, _, _permit) = transport.into_parts();

@@ -37,13 +37,13 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::Reason;
 use crate::conn::transport::{Transport, return_on_drop};
-use crate::conn::wire::Wire;
 use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::server::Permit;
+use crate::socket::Stream;
 use crate::sys::Probe;
 
 /// Serves a connection until it ends.
-pub(super) async fn serve<T: Wire>(context: Arc<Context>, stream: T, ahead: Bytes, mut permit: Permit) {
+pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, mut permit: Permit) {
     permit.is_seen();
     let shares = Shares::of(&context.options);
     let streams = Arc::new(Streams::new(shares));

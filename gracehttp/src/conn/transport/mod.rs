@@ -19,6 +19,7 @@ pub(super) use return_on_drop::return_on_drop;
 
 use crate::conn::traffic::Traffic;
 use crate::server::Permit;
+use crate::socket::Stream;
 
 /// How many bytes of finished responses wait for the end of a row of pipelined requests.
 const GATHER_AT_MOST: usize = 16 << 10;
@@ -31,8 +32,8 @@ const COPY_AT_MOST: usize = 4 << 10;
 /// The permit lives here, not in the connection's task, because an upgraded connection outlives the task
 /// and still counts.
 #[derive(Debug)]
-pub(crate) struct Transport<T, I> {
-    stream: T,
+pub(crate) struct Transport<I> {
+    stream: Stream,
     /// Finished responses that are gathered for one write.
     gathered: BytesMut,
     inspector: I,
@@ -41,8 +42,8 @@ pub(crate) struct Transport<T, I> {
     permit: Permit,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
-    pub(crate) fn new(stream: T, inspector: I, permit: Permit) -> Self {
+impl<I: Inspector> Transport<I> {
+    pub(crate) fn new(stream: Stream, inspector: I, permit: Permit) -> Self {
         Self { stream, gathered: BytesMut::new(), inspector, flushed: false, permit }
     }
 
@@ -57,7 +58,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
     }
 
     /// The stream, the bytes that were read and not passed on, and the permit.
-    pub(crate) fn into_parts(self) -> (T, Bytes, Permit) {
+    pub(crate) fn into_parts(self) -> (Stream, Bytes, Permit) {
         (self.stream, self.inspector.into_held(), self.permit)
     }
 
@@ -145,7 +146,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> Transport<T, I> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> AsyncRead for Transport<T, I> {
+impl<I: Inspector> AsyncRead for Transport<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -188,7 +189,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> AsyncRead for Transport<T,
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin, I: Inspector> AsyncWrite for Transport<T, I> {
+impl<I: Inspector> AsyncWrite for Transport<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }

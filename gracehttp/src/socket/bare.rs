@@ -1,83 +1,19 @@
-//! A connection's socket: a bare descriptor while it rests, a stream of the runtime while it is awake.
+//! A socket without a session, registered with the runtime.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU16, NonZeroU32};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// The family of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    Tcp,
-    Unix,
-}
-
-/// The predecessor's number of a connection that came from it, counted from 1.
-pub(crate) type Origin = NonZeroU32;
-
-/// The number of a listener in its process, counted from 1 over all servers.
-pub(crate) type ListenerNumber = NonZeroU16;
-
-/// How far a resting connection has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Accepted; it has not sent a byte yet.
-    Fresh,
-    /// Between two requests.
-    Idle,
-}
-
-/// A connected, non-blocking socket that is not registered with a runtime: it can be parked and handed over.
-#[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) fd: OwnedFd,
-    pub(crate) family: Family,
-    pub(crate) origin: Option<Origin>,
-    /// The listener that accepted it; none if only an earlier generation had that listener.
-    pub(crate) listener: Option<ListenerNumber>,
-}
-
-impl Socket {
-    /// Registers the socket with the runtime of the calling task.
-    pub(crate) fn wake(self) -> io::Result<Stream> {
-        let inner = match self.family {
-            Family::Tcp => Inner::Tcp(TcpStream::from_std(self.fd.into())?),
-            Family::Unix => Inner::Unix(UnixStream::from_std(self.fd.into())?),
-        };
-        Ok(Stream { inner, origin: self.origin, listener: self.listener })
-    }
-}
-
-/// The unread bytes of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unread {
-    Nothing,
-    Bytes,
-    /// None, and no more will come: the client has closed its side, or is gone.
-    End,
-}
-
-impl Unread {
-    /// Looks without reading.
-    pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
-        match recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
-            Ok(1..) | Err(Errno::EINTR) => Self::Bytes,
-            Err(Errno::EAGAIN) => Self::Nothing,
-            Ok(0) | Err(_) => Self::End,
-        }
-    }
-}
+use crate::socket::{Family, ListenerNumber, Origin, Socket};
 
 /// A connected socket that is registered with the runtime.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub(crate) struct BareStream {
     inner: Inner,
     origin: Option<Origin>,
     listener: Option<ListenerNumber>,
@@ -89,7 +25,20 @@ enum Inner {
     Unix(UnixStream),
 }
 
-impl Stream {
+impl BareStream {
+    pub(super) fn new(
+        fd: OwnedFd,
+        family: Family,
+        origin: Option<Origin>,
+        listener: Option<ListenerNumber>,
+    ) -> io::Result<Self> {
+        let inner = match family {
+            Family::Tcp => Inner::Tcp(TcpStream::from_std(fd.into())?),
+            Family::Unix => Inner::Unix(UnixStream::from_std(fd.into())?),
+        };
+        Ok(Self { inner, origin, listener })
+    }
+
     /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has to happen
     /// before the descriptor is duplicated or sent to another process.
     pub(crate) fn rest(self) -> io::Result<Socket> {
@@ -97,7 +46,7 @@ impl Stream {
             Inner::Tcp(stream) => (stream.into_std()?.into(), Family::Tcp),
             Inner::Unix(stream) => (stream.into_std()?.into(), Family::Unix),
         };
-        Ok(Socket { fd, family, origin: self.origin, listener: self.listener })
+        Ok(Socket { fd, family, origin: self.origin, listener: self.listener, session: None })
     }
 
     /// The address of the client; none on a Unix socket, whose clients have no name. On a dual-stack socket the
@@ -122,7 +71,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
-impl AsFd for Stream {
+impl AsFd for BareStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.inner {
             Inner::Tcp(stream) => stream.as_fd(),
@@ -147,13 +96,13 @@ macro_rules! forward {
     };
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for BareStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         forward!(self, stream => stream.poll_read(cx, buf))
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for BareStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         forward!(self, stream => stream.poll_write(cx, buf))
     }

@@ -1,0 +1,84 @@
+//! A connection's socket with its TLS session, if it has one: a [`Socket`] while it rests, a [`Stream`] of the runtime
+//! while it is awake.
+
+mod bare;
+#[cfg(feature = "tls")]
+mod secure;
+mod stream;
+
+use std::io;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+
+pub(crate) use bare::BareStream;
+#[cfg(feature = "tls")]
+pub(crate) use secure::SecureStream;
+pub(crate) use stream::Stream;
+
+use crate::record::SessionAtRest;
+
+/// The family of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Tcp,
+    Unix,
+}
+
+/// The predecessor's number of a connection that came from it, counted from 1.
+pub(crate) type Origin = NonZeroU32;
+
+/// The number of a listener in its process, counted from 1 over all servers.
+pub(crate) type ListenerNumber = NonZeroU16;
+
+/// How far a resting connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Accepted; it has not sent a byte yet.
+    Fresh,
+    /// Between two requests.
+    Idle,
+}
+
+/// A connected, non-blocking socket that is not registered with a runtime: it can be parked and handed over.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) fd: OwnedFd,
+    pub(crate) family: Family,
+    pub(crate) origin: Option<Origin>,
+    /// The listener that accepted it; none if only an earlier generation had that listener.
+    pub(crate) listener: Option<ListenerNumber>,
+    /// Its TLS session, once the handshake is done.
+    pub(crate) session: Option<SessionAtRest>,
+}
+
+impl Socket {
+    /// Registers the socket with the runtime of the calling task.
+    pub(crate) fn wake(self) -> io::Result<Stream> {
+        let Self { fd, family, origin, listener, session } = self;
+        let bare = BareStream::new(fd, family, origin, listener)?;
+        Ok(Stream::new(bare, session))
+    }
+}
+
+/// The unread bytes of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    Nothing,
+    Bytes,
+    /// None, and no more will come: the client has closed its side, or is gone.
+    End,
+}
+
+impl Unread {
+    /// Looks without reading.
+    pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
+        match recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Ok(1..) | Err(Errno::EINTR) => Self::Bytes,
+            Err(Errno::EAGAIN) => Self::Nothing,
+            Ok(0) | Err(_) => Self::End,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The stream under HTTP: a socket, or a TLS session on one.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::record::SessionAtRest;
+#[cfg(feature = "tls")]
+use crate::socket::SecureStream;
+use crate::socket::{BareStream, Origin, Socket};
+
+/// A connection that is awake.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Plain(BareStream),
+    #[cfg(feature = "tls")]
+    Secure(Box<SecureStream>),
+    #[cfg(feature = "tls")]
+    Rustls(Box<tokio_rustls::server::TlsStream<BareStream>>),
+}
+
+impl Stream {
+    pub(super) fn new(bare: BareStream, session: Option<SessionAtRest>) -> Self {
+        match session {
+            None => Self::Plain(bare),
+            #[cfg(feature = "tls")]
+            Some(session) => Self::Secure(Box::new(SecureStream::wake(bare, session))),
+            #[cfg(not(feature = "tls"))]
+            Some(session) => match session {},
+        }
+    }
+
+    /// Whether nothing is lost when the connection rests.
+    pub(crate) fn can_rest(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) => secure.can_rest(),
+            #[cfg(feature = "tls")]
+            Self::Rustls(_) => false,
+        }
+    }
+
+    /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has to happen
+    /// before the descriptor is duplicated or sent to another process.
+    pub(crate) fn rest(self) -> io::Result<Socket> {
+        match self {
+            Self::Plain(bare) => bare.rest(),
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) => secure.rest(),
+            #[cfg(feature = "tls")]
+            Self::Rustls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Whether its scheme is `https`.
+    pub(crate) fn is_secure(&self) -> bool {
+        !matches!(self, Self::Plain(_))
+    }
+
+    /// The address of the client.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.bare().peer()
+    }
+
+    /// The predecessor's number of the connection, if it came from there.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.bare().origin()
+    }
+
+    /// The socket below TLS.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.bare().as_fd()
+    }
+
+    fn bare(&self) -> &BareStream {
+        match self {
+            Self::Plain(bare) => bare,
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) => secure.bare(),
+            #[cfg(feature = "tls")]
+            Self::Rustls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+/// Calls a method of the stream within.
+macro_rules! forward {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Stream::Plain(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            #[cfg(feature = "tls")]
+            Stream::Secure(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+            #[cfg(feature = "tls")]
+            Stream::Rustls(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        forward!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        forward!(self, stream => stream.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        forward!(self, stream => stream.poll_shutdown(cx))
+    }
+}

@@ -43,6 +43,8 @@ mod socket;
 mod sys;
 #[cfg(target_os = "linux")]
 pub mod test;
+#[cfg(target_os = "linux")]
+mod tls;
 
 #[cfg(target_os = "linux")]
 pub use face::*;

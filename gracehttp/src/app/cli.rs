@@ -42,7 +42,7 @@ fn command() -> Command {
 fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
     let Configured { servers, .. } = Configured::settle(app, &StartCommand::capture())?;
     #[cfg(feature = "tls")]
-    crate::app::prepare::tls_acceptors(&servers, &crate::listen::KeyRing::default())?;
+    crate::app::prepare::tls_acceptors(&servers, &crate::tls::KeyRing::default())?;
     let access = servers
         .iter()
         .map(|server| &server.options)

@@ -19,8 +19,8 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::handoff::{self, Channel, Inherited, Predecessor, StartCommand, WeakChannel};
 use crate::lifecycle::{Background, Event, Events, HeldBack, Phase, Request, Signals, aside};
-use crate::listen::KeyRing;
 use crate::log;
+use crate::tls::KeyRing;
 
 /// How long cut connections may take to half-close, and cut tasks to drop what they hold.
 const CUTTING: Duration = Duration::from_millis(500);

@@ -2,17 +2,16 @@
 
 use crate::app::servers::Servers;
 use crate::config::Provenance;
-use crate::conn::TlsAcceptor;
 use crate::error::Error;
 use crate::lifecycle::{Event, Events, Serving, aside, generation};
 use crate::listen::bind::open;
 use crate::listen::descriptors::Wanted;
 use crate::listen::{
-    Acceptor, KeyRing, ListenOptions, Listener, OfferedListeners, Running, SocketFile, descriptors,
-    tls_acceptor, unlink_if_ours,
+    Acceptor, ListenOptions, Listener, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours,
 };
 use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions, SocketAccess};
 use crate::socket::ListenerNumber;
+use crate::tls::{KeyRing, TlsAcceptor};
 
 /// The TLS side of each server that has one, in their order.
 pub(super) fn tls_acceptors<S>(
@@ -22,7 +21,7 @@ pub(super) fn tls_acceptors<S>(
     let mut faults = Vec::new();
     let mut tls_acceptors = Vec::new();
     for server in servers {
-        match tls_acceptor(&server.options, keys) {
+        match TlsAcceptor::of(&server.options, keys) {
             Ok(acceptor) => tls_acceptors.push(acceptor),
             Err(fault) => faults.push(fault),
         }

@@ -12,13 +12,14 @@ use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::app::servers::Servers;
 use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
-use crate::conn::{Context, Moved, TlsAcceptor};
+use crate::conn::{Context, Moved};
 use crate::error::Error;
 use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, WeakChannel};
 use crate::lifecycle::{Background, Events, aside, set_generation};
-use crate::listen::{Acceptor, KeyRing, Running};
+use crate::listen::{Acceptor, Running};
 use crate::log;
 use crate::server::{Permits, Server, SocketAccess};
+use crate::tls::{KeyRing, TlsAcceptor};
 
 /// What serves.
 pub(super) struct Started {

@@ -20,14 +20,7 @@ use crate::lifecycle::{ConnectionEnds, Drain, Events, Phase};
 use crate::parking::Lot;
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
-
-/// Makes TLS sessions of a server's sockets.
-#[cfg(feature = "tls")]
-pub(crate) use tokio_rustls::TlsAcceptor;
-
-/// Without the feature no server has one.
-#[cfg(not(feature = "tls"))]
-pub(crate) enum TlsAcceptor {}
+use crate::tls::TlsAcceptor;
 
 /// The least that hyper reads at once.
 const HYPER_READ: usize = 8 << 10;

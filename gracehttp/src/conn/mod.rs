@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use context::{Context, Leaving, Resting, TlsAcceptor};
+pub(crate) use context::{Context, Leaving, Resting};
 #[cfg(feature = "test-kit")]
 pub(crate) use http1::strict::read_heads;
 pub use info::{Generation, PeerAddr};
@@ -38,6 +38,8 @@ use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
 use crate::server::Permit;
 use crate::socket::{Stage, Stream};
+#[cfg(feature = "tls")]
+use crate::tls::TlsAcceptor;
 
 /// How long a connection waits awake for its next byte before it is parked.
 ///

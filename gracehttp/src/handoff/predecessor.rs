@@ -11,7 +11,8 @@ use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{ConnectionV2, Hello, ServerCount, ToPredecessor, ToSuccessor, Version};
-use crate::listen::{OfferedListeners, TicketKey};
+use crate::listen::OfferedListeners;
+use crate::tls::TicketKey;
 
 /// The process that this one replaces.
 #[derive(Debug)]

@@ -21,8 +21,9 @@ use crate::handoff::wire::{
     Hello, ListenerV1, ListenerV2, MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
 use crate::lifecycle::{AT_LEAST, Signal};
-use crate::listen::{TicketKey, restore_limits};
+use crate::listen::restore_limits;
 use crate::sys;
+use crate::tls::TicketKey;
 
 /// How long a process without further work may take to exit.
 const EXIT_WITHIN: Duration = Duration::from_millis(500);

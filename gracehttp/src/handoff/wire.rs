@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::conn::{MOVES_WITH, Report};
-use crate::listen::TicketKey;
+use crate::tls::TicketKey;
 
 /// The largest message. Below what a Unix socket's send buffer takes by default (208 KiB).
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;

@@ -148,7 +148,7 @@ mod tls {
     use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
     pub(super) fn connector() -> Result<TlsConnector, Error> {
-        let provider = crate::listen::crypto_provider();
+        let provider = crate::tls::crypto_provider();
         let mut config = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()?
             .dangerous()

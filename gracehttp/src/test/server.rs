@@ -11,10 +11,11 @@ use tokio::time::{Instant, timeout_at};
 use crate::conn::{Context, Moved};
 use crate::lifecycle::{Address, Background, Events, Phase};
 use crate::listen::bind::bind;
-use crate::listen::{KeyRing, ListenOptions, Running, tls_acceptor};
+use crate::listen::{ListenOptions, Running};
 use crate::log;
 use crate::server::{Endpoint, IntoServer, Permits, Server};
 use crate::test::sound;
+use crate::tls::{KeyRing, TlsAcceptor};
 
 /// How long what is in flight may take at the end; as [`App::drain_timeout`](crate::App::drain_timeout) is
 /// where an application sets nothing.
@@ -68,7 +69,7 @@ impl TestServer {
             panic!("server `{name}`: 127.0.0.1 has no TCP");
         };
 
-        let tls = tls_acceptor(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
+        let tls = TlsAcceptor::of(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
         let released = Arc::new(Notify::new());
         let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
         let context =

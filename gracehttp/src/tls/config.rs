@@ -11,19 +11,19 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use super::validity::{self, Validity};
 use crate::error::Error;
-use crate::listen::key_ring::KeyRing;
-use crate::listen::tickets::Tickets;
 use crate::log;
 use crate::server::{Tls, TlsSource as Source};
+use crate::tls::key_ring::KeyRing;
+use crate::tls::tickets::Tickets;
+use crate::tls::validity::{self, Validity};
 
 #[cfg(feature = "self-signed")]
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 impl Tls {
     /// Reads the files, and makes the configuration for the handshakes of `server`.
-    pub(crate) fn server_config(
+    pub(super) fn server_config(
         &self,
         server: &str,
         http1: bool,
@@ -222,5 +222,5 @@ fn make_identity(server: &str) -> Result<Identity, Error> {
 }
 
 #[cfg(test)]
-#[path = "tls_tests.rs"]
+#[path = "config_tests.rs"]
 mod tests;

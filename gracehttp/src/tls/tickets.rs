@@ -4,7 +4,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio_rustls::rustls::server::ProducesTickets;
 
-use crate::listen::key_ring::{ACCEPTED_FOR, KeyRing, TicketKey, random};
+use crate::tls::key_ring::{ACCEPTED_FOR, KeyRing, TicketKey, random};
 
 const NAME_LEN: usize = 16;
 

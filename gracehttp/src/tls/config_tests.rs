@@ -1,7 +1,7 @@
 //! Certificates and keys as operators get them wrong.
 
 use super::*;
-use crate::listen::key_ring::KeyRing;
+use crate::tls::key_ring::KeyRing;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Mutex;

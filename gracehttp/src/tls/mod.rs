@@ -1,0 +1,21 @@
+//! TLS up to the record layer: certificates, session tickets, handshakes.
+
+#[cfg(feature = "tls")]
+mod acceptor;
+#[cfg(feature = "tls")]
+mod config;
+mod key_ring;
+#[cfg(feature = "tls")]
+mod tickets;
+#[cfg(feature = "tls")]
+mod validity;
+#[cfg(not(feature = "tls"))]
+mod without;
+
+#[cfg(feature = "tls")]
+pub(crate) use acceptor::TlsAcceptor;
+#[cfg(all(feature = "tls", feature = "test-kit"))]
+pub(crate) use config::provider as crypto_provider;
+pub(crate) use key_ring::{KeyRing, TicketKey};
+#[cfg(not(feature = "tls"))]
+pub(crate) use without::TlsAcceptor;

@@ -3,8 +3,10 @@
 use zeroize::Zeroize as _;
 
 use crate::record::session::{Facts, Session};
+use crate::record::suite::Suite;
 
-/// Up to 48 bytes of key material: a traffic secret of TLS 1.3, or key and IV of TLS 1.2. Wiped when it is dropped.
+/// Up to 48 bytes of key material: a traffic secret of TLS 1.3; of TLS 1.2 the key, then the IV of 12 bytes as rustls
+/// extracts it. Wiped when it is dropped.
 pub(crate) struct Secret {
     bytes: [u8; 48],
     length: u8,
@@ -42,6 +44,14 @@ pub(crate) struct DirectionParts {
     pub(crate) secret: Secret,
     /// The number of the next record under this secret.
     pub(crate) sequence: u64,
+}
+
+impl DirectionParts {
+    /// Whether this key and this IV belong to the secret: those of TLS 1.3 are derived from it (RFC 8446 section 7.3).
+    pub(crate) fn has(&self, suite: Suite, key: &[u8], iv: &[u8]) -> bool {
+        let _ = (suite, key, iv);
+        unimplemented!()
+    }
 }
 
 /// A session at rest. Purposefully not `Clone`: waking and sending consume it.

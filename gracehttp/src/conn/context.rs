@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
@@ -56,6 +56,8 @@ pub(crate) struct Context {
     to_successor: Mutex<Option<UnboundedSender<Leaving>>>,
     /// How many bytes of its next request a connection may take along to the successor.
     moves_with: AtomicUsize,
+    /// TLS sessions can go to the successor.
+    takes_sessions: AtomicBool,
 }
 
 /// A connection that moves to the successor, and its server in this process.
@@ -72,6 +74,15 @@ pub(crate) struct Resting {
     pub(crate) permit: Permit,
     /// It had a request in flight when the restart came, and has answered it.
     pub(crate) has_answered: bool,
+}
+
+/// What a successor takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Takes {
+    /// So many bytes of its next request with each connection.
+    pub(crate) ahead: usize,
+    /// Connections with a TLS session.
+    pub(crate) sessions: bool,
 }
 
 impl Context {
@@ -101,6 +112,7 @@ impl Context {
             parked_late: Notify::new(),
             to_successor: Mutex::new(None),
             moves_with: AtomicUsize::new(MOVES_WITH),
+            takes_sessions: AtomicBool::new(true),
         })
     }
 
@@ -109,15 +121,17 @@ impl Context {
         self.tls.is_some()
     }
 
-    /// From now on, connections move to the successor, each with at most `moves_with` bytes of its next request.
-    pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, moves_with: usize) {
-        self.moves_with.store(moves_with, Ordering::Relaxed);
+    /// From now on, connections move to the successor, as far as it takes them.
+    pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, takes: Takes) {
+        self.moves_with.store(takes.ahead, Ordering::Relaxed);
+        self.takes_sessions.store(takes.sessions, Ordering::Relaxed);
         *self.to_successor() = Some(to_successor);
     }
 
     /// Whether a connection can be handed over with these bytes of its next request.
     pub(crate) fn can_move_with(&self, ahead: &Bytes) -> bool {
         ahead.len() <= self.moves_with.load(Ordering::Relaxed)
+            && (!self.is_secure() || self.takes_sessions.load(Ordering::Relaxed))
     }
 
     /// Keeps connections here while the successor has no room for more, or is gone.
@@ -133,6 +147,9 @@ impl Context {
     /// From now on, no connection moves to the successor.
     pub(crate) fn clear_successor(&self) {
         *self.to_successor() = None;
+        // The next one may take more.
+        self.moves_with.store(MOVES_WITH, Ordering::Relaxed);
+        self.takes_sessions.store(true, Ordering::Relaxed);
     }
 
     /// Whether there is a successor to which connections can go.

@@ -23,7 +23,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use context::{Context, Leaving, Resting};
+pub(crate) use context::{Context, Leaving, Resting, Takes};
 #[cfg(feature = "test-kit")]
 pub(crate) use http1::strict::read_heads;
 pub use info::{Generation, PeerAddr};

@@ -38,8 +38,14 @@ pub(crate) async fn rest(
 /// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
 /// bytes of its next request are already known.
 pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
-    let departs = context.drain.phase() == Phase::HandingOver && context.can_move_with(&resting.ahead);
-    let refused = if departs { context.send_to_successor(resting) } else { Err(resting) };
+    let refused = if context.drain.phase() != Phase::HandingOver {
+        Err(resting)
+    } else if context.can_move_with(&resting.ahead) {
+        context.send_to_successor(resting)
+    } else {
+        // Awake, it closes when its turn comes.
+        return stay(context, resting);
+    };
     match refused {
         Ok(()) => {}
         Err(resting) if resting.ahead.is_empty() => park(context, resting),
@@ -125,11 +131,8 @@ async fn hand_over_all(context: &Arc<Context>) {
         }
         for Parked { socket, stage } in batch {
             let permit = Permit::from_count(&context.permits);
-            let resting = Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false };
-            if let Err(refused) = context.send_to_successor(resting) {
-                // The successor died meanwhile: what it did not get stays parked.
-                park(context, refused);
-            }
+            // If the successor dies meanwhile, what it did not get stays parked.
+            settle(context, Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false });
         }
         tokio::task::yield_now().await;
     }

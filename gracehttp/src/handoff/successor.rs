@@ -13,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::config::HANDOFF_VARIABLE;
+use crate::conn::Takes;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::command::StartCommand;
@@ -127,9 +128,10 @@ impl Successor {
         self.version
     }
 
-    /// How many bytes of its next request a connection may take along to it.
-    pub(crate) fn takes_with(&self) -> usize {
-        self.version.max_ahead()
+    /// Which connections it takes.
+    pub(crate) fn takes(&self) -> Takes {
+        // No version carries TLS sessions yet.
+        Takes { ahead: self.version.max_ahead(), sessions: false }
     }
 
     /// Offers the listeners and waits until the successor is ready to serve through them.

@@ -76,6 +76,13 @@ pub(crate) struct Resting {
     pub(crate) has_answered: bool,
 }
 
+impl Resting {
+    /// Whether its next request has begun to come.
+    pub(crate) fn has_begun(&self) -> bool {
+        !self.ahead.is_empty() || self.socket.is_in_record()
+    }
+}
+
 /// What a successor takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Takes {
@@ -130,8 +137,12 @@ impl Context {
 
     /// Whether a connection can be handed over with these bytes of its next request.
     pub(crate) fn can_move_with(&self, ahead: &Bytes) -> bool {
-        ahead.len() <= self.moves_with.load(Ordering::Relaxed)
-            && (!self.is_secure() || self.takes_sessions.load(Ordering::Relaxed))
+        ahead.len() <= self.moves_with.load(Ordering::Relaxed) && !self.stays_behind()
+    }
+
+    /// Whether no connection can be handed over: they speak TLS, and the successor takes no sessions.
+    pub(crate) fn stays_behind(&self) -> bool {
+        self.is_secure() && !self.takes_sessions.load(Ordering::Relaxed)
     }
 
     /// Keeps connections here while the successor has no room for more, or is gone.

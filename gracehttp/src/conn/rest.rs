@@ -25,7 +25,8 @@ pub(crate) async fn rest(
     permit: Permit,
     has_answered: bool,
 ) {
-    if context.drain.phase() >= Phase::ClosingIdle {
+    // A TLS session that has ended meanwhile, or whose last bytes found no room in the socket, can't rest.
+    if context.drain.phase() >= Phase::ClosingIdle || !stream.can_rest() {
         return close(&context, stream, Linger::BRIEF).await;
     }
     let Ok(socket) = stream.rest() else { return };
@@ -35,8 +36,8 @@ pub(crate) async fn rest(
     settle(&context, Resting { socket, stage, ahead, permit, has_answered });
 }
 
-/// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where
-/// bytes of its next request are already known.
+/// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where its next request
+/// has begun to come.
 pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
     let refused = if context.drain.phase() != Phase::HandingOver {
         Err(resting)
@@ -48,8 +49,8 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
     };
     match refused {
         Ok(()) => {}
-        Err(resting) if resting.ahead.is_empty() => park(context, resting),
-        Err(resting) => stay(context, resting),
+        Err(resting) if resting.has_begun() => stay(context, resting),
+        Err(resting) => park(context, resting),
     }
 }
 
@@ -79,8 +80,11 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
         // A socket that the runtime won't take is closed, and its permit goes back.
         let Ok(stream) = socket.wake() else { return };
         match stage {
-            Stage::Fresh => serve_plain(context, stream, ahead, permit).await,
-            Stage::Idle => serve_http1(context, stream, Ahead::now(ahead), stage, permit).await,
+            // Over TLS the handshake has told that it is HTTP/1.
+            Stage::Fresh if !stream.is_secure() => serve_plain(context, stream, ahead, permit).await,
+            Stage::Fresh | Stage::Idle => {
+                serve_http1(context, stream, Ahead::now(ahead), stage, permit).await;
+            }
         }
     });
 }

@@ -61,6 +61,18 @@ impl Socket {
         let bare = BareStream::new(fd, family, origin, listener)?;
         Ok(Stream::new(bare, session))
     }
+
+    /// Whether a record of the client has begun to come and is not whole.
+    #[cfg(feature = "tls")]
+    pub(crate) fn is_in_record(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| !session.cut().is_empty())
+    }
+
+    /// Without TLS there are no records.
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn is_in_record(&self) -> bool {
+        false
+    }
 }
 
 /// The unread bytes of a socket.

@@ -45,6 +45,15 @@ impl Stream {
         }
     }
 
+    /// Whether a record of the client has begun to come and is not whole.
+    pub(crate) fn is_in_record(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) => secure.is_in_record(),
+            _ => false,
+        }
+    }
+
     /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has to happen
     /// before the descriptor is duplicated or sent to another process.
     pub(crate) fn rest(self) -> io::Result<Socket> {

@@ -108,7 +108,8 @@ impl Turn {
             Phase::HandingOver | Phase::SuccessorFull => {
                 activity.answers_in_restart();
                 let is_late = || Instant::now() >= info.context.spread.end();
-                !activity.can_move() && (self.is_newest(activity) || is_late())
+                let stays = !activity.can_move() || info.context.stays_behind();
+                stays && (self.is_newest(activity) || is_late())
             }
             Phase::Stopping => self.is_newest(activity),
             Phase::ClosingIdle | Phase::Cutting => true,

@@ -29,7 +29,11 @@ pub(crate) async fn rest(
     if context.drain.phase() >= Phase::ClosingIdle || !stream.can_rest() {
         return close(&context, stream, Linger::BRIEF).await;
     }
-    let Ok(socket) = stream.rest() else { return };
+    let Ok((socket, opened)) = stream.rest() else { return };
+    let ahead = match opened.is_empty() {
+        true => ahead,
+        false => [ahead, opened].concat().into(),
+    };
     if ahead.is_empty() {
         context.moved.idle(socket.origin);
     }

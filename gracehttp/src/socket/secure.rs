@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::record::{Session, SessionAtRest};
@@ -48,10 +49,10 @@ impl SecureStream {
         &self.session
     }
 
-    /// Takes the socket out of the runtime, with its session.
-    pub(super) fn rest(self) -> io::Result<Socket> {
+    /// Takes the socket out of the runtime, with its session. The bytes are plain text that was opened and not read.
+    pub(super) fn rest(self) -> io::Result<(Socket, Bytes)> {
         let session = self.session.rest(&[]);
-        Ok(Socket { session: Some(session), ..self.bare.rest()? })
+        Ok((Socket { session: Some(session), ..self.bare.rest()? }, Bytes::new()))
     }
 }
 

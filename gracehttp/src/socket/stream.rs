@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::record::SessionAtRest;
@@ -56,9 +57,12 @@ impl Stream {
 
     /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has to happen
     /// before the descriptor is duplicated or sent to another process.
-    pub(crate) fn rest(self) -> io::Result<Socket> {
+    ///
+    /// The bytes are plain text that TLS has opened and the caller has not read yet. They come before all that is still
+    /// in the socket.
+    pub(crate) fn rest(self) -> io::Result<(Socket, Bytes)> {
         match self {
-            Self::Plain(bare) => bare.rest(),
+            Self::Plain(bare) => Ok((bare.rest()?, Bytes::new())),
             #[cfg(feature = "tls")]
             Self::Secure(secure) => secure.rest(),
             #[cfg(feature = "tls")]

@@ -1,41 +1,23 @@
 //! A session that is not in use: it can be kept for long, and sent to another process.
 
-use zeroize::Zeroize as _;
-
-use crate::record::session::{Facts, Session};
+use crate::record::keys::Secret;
+use crate::record::message::CutMessage;
+use crate::record::session::Session;
 use crate::record::suite::Suite;
 
-/// Up to 48 bytes of key material: a traffic secret of TLS 1.3; of TLS 1.2 the key, then the IV of 12 bytes as rustls
-/// extracts it. Wiped when it is dropped.
-pub(crate) struct Secret {
-    bytes: [u8; 48],
-    length: u8,
+/// An application protocol that was agreed on (RFC 7301).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alpn {
+    Http11,
+    H2,
 }
 
-impl Secret {
-    /// None if these are more than 48 bytes.
-    pub(crate) fn new(material: &[u8]) -> Option<Self> {
-        let mut bytes = [0; 48];
-        bytes.get_mut(..material.len())?.copy_from_slice(material);
-        Some(Self { bytes, length: material.len() as u8 })
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.length.into()]
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.bytes.zeroize();
-    }
-}
-
-/// Not derived: a secret must not get into a log.
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret")
-    }
+/// What the handshake found out and handlers may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The server name that the client asked for (RFC 6066 section 3).
+    pub(crate) sni: Option<Box<str>>,
+    pub(crate) alpn: Option<Alpn>,
 }
 
 /// One direction of a session.
@@ -46,36 +28,36 @@ pub(crate) struct DirectionParts {
     pub(crate) sequence: u64,
 }
 
-impl DirectionParts {
-    /// Whether this key and this IV belong to the secret: those of TLS 1.3 are derived from it (RFC 8446 section 7.3).
-    pub(crate) fn has(&self, suite: Suite, key: &[u8], iv: &[u8]) -> bool {
-        let _ = (suite, key, iv);
-        unimplemented!()
-    }
-}
-
-/// A session at rest. Purposefully not `Clone`: waking and sending consume it.
-#[derive(Debug)]
-pub(crate) struct SessionAtRest {
-    parts: Box<SessionParts>,
-}
-
-/// Everything that travels to another process.
+/// Everything that a session is made of, and all that travels to another process. Purposefully not `Clone`.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
-    /// The number of the suite.
-    pub(crate) suite: u16,
+    pub(crate) suite: Suite,
+    /// Of the records that the client sends.
     pub(crate) client: DirectionParts,
+    /// Of the records that we send.
     pub(crate) server: DirectionParts,
     /// The client has asked us to renew our key (RFC 8446 section 4.6.3), and we have not yet.
     pub(crate) owes_key_update: bool,
     /// How many records without use came in a row.
     pub(crate) fruitless: u8,
+    /// How many warning alerts came.
+    pub(crate) warnings: u8,
     /// The client was told that there is no renegotiation.
     pub(crate) refused_renegotiation: bool,
+    /// A handshake message that has not come whole.
+    pub(crate) message: CutMessage,
     pub(crate) facts: Facts,
     /// The beginning of a record that has not come whole.
     pub(crate) cut: Vec<u8>,
+}
+
+/// What a parked connection keeps of its session, beside the server name.
+const _: () = assert!(size_of::<SessionParts>() <= 216);
+
+/// A session at rest. Purposefully not `Clone`: waking and sending consume it.
+#[derive(Debug)]
+pub(crate) struct SessionAtRest {
+    parts: Box<SessionParts>,
 }
 
 /// A session that was sent to another process, which may or may not have taken it. It is dropped, or comes back to life
@@ -85,15 +67,42 @@ pub(crate) struct SentSession {
     session: SessionAtRest,
 }
 
-/// The suite of a session is not known to this program.
+/// The secrets are not of the length that the suite has.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UnknownSuite(pub(crate) u16);
+pub(crate) struct WrongSecret;
+
+impl DirectionParts {
+    /// The number for one record, which no other record can get: it is taken before the record is sealed or opened,
+    /// whatever becomes of that. None if there are no more.
+    pub(super) fn take_sequence(&mut self) -> Option<u64> {
+        let sequence = self.sequence;
+        self.sequence = sequence.checked_add(1)?;
+        Some(sequence)
+    }
+
+    /// Goes on with the next secret.
+    pub(super) fn renew(&mut self, suite: Suite) {
+        *self = Self { secret: self.secret.next(suite), sequence: 0 };
+    }
+
+    fn copied(&self) -> Self {
+        Self { secret: self.secret.copied(), sequence: self.sequence }
+    }
+}
 
 impl SessionAtRest {
+    pub(super) fn new(parts: Box<SessionParts>) -> Self {
+        Self { parts }
+    }
+
     /// The session in use again, and the beginning of a record that it had read.
-    pub(crate) fn wake(self) -> (Session, Vec<u8>) {
-        let _ = self.parts;
-        unimplemented!()
+    pub(crate) fn wake(mut self) -> (Session, Vec<u8>) {
+        let cut = std::mem::take(&mut self.parts.cut);
+        (Session::of(self.parts), cut)
+    }
+
+    pub(crate) fn suite(&self) -> Suite {
+        self.parts.suite
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -105,14 +114,27 @@ impl SessionAtRest {
         &self.parts.cut
     }
 
-    /// The one copy for the process that the session is sent to.
+    /// The one copy, for the process that the session is sent to.
     pub(crate) fn send(self) -> (SentSession, SessionParts) {
-        unimplemented!()
+        let parts = &self.parts;
+        let copy = SessionParts {
+            client: parts.client.copied(),
+            server: parts.server.copied(),
+            message: parts.message.clone(),
+            facts: parts.facts.clone(),
+            cut: parts.cut.clone(),
+            ..**parts
+        };
+        (SentSession { session: self }, copy)
     }
 
     /// A session that came from another process.
-    pub(crate) fn received(parts: SessionParts) -> Result<Self, UnknownSuite> {
-        Ok(Self { parts: Box::new(parts) })
+    pub(crate) fn received(parts: SessionParts) -> Result<Self, WrongSecret> {
+        let fits = |direction: &DirectionParts| direction.secret.fits(parts.suite);
+        if !fits(&parts.client) || !fits(&parts.server) {
+            return Err(WrongSecret);
+        }
+        Ok(Self::new(Box::new(parts)))
     }
 }
 

@@ -8,7 +8,25 @@
 //! a [`SentSession`], which can seal nothing.
 
 #[cfg(feature = "tls")]
+mod aead;
+#[cfg(feature = "tls")]
+mod alert;
+#[cfg(feature = "tls")]
 mod at_rest;
+#[cfg(feature = "tls")]
+mod established;
+#[cfg(feature = "tls")]
+mod header;
+#[cfg(feature = "tls")]
+mod keys;
+#[cfg(feature = "tls")]
+mod limit;
+#[cfg(feature = "tls")]
+mod message;
+#[cfg(feature = "tls")]
+mod open;
+#[cfg(feature = "tls")]
+mod seal;
 #[cfg(feature = "tls")]
 mod session;
 #[cfg(feature = "tls")]
@@ -17,10 +35,38 @@ mod suite;
 mod without;
 
 #[cfg(feature = "tls")]
-pub(crate) use at_rest::{DirectionParts, Secret, SentSession, SessionAtRest, SessionParts, UnknownSuite};
+#[cfg(test)]
+mod peer;
+#[cfg(all(test, feature = "tls"))]
+mod session_tests;
+
+/// The library with the ciphers. Both have the same interface.
+#[cfg(all(feature = "tls", feature = "aws-lc-rs"))]
+use aws_lc_rs as provider;
+#[cfg(all(feature = "tls", not(feature = "aws-lc-rs")))]
+use ring as provider;
+
 #[cfg(feature = "tls")]
-pub(crate) use session::{Alpn, Content, Established, Facts, Fault, Opened, Session, WornOut};
+pub(crate) use alert::Fault;
 #[cfg(feature = "tls")]
-pub(crate) use suite::Suite;
+pub(crate) use at_rest::{
+    Alpn, DirectionParts, Facts, SentSession, SessionAtRest, SessionParts, WrongSecret,
+};
+#[cfg(feature = "tls")]
+pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
+#[cfg(feature = "tls")]
+pub(crate) use keys::Secret;
+#[cfg(all(feature = "tls", feature = "test-kit"))]
+pub(crate) use limit::lower_limit;
+#[cfg(feature = "tls")]
+pub(crate) use message::CutMessage;
+#[cfg(feature = "tls")]
+pub(crate) use open::{Content, Opened};
+#[cfg(feature = "tls")]
+pub(crate) use seal::WornOut;
+#[cfg(feature = "tls")]
+pub(crate) use session::Session;
+#[cfg(feature = "tls")]
+pub(crate) use suite::{Suite, Version};
 #[cfg(not(feature = "tls"))]
 pub(crate) use without::{SentSession, SessionAtRest};

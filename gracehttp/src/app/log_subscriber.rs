@@ -48,11 +48,12 @@ impl Subscriber for LogSubscriber {
             Event::RestartPassedOn { signal, successor } => {
                 log::info(format_args!("{signal} came meanwhile: pid {successor} restarts once more"));
             }
-            Event::TookBack { successor, why, connections } => {
+            Event::TookBack { successor, why, connections, lost } => {
                 let (why, count) = (death(why), connections_in_words(*connections));
+                let lost = lost_in_words(*lost);
                 log::error(format_args!(
                     "the successor, pid {successor}, died in standby: {why}; generation {}, pid {own_pid}, serves \
-                     again and has taken {count} back",
+                     again and has taken {count} back{lost}",
                     generation()
                 ));
             }
@@ -186,6 +187,15 @@ fn end_in_words(end: ConnectionEnd) -> &'static str {
         ConnectionEnd::Cut(CutReason::Idle) => "closed idle",
         ConnectionEnd::Cut(CutReason::TimedOut) => "timed out",
         ConnectionEnd::Cut(CutReason::FullServer) => "closed to make room",
+    }
+}
+
+/// What to say of the TLS connections that a dead successor had.
+fn lost_in_words(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        1 => "; 1 HTTPS connection is lost with it".to_owned(),
+        _ => format!("; {count} HTTPS connections are lost with it"),
     }
 }
 

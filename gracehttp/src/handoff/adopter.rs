@@ -1,5 +1,9 @@
 //! What the successor does after the commit: it adopts the connections that the predecessor sends.
+//!
+//! A TLS session is used only once the predecessor can know that it is ours: after the confirmation of its batch was
+//! sent, or when the predecessor is gone.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +13,15 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use crate::conn::{Context, Moved, Resting, settle};
-use crate::handoff::channel::Channel;
+use crate::handoff::channel::{Channel, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::placement::{Place, Placement};
 use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
+use crate::handoff::session::{Session, Unusable};
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{ConnectionV1, ServerCount, ToPredecessor, Version};
+use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version};
 use crate::lifecycle::until_time;
+use crate::record::SessionAtRest;
 use crate::socket::{Family, ListenerNumber, Origin, Socket};
 
 /// How soon a message is sent again for which the channel had no room.
@@ -33,7 +39,7 @@ pub(crate) struct Adopter {
     arrived: Option<Arrived>,
     /// The confirmation of that batch, if the channel had no room for it. Without it the predecessor sends no more
     /// connections.
-    unsent_confirmation: Option<ToPredecessor>,
+    unsent: Option<Unsent>,
     /// Permits that the predecessor asks for and has not got yet.
     request: Option<PermitRequest>,
     released: Arc<Notify>,
@@ -57,6 +63,34 @@ struct Arrived {
     arrivals: Vec<Arrival>,
 }
 
+/// A confirmation for which the channel had no room.
+struct Unsent {
+    confirmation: ToPredecessor,
+    /// The TLS connections of its batch.
+    sessions: Vec<Arrival>,
+}
+
+/// What has become of a confirmation.
+enum Confirmation {
+    /// It was sent, or the predecessor is gone and takes nothing back any more.
+    Final,
+    /// The channel had no room for it.
+    Unsent(ToPredecessor),
+    /// It can't be sent.
+    Failed,
+}
+
+impl Confirmation {
+    fn new(confirmation: ToPredecessor, sent: io::Result<bool>) -> Self {
+        match sent {
+            Ok(true) => Self::Final,
+            Ok(false) => Self::Unsent(confirmation),
+            Err(error) if is_closed_by_peer(&error) => Self::Final,
+            Err(_) => Self::Failed,
+        }
+    }
+}
+
 impl Adopter {
     /// `contexts` are in the order of the servers of `placement`.
     pub(crate) fn new(
@@ -73,7 +107,7 @@ impl Adopter {
             moved,
             received: 0,
             arrived: None,
-            unsent_confirmation: None,
+            unsent: None,
             request: None,
             released,
             last_message_at: (predecessor.version() >= Version::Two).then(Instant::now),
@@ -99,10 +133,7 @@ impl Adopter {
             let unresponsive_at = self.last_message_at.map(|at| at + UNRESPONSIVE_AFTER);
             tokio::select! {
                 biased;
-                unsent = self.confirm(), if self.arrived.is_some() => {
-                    self.unsent_confirmation = unsent;
-                    self.adopt();
-                }
+                confirmation = self.confirm(), if self.arrived.is_some() => self.adopt(confirmation),
                 // Also during a confirmation: if both sides only waited for room to send, neither would receive.
                 message = Predecessor::next(&channel) => {
                     self.last_message_at = self.last_message_at.map(|_| Instant::now());
@@ -154,16 +185,19 @@ impl Adopter {
 
     /// Whether the channel had no room for a message that has to be sent.
     fn is_blocked(&self) -> bool {
-        self.unsent_confirmation.is_some() || self.request.as_ref().is_some_and(|request| request.is_blocked)
+        self.unsent.is_some() || self.request.as_ref().is_some_and(|request| request.is_blocked)
     }
 
     fn confirm_again(&mut self) {
-        self.unsent_confirmation.take_if(|confirmation| self.channel.try_send(confirmation));
+        let Some(Unsent { confirmation, sessions }) = self.unsent.take() else { return };
+        let sent = self.channel.send_now(&confirmation);
+        self.adopt_sessions(sessions, Confirmation::new(confirmation, sent));
     }
 
     fn receive(&mut self, Arrivals { batch, arrivals, missing }: Arrivals) {
-        // The last batch should be confirmed by now. Even if the predecessor does not wait for that, none gets lost.
-        self.adopt();
+        // The last batch should be confirmed by now. Even if the predecessor does not wait for that, no plain connection
+        // gets lost.
+        self.adopt(Confirmation::Failed);
         let before = self.received;
         let count = u32::try_from(arrivals.len() + missing).unwrap_or(u32::MAX);
         self.received = before.saturating_add(count);
@@ -172,50 +206,88 @@ impl Adopter {
             Some((number, token)) => (Some(number), token.is_some_and(OwnershipToken::claim)),
         };
         // A withdrawn batch is the predecessor's: we just close our duplicates.
+        // Our copies of its TLS sessions were never used.
         let arrivals = if is_ours { arrivals } else { Vec::new() };
         self.arrived = Some(Arrived { batch, before, arrivals });
     }
 
     /// Confirms the connections that have arrived before any of them can be reported as busy: the predecessor would
-    /// ignore reports about connections that it does not know to be ours. Returns the confirmation if it could not be
-    /// sent. Cancel safe.
-    async fn confirm(&self) -> Option<ToPredecessor> {
-        let Arrived { batch, arrivals, .. } = self.arrived.as_ref()?;
+    /// ignore reports about connections that it does not know to be ours. Cancel safe.
+    async fn confirm(&self) -> Confirmation {
+        let Some(Arrived { batch, arrivals, .. }) = &self.arrived else { return Confirmation::Failed };
         let count = u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
-        // If this fails, the predecessor is gone, and with it its descriptors: ours are the last.
         match batch {
             None => {
-                _ = self.channel.send(&ToPredecessor::Taken { count }, &[]).await;
-                None
+                let taken = ToPredecessor::Taken { count };
+                // If this fails, the predecessor is gone, and with it its descriptors: ours are the last.
+                let sent = self.channel.send(&taken, &[]).await.map(|()| true);
+                Confirmation::new(taken, sent)
             }
             // A predecessor that is stopped does not read it, but by the token the connections are ours.
             Some(number) => {
-                let confirmation = ToPredecessor::TakenOf { number: *number, count };
-                let sent = self.channel.send_in_time(&confirmation, &[]).await;
-                matches!(sent, Ok(false)).then_some(confirmation)
+                let taken = ToPredecessor::TakenOf { number: *number, count };
+                let sent = self.channel.send_in_time(&taken, &[]).await;
+                Confirmation::new(taken, sent)
             }
         }
     }
 
     /// Serves the connections that have arrived.
-    fn adopt(&mut self) {
+    fn adopt(&mut self, confirmation: Confirmation) {
         let Some(Arrived { before, arrivals, .. }) = self.arrived.take() else { return };
+        let mut sessions = Vec::new();
         for (place, arrival) in (1..).zip(arrivals) {
-            self.adopt_one(before.checked_add(place).and_then(Origin::new), arrival);
+            if arrival.connection.session.is_some() {
+                sessions.push(arrival);
+            } else {
+                // Always usable: it has no session.
+                let _ = self.adopt_one(before.checked_add(place).and_then(Origin::new), arrival);
+            }
+        }
+        self.adopt_sessions(sessions, confirmation);
+    }
+
+    /// Serves TLS connections if the predecessor can know that they are ours, and keeps them for later if it can't know
+    /// yet. Otherwise they are closed without an alert, which would be one more record under their keys.
+    fn adopt_sessions(&mut self, sessions: Vec<Arrival>, confirmation: Confirmation) {
+        match confirmation {
+            Confirmation::Unsent(confirmation) => {
+                self.unsent = Some(Unsent { confirmation, sessions });
+            }
+            Confirmation::Failed => {}
+            Confirmation::Final => {
+                // They never go back to the predecessor, so it needs no reports about them.
+                let adopted = sessions.into_iter().map(|session| self.adopt_one(None, session));
+                let unusable: Vec<Unusable> = adopted.filter_map(Result::err).collect();
+                if let Some(why) = unusable.first() {
+                    crate::log::notice(format_args!(
+                        "{} HTTPS connections of the predecessor are closed: {why}; their clients connect again",
+                        unusable.len()
+                    ));
+                }
+            }
         }
     }
 
-    fn adopt_one(&self, origin: Option<Origin>, Arrival { connection, fd }: Arrival) {
-        let ConnectionV1 { server, family, stage, ahead } = connection.connection;
+    fn adopt_one(&self, origin: Option<Origin>, Arrival { connection, fd }: Arrival) -> Result<(), Unusable> {
+        let ConnectionV3 { connection: ConnectionV2 { listener, connection }, session } = connection;
+        let ConnectionV1 { server, family, stage, ahead } = connection;
         // Both are always found: the predecessor sends only connections of servers that we named.
-        let Some(Place { server, listener }) = self.placement.of(&server, connection.listener) else {
-            return;
+        let Some(Place { server, listener }) = self.placement.of(&server, listener) else { return Ok(()) };
+        let Some(context) = self.contexts.get(server) else { return Ok(()) };
+        // A server with TLS may rely on it, and on client certificates. A predecessor of version 1 does not say which of
+        // its servers have it.
+        if context.is_secure() != session.is_some() {
+            return Ok(());
+        }
+        let session = session.map(Session::receive).transpose()?;
+        let Some(socket) = connected_socket(fd, family.into(), origin, listener, session) else {
+            return Ok(());
         };
-        let Some(context) = self.contexts.get(server) else { return };
-        let Some(socket) = connected_socket(fd, family.into(), origin, listener) else { return };
         let permit = context.permits.adopt();
         let (stage, ahead) = (stage.into(), Bytes::from(ahead));
         settle(context, Resting { socket, stage, ahead, permit, has_answered: false });
+        Ok(())
     }
 
     /// From now on no connection goes back to the predecessor.
@@ -227,7 +299,10 @@ impl Adopter {
     /// The predecessor holds nothing any more. A batch whose confirmation it did not receive is ours, too.
     fn end(mut self) {
         self.end_standby();
-        self.adopt();
+        self.adopt(Confirmation::Final);
+        if let Some(Unsent { sessions, .. }) = self.unsent.take() {
+            self.adopt_sessions(sessions, Confirmation::Final);
+        }
         self.count_foreign(&[]);
     }
 }
@@ -251,11 +326,12 @@ fn connected_socket(
     family: Family,
     origin: Option<Origin>,
     listener: Option<ListenerNumber>,
+    session: Option<SessionAtRest>,
 ) -> Option<Socket> {
     let socket = socket2::SockRef::from(&fd);
     let connected = socket.peer_addr().is_ok() && socket.r#type().ok()? == socket2::Type::STREAM;
     // The connection of a client that is gone has no address any more: there is nothing to serve.
-    connected.then_some(Socket { fd, family, origin, listener, session: None })
+    connected.then_some(Socket { fd, family, origin, listener, session })
 }
 
 #[cfg(test)]
@@ -323,9 +399,9 @@ mod tests {
             panic!()
         };
         adopter.receive(arrivals);
-        adopter.unsent_confirmation = adopter.confirm().await;
+        let confirmation = adopter.confirm().await;
+        adopter.adopt(confirmation);
         assert!(adopter.is_blocked());
-        adopter.adopt();
         tokio::spawn(adopter.run());
         tokio::task::yield_now().await;
         expect_message(&predecessor, &ToPredecessor::TakenOf { number: 5, count: 0 }).await;

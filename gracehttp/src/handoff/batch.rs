@@ -1,25 +1,82 @@
 //! Connections that are sent together, and which process owns them until the successor has confirmed them.
+//!
+//! A TLS session must never be used by two processes: each would seal records under the same numbers. From the moment
+//! in which its message is made, this process has nothing but a [`SentSession`]. It becomes a session again only if the
+//! message was not sent, if this process has claimed the batch, or if the successor says that it has not taken the
+//! connection. In all other cases it is dropped, also where a plain connection would come back.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::conn::Leaving;
+use crate::conn::{Context, Leaving, Resting};
+use crate::handoff::session::{Session, not_taken, variable_size};
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{ConnectionV1, ConnectionV2, ToSuccessor, Version};
+use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, MAX_BATCH, ToSuccessor, Version};
+use crate::record::SentSession;
+use crate::server::Permit;
+use crate::socket::{Socket, Stage};
 
 /// How long a successor may take to confirm a batch. A slower one is blocked or stopped, and its clients are served here
 /// meanwhile.
 const CONFIRM_WITHIN: Duration = Duration::from_millis(500);
 
+/// How many bytes of a message a batch and each of its connections take at most, beside what [`Size`] counts: numbers,
+/// lengths, secrets.
+const DESCRIPTION: usize = 256;
+
+/// The size of a message that is being gathered.
+#[derive(Debug)]
+pub(super) struct Size {
+    count: usize,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Size {
+    pub(super) fn new(version: Version) -> Self {
+        Self { count: 0, bytes: DESCRIPTION, limit: version.max_message() }
+    }
+
+    /// Whether the message has room for one more connection.
+    pub(super) fn is_full(&self) -> bool {
+        self.count == MAX_BATCH
+    }
+
+    /// Adds a connection; false if the message has no room for it. The first one always has room: its server does not
+    /// let it leave with more bytes than a message takes.
+    pub(super) fn add(&mut self, (context, resting): &Leaving) -> bool {
+        let session = resting.socket.session.as_ref().map_or(0, variable_size);
+        let bytes = self.bytes + DESCRIPTION + context.options.name.len() + resting.ahead.len() + session;
+        if self.is_full() || (self.count > 0 && bytes > self.limit) {
+            return false;
+        }
+        self.count += 1;
+        self.bytes = bytes;
+        true
+    }
+}
+
+/// Connections that were sent, or are about to be.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) number: u32,
-    pub(super) connections: VecDeque<Leaving>,
+    connections: Vec<Sent>,
     withdrawal: Withdrawal,
+}
+
+/// A connection on its way. Its TLS session, if it has one, can't be used.
+#[derive(Debug)]
+struct Sent {
+    context: Arc<Context>,
+    /// Without its session.
+    resting: Resting,
+    session: Option<SentSession>,
 }
 
 #[derive(Debug)]
@@ -34,34 +91,66 @@ enum Withdrawal {
     TooLate,
 }
 
+/// A connection that the successor has now.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) context: Arc<Context>,
+    pub(super) permit: Permit,
+    pub(super) has_answered: bool,
+    /// None of a TLS connection: its keys are the successor's alone.
+    pub(super) duplicate: Option<Duplicate>,
+}
+
+/// The duplicate of a connection that the successor has.
+#[derive(Debug)]
+pub(super) struct Duplicate {
+    pub(super) socket: Socket,
+    pub(super) stage: Stage,
+    pub(super) ahead: Bytes,
+}
+
+/// What remains of a batch whose successor is gone.
+#[derive(Debug, Default)]
+pub(super) struct Remains {
+    /// The connections that it has not served.
+    pub(super) back: Vec<Leaving>,
+    /// How many TLS connections it may have served.
+    pub(super) lost: usize,
+}
+
 impl Batch {
-    /// Fails, and gives the connections back, if no descriptor is left for the token.
+    /// Makes the batch, and the one message that carries it. Fails, and gives the connections back, if no descriptor is
+    /// left for the token.
     pub(super) fn new(
         number: u32,
         connections: VecDeque<Leaving>,
         version: Version,
-    ) -> Result<Self, (VecDeque<Leaving>, io::Error)> {
+    ) -> Result<(Self, ToSuccessor), (VecDeque<Leaving>, io::Error)> {
         let withdrawal = match version {
             Version::One => Withdrawal::Unsupported,
-            Version::Two => match OwnershipToken::new() {
+            Version::Two | Version::Three => match OwnershipToken::new() {
                 Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
                 Err(error) => return Err((connections, error)),
             },
         };
-        Ok(Self { number, connections, withdrawal })
-    }
-
-    /// The message that is sent.
-    pub(super) fn message(&self) -> ToSuccessor {
-        match self.withdrawal {
-            Withdrawal::Unsupported => {
-                ToSuccessor::Connections { connections: self.connections.iter().map(connection_v1).collect() }
-            }
-            _ => ToSuccessor::Batch {
-                number: self.number,
-                connections: self.connections.iter().map(connection_v2).collect(),
+        let (connections, described): (Vec<Sent>, Vec<ConnectionV3>) = connections
+            .into_iter()
+            // An earlier version has no words for a session, and its server does not let such a connection leave. It
+            // would be taken for plain text.
+            .filter(|(_, resting)| version >= Version::Three || resting.socket.session.is_none())
+            .map(Sent::new)
+            .unzip();
+        let message = match version {
+            Version::One => ToSuccessor::Connections {
+                connections: described.into_iter().map(|described| described.connection.connection).collect(),
             },
-        }
+            Version::Two => ToSuccessor::Batch {
+                number,
+                connections: described.into_iter().map(|described| described.connection).collect(),
+            },
+            Version::Three => ToSuccessor::BatchV3 { number, connections: described },
+        };
+        Ok((Self { number, connections, withdrawal }, message))
     }
 
     /// The descriptors that go with the message.
@@ -70,8 +159,13 @@ impl Batch {
             Withdrawal::Possible { token, .. } => Some(token.as_fd()),
             Withdrawal::Unsupported | Withdrawal::TooLate => None,
         };
-        let sockets = self.connections.iter().map(|(_, resting)| resting.socket.fd.as_fd());
+        let sockets = self.connections.iter().map(|sent| sent.resting.socket.fd.as_fd());
         token.into_iter().chain(sockets).collect()
+    }
+
+    /// How many connections it has.
+    pub(super) fn len(&self) -> usize {
+        self.connections.len()
     }
 
     /// When the time to confirm is over.
@@ -82,12 +176,21 @@ impl Batch {
         }
     }
 
-    /// Takes the connections back, unless the successor was faster.
-    pub(super) fn withdraw(&mut self) -> bool {
-        match std::mem::replace(&mut self.withdrawal, Withdrawal::TooLate) {
-            Withdrawal::Possible { token, .. } => token.claim(),
-            Withdrawal::Unsupported | Withdrawal::TooLate => false,
-        }
+    /// The connections, if the message was not sent at all.
+    pub(super) fn not_sent(self) -> VecDeque<Leaving> {
+        self.take_back()
+    }
+
+    /// Takes the connections back, unless the successor was faster: then the batch remains.
+    pub(super) fn withdraw(mut self) -> Result<VecDeque<Leaving>, Self> {
+        if self.claim() { Ok(self.take_back()) } else { Err(self) }
+    }
+
+    /// The successor has taken the first `count` connections. Returns these, and those for which it had no room.
+    pub(super) fn confirm(self, count: usize) -> (Vec<Taken>, VecDeque<Leaving>) {
+        let mut taken = self.connections;
+        let no_room = taken.split_off(count.min(taken.len()));
+        (taken.into_iter().map(Sent::taken).collect(), no_room.into_iter().map(Sent::not_taken).collect())
     }
 
     /// Whether the successor has owned it for a while without a confirmation: some of its reports about the connections
@@ -96,27 +199,63 @@ impl Batch {
         matches!(self.withdrawal, Withdrawal::TooLate)
     }
 
-    /// The connections, if a successor that is gone has not served them: it confirms before it reads a byte. But if this
-    /// process was suspended, the successor may have waited in vain, and have begun without a confirmation.
-    pub(super) fn unserved(self, was_suspended: bool) -> Option<VecDeque<Leaving>> {
-        let is_ours = match self.withdrawal {
-            Withdrawal::Possible { token, .. } => !was_suspended || token.claim(),
-            Withdrawal::TooLate => !was_suspended,
-            Withdrawal::Unsupported => true,
+    /// What a successor that is gone, or can't be understood any more, has left without a confirmation.
+    ///
+    /// A plain connection has not been served: a successor confirms before it reads a byte. But if this process was
+    /// suspended, the successor may have waited in vain, and have begun without a confirmation.
+    pub(super) fn end(mut self, was_suspended: bool) -> Remains {
+        let is_unsupported = matches!(self.withdrawal, Withdrawal::Unsupported);
+        if is_unsupported || self.claim() {
+            return Remains { back: self.take_back().into(), lost: 0 };
+        }
+        let mut remains = Remains::default();
+        for sent in self.connections {
+            match sent.session {
+                Some(_) => remains.lost += 1,
+                None if was_suspended => {}
+                None => remains.back.push((sent.context, sent.resting)),
+            }
+        }
+        remains
+    }
+
+    fn take_back(self) -> VecDeque<Leaving> {
+        self.connections.into_iter().map(Sent::not_taken).collect()
+    }
+
+    /// Claims the batch; false if the successor was faster.
+    fn claim(&mut self) -> bool {
+        match std::mem::replace(&mut self.withdrawal, Withdrawal::TooLate) {
+            Withdrawal::Possible { token, .. } => token.claim(),
+            Withdrawal::Unsupported | Withdrawal::TooLate => false,
+        }
+    }
+}
+
+impl Sent {
+    fn new((context, mut resting): Leaving) -> (Self, ConnectionV3) {
+        let (sent, session) = resting.socket.session.take().map(Session::of).unzip();
+        let connection = ConnectionV1 {
+            server: context.options.name.clone(),
+            family: resting.socket.family.into(),
+            stage: resting.stage.into(),
+            ahead: resting.ahead.to_vec(),
         };
-        is_ours.then_some(self.connections)
+        let connection = ConnectionV2 { listener: resting.socket.listener, connection };
+        (Self { context, resting, session: sent }, ConnectionV3 { connection, session })
     }
-}
 
-fn connection_v1((context, resting): &Leaving) -> ConnectionV1 {
-    ConnectionV1 {
-        server: context.options.name.clone(),
-        family: resting.socket.family.into(),
-        stage: resting.stage.into(),
-        ahead: resting.ahead.to_vec(),
+    /// It is this process's again.
+    fn not_taken(self) -> Leaving {
+        let Self { context, mut resting, session } = self;
+        resting.socket.session = session.map(not_taken);
+        (context, resting)
     }
-}
 
-fn connection_v2(leaving: &Leaving) -> ConnectionV2 {
-    ConnectionV2 { listener: leaving.1.socket.listener, connection: connection_v1(leaving) }
+    fn taken(self) -> Taken {
+        let Self { context, resting, session } = self;
+        let Resting { socket, stage, ahead, permit, has_answered } = resting;
+        let duplicate = session.is_none().then_some(Duplicate { socket, stage, ahead });
+        Taken { context, permit, has_answered, duplicate }
+    }
 }

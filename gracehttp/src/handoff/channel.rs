@@ -93,11 +93,7 @@ impl Channel {
 
     /// Sends one message. Cancel safe.
     pub(crate) async fn send<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        // Wiped after use: ticket keys pass through here.
-        let bytes = Zeroizing::new(postcard::to_allocvec(message).map_err(io::Error::other)?);
-        if bytes.len() > MAX_MESSAGE {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
-        }
+        let bytes = encode(message)?;
         let mut shortage = Shortage::default();
         loop {
             let outcome = self.end.socket.writable().await?.try_io(|_| self.end.send(&bytes, fds));
@@ -129,10 +125,15 @@ impl Channel {
 
     /// Sends one message if there is room for it at this moment. A channel that is broken takes everything.
     pub(crate) fn try_send<M: Serialize>(&self, message: &M) -> bool {
-        let Ok(bytes) = postcard::to_allocvec(message) else { return true };
-        match self.end.send(&bytes, &[]) {
-            Err(error) => error.kind() != io::ErrorKind::WouldBlock && !is_shortage(&error),
-            Ok(()) => true,
+        self.send_now(message).unwrap_or(true)
+    }
+
+    /// The same, but a broken channel is an error.
+    pub(crate) fn send_now<M: Serialize>(&self, message: &M) -> io::Result<bool> {
+        match self.end.send(&encode(message)?, &[]) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_shortage(&error) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -153,6 +154,18 @@ impl Channel {
             }
         }
     }
+}
+
+/// The bytes of a message, wiped after use: keys pass through here. The buffer has its size from the start, since one
+/// that grows leaves its old parts behind in memory.
+fn encode<M: Serialize>(message: &M) -> io::Result<Zeroizing<Vec<u8>>> {
+    let size = postcard::experimental::serialized_size(message).map_err(io::Error::other)?;
+    if size > MAX_MESSAGE {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the message is too large"));
+    }
+    let mut bytes = Zeroizing::new(vec![0; size]);
+    postcard::to_slice(message, &mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
 }
 
 /// Whether the other end is closed. Messages that it has sent before can still be received.

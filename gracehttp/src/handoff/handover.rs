@@ -1,7 +1,7 @@
 //! What the predecessor does after the commit: live connections go over, and permits with them.
 //!
-//! Until standby ends it keeps a duplicate of every connection that it gave away, to take back those that
-//! are idle if the successor dies.
+//! Until standby ends it keeps a duplicate of every plain connection that it gave away, to take back those that are idle
+//! if the successor dies. It keeps no TLS connection: their keys are the successor's alone.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Leaving, Resting};
+use crate::conn::{Context, Leaving};
+use crate::handoff::batch::{Remains, Taken};
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::permit_reports::PermitReports;
 use crate::handoff::standby::{Due, Standby};
@@ -65,6 +66,8 @@ pub(crate) struct HandoverEnd {
     pub(crate) has_own_successor: bool,
     /// The connections that are ours again.
     pub(crate) back: Vec<Leaving>,
+    /// How many TLS connections died with the successor.
+    pub(crate) lost: usize,
 }
 
 impl HandoverEnd {
@@ -227,20 +230,21 @@ impl Handover {
         }
     }
 
-    /// These connections are the successor's now, and their permits with them. In standby we keep a duplicate of each.
+    /// These connections are the successor's now, and their permits with them. In standby we keep a duplicate of each
+    /// that can come back.
     fn give_away(&mut self, connections: Vec<Confirmed>) {
-        for Confirmed { number, context, resting, may_be_busy } in connections {
-            let Resting { socket, stage, ahead, permit, has_answered } = resting;
+        for Confirmed { number, taken: Taken { context, permit, has_answered, duplicate }, may_be_busy } in
+            connections
+        {
             context.permits.give(permit);
             context.ends.note(match has_answered {
                 true => ConnectionEnd::AnsweredAndMoved,
                 false => ConnectionEnd::Moved,
             });
-            if let Some(standby) = &mut self.standby {
-                standby.keep(number, context, socket, stage, ahead);
-                if may_be_busy {
-                    standby.set_busy(number, true);
-                }
+            let Some(standby) = &mut self.standby else { continue };
+            match duplicate {
+                Some(duplicate) => standby.keep(number, context, duplicate, may_be_busy),
+                None => standby.note_session(),
             }
         }
     }
@@ -261,14 +265,17 @@ impl Handover {
 
     async fn end(self, was_unresponsive: bool) -> HandoverEnd {
         let was_suspended = self.standby.as_ref().is_some_and(Standby::was_suspended);
-        let mut back = self.transfer.end(was_suspended).await;
+        let Remains { mut back, mut lost } = self.transfer.end(was_suspended).await;
         // What a successor's own successor holds is not free.
         if !self.has_own_successor {
             self.permit_reports.end();
         }
         let died = !self.is_exiting;
         // A successor that has announced its exit has closed its connections.
-        back.extend(self.standby.filter(|_| died).into_iter().flat_map(Standby::take_back));
-        HandoverEnd { died, was_unresponsive, has_own_successor: self.has_own_successor, back }
+        if let Some(standby) = self.standby.filter(|_| died) {
+            lost += standby.sessions();
+            back.extend(standby.take_back());
+        }
+        HandoverEnd { died, was_unresponsive, has_own_successor: self.has_own_successor, back, lost }
     }
 }

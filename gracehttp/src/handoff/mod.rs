@@ -16,6 +16,7 @@ mod inherited;
 mod permit_reports;
 mod placement;
 mod predecessor;
+mod session;
 mod standby;
 mod successor;
 mod suspension;

@@ -10,7 +10,9 @@ use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{ConnectionV2, Hello, ServerCount, ToPredecessor, ToSuccessor, Version};
+use crate::handoff::wire::{
+    ConnectionV1, ConnectionV3, Hello, ServerCount, ToPredecessor, ToSuccessor, Version,
+};
 use crate::listen::OfferedListeners;
 use crate::tls::TicketKey;
 
@@ -48,7 +50,7 @@ fn unresponsive() -> Error {
 /// A live connection from the predecessor.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) connection: ConnectionV2,
+    pub(crate) connection: ConnectionV3,
     pub(crate) fd: OwnedFd,
 }
 
@@ -64,14 +66,27 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
+    /// Of version 1: without a token.
+    fn unnumbered(connections: Vec<ConnectionV1>, fds: Vec<OwnedFd>) -> Self {
+        Self::new(None, connections, fds.into_iter())
+    }
+
+    /// The first descriptor is the token.
+    fn numbered(number: u32, connections: Vec<impl Into<ConnectionV3>>, fds: Vec<OwnedFd>) -> Self {
+        let mut fds = fds.into_iter();
+        let token = fds.next().map(OwnershipToken::received);
+        Self::new(Some((number, token)), connections, fds)
+    }
+
     fn new(
         batch: Option<(u32, Option<OwnershipToken>)>,
-        connections: Vec<ConnectionV2>,
+        connections: Vec<impl Into<ConnectionV3>>,
         fds: impl ExactSizeIterator<Item = OwnedFd>,
     ) -> Self {
         let missing = connections.len().saturating_sub(fds.len());
+        let arrivals = connections.into_iter().zip(fds);
         let arrivals =
-            connections.into_iter().zip(fds).map(|(connection, fd)| Arrival { connection, fd }).collect();
+            arrivals.map(|(connection, fd)| Arrival { connection: connection.into(), fd }).collect();
         Self { batch, arrivals, missing }
     }
 }
@@ -201,19 +216,13 @@ impl Predecessor {
         loop {
             match channel.receive::<ToSuccessor>().await {
                 Ok(Incoming::Message(ToSuccessor::Connections { connections }, fds)) => {
-                    let connections = connections.into_iter();
-                    let connections =
-                        connections.map(|connection| ConnectionV2 { listener: None, connection }).collect();
-                    return FromPredecessor::Connections(Arrivals::new(None, connections, fds.into_iter()));
+                    return FromPredecessor::Connections(Arrivals::unnumbered(connections, fds));
                 }
                 Ok(Incoming::Message(ToSuccessor::Batch { number, connections }, fds)) => {
-                    let mut fds = fds.into_iter();
-                    let token = fds.next().map(OwnershipToken::received);
-                    return FromPredecessor::Connections(Arrivals::new(
-                        Some((number, token)),
-                        connections,
-                        fds,
-                    ));
+                    return FromPredecessor::Connections(Arrivals::numbered(number, connections, fds));
+                }
+                Ok(Incoming::Message(ToSuccessor::BatchV3 { number, connections }, fds)) => {
+                    return FromPredecessor::Connections(Arrivals::numbered(number, connections, fds));
                 }
                 Ok(Incoming::Message(ToSuccessor::Commit { held } | ToSuccessor::Held { held }, _)) => {
                     return FromPredecessor::Held(held);

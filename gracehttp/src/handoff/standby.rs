@@ -1,5 +1,5 @@
-//! The predecessor while it can still take over again: it keeps a duplicate of every connection that it gave away,
-//! and watches the successor.
+//! The predecessor while it can still take over again: it keeps a duplicate of every plain connection that it gave
+//! away, and watches the successor.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::conn::{Context, Leaving, Resting};
+use crate::handoff::batch::Duplicate;
 use crate::handoff::heartbeat::Heartbeat;
 use crate::handoff::suspension::SuspensionWatch;
 use crate::handoff::wire::Version;
-use crate::socket::{Socket, Stage};
+use crate::socket::Stage;
 
 /// Ends when its time is over *and* the successor has answered a ping sent after that. A successor that hangs has not
 /// taken our place, even if it said *ready*.
@@ -19,7 +20,10 @@ use crate::socket::{Socket, Stage};
 pub(super) struct Standby {
     until: Instant,
     /// By the number of the connection.
-    duplicates: HashMap<u32, Duplicate>,
+    kept: HashMap<u32, Kept>,
+    /// How many TLS connections the successor was given. They can't come back: only the successor knows how many records
+    /// were sealed with their keys.
+    sessions: usize,
     suspension: SuspensionWatch,
     /// None with a successor of version 1, which answers no pings.
     heartbeat: Option<Heartbeat>,
@@ -27,13 +31,11 @@ pub(super) struct Standby {
     last_ping: Option<u32>,
 }
 
-/// The duplicate of a connection that the successor has.
+/// A connection that can come back.
 #[derive(Debug)]
-struct Duplicate {
+struct Kept {
     context: Arc<Context>,
-    socket: Socket,
-    stage: Stage,
-    ahead: Bytes,
+    duplicate: Duplicate,
     /// The successor handles a request of it.
     busy: bool,
 }
@@ -56,7 +58,8 @@ impl Standby {
     pub(super) fn begin(until: Instant, version: Version) -> Self {
         Self {
             until,
-            duplicates: HashMap::new(),
+            kept: HashMap::new(),
+            sessions: 0,
             suspension: SuspensionWatch::begin(),
             heartbeat: (version >= Version::Two).then(|| Heartbeat::begin(Instant::now())),
             last_ping: None,
@@ -115,20 +118,32 @@ impl Standby {
         &mut self,
         number: u32,
         context: Arc<Context>,
-        socket: Socket,
-        stage: Stage,
-        ahead: Bytes,
+        duplicate: Duplicate,
+        may_be_busy: bool,
     ) {
-        self.duplicates.insert(number, Duplicate { context, socket, stage, ahead, busy: false });
+        self.kept.insert(number, Kept { context, duplicate, busy: false });
+        if may_be_busy {
+            self.set_busy(number, true);
+        }
+    }
+
+    /// The successor has one more TLS connection.
+    pub(super) fn note_session(&mut self) {
+        self.sessions += 1;
+    }
+
+    /// How many TLS connections die with the successor.
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions
     }
 
     /// Notes whether the successor handles a request of a connection.
     pub(super) fn set_busy(&mut self, number: u32, busy: bool) {
-        if let Some(duplicate) = self.duplicates.get_mut(&number) {
-            duplicate.busy = busy;
+        if let Some(kept) = self.kept.get_mut(&number) {
+            kept.busy = busy;
             // The successor has consumed the bytes that were read ahead.
-            duplicate.ahead = Bytes::new();
-            duplicate.stage = Stage::Idle;
+            kept.duplicate.ahead = Bytes::new();
+            kept.duplicate.stage = Stage::Idle;
         }
     }
 
@@ -141,8 +156,8 @@ impl Standby {
     pub(super) fn take_back(self) -> impl Iterator<Item = Leaving> {
         // After a suspension any of them may be busy: we may have missed the report.
         let is_known = !self.suspension.was_suspended();
-        let idle = self.duplicates.into_values().filter(move |duplicate| is_known && !duplicate.busy);
-        idle.map(|Duplicate { context, socket, stage, ahead, .. }| {
+        let idle = self.kept.into_values().filter(move |kept| is_known && !kept.busy);
+        idle.map(|Kept { context, duplicate: Duplicate { socket, stage, ahead }, .. }| {
             let permit = context.permits.adopt();
             (context, Resting { socket, stage, ahead, permit, has_answered: false })
         })

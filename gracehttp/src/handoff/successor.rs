@@ -130,8 +130,7 @@ impl Successor {
 
     /// Which connections it takes.
     pub(crate) fn takes(&self) -> Takes {
-        // No version carries TLS sessions yet.
-        Takes { ahead: self.version.max_ahead(), sessions: false }
+        Takes { ahead: self.version.max_ahead(), sessions: self.version >= Version::Three }
     }
 
     /// Offers the listeners and waits until the successor is ready to serve through them.
@@ -268,7 +267,9 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
             Version::One => {
                 ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
             }
-            Version::Two => ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last },
+            Version::Two | Version::Three => {
+                ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
+            }
         };
         let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
         channel.send(&message, &fds).await?;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Leaving, Resting, settle};
-use crate::handoff::batch::Batch;
+use crate::conn::{Context, Leaving, settle};
+use crate::handoff::batch::{Batch, Remains, Size, Taken};
 use crate::handoff::channel::Channel;
-use crate::handoff::wire::{MAX_BATCH, Version};
+use crate::handoff::wire::Version;
 
 /// How long to wait before a successor that was full is asked again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -41,8 +41,7 @@ pub(super) struct Transfer {
 pub(super) struct Confirmed {
     /// Its number, by which the successor reports about it.
     pub(super) number: u32,
-    pub(super) context: Arc<Context>,
-    pub(super) resting: Resting,
+    pub(super) taken: Taken,
     /// The successor may have reported it as busy before it confirmed it.
     pub(super) may_be_busy: bool,
 }
@@ -105,15 +104,16 @@ impl Transfer {
             context.moved.busy(resting.socket.origin).await;
         }
         self.batch_number = self.batch_number.wrapping_add(1);
-        let batch = match Batch::new(self.batch_number, connections, self.version) {
-            Ok(batch) => batch,
+        let (batch, message) = match Batch::new(self.batch_number, connections, self.version) {
+            Ok(made) => made,
             Err((connections, _)) => {
                 self.keep_for_now(connections);
                 return Ok(());
             }
         };
-        match self.channel.send_in_time(&batch.message(), &batch.descriptors()).await {
-            Ok(false) => self.keep_for_now(batch.connections),
+        match self.channel.send_in_time(&message, &batch.descriptors()).await {
+            Ok(false) => self.keep_for_now(batch.not_sent()),
+            // After an error, too: whether the successor has the message or not, the token says whose the batch is.
             sent => {
                 self.unconfirmed = Some(batch);
                 sent?;
@@ -145,62 +145,58 @@ impl Transfer {
     /// The successor has the first `count` connections of the last batch. Returns these.
     pub(super) fn confirm(&mut self, count: usize) -> Vec<Confirmed> {
         let Some(batch) = self.unconfirmed.take() else { return Vec::new() };
-        let may_be_busy = batch.is_late();
-        let mut confirmed = Vec::new();
-        let mut no_room = VecDeque::new();
-        for (place, (context, resting)) in batch.connections.into_iter().enumerate() {
-            self.sent += 1;
-            if place < count {
-                confirmed.push(Confirmed { number: self.sent, context, resting, may_be_busy });
-            } else {
-                no_room.push_back((context, resting));
-            }
-        }
+        let (may_be_busy, first, length) = (batch.is_late(), self.sent + 1, batch.len());
+        self.sent += length as u32;
+        let (taken, no_room) = batch.confirm(count);
         if no_room.is_empty() {
             self.back_off = BACK_OFF.0;
         } else {
             self.keep_for_now(no_room);
         }
-        confirmed
+        (first..).zip(taken).map(|(number, taken)| Confirmed { number, taken, may_be_busy }).collect()
     }
 
     /// Takes back a batch that the successor has not confirmed in time, unless it has just accepted it.
     pub(super) fn withdraw(&mut self) {
-        if let Some(batch) = self.unconfirmed.take_if(Batch::withdraw) {
-            self.withdrawn = Some(batch.number);
-            self.sent += batch.connections.len() as u32;
-            self.serve_here(batch.connections);
+        let Some(batch) = self.unconfirmed.take() else { return };
+        let (number, length) = (batch.number, batch.len());
+        match batch.withdraw() {
+            Ok(connections) => {
+                self.withdrawn = Some(number);
+                self.sent += length as u32;
+                self.serve_here(connections);
+            }
+            Err(batch) => self.unconfirmed = Some(batch),
         }
     }
 
-    /// Ends the transfer to a successor that is gone. Returns the connections that it has not served. If this process
-    /// was suspended, the successor may have begun with the last batch.
-    pub(super) async fn end(mut self, was_suspended: bool) -> Vec<Leaving> {
+    /// Ends the transfer to a successor that is gone. If this process was suspended, the successor may have begun with
+    /// the last batch.
+    pub(super) async fn end(mut self, was_suspended: bool) -> Remains {
         // From now on, connections that come to rest stay here.
         self.pause();
         self.leaving.close();
-        let unserved = self.unconfirmed.and_then(|batch| batch.unserved(was_suspended));
-        let mut back: Vec<Leaving> = unserved.into_iter().flatten().chain(self.deferred).collect();
+        let mut remains = self.unconfirmed.map(|batch| batch.end(was_suspended)).unwrap_or_default();
+        remains.back.extend(self.deferred);
         // Not `try_recv`, which misses a connection that is just being sent.
         while let Some(leaving) = self.leaving.recv().await {
-            back.push(leaving);
+            remains.back.push(leaving);
         }
-        back
+        remains
     }
 
     /// As many connections as fit into one batch with this one.
     fn gather(&mut self, first: Leaving) -> VecDeque<Leaving> {
         let mut batch = VecDeque::new();
-        let mut bytes = 0;
+        let mut size = Size::new(self.version);
         let mut next = Some(first);
-        while let Some((context, resting)) = next {
-            if bytes + resting.ahead.len() > self.version.max_ahead() {
-                self.deferred = Some((context, resting));
+        while let Some(leaving) = next {
+            if !size.add(&leaving) {
+                self.deferred = Some(leaving);
                 break;
             }
-            bytes += resting.ahead.len();
-            batch.push_back((context, resting));
-            next = if batch.len() < MAX_BATCH { self.leaving.try_recv().ok() } else { None };
+            batch.push_back(leaving);
+            next = if size.is_full() { None } else { self.leaving.try_recv().ok() };
         }
         batch
     }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 use crate::conn::{MOVES_WITH, Report};
+use crate::handoff::session::Session;
 use crate::tls::TicketKey;
 
 /// The largest message. Below what a Unix socket's send buffer takes by default (208 KiB).
@@ -31,25 +32,33 @@ pub(crate) enum Version {
     One = 1,
     /// The predecessor pings and asks for permits, batches can be withdrawn, and connections name their listener.
     Two = 2,
+    /// Connections take their TLS sessions along.
+    Three = 3,
 }
 
 impl Version {
-    /// How many bytes of a message the connections' own bytes may fill; the rest is for their description. The first
-    /// release receives half as much.
+    /// How many bytes of its next request a connection may take along.
     pub(crate) const fn max_ahead(self) -> usize {
         match self {
             Self::One => 32 << 10,
-            Self::Two => 64 << 10,
+            Self::Two | Self::Three => 64 << 10,
+        }
+    }
+
+    /// The largest message that the other side receives.
+    pub(crate) const fn max_message(self) -> usize {
+        match self {
+            Self::One => 64 << 10,
+            Self::Two | Self::Three => MAX_MESSAGE,
         }
     }
 }
 
-const _: () = assert!(Version::Two.max_ahead() <= MAX_MESSAGE / 2);
-const _: () = assert!(MOVES_WITH <= Version::Two.max_ahead(), "no batch has room for such a connection");
+const _: () = assert!(MOVES_WITH <= Version::Three.max_ahead(), "no message has room for such a connection");
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
-pub(crate) const NEWEST_VERSION: u16 = Version::Two as u16;
+pub(crate) const NEWEST_VERSION: u16 = Version::Three as u16;
 
 /// What a hello begins with.
 const MAGIC: [u8; 8] = *b"gracehdf";
@@ -83,6 +92,7 @@ impl Hello {
         match self.newest.min(NEWEST_VERSION) {
             1 if self.oldest <= 1 => Ok(Version::One),
             2 if self.oldest <= 2 => Ok(Version::Two),
+            3 if self.oldest <= 3 => Ok(Version::Three),
             _ => Err(format!(
                 "it speaks versions {} to {} of the handoff protocol and this process {OLDEST_VERSION} to \
                  {NEWEST_VERSION}: stop the service and start it again instead of restarting it",
@@ -93,7 +103,7 @@ impl Hello {
 }
 
 /// The key of TLS session tickets. Its memory is wiped when it is dropped.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Key {
     name: [u8; 16],
     secret: [u8; 32],
@@ -199,7 +209,7 @@ impl From<Stage> for crate::socket::Stage {
 }
 
 /// A connection, as version 1 sends it; its descriptor is attached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConnectionV1 {
     pub(crate) server: String,
     pub(crate) family: Family,
@@ -208,8 +218,22 @@ pub(crate) struct ConnectionV1 {
     pub(crate) ahead: Vec<u8>,
 }
 
+/// Not derived: the bytes may hold a cookie or a password, which must not get into a log.
+impl std::fmt::Debug for ConnectionV1 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { server, family, stage, ahead } = self;
+        let (family, stage, ahead) = (family, stage, ahead.len());
+        f.debug_struct("ConnectionV1")
+            .field("server", server)
+            .field("family", family)
+            .field("stage", stage)
+            .field("ahead", &ahead)
+            .finish()
+    }
+}
+
 /// A connection, as version 2 sends it: with the listener that accepted it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConnectionV2 {
     /// The number of the listener, counted from 1 in the order in which they were offered. None if only an earlier
     /// generation had the listener.
@@ -217,8 +241,27 @@ pub(crate) struct ConnectionV2 {
     pub(crate) connection: ConnectionV1,
 }
 
+/// A connection, as version 3 sends it: with its TLS session, if it has one.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConnectionV3 {
+    pub(crate) connection: ConnectionV2,
+    pub(crate) session: Option<Session>,
+}
+
+impl From<ConnectionV1> for ConnectionV3 {
+    fn from(connection: ConnectionV1) -> Self {
+        ConnectionV2 { listener: None, connection }.into()
+    }
+}
+
+impl From<ConnectionV2> for ConnectionV3 {
+    fn from(connection: ConnectionV2) -> Self {
+        Self { connection, session: None }
+    }
+}
+
 /// From the predecessor to the successor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToSuccessor {
     /// The keys of TLS session tickets.
     TicketKeys { keys: Vec<Key> },
@@ -245,6 +288,8 @@ pub(crate) enum ToSuccessor {
     /// Version 2: connections of each server that still count against its limit. They include the permits in `asked`,
     /// which the predecessor may use only once they are granted.
     Counts { number: u32, held: Vec<ServerCount>, asked: Vec<ServerCount> },
+    /// Version 3: the same as [`Batch`](Self::Batch), for connections that may have TLS sessions.
+    BatchV3 { number: u32, connections: Vec<ConnectionV3> },
 }
 
 /// From the successor to the predecessor.
@@ -265,8 +310,8 @@ pub(crate) enum ToPredecessor {
     HasSuccessor,
     /// The successor ends by its own decision.
     Exiting,
-    /// Version 2: so many connections of the [`ToSuccessor::Batch`] with this number were taken; the others found no
-    /// room, or had been withdrawn.
+    /// Version 2: so many connections of the batch with this number were taken; the others found no room, or had been
+    /// withdrawn.
     TakenOf { number: u32, count: u32 },
     /// Version 2: answers the [`ToSuccessor::Ping`] with this number.
     Pong { number: u32 },

@@ -52,8 +52,9 @@ pub(crate) enum Event {
     RestartPassedOn { signal: Signal, successor: Pid },
     /// This process can't take over again any more.
     StandbyOver { successor: Pid },
-    /// The successor died in standby: this process serves again, with so many of its connections.
-    TookBack { successor: Pid, why: SuccessorDeath, connections: usize },
+    /// The successor died in standby: this process serves again, with so many of its connections. So many TLS
+    /// connections are lost with it.
+    TookBack { successor: Pid, why: SuccessorDeath, connections: usize, lost: usize },
     /// The successor died after standby, so no process serves.
     SuccessorDied { successor: Pid, why: String },
     /// The successor has ended or does not talk any more, and this process drains without it.

@@ -4,6 +4,8 @@ use zeroize::Zeroizing;
 
 use crate::record::keys::{IV_LENGTH, KeyAndIv, Secret};
 use crate::record::provider::aead;
+#[cfg(test)]
+use crate::record::recorder;
 use crate::record::suite::Suite;
 
 pub(super) const TAG_LENGTH: usize = 16;
@@ -20,6 +22,8 @@ pub(super) struct NotAuthentic;
 pub(super) struct Key {
     key: aead::LessSafeKey,
     iv: Zeroizing<[u8; IV_LENGTH]>,
+    #[cfg(test)]
+    identity: (Vec<u8>, Nonce),
 }
 
 impl Key {
@@ -30,6 +34,8 @@ impl Key {
         Self {
             key: aead::LessSafeKey::new(key.expect("the key has the length of its algorithm")),
             iv: Zeroizing::new(*material.iv()),
+            #[cfg(test)]
+            identity: recorder::identity(&material),
         }
     }
 
@@ -58,6 +64,8 @@ impl Key {
         additional_data: &[u8],
         plain: &mut [u8],
     ) -> Result<[u8; TAG_LENGTH], NotAuthentic> {
+        #[cfg(test)]
+        recorder::record(&self.identity, nonce);
         let nonce = aead::Nonce::assume_unique_for_key(nonce);
         let sealed = self.key.seal_in_place_separate_tag(nonce, aead::Aad::from(additional_data), plain);
         sealed.ok().and_then(|tag| tag.as_ref().try_into().ok()).ok_or(NotAuthentic)

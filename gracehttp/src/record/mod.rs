@@ -34,11 +34,20 @@ mod suite;
 #[cfg(not(feature = "tls"))]
 mod without;
 
+#[cfg(all(test, feature = "tls"))]
+mod hostile_tests;
 #[cfg(feature = "tls")]
 #[cfg(test)]
 mod peer;
+#[cfg(feature = "tls")]
+#[cfg(test)]
+mod recorder;
+#[cfg(all(test, feature = "tls"))]
+mod reuse_tests;
 #[cfg(all(test, feature = "tls"))]
 mod session_tests;
+#[cfg(all(test, feature = "tls"))]
+mod vector_tests;
 
 /// The library with the ciphers. Both have the same interface.
 #[cfg(all(feature = "tls", feature = "aws-lc-rs"))]

@@ -1,17 +1,21 @@
-//! What the tests of this room talk to: rustls, in memory.
+//! What the tests of this room talk to: rustls, in memory, and a client that seals whatever it likes.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::io::{Read as _, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::rustls::{
-    self, ClientConfig, ClientConnection, KeyLog, RootCertStore, ServerConfig, ServerConnection, version,
+    self, ClientConfig, ClientConnection, ExtractedSecrets, KeyLog, RootCertStore, ServerConfig,
+    ServerConnection, version,
 };
 
+use crate::record::aead::{Key, TAG_LENGTH};
+use crate::record::at_rest::{DirectionParts, SessionParts};
+use crate::record::header::{Header, content_type};
 use crate::record::{
     Content, Established, Facts, Fault, Opened, Secret, Session, Suite, TrafficSecrets, Version,
 };
@@ -65,6 +69,16 @@ fn only(mut provider: CryptoProvider, suite: Suite) -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
+/// One certificate for all.
+fn certificate() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    static ISSUED: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    let (certificate, key) = ISSUED.get_or_init(|| {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (issued.cert.der().to_vec(), issued.signing_key.serialize_der())
+    });
+    (CertificateDer::from(certificate.clone()), PrivatePkcs8KeyDer::from(key.clone()).into())
+}
+
 /// rustls on both sides after the handshake, and what the server logged. Each side has read all that the other sent.
 pub(super) fn handshake(
     provider: &CryptoProvider,
@@ -75,9 +89,7 @@ pub(super) fn handshake(
         Version::Tls12 => &version::TLS12,
         Version::Tls13 => &version::TLS13,
     }];
-    let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = CertificateDer::from(issued.cert.der().to_vec());
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(issued.signing_key.serialize_der()));
+    let (certificate, key) = certificate();
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
 
@@ -115,6 +127,74 @@ pub(super) fn handshake(
 pub(super) fn connect(provider: &CryptoProvider, suite: Suite) -> (Session, ClientConnection) {
     let (server, client, logged) = handshake(provider, suite);
     (Session::new(establish(server, &logged)), client)
+}
+
+/// A session of ours and the rustls server whose twin it is: the same keys, the same sequence numbers. The client is one
+/// that seals whatever it likes.
+pub(super) fn twins(provider: &CryptoProvider, suite: Suite) -> (Session, ServerConnection, Forger) {
+    let (server, client, logged) = handshake(provider, suite);
+    let negotiated = client.negotiated_cipher_suite().unwrap();
+    let ExtractedSecrets { tx, rx } = client.dangerous_extract_secrets().unwrap();
+    let extracted = ExtractedSecrets { tx: rx, rx: tx };
+    let established =
+        Established::new(negotiated, &extracted, logged.traffic_secrets(), Facts::default()).unwrap();
+    let forger = Forger::new(&established.parts);
+    (Session::new(established), server, forger)
+}
+
+/// Seals as the client, whatever it is told.
+pub(super) struct Forger {
+    suite: Suite,
+    key: Key,
+    pub(super) client: DirectionParts,
+}
+
+impl Forger {
+    fn new(parts: &SessionParts) -> Self {
+        let secret = || Secret::new(parts.client.secret.bytes()).unwrap();
+        let client = DirectionParts { secret: secret(), sequence: parts.client.sequence };
+        Self { suite: parts.suite, key: Key::new(parts.suite, &secret()), client }
+    }
+
+    /// A record with this content.
+    pub(super) fn record(&mut self, content_type: u8, content: &[u8]) -> Vec<u8> {
+        match self.suite.version() {
+            Version::Tls13 => self.inner(&[content, &[content_type]].concat()),
+            Version::Tls12 => self.sealed(content_type, content),
+        }
+    }
+
+    /// A record of TLS 1.3 with this TLSInnerPlaintext (RFC 8446 section 5.2).
+    pub(super) fn inner(&mut self, inner: &[u8]) -> Vec<u8> {
+        self.sealed(content_type::APPLICATION_DATA, inner)
+    }
+
+    fn sealed(&mut self, content_type: u8, plain: &[u8]) -> Vec<u8> {
+        let sequence = self.client.take_sequence().unwrap();
+        let nonce = self.key.nonce(sequence);
+        let explicit = &nonce[12 - self.suite.explicit_nonce_length()..];
+        let header = Header::new(content_type, explicit.len() + plain.len() + TAG_LENGTH);
+        let mut sealed = plain.to_vec();
+        let tag = match self.suite.version() {
+            Version::Tls13 => self.key.seal(nonce, &header.0, &mut sealed),
+            Version::Tls12 => {
+                self.key.seal(nonce, &header.tls12_additional_data(sequence, plain.len()), &mut sealed)
+            }
+        };
+        [&header.0[..], explicit, &sealed, &tag.unwrap()].concat()
+    }
+
+    /// A KeyUpdate, after which the client uses its next key.
+    pub(super) fn key_update(&mut self, request: u8) -> Vec<u8> {
+        let record = self.record(content_type::HANDSHAKE, &[24, 0, 0, 1, request]);
+        self.renew();
+        record
+    }
+
+    pub(super) fn renew(&mut self) {
+        self.client.renew(self.suite);
+        self.key = Key::new(self.suite, &self.client.secret);
+    }
 }
 
 pub(super) fn establish(server: ServerConnection, logged: &Logged) -> Established {

@@ -23,8 +23,8 @@ impl Session {
             return Ok(0);
         }
         self.keep_key_fresh(output)?;
-        let header = self.append_record(content_type::APPLICATION_DATA, data, length, output);
-        header.map(|()| length)
+        self.append_record(content_type::APPLICATION_DATA, data, length, output)?;
+        Ok(length)
     }
 
     /// Appends our close_notify (RFC 8446 section 6.1). Nothing may be sealed after it.

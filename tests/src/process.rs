@@ -405,8 +405,7 @@ pub fn ipv6() -> bool {
     there
 }
 
-/// Prints that a test needs what is not there. `eprintln!` would not work: the harness hides its output, since the
-/// test passes.
-pub fn skipped(needs: &str) {
+/// `eprintln!` would not work: the harness hides its output, since the test passes.
+fn skipped(needs: &str) {
     _ = writeln!(std::io::stderr(), "\n*** SKIPPED: this test needs {needs}.\n");
 }

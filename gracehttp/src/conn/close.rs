@@ -1,6 +1,5 @@
 //! Closing a connection without destroying data in transit, and without keeping data that the client does not take.
 
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -164,8 +163,6 @@ pub(super) async fn close_now_with(mut stream: Stream, bytes: &[u8]) {
 /// Closes a connection that was taken out of the parking lot, and frees its permit.
 pub(super) fn close_parked(context: &Context, parked: Parked, reason: CutReason) {
     context.ends.note(ConnectionEnd::Cut(reason));
-    // Shut down explicitly: another process may hold a duplicate, which would keep the connection open.
-    let _ = sys::shut_down(parked.socket.fd.as_fd());
-    drop(parked);
+    parked.socket.close();
     context.permits.release();
 }

@@ -36,10 +36,12 @@ use crate::conn::close::Linger;
 use crate::conn::http1::{Idle, Left};
 use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
+#[cfg(feature = "tls")]
+use crate::record::Alpn;
 use crate::server::Permit;
 use crate::socket::{Stage, Stream};
 #[cfg(feature = "tls")]
-use crate::tls::TlsAcceptor;
+use crate::tls::{TlsAcceptor, handshake};
 
 /// How long a connection waits awake for its next byte before it is parked.
 ///
@@ -131,19 +133,21 @@ fn serve_again(context: Arc<Context>, idle: Idle) {
 #[cfg(feature = "tls")]
 async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
     let Stream::Plain(bare) = stream else { return };
-    let handshake = tokio::time::timeout(context.options.handshake_timeout, acceptor.accept(bare));
+    // Boxed, since a handshake is short: otherwise each connection would keep room for rustls.
+    let handshake = Box::pin(handshake(&acceptor, bare));
+    let handshake = tokio::time::timeout(context.options.handshake_timeout, handshake);
     let handshake = tokio::select! {
         biased;
         handshake = handshake => handshake,
         () = newcomer_is_to_close(&context, &mut permit, true) => return,
     };
     let Ok(Ok(stream)) = handshake else {
-        // rustls has sent the alert that says why.
+        // The client was sent the alert that says why.
         return;
     };
     // A client that offers no protocol speaks HTTP/1.1, or HTTP/2 where the server has no HTTP/1.
-    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let stream = Stream::Rustls(Box::new(stream));
+    let is_http2 = stream.session().facts().alpn == Some(Alpn::H2);
+    let stream = Stream::Secure(Box::new(stream));
     if is_http2 || !context.options.http1 {
         http2::serve(context, stream, Bytes::new(), permit).await;
     } else {

@@ -61,6 +61,15 @@ impl BareStream {
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.origin
     }
+
+    /// Ready if there is something to read, as far as the runtime knows.
+    #[cfg(feature = "tls")]
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &self.inner {
+            Inner::Tcp(stream) => stream.poll_read_ready(cx),
+            Inner::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
 }
 
 /// An IPv4-mapped address as IPv4; any other unchanged, with its zone.

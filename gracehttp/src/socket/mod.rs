@@ -11,7 +11,9 @@ use std::num::{NonZeroU16, NonZeroU32};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
+#[cfg(feature = "tls")]
+use nix::sys::socket::send;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 pub(crate) use bare::BareStream;
 #[cfg(feature = "tls")]
@@ -60,6 +62,20 @@ impl Socket {
         let Self { fd, family, origin, listener, session } = self;
         let bare = BareStream::new(fd, family, origin, listener)?;
         Ok(Stream::new(bare, session))
+    }
+
+    /// Closes the connection of a client that waits for nothing, without waiting for the client. Over TLS our
+    /// close_notify (RFC 8446 section 6.1) goes first, if the socket has room for it.
+    pub(crate) fn close(self) {
+        #[cfg(feature = "tls")]
+        if let Some(session) = self.session {
+            let (mut session, _cut) = session.wake();
+            let mut last = Vec::new();
+            session.seal_close_notify(&mut last);
+            let _ = send(self.fd.as_raw_fd(), &last, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+        }
+        // Explicitly: another process may hold a duplicate, which would keep the connection open.
+        let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
     }
 
     /// Whether a record of the client has begun to come and is not whole.

@@ -20,8 +20,6 @@ pub(crate) enum Stream {
     Plain(BareStream),
     #[cfg(feature = "tls")]
     Secure(Box<SecureStream>),
-    #[cfg(feature = "tls")]
-    Rustls(Box<tokio_rustls::server::TlsStream<BareStream>>),
 }
 
 impl Stream {
@@ -41,8 +39,6 @@ impl Stream {
             Self::Plain(_) => true,
             #[cfg(feature = "tls")]
             Self::Secure(secure) => secure.can_rest(),
-            #[cfg(feature = "tls")]
-            Self::Rustls(_) => false,
         }
     }
 
@@ -65,8 +61,6 @@ impl Stream {
             Self::Plain(bare) => Ok((bare.rest()?, Bytes::new())),
             #[cfg(feature = "tls")]
             Self::Secure(secure) => secure.rest(),
-            #[cfg(feature = "tls")]
-            Self::Rustls(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -95,8 +89,6 @@ impl Stream {
             Self::Plain(bare) => bare,
             #[cfg(feature = "tls")]
             Self::Secure(secure) => secure.bare(),
-            #[cfg(feature = "tls")]
-            Self::Rustls(stream) => stream.get_ref().0,
         }
     }
 }
@@ -111,11 +103,6 @@ macro_rules! forward {
             }
             #[cfg(feature = "tls")]
             Stream::Secure(stream) => {
-                let $stream = Pin::new(&mut **stream);
-                $call
-            }
-            #[cfg(feature = "tls")]
-            Stream::Rustls(stream) => {
                 let $stream = Pin::new(&mut **stream);
                 $call
             }

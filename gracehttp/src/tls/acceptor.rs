@@ -1,14 +1,11 @@
 //! The TLS side of a server.
 
-use std::io;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::rustls::{KeyLog, ServerConfig};
 
 use crate::error::Error;
 use crate::server::ServerOptions;
-use crate::socket::BareStream;
 use crate::tls::key_ring::KeyRing;
 
 /// Makes TLS sessions of a server's sockets. Clones are the same.
@@ -25,8 +22,10 @@ impl TlsAcceptor {
         Ok(config.map(|config| Self { config }))
     }
 
-    /// Makes the handshake. If it fails, the client is sent the alert that says why.
-    pub(crate) async fn accept(&self, bare: BareStream) -> io::Result<TlsStream<BareStream>> {
-        tokio_rustls::TlsAcceptor::from(self.config.clone()).accept(bare).await
+    /// The configuration for one handshake, whose secrets the log gets. A clone is little more than some pointers.
+    pub(super) fn config(&self, key_log: Arc<dyn KeyLog>) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.config);
+        config.key_log = key_log;
+        Arc::new(config)
     }
 }

@@ -47,6 +47,11 @@ impl Tls {
             .filter(|(spoken, _)| *spoken)
             .map(|(_, protocol)| protocol.into())
             .collect();
+        // rustls makes the handshake, and nothing else: its keys go to our record layer, so nothing of the application
+        // may pass it before, neither early data of the client nor half-RTT data of ours.
+        config.enable_secret_extraction = true;
+        config.max_early_data_size = 0;
+        config.send_half_rtt_data = false;
         config.ticketer = Arc::new(Tickets::new(server, keys.clone()));
         Ok(Arc::new(config))
     }

@@ -4,6 +4,10 @@
 mod acceptor;
 #[cfg(feature = "tls")]
 mod config;
+#[cfg(feature = "tls")]
+mod handshake;
+#[cfg(feature = "tls")]
+mod key_log;
 mod key_ring;
 #[cfg(feature = "tls")]
 mod tickets;
@@ -16,6 +20,8 @@ mod without;
 pub(crate) use acceptor::TlsAcceptor;
 #[cfg(all(feature = "tls", feature = "test-kit"))]
 pub(crate) use config::provider as crypto_provider;
+#[cfg(feature = "tls")]
+pub(crate) use handshake::handshake;
 pub(crate) use key_ring::{KeyRing, TicketKey};
 #[cfg(not(feature = "tls"))]
 pub(crate) use without::TlsAcceptor;

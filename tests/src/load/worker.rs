@@ -7,9 +7,8 @@ use crate::client::{Client, Pause};
 use crate::fault::Failure;
 use crate::h2::{self, Http2};
 use crate::load::script::{Author, Expected, Outcome, Script, unexpected};
-use crate::load::{Manner, Shared, Style};
+use crate::load::{Shared, Style};
 use crate::report::Incident;
-use crate::tls::Ragged;
 
 /// Why a client leaves its connection.
 pub(super) struct Leave;
@@ -19,19 +18,11 @@ pub(super) struct Worker {
     pub(super) style: Style,
     pub(super) author: Author,
     number: usize,
-    manner: Manner,
 }
 
 impl Worker {
-    pub(super) fn new(
-        shared: &Arc<Shared>,
-        style: Style,
-        number: usize,
-        pause: Duration,
-        manner: Manner,
-    ) -> Self {
-        let author = Author::new(style, number, pause);
-        Self { shared: Arc::clone(shared), style, author, number, manner }
+    pub(super) fn new(shared: &Arc<Shared>, style: Style, number: usize, pause: Duration) -> Self {
+        Self { shared: Arc::clone(shared), style, author: Author::new(style, number, pause), number }
     }
 
     pub(super) async fn run(mut self) {
@@ -62,11 +53,7 @@ impl Worker {
 
     /// Opens a new connection. It counts a refusal once, not a thousand times in a row.
     pub(super) async fn connect(&mut self) -> Option<Client> {
-        let client = match self.manner {
-            Manner::Smooth => Client::connect(&self.shared.target).await,
-            Manner::Ragged(pause) => Ragged::connect(&self.shared.target, self.number, pause).await,
-        };
-        match client {
+        match Client::connect(&self.shared.target).await {
             Ok(client) => {
                 self.shared.report().connections += 1;
                 Some(client)

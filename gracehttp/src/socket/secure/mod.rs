@@ -1,0 +1,182 @@
+//! A TLS session on a socket, awake.
+
+mod inbound;
+mod outbound;
+
+use std::fmt;
+use std::future::Future as _;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+use crate::record::{Session, SessionAtRest};
+use crate::socket::secure::inbound::Inbound;
+use crate::socket::secure::outbound::Outbound;
+use crate::socket::{BareStream, Socket};
+
+/// A TLS session on a socket: what is read from it was opened, and what is written to it is sealed.
+///
+/// It has no buffers while nothing is on its way. Neither buffer grows beyond a few records.
+pub(crate) struct SecureStream {
+    bare: BareStream,
+    session: Session,
+    inbound: Inbound,
+    outbound: Outbound,
+}
+
+impl SecureStream {
+    /// After the handshake. `read_ahead` are the bytes that were read behind its last record.
+    pub(crate) fn new(bare: BareStream, session: Session, read_ahead: Vec<u8>) -> Self {
+        let (inbound, outbound) = (Inbound::new(read_ahead), Outbound::default());
+        let mut stream = Self { bare, session, inbound, outbound };
+        stream.open();
+        stream
+    }
+
+    /// After a rest.
+    pub(super) fn wake(bare: BareStream, session: SessionAtRest) -> Self {
+        let (session, cut) = session.wake();
+        Self::new(bare, session, cut)
+    }
+
+    /// Whether nothing is lost when it rests: everything that was sealed is in the socket, and neither side has ended.
+    pub(super) fn can_rest(&self) -> bool {
+        self.outbound.is_sent() && !self.outbound.has_ended() && self.inbound.end().is_none()
+    }
+
+    /// Whether a record of the client has begun to come and is not whole.
+    pub(crate) fn is_in_record(&self) -> bool {
+        !self.inbound.cut().is_empty()
+    }
+
+    pub(crate) fn bare(&self) -> &BareStream {
+        &self.bare
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Takes the socket out of the runtime, with its session. The bytes are plain text that was opened and not read.
+    pub(super) fn rest(self) -> io::Result<(Socket, Bytes)> {
+        if !self.can_rest() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the TLS session is in use or has ended",
+            ));
+        }
+        let Self { bare, session, inbound, outbound: _ } = self;
+        let socket = bare.rest()?;
+        let session = session.rest(inbound.cut());
+        let opened = Bytes::copy_from_slice(inbound.opened());
+        Ok((Socket { session: Some(session), ..socket }, opened))
+    }
+
+    /// Opens the whole records that have come.
+    fn open(&mut self) {
+        if let Err(fault) = self.inbound.open(&mut self.session, &mut self.outbound) {
+            self.outbound.end_with_alert(&mut self.session, &fault);
+            self.inbound.fail(fault);
+        }
+    }
+
+    /// Reads from the socket; 0 bytes if the client sends no more.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.inbound.is_empty() && self.bare.poll_read_ready(cx).is_pending() {
+            self.inbound.free();
+            return Poll::Pending;
+        }
+        let room = self.inbound.room();
+        let read = ready!(pin!(self.bare.read_buf(room)).poll(cx));
+        self.inbound.note_read();
+        Poll::Ready(read)
+    }
+
+    /// Sends what opening has left to send, as far as there is room for it. A failure shows at the next write.
+    fn send_replies(&mut self, cx: &mut Context<'_>) {
+        if !self.outbound.is_sent() {
+            let _ = self.outbound.poll_send(&mut self.bare, cx);
+        }
+    }
+}
+
+impl fmt::Debug for SecureStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecureStream").field("bare", &self.bare).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for SecureStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.inbound.opened().is_empty() {
+                this.inbound.deliver(buf);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(end) = this.inbound.end() {
+                let outcome = end.outcome();
+                this.send_replies(cx);
+                return Poll::Ready(outcome);
+            }
+            match ready!(this.poll_fill(cx))? {
+                0 => this.inbound.note_cut_off(),
+                _ => {
+                    this.open();
+                    this.send_replies(cx);
+                }
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SecureStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    /// Ready as soon as the bytes are sealed: those that the socket does not take are sent before the next.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        ready!(this.outbound.poll_send(&mut this.bare, cx))?;
+        let sealed = this.outbound.seal(&mut this.session, bufs);
+        if let Poll::Ready(Err(error)) = this.outbound.poll_send(&mut this.bare, cx) {
+            return Poll::Ready(Err(error));
+        }
+        Poll::Ready(sealed)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.outbound.poll_send(&mut this.bare, cx))?;
+        this.outbound.free();
+        Pin::new(&mut this.bare).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.outbound.end(&mut this.session);
+        ready!(this.outbound.poll_send(&mut this.bare, cx))?;
+        this.outbound.free();
+        match ready!(Pin::new(&mut this.bare).poll_shutdown(cx)) {
+            // The client is gone already.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            outcome => Poll::Ready(outcome),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The handshake of a connection, by rustls, and what the record layer takes over from it.
+//!
+//! A connection of rustls can't be taken apart once it was in use: what lies in its buffers is lost without a word. So
+//! rustls gets one record at a time and nothing behind the one that ends the handshake, and no byte of the application
+//! is ever inside it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+use tokio_rustls::rustls::ServerConnection;
+
+use crate::log;
+use crate::record::{Alpn, Established, Facts, NotEstablished, Session};
+use crate::socket::{BareStream, SecureStream};
+use crate::tls::acceptor::TlsAcceptor;
+use crate::tls::key_log::KeyLogOfOne;
+
+const HEADER: usize = 5;
+
+/// The longest content of a record in a handshake (RFC 5246 section 6.2.3).
+const MAX_LENGTH: usize = (1 << 14) + 2048;
+
+/// Room for a ClientHello.
+const SMALL: usize = 4 << 10;
+
+/// Makes a TLS session of a socket. If that fails, the client is sent the alert that says why.
+pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::Result<SecureStream> {
+    let key_log = Arc::new(KeyLogOfOne::default());
+    let rustls = ServerConnection::new(acceptor.config(key_log.clone())).map_err(io::Error::other)?;
+    let mut handshake = Handshake { bare, rustls, input: Vec::with_capacity(SMALL) };
+    handshake.run().await?;
+    let Handshake { bare, rustls, input } = handshake;
+    let session = Session::new(take_over(rustls, &key_log)?);
+    Ok(SecureStream::new(bare, session, input))
+}
+
+/// A handshake under way.
+struct Handshake {
+    bare: BareStream,
+    rustls: ServerConnection,
+    /// What was read and rustls has not got yet.
+    input: Vec<u8>,
+}
+
+/// What the input begins with.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// A record of so many bytes.
+    Record(usize),
+    /// The beginning of a record of at least so many bytes.
+    Part(usize),
+    /// No record.
+    Other,
+}
+
+impl Handshake {
+    async fn run(&mut self) -> io::Result<()> {
+        loop {
+            self.send().await?;
+            if !self.rustls.is_handshaking() {
+                return Ok(());
+            }
+            match self.read_record().await? {
+                Next::Record(length) => self.feed(length).await?,
+                Next::Part(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Next::Other => {
+                    // rustls knows the words to refuse it with.
+                    self.feed(self.input.len()).await?;
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a record of an unknown version"));
+                }
+            }
+        }
+    }
+
+    /// Sends all that rustls has to send.
+    async fn send(&mut self) -> io::Result<()> {
+        let output = self.output()?;
+        self.bare.write_all(&output).await
+    }
+
+    fn output(&mut self) -> io::Result<Vec<u8>> {
+        let mut output = Vec::new();
+        while self.rustls.wants_write() {
+            self.rustls.write_tls(&mut output)?;
+        }
+        Ok(output)
+    }
+
+    /// Reads until a record is whole, or can't become whole.
+    async fn read_record(&mut self) -> io::Result<Next> {
+        loop {
+            let next = next(&self.input);
+            let Next::Part(needed) = next else { return Ok(next) };
+            self.input.reserve(needed - self.input.len());
+            if self.bare.read_buf(&mut self.input).await? == 0 {
+                return Ok(next);
+            }
+        }
+    }
+
+    /// Gives rustls the first bytes of the input.
+    async fn feed(&mut self, length: usize) -> io::Result<()> {
+        let mut record = &self.input[..length];
+        while !record.is_empty() {
+            if self.rustls.read_tls(&mut record)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.input.drain(..length);
+        match self.rustls.process_new_packets() {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                self.send_alert().await;
+                Err(io::Error::new(io::ErrorKind::InvalidData, error))
+            }
+        }
+    }
+
+    /// Sends the alert about a fault of the client, as far as there is room for it.
+    async fn send_alert(&mut self) {
+        let Ok(alert) = self.output() else { return };
+        let mut bare = Pin::new(&mut self.bare);
+        poll_fn(|cx| {
+            let _ = bare.as_mut().poll_write(cx, &alert);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// Finds the first record. A length is trusted only if everything before it is possible: "GET /" would announce 8 KB.
+fn next(input: &[u8]) -> Next {
+    let needed = match *input {
+        [20..=24, 3, _, high, low, ..] => match u16::from_be_bytes([high, low]).into() {
+            length @ 0..=MAX_LENGTH => HEADER + length,
+            _ => return Next::Other,
+        },
+        [] | [20..=24] | [20..=24, 3, ..] => HEADER,
+        _ => return Next::Other,
+    };
+    match input.len() >= needed {
+        true => Next::Record(needed),
+        false => Next::Part(needed),
+    }
+}
+
+/// All that the record layer needs. The rest of rustls goes.
+fn take_over(rustls: ServerConnection, key_log: &KeyLogOfOne) -> io::Result<Established> {
+    let facts = facts(&rustls);
+    let suite = rustls.negotiated_cipher_suite().ok_or(io::ErrorKind::InvalidData)?;
+    let extracted = rustls.dangerous_extract_secrets().map_err(io::Error::other)?;
+    Established::new(suite, &extracted, key_log.secrets(), facts).map_err(|reason| match reason {
+        NotEstablished::Late => {
+            io::Error::new(io::ErrorKind::InvalidData, "the handshake has not ended with its record")
+        }
+        NotEstablished::UnknownSuite(_) | NotEstablished::WrongSecret => {
+            log::error(format_args!(
+                "a TLS session can't go on after its handshake ({reason:?}), so the connection is closed: \
+                 build with the version of rustls that gracehttp was released with, and report this"
+            ));
+            io::Error::other("the keys of the handshake are of no use")
+        }
+    })
+}
+
+fn facts(rustls: &ServerConnection) -> Facts {
+    let alpn = match rustls.alpn_protocol() {
+        Some(b"h2") => Some(Alpn::H2),
+        Some(b"http/1.1") => Some(Alpn::Http11),
+        _ => None,
+    };
+    Facts { sni: rustls.server_name().map(Into::into), alpn }
+}

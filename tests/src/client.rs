@@ -116,6 +116,12 @@ impl Stream for TlsStream<TcpStream> {
     }
 }
 
+impl Stream for Box<dyn Stream> {
+    fn port(&self) -> Option<u16> {
+        (**self).port()
+    }
+}
+
 /// A whole answer.
 #[derive(Debug, Clone)]
 pub struct Reply {
@@ -161,14 +167,14 @@ pub enum Pause {
 }
 
 /// One connection.
-pub struct Client {
-    stream: Box<dyn Stream>,
+pub struct Client<S = Box<dyn Stream>> {
+    stream: S,
     unread: BytesMut,
     limit: Duration,
     answered_at: Option<Instant>,
 }
 
-impl std::fmt::Debug for Client {
+impl<S> std::fmt::Debug for Client<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("unread", &self.unread).finish_non_exhaustive()
     }
@@ -178,11 +184,21 @@ impl Client {
     /// Connects.
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
         match tokio::time::timeout(LIMIT, target.connect(&["http/1.1"])).await {
-            Ok(stream) => {
-                Ok(Self { stream: stream?, unread: BytesMut::new(), limit: LIMIT, answered_at: None })
-            }
+            Ok(stream) => Ok(Self::over(stream?)),
             Err(_) => Err(Failure::new(Kind::TimedOut, "connect")),
         }
+    }
+}
+
+impl<S: Stream> Client<S> {
+    /// A client on a stream that is ready for HTTP.
+    pub fn over(stream: S) -> Self {
+        Self { stream, unread: BytesMut::new(), limit: LIMIT, answered_at: None }
+    }
+
+    /// The stream below, for what has nothing to do with HTTP.
+    pub(crate) fn stream(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// Sets the limit of every wait.

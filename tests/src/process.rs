@@ -405,7 +405,8 @@ pub fn ipv6() -> bool {
     there
 }
 
-/// `eprintln!` would not work: the harness hides its output, since the test passes.
-fn skipped(needs: &str) {
+/// Prints that a test needs what is not there. `eprintln!` would not work: the harness hides its output, since the
+/// test passes.
+pub fn skipped(needs: &str) {
     _ = writeln!(std::io::stderr(), "\n*** SKIPPED: this test needs {needs}.\n");
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gracehttp::{App, Body, IntoResponse, Request, Response, Server, Shutdown, Tls, WhenFull};
+use gracehttp::{App, Body, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, WhenFull};
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
@@ -227,15 +227,15 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 /// All responses of a megabyte or more share these bytes, so that they cost their handler nothing.
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 16 << 20].into());
 
-async fn answer(shutdown: Shutdown, request: Request) -> Response {
+async fn answer(shutdown: Shutdown, peer: Option<PeerAddr>, request: Request) -> Response {
     let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
     MOST.fetch_max(running, Ordering::SeqCst);
-    let response = route(shutdown, request).await;
+    let response = route(shutdown, peer, request).await;
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     response
 }
 
-async fn route(shutdown: Shutdown, mut request: Request) -> Response {
+async fn route(shutdown: Shutdown, peer: Option<PeerAddr>, mut request: Request) -> Response {
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let number = |default: u64| {
@@ -247,6 +247,11 @@ async fn route(shutdown: Shutdown, mut request: Request) -> Response {
         (&Method::GET, "/ping") => pong().into_response(),
         // The number distinguishes this answer from all others.
         (&Method::GET, "/numbered") => ([("number", number(0).to_string())], pong()).into_response(),
+        // What the handler can know of its connection.
+        (&Method::GET, "/facts") => {
+            let peer = peer.map_or("none".to_owned(), |PeerAddr(peer)| peer.to_string());
+            ([("peer", peer)], pong()).into_response()
+        }
         (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),

@@ -48,8 +48,18 @@ pub enum Style {
     JavaPool,
     /// Up to three requests at once; the client keeps two connections for them and watches these all the time.
     GoPool,
+    /// GETs of 300 kB on one connection, with pauses.
+    Large,
     /// HTTP/2: three streams at once on one connection, with pauses.
     Http2,
+}
+
+/// How a client's bytes come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    Smooth,
+    /// Over TLS, as [`Ragged`](crate::tls::Ragged) has it, with pauses up to this.
+    Ragged(Duration),
 }
 
 /// A running load.
@@ -58,6 +68,7 @@ pub struct Load {
     shared: Arc<Shared>,
     clients: JoinSet<()>,
     pause: Duration,
+    manner: Manner,
 }
 
 #[derive(Debug)]
@@ -77,7 +88,12 @@ impl Load {
             answers: watch::Sender::new(0),
             stop: watch::Sender::new(false),
         };
-        Self { shared: Arc::new(shared), clients: JoinSet::new(), pause: Duration::from_millis(20) }
+        Self {
+            shared: Arc::new(shared),
+            clients: JoinSet::new(),
+            pause: Duration::from_millis(20),
+            manner: Manner::Smooth,
+        }
     }
 
     /// The longest pause of the clients that are added after this.
@@ -86,10 +102,17 @@ impl Load {
         self
     }
 
+    /// The clients that are added after this cut their TLS records anywhere, with pauses up to this at the cuts. They
+    /// renew their keys, and read slowly.
+    pub fn ragged(mut self, longest: Duration) -> Self {
+        self.manner = Manner::Ragged(longest);
+        self
+    }
+
     /// Adds clients, which begin at once.
     pub fn clients(mut self, count: usize, style: Style) -> Self {
         for _ in 0..count {
-            let worker = Worker::new(&self.shared, style, self.clients.len(), self.pause);
+            let worker = Worker::new(&self.shared, style, self.clients.len(), self.pause, self.manner);
             self.clients.spawn(worker.run());
         }
         self

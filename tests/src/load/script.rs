@@ -18,6 +18,9 @@ const OFFER_OF_TLS: &str = "Upgrade: TLS/1.2\r\nConnection: Upgrade\r\n";
 /// The longest pause between a head and a body in a separate packet.
 const BODY_IS_LATE: Duration = Duration::from_millis(20);
 
+/// The length of a large answer: many records, and more than the buffers of a socket hold at first.
+const LARGE: usize = 300_000;
+
 /// After this time, a client can't know whether the server treats its connection as idle. The server does so after a
 /// second, but the answer may have been on its way for a while.
 const IDLE: Duration = Duration::from_millis(500);
@@ -44,6 +47,8 @@ pub(super) enum Expected {
     Echo(Bytes),
     /// The pid, or a refusal of the body's length.
     PongOrTooLarge,
+    /// So many bytes of one kind.
+    Large(usize),
 }
 
 impl Expected {
@@ -55,6 +60,11 @@ impl Expected {
             Self::Numbered(number) => pong && reply.header("number") == Some(&number.to_string()),
             Self::Echo(body) => reply.status == 200 && reply.body == body,
             Self::PongOrTooLarge => pong || reply.status == 413,
+            Self::Large(length) => {
+                reply.status == 200
+                    && reply.body.len() == *length
+                    && reply.body.iter().all(|byte| *byte == b'x')
+            }
         }
     }
 }
@@ -162,6 +172,7 @@ impl Author {
             Style::GoPool => self.in_turn("", Packets::One),
             Style::LateBody => self.late_body(),
             Style::EarlyAnswer => self.upload(),
+            Style::Large => Script::at_once(get(&format!("/large?bytes={LARGE}")), Expected::Large(LARGE)),
             Style::HalfClose => Script { half_closes: true, ..Script::at_once(get("/ping"), Expected::Pong) },
         }
     }
@@ -241,6 +252,8 @@ enum Packets {
 
 /// Explains how an answer differs from the expected one.
 pub(super) fn unexpected(expected: &Expected, reply: &Reply) -> Failure {
-    let what = format!("status {} with {:?} instead of {expected:?}", reply.status, reply.text());
+    let (status, length) = (reply.status, reply.body.len());
+    let text: String = reply.text().chars().take(1000).collect();
+    let what = format!("status {status} with {length} bytes {text:?} instead of {expected:?}");
     Failure::new(Kind::Unexpected, what)
 }

@@ -7,8 +7,9 @@ use crate::client::{Client, Pause};
 use crate::fault::Failure;
 use crate::h2::{self, Http2};
 use crate::load::script::{Author, Expected, Outcome, Script, unexpected};
-use crate::load::{Shared, Style};
+use crate::load::{Manner, Shared, Style};
 use crate::report::Incident;
+use crate::tls::Ragged;
 
 /// Why a client leaves its connection.
 pub(super) struct Leave;
@@ -18,11 +19,19 @@ pub(super) struct Worker {
     pub(super) style: Style,
     pub(super) author: Author,
     number: usize,
+    manner: Manner,
 }
 
 impl Worker {
-    pub(super) fn new(shared: &Arc<Shared>, style: Style, number: usize, pause: Duration) -> Self {
-        Self { shared: Arc::clone(shared), style, author: Author::new(style, number, pause), number }
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        style: Style,
+        number: usize,
+        pause: Duration,
+        manner: Manner,
+    ) -> Self {
+        let author = Author::new(style, number, pause);
+        Self { shared: Arc::clone(shared), style, author, number, manner }
     }
 
     pub(super) async fn run(mut self) {
@@ -53,7 +62,11 @@ impl Worker {
 
     /// Opens a new connection. It counts a refusal once, not a thousand times in a row.
     pub(super) async fn connect(&mut self) -> Option<Client> {
-        match Client::connect(&self.shared.target).await {
+        let client = match self.manner {
+            Manner::Smooth => Client::connect(&self.shared.target).await,
+            Manner::Ragged(pause) => Ragged::connect(&self.shared.target, self.number, pause).await,
+        };
+        match client {
             Ok(client) => {
                 self.shared.report().connections += 1;
                 Some(client)

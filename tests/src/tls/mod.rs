@@ -1,14 +1,42 @@
 //! TLS for the client: it trusts every server, since tests sign their own certificates.
 
+mod ragged;
+mod records;
+mod wire;
+
 use std::sync::Arc;
 
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::ring::cipher_suite::{
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384,
+    TLS13_CHACHA20_POLY1305_SHA256,
+};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    ALL_VERSIONS, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion,
+    ALL_VERSIONS, ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion,
 };
+
+pub use ragged::Ragged;
+pub use records::{Received, Record};
+pub use wire::Wire;
+
+/// One suite of TLS 1.3, and one of TLS 1.2.
+pub const VERSIONS: [SupportedCipherSuite; 2] =
+    [TLS13_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384];
+
+/// Every AEAD under both versions. (The suites with RSA protect records in the same way.)
+pub const SUITES: [SupportedCipherSuite; 6] = [
+    TLS13_AES_128_GCM_SHA256,
+    TLS13_AES_256_GCM_SHA384,
+    TLS13_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+];
 
 /// A connector that offers these protocols by ALPN, and no ticket of an earlier session.
 pub fn connector(alpn: &[&str]) -> TlsConnector {
@@ -17,7 +45,21 @@ pub fn connector(alpn: &[&str]) -> TlsConnector {
 
 /// The configuration of a client's offer. Connections that share one share the tickets of their sessions.
 pub fn config(alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
-    let provider = Arc::new(ring::default_provider());
+    configure(ring::default_provider(), alpn, versions)
+}
+
+/// The offer of a single suite.
+pub fn only(suite: SupportedCipherSuite, alpn: &[&str]) -> ClientConfig {
+    let provider = CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() };
+    configure(provider, alpn, &[suite.version()])
+}
+
+fn configure(
+    provider: CryptoProvider,
+    alpn: &[&str],
+    versions: &[&'static SupportedProtocolVersion],
+) -> ClientConfig {
+    let provider = Arc::new(provider);
     let believer = Arc::new(Believer(Arc::clone(&provider)));
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)

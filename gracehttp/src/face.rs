@@ -1,6 +1,8 @@
 //! The public items of the crate, beside its public modules.
 
 pub use crate::app::App;
+#[cfg(feature = "tls")]
+pub use crate::conn::TlsInfo;
 pub use crate::conn::{Generation, PeerAddr};
 pub use crate::error::Error;
 pub use crate::lifecycle::{Shutdown, Signal, generation, on_exit, spawn};

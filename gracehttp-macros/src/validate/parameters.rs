@@ -93,7 +93,7 @@ fn all_at_once(names: &[&str]) -> String {
 
 /// Whether the name of an argument's type is known, and the type takes nothing from the path.
 fn takes_no_parameters(ty: &Type) -> bool {
-    const WITHOUT_PARAMETERS: [&str; 20] = [
+    const WITHOUT_PARAMETERS: [&str; 21] = [
         "State",
         "Query",
         "RawQuery",
@@ -103,6 +103,7 @@ fn takes_no_parameters(ty: &Type) -> bool {
         "Multipart",
         "Extension",
         "PeerAddr",
+        "TlsInfo",
         "ConnectInfo",
         "Shutdown",
         "Generation",

@@ -10,7 +10,10 @@ use http::request::Parts;
 use http::{Extensions, StatusCode};
 
 use crate::conn::context::Context;
+#[cfg(feature = "tls")]
+use crate::conn::tls_info::TlsInfo;
 use crate::lifecycle::Shutdown;
+use crate::socket::Stream;
 
 /// Travels in the extensions of every request.
 #[derive(Debug)]
@@ -18,10 +21,22 @@ pub(crate) struct ConnectionInfo {
     /// This task serves its first request.
     pub(crate) is_new: bool,
     pub(crate) peer: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<TlsInfo>,
     pub(crate) context: Arc<Context>,
 }
 
 impl ConnectionInfo {
+    pub(crate) fn new(context: Arc<Context>, stream: &Stream, is_new: bool) -> Self {
+        Self {
+            is_new,
+            peer: stream.peer(),
+            #[cfg(feature = "tls")]
+            tls: stream.session().map(TlsInfo::of),
+            context,
+        }
+    }
+
     /// The client's name in the log.
     pub(crate) fn client(&self) -> impl fmt::Display {
         let peer = self.peer;
@@ -60,7 +75,7 @@ fn make_room(extensions: &mut Extensions) {
     extensions.remove::<Place<2>>();
 }
 
-fn info(parts: &Parts) -> Option<&ConnectionInfo> {
+pub(super) fn info(parts: &Parts) -> Option<&ConnectionInfo> {
     parts.extensions.get::<Arc<ConnectionInfo>>().map(|info| &**info)
 }
 

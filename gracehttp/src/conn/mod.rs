@@ -14,6 +14,8 @@ mod panics;
 mod recycling;
 mod rest;
 mod sniff;
+#[cfg(feature = "tls")]
+mod tls_info;
 mod traffic;
 mod transport;
 
@@ -31,6 +33,8 @@ pub(crate) use moved::{Moved, Report};
 pub(crate) use recycling::Waiting;
 use rest::rest;
 pub(crate) use rest::{empty_lot, settle, wake_parked};
+#[cfg(feature = "tls")]
+pub use tls_info::TlsInfo;
 
 use crate::conn::close::Linger;
 use crate::conn::http1::{Idle, Left};

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 /// | `open` | the exchange: at a request's begin by the connection's task, at its end by the task that drops the response | the connection's task, the transport |
 /// | `begun` | the exchange, in the connection's task | the connection's task, the exchange |
 /// | `read_blocked`, `unflushed`, `bytes_in`, `bytes_out` | the transport | the connection's task, the transport |
+/// | `nearly_worn_out` | the transport | the connection's task, the exchange |
 ///
 /// `open` alone is changed by several tasks, so it is ordered (acquire and release). All others have one writer, which
 /// runs in the connection's task as their readers do: `Relaxed` is enough.
@@ -22,6 +23,8 @@ pub(crate) struct Traffic {
     read_blocked: AtomicBool,
     /// Bytes wait to be written.
     unflushed: AtomicBool,
+    /// The key of the TLS session can't seal much more, and can't be renewed.
+    nearly_worn_out: AtomicBool,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -56,6 +59,11 @@ impl Traffic {
         self.unflushed.load(Ordering::Relaxed)
     }
 
+    /// Whether the connection should end with its next response.
+    pub(crate) fn is_nearly_worn_out(&self) -> bool {
+        self.nearly_worn_out.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn bytes_in(&self) -> u64 {
         self.bytes_in.load(Ordering::Relaxed)
     }
@@ -80,5 +88,9 @@ impl Traffic {
 
     pub(crate) fn note_unflushed(&self, unflushed: bool) {
         self.unflushed.store(unflushed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_nearly_worn_out(&self) {
+        self.nearly_worn_out.store(true, Ordering::Relaxed);
     }
 }

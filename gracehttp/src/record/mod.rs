@@ -15,10 +15,6 @@ mod alert;
 mod at_rest;
 #[cfg(feature = "tls")]
 mod established;
-#[cfg(all(feature = "tls", any(test, feature = "test-kit")))]
-mod forger;
-#[cfg(all(feature = "tls", feature = "test-kit"))]
-mod fuzz;
 #[cfg(feature = "tls")]
 mod header;
 #[cfg(feature = "tls")]
@@ -67,8 +63,6 @@ pub(crate) use at_rest::{
 };
 #[cfg(feature = "tls")]
 pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
-#[cfg(all(feature = "tls", feature = "test-kit"))]
-pub(crate) use fuzz::open_records;
 #[cfg(feature = "tls")]
 pub(crate) use keys::Secret;
 #[cfg(all(feature = "tls", feature = "test-kit"))]

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+#[cfg(feature = "tls")]
+use crate::record::Session;
 use crate::record::SessionAtRest;
 #[cfg(feature = "tls")]
 use crate::socket::SecureStream;
@@ -47,6 +49,24 @@ impl Stream {
         match self {
             #[cfg(feature = "tls")]
             Self::Secure(secure) => secure.is_in_record(),
+            _ => false,
+        }
+    }
+
+    /// Its TLS session.
+    #[cfg(feature = "tls")]
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match self {
+            Self::Secure(secure) => Some(secure.session()),
+            Self::Plain(_) => None,
+        }
+    }
+
+    /// Whether the key of its session will soon be worn out and can't be renewed.
+    pub(crate) fn is_nearly_worn_out(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) => secure.session().is_nearly_worn_out(),
             _ => false,
         }
     }

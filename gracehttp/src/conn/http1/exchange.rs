@@ -103,7 +103,10 @@ impl Turn {
             return false;
         }
         match info.context.drain.phase() {
-            Phase::Serving => self.makes_room(activity, info),
+            Phase::Serving => {
+                let is_worn_out = activity.traffic().is_nearly_worn_out() && self.is_newest(activity);
+                is_worn_out || self.makes_room(activity, info)
+            }
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver | Phase::SuccessorFull => {
                 activity.answers_in_restart();

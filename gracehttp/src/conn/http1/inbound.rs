@@ -23,7 +23,8 @@ pub(crate) struct Inbound {
     in_body: AtomicBool,
     /// hyper has tried to read more of it, so a client that waits for a `100 Continue` has got one.
     body_sought: AtomicBool,
-    /// Whether `head_since` is set. Each turn reads this instead of taking the lock.
+    /// Whether `head_since` is set: a part of a head, or of the TLS record that holds it, has come. Each turn reads this
+    /// instead of taking the lock.
     in_head: AtomicBool,
     head_since: Mutex<Option<Instant>>,
     /// The number of the last request that asked to leave HTTP (an upgrade or CONNECT); 0 if there was none.
@@ -58,14 +59,19 @@ impl Inbound {
         }
         self.body.store(reader.body(), Ordering::Release);
         self.in_body.store(reader.is_in_body(), Ordering::Relaxed);
-        let was_in_head = self.in_head.load(Ordering::Relaxed);
-        if reader.is_in_head() && (is_next || !was_in_head) {
-            self.set_head(Some(begun()));
-        } else if was_in_head && !reader.is_in_head() {
-            self.set_head(None);
+        if is_next {
+            self.note_head(false, Instant::now);
         }
+        self.note_head(reader.is_in_head(), begun);
         if let Some(refused) = reader.refusal() {
             self.refused.get_or_init(|| refused);
+        }
+    }
+
+    /// Notes whether the next head has begun to come: a part of it, or of the TLS record that holds it.
+    pub(crate) fn note_head(&self, has_begun: bool, begun: impl FnOnce() -> Instant) {
+        if has_begun != self.is_in_head() {
+            self.set_head(has_begun.then(begun));
         }
     }
 

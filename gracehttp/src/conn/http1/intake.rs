@@ -107,6 +107,12 @@ impl Inspector for Intake {
             && !self.inbound().has_left()
     }
 
+    /// A client that sends a record bit by bit has begun its next request, as one that sends half a head has.
+    fn note_blocked(&mut self, in_record: bool) {
+        let has_begun = self.reader.is_in_head() || (in_record && !self.reader.is_in_body());
+        self.inbound().note_head(has_begun, Instant::now);
+    }
+
     /// hyper would drop the request that it is answering. A client may close its side and wait for the response (RFC
     /// 9112 section 9.6 has servers do the same); the connection's task closes after it. Whether the end cuts a request
     /// body short is for that body to find out: hyper may have all of it, and its handler not yet.
@@ -289,6 +295,36 @@ mod tests {
         line.send(&format!("{}GET", &GET[3..])).await;
         assert!(line.read(100).await.is_some());
         assert_eq!(line.inbound().head_since(), Some(Instant::now()), "the next one has begun");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_of_a_tls_record_counts_as_the_beginning_of_the_head_in_it() {
+        let start = Instant::now();
+        let later = || tokio::time::advance(std::time::Duration::from_secs(5));
+        let mut line = Line::new("");
+        line.intake.note_blocked(true);
+        assert_eq!(line.inbound().head_since(), Some(start));
+        later().await;
+        line.send("GET /").await;
+        assert_eq!(line.read(100).await, None);
+        line.intake.note_blocked(false);
+        assert_eq!(line.inbound().head_since(), Some(start), "the same head");
+        line.send(&GET[5..]).await;
+        assert!(line.read(100).await.is_some());
+        assert_eq!(line.inbound().head_since(), None);
+        line.intake.note_blocked(true);
+        assert_eq!(line.inbound().head_since(), Some(Instant::now()), "the next one has begun");
+        line.intake.note_blocked(false);
+        assert!(!line.inbound().is_in_head(), "the record held nothing for HTTP");
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_tls_record_within_a_body_begins_no_head() {
+        let mut line = Line::new("");
+        line.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n").await;
+        assert!(line.read(100).await.is_some());
+        line.intake.note_blocked(true);
+        assert!(!line.inbound().is_in_head());
     }
 
     #[tokio::test]

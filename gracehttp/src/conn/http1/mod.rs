@@ -72,11 +72,7 @@ pub(super) async fn serve(
         false => Rest::Never,
     };
     let probe = Probe::of(stream.socket());
-    let info = Arc::new(ConnectionInfo {
-        is_new: stage == Stage::Fresh,
-        peer: stream.peer(),
-        context: context.clone(),
-    });
+    let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, stage == Stage::Fresh));
     let bounds = Bounds::new(&context.options, stream.is_secure());
     let intake = Intake::new(activity.clone(), bounds, ahead);
     let transport = Transport::new(stream, intake, permit);
@@ -157,9 +153,9 @@ pub(super) async fn serve(
     Left::Nothing
 }
 
-/// Writes the bytes that hyper has left in the transport, and stops if the client does not take them.
+/// Sends the bytes that hyper has left in the transport, and stops if the client does not take them.
 async fn finish_writing(transport: &mut Transport<Intake>) {
-    let _ = tokio::time::timeout(STALLED, transport.write_gathered()).await;
+    let _ = tokio::time::timeout(STALLED, transport.flush_gathered()).await;
 }
 
 /// Awaits the end of what has come of an upgraded connection. Its handler may just have let it go, and another

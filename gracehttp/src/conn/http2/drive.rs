@@ -110,7 +110,10 @@ impl<'a> Drive<'a> {
         if let Some(reason) = reason.filter(|_| phase < Phase::Stopping && self.is_unused()) {
             return Step::End(End::Unused(reason));
         }
-        let leaves = phase >= Phase::Stopping || reason.is_some() || verdict == Verdict::Leave;
+        let leaves = phase >= Phase::Stopping
+            || reason.is_some()
+            || verdict == Verdict::Leave
+            || self.streams.traffic().is_nearly_worn_out();
         match self.leave(leaves, phase, cx) {
             // The interval that has just ticked says when it will tick next only if it is asked again.
             Step::Sleep if looks => Step::Turn,

@@ -47,7 +47,7 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
     permit.is_seen();
     let shares = Shares::of(&context.options);
     let streams = Arc::new(Streams::new(shares));
-    let info = Arc::new(ConnectionInfo { is_new: true, peer: stream.peer(), context: context.clone() });
+    let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, true));
     let probe = Probe::of(stream.socket());
     let inspection = Inspection::new(ahead, streams.clone());
     let (transport, back) = return_on_drop(Transport::new(stream, inspection, permit));

@@ -24,6 +24,9 @@ pub(crate) trait Inspector: Send + Unpin {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>>;
 
+    /// A read has found nothing. `in_record`: the beginning of a TLS record has come, and the rest has not.
+    fn note_blocked(&mut self, _in_record: bool) {}
+
     /// Hides from hyper that the client has closed its side, if hyper would drop a request because of it. Returns
     /// whether it did.
     fn hides_end(&self) -> bool {

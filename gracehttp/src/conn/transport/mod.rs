@@ -39,22 +39,24 @@ pub(crate) struct Transport<I> {
     inspector: I,
     /// Everything is written: over HTTP/2, the next byte begins a frame.
     flushed: bool,
+    /// Gathered bytes were written after hyper's last flush, and the stream has not sent all of them.
+    owes_flush: bool,
     permit: Permit,
 }
 
 impl<I: Inspector> Transport<I> {
     pub(crate) fn new(stream: Stream, inspector: I, permit: Permit) -> Self {
-        Self { stream, gathered: BytesMut::new(), inspector, flushed: false, permit }
+        Self { stream, gathered: BytesMut::new(), inspector, flushed: false, owes_flush: false, permit }
     }
 
     fn traffic(&self) -> &Traffic {
         self.inspector.traffic()
     }
 
-    /// Writes the finished responses that wait for company. Where an upgrade was offered, hyper ends the connection
-    /// without a last flush.
-    pub(crate) async fn write_gathered(&mut self) -> io::Result<()> {
-        poll_fn(|cx| self.poll_write_gathered(cx)).await
+    /// Sends the finished responses that wait for company, and all that waits below. Where an upgrade was offered, hyper
+    /// ends the connection without a last flush.
+    pub(crate) async fn flush_gathered(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_flush_gathered(cx)).await
     }
 
     /// The stream, the bytes that were read and not passed on, and the permit.
@@ -86,6 +88,16 @@ impl<I: Inspector> Transport<I> {
                 }
             }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The same, down to the socket: a TLS session may keep bytes that it has sealed.
+    fn poll_flush_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.owes_flush = true;
+        ready!(self.poll_write_gathered(cx))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.owes_flush = false;
+        self.traffic().note_unflushed(false);
         Poll::Ready(Ok(()))
     }
 
@@ -156,6 +168,9 @@ impl<I: Inspector> AsyncRead for Transport<I> {
         if this.flushed {
             this.interject(cx)?;
         }
+        if this.stream.is_nearly_worn_out() {
+            this.traffic().note_nearly_worn_out();
+        }
         let before = buf.filled().len();
         match this.inspector.poll_read(&mut this.stream, cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() == before && this.inspector.hides_end() => {
@@ -175,13 +190,13 @@ impl<I: Inspector> AsyncRead for Transport<I> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
                 this.traffic().note_read_blocked();
+                this.inspector.note_blocked(this.stream.is_in_record());
                 // No further request has come, so the gathered bytes go out. If that blocks, the task is
                 // woken when it can go on.
-                if !this.gathered.is_empty()
-                    && let Poll::Ready(outcome) = this.poll_write_gathered(cx)
+                if (!this.gathered.is_empty() || this.owes_flush)
+                    && let Poll::Ready(outcome) = this.poll_flush_gathered(cx)
                 {
                     outcome?;
-                    this.traffic().note_unflushed(false);
                 }
                 Poll::Pending
             }
@@ -200,7 +215,8 @@ impl<I: Inspector> AsyncWrite for Transport<I> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        this.flushed = false;
+        // hyper flushes after what it writes.
+        (this.flushed, this.owes_flush) = (false, false);
         let most = match this.inspector.plan(bufs, &mut this.gathered) {
             Passage::All => {
                 let written = ready!(this.poll_write_bufs(cx, bufs))?;
@@ -232,6 +248,7 @@ impl<I: Inspector> AsyncWrite for Transport<I> {
         }
         ready!(self.poll_write_gathered(cx))?;
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
+        self.owes_flush = false;
         self.traffic().note_unflushed(outcome.is_pending());
         self.flushed = outcome.is_ready() && self.traffic().bytes_out() > 0;
         if self.flushed {

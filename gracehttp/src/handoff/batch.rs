@@ -259,3 +259,39 @@ impl Sent {
         Taken { context, permit, has_answered, duplicate }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handoff::session::{Alpn, CutMessage, Direction, Secret};
+    use crate::handoff::wire::{Family, Stage};
+    use std::num::NonZeroU16;
+
+    #[test]
+    fn no_connection_is_larger_than_it_counts() {
+        let (name, ahead, sni, cut) = ("n".repeat(300), vec![0; 300], "s".repeat(255), vec![0; 20_000]);
+        let variable = name.len() + ahead.len() + sni.len() + cut.len();
+        let direction = || Direction { secret: Secret(vec![0xff; 48]), sequence: u64::MAX };
+        let session = Session {
+            suite: u16::MAX,
+            client: direction(),
+            server: direction(),
+            owes_key_update: true,
+            fruitless: u8::MAX,
+            warnings: u8::MAX,
+            refused_renegotiation: true,
+            message: CutMessage { header: vec![0xff; 4], missing: u16::MAX },
+            sni: Some(sni),
+            alpn: Some(Alpn::H2),
+            cut,
+        };
+        let connection = ConnectionV1 { server: name, family: Family::Unix, stage: Stage::Idle, ahead };
+        let connection = ConnectionV2 { listener: NonZeroU16::new(u16::MAX), connection };
+        let connection = ConnectionV3 { connection, session: Some(session) };
+        let size = postcard::experimental::serialized_size(&connection).unwrap();
+        assert!(size <= DESCRIPTION + variable, "{size}");
+        let connections = vec![connection];
+        let message = ToSuccessor::BatchV3 { number: u32::MAX, connections };
+        assert!(postcard::experimental::serialized_size(&message).unwrap() <= size + DESCRIPTION);
+    }
+}

@@ -41,10 +41,18 @@ struct End {
     socket: AsyncFd<Watched<OwnedFd>>,
     /// For the next message. One for all: messages come by the thousand.
     buffer: Mutex<Box<[u8]>>,
+    /// With what every message fails.
+    #[cfg(test)]
+    fault: Mutex<Option<Errno>>,
 }
 
 impl End {
+    /// All or nothing: a message of this kind of socket is never sent in part.
     fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(fault) = *self.fault.lock() {
+            return Err(fault.into());
+        }
         sys::send(self.socket.get_ref().0.as_fd(), bytes, fds)
     }
 
@@ -83,7 +91,26 @@ impl Channel {
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = sys::watch(socket, Interest::READABLE | Interest::WRITABLE)?;
         let buffer = Mutex::new(vec![0; MAX_MESSAGE].into_boxed_slice());
-        Ok(Self { end: Arc::new(End { socket, buffer }) })
+        Ok(Self {
+            end: Arc::new(End {
+                socket,
+                buffer,
+                #[cfg(test)]
+                fault: Mutex::default(),
+            }),
+        })
+    }
+
+    /// From now on every message fails, or none.
+    #[cfg(test)]
+    pub(super) fn fail(&self, fault: Option<Errno>) {
+        *self.end.fault.lock() = fault;
+    }
+
+    /// Sends what may be no message.
+    #[cfg(test)]
+    pub(super) fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        self.end.send(bytes, &[])
     }
 
     /// The same end, without keeping it open.

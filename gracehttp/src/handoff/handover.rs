@@ -46,6 +46,13 @@ pub(crate) struct Handover {
     is_exiting: bool,
 }
 
+/// The successor, as the hand-over knows it.
+pub(super) struct Peer {
+    pub(super) channel: Channel,
+    pub(super) version: Version,
+    pub(super) pid: Pid,
+}
+
 /// Signals between the process and the hand-over about the standby.
 #[derive(Debug, Default)]
 pub(crate) struct StandbySignals {
@@ -96,12 +103,25 @@ impl Handover {
         signals: Arc<StandbySignals>,
     ) -> Self {
         let (channel, version) = (successor.channel().clone(), successor.version());
+        let peer = Peer { channel, version, pid: successor.pid() };
+        Self::with(peer, leaving, contexts, released, standby_until, signals)
+    }
+
+    pub(super) fn with(
+        peer: Peer,
+        leaving: UnboundedReceiver<Leaving>,
+        contexts: Vec<Arc<Context>>,
+        released: Arc<Notify>,
+        standby_until: Instant,
+        signals: Arc<StandbySignals>,
+    ) -> Self {
+        let Peer { channel, version, pid } = peer;
         Self {
             transfer: Transfer::new(channel.clone(), version, contexts.clone(), leaving),
             permit_reports: PermitReports::new(version, contexts),
             channel,
             version,
-            pid: successor.pid(),
+            pid,
             released,
             standby_until,
             signals,

@@ -22,6 +22,8 @@ mod successor;
 mod suspension;
 mod token;
 mod transfer;
+#[cfg(all(test, feature = "self-signed"))]
+mod transit_tests;
 mod wire;
 
 pub(crate) use adopter::Adopter;

@@ -20,6 +20,22 @@ pub fn read_heads(bytes: &[u8], times: u64) -> u64 {
     crate::conn::read_heads(bytes, times)
 }
 
+/// Plays a script of records, from a client that may do anything, to a TLS session. For the fuzz target `records`.
+///
+/// # Panics
+///
+/// If the session does what it never may: take bytes for data that the client has not sealed, for example.
+#[cfg(all(feature = "test-kit", feature = "tls"))]
+pub fn open_records(script: &[u8]) {
+    crate::record::open_records(script, 0);
+}
+
+/// From now on, a key of this process seals no more than so many TLS records. For tests of what happens then.
+#[cfg(all(feature = "test-kit", feature = "tls"))]
+pub fn lower_record_limit(records: u64) {
+    crate::record::lower_limit(records);
+}
+
 /// Modules of routes, and the router of axum that serves them.
 #[cfg(feature = "axum")]
 pub mod routes {

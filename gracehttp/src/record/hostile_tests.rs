@@ -5,10 +5,11 @@ use std::io::Read as _;
 
 use tokio_rustls::rustls::ServerConnection;
 
+use crate::record::forger::{Forger, SUITES};
 use crate::record::header::content_type::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEARTBEAT,
 };
-use crate::record::peer::{Forger, SUITES, providers, suites_of, twins, written};
+use crate::record::peer::{providers, suites_of, twins, written};
 use crate::record::{Content, Opened, Session, Suite, Version};
 
 const UNEXPECTED_MESSAGE: u8 = 10;

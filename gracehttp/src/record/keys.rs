@@ -94,7 +94,8 @@ impl KeyAndIv {
     }
 }
 
-fn secret_length(suite: Suite) -> usize {
+/// How long the secrets of a suite are.
+pub(super) fn secret_length(suite: Suite) -> usize {
     match suite.version() {
         Version::Tls13 => suite.hash_length(),
         Version::Tls12 => suite.cipher().key_length() + IV_LENGTH,

@@ -15,6 +15,10 @@ mod alert;
 mod at_rest;
 #[cfg(feature = "tls")]
 mod established;
+#[cfg(all(feature = "tls", any(test, feature = "test-kit")))]
+mod forger;
+#[cfg(all(feature = "tls", feature = "test-kit"))]
+mod fuzz;
 #[cfg(feature = "tls")]
 mod header;
 #[cfg(feature = "tls")]
@@ -63,6 +67,8 @@ pub(crate) use at_rest::{
 };
 #[cfg(feature = "tls")]
 pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
+#[cfg(all(feature = "tls", feature = "test-kit"))]
+pub(crate) use fuzz::open_records;
 #[cfg(feature = "tls")]
 pub(crate) use keys::Secret;
 #[cfg(all(feature = "tls", feature = "test-kit"))]

@@ -1,4 +1,4 @@
-//! What the tests of this room talk to: rustls, in memory, and a client that seals whatever it likes.
+//! What the tests of this room talk to: rustls, in memory.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -13,21 +13,10 @@ use tokio_rustls::rustls::{
     ServerConnection, version,
 };
 
-use crate::record::aead::{Key, TAG_LENGTH};
-use crate::record::at_rest::{DirectionParts, SessionParts};
-use crate::record::header::{Header, content_type};
+use crate::record::forger::{Forger, SUITES};
 use crate::record::{
     Content, Established, Facts, Fault, Opened, Secret, Session, Suite, TrafficSecrets, Version,
 };
-
-pub(super) const SUITES: [Suite; 6] = [
-    Suite::Tls13Aes128Gcm,
-    Suite::Tls13Aes256Gcm,
-    Suite::Tls13ChaCha20Poly1305,
-    Suite::Tls12EcdsaAes128Gcm,
-    Suite::Tls12EcdsaAes256Gcm,
-    Suite::Tls12EcdsaChaCha20Poly1305,
-];
 
 pub(super) fn suites_of(version: Version) -> impl Iterator<Item = Suite> {
     SUITES.into_iter().filter(move |suite| suite.version() == version)
@@ -140,61 +129,6 @@ pub(super) fn twins(provider: &CryptoProvider, suite: Suite) -> (Session, Server
         Established::new(negotiated, &extracted, logged.traffic_secrets(), Facts::default()).unwrap();
     let forger = Forger::new(&established.parts);
     (Session::new(established), server, forger)
-}
-
-/// Seals as the client, whatever it is told.
-pub(super) struct Forger {
-    suite: Suite,
-    key: Key,
-    pub(super) client: DirectionParts,
-}
-
-impl Forger {
-    fn new(parts: &SessionParts) -> Self {
-        let secret = || Secret::new(parts.client.secret.bytes()).unwrap();
-        let client = DirectionParts { secret: secret(), sequence: parts.client.sequence };
-        Self { suite: parts.suite, key: Key::new(parts.suite, &secret()), client }
-    }
-
-    /// A record with this content.
-    pub(super) fn record(&mut self, content_type: u8, content: &[u8]) -> Vec<u8> {
-        match self.suite.version() {
-            Version::Tls13 => self.inner(&[content, &[content_type]].concat()),
-            Version::Tls12 => self.sealed(content_type, content),
-        }
-    }
-
-    /// A record of TLS 1.3 with this TLSInnerPlaintext (RFC 8446 section 5.2).
-    pub(super) fn inner(&mut self, inner: &[u8]) -> Vec<u8> {
-        self.sealed(content_type::APPLICATION_DATA, inner)
-    }
-
-    fn sealed(&mut self, content_type: u8, plain: &[u8]) -> Vec<u8> {
-        let sequence = self.client.take_sequence().unwrap();
-        let nonce = self.key.nonce(sequence);
-        let explicit = &nonce[12 - self.suite.explicit_nonce_length()..];
-        let header = Header::new(content_type, explicit.len() + plain.len() + TAG_LENGTH);
-        let mut sealed = plain.to_vec();
-        let tag = match self.suite.version() {
-            Version::Tls13 => self.key.seal(nonce, &header.0, &mut sealed),
-            Version::Tls12 => {
-                self.key.seal(nonce, &header.tls12_additional_data(sequence, plain.len()), &mut sealed)
-            }
-        };
-        [&header.0[..], explicit, &sealed, &tag.unwrap()].concat()
-    }
-
-    /// A KeyUpdate, after which the client uses its next key.
-    pub(super) fn key_update(&mut self, request: u8) -> Vec<u8> {
-        let record = self.record(content_type::HANDSHAKE, &[24, 0, 0, 1, request]);
-        self.renew();
-        record
-    }
-
-    pub(super) fn renew(&mut self) {
-        self.client.renew(self.suite);
-        self.key = Key::new(self.suite, &self.client.secret);
-    }
 }
 
 pub(super) fn establish(server: ServerConnection, logged: &Logged) -> Established {

@@ -6,11 +6,11 @@ use tokio_rustls::rustls::ExtractedSecrets;
 
 use crate::record::at_rest::{SessionAtRest, SessionParts};
 use crate::record::established::{Established, NotEstablished, TrafficSecrets};
+use crate::record::forger::SUITES;
 use crate::record::header::content_type;
 use crate::record::keys::Secret;
 use crate::record::peer::{
-    SUITES, connect, establish, handshake, open_all, providers, read_by, seal_all, sent_by, suites_of, twins,
-    written,
+    connect, establish, handshake, open_all, providers, read_by, seal_all, sent_by, suites_of, twins, written,
 };
 use crate::record::{
     Alpn, CutMessage, Facts, Opened, SentSession, Session, Suite, Version, WornOut, WrongSecret,

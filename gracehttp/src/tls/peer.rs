@@ -139,7 +139,7 @@ impl TestClient {
     }
 
     /// Reads what has come; 0 bytes at the end.
-    async fn receive(&mut self) -> Result<usize, Error> {
+    pub(crate) async fn receive(&mut self) -> Result<usize, Error> {
         let mut bytes = [0; 4096];
         let count = self.socket.read(&mut bytes).await.unwrap();
         let mut rest = &bytes[..count];
@@ -163,7 +163,7 @@ impl TestClient {
         text
     }
 
-    fn read_some(&mut self, text: &mut Vec<u8>) {
+    pub(crate) fn read_some(&mut self, text: &mut Vec<u8>) {
         let mut part = [0; 4096];
         while let Ok(count @ 1..) = self.rustls.reader().read(&mut part) {
             text.extend_from_slice(&part[..count]);

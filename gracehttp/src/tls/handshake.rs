@@ -175,7 +175,3 @@ fn facts(rustls: &ServerConnection) -> Facts {
     };
     Facts { sni: rustls.server_name().map(Into::into), alpn }
 }
-
-#[cfg(test)]
-#[path = "handshake_tests.rs"]
-mod tests;

@@ -23,7 +23,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gracehttp::{App, Body, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, WhenFull};
+use gracehttp::{
+    App, Body, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, TlsInfo, WhenFull,
+};
 use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
@@ -227,15 +229,43 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 /// All responses of a megabyte or more share these bytes, so that they cost their handler nothing.
 static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 16 << 20].into());
 
-async fn answer(shutdown: Shutdown, peer: Option<PeerAddr>, request: Request) -> Response {
+/// What a handler can know of its connection.
+struct Facts {
+    peer: Option<PeerAddr>,
+    tls: Option<TlsInfo>,
+}
+
+impl Facts {
+    /// As fields of a response.
+    fn fields(&self) -> [(&'static str, String); 5] {
+        let tls = |fact: fn(&TlsInfo) -> Option<&str>| match &self.tls {
+            Some(tls) => fact(tls).unwrap_or("none").to_owned(),
+            None => "no TLS".to_owned(),
+        };
+        [
+            ("peer", self.peer.map_or("none".to_owned(), |PeerAddr(peer)| peer.to_string())),
+            ("tls-version", tls(|tls| Some(tls.version()))),
+            ("tls-cipher", tls(|tls| Some(tls.cipher()))),
+            ("tls-sni", tls(TlsInfo::sni)),
+            ("tls-alpn", tls(|tls| tls.alpn())),
+        ]
+    }
+}
+
+async fn answer(
+    shutdown: Shutdown,
+    peer: Option<PeerAddr>,
+    tls: Option<TlsInfo>,
+    request: Request,
+) -> Response {
     let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
     MOST.fetch_max(running, Ordering::SeqCst);
-    let response = route(shutdown, peer, request).await;
+    let response = route(shutdown, Facts { peer, tls }, request).await;
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     response
 }
 
-async fn route(shutdown: Shutdown, peer: Option<PeerAddr>, mut request: Request) -> Response {
+async fn route(shutdown: Shutdown, facts: Facts, mut request: Request) -> Response {
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let number = |default: u64| {
@@ -247,11 +277,7 @@ async fn route(shutdown: Shutdown, peer: Option<PeerAddr>, mut request: Request)
         (&Method::GET, "/ping") => pong().into_response(),
         // The number distinguishes this answer from all others.
         (&Method::GET, "/numbered") => ([("number", number(0).to_string())], pong()).into_response(),
-        // What the handler can know of its connection.
-        (&Method::GET, "/facts") => {
-            let peer = peer.map_or("none".to_owned(), |PeerAddr(peer)| peer.to_string());
-            ([("peer", peer)], pong()).into_response()
-        }
+        (&Method::GET, "/facts") => (facts.fields(), pong()).into_response(),
         (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 const HEADER: usize = 5;
 
 /// The content types that the outside of a record shows.
+const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const APPLICATION_DATA: u8 = 23;
 
@@ -28,6 +29,10 @@ impl Record {
         let header = bytes.first_chunk::<HEADER>()?;
         let payload = usize::from(u16::from_be_bytes([header[3], header[4]]));
         Some(Self { kind: header[0], length: HEADER + payload })
+    }
+
+    pub(super) fn says_something(&self) -> bool {
+        self.kind != CHANGE_CIPHER_SPEC
     }
 
     /// All records of `bytes`, which ends with one of them.

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection};
 use crate::client::{Client, Stream};
 use crate::fault::{Failure, Kind};
 use crate::patience::{PATIENCE, within};
-use crate::tls::records::Received;
+use crate::tls::records::{Received, Record};
 
 /// One connection with one handshake: it never connects again.
 ///
@@ -77,12 +77,15 @@ impl Wire {
 
     /// Receives until the session has to say something, or its handshake is done. Returns what it has to say.
     pub async fn next_flight(&mut self) -> Result<Vec<u8>, Failure> {
-        while self.session.is_handshaking() && !self.session.wants_write() {
+        let mut flight = self.flight();
+        // A ChangeCipherSpec alone, which TLS 1.3 sends for the sake of middleboxes, is the beginning of one.
+        while self.session.is_handshaking() && !Record::all(&flight).iter().any(Record::says_something) {
             if let Err(error) = self.receive().await {
                 return Err(Failure::new(Kind::Handshake, format!("TLS: {error}")));
             }
+            flight.extend(self.flight());
         }
-        Ok(self.flight())
+        Ok(flight)
     }
 
     /// Does what is left of the handshake.

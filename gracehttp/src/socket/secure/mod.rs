@@ -2,8 +2,6 @@
 
 mod inbound;
 mod outbound;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 use std::future::Future as _;

@@ -17,6 +17,11 @@ use rustix::process::{PidfdFlags, PidfdGetfdFlags, Signal, getpid, kill_process,
 fn main() {
     let plan = std::fs::read_to_string(std::env::var_os("APP_PLAN").expect("a plan")).expect("readable");
     let word = plan.trim().strip_prefix("impostor ").expect("the word of an impostor");
+    // The newest version of the protocol that it speaks, if it takes the place.
+    let (word, newest) = match word.split_once(" in version ") {
+        Some((word, newest)) => (word, newest.parse().expect("a version")),
+        None => (word, 2),
+    };
     let predecessor = Predecessor::inherit();
     match word {
         "silent" => (),
@@ -69,17 +74,36 @@ fn main() {
         // It takes the place and never reads again.
         "deaf" => predecessor.take_the_place(),
         // The same, but both sides could ask for signs of life.
-        "mute" => predecessor.take_the_place_in_version_2(),
+        "mute" => predecessor.take_the_place_in(newest),
         // It lives, and takes no connection.
         "unconfirming" => {
-            predecessor.take_the_place_in_version_2();
+            predecessor.take_the_place_in(newest);
             loop {
                 predecessor.take_batch();
             }
         }
+        // It claims the first batch, and does not say so.
+        "claimer" => {
+            predecessor.take_the_place_in(newest);
+            let batch = predecessor.take_batch();
+            let (claimed, count) = (batch.claim(), batch.count);
+            _ = writeln!(std::io::stdout(), "the claimer has claimed its batch of {count}: {claimed}");
+        }
+        // It claims and confirms all batches, and serves no connection.
+        "confirmer" => {
+            predecessor.take_the_place_in(newest);
+            let mut taken = 0;
+            loop {
+                let batch = predecessor.take_batch();
+                assert!(batch.claim(), "in time");
+                predecessor.send(&[TAKEN_OF, batch.number, batch.count]);
+                taken += u32::from(batch.count);
+                _ = writeln!(std::io::stdout(), "the confirmer has taken {taken} connections");
+            }
+        }
         // It takes the first batch after its withdrawal, and the next one in time.
         "late" => {
-            predecessor.take_the_place_in_version_2();
+            predecessor.take_the_place_in(newest);
             let first = predecessor.take_batch();
             first.await_withdrawal();
             _ = writeln!(std::io::stdout(), "the late one claims its first batch: {}", first.claim());
@@ -111,6 +135,8 @@ const CONNECTIONS: u8 = 3;
 const OFFERS: u8 = 7;
 const BATCH: u8 = 8;
 const PING: u8 = 9;
+/// Of version 3.
+const BATCH_V3: u8 = 11;
 
 /// The frozen greeting, with these versions.
 fn hello(oldest: u8, newest: u8) -> Vec<u8> {
@@ -164,10 +190,11 @@ impl Predecessor {
         }
     }
 
-    /// The same in version 2.
-    fn take_the_place_in_version_2(&self) {
-        self.send(&hello(1, 2));
-        self.send(&[READY, 1, 3, b'w', b'e', b'b', 1, 0]);
+    /// The same for the servers `web` and `plain`, in a later version.
+    fn take_the_place_in(&self, newest: u8) {
+        self.send(&hello(1, newest));
+        let servers = [&[READY, 2, 3], b"web".as_slice(), &[5], b"plain", &[1, 0]];
+        self.send(&servers.concat());
         while self.receive()[0] != COMMIT {}
     }
 
@@ -181,13 +208,13 @@ impl Predecessor {
         }
     }
 
-    /// Waits for the next batch of version 2, and answers questions meanwhile.
+    /// Waits for the next batch, and answers questions meanwhile.
     fn take_batch(&self) -> Batch {
         loop {
             let (message, mut fds) = self.receive_with_descriptors();
             match message[0] {
                 PING => self.send(&[PONG, message[1]]),
-                BATCH => {
+                BATCH | BATCH_V3 => {
                     let token = fds.remove(0);
                     // It keeps the connections that it got.
                     fds.into_iter().for_each(std::mem::forget);

@@ -115,6 +115,16 @@ fn many_requests_for_our_key_are_answered_by_one_key_update() {
     }
 }
 
+#[test]
+fn a_key_update_that_requests_nothing_pays_no_debt() {
+    for suite in suites_of(Version::Tls13) {
+        let (mut session, _, mut client) = twins(&providers()[0], suite);
+        let sent = [client.key_update(1), client.key_update(0)].concat();
+        assert_eq!(open_all(&mut session, &sent).unwrap(), (vec![], vec![]));
+        assert!(session.parts.owes_key_update);
+    }
+}
+
 /// A limit of 8 records in place of 2^24. It is no part of a session, so it has to be lowered each time one wakes.
 fn lowered(mut session: Session) -> Session {
     session.limit = 8;

@@ -101,6 +101,7 @@ impl SessionAtRest {
         (Session::of(self.parts), cut)
     }
 
+    #[cfg(test)]
     pub(crate) fn suite(&self) -> Suite {
         self.parts.suite
     }

@@ -5,7 +5,12 @@
 //!
 //! Each record is sealed with a sequence number, and a number that is used twice under one key breaks AES-GCM. So
 //! neither type can be cloned, each becomes the other only by value, and a session that was sent to another process is
-//! a [`SentSession`], which can seal nothing.
+//! a [`SentSession`], which can seal nothing. A number is taken before the cipher is called, whatever becomes of the
+//! record (`DirectionParts::take_sequence`). Tests record every record that is sealed, in all rooms (`recorder`).
+//!
+//! To audit it, read `suite`, `keys` (from secret to key and IV), `aead` (the only calls of the cipher), `header`, `seal`,
+//! `open`, `message` and `alert` (what may come besides data), `limit`, then `established`, `session` and `at_rest`
+//! (the life of a session).
 
 #[cfg(feature = "tls")]
 mod aead;
@@ -38,7 +43,8 @@ mod suite;
 #[cfg(not(feature = "tls"))]
 mod without;
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod hostile_tests;
 #[cfg(feature = "tls")]
 #[cfg(test)]
@@ -46,11 +52,14 @@ mod peer;
 #[cfg(feature = "tls")]
 #[cfg(test)]
 mod recorder;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod reuse_tests;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod session_tests;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 mod vector_tests;
 
 /// The library with the ciphers. Both have the same interface.

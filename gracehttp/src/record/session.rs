@@ -38,6 +38,12 @@ impl Session {
         &self.parts.facts
     }
 
+    /// As if the key might seal only so many records.
+    #[cfg(test)]
+    pub(crate) fn lower_limit(&mut self, records: u64) {
+        self.limit = records;
+    }
+
     /// Ends the use. `cut` is the input that is not opened yet: the beginning of a record.
     pub(crate) fn rest(self, cut: &[u8]) -> SessionAtRest {
         let mut parts = self.parts;

@@ -175,3 +175,7 @@ fn facts(rustls: &ServerConnection) -> Facts {
     };
     Facts { sni: rustls.server_name().map(Into::into), alpn }
 }
+
+#[cfg(test)]
+#[path = "handshake_tests.rs"]
+mod tests;

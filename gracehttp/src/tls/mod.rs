@@ -9,6 +9,8 @@ mod handshake;
 #[cfg(feature = "tls")]
 mod key_log;
 mod key_ring;
+#[cfg(all(test, feature = "tls"))]
+pub(crate) mod peer;
 #[cfg(feature = "tls")]
 mod tickets;
 #[cfg(feature = "tls")]

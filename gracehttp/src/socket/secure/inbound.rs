@@ -12,7 +12,7 @@ use crate::socket::secure::outbound::Outbound;
 const SMALL: usize = 4 << 10;
 
 /// The longest record with its header (RFC 5246 section 6.2.3; those of TLS 1.3 are shorter).
-const RECORD: usize = 5 + (1 << 14) + 2048;
+pub(super) const RECORD: usize = 5 + (1 << 14) + 2048;
 
 /// Plain text that was not read yet, then the beginning of a record that is not whole.
 ///
@@ -71,6 +71,11 @@ impl Inbound {
 
     pub(super) fn is_empty(&self) -> bool {
         self.opened().is_empty() && self.cut().is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
     }
 
     pub(super) fn end(&self) -> Option<End> {

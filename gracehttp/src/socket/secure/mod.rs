@@ -2,6 +2,8 @@
 
 mod inbound;
 mod outbound;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future as _;

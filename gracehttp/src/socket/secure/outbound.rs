@@ -37,6 +37,11 @@ impl Outbound {
         self.ended
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.sealed.capacity()
+    }
+
     /// Seals the first of these bytes, and says how many.
     pub(super) fn seal(&mut self, session: &mut Session, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.ended {

@@ -1,0 +1,307 @@
+//! Handshakes whose segments a test decides: not a byte behind them may be lost.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio_rustls::rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
+use tokio_rustls::rustls::server::{ProducesTickets, ServerSessionMemoryCache};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{
+    AlertDescription, CipherSuite, ClientConfig, Error, HandshakeKind, NamedGroup, ServerConfig,
+    ServerConnection, SupportedProtocolVersion,
+};
+
+use super::*;
+use crate::tls::config::provider;
+use crate::tls::peer::{TestClient, acceptor, client_config, client_config_with, connect, sockets};
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
+async fn read(stream: &mut SecureStream, length: usize) -> Vec<u8> {
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text).await.unwrap();
+    text
+}
+
+/// Both sides can send and receive.
+async fn assert_works(stream: &mut SecureStream, client: &mut TestClient) {
+    let sealed = client.sealed(b"ping");
+    client.send(&sealed).await;
+    assert_eq!(read(stream, 4).await, b"ping");
+    stream.write_all(b"pong").await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(client.read(4).await, b"pong");
+}
+
+/// A configuration of clients that have a ticket.
+async fn returning(acceptor: &TlsAcceptor, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+    let config = Arc::new(client_config(version));
+    let (mut stream, mut client) = connect(acceptor, &config).await;
+    // The tickets of TLS 1.3 follow the handshake.
+    assert_works(&mut stream, &mut client).await;
+    config
+}
+
+#[tokio::test]
+async fn a_handshake_of_each_version_makes_a_session_and_tells_its_facts() {
+    for version in VERSIONS {
+        let (mut stream, mut client) = connect(&acceptor(), &Arc::new(client_config(version))).await;
+        let facts = stream.session().facts();
+        assert_eq!((facts.sni.as_deref(), facts.alpn), (Some("localhost"), Some(Alpn::Http11)));
+        assert_works(&mut stream, &mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn h2_is_agreed_on_and_a_client_without_alpn_gets_none() {
+    for (offered, agreed) in [(vec![b"h2".to_vec()], Some(Alpn::H2)), (vec![], None)] {
+        let mut config = client_config(&TLS13);
+        config.alpn_protocols = offered;
+        let (stream, _client) = connect(&acceptor(), &Arc::new(config)).await;
+        assert_eq!(stream.session().facts().alpn, agreed);
+    }
+}
+
+#[tokio::test]
+async fn resumed_sessions_work_as_well() {
+    for version in VERSIONS {
+        let acceptor = acceptor();
+        let config = returning(&acceptor, version).await;
+        let (mut stream, mut client) = connect(&acceptor, &config).await;
+        assert_eq!(client.rustls.handshake_kind(), Some(HandshakeKind::Resumed), "{version:?}");
+        assert_works(&mut stream, &mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn each_byte_may_come_in_a_segment_of_its_own() {
+    for version in VERSIONS {
+        let acceptor = acceptor();
+        for config in [Arc::new(client_config(version)), returning(&acceptor, version).await] {
+            let (bare, socket) = sockets();
+            let mut client = TestClient::new(&config, socket);
+            let (stream, ()) = tokio::join!(handshake(&acceptor, bare), client.handshake_in_bytes());
+            assert_works(&mut stream.unwrap(), &mut client).await;
+        }
+    }
+}
+
+/// In TLS 1.2 only a client that resumes can send data in the segment of its Finished.
+#[tokio::test]
+async fn what_comes_in_the_segment_of_finished_is_not_lost() {
+    for version in VERSIONS {
+        let acceptor = acceptor();
+        let config = returning(&acceptor, version).await;
+        let (bare, socket) = sockets();
+        let mut client = TestClient::new(&config, socket);
+        let (stream, cut) = tokio::join!(handshake(&acceptor, bare), async {
+            let finished = client.last_flight().await;
+            let (whole, cut) = (client.sealed(b"GET / HTTP/1.1"), client.sealed(b"the second"));
+            client.send(&[&finished[..], &whole, &cut[..20]].concat()).await;
+            cut
+        });
+        let mut stream = stream.unwrap();
+        assert!(stream.is_in_record());
+        assert_eq!(read(&mut stream, 14).await, b"GET / HTTP/1.1");
+        client.send(&cut[20..]).await;
+        assert_eq!(read(&mut stream, 10).await, b"the second");
+        assert!(!stream.is_in_record());
+        assert_works(&mut stream, &mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_update_right_behind_finished_is_answered_with_the_first_data() {
+    let (acceptor, config) = (acceptor(), Arc::new(client_config(&TLS13)));
+    let (bare, socket) = sockets();
+    let mut client = TestClient::new(&config, socket);
+    let (stream, ()) = tokio::join!(handshake(&acceptor, bare), async {
+        let finished = client.last_flight().await;
+        client.rustls.refresh_traffic_keys().unwrap();
+        let update = client.output();
+        let data = client.sealed(b"under the next key");
+        client.send(&[finished, update, data].concat()).await;
+    });
+    let mut stream = stream.unwrap();
+    assert_eq!(read(&mut stream, 18).await, b"under the next key");
+    assert_works(&mut stream, &mut client).await;
+    client.rustls.refresh_traffic_keys().unwrap();
+    assert_works(&mut stream, &mut client).await;
+}
+
+/// A group that the server does not have, so that it asks for a share of another.
+#[derive(Debug)]
+struct UnknownGroup;
+
+impl SupportedKxGroup for UnknownGroup {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        Ok(Box::new(Self))
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::Unknown(0x4a4a)
+    }
+}
+
+impl ActiveKeyExchange for UnknownGroup {
+    fn complete(self: Box<Self>, _: &[u8]) -> Result<SharedSecret, Error> {
+        Err(Error::DecryptError)
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &[7; 32]
+    }
+
+    fn group(&self) -> NamedGroup {
+        self.name()
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_have_to_send_another_hello() {
+    let mut provider = Arc::unwrap_or_clone(provider());
+    provider.kx_groups.insert(0, &UnknownGroup);
+    let config = Arc::new(client_config_with(provider, &TLS13));
+    let (mut stream, mut client) = connect(&acceptor(), &config).await;
+    assert_eq!(client.rustls.handshake_kind(), Some(HandshakeKind::FullWithHelloRetryRequest));
+    assert_works(&mut stream, &mut client).await;
+}
+
+/// A server that accepts early data: its sessions are not in the ticket, but in its memory.
+#[derive(Debug)]
+struct NoTickets;
+
+impl ProducesTickets for NoTickets {
+    fn enabled(&self) -> bool {
+        false
+    }
+
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn early_data_is_rejected_and_the_connection_works() {
+    let acceptor = acceptor();
+    let mut config = client_config(&TLS13);
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let (_bare, socket) = sockets();
+    let mut first = TestClient::new(&config, socket);
+    let mut generous = ServerConfig::clone(&acceptor.config(Arc::new(KeyLogOfOne::default())));
+    generous.max_early_data_size = 1 << 14;
+    generous.ticketer = Arc::new(NoTickets);
+    generous.session_storage = ServerSessionMemoryCache::new(8);
+    let mut server = ServerConnection::new(Arc::new(generous)).unwrap();
+    while first.rustls.is_handshaking() || server.is_handshaking() || server.wants_write() {
+        server.read_tls(&mut &first.output()[..]).unwrap();
+        server.process_new_packets().unwrap();
+        let mut output = Vec::new();
+        while server.wants_write() {
+            server.write_tls(&mut output).unwrap();
+        }
+        first.rustls.read_tls(&mut &output[..]).unwrap();
+        first.rustls.process_new_packets().unwrap();
+    }
+
+    let (bare, socket) = sockets();
+    let mut client = TestClient::new(&config, socket);
+    use std::io::Write as _;
+    client.rustls.early_data().expect("a session that allows it").write_all(b"too early").unwrap();
+    let (stream, ()) = tokio::join!(handshake(&acceptor, bare), async {
+        let last = client.last_flight().await;
+        client.send(&last).await;
+    });
+    assert!(!client.rustls.is_early_data_accepted());
+    assert_works(&mut stream.unwrap(), &mut client).await;
+}
+
+/// What a server says to these bytes: the alert, and the kind of its error.
+async fn answer(bytes: &[u8]) -> (Vec<u8>, ErrorKind) {
+    let (bare, mut socket) = sockets();
+    socket.write_all(bytes).await.unwrap();
+    let error = handshake(&acceptor(), bare).await.unwrap_err();
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said).await.unwrap();
+    (said, error.kind())
+}
+
+/// What bare rustls says to them.
+fn answer_of_rustls(bytes: &[u8]) -> Vec<u8> {
+    let mut server = ServerConnection::new(acceptor().config(Arc::new(KeyLogOfOne::default()))).unwrap();
+    server.read_tls(&mut &bytes[..]).unwrap();
+    server.process_new_packets().unwrap_err();
+    let mut said = Vec::new();
+    server.write_tls(&mut said).unwrap();
+    said
+}
+
+/// The client keeps its side open: waiting for more would wait for ever.
+#[tokio::test]
+async fn what_is_no_tls_is_refused_at_once_with_the_alert_of_rustls() {
+    let header_of_too_much = [22, 3, 1, 0xff, 0xff];
+    for bytes in [&b"GET /"[..], b"G", b"\x16\x04\x01\x00\x05", &header_of_too_much, b"\x16\x03\x01\x00\x00"]
+    {
+        let (said, kind) = answer(bytes).await;
+        assert_eq!((said, kind), (answer_of_rustls(bytes), ErrorKind::InvalidData), "{bytes:?}");
+    }
+}
+
+/// rustls knows this version, though no record of today has it. It would not be fed in single records.
+#[tokio::test]
+async fn a_record_of_ssl_2_is_refused() {
+    assert_eq!(answer(b"\x16\x02\x00\x00\x05hello").await.1, ErrorKind::InvalidData);
+}
+
+#[tokio::test]
+async fn a_client_without_a_common_suite_is_told_so() {
+    let mut provider = Arc::unwrap_or_clone(provider());
+    // The certificate is for ECDSA.
+    provider
+        .cipher_suites
+        .retain(|suite| suite.suite() == CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256);
+    let config = Arc::new(client_config_with(provider, &TLS12));
+    let (bare, socket) = sockets();
+    let mut client = TestClient::new(&config, socket);
+    let hello = client.output();
+    client.send(&hello).await;
+    let error = handshake(&acceptor(), bare).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidData);
+    let alert = client.read_to_end().await.unwrap_err();
+    assert_eq!(alert, Error::AlertReceived(AlertDescription::HandshakeFailure));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_ends_the_handshake() {
+    let config = Arc::new(client_config(&TLS13));
+    for sent in [0, 3, 100] {
+        let (bare, socket) = sockets();
+        let mut client = TestClient::new(&config, socket);
+        let hello = client.output();
+        client.send(&hello[..sent]).await;
+        drop(client);
+        assert_eq!(handshake(&acceptor(), bare).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    }
+}
+
+#[test]
+fn a_length_is_trusted_only_behind_a_possible_type_and_version() {
+    assert_eq!(next(b""), Next::Part(5));
+    assert_eq!(next(b"\x16\x03"), Next::Part(5));
+    assert_eq!(next(b"\x16\x03\x01\x00\x02"), Next::Part(7));
+    assert_eq!(next(b"\x16\x03\x01\x00\x02ab\x16"), Next::Record(7));
+    assert_eq!(next(b"\x17\x03\x03\x48\x00"), Next::Part(5 + MAX_LENGTH));
+    for other in [&b"G"[..], b"\x13", b"\x19\x03", b"\x16\x02", b"\x17\x03\x03\x48\x01"] {
+        assert_eq!(next(other), Next::Other, "{other:?}");
+    }
+}

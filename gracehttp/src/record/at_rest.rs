@@ -82,7 +82,8 @@ impl DirectionParts {
 
     /// Goes on with the next secret.
     pub(super) fn renew(&mut self, suite: Suite) {
-        *self = Self { secret: self.secret.next(suite), sequence: 0 };
+        self.secret.advance(suite);
+        self.sequence = 0;
     }
 
     fn copied(&self) -> Self {

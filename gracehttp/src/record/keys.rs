@@ -37,11 +37,11 @@ impl Secret {
         Self { ..*self }
     }
 
-    /// The next traffic secret (RFC 8446 section 7.2).
-    pub(super) fn next(&self, suite: Suite) -> Self {
-        let mut next = Self { bytes: [0; 48], length: self.length };
-        expand_label(suite, self, b"traffic upd", &mut next.bytes[..self.length.into()]);
-        next
+    /// Becomes the next traffic secret (RFC 8446 section 7.2).
+    pub(super) fn advance(&mut self, suite: Suite) {
+        let mut next = Zeroizing::new([0; 48]);
+        expand_label(suite, self, b"traffic upd", &mut next[..self.length.into()]);
+        self.bytes = *next;
     }
 }
 

@@ -61,6 +61,7 @@ impl Session {
             header.length().checked_sub(explicit_length + TAG_LENGTH).ok_or_else(not_authentic)?;
         let plain = HEADER_LENGTH + explicit_length..HEADER_LENGTH + explicit_length + plain_length;
 
+        // Between header and content stands the explicit part of the nonce, or nothing.
         let (front, sealed) = record.split_at_mut(plain.start);
         let nonce = match front[HEADER_LENGTH..].try_into() {
             Ok(explicit) => self.opening.nonce_with(explicit),

@@ -78,7 +78,9 @@ async fn no_request_is_lost_on_tls() {
         .clients(3, Style::Get)
         .clients(2, Style::HalfHead);
     restart_under(&app, 10, &[&load]).await;
-    load.stop().await.assert_polite();
+    let report = load.stop().await;
+    report.assert_unnoticed();
+    assert!(report.pids.len() > 7, "most generations answered\n{report}");
     all_leave_cleanly(&app).await;
 }
 
@@ -212,23 +214,6 @@ async fn connections_of_a_unix_socket_move_on_restart() {
     all_leave_cleanly(&app).await;
 }
 
-/// The state of TLS is in the process, so such a connection can't move.
-#[tokio::test]
-async fn idle_tls_connection_gets_its_last_answer_after_a_restart() {
-    let stage = Restarted::start(TLS).await;
-    let mut idle = Client::connect(&stage.target).await.unwrap();
-    assert!(!idle.get("/ping").await.unwrap().closes());
-    let mut silent = Client::connect(&stage.target).await.unwrap();
-    stage.restart().await;
-    for client in [&mut idle, &mut silent] {
-        let reply = client.get("/ping").await.unwrap();
-        assert_eq!(reply.pid(), Some(stage.old));
-        assert!(reply.closes(), "{reply:?}");
-        client.closed().await.unwrap();
-    }
-    all_leave_cleanly(&stage.app).await;
-}
-
 #[tokio::test]
 async fn case_48_connection_with_half_a_head_moves_on_restart_and_is_answered() {
     let stage = Restarted::start(WEB).await;
@@ -284,32 +269,21 @@ async fn case_42_upload_in_flight_completes_and_its_connection_moves_on_restart(
 
 #[tokio::test]
 async fn receipt_counts_idle_and_answered_connections_that_moved() {
-    let stage = Restarted::start_with_receipts(WEB).await;
-    let mut idle = Client::connect(&stage.target).await.unwrap();
-    idle.get("/ping").await.unwrap();
-    let mut busy = Client::connect(&stage.target).await.unwrap();
-    busy.send(get("/slow?ms=1500")).await.unwrap();
-    stage.app.log.line(0, "slow begins").await;
-    stage.restart().await;
-    busy.reply().await.unwrap();
-    stage.moves(&mut busy).await;
-    stage.moves(&mut idle).await;
-    all_leave_cleanly(&stage.app).await;
-    let receipt = "server `web`: its connections in the drain: 1 moved, 1 answered and moved";
-    assert!(stage.app.log.line(0, receipt).await.ends_with(receipt));
-}
-
-#[tokio::test]
-async fn receipt_counts_tls_connections_asked_to_close() {
-    let stage = Restarted::start_with_receipts(TLS).await;
-    let mut idle = Client::connect(&stage.target).await.unwrap();
-    idle.get("/ping").await.unwrap();
-    stage.restart().await;
-    assert!(idle.get("/ping").await.unwrap().closes());
-    idle.closed().await.unwrap();
-    all_leave_cleanly(&stage.app).await;
-    let receipt = "server `tls`: its connections in the drain: 1 told to close";
-    assert!(stage.app.log.line(0, receipt).await.ends_with(receipt));
+    for (plan, name) in [(WEB, "web"), (TLS, "tls")] {
+        let stage = Restarted::start_with_receipts(plan).await;
+        let mut idle = Client::connect(&stage.target).await.unwrap();
+        idle.get("/ping").await.unwrap();
+        let mut busy = Client::connect(&stage.target).await.unwrap();
+        busy.send(get("/slow?ms=1500")).await.unwrap();
+        stage.app.log.line(0, "slow begins").await;
+        stage.restart().await;
+        busy.reply().await.unwrap();
+        stage.moves(&mut busy).await;
+        stage.moves(&mut idle).await;
+        all_leave_cleanly(&stage.app).await;
+        let receipt = format!("server `{name}`: its connections in the drain: 1 moved, 1 answered and moved");
+        assert!(stage.app.log.line(0, &receipt).await.ends_with(&receipt));
+    }
 }
 
 #[tokio::test]
@@ -404,8 +378,9 @@ async fn case_46_tls_handshake_in_flight_completes_and_its_request_is_answered()
     stage.restart().await;
     far.write_all(&hello[length / 2..length]).await.unwrap();
     tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+    // The predecessor finishes the handshake. The connection may move before its request comes.
     let reply = client.await.unwrap().unwrap();
-    assert_eq!(reply.pid(), Some(stage.old));
+    assert!([stage.old, stage.app.pid()].map(Some).contains(&reply.pid()) && !reply.closes(), "{reply:?}");
     all_leave_cleanly(&stage.app).await;
 }
 

@@ -97,7 +97,7 @@ async fn thirty_restart_signals_100_ms_apart_lose_no_request_on_tls() {
             .clients(4, Style::Post)
             .clients(2, Style::Fresh)
     };
-    storm(TLS, "tls", load).await.assert_polite();
+    storm(TLS, "tls", load).await.assert_unnoticed();
 }
 
 #[tokio::test]
@@ -107,14 +107,23 @@ async fn thirty_restart_signals_100_ms_apart_lose_no_request_on_http2() {
 }
 
 /// No request failed, no connection closed, and no answer announced a close.
-#[tokio::test]
-async fn case_49_four_hundred_clients_notice_no_restart() {
+async fn four_hundred_clients_notice_nothing(plan: &str, name: &str) {
     let scratch = Scratch::new();
-    let app = Launch::app(&scratch, WEB).start("web").await;
-    let load = four_hundred(&app.target("web").await);
+    let app = Launch::app(&scratch, plan).start(name).await;
+    let load = four_hundred(&app.target(name).await);
     restart_again_and_again(&app, times(15, 100), &load).await;
     load.stop().await.assert_unnoticed();
     all_leave_cleanly(&app).await;
+}
+
+#[tokio::test]
+async fn case_49_four_hundred_clients_notice_no_restart() {
+    four_hundred_clients_notice_nothing(WEB, "web").await;
+}
+
+#[tokio::test]
+async fn four_hundred_clients_notice_no_restart_over_tls() {
+    four_hundred_clients_notice_nothing(TLS, "tls").await;
 }
 
 /// The same, with start-up code that takes a second.
@@ -128,34 +137,24 @@ async fn case_49_four_hundred_clients_notice_no_restart_with_a_slow_start() {
     all_leave_cleanly(&app).await;
 }
 
-/// A connection that can't move ends as its protocol provides, which loses no request. Over TLS no client pauses for
-/// longer than a second, after which a connection counts as idle and a restart may close it.
+/// A connection of HTTP/2 can't move. It ends as its protocol provides, which loses no request.
 #[tokio::test]
-async fn many_restarts_lose_no_request_over_tls_or_http2() {
+async fn many_restarts_lose_no_request_over_http2() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, &format!("{WEB}\n{TLS}")).start("tls").await;
     let (web, tls) = (app.target("web").await, app.target("tls").await);
     let pause = Duration::from_secs(3);
-    let http1 = Load::on(&tls)
-        .pause(Duration::from_millis(800))
-        .clients(24, Style::Get)
-        .clients(12, Style::Post)
-        .clients(8, Style::HalfHead)
-        .clients(4, Style::Silent)
-        .pause(Duration::from_millis(100))
-        .clients(4, Style::Get);
     let plain = Load::on(&web).pause(pause).clients(12, Style::Http2);
     let http2 = Load::on(&tls).pause(pause).clients(12, Style::Http2).pause(GLANCE).clients(1, Style::Http2);
     for number in 1..=times(10, 100) {
         http2.answers(20).await;
-        for load in [&http1, &plain, &http2] {
+        for load in [&plain, &http2] {
             load.mark(format!("signal {number}"));
         }
         app.restart().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let (http1, plain, http2) = (http1.stop().await, plain.stop().await, http2.stop().await);
-    http1.assert_lossless();
+    let (plain, http2) = (plain.stop().await, http2.stop().await);
     plain.assert_lossless();
     http2.assert_lossless();
     all_leave_cleanly(&app).await;
@@ -211,11 +210,10 @@ impl Kinds {
 }
 
 /// Their connections can move, despite the fields that the libraries add and the way they write requests.
-#[tokio::test]
-async fn clients_like_java_apache_and_go_notice_no_restart() {
+async fn libraries_notice_nothing(plan: &str, name: &str) {
     let scratch = Scratch::new();
-    let app = Launch::app(&scratch, WEB).start("web").await;
-    let target = app.target("web").await;
+    let app = Launch::app(&scratch, plan).start(name).await;
+    let target = app.target(name).await;
     let kinds = Kinds::on(&target, Duration::from_secs(1), Kinds::ALL.concat());
     let restarts = times(8, 100);
     kinds.through_restarts(&app, restarts).await;
@@ -231,19 +229,14 @@ async fn clients_like_java_apache_and_go_notice_no_restart() {
     all_leave_cleanly(&app).await;
 }
 
-/// Their connections end with the predecessor. The only lost requests are those that cross the close of a connection
-/// that had been idle, as some in a pool are.
 #[tokio::test]
-async fn clients_like_java_apache_and_go_lose_no_request_over_tls_in_restarts() {
-    let scratch = Scratch::new();
-    let app = Launch::app(&scratch, TLS).start("tls").await;
-    let target = app.target("tls").await;
-    let kinds = Kinds::on(&target, Duration::from_millis(300), Kinds::ALL.concat());
-    kinds.through_restarts(&app, times(5, 50)).await;
-    for (_, report) in kinds.stop().await {
-        report.assert_lossless();
-    }
-    all_leave_cleanly(&app).await;
+async fn clients_like_java_apache_and_go_notice_no_restart() {
+    libraries_notice_nothing(WEB, "web").await;
+}
+
+#[tokio::test]
+async fn clients_like_java_apache_and_go_notice_no_restart_over_tls() {
+    libraries_notice_nothing(TLS, "tls").await;
 }
 
 /// They wait behind a full server, and get no reset.

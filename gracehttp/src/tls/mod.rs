@@ -9,7 +9,8 @@ mod handshake;
 #[cfg(feature = "tls")]
 mod key_log;
 mod key_ring;
-#[cfg(all(test, feature = "tls"))]
+#[cfg(feature = "tls")]
+#[cfg(test)]
 pub(crate) mod peer;
 #[cfg(feature = "tls")]
 mod tickets;

@@ -151,7 +151,7 @@ impl Inbound {
         self.end_with(End::CutOff);
     }
 
-    pub(super) fn fail(&mut self, fault: Fault) {
+    pub(super) fn fail(&mut self, fault: &Fault) {
         self.end_with(End::Failed { reason: fault.reason });
     }
 

@@ -81,7 +81,7 @@ impl SecureStream {
     fn open(&mut self) {
         if let Err(fault) = self.inbound.open(&mut self.session, &mut self.outbound) {
             self.outbound.end_with_alert(&mut self.session, &fault);
-            self.inbound.fail(fault);
+            self.inbound.fail(&fault);
         }
     }
 

@@ -206,3 +206,31 @@ fn http1_builder(options: &ServerOptions) -> http1::Builder {
     }
     builder
 }
+
+#[cfg(feature = "self-signed")]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{Request, ResponseFuture, Tls};
+    use crate::tls::KeyRing;
+
+    struct NoHandler;
+
+    impl Dispatch for NoHandler {
+        fn call(&self, _: Request) -> ResponseFuture {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    impl Context {
+        /// For tests of other rooms: a server that answers nothing.
+        pub(crate) fn without_handlers(name: &str, is_secure: bool) -> Self {
+            let tls = is_secure.then(Tls::self_signed);
+            let options = ServerOptions { tls, ..ServerOptions::new(name) };
+            let acceptor = TlsAcceptor::of(&options, &KeyRing::default()).unwrap();
+            let permits = Arc::new(Permits::new(1000, Arc::default()));
+            Self::new(options, acceptor, Arc::new(NoHandler), permits, Arc::default(), Events::default())
+                .unwrap()
+        }
+    }
+}

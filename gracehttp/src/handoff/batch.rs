@@ -19,7 +19,6 @@ use crate::handoff::session::{Session, not_taken, variable_size};
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, MAX_BATCH, ToSuccessor, Version};
 use crate::record::SentSession;
-use crate::server::Permit;
 use crate::socket::{Socket, Stage};
 
 /// How long a successor may take to confirm a batch. A slower one is blocked or stopped, and its clients are served here
@@ -91,11 +90,10 @@ enum Withdrawal {
     TooLate,
 }
 
-/// A connection that the successor has now.
+/// A connection that the successor has now, with its permit.
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) context: Arc<Context>,
-    pub(super) permit: Permit,
     pub(super) has_answered: bool,
     /// None of a TLS connection: its keys are the successor's alone.
     pub(super) duplicate: Option<Duplicate>,
@@ -252,11 +250,13 @@ impl Sent {
         (context, resting)
     }
 
+    /// It is the successor's, and its permit with it.
     fn taken(self) -> Taken {
         let Self { context, resting, session } = self;
         let Resting { socket, stage, ahead, permit, has_answered } = resting;
+        context.permits.give(permit);
         let duplicate = session.is_none().then_some(Duplicate { socket, stage, ahead });
-        Taken { context, permit, has_answered, duplicate }
+        Taken { context, has_answered, duplicate }
     }
 }
 

@@ -250,13 +250,10 @@ impl Handover {
         }
     }
 
-    /// These connections are the successor's now, and their permits with them. In standby we keep a duplicate of each
-    /// that can come back.
+    /// These connections are the successor's now. In standby we keep a duplicate of each that can come back.
     fn give_away(&mut self, connections: Vec<Confirmed>) {
-        for Confirmed { number, taken: Taken { context, permit, has_answered, duplicate }, may_be_busy } in
-            connections
-        {
-            context.permits.give(permit);
+        for Confirmed { number, taken, may_be_busy } in connections {
+            let Taken { context, has_answered, duplicate } = taken;
             context.ends.note(match has_answered {
                 true => ConnectionEnd::AnsweredAndMoved,
                 false => ConnectionEnd::Moved,

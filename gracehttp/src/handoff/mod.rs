@@ -22,7 +22,8 @@ mod successor;
 mod suspension;
 mod token;
 mod transfer;
-#[cfg(all(test, feature = "self-signed"))]
+#[cfg(feature = "self-signed")]
+#[cfg(test)]
 mod transit_tests;
 mod wire;
 

@@ -13,28 +13,18 @@ use nix::unistd::Pid;
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use crate::conn::{Context, Leaving, Moved, Resting, settle};
+use crate::conn::{Context, Leaving, Resting, settle};
 use crate::handoff::adopter::Adopter;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::handover::{Handover, HandoverEnd, Peer, StandbySignals};
 use crate::handoff::placement::{LocalServer, Placement};
 use crate::handoff::predecessor::Predecessor;
 use crate::handoff::wire::{Hello, ListenerV2, ToPredecessor, ToSuccessor, Version};
-use crate::lifecycle::{ConnectionEnd, Events, Phase};
+use crate::lifecycle::{ConnectionEnd, Phase};
 use crate::record::{Alpn, CutMessage, DirectionParts, Facts, Secret, SessionAtRest, SessionParts, Suite};
-use crate::server::{Dispatch, Permits, Request, Response, ResponseFuture, ServerOptions, Tls};
 use crate::socket::{self, Family, ListenerNumber, Socket};
-use crate::tls::{KeyRing, TlsAcceptor};
-
-struct NoHandler;
-
-impl Dispatch for NoHandler {
-    fn call(&self, _: Request) -> ResponseFuture {
-        Box::pin(std::future::pending::<Response>())
-    }
-}
 
 /// The two servers of a process.
 #[derive(Clone)]
@@ -45,14 +35,9 @@ pub(super) struct Servers {
 
 impl Servers {
     fn new() -> Self {
-        let context = |name: &str, tls: Option<Tls>| {
-            let options = ServerOptions { tls, ..ServerOptions::new(name) };
-            let tls = TlsAcceptor::of(&options, &KeyRing::default()).unwrap();
-            let permits = Arc::new(Permits::new(1000, Arc::default()));
-            let (moved, events) = (Arc::new(Moved::default()), Events::default());
-            Arc::new(Context::new(options, tls, Arc::new(NoHandler), permits, moved, events).unwrap())
-        };
-        Self { secure: context("secure", Some(Tls::self_signed())), plain: context("plain", None) }
+        let [secure, plain] = [("secure", true), ("plain", false)]
+            .map(|(name, is_secure)| Arc::new(Context::without_handlers(name, is_secure)));
+        Self { secure, plain }
     }
 
     pub(super) fn contexts(&self) -> Vec<Arc<Context>> {

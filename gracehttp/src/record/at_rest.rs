@@ -52,7 +52,7 @@ pub(crate) struct SessionParts {
 }
 
 /// What a parked connection keeps of its session, beside the server name.
-const _: () = assert!(size_of::<SessionParts>() <= 216);
+const _: () = assert!(size_of::<SessionParts>() <= 192);
 
 /// A session at rest. Purposefully not `Clone`: waking and sending consume it.
 #[derive(Debug)]

@@ -40,8 +40,13 @@ impl Secret {
     /// Becomes the next traffic secret (RFC 8446 section 7.2).
     pub(super) fn advance(&mut self, suite: Suite) {
         let mut next = Zeroizing::new([0; 48]);
-        expand_label(suite, self, b"traffic upd", &mut next[..self.length.into()]);
+        expand_label(&self.prk(suite), b"traffic upd", &mut next[..self.length.into()]);
         self.bytes = *next;
+    }
+
+    /// A traffic secret as what HKDF expands.
+    fn prk(&self, suite: Suite) -> hkdf::Prk {
+        hkdf::Prk::new_less_safe(suite.hkdf(), self.bytes())
     }
 }
 
@@ -74,8 +79,9 @@ impl KeyAndIv {
         let mut iv = Zeroizing::new([0; IV_LENGTH]);
         match suite.version() {
             Version::Tls13 => {
-                expand_label(suite, secret, b"key", &mut key[..key_length]);
-                expand_label(suite, secret, b"iv", &mut iv[..]);
+                let prk = secret.prk(suite);
+                expand_label(&prk, b"key", &mut key[..key_length]);
+                expand_label(&prk, b"iv", &mut iv[..]);
             }
             Version::Tls12 => {
                 key[..key_length].copy_from_slice(&secret.bytes()[..key_length]);
@@ -103,13 +109,12 @@ pub(super) fn secret_length(suite: Suite) -> usize {
 }
 
 /// HKDF-Expand-Label with an empty context (RFC 8446 section 7.1).
-fn expand_label(suite: Suite, secret: &Secret, label: &[u8], output: &mut [u8]) {
+fn expand_label(prk: &hkdf::Prk, label: &[u8], output: &mut [u8]) {
     const PREFIX: &[u8] = b"tls13 ";
     let output_length = (output.len() as u16).to_be_bytes();
     let label_length = [(PREFIX.len() + label.len()) as u8];
     let info = [&output_length[..], &label_length, PREFIX, label, &[0]];
-    hkdf::Prk::new_less_safe(suite.hkdf(), secret.bytes())
-        .expand(&info, Length(output.len()))
+    prk.expand(&info, Length(output.len()))
         .and_then(|expanded| expanded.fill(output))
         .expect("an output is shorter than 255 hashes");
 }

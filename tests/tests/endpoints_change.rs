@@ -245,3 +245,47 @@ async fn a_changed_option_applies_to_the_successor() {
     idle.get("/ping").await.unwrap();
     assert_eq!(idle.pause(Duration::from_secs(10)).await, Pause::Closed);
 }
+
+/// A connection stays what it is: the next answer of the predecessor says `Connection: close`, and a client that
+/// connects again finds the other kind.
+async fn connections_do_not_change_their_kind(before: &str, after: &str) {
+    let plan = |kind: &str| format!("{WEB} {kind}");
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, &plan(before)).env("GRACEHTTP_STANDBY", "300ms").start("web").await;
+    let (old, web) = (app.first(), app.target("web").await);
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::connect(&web).await.unwrap();
+        client.get("/ping").await.unwrap();
+        clients.push(client);
+    }
+    scratch.write("plan", plan(after));
+    let start = app.log.end();
+    let successor = app.restart().await;
+    for client in &mut clients {
+        let told_to_close = async {
+            loop {
+                let reply = client.get("/ping").await.unwrap();
+                assert_eq!(reply.pid(), Some(old.pid()));
+                if reply.closes() {
+                    return;
+                }
+            }
+        };
+        tests::patience::within(Duration::from_secs(20), "Connection: close", told_to_close).await;
+        client.closed().await.unwrap();
+    }
+    let web = Target::from_url(&app.url_since(start, "web").await);
+    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(successor.pid()));
+    assert_eq!(old.exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn tls_connections_of_a_server_that_loses_tls_are_told_to_close() {
+    connections_do_not_change_their_kind("tls=self_signed", "").await;
+}
+
+#[tokio::test]
+async fn plain_connections_of_a_server_that_gains_tls_are_told_to_close() {
+    connections_do_not_change_their_kind("", "tls=self_signed").await;
+}

@@ -140,6 +140,15 @@ async fn accept_backs_off(error: &str, words: &str) {
 /// connections: gracehttp repeats them.
 #[tokio::test]
 async fn a_kernel_shortage_during_the_handoff_loses_neither_the_restart_nor_a_client() {
+    kernel_shortage_loses_nothing(WEB).await;
+}
+
+#[tokio::test]
+async fn a_kernel_shortage_during_the_handoff_loses_no_tls_client() {
+    kernel_shortage_loses_nothing(&format!("{WEB} tls=self_signed")).await;
+}
+
+async fn kernel_shortage_loses_nothing(plan: &str) {
     if !tool("strace") {
         return;
     }
@@ -149,13 +158,13 @@ async fn a_kernel_shortage_during_the_handoff_loses_neither_the_restart_nor_a_cl
         "recvmsg:error=ENOMEM:when=1+2",
     ];
     for fault in of_predecessor {
-        let stage = Stage::new(WEB).await;
+        let stage = Stage::new(plan).await;
         let old = stage.app.current();
         let _faults = Strace::on(&old, fault).await;
         stage.restarts_unnoticed(&old, fault).await;
     }
     for fault in ["recvmsg:error=ENOMEM:when=1+2", "sendmsg:error=ENOBUFS:when=1+2"] {
-        let stage = Stage::new(WEB).await;
+        let stage = Stage::new(plan).await;
         let call = &fault[..7];
         stage
             .next_starts_by(&format!("exec strace -D -f -qq -o /dev/null -e trace={call} -e inject={fault}"));
@@ -204,7 +213,16 @@ async fn case_28_a_connection_aborted_before_accept_delays_no_client() {
 /// The successor takes the connections that it has room for. The predecessor keeps the others, and none is closed.
 #[tokio::test]
 async fn emfile_while_the_successor_receives_connections_closes_none() {
-    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "20s")).await;
+    emfile_in_the_successor_closes_none(WEB).await;
+}
+
+#[tokio::test]
+async fn emfile_while_the_successor_receives_tls_connections_closes_none() {
+    emfile_in_the_successor_closes_none(&format!("{WEB} tls=self_signed")).await;
+}
+
+async fn emfile_in_the_successor_closes_none(plan: &str) {
+    let stage = Stage::with(plan, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "20s")).await;
     let old = stage.app.first();
     let mut clients = Vec::new();
     for _ in 0..150 {
@@ -242,10 +260,19 @@ async fn emfile_while_the_successor_receives_connections_closes_none() {
 /// As soon as there is room, all of them move, at any point of their next request.
 #[tokio::test]
 async fn connections_move_once_emfile_in_the_successor_ends() {
+    connections_move_once_emfile_ends(WEB).await;
+}
+
+#[tokio::test]
+async fn tls_connections_move_once_emfile_in_the_successor_ends() {
+    connections_move_once_emfile_ends(&format!("{WEB} tls=self_signed")).await;
+}
+
+async fn connections_move_once_emfile_ends(plan: &str) {
     if !tool("prlimit") {
         return;
     }
-    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "60s")).await;
+    let stage = Stage::with(plan, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "60s")).await;
     let old = stage.app.first();
     let mut clients = Vec::new();
     for _ in 0..1000 {
@@ -254,7 +281,7 @@ async fn connections_move_once_emfile_in_the_successor_ends() {
         clients.push(client);
     }
     // The test lowers the successor's limit of descriptors while its start-up code runs.
-    stage.scratch.write("plan", format!("{WEB}\nstart sleep 700"));
+    stage.scratch.write("plan", format!("{plan}\nstart sleep 700"));
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
     stage.app.log.line(start, "start-up code of pid").await;

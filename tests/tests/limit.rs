@@ -232,8 +232,16 @@ async fn a_limit_holds_while_a_removed_endpoint_is_emptied() {
 /// long standby of the predecessor.
 #[tokio::test]
 async fn a_moved_connection_counts_once() {
+    moved_connection_counts_once("server web 127.0.0.1:0 max_conns=3 when_full=wait").await;
+}
+
+#[tokio::test]
+async fn a_moved_tls_connection_counts_once() {
+    moved_connection_counts_once("server web 127.0.0.1:0 max_conns=3 when_full=wait tls=self_signed").await;
+}
+
+async fn moved_connection_counts_once(plan: &str) {
     let scratch = Scratch::new();
-    let plan = "server web 127.0.0.1:0 max_conns=3";
     let app = Launch::app(&scratch, plan).env("GRACEHTTP_STANDBY", "30s").spawn();
     let target = app.target("web").await;
     let mut idle = Vec::new();
@@ -242,15 +250,15 @@ async fn a_moved_connection_counts_once() {
         client.get("/ping").await.unwrap();
         idle.push(client);
     }
-    let mut next = Client::connect(&target).await.unwrap();
-    next.send(get("/ping")).await.unwrap();
+    // Over TLS it waits for its handshake.
+    let next = tokio::spawn(async move { get_once(&target, "/ping").await });
     let successor = app.restart().await;
     for client in &mut idle {
         client.moves_to(successor.pid()).await;
     }
     idle.pop();
-    let reply = tests::patience::within(Duration::from_secs(5), "the free permit", next.reply()).await;
-    assert_eq!(reply.unwrap().pid(), Some(successor.pid()));
+    let reply = tests::patience::within(Duration::from_secs(5), "the free permit", next).await;
+    assert_eq!(reply.unwrap().unwrap().pid(), Some(successor.pid()));
 }
 
 /// The limit is full at the commit, and half of the connections can't move: both generations together never hold more
@@ -307,33 +315,39 @@ async fn case_52_a_limit_that_is_full_at_the_commit_holds() {
 /// Existing connections stay, and the server accepts no new client until their number is below the new limit.
 #[tokio::test]
 async fn case_52_a_successor_with_a_smaller_limit_accepts_below_it() {
-    let (app, target, scratch) = start("server web 127.0.0.1:0 max_conns=20").await;
+    smaller_limit_holds("").await;
+}
+
+#[tokio::test]
+async fn a_successor_with_a_smaller_limit_accepts_below_it_over_tls() {
+    smaller_limit_holds("tls=self_signed").await;
+}
+
+async fn smaller_limit_holds(more: &str) {
+    let plan = |limit: usize| format!("server web 127.0.0.1:0 max_conns={limit} when_full=wait {more}");
+    let (app, target, scratch) = start(&plan(20)).await;
     let mut idle = Vec::new();
     for _ in 0..20 {
         let mut client = Client::connect(&target).await.unwrap();
         client.get("/ping").await.unwrap();
         idle.push(client);
     }
-    scratch.write("plan", "server web 127.0.0.1:0 max_conns=5");
+    scratch.write("plan", plan(5));
     let successor = app.restart().await;
     assert_eq!(app.first().exit().await, Exit::Code(0));
     for client in &mut idle {
         let reply = client.get("/ping").await.unwrap();
         assert!(reply.pid() == Some(successor.pid()) && !reply.closes(), "{reply:?}");
     }
-    let mut next = Client::connect(&target).await.unwrap();
-    next.send(get("/ping")).await.unwrap();
+    // Over TLS it waits for its handshake.
+    let mut next = tokio::spawn(async move { get_once(&target, "/ping").await });
     while idle.len() > 5 {
         idle.pop();
-        assert_eq!(
-            next.pause(Duration::from_millis(20)).await,
-            Pause::Open,
-            "{} are still connected",
-            idle.len()
-        );
+        let answered = tokio::time::timeout(Duration::from_millis(20), &mut next).await;
+        assert!(answered.is_err(), "{} are still connected", idle.len());
     }
     idle.pop();
-    assert_eq!(next.reply().await.unwrap().pid(), Some(successor.pid()));
+    assert_eq!(next.await.unwrap().unwrap().pid(), Some(successor.pid()));
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use tests::bench::contestant::{self, BARE, Contestant, OURS};
 use tests::bench::machine;
 use tests::bench::options::Options;
 use tests::bench::process::cpu_time;
+use tests::bench::security::Security;
 use tests::bench::statistics::Spread;
 use tests::bench::traffic::Traffic;
 
@@ -63,7 +64,8 @@ async fn run(options: &Options) -> Result<(), String> {
     let rounds: usize = options.value("rounds", 7);
     let time = Duration::from_secs_f64(options.value("seconds", 1.0));
     println!("heads: {}; {rounds} rounds", machine::describe());
-    let servers = [Contestant::start(BARE, 1).await, Contestant::start(OURS, 1).await];
+    let start = |server| Contestant::start(server, Security::Plain, 1);
+    let servers = [start(BARE).await, start(OURS).await];
     for (name, heads) in heads().into_iter().filter(|(name, _)| options.wants(name)) {
         let head = &heads[0];
         let body = (!head.starts_with("GET /ping")).then(|| b"unknown".to_vec());
@@ -95,9 +97,9 @@ fn time_of_reader(heads: &[String]) -> f64 {
 }
 
 fn time_of_request(server: &Contestant, request: &Traffic, time: Duration) -> Result<f64, String> {
-    let answer = request.learn(server.address, server.pid())?;
+    let answer = request.learn(&server.endpoint, server.pid())?;
     let before = cpu_time(server.pid());
-    let tally = request.drive(server.address, &answer, time)?;
+    let tally = request.drive(&server.endpoint, &answer, time)?;
     Ok(nanoseconds(cpu_time(server.pid()) - before, tally.answers))
 }
 

@@ -1,9 +1,10 @@
 //! One server in a separate process.
 
-use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::bench::options::Options;
+use crate::bench::security::{Endpoint, SERVER_SPEAKS_TLS, Security};
 use crate::bench::{bare, machine, ours};
 use crate::process::{App, Launch};
 
@@ -23,18 +24,30 @@ pub struct Contestant {
     pub name: &'static str,
     /// Its process, and those that succeed it.
     pub app: App,
-    /// The address where it listens.
-    pub address: SocketAddr,
+    /// The address where it listens, and what its clients speak there.
+    pub endpoint: Endpoint,
 }
 
 impl Contestant {
     /// Starts this program once more, as this server.
-    pub async fn start((name, _): Server, threads: usize) -> Self {
+    pub async fn start(server: Server, security: Security, threads: usize) -> Self {
         let program = std::env::current_exe().expect("this program's path");
-        let launch = Launch::program(program).arg("serve").arg(name).arg(threads.to_string());
+        Self::start_program(&program, server, security, threads).await
+    }
+
+    /// Starts gracehttp as it is in another build of this benchmark.
+    pub async fn start_other(build: &Path, security: Security, threads: usize) -> Self {
+        Self { name: "the other build", ..Self::start_program(build, OURS, security, threads).await }
+    }
+
+    async fn start_program(program: &Path, (name, _): Server, security: Security, threads: usize) -> Self {
+        let mut launch = Launch::program(program).arg("serve").arg(name).arg(threads.to_string());
+        if security != Security::Plain {
+            launch = launch.env(SERVER_SPEAKS_TLS, "self_signed");
+        }
         let app = launch.start("ping").await;
-        let address = app.address("ping").await;
-        Self { name, app, address }
+        let endpoint = security.endpoint(app.address("ping").await);
+        Self { name, app, endpoint }
     }
 
     /// Its process, or the newest of them.
@@ -65,4 +78,10 @@ pub fn main(servers: &[Server], measure: impl FnOnce(&Options) -> Result<(), Str
 /// The worker threads of each server: by default one for each core.
 pub fn threads(options: &Options) -> usize {
     options.value("threads", machine::cores())
+}
+
+/// The program of `--other`: another build of this benchmark, such as one of an earlier commit.
+pub fn other_build(options: &Options) -> Option<PathBuf> {
+    let path: PathBuf = options.value("other", PathBuf::new());
+    (!path.as_os_str().is_empty()).then_some(path)
 }

@@ -1,10 +1,10 @@
 //! Many connections that are idle most of the time.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::bench::answer::Answer;
 use crate::bench::contestant::Contestant;
+use crate::bench::security::Endpoint;
 use crate::bench::traffic::{Clients, Traffic};
 
 /// The time limit of every answer.
@@ -20,12 +20,14 @@ pub enum Arrival {
     OneByOne,
     /// All of them open, and then all send a request at once.
     AtOnce,
+    /// They open, one after the other, and send nothing after the TLS handshake.
+    Silent,
 }
 
 /// How to send requests to one server.
 #[derive(Debug)]
 pub struct Idle {
-    address: SocketAddr,
+    endpoint: Endpoint,
     request: Vec<u8>,
     answer: Answer,
 }
@@ -34,18 +36,23 @@ impl Idle {
     /// Learns the answer of this server's present process.
     pub fn of(contestant: &Contestant) -> Result<Self, String> {
         let traffic = Traffic::keep_alive(1);
-        let address = contestant.address;
-        Ok(Self { address, answer: traffic.learn(address, contestant.pid())?, request: traffic.request })
+        let endpoint = contestant.endpoint.clone();
+        let answer = traffic.learn(&endpoint, contestant.pid())?;
+        Ok(Self { endpoint, answer, request: traffic.request })
     }
 
-    /// Opens connections, each of which sends one request.
+    /// Opens connections, each of which sends one request, unless they are silent.
     pub fn gather(&self, connections: usize, arrival: Arrival) -> Result<Clients, String> {
         let mut clients = Clients::new()?;
         for key in 0..connections {
-            clients.open(self.address)?;
-            if arrival == Arrival::OneByOne {
-                clients.connection(key).ask(&self.request, 1)?;
-                self.answers(&mut clients, 1)?;
+            match arrival {
+                Arrival::OneByOne => {
+                    clients.open(&self.endpoint)?;
+                    clients.ask(key, &self.request, 1)?;
+                    self.answers(&mut clients, 1)?;
+                }
+                Arrival::AtOnce => clients.open(&self.endpoint)?,
+                Arrival::Silent => clients.shake_hands(&self.endpoint)?,
             }
         }
         if arrival == Arrival::AtOnce {
@@ -57,7 +64,7 @@ impl Idle {
     /// Sends a request on every connection, and reads every answer.
     pub fn ask_all(&self, clients: &mut Clients) -> Result<(), String> {
         for key in 0..clients.len() {
-            clients.connection(key).ask(&self.request, 1)?;
+            clients.ask(key, &self.request, 1)?;
         }
         self.answers(clients, clients.len())
     }
@@ -70,7 +77,7 @@ impl Idle {
             let due = (start.elapsed().as_secs_f64() * f64::from(rate)) as u64;
             while asked < due {
                 let key = asked as usize % clients.len();
-                clients.connection(key).ask(&self.request, 1)?;
+                clients.ask(key, &self.request, 1)?;
                 asked += 1;
             }
             let next = Instant::now() + TICK;

@@ -3,14 +3,19 @@
 //! Each benchmark is one command, such as `cargo bench -p tests --bench throughput`. It starts itself again for every
 //! server that it measures, so that contestants differ only in the server.
 
+pub mod allocation;
 pub mod answer;
 pub mod bare;
 pub mod contestant;
 pub mod idle;
 pub mod machine;
+pub mod multiplexed;
 pub mod options;
 pub mod ours;
 pub mod process;
+pub mod security;
+mod sessions;
 pub mod socket;
 pub mod statistics;
 pub mod traffic;
+pub mod wire;

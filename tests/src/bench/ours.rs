@@ -6,7 +6,10 @@ use gracehttp::{App, IntoResponse, Request, Response, server};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 
-/// Answers `/ping` with its pid, and `/echo` with the request's body.
+use crate::bench::allocation;
+use crate::bench::bare::{length, the_gift};
+
+/// The answers of [`bare::answer`](crate::bench::bare::answer).
 #[server(listen = "127.0.0.1:0")]
 async fn ping(request: Request) -> Response {
     match request.uri().path() {
@@ -15,6 +18,12 @@ async fn ping(request: Request) -> Response {
             Ok(body) => body.to_bytes().into_response(),
             Err(_) => StatusCode::BAD_REQUEST.into_response(),
         },
+        "/take" => match length(request.into_body()).await {
+            Ok(length) => length.to_string().into_response(),
+            Err(_) => StatusCode::BAD_REQUEST.into_response(),
+        },
+        "/give" => the_gift().into_response(),
+        "/allocated" => allocation::live().to_string().into_response(),
         _ => "unknown".into_response(),
     }
 }

@@ -1,15 +1,17 @@
-//! A client's connection on a raw non-blocking socket, which checks every byte that it receives.
+//! A client's non-blocking connection, which checks every byte that it receives.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use tokio_rustls::rustls::HandshakeKind;
+
 use crate::bench::answer::Answer;
+use crate::bench::security::Endpoint;
+use crate::bench::wire::{Buffers, Piece, Wire};
 
 /// A connection, and the answers that the server owes it.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     /// The start of an answer whose rest has not come.
     begun: Vec<u8>,
     owed: usize,
@@ -20,29 +22,41 @@ pub struct Connection {
 pub enum Got {
     /// This many whole answers, all of them correct.
     Answers(usize),
-    /// This many, and then the server's end.
-    End(usize),
+    /// The server's end.
+    End,
 }
 
 impl Connection {
-    /// Connects. On loopback that takes no longer than the kernel's handshake.
-    pub fn open(address: SocketAddr) -> Result<Self, String> {
-        let stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
-        let set = stream.set_nonblocking(true).and_then(|()| stream.set_nodelay(true));
-        set.map_err(|error| format!("a socket option: {error}"))?;
-        Ok(Self { stream, begun: Vec::new(), owed: 0 })
+    /// Connects. On loopback that takes no longer than the kernel's handshake; that of TLS comes later.
+    pub fn open(endpoint: &Endpoint) -> Result<Self, String> {
+        Self::with(Wire::open(endpoint).map_err(|error| format!("connect: {error}"))?)
+    }
+
+    /// Connects, and waits for the TLS handshake.
+    pub fn shake_hands(endpoint: &Endpoint) -> Result<Self, String> {
+        let shaken = Wire::open(endpoint).and_then(|mut wire| wire.shake_hands().map(|()| wire));
+        Self::with(shaken.map_err(|error| format!("handshake: {error}"))?)
+    }
+
+    fn with(wire: Wire) -> Result<Self, String> {
+        wire.set_nonblocking().map_err(|error| format!("a socket option: {error}"))?;
+        Ok(Self { wire, begun: Vec::new(), owed: 0 })
     }
 
     /// Writes `requests` requests in one piece.
     pub fn ask(&mut self, bytes: &[u8], requests: usize) -> Result<(), String> {
-        match self.stream.write(bytes) {
-            Ok(written) if written == bytes.len() => {
-                self.owed += requests;
-                Ok(())
-            }
-            Ok(written) => Err(format!("only {written} bytes of a request were taken")),
-            Err(error) => Err(format!("write: {error}")),
-        }
+        self.owed += requests;
+        self.wire.write(bytes).map_err(|error| format!("write: {error}"))
+    }
+
+    /// Writes the rest of a request.
+    pub fn flush(&mut self) -> Result<(), String> {
+        self.wire.flush().map_err(|error| format!("write: {error}"))
+    }
+
+    /// Whether a part of a request waits for room in the socket.
+    pub fn is_blocked(&self) -> bool {
+        self.wire.is_blocked()
     }
 
     /// How many answers are still due.
@@ -50,16 +64,18 @@ impl Connection {
         self.owed
     }
 
+    /// Whether it began with a full handshake.
+    pub fn shook_hands_in_full(&self) -> bool {
+        self.wire.handshake().is_some_and(|kind| kind != HandshakeKind::Resumed)
+    }
+
     /// Reads the available bytes and checks them.
-    pub fn read(&mut self, answer: &Answer, buffer: &mut [u8]) -> Result<Got, String> {
-        let count = match self.stream.read(buffer) {
-            Ok(0) if self.begun.is_empty() => return Ok(Got::End(0)),
-            Ok(0) => return Err("an end in the middle of an answer".to_owned()),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Got::Answers(0)),
-            Err(error) => return Err(format!("read: {error}")),
+    pub fn read(&mut self, answer: &Answer, buffers: &mut Buffers) -> Result<Got, String> {
+        let mut rest = match self.wire.read(buffers).map_err(|error| format!("read: {error}"))? {
+            Piece::Bytes(bytes) => bytes,
+            Piece::End if self.begun.is_empty() => return Ok(Got::End),
+            Piece::End => return Err("an end in the middle of an answer".to_owned()),
         };
-        let mut rest = &buffer[..count];
         let mut answers = 0;
         if !self.begun.is_empty() {
             let missing = (answer.len() - self.begun.len()).min(rest.len());
@@ -84,29 +100,32 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        self.wire.as_fd()
     }
 }
 
 fn check(answer: &Answer, bytes: &[u8]) -> Result<(), String> {
     match answer.matches(bytes) {
         true => Ok(()),
-        false => Err(format!("a wrong answer: {:?}", String::from_utf8_lossy(bytes))),
+        false => {
+            let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(1000)]);
+            Err(format!("a wrong answer of {} bytes: {begin:?}", bytes.len()))
+        }
     }
 }
 
 /// Sends one request on a separate connection, to learn the answer.
-pub fn learn(address: SocketAddr, request: &[u8], body: &[u8]) -> Result<Answer, String> {
+pub fn learn(endpoint: &Endpoint, request: &[u8], body: &[u8]) -> Result<Answer, String> {
     let ask = || {
-        let mut stream = TcpStream::connect(address)?;
-        stream.write_all(request)?;
+        let mut wire = Wire::open(endpoint)?;
+        wire.write(request)?;
         let mut bytes = Vec::new();
-        let mut buffer = [0; 4096];
+        let mut buffers = Buffers::default();
         // The answer is whole when its body is: later checks must see every byte that a server sends after it.
         while !bytes.ends_with(body) {
-            match stream.read(&mut buffer)? {
-                0 => break,
-                count => bytes.extend_from_slice(&buffer[..count]),
+            match wire.read(&mut buffers)? {
+                Piece::Bytes(piece) => bytes.extend_from_slice(piece),
+                Piece::End => break,
             }
         }
         Ok(bytes)

@@ -1,6 +1,5 @@
 //! A load generator: one thread, raw sockets, fixed bytes, every answer checked.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
@@ -9,13 +8,17 @@ use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
 use crate::bench::answer::Answer;
+use crate::bench::bare::gift;
+use crate::bench::security::Endpoint;
 use crate::bench::socket::{Connection, Got, learn};
+use crate::bench::wire::Buffers;
+
+/// How many bytes a download has.
+pub const GIFT: usize = 1 << 20;
 
 /// The work of the clients.
 #[derive(Debug, Clone)]
 pub struct Traffic {
-    /// Its name.
-    pub name: &'static str,
     /// How many connections are open at any time.
     pub connections: usize,
     /// How many requests one write contains.
@@ -35,69 +38,87 @@ pub struct Tally {
     pub answers: u64,
     /// The time.
     pub elapsed: Duration,
+    /// Connections with a full TLS handshake; the others have none, or a resumed session.
+    pub full_handshakes: u64,
 }
 
 impl Traffic {
     /// GETs on `connections` connections that stay open.
     pub fn keep_alive(connections: usize) -> Self {
         let request = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec();
-        Self { name: "keep-alive", connections, depth: 1, renews: false, request, body: None }
+        Self { connections, depth: 1, renews: false, request, body: None }
     }
 
     /// GETs, `depth` of them in one write.
     pub fn pipelined(connections: usize, depth: usize) -> Self {
-        Self { name: "pipelined", depth, ..Self::keep_alive(connections) }
+        Self { depth, ..Self::keep_alive(connections) }
     }
 
     /// A GET on a connection of its own, which says `Connection: close`.
     pub fn renewed(connections: usize) -> Self {
         let request = b"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_vec();
-        Self { name: "new-connections", renews: true, request, ..Self::keep_alive(connections) }
+        Self { renews: true, request, ..Self::keep_alive(connections) }
     }
 
-    /// POSTs of `length` bytes.
+    /// POSTs of `length` bytes, which come back.
     pub fn echo(connections: usize, length: usize) -> Self {
-        let body: Vec<u8> = (b'a'..=b'z').cycle().take(length).collect();
-        let head = format!("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
-        let request = [head.as_bytes(), &body].concat();
-        Self { name: "post-echo", request, body: Some(body), ..Self::keep_alive(connections) }
+        let body = gift(length);
+        Self { body: Some(body.clone()), ..Self::post(connections, "/echo", &body) }
+    }
+
+    /// POSTs of `length` bytes, which are counted.
+    pub fn upload(connections: usize, length: usize) -> Self {
+        Self { body: Some(length.to_string().into()), ..Self::post(connections, "/take", &gift(length)) }
+    }
+
+    fn post(connections: usize, path: &str, body: &[u8]) -> Self {
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
+        Self { request: [head.as_bytes(), body].concat(), ..Self::keep_alive(connections) }
+    }
+
+    /// GETs of [`GIFT`] bytes.
+    pub fn download(connections: usize) -> Self {
+        let request = b"GET /give HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec();
+        Self { request, body: Some(gift(GIFT)), ..Self::keep_alive(connections) }
     }
 
     /// The answer that the server `pid` gives to this request.
-    pub fn learn(&self, address: SocketAddr, pid: u32) -> Result<Answer, String> {
+    pub fn learn(&self, endpoint: &Endpoint, pid: u32) -> Result<Answer, String> {
         let pong = || format!("pong by pid:{pid}").into_bytes();
-        learn(address, &self.request, &self.body.clone().unwrap_or_else(pong))
+        learn(endpoint, &self.request, &self.body.clone().unwrap_or_else(pong))
     }
 
     /// Sends requests for `time`. The first wrong answer, refused connection or early end ends it.
-    pub fn drive(&self, address: SocketAddr, answer: &Answer, time: Duration) -> Result<Tally, String> {
+    pub fn drive(&self, endpoint: &Endpoint, answer: &Answer, time: Duration) -> Result<Tally, String> {
         let requests = self.request.repeat(self.depth);
         let mut clients = Clients::new()?;
         for _ in 0..self.connections {
-            clients.open(address)?;
+            clients.open(endpoint)?;
         }
         let start = Instant::now();
         for key in 0..self.connections {
-            clients.connection(key).ask(&requests, self.depth)?;
+            clients.ask(key, &requests, self.depth)?;
         }
-        let mut answers = 0;
+        let (mut answers, mut full_handshakes) = (0, 0);
         while start.elapsed() < time {
             for key in clients.ready(Duration::from_secs(5))? {
                 let (came, ended) = clients.read(key, answer)?;
                 answers += came as u64;
                 let owes = clients.connection(key).owed() > 0;
                 match (self.renews, ended) {
-                    (false, false) if !owes => clients.connection(key).ask(&requests, self.depth)?,
+                    (false, false) if !owes && came > 0 => clients.ask(key, &requests, self.depth)?,
                     (true, true) if !owes => {
-                        clients.reopen(key, address)?;
-                        clients.connection(key).ask(&requests, self.depth)?;
+                        full_handshakes += u64::from(clients.connection(key).shook_hands_in_full());
+                        clients.reopen(key, endpoint)?;
+                        clients.ask(key, &requests, self.depth)?;
                     }
                     (_, false) => {}
                     (_, true) => return Err("the server closed a connection".to_owned()),
                 }
             }
         }
-        Ok(Tally { answers, elapsed: start.elapsed() })
+        Ok(Tally { answers, elapsed: start.elapsed(), full_handshakes })
     }
 }
 
@@ -106,7 +127,7 @@ pub struct Clients {
     epoll: OwnedFd,
     connections: Vec<Connection>,
     events: Vec<Event>,
-    buffer: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl Clients {
@@ -114,7 +135,7 @@ impl Clients {
     pub fn new() -> Result<Self, String> {
         let epoll = epoll::create(CreateFlags::CLOEXEC).map_err(|errno| format!("epoll: {errno}"))?;
         let events = Vec::with_capacity(256);
-        Ok(Self { epoll, connections: Vec::new(), events, buffer: vec![0; 64 << 10] })
+        Ok(Self { epoll, connections: Vec::new(), events, buffers: Buffers::default() })
     }
 
     /// The number of connections.
@@ -128,21 +149,29 @@ impl Clients {
     }
 
     /// One connection.
-    pub fn connection(&mut self, key: usize) -> &mut Connection {
-        &mut self.connections[key]
+    pub fn connection(&self, key: usize) -> &Connection {
+        &self.connections[key]
     }
 
     /// Adds a connection.
-    pub fn open(&mut self, address: SocketAddr) -> Result<(), String> {
-        let connection = Connection::open(address)?;
+    pub fn open(&mut self, endpoint: &Endpoint) -> Result<(), String> {
+        self.add(Connection::open(endpoint)?)
+    }
+
+    /// Adds a connection whose TLS handshake is over.
+    pub fn shake_hands(&mut self, endpoint: &Endpoint) -> Result<(), String> {
+        self.add(Connection::shake_hands(endpoint)?)
+    }
+
+    fn add(&mut self, connection: Connection) -> Result<(), String> {
         self.watch(&connection, self.connections.len())?;
         self.connections.push(connection);
         Ok(())
     }
 
     /// Replaces a connection.
-    pub fn reopen(&mut self, key: usize, address: SocketAddr) -> Result<(), String> {
-        let connection = Connection::open(address)?;
+    pub fn reopen(&mut self, key: usize, endpoint: &Endpoint) -> Result<(), String> {
+        let connection = Connection::open(endpoint)?;
         self.watch(&connection, key)?;
         // The old connection's registration ends with its only descriptor.
         self.connections[key] = connection;
@@ -150,16 +179,43 @@ impl Clients {
     }
 
     fn watch(&self, connection: &Connection, key: usize) -> Result<(), String> {
-        let added = epoll::add(&self.epoll, connection, EventData::new_u64(key as u64), EventFlags::IN);
+        let added = epoll::add(&self.epoll, connection, data(key), EventFlags::IN);
         added.map_err(|errno| format!("epoll: {errno}"))
+    }
+
+    /// Writes `requests` requests in one piece. What the socket has no room for follows while the caller waits for
+    /// answers.
+    pub fn ask(&mut self, key: usize, bytes: &[u8], requests: usize) -> Result<(), String> {
+        self.connections[key].ask(bytes, requests)?;
+        if self.connections[key].is_blocked() {
+            self.watch_for(key, EventFlags::IN | EventFlags::OUT)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, key: usize) -> Result<(), String> {
+        self.connections[key].flush()?;
+        if !self.connections[key].is_blocked() {
+            self.watch_for(key, EventFlags::IN)?;
+        }
+        Ok(())
+    }
+
+    fn watch_for(&self, key: usize, flags: EventFlags) -> Result<(), String> {
+        let modified = epoll::modify(&self.epoll, &self.connections[key], data(key), flags);
+        modified.map_err(|errno| format!("epoll: {errno}"))
     }
 
     /// The connections with something to read; an error if there is none in all that time.
     pub fn ready(&mut self, limit: Duration) -> Result<Vec<usize>, String> {
-        match self.ready_within(limit)? {
-            ready if ready.is_empty() => Err(format!("no answer within {limit:?}")),
-            ready => Ok(ready),
+        let end = Instant::now() + limit;
+        while let Some(rest) = end.checked_duration_since(Instant::now()) {
+            let ready = self.ready_within(rest)?;
+            if !ready.is_empty() {
+                return Ok(ready);
+            }
         }
+        Err(format!("no answer within {limit:?}"))
     }
 
     /// The connections with something to read, perhaps none.
@@ -170,14 +226,29 @@ impl Clients {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(format!("epoll: {errno}")),
         }
-        Ok(self.events.iter().map(|event| event.data.u64() as usize).collect())
+        let mut readable = Vec::with_capacity(self.events.len());
+        for place in 0..self.events.len() {
+            let Event { flags, data } = self.events[place];
+            let key = data.u64() as usize;
+            if flags.contains(EventFlags::OUT) {
+                self.flush(key)?;
+            }
+            if flags != EventFlags::OUT {
+                readable.push(key);
+            }
+        }
+        Ok(readable)
     }
 
     /// Reads on one connection: returns the number of answers, and whether the server closed it.
     pub fn read(&mut self, key: usize, answer: &Answer) -> Result<(usize, bool), String> {
-        Ok(match self.connections[key].read(answer, &mut self.buffer)? {
+        Ok(match self.connections[key].read(answer, &mut self.buffers)? {
             Got::Answers(answers) => (answers, false),
-            Got::End(answers) => (answers, true),
+            Got::End => (0, true),
         })
     }
+}
+
+fn data(key: usize) -> EventData {
+    EventData::new_u64(key as u64)
 }

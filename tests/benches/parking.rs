@@ -1,21 +1,38 @@
-//! The cost of an idle connection: in memory while it is parked, and in CPU time when it wakes.
+//! The cost of an idle connection, plain and over TLS: in memory while it is parked, and in CPU time when it wakes.
 //!
 //! ```text
 //! cargo bench -p tests --bench parking
 //! cargo bench -p tests --bench parking -- memory --connections 5000
+//! cargo bench -p tests --bench parking -- memory --over tls-1.3
 //! ```
 //!
-//! Bare hyper is the comparison. It parks nothing: there an idle connection keeps its task, parser and buffers.
+//! Bare hyper, with tokio-rustls, is the comparison. It parks nothing: there an idle connection keeps its task, parser
+//! and buffers, and its TLS session's.
 
+use std::alloc::System;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use tests::bench::contestant::{self, BARE, Contestant, OURS};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tests::bench::contestant::{self, BARE, Contestant, OURS, Server};
 use tests::bench::idle::{Arrival, Idle};
 use tests::bench::machine;
 use tests::bench::options::Options;
 use tests::bench::process::{cpu_time, resident};
+use tests::bench::security::{Security, Version};
+use tests::bench::socket::learn_number;
 use tests::bench::statistics::Spread;
+
+/// Counts what the servers, which are processes of this program, hold on their heaps.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What the clients speak. They resume their sessions, since a full handshake for each would take minutes.
+const CLIENTS: [(&str, Security); 3] = [
+    ("plain", Security::Plain),
+    ("tls-1.2", Security::Tls { version: Version::Tls12, resumes: true }),
+    ("tls-1.3", Security::Tls { version: Version::Tls13, resumes: true }),
+];
 
 /// Much longer than gracehttp waits before it parks a connection.
 const SETTLED: Duration = Duration::from_secs(1);
@@ -30,92 +47,122 @@ async fn run(options: &Options) -> Result<(), String> {
     let rounds = options.value("rounds", 5);
     println!("parking: {}; {connections} connections, {rounds} rounds", machine::describe());
     let threads = contestant::threads(options);
-    if options.wants("memory") {
-        memory(connections, rounds, threads).await?;
-    }
-    if options.wants("wake") {
-        wake(connections, rounds, threads).await?;
-    }
-    if options.wants("cpu") {
-        cpu(rounds, threads).await?;
+    let over: String = options.value("over", String::new());
+    for (kind, security) in CLIENTS.into_iter().filter(|(kind, _)| over.is_empty() || over == *kind) {
+        println!("\nover {kind}");
+        let setting = Setting { security, connections, rounds, threads };
+        if options.wants("memory") {
+            setting.memory().await?;
+        }
+        if options.wants("wake") {
+            setting.wake().await?;
+        }
+        if options.wants("cpu") {
+            setting.cpu().await?;
+        }
     }
     Ok(())
 }
 
-/// Growth of resident memory for each connection that has been idle since its one request.
-async fn memory(connections: usize, rounds: usize, threads: usize) -> Result<(), String> {
-    println!("\nmemory of an idle connection, bytes (growth of resident memory)");
-    for (arrival, name) in [(Arrival::OneByOne, "one by one"), (Arrival::AtOnce, "all at once")] {
-        for server in [OURS, BARE] {
-            let mut figures = Vec::new();
-            for _ in 0..rounds {
-                let contestant = Contestant::start(server, threads).await;
-                let idle = Idle::of(&contestant)?;
-                let before = resident(contestant.pid());
-                let clients = idle.gather(connections, arrival)?;
-                std::thread::sleep(SETTLED);
-                let grown = resident(contestant.pid()).saturating_sub(before);
-                figures.push(grown as f64 / clients.len() as f64);
+struct Setting {
+    security: Security,
+    connections: usize,
+    rounds: usize,
+    threads: usize,
+}
+
+impl Setting {
+    /// The memory of each connection that has been idle since its one request, or since its handshake.
+    async fn memory(&self) -> Result<(), String> {
+        println!("\nmemory of an idle connection, bytes: growth of resident memory, and of the heap");
+        let arrivals = [
+            (Arrival::OneByOne, "one by one"),
+            (Arrival::AtOnce, "all at once"),
+            (Arrival::Silent, "no request"),
+        ];
+        for (arrival, name) in arrivals {
+            for server in [OURS, BARE] {
+                let (mut residents, mut heaps) = (Vec::new(), Vec::new());
+                for _ in 0..self.rounds {
+                    let (resident, heap) = self.growth(server, arrival).await?;
+                    residents.push(resident);
+                    heaps.push(heap);
+                }
+                println!("{name:12} {:10} {:.0}   {:.0}", server.0, Spread::of(residents), Spread::of(heaps));
             }
-            println!("{name:12} {:10} {:.0}", server.0, Spread::of(figures));
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// The time until all idle connections have their answers, when all send requests at once.
-async fn wake(connections: usize, rounds: usize, threads: usize) -> Result<(), String> {
-    println!("\nall idle connections ask at once: milliseconds until the last answer, CPU µs per request");
-    // The servers run one after the other, since there are not enough descriptors for the clients of both.
-    for server in [OURS, BARE] {
-        let contestant = Contestant::start(server, threads).await;
-        let idle = Idle::of(&contestant)?;
-        let mut clients = idle.gather(connections, Arrival::OneByOne)?;
-        let (mut times, mut costs) = (Vec::new(), Vec::new());
-        for _ in 0..rounds {
-            std::thread::sleep(SETTLED);
-            let before = cpu_time(contestant.pid());
-            let start = Instant::now();
-            idle.ask_all(&mut clients)?;
-            times.push(start.elapsed().as_secs_f64() * 1e3);
-            // The answer comes before its connection parks again; the cost of that belongs to the request.
-            std::thread::sleep(Duration::from_millis(100));
-            let used = cpu_time(contestant.pid()) - before;
-            costs.push(used.as_secs_f64() * 1e6 / clients.len() as f64);
-        }
-        println!("{:10} {:.0} ms, {:.1} µs", contestant.name, Spread::of(times), Spread::of(costs));
+    async fn growth(&self, server: Server, arrival: Arrival) -> Result<(f64, f64), String> {
+        let contestant = Contestant::start(server, self.security, self.threads).await;
+        let (idle, endpoint, pid) = (Idle::of(&contestant)?, &contestant.endpoint, contestant.pid());
+        // The first request for it is one of the process's own beginnings.
+        learn_number(endpoint, "/allocated")?;
+        let before = (resident(pid), learn_number(endpoint, "/allocated")?);
+        let clients = idle.gather(self.connections, arrival)?;
+        std::thread::sleep(SETTLED);
+        let after = (resident(pid), learn_number(endpoint, "/allocated")?);
+        let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / clients.len() as f64;
+        Ok((each(before.0, after.0), each(before.1, after.1)))
     }
-    Ok(())
-}
 
-/// CPU time of a request at one and the same rate, on connections that are awake and on connections that are parked
-/// before each of their requests.
-async fn cpu(rounds: usize, threads: usize) -> Result<(), String> {
-    const RATE: u32 = 4000;
-    // One request every 5 ms on each connection, and one every 250 ms.
-    let cases = [("awake", 20), ("parked", 1000)];
-    println!("\nCPU µs per request at {RATE} requests/s");
-    for (name, connections) in cases {
-        let mut contestants = Vec::new();
+    /// The time until all idle connections have their answers, when all send requests at once.
+    async fn wake(&self) -> Result<(), String> {
+        println!(
+            "\nall idle connections ask at once: milliseconds until the last answer, CPU µs per request"
+        );
+        // The servers run one after the other, since there are not enough descriptors for the clients of both.
         for server in [OURS, BARE] {
-            let contestant = Contestant::start(server, threads).await;
+            let contestant = Contestant::start(server, self.security, self.threads).await;
             let idle = Idle::of(&contestant)?;
-            let clients = idle.gather(connections, Arrival::OneByOne)?;
-            contestants.push((contestant, idle, clients, Vec::new()));
-        }
-        for _ in 0..rounds {
-            for (contestant, idle, clients, costs) in &mut contestants {
+            let mut clients = idle.gather(self.connections, Arrival::OneByOne)?;
+            let (mut times, mut costs) = (Vec::new(), Vec::new());
+            for _ in 0..self.rounds {
+                std::thread::sleep(SETTLED);
                 let before = cpu_time(contestant.pid());
-                let answers = idle.pace(clients, RATE, Duration::from_secs(2))?;
+                let start = Instant::now();
+                idle.ask_all(&mut clients)?;
+                times.push(start.elapsed().as_secs_f64() * 1e3);
+                // The answer comes before its connection parks again; the cost of that belongs to the request.
+                std::thread::sleep(Duration::from_millis(100));
                 let used = cpu_time(contestant.pid()) - before;
-                costs.push(used.as_secs_f64() * 1e6 / answers as f64);
+                costs.push(used.as_secs_f64() * 1e6 / clients.len() as f64);
             }
+            println!("{:10} {:.0} ms, {:.1} µs", contestant.name, Spread::of(times), Spread::of(costs));
         }
-        for (contestant, _, _, costs) in &contestants {
-            println!("{name:7} {:10} {:.1}", contestant.name, Spread::of(costs.iter().copied()));
-        }
-        let ratios = contestants[0].3.iter().zip(&contestants[1].3).map(|(ours, bare)| ours / bare);
-        println!("{name:7} ratio      {:.2}", Spread::of(ratios));
+        Ok(())
     }
-    Ok(())
+
+    /// CPU time of a request at one and the same rate, on connections that are awake and on connections that are parked
+    /// before each of their requests.
+    async fn cpu(&self) -> Result<(), String> {
+        const RATE: u32 = 4000;
+        // One request every 5 ms on each connection, and one every 250 ms.
+        let cases = [("awake", 20), ("parked", 1000)];
+        println!("\nCPU µs per request at {RATE} requests/s");
+        for (name, connections) in cases {
+            let mut contestants = Vec::new();
+            for server in [OURS, BARE] {
+                let contestant = Contestant::start(server, self.security, self.threads).await;
+                let idle = Idle::of(&contestant)?;
+                let clients = idle.gather(connections, Arrival::OneByOne)?;
+                contestants.push((contestant, idle, clients, Vec::new()));
+            }
+            for _ in 0..self.rounds {
+                for (contestant, idle, clients, costs) in &mut contestants {
+                    let before = cpu_time(contestant.pid());
+                    let answers = idle.pace(clients, RATE, Duration::from_secs(2))?;
+                    let used = cpu_time(contestant.pid()) - before;
+                    costs.push(used.as_secs_f64() * 1e6 / answers as f64);
+                }
+            }
+            for (contestant, _, _, costs) in &contestants {
+                println!("{name:7} {:10} {:.1}", contestant.name, Spread::of(costs.iter().copied()));
+            }
+            let ratios = contestants[0].3.iter().zip(&contestants[1].3).map(|(ours, bare)| ours / bare);
+            println!("{name:7} ratio      {:.2}", Spread::of(ratios));
+        }
+        Ok(())
+    }
 }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::HandshakeKind;
 
 use crate::fault::{Failure, Kind};
 use crate::patience::{GLANCE, PATIENCE, within};
@@ -57,6 +59,11 @@ impl Target {
 
     /// Opens a connection, with TLS if the target has it.
     pub async fn connect(&self, alpn: &[&str]) -> Result<Box<dyn Stream>, Failure> {
+        self.connect_with(&tls::connector(alpn)).await
+    }
+
+    /// The same; over TLS with the sessions of this connector.
+    async fn connect_with(&self, connector: &TlsConnector) -> Result<Box<dyn Stream>, Failure> {
         let refused = |error: io::Error| Failure::new(Kind::Refused, format!("connect: {error}"));
         match self {
             Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await.map_err(refused)?)),
@@ -64,7 +71,7 @@ impl Target {
             Self::Tls(address) => {
                 let tcp = connect(*address).await.map_err(refused)?;
                 let name = "localhost".try_into().expect("a name");
-                let handshake = tls::connector(alpn).connect(name, tcp);
+                let handshake = connector.connect(name, tcp);
                 match handshake.await {
                     Ok(stream) => Ok(Box::new(stream)),
                     Err(error) => Err(Failure::new(Kind::Handshake, format!("TLS: {error}"))),
@@ -96,6 +103,11 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
     /// The client's port, which identifies the connection in a capture of the network.
     fn port(&self) -> Option<u16>;
+
+    /// Whether it resumed an earlier TLS session.
+    fn is_resumed(&self) -> bool {
+        false
+    }
 }
 
 impl Stream for UnixStream {
@@ -114,11 +126,19 @@ impl Stream for TlsStream<TcpStream> {
     fn port(&self) -> Option<u16> {
         self.get_ref().0.port()
     }
+
+    fn is_resumed(&self) -> bool {
+        self.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
 }
 
 impl Stream for Box<dyn Stream> {
     fn port(&self) -> Option<u16> {
         (**self).port()
+    }
+
+    fn is_resumed(&self) -> bool {
+        (**self).is_resumed()
     }
 }
 
@@ -183,7 +203,12 @@ impl<S> std::fmt::Debug for Client<S> {
 impl Client {
     /// Connects.
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
-        match tokio::time::timeout(LIMIT, target.connect(&["http/1.1"])).await {
+        Self::connect_with(target, &tls::connector(&["http/1.1"])).await
+    }
+
+    /// Connects; over TLS with the sessions of this connector.
+    pub(crate) async fn connect_with(target: &Target, connector: &TlsConnector) -> Result<Self, Failure> {
+        match tokio::time::timeout(LIMIT, target.connect_with(connector)).await {
             Ok(stream) => Ok(Self::over(stream?)),
             Err(_) => Err(Failure::new(Kind::TimedOut, "connect")),
         }
@@ -362,6 +387,11 @@ impl<S: Stream> Client<S> {
     /// The client's port, where there is one.
     pub fn port(&self) -> Option<u16> {
         self.stream.port()
+    }
+
+    /// Whether the connection resumed an earlier TLS session.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.stream.is_resumed()
     }
 
     /// How long ago the last answer came.

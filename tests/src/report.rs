@@ -36,6 +36,10 @@ pub struct Report {
     pub answers: u64,
     /// Connections opened.
     pub connections: u64,
+    /// Connections that clients opened although they keep one for all their requests: they had lost it.
+    pub reconnections: u64,
+    /// Those of them that resumed a TLS session. The others had a full handshake, or no TLS.
+    pub resumed_reconnections: u64,
     /// Connections that the server closed between requests, without an announcement.
     pub closed_idle: u64,
     /// Requests that crossed such a close, on a connection that had been idle for a while: every idle time-out loses
@@ -70,6 +74,8 @@ impl Report {
             requests: 0,
             answers: 0,
             connections: 0,
+            reconnections: 0,
+            resumed_reconnections: 0,
             closed_idle: 0,
             races: Vec::new(),
             closings: Vec::new(),

@@ -1,15 +1,20 @@
 //! `axum::serve` with its graceful shutdown, on an inherited listener.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
+use axum::serve::Listener;
 use bytes::Bytes;
+use tests::bench::security::acceptor;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_rustls::TlsAcceptor;
 
 use crate::hyper_graceful::{DRAIN, run};
 use crate::inherit::Inheritance;
+use crate::secure::Stream;
 
 pub(crate) fn serve(threads: usize) -> ExitCode {
     run(threads, serve_until_replaced())
@@ -17,10 +22,7 @@ pub(crate) fn serve(threads: usize) -> ExitCode {
 
 async fn serve_until_replaced() -> io::Result<()> {
     let inheritance = Inheritance::take()?;
-    let listener = inheritance.listener()?.tap_io(|stream| {
-        // `set_nodelay` fails on a stream whose client is already gone, which does no harm.
-        _ = stream.set_nodelay(true);
-    });
+    let listener = Accepting { listener: inheritance.listener()?, acceptor: acceptor() };
     let router = axum::Router::new()
         .route("/ping", get(async || format!("pong by pid:{}", std::process::id())))
         .route("/echo", post(async |body: Bytes| body));
@@ -41,5 +43,25 @@ async fn serve_until_replaced() -> io::Result<()> {
             eprintln!("connections were left after {DRAIN:?}");
             Ok(())
         }
+    }
+}
+
+/// The listener, and the TLS side of its connections.
+struct Accepting {
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+}
+
+impl Listener for Accepting {
+    type Io = Stream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.listener).await;
+        (Stream::new(stream, self.acceptor.as_ref()), address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }

@@ -7,10 +7,12 @@ use std::process::{Command, ExitCode};
 
 use ecdysis::tokio_ecdysis::{SignalKind, StopOnShutdown, TokioEcdysisBuilder};
 use hyper_util::server::graceful::GracefulShutdown;
+use tests::bench::security::acceptor;
 use tokio_stream::StreamExt as _;
 
 use crate::hyper_graceful::{drain, run, serve_connection};
-use crate::inherit::BACKLOG;
+use crate::inherit::{BACKLOG, banner};
+use crate::secure::Stream;
 
 /// Gives all processes their address: ecdysis finds a predecessor's listener by it.
 const ADDRESS: &str = "RESTARTS_ADDRESS";
@@ -47,17 +49,17 @@ async fn serve_until_replaced(address: SocketAddr) -> io::Result<()> {
         Ok(socket.into())
     })?;
     let (_ecdysis, replaced) = builder.ready()?;
-    eprintln!("serving ping on http://{address} (pid {})", std::process::id());
+    eprintln!("{}", banner(address));
     if is_successor {
         eprintln!("start new process success, pid {}.", std::process::id());
     }
 
-    let graceful = GracefulShutdown::new();
+    let (graceful, acceptor) = (GracefulShutdown::new(), acceptor());
     let accepting = tokio::spawn(async move {
         // The stream ends when ecdysis has a successor that is ready.
         while let Some(accepted) = streams.next().await {
             if let Ok(stream) = accepted {
-                serve_connection(stream, graceful.watcher());
+                serve_connection(Stream::new(stream, acceptor.as_ref()), graceful.watcher());
             }
         }
         graceful

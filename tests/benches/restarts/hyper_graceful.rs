@@ -10,9 +10,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tests::bench::bare;
-use tokio::net::TcpStream;
+use tests::bench::security::acceptor;
 
 use crate::inherit::Inheritance;
+use crate::secure::Stream;
 
 /// How long connections may take to end, gracehttp's default.
 pub(crate) const DRAIN: Duration = Duration::from_secs(10);
@@ -39,12 +40,14 @@ async fn accept_until_replaced() -> io::Result<()> {
     let listener = inheritance.listener()?;
     inheritance.announce()?;
 
-    let graceful = GracefulShutdown::new();
+    let (graceful, acceptor) = (GracefulShutdown::new(), acceptor());
     let mut replaced = pin!(inheritance.replaced());
     loop {
         tokio::select! {
             () = &mut replaced => break,
-            Ok((stream, _)) = listener.accept() => serve_connection(stream, graceful.watcher()),
+            Ok((stream, _)) = listener.accept() => {
+                serve_connection(Stream::new(stream, acceptor.as_ref()), graceful.watcher());
+            }
         }
     }
     drop(listener);
@@ -53,9 +56,7 @@ async fn accept_until_replaced() -> io::Result<()> {
 }
 
 /// Serves a connection until it ends or is shut down.
-pub(crate) fn serve_connection(stream: TcpStream, watcher: Watcher) {
-    // `set_nodelay` fails on a stream whose client is already gone, which does no harm.
-    _ = stream.set_nodelay(true);
+pub(crate) fn serve_connection(stream: Stream, watcher: Watcher) {
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(bare::answer));
     tokio::spawn(watcher.watch(connection));
 }

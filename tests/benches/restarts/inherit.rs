@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Stdio;
 
+use tests::bench::security::scheme;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpSocket;
 use tokio::process::Command;
@@ -16,6 +17,11 @@ const INHERITS: &str = "RESTARTS_INHERITS";
 
 /// The length of the accept queue, gracehttp's default.
 pub(crate) const BACKLOG: u32 = 4096;
+
+/// Tells the benchmark where this process listens, and how.
+pub(crate) fn banner(address: SocketAddr) -> String {
+    format!("serving ping on {}://{address} (pid {})", scheme(), std::process::id())
+}
 
 /// The state that passes from process to process.
 pub(crate) struct Inheritance {
@@ -47,7 +53,7 @@ impl Inheritance {
 
     /// Reports that this process serves: to its predecessor, and in the words that the benchmark expects.
     pub(crate) fn announce(&self) -> io::Result<()> {
-        eprintln!("serving ping on http://{} (pid {})", self.listener.local_addr()?, std::process::id());
+        eprintln!("{}", banner(self.listener.local_addr()?));
         // Without a predecessor, no process reads this.
         let mut stdout = io::stdout();
         _ = writeln!(stdout, "ready").and_then(|()| stdout.flush());

@@ -3,7 +3,11 @@
 //! ```text
 //! cargo bench -p tests --bench restarts
 //! cargo bench -p tests --bench restarts -- gracehttp ecdysis --restarts 100
+//! cargo bench -p tests --bench restarts -- gracehttp --over tls
 //! ```
+//!
+//! The clients come over plain text, over TLS with a full handshake for each connection, and over TLS with sessions
+//! that they resume (`--over plain`, `tls`, `resuming`).
 //!
 //! Every contestant passes its listener to its successor, waits until the successor is ready, then stops accepting and
 //! shuts its connections down as its library provides, for ten seconds at most. The clients retry nothing: a written
@@ -13,6 +17,7 @@ mod axum_serve;
 mod ecdysis_hyper;
 mod hyper_graceful;
 mod inherit;
+mod secure;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,12 +25,20 @@ use std::time::Duration;
 use tests::bench::contestant::{self, Contestant, OURS, Server};
 use tests::bench::machine;
 use tests::bench::options::Options;
+use tests::bench::security::{Security, Version};
 use tests::load::Style;
-use tests::{Load, Report, Target};
+use tests::{Load, Report};
 
 /// The contestants, in the order of the table.
 const CONTESTANTS: [Server; 4] =
     [OURS, ("hyper", hyper_graceful::serve), ("axum", axum_serve::serve), ("ecdysis", ecdysis_hyper::serve)];
+
+/// What the clients speak, in the order of the table.
+const CLIENTS: [(&str, Security); 3] = [
+    ("plain", Security::Plain),
+    ("tls", Security::Tls { version: Version::Tls13, resumes: false }),
+    ("resuming", Security::Tls { version: Version::Tls13, resumes: true }),
+];
 
 fn main() -> ExitCode {
     contestant::main(&CONTESTANTS, run)
@@ -36,19 +49,30 @@ async fn run(options: &Options) -> Result<(), String> {
     let restarts: u32 = options.value("restarts", 20);
     let interval = Duration::from_secs_f64(options.value("interval", 1.0));
     let threads = contestant::threads(options);
+    let over: String = options.value("over", String::new());
     let mut rows = Vec::new();
-    for server in CONTESTANTS.into_iter().filter(|(name, _)| options.wants(name)) {
-        println!("--- {}", server.0);
-        let contestant = Contestant::start(server, threads).await;
-        rows.push((contestant.name, restart_under_load(&contestant, restarts, interval).await));
+    for (kind, security) in CLIENTS.into_iter().filter(|(kind, _)| over.is_empty() || over == *kind) {
+        for server in CONTESTANTS.into_iter().filter(|(name, _)| options.wants(name)) {
+            println!("--- {} over {kind}", server.0);
+            let contestant = Contestant::start(server, security, threads).await;
+            let report = restart_under_load(&contestant, security, restarts, interval).await;
+            rows.push(Row { server: server.0, kind, report });
+        }
     }
     print_table(&rows, restarts, interval);
     Ok(())
 }
 
-async fn restart_under_load(contestant: &Contestant, restarts: u32, interval: Duration) -> Report {
+async fn restart_under_load(
+    contestant: &Contestant,
+    security: Security,
+    restarts: u32,
+    interval: Duration,
+) -> Report {
+    let load = Load::on(&contestant.endpoint.target());
+    let load = if resumes(security) { load.resuming() } else { load };
     // Some connections are busy, some pause for up to three seconds, and some come and go.
-    let load = Load::on(&Target::Plain(contestant.address))
+    let load = load
         .pause(Duration::from_millis(20))
         .clients(100, Style::Get)
         .clients(40, Style::Post)
@@ -69,17 +93,35 @@ async fn restart_under_load(contestant: &Contestant, restarts: u32, interval: Du
     report
 }
 
-fn print_table(rows: &[(&str, Report)], restarts: u32, interval: Duration) {
-    println!("\n{restarts} restarts, {interval:?} apart, 300 clients; {}\n", machine::describe());
-    println!("| server | requests | failed | closed while idle | `Connection: close` | longest gap |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
-    for (name, report) in rows {
+fn resumes(security: Security) -> bool {
+    matches!(security, Security::Tls { resumes: true, .. })
+}
+
+struct Row {
+    server: &'static str,
+    kind: &'static str,
+    report: Report,
+}
+
+fn print_table(rows: &[Row], restarts: u32, interval: Duration) {
+    println!("\n{restarts} restarts, {interval:?} apart, 300 clients; {}", machine::describe());
+    println!(
+        "New connections: of the 280 clients that keep theirs, for each restart, and how many resumed a session\n"
+    );
+    println!(
+        "| server | over | requests | failed | closed while idle | `Connection: close` | new connections | longest gap |"
+    );
+    println!("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for Row { server, kind, report } in rows {
+        let each = |count: u64| count as f64 / f64::from(restarts);
         println!(
-            "| {name} | {} | {} | {} | {} | {:.0} ms |",
+            "| {server} | {kind} | {} | {} | {} | {} | {:.1} ({:.1}) | {:.0} ms |",
             report.requests,
-            report.incidents.len(),
+            report.incidents.len() as u64 + report.raced(),
             report.closed_idle,
             report.promised_closes,
+            each(report.reconnections),
+            each(report.resumed_reconnections),
             report.longest_gap.0.as_secs_f64() * 1e3,
         );
     }

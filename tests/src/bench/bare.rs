@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::bench::allocation;
-use crate::bench::security::acceptor;
+use crate::bench::security::{acceptor, scheme};
 use crate::bench::traffic::GIFT;
 
 /// Answers `/ping` with its pid, `/echo` with the request's body, `/take` with its length, `/give` with [`GIFT`] bytes,
@@ -94,8 +94,7 @@ pub fn serve(threads: usize) -> ExitCode {
 async fn listen() -> std::io::Result<Infallible> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let acceptor = acceptor();
-    let scheme = if acceptor.is_some() { "https" } else { "http" };
-    eprintln!("serving ping on {scheme}://{} (bare hyper)", listener.local_addr()?);
+    eprintln!("serving ping on {}://{} (bare hyper)", scheme(), listener.local_addr()?);
     // The connections come from a task of the runtime, not from the thread that started it: an accept costs less if it
     // wakes there.
     let accept = tokio::spawn(async move {

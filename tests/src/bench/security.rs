@@ -12,6 +12,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
 use crate::bench::sessions::Sessions;
+use crate::client::Target;
 use crate::tls;
 
 /// The variable that makes a contestant speak TLS: gracehttp reads it by itself, the others by [`acceptor`].
@@ -63,7 +64,7 @@ impl Security {
         Self::Tls { version, resumes: true }
     }
 
-    /// A server at this address.
+    /// A server at this address, for clients that share their sessions.
     pub fn endpoint(self, address: SocketAddr) -> Endpoint {
         let tls = match self {
             Self::Plain => None,
@@ -73,13 +74,23 @@ impl Security {
     }
 }
 
-/// A server's address, and what its clients speak there. The clients share their TLS sessions.
+/// A server's address, and what its clients speak there.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     /// The address.
     pub address: SocketAddr,
     /// The offer of a client, if it speaks TLS.
     pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl Endpoint {
+    /// The same for the clients of the tests.
+    pub fn target(&self) -> Target {
+        match self.tls {
+            None => Target::Plain(self.address),
+            Some(_) => Target::Tls(self.address),
+        }
+    }
 }
 
 fn client_config(version: Version, resumes: bool) -> ClientConfig {
@@ -93,22 +104,33 @@ fn client_config(version: Version, resumes: bool) -> ClientConfig {
     config
 }
 
+/// The scheme of a contestant other than gracehttp.
+pub fn scheme() -> &'static str {
+    if speaks_tls() { "https" } else { "http" }
+}
+
 /// The TLS side of a contestant other than gracehttp, if this process shall have one: a certificate and a key as
 /// gracehttp makes them, and tickets.
 pub fn acceptor() -> Option<TlsAcceptor> {
-    std::env::var_os(SERVER_SPEAKS_TLS).map(|_| {
-        let key = rcgen::KeyPair::generate().expect("an ECDSA key");
-        let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a valid name");
-        let certificate = params.self_signed(&key).expect("a certificate");
-        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring knows TLS 1.2 and 1.3")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("the key of the certificate");
-        config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
-        config.ticketer = ring::Ticketer::new().expect("random keys");
-        TlsAcceptor::from(Arc::new(config))
-    })
+    speaks_tls().then(|| TlsAcceptor::from(Arc::new(server_config())))
+}
+
+fn speaks_tls() -> bool {
+    std::env::var_os(SERVER_SPEAKS_TLS).is_some()
+}
+
+fn server_config() -> ServerConfig {
+    let key = rcgen::KeyPair::generate().expect("an ECDSA key");
+    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).expect("a valid name");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring knows TLS 1.2 and 1.3")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("the key of the certificate");
+    config.alpn_protocols = vec!["h2".into(), "http/1.1".into()];
+    config.ticketer = ring::Ticketer::new().expect("random keys");
+    config
 }

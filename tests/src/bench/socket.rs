@@ -1,5 +1,6 @@
 //! A client's non-blocking connection, which checks every byte that it receives.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use tokio_rustls::rustls::HandshakeKind;
@@ -116,20 +117,31 @@ fn check(answer: &Answer, bytes: &[u8]) -> Result<(), String> {
 
 /// Sends one request on a separate connection, to learn the answer.
 pub fn learn(endpoint: &Endpoint, request: &[u8], body: &[u8]) -> Result<Answer, String> {
-    let ask = || {
-        let mut wire = Wire::open(endpoint)?;
-        wire.write(request)?;
-        let mut bytes = Vec::new();
-        let mut buffers = Buffers::default();
-        // The answer is whole when its body is: later checks must see every byte that a server sends after it.
-        while !bytes.ends_with(body) {
-            match wire.read(&mut buffers)? {
-                Piece::Bytes(piece) => bytes.extend_from_slice(piece),
-                Piece::End => break,
-            }
+    // The answer is whole when its body is: later checks must see every byte that a server sends after it.
+    let bytes = ask(endpoint, request, |answer| answer.ends_with(body));
+    Answer::learn(&bytes.map_err(|error| format!("the first request: {error}"))?, body)
+}
+
+/// The number that a server has at this path.
+pub fn learn_number(endpoint: &Endpoint, path: &str) -> Result<u64, String> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let bytes = ask(endpoint, request.as_bytes(), |_| false).map_err(|error| format!("{path}: {error}"))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let number = text.rsplit("\r\n").next().and_then(|body| body.parse().ok());
+    number.ok_or_else(|| format!("{path} is no number: {text:?}"))
+}
+
+/// Sends one request on a separate connection, and returns the answer when it is whole or the connection ends.
+fn ask(endpoint: &Endpoint, request: &[u8], is_whole: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
+    let mut wire = Wire::open(endpoint)?;
+    wire.write(request)?;
+    let mut bytes = Vec::new();
+    let mut buffers = Buffers::default();
+    while !is_whole(&bytes) {
+        match wire.read(&mut buffers)? {
+            Piece::Bytes(piece) => bytes.extend_from_slice(piece),
+            Piece::End => break,
         }
-        Ok(bytes)
-    };
-    let bytes = ask().map_err(|error: std::io::Error| format!("the first request: {error}"))?;
-    Answer::learn(&bytes, body)
+    }
+    Ok(bytes)
 }

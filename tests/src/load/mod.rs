@@ -54,10 +54,19 @@ pub enum Style {
     Http2,
 }
 
+impl Style {
+    /// Whether a client keeps one connection for all its requests, as long as the server does.
+    fn keeps_connections(self) -> bool {
+        !matches!(self, Self::Fresh | Self::Silent | Self::HalfClose | Self::JavaPool | Self::GoPool)
+    }
+}
+
 /// How a client's bytes come and go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {
     Smooth,
+    /// Over TLS, each new connection of a client resumes its last session.
+    Resuming,
     /// Over TLS, as [`Ragged`](crate::tls::Ragged) has it, with pauses up to this.
     Ragged(Duration),
 }
@@ -99,6 +108,12 @@ impl Load {
     /// The longest pause of the clients that are added after this.
     pub fn pause(mut self, longest: Duration) -> Self {
         self.pause = longest;
+        self
+    }
+
+    /// The clients that are added after this resume their TLS sessions.
+    pub fn resuming(mut self) -> Self {
+        self.manner = Manner::Resuming;
         self
     }
 

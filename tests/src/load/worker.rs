@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_rustls::TlsConnector;
+
 use crate::client::{Client, Pause};
 use crate::fault::Failure;
 use crate::h2::{self, Http2};
 use crate::load::script::{Author, Expected, Outcome, Script, unexpected};
 use crate::load::{Manner, Shared, Style};
 use crate::report::Incident;
-use crate::tls::Ragged;
+use crate::tls::{self, Ragged};
 
 /// Why a client leaves its connection.
 pub(super) struct Leave;
@@ -20,6 +22,10 @@ pub(super) struct Worker {
     pub(super) author: Author,
     number: usize,
     manner: Manner,
+    /// The client's TLS sessions, if it resumes them.
+    sessions: TlsConnector,
+    /// Whether it has opened a connection before.
+    has_connected: bool,
 }
 
 impl Worker {
@@ -31,7 +37,8 @@ impl Worker {
         manner: Manner,
     ) -> Self {
         let author = Author::new(style, number, pause);
-        Self { shared: Arc::clone(shared), style, author, number, manner }
+        let sessions = tls::connector(&["http/1.1"]);
+        Self { shared: Arc::clone(shared), style, author, number, manner, sessions, has_connected: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -47,7 +54,7 @@ impl Worker {
     /// One connection, from its start to its end.
     async fn http1_connection(&mut self) {
         let Some(mut client) = self.connect().await else { return };
-        let stays = !matches!(self.style, Style::Fresh | Style::Silent | Style::HalfClose);
+        let stays = self.style.keeps_connections();
         let mut first = true;
         while !self.shared.stopping() {
             if (!first || self.style == Style::Silent) && self.idle(&mut client).await.is_err() {
@@ -64,11 +71,19 @@ impl Worker {
     pub(super) async fn connect(&mut self) -> Option<Client> {
         let client = match self.manner {
             Manner::Smooth => Client::connect(&self.shared.target).await,
+            Manner::Resuming => Client::connect_with(&self.shared.target, &self.sessions).await,
             Manner::Ragged(pause) => Ragged::connect(&self.shared.target, self.number, pause).await,
         };
         match client {
             Ok(client) => {
-                self.shared.report().connections += 1;
+                let again =
+                    std::mem::replace(&mut self.has_connected, true) && self.style.keeps_connections();
+                let resumed = client.is_resumed();
+                let mut report = self.shared.report();
+                report.connections += 1;
+                report.reconnections += u64::from(again);
+                report.resumed_reconnections += u64::from(again && resumed);
+                drop(report);
                 Some(client)
             }
             Err(failure) => {

@@ -30,6 +30,26 @@ pub fn open_records(script: &[u8]) {
     crate::record::open_records(script, 0);
 }
 
+/// Plays a script of records to a TLS session and to a rustls server with the same keys. For the fuzz target `rustls`.
+///
+/// # Panics
+///
+/// If the two do not do the same, where no RFC says so.
+#[cfg(all(feature = "test-kit", feature = "self-signed"))]
+pub fn open_as_rustls(script: &[u8]) {
+    crate::record::open_as_rustls(&crate::tls::crypto_provider(), script);
+}
+
+/// Reads a datagram as predecessor and successor do. For the fuzz target `messages`.
+///
+/// # Panics
+///
+/// If what it says is something else after it was written again.
+#[cfg(all(feature = "test-kit", feature = "tls"))]
+pub fn read_handoff_message(datagram: &[u8]) {
+    crate::handoff::read_message(datagram);
+}
+
 /// From now on, a key of this process seals no more than so many TLS records. For tests of what happens then.
 #[cfg(all(feature = "test-kit", feature = "tls"))]
 pub fn lower_record_limit(records: u64) {

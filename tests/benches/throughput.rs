@@ -27,6 +27,9 @@ use tests::bench::security::{Security, Version};
 use tests::bench::statistics::Spread;
 use tests::bench::traffic::{GIFT, Tally, Traffic};
 
+/// So long, that each connection has got a ticket if it resumes sessions.
+const WARM_UP: Duration = Duration::from_millis(500);
+
 /// A row: what the clients do, and over what.
 struct Case {
     name: &'static str,
@@ -107,7 +110,7 @@ async fn compare(
     let work = |entrant: &Entrant| entrant.answer.as_ref().map(Answer::fields);
     assert!(contestants.iter().all(|entrant| work(entrant) == work(&contestants[0])), "all do the same work");
     for entrant in &contestants {
-        entrant.measure(case, time / 4).await?;
+        entrant.measure(case, WARM_UP).await?;
     }
 
     print_title(case, &contestants);

@@ -10,6 +10,8 @@ mod adopter;
 mod batch;
 mod channel;
 mod command;
+#[cfg(all(feature = "test-kit", feature = "tls"))]
+mod fuzz;
 mod handover;
 mod heartbeat;
 mod inherited;
@@ -30,6 +32,8 @@ mod wire;
 pub(crate) use adopter::Adopter;
 pub(crate) use channel::{Channel, WeakChannel};
 pub(crate) use command::StartCommand;
+#[cfg(all(feature = "test-kit", feature = "tls"))]
+pub(crate) use fuzz::read_message;
 pub(crate) use handover::{Handover, HandoverEnd, StandbySignals};
 pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
 pub(crate) use inherited::{Inherited, inherited};

@@ -30,21 +30,21 @@ pub(crate) fn open_records(script: &[u8], keys: u64) {
 }
 
 /// What is left of a script. A script that is too short ends with zeros.
-struct Script<'a>(&'a [u8]);
+pub(super) struct Script<'a>(pub(super) &'a [u8]);
 
 impl<'a> Script<'a> {
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
         self.0 = rest;
         *first
     }
 
     /// Up to 2^16 bytes, which the script need not contain.
-    fn number(&mut self) -> usize {
+    pub(super) fn number(&mut self) -> usize {
         u16::from_be_bytes([self.byte(), self.byte()]).into()
     }
 
-    fn bytes(&mut self) -> &'a [u8] {
+    pub(super) fn bytes(&mut self) -> &'a [u8] {
         let length = self.byte();
         let (bytes, rest) = self.0.split_at(self.0.len().min(length.into()));
         self.0 = rest;

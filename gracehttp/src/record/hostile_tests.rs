@@ -1,16 +1,13 @@
 //! Records that no honest client sends. A session and a rustls server with the same keys get the same bytes, and have
 //! to do the same.
 
-use std::io::Read as _;
-
-use tokio_rustls::rustls::ServerConnection;
-
 use crate::record::forger::{Forger, SUITES};
 use crate::record::header::content_type::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEARTBEAT,
 };
-use crate::record::peer::{providers, suites_of, twins, written};
-use crate::record::{Content, Opened, Session, Suite, Version};
+use crate::record::peer::{providers, suites_of};
+use crate::record::twins::{End, Outcome, ours, theirs, twins};
+use crate::record::{Opened, Suite, Version};
 
 const UNEXPECTED_MESSAGE: u8 = 10;
 const BAD_RECORD_MAC: u8 = 20;
@@ -22,77 +19,12 @@ const NO_RENEGOTIATION: u8 = 100;
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
-/// What came of some bytes.
-#[derive(Debug, PartialEq, Eq)]
-struct Outcome {
-    text: Vec<u8>,
-    /// Sent in answer, sealed. The same keys and numbers make the same bytes of the same alerts.
-    sent: Vec<u8>,
-    end: End,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The session goes on.
-    Open,
-    Closed,
-    Fault,
-}
-
-/// The alert is part of the second value; rustls may have sent none.
-fn ours(session: &mut Session, input: &[u8]) -> (Outcome, Option<u8>) {
-    let (mut input, mut outcome) =
-        (input.to_vec(), Outcome { text: Vec::new(), sent: Vec::new(), end: End::Open });
-    let mut rest = &mut input[..];
-    loop {
-        match session.open(rest, &mut outcome.sent) {
-            Ok(Opened::Incomplete { needed }) => {
-                assert!(needed > rest.len());
-                return (outcome, None);
-            }
-            Ok(Opened::Record { length, content }) => {
-                match content {
-                    Content::Data(place) => outcome.text.extend_from_slice(&rest[place]),
-                    Content::Nothing => {}
-                    Content::Closed => {
-                        outcome.end = End::Closed;
-                        return (outcome, None);
-                    }
-                }
-                rest = &mut rest[length..];
-            }
-            Err(fault) => {
-                session.seal_alert(&fault, &mut outcome.sent);
-                outcome.end = End::Fault;
-                return (outcome, fault.alert);
-            }
-        }
-    }
-}
-
-fn theirs(server: &mut ServerConnection, mut input: &[u8]) -> Outcome {
-    let mut outcome = Outcome { text: Vec::new(), sent: Vec::new(), end: End::Open };
-    while !input.is_empty() && outcome.end == End::Open {
-        server.read_tls(&mut input).unwrap();
-        let result = server.process_new_packets();
-        // It ends with an error where nothing is left, or with the end of the client's data.
-        let _ = server.reader().read_to_end(&mut outcome.text);
-        outcome.end = match result {
-            Ok(state) if state.peer_has_closed() => End::Closed,
-            Ok(_) => End::Open,
-            Err(_) => End::Fault,
-        };
-    }
-    outcome.sent = written(server);
-    outcome
-}
-
 /// What both make of the same bytes.
 fn both(suite: Suite, bytes: impl FnOnce(&mut Forger) -> Vec<u8>) -> (Outcome, Option<u8>, Outcome) {
     let (mut session, mut server, mut client) = twins(&providers()[0], suite);
     let bytes = bytes(&mut client);
     let theirs = theirs(&mut server, &bytes);
-    let (ours, alert) = ours(&mut session, &bytes);
+    let (ours, alert, _) = ours(&mut session, &bytes);
     (ours, alert, theirs)
 }
 

@@ -24,6 +24,8 @@ mod established;
 mod forger;
 #[cfg(all(feature = "tls", feature = "test-kit"))]
 mod fuzz;
+#[cfg(all(feature = "tls", feature = "test-kit", any(test, feature = "self-signed")))]
+mod fuzz_twins;
 #[cfg(feature = "tls")]
 mod header;
 #[cfg(feature = "tls")]
@@ -40,6 +42,8 @@ mod seal;
 mod session;
 #[cfg(feature = "tls")]
 mod suite;
+#[cfg(all(feature = "tls", any(test, all(feature = "test-kit", feature = "self-signed"))))]
+mod twins;
 #[cfg(not(feature = "tls"))]
 mod without;
 
@@ -78,6 +82,8 @@ pub(crate) use at_rest::{
 pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
 #[cfg(all(feature = "tls", feature = "test-kit"))]
 pub(crate) use fuzz::open_records;
+#[cfg(all(feature = "tls", feature = "test-kit", feature = "self-signed"))]
+pub(crate) use fuzz_twins::open_as_rustls;
 #[cfg(feature = "tls")]
 pub(crate) use keys::Secret;
 #[cfg(all(feature = "tls", feature = "test-kit"))]

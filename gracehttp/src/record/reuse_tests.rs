@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio_rustls::rustls::ClientConnection;
 
 use crate::record::forger::SUITES;
-use crate::record::peer::{connect, providers, read_by, sent_by, twins, written};
+use crate::record::peer::{connect, providers, read_by, sent_by};
+use crate::record::twins::{twins, written};
 use crate::record::{Content, Opened, SentSession, Session, SessionAtRest, SessionParts, Version};
 
 /// Where a session can be.

@@ -9,9 +9,8 @@ use crate::record::established::{Established, NotEstablished, TrafficSecrets};
 use crate::record::forger::SUITES;
 use crate::record::header::content_type;
 use crate::record::keys::Secret;
-use crate::record::peer::{
-    connect, establish, handshake, open_all, providers, read_by, seal_all, sent_by, suites_of, twins, written,
-};
+use crate::record::peer::{connect, establish, open_all, providers, read_by, seal_all, sent_by, suites_of};
+use crate::record::twins::{handshake, twins, written};
 use crate::record::{
     Alpn, CutMessage, Facts, Opened, SentSession, Session, Suite, Version, WornOut, WrongSecret,
 };

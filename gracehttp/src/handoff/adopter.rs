@@ -4,7 +4,7 @@
 //! sent, or when the predecessor is gone.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, ServerCount
 use crate::lifecycle::until_time;
 use crate::record::SessionAtRest;
 use crate::socket::{Family, ListenerNumber, Origin, Socket};
+use crate::sys;
 
 /// How soon a message is sent again for which the channel had no room.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -278,6 +279,8 @@ impl Adopter {
         // A server with TLS may rely on it, and on client certificates. A predecessor of version 1 does not say which of
         // its servers have it.
         if context.is_secure() != session.is_some() {
+            // Shut down explicitly: the predecessor may hold a duplicate, which would keep the connection open.
+            let _ = sys::shut_down(fd.as_fd());
             return Ok(());
         }
         let session = session.map(Session::receive).transpose()?;
@@ -340,7 +343,6 @@ mod tests {
     use crate::handoff::channel::Incoming;
     use crate::handoff::wire::{Hello, ToSuccessor};
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-    use std::os::fd::AsFd;
     use tokio::time::timeout;
 
     const LIMIT: Duration = Duration::from_secs(3);

@@ -347,6 +347,9 @@ async fn a_plain_connection_does_not_reach_a_server_with_tls_whatever_the_predec
     assert_eq!(stage.confirmation().await, ToPredecessor::TakenOf { number, count: 2 });
     sleep(SOON).await;
     assert_eq!((stage.successor.secure.lot.len(), stage.successor.plain.lot.len()), (0, 0));
+    for mut client in stage.clients.drain(..) {
+        assert_eq!(client.read(&mut [0; 100]).unwrap(), 0, "closed, although there are duplicates");
+    }
     assert_eq!(stage.successor.secure.permits.held() + stage.successor.plain.permits.held(), 0);
     stage.end().await;
 }

@@ -34,6 +34,7 @@ pub mod log;
 #[cfg(target_os = "linux")]
 mod parking;
 #[cfg(target_os = "linux")]
+#[cfg_attr(not(feature = "tls"), path = "record/without.rs")]
 mod record;
 #[cfg(target_os = "linux")]
 mod server;

@@ -3,11 +3,12 @@
 
 use tokio_rustls::rustls::crypto::CryptoProvider;
 
+use crate::record::Session;
 use crate::record::forger::{Forger, SUITES};
 use crate::record::fuzz::Script;
 use crate::record::header::{MAX_PLAIN_LENGTH, content_type};
+use crate::record::suite::Version;
 use crate::record::twins::{End, Outcome, ours, theirs, twins};
-use crate::record::{Session, Version};
 
 const UNEXPECTED_MESSAGE: u8 = 10;
 const BAD_RECORD_MAC: u8 = 20;

@@ -6,8 +6,9 @@ use crate::record::header::content_type::{
     ALERT, APPLICATION_DATA, CHANGE_CIPHER_SPEC, HANDSHAKE, HEARTBEAT,
 };
 use crate::record::peer::{providers, suites_of};
+use crate::record::suite::Version;
 use crate::record::twins::{End, Outcome, ours, theirs, twins};
-use crate::record::{Opened, Suite, Version};
+use crate::record::{Opened, Suite};
 
 const UNEXPECTED_MESSAGE: u8 = 10;
 const BAD_RECORD_MAC: u8 = 20;

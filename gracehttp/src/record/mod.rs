@@ -12,91 +12,60 @@
 //! `open`, `message` and `alert` (what may come besides data), `limit`, then `established`, `session` and `at_rest`
 //! (the life of a session).
 
-#[cfg(feature = "tls")]
 mod aead;
-#[cfg(feature = "tls")]
 mod alert;
-#[cfg(feature = "tls")]
 mod at_rest;
-#[cfg(feature = "tls")]
 mod established;
-#[cfg(all(feature = "tls", any(test, feature = "test-kit")))]
+#[cfg(any(test, feature = "test-kit"))]
 mod forger;
-#[cfg(all(feature = "tls", feature = "test-kit"))]
+#[cfg(feature = "test-kit")]
 mod fuzz;
-#[cfg(all(feature = "tls", feature = "test-kit", any(test, feature = "self-signed")))]
+#[cfg(all(feature = "test-kit", any(test, feature = "self-signed")))]
 mod fuzz_twins;
-#[cfg(feature = "tls")]
 mod header;
-#[cfg(feature = "tls")]
 mod keys;
-#[cfg(feature = "tls")]
 mod limit;
-#[cfg(feature = "tls")]
 mod message;
-#[cfg(feature = "tls")]
 mod open;
-#[cfg(feature = "tls")]
 mod seal;
-#[cfg(feature = "tls")]
 mod session;
-#[cfg(feature = "tls")]
 mod suite;
-#[cfg(all(feature = "tls", any(test, all(feature = "test-kit", feature = "self-signed"))))]
+#[cfg(any(test, all(feature = "test-kit", feature = "self-signed")))]
 mod twins;
-#[cfg(not(feature = "tls"))]
-mod without;
 
-#[cfg(feature = "tls")]
 #[cfg(test)]
 mod hostile_tests;
-#[cfg(feature = "tls")]
 #[cfg(test)]
 mod peer;
-#[cfg(feature = "tls")]
 #[cfg(test)]
 mod recorder;
-#[cfg(feature = "tls")]
 #[cfg(test)]
 mod reuse_tests;
-#[cfg(feature = "tls")]
 #[cfg(test)]
 mod session_tests;
-#[cfg(feature = "tls")]
 #[cfg(test)]
 mod vector_tests;
 
 /// The library with the ciphers. Both have the same interface.
-#[cfg(all(feature = "tls", feature = "aws-lc-rs"))]
+#[cfg(feature = "aws-lc-rs")]
 use aws_lc_rs as provider;
-#[cfg(all(feature = "tls", not(feature = "aws-lc-rs")))]
+#[cfg(not(feature = "aws-lc-rs"))]
 use ring as provider;
 
-#[cfg(feature = "tls")]
 pub(crate) use alert::Fault;
-#[cfg(feature = "tls")]
 pub(crate) use at_rest::{
     Alpn, DirectionParts, Facts, SentSession, SessionAtRest, SessionParts, WrongSecret,
 };
-#[cfg(feature = "tls")]
 pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
-#[cfg(all(feature = "tls", feature = "test-kit"))]
+#[cfg(feature = "test-kit")]
 pub(crate) use fuzz::open_records;
-#[cfg(all(feature = "tls", feature = "test-kit", feature = "self-signed"))]
+#[cfg(all(feature = "test-kit", feature = "self-signed"))]
 pub(crate) use fuzz_twins::open_as_rustls;
-#[cfg(feature = "tls")]
 pub(crate) use keys::Secret;
-#[cfg(all(feature = "tls", feature = "test-kit"))]
+#[cfg(feature = "test-kit")]
 pub(crate) use limit::lower_limit;
-#[cfg(feature = "tls")]
 pub(crate) use message::CutMessage;
-#[cfg(feature = "tls")]
 pub(crate) use open::{Content, Opened};
-#[cfg(feature = "tls")]
 pub(crate) use seal::WornOut;
-#[cfg(feature = "tls")]
 pub(crate) use session::Session;
-#[cfg(feature = "tls")]
-pub(crate) use suite::{Suite, Version};
-#[cfg(not(feature = "tls"))]
-pub(crate) use without::{SentSession, SessionAtRest};
+pub(crate) use suite::Suite;

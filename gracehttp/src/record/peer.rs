@@ -7,8 +7,9 @@ use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::{self, ClientConnection, ServerConnection};
 
 use crate::record::forger::SUITES;
+use crate::record::suite::Version;
 use crate::record::twins::{Logged, handshake, written};
-use crate::record::{Content, Established, Facts, Fault, Opened, Session, Suite, Version};
+use crate::record::{Content, Established, Facts, Fault, Opened, Session, Suite};
 
 pub(super) fn suites_of(version: Version) -> impl Iterator<Item = Suite> {
     SUITES.into_iter().filter(move |suite| suite.version() == version)

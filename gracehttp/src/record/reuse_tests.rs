@@ -9,8 +9,9 @@ use tokio_rustls::rustls::ClientConnection;
 
 use crate::record::forger::SUITES;
 use crate::record::peer::{connect, providers, read_by, sent_by};
+use crate::record::suite::Version;
 use crate::record::twins::{twins, written};
-use crate::record::{Content, Opened, SentSession, Session, SessionAtRest, SessionParts, Version};
+use crate::record::{Content, Opened, SentSession, Session, SessionAtRest, SessionParts};
 
 /// Where a session can be.
 enum Place {

@@ -10,10 +10,9 @@ use crate::record::forger::SUITES;
 use crate::record::header::content_type;
 use crate::record::keys::Secret;
 use crate::record::peer::{connect, establish, open_all, providers, read_by, seal_all, sent_by, suites_of};
+use crate::record::suite::Version;
 use crate::record::twins::{handshake, twins, written};
-use crate::record::{
-    Alpn, CutMessage, Facts, Opened, SentSession, Session, Suite, Version, WornOut, WrongSecret,
-};
+use crate::record::{Alpn, CutMessage, Facts, Opened, SentSession, Session, Suite, WornOut, WrongSecret};
 
 /// Rests and wakes.
 fn rested(session: Session) -> Session {

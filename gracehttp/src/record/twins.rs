@@ -14,7 +14,8 @@ use tokio_rustls::rustls::{
 };
 
 use crate::record::forger::Forger;
-use crate::record::{Content, Established, Facts, Opened, Secret, Session, Suite, TrafficSecrets, Version};
+use crate::record::suite::Version;
+use crate::record::{Content, Established, Facts, Opened, Secret, Session, Suite, TrafficSecrets};
 
 /// Keeps the secrets that a handshake logs.
 #[derive(Debug, Default)]

@@ -255,8 +255,8 @@ async fn connections_do_not_change_their_kind(before: &str, after: &str) {
     let (old, web) = (app.first(), app.target("web").await);
     let mut clients = Vec::new();
     for _ in 0..5 {
-        let mut client = Client::connect(&web).await.unwrap();
-        client.get("/ping").await.unwrap();
+        let mut client = Client::connect(&web).await.expect("a connection");
+        client.get("/ping").await.expect("an answer");
         clients.push(client);
     }
     scratch.write("plan", plan(after));
@@ -265,7 +265,7 @@ async fn connections_do_not_change_their_kind(before: &str, after: &str) {
     for client in &mut clients {
         let told_to_close = async {
             loop {
-                let reply = client.get("/ping").await.unwrap();
+                let reply = client.get("/ping").await.expect("an answer");
                 assert_eq!(reply.pid(), Some(old.pid()));
                 if reply.closes() {
                     return;
@@ -273,10 +273,10 @@ async fn connections_do_not_change_their_kind(before: &str, after: &str) {
             }
         };
         tests::patience::within(Duration::from_secs(20), "Connection: close", told_to_close).await;
-        client.closed().await.unwrap();
+        client.closed().await.expect("a proper end");
     }
     let web = Target::from_url(&app.url_since(start, "web").await);
-    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(successor.pid()));
+    assert_eq!(get_once(&web, "/ping").await.expect("an answer").pid(), Some(successor.pid()));
     assert_eq!(old.exit().await, Exit::Code(0));
 }
 

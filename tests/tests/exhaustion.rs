@@ -226,8 +226,8 @@ async fn emfile_in_the_successor_closes_none(plan: &str) {
     let old = stage.app.first();
     let mut clients = Vec::new();
     for _ in 0..150 {
-        let mut client = Client::connect(&stage.target).await.unwrap();
-        client.get("/ping").await.unwrap();
+        let mut client = Client::connect(&stage.target).await.expect("a connection");
+        client.get("/ping").await.expect("an answer");
         clients.push(client);
     }
     stage.next_starts_after("ulimit -n 80");
@@ -249,9 +249,9 @@ async fn emfile_in_the_successor_closes_none(plan: &str) {
     clients.truncate(10);
     assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
     for client in &mut clients {
-        assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+        assert_eq!(client.get("/ping").await.expect("an answer").pid(), Some(successor.pid()));
     }
-    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(successor.pid()));
+    assert_eq!(get_once(&stage.target, "/ping").await.expect("an answer").pid(), Some(successor.pid()));
     stage.next_starts_normally();
     stage.restart().await;
 }
@@ -276,8 +276,8 @@ async fn connections_move_once_emfile_ends(plan: &str) {
     let old = stage.app.first();
     let mut clients = Vec::new();
     for _ in 0..1000 {
-        let mut client = Client::connect(&stage.target).await.unwrap();
-        client.get("/ping").await.unwrap();
+        let mut client = Client::connect(&stage.target).await.expect("a connection");
+        client.get("/ping").await.expect("an answer");
         clients.push(client);
     }
     // The test lowers the successor's limit of descriptors while its start-up code runs.
@@ -295,11 +295,11 @@ async fn connections_move_once_emfile_ends(plan: &str) {
     let mut halves = Vec::new();
     for client in &mut clients {
         let asked = Instant::now();
-        let reply = client.get("/ping").await.unwrap();
+        let reply = client.get("/ping").await.expect("an answer");
         assert!(!reply.closes(), "{reply:?}");
         assert!(asked.elapsed() < Duration::from_secs(1), "answered after {:?}", asked.elapsed());
         if reply.pid() == Some(old.pid()) && halves.len() < 5 {
-            client.send("GET /ping HTTP/1.1\r\nHo").await.unwrap();
+            client.send("GET /ping HTTP/1.1\r\nHo").await.expect("a request");
             halves.push(client);
         }
     }
@@ -317,12 +317,12 @@ async fn connections_move_once_emfile_ends(plan: &str) {
     // Half a head also moves. It needs neither more bytes from the client nor the end of its time limit.
     assert_eq!(old.exit_within(Duration::from_secs(5)).await, Exit::Code(0), "{}", stage.app.log);
     for half in halves {
-        half.send("st: localhost\r\n\r\n").await.unwrap();
-        let reply = half.reply().await.unwrap();
+        half.send("st: localhost\r\n\r\n").await.expect("a request");
+        let reply = half.reply().await.expect("an answer");
         assert_eq!((reply.pid(), reply.closes()), (Some(successor.pid()), false));
     }
     for client in &mut clients {
-        assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+        assert_eq!(client.get("/ping").await.expect("an answer").pid(), Some(successor.pid()));
     }
     stage.app.catch_up().await;
     assert_eq!(stage.app.log.count(0, "cutting"), 0, "{}", stage.app.log);

@@ -246,8 +246,8 @@ async fn moved_connection_counts_once(plan: &str) {
     let target = app.target("web").await;
     let mut idle = Vec::new();
     for _ in 0..3 {
-        let mut client = Client::connect(&target).await.unwrap();
-        client.get("/ping").await.unwrap();
+        let mut client = Client::connect(&target).await.expect("a connection");
+        client.get("/ping").await.expect("an answer");
         idle.push(client);
     }
     // Over TLS it waits for its handshake.
@@ -258,7 +258,7 @@ async fn moved_connection_counts_once(plan: &str) {
     }
     idle.pop();
     let reply = tests::patience::within(Duration::from_secs(5), "the free permit", next).await;
-    assert_eq!(reply.unwrap().unwrap().pid(), Some(successor.pid()));
+    assert_eq!(reply.expect("no panic").expect("an answer").pid(), Some(successor.pid()));
 }
 
 /// The limit is full at the commit, and half of the connections can't move: both generations together never hold more
@@ -328,15 +328,15 @@ async fn smaller_limit_holds(more: &str) {
     let (app, target, scratch) = start(&plan(20)).await;
     let mut idle = Vec::new();
     for _ in 0..20 {
-        let mut client = Client::connect(&target).await.unwrap();
-        client.get("/ping").await.unwrap();
+        let mut client = Client::connect(&target).await.expect("a connection");
+        client.get("/ping").await.expect("an answer");
         idle.push(client);
     }
     scratch.write("plan", plan(5));
     let successor = app.restart().await;
     assert_eq!(app.first().exit().await, Exit::Code(0));
     for client in &mut idle {
-        let reply = client.get("/ping").await.unwrap();
+        let reply = client.get("/ping").await.expect("an answer");
         assert!(reply.pid() == Some(successor.pid()) && !reply.closes(), "{reply:?}");
     }
     // Over TLS it waits for its handshake.
@@ -347,7 +347,7 @@ async fn smaller_limit_holds(more: &str) {
         assert!(answered.is_err(), "{} are still connected", idle.len());
     }
     idle.pop();
-    assert_eq!(next.await.unwrap().unwrap().pid(), Some(successor.pid()));
+    assert_eq!(next.await.expect("no panic").expect("an answer").pid(), Some(successor.pid()));
 }
 
 #[tokio::test]

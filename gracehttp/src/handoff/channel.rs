@@ -259,6 +259,19 @@ mod tests {
         assert!(matches!(left.receive::<ToPredecessor>().await.unwrap(), Incoming::Closed));
     }
 
+    #[test]
+    fn a_message_is_written_into_a_buffer_of_its_size() {
+        for count in [0, 1, 1000] {
+            let claimed = (0..count).collect();
+            let message = ToPredecessor::Ready { servers: Vec::new(), claimed };
+            let bytes = encode(&message).unwrap();
+            assert_eq!(bytes.capacity(), bytes.len());
+            assert_eq!(postcard::from_bytes::<ToPredecessor>(&bytes).unwrap(), message);
+        }
+        let too_large = ToPredecessor::Failed { reason: "a".repeat(MAX_MESSAGE) };
+        assert_eq!(encode(&too_large).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
     #[tokio::test]
     async fn bytes_that_are_no_message_are_an_error() {
         let (left, right) = pair();

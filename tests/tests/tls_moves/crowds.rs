@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tests::client::{Pause, get};
 use tests::tls::SUITES;
-use tests::{Launch, Scratch};
 
 use super::*;
 
@@ -72,34 +71,4 @@ async fn limit_of_connections_holds_over_both_generations() {
         get_by(client, successor.pid()).await;
     }
     all_leave_cleanly(&service).await;
-}
-
-/// Connections that exist stay, and the server accepts no new one until their number is below the new limit.
-#[tokio::test]
-async fn connections_move_to_a_successor_with_a_smaller_limit() {
-    let scratch = Scratch::new();
-    let app = Launch::app(&scratch, &format!("{TLS} max_conns=20")).start("tls").await;
-    let target = app.target("tls").await;
-    let mut all = Vec::new();
-    for suite in SUITES {
-        let mut client = wire(&target, suite).await.client().await.unwrap();
-        get_by(&mut client, app.pid()).await;
-        all.push(client);
-    }
-    scratch.write("plan", format!("{TLS} max_conns=2 when_full=wait"));
-    let pid = app.restart().await.pid();
-    app.predecessors_leave_cleanly().await;
-    let mut waits = wire(&target, VERSIONS[0]).await;
-    let hello = waits.flight();
-    waits.pass(&hello).await.unwrap();
-    while all.len() > 1 {
-        for client in &mut all {
-            get_by(client, pid).await;
-        }
-        let early = tokio::time::timeout(Duration::from_millis(20), waits.next_flight()).await;
-        assert!(early.is_err(), "{} are still connected: {early:?}", all.len());
-        all.pop();
-    }
-    get_by(&mut waits.client().await.unwrap(), pid).await;
-    assert_eq!(app.stop().await, Exit::Code(0));
 }

@@ -242,3 +242,31 @@ async fn cut_record_has_the_time_of_a_head() {
     }
     all_leave_cleanly(&service).await;
 }
+
+/// Heads of any size, of which most has come, in whole records and a part of the next.
+#[tokio::test]
+async fn most_of_a_long_head_moves() {
+    let service = Service::new(TLS).await;
+    let mut waiting = Vec::new();
+    for suite in SUITES {
+        for length in [1000, 10_000, 16_384, 20_000, 40_000, 60_000] {
+            let mut client = client_with(&service, suite).await;
+            let field = format!("X: {}\r\n", "x".repeat(1000));
+            let fields = field.repeat(length / field.len());
+            let head = get("/ping").replacen("\r\n\r\n", &format!("\r\n{fields}\r\n"), 1);
+            let records = client.wire().seal(head);
+            // In the tag of the last record.
+            client.wire().pass(&records[..records.len() - 3]).await.unwrap();
+            waiting.push((client, records, length));
+        }
+    }
+    settled(&service).await;
+    let pid = restart_and_leave(&service).await;
+    for (client, records, length) in &mut waiting {
+        client.wire().pass(&records[records.len() - 3..]).await.unwrap();
+        let reply = client.reply().await.unwrap_or_else(|failure| panic!("{length}: {failure}"));
+        assert_eq!((reply.pid(), reply.closes()), (Some(pid), false), "{length}: {reply:?}");
+        get_by(client, pid).await;
+    }
+    all_leave_cleanly(&service).await;
+}

@@ -104,8 +104,10 @@ impl Turn {
         }
         match info.context.drain.phase() {
             Phase::Serving => {
-                let is_worn_out = activity.traffic().is_nearly_worn_out() && self.is_newest(activity);
-                is_worn_out || self.makes_room(activity, info)
+                // A TLS connection may have come from a predecessor whose server still spoke HTTP/1.
+                let is_outdated = !info.context.options.http1;
+                let ends = is_outdated || activity.traffic().is_nearly_worn_out();
+                (ends && self.is_newest(activity)) || self.makes_room(activity, info)
             }
             // Never promise a close and keep the connection: one that can move will move.
             Phase::HandingOver | Phase::SuccessorFull => {

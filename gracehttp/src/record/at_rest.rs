@@ -102,11 +102,6 @@ impl SessionAtRest {
         (Session::of(self.parts), cut)
     }
 
-    #[cfg(test)]
-    pub(crate) fn suite(&self) -> Suite {
-        self.parts.suite
-    }
-
     pub(crate) fn facts(&self) -> &Facts {
         &self.parts.facts
     }

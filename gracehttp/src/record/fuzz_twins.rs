@@ -87,10 +87,11 @@ fn records(client: &mut Forger, script: &mut Script<'_>) -> Sent {
                 records.swap(last - 1, last);
             }
             // The last one comes twice, or never.
-            _ => match (records.pop(), script.byte() % 2) {
-                (Some(last), 0) => records.extend([last.clone(), last]),
-                _ => {}
-            },
+            _ => {
+                if let (Some(last), 0) = (records.pop(), script.byte() % 2) {
+                    records.extend([last.clone(), last]);
+                }
+            }
         }
     }
     Sent { bytes: records.concat(), is_altered }

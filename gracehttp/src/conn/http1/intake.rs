@@ -113,11 +113,13 @@ impl Inspector for Intake {
         self.inbound().note_head(has_begun, Instant::now);
     }
 
-    /// hyper would drop the request that it is answering. A client may close its side and wait for the response (RFC
-    /// 9112 section 9.6 has servers do the same); the connection's task closes after it. Whether the end cuts a request
-    /// body short is for that body to find out: hyper may have all of it, and its handler not yet.
+    /// hyper would drop the request that it is answering, and what it has yet to write of the answer. A client may close
+    /// its side and wait for the response (RFC 9112 section 9.6 has servers do the same); the connection's task closes
+    /// after it. Whether the end cuts a request body short is for that body to find out: hyper may have all of it, and
+    /// its handler not yet.
     fn hides_end(&self) -> bool {
-        let hides = self.activity.traffic().open() > 0 && !self.inbound().has_left();
+        let traffic = self.activity.traffic();
+        let hides = (traffic.open() > 0 || traffic.is_unflushed()) && !self.inbound().has_left();
         if hides {
             self.activity.note_half_closed();
         }

@@ -172,17 +172,18 @@ impl<I: Inspector> AsyncRead for Transport<I> {
             this.traffic().note_nearly_worn_out();
         }
         let before = buf.filled().len();
-        match this.inspector.poll_read(&mut this.stream, cx, buf) {
-            Poll::Ready(Ok(())) if buf.filled().len() == before && this.inspector.hides_end() => {
-                Poll::Pending
-            }
+        let mut polled = this.inspector.poll_read(&mut this.stream, cx, buf);
+        let is_end = match &polled {
+            Poll::Ready(Ok(())) => buf.filled().len() == before,
             // Over TLS, an end without close_notify. It can't cut a request short unnoticed: HTTP says how long a
             // request is.
-            Poll::Ready(Err(error))
-                if error.kind() == io::ErrorKind::UnexpectedEof && this.inspector.hides_end() =>
-            {
-                Poll::Pending
-            }
+            Poll::Ready(Err(error)) => error.kind() == io::ErrorKind::UnexpectedEof,
+            Poll::Pending => false,
+        };
+        if is_end && this.inspector.hides_end() {
+            polled = Poll::Pending;
+        }
+        match polled {
             Poll::Ready(Ok(())) => {
                 this.traffic().note_read(buf.filled().len() - before);
                 Poll::Ready(Ok(()))

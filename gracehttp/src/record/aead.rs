@@ -29,13 +29,17 @@ pub(super) struct Key {
 impl Key {
     /// The key that follows from a secret that fits the suite.
     pub(super) fn new(suite: Suite, secret: &Secret) -> Self {
-        let material = KeyAndIv::of(suite, secret);
+        Self::of(suite, &KeyAndIv::of(suite, secret))
+    }
+
+    /// The key of this suite with this material.
+    pub(super) fn of(suite: Suite, material: &KeyAndIv) -> Self {
         let key = aead::UnboundKey::new(suite.cipher().algorithm(), material.key());
         Self {
             key: aead::LessSafeKey::new(key.expect("the key has the length of its algorithm")),
             iv: Zeroizing::new(*material.iv()),
             #[cfg(test)]
-            identity: recorder::identity(&material),
+            identity: recorder::identity(material),
         }
     }
 

@@ -3,15 +3,25 @@
 use tokio_rustls::rustls::{ConnectionTrafficSecrets, ExtractedSecrets, SupportedCipherSuite};
 use zeroize::Zeroizing;
 
+use crate::record::aead::Key;
 use crate::record::at_rest::{DirectionParts, Facts, SessionParts};
 use crate::record::keys::{KeyAndIv, Secret};
 use crate::record::message::CutMessage;
 use crate::record::suite::{Cipher, Suite, Version};
 
 /// What the handshake leaves: everything that the record layer needs.
-#[derive(Debug)]
 pub(crate) struct Established {
     pub(super) parts: Box<SessionParts>,
+    /// The keys of the two secrets. Deriving them is a good part of the work behind a handshake, so they are derived once.
+    pub(super) opening: Key,
+    pub(super) sealing: Key,
+}
+
+/// Not derived: keys must not get into a log.
+impl std::fmt::Debug for Established {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Established").field("parts", &self.parts).finish_non_exhaustive()
+    }
 }
 
 /// The first traffic secrets of TLS 1.3, which a handshake logs as `CLIENT_TRAFFIC_SECRET_0` and
@@ -49,14 +59,14 @@ impl Established {
             return Err(NotEstablished::Late);
         }
         let secrets = match suite.version() {
-            Version::Tls13 => traffic_secrets.filter(|secrets| {
-                gives(suite, &secrets.client, theirs) && gives(suite, &secrets.server, ours)
-            }),
+            Version::Tls13 => traffic_secrets,
             Version::Tls12 => key_and_iv(suite, theirs)
                 .zip(key_and_iv(suite, ours))
                 .map(|(client, server)| TrafficSecrets { client, server }),
         };
         let TrafficSecrets { client, server } = secrets.ok_or(NotEstablished::WrongSecret)?;
+        let opening = checked_key(suite, &client, theirs).ok_or(NotEstablished::WrongSecret)?;
+        let sealing = checked_key(suite, &server, ours).ok_or(NotEstablished::WrongSecret)?;
         let parts = SessionParts {
             suite,
             client: DirectionParts { secret: client, sequence: *received },
@@ -69,7 +79,7 @@ impl Established {
             facts,
             cut: Vec::new(),
         };
-        Ok(Self { parts: Box::new(parts) })
+        Ok(Self { parts: Box::new(parts), opening, sealing })
     }
 }
 
@@ -82,11 +92,11 @@ fn first_sequence(suite: Suite) -> u64 {
     }
 }
 
-/// Whether this key and this IV follow from the secret.
-fn gives(suite: Suite, secret: &Secret, extracted: &ConnectionTrafficSecrets) -> bool {
-    let Some((key, iv)) = bytes(suite, extracted).filter(|_| secret.fits(suite)) else { return false };
+/// The key that follows from the secret, if it is the one that the handshake gave.
+fn checked_key(suite: Suite, secret: &Secret, extracted: &ConnectionTrafficSecrets) -> Option<Key> {
+    let (key, iv) = bytes(suite, extracted).filter(|_| secret.fits(suite))?;
     let derived = KeyAndIv::of(suite, secret);
-    derived.key() == key && derived.iv() == iv
+    (derived.key() == key && derived.iv() == iv).then(|| Key::of(suite, &derived))
 }
 
 /// Key and IV of TLS 1.2 in one. The IV of AES-GCM is 12 bytes here: the 4 of the key block, and 8 from which the explicit

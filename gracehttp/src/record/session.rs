@@ -19,7 +19,8 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn new(established: Established) -> Self {
-        Self::of(established.parts)
+        let Established { parts, opening, sealing } = established;
+        Self::with_keys(parts, opening, sealing)
     }
 
     /// The secrets have to fit the suite.
@@ -27,7 +28,12 @@ impl Session {
         let suite = parts.suite;
         let opening = Key::new(suite, &parts.client.secret);
         let sealing = Key::new(suite, &parts.server.secret);
-        Self { parts, opening, sealing, limit: limit::of(suite.cipher()) }
+        Self::with_keys(parts, opening, sealing)
+    }
+
+    fn with_keys(parts: Box<SessionParts>, opening: Key, sealing: Key) -> Self {
+        let limit = limit::of(parts.suite.cipher());
+        Self { parts, opening, sealing, limit }
     }
 
     pub(crate) fn suite(&self) -> Suite {

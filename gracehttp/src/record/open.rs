@@ -96,6 +96,13 @@ impl Session {
         if self.parts.message.has_begun() && content_type != content_type::HANDSHAKE {
             return Err(Fault::unexpected_message("a record between the parts of a message"));
         }
+        // RFC 8446 section 5.4. TLS 1.2 forbids only to send them (RFC 5246 section 6.2.1).
+        if plain.is_empty()
+            && matches!(content_type, content_type::ALERT | content_type::HANDSHAKE)
+            && self.suite().version() == Version::Tls13
+        {
+            return Err(Fault::unexpected_message("an empty alert, or an empty part of a message"));
+        }
         match content_type {
             content_type::APPLICATION_DATA if !plain.is_empty() => {
                 self.parts.fruitless = 0;

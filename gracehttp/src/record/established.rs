@@ -44,18 +44,20 @@ pub(crate) enum NotEstablished {
 
 impl Established {
     /// `extracted` comes from the handshake as soon as it is complete. `traffic_secrets` are those of TLS 1.3; keys of
-    /// TLS 1.2 never change, so key and IV are all that is needed.
+    /// TLS 1.2 never change, so key and IV are all that is needed. `after_change` is how many records of the client came
+    /// in the handshake after its ChangeCipherSpec.
     pub(crate) fn new(
         suite: SupportedCipherSuite,
         extracted: &ExtractedSecrets,
         traffic_secrets: Option<TrafficSecrets>,
+        after_change: u64,
         facts: Facts,
     ) -> Result<Self, NotEstablished> {
         let unknown = NotEstablished::UnknownSuite(suite.suite().into());
         let suite = Suite::negotiated(suite).ok_or(unknown)?;
         let (sent, ours) = &extracted.tx;
         let (received, theirs) = &extracted.rx;
-        if *received != first_sequence(suite) {
+        if *received != first_sequence(suite, after_change) {
             return Err(NotEstablished::Late);
         }
         let secrets = match suite.version() {
@@ -83,12 +85,12 @@ impl Established {
     }
 }
 
-/// The number of the client's first record after the handshake. In TLS 1.2 the record before, its Finished, was sealed
-/// under the same key.
-fn first_sequence(suite: Suite) -> u64 {
+/// The number of the client's first record after the handshake. In TLS 1.2 the records before, its Finished in one or
+/// several parts (RFC 5246 section 6.2.1), were sealed under the same key.
+fn first_sequence(suite: Suite, after_change: u64) -> u64 {
     match suite.version() {
         Version::Tls13 => 0,
-        Version::Tls12 => 1,
+        Version::Tls12 => after_change,
     }
 }
 

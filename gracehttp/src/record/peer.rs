@@ -33,7 +33,7 @@ pub(super) fn connect(provider: &CryptoProvider, suite: Suite) -> (Session, Clie
 pub(super) fn establish(server: ServerConnection, logged: &Logged) -> Established {
     let suite = server.negotiated_cipher_suite().unwrap();
     let extracted = server.dangerous_extract_secrets().unwrap();
-    Established::new(suite, &extracted, logged.traffic_secrets(), Facts::default()).unwrap()
+    Established::new(suite, &extracted, logged.traffic_secrets(), 1, Facts::default()).unwrap()
 }
 
 /// Records with this text, as the client sends it.

@@ -266,7 +266,7 @@ fn keys_that_do_not_follow_from_the_secrets_make_no_session() {
         let suite = server.negotiated_cipher_suite().unwrap();
         let extracted = server.dangerous_extract_secrets().unwrap();
         let secrets = logged.traffic_secrets().and_then(change);
-        Established::new(suite, &extracted, secrets, Facts::default()).err()
+        Established::new(suite, &extracted, secrets, 1, Facts::default()).err()
     };
     assert_eq!(wrong(Some), None);
     assert_eq!(wrong(|_| None), Some(NotEstablished::WrongSecret));
@@ -288,7 +288,7 @@ fn a_handshake_that_has_opened_a_record_of_the_application_makes_no_session() {
         let negotiated = server.negotiated_cipher_suite().unwrap();
         let ExtractedSecrets { tx, rx } = server.dangerous_extract_secrets().unwrap();
         let extracted = ExtractedSecrets { tx, rx };
-        let made = Established::new(negotiated, &extracted, logged.traffic_secrets(), Facts::default());
+        let made = Established::new(negotiated, &extracted, logged.traffic_secrets(), 1, Facts::default());
         assert_eq!(made.unwrap_err(), NotEstablished::Late, "{suite:?}");
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn twins(provider: &CryptoProvider, suite: Suite) -> (Session, Server
     let ExtractedSecrets { tx, rx } =
         client.dangerous_extract_secrets().expect("the configuration permits it");
     let extracted = ExtractedSecrets { tx: rx, rx: tx };
-    let established = Established::new(negotiated, &extracted, logged.traffic_secrets(), Facts::default())
+    let established = Established::new(negotiated, &extracted, logged.traffic_secrets(), 1, Facts::default())
         .expect("the secrets belong together");
     let forger = Forger::new(&established.parts);
     (Session::new(established), server, forger)

@@ -21,6 +21,9 @@ use crate::tls::key_log::KeyLogOfOne;
 
 const HEADER: usize = 5;
 
+/// The content type of a ChangeCipherSpec (RFC 5246 section 6.2.1).
+const CHANGE_CIPHER_SPEC: u8 = 20;
+
 /// The longest content of a record in a handshake (RFC 5246 section 6.2.3).
 const MAX_LENGTH: usize = (1 << 14) + 2048;
 
@@ -31,10 +34,10 @@ const SMALL: usize = 4 << 10;
 pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::Result<SecureStream> {
     let key_log = Arc::new(KeyLogOfOne::default());
     let rustls = ServerConnection::new(acceptor.config(key_log.clone())).map_err(io::Error::other)?;
-    let mut handshake = Handshake { bare, rustls, input: Vec::with_capacity(SMALL) };
+    let mut handshake = Handshake { bare, rustls, input: Vec::with_capacity(SMALL), after_change: 0 };
     handshake.run().await?;
-    let Handshake { bare, rustls, input } = handshake;
-    let session = Session::new(take_over(rustls, &key_log)?);
+    let Handshake { bare, rustls, input, after_change } = handshake;
+    let session = Session::new(take_over(rustls, &key_log, after_change)?);
     Ok(SecureStream::new(bare, session, input))
 }
 
@@ -44,6 +47,8 @@ struct Handshake {
     rustls: ServerConnection,
     /// What was read and rustls has not got yet.
     input: Vec<u8>,
+    /// How many records rustls has got since the client's last ChangeCipherSpec.
+    after_change: u64,
 }
 
 /// What the input begins with.
@@ -65,7 +70,10 @@ impl Handshake {
                 return Ok(());
             }
             match self.read_record().await? {
-                Next::Record(length) => self.feed(length).await?,
+                Next::Record(length) => {
+                    self.count_record();
+                    self.feed(length).await?;
+                }
                 Next::Part(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Next::Other => {
                     // rustls knows the words to refuse it with.
@@ -100,6 +108,14 @@ impl Handshake {
                 return Ok(next);
             }
         }
+    }
+
+    /// Counts the record at the beginning of the input.
+    fn count_record(&mut self) {
+        self.after_change = match self.input.first() {
+            Some(&CHANGE_CIPHER_SPEC) => 0,
+            _ => self.after_change + 1,
+        };
     }
 
     /// Gives rustls the first bytes of the input.
@@ -149,11 +165,12 @@ fn next(input: &[u8]) -> Next {
 }
 
 /// All that the record layer needs. The rest of rustls goes.
-fn take_over(rustls: ServerConnection, key_log: &KeyLogOfOne) -> io::Result<Established> {
+fn take_over(rustls: ServerConnection, key_log: &KeyLogOfOne, after_change: u64) -> io::Result<Established> {
     let facts = facts(&rustls);
     let suite = rustls.negotiated_cipher_suite().ok_or(io::ErrorKind::InvalidData)?;
     let extracted = rustls.dangerous_extract_secrets().map_err(io::Error::other)?;
-    Established::new(suite, &extracted, key_log.secrets(), facts).map_err(|reason| match reason {
+    let established = Established::new(suite, &extracted, key_log.secrets(), after_change, facts);
+    established.map_err(|reason| match reason {
         NotEstablished::Late => {
             io::Error::new(io::ErrorKind::InvalidData, "the handshake has not ended with its record")
         }

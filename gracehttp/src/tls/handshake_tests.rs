@@ -1,20 +1,24 @@
 //! Handshakes whose segments a test decides: not a byte behind them may be lost.
 
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use ring::{aead, hmac};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::crypto::{ActiveKeyExchange, SharedSecret, SupportedKxGroup};
 use tokio_rustls::rustls::server::{ProducesTickets, ServerSessionMemoryCache};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
-    AlertDescription, CipherSuite, ClientConfig, Error, HandshakeKind, NamedGroup, ServerConfig,
+    AlertDescription, CipherSuite, ClientConfig, Error, HandshakeKind, KeyLog, NamedGroup, ServerConfig,
     ServerConnection, SupportedProtocolVersion,
 };
 
 use super::*;
 use crate::tls::config::provider;
 use crate::tls::peer::{TestClient, acceptor, client_config, client_config_with, connect, sockets};
+
+const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
@@ -108,6 +112,112 @@ async fn what_comes_in_the_segment_of_finished_is_not_lost() {
         assert_eq!(read(&mut stream, 10).await, b"the second");
         assert!(!stream.is_in_record());
         assert_works(&mut stream, &mut client).await;
+    }
+}
+
+/// Keeps the secret of a session of TLS 1.2.
+#[derive(Debug, Default)]
+struct MasterSecret(OnceLock<Vec<u8>>);
+
+impl KeyLog for MasterSecret {
+    fn log(&self, _: &str, _: &[u8], secret: &[u8]) {
+        self.0.set(secret.to_vec()).unwrap();
+    }
+}
+
+/// The first bytes of P_hash of TLS 1.2 (RFC 5246 section 5).
+fn expanded(secret: &[u8], seed: &[u8], length: usize) -> Vec<u8> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let (mut a, mut output) = (hmac::sign(&key, seed), Vec::new());
+    while output.len() < length {
+        output.extend_from_slice(hmac::sign(&key, &[a.as_ref(), seed].concat()).as_ref());
+        a = hmac::sign(&key, a.as_ref());
+    }
+    output
+}
+
+/// The key of a client of TLS 1.2 with AES-128-GCM, which seals what a test wants (RFC 5288 section 3).
+struct ClientKey {
+    key: aead::LessSafeKey,
+    iv: [u8; 4],
+    sequence: u64,
+}
+
+impl ClientKey {
+    /// The randoms are those of the ServerHello and the ClientHello.
+    fn new(master_secret: &[u8], randoms: [&[u8]; 2]) -> Self {
+        let seed = [b"key expansion", randoms[0], randoms[1]].concat();
+        let block = expanded(master_secret, &seed, 36);
+        let key = aead::UnboundKey::new(&aead::AES_128_GCM, &block[..16]).unwrap();
+        Self { key: aead::LessSafeKey::new(key), iv: block[32..36].try_into().unwrap(), sequence: 0 }
+    }
+
+    fn nonce(&self, explicit: &[u8]) -> aead::Nonce {
+        aead::Nonce::try_assume_unique_for_key(&[&self.iv, explicit].concat()).unwrap()
+    }
+
+    fn additional_data(&self, kind: u8, length: u8) -> aead::Aad<Vec<u8>> {
+        aead::Aad::from([&self.sequence.to_be_bytes()[..], &[kind, 3, 3, 0, length]].concat())
+    }
+
+    /// The content of the first record.
+    fn open(&self, record: &[u8]) -> Vec<u8> {
+        let mut sealed = record[13..].to_vec();
+        let additional_data = self.additional_data(record[0], record.len() as u8 - 29);
+        self.key.open_in_place(self.nonce(&record[5..13]), additional_data, &mut sealed).unwrap().to_vec()
+    }
+
+    fn seal(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
+        let (length, explicit) = (content.len() as u8, self.sequence.to_be_bytes());
+        let mut sealed = content.to_vec();
+        let additional_data = self.additional_data(kind, length);
+        self.key.seal_in_place_append_tag(self.nonce(&explicit), additional_data, &mut sealed).unwrap();
+        self.sequence += 1;
+        [&[kind, 3, 3, 0, length + 24][..], &explicit, &sealed].concat()
+    }
+}
+
+/// RFC 5246 section 6.2.1 lets a client spread a message over records, also the one that ends the handshake.
+#[tokio::test]
+async fn finished_of_tls_1_2_may_come_in_several_records() {
+    for part in [1, 7, 16] {
+        let mut provider = Arc::unwrap_or_clone(provider());
+        provider
+            .cipher_suites
+            .retain(|suite| suite.suite() == CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256);
+        let mut config = client_config_with(provider, &TLS12);
+        let master_secret = Arc::new(MasterSecret::default());
+        config.key_log = master_secret.clone();
+        let (bare, socket) = sockets();
+        let mut client = TestClient::new(&Arc::new(config), socket);
+        let acceptor = acceptor();
+        let (stream, mut key) = tokio::join!(handshake(&acceptor, bare), async {
+            let hello = client.output();
+            client.send(&hello).await;
+            let mut answer = Vec::new();
+            let last = loop {
+                let start = answer.len();
+                client.socket.read_buf(&mut answer).await.unwrap();
+                client.rustls.read_tls(&mut &answer[start..]).unwrap();
+                client.rustls.process_new_packets().unwrap();
+                let output = client.output();
+                if !output.is_empty() {
+                    break output;
+                }
+            };
+            let (before, finished) = last.split_at(last.len() - 45);
+            let mut key = ClientKey::new(master_secret.0.get().unwrap(), [&answer[11..43], &hello[11..43]]);
+            let parts: Vec<u8> =
+                key.open(finished).chunks(part).flat_map(|part| key.seal(HANDSHAKE, part)).collect();
+            client.send(&[before, &parts].concat()).await;
+            key
+        });
+        let mut stream = stream.unwrap();
+        client.send(&key.seal(APPLICATION_DATA, b"ping")).await;
+        assert_eq!(read(&mut stream, 4).await, b"ping");
+        stream.write_all(b"pong").await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(client.read(4).await, b"pong");
     }
 }
 

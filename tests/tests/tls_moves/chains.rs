@@ -19,6 +19,7 @@ async fn twenty_restarts_keep_every_connection() {
         idle.push(client_with(&service, suite).await);
         cut.push((client_with(&service, suite).await, suite));
     }
+    let mut early = 0;
     for number in 0..20 {
         let mut rests = Vec::new();
         for (client, suite) in &mut cut {
@@ -42,7 +43,13 @@ async fn twenty_restarts_keep_every_connection() {
             client.wire().pass(rest).await.unwrap();
             answered_by(client, pid).await;
         }
+        if number == 2 {
+            settled(&service).await;
+            early = service.app.current().descriptors();
+        }
     }
+    let last = service.app.current();
+    eventually("no more descriptors than after three restarts", || last.descriptors() <= early).await;
     for client in &mut idle {
         get_by(client, service.app.pid()).await;
     }

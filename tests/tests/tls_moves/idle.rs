@@ -104,6 +104,24 @@ async fn facts_of_a_connection_are_equal_before_and_after_its_moves() {
 }
 
 #[tokio::test]
+async fn facts_that_a_client_has_not_told_stay_absent() {
+    let service = Service::new(TLS).await;
+    for suite in VERSIONS {
+        let mut config = tls::only(suite, &[]);
+        config.enable_sni = false;
+        let wire = Wire::open(service.target.address(), config).await.unwrap();
+        let mut client = wire.client().await.unwrap();
+        for _ in 0..2 {
+            let reply = client.get("/facts").await.unwrap();
+            assert_eq!(reply.pid(), Some(service.app.pid()));
+            assert_eq!((reply.header("tls-sni"), reply.header("tls-alpn")), (Some("none"), Some("none")));
+            restart_and_leave(&service).await;
+        }
+    }
+    all_leave_cleanly(&service).await;
+}
+
+#[tokio::test]
 async fn connections_of_a_unix_socket_move() {
     let scratch = Scratch::new();
     let path = scratch.join("tls.sock");

@@ -153,3 +153,20 @@ async fn openssl_asks_after_restarts_under_every_suite() {
     }
     assert!(service.app.stop().await.is_clean());
 }
+
+/// The alert comes under the key that moved: the client can read it. It ends the connection by itself.
+#[tokio::test]
+async fn openssl_may_not_renegotiate_after_a_move() {
+    if !tool("openssl") {
+        return;
+    }
+    let service = Service::new(TLS).await;
+    let mut client = SClient::start(&service, &["-tls1_2", "-legacy_renegotiation"]);
+    client.says("CONNECTION ESTABLISHED").await;
+    let successor = service.restart().await;
+    client.http.moves_to(successor.pid()).await;
+    client.http.send("R\n").await.expect("s_client reads");
+    client.says("no renegotiation").await;
+    service.app.predecessors_leave_cleanly().await;
+    assert!(service.app.stop().await.is_clean());
+}

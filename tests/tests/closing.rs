@@ -37,13 +37,15 @@ async fn rest_of(client: &mut Client) -> (String, Duration) {
 /// The handler drops the stream without an answer, in the successor, during the predecessor's standby.
 #[tokio::test]
 async fn an_upgraded_connection_closes_at_once_when_its_handler_drops_it() {
-    for path in ["/upgrade/dropped", "/upgrade/untaken"] {
-        let service = start("server web 127.0.0.1:0").await;
-        let mut client = moved_client(&service).await;
-        client.send(upgrade(path)).await.unwrap();
-        let (head, took) = rest_of(&mut client).await;
-        assert!(head.starts_with("HTTP/1.1 101 "), "{path}: {head}");
-        assert!(took < Duration::from_secs(3), "{path}: it took {took:?}");
+    for plan in ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"] {
+        for path in ["/upgrade/dropped", "/upgrade/untaken"] {
+            let service = start(plan).await;
+            let mut client = moved_client(&service).await;
+            client.send(upgrade(path)).await.unwrap();
+            let (head, took) = rest_of(&mut client).await;
+            assert!(head.starts_with("HTTP/1.1 101 "), "{plan}, {path}: {head}");
+            assert!(took < Duration::from_secs(3), "{plan}, {path}: it took {took:?}");
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod failures;
 mod handshakes;
 mod idle;
 mod key_updates;
+mod pipelines;
 mod placements;
 
 use tests::patience::eventually;

@@ -3,6 +3,7 @@
 //! * [`process`] starts a real binary, follows its generations and reads their log;
 //! * [`service`] is such an application of which one server matters;
 //! * [`client`] speaks HTTP over a raw socket and forgives nothing;
+//! * [`tls`] gives a test the records of a TLS connection into its hands;
 //! * [`load`] keeps many such clients busy, and explains every failure;
 //! * [`attack`] does what no honest client does, and measures what the honest ones notice;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.

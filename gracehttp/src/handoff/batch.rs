@@ -277,7 +277,7 @@ mod tests {
             client: direction(),
             server: direction(),
             owes_key_update: true,
-            fruitless: u8::MAX,
+            without_data: u8::MAX,
             warnings: u8::MAX,
             refused_renegotiation: true,
             message: CutMessage { header: vec![0xff; 4], missing: u16::MAX },

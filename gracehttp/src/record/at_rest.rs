@@ -28,7 +28,7 @@ pub(crate) struct DirectionParts {
     pub(crate) sequence: u64,
 }
 
-/// Everything that a session is made of, and all that travels to another process. Purposefully not `Clone`.
+/// Everything that a session is made of, and all that travels to another process. Deliberately not `Clone`.
 #[derive(Debug)]
 pub(crate) struct SessionParts {
     pub(crate) suite: Suite,
@@ -38,8 +38,8 @@ pub(crate) struct SessionParts {
     pub(crate) server: DirectionParts,
     /// The client has asked us to renew our key (RFC 8446 section 4.6.3), and we have not yet.
     pub(crate) owes_key_update: bool,
-    /// How many records without use came in a row.
-    pub(crate) fruitless: u8,
+    /// How many records in a row held no data of the application.
+    pub(crate) without_data: u8,
     /// How many warning alerts came.
     pub(crate) warnings: u8,
     /// The client was told that there is no renegotiation.
@@ -54,14 +54,14 @@ pub(crate) struct SessionParts {
 /// What a parked connection keeps of its session, beside the server name.
 const _: () = assert!(size_of::<SessionParts>() <= 192);
 
-/// A session at rest. Purposefully not `Clone`: waking and sending consume it.
+/// A session at rest. Deliberately not `Clone`: waking and sending consume it.
 #[derive(Debug)]
 pub(crate) struct SessionAtRest {
     parts: Box<SessionParts>,
 }
 
-/// A session that was sent to another process, which may or may not have taken it. It is dropped, or comes back to life
-/// if the other process did not take it; it can't be used meanwhile.
+/// A session that was sent to another process, which may or may not have taken it. It seals and opens nothing. It is
+/// dropped, or becomes a session at rest again if the other process has not taken it.
 #[derive(Debug)]
 pub(crate) struct SentSession {
     session: SessionAtRest,
@@ -71,16 +71,34 @@ pub(crate) struct SentSession {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WrongSecret;
 
+impl SessionParts {
+    /// The parts of a session right after its handshake.
+    pub(super) fn new(suite: Suite, client: DirectionParts, server: DirectionParts, facts: Facts) -> Self {
+        Self {
+            suite,
+            client,
+            server,
+            owes_key_update: false,
+            without_data: 0,
+            warnings: 0,
+            refused_renegotiation: false,
+            message: CutMessage::default(),
+            facts,
+            cut: Vec::new(),
+        }
+    }
+}
+
 impl DirectionParts {
-    /// The number for one record, which no other record can get: it is taken before the record is sealed or opened,
-    /// whatever becomes of that. None if there are no more.
+    /// The number for one record. It is taken before the record is sealed or opened, and stays taken if that fails, so
+    /// no other record can get it. None if all numbers are taken.
     pub(super) fn take_sequence(&mut self) -> Option<u64> {
         let sequence = self.sequence;
         self.sequence = sequence.checked_add(1)?;
         Some(sequence)
     }
 
-    /// Goes on with the next secret.
+    /// Replaces the secret by the next one (RFC 8446 section 7.2).
     pub(super) fn renew(&mut self, suite: Suite) {
         self.secret.advance(suite);
         self.sequence = 0;

@@ -6,7 +6,6 @@ use zeroize::Zeroizing;
 use crate::record::aead::Key;
 use crate::record::at_rest::{DirectionParts, Facts, SessionParts};
 use crate::record::keys::{KeyAndIv, Secret};
-use crate::record::message::CutMessage;
 use crate::record::suite::{Cipher, Suite, Version};
 
 /// What the handshake leaves: everything that the record layer needs.
@@ -36,9 +35,9 @@ pub(crate) struct TrafficSecrets {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotEstablished {
     UnknownSuite(u16),
-    /// A traffic secret is missing, or other keys follow from it than those that the handshake gave.
+    /// A traffic secret is missing, or the keys that follow from it are not those of the handshake.
     WrongSecret,
-    /// The handshake has opened records of the application: what they held is lost.
+    /// rustls has opened records that followed the handshake. Their data is lost.
     Late,
 }
 
@@ -69,18 +68,9 @@ impl Established {
         let TrafficSecrets { client, server } = secrets.ok_or(NotEstablished::WrongSecret)?;
         let opening = checked_key(suite, &client, theirs).ok_or(NotEstablished::WrongSecret)?;
         let sealing = checked_key(suite, &server, ours).ok_or(NotEstablished::WrongSecret)?;
-        let parts = SessionParts {
-            suite,
-            client: DirectionParts { secret: client, sequence: *received },
-            server: DirectionParts { secret: server, sequence: *sent },
-            owes_key_update: false,
-            fruitless: 0,
-            warnings: 0,
-            refused_renegotiation: false,
-            message: CutMessage::default(),
-            facts,
-            cut: Vec::new(),
-        };
+        let client = DirectionParts { secret: client, sequence: *received };
+        let server = DirectionParts { secret: server, sequence: *sent };
+        let parts = SessionParts::new(suite, client, server, facts);
         Ok(Self { parts: Box::new(parts), opening, sealing })
     }
 }
@@ -94,7 +84,7 @@ fn first_sequence(suite: Suite, after_change: u64) -> u64 {
     }
 }
 
-/// The key that follows from the secret, if it is the one that the handshake gave.
+/// The key that follows from the secret, if it is the one that rustls has derived, too.
 fn checked_key(suite: Suite, secret: &Secret, extracted: &ConnectionTrafficSecrets) -> Option<Key> {
     let (key, iv) = bytes(suite, extracted).filter(|_| secret.fits(suite))?;
     let derived = KeyAndIv::of(suite, secret);

@@ -6,17 +6,16 @@ use std::io::IoSlice;
 
 use crate::record::at_rest::{DirectionParts, Facts, SessionAtRest, SessionParts};
 use crate::record::forger::{Forger, SUITES};
-use crate::record::header::{HEADER_LENGTH, MAX_PLAIN_LENGTH, content_type};
+use crate::record::header::{HEADER_LENGTH, MAX_PLAIN_LENGTH, MAX_SEALED_LENGTH, content_type};
 use crate::record::keys::{Secret, secret_length};
-use crate::record::message::CutMessage;
 use crate::record::open::{Content, Opened};
 use crate::record::session::Session;
 use crate::record::suite::{Suite, Version};
 
-/// So few, that scripts come to the end of a key.
+/// How many records a key may seal: so few that scripts reach the limit.
 const LIMIT: u64 = 6;
 
-/// Plays a script, and panics if the session does what it never may. Other keys for each value of `keys`.
+/// Plays a script, and panics if the session breaks a rule. Each value of `keys` makes other keys.
 pub(crate) fn open_records(script: &[u8], keys: u64) {
     let mut script = Script(script);
     let suite = SUITES[usize::from(script.byte()) % SUITES.len()];
@@ -131,7 +130,7 @@ impl Stage {
             let input = &mut self.wire[place..];
             match self.session.open(input, &mut output) {
                 Ok(Opened::Incomplete { needed }) => {
-                    assert!(needed > input.len() && needed <= HEADER_LENGTH + MAX_PLAIN_LENGTH + 2048);
+                    assert!(needed > input.len() && needed <= HEADER_LENGTH + MAX_SEALED_LENGTH);
                     break true;
                 }
                 Ok(Opened::Record { length, content: Content::Data(text) }) => {
@@ -223,18 +222,7 @@ fn parts(suite: Suite, keys: u64) -> SessionParts {
         let secret = Secret::new(&material[..secret_length(suite)]).expect("at most 48 bytes");
         DirectionParts { secret, sequence: 0 }
     };
-    SessionParts {
-        suite,
-        client: direction(1),
-        server: direction(2),
-        owes_key_update: false,
-        fruitless: 0,
-        warnings: 0,
-        refused_renegotiation: false,
-        message: CutMessage::default(),
-        facts: Facts::default(),
-        cut: Vec::new(),
-    }
+    SessionParts::new(suite, direction(1), direction(2), Facts::default())
 }
 
 /// The application's data in a record with this content, if there is any.

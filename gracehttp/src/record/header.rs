@@ -3,10 +3,15 @@
 use crate::record::alert::Fault;
 use crate::record::suite::Version;
 
-pub(super) const HEADER_LENGTH: usize = 5;
+/// The length of a header: type, version and length (RFC 8446 section 5.1).
+pub(crate) const HEADER_LENGTH: usize = 5;
 
 /// The longest content of a record, as plain text (RFC 8446 section 5.1).
-pub(super) const MAX_PLAIN_LENGTH: usize = 1 << 14;
+pub(crate) const MAX_PLAIN_LENGTH: usize = 1 << 14;
+
+/// The longest content of a record, as it is sent: that of TLS 1.2 (RFC 5246 section 6.2.3). TLS 1.3 allows less (RFC
+/// 8446 section 5.2).
+pub(crate) const MAX_SEALED_LENGTH: usize = MAX_PLAIN_LENGTH + 2048;
 
 /// What a record holds (RFC 8446 section 5.1).
 pub(super) mod content_type {
@@ -14,7 +19,7 @@ pub(super) mod content_type {
     pub(in crate::record) const ALERT: u8 = 21;
     pub(in crate::record) const HANDSHAKE: u8 = 22;
     pub(in crate::record) const APPLICATION_DATA: u8 = 23;
-    /// RFC 6520. It is refused, but only after its record proved authentic.
+    /// RFC 6520. It is refused, but only after its record has been authenticated.
     pub(in crate::record) const HEARTBEAT: u8 = 24;
 }
 
@@ -29,8 +34,8 @@ impl Header {
         Self([content_type, 3, 3, high, low])
     }
 
-    /// The header at the beginning of the input, or none if it is not whole. Its length is trusted only if everything
-    /// before it is possible: bytes that are no TLS would make us wait for what never comes.
+    /// The header at the beginning of the input, or none if it is not whole. Its length is trusted only if type and
+    /// version are possible. Otherwise bytes that are not TLS would make the session wait for more that never come.
     pub(super) fn read(input: &[u8], version: Version) -> Result<Option<Self>, Fault> {
         let Some(&header) = input.first_chunk::<HEADER_LENGTH>() else { return Ok(None) };
         let header = Self(header);
@@ -73,6 +78,6 @@ impl Header {
 fn max_length(version: Version) -> usize {
     match version {
         Version::Tls13 => MAX_PLAIN_LENGTH + 256,
-        Version::Tls12 => MAX_PLAIN_LENGTH + 2048,
+        Version::Tls12 => MAX_SEALED_LENGTH,
     }
 }

@@ -1,12 +1,13 @@
 //! The TLS record layer after the handshake: RFC 8446 section 5 for TLS 1.3, RFC 5246 section 6 for TLS 1.2.
 //!
-//! It does no input and no output: it opens and seals records in memory. A [`Session`] is in use; a [`SessionAtRest`]
-//! is what is kept of one that is not, and the only form that can go to another process.
+//! It does no input and no output: it opens and seals records in memory. A [`Session`] is in use. A [`SessionAtRest`]
+//! is not in use, and only it can go to another process.
 //!
-//! Each record is sealed with a sequence number, and a number that is used twice under one key breaks AES-GCM. So
-//! neither type can be cloned, each becomes the other only by value, and a session that was sent to another process is
-//! a [`SentSession`], which can seal nothing. A number is taken before the cipher is called, whatever becomes of the
-//! record (`DirectionParts::take_sequence`). Tests record every record that is sealed, in all rooms (`recorder`).
+//! Each record is sealed with a sequence number, and a number that is used twice under one key breaks AES-GCM (RFC 5116
+//! section 5.1.1). So neither type can be cloned, each becomes the other only by value, and a session that was sent to
+//! another process is a [`SentSession`], which can seal nothing. A number is taken before the cipher is called, and
+//! stays taken if the cipher fails (`DirectionParts::take_sequence`). The unit tests of all rooms note each sealed
+//! record, and fail if a number is used twice (`recorder`).
 //!
 //! To audit it, read `suite`, `keys` (from secret to key and IV), `aead` (the only calls of the cipher), `header`, `seal`,
 //! `open`, `message` and `alert` (what may come besides data), `limit`, then `established`, `session` and `at_rest`
@@ -61,6 +62,7 @@ pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
 pub(crate) use fuzz::open_records;
 #[cfg(all(feature = "test-kit", feature = "self-signed"))]
 pub(crate) use fuzz_twins::open_as_rustls;
+pub(crate) use header::{HEADER_LENGTH, MAX_PLAIN_LENGTH, MAX_SEALED_LENGTH};
 pub(crate) use keys::Secret;
 #[cfg(feature = "test-kit")]
 pub(crate) use limit::lower_limit;

@@ -9,8 +9,8 @@ use crate::record::message::Message;
 use crate::record::session::Session;
 use crate::record::suite::Version;
 
-/// How many records without use may come in a row. As many as rustls and BoringSSL allow.
-const MAX_FRUITLESS: u8 = 32;
+/// How many records without data of the application may come in a row. As many as rustls and BoringSSL allow.
+const MAX_WITHOUT_DATA: u8 = 32;
 
 /// What was found at the beginning of the input.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Session {
         }
         match content_type {
             content_type::APPLICATION_DATA if !plain.is_empty() => {
-                self.parts.fruitless = 0;
+                self.parts.without_data = 0;
                 return Ok(Content::Data(plain));
             }
             content_type::APPLICATION_DATA => {}
@@ -118,9 +118,9 @@ impl Session {
             content_type::HANDSHAKE => self.receive_messages(&record[plain], output)?,
             _ => return Err(Fault::decode_error("a record with content of unknown type")),
         }
-        self.parts.fruitless = self.parts.fruitless.saturating_add(1);
-        if self.parts.fruitless > MAX_FRUITLESS {
-            return Err(Fault::unexpected_message("too many records without use"));
+        self.parts.without_data = self.parts.without_data.saturating_add(1);
+        if self.parts.without_data > MAX_WITHOUT_DATA {
+            return Err(Fault::unexpected_message("too many records without data"));
         }
         Ok(Content::Nothing)
     }

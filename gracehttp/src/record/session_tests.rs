@@ -222,7 +222,7 @@ fn facts_and_patience_travel() {
     let facts = Facts { sni: Some("localhost".into()), alpn: Some(Alpn::Http11) };
     let message = CutMessage::new(&[1, 0, 1, 0], 7).unwrap();
     let (_, mut parts) = at_rest.send();
-    (parts.facts, parts.message, parts.fruitless, parts.warnings) = (facts.clone(), message.clone(), 3, 2);
+    (parts.facts, parts.message, parts.without_data, parts.warnings) = (facts.clone(), message.clone(), 3, 2);
     (parts.refused_renegotiation, parts.owes_key_update) = (true, true);
     at_rest = SessionAtRest::received(parts).unwrap();
     assert_eq!(at_rest.facts(), &facts);
@@ -233,7 +233,7 @@ fn facts_and_patience_travel() {
         assert_eq!((suite, &cut[..]), (&Suite::Tls12EcdsaAes128Gcm, &b"cut"[..]));
         assert_eq!((client.sequence, server.sequence), (1, 1));
         assert_eq!((these, this), (&facts, &message));
-        assert_eq!((parts.fruitless, parts.warnings), (3, 2));
+        assert_eq!((parts.without_data, parts.warnings), (3, 2));
         assert!(parts.refused_renegotiation && parts.owes_key_update);
     }
 }

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use crate::record::alert::Fault;
 use crate::record::at_rest::{DirectionParts, Facts, SessionAtRest, SessionParts};
 use crate::record::keys::KeyAndIv;
-use crate::record::{Content, CutMessage, Opened, Secret, Session, Suite};
+use crate::record::{Content, Opened, Secret, Session, Suite};
 
 const SUITE: Suite = Suite::Tls13Aes128Gcm;
 
@@ -29,18 +29,8 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn session() -> Session {
     let direction =
         |secret, sequence| DirectionParts { secret: Secret::new(&bytes(secret)).unwrap(), sequence };
-    let parts = SessionParts {
-        suite: SUITE,
-        client: direction(CLIENT_SECRET, 0),
-        server: direction(SERVER_SECRET, 1),
-        owes_key_update: false,
-        fruitless: 0,
-        warnings: 0,
-        refused_renegotiation: false,
-        message: CutMessage::default(),
-        facts: Facts::default(),
-        cut: Vec::new(),
-    };
+    let (client, server) = (direction(CLIENT_SECRET, 0), direction(SERVER_SECRET, 1));
+    let parts = SessionParts::new(SUITE, client, server, Facts::default());
     SessionAtRest::received(parts).unwrap().wake().0
 }
 

@@ -1,8 +1,7 @@
 //! The handshake of a connection, by rustls, and what the record layer takes over from it.
 //!
-//! A connection of rustls can't be taken apart once it was in use: what lies in its buffers is lost without a word. So
-//! rustls gets one record at a time and nothing behind the one that ends the handshake, and no byte of the application
-//! is ever inside it.
+//! To take the secrets out of a rustls connection discards what is in its buffers, without an error. So rustls gets one
+//! record at a time, and none after the one that ends the handshake. It never holds a byte of the application.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,25 +13,20 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::ServerConnection;
 
 use crate::log;
-use crate::record::{Alpn, Established, Facts, NotEstablished, Session};
+use crate::record::{Alpn, Established, Facts, HEADER_LENGTH, MAX_SEALED_LENGTH, NotEstablished, Session};
 use crate::socket::{BareStream, SecureStream};
 use crate::tls::acceptor::TlsAcceptor;
-use crate::tls::key_log::KeyLogOfOne;
-
-const HEADER: usize = 5;
+use crate::tls::key_log::ConnectionKeyLog;
 
 /// The content type of a ChangeCipherSpec (RFC 5246 section 6.2.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
 
-/// The longest content of a record in a handshake (RFC 5246 section 6.2.3).
-const MAX_LENGTH: usize = (1 << 14) + 2048;
-
-/// Room for a ClientHello.
+/// The first size of the input buffer: enough for most ClientHellos.
 const SMALL: usize = 4 << 10;
 
 /// Makes a TLS session of a socket. If that fails, the client is sent the alert that says why.
 pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::Result<SecureStream> {
-    let key_log = Arc::new(KeyLogOfOne::default());
+    let key_log = Arc::new(ConnectionKeyLog::default());
     let rustls = ServerConnection::new(acceptor.config(key_log.clone())).map_err(io::Error::other)?;
     let mut handshake = Handshake { bare, rustls, input: Vec::with_capacity(SMALL), after_change: 0 };
     handshake.run().await?;
@@ -76,7 +70,7 @@ impl Handshake {
                 }
                 Next::Part(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Next::Other => {
-                    // rustls knows the words to refuse it with.
+                    // rustls chooses the alert that refuses it.
                     self.feed(self.input.len()).await?;
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "a record of an unknown version"));
                 }
@@ -148,14 +142,15 @@ impl Handshake {
     }
 }
 
-/// Finds the first record. A length is trusted only if everything before it is possible: "GET /" would announce 8 KB.
+/// Finds the first record. A length is trusted only if type and version are possible: "GET /" read as a header would
+/// announce 8 KB.
 fn next(input: &[u8]) -> Next {
     let needed = match *input {
         [20..=24, 3, _, high, low, ..] => match u16::from_be_bytes([high, low]).into() {
-            length @ 0..=MAX_LENGTH => HEADER + length,
+            length @ 0..=MAX_SEALED_LENGTH => HEADER_LENGTH + length,
             _ => return Next::Other,
         },
-        [] | [20..=24] | [20..=24, 3, ..] => HEADER,
+        [] | [20..=24] | [20..=24, 3, ..] => HEADER_LENGTH,
         _ => return Next::Other,
     };
     match input.len() >= needed {
@@ -164,8 +159,12 @@ fn next(input: &[u8]) -> Next {
     }
 }
 
-/// All that the record layer needs. The rest of rustls goes.
-fn take_over(rustls: ServerConnection, key_log: &KeyLogOfOne, after_change: u64) -> io::Result<Established> {
+/// Takes all that the record layer needs, and drops rustls.
+fn take_over(
+    rustls: ServerConnection,
+    key_log: &ConnectionKeyLog,
+    after_change: u64,
+) -> io::Result<Established> {
     let facts = facts(&rustls);
     let suite = rustls.negotiated_cipher_suite().ok_or(io::ErrorKind::InvalidData)?;
     let extracted = rustls.dangerous_extract_secrets().map_err(io::Error::other)?;

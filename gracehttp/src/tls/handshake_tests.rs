@@ -308,7 +308,7 @@ async fn early_data_is_rejected_and_the_connection_works() {
     let config = Arc::new(config);
     let (_bare, socket) = sockets();
     let mut first = TestClient::new(&config, socket);
-    let mut generous = ServerConfig::clone(&acceptor.config(Arc::new(KeyLogOfOne::default())));
+    let mut generous = ServerConfig::clone(&acceptor.config(Arc::new(ConnectionKeyLog::default())));
     generous.max_early_data_size = 1 << 14;
     generous.ticketer = Arc::new(NoTickets);
     generous.session_storage = ServerSessionMemoryCache::new(8);
@@ -348,7 +348,7 @@ async fn answer(bytes: &[u8]) -> (Vec<u8>, ErrorKind) {
 
 /// What bare rustls says to them.
 fn answer_of_rustls(bytes: &[u8]) -> Vec<u8> {
-    let mut server = ServerConnection::new(acceptor().config(Arc::new(KeyLogOfOne::default()))).unwrap();
+    let mut server = ServerConnection::new(acceptor().config(Arc::new(ConnectionKeyLog::default()))).unwrap();
     server.read_tls(&mut &bytes[..]).unwrap();
     server.process_new_packets().unwrap_err();
     let mut said = Vec::new();
@@ -410,7 +410,7 @@ fn a_length_is_trusted_only_behind_a_possible_type_and_version() {
     assert_eq!(next(b"\x16\x03"), Next::Part(5));
     assert_eq!(next(b"\x16\x03\x01\x00\x02"), Next::Part(7));
     assert_eq!(next(b"\x16\x03\x01\x00\x02ab\x16"), Next::Record(7));
-    assert_eq!(next(b"\x17\x03\x03\x48\x00"), Next::Part(5 + MAX_LENGTH));
+    assert_eq!(next(b"\x17\x03\x03\x48\x00"), Next::Part(5 + MAX_SEALED_LENGTH));
     for other in [&b"G"[..], b"\x13", b"\x19\x03", b"\x16\x02", b"\x17\x03\x03\x48\x01"] {
         assert_eq!(next(other), Next::Other, "{other:?}");
     }

@@ -6,15 +6,15 @@ use tokio_rustls::rustls::KeyLog;
 
 use crate::record::{Secret, TrafficSecrets};
 
-/// Keeps the traffic secrets of one handshake. rustls gives them to nothing but a key log, and the keys that it gives
-/// when the handshake is done can't be renewed without them. It keeps nothing else of what is logged.
+/// Keeps the traffic secrets of one handshake, and nothing else that is logged. rustls passes them only to a key log. The
+/// keys that it extracts after the handshake are not enough: the next keys follow from the secrets (RFC 8446 section 7.2).
 #[derive(Debug, Default)]
-pub(super) struct KeyLogOfOne {
+pub(super) struct ConnectionKeyLog {
     client: OnceLock<Secret>,
     server: OnceLock<Secret>,
 }
 
-impl KeyLogOfOne {
+impl ConnectionKeyLog {
     fn place(&self, label: &str) -> Option<&OnceLock<Secret>> {
         match label {
             "CLIENT_TRAFFIC_SECRET_0" => Some(&self.client),
@@ -23,14 +23,14 @@ impl KeyLogOfOne {
         }
     }
 
-    /// What was logged; nothing by a handshake of TLS 1.2.
+    /// The secrets that were logged. A handshake of TLS 1.2 logs none of these.
     pub(super) fn secrets(&self) -> Option<TrafficSecrets> {
         let secret = |place: &OnceLock<Secret>| Secret::new(place.get()?.bytes());
         Some(TrafficSecrets { client: secret(&self.client)?, server: secret(&self.server)? })
     }
 }
 
-impl KeyLog for KeyLogOfOne {
+impl KeyLog for ConnectionKeyLog {
     fn log(&self, label: &str, _client_random: &[u8], secret: &[u8]) {
         if let (Some(place), Some(secret)) = (self.place(label), Secret::new(secret)) {
             let _ = place.set(secret);

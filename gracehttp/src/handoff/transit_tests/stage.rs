@@ -74,7 +74,7 @@ pub(super) fn session(name: Name, cut: &[u8]) -> SessionAtRest {
         client: secret(1),
         server: secret(2),
         owes_key_update: name.is_multiple_of(2),
-        fruitless: 0,
+        without_data: 0,
         warnings: 0,
         refused_renegotiation: false,
         message: CutMessage::default(),
@@ -84,7 +84,7 @@ pub(super) fn session(name: Name, cut: &[u8]) -> SessionAtRest {
     .unwrap()
 }
 
-/// Unlike any other in this process.
+/// A number unlike any other in this process.
 fn rand() -> u128 {
     use std::hash::{BuildHasher as _, RandomState};
     u128::from(RandomState::new().hash_one(Instant::now())) << 64 | u128::from(RandomState::new().hash_one(0))

@@ -5,18 +5,18 @@ use std::ops::Range;
 
 use tokio::io::ReadBuf;
 
-use crate::record::{Content, Fault, Opened, Session};
+use crate::record::{Content, Fault, HEADER_LENGTH, MAX_SEALED_LENGTH, Opened, Session};
 use crate::socket::secure::outbound::Outbound;
 
 /// The room of the first read.
 const SMALL: usize = 4 << 10;
 
-/// The longest record with its header (RFC 5246 section 6.2.3; those of TLS 1.3 are shorter).
-pub(super) const RECORD: usize = 5 + (1 << 14) + 2048;
+/// The longest record with its header.
+pub(super) const RECORD: usize = HEADER_LENGTH + MAX_SEALED_LENGTH;
 
-/// Plain text that was not read yet, then the beginning of a record that is not whole.
+/// A buffer that holds plain text that was not read yet, and behind it the beginning of a record that is not whole.
 ///
-/// All whole records are opened at once, each in its place. So nothing else is ever kept.
+/// It holds nothing else, since all whole records are opened in place as soon as they have come.
 #[derive(Default)]
 pub(super) struct Inbound {
     bytes: Vec<u8>,
@@ -31,9 +31,9 @@ pub(super) struct Inbound {
 /// Why nothing more comes from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It has said so (RFC 8446 section 6.1).
+    /// It has sent a close_notify (RFC 8446 section 6.1).
     Closed,
-    /// The socket has ended without it: somebody in between may have cut the rest off.
+    /// The socket has ended without a close_notify: an attacker may have cut the rest off (RFC 8446 section 6.1).
     CutOff,
     /// A record was at fault.
     Failed { reason: &'static str },

@@ -6,17 +6,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite as _;
 
-use crate::record::{Fault, Session, WornOut};
+use crate::record::{Fault, HEADER_LENGTH, MAX_PLAIN_LENGTH, Session, WornOut};
 use crate::socket::BareStream;
 
 /// At most so many bytes of plain text are sealed before the socket has to take them.
 const AT_ONCE: usize = 64 << 10;
 
-/// At most so much longer than its plain text is a record: header, explicit nonce, content type, tag.
-const OVERHEAD: usize = 5 + 8 + 1 + 16;
-
-/// The longest plain text of a record (RFC 8446 section 5.1).
-const PLAIN: usize = 1 << 14;
+/// A record is at most so much longer than its plain text: header, explicit nonce, content type, tag.
+const OVERHEAD: usize = HEADER_LENGTH + 8 + 1 + 16;
 
 /// Records that are sealed, of which the socket has taken a part.
 #[derive(Default)]
@@ -42,17 +39,17 @@ impl Outbound {
         self.sealed.capacity()
     }
 
-    /// Seals the first of these bytes, and says how many.
+    /// Seals as many of these bytes as there is room for, from the first on. Returns how many.
     pub(super) fn seal(&mut self, session: &mut Session, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.ended {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the TLS session has ended"));
         }
         let length = bufs.iter().map(|buf| buf.len()).sum::<usize>().min(AT_ONCE);
-        self.sealed.reserve(length + OVERHEAD * length.div_ceil(PLAIN));
+        self.sealed.reserve(length + OVERHEAD * length.div_ceil(MAX_PLAIN_LENGTH));
         let mut count = 0;
         let outcome = match length {
             0 => Ok(()),
-            1..=PLAIN => session.seal(bufs, &mut self.sealed).map(|sealed| count = sealed),
+            1..=MAX_PLAIN_LENGTH => session.seal(bufs, &mut self.sealed).map(|sealed| count = sealed),
             _ => self.seal_in_turn(session, &mut bufs.to_vec(), &mut count),
         };
         match outcome {
@@ -84,7 +81,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// Lets the session reply to what it opens. Nothing may follow our last record.
+    /// Lets the session append replies to what it opens. They are dropped if our last record is sealed already.
     pub(super) fn with_replies<T>(&mut self, open: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let length = self.sealed.len();
         let opened = open(&mut self.sealed);

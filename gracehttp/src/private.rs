@@ -20,11 +20,11 @@ pub fn read_heads(bytes: &[u8], times: u64) -> u64 {
     crate::conn::read_heads(bytes, times)
 }
 
-/// Plays a script of records, from a client that may do anything, to a TLS session. For the fuzz target `records`.
+/// Plays a script of records, from a client that may send anything, to a TLS session. For the fuzz target `records`.
 ///
 /// # Panics
 ///
-/// If the session does what it never may: take bytes for data that the client has not sealed, for example.
+/// If the session breaks a rule: if it returns data that the client has not sealed, for example.
 #[cfg(all(feature = "test-kit", feature = "tls"))]
 pub fn open_records(script: &[u8]) {
     crate::record::open_records(script, 0);
@@ -34,7 +34,7 @@ pub fn open_records(script: &[u8]) {
 ///
 /// # Panics
 ///
-/// If the two do not do the same, where no RFC says so.
+/// If the two differ and no RFC says so.
 #[cfg(all(feature = "test-kit", feature = "self-signed"))]
 pub fn open_as_rustls(script: &[u8]) {
     crate::record::open_as_rustls(&crate::tls::crypto_provider(), script);
@@ -44,13 +44,13 @@ pub fn open_as_rustls(script: &[u8]) {
 ///
 /// # Panics
 ///
-/// If what it says is something else after it was written again.
+/// If the message is another one after it was written and read again.
 #[cfg(all(feature = "test-kit", feature = "tls"))]
 pub fn read_handoff_message(datagram: &[u8]) {
     crate::handoff::read_message(datagram);
 }
 
-/// From now on, a key of this process seals no more than so many TLS records. For tests of what happens then.
+/// Lowers the limit of TLS records that one key may seal, in this process. For tests of what happens at the limit.
 #[cfg(all(feature = "test-kit", feature = "tls"))]
 pub fn lower_record_limit(records: u64) {
     crate::record::lower_limit(records);

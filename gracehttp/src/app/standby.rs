@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::life::{Next, Process};
 use crate::app::prepare;
 use crate::app::stop::GRACE;
-use crate::conn::{Leaving, Takes, settle};
+use crate::conn::{Capabilities, Leaving, settle};
 use crate::handoff::{
     Claims, Handover, HandoverEnd, Predecessor, StandbySignals, Successor, UNRESPONSIVE_AFTER, held_of,
 };
@@ -38,7 +38,7 @@ impl Process {
         successor.commit(held_of(&contexts)).await;
         self.events.emit(&Event::Committed { successor: pid });
 
-        let leaving = self.start_moving(claims, successor.takes());
+        let leaving = self.start_moving(claims, successor.capabilities());
         let standby_until = now + self.settings.standby;
         let signals = Arc::new(StandbySignals::default());
         let released = self.servers.released();
@@ -68,11 +68,11 @@ impl Process {
     }
 
     /// Starts to move the connections of the servers that the successor has, and to close those of the others.
-    fn start_moving(&self, claims: &Claims, takes: Takes) -> UnboundedReceiver<Leaving> {
+    fn start_moving(&self, claims: &Claims, capabilities: Capabilities) -> UnboundedReceiver<Leaving> {
         let (to_successor, leaving) = unbounded_channel();
         for server in self.servers.iter() {
             if claims.servers.iter().any(|claimed| claimed == server.name()) {
-                server.context.set_successor(to_successor.clone(), takes);
+                server.context.set_successor(to_successor.clone(), capabilities);
                 server.context.spread.begin(self.settings.drain_timeout);
                 server.enter(Phase::HandingOver);
             } else {

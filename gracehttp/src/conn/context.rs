@@ -56,7 +56,7 @@ pub(crate) struct Context {
     to_successor: Mutex<Option<UnboundedSender<Leaving>>>,
     /// How many bytes of its next request a connection may take along to the successor.
     moves_with: AtomicUsize,
-    /// TLS sessions can go to the successor.
+    /// Whether the successor can take over TLS sessions.
     takes_sessions: AtomicBool,
 }
 
@@ -83,12 +83,12 @@ impl Resting {
     }
 }
 
-/// What a successor takes.
+/// Which connections a successor can take over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Takes {
-    /// So many bytes of its next request with each connection.
+pub(crate) struct Capabilities {
+    /// How many bytes of its next request a connection may have.
     pub(crate) ahead: usize,
-    /// Connections with a TLS session.
+    /// Whether it may have a TLS session.
     pub(crate) sessions: bool,
 }
 
@@ -128,10 +128,10 @@ impl Context {
         self.tls.is_some()
     }
 
-    /// From now on, connections move to the successor, as far as it takes them.
-    pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, takes: Takes) {
-        self.moves_with.store(takes.ahead, Ordering::Relaxed);
-        self.takes_sessions.store(takes.sessions, Ordering::Relaxed);
+    /// From now on, connections move to the successor if it can take them over.
+    pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, capabilities: Capabilities) {
+        self.moves_with.store(capabilities.ahead, Ordering::Relaxed);
+        self.takes_sessions.store(capabilities.sessions, Ordering::Relaxed);
         *self.to_successor() = Some(to_successor);
     }
 
@@ -140,7 +140,7 @@ impl Context {
         ahead.len() <= self.moves_with.load(Ordering::Relaxed) && !self.stays_behind()
     }
 
-    /// Whether no connection can be handed over: they speak TLS, and the successor takes no sessions.
+    /// Whether no connection can be handed over, because all of them speak TLS and the successor takes no sessions.
     pub(crate) fn stays_behind(&self) -> bool {
         self.is_secure() && !self.takes_sessions.load(Ordering::Relaxed)
     }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-pub(crate) use context::{Context, Leaving, Resting, Takes};
+pub(crate) use context::{Capabilities, Context, Leaving, Resting};
 #[cfg(feature = "test-kit")]
 pub(crate) use http1::strict::read_heads;
 pub use info::{Generation, PeerAddr};

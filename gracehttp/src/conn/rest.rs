@@ -48,7 +48,7 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
     } else if context.can_move_with(&resting.ahead) {
         context.send_to_successor(resting)
     } else {
-        // Awake, it closes when its turn comes.
+        // It can't move. It stays awake, so that its task closes it when its turn comes.
         return stay(context, resting);
     };
     match refused {
@@ -84,7 +84,7 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
         // A socket that the runtime won't take is closed, and its permit goes back.
         let Ok(stream) = socket.wake() else { return };
         match stage {
-            // Over TLS the handshake has told that it is HTTP/1.
+            // Over TLS the handshake has chosen HTTP/1 already.
             Stage::Fresh if !stream.is_secure() => serve_plain(context, stream, ahead, permit).await,
             Stage::Fresh | Stage::Idle => {
                 serve_http1(context, stream, Ahead::now(ahead), stage, permit).await;

@@ -1,7 +1,7 @@
 //! What the successor does after the commit: it adopts the connections that the predecessor sends.
 //!
-//! A TLS session is used only once the predecessor can know that it is ours: after the confirmation of its batch was
-//! sent, or when the predecessor is gone.
+//! It uses a TLS session only when the predecessor can't use it any more: after the confirmation of its batch was sent,
+//! or when the predecessor is gone.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -206,8 +206,8 @@ impl Adopter {
             None => (None, true),
             Some((number, token)) => (Some(number), token.is_some_and(OwnershipToken::claim)),
         };
-        // A withdrawn batch is the predecessor's: we just close our duplicates.
-        // Our copies of its TLS sessions were never used.
+        // A withdrawn batch is the predecessor's. We close our duplicates, and drop our copies of its TLS sessions, which
+        // were never used.
         let arrivals = if is_ours { arrivals } else { Vec::new() };
         self.arrived = Some(Arrived { batch, before, arrivals });
     }
@@ -248,8 +248,8 @@ impl Adopter {
         self.adopt_sessions(sessions, confirmation);
     }
 
-    /// Serves TLS connections if the predecessor can know that they are ours, and keeps them for later if it can't know
-    /// yet. Otherwise they are closed without an alert, which would be one more record under their keys.
+    /// Serves TLS connections if their confirmation is final, and keeps them if it is not sent yet. Otherwise they are
+    /// closed without an alert: the predecessor may still seal a record with the same number.
     fn adopt_sessions(&mut self, sessions: Vec<Arrival>, confirmation: Confirmation) {
         match confirmation {
             Confirmation::Unsent(confirmation) => {
@@ -276,8 +276,8 @@ impl Adopter {
         // Both are always found: the predecessor sends only connections of servers that we named.
         let Some(Place { server, listener }) = self.placement.of(&server, listener) else { return Ok(()) };
         let Some(context) = self.contexts.get(server) else { return Ok(()) };
-        // A server with TLS may rely on it, and on client certificates. A predecessor of version 1 does not say which of
-        // its servers have it.
+        // The handlers of a server with TLS may rely on it. A predecessor of version 1 does not say which of its servers
+        // have it.
         if context.is_secure() != session.is_some() {
             // Shut down explicitly: the predecessor may hold a duplicate, which would keep the connection open.
             let _ = sys::shut_down(fd.as_fd());

@@ -80,7 +80,7 @@ struct Sent {
 
 #[derive(Debug)]
 enum Withdrawal {
-    /// Impossible: a successor of version 1 would not notice it.
+    /// Impossible: a successor of version 1 does not know it.
     Unsupported,
     Possible {
         token: OwnershipToken,
@@ -95,7 +95,7 @@ enum Withdrawal {
 pub(super) struct Taken {
     pub(super) context: Arc<Context>,
     pub(super) has_answered: bool,
-    /// None of a TLS connection: its keys are the successor's alone.
+    /// A TLS connection has none: only the successor may use its keys.
     pub(super) duplicate: Option<Duplicate>,
 }
 
@@ -133,8 +133,8 @@ impl Batch {
         };
         let (connections, described): (Vec<Sent>, Vec<ConnectionV3>) = connections
             .into_iter()
-            // An earlier version has no words for a session, and its server does not let such a connection leave. It
-            // would be taken for plain text.
+            // Messages of earlier versions hold no session, so the successor would read the connection as plain text. Its
+            // server lets no such connection leave; this makes sure.
             .filter(|(_, resting)| version >= Version::Three || resting.socket.session.is_none())
             .map(Sent::new)
             .unzip();

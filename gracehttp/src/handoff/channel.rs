@@ -41,13 +41,13 @@ struct End {
     socket: AsyncFd<Watched<OwnedFd>>,
     /// For the next message. One for all: messages come by the thousand.
     buffer: Mutex<Box<[u8]>>,
-    /// With what every message fails.
+    /// The error with which every message fails.
     #[cfg(test)]
     fault: Mutex<Option<Errno>>,
 }
 
 impl End {
-    /// All or nothing: a message of this kind of socket is never sent in part.
+    /// Sends one message, whole or not at all: the socket keeps message boundaries.
     fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         #[cfg(test)]
         if let Some(fault) = *self.fault.lock() {
@@ -101,13 +101,13 @@ impl Channel {
         })
     }
 
-    /// From now on every message fails, or none.
+    /// Lets every message fail with this error from now on, or none.
     #[cfg(test)]
     pub(super) fn fail(&self, fault: Option<Errno>) {
         *self.end.fault.lock() = fault;
     }
 
-    /// Sends what may be no message.
+    /// Sends bytes that need not be a message.
     #[cfg(test)]
     pub(super) fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         self.end.send(bytes, &[])

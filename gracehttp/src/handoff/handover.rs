@@ -1,7 +1,7 @@
 //! What the predecessor does after the commit: live connections go over, and permits with them.
 //!
 //! Until standby ends it keeps a duplicate of every plain connection that it gave away, to take back those that are idle
-//! if the successor dies. It keeps no TLS connection: their keys are the successor's alone.
+//! if the successor dies. It keeps no TLS connection, since only the successor may use the keys.
 
 use std::io;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub(crate) struct HandoverEnd {
     pub(crate) has_own_successor: bool,
     /// The connections that are ours again.
     pub(crate) back: Vec<Leaving>,
-    /// How many TLS connections died with the successor.
+    /// How many TLS connections ended with the successor.
     pub(crate) lost: usize,
 }
 

@@ -1,7 +1,6 @@
 //! A TLS session on its way to the successor.
 //!
-//! Its keys exist once more for as long as it travels: in these types, whose secrets are wiped when they are dropped,
-//! and in the buffers of the channel, which are wiped, too.
+//! While a session travels, its secrets are also in these types and in the buffers of the channel. Both are wiped.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
@@ -36,7 +35,8 @@ pub(super) struct Direction {
     pub(super) sequence: u64,
 }
 
-/// The key material of a direction. On the heap, where it is wiped: a value that moves leaves a copy on the stack.
+/// The key material of a direction. It is on the heap, where it can be wiped: an array that moves leaves copies on the
+/// stack.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Secret(pub(super) Vec<u8>);
 

@@ -132,7 +132,7 @@ impl Standby {
         self.sessions += 1;
     }
 
-    /// How many TLS connections die with the successor.
+    /// How many TLS connections end if the successor dies.
     pub(super) fn sessions(&self) -> usize {
         self.sessions
     }

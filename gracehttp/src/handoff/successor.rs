@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::config::HANDOFF_VARIABLE;
-use crate::conn::Takes;
+use crate::conn::Capabilities;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::command::StartCommand;
@@ -128,9 +128,9 @@ impl Successor {
         self.version
     }
 
-    /// Which connections it takes.
-    pub(crate) fn takes(&self) -> Takes {
-        Takes { ahead: self.version.max_ahead(), sessions: self.version >= Version::Three }
+    /// Which connections it can take over.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        Capabilities { ahead: self.version.max_ahead(), sessions: self.version >= Version::Three }
     }
 
     /// Offers the listeners and waits until the successor is ready to serve through them.

@@ -52,8 +52,8 @@ pub(crate) enum Event {
     RestartPassedOn { signal: Signal, successor: Pid },
     /// This process can't take over again any more.
     StandbyOver { successor: Pid },
-    /// The successor died in standby: this process serves again, with so many of its connections. So many TLS
-    /// connections are lost with it.
+    /// The successor died in standby. This process serves again and has taken `connections` back; `lost` TLS connections
+    /// ended with the successor.
     TookBack { successor: Pid, why: SuccessorDeath, connections: usize, lost: usize },
     /// The successor died after standby, so no process serves.
     SuccessorDied { successor: Pid, why: String },

@@ -11,7 +11,7 @@ use crate::record::suite::{Cipher, Suite, Version};
 /// What the handshake leaves: everything that the record layer needs.
 pub(crate) struct Established {
     pub(super) parts: Box<SessionParts>,
-    /// The keys of the two secrets. Deriving them is a good part of the work behind a handshake, so they are derived once.
+    /// The keys of the two secrets. To derive them takes a large part of the time of this step, so they are kept.
     pub(super) opening: Key,
     pub(super) sealing: Key,
 }

@@ -1,4 +1,4 @@
-//! What a stranger can do to a session. The input of the fuzz target is a script: honest records, changed ones, other
+//! What any client can do to a session. The input of the fuzz target is a script: valid records, changed ones, other
 //! bytes, rests and moves in between.
 
 use std::collections::VecDeque;

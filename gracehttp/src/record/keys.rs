@@ -8,8 +8,8 @@ use crate::record::suite::{Suite, Version};
 pub(super) const IV_LENGTH: usize = 12;
 const MAX_KEY_LENGTH: usize = 32;
 
-/// Up to 48 bytes of key material: a traffic secret of TLS 1.3; of TLS 1.2 the key, then the IV of 12 bytes as rustls
-/// extracts it. Wiped when it is dropped.
+/// Up to 48 bytes of key material. In TLS 1.3 it is a traffic secret; in TLS 1.2 it is the key, then the IV of 12 bytes
+/// as rustls extracts it. Wiped when it is dropped.
 pub(crate) struct Secret {
     bytes: [u8; 48],
     length: u8,
@@ -44,7 +44,7 @@ impl Secret {
         self.bytes = *next;
     }
 
-    /// A traffic secret as what HKDF expands.
+    /// The traffic secret as a pseudorandom key of HKDF (RFC 5869 section 2.3).
     fn prk(&self, suite: Suite) -> hkdf::Prk {
         hkdf::Prk::new_less_safe(suite.hkdf(), self.bytes())
     }

@@ -17,12 +17,12 @@ pub(super) fn of(cipher: Cipher) -> u64 {
     limit
 }
 
-/// From where on a key is nearly worn out: what is left has room for a large response.
+/// How many records make a key nearly worn out. The records that are left are enough for a large response.
 pub(super) fn nearly(limit: u64) -> u64 {
     limit - limit / 16
 }
 
-/// From now on, keys of this process seal no more than so many records.
+/// Lowers the limit of all keys of this process to so many records.
 #[cfg(feature = "test-kit")]
 pub(crate) fn lower_limit(records: u64) {
     LOWERED.store(records, Ordering::Relaxed);

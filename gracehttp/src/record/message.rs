@@ -9,7 +9,7 @@ const KEY_UPDATE: u8 = 24;
 
 const HEADER_LENGTH: usize = 4;
 
-/// Our KeyUpdate. It asks for none in return: how long the client uses its own key is the client's to say.
+/// Our KeyUpdate. It does not ask for one in return: the client itself knows how long it may use its key.
 pub(super) const OUR_KEY_UPDATE: [u8; 5] = [KEY_UPDATE, 0, 0, 1, 0];
 
 /// A whole message.
@@ -20,8 +20,8 @@ pub(super) enum Message {
     ClientHello,
 }
 
-/// A message of which some bytes have come. A message can be spread over records (RFC 8446 section 5.1). Of its body
-/// nothing is kept: a KeyUpdate has one byte, and a ClientHello is refused whatever it says.
+/// A message of which some bytes have come. A message can be spread over records (RFC 8446 section 5.1). Its body is not
+/// kept: that of a KeyUpdate has one byte, and each ClientHello is refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CutMessage {
     header: [u8; HEADER_LENGTH],
@@ -58,8 +58,8 @@ impl CutMessage {
         self.came > 0
     }
 
-    /// Takes bytes from the beginning of `content` up to the end of the message, which is returned if it is whole now.
-    /// A message that can't be is refused as soon as its header shows it.
+    /// Takes bytes from the beginning of `content` up to the end of the message. Returns the message once it is whole. A
+    /// message that no client may send is refused when its header is whole.
     pub(super) fn take(&mut self, content: &mut &[u8], version: Version) -> Result<Option<Message>, Fault> {
         while usize::from(self.came) < HEADER_LENGTH {
             let Some((&byte, rest)) = content.split_first() else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! What the tests of this room talk to: rustls, in memory.
+//! The client of the tests of this room: rustls, in memory.
 
 use std::io::IoSlice;
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! Proves that no sequence number is used twice under one key: tests record every record that is sealed.
+//! Checks in tests that no sequence number is used twice under one key: it notes every record that is sealed.
 
 use std::collections::HashSet;
 
@@ -17,7 +17,7 @@ pub(super) fn identity(material: &KeyAndIv) -> Identity {
     (material.key().to_vec(), *material.iv())
 }
 
-/// Records that a record is sealed. Panics if the key has sealed another with this nonce.
+/// Notes that a record is sealed. Panics if the key has sealed another one with this nonce.
 pub(super) fn record(identity: &Identity, nonce: Nonce) {
     let first = SEALED.lock().get_or_insert_default().insert((identity.clone(), nonce));
     assert!(first, "a sequence number is used twice under one key");

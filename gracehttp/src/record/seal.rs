@@ -47,13 +47,13 @@ impl Session {
 
     /// An alert may pass the limit: a session sends very few of them.
     pub(super) fn append_alert(&mut self, alert: Alert, output: &mut Vec<u8>) {
-        // Without a sequence number left there is nothing that could be said safely.
+        // It fails if no sequence number is left. Then no alert can be sealed safely.
         let _ = self.append_record(content_type::ALERT, &[IoSlice::new(&alert)], alert.len(), output);
     }
 
-    /// Sends the KeyUpdate that we owe, or that our key needs, as the last record under that key (RFC 8446 sections
-    /// 4.6.3 and 5.5). That it goes before the next data is early enough, and a client that asks without end makes us
-    /// write nothing.
+    /// Renews our key if the client has asked for it or its limit is near: our KeyUpdate is the last record under the old
+    /// key (RFC 8446 sections 4.6.3 and 5.5). It is sent only before data, so that a client that asks again and again
+    /// does not make us write.
     fn keep_key_fresh(&mut self, output: &mut Vec<u8>) -> Result<(), WornOut> {
         let sealed = self.parts.server.sequence;
         match self.suite().version() {

@@ -6,12 +6,12 @@ use crate::record::established::Established;
 use crate::record::limit;
 use crate::record::suite::Suite;
 
-/// A session in use: it opens the client's records and seals ours. Purposefully not `Clone`.
+/// A session in use: it opens the client's records and seals ours. Deliberately not `Clone`.
 pub(crate) struct Session {
     pub(super) parts: Box<SessionParts>,
-    /// Of the client's secret.
+    /// The key of the client's secret.
     pub(super) opening: Key,
-    /// Of our secret.
+    /// The key of our secret.
     pub(super) sealing: Key,
     /// How many records a key of ours may seal.
     pub(super) limit: u64,
@@ -44,7 +44,7 @@ impl Session {
         &self.parts.facts
     }
 
-    /// As if the key might seal only so many records.
+    /// Lowers the limit to so many records.
     #[cfg(test)]
     pub(crate) fn lower_limit(&mut self, records: u64) {
         self.limit = records;

@@ -64,8 +64,8 @@ impl Socket {
         Ok(Stream::new(bare, session))
     }
 
-    /// Closes the connection of a client that waits for nothing, without waiting for the client. Over TLS our
-    /// close_notify (RFC 8446 section 6.1) goes first, if the socket has room for it.
+    /// Closes the connection of a client that waits for nothing, and does not wait for the client. Over TLS, our
+    /// close_notify is sent first if the socket has room for it (RFC 8446 section 6.1).
     pub(crate) fn close(self) {
         #[cfg(feature = "tls")]
         if let Some(session) = self.session {

@@ -44,9 +44,9 @@ use crate::server::{IntoServer, Request, Response, Server};
 
 /// Gives a server one request, in memory: no socket, no limits, no runtime but the test's own.
 ///
-/// Extractors work as they do in production; there is no client's address and no TLS, so `Option<PeerAddr>`
-/// and `Option<TlsInfo>` are `None`, and no drain, so `Shutdown` never resolves. For axum's `ConnectInfo`, the test puts one into the extensions of the
-/// request.
+/// Extractors work as they do in production. There is no client's address and no TLS, so `Option<PeerAddr>` and
+/// `Option<TlsInfo>` are `None`. There is no drain, so `Shutdown` never resolves. For axum's `ConnectInfo`, the test puts
+/// one into the extensions of the request.
 ///
 /// # Panics
 ///

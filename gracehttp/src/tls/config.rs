@@ -47,8 +47,9 @@ impl Tls {
             .filter(|(spoken, _)| *spoken)
             .map(|(_, protocol)| protocol.into())
             .collect();
-        // rustls makes the handshake, and nothing else: its keys go to our record layer, so nothing of the application
-        // may pass it before, neither early data of the client nor half-RTT data of ours.
+        // rustls makes only the handshake; its secrets go to our record layer. So no data of the application may pass
+        // through rustls: neither early data of the client (RFC 8446 section 2.3) nor data that we send before the client's
+        // Finished (section 4.4.4).
         config.enable_secret_extraction = true;
         config.max_early_data_size = 0;
         config.send_half_rtt_data = false;

@@ -1,6 +1,6 @@
 //! The handshake of a connection, by rustls, and what the record layer takes over from it.
 //!
-//! To take the secrets out of a rustls connection discards what is in its buffers, without an error. So rustls gets one
+//! Extracting the secrets of a rustls connection discards what is in its buffers, without an error. So rustls gets one
 //! record at a time, and none after the one that ends the handshake. It never holds a byte of the application.
 
 use std::future::poll_fn;

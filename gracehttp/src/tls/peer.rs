@@ -1,4 +1,5 @@
-//! What the tests of TLS streams talk to: rustls by hand, so that a test decides which bytes go in which segment.
+//! The client of tests of TLS streams: rustls without a socket of its own, so that a test decides which bytes go in
+//! which segment.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A TLS connection of the worst kind of honest client: its records come in pieces, with renewed keys between them,
-//! and it reads its answers slowly.
+//! The most difficult honest client over TLS: it sends its records in pieces, renews its keys between them, and reads
+//! the answers slowly.
 
 use std::collections::VecDeque;
 use std::io;
@@ -70,7 +70,7 @@ impl Ragged {
         sealed
     }
 
-    /// Cuts at up to three places, in the middle of a header, a body or a tag as chance has it.
+    /// Cuts at up to three random places: in a header, a body or a tag.
     fn cut(&mut self, sealed: Vec<u8>) {
         let mut rest = Bytes::from(sealed);
         for _ in 0..self.random.below(4) {

@@ -1,5 +1,4 @@
-//! A TLS connection whose records the test has in its hands: it seals them, and decides which of their bytes go out
-//! when.
+//! A TLS connection whose records the test seals itself, so that it decides which of their bytes are sent when.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;

@@ -107,7 +107,7 @@ impl Inspector for Intake {
             && !self.inbound().has_left()
     }
 
-    /// A client that sends a record bit by bit has begun its next request, as one that sends half a head has.
+    /// A client that has sent a part of a record has begun its next request, like a client that has sent half a head.
     fn note_blocked(&mut self, in_record: bool) {
         let has_begun = self.reader.is_in_head() || (in_record && !self.reader.is_in_body());
         self.inbound().note_head(has_begun, Instant::now);

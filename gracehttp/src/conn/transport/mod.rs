@@ -53,8 +53,8 @@ impl<I: Inspector> Transport<I> {
         self.inspector.traffic()
     }
 
-    /// Sends the finished responses that wait for company, and all that waits below. Where an upgrade was offered, hyper
-    /// ends the connection without a last flush.
+    /// Sends the gathered responses, and all that the stream has not sent yet. If an upgrade was offered, hyper ends the
+    /// connection without a last flush.
     pub(crate) async fn flush_gathered(&mut self) -> io::Result<()> {
         poll_fn(|cx| self.poll_flush_gathered(cx)).await
     }

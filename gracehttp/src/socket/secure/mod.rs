@@ -97,7 +97,7 @@ impl SecureStream {
         Poll::Ready(read)
     }
 
-    /// Sends what opening has left to send, as far as there is room for it. A failure shows at the next write.
+    /// Sends replies, as far as the socket has room for them. If that fails, the next write fails, too.
     fn send_replies(&mut self, cx: &mut Context<'_>) {
         if !self.outbound.is_sent() {
             let _ = self.outbound.poll_send(&mut self.bare, cx);

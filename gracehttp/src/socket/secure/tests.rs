@@ -19,7 +19,7 @@ async fn connected(version: &'static SupportedProtocolVersion) -> (SecureStream,
     connect(&acceptor(), &config).await
 }
 
-/// Bytes that are the same nowhere nearby.
+/// Bytes that differ from those around them, so that a shift shows.
 fn text(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n ^ (n >> 8) ^ (n >> 16)) as u8).collect()
 }

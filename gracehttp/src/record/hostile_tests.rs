@@ -401,7 +401,7 @@ fn a_renegotiation_is_refused_once_and_the_second_ends_the_session() {
 }
 
 #[test]
-fn thirty_two_records_without_use_are_borne_in_a_row() {
+fn thirty_two_records_without_data_may_come_in_a_row() {
     for suite in SUITES {
         let empty = |count: usize| {
             move |client: &mut Forger| {
@@ -433,7 +433,7 @@ fn thirty_two_records_without_use_are_borne_in_a_row() {
 
 /// A client could otherwise begin anew with each move.
 #[test]
-fn patience_does_not_begin_anew_when_a_session_wakes() {
+fn counts_of_useless_records_go_on_when_a_session_wakes() {
     for suite in SUITES {
         let (mut session, _, mut client) = twins(&providers()[0], suite);
         let mut faults = Vec::new();

@@ -216,7 +216,7 @@ fn a_key_update_in_five_records_travels() {
 }
 
 #[test]
-fn facts_and_patience_travel() {
+fn facts_and_counts_travel() {
     let (session, ..) = twins(&providers()[0], Suite::Tls12EcdsaAes128Gcm);
     let mut at_rest = session.rest(b"cut");
     let facts = Facts { sni: Some("localhost".into()), alpn: Some(Alpn::Http11) };

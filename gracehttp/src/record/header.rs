@@ -36,15 +36,17 @@ impl Header {
 
     /// The header at the beginning of the input, or none if it is not whole. Its length is trusted only if type and
     /// version are possible. Otherwise bytes that are not TLS would make the session wait for more that never come.
+    /// Each byte is judged as soon as it is there.
     pub(super) fn read(input: &[u8], version: Version) -> Result<Option<Self>, Fault> {
-        let Some(&header) = input.first_chunk::<HEADER_LENGTH>() else { return Ok(None) };
-        let header = Self(header);
-        if !(content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT).contains(&header.content_type()) {
+        let is_type = |byte: &u8| (content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT).contains(byte);
+        if !input.first().is_none_or(is_type) {
             return Err(Fault::decode_error("a record of unknown type"));
         }
-        if header.0[1] != 3 {
+        if input.get(1).is_some_and(|&major| major != 3) {
             return Err(Fault::decode_error("a record of an unknown version"));
         }
+        let Some(&header) = input.first_chunk::<HEADER_LENGTH>() else { return Ok(None) };
+        let header = Self(header);
         if header.length() == 0 && header.content_type() != content_type::APPLICATION_DATA {
             return Err(Fault::decode_error("an empty record"));
         }

@@ -131,7 +131,7 @@ fn a_record_counts_once_and_in_its_order() {
 #[test]
 fn bytes_that_are_no_tls_are_refused_at_once() {
     for suite in SUITES {
-        for bytes in [&b"GET /"[..], b"\0\0\0\0\0", b"\x17\x02\x03\xff\xff", b"\x19\x03\x03\xff\xff"] {
+        for bytes in [&b"G"[..], b"GET /", b"\0\0\0\0\0", b"\x17\x02\x03\xff\xff", b"\x19\x03\x03\xff\xff"] {
             refused("no TLS", suite, DECODE_ERROR, |_| bytes.to_vec());
         }
         for kind in [ALERT, HANDSHAKE, CHANGE_CIPHER_SPEC, HEARTBEAT] {

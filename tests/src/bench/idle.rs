@@ -51,8 +51,7 @@ impl Idle {
                     clients.ask(key, &self.request, 1)?;
                     self.answers(&mut clients, 1)?;
                 }
-                Arrival::AtOnce => clients.open(&self.endpoint)?,
-                Arrival::Silent => clients.shake_hands(&self.endpoint)?,
+                Arrival::AtOnce | Arrival::Silent => clients.shake_hands(&self.endpoint)?,
             }
         }
         if arrival == Arrival::AtOnce {

@@ -1,5 +1,6 @@
 //! A real binary under test, and the chain of generations that its restarts create.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -131,7 +132,7 @@ impl Launch {
         drop(command);
 
         let first = Generation::hold(child.id()).expect("our own child");
-        let chain = Arc::new(Chain { generations: Mutex::new(vec![Arc::new(first)]) });
+        let chain = Arc::new(Chain::new(first));
         let log = Log::new();
         let learner = Arc::clone(&chain);
         log.follow(output, move |line| learner.learn_from(line));
@@ -173,19 +174,43 @@ fn prepare_this_process() {
 #[derive(Debug)]
 struct Chain {
     generations: Mutex<Vec<Arc<Generation>>>,
+    /// The number of a generation by its pid, from its banner.
+    numbers: Mutex<BTreeMap<u32, u64>>,
 }
 
 impl Chain {
+    fn new(first: Generation) -> Self {
+        Self { generations: Mutex::new(vec![Arc::new(first)]), numbers: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Generation>>> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn learn_from(&self, line: &str) {
         // A process that has already died and been reaped needs no handle.
-        if let Some(generation) = successor_in(line).and_then(|pid| Generation::hold(pid).ok()) {
-            self.lock().push(Arc::new(generation));
+        let successor = successor_in(line).and_then(|pid| Generation::hold(pid).ok());
+        let number = number_in(line);
+        if successor.is_none() && number.is_none() {
+            return;
+        }
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        numbers.extend(number);
+        let mut generations = self.lock();
+        generations.extend(successor.map(Arc::new));
+        // A successor that restarts at once may name its own before its predecessor has named it. Those without a
+        // banner stay in the order of their names.
+        let number = |generation: &Generation| numbers.get(&generation.pid()).copied();
+        if generations.iter().all(|generation| number(generation).is_some()) {
+            generations.sort_by_key(|generation| number(generation));
         }
     }
+}
+
+/// The pid and the number of the generation whose banner this line is.
+fn number_in(line: &str) -> Option<(u32, u64)> {
+    let (number, pid) = line.split_once(", generation ")?.1.split_once(", pid ")?;
+    Some((pid.trim_end_matches(')').parse().ok()?, number.parse().ok()?))
 }
 
 /// The pid in a line that announces a new generation.

@@ -370,6 +370,29 @@ async fn the_kit_awaits_lines_and_follows_the_generations() {
     assert!(!successor.is_running());
 }
 
+/// A process that restarts at once names its successor before its predecessor has named it.
+#[tokio::test]
+async fn the_kit_orders_generations_by_their_banners() {
+    let banner = |number: u32, pid: &str| {
+        format!(
+            "echo 'INFO serving web on http://x (plain, max 9 connections, generation '{number}', pid '{pid}')'; "
+        )
+    };
+    let names = |pid: &str| format!("echo INFO start new process success, pid {pid}.; ");
+    let begins = "sleep 100 & second=$!; sleep 100 & third=$!; ".to_owned() + &banner(1, "$$");
+    let (second, third) = (banner(2, "$second"), banner(3, "$third"));
+    for lines in [
+        [&names("$third"), &third, &second, &names("$second")],
+        [&second, &third, &names("$third"), &names("$second")],
+        [&names("$third"), &names("$second"), &third, &second],
+    ] {
+        let lines = lines.map(String::as_str).concat();
+        let app = shell(&format!("{begins}{lines} echo third $third; sleep 100")).spawn();
+        let line = app.log.line(0, "third").await;
+        assert_eq!((app.generations(), format!("third {}", app.pid())), (3, line), "{}", app.log);
+    }
+}
+
 #[tokio::test]
 async fn nothing_outlives_a_test() {
     let app = shell("sleep 100 & echo begun; wait").spawn();

@@ -80,8 +80,8 @@ async fn a_stop_ends_parked_connections() {
     assert_eq!(service.app.first().exit().await, Exit::Code(0));
 }
 
-/// It has a time limit as half a head has, which its bytes don't prolong: one that is sent bit by bit can't stay for
-/// ever.
+/// A part of a record has the same time limit as half a head. More bytes do not prolong it, so a record that is sent byte
+/// by byte does not keep its connection.
 #[tokio::test]
 async fn a_record_that_is_sent_bit_by_bit_ends_with_the_time_of_a_head() {
     const LIMIT: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ async fn a_record_that_is_sent_bit_by_bit_ends_with_the_time_of_a_head() {
     join_all(ends).await;
 }
 
-/// Nothing of a request is in it.
+/// A KeyUpdate holds nothing of a request.
 #[tokio::test]
 async fn a_cut_record_that_holds_no_request_leaves_the_connection_idle() {
     let service = Service::new(&format!("{TLS} header_read_timeout=1000ms")).await;
@@ -153,7 +153,7 @@ async fn a_client_that_has_said_close_notify_gets_the_rest_of_its_answer() {
     }
 }
 
-/// The same as it looks in plain text.
+/// The same in plain text.
 #[tokio::test]
 async fn a_client_that_has_closed_its_side_gets_the_rest_of_its_answer() {
     let service = Service::new("server web 127.0.0.1:0").await;

@@ -1,4 +1,4 @@
-//! A client that seals whatever it is told. For tests, and for the fuzz target.
+//! A client that seals any content. For tests, and for the fuzz target.
 
 use crate::record::aead::{Key, TAG_LENGTH};
 use crate::record::at_rest::{DirectionParts, SessionParts};

@@ -244,7 +244,7 @@ mod tests {
 
     /// A few of the scripts that the fuzz target plays for minutes.
     #[test]
-    fn a_session_bears_whatever_comes() {
+    fn random_scripts_break_no_rule() {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         for keys in 0..5000 {
             let script: Vec<u8> = (0..60)
@@ -252,7 +252,7 @@ mod tests {
                     random ^= random << 13;
                     random ^= random >> 7;
                     random ^= random << 17;
-                    // Half of the bytes are such as mean something.
+                    // Half of the bytes have a meaning in a script.
                     if random & 1 == 0 { (random >> 8) as u8 } else { (random >> 8) as u8 % 26 }
                 })
                 .collect();

@@ -1,5 +1,5 @@
-//! The same bytes of a stranger for a session of ours and for a rustls server with the same keys: both have to read the
-//! same text, and to end with the same alert.
+//! A session of ours and a rustls server with the same keys get the same bytes of any client. Both have to read the same
+//! text, and to end with the same alert.
 
 use tokio_rustls::rustls::crypto::CryptoProvider;
 
@@ -18,7 +18,7 @@ const DECODE_ERROR: u8 = 50;
 /// The length of a record of TLS 1.3 with a KeyUpdate: the message, its type and the tag. An alert is shorter.
 const KEY_UPDATE_LENGTH: u8 = 5 + 1 + 16;
 
-/// Plays a script, and panics if the two differ where no RFC says so.
+/// Plays a script, and panics if the two differ and no RFC says so.
 pub(crate) fn open_as_rustls(provider: &CryptoProvider, script: &[u8]) {
     let mut script = Script(script);
     let suite = SUITES[usize::from(script.byte()) % SUITES.len()];

@@ -102,8 +102,8 @@ pub(super) fn handshake(
     (server, client, logged)
 }
 
-/// A session of ours and the rustls server whose twin it is: the same keys, the same sequence numbers. The client is one
-/// that seals whatever it likes.
+/// A session of ours and a rustls server with the same keys and sequence numbers, and a client that can seal any
+/// content.
 pub(super) fn twins(provider: &CryptoProvider, suite: Suite) -> (Session, ServerConnection, Forger) {
     let (server, client, logged) = handshake(provider, suite);
     let negotiated = client.negotiated_cipher_suite().expect("the handshake is over");

@@ -1,4 +1,4 @@
-//! The records in a stream of bytes, as anyone on the line sees them.
+//! The records in a stream of bytes, as far as their headers show them.
 
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ impl Received {
         self.records.get(&(APPLICATION_DATA, HEADER + KEY_UPDATE)).copied().unwrap_or_default()
     }
 
-    /// The records of handshakes that everyone can tell: the ServerHello, and under TLS 1.2 all others.
+    /// The records of handshakes whose headers show it: the ServerHello, and in TLS 1.2 all others.
     pub fn handshakes(&self) -> u64 {
         self.records.iter().filter(|((kind, _), _)| *kind == HANDSHAKE).map(|(_, count)| count).sum()
     }

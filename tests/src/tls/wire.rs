@@ -77,7 +77,8 @@ impl Wire {
     /// Receives until the session has to say something, or its handshake is done. Returns what it has to say.
     pub async fn next_flight(&mut self) -> Result<Vec<u8>, Failure> {
         let mut flight = self.flight();
-        // A ChangeCipherSpec alone, which TLS 1.3 sends for the sake of middleboxes, is the beginning of one.
+        // A ChangeCipherSpec alone is the beginning of a flight: TLS 1.3 sends it only for middleboxes (RFC 8446 appendix
+        // D.4).
         while self.session.is_handshaking() && !Record::all(&flight).iter().any(Record::says_something) {
             if let Err(error) = self.receive().await {
                 return Err(Failure::new(Kind::Handshake, format!("TLS: {error}")));

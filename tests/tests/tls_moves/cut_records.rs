@@ -233,7 +233,7 @@ async fn cut_record_has_the_time_of_a_head() {
     settled(&service).await;
     service.restart().await;
     for client in &mut clients {
-        // It may be told why.
+        // An answer with the reason may come before.
         let ended = client.pause(Duration::from_secs(10)).await;
         assert_ne!(ended, Pause::Open, "the time of a head is over");
         if let Pause::Failed(failure) = ended {

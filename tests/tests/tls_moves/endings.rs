@@ -13,7 +13,7 @@ async fn ends(client: &mut Client<Wire>) {
     assert_eq!(client.pause(Duration::from_secs(10)).await, Pause::Closed);
 }
 
-/// It is in the predecessor's socket when the signal comes, or behind the first half of its record.
+/// The close_notify is in the predecessor's socket when the signal comes, or only the first half of its record is.
 #[tokio::test]
 async fn close_notify_right_before_a_restart_ends_the_connection() {
     let service = Service::new(TLS).await;
@@ -157,7 +157,7 @@ async fn client_that_goes_without_a_word_is_forgotten() {
     all_leave_cleanly(&service).await;
 }
 
-/// The successor says so under the key that moved: a client can read this alert only if it is sealed properly.
+/// The successor seals its alert under the key that moved: otherwise the client could not read it.
 #[tokio::test]
 async fn forged_record_after_a_move_gets_an_alert() {
     let service = Service::new(TLS).await;
@@ -182,7 +182,7 @@ async fn forged_record_after_a_move_gets_an_alert() {
     all_leave_cleanly(&service).await;
 }
 
-/// What a client sends twice is a forgery, too: the successor knows which record is the next.
+/// A record that is sent twice is not authentic: the successor knows the number of the next record.
 #[tokio::test]
 async fn repeated_record_after_a_move_is_refused() {
     let service = Service::new(TLS).await;

@@ -174,7 +174,7 @@ async fn upgraded_connection_uses_its_session_after_a_move() {
         client.send("pong").await.unwrap();
         assert_eq!(read_until(client, "pong").await, "pong");
     }
-    // It ends with the next restart, in its own words and with a close_notify.
+    // The handler ends it in the next restart with a message of its protocol; a close_notify follows.
     service.restart().await;
     for (client, _) in &mut upgrading {
         assert_eq!(read_until(client, "farewell").await, "farewell");

@@ -43,8 +43,8 @@ async fn failed_restart_disturbs_no_connection() {
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
-/// The connections that it had are lost, since nobody else has their keys: they end, and no client gets a record that
-/// it can't open. New connections are served.
+/// The connections of a dead successor are lost, since no other process has their keys. They end, and no client gets a
+/// record that it can't open. New connections are served.
 #[tokio::test]
 async fn connections_end_with_a_successor_that_is_killed_in_standby() {
     let service = Service::with(TLS, |launch| launch.env("GRACEHTTP_STANDBY", "10s")).await;

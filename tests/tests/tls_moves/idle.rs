@@ -154,7 +154,8 @@ async fn connections_of_a_unix_socket_move() {
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
-/// A ticket that came over a connection before it moved is good for a new one, and the old one does not care.
+/// A ticket that came over a connection before it moved resumes a session on a new connection. The old connection goes
+/// on.
 #[tokio::test]
 async fn ticket_of_a_connection_that_moved_resumes_its_session() {
     let service = Service::new(TLS).await;

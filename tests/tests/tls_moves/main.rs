@@ -1,5 +1,5 @@
-//! TLS connections move on a restart in whatever state they are: the client keeps its connection and its session, and
-//! the next generation answers.
+//! TLS connections move in a restart, in every state: the client keeps its connection and its session, and the next
+//! generation answers.
 //!
 //! The clients are [`Wire`]s. They never connect again and take part in no second handshake, so an answer of the next
 //! generation shows that the session moved.

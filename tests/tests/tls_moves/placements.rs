@@ -94,7 +94,7 @@ async fn connections_follow_their_listener_to_a_server_of_another_name() {
     stage.move_to(pid).await;
 }
 
-/// Its handshake is long over: it goes on under the certificate of that time.
+/// A connection needs the certificate only in its handshake, so a new certificate changes nothing for it.
 #[tokio::test]
 async fn connections_move_to_a_server_with_another_certificate() {
     let with = |name: &'static str| {

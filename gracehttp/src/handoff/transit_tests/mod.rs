@@ -1,8 +1,8 @@
-//! Connections on their way between two processes while everything goes wrong in between: the real predecessor, the
-//! real successor, and a relay through which all of their messages pass.
+//! Connections on their way between two processes, with faults at each step: the real predecessor, the real successor,
+//! and a relay through which all of their messages pass.
 //!
-//! Whatever happens, no TLS session is used by both. Each test ends with a record that every session seals, wherever it
-//! is: a number that is used twice under one key ends the test.
+//! The two never both use a TLS session. At the end of each test every session seals a record, in each process that has
+//! it: a number that is used twice under one key fails the test.
 
 mod any_order;
 mod stage;

@@ -1,4 +1,4 @@
-//! A stream against rustls' client: what goes in comes out, in order, whatever the sizes; and how both sides end.
+//! A stream against rustls' client: data of any size arrives whole and in order, and both sides end as TLS provides.
 
 use std::future::poll_fn;
 use std::io::ErrorKind;

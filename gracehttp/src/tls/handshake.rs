@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::rustls::ServerConnection;
 
 use crate::log;
@@ -23,6 +23,9 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 
 /// The first size of the input buffer: enough for most ClientHellos.
 const SMALL: usize = 4 << 10;
+
+/// At most so much is read of a client that was refused.
+const DISCARDED: usize = 64 << 10;
 
 /// Makes a TLS session of a socket. If that fails, the client is sent the alert that says why.
 pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::Result<SecureStream> {
@@ -130,12 +133,21 @@ impl Handshake {
         }
     }
 
-    /// Sends the alert about a fault of the client, as far as there is room for it.
+    /// Sends the alert about a fault of the client, as far as there is room for it, and reads what the client has sent
+    /// meanwhile: a socket that is closed with unread bytes is reset, and the client might never see the alert.
     async fn send_alert(&mut self) {
         let Ok(alert) = self.output() else { return };
         let mut bare = Pin::new(&mut self.bare);
+        let mut scratch = vec![0; SMALL];
         poll_fn(|cx| {
             let _ = bare.as_mut().poll_write(cx, &alert);
+            for _ in 0..DISCARDED / SMALL {
+                let mut read = ReadBuf::new(&mut scratch);
+                let is_read = matches!(bare.as_mut().poll_read(cx, &mut read), Poll::Ready(Ok(())));
+                if !is_read || read.filled().is_empty() {
+                    break;
+                }
+            }
             Poll::Ready(())
         })
         .await;

@@ -373,6 +373,14 @@ async fn a_record_of_ssl_2_is_refused() {
     assert_eq!(answer(b"\x16\x02\x00\x00\x05hello").await.1, ErrorKind::InvalidData);
 }
 
+/// A Unix socket, too, is reset if it is closed with unread bytes.
+#[tokio::test]
+async fn a_client_that_has_sent_more_reads_the_alert_and_then_the_end() {
+    let bytes = [&b"\x17\x03\x03\x00\x01a"[..], &[0x17; 40_000]].concat();
+    let (said, kind) = answer(&bytes).await;
+    assert_eq!((said, kind), (answer_of_rustls(&bytes[..6]), ErrorKind::InvalidData));
+}
+
 #[tokio::test]
 async fn a_client_without_a_common_suite_is_told_so() {
     let mut provider = Arc::unwrap_or_clone(provider());

@@ -172,6 +172,28 @@ async fn kernel_shortage_loses_nothing(plan: &str) {
     }
 }
 
+/// Every second write to the socket fails for want of memory. No client gets an answer twice, or for the answer to its
+/// next request.
+#[tokio::test]
+async fn a_write_that_the_kernel_refuses_repeats_no_answer_over_tls() {
+    if !tool("strace") {
+        return;
+    }
+    let stage = Stage::new(&format!("{WEB} tls=self_signed")).await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(Client::connect(&stage.target).await.expect("a connection"));
+    }
+    let _faults = Strace::on(&stage.app.current(), "sendto:error=ENOBUFS:when=1+2").await;
+    for (client, connection) in clients.iter_mut().zip(0..) {
+        for request in 0..5 {
+            let number = (10 * connection + request).to_string();
+            let reply = client.get(&format!("/numbered?number={number}")).await.expect("an answer");
+            assert_eq!(reply.header("number"), Some(&*number));
+        }
+    }
+}
+
 #[tokio::test]
 async fn case_27_accept_backs_off_after_enfile() {
     accept_backs_off("ENFILE", "Too many open files in system").await;

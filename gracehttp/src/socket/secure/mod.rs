@@ -153,9 +153,9 @@ impl AsyncWrite for SecureStream {
         let this = &mut *self;
         ready!(this.outbound.poll_send(&mut this.bare, cx))?;
         let sealed = this.outbound.seal(&mut this.session, bufs);
-        if let Poll::Ready(Err(error)) = this.outbound.poll_send(&mut this.bare, cx) {
-            return Poll::Ready(Err(error));
-        }
+        // What is sealed is written, whatever the socket says: a caller that is told of a failure may write the same
+        // bytes again, and the client would get them twice. A failure that lasts shows at the next write or flush.
+        let _ = this.outbound.poll_send(&mut this.bare, cx);
         Poll::Ready(sealed)
     }
 

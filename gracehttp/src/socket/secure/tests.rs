@@ -139,6 +139,19 @@ async fn a_client_that_reads_nothing_fills_its_socket_and_no_more_than_one_buffe
     assert!(!got.is_empty() && got == all[..got.len()]);
 }
 
+/// Otherwise a caller would seal them a second time, for a client that may get both.
+#[tokio::test]
+async fn what_is_sealed_counts_as_written_even_if_the_socket_fails() {
+    for version in VERSIONS {
+        let (mut stream, client) = connected(version).await;
+        drop(client);
+        assert!(matches!(poll_write(&mut stream, b"answer").await, Poll::Ready(Ok(6))), "{version:?}");
+        assert_eq!(stream.flush().await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(stream.write(b"more").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert!(!stream.can_rest());
+    }
+}
+
 #[tokio::test]
 async fn text_that_was_not_read_and_a_cut_record_outlive_a_rest() {
     for version in VERSIONS {

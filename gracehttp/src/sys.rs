@@ -64,6 +64,15 @@ pub(crate) fn at_exit(hook: fn()) {
     }
 }
 
+/// Gives the pages of the heap that are wholly free back to the system, in the arenas of all threads. Only glibc has such a
+/// call, and only its own allocator obeys it.
+pub(crate) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: any thread may call it at any time (malloc_trim(3)): it takes the lock of each arena, and touches no block
+    // that is in use.
+    let _ = unsafe { libc::malloc_trim(0) };
+}
+
 /// What a successor inherits, beside the three standard streams.
 pub(crate) struct Inheritance<'a> {
     /// Stays open across exec.

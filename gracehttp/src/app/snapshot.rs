@@ -227,7 +227,8 @@ mod tests {
         let released = Arc::new(Notify::new());
         let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
         let moved = Arc::new(Moved::default());
-        let context = Context::new(options, None, make(&()), permits, moved, events.clone()).unwrap();
+        let context =
+            Context::new(options, None, make(&()), permits, moved, Arc::default(), events.clone()).unwrap();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();
         Servers::new(vec![running], released)

@@ -18,6 +18,7 @@ use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecess
 use crate::lifecycle::{Background, Events, aside, set_generation};
 use crate::listen::{Acceptor, Running};
 use crate::log;
+use crate::parking::{ParkedCount, give_memory_back};
 use crate::server::{Permits, Server, SocketAccess};
 use crate::tls::{KeyRing, TlsAcceptor};
 
@@ -129,7 +130,9 @@ async fn begin<S: Clone + Send + Sync + 'static>(
 
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());
-    let shared = Shared { workers: &workers, released: &released, moved: &moved, events };
+    let parked = Arc::new(ParkedCount::default());
+    tokio::spawn(give_memory_back(parked.clone()));
+    let shared = Shared { workers: &workers, released: &released, moved: &moved, parked: &parked, events };
     let mut running = Vec::new();
     for ((server, tls), listeners) in servers.into_iter().zip(tls_acceptors).zip(listeners.of_servers) {
         let context = context(server, tls, &state, &shared).await?;
@@ -180,6 +183,7 @@ struct Shared<'a> {
     workers: &'a Handle,
     released: &'a Arc<Notify>,
     moved: &'a Arc<Moved>,
+    parked: &'a Arc<ParkedCount>,
     events: &'a Events,
 }
 
@@ -199,7 +203,7 @@ async fn context<S: Clone + Send + Sync + 'static>(
     state: &S,
     shared: &Shared<'_>,
 ) -> Result<Arc<Context>, Error> {
-    let Shared { workers, released, moved, events } = *shared;
+    let Shared { workers, released, moved, parked, events } = *shared;
     let Server { options, make, .. } = server;
     let name = options.name.clone();
     let made = {
@@ -214,11 +218,11 @@ async fn context<S: Clone + Send + Sync + 'static>(
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-    Context::new(options, tls, dispatch, permits, moved.clone(), events.clone()).map(Arc::new).map_err(
-        |error| {
+    Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone(), events.clone())
+        .map(Arc::new)
+        .map_err(|error| {
             Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
-        },
-    )
+        })
 }
 
 /// Says that we are ready, waits for the commit, and from then on takes in what the predecessor sends.

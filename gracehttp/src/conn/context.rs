@@ -17,7 +17,7 @@ use crate::conn::cause::Tally;
 use crate::conn::moved::Moved;
 use crate::conn::recycling::{Recycling, Spread};
 use crate::lifecycle::{ConnectionEnds, Drain, Events, Phase};
-use crate::parking::Lot;
+use crate::parking::{Lot, ParkedCount};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
 use crate::tls::TlsAcceptor;
@@ -100,10 +100,11 @@ impl Context {
         dispatch: Arc<dyn Dispatch>,
         permits: Arc<Permits>,
         moved: Arc<Moved>,
+        parked: Arc<ParkedCount>,
         events: Events,
     ) -> io::Result<Self> {
         Ok(Self {
-            lot: Lot::new(options.header_read_timeout, options.idle_timeout)?,
+            lot: Lot::new(options.header_read_timeout, options.idle_timeout, parked)?,
             http1: http1_builder(&options),
             ends: ConnectionEnds::new(&options.name, events),
             options,
@@ -229,8 +230,16 @@ mod tests {
             let options = ServerOptions { tls, ..ServerOptions::new(name) };
             let acceptor = TlsAcceptor::of(&options, &KeyRing::default()).unwrap();
             let permits = Arc::new(Permits::new(1000, Arc::default()));
-            Self::new(options, acceptor, Arc::new(NoHandler), permits, Arc::default(), Events::default())
-                .unwrap()
+            Self::new(
+                options,
+                acceptor,
+                Arc::new(NoHandler),
+                permits,
+                Arc::default(),
+                Arc::default(),
+                Events::default(),
+            )
+            .unwrap()
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::lifecycle::until_time;
 use crate::log;
+use crate::parking::memory::ParkedCount;
 use crate::parking::slots::{Parked, Slots};
 use crate::socket::{Stage, Unread};
 use crate::sys::{self, Watched};
@@ -37,6 +39,8 @@ pub(crate) struct Lot {
     limits: [Duration; 2],
     /// The next deadline has changed.
     rescheduled: Notify,
+    /// Counts its connections, too.
+    parked: Arc<ParkedCount>,
 }
 
 /// A connection that left the lot, and why.
@@ -50,7 +54,7 @@ pub(crate) enum Woken {
 
 impl Lot {
     /// An empty lot. Has to be called within a runtime.
-    pub(crate) fn new(fresh: Duration, idle: Duration) -> io::Result<Self> {
+    pub(crate) fn new(fresh: Duration, idle: Duration, parked: Arc<ParkedCount>) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         Ok(Self {
             epoll: sys::watch(Instance(epoll), Interest::READABLE)?,
@@ -58,6 +62,7 @@ impl Lot {
             epoch: Instant::now(),
             limits: [fresh, idle],
             rescheduled: Notify::new(),
+            parked,
         })
     }
 
@@ -81,6 +86,7 @@ impl Lot {
         if !added && let Some(parked) = slots.remove(key) {
             return Err(parked);
         }
+        self.parked.add();
         drop(slots);
         if is_first {
             self.rescheduled.notify_one();
@@ -229,7 +235,9 @@ impl Lot {
             // The registration follows the open file description, which may live on in another process.
             let _ = self.watch().delete(fd);
         }
-        slots.remove(key)
+        let removed = slots.remove(key)?;
+        self.parked.remove();
+        Some(removed)
     }
 
     fn now(&self) -> u32 {
@@ -265,7 +273,6 @@ mod tests {
     use crate::socket::{Family, Socket};
     use std::io::Write;
     use std::os::unix::net::UnixStream;
-    use std::sync::Arc;
 
     fn connection(stage: Stage) -> (Parked, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -277,9 +284,13 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(600);
 
+    fn new_lot(fresh: Duration, idle: Duration) -> Lot {
+        Lot::new(fresh, idle, Arc::default()).unwrap()
+    }
+
     #[tokio::test]
     async fn a_byte_wakes_just_its_connection() {
-        let lot = Lot::new(LONG, LONG).unwrap();
+        let lot = new_lot(LONG, LONG);
         let mut clients = Vec::new();
         for _ in 0..10 {
             let (parked, client) = connection(Stage::Idle);
@@ -294,7 +305,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_closes_wakes_too() {
-        let lot = Lot::new(LONG, LONG).unwrap();
+        let lot = new_lot(LONG, LONG);
         let (parked, client) = connection(Stage::Idle);
         lot.park(parked).unwrap();
         drop(client);
@@ -303,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_connection_beside_an_idle_one_has_its_own_limit() {
-        let lot = Arc::new(Lot::new(Duration::from_millis(200), LONG).unwrap());
+        let lot = Arc::new(new_lot(Duration::from_millis(200), LONG));
         let (idle, _idle_client) = connection(Stage::Idle);
         lot.park(idle).unwrap();
         let waiting = tokio::spawn({
@@ -320,7 +331,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_silent_connection_is_evicted() {
-        let lot = Lot::new(LONG, LONG).unwrap();
+        let lot = new_lot(LONG, LONG);
         let mut clients = Vec::new();
         for stage in [Stage::Fresh, Stage::Idle, Stage::Idle] {
             let (parked, client) = connection(stage);
@@ -338,7 +349,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_stage_has_its_limit() {
-        let lot = Lot::new(Duration::from_millis(200), LONG).unwrap();
+        let lot = new_lot(Duration::from_millis(200), LONG);
         let (idle, _idle_client) = connection(Stage::Idle);
         let (fresh, _fresh_client) = connection(Stage::Fresh);
         lot.park(idle).unwrap();

@@ -5,7 +5,9 @@
 //! descriptor. Idle time-outs are a walk over the oldest end of the slab, and a hand-over is the slab itself.
 
 mod lot;
+mod memory;
 mod slots;
 
 pub(crate) use lot::{Lot, Woken};
+pub(crate) use memory::{ParkedCount, give_memory_back};
 pub(crate) use slots::Parked;

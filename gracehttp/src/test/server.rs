@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::conn::{Context, Moved};
+use crate::conn::Context;
 use crate::lifecycle::{Address, Background, Events, Phase};
 use crate::listen::bind::bind;
 use crate::listen::{ListenOptions, Running};
@@ -72,9 +72,16 @@ impl TestServer {
         let tls = TlsAcceptor::of(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
         let released = Arc::new(Notify::new());
         let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-        let context =
-            Context::new(options, tls, make(&state), permits, Arc::new(Moved::default()), Events::default())
-                .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
+        let context = Context::new(
+            options,
+            tls,
+            make(&state),
+            permits,
+            Arc::default(),
+            Arc::default(),
+            Events::default(),
+        )
+        .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
         let is_secure = context.is_secure();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();

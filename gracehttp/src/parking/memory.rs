@@ -1,0 +1,262 @@
+//! Memory goes back to the system when many connections have parked.
+//!
+//! What they used while awake (tasks, buffers and, most of all, their TLS handshakes) is free as soon as they are
+//! parked. But glibc keeps freed memory for the process, and after many handshakes at once that is ten times what the
+//! parked connections need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::lifecycle::aside;
+use crate::sys;
+
+/// So many more parked connections than before are worth the cost: some milliseconds of CPU time.
+const MANY: usize = 512;
+
+/// How long the attendant watches whether connections still park.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Fewer than this share of the growth, parked within [`MOMENT`], are the everyday traffic of connections that wake and
+/// park again.
+const SHARE: usize = 16;
+
+/// The shortest time between two times that memory is given back.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How many connections of all servers of a process are parked.
+#[derive(Debug, Default)]
+pub(crate) struct ParkedCount {
+    counts: Mutex<Counts>,
+    /// Notified when the growth becomes [`MANY`].
+    grown: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    parked: usize,
+    /// The fewest that were parked since memory was given back. What is above them is the growth.
+    fewest: usize,
+    /// How often a connection was parked.
+    parks: usize,
+}
+
+/// Gives memory back whenever many connections have parked. It has no timer while few do.
+///
+/// Runs on the control runtime: no serving thread waits for it, except for a moment in the allocator.
+pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>) {
+    // Other C libraries have no such call.
+    if cfg!(target_env = "gnu") {
+        // Aside, since a large heap takes longer. It fails if there is no thread; the memory then stays until next time.
+        parked.attend(|| aside("memory", "giving memory back", sys::trim_heap)).await;
+    }
+}
+
+impl ParkedCount {
+    pub(super) fn add(&self) {
+        let mut counts = self.counts();
+        counts.parked += 1;
+        counts.parks = counts.parks.wrapping_add(1);
+        let is_many = counts.growth() == MANY;
+        drop(counts);
+        if is_many {
+            self.grown.notify_one();
+        }
+    }
+
+    pub(super) fn remove(&self) {
+        let mut counts = self.counts();
+        counts.parked -= 1;
+        counts.fewest = counts.fewest.min(counts.parked);
+    }
+
+    /// Gives memory back each time that many have parked and hardly any still do.
+    async fn attend<F: Future>(&self, give_back: impl Fn() -> F) {
+        loop {
+            let parks = self.many().await;
+            sleep(MOMENT).await;
+            if self.counts().start_anew_if_settled_since(parks) {
+                give_back().await;
+                sleep(PAUSE).await;
+            }
+        }
+    }
+
+    /// Waits until many have parked, and tells how often a connection was parked by then.
+    async fn many(&self) -> usize {
+        loop {
+            {
+                let counts = self.counts();
+                if counts.growth() >= MANY {
+                    return counts.parks;
+                }
+            }
+            self.grown.notified().await;
+        }
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock()
+    }
+}
+
+impl Counts {
+    fn growth(&self) -> usize {
+        self.parked - self.fewest
+    }
+
+    /// Whether many have parked and few of them since `parks`. If so, the growth is counted from here on.
+    fn start_anew_if_settled_since(&mut self, parks: usize) -> bool {
+        let recent = self.parks.wrapping_sub(parks);
+        let is_settled = self.growth() >= MANY && recent <= self.growth() / SHARE;
+        if is_settled {
+            self.fewest = self.parked;
+        }
+        is_settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use tokio::time::{Instant, timeout};
+
+    /// Runs a story beside the attendant. Returns when, in milliseconds, memory was given back.
+    async fn given_back_during(story: impl AsyncFnOnce(&ParkedCount)) -> Vec<u128> {
+        let (parked, start) = (ParkedCount::default(), Instant::now());
+        let times = Cell::new(Vec::new());
+        let note = || async {
+            let mut so_far = times.take();
+            so_far.push(start.elapsed().as_millis());
+            times.set(so_far);
+        };
+        tokio::select! {
+            biased;
+            () = parked.attend(note) => unreachable!("it attends for ever"),
+            () = story(&parked) => {}
+        }
+        times.take()
+    }
+
+    fn park(parked: &ParkedCount, count: usize) {
+        (0..count).for_each(|_| parked.add());
+    }
+
+    fn wake(parked: &ParkedCount, count: usize) {
+        (0..count).for_each(|_| parked.remove());
+    }
+
+    async fn pass(milliseconds: u64) {
+        sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_goes_back_once_after_many_have_parked() {
+        let times = given_back_during(async |parked| {
+            park(parked, 10_000);
+            pass(60_000).await;
+        });
+        assert_eq!(times.await, [100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_waits_while_more_park() {
+        let times = given_back_during(async |parked| {
+            for _ in 0..20 {
+                park(parked, 500);
+                pass(50).await;
+            }
+            pass(60_000).await;
+        });
+        let times = times.await;
+        assert!(matches!(times[..], [1000..=1200]), "{times:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn few_that_park_are_not_worth_it() {
+        let times = given_back_during(async |parked| {
+            park(parked, MANY - 1);
+            pass(60_000).await;
+        });
+        assert_eq!(times.await, [0; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_wake_at_once_again_do_not_count() {
+        let times = given_back_during(async |parked| {
+            park(parked, 10_000);
+            pass(50).await;
+            wake(parked, 9_500);
+            pass(60_000).await;
+        });
+        assert_eq!(times.await, [0; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everyday_traffic_neither_prevents_nor_repeats_it() {
+        let times = given_back_during(async |parked| {
+            park(parked, 10_000);
+            for _ in 0..60_000 {
+                wake(parked, 1);
+                pass(1).await;
+                park(parked, 1);
+            }
+        });
+        assert_eq!(times.await.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_all_wake_and_park_without_end_are_left_alone() {
+        let times = given_back_during(async |parked| {
+            for _ in 0..1000 {
+                park(parked, 10_000);
+                pass(40).await;
+                wake(parked, 10_000);
+                pass(10).await;
+            }
+        });
+        assert_eq!(times.await, [0; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_many_count_from_the_fewest_since() {
+        let times = given_back_during(async |parked| {
+            park(parked, 10_000);
+            pass(5_000).await;
+            wake(parked, 400);
+            park(parked, 400 + MANY - 1);
+            pass(5_000).await;
+            wake(parked, 400);
+            park(parked, 400);
+            pass(5_000).await;
+        });
+        assert_eq!(times.await, [100, 5_100]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_most_once_a_second() {
+        let times = given_back_during(async |parked| {
+            for _ in 0..10 {
+                park(parked, 1_000);
+                pass(300).await;
+            }
+            pass(60_000).await;
+        });
+        assert_eq!(times.await, [100, 1_200, 2_300, 3_400]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_no_timer_while_few_park() {
+        let parked = ParkedCount::default();
+        park(&parked, MANY - 1);
+        // The clock jumps from timer to timer: this one is the first.
+        let start = Instant::now();
+        let attended = timeout(Duration::from_secs(3600), parked.attend(|| async {})).await;
+        assert!(attended.is_err());
+        assert_eq!(start.elapsed(), Duration::from_secs(3600));
+    }
+}

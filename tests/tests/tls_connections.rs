@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tests::client::{Pause, Stream, get, post_head};
 use tests::patience::{PATIENCE, eventually, within};
 use tests::tls::{self, VERSIONS, Wire};
-use tests::{Client, Exit, Service, Signal};
+use tests::{Client, Exit, Launch, Service, Signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -273,4 +273,22 @@ async fn an_upgraded_connection_carries_bytes_both_ways_and_ends_with_close_noti
         assert_eq!(client.piece().await.expect("an end").expect("bytes"), "farewell");
         assert_eq!(client.piece().await.expect("a proper end"), None);
     }
+}
+
+/// Any stranger can make a handshake fail, so its line is for those who ask for it.
+#[tokio::test]
+async fn a_failed_handshake_has_a_line_at_level_debug() {
+    let plan = format!("{TLS} handshake_timeout=300ms");
+    let debug = |launch: Launch| launch.env("RUST_LOG", "gracehttp=debug");
+    let service = Service::with(&plan, debug).await;
+    let mut plain = TcpStream::connect(service.target.address()).await.expect("a connection");
+    let from = plain.local_addr().expect("its address");
+    plain.write_all(get("/ping").as_bytes()).await.expect("room");
+    let words = format!("server `web`: the TLS handshake with {from} failed: ");
+    let line = service.app.log.line(0, &words).await;
+    assert!(line.contains("DEBUG") && line.ends_with("it may speak plain HTTP"), "{line}");
+    let silent = TcpStream::connect(service.target.address()).await.expect("a connection");
+    let from = silent.local_addr().expect("its address");
+    let words = format!("the TLS handshake with {from} failed: it took longer than `handshake_timeout`");
+    service.app.log.line(0, &words).await;
 }

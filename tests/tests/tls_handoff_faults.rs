@@ -402,3 +402,26 @@ async fn tls_connections_are_told_to_close_if_the_successor_speaks_version_2() {
     stage.serves_again(0).await;
     stage.restarts_as_usual(&old).await;
 }
+
+/// Their requests may have been handled: nobody can repeat them. The log counts them, too.
+#[tokio::test]
+async fn busy_plain_connections_of_a_successor_that_dies_are_counted() {
+    let mut stage = Stage::new(10, |launch| launch).await;
+    let old = stage.app.first();
+    let start = stage.app.log.end();
+    let successor = stage.app.restart().await;
+    for client in stage.secure.iter_mut().chain(&mut stage.plain) {
+        client.moves_to(successor.pid()).await;
+    }
+    let mut busy: Vec<Client> = stage.plain.drain(..3).collect();
+    for (number, client) in busy.iter_mut().enumerate() {
+        client.send(get("/slow?ms=20000")).await.expect("room");
+        let begun = || stage.app.log.count(start, "slow begins") == number + 1;
+        eventually("a handler", begun).await;
+    }
+    successor.kill();
+    let line = stage.serves_again(start).await;
+    let lost = "has taken 7 connections back; 10 HTTPS connections are lost with it, and 3 busy plain";
+    assert!(line.contains(lost), "{line}");
+    stage.plain_ones_are_answered_by(&old).await;
+}

@@ -48,9 +48,9 @@ impl Subscriber for LogSubscriber {
             Event::RestartPassedOn { signal, successor } => {
                 log::info(format_args!("{signal} came meanwhile: pid {successor} restarts once more"));
             }
-            Event::TookBack { successor, why, connections, lost } => {
+            Event::TookBack { successor, why, connections, lost, busy } => {
                 let (why, count) = (death(why), connections_in_words(*connections));
-                let lost = lost_in_words(*lost);
+                let lost = lost_in_words(*lost, *busy);
                 log::error(format_args!(
                     "the successor, pid {successor}, died in standby: {why}; generation {}, pid {own_pid}, serves \
                      again and has taken {count} back{lost}",
@@ -190,12 +190,17 @@ fn end_in_words(end: ConnectionEnd) -> &'static str {
     }
 }
 
-/// What to say of the TLS connections that a dead successor had.
-fn lost_in_words(count: usize) -> String {
-    match count {
-        0 => String::new(),
-        1 => "; 1 HTTPS connection is lost with it".to_owned(),
-        _ => format!("; {count} HTTPS connections are lost with it"),
+/// What to say of the connections that ended with a successor: those over TLS, and the plain ones that were busy.
+fn lost_in_words(secure: usize, busy: usize) -> String {
+    let are = |count: usize, what: &str| match count {
+        1 => format!("1 {what} connection is"),
+        _ => format!("{count} {what} connections are"),
+    };
+    match (secure, busy) {
+        (0, 0) => String::new(),
+        (_, 0) => format!("; {} lost with it", are(secure, "HTTPS")),
+        (0, _) => format!("; {} lost with it", are(busy, "busy plain")),
+        _ => format!("; {} lost with it, and {busy} busy plain", are(secure, "HTTPS")),
     }
 }
 

@@ -272,7 +272,7 @@ mod tests {
         let observed = Observed::new(&servers, Arc::default(), None);
         let (signal, successor) = (Signal::Hup, Pid::from_raw(7));
         let why = SuccessorDeath::Ended("it ended".to_owned());
-        let took_back = Event::TookBack { successor, why, connections: 0, lost: 0 };
+        let took_back = Event::TookBack { successor, why, connections: 0, lost: 0, busy: 0 };
         for (event, phase) in [
             (Event::RestartRequested { signal }, ProcessPhase::Restarting { successor: None }),
             (Event::SuccessorStarted { successor }, ProcessPhase::Restarting { successor: Some(successor) }),

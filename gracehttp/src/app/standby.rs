@@ -187,7 +187,7 @@ impl Process {
 
     /// Takes over again from a successor that died in standby.
     async fn take_back(&mut self, successor: &mut Successor, end: HandoverEnd) {
-        let HandoverEnd { back, lost, was_unresponsive, .. } = end;
+        let HandoverEnd { back, lost, busy, was_unresponsive, .. } = end;
         let connections = back.len();
         // First of all: no other process may touch the connections that come back.
         let how = successor.end().await;
@@ -205,7 +205,7 @@ impl Process {
         self.settle_all(back);
         let former_access = |_: &Running, acceptor: &Acceptor| acceptor.former_access.clone();
         prepare::update_access(&self.servers, &self.events, former_access).await;
-        self.events.emit(&Event::TookBack { successor: successor.pid(), why, connections, lost });
+        self.events.emit(&Event::TookBack { successor: successor.pid(), why, connections, lost, busy });
     }
 
     /// Lets the connections finish that can't go anywhere any more.

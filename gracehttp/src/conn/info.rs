@@ -39,11 +39,7 @@ impl ConnectionInfo {
 
     /// The client's name in the log.
     pub(crate) fn client(&self) -> impl fmt::Display {
-        let peer = self.peer;
-        fmt::from_fn(move |f| match peer {
-            Some(peer) => peer.fmt(f),
-            None => f.write_str("a Unix socket"),
-        })
+        client_in_words(self.peer)
     }
 
     /// The connection's facts, as requests carry them. They are the same for all its requests: cloning them costs half
@@ -77,6 +73,14 @@ fn make_room(extensions: &mut Extensions) {
 
 pub(super) fn info(parts: &Parts) -> Option<&ConnectionInfo> {
     parts.extensions.get::<Arc<ConnectionInfo>>().map(|info| &**info)
+}
+
+/// The name of a client in the log, by its address.
+pub(crate) fn client_in_words(peer: Option<SocketAddr>) -> impl fmt::Display {
+    fmt::from_fn(move |f| match peer {
+        Some(peer) => peer.fmt(f),
+        None => f.write_str("a Unix socket"),
+    })
 }
 
 /// Extractor: the address of the client.

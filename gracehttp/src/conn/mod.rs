@@ -19,6 +19,10 @@ mod tls_info;
 mod traffic;
 mod transport;
 
+#[cfg(feature = "tls")]
+use std::fmt::Display;
+#[cfg(feature = "tls")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,6 +141,7 @@ fn serve_again(context: Arc<Context>, idle: Idle) {
 #[cfg(feature = "tls")]
 async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
     let Stream::Plain(bare) = stream else { return };
+    let peer = bare.peer();
     // Boxed, since a handshake is short: otherwise each connection would keep room for rustls.
     let handshake = Box::pin(handshake(&acceptor, bare));
     let handshake = tokio::time::timeout(context.options.handshake_timeout, handshake);
@@ -145,9 +150,11 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
         handshake = handshake => handshake,
         () = newcomer_is_to_close(&context, &mut permit, true) => return,
     };
-    let Ok(Ok(stream)) = handshake else {
-        // The client was sent the alert that says why.
-        return;
+    // The client was sent the alert that says why.
+    let stream = match handshake {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return log_failed_handshake(&context, peer, &error),
+        Err(_) => return log_failed_handshake(&context, peer, &"it took longer than `handshake_timeout`"),
     };
     // A client that offers no protocol speaks HTTP/1.1, or HTTP/2 where the server has no HTTP/1.
     let is_http2 = stream.session().facts().alpn == Some(Alpn::H2);
@@ -157,4 +164,11 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     } else {
         serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;
     }
+}
+
+/// At level debug: any stranger can cause it.
+#[cfg(feature = "tls")]
+fn log_failed_handshake(context: &Context, peer: Option<SocketAddr>, why: &dyn Display) {
+    let (server, from) = (&context.options.name, info::client_in_words(peer));
+    tracing::debug!(target: "gracehttp", "server `{server}`: the TLS handshake with {from} failed: {why}");
 }

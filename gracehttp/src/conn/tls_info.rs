@@ -10,7 +10,8 @@ use http::request::Parts;
 use crate::conn::info::info;
 use crate::record::{Alpn, Session, Suite};
 
-/// Extractor: the TLS session of the connection. It stays the same when a restart moves the connection.
+/// Extractor: the TLS session of the connection. It stays the same when a restart moves the connection. It needs the
+/// feature `tls`.
 ///
 /// A request in plain text has none and is answered `500 Internal Server Error`; take `Option<TlsInfo>` where both may
 /// come.

@@ -75,6 +75,8 @@ pub(crate) struct HandoverEnd {
     pub(crate) back: Vec<Leaving>,
     /// How many TLS connections ended with the successor.
     pub(crate) lost: usize,
+    /// How many plain connections ended with it because it may have handled a request of theirs.
+    pub(crate) busy: usize,
 }
 
 impl HandoverEnd {
@@ -287,12 +289,14 @@ impl Handover {
         if !self.has_own_successor {
             self.permit_reports.end();
         }
-        let died = !self.is_exiting;
+        let (died, mut busy) = (!self.is_exiting, 0);
         // A successor that has announced its exit has closed its connections.
         if let Some(standby) = self.standby.filter(|_| died) {
             lost += standby.sessions();
-            back.extend(standby.take_back());
+            let (idle, others) = standby.take_back();
+            back.extend(idle);
+            busy = others;
         }
-        HandoverEnd { died, was_unresponsive, has_own_successor: self.has_own_successor, back, lost }
+        HandoverEnd { died, was_unresponsive, has_own_successor: self.has_own_successor, back, lost, busy }
     }
 }

@@ -152,15 +152,19 @@ impl Standby {
         self.suspension.was_suspended()
     }
 
-    /// The connections that were idle in a successor that is dead now.
-    pub(super) fn take_back(self) -> impl Iterator<Item = Leaving> {
+    /// The connections that were idle in a successor that is dead now, and how many of the others can't come back.
+    pub(super) fn take_back(self) -> (impl Iterator<Item = Leaving>, usize) {
         // After a suspension any of them may be busy: we may have missed the report.
         let is_known = !self.suspension.was_suspended();
-        let idle = self.kept.into_values().filter(move |kept| is_known && !kept.busy);
-        idle.map(|Kept { context, duplicate: Duplicate { socket, stage, ahead }, .. }| {
-            let permit = context.permits.adopt();
-            (context, Resting { socket, stage, ahead, permit, has_answered: false })
-        })
+        let (idle, busy): (Vec<Kept>, Vec<Kept>) =
+            self.kept.into_values().partition(|kept| is_known && !kept.busy);
+        let back = idle.into_iter().map(
+            |Kept { context, duplicate: Duplicate { socket, stage, ahead }, .. }| {
+                let permit = context.permits.adopt();
+                (context, Resting { socket, stage, ahead, permit, has_answered: false })
+            },
+        );
+        (back, busy.len())
     }
 }
 

@@ -53,8 +53,8 @@ pub(crate) enum Event {
     /// This process can't take over again any more.
     StandbyOver { successor: Pid },
     /// The successor died in standby. This process serves again and has taken `connections` back; `lost` TLS connections
-    /// ended with the successor.
-    TookBack { successor: Pid, why: SuccessorDeath, connections: usize, lost: usize },
+    /// and `busy` plain ones ended with the successor.
+    TookBack { successor: Pid, why: SuccessorDeath, connections: usize, lost: usize, busy: usize },
     /// The successor died after standby, so no process serves.
     SuccessorDied { successor: Pid, why: String },
     /// The successor has ended or does not talk any more, and this process drains without it.

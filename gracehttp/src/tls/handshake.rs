@@ -27,6 +27,9 @@ const SMALL: usize = 4 << 10;
 /// At most so much is read of a client that was refused.
 const DISCARDED: usize = 64 << 10;
 
+/// Why a client is refused whose bytes are no record of TLS.
+const NO_RECORD: &str = "the client sent no TLS record; it may speak plain HTTP";
+
 /// Makes a TLS session of a socket. If that fails, the client is sent the alert that says why.
 pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::Result<SecureStream> {
     let key_log = Arc::new(ConnectionKeyLog::default());
@@ -74,8 +77,8 @@ impl Handshake {
                 Next::Part(_) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Next::Other => {
                     // rustls chooses the alert that refuses it.
-                    self.feed(self.input.len()).await?;
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a record of an unknown version"));
+                    let _ = self.feed(self.input.len()).await;
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, NO_RECORD));
                 }
             }
         }

@@ -214,6 +214,28 @@ async fn drain_timeout_cuts_connections_and_logs_them() {
     stage.app.log.line(0, report).await;
 }
 
+/// HTTP/1.0 has no chunks: the end of the connection is the end of such a response, unless it is a reset.
+#[tokio::test]
+async fn response_without_a_length_that_is_cut_over_http_1_0_ends_by_a_reset() {
+    for options in ["", " tls=self_signed"] {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, &format!("{WEB}{options}"));
+        let app = app.env("GRACEHTTP_DRAIN_TIMEOUT", "700ms").spawn();
+        let mut client = Client::connect(&app.target("web").await).await.expect("a connection");
+        client.send("GET /stream?pieces=1000 HTTP/1.0\r\n\r\n").await.expect("written");
+        app.log.line(0, "stream begins").await;
+        app.signal(Signal::TERM);
+        let failure = loop {
+            match client.piece().await {
+                Ok(piece) => assert!(piece.is_some(), "an orderly end{options}"),
+                Err(failure) => break failure,
+            }
+        };
+        assert_ne!(failure.kind, Kind::TimedOut, "{failure}");
+        assert_eq!(app.current().exit().await, Exit::Code(0));
+    }
+}
+
 /// A stage that has got a stop signal and still accepts for this long.
 async fn lame_duck(time: &str) -> Stage {
     let scratch = Scratch::new();

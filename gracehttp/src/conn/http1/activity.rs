@@ -57,7 +57,7 @@ pub(crate) struct Activity {
     body_reader: Mutex<Option<Waker>>,
     /// A response broke off.
     broken: AtomicBool,
-    /// The client would take the end of the connection for the end of that response.
+    /// The client takes the end of the connection for the end of the newest response.
     ends_unnoticed: AtomicBool,
     /// A response has begun since the restart did.
     answered_in_restart: AtomicBool,
@@ -141,14 +141,19 @@ impl Activity {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// Whether the client would take the end of the connection for the end of the broken response.
+    /// Whether the client takes the end of the connection for the end of the newest response, which is the last. Then
+    /// only a reset can tell it that the response is not whole.
     pub(crate) fn ends_unnoticed(&self) -> bool {
         self.ends_unnoticed.load(Ordering::Relaxed)
     }
 
-    /// The connection has to end in the middle of the response. An `open_ended` one has no other end.
-    pub(crate) fn break_off(&self, open_ended: bool) {
-        self.ends_unnoticed.store(open_ended, Ordering::Relaxed);
+    /// The newest response has no other end than that of the connection.
+    pub(crate) fn note_open_ended(&self) {
+        self.ends_unnoticed.store(true, Ordering::Relaxed);
+    }
+
+    /// The connection has to end in the middle of the response.
+    pub(crate) fn break_off(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
 

@@ -239,12 +239,15 @@ impl Delivery<Activity> for Outgoing {
         if self.is_broken {
             return Poll::Pending;
         }
+        if content.is_open_ended() {
+            activity.note_open_ended();
+        }
         let polled = ready!(Pin::new(&mut *content).poll_frame(cx));
         if matches!(polled, Some(Err(_))) {
             // The error stays here: hyper would drop what it has not written yet, perhaps the response before. The
             // connection's task ends the connection once that is written.
             self.is_broken = true;
-            activity.break_off(content.is_open_ended());
+            activity.break_off();
             return Poll::Pending;
         }
         Poll::Ready(polled)

@@ -139,7 +139,7 @@ pub(super) async fn serve(
             let words = closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
         }
-        End::Broken if activity.ends_unnoticed() => reset(stream),
+        End::Broken | End::Cut | End::TimedOut(_) if activity.ends_unnoticed() => reset(stream),
         End::TimedOut(Waiting::Write) => reset(stream),
         End::Cut if activity.traffic().open() > 0 || activity.traffic().is_unflushed() => {
             cut(&context, stream).await;

@@ -12,13 +12,13 @@ use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::app::servers::Servers;
 use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
-use crate::conn::{Context, Moved};
+use crate::conn::{Context, Moved, give_memory_back};
 use crate::error::Error;
 use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, WeakChannel};
 use crate::lifecycle::{Background, Events, aside, set_generation};
 use crate::listen::{Acceptor, Running};
 use crate::log;
-use crate::parking::{ParkedCount, give_memory_back};
+use crate::parking::ParkedCount;
 use crate::server::{Permits, Server, SocketAccess};
 use crate::tls::{KeyRing, TlsAcceptor};
 
@@ -131,17 +131,18 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());
     let parked = Arc::new(ParkedCount::default());
-    tokio::spawn(give_memory_back(parked.clone()));
     let shared = Shared { workers: &workers, released: &released, moved: &moved, parked: &parked, events };
     let mut running = Vec::new();
     for ((server, tls), listeners) in servers.into_iter().zip(tls_acceptors).zip(listeners.of_servers) {
         let context = context(server, tls, &state, &shared).await?;
         running.push(Running::start(&workers, &context, listeners));
     }
+    let servers = Servers::new(running, released);
+    tokio::spawn(give_memory_back(parked, servers.contexts()));
     let fresh_files = listeners.fresh_files;
     Ok(Prepared {
         settings,
-        servers: Servers::new(running, released),
+        servers,
         moved,
         keys,
         provenance,

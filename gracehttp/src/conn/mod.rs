@@ -36,7 +36,7 @@ pub use info::{Generation, PeerAddr};
 pub(crate) use moved::{Moved, Report};
 pub(crate) use recycling::Waiting;
 use rest::rest;
-pub(crate) use rest::{empty_lot, settle, wake_parked};
+pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 #[cfg(feature = "tls")]
 pub use tls_info::TlsInfo;
 

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use crate::conn::close::{Linger, close, close_parked};
 use crate::conn::context::{Context, Resting};
 use crate::conn::{Ahead, serve_http1, serve_plain};
-use crate::lifecycle::{CutReason, Phase};
-use crate::parking::{Parked, Woken};
+use crate::lifecycle::{CutReason, Phase, aside};
+use crate::parking::{Parked, ParkedCount, Woken};
 use crate::server::Permit;
 use crate::socket::{Stage, Stream, Unread};
+use crate::sys;
 
 /// How many parked connections leave before others get a turn.
 const BATCH: usize = 64;
@@ -118,6 +119,24 @@ pub(crate) async fn empty_lot(context: Arc<Context>) {
             () = changed => {}
             () = context.parked_late.notified() => {}
         }
+    }
+}
+
+/// Gives memory back to the system whenever many connections of these servers have parked.
+///
+/// Runs on the control runtime: no serving thread waits for it, except for a moment at the lock of its lot or its heap.
+/// The sessions then lie together in the heap of the control runtime's thread.
+pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>, servers: Vec<Arc<Context>>) {
+    let give_back = async || {
+        for server in &servers {
+            server.lot.relocate_sessions().await;
+        }
+        // Aside, since a large heap takes longer. It fails if there is no thread; the memory then stays until next time.
+        aside("memory", "giving memory back", sys::trim_heap).await
+    };
+    // Other C libraries have no such call.
+    if cfg!(target_env = "gnu") {
+        parked.attend(give_back).await;
     }
 }
 

@@ -4,15 +4,11 @@
 //! parked. But glibc keeps freed memory for the process, and after many handshakes at once that is ten times what the
 //! parked connections need.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::time::sleep;
-
-use crate::lifecycle::aside;
-use crate::sys;
 
 /// So many more parked connections than before are worth the cost: some milliseconds of CPU time.
 const MANY: usize = 512;
@@ -44,17 +40,6 @@ struct Counts {
     parks: usize,
 }
 
-/// Gives memory back whenever many connections have parked. It has no timer while few do.
-///
-/// Runs on the control runtime: no serving thread waits for it, except for a moment in the allocator.
-pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>) {
-    // Other C libraries have no such call.
-    if cfg!(target_env = "gnu") {
-        // Aside, since a large heap takes longer. It fails if there is no thread; the memory then stays until next time.
-        parked.attend(|| aside("memory", "giving memory back", sys::trim_heap)).await;
-    }
-}
-
 impl ParkedCount {
     pub(super) fn add(&self) {
         let mut counts = self.counts();
@@ -73,8 +58,8 @@ impl ParkedCount {
         counts.fewest = counts.fewest.min(counts.parked);
     }
 
-    /// Gives memory back each time that many have parked and hardly any still do.
-    async fn attend<F: Future>(&self, give_back: impl Fn() -> F) {
+    /// Gives memory back each time that many have parked and hardly any still do. It has no timer while few park.
+    pub(crate) async fn attend<F: Future>(&self, give_back: impl Fn() -> F) {
         loop {
             let parks = self.many().await;
             sleep(MOMENT).await;

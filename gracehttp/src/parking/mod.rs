@@ -9,5 +9,5 @@ mod memory;
 mod slots;
 
 pub(crate) use lot::{Lot, Woken};
-pub(crate) use memory::{ParkedCount, give_memory_back};
+pub(crate) use memory::ParkedCount;
 pub(crate) use slots::Parked;

@@ -1,5 +1,6 @@
 //! The slab of a parking lot: descriptors in the order in which they were parked.
 
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slab::Slab;
@@ -123,6 +124,17 @@ impl Slots {
     /// The descriptor of a parked connection.
     pub(super) fn fd(&self, key: u32) -> Option<BorrowedFd<'_>> {
         self.slab.get(key as usize).map(|slot| slot.fd.as_fd())
+    }
+
+    /// Moves the TLS sessions of some slots into other memory. Returns whether there may be more behind them.
+    pub(super) fn relocate_sessions(&mut self, keys: Range<usize>) -> bool {
+        let end = keys.end;
+        for key in keys {
+            if let Some(slot) = self.slab.get_mut(key) {
+                slot.session = slot.session.take().map(SessionAtRest::relocated);
+            }
+        }
+        end < self.slab.capacity()
     }
 
     /// Frees the memory of a slab that has become empty.

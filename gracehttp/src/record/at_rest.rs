@@ -143,6 +143,14 @@ impl SessionAtRest {
         (SentSession { session: self }, copy)
     }
 
+    /// The same session in other memory: what was allocated beside it, during the handshake, can then be given back to the
+    /// system.
+    pub(crate) fn relocated(self) -> Self {
+        let (old, copy) = self.send();
+        drop(old);
+        Self::new(Box::new(copy))
+    }
+
     /// A session that came from another process.
     pub(crate) fn received(parts: SessionParts) -> Result<Self, WrongSecret> {
         let fits = |direction: &DirectionParts| direction.secret.fits(parts.suite);

@@ -4,6 +4,12 @@
 #[derive(Debug)]
 pub(crate) enum SessionAtRest {}
 
+impl SessionAtRest {
+    pub(crate) fn relocated(self) -> Self {
+        self
+    }
+}
+
 /// No session.
 #[derive(Debug)]
 pub(crate) enum SentSession {}

@@ -225,6 +225,7 @@ mod conversion {
 }
 
 #[cfg(not(feature = "tls"))]
+#[expect(clippy::needless_pass_by_value, reason = "the functions are those of the feature")]
 mod conversion {
     use super::{SentSession, Session, SessionAtRest, Unusable};
 

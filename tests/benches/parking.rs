@@ -34,8 +34,8 @@ const CLIENTS: [(&str, Security); 3] = [
     ("tls-1.3", Security::Tls { version: Version::Tls13, resumes: true }),
 ];
 
-/// Much longer than gracehttp waits before it parks a connection.
-const SETTLED: Duration = Duration::from_secs(1);
+/// Longer than gracehttp waits before it parks a connection, and before it gives memory back once more.
+const SETTLED: Duration = Duration::from_secs(6);
 
 fn main() -> ExitCode {
     contestant::main(&[OURS, BARE], run)

@@ -36,13 +36,13 @@ impl Header {
 
     /// The header at the beginning of the input, or none if it is not whole. Its length is trusted only if type and
     /// version are possible. Otherwise bytes that are not TLS would make the session wait for more that never come.
-    /// Each byte is judged as soon as it is there.
+    /// Each field is judged as soon as it is whole.
     pub(super) fn read(input: &[u8], version: Version) -> Result<Option<Self>, Fault> {
         let is_type = |byte: &u8| (content_type::CHANGE_CIPHER_SPEC..=content_type::HEARTBEAT).contains(byte);
         if !input.first().is_none_or(is_type) {
             return Err(Fault::decode_error("a record of unknown type"));
         }
-        if input.get(1).is_some_and(|&major| major != 3) {
+        if input.get(1..3).is_some_and(|version| version[0] != 3) {
             return Err(Fault::decode_error("a record of an unknown version"));
         }
         let Some(&header) = input.first_chunk::<HEADER_LENGTH>() else { return Ok(None) };

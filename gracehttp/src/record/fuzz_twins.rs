@@ -45,6 +45,13 @@ pub(crate) fn open_as_rustls(provider: &CryptoProvider, script: &[u8]) {
         }
         return;
     }
+    // Both refuse a renegotiation. A session does not read the ClientHello that asks for one; rustls may find it
+    // malformed.
+    let refused_renegotiation = records_in(&ours.sent) > usize::from(alert.is_some());
+    if suite.version() == Version::Tls12 && theirs.end == End::Fault && refused_renegotiation {
+        assert!(sent.may_hold_message && ours.text.starts_with(&theirs.text), "{suite:?}, {alert:?}");
+        return;
+    }
     assert_eq!(ours.end, theirs.end, "{suite:?}, {alert:?}");
     assert_eq!(ours.text, theirs.text, "{suite:?}");
     if ours.sent != theirs.sent {
@@ -121,6 +128,15 @@ fn ours_in_two_parts(mut session: Session, bytes: &[u8], place: usize) -> (Outco
     let (second, alert, _) = ours(&mut session, &[&cut, &bytes[place..]].concat());
     let [text, sent] = [[first.text, second.text].concat(), [first.sent, second.sent].concat()];
     (Outcome { text, sent, end: second.end }, alert)
+}
+
+fn records_in(mut sent: &[u8]) -> usize {
+    let mut count = 0;
+    while let [_, _, _, high, low, rest @ ..] = sent {
+        sent = &rest[usize::from(u16::from_be_bytes([*high, *low]))..];
+        count += 1;
+    }
+    count
 }
 
 /// Both end, with other last words.

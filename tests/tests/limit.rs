@@ -61,6 +61,7 @@ fn accepted(address: SocketAddr, generations: &[Arc<Generation>]) -> usize {
     before.iter().filter(|socket| held.contains(*socket) && after.contains(*socket)).count()
 }
 
+/// Plans with `when_full=wait` keep their idle connections: a server that recycles closes some for the waiting clients.
 async fn start(plan: &str) -> (App, Target, Scratch) {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, plan).spawn();
@@ -159,7 +160,7 @@ impl Known {
 
 #[tokio::test]
 async fn a_limit_holds_through_restarts() {
-    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=8").await;
+    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=8 when_full=wait").await;
     let (known, address) = (Known::of(&app), target.address());
     let seen = known.clone();
     let most = watch(move || seen.accepted(address));
@@ -193,7 +194,7 @@ async fn a_limit_holds_through_restarts() {
 #[tokio::test]
 async fn a_limit_holds_while_a_removed_endpoint_is_emptied() {
     let scratch = Scratch::new();
-    let app = Launch::app(&scratch, "server web 127.0.0.1:0 127.0.0.2:0 max_conns=4")
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0 127.0.0.2:0 max_conns=4 when_full=wait")
         .env("GRACEHTTP_DRAIN_TIMEOUT", "1500ms")
         .spawn();
     eventually("two banners", || app.log.count(0, "serving web on ") == 2).await;
@@ -217,7 +218,7 @@ async fn a_limit_holds_while_a_removed_endpoint_is_emptied() {
     assert_eq!(known.accepted(stays), 4);
     let seen = known.clone();
     let most = watch(move || seen.accepted(stays) + seen.accepted(goes));
-    scratch.write("plan", "server web 127.0.0.1:0 max_conns=4");
+    scratch.write("plan", "server web 127.0.0.1:0 max_conns=4 when_full=wait");
     let successor = app.restart().await;
     known.add(&successor);
     for client in &mut held {
@@ -265,7 +266,7 @@ async fn moved_connection_counts_once(plan: &str) {
 /// than the limit, and waiting clients get the permits that connections return.
 #[tokio::test]
 async fn case_52_a_limit_that_is_full_at_the_commit_holds() {
-    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=20").await;
+    let (app, target, _scratch) = start("server web 127.0.0.1:0 max_conns=20 when_full=wait").await;
     let old = app.first();
     let mut idle = Vec::new();
     for _ in 0..10 {
@@ -276,7 +277,7 @@ async fn case_52_a_limit_that_is_full_at_the_commit_holds() {
     let mut busy = Vec::new();
     for number in 0..10_u64 {
         let mut client = Client::connect(&target).await.unwrap();
-        client.send(get(&format!("/slow?ms={}", 1200 + 150 * number))).await.unwrap();
+        client.send(get(&format!("/slow?ms={}", 3000 + 150 * number))).await.unwrap();
         busy.push(client);
     }
     eventually("ten handlers", || app.log.count(0, "slow begins") == 10).await;

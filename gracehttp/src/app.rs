@@ -8,7 +8,6 @@ mod log_subscriber;
 mod prepare;
 mod restart;
 mod servers;
-mod snapshot;
 mod standby;
 mod start_up_code;
 mod startup;

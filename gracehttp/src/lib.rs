@@ -11,12 +11,16 @@ compile_error!(
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+#[cfg(all(target_os = "linux", feature = "admin"))]
+mod admin;
 #[cfg(target_os = "linux")]
 mod app;
 #[cfg(target_os = "linux")]
 mod config;
 #[cfg(target_os = "linux")]
 mod conn;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod control;
 #[cfg(target_os = "linux")]
 mod error;
 #[cfg(target_os = "linux")]
@@ -31,6 +35,8 @@ mod lifecycle;
 mod listen;
 #[cfg(target_os = "linux")]
 pub mod log;
+#[cfg(all(target_os = "linux", feature = "admin"))]
+mod metrics;
 #[cfg(target_os = "linux")]
 mod parking;
 #[cfg(target_os = "linux")]
@@ -40,6 +46,10 @@ mod record;
 mod server;
 #[cfg(target_os = "linux")]
 mod socket;
+#[cfg(target_os = "linux")]
+mod status;
+#[cfg(target_os = "linux")]
+mod supervision;
 #[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]

@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::app::configured::Configured;
 use crate::app::servers::Servers;
-use crate::app::snapshot::{Observed, Snapshot};
 use crate::app::startup::{self, Started};
 use crate::app::workers::Workers;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::handoff::{self, Channel, Inherited, Predecessor, StartCommand, WeakChannel};
-use crate::lifecycle::{Background, Event, Events, HeldBack, Phase, Request, Signals, aside};
+use crate::lifecycle::{Background, Event, Events, HeldBack, Phase, Request, Requests, Signals, aside};
 use crate::log;
+use crate::status::{Observed, Snapshot};
 use crate::tls::KeyRing;
 
 /// How long cut connections may take to half-close, and cut tasks to drop what they hold.
@@ -30,7 +30,7 @@ pub(super) struct Process {
     pub(super) start_command: StartCommand,
     /// The configuration file, if one was read.
     pub(super) configuration: Option<PathBuf>,
-    pub(super) signals: Signals,
+    pub(super) requests: Requests,
     pub(super) settings: Settings,
     pub(super) servers: Servers,
     /// Of the TLS session tickets.
@@ -81,7 +81,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             return Err(fault);
         }
     };
-    let signals = {
+    let requests = {
         let _within = control.enter();
         let Settings { restart_on, stop_on, .. } = &app.settings;
         let signals = Signals::install(restart_on, stop_on)?;
@@ -89,23 +89,23 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             Some(inherited) => signals.let_through_all(&inherited.ignored),
             None => held_back.let_through(&signals),
         }
-        signals
+        Requests::new(signals)
     };
     // Outlives each way in which the start-up can end: the clean-up code runs there.
     let workers = OnceCell::new();
     control.block_on(async {
         let configuration = app.file.clone();
-        let Some((started, signals)) = start(app, inherited, signals, &workers, events).await? else {
+        let Some((started, requests)) = start(app, inherited, requests, &workers, events).await? else {
             return Ok(());
         };
         let Started { settings, servers, keys, predecessor, workers } = started;
         let background = Background::of(&workers);
-        let observed = Arc::new(Observed::new(&servers, background.clone(), predecessor.clone()));
+        let observed = Arc::new(Observed::new(servers.iter(), background.clone(), predecessor.clone()));
         events.subscribe(observed.clone());
         let process = Process {
             start_command,
             configuration,
-            signals,
+            requests,
             settings,
             servers,
             keys,
@@ -136,7 +136,7 @@ async fn configure<S: Clone + Send + Sync + 'static>(
     tokio::select! {
         biased;
         Ok(signal) = held_back.next(&stop_on) => {
-            events.emit(&Event::StopRequested { signal });
+            events.emit(&Event::StopRequested { trigger: signal.into() });
             events.emit(&Event::StoppedEarly);
             Ok(None)
         }
@@ -144,27 +144,27 @@ async fn configure<S: Clone + Send + Sync + 'static>(
     }
 }
 
-/// Starts to serve, unless a signal to stop comes first: then what the start-up code has begun is ended, for which a
+/// Starts to serve, unless a request to stop comes first: then what the start-up code has begun is ended, for which a
 /// second signal does not wait.
 async fn start<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     inherited: Option<Inherited>,
-    mut signals: Signals,
+    mut requests: Requests,
     workers: &OnceCell<Workers>,
     events: &Events,
-) -> Result<Option<(Started, Signals)>, Error> {
+) -> Result<Option<(Started, Requests)>, Error> {
     tokio::select! {
         biased;
-        request = signals.next_stop() => {
-            events.emit(&Event::StopRequested { signal: request.signal() });
+        trigger = requests.next_stop() => {
+            events.emit(&Event::StopRequested { trigger });
         }
         prepared = startup::prepare(app, inherited, workers, events) => {
-            return Ok(Some((prepared?.take_over().await, signals)));
+            return Ok(Some((prepared?.take_over().await, requests)));
         }
     }
     tokio::select! {
         () = startup::end_early(workers, events) => {}
-        request = signals.next_stop() => events.emit(&Event::StopRequested { signal: request.signal() }),
+        trigger = requests.next_stop() => events.emit(&Event::StopRequested { trigger }),
     }
     events.emit(&Event::StoppedEarly);
     Ok(None)
@@ -174,9 +174,9 @@ impl Process {
     /// Serves until a signal stops the process or a successor has its place.
     async fn serve(mut self) {
         loop {
-            let next = match self.signals.next().await {
-                Request::Restart(signal) => self.restart(signal).await,
-                Request::Stop(signal) => self.stop(signal).await,
+            let next = match self.requests.next().await {
+                Request::Restart(trigger) => self.restart(trigger).await,
+                Request::Stop(trigger) => self.stop(trigger).await,
             };
             if let Next::End = next {
                 break;
@@ -233,8 +233,8 @@ impl Process {
                     self.events.emit(&Event::CleanUpUnfinished(unfinished));
                 }
             }
-            request = self.signals.next_stop() => {
-                self.events.emit(&Event::CleanUpAbandoned { signal: request.signal() });
+            trigger = self.requests.next_stop() => {
+                self.events.emit(&Event::CleanUpAbandoned { trigger });
             }
         }
     }

@@ -4,8 +4,8 @@
 //! success, pid ….`
 
 use crate::lifecycle::{
-    Address, ConnectionEnd, CutReason, Event, LoweredLimit, LoweredLimits, Serving, Signal, Subscriber,
-    SuccessorDeath, SuccessorFault, generation, show,
+    Address, ConnectionEnd, CutReason, Event, LoweredLimit, LoweredLimits, Serving, Subscriber,
+    SuccessorDeath, SuccessorFault, Trigger, generation, show,
 };
 use crate::log;
 
@@ -26,16 +26,17 @@ impl Subscriber for LogSubscriber {
             Event::SocketAccessFailed(error) | Event::Failed(error) => log::errors("", error),
             Event::StoppedEarly => log::info(format_args!("stopped while starting up, pid {own_pid}")),
 
-            Event::RestartRequested { signal } | Event::StopRequested { signal } => log_received(*signal),
-            Event::RestartRefused { signal, reason } => log::error(format_args!(
-                "{signal} is refused, nothing is restarted: {reason}, so a successor would end, too. Start a new \
+            Event::RestartRequested { trigger } => log_requested(*trigger, "restart"),
+            Event::StopRequested { trigger } => log_requested(*trigger, "stop"),
+            Event::RestartRefused { trigger, reason } => log::error(format_args!(
+                "{trigger} is refused, nothing is restarted: {reason}, so a successor would end, too. Start a new \
                  container, and stop this one by SIGTERM"
             )),
-            Event::RestartIgnored { signal, successor: None } => {
-                log::notice(format_args!("{signal} is ignored: this process, pid {own_pid}, is stopping"));
+            Event::RestartIgnored { trigger, successor: None } => {
+                log::notice(format_args!("{trigger} is ignored: this process, pid {own_pid}, is stopping"));
             }
-            Event::RestartIgnored { signal, successor: Some(successor) } => log::notice(format_args!(
-                "{signal} is ignored: this process, pid {own_pid}, is draining; pid {successor} serves now"
+            Event::RestartIgnored { trigger, successor: Some(successor) } => log::notice(format_args!(
+                "{trigger} is ignored: this process, pid {own_pid}, is draining; pid {successor} serves now"
             )),
             Event::SuccessorFailed { successor, reason } => {
                 let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
@@ -45,8 +46,8 @@ impl Subscriber for LogSubscriber {
             Event::Committed { successor } => {
                 log::info(format_args!("start new process success, pid {successor}."));
             }
-            Event::RestartPassedOn { signal, successor } => {
-                log::info(format_args!("{signal} came meanwhile: pid {successor} restarts once more"));
+            Event::RestartPassedOn { trigger, successor } => {
+                log::info(format_args!("{trigger} came meanwhile: pid {successor} restarts once more"));
             }
             Event::TookBack { successor, why, connections, lost, busy } => {
                 let (why, count) = (death(why), connections_in_words(*connections));
@@ -61,8 +62,8 @@ impl Subscriber for LogSubscriber {
                 "the successor, pid {successor}, died after standby: {why}; no process serves: start the application again"
             )),
 
-            Event::SecondStop { signal, connections } => {
-                log_received(*signal);
+            Event::SecondStop { trigger, connections } => {
+                log_requested(*trigger, "stop");
                 log::notice(format_args!(
                     "a second signal ends the drain at once, with {} open",
                     connections_in_words(*connections)
@@ -86,8 +87,8 @@ impl Subscriber for LogSubscriber {
             }
             Event::TasksCut(left) => log::notice(format_args!("cutting {left}")),
             Event::CleanUpUnfinished(unfinished) => log::error(format_args!("{unfinished}")),
-            Event::CleanUpAbandoned { signal } => {
-                log_received(*signal);
+            Event::CleanUpAbandoned { trigger } => {
+                log_requested(*trigger, "stop");
                 log::notice(format_args!("one more stop signal: the clean-up code is given up"));
             }
             Event::Drained { server, receipt } => {
@@ -116,8 +117,15 @@ impl Subscriber for LogSubscriber {
     }
 }
 
-fn log_received(signal: Signal) {
-    log::info(format_args!("Received SIG. [PID:{}, SIG:{signal}]", std::process::id()));
+fn log_requested(trigger: Trigger, request: &str) {
+    let own_pid = std::process::id();
+    match trigger {
+        Trigger::Signal(signal) => log::info(format_args!("Received SIG. [PID:{own_pid}, SIG:{signal}]")),
+        Trigger::Command => log::info(format_args!("a command asks for a {request}, pid {own_pid}")),
+        Trigger::SupervisorGone => {
+            log::error(format_args!("the supervisor has ended, so this process, pid {own_pid}, stops"));
+        }
+    }
 }
 
 fn log_lowered_limits(LoweredLimits { changes, available, reserved }: &LoweredLimits) {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::app::life::{Next, Process};
 use crate::config::Settings;
 use crate::handoff::{Claims, Offer, Successor};
-use crate::lifecycle::{Event, Request, Signal, SuccessorFault, Tie, generation};
+use crate::lifecycle::{Event, Request, SuccessorFault, Tie, Trigger, generation};
 use crate::listen::Acceptor;
 
 /// What became of an attempt to start a successor.
@@ -16,23 +16,23 @@ enum Attempt {
     Ready(Box<Successor>, Claims),
     Failed,
     /// A signal to stop came meanwhile.
-    Stopped(Signal),
+    Stopped(Trigger),
 }
 
 /// What became of the wait for a successor.
 enum Readiness {
     Ready(Claims),
     Failed(SuccessorFault),
-    Stopped(Signal),
+    Stopped(Trigger),
 }
 
 impl Process {
     /// Restarts. One more signal to restart that comes meanwhile is one more restart afterwards: the binary
     /// may have been replaced in between.
-    pub(super) async fn restart(&mut self, signal: Signal) -> Next {
-        self.events.emit(&Event::RestartRequested { signal });
+    pub(super) async fn restart(&mut self, trigger: Trigger) -> Next {
+        self.events.emit(&Event::RestartRequested { trigger });
         if let Some(reason) = Tie::find() {
-            self.events.emit(&Event::RestartRefused { signal, reason });
+            self.events.emit(&Event::RestartRefused { trigger, reason });
             return Next::ServeOn;
         }
         loop {
@@ -41,7 +41,7 @@ impl Process {
                 Attempt::Ready(successor, claims) => {
                     return self.hand_over(successor, &claims, again).await;
                 }
-                Attempt::Stopped(signal) => return self.stop(signal).await,
+                Attempt::Stopped(trigger) => return self.stop(trigger).await,
                 Attempt::Failed if again.is_some() => {}
                 Attempt::Failed => return Next::ServeOn,
             }
@@ -50,7 +50,7 @@ impl Process {
 
     /// Starts a successor and waits until it is ready. If it fails, it is reaped, the
     /// operator learns why, and this process has lost nothing.
-    async fn attempt(&mut self, again: &mut Option<Signal>) -> Attempt {
+    async fn attempt(&mut self, again: &mut Option<Trigger>) -> Attempt {
         if let Some(gone) = self.configuration.as_ref().filter(|file| !file.exists()) {
             return self.failed(None, SuccessorFault::ConfigurationGone(gone.clone()));
         }
@@ -70,20 +70,20 @@ impl Process {
                 successor.kill().await;
                 self.failed(Some(pid), reason)
             }
-            Readiness::Stopped(signal) => {
+            Readiness::Stopped(trigger) => {
                 let second = async {
-                    let request = self.signals.next_stop().await;
-                    self.end_at_once(request.signal());
+                    let trigger = self.requests.next_stop().await;
+                    self.end_at_once(trigger);
                 };
                 successor.stop(second).await;
-                Attempt::Stopped(signal)
+                Attempt::Stopped(trigger)
             }
         }
     }
 
     /// Waits until the successor is ready, has failed, or is not wanted any more.
-    async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Signal>) -> Readiness {
-        let Self { servers, signals, settings, keys, events, .. } = self;
+    async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Trigger>) -> Readiness {
+        let Self { servers, requests, settings, keys, events, .. } = self;
         let listeners: Vec<(Offer, BorrowedFd<'_>)> = servers
             .acceptors()
             .map(|(server, Acceptor { listener, .. })| {
@@ -103,11 +103,11 @@ impl Process {
                     Ok(claims) => Readiness::Ready(claims),
                     Err(reason) => Readiness::Failed(SuccessorFault::Reported(reason)),
                 },
-                request = signals.next() => match request {
-                    Request::Stop(signal) => return Readiness::Stopped(signal),
-                    Request::Restart(signal) => {
-                        events.emit(&Event::RestartRequested { signal });
-                        *again = Some(signal);
+                request = requests.next() => match request {
+                    Request::Stop(trigger) => return Readiness::Stopped(trigger),
+                    Request::Restart(trigger) => {
+                        events.emit(&Event::RestartRequested { trigger });
+                        *again = Some(trigger);
                     }
                 },
                 () = sleep_until(deadline) => {

@@ -16,7 +16,7 @@ use crate::conn::{Capabilities, Leaving, settle};
 use crate::handoff::{
     Claims, Handover, HandoverEnd, Predecessor, StandbySignals, Successor, UNRESPONSIVE_AFTER, held_of,
 };
-use crate::lifecycle::{Event, Phase, Request, Signal, SuccessorDeath, until_time};
+use crate::lifecycle::{Event, Phase, Request, SuccessorDeath, Trigger, until_time};
 use crate::listen::{AcceptState, Acceptor, Running};
 
 impl Process {
@@ -25,7 +25,7 @@ impl Process {
         &mut self,
         mut successor: Box<Successor>,
         claims: &Claims,
-        again: Option<Signal>,
+        again: Option<Trigger>,
     ) -> Next {
         let pid = successor.pid();
         let now = Instant::now();
@@ -55,10 +55,12 @@ impl Process {
             deadline,
             stopping: false,
         };
-        if let Some(signal) = again {
-            self.events.emit(&Event::RestartPassedOn { signal, successor: pid });
-            // Our own child, not reaped: the pid is still its own.
-            let _ = kill(pid, signal.number());
+        if let Some(trigger) = again {
+            self.events.emit(&Event::RestartPassedOn { trigger, successor: pid });
+            if let Some(signal) = trigger.signal().or_else(|| self.settings.restart_on.first().copied()) {
+                // Our own child, not reaped: the pid is still its own.
+                let _ = kill(pid, signal.number());
+            }
         }
         let next = self.stand_by(&mut successor, watch).await;
         if let Next::End = next {
@@ -168,15 +170,15 @@ impl Process {
                     self.events.emit(&Event::Stopped);
                     return Next::End;
                 }
-                Due::Signal(Request::Restart(signal)) => {
-                    self.events.emit(&Event::RestartIgnored { signal, successor: Some(watch.pid) });
+                Due::Asked(Request::Restart(trigger)) => {
+                    self.events.emit(&Event::RestartIgnored { trigger, successor: Some(watch.pid) });
                 }
-                Due::Signal(Request::Stop(signal)) if watch.stopping => {
-                    self.end_at_once(signal);
+                Due::Asked(Request::Stop(trigger)) if watch.stopping => {
+                    self.end_at_once(trigger);
                     return self.end_for(&watch).await;
                 }
-                Due::Signal(Request::Stop(signal)) => {
-                    self.events.emit(&Event::StopRequested { signal });
+                Due::Asked(Request::Stop(trigger)) => {
+                    self.events.emit(&Event::StopRequested { trigger });
                     // It is draining already. Only its standby ends.
                     watch.stopping = true;
                     watch.standby_signals.cancelled.notify_one();
@@ -262,13 +264,13 @@ enum Due {
     GiveUp,
     Deadline,
     SuccessorGone(HandoverEnd),
-    Signal(Request),
+    Asked(Request),
 }
 
 impl Watch {
     async fn next(&mut self, process: &mut Process) -> Due {
         let stands_by = self.stands_by;
-        let Process { servers, signals, closing, background, .. } = process;
+        let Process { servers, requests, closing, background, .. } = process;
         let drained = async {
             // Clients in the queue of a listener that the successor does not have are still to be served.
             while closing.join_next().await.is_some() {}
@@ -278,7 +280,7 @@ impl Watch {
         };
         tokio::select! {
             biased;
-            request = signals.next() => Due::Signal(request),
+            request = requests.next() => Due::Asked(request),
             end = &mut self.handover => Due::SuccessorGone(end.unwrap_or_else(|_| {
                 HandoverEnd { died: true, ..HandoverEnd::default() }
             })),

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process};
 use crate::handoff::Predecessor;
-use crate::lifecycle::{Event, Events, Phase, Request, Signal, Signals};
+use crate::lifecycle::{Event, Events, Phase, Request, Requests, Trigger};
 
 /// How long idle connections get for a last request. Closing them at once loses those that are on the wire:
 /// measured, 503 of 325 000 requests in 20 drains, and none of 205 000 with a second of grace.
@@ -14,8 +14,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 impl Process {
     /// Stops: lame duck, last accepts, grace, drain.
-    pub(super) async fn stop(&mut self, signal: Signal) -> Next {
-        self.events.emit(&Event::StopRequested { signal });
+    pub(super) async fn stop(&mut self, trigger: Trigger) -> Next {
+        self.events.emit(&Event::StopRequested { trigger });
         if let Some(predecessor) = self.to_predecessor() {
             // Else a predecessor in standby could take our end for an accident.
             Predecessor::announce_exit(&predecessor).await;
@@ -61,7 +61,7 @@ impl Process {
     /// deadline, or a second signal to stop has come.
     async fn drained_by(&mut self, deadline: Instant) -> bool {
         let second = {
-            let Self { signals, servers, closing, background, events, .. } = self;
+            let Self { requests, servers, closing, background, events, .. } = self;
             let drained = async {
                 // Clients in a queue are still to be served.
                 while closing.join_next().await.is_some() {}
@@ -71,7 +71,7 @@ impl Process {
             tokio::select! {
                 biased;
                 () = drained => return true,
-                second = next_stop(signals, events) => second,
+                second = next_stop(requests, events) => second,
                 () = sleep_until(deadline) => return false,
             }
         };
@@ -88,24 +88,24 @@ impl Process {
         let second = tokio::select! {
             biased;
             () = sleep_until(end) => return,
-            second = next_stop(&mut self.signals, &self.events) => second,
+            second = next_stop(&mut self.requests, &self.events) => second,
         };
         self.end_at_once(second);
     }
 
     /// A second signal to stop ends the drain at once.
-    pub(super) fn end_at_once(&mut self, signal: Signal) {
-        self.events.emit(&Event::SecondStop { signal, connections: self.servers.held() });
+    pub(super) fn end_at_once(&mut self, trigger: Trigger) {
+        self.events.emit(&Event::SecondStop { trigger, connections: self.servers.held() });
         self.ends_at_once = true;
     }
 }
 
 /// The next signal to stop. Those to restart come too late.
-async fn next_stop(signals: &mut Signals, events: &Events) -> Signal {
+async fn next_stop(requests: &mut Requests, events: &Events) -> Trigger {
     loop {
-        match signals.next().await {
-            Request::Stop(signal) => return signal,
-            Request::Restart(signal) => events.emit(&Event::RestartIgnored { signal, successor: None }),
+        match requests.next().await {
+            Request::Stop(trigger) => return trigger,
+            Request::Restart(trigger) => events.emit(&Event::RestartIgnored { trigger, successor: None }),
         }
     }
 }

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use parking_lot::RwLock;
 
 use crate::error::Error;
-use crate::lifecycle::{Answers, CleanUpUnfinished, ConnectionEnd, Receipt, Signal, TasksLeft, Tie};
+use crate::lifecycle::{Answers, CleanUpUnfinished, ConnectionEnd, Receipt, TasksLeft, Tie, Trigger};
 
 /// Something that happened in the life of a process or of a connection.
 #[derive(Debug)]
@@ -31,15 +31,15 @@ pub(crate) enum Event {
     SocketAccessFailed(Error),
     /// The process could not do what it was started for.
     Failed(Error),
-    /// A signal to stop has ended the process before it came to serve.
+    /// A request to stop has ended the process before it came to serve.
     StoppedEarly,
 
-    /// A signal asks for a restart.
-    RestartRequested { signal: Signal },
+    /// A restart is asked for.
+    RestartRequested { trigger: Trigger },
     /// There is none: a successor would end together with this process.
-    RestartRefused { signal: Signal, reason: Tie },
+    RestartRefused { trigger: Trigger, reason: Tie },
     /// There is none: this process is stopping, or its successor serves already.
-    RestartIgnored { signal: Signal, successor: Option<Pid> },
+    RestartIgnored { trigger: Trigger, successor: Option<Pid> },
     /// The successor's process runs.
     SuccessorStarted { successor: Pid },
     /// The successor is ready to serve.
@@ -48,8 +48,8 @@ pub(crate) enum Event {
     SuccessorFailed { successor: Option<Pid>, reason: SuccessorFault },
     /// The successor accepts, and this process does not any more. It is in standby.
     Committed { successor: Pid },
-    /// A signal came while the successor got ready: the successor restarts in turn.
-    RestartPassedOn { signal: Signal, successor: Pid },
+    /// One more request came while the successor got ready: the successor restarts in turn.
+    RestartPassedOn { trigger: Trigger, successor: Pid },
     /// This process can't take over again any more.
     StandbyOver { successor: Pid },
     /// The successor died in standby. This process serves again and has taken `connections` back; `lost` TLS connections
@@ -60,10 +60,10 @@ pub(crate) enum Event {
     /// The successor has ended or does not talk any more, and this process drains without it.
     SuccessorGone { successor: Pid },
 
-    /// A signal asks this process to stop.
-    StopRequested { signal: Signal },
+    /// This process is asked to stop.
+    StopRequested { trigger: Trigger },
     /// A second one ends the drain at once, with so many connections open.
-    SecondStop { signal: Signal, connections: usize },
+    SecondStop { trigger: Trigger, connections: usize },
     /// The drain begins, with so many connections and at most so much time.
     Draining { connections: usize, limit: Duration },
     /// One connection has moved, was closed with `Connection: close` or GOAWAY, or was cut.
@@ -74,8 +74,8 @@ pub(crate) enum Event {
     TasksCut(TasksLeft),
     /// The clean-up code has used up its time.
     CleanUpUnfinished(CleanUpUnfinished),
-    /// One more signal to stop ends the clean-up code.
-    CleanUpAbandoned { signal: Signal },
+    /// One more request to stop ends the clean-up code.
+    CleanUpAbandoned { trigger: Trigger },
     /// What became of a server's connections in this drain.
     Drained { server: Arc<str>, receipt: Receipt },
     /// How a server has answered in all its life.

@@ -8,6 +8,7 @@ mod drain;
 mod event;
 mod generation;
 mod receipt;
+mod requests;
 mod shutdown;
 mod signals;
 mod time;
@@ -25,7 +26,8 @@ pub(crate) use event::{
 pub use generation::generation;
 pub(crate) use generation::set_generation;
 pub(crate) use receipt::{ConnectionEnd, ConnectionEnds, CutReason, Receipt};
+pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;
 pub use signals::Signal;
-pub(crate) use signals::{HeldBack, Request, Signals};
+pub(crate) use signals::{HeldBack, Signals};
 pub(crate) use time::{show, until_time};

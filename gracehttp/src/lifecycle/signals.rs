@@ -12,6 +12,7 @@ use tokio::io::Interest;
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::error::Error;
+use crate::lifecycle::{Request, Trigger};
 use crate::sys;
 
 /// A signal that can restart or stop an application.
@@ -84,26 +85,19 @@ impl FromStr for Signal {
     }
 }
 
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Request {
-    Restart(Signal),
-    Stop(Signal),
-}
-
-impl Request {
-    pub(crate) fn signal(self) -> Signal {
-        match self {
-            Request::Restart(signal) | Request::Stop(signal) => signal,
-        }
-    }
-}
-
 /// The handlers of the process, and what they have caught.
 #[derive(Debug)]
 pub(crate) struct Signals {
     /// Stop signals first: of two that wait, stopping wins.
-    caught: Vec<(Request, unix::Signal)>,
+    caught: Vec<Caught>,
+}
+
+/// One handler.
+#[derive(Debug)]
+struct Caught {
+    signal: Signal,
+    request: Request,
+    stream: unix::Signal,
 }
 
 impl Signals {
@@ -112,12 +106,12 @@ impl Signals {
     pub(crate) fn install(restart: &[Signal], stop: &[Signal]) -> Result<Self, Error> {
         let requests = stop
             .iter()
-            .map(|&signal| (signal, Request::Stop(signal)))
-            .chain(restart.iter().map(|&signal| (signal, Request::Restart(signal))));
+            .map(|&signal| (signal, Request::Stop(signal.into())))
+            .chain(restart.iter().map(|&signal| (signal, Request::Restart(signal.into()))));
         let caught = requests.map(|(signal, request)| {
             let kind = SignalKind::from_raw(signal.number() as i32);
             unix::signal(kind)
-                .map(|stream| (request, stream))
+                .map(|stream| Caught { signal, request, stream })
                 .map_err(|error| Error::caused_by(format!("{signal} can't be handled: {error}"), error))
         });
         Ok(Self { caught: caught.collect::<Result<_, _>>()? })
@@ -132,7 +126,7 @@ impl Signals {
     /// Unblocks the signals that the predecessor blocked or ignored for us. Our handlers are installed by now.
     pub(crate) fn let_through_all(&self, ignored: &[Signal]) {
         for signal in ignored {
-            if !self.caught.iter().any(|(request, _)| request.signal() == *signal) {
+            if !self.caught.iter().any(|caught| caught.signal == *signal) {
                 // The predecessor handled it and this process does not, so its default effect holds again.
                 let _ = sys::reset_disposition(signal.number());
             }
@@ -149,13 +143,13 @@ impl Signals {
     }
 
     /// The next request to stop. Requests to restart wait meanwhile. Cancel safe.
-    pub(crate) async fn next_stop(&mut self) -> Request {
-        self.next_of(|request| matches!(request, Request::Stop(_))).await
+    pub(crate) async fn next_stop(&mut self) -> Trigger {
+        self.next_of(|request| matches!(request, Request::Stop(_))).await.trigger()
     }
 
     async fn next_of(&mut self, wanted: impl Fn(&Request) -> bool) -> Request {
         poll_fn(|cx| {
-            for (request, stream) in &mut self.caught {
+            for Caught { request, stream, .. } in &mut self.caught {
                 if wanted(request) && stream.poll_recv(cx) == Poll::Ready(Some(())) {
                     return Poll::Ready(*request);
                 }
@@ -197,7 +191,7 @@ impl HeldBack {
         sys::keep_exit_statuses();
         if let Some(mut blocked) = self.before {
             blocked.remove(Number::SIGCHLD);
-            handled.caught.iter().for_each(|(request, _)| blocked.remove(request.signal().number()));
+            handled.caught.iter().for_each(|caught| blocked.remove(caught.signal.number()));
             let _ = blocked.thread_set_mask();
         }
     }

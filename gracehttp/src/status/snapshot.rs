@@ -5,13 +5,12 @@ use std::sync::{Arc, Weak};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
 
-use crate::app::servers::Servers;
 use crate::conn::Context;
 use crate::handoff::WeakChannel;
 use crate::lifecycle::{
     Address, Answers, Background, Event, HeldConnections, Phase, Receipt, Subscriber, TasksLeft, generation,
 };
-use crate::listen::Listener;
+use crate::listen::{Listener, Running};
 use crate::socket::Stage;
 
 /// The counts and states of a process at one moment.
@@ -107,18 +106,19 @@ struct Life {
 }
 
 impl Observed {
-    pub(super) fn new(
-        servers: &Servers,
+    pub(crate) fn new<'a>(
+        servers: impl Iterator<Item = &'a Running>,
         background: Arc<Background>,
         predecessor: Option<WeakChannel>,
     ) -> Self {
-        let observed = servers.iter().map(|server| ObservedServer {
+        let observed = servers.map(|server| ObservedServer {
             context: server.context.clone(),
             listeners: server.acceptors.iter().map(|acceptor| Arc::downgrade(&acceptor.listener)).collect(),
         });
+        let servers: Vec<ObservedServer> = observed.collect();
         let before_drain = vec![Receipt::default(); servers.len()];
         let life = Mutex::new(Life { phase: ProcessPhase::Serving, before_drain });
-        Self { servers: observed.collect(), background, predecessor, life }
+        Self { servers, background, predecessor, life }
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -133,7 +133,7 @@ impl Observed {
     }
 
     /// What has become of the connections of each server since the drain began.
-    pub(super) fn receipts(&self) -> impl Iterator<Item = (Arc<str>, Receipt)> {
+    pub(crate) fn receipts(&self) -> impl Iterator<Item = (Arc<str>, Receipt)> {
         let before = self.life.lock().before_drain.clone();
         let ends = self.servers.iter().map(|server| &server.context.ends);
         ends.zip(before).map(|(ends, before)| (ends.server().clone(), ends.receipt().since(&before)))
@@ -208,7 +208,7 @@ impl ObservedServer {
 mod tests {
     use super::*;
     use crate::conn::Moved;
-    use crate::lifecycle::{ConnectionEnd, Events, Signal, SuccessorDeath};
+    use crate::lifecycle::{ConnectionEnd, Events, Signal, SuccessorDeath, Trigger};
     use crate::listen::bind::bind;
     use crate::listen::{ListenOptions, Running};
     use crate::server::{Permits, Server};
@@ -219,26 +219,25 @@ mod tests {
     use tokio::sync::Notify;
 
     /// A server with a limit of 7 connections.
-    fn servers(events: &Events) -> Servers {
+    fn server(events: &Events) -> Running {
         let server: Server<()> =
             Server::builder("web").listen("127.0.0.1:0").max_conns(7).handler(async || "hello");
         let Server { options, make, .. } = server;
         let listeners = bind(&options.name, &options.endpoints[0], &ListenOptions::of(&options)).unwrap();
-        let released = Arc::new(Notify::new());
-        let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
+        let permits = Arc::new(Permits::new(options.max_conns, Arc::new(Notify::new())));
         let moved = Arc::new(Moved::default());
         let context =
             Context::new(options, None, make(&()), permits, moved, Arc::default(), events.clone()).unwrap();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();
-        Servers::new(vec![running], released)
+        running
     }
 
     #[tokio::test]
     async fn it_shows_connections_by_state_and_what_became_of_them() {
         let events = Events::default();
-        let mut servers = servers(&events);
-        let observed = Observed::new(&servers, Arc::default(), None);
+        let mut server = server(&events);
+        let observed = Observed::new([&server].into_iter(), Arc::default(), None);
         let snapshot = observed.snapshot();
         assert_eq!((snapshot.pid, snapshot.generation), (std::process::id(), 1));
         assert_eq!(snapshot.phase, ProcessPhase::Serving);
@@ -253,33 +252,34 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let snapshot = observed.snapshot();
-        let server = &snapshot.servers[0];
-        assert_eq!(server.permits, PermitCounts { limit: 7, held: 1, foreign: 0 });
-        assert_eq!((server.parked, server.awake, server.phase), (1, 0, Phase::Serving));
-        assert_eq!(server.answers.to_string(), "handler 2xx 1");
+        let shown = &snapshot.servers[0];
+        assert_eq!(shown.permits, PermitCounts { limit: 7, held: 1, foreign: 0 });
+        assert_eq!((shown.parked, shown.awake, shown.phase), (1, 0, Phase::Serving));
+        assert_eq!(shown.answers.to_string(), "handler 2xx 1");
         assert_eq!(snapshot.held(), [HeldConnections { server: "web".to_owned(), count: 1 }]);
 
-        drop(servers.take_acceptors().collect::<Vec<_>>());
-        servers.enter(Phase::ClosingIdle);
-        servers.until(|servers| servers.held() == 0).await;
+        server.acceptors.clear();
+        server.enter(Phase::ClosingIdle);
+        while server.context.permits.held() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let idle = ConnectionEnd::Cut(crate::lifecycle::CutReason::Idle);
         assert_eq!(observed.snapshot().servers[0].receipt.count(idle), 1);
     }
 
     #[tokio::test]
     async fn its_phase_follows_the_events() {
-        let servers = Servers::new(Vec::new(), Arc::default());
-        let observed = Observed::new(&servers, Arc::default(), None);
-        let (signal, successor) = (Signal::Hup, Pid::from_raw(7));
+        let observed = Observed::new([].into_iter(), Arc::default(), None);
+        let (trigger, successor) = (Trigger::Signal(Signal::Hup), Pid::from_raw(7));
         let why = SuccessorDeath::Ended("it ended".to_owned());
         let took_back = Event::TookBack { successor, why, connections: 0, lost: 0, busy: 0 };
         for (event, phase) in [
-            (Event::RestartRequested { signal }, ProcessPhase::Restarting { successor: None }),
+            (Event::RestartRequested { trigger }, ProcessPhase::Restarting { successor: None }),
             (Event::SuccessorStarted { successor }, ProcessPhase::Restarting { successor: Some(successor) }),
             (Event::Committed { successor }, ProcessPhase::Standby { successor }),
             (took_back, ProcessPhase::Serving),
             (Event::Committed { successor }, ProcessPhase::Standby { successor }),
-            (Event::StopRequested { signal }, ProcessPhase::Standby { successor }),
+            (Event::StopRequested { trigger }, ProcessPhase::Standby { successor }),
             (Event::StandbyOver { successor }, ProcessPhase::Draining { successor }),
             (Event::SuccessorGone { successor }, ProcessPhase::Stopping),
         ] {

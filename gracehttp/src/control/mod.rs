@@ -1,0 +1,1 @@
+//! The control socket: how the commands of the same program, and scripts, speak with a running one.

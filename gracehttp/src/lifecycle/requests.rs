@@ -1,0 +1,116 @@
+//! Requests to restart or to stop, from all who can ask: signals, and operators over other ways.
+
+use std::fmt;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::lifecycle::{Signal, Signals};
+
+/// What a process is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Restart(Trigger),
+    Stop(Trigger),
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    Signal(Signal),
+    /// A command over the control socket.
+    Command,
+    /// The supervisor has ended: nobody could start this process anew.
+    SupervisorGone,
+}
+
+impl Trigger {
+    /// The signal, if it was one.
+    pub(crate) fn signal(self) -> Option<Signal> {
+        match self {
+            Self::Signal(signal) => Some(signal),
+            Self::Command | Self::SupervisorGone => None,
+        }
+    }
+}
+
+impl From<Signal> for Trigger {
+    fn from(signal: Signal) -> Self {
+        Self::Signal(signal)
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => signal.fmt(f),
+            Self::Command => f.write_str("a command"),
+            Self::SupervisorGone => f.write_str("the end of the supervisor"),
+        }
+    }
+}
+
+impl Request {
+    pub(crate) fn trigger(self) -> Trigger {
+        match self {
+            Self::Restart(trigger) | Self::Stop(trigger) => trigger,
+        }
+    }
+}
+
+/// Asks this process to restart or to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Requester(UnboundedSender<Request>);
+
+impl Requester {
+    /// A process that does not listen any more ends anyway.
+    pub(crate) fn ask(&self, request: Request) {
+        let _ = self.0.send(request);
+    }
+}
+
+/// What a process is asked to do, by signals and by all [`Requester`]s.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    signals: Signals,
+    asked: UnboundedReceiver<Request>,
+    requester: Requester,
+    /// Requests to restart that came while only those to stop were wanted.
+    kept: Option<Trigger>,
+}
+
+impl Requests {
+    pub(crate) fn new(signals: Signals) -> Self {
+        let (sender, asked) = unbounded_channel();
+        Self { signals, asked, requester: Requester(sender), kept: None }
+    }
+
+    pub(crate) fn requester(&self) -> Requester {
+        self.requester.clone()
+    }
+
+    /// The next request. Signals of one kind that come together are one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Request {
+        if let Some(trigger) = self.kept.take() {
+            return Request::Restart(trigger);
+        }
+        tokio::select! {
+            biased;
+            request = self.signals.next() => request,
+            Some(request) = self.asked.recv() => request,
+        }
+    }
+
+    /// The next request to stop. Requests to restart wait meanwhile. Cancel safe.
+    pub(crate) async fn next_stop(&mut self) -> Trigger {
+        loop {
+            tokio::select! {
+                biased;
+                trigger = self.signals.next_stop() => return trigger,
+                Some(request) = self.asked.recv() => match request {
+                    Request::Stop(trigger) => return trigger,
+                    Request::Restart(trigger) => self.kept = Some(trigger),
+                },
+            }
+        }
+    }
+}

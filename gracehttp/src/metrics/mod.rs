@@ -1,0 +1,1 @@
+//! Counters that go on over restarts, and their text for Prometheus.

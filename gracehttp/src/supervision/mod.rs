@@ -1,0 +1,1 @@
+//! Who starts and watches this process, and who is told about it: the supervisor, the service manager, the pid file.

@@ -36,9 +36,9 @@ impl Process {
         let contexts = self.servers.contexts();
         // If the successor dies in this very moment, the hand-over notices it.
         successor.commit(held_of(&contexts)).await;
-        self.events.emit(&Event::Committed { successor: pid });
-
         let leaving = self.start_moving(claims, successor.capabilities());
+        // Not earlier: an operator who reads this message can rely on it that the drain has begun.
+        self.events.emit(&Event::Committed { successor: pid });
         let standby_until = now + self.settings.standby;
         let signals = Arc::new(StandbySignals::default());
         let released = self.servers.released();

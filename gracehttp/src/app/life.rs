@@ -17,7 +17,9 @@ use crate::app::workers::Workers;
 use crate::config::Settings;
 use crate::error::Error;
 use crate::handoff::{self, Channel, Inherited, Predecessor, StartCommand, WeakChannel};
-use crate::lifecycle::{Background, Event, Events, HeldBack, Phase, Request, Requests, Signals, aside};
+use crate::lifecycle::{
+    Background, Event, Events, HeldBack, Phase, Pulse, Request, Requests, Signals, aside,
+};
 use crate::log;
 use crate::status::{Observed, Snapshot};
 use crate::tls::KeyRing;
@@ -42,6 +44,8 @@ pub(super) struct Process {
     /// The application's tasks beside its servers.
     pub(super) background: Arc<Background>,
     pub(super) workers: Handle,
+    /// Tells whether the workers and the event loop answer.
+    pub(super) pulse: Arc<Pulse>,
     pub(super) events: Events,
     /// What snapshots of this process are taken of.
     pub(super) observed: Arc<Observed>,
@@ -98,7 +102,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let Some((started, requests)) = start(app, inherited, requests, &workers, events).await? else {
             return Ok(());
         };
-        let Started { settings, servers, keys, predecessor, workers } = started;
+        let Started { settings, servers, keys, predecessor, workers, pulse } = started;
         let background = Background::of(&workers);
         let observed = Arc::new(Observed::new(servers.iter(), background.clone(), predecessor.clone()));
         events.subscribe(observed.clone());
@@ -113,6 +117,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             closing: JoinSet::new(),
             background,
             workers,
+            pulse,
             events: events.clone(),
             observed,
             ends_at_once: false,

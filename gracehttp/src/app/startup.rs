@@ -15,7 +15,7 @@ use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, give_memory_back};
 use crate::error::Error;
 use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, WeakChannel};
-use crate::lifecycle::{Background, Events, aside, set_generation};
+use crate::lifecycle::{Background, Events, Pulse, aside, set_generation};
 use crate::listen::{Acceptor, Running};
 use crate::log;
 use crate::parking::ParkedCount;
@@ -32,6 +32,7 @@ pub(super) struct Started {
     pub(super) predecessor: Option<WeakChannel>,
     /// Of the connections and handlers.
     pub(super) workers: Handle,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// All that a process needs to serve. No later step can fail.
@@ -44,6 +45,7 @@ pub(super) struct Prepared {
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
     workers: Handle,
+    pulse: Arc<Pulse>,
     events: Events,
 }
 
@@ -124,7 +126,8 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     prepare::fit_limits(&mut servers, listeners.count(), descriptors, events);
 
     let started = Workers::start(&settings)?;
-    let workers = Handle::clone(workers.get_or_init(|| started));
+    let workers = workers.get_or_init(|| started);
+    let (workers, pulse) = (Handle::clone(workers), workers.pulse().clone());
     let state = start_up_code.run(workers.clone()).await?;
     log::init();
 
@@ -149,6 +152,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         fresh_files,
         predecessor,
         workers,
+        pulse,
         events: events.clone(),
     })
 }
@@ -157,8 +161,18 @@ impl Prepared {
     /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
     /// signal to stop finds a process that serves.
     pub(super) async fn take_over(self) -> Started {
-        let Self { settings, servers, moved, keys, provenance, fresh_files, predecessor, workers, events } =
-            self;
+        let Self {
+            settings,
+            servers,
+            moved,
+            keys,
+            provenance,
+            fresh_files,
+            predecessor,
+            workers,
+            pulse,
+            events,
+        } = self;
         let predecessor = match predecessor {
             Some(predecessor) => Some(take_over_from(predecessor, &servers, &moved).await),
             None => None,
@@ -175,7 +189,7 @@ impl Prepared {
         prepare::announce(&servers, &events);
         prepare::announce_settings(provenance, &events);
         fresh_files.keep();
-        Started { settings, servers, keys, predecessor, workers }
+        Started { settings, servers, keys, predecessor, workers, pulse }
     }
 }
 

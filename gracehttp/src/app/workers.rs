@@ -1,11 +1,13 @@
 //! The runtime of the connections and handlers.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::config::Settings;
 use crate::error::Error;
+use crate::lifecycle::Pulse;
 
 /// The runtime of the connections and handlers.
 ///
@@ -14,6 +16,7 @@ pub(super) struct Workers {
     /// Empty only while it is dropped.
     runtime: Option<Runtime>,
     handle: Handle,
+    pulse: Arc<Pulse>,
 }
 
 impl Workers {
@@ -27,7 +30,14 @@ impl Workers {
             .thread_name("gracehttp")
             .build()
             .map_err(|error| Error::caused_by(format!("no runtime for the servers: {error}"), error))?;
-        Ok(Self { handle: runtime.handle().clone(), runtime: Some(runtime) })
+        let handle = runtime.handle().clone();
+        let pulse = Arc::new(Pulse::new(handle.clone()));
+        Ok(Self { runtime: Some(runtime), handle, pulse })
+    }
+
+    /// Tells whether they answer.
+    pub(super) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
     }
 }
 

@@ -7,6 +7,7 @@ mod container;
 mod drain;
 mod event;
 mod generation;
+mod pulse;
 mod receipt;
 mod requests;
 mod shutdown;
@@ -25,6 +26,11 @@ pub(crate) use event::{
 };
 pub use generation::generation;
 pub(crate) use generation::set_generation;
+#[cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "readiness, the watchdog and the heartbeat use it")
+)]
+pub(crate) use pulse::{Answering, Beat, Pulse};
 pub(crate) use receipt::{ConnectionEnd, ConnectionEnds, CutReason, Receipt};
 pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;

@@ -5,6 +5,7 @@ mod cli;
 mod configured;
 mod life;
 mod log_subscriber;
+mod parcels;
 mod prepare;
 mod restart;
 mod servers;

@@ -203,6 +203,17 @@ async fn successor_that_sends_garbage_after_the_commit_is_killed_and_loses_no_co
     everything_comes_back("babbler").await;
 }
 
+#[tokio::test]
+async fn parcels_that_the_predecessor_does_not_know_are_ignored_and_their_descriptors_closed() {
+    everything_comes_back("courier in version 4").await;
+}
+
+/// The impostor fails if it gets a message that its version does not have.
+#[tokio::test]
+async fn successor_of_version_3_gets_no_parcel() {
+    everything_comes_back("courier in version 3").await;
+}
+
 /// It never reads the predecessor's messages: the predecessor drains and ends all the same.
 #[tokio::test]
 async fn predecessor_ends_although_its_successor_reads_nothing() {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::app::configured::Configured;
+use crate::app::parcels::Handlers;
 use crate::app::servers::Servers;
 use crate::app::startup::{self, Started};
 use crate::app::workers::Workers;
@@ -39,6 +40,8 @@ pub(super) struct Process {
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
     pub(super) predecessor: Option<WeakChannel>,
+    /// Of what the other process sends after a commit.
+    pub(super) parcels: Handlers,
     /// Listeners that accept their last connections.
     pub(super) closing: JoinSet<()>,
     /// The application's tasks beside its servers.
@@ -99,7 +102,9 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     let workers = OnceCell::new();
     control.block_on(async {
         let configuration = app.file.clone();
-        let Some((started, requests)) = start(app, inherited, requests, &workers, events).await? else {
+        let parcels = Handlers::default();
+        let started = start(app, inherited, requests, &workers, &parcels, events).await?;
+        let Some((started, requests)) = started else {
             return Ok(());
         };
         let Started { settings, servers, keys, predecessor, workers, pulse } = started;
@@ -114,6 +119,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             servers,
             keys,
             predecessor,
+            parcels,
             closing: JoinSet::new(),
             background,
             workers,
@@ -156,6 +162,7 @@ async fn start<S: Clone + Send + Sync + 'static>(
     inherited: Option<Inherited>,
     mut requests: Requests,
     workers: &OnceCell<Workers>,
+    parcels: &Handlers,
     events: &Events,
 ) -> Result<Option<(Started, Requests)>, Error> {
     tokio::select! {
@@ -163,7 +170,7 @@ async fn start<S: Clone + Send + Sync + 'static>(
         trigger = requests.next_stop() => {
             events.emit(&Event::StopRequested { trigger });
         }
-        prepared = startup::prepare(app, inherited, workers, events) => {
+        prepared = startup::prepare(app, inherited, workers, parcels, events) => {
             return Ok(Some((prepared?.take_over().await, requests)));
         }
     }

@@ -83,6 +83,7 @@ impl Process {
 
     /// Waits until the successor is ready, has failed, or is not wanted any more.
     async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Trigger>) -> Readiness {
+        let parcels = self.parcels_for_successor();
         let Self { servers, requests, settings, keys, events, .. } = self;
         let listeners: Vec<(Offer, BorrowedFd<'_>)> = servers
             .acceptors()
@@ -94,7 +95,7 @@ impl Process {
             .collect();
         let deadline = Instant::now() + settings.ready_timeout;
         let keys = keys.for_successor(settings.ready_timeout);
-        let ready = successor.ready(generation(), &keys, &listeners);
+        let ready = successor.ready(generation(), &keys, parcels, &listeners);
         tokio::pin!(ready);
         loop {
             tokio::select! {

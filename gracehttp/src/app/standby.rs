@@ -42,7 +42,9 @@ impl Process {
         let standby_until = now + self.settings.standby;
         let signals = Arc::new(StandbySignals::default());
         let released = self.servers.released();
-        let handover = Handover::new(&successor, leaving, contexts, released, standby_until, signals.clone());
+        let parcels = self.parcels.of_successor.clone();
+        let handover =
+            Handover::new(&successor, leaving, contexts, released, standby_until, signals.clone(), parcels);
         let deadline = now + self.settings.drain_timeout.max(self.settings.standby);
         let close_before = CLOSE_BEFORE_DEADLINE.min(self.settings.drain_timeout / 2);
         let watch = Watch {

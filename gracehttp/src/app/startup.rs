@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::app::configured::Configured;
+use crate::app::parcels::Handlers;
 use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::app::servers::Servers;
 use crate::app::workers::Workers;
@@ -44,6 +45,7 @@ pub(super) struct Prepared {
     provenance: Vec<Provenance>,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
+    parcels: Handlers,
     workers: Handle,
     pulse: Arc<Pulse>,
     events: Events,
@@ -55,6 +57,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     inherited: Option<Inherited>,
     workers: &OnceCell<Workers>,
+    parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
     // First: the predecessor's listeners need descriptors, too.
@@ -64,7 +67,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let prepared = begin(app, predecessor, descriptors, workers, events).await;
+    let prepared = begin(app, predecessor, descriptors, workers, parcels, events).await;
     if let Err(error) = &prepared {
         // First: a predecessor that learns of the failure kills this process.
         end_early(workers, events).await;
@@ -103,6 +106,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     mut predecessor: Option<Predecessor>,
     descriptors: usize,
     workers: &OnceCell<Workers>,
+    parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
     let Configured { servers, settings, start_up_code, provenance, .. } = app;
@@ -151,6 +155,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         provenance,
         fresh_files,
         predecessor,
+        parcels: parcels.clone(),
         workers,
         pulse,
         events: events.clone(),
@@ -169,12 +174,13 @@ impl Prepared {
             provenance,
             fresh_files,
             predecessor,
+            parcels,
             workers,
             pulse,
             events,
         } = self;
         let predecessor = match predecessor {
-            Some(predecessor) => Some(take_over_from(predecessor, &servers, &moved).await),
+            Some(predecessor) => Some(take_over_from(predecessor, &servers, &moved, &parcels).await),
             None => None,
         };
         for server in servers.iter() {
@@ -241,7 +247,12 @@ async fn context<S: Clone + Send + Sync + 'static>(
 }
 
 /// Says that we are ready, waits for the commit, and from then on takes in what the predecessor sends.
-async fn take_over_from(predecessor: Predecessor, servers: &Servers, moved: &Arc<Moved>) -> WeakChannel {
+async fn take_over_from(
+    predecessor: Predecessor,
+    servers: &Servers,
+    moved: &Arc<Moved>,
+    parcels: &Handlers,
+) -> WeakChannel {
     let channel = predecessor.channel();
     let reports = channel.clone();
     moved.watch(move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
@@ -250,8 +261,14 @@ async fn take_over_from(predecessor: Predecessor, servers: &Servers, moved: &Arc
     let claimed =
         ours.iter().flat_map(|server| server.listeners.iter().filter_map(|(_, offer_index)| *offer_index));
     let held = predecessor.ready(placement.servers(), claimed).await;
-    let adopter =
-        Adopter::new(&predecessor, servers.contexts(), placement, moved.clone(), servers.released());
+    let adopter = Adopter::new(
+        &predecessor,
+        servers.contexts(),
+        placement,
+        moved.clone(),
+        servers.released(),
+        parcels.of_predecessor.clone(),
+    );
     adopter.count_foreign(&held);
     let weak = channel.downgrade();
     tokio::spawn(adopter.run());

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use crate::conn::{Context, Moved, Resting, settle};
 use crate::handoff::channel::{Channel, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
+use crate::handoff::parcel::ParcelHandlers;
 use crate::handoff::placement::{Place, Placement};
 use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
 use crate::handoff::session::{Session, Unusable};
@@ -44,6 +45,7 @@ pub(crate) struct Adopter {
     /// Permits that the predecessor asks for and has not got yet.
     request: Option<PermitRequest>,
     released: Arc<Notify>,
+    parcels: ParcelHandlers,
     /// When the predecessor's last message came; none once it can take nothing back.
     last_message_at: Option<Instant>,
 }
@@ -100,6 +102,7 @@ impl Adopter {
         placement: Placement,
         moved: Arc<Moved>,
         released: Arc<Notify>,
+        parcels: ParcelHandlers,
     ) -> Self {
         Self {
             channel: predecessor.channel().clone(),
@@ -111,6 +114,7 @@ impl Adopter {
             unsent: None,
             request: None,
             released,
+            parcels,
             last_message_at: (predecessor.version() >= Version::Two).then(Instant::now),
         }
     }
@@ -148,6 +152,7 @@ impl Adopter {
                         // Without room the pong is lost: the predecessor pings again.
                         FromPredecessor::Ping(number) => _ = channel.try_send(&ToPredecessor::Pong { number }),
                         FromPredecessor::StandbyOver => self.end_standby(),
+                        FromPredecessor::Parcel(parcel) => self.parcels.handle(parcel),
                         FromPredecessor::Gone => return self.end(),
                     }
                 }
@@ -357,8 +362,14 @@ mod tests {
         let connected = Predecessor::connect(ours).await.unwrap();
         assert!(matches!(predecessor.receive::<Hello>().await, Ok(Incoming::Message(..))));
         while connected.channel().try_send(&ToPredecessor::Pong { number: 0 }) {}
-        let adopter =
-            Adopter::new(&connected, Vec::new(), Placement::default(), Arc::default(), Arc::default());
+        let adopter = Adopter::new(
+            &connected,
+            Vec::new(),
+            Placement::default(),
+            Arc::default(),
+            Arc::default(),
+            ParcelHandlers::default(),
+        );
         (adopter, predecessor)
     }
 

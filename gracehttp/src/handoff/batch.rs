@@ -126,7 +126,7 @@ impl Batch {
     ) -> Result<(Self, ToSuccessor), (VecDeque<Leaving>, io::Error)> {
         let withdrawal = match version {
             Version::One => Withdrawal::Unsupported,
-            Version::Two | Version::Three => match OwnershipToken::new() {
+            Version::Two | Version::Three | Version::Four => match OwnershipToken::new() {
                 Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
                 Err(error) => return Err((connections, error)),
             },
@@ -146,7 +146,7 @@ impl Batch {
                 number,
                 connections: described.into_iter().map(|described| described.connection).collect(),
             },
-            Version::Three => ToSuccessor::BatchV3 { number, connections: described },
+            Version::Three | Version::Four => ToSuccessor::BatchV3 { number, connections: described },
         };
         Ok((Self { number, connections, withdrawal }, message))
     }

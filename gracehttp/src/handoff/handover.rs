@@ -4,6 +4,7 @@
 //! if the successor dies. It keeps no TLS connection, since only the successor may use the keys.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use crate::conn::{Context, Leaving};
 use crate::handoff::batch::{Remains, Taken};
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
+use crate::handoff::parcel::{Parcel, ParcelHandlers};
 use crate::handoff::permit_reports::PermitReports;
 use crate::handoff::standby::{Due, Standby};
 use crate::handoff::successor::Successor;
@@ -35,6 +37,7 @@ pub(crate) struct Handover {
     version: Version,
     pid: Pid,
     released: Arc<Notify>,
+    parcels: ParcelHandlers,
     transfer: Transfer,
     permit_reports: PermitReports,
     standby_until: Instant,
@@ -51,6 +54,8 @@ pub(super) struct Peer {
     pub(super) channel: Channel,
     pub(super) version: Version,
     pub(super) pid: Pid,
+    /// What to do with its parcels.
+    pub(super) parcels: ParcelHandlers,
 }
 
 /// Signals between the process and the hand-over about the standby.
@@ -103,9 +108,10 @@ impl Handover {
         released: Arc<Notify>,
         standby_until: Instant,
         signals: Arc<StandbySignals>,
+        parcels: ParcelHandlers,
     ) -> Self {
         let (channel, version) = (successor.channel().clone(), successor.version());
-        let peer = Peer { channel, version, pid: successor.pid() };
+        let peer = Peer { channel, version, pid: successor.pid(), parcels };
         Self::with(peer, leaving, contexts, released, standby_until, signals)
     }
 
@@ -117,7 +123,7 @@ impl Handover {
         standby_until: Instant,
         signals: Arc<StandbySignals>,
     ) -> Self {
-        let Peer { channel, version, pid } = peer;
+        let Peer { channel, version, pid, parcels } = peer;
         Self {
             transfer: Transfer::new(channel.clone(), version, contexts.clone(), leaving),
             permit_reports: PermitReports::new(version, contexts),
@@ -125,6 +131,7 @@ impl Handover {
             version,
             pid,
             released,
+            parcels,
             standby_until,
             signals,
             standby: None,
@@ -178,7 +185,7 @@ impl Handover {
         tokio::select! {
             biased;
             message = channel.receive::<ToPredecessor>() => match message? {
-                Incoming::Message(message, _) => self.handle(&message).await,
+                Incoming::Message(message, fds) => self.handle(message, fds).await,
                 Incoming::Closed => return Ok(Step::Closed),
             },
             () = until_time(self.standby.as_ref().map(Standby::due_at)) => return Ok(self.stand_by().await),
@@ -209,25 +216,25 @@ impl Handover {
         Step::Continue
     }
 
-    async fn handle(&mut self, message: &ToPredecessor) {
+    async fn handle(&mut self, message: ToPredecessor, fds: Vec<OwnedFd>) {
         let now = Instant::now();
         if let Some(standby) = &mut self.standby {
             standby.note_message(now);
         }
         match message {
-            ToPredecessor::Granted { number, granted } => self.permit_reports.grant(*number, granted),
+            ToPredecessor::Granted { number, granted } => self.permit_reports.grant(number, &granted),
             ToPredecessor::Taken { count } if self.version == Version::One => {
-                let confirmed = self.transfer.confirm(*count as usize);
+                let confirmed = self.transfer.confirm(count as usize);
                 self.give_away(confirmed);
             }
             ToPredecessor::TakenOf { number, count } => {
-                let confirmed = self.transfer.confirm_batch(*number, *count as usize);
+                let confirmed = self.transfer.confirm_batch(number, count as usize);
                 self.give_away(confirmed);
             }
-            ToPredecessor::Busy { id } => self.set_busy(*id, true),
-            ToPredecessor::Idle { id } => self.set_busy(*id, false),
+            ToPredecessor::Busy { id } => self.set_busy(id, true),
+            ToPredecessor::Idle { id } => self.set_busy(id, false),
             ToPredecessor::Pong { number } => {
-                if self.standby.as_mut().is_some_and(|standby| standby.note_pong(*number, now)) {
+                if self.standby.as_mut().is_some_and(|standby| standby.note_pong(number, now)) {
                     self.end_standby().await;
                 }
             }
@@ -237,6 +244,7 @@ impl Handover {
                 self.has_own_successor = true;
                 self.end_standby().await;
             }
+            ToPredecessor::Parcel { name, data } => self.parcels.handle(Parcel { name, data, fds }),
             // These mean nothing at this point.
             ToPredecessor::Taken { .. } | ToPredecessor::Ready { .. } | ToPredecessor::Failed { .. } => {}
         }
@@ -245,10 +253,10 @@ impl Handover {
     /// Reads what the successor sent before it closed its end: it may have announced its exit.
     async fn read_remaining(&mut self, limit: Duration) {
         let channel = self.channel.clone();
-        while let Ok(Ok(Incoming::Message(message, _))) =
+        while let Ok(Ok(Incoming::Message(message, fds))) =
             tokio::time::timeout(limit, channel.receive::<ToPredecessor>()).await
         {
-            self.handle(&message).await;
+            self.handle(message, fds).await;
         }
     }
 

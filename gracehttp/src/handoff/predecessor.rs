@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
+use crate::handoff::parcel::{Parcel, ParcelSender, Parcels};
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
@@ -23,6 +24,7 @@ pub(crate) struct Predecessor {
     version: Version,
     generation: u64,
     keys: Vec<TicketKey>,
+    parcels: Parcels,
     listeners: Vec<PredecessorListener>,
     /// Their descriptors, in the same order, until they are taken.
     descriptors: Vec<OwnedFd>,
@@ -107,6 +109,8 @@ pub(crate) enum FromPredecessor {
     Ping(u32),
     /// It can take nothing back any more.
     StandbyOver,
+    /// What one of its rooms has to tell.
+    Parcel(Parcel),
     /// It holds nothing any more, because it is done or dead.
     Gone,
 }
@@ -122,17 +126,22 @@ impl Predecessor {
         let version = hello.agree().map_err(refused)?;
 
         let (keys, listeners, descriptors) = (Vec::new(), Vec::new(), Vec::new());
-        let mut predecessor = Self { channel, version, generation, keys, listeners, descriptors };
+        let parcels = Parcels::default();
+        let mut predecessor = Self { channel, version, generation, keys, parcels, listeners, descriptors };
         while !predecessor.receive_listeners().await? {}
         Ok(predecessor)
     }
 
-    /// Receives one message with ticket keys or listeners. Returns whether it was the last.
+    /// Receives one message with ticket keys, listeners or a parcel. Returns whether it was the last.
     async fn receive_listeners(&mut self) -> Result<bool, Error> {
         let (message, descriptors) = receive_in_time(&self.channel).await?;
         let (listeners, last) = match message {
             ToSuccessor::TicketKeys { keys } => {
                 self.keys = keys.iter().map(Into::into).collect();
+                return Ok(false);
+            }
+            ToSuccessor::Parcel { name, data } => {
+                self.parcels.add(Parcel { name, data, fds: descriptors });
                 return Ok(false);
             }
             ToSuccessor::Listeners { listeners, last } => (named(listeners), last),
@@ -165,6 +174,16 @@ impl Predecessor {
     /// The keys of its TLS session tickets.
     pub(crate) fn take_keys(&mut self) -> Vec<TicketKey> {
         std::mem::take(&mut self.keys)
+    }
+
+    /// The parcel with this name, if it sent one.
+    pub(crate) fn take_parcel(&mut self, name: &str) -> Option<Parcel> {
+        self.parcels.take(name)
+    }
+
+    /// Sends it parcels, from the commit on.
+    pub(crate) fn parcels(&self) -> ParcelSender {
+        ParcelSender::to_predecessor(&self.channel, self.version)
     }
 
     /// The listeners that it offers, in its order.
@@ -234,6 +253,9 @@ impl Predecessor {
                     return FromPredecessor::Ping(number);
                 }
                 Ok(Incoming::Message(ToSuccessor::StandbyOver, _)) => return FromPredecessor::StandbyOver,
+                Ok(Incoming::Message(ToSuccessor::Parcel { name, data }, fds)) => {
+                    return FromPredecessor::Parcel(Parcel { name, data, fds });
+                }
                 Ok(Incoming::Message(
                     ToSuccessor::TicketKeys { .. }
                     | ToSuccessor::Listeners { .. }

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::command::StartCommand;
 use crate::handoff::inherited::variable_value;
+use crate::handoff::parcel::{self, Parcel, ParcelSender};
 use crate::handoff::wire::{
     Hello, ListenerV1, ListenerV2, MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
@@ -133,11 +134,18 @@ impl Successor {
         Capabilities { ahead: self.version.max_ahead(), sessions: self.version >= Version::Three }
     }
 
-    /// Offers the listeners and waits until the successor is ready to serve through them.
+    /// Sends it parcels, from the commit on.
+    pub(crate) fn parcels(&self) -> ParcelSender {
+        ParcelSender::to_successor(&self.channel, self.version)
+    }
+
+    /// Offers the listeners and waits until the successor is ready to serve through them. The parcels go to a successor
+    /// that understands them.
     pub(crate) async fn ready(
         &mut self,
         generation: u64,
         keys: &[TicketKey],
+        parcels: Vec<Parcel>,
         listeners: &[(Offer, BorrowedFd<'_>)],
     ) -> Result<Claims, String> {
         let conversation = async {
@@ -154,9 +162,17 @@ impl Successor {
             self.channel
                 .send(&ToSuccessor::TicketKeys { keys: keys.iter().map(Into::into).collect() }, &[])
                 .await?;
+            if self.version >= Version::Four {
+                parcel::send_all(&self.channel, parcels).await?;
+            }
             offer(&self.channel, self.version, listeners).await?;
-            let Incoming::Message(reply, _) = self.channel.receive::<ToPredecessor>().await? else {
-                return Ok(None);
+            let reply = loop {
+                match self.channel.receive::<ToPredecessor>().await? {
+                    // No room expects one so early.
+                    Incoming::Message(ToPredecessor::Parcel { .. }, _) => {}
+                    Incoming::Message(reply, _) => break reply,
+                    Incoming::Closed => return Ok(None),
+                }
             };
             Ok::<_, io::Error>(Some(match reply {
                 ToPredecessor::Ready { claimed, .. }
@@ -267,7 +283,7 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
             Version::One => {
                 ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
             }
-            Version::Two | Version::Three => {
+            Version::Two | Version::Three | Version::Four => {
                 ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
             }
         };

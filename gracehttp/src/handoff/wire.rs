@@ -34,6 +34,8 @@ pub(crate) enum Version {
     Two = 2,
     /// Connections take their TLS sessions along.
     Three = 3,
+    /// Parcels: named messages between other rooms of the two processes.
+    Four = 4,
 }
 
 impl Version {
@@ -41,7 +43,7 @@ impl Version {
     pub(crate) const fn max_ahead(self) -> usize {
         match self {
             Self::One => 32 << 10,
-            Self::Two | Self::Three => 64 << 10,
+            Self::Two | Self::Three | Self::Four => 64 << 10,
         }
     }
 
@@ -49,16 +51,16 @@ impl Version {
     pub(crate) const fn max_message(self) -> usize {
         match self {
             Self::One => 64 << 10,
-            Self::Two | Self::Three => MAX_MESSAGE,
+            Self::Two | Self::Three | Self::Four => MAX_MESSAGE,
         }
     }
 }
 
-const _: () = assert!(MOVES_WITH <= Version::Three.max_ahead(), "no message has room for such a connection");
+const _: () = assert!(MOVES_WITH <= Version::Four.max_ahead(), "no message has room for such a connection");
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
-pub(crate) const NEWEST_VERSION: u16 = Version::Three as u16;
+pub(crate) const NEWEST_VERSION: u16 = Version::Four as u16;
 
 /// What a hello begins with.
 const MAGIC: [u8; 8] = *b"gracehdf";
@@ -93,6 +95,7 @@ impl Hello {
             1 if self.oldest <= 1 => Ok(Version::One),
             2 if self.oldest <= 2 => Ok(Version::Two),
             3 if self.oldest <= 3 => Ok(Version::Three),
+            4 if self.oldest <= 4 => Ok(Version::Four),
             _ => Err(format!(
                 "it speaks versions {} to {} of the handoff protocol and this process {OLDEST_VERSION} to \
                  {NEWEST_VERSION}: stop the service and start it again instead of restarting it",
@@ -290,6 +293,9 @@ pub(crate) enum ToSuccessor {
     Counts { number: u32, held: Vec<ServerCount>, asked: Vec<ServerCount> },
     /// Version 3: the same as [`Batch`](Self::Batch), for connections that may have TLS sessions.
     BatchV3 { number: u32, connections: Vec<ConnectionV3> },
+    /// Version 4: what a room has to tell, by name; its descriptors are attached. Before the listeners, or after the
+    /// commit. A name that is not known is ignored.
+    Parcel { name: String, data: Vec<u8> },
 }
 
 /// From the successor to the predecessor.
@@ -317,6 +323,8 @@ pub(crate) enum ToPredecessor {
     Pong { number: u32 },
     /// Version 2: grants so many of the permits that [`ToSuccessor::Counts`] with this number asked for.
     Granted { number: u32, granted: ServerCount },
+    /// Version 4: the same as [`ToSuccessor::Parcel`], after the commit.
+    Parcel { name: String, data: Vec<u8> },
 }
 
 impl From<Report> for ToPredecessor {

@@ -36,7 +36,7 @@ trait Numbered {
 }
 
 impl Numbered for ToSuccessor {
-    const COUNT: u8 = 12;
+    const COUNT: u8 = 13;
 
     fn number(&self) -> u8 {
         match self {
@@ -52,12 +52,13 @@ impl Numbered for ToSuccessor {
             Self::Ping { .. } => 9,
             Self::Counts { .. } => 10,
             Self::BatchV3 { .. } => 11,
+            Self::Parcel { .. } => 12,
         }
     }
 }
 
 impl Numbered for ToPredecessor {
-    const COUNT: u8 = 10;
+    const COUNT: u8 = 11;
 
     fn number(&self) -> u8 {
         match self {
@@ -71,6 +72,7 @@ impl Numbered for ToPredecessor {
             Self::TakenOf { .. } => 7,
             Self::Pong { .. } => 8,
             Self::Granted { .. } => 9,
+            Self::Parcel { .. } => 10,
         }
     }
 }
@@ -190,6 +192,11 @@ fn golden_to_successor() -> Vec<(ToSuccessor, Vec<u8>)> {
                 &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             ],
         ),
+        // Version 4.
+        (
+            ToSuccessor::Parcel { name: "status".to_owned(), data: vec![7; 300] },
+            &[&[12, 6], b"status", &[0xac, 2], &[7; 300]],
+        ),
     ]
     .map(|(message, bytes)| (message, bytes.concat()))
     .into()
@@ -213,6 +220,11 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
         (ToPredecessor::TakenOf { number: 5, count: 64 }, &[&[7, 5, 64]]),
         (ToPredecessor::Pong { number: 300 }, &[&[8, 0xac, 2]]),
         (ToPredecessor::Granted { number: 2, granted: count("a", 3) }, &[&[9, 2, 1], b"a", &[3]]),
+        // Version 4.
+        (
+            ToPredecessor::Parcel { name: "status".to_owned(), data: vec![7, 0] },
+            &[&[10, 6], b"status", &[2, 7, 0]],
+        ),
     ]
     .map(|(message, bytes)| (message, bytes.concat()))
     .into()
@@ -221,9 +233,11 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
 #[test]
 fn versions_agree_on_the_newest_that_both_speak() {
     let ours = Hello::new(1);
-    assert_eq!(ours.agree(), Ok(Version::Three));
+    assert_eq!(ours.agree(), Ok(Version::Four));
     let newer = Hello { newest: 9, ..ours.clone() };
-    assert_eq!(newer.agree(), Ok(Version::Three));
+    assert_eq!(newer.agree(), Ok(Version::Four));
+    let third_release = Hello { newest: 3, ..ours.clone() };
+    assert_eq!(third_release.agree(), Ok(Version::Three));
     let second_release = Hello { newest: 2, ..ours.clone() };
     assert_eq!(second_release.agree(), Ok(Version::Two));
     let first_release = Hello { newest: 1, ..ours };
@@ -244,7 +258,7 @@ fn strangers_are_refused_with_a_reason() {
 #[test]
 fn d18_the_hello_is_frozen() {
     let hello = Hello { generation: 300, pid: 7, ..Hello::new(0) };
-    golden(&hello, &[&b"gracehdf"[..], &[1, 3, 0xac, 2, 14]].concat());
+    golden(&hello, &[&b"gracehdf"[..], &[1, 4, 0xac, 2, 14]].concat());
 }
 
 #[test]
@@ -401,6 +415,7 @@ impl Values {
                     session: values.flag().then(|| values.session()),
                 }),
             },
+            12 => ToSuccessor::Parcel { name: self.text(), data: self.bytes() },
             number => panic!("no value of variant {number}"),
         }
     }
@@ -421,6 +436,7 @@ impl Values {
             7 => ToPredecessor::TakenOf { number, count: self.next() as u32 },
             8 => ToPredecessor::Pong { number },
             9 => ToPredecessor::Granted { number, granted: self.count() },
+            10 => ToPredecessor::Parcel { name: self.text(), data: self.bytes() },
             number => panic!("no value of variant {number}"),
         }
     }

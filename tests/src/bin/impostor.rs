@@ -112,6 +112,19 @@ fn main() {
             _ = writeln!(std::io::stdout(), "the late one claims its next batch: {}", next.claim());
             predecessor.send(&[TAKEN_OF, next.number, next.count]);
         }
+        // It takes three batches, and then dies. Since version 4 it sends parcels that no release knows, each with its
+        // own end of the socket: the predecessor learns of the death only if it has closed all of them.
+        "courier" => {
+            predecessor.take_the_place_in(newest);
+            let parcels = if newest >= 4 { 20 } else { 0 };
+            (0..parcels).for_each(|_| predecessor.send_with_descriptors(&STRANGE_PARCEL, 1));
+            for _ in 0..3 {
+                let batch = predecessor.take_batch();
+                assert!(batch.claim(), "in time");
+                predecessor.send(&[TAKEN_OF, batch.number, batch.count]);
+            }
+            _ = kill_process(getpid(), Signal::KILL);
+        }
         word => panic!("no impostor is {word:?}"),
     }
     _ = writeln!(std::io::stdout(), "impostor {word} is done");
@@ -127,6 +140,8 @@ const BUSY: u8 = 3;
 const IDLE: u8 = 4;
 const TAKEN_OF: u8 = 7;
 const PONG: u8 = 8;
+/// Of version 4: a name and its data.
+const STRANGE_PARCEL: [u8; 11] = *b"\x0a\x07strange\x01x";
 
 /// The first bytes of a predecessor's messages.
 const COMMIT: u8 = 2;
@@ -137,6 +152,8 @@ const BATCH: u8 = 8;
 const PING: u8 = 9;
 /// Of version 3.
 const BATCH_V3: u8 = 11;
+/// The kinds from here on belong to version 4.
+const PARCEL: u8 = 12;
 
 /// The frozen greeting, with these versions.
 fn hello(oldest: u8, newest: u8) -> Vec<u8> {
@@ -195,7 +212,12 @@ impl Predecessor {
         self.send(&hello(1, newest));
         let servers = [&[READY, 2, 3], b"web".as_slice(), &[5], b"plain", &[1, 0]];
         self.send(&servers.concat());
-        while self.receive()[0] != COMMIT {}
+        loop {
+            match self.receive()[0] {
+                COMMIT => return,
+                kind => assert!(kind < PARCEL || newest >= 4, "version {newest} has no message {kind}"),
+            }
+        }
     }
 
     /// How many connections came in the next batch.

@@ -19,6 +19,7 @@ use crate::conn::{Context, Leaving, Resting, settle};
 use crate::handoff::adopter::Adopter;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::handover::{Handover, HandoverEnd, Peer, StandbySignals};
+use crate::handoff::parcel::ParcelHandlers;
 use crate::handoff::placement::{LocalServer, Placement};
 use crate::handoff::predecessor::Predecessor;
 use crate::handoff::wire::{Hello, ListenerV2, ToPredecessor, ToSuccessor, Version};
@@ -134,7 +135,7 @@ fn pair() -> (OwnedFd, OwnedFd) {
 
 impl Stage {
     pub(super) async fn begin() -> Self {
-        Self::begin_with(Version::Three).await
+        Self::begin_with(Version::Four).await
     }
 
     pub(super) async fn begin_with(version: Version) -> Self {
@@ -146,7 +147,12 @@ impl Stage {
         predecessor.contexts().iter().for_each(|context| context.drain.enter(Phase::HandingOver));
         let (leaving, left) = unbounded_channel();
         // No process has that number.
-        let peer = Peer { channel: predecessor_end.clone(), version, pid: Pid::from_raw(i32::MAX) };
+        let peer = Peer {
+            channel: predecessor_end.clone(),
+            version,
+            pid: Pid::from_raw(i32::MAX),
+            parcels: ParcelHandlers::default(),
+        };
         let handover = Handover::with(
             peer,
             left,
@@ -175,8 +181,14 @@ impl Stage {
         };
         let servers = [server("secure", true, 1), server("plain", false, 2)];
         let placement = Placement::new(connected.listeners(), &servers);
-        let adopter =
-            Adopter::new(&connected, successor.contexts(), placement, Arc::default(), Arc::default());
+        let adopter = Adopter::new(
+            &connected,
+            successor.contexts(),
+            placement,
+            Arc::default(),
+            Arc::default(),
+            ParcelHandlers::default(),
+        );
         Self {
             predecessor,
             successor,

@@ -1,0 +1,249 @@
+//! Parcels: what rooms beside the handoff have to tell the other process, by name.
+//!
+//! A name that a process does not know is ignored, and the descriptors that came with it are closed. So a room can add a
+//! parcel without a new version of the protocol. It has to read shorter and longer forms of its own parcels, since the
+//! other process may be of another release.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::handoff::channel::{Channel, WeakChannel};
+use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
+
+/// A named message with descriptors.
+pub(crate) struct Parcel {
+    pub(crate) name: String,
+    pub(crate) data: Vec<u8>,
+    pub(crate) fds: Vec<OwnedFd>,
+}
+
+impl Parcel {
+    /// A parcel without descriptors.
+    pub(crate) fn new(name: &str, data: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), data, fds: Vec::new() }
+    }
+}
+
+/// The data is not printed: it may hold a secret of the room that it belongs to.
+impl fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, data, fds } = self;
+        f.debug_struct("Parcel").field("name", name).field("bytes", &data.len()).field("fds", fds).finish()
+    }
+}
+
+/// The parcels that came before the first listener, until their rooms take them.
+#[derive(Debug, Default)]
+pub(super) struct Parcels(Vec<Parcel>);
+
+/// More parcels than this are ignored: any program may have the other end.
+const MAX_WAITING: usize = 32;
+
+impl Parcels {
+    pub(super) fn add(&mut self, parcel: Parcel) {
+        if self.0.len() < MAX_WAITING {
+            self.0.push(parcel);
+        }
+    }
+
+    /// The first parcel with this name.
+    pub(super) fn take(&mut self, name: &str) -> Option<Parcel> {
+        let place = self.0.iter().position(|parcel| parcel.name == name)?;
+        Some(self.0.remove(place))
+    }
+}
+
+type Handle = Arc<dyn Fn(Parcel) + Send + Sync>;
+
+/// What to do with parcels that come after the commit. Clones are the same handlers.
+#[derive(Clone, Default)]
+pub(crate) struct ParcelHandlers {
+    by_name: Arc<Mutex<HashMap<&'static str, Handle>>>,
+}
+
+impl ParcelHandlers {
+    /// From now on parcels with this name are handled so. The handler runs on the control runtime and must not block.
+    pub(crate) fn on(&self, name: &'static str, handle: impl Fn(Parcel) + Send + Sync + 'static) {
+        self.by_name.lock().insert(name, Arc::new(handle));
+    }
+
+    /// Passes a parcel to its handler. Without one it is dropped.
+    pub(super) fn handle(&self, parcel: Parcel) {
+        // Not while the lock is held: the handler may register another one.
+        let handle = self.by_name.lock().get(parcel.name.as_str()).cloned();
+        if let Some(handle) = handle {
+            handle(parcel);
+        }
+    }
+}
+
+impl fmt::Debug for ParcelHandlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_name.lock().keys()).finish()
+    }
+}
+
+/// Sends parcels to the other process for as long as the channel to it is open.
+#[derive(Clone, Debug)]
+pub(crate) struct ParcelSender {
+    channel: WeakChannel,
+    version: Version,
+    recipient: Recipient,
+}
+
+/// The process that a parcel goes to.
+#[derive(Clone, Copy, Debug)]
+enum Recipient {
+    Predecessor,
+    Successor,
+}
+
+impl ParcelSender {
+    pub(super) fn to_predecessor(channel: &Channel, version: Version) -> Self {
+        Self { channel: channel.downgrade(), version, recipient: Recipient::Predecessor }
+    }
+
+    pub(super) fn to_successor(channel: &Channel, version: Version) -> Self {
+        Self { channel: channel.downgrade(), version, recipient: Recipient::Successor }
+    }
+
+    /// Whether the other process understands parcels.
+    pub(crate) fn can_send(&self) -> bool {
+        self.version >= Version::Four
+    }
+
+    /// Sends a parcel, unless the other process is gone, is of a release without parcels, or makes no room in time.
+    /// Returns whether it was sent. After the commit only.
+    pub(crate) async fn send(&self, parcel: Parcel) -> bool {
+        match self.channel.upgrade() {
+            Some(channel) if self.can_send() => {
+                let Parcel { name, data, fds } = parcel;
+                let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+                let sent = match self.recipient {
+                    Recipient::Predecessor => {
+                        channel.send_in_time(&ToPredecessor::Parcel { name, data }, &fds).await
+                    }
+                    Recipient::Successor => {
+                        channel.send_in_time(&ToSuccessor::Parcel { name, data }, &fds).await
+                    }
+                };
+                sent.unwrap_or(false)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Sends parcels to a successor that is not ready yet. One that can't be sent as it is does not stop the restart.
+pub(super) async fn send_all(channel: &Channel, parcels: Vec<Parcel>) -> io::Result<()> {
+    for Parcel { name, data, fds } in parcels {
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        match channel.send(&ToSuccessor::Parcel { name: name.clone(), data }, &fds).await {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                crate::log::error(format_args!("the successor does not get the parcel `{name}`: {error}"));
+            }
+            sent => sent?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+    use crate::handoff::channel::Incoming;
+    use crate::handoff::predecessor::{FromPredecessor, Predecessor};
+    use crate::handoff::wire::Hello;
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap()
+    }
+
+    /// A parcel with one descriptor, and a socket that reads its end once all copies of the descriptor are closed.
+    fn parcel(name: &str) -> (Parcel, UnixStream) {
+        let (watch, attached) = UnixStream::pair().unwrap();
+        watch.set_nonblocking(true).unwrap();
+        (Parcel { fds: vec![attached.into()], ..Parcel::new(name, name.into()) }, watch)
+    }
+
+    fn is_closed(mut watch: &UnixStream) -> bool {
+        matches!(watch.read(&mut [0]), Ok(0))
+    }
+
+    #[tokio::test]
+    async fn a_successor_takes_the_parcels_that_it_knows_and_closes_the_others() {
+        let (ours, theirs) = pair();
+        let predecessor = Channel::new(theirs).unwrap();
+        let (known, known_watch) = parcel("known");
+        let (unknown, unknown_watch) = parcel("unknown");
+        predecessor.send(&Hello::new(1), &[]).await.unwrap();
+        send_all(&predecessor, vec![unknown, known, Parcel::new("empty", Vec::new())]).await.unwrap();
+        predecessor.send(&ToSuccessor::Offers { listeners: Vec::new(), last: true }, &[]).await.unwrap();
+
+        let mut connected = Predecessor::connect(ours).await.unwrap();
+        let known = connected.take_parcel("known").unwrap();
+        assert_eq!((known.data.as_slice(), known.fds.len()), (&b"known"[..], 1));
+        assert!(connected.take_parcel("known").is_none(), "it is taken");
+        assert!(connected.take_parcel("empty").unwrap().data.is_empty());
+        assert!(connected.take_parcel("other").is_none());
+        assert!(!is_closed(&known_watch) && !is_closed(&unknown_watch));
+        drop(connected);
+        assert!(!is_closed(&known_watch), "its room has it");
+        assert!(is_closed(&unknown_watch));
+    }
+
+    #[tokio::test]
+    async fn a_parcel_that_is_too_large_stays_behind_alone() {
+        let (ours, theirs) = pair();
+        let (sender, receiver) = (Channel::new(ours).unwrap(), Channel::new(theirs).unwrap());
+        let large = Parcel::new("large", vec![0; crate::handoff::wire::MAX_MESSAGE]);
+        send_all(&sender, vec![large, Parcel::new("next", Vec::new())]).await.unwrap();
+        let Incoming::Message(received, _) = receiver.receive::<ToSuccessor>().await.unwrap() else {
+            panic!()
+        };
+        assert_eq!(received, ToSuccessor::Parcel { name: "next".to_owned(), data: Vec::new() });
+    }
+
+    #[tokio::test]
+    async fn a_parcel_after_the_commit_goes_to_the_handler_of_its_name() {
+        let (ours, theirs) = pair();
+        let (predecessor, successor) = (Channel::new(ours).unwrap(), Channel::new(theirs).unwrap());
+        let handled = Arc::new(Mutex::new(Vec::new()));
+        let handlers = ParcelHandlers::default();
+        let seen = handled.clone();
+        handlers.on("known", move |parcel| seen.lock().push(parcel.data));
+        let (unknown, unknown_watch) = parcel("unknown");
+        let (known, known_watch) = parcel("known");
+        let sender = ParcelSender::to_successor(&predecessor, Version::Four);
+        for parcel in [unknown, known] {
+            assert!(sender.send(parcel).await);
+            let FromPredecessor::Parcel(parcel) = Predecessor::next(&successor).await else { panic!() };
+            handlers.handle(parcel);
+        }
+        assert_eq!(*handled.lock(), [b"known"]);
+        assert!(is_closed(&unknown_watch) && is_closed(&known_watch));
+    }
+
+    #[tokio::test]
+    async fn a_release_without_parcels_gets_none() {
+        let (ours, theirs) = pair();
+        let (one, other) = (Channel::new(ours).unwrap(), Channel::new(theirs).unwrap());
+        for version in [Version::One, Version::Two, Version::Three] {
+            assert!(!ParcelSender::to_successor(&one, version).send(Parcel::new("a", Vec::new())).await);
+            assert!(!ParcelSender::to_predecessor(&one, version).send(Parcel::new("a", Vec::new())).await);
+        }
+        drop(one);
+        assert!(matches!(other.receive::<ToSuccessor>().await.unwrap(), Incoming::Closed));
+    }
+}

@@ -35,15 +35,7 @@ pub struct Launch {
 impl Launch {
     /// An example of the package `examples`.
     pub fn example(name: &str) -> Self {
-        let path = target_directory().join("examples").join(name);
-        assert!(
-            path.exists(),
-            "\n\n*** {} does not exist.\n*** `cargo test -p tests` does not build the examples that these tests \
-             start. Run\n***\n***     cargo build --workspace --examples\n***\n*** first, or `cargo test \
-             --workspace`, which builds them.\n",
-            path.display()
-        );
-        Self::program(path)
+        Self::program(example(name))
     }
 
     /// A binary of this package.
@@ -150,6 +142,19 @@ impl Launch {
 /// The path where cargo put a binary of this package.
 pub fn bin(name: &str) -> PathBuf {
     target_directory().join(name)
+}
+
+/// The path where cargo put an example of the package `examples`.
+pub fn example(name: &str) -> PathBuf {
+    let path = target_directory().join("examples").join(name);
+    assert!(
+        path.exists(),
+        "\n\n*** {} does not exist.\n*** `cargo test -p tests` does not build the examples that these tests \
+         start. Run\n***\n***     cargo build --workspace --examples\n***\n*** first, or `cargo test \
+         --workspace`, which builds them.\n",
+        path.display()
+    );
+    path
 }
 
 /// The directory of the profile: the test runs in its `deps`.

@@ -83,7 +83,8 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
     Key {
         name: "listen", kind: Own(ServerKey::Listen), example: r#"listen = "127.0.0.1:8080""#,
         forms: &[r#"listen = [":8080", "unix:/run/app.sock"]"#],
-        doc: "Listens on an endpoint, or on several: `host:port`, `:port`, `[ipv6]:port`, `unix:/path`.",
+        doc: "Listens on an endpoint, or on several: `host:port`, `:port`, `[ipv6]:port`, `unix:/path`, or a socket \
+              that [another program passes](crate::guide::systemd#socket-activation), `systemd:NAME` or `fd:N`.",
         library: ByHand(&[
             Entry::new("listen", "one endpoint, or several. They replace all of the server's"),
         ]),

@@ -30,6 +30,9 @@ pub mod tls {}
 #[doc = include_str!("../docs/guide/signals.md")]
 pub mod signals {}
 
+#[doc = include_str!("../docs/guide/systemd.md")]
+pub mod systemd {}
+
 #[doc = include_str!("../docs/guide/background.md")]
 pub mod background {}
 

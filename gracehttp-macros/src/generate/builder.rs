@@ -20,6 +20,7 @@ pub(super) fn listens(server: &Server, vis: &Visibility, library: &TokenStream) 
             let path = format!("unix:{path}");
             quote!((#path, 0))
         }
+        Endpoint::Passed(text) => quote!((#text, 0)),
     });
     quote! {
         #vis const fn listens(&self) -> #library::__private::Listens {

@@ -11,6 +11,8 @@ pub(crate) enum Endpoint {
         port: u16,
     },
     Unix(String),
+    /// A socket that another program passes: `systemd:NAME` or `fd:N`.
+    Passed(String),
 }
 
 impl Endpoint {
@@ -39,14 +41,15 @@ fn includes(host: Option<&str>, other: Option<&str>) -> bool {
     }
 }
 
-/// Reads `:9090`, `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090`, `unix:/run/app.sock`.
+/// Reads `:9090`, `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090`, `unix:/run/app.sock`, `systemd:web`, `fd:3`.
 ///
 /// It checks only the form. The library checks the rest at start-up.
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     shape(text).map_err(|reason| {
         format!(
             "`{text}` is not an endpoint: {reason}\nhelp: an endpoint is `:9090` (all interfaces), \
-             `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090` or `unix:/run/app.sock`"
+             `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090`, `unix:/run/app.sock`, `systemd:NAME` (a socket that \
+             systemd passes) or `fd:3`"
         )
     })
 }
@@ -65,6 +68,12 @@ fn shape(text: &str) -> Result<Endpoint, String> {
         }
         Some(path) => return Ok(Endpoint::Unix(path.into())),
         None => {}
+    }
+    if let Some(name) = text.strip_prefix("systemd:") {
+        return passed_name(name).map(|()| Endpoint::Passed(text.to_owned()));
+    }
+    if let Some(number) = text.strip_prefix("fd:") {
+        return descriptor(number).map(|number| Endpoint::Passed(format!("fd:{number}")));
     }
     if text.contains("://") {
         let rest = text.rsplit("://").next().unwrap_or_default();
@@ -87,6 +96,29 @@ fn shape(text: &str) -> Result<Endpoint, String> {
         });
     };
     Ok(Endpoint::Tcp { host: parse_host(host, port)?, port: parse_port(port)? })
+}
+
+fn passed_name(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err("the name is missing: it is `FileDescriptorName=` of the socket unit, or the name of that unit, such \
+             as `app.socket`"
+            .into()),
+        _ if name.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b':' | b',')) => {
+            Err("a name consists of visible ASCII characters other than `:` and `,`".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn descriptor(number: &str) -> Result<u16, String> {
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    match number.parse() {
+        Ok(number @ 0..=2) => {
+            Err(format!("the descriptor {number} is a standard stream: others begin with 3"))
+        }
+        Ok(number) if digits => Ok(number),
+        _ => Err(format!("`{number}` is not the number of a descriptor")),
+    }
 }
 
 /// What an IPv6 address without brackets may mean. `::1:80` can be an address, or an address with a port.
@@ -119,7 +151,6 @@ fn parse_host(host: &str, port: &str) -> Result<Option<String>, String> {
     match host {
         "" => Ok(None),
         "*" => Err(format!("all interfaces are written `:{port}`")),
-        "fd" | "systemd" => Err(format!("this version does not take listeners from `{host}:`")),
         _ if host.contains(':') => Err(format!("an IPv6 address needs brackets: `[{host}]:{port}`")),
         _ if host.contains(|c: char| !c.is_ascii_alphanumeric() && !".-_".contains(c)) => {
             Err(format!("`{host}` is not a host name"))
@@ -163,6 +194,8 @@ mod tests {
         assert!(!clash(":0", "127.0.0.1:0"));
         assert!(!clash("127.0.0.1:80", "127.0.0.2:80"));
         assert!(!clash(":80", ":81"));
+        assert!(clash("systemd:web", "systemd:web") && clash("fd:3", "fd:03"));
+        assert!(!clash("systemd:web", "systemd:api") && !clash("fd:3", "[fd::3]:3"));
     }
 
     #[test]
@@ -190,7 +223,10 @@ mod tests {
             ("127.0.0.256:80", "is not an IPv4 address"),
             ("unix:", "the path is missing"),
             ("unix:@name", "abstract sockets"),
-            ("fd:3", "does not take listeners from `fd:`"),
+            ("fd:1", "the descriptor 1 is a standard stream"),
+            ("fd:x", "`x` is not the number of a descriptor"),
+            ("systemd:", "the name is missing"),
+            ("systemd:a:b", "a name consists of visible ASCII characters"),
         ] {
             let reason = endpoint(text).unwrap_err();
             assert!(reason.contains(explanation), "{text:?}: {reason}");

@@ -23,6 +23,7 @@ use crate::lifecycle::{
 };
 use crate::log;
 use crate::status::{Observed, Snapshot};
+use crate::supervision::Activation;
 use crate::tls::KeyRing;
 
 /// How long cut connections may take to half-close, and cut tasks to drop what they hold.
@@ -66,10 +67,11 @@ pub(super) enum Next {
 
 /// Lives the whole life of an application.
 pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Events) -> Result<(), Error> {
-    // First of all, while there is one thread: no signal has its default effect any more, and the handoff
-    // leaves the environment.
+    // First of all, while there is one thread: no signal has its default effect any more, and the handoff and the
+    // passed sockets leave the environment.
     let held_back = Signals::hold_back();
     let inherited = handoff::inherited()?;
+    let activation = Activation::take()?;
     let start_command = StartCommand::capture();
     log::install_hook();
     events.emit(&Event::Starting);
@@ -103,7 +105,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     control.block_on(async {
         let configuration = app.file.clone();
         let parcels = Handlers::default();
-        let started = start(app, inherited, requests, &workers, &parcels, events).await?;
+        let started = start(app, inherited, activation, requests, &workers, &parcels, events).await?;
         let Some((started, requests)) = started else {
             return Ok(());
         };
@@ -160,6 +162,7 @@ async fn configure<S: Clone + Send + Sync + 'static>(
 async fn start<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     inherited: Option<Inherited>,
+    activation: Activation,
     mut requests: Requests,
     workers: &OnceCell<Workers>,
     parcels: &Handlers,
@@ -170,7 +173,7 @@ async fn start<S: Clone + Send + Sync + 'static>(
         trigger = requests.next_stop() => {
             events.emit(&Event::StopRequested { trigger });
         }
-        prepared = startup::prepare(app, inherited, workers, parcels, events) => {
+        prepared = startup::prepare(app, inherited, activation, workers, parcels, events) => {
             return Ok(Some((prepared?.take_over().await, requests)));
         }
     }

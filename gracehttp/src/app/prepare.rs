@@ -1,5 +1,7 @@
 //! From settled settings to something that can serve: certificates, listeners, limits.
 
+use std::os::fd::RawFd;
+
 use crate::app::servers::Servers;
 use crate::config::Provenance;
 use crate::error::Error;
@@ -9,7 +11,7 @@ use crate::listen::descriptors::Wanted;
 use crate::listen::{
     Acceptor, ListenOptions, Listener, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours,
 };
-use crate::server::{DEFAULT_MAX_CONNS, Server, ServerOptions, SocketAccess};
+use crate::server::{DEFAULT_MAX_CONNS, Endpoint, Server, ServerOptions, SocketAccess};
 use crate::socket::ListenerNumber;
 use crate::tls::{KeyRing, TlsAcceptor};
 
@@ -37,8 +39,9 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Adopts what the predecessor offers and binds what is new: all or nothing.
+    /// Adopts what is offered and binds what is new: all or nothing.
     pub(super) fn open<S>(servers: &[Server<S>], mut offered: OfferedListeners) -> Result<Self, Error> {
+        offered.keep_for(servers.iter().flat_map(|server| &server.options.endpoints));
         let mut faults = Vec::new();
         let mut fresh_files = FreshFiles::default();
         let mut of_servers = Vec::new();
@@ -56,6 +59,7 @@ impl Listeners {
             of_servers.push(listeners);
         }
         Error::check(faults)?;
+        offered.report_unclaimed();
         let mut listeners = Self { of_servers, fresh_files };
         listeners.number();
         Ok(listeners)
@@ -71,6 +75,16 @@ impl Listeners {
     pub(super) fn count(&self) -> usize {
         self.of_servers.iter().map(Vec::len).sum()
     }
+}
+
+/// The descriptors that endpoints name, `fd:N`.
+pub(super) fn descriptors_of<S>(servers: &[Server<S>]) -> Vec<RawFd> {
+    let endpoints = servers.iter().flat_map(|server| &server.options.endpoints);
+    let numbers = endpoints.filter_map(|endpoint| match endpoint {
+        Endpoint::Fd(number) => Some(*number),
+        _ => None,
+    });
+    numbers.collect()
 }
 
 /// The socket files that this process has made: gone again if it never comes to serve.

@@ -89,7 +89,7 @@ impl Process {
             .acceptors()
             .map(|(server, Acceptor { listener, .. })| {
                 let secure = server.is_secure();
-                let (server, endpoint) = (server.name().to_owned(), listener.endpoint.to_string());
+                let (server, endpoint) = (server.name().to_owned(), listener.spelled());
                 (Offer { server, endpoint, secure }, listener.as_fd())
             })
             .collect();

@@ -21,6 +21,7 @@ use crate::listen::{Acceptor, Running};
 use crate::log;
 use crate::parking::ParkedCount;
 use crate::server::{Permits, Server, SocketAccess};
+use crate::supervision::Activation;
 use crate::tls::{KeyRing, TlsAcceptor};
 
 /// What serves.
@@ -56,6 +57,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     inherited: Option<Inherited>,
+    activation: Activation,
     workers: &OnceCell<Workers>,
     parcels: &Handlers,
     events: &Events,
@@ -67,7 +69,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
         None => None,
     };
     let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let prepared = begin(app, predecessor, descriptors, workers, parcels, events).await;
+    let prepared = begin(app, predecessor, activation, descriptors, workers, parcels, events).await;
     if let Err(error) = &prepared {
         // First: a predecessor that learns of the failure kills this process.
         end_early(workers, events).await;
@@ -104,6 +106,7 @@ pub(super) async fn refuse(fault: &Error, inherited: Option<Inherited>) {
 async fn begin<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     mut predecessor: Option<Predecessor>,
+    activation: Activation,
     descriptors: usize,
     workers: &OnceCell<Workers>,
     parcels: &Handlers,
@@ -118,7 +121,10 @@ async fn begin<S: Clone + Send + Sync + 'static>(
 
     // All faults that are not the application's come first, and are reported together. Aside, since name servers and
     // disks can be slow, and a certificate may come from a pipe.
-    let offered = predecessor.as_mut().map(Predecessor::take_listeners).unwrap_or_default();
+    let offered = match &mut predecessor {
+        Some(predecessor) => predecessor.take_listeners(),
+        None => activation.offered(prepare::descriptors_of(&servers)),
+    };
     let ticket_keys = keys.clone();
     let open = move || {
         let listeners = Listeners::open(&servers, offered);

@@ -180,7 +180,7 @@ fn set_port(server: &mut ServerOptions, text: &str) -> Result<(), String> {
         .iter_mut()
         .filter_map(|endpoint| match endpoint {
             Endpoint::Tcp { port, .. } => Some(port),
-            Endpoint::Unix(_) => None,
+            Endpoint::Unix(_) | Endpoint::Systemd(_) | Endpoint::Fd(_) => None,
         })
         .collect();
     match ports.first() {

@@ -1,4 +1,4 @@
-//! From an endpoint to listening sockets: newly bound, or adopted from the predecessor.
+//! From an endpoint to listening sockets: newly bound, or adopted from the predecessor or from systemd.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -28,7 +28,7 @@ pub(crate) fn bind(
     open(server, endpoint, options, &mut OfferedListeners::default())
 }
 
-/// The same, but adopts those of its listeners that the predecessor has.
+/// The same, but adopts those of its listeners that the predecessor has, or that were passed to this process.
 pub(crate) fn open(
     server: &str,
     endpoint: &Endpoint,
@@ -63,32 +63,35 @@ pub(crate) fn open(
         Endpoint::Tcp { host: Some(host), port } => {
             open_host(server, endpoint, (host, *port), options, offered)
         }
+        Endpoint::Systemd(_) | Endpoint::Fd(_) => Err(fault::not_passed(server, endpoint, offered)),
     }
 }
 
-/// Takes over a listening socket of the predecessor. Until the commit it is the predecessor's, and keeps its options.
+/// Takes over a listening socket of the predecessor, or one that was passed to this process. Until the commit it is the
+/// predecessor's, and keeps its options.
 pub(crate) fn adopt(
     server: &str,
     endpoint: &Endpoint,
     adoption: Adoption,
     options: &ListenOptions<'_>,
 ) -> Result<Listener, Error> {
-    let Adoption { index, fd } = adoption;
+    let Adoption { index, fd, passed } = adoption;
     let refused = |reason: String| {
-        Error::new(format!("server `{server}`: cannot take over {endpoint} from the predecessor: {reason}"))
+        Error::new(match &passed {
+            Some(name) => {
+                format!("server `{server}` cannot listen on {endpoint}: the passed socket `{name}`: {reason}")
+            }
+            None => format!("server `{server}`: cannot take over {endpoint} from the predecessor: {reason}"),
+        })
     };
     let socket = Socket::from(fd);
-    let listens = socket.is_listener().and_then(|listens| Ok(listens && socket.r#type()? == Type::STREAM));
-    match listens {
-        Ok(true) => {}
-        Ok(false) => return Err(refused("the descriptor is not a listening stream socket".into())),
-        Err(error) => return Err(refused(format!("the descriptor is not a socket ({error})"))),
-    }
+    check_listener(&socket).map_err(refused)?;
     let local = Address::of(&socket).map_err(|error| refused(error.to_string()))?;
     let fits = match (endpoint, &local) {
         (Endpoint::Tcp { port, .. }, Address::Tcp(address)) => *port == 0 || *port == address.port(),
         // If the file is gone, its path proves nothing: it may have been bound in another spelling.
         (Endpoint::Unix(path), Address::Unix(bound)) => is_same_file(path, bound) || !bound.exists(),
+        (Endpoint::Systemd(_) | Endpoint::Fd(_), _) => true,
         _ => false,
     };
     if !fits {
@@ -99,6 +102,8 @@ pub(crate) fn adopt(
 
     let socket_file = match &local {
         Address::Tcp(_) => None,
+        // The other program makes the file, guards it and removes it.
+        Address::Unix(_) if passed.is_some() => None,
         Address::Unix(path) => {
             let file = SocketFile::at(path);
             // Its access is only set once the predecessor has stopped accepting: until then the file is the
@@ -114,7 +119,30 @@ pub(crate) fn adopt(
         }
     };
     let listener = Listener::new(endpoint, local, socket.into(), socket_file);
-    Ok(Listener { offer_index: Some(index), ..listener })
+    // The endpoint's own spelling, if it names the socket: a later generation looks for that.
+    let passed = passed.map(|name| if endpoint.is_passed() { endpoint.to_string() } else { name });
+    Ok(Listener { offer_index: Some(index), passed, ..listener })
+}
+
+/// Whether a socket can give connections.
+fn check_listener(socket: &Socket) -> Result<(), String> {
+    let kind = socket.r#type().map_err(|error| format!("the descriptor is not a socket ({error})"))?;
+    match kind {
+        Type::STREAM => {}
+        Type::DGRAM => {
+            return Err("it is a datagram socket, and HTTP/1 and HTTP/2 need streams (`ListenStream=`, not \
+                        `ListenDatagram=`)"
+                .into());
+        }
+        _ => return Err("it is not a stream socket (`ListenStream=`)".into()),
+    }
+    match socket.is_listener() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it is no listening socket (with `Accept=yes` systemd passes connections: set \
+                          `Accept=no`)"
+            .into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Whether the configured users and groups of these endpoints' files exist.
@@ -122,7 +150,7 @@ pub(crate) fn adopt(
 pub(crate) fn check_access(server: &str, endpoints: &[Endpoint], access: &SocketAccess) -> Result<(), Error> {
     let path = endpoints.iter().find_map(|endpoint| match endpoint {
         Endpoint::Unix(path) => Some(path),
-        Endpoint::Tcp { .. } => None,
+        Endpoint::Tcp { .. } | Endpoint::Systemd(_) | Endpoint::Fd(_) => None,
     });
     path.map_or(Ok(()), |path| {
         socket_access::check(access).map_err(|fault| fault::access(server, path, fault))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::listen::PassedSocket;
 use crate::listen::socket_file::unlink_if_ours;
 use crate::server::SocketAccess;
 
@@ -126,7 +127,7 @@ fn a_listener_is_adopted_with_what_is_queued_and_gets_the_options_of_today_when_
 
     let copy = original.fd.try_clone().unwrap();
     let today = ListenOptions { backlog: 32, tcp_keepalive: None, nodelay: false, access: &ACCESS };
-    let adopted = adopt("ping", &wanted, Adoption { index: 0, fd: copy }, &today).unwrap();
+    let adopted = adopt("ping", &wanted, Adoption { index: 0, fd: copy, passed: None }, &today).unwrap();
     assert!(SockRef::from(&adopted).keepalive().unwrap(), "it is still the predecessor's");
     assert!(SockRef::from(&adopted).tcp_nodelay().unwrap());
     drop(original);
@@ -141,8 +142,9 @@ fn a_listener_is_adopted_with_what_is_queued_and_gets_the_options_of_today_when_
 #[test]
 fn only_the_listener_of_this_endpoint_is_adopted() {
     let refuse = |wanted: &str, fd: OwnedFd, reason: &str| {
-        let message =
-            adopt("ping", &endpoint(wanted), Adoption { index: 0, fd }, &OPTIONS).unwrap_err().to_string();
+        let message = adopt("ping", &endpoint(wanted), Adoption { index: 0, fd, passed: None }, &OPTIONS)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains(reason), "{message}");
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -151,9 +153,9 @@ fn only_the_listener_of_this_endpoint_is_adopted() {
     let forever = Some(Duration::from_secs(1_000_000));
     let options = ListenOptions { tcp_keepalive: forever, ..OPTIONS };
     let fd = TcpListener::bind("127.0.0.1:0").unwrap().into();
-    adopt("ping", &endpoint("127.0.0.1:0"), Adoption { index: 0, fd }, &options).unwrap_err();
+    adopt("ping", &endpoint("127.0.0.1:0"), Adoption { index: 0, fd, passed: None }, &options).unwrap_err();
     let unconnected = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    refuse("127.0.0.1:0", unconnected.into(), "not a listening stream socket");
+    refuse("127.0.0.1:0", unconnected.into(), "no listening socket");
     refuse("127.0.0.1:0", std::fs::File::open("/dev/null").unwrap().into(), "not a socket");
 }
 
@@ -170,7 +172,7 @@ fn a_stale_socket_file_is_replaced_and_a_live_one_is_not() {
     UnixStream::connect(&path).unwrap();
 
     let copy = first.fd.try_clone().unwrap();
-    let adopted = adopt("ping", &endpoint, Adoption { index: 0, fd: copy }, &OPTIONS).unwrap();
+    let adopted = adopt("ping", &endpoint, Adoption { index: 0, fd: copy, passed: None }, &OPTIONS).unwrap();
     assert_eq!(adopted.socket_file, first.socket_file);
 }
 
@@ -207,4 +209,66 @@ fn only_our_own_socket_file_is_removed() {
     std::fs::rename(directory.0.join("old"), &path).unwrap();
     unlink_if_ours(&ours);
     assert!(!path.exists());
+}
+
+fn passed(fd: impl Into<OwnedFd>) -> OfferedListeners {
+    let socket = PassedSocket { number: 3, name: Some("web".to_owned()), fd: fd.into() };
+    OfferedListeners::passed(vec![socket], None)
+}
+
+#[test]
+fn a_passed_unix_socket_keeps_its_file_whether_named_or_found_by_its_path() {
+    let directory = Directory::new();
+    let (path, by_path) = directory.socket();
+    for endpoint in [endpoint("systemd:web"), by_path] {
+        let socket = UnixListener::bind(&path).unwrap();
+        let listener = open("ping", &endpoint, &OPTIONS, &mut passed(socket)).unwrap().remove(0);
+        assert_eq!(listener.local, Address::Unix(path.clone()));
+        assert_eq!((listener.socket_file.as_ref(), listener.spelled().as_str()), (None, "systemd:web"));
+        // A later generation is told of it by that spelling, and knows whose file it is.
+        let offered = [("ping".to_owned(), listener.spelled(), listener.fd)];
+        let later = open("ping", &endpoint, &OPTIONS, &mut OfferedListeners::new(offered)).unwrap().remove(0);
+        assert_eq!((later.socket_file, later.passed.as_deref()), (None, Some("systemd:web")));
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_passed_socket_that_gives_no_connections_is_refused_with_its_reason() {
+    let datagram = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let message = fault(open("ping", &endpoint("systemd:web"), &OPTIONS, &mut passed(datagram)));
+    assert!(message.contains("`systemd:web`: it is a datagram socket"), "{message}");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connection = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let message = fault(open("ping", &endpoint("fd:3"), &OPTIONS, &mut passed(connection)));
+    assert!(message.contains("set `Accept=no`"), "{message}");
+}
+
+#[test]
+fn a_socket_that_was_not_passed_is_an_error_that_names_those_that_were() {
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let told =
+        |text: &str, offered: &mut OfferedListeners| fault(open("ping", &endpoint(text), &OPTIONS, offered));
+    let message = told("systemd:api", &mut passed(listener()));
+    assert!(message.ends_with("those that were are `systemd:web`"), "{message}");
+    let message = told("systemd:web", &mut OfferedListeners::default());
+    assert!(message.contains("LISTEN_FDS is not set"), "{message}");
+    let message = told("fd:7", &mut OfferedListeners::default());
+    assert!(message.contains("no socket was open as descriptor 7"), "{message}");
+    let message = told("systemd:web", &mut OfferedListeners::passed(Vec::new(), Some("12".to_owned())));
+    assert!(message.contains("to the process 12 (LISTEN_PID)"), "{message}");
+    let message = told("systemd:web", &mut OfferedListeners::new([]));
+    assert!(message.contains("sockets are passed only when the service is started"), "{message}");
+    let mut offered = passed(listener());
+    open("ping", &endpoint("systemd:web"), &OPTIONS, &mut offered).unwrap();
+    let message = told("systemd:web", &mut offered);
+    assert!(message.ends_with("another endpoint has this socket already"), "{message}");
+}
+
+#[test]
+fn an_address_beside_a_passed_socket_is_refused_with_both_ways_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let message = fault(open("ping", &endpoint(&format!(":{port}")), &OPTIONS, &mut passed(listener)));
+    assert!(message.contains(&format!("listen on `systemd:web` or on `127.0.0.1:{port}`")), "{message}");
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::holder;
-use super::offered::OfferedListeners;
+use super::offered::{Beside, OfferedListeners, Source};
 use super::socket_access::AccessFault;
 use super::socket_file::BindFault;
 use crate::config::env::server_variable;
@@ -48,12 +48,21 @@ pub(super) fn tcp(
 }
 
 fn in_use(address: SocketAddr, offered: &OfferedListeners, elsewhere: &str) -> String {
-    if let Some(listener) = offered.beside(address) {
-        return format!(
-            "the predecessor listens on {listener}, which it needs until this process is ready, and the kernel \
-             allows no other listener beside it on this port; a restart can't change the one into the other: keep \
-             the endpoint, or stop the service and start it again"
-        );
+    match offered.beside(address) {
+        Some(Beside::Own { server, endpoint }) => {
+            return format!(
+                "the predecessor listens on `{endpoint}` of server `{server}`, which it needs until this process is \
+                 ready, and the kernel allows no other listener beside it on this port; a restart can't change the \
+                 one into the other: keep the endpoint, or stop the service and start it again"
+            );
+        }
+        Some(Beside::Passed { name, address }) => {
+            return format!(
+                "the socket `{name}`, which was passed to this process, is bound to {address}, and the kernel allows \
+                 no other listener beside it; listen on `{name}` or on `{address}` instead"
+            );
+        }
+        None => {}
     }
     match holder::of_tcp(address) {
         Some(holder) => format!("the port is in use by {holder}; stop that, or {elsewhere}"),
@@ -68,6 +77,33 @@ fn in_use(address: SocketAddr, offered: &OfferedListeners, elsewhere: &str) -> S
 /// Whether a link-local address names no interface. The addresses of a host name may lack it, too.
 fn lacks_zone(address: SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
+}
+
+/// No socket of this name or number was passed, or another endpoint has it.
+pub(super) fn not_passed(server: &str, endpoint: &Endpoint, offered: &OfferedListeners) -> Error {
+    let names = offered.names();
+    let reason = match offered.source() {
+        _ if names.contains(&endpoint.to_string().as_str()) => "another endpoint has this socket already".to_owned(),
+        Source::Predecessor => "the predecessor has no such socket, and a restart can't get one: sockets are passed only \
+                                when the service is started; stop it and start it again"
+            .to_owned(),
+        Source::Starter { meant_for: Some(pid) } => format!(
+            "sockets were passed, but to the process {pid} (LISTEN_PID), and this is {}: start this program by `exec` \
+             where a script does it",
+            std::process::id()
+        ),
+        Source::Starter { .. } if !names.is_empty() => {
+            let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            format!("it was not passed to this process; those that were are {names}")
+        }
+        Source::Starter { .. } => match endpoint {
+            Endpoint::Fd(number) => format!("no socket was open as descriptor {number} when this process started"),
+            _ => "no socket was passed to this process (LISTEN_FDS is not set): start it by its socket unit, in which \
+                  `FileDescriptorName=` sets the name"
+                .to_owned(),
+        },
+    };
+    Error::new(format!("server `{server}` cannot listen on {endpoint}: {reason}"))
 }
 
 pub(super) fn resolve(server: &str, endpoint: &Endpoint, host: &str, error: io::Error) -> Error {

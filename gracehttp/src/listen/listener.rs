@@ -22,6 +22,8 @@ pub(crate) struct Listener {
     /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone: at a
     /// restart the predecessor drops its listeners too.
     pub(crate) socket_file: Option<SocketFile>,
+    /// `systemd:NAME` or `fd:N`, if another program opened the socket and has passed it. Its file is that program's.
+    pub(crate) passed: Option<String>,
     /// Its index among the predecessor's listeners, if it was adopted.
     pub(crate) offer_index: Option<usize>,
     /// The number that its connections carry. It is assigned once all listeners are open.
@@ -35,7 +37,21 @@ impl Listener {
         fd: OwnedFd,
         socket_file: Option<SocketFile>,
     ) -> Self {
-        Self { endpoint: endpoint.clone(), local, fd, socket_file, offer_index: None, number: None }
+        Self {
+            endpoint: endpoint.clone(),
+            local,
+            fd,
+            socket_file,
+            passed: None,
+            offer_index: None,
+            number: None,
+        }
+    }
+
+    /// The spelling by which another generation knows it. That of a socket which another program opened says so, whatever
+    /// endpoint found it.
+    pub(crate) fn spelled(&self) -> String {
+        self.passed.clone().unwrap_or_else(|| self.endpoint.to_string())
     }
 
     /// Owner and mode of the file of a Unix socket.

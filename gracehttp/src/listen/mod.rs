@@ -18,6 +18,6 @@ pub(crate) use accept::AcceptState;
 pub use descriptors::restore_limits;
 pub(crate) use listen_options::ListenOptions;
 pub(crate) use listener::Listener;
-pub(crate) use offered::OfferedListeners;
+pub(crate) use offered::{OfferedListeners, PassedSocket};
 pub(crate) use running::{Acceptor, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};

@@ -1,29 +1,66 @@
-//! The listeners that the predecessor offers, and which of them an endpoint means.
+//! The listeners that this process can adopt, and which of them an endpoint means. The predecessor offers them, or the
+//! program that started this one has passed them.
 //!
 //! A listener is identified by its address. The spelling is only a shortcut: `127.0.0.1:80` and `localhost:80` can be
 //! one address, and links give a socket's file further paths.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use socket2::SockRef;
 
 use super::holder;
+use crate::log;
 use crate::server::Endpoint;
 
-/// All listeners that the predecessor offers.
+/// All listeners that can be adopted.
 #[derive(Debug, Default)]
-pub(crate) struct OfferedListeners(Vec<Offered>);
+pub(crate) struct OfferedListeners {
+    all: Vec<Offered>,
+    source: Source,
+}
+
+/// Where they come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    Predecessor,
+    /// The program that started this process, such as systemd. It may have passed sockets to this process id instead.
+    Starter {
+        meant_for: Option<String>,
+    },
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Starter { meant_for: None }
+    }
+}
+
+/// A socket that was passed to this process when it started.
+#[derive(Debug)]
+pub(crate) struct PassedSocket {
+    pub(crate) number: RawFd,
+    /// Its name in `LISTEN_FDNAMES`.
+    pub(crate) name: Option<String>,
+    pub(crate) fd: OwnedFd,
+}
 
 /// One of them.
 #[derive(Debug)]
 struct Offered {
+    /// Empty if no server has had it yet.
     server: String,
-    /// In the predecessor's spelling.
+    /// In the predecessor's spelling. For a socket that another program opened it is always `systemd:NAME` or `fd:N`.
     endpoint: String,
+    /// Its descriptor, if it was passed to this very process.
+    number: Option<RawFd>,
+    /// An endpoint has its name, so that no other finds it by its address.
+    is_named: bool,
+    /// The file to which it is bound; Unix sockets only.
+    file: Option<PathBuf>,
     /// The address to which it is bound; TCP only.
     bound: Option<Bound>,
     /// None once it is adopted.
@@ -43,55 +80,150 @@ pub(crate) struct Adoption {
     /// Its index among all that were offered.
     pub(crate) index: usize,
     pub(crate) fd: OwnedFd,
+    /// `systemd:NAME` or `fd:N`, if another program opened it.
+    pub(crate) passed: Option<String>,
 }
 
 impl OfferedListeners {
     /// Each with its server, its endpoint in the predecessor's spelling, and its descriptor.
     pub(crate) fn new(listeners: impl IntoIterator<Item = (String, String, OwnedFd)>) -> Self {
-        let offered = listeners.into_iter().map(|(server, endpoint, fd)| {
-            let bound = bound(&fd);
-            Offered { server, endpoint, bound, fd: Some(fd) }
+        let all =
+            listeners.into_iter().map(|(server, endpoint, fd)| Offered::new(server, endpoint, None, fd));
+        Self { all: all.collect(), source: Source::Predecessor }
+    }
+
+    /// What was passed to this process. `meant_for` is the process id to which it was passed, if that is another.
+    pub(crate) fn passed(sockets: Vec<PassedSocket>, meant_for: Option<String>) -> Self {
+        let all = sockets.into_iter().map(|PassedSocket { number, name, fd }| {
+            let endpoint = name.map_or(Endpoint::Fd(number), Endpoint::Systemd).to_string();
+            Offered::new(String::new(), endpoint, Some(number), fd)
         });
-        Self(offered.collect())
+        Self { all: all.collect(), source: Source::Starter { meant_for } }
+    }
+
+    /// Keeps the sockets that these endpoints name for them: no other endpoint finds them by their address.
+    pub(crate) fn keep_for<'a>(&mut self, endpoints: impl IntoIterator<Item = &'a Endpoint>) {
+        for endpoint in endpoints.into_iter().filter(|endpoint| endpoint.is_passed()) {
+            let named = self.all.iter_mut().filter(|offered| offered.is_named_by(endpoint));
+            named.for_each(|offered| offered.is_named = true);
+        }
+    }
+
+    /// Reports the sockets that were passed and that no endpoint has. Their clients wait in vain: the other program holds
+    /// the socket open.
+    pub(crate) fn report_unclaimed(&self) {
+        for offered in self.all.iter().filter(|offered| offered.fd.is_some() && is_passed(&offered.endpoint))
+        {
+            log::notice(format_args!(
+                "the socket `{}`{} was passed to this process, and no server listens on it, so its clients get no \
+                 answer: name it in `listen`, or have it passed no more",
+                offered.endpoint,
+                offered.place()
+            ));
+        }
     }
 
     /// The listeners whose endpoint is spelled the same: those of this server, or else those of another, since servers may
     /// be renamed. A port that the kernel chose stays with its server.
     pub(super) fn spelled(&mut self, server: &str, endpoint: &Endpoint) -> Vec<Adoption> {
-        let wanted = endpoint.to_string();
-        let of_server = self.take(|offered| offered.server == server && offered.endpoint == wanted);
+        let of_server = self.take(|offered| offered.server == server && offered.is_named_by(endpoint));
         if !of_server.is_empty() || endpoint.is_chosen_by_kernel() {
             return of_server;
         }
-        self.take(|offered| offered.endpoint == wanted)
+        self.take(|offered| offered.is_named_by(endpoint))
     }
 
     /// The one that is bound to exactly this address.
     pub(super) fn bound_to(&mut self, address: SocketAddr, only_v6: bool) -> Option<Adoption> {
         let wanted = Bound { address, only_v6: only_v6 && is_all_of_v6(address) };
-        self.take(|offered| offered.bound == Some(wanted)).pop()
+        self.take_first(|offered| !offered.is_named && offered.bound == Some(wanted))
     }
 
     /// The one with this socket file, even if its path is spelled differently.
     pub(super) fn at_file(&mut self, path: &Path) -> Option<Adoption> {
-        self.take(|offered| {
-            let other = offered.endpoint.strip_prefix("unix:");
-            other.is_some_and(|other| is_same_file(Path::new(other), path))
+        self.take_first(|offered| {
+            !offered.is_named && offered.file.as_ref().is_some_and(|other| is_same_file(other, path))
         })
-        .pop()
     }
 
     fn take(&mut self, wanted: impl Fn(&Offered) -> bool) -> Vec<Adoption> {
-        let offered = self.0.iter_mut().enumerate().filter(|(_, offered)| wanted(offered));
-        offered.filter_map(|(index, offered)| Some(Adoption { index, fd: offered.fd.take()? })).collect()
+        let offered = self.all.iter_mut().enumerate().filter(|(_, offered)| wanted(offered));
+        offered.filter_map(|(index, offered)| offered.adopt(index)).collect()
+    }
+
+    fn take_first(&mut self, wanted: impl Fn(&Offered) -> bool) -> Option<Adoption> {
+        let mut offered = self.all.iter_mut().enumerate().filter(|(_, offered)| wanted(offered));
+        offered.find_map(|(index, offered)| offered.adopt(index))
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The names of all sockets that another program opened.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.all.iter().map(|offered| offered.endpoint.as_str()).filter(|name| is_passed(name)).collect()
     }
 
     /// The one that keeps the kernel from binding this address.
-    pub(super) fn beside(&self, address: SocketAddr) -> Option<String> {
+    pub(super) fn beside(&self, address: SocketAddr) -> Option<Beside<'_>> {
         let clashes = |bound: Bound| holder::clash(bound.address, address);
-        let offered = self.0.iter().find(|offered| offered.bound.is_some_and(clashes))?;
-        Some(format!("`{}` of server `{}`", offered.endpoint, offered.server))
+        let offered = self.all.iter().find(|offered| offered.bound.is_some_and(clashes))?;
+        Some(match is_passed(&offered.endpoint) {
+            true => Beside::Passed { name: &offered.endpoint, address: offered.bound?.address },
+            false => Beside::Own { server: &offered.server, endpoint: &offered.endpoint },
+        })
     }
+}
+
+/// A listener beside which an address can't be bound.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Beside<'a> {
+    /// The predecessor has bound it itself.
+    Own { server: &'a str, endpoint: &'a str },
+    /// Another program has opened it.
+    Passed { name: &'a str, address: SocketAddr },
+}
+
+impl Offered {
+    fn new(server: String, endpoint: String, number: Option<RawFd>, fd: OwnedFd) -> Self {
+        let file = match endpoint.strip_prefix("unix:") {
+            Some(path) => Some(PathBuf::from(path)),
+            None if is_passed(&endpoint) => file(&fd),
+            None => None,
+        };
+        Self { server, endpoint, number, is_named: false, file, bound: bound(&fd), fd: Some(fd) }
+    }
+
+    fn is_named_by(&self, endpoint: &Endpoint) -> bool {
+        match endpoint {
+            Endpoint::Fd(number) if self.number == Some(*number) => true,
+            _ => self.endpoint == endpoint.to_string(),
+        }
+    }
+
+    fn adopt(&mut self, index: usize) -> Option<Adoption> {
+        let passed = is_passed(&self.endpoint).then(|| self.endpoint.clone());
+        Some(Adoption { index, fd: self.fd.take()?, passed })
+    }
+
+    /// `, bound to ADDRESS`, as far as it is known.
+    fn place(&self) -> String {
+        match (&self.bound, &self.file) {
+            (Some(Bound { address, .. }), _) => format!(", bound to {address}"),
+            (None, Some(path)) => format!(", bound to {}", path.display()),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// Whether this spelling is that of a socket that another program opened.
+fn is_passed(spelling: &str) -> bool {
+    spelling.parse().is_ok_and(|endpoint: Endpoint| endpoint.is_passed())
+}
+
+fn file(fd: &OwnedFd) -> Option<PathBuf> {
+    Some(SockRef::from(fd).local_addr().ok()?.as_pathname()?.to_owned())
 }
 
 fn bound(fd: &OwnedFd) -> Option<Bound> {
@@ -131,7 +263,7 @@ mod tests {
     }
 
     fn address(offered: &OfferedListeners, index: usize) -> SocketAddr {
-        offered.0[index].bound.unwrap().address
+        offered.all[index].bound.unwrap().address
     }
 
     fn endpoint(text: &str) -> Endpoint {
@@ -157,7 +289,7 @@ mod tests {
         assert!(offered.bound_to(SocketAddr::from(([0, 0, 0, 0], bound.port())), true).is_none());
         assert_eq!(
             offered.beside(SocketAddr::from(([0, 0, 0, 0], bound.port()))).unwrap(),
-            "`localhost:0` of server `a`"
+            Beside::Own { server: "a", endpoint: "localhost:0" }
         );
         assert_eq!(offered.bound_to(bound, true).unwrap().index, 0);
     }
@@ -169,6 +301,42 @@ mod tests {
         let mut offered = OfferedListeners::new([("a".to_owned(), ":0".to_owned(), socket.into())]);
         assert!(offered.bound_to(bound, true).is_none());
         assert!(offered.bound_to(bound, false).is_some());
+    }
+
+    fn passed(sockets: &[(RawFd, Option<&str>)]) -> OfferedListeners {
+        let sockets = sockets.iter().map(|(number, name)| PassedSocket {
+            number: *number,
+            name: name.map(str::to_owned),
+            fd: TcpListener::bind("127.0.0.1:0").unwrap().into(),
+        });
+        OfferedListeners::passed(sockets.collect(), None)
+    }
+
+    fn found(adoptions: &[Adoption]) -> Vec<(usize, &str)> {
+        adoptions.iter().map(|adoption| (adoption.index, adoption.passed.as_deref().unwrap())).collect()
+    }
+
+    #[test]
+    fn passed_sockets_are_known_by_name_number_and_address_and_each_is_adopted_once() {
+        let mut offered = passed(&[(3, Some("web")), (4, Some("web")), (5, None), (6, Some("other"))]);
+        let (first, other) = (address(&offered, 0), address(&offered, 3));
+        assert_eq!(offered.names(), ["systemd:web", "systemd:web", "fd:5", "systemd:other"]);
+        assert_eq!(found(&offered.spelled("a", &endpoint("fd:4"))), [(1, "systemd:web")]);
+        assert_eq!(found(&offered.spelled("a", &endpoint("systemd:web"))), [(0, "systemd:web")]);
+        assert!(offered.spelled("b", &endpoint("systemd:web")).is_empty());
+        assert!(offered.bound_to(first, true).is_none());
+        assert_eq!(found(&offered.spelled("a", &endpoint("fd:5"))), [(2, "fd:5")]);
+        assert_eq!(found(&[offered.bound_to(other, true).unwrap()]), [(3, "systemd:other")]);
+    }
+
+    #[test]
+    fn a_socket_that_an_endpoint_names_is_not_found_by_its_address() {
+        let mut offered = passed(&[(3, Some("web"))]);
+        let bound = address(&offered, 0);
+        offered.keep_for([&endpoint(":80"), &endpoint("systemd:web")]);
+        assert!(offered.bound_to(bound, true).is_none());
+        assert_eq!(offered.beside(bound), Some(Beside::Passed { name: "systemd:web", address: bound }));
+        assert_eq!(offered.spelled("a", &endpoint("systemd:web")).len(), 1);
     }
 
     #[test]

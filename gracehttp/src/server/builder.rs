@@ -37,7 +37,8 @@ impl ServerBuilder {
         self.set(&["listen"], |options| options.endpoints.push(Endpoint::Tcp { host: None, port }))
     }
 
-    /// Listens on one more endpoint: `host:port`, `:port`, `[ipv6]:port` or `unix:/path`.
+    /// Listens on one more endpoint: `host:port`, `:port`, `[ipv6]:port`, `unix:/path`, or a socket that another program
+    /// passes, `systemd:NAME` or `fd:N`.
     ///
     /// An endpoint that can't be read is an error when the application starts.
     pub fn listen(mut self, endpoint: &str) -> Self {

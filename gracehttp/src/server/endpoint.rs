@@ -1,7 +1,8 @@
-//! The grammar of endpoints: `host:port`, `:port`, `unix:/path`.
+//! The grammar of endpoints: `host:port`, `:port`, `unix:/path`, `systemd:NAME`, `fd:N`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -16,6 +17,7 @@ use crate::server::listens::clash;
 /// assert_eq!(":9090".parse::<Endpoint>()?, Endpoint::Tcp { host: None, port: 9090 });
 /// assert_eq!("[0::1]:80".parse::<Endpoint>()?.to_string(), "[::1]:80");
 /// assert_eq!("unix:/run/a.sock".parse::<Endpoint>()?, Endpoint::Unix("/run/a.sock".into()));
+/// assert_eq!("systemd:web".parse::<Endpoint>()?, Endpoint::Systemd("web".into()));
 /// # Ok::<(), gracehttp::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +32,11 @@ pub enum Endpoint {
     },
     /// A Unix domain socket, by the path of its file.
     Unix(PathBuf),
+    /// The sockets that systemd has passed under this name: `FileDescriptorName=` of the socket unit, or else the name
+    /// of that unit, such as `app.socket`.
+    Systemd(String),
+    /// A listening socket that was opened before this program started, by the number of its descriptor.
+    Fd(RawFd),
 }
 
 impl Endpoint {
@@ -46,9 +53,14 @@ impl Endpoint {
                     (host.as_deref().unwrap_or_default(), other.as_deref().unwrap_or_default());
                 clash((host, *port), (other, *other_port))
             }
-            (Self::Unix(path), Self::Unix(other)) => path == other,
-            _ => false,
+            (Self::Tcp { .. }, _) | (_, Self::Tcp { .. }) => false,
+            _ => self == other,
         }
+    }
+
+    /// Whether the socket is opened by another program, which passes it to this one.
+    pub(crate) fn is_passed(&self) -> bool {
+        matches!(self, Self::Systemd(_) | Self::Fd(_))
     }
 
     /// Whether one server can't have both endpoints. With port 0 the kernel could choose two ports for the same host,
@@ -65,7 +77,8 @@ impl FromStr for Endpoint {
         parse(text).map_err(|reason| {
             Error::new(format!(
                 "`{text}` is not an endpoint: {reason}; an endpoint is `:9090` (all interfaces), \
-                 `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090` or `unix:/run/app.sock`"
+                 `127.0.0.1:9090`, `[::1]:9090`, `localhost:9090`, `unix:/run/app.sock`, `systemd:NAME` (a socket \
+                 that systemd passes) or `fd:3`"
             ))
         })
     }
@@ -74,6 +87,12 @@ impl FromStr for Endpoint {
 fn parse(text: &str) -> Result<Endpoint, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return parse_unix(path);
+    }
+    if let Some(name) = text.strip_prefix("systemd:") {
+        return parse_name(name);
+    }
+    if let Some(number) = text.strip_prefix("fd:") {
+        return parse_descriptor(number);
     }
     if text.contains("://") {
         let rest = text.rsplit("://").next().unwrap_or_default();
@@ -95,9 +114,6 @@ fn parse(text: &str) -> Result<Endpoint, String> {
             Err(_) => "it has no port".into(),
         });
     };
-    if matches!(host, "fd" | "systemd") {
-        return Err(format!("this version does not take listeners from `{host}:`"));
-    }
     let host = if host.is_empty() { None } else { Some(parse_host(host, port)?) };
     Ok(Endpoint::Tcp { host, port: parse_port(port)? })
 }
@@ -115,6 +131,34 @@ fn parse_unix(path: &str) -> Result<Endpoint, String> {
                 .into())
         }
         _ => Ok(Endpoint::Unix(PathBuf::from(path))),
+    }
+}
+
+/// The longest name that systemd gives a descriptor.
+const LONGEST_NAME: usize = 255;
+
+fn parse_name(name: &str) -> Result<Endpoint, String> {
+    match name {
+        "" => Err("the name is missing: it is `FileDescriptorName=` of the socket unit, or the name of that unit, such \
+             as `app.socket`"
+            .into()),
+        _ if name.len() > LONGEST_NAME => Err(format!("a name has at most {LONGEST_NAME} characters")),
+        // systemd allows spaces and commas, but they separate endpoints in a variable.
+        _ if name.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b':' | b',')) => {
+            Err("a name consists of visible ASCII characters other than `:` and `,`".into())
+        }
+        _ => Ok(Endpoint::Systemd(name.to_owned())),
+    }
+}
+
+fn parse_descriptor(number: &str) -> Result<Endpoint, String> {
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    match number.parse() {
+        Ok(number @ 0..=2) => {
+            Err(format!("the descriptor {number} is a standard stream: others begin with 3"))
+        }
+        Ok(number) if digits => Ok(Endpoint::Fd(number)),
+        _ => Err(format!("`{number}` is not the number of a descriptor")),
     }
 }
 
@@ -180,6 +224,8 @@ impl fmt::Display for Endpoint {
             Self::Tcp { host: Some(host), port } if host.contains(':') => write!(f, "[{host}]:{port}"),
             Self::Tcp { host: Some(host), port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
+            Self::Fd(number) => write!(f, "fd:{number}"),
         }
     }
 }
@@ -195,7 +241,9 @@ mod tests {
     #[test]
     fn every_form_is_read_and_shown_as_it_was_written() {
         let forms = [":9090", ":0", "127.0.0.1:80", "[::1]:9090", "[fe80::1%eth0]:1", "localhost:65535"];
-        for text in forms.into_iter().chain(["unix:/run/a.sock", "unix:a.sock", "my_host.example-1.org:1"]) {
+        let others = ["unix:/run/a.sock", "unix:a.sock", "my_host.example-1.org:1", "[fd::1]:80"];
+        let passed = ["systemd:web", "systemd:app.socket", "systemd:8080", "fd:3", "fd:120"];
+        for text in forms.into_iter().chain(others).chain(passed) {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
     }
@@ -214,6 +262,8 @@ mod tests {
         assert!(clash("0.0.0.0:80", "127.0.0.1:80") && clash("unix:a", "unix:a"));
         assert!(!clash("0.0.0.0:80", "[::1]:80") && !clash(":80", ":81") && !clash("unix:a", "unix:b"));
         assert!(!clash(":0", ":0"), "the kernel chooses two ports");
+        assert!(clash("systemd:a", "systemd:a") && clash("fd:3", "fd:3"));
+        assert!(!clash("systemd:a", "systemd:b") && !clash("fd:3", "systemd:3") && !clash("fd:3", ":3"));
     }
 
     #[test]
@@ -245,7 +295,12 @@ mod tests {
             ("a b:80", "is not a host name"),
             ("unix:", "the path is missing"),
             ("unix:@name", "abstract sockets"),
-            ("fd:3", "does not take listeners from `fd:`"),
+            ("fd:2", "the descriptor 2 is a standard stream"),
+            ("fd:", "`` is not the number of a descriptor"),
+            ("fd:+3", "`+3` is not the number of a descriptor"),
+            ("systemd:", "the name is missing: it is `FileDescriptorName=`"),
+            ("systemd:a b", "a name consists of visible ASCII characters"),
+            ("systemd:a:b", "a name consists of visible ASCII characters"),
             ("", "it has no port"),
         ] {
             let message = fault(text);

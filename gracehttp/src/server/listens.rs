@@ -10,7 +10,7 @@ pub enum Listens {
         /// The name of the server.
         name: &'static str,
         /// Its endpoints, each with host and port. An empty host means all interfaces; an IPv6 address has no
-        /// brackets; the file of a Unix socket is the host `unix:PATH` with port 0.
+        /// brackets. An endpoint of another kind is a host as it is written, `unix:PATH`, with port 0.
         at: &'static [(&'static str, u16)],
     },
     /// Not a server.
@@ -131,7 +131,7 @@ impl Clash {
 
     /// Appends an endpoint as it is written.
     const fn at(self, (host, port): At) -> Self {
-        if is_file(host) {
+        if is_no_host(host) {
             return self.with(host);
         }
         let host = if is_ipv6(host) { self.with("[").with(host).with("]") } else { self.with(host) };
@@ -159,7 +159,7 @@ pub(crate) const fn clash((host, port): (&str, u16), (other, other_port): (&str,
     }
     match port {
         // The kernel gives each endpoint its own port.
-        0 => is_file(host) && same(host, other),
+        0 => is_no_host(host) && same(host, other),
         _ => same(host, other) || includes(host, other) || includes(other, host),
     }
 }
@@ -194,8 +194,14 @@ const fn is_ipv6(host: &str) -> bool {
     false
 }
 
-const fn is_file(host: &str) -> bool {
-    matches!(host.as_bytes(), [b'u', b'n', b'i', b'x', b':', ..])
+/// Whether an endpoint is no host with a port: `unix:PATH`, `systemd:NAME` or `fd:N`. An IPv6 address can begin with
+/// `fd:`, but goes on with another colon.
+const fn is_no_host(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'u', b'n', b'i', b'x', b':', ..] | [b's', b'y', b's', b't', b'e', b'm', b'd', b':', ..] => true,
+        [b'f', b'd', b':', rest @ ..] => !matches!(rest, [] | [b':', ..]),
+        _ => false,
+    }
 }
 
 /// `==` on strings is not a `const fn`.
@@ -274,6 +280,8 @@ mod tests {
         assert!(clash(("localhost", 80), ("localhost", 80)));
         assert!(clash(("unix:/run/a", 0), ("unix:/run/a", 0)));
         assert!(!clash(("unix:/run/a", 0), ("unix:/run/b", 0)));
+        assert!(clash(("systemd:web", 0), ("systemd:web", 0)) && clash(("fd:3", 0), ("fd:3", 0)));
+        assert!(!clash(("systemd:web", 0), ("systemd:api", 0)) && !clash(("fd::1", 0), ("fd::1", 0)));
         assert!(!clash(("127.0.0.1", 80), ("127.0.0.2", 80)));
         assert!(!clash(("", 80), ("", 81)));
         assert!(!clash(("", 0), ("", 0)), "the kernel chooses two ports");

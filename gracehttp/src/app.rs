@@ -7,6 +7,7 @@ mod life;
 mod log_subscriber;
 mod parcels;
 mod prepare;
+mod rehearsal;
 mod restart;
 mod servers;
 mod standby;

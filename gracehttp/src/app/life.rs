@@ -168,20 +168,30 @@ async fn start<S: Clone + Send + Sync + 'static>(
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Option<(Started, Requests)>, Error> {
-    tokio::select! {
+    let prepare_to_serve = async {
+        let prepared = startup::prepare(app, inherited, activation, workers, parcels, events).await?;
+        if prepared.is_rehearsal() {
+            prepared.rehearse().await;
+            return Ok::<_, Error>(None);
+        }
+        Ok(Some(prepared))
+    };
+    let end = tokio::select! {
         biased;
         trigger = requests.next_stop() => {
             events.emit(&Event::StopRequested { trigger });
+            Event::StoppedEarly
         }
-        prepared = startup::prepare(app, inherited, activation, workers, parcels, events) => {
-            return Ok(Some((prepared?.take_over().await, requests)));
-        }
-    }
+        prepared = prepare_to_serve => match prepared? {
+            Some(prepared) => return Ok(Some((prepared.take_over().await, requests))),
+            None => Event::Rehearsed,
+        },
+    };
     tokio::select! {
         () = startup::end_early(workers, events) => {}
         trigger = requests.next_stop() => events.emit(&Event::StopRequested { trigger }),
     }
-    events.emit(&Event::StoppedEarly);
+    events.emit(&end);
     Ok(None)
 }
 
@@ -192,6 +202,7 @@ impl Process {
             let next = match self.requests.next().await {
                 Request::Restart(trigger) => self.restart(trigger).await,
                 Request::Stop(trigger) => self.stop(trigger).await,
+                Request::Rehearse(trigger) => self.rehearse(trigger).await,
             };
             if let Next::End = next {
                 break;

@@ -3,6 +3,8 @@
 //! Two messages keep the original's words, since scripts look for them: `Received SIG. …` and `start new process
 //! success, pid ….`
 
+use std::time::Duration;
+
 use crate::lifecycle::{
     Address, ConnectionEnd, CutReason, Event, LoweredLimit, LoweredLimits, Serving, Subscriber,
     SuccessorDeath, SuccessorFault, Trigger, generation, show,
@@ -62,6 +64,17 @@ impl Subscriber for LogSubscriber {
                 "the successor, pid {successor}, died after standby: {why}; no process serves: start the application again"
             )),
 
+            Event::RehearsalRequested { trigger } => log_requested(*trigger, "rehearsal"),
+            Event::RehearsalReady { successor, within } => log::info(format_args!(
+                "the rehearsal has succeeded: pid {successor} was ready within {} and is discarded",
+                show(Duration::from_millis(within.as_millis() as u64))
+            )),
+            Event::RehearsalFailed { successor, reason } => {
+                let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
+                log_fault(&format!("the rehearsal has failed{prefix}: "), reason);
+            }
+            Event::Rehearsed => log::info(format_args!("pid {own_pid} was a rehearsal and ends")),
+
             Event::SecondStop { trigger, connections } => {
                 log_requested(*trigger, "stop");
                 log::notice(format_args!(
@@ -110,6 +123,8 @@ impl Subscriber for LogSubscriber {
             | Event::SuccessorStarted { .. }
             | Event::SuccessorReady { .. }
             | Event::SuccessorGone { .. }
+            | Event::RehearsalStarted { .. }
+            | Event::RehearsalDone { .. }
             | Event::StandbyOver { .. }
             | Event::Draining { .. }
             | Event::Connection { .. } => {}
@@ -172,6 +187,9 @@ fn log_fault(prefix: &str, reason: &SuccessorFault) {
         SuccessorFault::NotStarted(error) => log::errors("", error),
         SuccessorFault::NotReady { limit } => {
             log::errors(prefix, &format_args!("it was not ready within {} (ready_timeout)", show(*limit)));
+        }
+        SuccessorFault::Busy => {
+            log::errors(prefix, &"this process is restarting or stopping: try again when that is over");
         }
         SuccessorFault::Reported(reason) => log::errors(prefix, reason),
     }

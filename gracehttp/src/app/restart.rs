@@ -6,8 +6,9 @@ use nix::unistd::Pid;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process};
+use crate::app::rehearsal::refuse_rehearsal;
 use crate::config::Settings;
-use crate::handoff::{Claims, Offer, Successor};
+use crate::handoff::{Claims, Offer, Purpose, Successor};
 use crate::lifecycle::{Event, Request, SuccessorFault, Tie, Trigger, generation};
 use crate::listen::Acceptor;
 
@@ -20,7 +21,7 @@ enum Attempt {
 }
 
 /// What became of the wait for a successor.
-enum Readiness {
+pub(super) enum Readiness {
     Ready(Claims),
     Failed(SuccessorFault),
     Stopped(Trigger),
@@ -51,17 +52,13 @@ impl Process {
     /// Starts a successor and waits until it is ready. If it fails, it is reaped, the
     /// operator learns why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Trigger>) -> Attempt {
-        if let Some(gone) = self.configuration.as_ref().filter(|file| !file.exists()) {
-            return self.failed(None, SuccessorFault::ConfigurationGone(gone.clone()));
-        }
-        let Settings { restart_on, stop_on, .. } = &self.settings;
-        let mut successor = match Successor::start(&self.start_command, restart_on, stop_on) {
+        let mut successor = match self.start_successor() {
             Ok(successor) => successor,
-            Err(error) => return self.failed(None, SuccessorFault::NotStarted(error)),
+            Err(reason) => return self.failed(None, reason),
         };
         let pid = successor.pid();
         self.events.emit(&Event::SuccessorStarted { successor: pid });
-        match self.readiness(&mut successor, again).await {
+        match self.readiness(&mut successor, Purpose::Restart, again).await {
             Readiness::Ready(claims) => {
                 self.events.emit(&Event::SuccessorReady { successor: pid });
                 Attempt::Ready(Box::new(successor), claims)
@@ -71,18 +68,37 @@ impl Process {
                 self.failed(Some(pid), reason)
             }
             Readiness::Stopped(trigger) => {
-                let second = async {
-                    let trigger = self.requests.next_stop().await;
-                    self.end_at_once(trigger);
-                };
-                successor.stop(second).await;
+                self.stop_successor(successor).await;
                 Attempt::Stopped(trigger)
             }
         }
     }
 
+    /// Starts the process of a successor.
+    pub(super) fn start_successor(&self) -> Result<Successor, SuccessorFault> {
+        if let Some(gone) = self.configuration.as_ref().filter(|file| !file.exists()) {
+            return Err(SuccessorFault::ConfigurationGone(gone.clone()));
+        }
+        let Settings { restart_on, stop_on, .. } = &self.settings;
+        Successor::start(&self.start_command, restart_on, stop_on).map_err(SuccessorFault::NotStarted)
+    }
+
+    /// Ends a successor that is not wanted any more. A second request to stop does not wait for its clean-up.
+    pub(super) async fn stop_successor(&mut self, successor: Successor) {
+        let second = async {
+            let trigger = self.requests.next_stop().await;
+            self.end_at_once(trigger);
+        };
+        successor.stop(second).await;
+    }
+
     /// Waits until the successor is ready, has failed, or is not wanted any more.
-    async fn readiness(&mut self, successor: &mut Successor, again: &mut Option<Trigger>) -> Readiness {
+    pub(super) async fn readiness(
+        &mut self,
+        successor: &mut Successor,
+        purpose: Purpose,
+        again: &mut Option<Trigger>,
+    ) -> Readiness {
         let parcels = self.parcels_for_successor();
         let Self { servers, requests, settings, keys, events, .. } = self;
         let listeners: Vec<(Offer, BorrowedFd<'_>)> = servers
@@ -95,7 +111,7 @@ impl Process {
             .collect();
         let deadline = Instant::now() + settings.ready_timeout;
         let keys = keys.for_successor(settings.ready_timeout);
-        let ready = successor.ready(generation(), &keys, parcels, &listeners);
+        let ready = successor.ready(purpose, generation(), &keys, parcels, &listeners);
         tokio::pin!(ready);
         loop {
             tokio::select! {
@@ -110,6 +126,7 @@ impl Process {
                         events.emit(&Event::RestartRequested { trigger });
                         *again = Some(trigger);
                     }
+                    Request::Rehearse(_) => refuse_rehearsal(events),
                 },
                 () = sleep_until(deadline) => {
                     return Readiness::Failed(SuccessorFault::NotReady { limit: settings.ready_timeout });

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process};
 use crate::app::prepare;
+use crate::app::rehearsal::refuse_rehearsal;
 use crate::app::stop::GRACE;
 use crate::conn::{Capabilities, Leaving, settle};
 use crate::handoff::{
@@ -175,6 +176,7 @@ impl Process {
                 Due::Asked(Request::Restart(trigger)) => {
                     self.events.emit(&Event::RestartIgnored { trigger, successor: Some(watch.pid) });
                 }
+                Due::Asked(Request::Rehearse(_)) => refuse_rehearsal(&self.events),
                 Due::Asked(Request::Stop(trigger)) if watch.stopping => {
                     self.end_at_once(trigger);
                     return self.end_for(&watch).await;

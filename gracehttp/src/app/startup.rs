@@ -15,7 +15,7 @@ use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, give_memory_back};
 use crate::error::Error;
-use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, WeakChannel};
+use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, REHEARSAL, WeakChannel};
 use crate::lifecycle::{Background, Events, Pulse, aside, set_generation};
 use crate::listen::{Acceptor, Running};
 use crate::log;
@@ -46,6 +46,7 @@ pub(super) struct Prepared {
     provenance: Vec<Provenance>,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
+    is_rehearsal: bool,
     parcels: Handlers,
     workers: Handle,
     pulse: Arc<Pulse>,
@@ -114,6 +115,8 @@ async fn begin<S: Clone + Send + Sync + 'static>(
 ) -> Result<Prepared, Error> {
     let Configured { servers, settings, start_up_code, provenance, .. } = app;
     let keys = KeyRing::default();
+    let is_rehearsal =
+        predecessor.as_mut().is_some_and(|predecessor| predecessor.take_parcel(REHEARSAL).is_some());
     if let Some(predecessor) = &mut predecessor {
         set_generation(predecessor.generation().saturating_add(1));
         keys.adopt(predecessor.take_keys());
@@ -161,6 +164,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         provenance,
         fresh_files,
         predecessor,
+        is_rehearsal,
         parcels: parcels.clone(),
         workers,
         pulse,
@@ -169,6 +173,20 @@ async fn begin<S: Clone + Send + Sync + 'static>(
 }
 
 impl Prepared {
+    /// Whether this process was started only to show that it could serve.
+    pub(super) fn is_rehearsal(&self) -> bool {
+        self.is_rehearsal
+    }
+
+    /// Says that this process could serve, and waits until the predecessor discards it. Its listeners are closed then,
+    /// and the socket files that it has made are gone.
+    pub(super) async fn rehearse(self) {
+        let Some(predecessor) = &self.predecessor else { return };
+        let ours: Vec<LocalServer<'_>> = self.servers.iter().map(local_server).collect();
+        let placement = Placement::new(predecessor.listeners(), &ours);
+        predecessor.rehearsed(placement.servers(), claimed(&ours)).await;
+    }
+
     /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
     /// signal to stop finds a process that serves.
     pub(super) async fn take_over(self) -> Started {
@@ -180,6 +198,7 @@ impl Prepared {
             provenance,
             fresh_files,
             predecessor,
+            is_rehearsal: _,
             parcels,
             workers,
             pulse,
@@ -264,9 +283,7 @@ async fn take_over_from(
     moved.watch(move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
     let ours: Vec<LocalServer<'_>> = servers.iter().map(local_server).collect();
     let placement = Placement::new(predecessor.listeners(), &ours);
-    let claimed =
-        ours.iter().flat_map(|server| server.listeners.iter().filter_map(|(_, offer_index)| *offer_index));
-    let held = predecessor.ready(placement.servers(), claimed).await;
+    let held = predecessor.ready(placement.servers(), claimed(&ours)).await;
     let adopter = Adopter::new(
         &predecessor,
         servers.contexts(),
@@ -279,6 +296,11 @@ async fn take_over_from(
     let weak = channel.downgrade();
     tokio::spawn(adopter.run());
     weak
+}
+
+/// Which of the offered listeners these servers have, by their indices.
+fn claimed(servers: &[LocalServer<'_>]) -> impl Iterator<Item = usize> {
+    servers.iter().flat_map(|server| server.listeners.iter().filter_map(|(_, offer_index)| *offer_index))
 }
 
 /// A server as the connections of the predecessor see it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process};
+use crate::app::rehearsal::refuse_rehearsal;
 use crate::handoff::Predecessor;
 use crate::lifecycle::{Event, Events, Phase, Request, Requests, Trigger};
 
@@ -106,6 +107,7 @@ async fn next_stop(requests: &mut Requests, events: &Events) -> Trigger {
         match requests.next().await {
             Request::Stop(trigger) => return trigger,
             Request::Restart(trigger) => events.emit(&Event::RestartIgnored { trigger, successor: None }),
+            Request::Rehearse(_) => refuse_rehearsal(events),
         }
     }
 }

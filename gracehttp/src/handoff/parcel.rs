@@ -15,6 +15,12 @@ use parking_lot::Mutex;
 use crate::handoff::channel::{Channel, WeakChannel};
 use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
 
+/// This successor will be discarded once it is ready: it never serves.
+pub(crate) const REHEARSAL: &str = "rehearsal";
+
+/// The rehearsal is over: its successor ends.
+pub(crate) const DISCARD: &str = "discard";
+
 /// A named message with descriptors.
 pub(crate) struct Parcel {
     pub(crate) name: String,

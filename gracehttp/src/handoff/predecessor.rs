@@ -2,13 +2,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
-use crate::handoff::parcel::{Parcel, ParcelSender, Parcels};
+use crate::handoff::parcel::{DISCARD, Parcel, ParcelSender, Parcels};
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
@@ -16,6 +17,9 @@ use crate::handoff::wire::{
 };
 use crate::listen::OfferedListeners;
 use crate::tls::TicketKey;
+
+/// A predecessor that has learnt of a failure kills this process within this time, unless it is stopped or stuck.
+const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The process that this one replaces.
 #[derive(Debug)]
@@ -224,10 +228,31 @@ impl Predecessor {
         }
     }
 
-    /// Tells the predecessor why we can't take its place.
+    /// Tells the predecessor that a rehearsal has come to its end, and waits until it discards this process.
+    pub(crate) async fn rehearsed(&self, servers: Vec<String>, claimed: impl Iterator<Item = usize>) {
+        let claimed = claimed.filter_map(|index| u32::try_from(index).ok()).collect();
+        if self.channel.send(&ToPredecessor::Ready { servers, claimed }, &[]).await.is_err() {
+            return;
+        }
+        loop {
+            match self.channel.receive::<ToSuccessor>().await {
+                // This process must not serve, whatever comes in place of the word for its end.
+                Ok(Incoming::Message(ToSuccessor::Parcel { name, .. }, _)) if name != DISCARD => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Tells the predecessor why we can't take its place. It logs the reason and kills this process, which would
+    /// otherwise log the same once more.
     pub(crate) async fn fail(channel: &Channel, reason: String) {
         // If it does not receive that, it sees our exit status.
-        channel.send_best_effort(&ToPredecessor::Failed { reason }).await;
+        let sent = channel.send_in_time(&ToPredecessor::Failed { reason }, &[]).await;
+        if matches!(sent, Ok(true)) {
+            let closed =
+                async { while let Ok(Incoming::Message(..)) = channel.receive::<ToSuccessor>().await {} };
+            let _ = tokio::time::timeout(KILLED_WITHIN, closed).await;
+        }
     }
 
     /// The predecessor's next message. Cancel safe.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::command::StartCommand;
 use crate::handoff::inherited::variable_value;
-use crate::handoff::parcel::{self, Parcel, ParcelSender};
+use crate::handoff::parcel::{self, DISCARD, Parcel, ParcelSender, REHEARSAL};
 use crate::handoff::wire::{
     Hello, ListenerV1, ListenerV2, MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
@@ -75,6 +75,15 @@ pub(crate) struct Claims {
     pub(crate) servers: Vec<String>,
     /// The indices of the listeners that it has, in the order of the offers.
     pub(crate) listeners: Vec<usize>,
+}
+
+/// What a successor is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To take our place.
+    Restart,
+    /// To show that it could: it is discarded once it is ready.
+    Rehearsal,
 }
 
 impl Successor {
@@ -143,6 +152,7 @@ impl Successor {
     /// that understands them.
     pub(crate) async fn ready(
         &mut self,
+        purpose: Purpose,
         generation: u64,
         keys: &[TicketKey],
         parcels: Vec<Parcel>,
@@ -159,9 +169,20 @@ impl Successor {
                     return Ok(Some(Err(format!("the successor is of another release: {reason}"))));
                 }
             };
+            if purpose == Purpose::Rehearsal && self.version < Version::Four {
+                // It would take our place in spite of us.
+                return Ok(Some(Err(
+                    "its release of gracehttp knows no rehearsal, and would take over in earnest: restart \
+                     without a rehearsal, or build it with this release"
+                        .to_owned(),
+                )));
+            }
             self.channel
                 .send(&ToSuccessor::TicketKeys { keys: keys.iter().map(Into::into).collect() }, &[])
                 .await?;
+            if purpose == Purpose::Rehearsal {
+                parcel::send_all(&self.channel, vec![Parcel::new(REHEARSAL, Vec::new())]).await?;
+            }
             if self.version >= Version::Four {
                 parcel::send_all(&self.channel, parcels).await?;
             }
@@ -246,11 +267,22 @@ impl Successor {
     }
 
     /// Asks it to end. It is killed if it takes too long, or once `hurry` resolves.
-    pub(crate) async fn stop(mut self, hurry: impl Future<Output = ()>) {
+    pub(crate) async fn stop(self, hurry: impl Future<Output = ()>) {
         match kill(self.pid, Number::SIGTERM) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(_) => return self.kill().await,
+            Ok(()) | Err(Errno::ESRCH) => self.await_end(hurry).await,
+            Err(_) => self.kill().await,
         }
+    }
+
+    /// Ends a rehearsal, in which it has become ready. It is killed if it takes too long, or once `hurry` resolves.
+    pub(crate) async fn discard(self, hurry: impl Future<Output = ()>) {
+        match self.parcels().send(Parcel::new(DISCARD, Vec::new())).await {
+            true => self.await_end(hurry).await,
+            false => self.kill().await,
+        }
+    }
+
+    async fn await_end(mut self, hurry: impl Future<Output = ()>) {
         tokio::select! {
             _ = self.child.wait() => {}
             () = sleep(STOP_WITHIN) => self.kill().await,

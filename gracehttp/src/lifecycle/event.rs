@@ -60,6 +60,19 @@ pub(crate) enum Event {
     /// The successor has ended or does not talk any more, and this process drains without it.
     SuccessorGone { successor: Pid },
 
+    /// A rehearsal is asked for.
+    RehearsalRequested { trigger: Trigger },
+    /// The process of the rehearsal runs.
+    RehearsalStarted { successor: Pid },
+    /// It became ready within this time, so a restart would have succeeded. It is discarded now.
+    RehearsalReady { successor: Pid, within: Duration },
+    /// The rehearsal is over: its process has ended, and nothing has changed.
+    RehearsalDone { successor: Pid },
+    /// It never became ready, or was not begun at all.
+    RehearsalFailed { successor: Option<Pid>, reason: SuccessorFault },
+    /// This process was started for a rehearsal and never came to serve.
+    Rehearsed,
+
     /// This process is asked to stop.
     StopRequested { trigger: Trigger },
     /// A second one ends the drain at once, with so many connections open.
@@ -139,6 +152,8 @@ pub(crate) enum SuccessorFault {
     NotStarted(Error),
     /// It was not ready in time.
     NotReady { limit: Duration },
+    /// This process is restarting or stopping.
+    Busy,
     /// It said so itself, or ended. A line for each fault.
     Reported(String),
 }

@@ -11,6 +11,8 @@ use crate::lifecycle::{Signal, Signals};
 pub(crate) enum Request {
     Restart(Trigger),
     Stop(Trigger),
+    /// A successor is started up to ready, and then discarded.
+    Rehearse(Trigger),
 }
 
 /// Who asks.
@@ -52,7 +54,7 @@ impl fmt::Display for Trigger {
 impl Request {
     pub(crate) fn trigger(self) -> Trigger {
         match self {
-            Self::Restart(trigger) | Self::Stop(trigger) => trigger,
+            Self::Restart(trigger) | Self::Stop(trigger) | Self::Rehearse(trigger) => trigger,
         }
     }
 }
@@ -74,8 +76,8 @@ pub(crate) struct Requests {
     signals: Signals,
     asked: UnboundedReceiver<Request>,
     requester: Requester,
-    /// Requests to restart that came while only those to stop were wanted.
-    kept: Option<Trigger>,
+    /// The last of the other requests that came while only those to stop were wanted.
+    kept: Option<Request>,
 }
 
 impl Requests {
@@ -90,8 +92,8 @@ impl Requests {
 
     /// The next request. Signals of one kind that come together are one. Cancel safe.
     pub(crate) async fn next(&mut self) -> Request {
-        if let Some(trigger) = self.kept.take() {
-            return Request::Restart(trigger);
+        if let Some(request) = self.kept.take() {
+            return request;
         }
         tokio::select! {
             biased;
@@ -100,7 +102,7 @@ impl Requests {
         }
     }
 
-    /// The next request to stop. Requests to restart wait meanwhile. Cancel safe.
+    /// The next request to stop. Others wait meanwhile. Cancel safe.
     pub(crate) async fn next_stop(&mut self) -> Trigger {
         loop {
             tokio::select! {
@@ -108,7 +110,9 @@ impl Requests {
                 trigger = self.signals.next_stop() => return trigger,
                 Some(request) = self.asked.recv() => match request {
                     Request::Stop(trigger) => return trigger,
-                    Request::Restart(trigger) => self.kept = Some(trigger),
+                    // A restart shows more than a rehearsal.
+                    Request::Rehearse(_) if self.kept.is_some() => {}
+                    request => self.kept = Some(request),
                 },
             }
         }

@@ -212,6 +212,7 @@ impl Predecessor {
         self.send(&hello(1, newest));
         let servers = [&[READY, 2, 3], b"web".as_slice(), &[5], b"plain", &[1, 0]];
         self.send(&servers.concat());
+        let _hello = self.receive();
         loop {
             match self.receive()[0] {
                 COMMIT => return,

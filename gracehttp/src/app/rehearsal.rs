@@ -1,0 +1,62 @@
+//! The rehearsal of a restart: a successor is started up to ready and then discarded. For this process nothing changes.
+
+use tokio::time::Instant;
+
+use crate::app::life::{Next, Process};
+use crate::app::restart::Readiness;
+use crate::handoff::{Purpose, Successor};
+use crate::lifecycle::{Event, Events, SuccessorFault, Trigger};
+
+impl Process {
+    /// Rehearses. A request to restart that comes meanwhile is a restart afterwards.
+    pub(super) async fn rehearse(&mut self, trigger: Trigger) -> Next {
+        self.events.emit(&Event::RehearsalRequested { trigger });
+        let begun = Instant::now();
+        let mut successor = match self.start_successor() {
+            Ok(successor) => successor,
+            Err(reason) => {
+                self.events.emit(&Event::RehearsalFailed { successor: None, reason });
+                return Next::ServeOn;
+            }
+        };
+        let (pid, mut restart) = (successor.pid(), None);
+        self.events.emit(&Event::RehearsalStarted { successor: pid });
+        let stop = match self.readiness(&mut successor, Purpose::Rehearsal, &mut restart).await {
+            Readiness::Ready(_) => {
+                self.events.emit(&Event::RehearsalReady { successor: pid, within: begun.elapsed() });
+                let stop = self.discard(successor).await;
+                self.events.emit(&Event::RehearsalDone { successor: pid });
+                stop
+            }
+            Readiness::Failed(reason) => {
+                successor.kill().await;
+                self.events.emit(&Event::RehearsalFailed { successor: Some(pid), reason });
+                None
+            }
+            Readiness::Stopped(trigger) => {
+                self.stop_successor(successor).await;
+                let reason = SuccessorFault::Busy;
+                self.events.emit(&Event::RehearsalFailed { successor: Some(pid), reason });
+                Some(trigger)
+            }
+        };
+        match (stop, restart) {
+            (Some(trigger), _) => self.stop(trigger).await,
+            (None, Some(trigger)) => self.restart(trigger).await,
+            (None, None) => Next::ServeOn,
+        }
+    }
+
+    /// Ends a successor that has become ready. A request to stop that comes meanwhile does not wait for its clean-up.
+    async fn discard(&mut self, successor: Successor) -> Option<Trigger> {
+        let mut stop = None;
+        let hurry = async { stop = Some(self.requests.next_stop().await) };
+        successor.discard(hurry).await;
+        stop
+    }
+}
+
+/// There is no rehearsal while this process leaves, or gets a successor in earnest.
+pub(super) fn refuse_rehearsal(events: &Events) {
+    events.emit(&Event::RehearsalFailed { successor: None, reason: SuccessorFault::Busy });
+}

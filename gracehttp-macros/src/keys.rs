@@ -16,7 +16,9 @@ mod docs;
 mod row;
 
 use Form::{Ordinary, Own};
-use Kind::{Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout};
+use Kind::{
+    Address, Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout,
+};
 use Library::ByHand;
 pub(crate) use row::{Entry, Form, Key, Kind, Library};
 
@@ -361,6 +363,20 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         doc: "A [command line](crate::guide::configuration#a-command-line): `serve`, `check`, `config`, `routes` \
               (feature `cli`).",
         ..Key::CODE
+    },
+    Key {
+        name: "control", kind: Ordinary(Address { feature: "cli", only_unix: true }),
+        example: r#"control = "unix:/run/app.sock""#,
+        forms: &["control = off"], default: "with `cli`: in `$RUNTIME_DIRECTORY`",
+        doc: "The [control socket](crate::guide::control), through which the commands of the same program speak with \
+              the one that serves (feature `cli`).",
+        library: ByHand(&[Entry {
+            feature: Some("cli"),
+            ..Entry::new("control", "`unix:` and the path of a socket, or `off`")
+        }]),
+        other_words: &["control_socket", "socket_path", "command_socket"],
+        say: "where commands reach the process is `control = \"unix:/run/app.sock\"`",
+        ..Key::ROW
     },
     Key {
         name: "on_info", kind: Ordinary(Callback), example: "on_info = my_function", default: "`tracing`",

@@ -27,6 +27,8 @@ use serde::de::DeserializeOwned;
 
 use crate::app::log_subscriber::LogSubscriber;
 use crate::app::start_up_code::UnreadStartUpCode;
+#[cfg(feature = "cli")]
+use crate::config::value;
 use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_settings};
 use crate::error::Error;
 use crate::lifecycle::{Event, Events, Signal};
@@ -66,7 +68,7 @@ pub struct App<S> {
     /// The configuration file, where the application names one itself.
     config: Option<PathBuf>,
     start_up_code: UnreadStartUpCode<S>,
-    #[cfg(feature = "cli")]
+    /// Always false without the feature `cli`.
     has_command_line: bool,
 }
 
@@ -188,7 +190,6 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
             faults: Vec::new(),
             config: None,
             start_up_code,
-            #[cfg(feature = "cli")]
             has_command_line: false,
         }
     }
@@ -216,6 +217,27 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         let fault = format!("worker_threads is {threads}: valid is a whole number from 1 to {MOST_THREADS}");
         self.require((1..=MOST_THREADS).contains(&threads), fault)
             .set("worker_threads", |settings| settings.worker_threads = Some(threads))
+    }
+
+    /// Where the commands of the same program reach this process: `unix:` and the path of a socket, or `off`. The
+    /// [guide](crate::guide::control) says where it is by default.
+    ///
+    /// ```no_run
+    /// use gracehttp::{App, Server};
+    ///
+    /// App::new(async || ())
+    ///     .serve(Server::builder("hello").port(8080).handler(async || "hello"))
+    ///     .cli()
+    ///     .control("unix:/run/hello.sock")
+    ///     .run();
+    /// ```
+    #[cfg(feature = "cli")]
+    pub fn control(self, address: impl AsRef<str>) -> Self {
+        let address = address.as_ref();
+        match value::control(address) {
+            Ok(control) => self.set("control", |settings| settings.control = control),
+            Err(reason) => self.require(false, format!("control is `{address}`: {reason}")),
+        }
     }
 
     /// Sets an ordinary key, if its kind accepts the value.

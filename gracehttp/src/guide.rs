@@ -36,6 +36,9 @@ pub mod systemd {}
 #[doc = include_str!("../docs/guide/background.md")]
 pub mod background {}
 
+#[doc = include_str!("../docs/guide/control.md")]
+pub mod control {}
+
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}
 

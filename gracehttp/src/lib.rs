@@ -20,6 +20,7 @@ mod config;
 #[cfg(target_os = "linux")]
 mod conn;
 #[cfg(all(target_os = "linux", feature = "cli"))]
+#[cfg(feature = "cli")]
 mod control;
 #[cfg(target_os = "linux")]
 mod error;

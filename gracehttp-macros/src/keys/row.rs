@@ -1,7 +1,9 @@
 //! What a row of the tables of keys says.
 
 use Form::{Ordinary, Own};
-use Kind::{Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout};
+use Kind::{
+    Address, Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout,
+};
 
 /// A key that an attribute knows. `O` lists the keys of that attribute with a form of their own.
 pub(crate) struct Key<O> {
@@ -55,6 +57,8 @@ pub(crate) enum Kind {
     Mode,
     /// `key = "text"`, not empty. `expected` names the text in messages.
     Text { expected: &'static str },
+    /// `key = "unix:/run/app.sock"`, or `key = off`: where the process itself listens, with this feature.
+    Address { feature: &'static str, only_unix: bool },
     /// `key = word`: a variant of the library's enum `of`, in lower case.
     Choice { of: &'static str, words: &'static [&'static str] },
     /// `key = "file"`, or a macro that makes the path, such as `concat!(…)`.
@@ -126,7 +130,7 @@ impl<O> Key<O> {
             Ordinary(Flag | Choice { .. }) => true,
             Ordinary(Timeout) => is_number || self.default == "off",
             Ordinary(Count { .. } | Duration | Keepalive | Length | Size { .. }) => is_number,
-            Ordinary(Mode | Text { .. } | File | Callback) | Own(_) => false,
+            Ordinary(Mode | Text { .. } | Address { .. } | File | Callback) | Own(_) => false,
         }
     }
 

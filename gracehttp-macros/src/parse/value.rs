@@ -8,10 +8,11 @@ use quote::{ToTokens, quote};
 use syn::parse::{ParseBuffer, ParseStream};
 use syn::{Expr, Ident, Lit, LitInt, LitStr, Token, Type, UnOp, parenthesized, token};
 
+use super::endpoint::{Endpoint, endpoint};
 use super::list::comma_separated;
 use super::setting::{Argument, Setting};
 use super::text;
-use crate::errors::Errors;
+use crate::errors::{Errors, feature_missing};
 use crate::keys::Kind;
 
 /// What stands behind a key: `= value` or `(…)`, not yet read.
@@ -34,6 +35,7 @@ impl<'a> Value<'a> {
             Kind::Size { least } => Argument::Number(self.size(least)?),
             Kind::Mode => Argument::Number(self.mode()?.into()),
             Kind::Text { expected } => Argument::Text(self.filled_text(expected)?),
+            Kind::Address { feature, only_unix } => Argument::Text(self.address(feature, only_unix)?),
             Kind::Choice { of, words } => Argument::Choice { of, word: self.choice(words)? },
             Kind::File => Argument::Code(self.text_or_macro("the path of a file, in quotes")?),
             Kind::Callback => Argument::Code(self.expr()?),
@@ -121,6 +123,35 @@ impl<'a> Value<'a> {
         match text.value().is_empty() {
             true => Err(self.misfit(text, expected)),
             false => Ok(text),
+        }
+    }
+
+    /// `key = "unix:/run/app.sock"`, or `key = off`, which becomes the text that the file has for it.
+    fn address(&self, feature: &str, only_unix: bool) -> syn::Result<LitStr> {
+        let has_feature = match feature {
+            "cli" => cfg!(feature = "cli"),
+            _ => cfg!(feature = "admin"),
+        };
+        if !has_feature {
+            return Err(feature_missing(self.name, &format!("the key `{}`", self.name), feature));
+        }
+        let expected = match only_unix {
+            true => "`unix:` and the path of a socket in quotes, or `off`",
+            false => "an endpoint in quotes, or `off`",
+        };
+        let value = self.expr()?;
+        if let Expr::Path(path) = &value
+            && path.path.is_ident("off")
+        {
+            return Ok(LitStr::new("off", path.path.require_ident()?.span()));
+        }
+        let text = self.string(&value, expected)?;
+        match endpoint(&text.value()) {
+            _ if text.value() == "off" => Ok(text),
+            Ok(Endpoint::Unix(_)) => Ok(text),
+            Ok(_) if !only_unix => Ok(text),
+            Ok(_) => Err(self.misfit(text, expected)),
+            Err(fault) => Err(syn::Error::new(text.span(), fault)),
         }
     }
 

@@ -4,15 +4,26 @@ use std::path::PathBuf;
 
 use crate::app::App;
 use crate::app::start_up_code::StartUpCode;
+#[cfg(feature = "cli")]
+use crate::config::ControlAddress;
 use crate::config::{self, Provenance, Settings};
+#[cfg(feature = "cli")]
+use crate::control::{self, Surroundings};
 use crate::error::Error;
 use crate::handoff::StartCommand;
+use crate::listen::OwnAddress;
+#[cfg(feature = "cli")]
+use crate::listen::OwnPurpose;
+#[cfg(feature = "cli")]
+use crate::server::Endpoint;
 use crate::server::{Server, ServerOptions};
 
 pub(super) struct Configured<S> {
     pub(super) servers: Vec<Server<S>>,
     pub(super) settings: Settings,
     pub(super) start_up_code: StartUpCode<S>,
+    /// Where the process itself listens.
+    pub(super) own_addresses: Vec<OwnAddress>,
     /// Of the values that are not the attributes'.
     pub(super) provenance: Vec<Provenance>,
     /// The configuration file, if there is one: a successor has to find it again.
@@ -23,7 +34,7 @@ impl<S: Send + 'static> Configured<S> {
     /// Settles what is set where: the builder's values, the file's over them, the environment's over both.
     /// All faults of all three are found here, and come as one error.
     pub(super) fn settle(app: App<S>, start_command: &StartCommand) -> Result<Self, Error> {
-        let App { mut servers, mut settings, mut faults, config, start_up_code, .. } = app;
+        let App { mut servers, mut settings, mut faults, config, start_up_code, has_command_line } = app;
         faults.extend(servers.iter_mut().flat_map(|server| server.faults.drain(..)));
         let mut options: Vec<&mut ServerOptions> =
             servers.iter_mut().map(|server| &mut server.options).collect();
@@ -38,7 +49,8 @@ impl<S: Send + 'static> Configured<S> {
         match settled {
             Ok(config::Settled { app: start_up_code, provenance, file }) if faults.is_empty() => {
                 let file = file.map(|file| start_command.resolve(&file));
-                Ok(Self { servers, settings, start_up_code, provenance, file })
+                let own_addresses = own_addresses(&settings, has_command_line, start_command);
+                Ok(Self { servers, settings, start_up_code, own_addresses, provenance, file })
             }
             Ok(_) => Err(Error::several(faults)),
             Err(fault) => {
@@ -46,6 +58,46 @@ impl<S: Send + 'static> Configured<S> {
                 Err(Error::several(faults))
             }
         }
+    }
+}
+
+/// Where the process itself listens.
+#[cfg_attr(
+    not(feature = "cli"),
+    expect(unused_mut, unused_variables, reason = "the control socket needs the feature `cli`")
+)]
+fn own_addresses(
+    settings: &Settings,
+    has_command_line: bool,
+    start_command: &StartCommand,
+) -> Vec<OwnAddress> {
+    let mut addresses = Vec::new();
+    #[cfg(feature = "cli")]
+    addresses.extend(control_address(settings, has_command_line, start_command));
+    addresses
+}
+
+#[cfg(feature = "cli")]
+fn control_address(
+    settings: &Settings,
+    has_command_line: bool,
+    start_command: &StartCommand,
+) -> Option<OwnAddress> {
+    let is_required = matches!(settings.control, ControlAddress::At(_));
+    if !is_required && !has_command_line {
+        return None;
+    }
+    let path = control::place(&settings.control, &surroundings(settings, start_command))?;
+    Some(OwnAddress { purpose: OwnPurpose::Control, endpoint: Endpoint::Unix(path), is_required })
+}
+
+/// What says where the control socket is, if no key does.
+#[cfg(feature = "cli")]
+pub(super) fn surroundings<'a>(_: &'a Settings, start_command: &'a StartCommand) -> Surroundings<'a> {
+    Surroundings {
+        program: start_command.program(),
+        environment: start_command.environment(),
+        pid_file: None,
     }
 }
 

@@ -21,6 +21,7 @@ use crate::handoff::{self, Channel, Inherited, Predecessor, StartCommand, WeakCh
 use crate::lifecycle::{
     Background, Event, Events, HeldBack, Phase, Pulse, Request, Requests, Signals, aside,
 };
+use crate::listen::OwnListeners;
 use crate::log;
 use crate::status::{Observed, Snapshot};
 use crate::supervision::Activation;
@@ -37,6 +38,7 @@ pub(super) struct Process {
     pub(super) requests: Requests,
     pub(super) settings: Settings,
     pub(super) servers: Servers,
+    pub(super) own: OwnListeners,
     /// Of the TLS session tickets.
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
@@ -109,7 +111,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let Some((started, requests)) = started else {
             return Ok(());
         };
-        let Started { settings, servers, keys, predecessor, workers, pulse } = started;
+        let Started { settings, servers, own, keys, predecessor, workers, pulse } = started;
         let background = Background::of(&workers);
         let observed = Arc::new(Observed::new(servers.iter(), background.clone(), predecessor.clone()));
         events.subscribe(observed.clone());
@@ -119,6 +121,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             requests,
             settings,
             servers,
+            own,
             keys,
             predecessor,
             parcels,
@@ -208,6 +211,7 @@ impl Process {
                 break;
             }
         }
+        self.own.close();
         for (server, receipt) in self.observed.receipts() {
             self.events.emit(&Event::Drained { server, receipt });
         }

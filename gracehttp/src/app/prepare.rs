@@ -9,8 +9,10 @@ use crate::lifecycle::{Event, Events, Serving, aside, generation};
 use crate::listen::bind::open;
 use crate::listen::descriptors::Wanted;
 use crate::listen::{
-    Acceptor, ListenOptions, Listener, OfferedListeners, Running, SocketFile, descriptors, unlink_if_ours,
+    Acceptor, ListenOptions, Listener, OfferedListeners, OwnAddress, OwnListeners, Running, SocketFile,
+    descriptors, unlink_if_ours,
 };
+use crate::log;
 use crate::server::{DEFAULT_MAX_CONNS, Endpoint, Server, ServerOptions, SocketAccess};
 use crate::socket::ListenerNumber;
 use crate::tls::{KeyRing, TlsAcceptor};
@@ -32,16 +34,21 @@ pub(super) fn tls_acceptors<S>(
     Ok(tls_acceptors)
 }
 
-/// The listeners of all servers, in their order.
+/// The listeners of all servers, in their order, and those of the process itself.
 pub(super) struct Listeners {
     pub(super) of_servers: Vec<Vec<Listener>>,
+    pub(super) own: OwnListeners,
     pub(super) fresh_files: FreshFiles,
 }
 
 impl Listeners {
     /// Adopts what is offered and binds what is new: all or nothing.
-    pub(super) fn open<S>(servers: &[Server<S>], mut offered: OfferedListeners) -> Result<Self, Error> {
-        offered.keep_for(servers.iter().flat_map(|server| &server.options.endpoints));
+    pub(super) fn open<S>(
+        servers: &[Server<S>],
+        own_addresses: &[OwnAddress],
+        mut offered: OfferedListeners,
+    ) -> Result<Self, Error> {
+        offered.keep_for(endpoints(servers, own_addresses));
         let mut faults = Vec::new();
         let mut fresh_files = FreshFiles::default();
         let mut of_servers = Vec::new();
@@ -50,7 +57,7 @@ impl Listeners {
             for endpoint in &options.endpoints {
                 match open(&options.name, endpoint, &ListenOptions::of(options), &mut offered) {
                     Ok(opened) => {
-                        fresh_files.note(&opened);
+                        opened.iter().for_each(|listener| fresh_files.note(listener));
                         listeners.extend(opened);
                     }
                     Err(fault) => faults.push(fault),
@@ -58,9 +65,17 @@ impl Listeners {
             }
             of_servers.push(listeners);
         }
+        let mut own = OwnListeners::default();
+        for address in own_addresses {
+            match own.open(address, &mut offered) {
+                Ok(opened) => opened.iter().for_each(|listener| fresh_files.note(listener)),
+                Err(fault) if address.is_required => faults.push(fault),
+                Err(fault) => log::notice(format_args!("{fault}")),
+            }
+        }
         Error::check(faults)?;
         offered.report_unclaimed();
-        let mut listeners = Self { of_servers, fresh_files };
+        let mut listeners = Self { of_servers, own, fresh_files };
         listeners.number();
         Ok(listeners)
     }
@@ -73,14 +88,22 @@ impl Listeners {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.of_servers.iter().map(Vec::len).sum()
+        self.of_servers.iter().map(Vec::len).sum::<usize>() + self.own.count()
     }
 }
 
+/// Where the servers and the process itself are to listen.
+fn endpoints<'e, S>(
+    servers: &'e [Server<S>],
+    own_addresses: &'e [OwnAddress],
+) -> impl Iterator<Item = &'e Endpoint> {
+    let of_servers = servers.iter().flat_map(|server| &server.options.endpoints);
+    of_servers.chain(own_addresses.iter().map(|address| &address.endpoint))
+}
+
 /// The descriptors that endpoints name, `fd:N`.
-pub(super) fn descriptors_of<S>(servers: &[Server<S>]) -> Vec<RawFd> {
-    let endpoints = servers.iter().flat_map(|server| &server.options.endpoints);
-    let numbers = endpoints.filter_map(|endpoint| match endpoint {
+pub(super) fn descriptors_of<S>(servers: &[Server<S>], own_addresses: &[OwnAddress]) -> Vec<RawFd> {
+    let numbers = endpoints(servers, own_addresses).filter_map(|endpoint| match endpoint {
         Endpoint::Fd(number) => Some(*number),
         _ => None,
     });
@@ -92,9 +115,9 @@ pub(super) fn descriptors_of<S>(servers: &[Server<S>]) -> Vec<RawFd> {
 pub(super) struct FreshFiles(Vec<SocketFile>);
 
 impl FreshFiles {
-    fn note(&mut self, listeners: &[Listener]) {
-        let fresh = listeners.iter().filter(|listener| listener.offer_index.is_none());
-        self.0.extend(fresh.filter_map(|listener| listener.socket_file.clone()));
+    fn note(&mut self, listener: &Listener) {
+        let is_fresh = listener.offer_index.is_none();
+        self.0.extend(is_fresh.then(|| listener.socket_file.clone()).flatten());
     }
 
     /// The process serves: from now on the listeners answer for their files.

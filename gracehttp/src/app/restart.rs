@@ -7,10 +7,25 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::app::life::{Next, Process};
 use crate::app::rehearsal::refuse_rehearsal;
+use crate::app::servers::Servers;
 use crate::config::Settings;
 use crate::handoff::{Claims, Offer, Purpose, Successor};
 use crate::lifecycle::{Event, Request, SuccessorFault, Tie, Trigger, generation};
-use crate::listen::Acceptor;
+use crate::listen::{Acceptor, OwnListener, OwnListeners};
+
+/// All listeners of the process: those of its servers, then its own.
+pub(super) fn offers<'l>(servers: &'l Servers, own: &'l OwnListeners) -> Vec<(Offer, BorrowedFd<'l>)> {
+    let of_servers = servers.acceptors().map(|(server, Acceptor { listener, .. })| {
+        let secure = server.is_secure();
+        let (server, endpoint) = (server.name().to_owned(), listener.spelled());
+        (Offer { server, endpoint, secure }, listener.as_fd())
+    });
+    let of_process = own.iter().map(|OwnListener { purpose, listener, .. }| {
+        let (server, endpoint) = (purpose.name().to_owned(), listener.spelled());
+        (Offer { server, endpoint, secure: false }, listener.as_fd())
+    });
+    of_servers.chain(of_process).collect()
+}
 
 /// What became of an attempt to start a successor.
 enum Attempt {
@@ -100,15 +115,8 @@ impl Process {
         again: &mut Option<Trigger>,
     ) -> Readiness {
         let parcels = self.parcels_for_successor();
-        let Self { servers, requests, settings, keys, events, .. } = self;
-        let listeners: Vec<(Offer, BorrowedFd<'_>)> = servers
-            .acceptors()
-            .map(|(server, Acceptor { listener, .. })| {
-                let secure = server.is_secure();
-                let (server, endpoint) = (server.name().to_owned(), listener.spelled());
-                (Offer { server, endpoint, secure }, listener.as_fd())
-            })
-            .collect();
+        let Self { servers, own, requests, settings, keys, events, .. } = self;
+        let listeners = offers(servers, own);
         let deadline = Instant::now() + settings.ready_timeout;
         let keys = keys.for_successor(settings.ready_timeout);
         let ready = successor.ready(purpose, generation(), &keys, parcels, &listeners);

@@ -96,12 +96,15 @@ impl Process {
             acceptor.former_access = acceptor.listener.access();
             acceptor.set(AcceptState::Paused);
         }
+        let of_servers = self.servers.acceptors().count();
+        self.own.pause(|place| claims.listeners.contains(&(of_servers + place)));
         self.servers.iter().for_each(|server| server.context.permits.pause());
     }
 
     /// Leaves the listeners that the successor has to it. The others are emptied and closed.
     fn release_listeners(&mut self) {
-        let Self { servers, closing, .. } = self;
+        let Self { servers, own, closing, .. } = self;
+        own.leave();
         for acceptor in servers.take_acceptors() {
             if acceptor.claimed {
                 acceptor.leave();
@@ -115,7 +118,8 @@ impl Process {
     /// had, the one that closes it last would otherwise reset the clients that came after the other had emptied the
     /// queue.
     fn empty_queues(&mut self) {
-        let Self { servers, closing, .. } = self;
+        let Self { servers, own, closing, .. } = self;
+        own.leave();
         for acceptor in servers.take_acceptors() {
             if acceptor.claimed {
                 closing.spawn(acceptor.empty());
@@ -208,6 +212,7 @@ impl Process {
             server.update_options(|acceptor| acceptor.claimed);
             server.open();
         }
+        self.own.resume();
         self.settle_all(back);
         let former_access = |_: &Running, acceptor: &Acceptor| acceptor.former_access.clone();
         prepare::update_access(&self.servers, &self.events, former_access).await;

@@ -17,7 +17,7 @@ use crate::conn::{Context, Moved, give_memory_back};
 use crate::error::Error;
 use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, REHEARSAL, WeakChannel};
 use crate::lifecycle::{Background, Events, Pulse, aside, set_generation};
-use crate::listen::{Acceptor, Running};
+use crate::listen::{Acceptor, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
 use crate::server::{Permits, Server, SocketAccess};
@@ -28,6 +28,7 @@ use crate::tls::{KeyRing, TlsAcceptor};
 pub(super) struct Started {
     pub(super) settings: Settings,
     pub(super) servers: Servers,
+    pub(super) own: OwnListeners,
     /// Of the TLS session tickets.
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
@@ -41,6 +42,7 @@ pub(super) struct Started {
 pub(super) struct Prepared {
     settings: Settings,
     servers: Servers,
+    own: OwnListeners,
     moved: Arc<Moved>,
     keys: KeyRing,
     provenance: Vec<Provenance>,
@@ -113,7 +115,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
-    let Configured { servers, settings, start_up_code, provenance, .. } = app;
+    let Configured { servers, settings, start_up_code, provenance, own_addresses, .. } = app;
     let keys = KeyRing::default();
     let is_rehearsal =
         predecessor.as_mut().is_some_and(|predecessor| predecessor.take_parcel(REHEARSAL).is_some());
@@ -126,11 +128,11 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     // disks can be slow, and a certificate may come from a pipe.
     let offered = match &mut predecessor {
         Some(predecessor) => predecessor.take_listeners(),
-        None => activation.offered(prepare::descriptors_of(&servers)),
+        None => activation.offered(prepare::descriptors_of(&servers, &own_addresses)),
     };
     let ticket_keys = keys.clone();
     let open = move || {
-        let listeners = Listeners::open(&servers, offered);
+        let listeners = Listeners::open(&servers, &own_addresses, offered);
         let tls_acceptors = prepare::tls_acceptors(&servers, &ticket_keys);
         both(listeners, tls_acceptors).map(|opened| (opened, servers))
     };
@@ -155,10 +157,11 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     }
     let servers = Servers::new(running, released);
     tokio::spawn(give_memory_back(parked, servers.contexts()));
-    let fresh_files = listeners.fresh_files;
+    let (own, fresh_files) = (listeners.own, listeners.fresh_files);
     Ok(Prepared {
         settings,
         servers,
+        own,
         moved,
         keys,
         provenance,
@@ -184,7 +187,7 @@ impl Prepared {
         let Some(predecessor) = &self.predecessor else { return };
         let ours: Vec<LocalServer<'_>> = self.servers.iter().map(local_server).collect();
         let placement = Placement::new(predecessor.listeners(), &ours);
-        predecessor.rehearsed(placement.servers(), claimed(&ours)).await;
+        predecessor.rehearsed(placement.servers(), claimed(&ours, &self.own)).await;
     }
 
     /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
@@ -193,6 +196,7 @@ impl Prepared {
         let Self {
             settings,
             servers,
+            own,
             moved,
             keys,
             provenance,
@@ -205,7 +209,7 @@ impl Prepared {
             events,
         } = self;
         let predecessor = match predecessor {
-            Some(predecessor) => Some(take_over_from(predecessor, &servers, &moved, &parcels).await),
+            Some(predecessor) => Some(take_over_from(predecessor, &servers, &own, &moved, &parcels).await),
             None => None,
         };
         for server in servers.iter() {
@@ -220,7 +224,7 @@ impl Prepared {
         prepare::announce(&servers, &events);
         prepare::announce_settings(provenance, &events);
         fresh_files.keep();
-        Started { settings, servers, keys, predecessor, workers, pulse }
+        Started { settings, servers, own, keys, predecessor, workers, pulse }
     }
 }
 
@@ -275,6 +279,7 @@ async fn context<S: Clone + Send + Sync + 'static>(
 async fn take_over_from(
     predecessor: Predecessor,
     servers: &Servers,
+    own: &OwnListeners,
     moved: &Arc<Moved>,
     parcels: &Handlers,
 ) -> WeakChannel {
@@ -283,7 +288,7 @@ async fn take_over_from(
     moved.watch(move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
     let ours: Vec<LocalServer<'_>> = servers.iter().map(local_server).collect();
     let placement = Placement::new(predecessor.listeners(), &ours);
-    let held = predecessor.ready(placement.servers(), claimed(&ours)).await;
+    let held = predecessor.ready(placement.servers(), claimed(&ours, own)).await;
     let adopter = Adopter::new(
         &predecessor,
         servers.contexts(),
@@ -299,8 +304,10 @@ async fn take_over_from(
 }
 
 /// Which of the offered listeners these servers have, by their indices.
-fn claimed(servers: &[LocalServer<'_>]) -> impl Iterator<Item = usize> {
-    servers.iter().flat_map(|server| server.listeners.iter().filter_map(|(_, offer_index)| *offer_index))
+fn claimed(servers: &[LocalServer<'_>], own: &OwnListeners) -> impl Iterator<Item = usize> {
+    let of_servers = servers.iter().flat_map(|server| &server.listeners);
+    let own = own.iter().map(|own| own.listener.offer_index);
+    of_servers.map(|(_, offer_index)| *offer_index).chain(own).flatten()
 }
 
 /// A server as the connections of the predecessor see it.

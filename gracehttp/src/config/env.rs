@@ -28,6 +28,11 @@ pub(crate) fn server_variable(server: &str, key: &str) -> String {
     format!("{SERVER_PREFIX}{name}__{}", upper_key(key))
 }
 
+/// The variable that overrides `key` of the process.
+pub(crate) fn process_variable(key: &str) -> String {
+    format!("{PREFIX}{}", upper_key(key))
+}
+
 fn upper_key(key: &str) -> String {
     key.to_ascii_uppercase().replace('.', "__")
 }

@@ -97,6 +97,7 @@ fn variable_sets_every_key_and_is_its_origin() {
             restart_on: vec![Signal::Hup],
             stop_on: vec![Signal::Term, Signal::Int],
             chosen: vec![],
+            ..Settings::default()
         }
     );
     assert_eq!(listens(&ping), ["127.0.0.1:80", "unix:/run/ping.sock"]);

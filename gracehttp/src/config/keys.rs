@@ -2,6 +2,8 @@
 //!
 //! The lists come from the table of keys, `keys.rs` of gracehttp-macros.
 
+#[cfg(feature = "cli")]
+use super::ControlAddress;
 use super::text::Text;
 use super::{MOST_THREADS, Settings, value};
 use crate::lifecycle::Signal;
@@ -73,6 +75,18 @@ const WORKER_THREADS: Key<Settings> = Key {
         value::count_to(text, MOST_THREADS).map(|threads| settings.worker_threads = Some(threads))
     },
     get: |settings| settings.worker_threads.map(|threads| threads.to_string()),
+};
+
+#[cfg(feature = "cli")]
+const CONTROL: Key<Settings> = Key {
+    name: "control",
+    form: Form::Text,
+    set: |settings, text| value::control(text).map(|address| settings.control = address),
+    get: |settings| match &settings.control {
+        ControlAddress::Usual => None,
+        ControlAddress::Off => Some("off".to_owned()),
+        ControlAddress::At(path) => Some(Endpoint::Unix(path.clone()).to_string()),
+    },
 };
 
 const PORT: Key<ServerOptions> = Key { name: "port", form: Form::Bare, set: set_port, get: |_| None };
@@ -222,6 +236,10 @@ mod tests {
         }
         check(PROCESS_KEYS, || Settings { worker_threads: Some(4), ..Settings::default() });
         check(PROCESS_KEYS, || Settings { restart_on: Vec::new(), ..Settings::default() });
+        #[cfg(feature = "cli")]
+        for control in [ControlAddress::Off, ControlAddress::At("/run/app.sock".into())] {
+            check(PROCESS_KEYS, || Settings { control: control.clone(), ..Settings::default() });
+        }
         check(PROCESS_KEYS, || Settings { drain_timeout: LONGEST, ..Settings::default() });
         check(SERVER_KEYS, || {
             let mut server = ServerOptions::new("ping");

@@ -8,7 +8,7 @@ mod keys;
 #[cfg(feature = "cli")]
 pub(crate) mod report;
 mod text;
-mod value;
+pub(crate) mod value;
 mod words;
 
 use std::ffi::OsString;
@@ -37,6 +37,9 @@ macro_rules! settings {
             pub(crate) restart_on: Vec<Signal>,
             pub(crate) stop_on: Vec<Signal>,
             pub(crate) worker_threads: Option<usize>,
+            /// Where the control socket is.
+            #[cfg(feature = "cli")]
+            pub(crate) control: ControlAddress,
             /// The keys that the attribute or the builder has set, also those set to the default.
             pub(crate) chosen: Vec<&'static str>,
         }
@@ -48,6 +51,8 @@ macro_rules! settings {
                     restart_on: Signal::RESTART.to_vec(),
                     stop_on: Signal::STOP.to_vec(),
                     worker_threads: None,
+                    #[cfg(feature = "cli")]
+                    control: ControlAddress::default(),
                     chosen: Vec::new(),
                 }
             }
@@ -56,6 +61,18 @@ macro_rules! settings {
 }
 
 gracehttp_macros::keys!(process.fields => settings);
+
+/// Where the control socket is.
+#[cfg(feature = "cli")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum ControlAddress {
+    /// Where the environment has a place for it, if the application has a command line.
+    #[default]
+    Usual,
+    Off,
+    /// The path of the socket's file.
+    At(PathBuf),
+}
 
 /// A value that the file or the environment has set, with its origin: for the banner.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
+#[cfg(feature = "cli")]
+use super::ControlAddress;
 use crate::lifecycle::{Signal, show};
 use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
 use crate::server::{Endpoint, Mode, WhenFull};
@@ -89,6 +91,21 @@ pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
         endpoints.push(endpoint);
     }
     Ok(endpoints)
+}
+
+/// Where the control socket is.
+#[cfg(feature = "cli")]
+pub(crate) fn control(text: &str) -> Result<ControlAddress, String> {
+    match text {
+        "off" => Ok(ControlAddress::Off),
+        _ => {
+            match text.parse() {
+                Ok(Endpoint::Unix(path)) => Ok(ControlAddress::At(path)),
+                _ => Err("valid is `unix:` and the path of a socket, such as `unix:/run/app.sock`, or `off`"
+                    .into()),
+            }
+        }
+    }
 }
 
 /// Names of signals with commas between them. The list may be empty.

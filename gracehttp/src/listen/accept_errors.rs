@@ -6,6 +6,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::time::Instant;
 
+use super::owner;
 use crate::lifecycle::Address;
 use crate::log;
 
@@ -91,7 +92,7 @@ struct Report {
 
 impl AcceptErrors {
     pub(super) fn new(server: &str, local: &Address) -> Self {
-        let listener = format!("server `{server}`, {}", local.describe());
+        let listener = format!("{}, {}", owner::subject(server), local.describe());
         Self { listener, pause: BACK_OFF.0, failures: 0, last_report: None }
     }
 

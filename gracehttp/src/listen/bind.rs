@@ -10,6 +10,7 @@ use super::fault;
 use super::listen_options::ListenOptions;
 use super::listener::Listener;
 use super::offered::{Adoption, OfferedListeners, is_same_file};
+use super::owner;
 use super::socket_access;
 use super::socket_file::{self, SocketFile};
 use crate::error::Error;
@@ -77,11 +78,12 @@ pub(crate) fn adopt(
 ) -> Result<Listener, Error> {
     let Adoption { index, fd, passed } = adoption;
     let refused = |reason: String| {
+        let owner = owner::subject(server);
         Error::new(match &passed {
             Some(name) => {
-                format!("server `{server}` cannot listen on {endpoint}: the passed socket `{name}`: {reason}")
+                format!("{owner} cannot listen on {endpoint}: the passed socket `{name}`: {reason}")
             }
-            None => format!("server `{server}`: cannot take over {endpoint} from the predecessor: {reason}"),
+            None => format!("{owner}: cannot take over {endpoint} from the predecessor: {reason}"),
         })
     };
     let socket = Socket::from(fd);
@@ -111,8 +113,9 @@ pub(crate) fn adopt(
             socket_access::check(options.access).map_err(|fault| fault::access(server, path, fault))?;
             if file.is_none() {
                 log::notice(format_args!(
-                    "server `{server}`: the socket file of {endpoint} is gone, so no new client can reach \
-                     it: stop the process and start it again"
+                    "{}: the socket file of {endpoint} is gone, so no new client can reach it: stop the process \
+                     and start it again",
+                    owner::subject(server)
                 ));
             }
             file

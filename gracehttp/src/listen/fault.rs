@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::holder;
 use super::offered::{Beside, OfferedListeners, Source};
+use super::owner;
 use super::socket_access::AccessFault;
 use super::socket_file::BindFault;
-use crate::config::env::server_variable;
 use crate::error::Error;
 use crate::server::Endpoint;
 
@@ -22,11 +22,7 @@ pub(super) fn tcp(
     error: io::Error,
     offered: &OfferedListeners,
 ) -> Error {
-    let elsewhere = format!(
-        "choose another endpoint by `port` or `listen`, or without a rebuild by {} or {}",
-        server_variable(server, "PORT"),
-        server_variable(server, "LISTEN"),
-    );
+    let elsewhere = owner::elsewhere_on_tcp(server);
     let reason = match error.kind() {
         io::ErrorKind::AddrInUse => in_use(address, offered, &elsewhere),
         io::ErrorKind::PermissionDenied if address.port() < FIRST_UNPRIVILEGED_PORT => format!(
@@ -51,9 +47,10 @@ fn in_use(address: SocketAddr, offered: &OfferedListeners, elsewhere: &str) -> S
     match offered.beside(address) {
         Some(Beside::Own { server, endpoint }) => {
             return format!(
-                "the predecessor listens on `{endpoint}` of server `{server}`, which it needs until this process is \
-                 ready, and the kernel allows no other listener beside it on this port; a restart can't change the \
-                 one into the other: keep the endpoint, or stop the service and start it again"
+                "the predecessor listens on `{endpoint}` of {}, which it needs until this process is ready, and the \
+                 kernel allows no other listener beside it on this port; a restart can't change the one into the \
+                 other: keep the endpoint, or stop the service and start it again",
+                owner::subject(server)
             );
         }
         Some(Beside::Passed { name, address }) => {
@@ -103,7 +100,7 @@ pub(super) fn not_passed(server: &str, endpoint: &Endpoint, offered: &OfferedLis
                 .to_owned(),
         },
     };
-    Error::new(format!("server `{server}` cannot listen on {endpoint}: {reason}"))
+    Error::new(format!("{} cannot listen on {endpoint}: {reason}", owner::subject(server)))
 }
 
 pub(super) fn resolve(server: &str, endpoint: &Endpoint, host: &str, error: io::Error) -> Error {
@@ -124,10 +121,7 @@ pub(super) fn unix(server: &str, path: &Path, fault: BindFault) -> Error {
         BindFault::Bind(error) => error,
         BindFault::Access(fault) => return access(server, path, fault),
     };
-    let elsewhere = format!(
-        "choose another path by `listen`, or without a rebuild by {}",
-        server_variable(server, "LISTEN")
-    );
+    let elsewhere = owner::elsewhere_on_disk(server);
     let directory = path.parent().unwrap_or(path).display();
     let reason = match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -167,5 +161,5 @@ pub(super) fn access(server: &str, path: &Path, fault: AccessFault) -> Error {
 }
 
 fn cannot_listen(server: &str, endpoint: &Endpoint, reason: &str, error: io::Error) -> Error {
-    Error::caused_by(format!("server `{server}` cannot listen on {endpoint}: {reason}"), error)
+    Error::caused_by(format!("{} cannot listen on {endpoint}: {reason}", owner::subject(server)), error)
 }

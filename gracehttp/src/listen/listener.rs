@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use socket2::{SockRef, Socket};
 
 use super::listen_options::ListenOptions;
+use super::owner;
 use super::socket_access;
 use super::socket_file::SocketFile;
 use crate::lifecycle::Address;
@@ -69,7 +70,8 @@ impl Listener {
             && let Err(fault) = socket_access::give(path, access)
         {
             log::error(format_args!(
-                "server `{server}`: the socket file of {} keeps its former access: {fault}",
+                "{}: the socket file of {} keeps its former access: {fault}",
+                owner::subject(server),
                 self.endpoint
             ));
         }
@@ -79,7 +81,8 @@ impl Listener {
     pub(super) fn update_options(&self, server: &str, options: &ListenOptions<'_>) {
         if let Err(error) = options.reapply(&SockRef::from(self)) {
             log::error(format_args!(
-                "server `{server}`: the listener of {} keeps its former options: {error}",
+                "{}: the listener of {} keeps its former options: {error}",
+                owner::subject(server),
                 self.endpoint
             ));
         }

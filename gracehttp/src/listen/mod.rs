@@ -10,6 +10,8 @@ mod holder;
 mod listen_options;
 mod listener;
 mod offered;
+mod own;
+mod owner;
 mod running;
 mod socket_access;
 mod socket_file;
@@ -19,5 +21,8 @@ pub use descriptors::restore_limits;
 pub(crate) use listen_options::ListenOptions;
 pub(crate) use listener::Listener;
 pub(crate) use offered::{OfferedListeners, PassedSocket};
+pub(crate) use own::{OwnAddress, OwnListener, OwnListeners};
+#[cfg(feature = "cli")]
+pub(crate) use owner::OwnPurpose;
 pub(crate) use running::{Acceptor, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};

@@ -212,8 +212,8 @@ impl Process {
             }
         }
         self.own.close();
-        for (server, receipt) in self.observed.receipts() {
-            self.events.emit(&Event::Drained { server, receipt });
+        for (server, ends) in self.observed.ends() {
+            self.events.emit(&Event::Drained { server, ends });
         }
         for server in self.snapshot().servers {
             self.events.emit(&Event::Answered { server: server.name.into(), answers: server.answers });

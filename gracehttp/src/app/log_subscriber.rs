@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::lifecycle::{
-    Address, ConnectionEnd, CutReason, Event, LoweredLimit, LoweredLimits, Serving, Subscriber,
-    SuccessorDeath, SuccessorFault, Trigger, generation, show,
+    Address, Event, LoweredLimit, LoweredLimits, Serving, Subscriber, SuccessorDeath, SuccessorFault,
+    Trigger, generation, show,
 };
 use crate::log;
 
@@ -104,9 +104,8 @@ impl Subscriber for LogSubscriber {
                 log_requested(*trigger, "stop");
                 log::notice(format_args!("one more stop signal: the clean-up code is given up"));
             }
-            Event::Drained { server, receipt } => {
-                let ends: Vec<String> =
-                    receipt.ends().map(|(end, count)| format!("{count} {}", end_in_words(end))).collect();
+            Event::Drained { server, ends } => {
+                let ends: Vec<String> = ends.ends().map(|(end, count)| format!("{count} {end}")).collect();
                 let ends = if ends.is_empty() { "none".to_owned() } else { ends.join(", ") };
                 tracing::debug!(target: "gracehttp", "server `{server}`: its connections in the drain: {ends}");
             }
@@ -126,8 +125,7 @@ impl Subscriber for LogSubscriber {
             | Event::RehearsalStarted { .. }
             | Event::RehearsalDone { .. }
             | Event::StandbyOver { .. }
-            | Event::Draining { .. }
-            | Event::Connection { .. } => {}
+            | Event::Draining { .. } => {}
         }
     }
 }
@@ -201,18 +199,6 @@ fn death(why: &SuccessorDeath) -> String {
             format!("it gave no sign of life for {} and was killed", show(*after))
         }
         SuccessorDeath::Ended(how) => how.clone(),
-    }
-}
-
-fn end_in_words(end: ConnectionEnd) -> &'static str {
-    match end {
-        ConnectionEnd::Moved => "moved",
-        ConnectionEnd::AnsweredAndMoved => "answered and moved",
-        ConnectionEnd::ToldToClose => "told to close",
-        ConnectionEnd::Cut(CutReason::Deadline) => "cut at the deadline",
-        ConnectionEnd::Cut(CutReason::Idle) => "closed idle",
-        ConnectionEnd::Cut(CutReason::TimedOut) => "timed out",
-        ConnectionEnd::Cut(CutReason::FullServer) => "closed to make room",
     }
 }
 

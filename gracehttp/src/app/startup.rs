@@ -149,7 +149,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());
     let parked = Arc::new(ParkedCount::default());
-    let shared = Shared { workers: &workers, released: &released, moved: &moved, parked: &parked, events };
+    let shared = Shared { workers: &workers, released: &released, moved: &moved, parked: &parked };
     let mut running = Vec::new();
     for ((server, tls), listeners) in servers.into_iter().zip(tls_acceptors).zip(listeners.of_servers) {
         let context = context(server, tls, &state, &shared).await?;
@@ -234,7 +234,6 @@ struct Shared<'a> {
     released: &'a Arc<Notify>,
     moved: &'a Arc<Moved>,
     parked: &'a Arc<ParkedCount>,
-    events: &'a Events,
 }
 
 /// Two results as one, with the faults of both.
@@ -253,7 +252,7 @@ async fn context<S: Clone + Send + Sync + 'static>(
     state: &S,
     shared: &Shared<'_>,
 ) -> Result<Arc<Context>, Error> {
-    let Shared { workers, released, moved, parked, events } = *shared;
+    let Shared { workers, released, moved, parked } = *shared;
     let Server { options, make, .. } = server;
     let name = options.name.clone();
     let made = {
@@ -268,11 +267,11 @@ async fn context<S: Clone + Send + Sync + 'static>(
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-    Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone(), events.clone())
-        .map(Arc::new)
-        .map_err(|error| {
+    Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone()).map(Arc::new).map_err(
+        |error| {
             Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
-        })
+        },
+    )
 }
 
 /// Says that we are ready, waits for the commit, and from then on takes in what the predecessor sends.

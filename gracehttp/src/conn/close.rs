@@ -9,7 +9,7 @@ use crate::conn::context::Context;
 use crate::conn::limits::Patience;
 use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::parking::Parked;
-use crate::server::ServerOptions;
+use crate::server::{Permit, ServerOptions};
 use crate::socket::Stream;
 use crate::sys::{self, Probe};
 
@@ -162,7 +162,7 @@ pub(super) async fn close_now_with(mut stream: Stream, bytes: &[u8]) {
 
 /// Closes a connection that was taken out of the parking lot, and frees its permit.
 pub(super) fn close_parked(context: &Context, parked: Parked, reason: CutReason) {
-    context.ends.note(ConnectionEnd::Cut(reason));
+    let permit = Permit::from_count(&context.permits);
     parked.socket.close();
-    context.permits.release();
+    permit.ends_as(ConnectionEnd::Cut(reason));
 }

@@ -16,7 +16,7 @@ use crate::conn::MOVES_WITH;
 use crate::conn::cause::Tally;
 use crate::conn::moved::Moved;
 use crate::conn::recycling::{Recycling, Spread};
-use crate::lifecycle::{ConnectionEnds, Drain, Events, Phase};
+use crate::lifecycle::{ConnectionEnds, Drain, Phase};
 use crate::parking::{Lot, ParkedCount};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
@@ -47,8 +47,6 @@ pub(crate) struct Context {
     pub(crate) spread: Spread,
     /// Counts the responses that it gave.
     pub(crate) answers: Tally,
-    /// Counts the connections that this process ended or moved.
-    pub(crate) ends: ConnectionEnds,
     /// The runtime that serves.
     pub(crate) workers: Handle,
     /// Notified when a connection was parked after the drain began: the lot may have been cleared before.
@@ -101,12 +99,10 @@ impl Context {
         permits: Arc<Permits>,
         moved: Arc<Moved>,
         parked: Arc<ParkedCount>,
-        events: Events,
     ) -> io::Result<Self> {
         Ok(Self {
             lot: Lot::new(options.header_read_timeout, options.idle_timeout, parked)?,
             http1: http1_builder(&options),
-            ends: ConnectionEnds::new(&options.name, events),
             options,
             tls,
             dispatch,
@@ -122,6 +118,11 @@ impl Context {
             moves_with: AtomicUsize::new(MOVES_WITH),
             takes_sessions: AtomicBool::new(true),
         })
+    }
+
+    /// How its connections have ended.
+    pub(crate) fn ends(&self) -> &ConnectionEnds {
+        self.permits.ends()
     }
 
     /// Whether the server's connections speak TLS.
@@ -230,16 +231,8 @@ mod tests {
             let options = ServerOptions { tls, ..ServerOptions::new(name) };
             let acceptor = TlsAcceptor::of(&options, &KeyRing::default()).unwrap();
             let permits = Arc::new(Permits::new(1000, Arc::default()));
-            Self::new(
-                options,
-                acceptor,
-                Arc::new(NoHandler),
-                permits,
-                Arc::default(),
-                Arc::default(),
-                Events::default(),
-            )
-            .unwrap()
+            Self::new(options, acceptor, Arc::new(NoHandler), permits, Arc::default(), Arc::default())
+                .unwrap()
         }
     }
 }

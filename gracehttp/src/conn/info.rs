@@ -3,16 +3,18 @@
 use std::convert::Infallible;
 use std::fmt::{self, Display as _};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum_core::extract::FromRequestParts;
 use http::request::Parts;
 use http::{Extensions, StatusCode};
+use tokio::time::Instant;
 
 use crate::conn::context::Context;
 #[cfg(feature = "tls")]
 use crate::conn::tls_info::TlsInfo;
-use crate::lifecycle::Shutdown;
+use crate::lifecycle::{Cut, CutRequest, CutWhile, Phase, Shutdown};
+use crate::server::Asked;
 use crate::socket::Stream;
 
 /// Travels in the extensions of every request.
@@ -24,6 +26,8 @@ pub(crate) struct ConnectionInfo {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) context: Arc<Context>,
+    /// The first request that the server's end of the connection has interrupted.
+    interrupted: OnceLock<Box<str>>,
 }
 
 impl ConnectionInfo {
@@ -34,7 +38,26 @@ impl ConnectionInfo {
             #[cfg(feature = "tls")]
             tls: stream.session().map(TlsInfo::of),
             context,
+            interrupted: OnceLock::new(),
         }
+    }
+
+    /// A request is dropped without a whole response. It is remembered if the connection is being cut.
+    pub(crate) fn note_unanswered(&self, asked: &Asked) {
+        if self.context.drain.phase() == Phase::Cutting {
+            self.interrupted.get_or_init(|| asked.to_string().into());
+        }
+    }
+
+    /// Whether a request was interrupted because the connection was cut.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.interrupted.get().is_some()
+    }
+
+    /// The connection is cut at the deadline, and has been doing this since then.
+    pub(crate) fn note_cut(self: &Arc<Self>, doing: CutWhile, since: Instant) {
+        let cut = Cut { peer: self.peer, doing, since: since.into_std(), request: self.clone() };
+        self.context.ends().note_cut(cut);
     }
 
     /// The client's name in the log.
@@ -69,6 +92,12 @@ fn make_room(extensions: &mut Extensions) {
     extensions.remove::<Place<0>>();
     extensions.remove::<Place<1>>();
     extensions.remove::<Place<2>>();
+}
+
+impl CutRequest for ConnectionInfo {
+    fn request(&self) -> Option<String> {
+        self.interrupted.get().map(ToString::to_string)
+    }
 }
 
 pub(super) fn info(parts: &Parts) -> Option<&ConnectionInfo> {

@@ -44,6 +44,7 @@ use crate::conn::close::Linger;
 use crate::conn::http1::{Idle, Left};
 use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
+use crate::lifecycle::{ConnectionEnd, CutReason};
 #[cfg(feature = "tls")]
 use crate::record::Alpn;
 use crate::server::Permit;
@@ -113,7 +114,11 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
             rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
         }
         // An orderly close even if the client has closed its side: another process may hold a duplicate.
-        Ok(Sniffed::TimedOut | Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,
+        Ok(Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,
+        Ok(Sniffed::TimedOut) => {
+            permit.will_end_as(ConnectionEnd::Cut(CutReason::TimedOut));
+            close::close(&context, stream, Linger::BRIEF).await;
+        }
         // Before its permit is free.
         Err(_) => drop(stream),
     }
@@ -154,7 +159,10 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return log_failed_handshake(&context, peer, &error),
-        Err(_) => return log_failed_handshake(&context, peer, &"it took longer than `handshake_timeout`"),
+        Err(_) => {
+            permit.will_end_as(ConnectionEnd::Cut(CutReason::TimedOut));
+            return log_failed_handshake(&context, peer, &"it took longer than `handshake_timeout`");
+        }
     };
     // A client that offers no protocol speaks HTTP/1.1, or HTTP/2 where the server has no HTTP/1.
     let is_http2 = stream.session().facts().alpn == Some(Alpn::H2);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::conn::close::{Linger, close, close_parked};
 use crate::conn::context::{Context, Resting};
 use crate::conn::{Ahead, serve_http1, serve_plain};
-use crate::lifecycle::{CutReason, Phase, aside};
+use crate::lifecycle::{ConnectionEnd, CutReason, Phase, aside};
 use crate::parking::{Parked, ParkedCount, Woken};
 use crate::server::Permit;
 use crate::socket::{Stage, Stream, Unread};
@@ -23,14 +23,20 @@ pub(crate) async fn rest(
     stream: Stream,
     ahead: Bytes,
     stage: Stage,
-    permit: Permit,
+    mut permit: Permit,
     has_answered: bool,
 ) {
     // A TLS session that has ended meanwhile, or whose last bytes found no room in the socket, can't rest.
-    if context.drain.phase() >= Phase::ClosingIdle || !stream.can_rest() {
+    let phase = context.drain.phase();
+    if phase >= Phase::ClosingIdle || !stream.can_rest() {
+        if phase >= Phase::ClosingIdle {
+            permit.will_end_as(ConnectionEnd::Cut(CutReason::Idle));
+        }
         return close(&context, stream, Linger::BRIEF).await;
     }
-    let Ok((socket, opened)) = stream.rest() else { return };
+    let Ok((socket, opened)) = stream.rest() else {
+        return permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
+    };
     let ahead = match opened.is_empty() {
         true => ahead,
         false => [ahead, opened].concat().into(),
@@ -83,7 +89,9 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
     workers.spawn(async move {
         context.moved.busy(socket.origin).await;
         // A socket that the runtime won't take is closed, and its permit goes back.
-        let Ok(stream) = socket.wake() else { return };
+        let Ok(stream) = socket.wake() else {
+            return permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
+        };
         match stage {
             // Over TLS the handshake has chosen HTTP/1 already.
             Stage::Fresh if !stream.is_secure() => serve_plain(context, stream, ahead, permit).await,

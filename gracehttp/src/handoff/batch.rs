@@ -18,6 +18,7 @@ use crate::conn::{Context, Leaving, Resting};
 use crate::handoff::session::{Session, not_taken, variable_size};
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, MAX_BATCH, ToSuccessor, Version};
+use crate::lifecycle::{ConnectionEnd, moved};
 use crate::record::SentSession;
 use crate::socket::{Socket, Stage};
 
@@ -209,8 +210,11 @@ impl Batch {
         let mut remains = Remains::default();
         for sent in self.connections {
             match sent.session {
-                Some(_) => remains.lost += 1,
-                None if was_suspended => {}
+                Some(_) => {
+                    sent.resting.permit.ends_as(ConnectionEnd::Lost);
+                    remains.lost += 1;
+                }
+                None if was_suspended => sent.resting.permit.ends_as(ConnectionEnd::Lost),
                 None => remains.back.push((sent.context, sent.resting)),
             }
         }
@@ -254,7 +258,7 @@ impl Sent {
     fn taken(self) -> Taken {
         let Self { context, resting, session } = self;
         let Resting { socket, stage, ahead, permit, has_answered } = resting;
-        context.permits.give(permit);
+        context.permits.give(permit, moved(has_answered));
         let duplicate = session.is_none().then_some(Duplicate { socket, stage, ahead });
         Taken { context, has_answered, duplicate }
     }

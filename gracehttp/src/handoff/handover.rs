@@ -23,7 +23,7 @@ use crate::handoff::standby::{Due, Standby};
 use crate::handoff::successor::Successor;
 use crate::handoff::transfer::{Confirmed, Transfer};
 use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
-use crate::lifecycle::{ConnectionEnd, until_time};
+use crate::lifecycle::until_time;
 
 /// After a successor has closed its end, its messages are still read for this long.
 const READ_AFTER_CLOSE: Duration = Duration::from_millis(500);
@@ -264,13 +264,9 @@ impl Handover {
     fn give_away(&mut self, connections: Vec<Confirmed>) {
         for Confirmed { number, taken, may_be_busy } in connections {
             let Taken { context, has_answered, duplicate } = taken;
-            context.ends.note(match has_answered {
-                true => ConnectionEnd::AnsweredAndMoved,
-                false => ConnectionEnd::Moved,
-            });
             let Some(standby) = &mut self.standby else { continue };
             match duplicate {
-                Some(duplicate) => standby.keep(number, context, duplicate, may_be_busy),
+                Some(duplicate) => standby.keep(number, context, has_answered, duplicate, may_be_busy),
                 None => standby.note_session(),
             }
         }

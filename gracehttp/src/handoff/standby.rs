@@ -36,6 +36,8 @@ pub(super) struct Standby {
 struct Kept {
     context: Arc<Context>,
     duplicate: Duplicate,
+    /// It had a request in flight when the restart came.
+    has_answered: bool,
     /// The successor handles a request of it.
     busy: bool,
 }
@@ -118,10 +120,11 @@ impl Standby {
         &mut self,
         number: u32,
         context: Arc<Context>,
+        has_answered: bool,
         duplicate: Duplicate,
         may_be_busy: bool,
     ) {
-        self.kept.insert(number, Kept { context, duplicate, busy: false });
+        self.kept.insert(number, Kept { context, duplicate, has_answered, busy: false });
         if may_be_busy {
             self.set_busy(number, true);
         }
@@ -159,7 +162,8 @@ impl Standby {
         let (idle, busy): (Vec<Kept>, Vec<Kept>) =
             self.kept.into_values().partition(|kept| is_known && !kept.busy);
         let back = idle.into_iter().map(
-            |Kept { context, duplicate: Duplicate { socket, stage, ahead }, .. }| {
+            |Kept { context, duplicate: Duplicate { socket, stage, ahead }, has_answered, .. }| {
+                context.ends().take_back(has_answered);
                 let permit = context.permits.adopt();
                 (context, Resting { socket, stage, ahead, permit, has_answered: false })
             },

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use parking_lot::RwLock;
 
 use crate::error::Error;
-use crate::lifecycle::{Answers, CleanUpUnfinished, ConnectionEnd, Receipt, TasksLeft, Tie, Trigger};
+use crate::lifecycle::{Answers, CleanUpUnfinished, EndCounts, TasksLeft, Tie, Trigger};
 
 /// Something that happened in the life of a process or of a connection.
 #[derive(Debug)]
@@ -79,8 +79,6 @@ pub(crate) enum Event {
     SecondStop { trigger: Trigger, connections: usize },
     /// The drain begins, with so many connections and at most so much time.
     Draining { connections: usize, limit: Duration },
-    /// One connection has moved, was closed with `Connection: close` or GOAWAY, or was cut.
-    Connection { server: Arc<str>, end: ConnectionEnd },
     /// The drain has used up its time: what is left is cut.
     DrainTimedOut { limit: Duration, connections: Vec<HeldConnections>, tasks: Option<TasksLeft> },
     /// Background tasks of a process that never came to serve are cut.
@@ -90,7 +88,7 @@ pub(crate) enum Event {
     /// One more request to stop ends the clean-up code.
     CleanUpAbandoned { trigger: Trigger },
     /// What became of a server's connections in this drain.
-    Drained { server: Arc<str>, receipt: Receipt },
+    Drained { server: Arc<str>, ends: EndCounts },
     /// How a server has answered in all its life.
     Answered { server: Arc<str>, answers: Answers },
     /// The process ends, and no other has its place.

@@ -5,10 +5,10 @@ mod aside;
 mod background;
 mod container;
 mod drain;
+mod ends;
 mod event;
 mod generation;
 mod pulse;
-mod receipt;
 mod requests;
 mod shutdown;
 mod signals;
@@ -20,6 +20,9 @@ pub(crate) use background::{AT_LEAST, Background, CleanUpUnfinished, TasksLeft};
 pub use background::{on_exit, spawn};
 pub(crate) use container::Tie;
 pub(crate) use drain::{Drain, Phase, Stamp};
+pub(crate) use ends::{
+    ConnectionEnd, ConnectionEnds, Cut, CutReason, CutRequest, CutWhile, EndCounts, MAX_CUTS, moved,
+};
 pub(crate) use event::{
     Address, Event, Events, HeldConnections, LoweredLimit, LoweredLimits, Serving, Subscriber,
     SuccessorDeath, SuccessorFault,
@@ -31,7 +34,6 @@ pub(crate) use generation::set_generation;
     expect(unused_imports, reason = "readiness, the watchdog and the heartbeat use it")
 )]
 pub(crate) use pulse::{Answering, Beat, Pulse};
-pub(crate) use receipt::{ConnectionEnd, ConnectionEnds, CutReason, Receipt};
 pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;
 pub use signals::Signal;

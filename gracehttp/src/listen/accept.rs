@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::conn::{self, Context};
-use crate::lifecycle::Address;
+use crate::lifecycle::{Address, ConnectionEnd, CutReason};
 use crate::listen::accept_errors::{AcceptErrors, Remedy};
 use crate::listen::accept_queue::AcceptQueue;
 use crate::listen::listener::Listener;
@@ -138,10 +138,11 @@ async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, errors: &
 ///
 /// Gives the permit back if the client has left the queue meanwhile: then no other connection has to make room for
 /// the next client.
-fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, permit: Permit) -> Option<Permit> {
+fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, mut permit: Permit) -> Option<Permit> {
     if context.recycling.is_listing() && Unread::of(fd.as_fd()) == Unread::End {
         return Some(permit);
     }
+    permit.opens();
     let family = match listener.local {
         Address::Tcp(_) => Family::Tcp,
         Address::Unix(_) => Family::Unix,
@@ -149,6 +150,7 @@ fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, permit: Permi
     // A socket that the runtime can't take is closed, and its permit goes back.
     let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number, session: None }).wake()
     else {
+        permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
         return None;
     };
     conn::spawn(context, stream, permit);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::lifecycle::{ConnectionEnd, ConnectionEnds};
 use crate::server::permit_requests::PermitRequests;
 
 /// How many connections a server may hold, and how many are held.
@@ -22,6 +23,7 @@ pub(crate) struct Permits {
     unseen: AtomicUsize,
     /// Another process accepts in our place.
     paused: AtomicBool,
+    ends: ConnectionEnds,
     /// Wakes accept loops that wait for a permit.
     freed: Notify,
     /// Wakes the tasks that watch the counts of all servers: the drain, and the reports to the successor.
@@ -38,6 +40,7 @@ impl Permits {
             permit_requests: PermitRequests::default(),
             unseen: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
+            ends: ConnectionEnds::default(),
             freed: Notify::new(),
             released,
         }
@@ -61,6 +64,11 @@ impl Permits {
     /// Connections that an earlier generation still holds.
     pub(crate) fn foreign(&self) -> usize {
         self.foreign.load(Ordering::SeqCst)
+    }
+
+    /// How the connections that had permits have ended.
+    pub(crate) fn ends(&self) -> &ConnectionEnds {
+        &self.ends
     }
 
     /// The requests to a successor for permits, to empty queues.
@@ -113,7 +121,7 @@ impl Permits {
 
     fn take_last(self: &Arc<Self>) -> Option<Permit> {
         if self.permit_requests.is_shared() {
-            self.permit_requests.take().then(|| self.adopt())
+            self.permit_requests.take().then(|| self.hold())
         } else {
             self.take()
         }
@@ -159,21 +167,26 @@ impl Permits {
         self.paused.load(Ordering::SeqCst)
     }
 
-    /// Gives a permit to the successor, with its connection. It does not become free here.
-    pub(crate) fn give(&self, permit: Permit) {
+    /// Gives a permit to the successor, with its connection, which so has this end here. It does not become free.
+    pub(crate) fn give(&self, permit: Permit, end: ConnectionEnd) {
         self.given.fetch_add(1, Ordering::AcqRel);
-        drop(permit);
+        permit.ends_as(end);
     }
 
     /// Takes a permit for an existing connection, even over the limit: the predecessor has handed it over, and its
     /// limit may have been larger.
     pub(crate) fn adopt(self: &Arc<Self>) -> Permit {
+        let mut permit = self.hold();
+        permit.opens();
+        permit
+    }
+
+    fn hold(self: &Arc<Self>) -> Permit {
         self.held.fetch_add(1, Ordering::SeqCst);
         Permit::of(self)
     }
 
-    /// Gives back a permit that was turned into [a count](Permit::into_count).
-    pub(crate) fn release(&self) {
+    fn release(&self) {
         self.held.fetch_sub(1, Ordering::SeqCst);
         self.freed.notify_one();
         self.released.notify_waiters();
@@ -213,17 +226,40 @@ pub(crate) enum Turn {
 }
 
 /// The right to hold one accepted connection. Dropping it gives it back.
+///
+/// It also notes how the connection has ended, once and in any case: if nothing else was said, its client or HTTP has
+/// ended it.
 #[derive(Debug)]
 pub(crate) struct Permit {
     /// Empty once the permit has become a bare count.
     permits: Option<Arc<Permits>>,
     /// It counts as unseen.
     is_unseen: bool,
+    /// How its connection will have ended. None while it has no connection.
+    end: Option<ConnectionEnd>,
 }
 
 impl Permit {
     fn of(permits: &Arc<Permits>) -> Self {
-        Self { permits: Some(permits.clone()), is_unseen: false }
+        Self { permits: Some(permits.clone()), is_unseen: false, end: None }
+    }
+
+    /// A connection has it from now on.
+    pub(crate) fn opens(&mut self) {
+        if let Some(permits) = self.permits.as_ref().filter(|_| self.end.is_none()) {
+            permits.ends.open();
+            self.end = Some(ConnectionEnd::Finished);
+        }
+    }
+
+    /// Its connection will have ended in this way, unless another one follows.
+    pub(crate) fn will_end_as(&mut self, end: ConnectionEnd) {
+        self.end = self.end.map(|_| end);
+    }
+
+    /// Its connection has ended in this way.
+    pub(crate) fn ends_as(mut self, end: ConnectionEnd) {
+        self.will_end_as(end);
     }
 
     /// Marks its connection as unseen: a full server accepted it, and it does not report yet what it does.
@@ -243,7 +279,7 @@ impl Permit {
     }
 
     /// Turns the guard into a bare count, for a connection in the parking lot. When the connection leaves the lot,
-    /// [`Permit::from_count`] or [`Permits::release`] has to follow.
+    /// [`Permit::from_count`] has to follow.
     pub(crate) fn into_count(mut self) {
         self.is_seen();
         self.permits = None;
@@ -251,7 +287,9 @@ impl Permit {
 
     /// Turns a bare count into a guard again.
     pub(crate) fn from_count(permits: &Arc<Permits>) -> Self {
-        Self::of(permits)
+        let mut permit = Self::of(permits);
+        permit.end = Some(ConnectionEnd::Finished);
+        permit
     }
 }
 
@@ -259,6 +297,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.is_seen();
         if let Some(permits) = &self.permits {
+            // First, so that all ends are counted once no permit is held.
+            if let Some(end) = self.end {
+                permits.ends.note(end);
+            }
             permits.release();
         }
     }
@@ -291,7 +333,7 @@ mod tests {
         let (first, second) =
             (permits.try_acquire(Turn::Usual).unwrap(), permits.try_acquire(Turn::Usual).unwrap());
         permits.pause();
-        permits.give(first);
+        permits.give(first, ConnectionEnd::Moved);
         assert_eq!(permits.held(), 1);
         assert!(permits.try_acquire(Turn::Last).is_none());
         drop(second);
@@ -323,6 +365,32 @@ mod tests {
         drop(held);
         assert_eq!(permits.spare(2), 2);
         assert!(permits.try_acquire(Turn::Usual).is_none(), "they are reserved");
+    }
+
+    #[test]
+    fn each_connection_with_a_permit_has_one_end() {
+        let permits = Arc::new(Permits::new(9, Arc::default()));
+        let take = || permits.try_acquire(Turn::Usual).unwrap();
+        // Its client has left the queue: no connection had it.
+        drop(take());
+        assert_eq!(permits.ends().counts().opened(), 0);
+        let mut taken = [0; 4].map(|_| take());
+        taken.iter_mut().for_each(Permit::opens);
+        let [mut changed, given, parked, finished] = taken;
+        changed.will_end_as(ConnectionEnd::ToldToClose);
+        changed.ends_as(ConnectionEnd::Lost);
+        permits.give(given, ConnectionEnd::Moved);
+        parked.into_count();
+        drop(finished);
+        let adopted = permits.adopt();
+        let counts = permits.ends().counts();
+        assert_eq!((counts.opened(), counts.open(), permits.held()), (5, 2, 2));
+        drop(adopted);
+        drop(Permit::from_count(&permits));
+        let counts = permits.ends().counts();
+        let ends: Vec<_> = counts.ends().collect();
+        let expected = [(ConnectionEnd::Moved, 1), (ConnectionEnd::Finished, 3), (ConnectionEnd::Lost, 1)];
+        assert_eq!((ends.as_slice(), counts.open(), permits.held()), (expected.as_slice(), 0, 0));
     }
 
     #[test]

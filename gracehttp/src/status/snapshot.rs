@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::conn::Context;
 use crate::handoff::WeakChannel;
 use crate::lifecycle::{
-    Address, Answers, Background, Event, HeldConnections, Phase, Receipt, Subscriber, TasksLeft, generation,
+    Address, Answers, Background, EndCounts, Event, HeldConnections, Phase, Subscriber, TasksLeft, generation,
 };
 use crate::listen::{Listener, Running};
 use crate::socket::Stage;
@@ -60,7 +60,7 @@ pub(crate) struct ServerSnapshot {
     /// Connections that have a task, or are being sent to the successor.
     pub(crate) awake: usize,
     /// What has become of its connections.
-    pub(crate) receipt: Receipt,
+    pub(crate) ends: EndCounts,
     pub(crate) answers: Answers,
 }
 
@@ -102,7 +102,7 @@ struct ObservedServer {
 struct Life {
     phase: ProcessPhase,
     /// What had become of each server's connections when the drain began.
-    before_drain: Vec<Receipt>,
+    before_drain: Vec<EndCounts>,
 }
 
 impl Observed {
@@ -116,7 +116,7 @@ impl Observed {
             listeners: server.acceptors.iter().map(|acceptor| Arc::downgrade(&acceptor.listener)).collect(),
         });
         let servers: Vec<ObservedServer> = observed.collect();
-        let before_drain = vec![Receipt::default(); servers.len()];
+        let before_drain = vec![EndCounts::default(); servers.len()];
         let life = Mutex::new(Life { phase: ProcessPhase::Serving, before_drain });
         Self { servers, background, predecessor, life }
     }
@@ -133,23 +133,21 @@ impl Observed {
     }
 
     /// What has become of the connections of each server since the drain began.
-    pub(crate) fn receipts(&self) -> impl Iterator<Item = (Arc<str>, Receipt)> {
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (Arc<str>, EndCounts)> {
         let before = self.life.lock().before_drain.clone();
-        let ends = self.servers.iter().map(|server| &server.context.ends);
-        ends.zip(before).map(|(ends, before)| (ends.server().clone(), ends.receipt().since(&before)))
+        self.servers.iter().zip(before).map(|(ObservedServer { context, .. }, before)| {
+            (context.options.name.as_str().into(), context.ends().counts().since(&before))
+        })
     }
 
     /// From now on the receipts of this drain count.
     fn begin_drain(&self, life: &mut Life) {
-        life.before_drain = self.servers.iter().map(|server| server.context.ends.receipt()).collect();
+        life.before_drain = self.servers.iter().map(|server| server.context.ends().counts()).collect();
     }
 }
 
 impl Subscriber for Observed {
     fn on_event(&self, event: &Event) {
-        if matches!(event, Event::Connection { .. }) {
-            return;
-        }
         let mut life = self.life.lock();
         life.phase = match *event {
             Event::RestartRequested { .. } if life.phase == ProcessPhase::Serving => {
@@ -198,7 +196,7 @@ impl ObservedServer {
             permits,
             parked,
             awake: permits.held.saturating_sub(parked),
-            receipt: context.ends.receipt(),
+            ends: context.ends().counts(),
             answers: context.answers.snapshot(),
         }
     }
@@ -208,7 +206,7 @@ impl ObservedServer {
 mod tests {
     use super::*;
     use crate::conn::Moved;
-    use crate::lifecycle::{ConnectionEnd, Events, Signal, SuccessorDeath, Trigger};
+    use crate::lifecycle::{ConnectionEnd, Signal, SuccessorDeath, Trigger};
     use crate::listen::bind::bind;
     use crate::listen::{ListenOptions, Running};
     use crate::server::{Permits, Server};
@@ -219,15 +217,14 @@ mod tests {
     use tokio::sync::Notify;
 
     /// A server with a limit of 7 connections.
-    fn server(events: &Events) -> Running {
+    fn server() -> Running {
         let server: Server<()> =
             Server::builder("web").listen("127.0.0.1:0").max_conns(7).handler(async || "hello");
         let Server { options, make, .. } = server;
         let listeners = bind(&options.name, &options.endpoints[0], &ListenOptions::of(&options)).unwrap();
         let permits = Arc::new(Permits::new(options.max_conns, Arc::new(Notify::new())));
         let moved = Arc::new(Moved::default());
-        let context =
-            Context::new(options, None, make(&()), permits, moved, Arc::default(), events.clone()).unwrap();
+        let context = Context::new(options, None, make(&()), permits, moved, Arc::default()).unwrap();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();
         running
@@ -235,8 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_shows_connections_by_state_and_what_became_of_them() {
-        let events = Events::default();
-        let mut server = server(&events);
+        let mut server = server();
         let observed = Observed::new([&server].into_iter(), Arc::default(), None);
         let snapshot = observed.snapshot();
         assert_eq!((snapshot.pid, snapshot.generation), (std::process::id(), 1));
@@ -264,7 +260,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let idle = ConnectionEnd::Cut(crate::lifecycle::CutReason::Idle);
-        assert_eq!(observed.snapshot().servers[0].receipt.count(idle), 1);
+        assert_eq!(observed.snapshot().servers[0].ends.count(idle), 1);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::conn::Context;
-use crate::lifecycle::{Address, Background, Events, Phase};
+use crate::lifecycle::{Address, Background, Phase};
 use crate::listen::bind::bind;
 use crate::listen::{ListenOptions, Running};
 use crate::log;
@@ -72,16 +72,8 @@ impl TestServer {
         let tls = TlsAcceptor::of(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
         let released = Arc::new(Notify::new());
         let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-        let context = Context::new(
-            options,
-            tls,
-            make(&state),
-            permits,
-            Arc::default(),
-            Arc::default(),
-            Events::default(),
-        )
-        .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
+        let context = Context::new(options, tls, make(&state), permits, Arc::default(), Arc::default())
+            .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
         let is_secure = context.is_secure();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();

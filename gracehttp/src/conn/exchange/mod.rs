@@ -193,6 +193,7 @@ impl<P: Protocol> Future for RequestFuture<P> {
 impl<P: Protocol> Drop for RequestFuture<P> {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
+            request.info.note_unanswered(&request.asked);
             let context = &request.info.context;
             self.work.settle(context, &request.asked, Cause::Handler);
             if let Poll::Ready(response) = std::mem::replace(&mut self.ahead, Poll::Pending) {

@@ -24,7 +24,7 @@ use crate::conn::traffic::Traffic;
 /// | `traffic` | see [`Traffic`] | |
 /// | `inbound` | the reader (`intake`); answers, by the exchange | the connection's task, the exchange |
 /// | `task` | the connection's task, once | the exchange |
-/// | `answering`, `broken`, `ends_unnoticed`, `answered_in_restart` | the exchange | the connection's task |
+/// | `answering`, `broken`, `ends_unnoticed`, `answered_in_restart`, `told_to_close` | the exchange | the connection's task |
 /// | `half_closed` | the reader; taken back by the exchange | the connection's task, the request body |
 /// | `received` | the connection's task | the request body |
 /// | `unread`, `given_up_body` | the request body, the connection's task | the connection's task, the exchange |
@@ -61,6 +61,8 @@ pub(crate) struct Activity {
     ends_unnoticed: AtomicBool,
     /// A response has begun since the restart did.
     answered_in_restart: AtomicBool,
+    /// A response has said `Connection: close` for the server's own reasons.
+    told_to_close: AtomicBool,
     unread_body: Mutex<UnreadBody>,
 }
 
@@ -107,6 +109,15 @@ impl Activity {
     /// The connection's task has a turn.
     pub(crate) fn note_task(&self, waker: &Waker) {
         self.task.get_or_init(|| waker.clone());
+    }
+
+    /// The client is told that the server closes the connection.
+    pub(crate) fn tell_to_close(&self) {
+        self.told_to_close.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_told_to_close(&self) -> bool {
+        self.told_to_close.load(Ordering::Relaxed)
     }
 
     /// Neither a request nor a response nor any byte of them is under way.

@@ -70,9 +70,12 @@ pub(super) enum End {
 }
 
 impl End {
-    /// How the connection ends, if its client does not close it.
-    pub(super) fn of_connection(&self) -> Option<ConnectionEnd> {
+    /// How the connection ends, if that is not its client's will. `is_told`: the client was told that it closes.
+    /// `is_interrupted`: an answer to a request is missing or not whole.
+    pub(super) fn of_connection(&self, is_told: bool, is_interrupted: bool) -> Option<ConnectionEnd> {
         let reason = match self {
+            Self::Finished | Self::Broken | Self::Gone if is_told => return Some(ConnectionEnd::ToldToClose),
+            Self::Cut if is_told && !is_interrupted => return Some(ConnectionEnd::ToldToClose),
             Self::Cut => CutReason::Deadline,
             Self::Close => CutReason::Idle,
             Self::MakeRoom => CutReason::FullServer,

@@ -20,7 +20,7 @@ use crate::conn::exchange::{self, Delivery, Fate, Protocol, expects_continue, le
 use crate::conn::http1::activity::{Activity, Rest};
 use crate::conn::info::ConnectionInfo;
 use crate::conn::traffic::Traffic;
-use crate::lifecycle::{ConnectionEnd, Phase};
+use crate::lifecycle::Phase;
 use crate::server::{Asked, ServerOptions};
 
 impl Protocol for Activity {
@@ -131,7 +131,7 @@ impl Turn {
     ) -> bool {
         let is_last = self.is_last(activity, info, asked, status);
         if is_last {
-            info.context.ends.note(ConnectionEnd::ToldToClose);
+            activity.tell_to_close();
         }
         is_last
     }

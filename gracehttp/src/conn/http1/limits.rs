@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::conn::http1::activity::Activity;
 use crate::conn::limits::{Patience, STALLED};
+use crate::lifecycle::CutWhile;
 use crate::server::ServerOptions;
 use crate::socket::Stage;
 
@@ -32,6 +33,19 @@ pub(crate) enum Waiting {
     RestOfAnswer,
     /// The client, to take the response.
     Write,
+}
+
+impl Waiting {
+    /// The same, as a receipt tells it.
+    pub(crate) fn when_cut(self, is_answering: bool) -> CutWhile {
+        match self {
+            Self::Request => CutWhile::Idle,
+            Self::Head => CutWhile::Head,
+            Self::Body => CutWhile::Body,
+            Self::Handler | Self::Answer if !is_answering => CutWhile::Handler,
+            Self::Handler | Self::Answer | Self::RestOfAnswer | Self::Write => CutWhile::Response,
+        }
+    }
 }
 
 /// Which phase a connection is in, and since when nothing has moved in it.

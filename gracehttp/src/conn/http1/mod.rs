@@ -30,6 +30,7 @@ use crate::conn::http1::strict::Bounds;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::STALLED;
 use crate::conn::transport::{Transport, return_on_drop};
+use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::server::{Asked, Permit};
 use crate::socket::{Stage, Stream, Unread};
 use crate::sys::Probe;
@@ -101,7 +102,7 @@ pub(super) async fn serve(
     if end == End::Finished {
         finish_writing(&mut transport).await;
     }
-    let (stream, ahead, permit) = transport.into_parts();
+    let (stream, ahead, mut permit) = transport.into_parts();
     let linger = match activity.has_given_up_body() {
         true => Linger::for_upload(&context.options),
         false if context.recycling.is_listing() => Linger::HURRIED,
@@ -114,8 +115,13 @@ pub(super) async fn serve(
     if goes_on {
         return Left::Busy(Idle { stream, ahead, stage: limits.stage(), permit });
     }
-    if let Some(end) = end.of_connection() {
-        context.ends.note(end);
+    let is_interrupted = info.is_interrupted() || activity.traffic().is_unflushed();
+    if let Some(end) = end.of_connection(activity.is_told_to_close(), is_interrupted) {
+        permit.will_end_as(end);
+        if end == ConnectionEnd::Cut(CutReason::Deadline) {
+            let doing = limits.waiting().when_cut(activity.is_answering());
+            info.note_cut(doing, limits.since());
+        }
     }
     match end {
         End::Rest => {
@@ -163,7 +169,8 @@ async fn finish_writing(transport: &mut Transport<Intake>) {
 async fn close_after_upgrade(context: Arc<Context>, back: Receiver<Transport<Intake>>) {
     if let Ok(mut transport) = back.await {
         finish_writing(&mut transport).await;
-        let (stream, _, _permit) = transport.into_parts();
+        let (stream, _, mut permit) = transport.into_parts();
+        permit.will_end_as(ConnectionEnd::Upgraded);
         close(&context, stream, Linger::BRIEF).await;
     }
 }

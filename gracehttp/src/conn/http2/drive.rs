@@ -13,7 +13,7 @@ use std::task::Context as TaskContext;
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
-use tokio::time::{Interval, Sleep};
+use tokio::time::{Instant, Interval, Sleep};
 
 use crate::conn::context::Context;
 use crate::conn::http2::streams::Streams;
@@ -124,6 +124,11 @@ impl<'a> Drive<'a> {
     /// Whether the first GOAWAY was sent.
     pub(super) fn is_leaving(&self) -> bool {
         !matches!(self.leaving, Leaving::No)
+    }
+
+    /// When the connection was opened.
+    pub(super) fn opened_at(&self) -> Instant {
+        self.watch.opened_at()
     }
 
     fn is_unused(&self) -> bool {

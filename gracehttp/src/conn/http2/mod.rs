@@ -37,7 +37,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::Reason;
 use crate::conn::transport::{Transport, return_on_drop};
-use crate::lifecycle::{ConnectionEnd, CutReason};
+use crate::lifecycle::{ConnectionEnd, CutReason, CutWhile};
 use crate::server::Permit;
 use crate::socket::Stream;
 use crate::sys::Probe;
@@ -51,7 +51,7 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
     let probe = Probe::of(stream.socket());
     let inspection = Inspection::new(ahead, streams.clone());
     let (transport, back) = return_on_drop(Transport::new(stream, inspection, permit));
-    let service = ConnectionService::new(streams.clone(), info);
+    let service = ConnectionService::new(streams.clone(), info.clone());
     let builder = settings::builder(&context.options, shares, StreamTasks::new(streams.clone()));
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(transport), service));
     let mut drive = Drive::new(&context, &streams, probe);
@@ -73,13 +73,18 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
         streams.traffic().open() == 0 && streams.count() == 0 && !streams.traffic().is_unflushed();
     drop(connection);
     context.answers.count_unseen(streams.unseen());
-    if let Some(end) = end.of_connection(drive.is_leaving()) {
-        context.ends.note(end);
+    let ends_as = end.of_connection(drive.is_leaving());
+    if end == End::Cut {
+        let doing = if is_answered { CutWhile::Idle } else { CutWhile::Streams };
+        info.note_cut(doing, drive.opened_at());
     }
     let Ok(transport) = back.await else { return };
     // In the middle of a frame of ours no other frame can be sent.
     let closing_frames = end.closing_frames(streams.last_stream()).filter(|_| transport.is_flushed());
-    let (stream, _, _permit) = transport.into_parts();
+    let (stream, _, mut permit) = transport.into_parts();
+    if let Some(end) = ends_as {
+        permit.will_end_as(end);
+    }
     let still_takes = has_much_untaken(&stream);
     let is_useless = end == End::TooSlow || (end == End::Cut && !is_answered);
     match closing_frames {

@@ -66,6 +66,10 @@ impl Watch {
         }
     }
 
+    pub(super) fn opened_at(&self) -> Instant {
+        self.opened_at
+    }
+
     /// What the connection does: whether it could make room for others depends on it.
     pub(super) fn doing(&self, streams: &Streams) -> Doing {
         let traffic = streams.traffic();

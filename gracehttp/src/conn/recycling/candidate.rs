@@ -125,5 +125,5 @@ pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mu
         }
     })
     .await;
-    context.ends.note(ConnectionEnd::Cut(reason.into()));
+    permit.will_end_as(ConnectionEnd::Cut(reason.into()));
 }

@@ -56,7 +56,7 @@ impl Servers {
     }
 
     pub(super) fn moved(&self) -> u64 {
-        let moved = |context: &Context| context.ends.receipt().count(ConnectionEnd::Moved);
+        let moved = |context: &Context| context.ends().counts().count(ConnectionEnd::Moved);
         moved(&self.secure) + moved(&self.plain)
     }
 }

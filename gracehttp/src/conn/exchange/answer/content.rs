@@ -195,6 +195,9 @@ impl http_body::Body for Content {
 
 impl Drop for Content {
     fn drop(&mut self) {
+        if self.body.is_some() {
+            self.info.note_unanswered(&self.asked);
+        }
         self.let_go();
     }
 }

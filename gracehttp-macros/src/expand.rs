@@ -34,6 +34,15 @@ pub(crate) fn routes(arguments: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#expanded #errors)
 }
 
+/// `#[gracehttp::health]`.
+pub(crate) fn health(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let parsed = parse::health(arguments, item, &mut errors);
+    let checked = validate::health(parsed, &mut errors);
+    let expanded = generate::health(&checked);
+    quote!(#expanded #errors)
+}
+
 /// `#[gracehttp::main(…)]`.
 pub(crate) fn main(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Errors::default();

@@ -4,6 +4,7 @@ mod bounds;
 mod builder;
 mod calls;
 mod conditions;
+mod health;
 mod main;
 mod routes;
 mod server;
@@ -11,6 +12,7 @@ mod tokens;
 
 pub(crate) use calls::{duration, number};
 pub(crate) use conditions::conditional;
+pub(crate) use health::health;
 pub(crate) use main::main;
 pub(crate) use routes::routes;
 pub(crate) use server::server;

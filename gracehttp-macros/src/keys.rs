@@ -33,6 +33,7 @@ pub(crate) enum ServerKey {
     Layer,
     Prefix,
     Routes,
+    Health,
     Crate,
 }
 
@@ -47,9 +48,16 @@ pub(crate) enum TlsKey {
 #[derive(Clone, Copy)]
 pub(crate) enum MainKey {
     Servers,
+    Health,
     RestartOn,
     StopOn,
     Cli,
+    Crate,
+}
+
+/// The keys of `#[health]` with a form of their own.
+#[derive(Clone, Copy)]
+pub(crate) enum HealthKey {
     Crate,
 }
 
@@ -268,6 +276,16 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         ..Key::ROW
     },
     Key {
+        name: "health", kind: Own(ServerKey::Health), example: r#"health = "/healthz""#, default: "none",
+        doc: "A path at which the server says whether the application is [ready](crate::guide::health), before all \
+              routes.",
+        library: ByHand(&[Entry {
+            other_words: &["healthz", "readyz", "health_check", "readiness", "ready"],
+            ..Entry::new("health", "a path such as `\"/healthz\"`, or `off`")
+        }]),
+        ..Key::ROW
+    },
+    Key {
         name: "layer", kind: Own(ServerKey::Layer), example: "layer = TraceLayer::new_for_http()",
         doc: "A tower layer around all that the server answers; several are a tuple.",
         other_words: &["middleware", "wrap", "layers"],
@@ -303,6 +321,13 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
     Key {
         name: "servers", kind: Own(MainKey::Servers), example: "servers(api, admin)", default: "required",
         doc: "The servers: functions and modules with [`#[server]`](macro@crate::server).",
+        ..Key::CODE
+    },
+    Key {
+        name: "health", kind: Own(MainKey::Health), example: "health(database, cache)", default: "none",
+        doc: "The [health checks](crate::guide::health): functions with [`#[health]`](macro@crate::health).",
+        other_words: &["health_check", "health_checks", "checks", "readiness"],
+        say: "health checks are functions with `#[gracehttp::health]`, listed as `health(database, cache)`",
         ..Key::CODE
     },
     Key {
@@ -397,6 +422,21 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
     },
     Key {
         name: "crate", kind: Own(MainKey::Crate), example: "crate = my_facade::gracehttp",
+        default: "`::gracehttp`",
+        doc: "Where gracehttp is, for those who re-export it.",
+        ..Key::CODE
+    },
+];
+
+#[rustfmt::skip]
+pub(crate) const HEALTH: &[Key<HealthKey>] = &[
+    Key {
+        name: "timeout", kind: Ordinary(Timeout), example: r#"timeout = "2s""#, default: "2s",
+        doc: "How long the check may take. Then it has failed.",
+        ..Key::CODE
+    },
+    Key {
+        name: "crate", kind: Own(HealthKey::Crate), example: "crate = my_facade::gracehttp",
         default: "`::gracehttp`",
         doc: "Where gracehttp is, for those who re-export it.",
         ..Key::CODE

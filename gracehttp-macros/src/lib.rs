@@ -26,6 +26,12 @@ pub fn server(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::server(args.into(), item.into()).into()
 }
 
+/// Declares a health check of an application: an async function that says whether something it needs is there.
+#[proc_macro_attribute]
+pub fn health(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::health(args.into(), item.into()).into()
+}
+
 /// Makes start-up code the main function of an application with the named servers.
 #[proc_macro_attribute]
 pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -8,6 +8,7 @@ mod attributes;
 mod conditions;
 mod endpoint;
 mod function;
+mod health;
 mod item;
 mod list;
 mod main;
@@ -32,6 +33,7 @@ pub(crate) use attributes::{is_named, is_route};
 pub(crate) use conditions::Conditional;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use function::Function;
+pub(crate) use health::HealthArguments;
 pub(crate) use item::Item;
 pub(crate) use main::{MainArguments, Signals};
 pub(crate) use module::{Content, Module, RoutedFunction, Shell};
@@ -77,6 +79,14 @@ pub(crate) fn main(
     errors: &mut Errors,
 ) -> Attributed<MainArguments> {
     attributed("#[gracehttp::main]", arguments, item, errors)
+}
+
+pub(crate) fn health(
+    arguments: TokenStream,
+    item: TokenStream,
+    errors: &mut Errors,
+) -> Attributed<HealthArguments> {
+    attributed("#[health]", arguments, item, errors)
 }
 
 pub(crate) fn routes(

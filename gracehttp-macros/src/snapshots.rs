@@ -29,6 +29,7 @@ fn expanded(annotated: TokenStream) -> String {
     let expanded = match attribute.path().get_ident().map(ToString::to_string).as_deref() {
         Some("server") => expand::server(args, item),
         Some("routes") => expand::routes(args, item),
+        Some("health") => expand::health(args, item),
         _ => expand::main(args, item),
     };
     prettyplease::unparse(&syn::parse2(expanded).unwrap())
@@ -395,6 +396,43 @@ fn main_without_cli() {
         quote! {
             #[gracehttp::main(servers(ping), cli)]
             async fn main() {}
+        },
+    );
+}
+
+#[test]
+fn health_check() {
+    check(
+        "health_check",
+        quote! {
+            #[health(timeout = "500ms", crate = facade::gracehttp)]
+            pub(crate) async fn database(State(pool): State<Pool>) -> Result<(), DatabaseError> {
+                pool.ping().await
+            }
+        },
+    );
+}
+
+#[test]
+fn main_with_health_checks() {
+    check(
+        "main_with_health_checks",
+        quote! {
+            #[gracehttp::main(servers(ping), health(database, my::cache))]
+            async fn main() -> App {
+                App::new()
+            }
+        },
+    );
+}
+
+#[test]
+fn faults_of_a_health_check() {
+    check(
+        "faults_of_a_health_check",
+        quote! {
+            #[health(timeout = "0s", interval = "1s")]
+            fn database(pool: Pool, name: String) {}
         },
     );
 }

@@ -5,6 +5,7 @@
 mod arguments;
 mod function;
 mod handler;
+mod health;
 mod main;
 mod parameters;
 mod paths;
@@ -16,6 +17,7 @@ use std::ops::Deref;
 
 pub(crate) use crate::parse::{Argument, Conditional, Endpoint, Setting, Shell, Signals, Tls};
 pub(crate) use handler::{Handler, HandlerArgument};
+pub(crate) use health::{HealthCheck, HealthItem, health};
 pub(crate) use main::{Main, MainItem, main};
 pub(crate) use routes::{Answer, Routes, RoutesItem, routes};
 pub(crate) use server::{FunctionServer, Role, Server, ServerItem, server};

@@ -31,6 +31,7 @@ use crate::app::start_up_code::UnreadStartUpCode;
 use crate::config::value;
 use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_settings};
 use crate::error::Error;
+use crate::health::{HealthCheck, IntoHealthCheck};
 use crate::lifecycle::{Event, Events, Signal};
 use crate::log;
 use crate::server::kinds::{self, Kind};
@@ -63,6 +64,7 @@ use crate::server::{IntoServer, Server};
 pub struct App<S> {
     servers: Vec<Server<S>>,
     settings: Settings,
+    health_checks: Vec<HealthCheck<S>>,
     /// What was wrong in the calls that set them; reported all at once when the application starts.
     faults: Vec<Error>,
     /// The configuration file, where the application names one itself.
@@ -187,6 +189,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         Self {
             servers: Vec::new(),
             settings: Settings::default(),
+            health_checks: Vec::new(),
             faults: Vec::new(),
             config: None,
             start_up_code,
@@ -199,6 +202,21 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// `M` is always inferred.
     pub fn serve<M>(mut self, server: impl IntoServer<S, M>) -> Self {
         self.servers.push(server.into_server());
+        self
+    }
+
+    /// Adds a health check: a [`HealthCheck`] that was built by hand, or `name::health()` of one that
+    /// [`#[health]`](macro@crate::health) declares. Checks run before the application serves, and for
+    /// [readiness](crate::guide::health).
+    pub fn health(mut self, check: impl IntoHealthCheck<S>) -> Self {
+        let mut check = check.into_health_check();
+        self.faults.extend(check.fault.take());
+        let name = &check.name;
+        if self.health_checks.iter().any(|earlier| earlier.name == *name) {
+            let fault = format!("two health checks are named `{name}`: give one of them another name");
+            self.faults.push(Error::new(fault));
+        }
+        self.health_checks.push(check);
         self
     }
 
@@ -369,6 +387,7 @@ impl<S> fmt::Debug for App<S> {
         f.debug_struct("App")
             .field("servers", &self.servers)
             .field("settings", &self.settings)
+            .field("health_checks", &self.health_checks)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ pub use crate::app::App;
 pub use crate::conn::TlsInfo;
 pub use crate::conn::{Generation, PeerAddr};
 pub use crate::error::Error;
+pub use crate::health::{HealthCheck, HealthFunction, IntoHealthCheck};
 pub use crate::lifecycle::{Shutdown, Signal, generation, on_exit, spawn};
 pub use crate::listen::restore_limits;
 #[cfg(feature = "tls")]
@@ -30,6 +31,8 @@ pub use axum::response::sse::{self, Sse};
 pub use axum_core::body::Body;
 pub use axum_core::extract::{FromRef, FromRequest, FromRequestParts};
 pub use axum_core::response::IntoResponse;
+#[doc = include_str!("../docs/health.md")]
+pub use gracehttp_macros::health;
 #[doc = include_str!("../docs/main.md")]
 pub use gracehttp_macros::main;
 #[doc = include_str!("../docs/routes.md")]

@@ -39,6 +39,9 @@ pub mod background {}
 #[doc = include_str!("../docs/guide/control.md")]
 pub mod control {}
 
+#[doc = include_str!("../docs/guide/health.md")]
+pub mod health {}
+
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}
 

@@ -31,6 +31,8 @@ pub mod guide;
 #[cfg(target_os = "linux")]
 mod handoff;
 #[cfg(target_os = "linux")]
+mod health;
+#[cfg(target_os = "linux")]
 mod lifecycle;
 #[cfg(target_os = "linux")]
 mod listen;

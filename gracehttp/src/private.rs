@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use crate::config::{Section, read_settings, refuse_settings};
+pub use crate::health::HealthOutput;
 pub use crate::server::{Clash, Listens, Output};
 use crate::{
     App, Error, FromRef, FromRequest, FromRequestParts, IntoResponse, Request, Server, ServerBuilder,
@@ -139,7 +140,7 @@ impl<T: FromRequest<S, M> + Send + 'static, S, M> LastArgument<S, M> for T {}
 /// attribute is a type or a module, too, and shadows the type that this module is imported for.
 pub mod undeclared {
     use super::Listens;
-    use crate::{IntoServer, Server};
+    use crate::{HealthCheck, IntoHealthCheck, IntoServer, Server};
 
     /// Stands in for a server, so that the compiler can say by name what is none.
     #[allow(non_camel_case_types)]
@@ -163,7 +164,52 @@ pub mod undeclared {
             unreachable!("what is no server does not compile")
         }
     }
+
+    /// The same for a name in `health(…)`.
+    #[allow(non_camel_case_types)]
+    #[derive(Debug)]
+    pub struct with_attribute_health;
+
+    impl with_attribute_health {
+        /// As every health check's.
+        pub const fn health() -> Self {
+            Self
+        }
+
+        /// What the compiler refuses.
+        pub const fn is_health_check(&self) -> bool {
+            false
+        }
+    }
+
+    impl<S> IntoHealthCheck<S> for with_attribute_health {
+        fn into_health_check(self) -> HealthCheck<S> {
+            unreachable!("what is no health check does not compile")
+        }
+    }
 }
+
+/// A state, or a part of one, that health checks can have of a main that returns `S`.
+#[diagnostic::on_unimplemented(
+    message = "main does not provide the state `{Self}`",
+    label = "this health check needs the state `{Self}`, and main returns `{S}`",
+    note = "return `{Self}` from main, or implement `FromRef<{S}>` for `{Self}` to make it from the value that main returns"
+)]
+pub trait CheckedState<S>: FromRef<S> {}
+
+#[diagnostic::do_not_recommend]
+impl<T: FromRef<S>, S> CheckedState<S> for T {}
+
+/// An argument of a health check.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be an argument of a health check",
+    label = "this health check takes `{Self}`, which is not an extractor",
+    note = "take the value that main returns as `State<{S}>`, a part of it as `State<T>` with `T: FromRef<{S}>`"
+)]
+pub trait CheckArgument<S>: FromRequestParts<S> + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: FromRequestParts<S> + Send + 'static, S> CheckArgument<S> for T {}
 
 /// What a factory returns.
 #[diagnostic::on_unimplemented(

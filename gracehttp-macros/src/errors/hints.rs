@@ -39,6 +39,7 @@ pub(crate) fn for_second(key: &str) -> Option<&'static str> {
             "several layers are a tuple, of which the first sees a request first: `layer = (first, second)`",
         ),
         "servers" => Some("all servers are in one list: `servers(api, admin)`"),
+        "health" => Some("all health checks are in one list: `health(database, cache)`"),
         "routes" => Some("all modules are in one list: `routes(users::routes, posts::routes)`"),
         _ => None,
     }
@@ -81,7 +82,7 @@ const HINTS: &[Hint] = &[
     },
     Hint {
         attribute: MAIN,
-        words: &["pid_file", "supervise", "admin", "control", "health"],
+        words: &["pid_file", "supervise", "admin", "control"],
         say: "this version has nothing of the kind",
     },
 ];

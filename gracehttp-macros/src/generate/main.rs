@@ -5,6 +5,7 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::Path;
 
 use super::calls::calls;
+use super::health;
 use super::tokens::{generated, library, place_of, placed_at, refusal, shown, variant};
 use crate::validate::{Checked, Main, MainItem, Signals};
 
@@ -18,7 +19,8 @@ pub(crate) fn main(item: &Checked<MainItem>) -> TokenStream {
 
 /// A `main` that holds the user's. The user's makes the state.
 fn application(main: &Main) -> TokenStream {
-    let Main { item, ident, argument, output, servers, settings, signals, library: renamed } = main;
+    let Main { item, ident, argument, output, servers, health: checked, settings, signals, library: renamed } =
+        main;
     let library = library(renamed.as_ref());
     let ident = generated(ident);
     let start_up = match argument {
@@ -34,7 +36,11 @@ fn application(main: &Main) -> TokenStream {
         let listed = listed(server, &library);
         quote_spanned!(place_of(server)=> .serve(#listed))
     });
-    let checks = checks_of(servers, &library);
+    let checked_by = checked.iter().map(|check| {
+        let listed = health::listed(check, &library);
+        quote_spanned!(place_of(check)=> .health(#listed))
+    });
+    let (checks, health_checks) = (checks_of(servers, &library), health::checks_of(checked, &library));
     let calls = calls(settings, &library);
     let signals = signals.iter().map(|Signals { key, signals }| {
         let variants = signals.iter().map(variant);
@@ -47,7 +53,8 @@ fn application(main: &Main) -> TokenStream {
             #[allow(unused_imports)]
             use #library::__private::Infallible as _;
             #checks
-            #start_up #(#served)* #calls #(#signals)* .run()
+            #health_checks
+            #start_up #(#served)* #(#checked_by)* #calls #(#signals)* .run()
         }
     }
 }

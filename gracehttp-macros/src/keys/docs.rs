@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use super::{Form, Key, Kind, Library, MAIN, ROUTES, SERVER};
+use super::{Form, HEALTH, Key, Kind, Library, MAIN, ROUTES, SERVER};
 use crate::parse::text;
 
 /// The documentation of the library.
@@ -99,6 +99,7 @@ fn ordinary_value<O>(key: &Key<O>) -> String {
 fn tables_of_the_documentation_are_those_of_the_keys() {
     check("docs/server.md", "keys of server", &attribute_table(SERVER));
     check("docs/main.md", "keys of main", &attribute_table(MAIN));
+    check("docs/health.md", "keys of health", &attribute_table(HEALTH));
     check("docs/routes.md", "keys of routes", &attribute_table(ROUTES));
     check("docs/guide/configuration.md", "values of servers", &values_table(SERVER));
     check("docs/guide/configuration.md", "values of the process", &values_table(MAIN));

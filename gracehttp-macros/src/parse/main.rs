@@ -15,6 +15,8 @@ const SIGNALS: [&str; 7] = ["HUP", "USR1", "USR2", "INT", "TERM", "QUIT", "TSTP"
 #[derive(Default)]
 pub(crate) struct MainArguments {
     pub(crate) servers: Vec<Path>,
+    /// The health checks.
+    pub(crate) health: Vec<Path>,
     pub(crate) restart_on: Option<Signals>,
     pub(crate) stop_on: Option<Signals>,
     pub(crate) library: Option<Path>,
@@ -35,6 +37,7 @@ impl Arguments for MainArguments {
     fn read_own(&mut self, key: MainKey, value: &Value<'_>, errors: &mut Errors) -> Reading {
         match key {
             MainKey::Servers => self.servers(value, errors)?,
+            MainKey::Health => self.health(value, errors)?,
             MainKey::RestartOn => self.restart_on = Some(Signals::read(value, errors)?),
             MainKey::StopOn => self.stop_on = Some(Signals::read(value, errors)?),
             MainKey::Cli => return cli(value),
@@ -51,6 +54,16 @@ impl MainArguments {
             "at least one server",
             "names of servers, each a function or a module with `#[server]`",
             "the server",
+            errors,
+        )?;
+        Ok(())
+    }
+
+    fn health(&mut self, value: &Value<'_>, errors: &mut Errors) -> syn::Result<()> {
+        self.health = value.paths(
+            "at least one health check",
+            "names of health checks, each a function with `#[gracehttp::health]`",
+            "the health check",
             errors,
         )?;
         Ok(())

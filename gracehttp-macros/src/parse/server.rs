@@ -60,6 +60,7 @@ impl Arguments for ServerArguments {
             ServerKey::Layer => self.layer = Some(value.setting()?),
             ServerKey::Prefix => self.module.prefix(value, errors)?,
             ServerKey::Routes => self.module.routes(value, errors)?,
+            ServerKey::Health => return health(value),
             ServerKey::Crate => self.library = Some(value.path()?),
         }
         Ok(Vec::new())
@@ -122,6 +123,16 @@ fn name(value: &Value<'_>) -> syn::Result<LitStr> {
         return Err(syn::Error::new(name.span(), "a server's name is made of letters, digits, `_` and `-`"));
     }
     Ok(name)
+}
+
+/// A path that a client can ask for as it is written.
+fn health(value: &Value<'_>) -> Reading {
+    let path = value.text("a path in quotes")?;
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#{}*%\"<>\\^`|".contains(&byte);
+    if !path.value().starts_with('/') || !path.value().bytes().all(plain) {
+        return Err(value.misfit(path, "a path without query and parameters"));
+    }
+    Ok(vec![Argument::Text(path)])
 }
 
 impl Tls {

@@ -42,7 +42,7 @@ impl Handler {
 }
 
 impl HandlerArgument {
-    fn of(ty: &Type) -> Self {
+    pub(super) fn of(ty: &Type) -> Self {
         let is_state = last_segment(ty).is_some_and(|segment| segment.ident == "State");
         let state = if is_state { first_argument(ty) } else { None };
         Self { ty: ty.clone(), state: state.cloned() }

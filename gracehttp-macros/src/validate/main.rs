@@ -26,6 +26,7 @@ pub(crate) struct Main {
     pub(crate) argument: Option<FnArg>,
     pub(crate) output: Option<Type>,
     pub(crate) servers: Vec<Path>,
+    pub(crate) health: Vec<Path>,
     /// The calls of the builder's methods, in order.
     pub(crate) settings: Vec<Setting>,
     pub(crate) signals: Vec<Signals>,
@@ -72,7 +73,7 @@ pub(crate) fn main(parsed: Attributed<MainArguments>, errors: &mut Errors) -> Ch
 
 impl Main {
     fn new(arguments: MainArguments, settings: Vec<Setting>, function: &Function, item: TokenStream) -> Self {
-        let MainArguments { servers, restart_on, stop_on, library, .. } = arguments;
+        let MainArguments { servers, health, restart_on, stop_on, library, .. } = arguments;
         Self {
             item,
             ident: function.sig.ident.clone(),
@@ -82,6 +83,7 @@ impl Main {
                 ReturnType::Type(_, output) => Some((**output).clone()),
             },
             servers,
+            health,
             settings,
             signals: [restart_on, stop_on].into_iter().flatten().collect(),
             library,

@@ -11,6 +11,7 @@ use crate::config::{self, Provenance, Settings};
 use crate::control::{self, Surroundings};
 use crate::error::Error;
 use crate::handoff::StartCommand;
+use crate::health::HealthCheck;
 use crate::listen::OwnAddress;
 #[cfg(feature = "cli")]
 use crate::listen::OwnPurpose;
@@ -21,6 +22,7 @@ use crate::server::{Server, ServerOptions};
 pub(super) struct Configured<S> {
     pub(super) servers: Vec<Server<S>>,
     pub(super) settings: Settings,
+    pub(super) health_checks: Vec<HealthCheck<S>>,
     pub(super) start_up_code: StartUpCode<S>,
     /// Where the process itself listens.
     pub(super) own_addresses: Vec<OwnAddress>,
@@ -34,7 +36,15 @@ impl<S: Send + 'static> Configured<S> {
     /// Settles what is set where: the builder's values, the file's over them, the environment's over both.
     /// All faults of all three are found here, and come as one error.
     pub(super) fn settle(app: App<S>, start_command: &StartCommand) -> Result<Self, Error> {
-        let App { mut servers, mut settings, mut faults, config, start_up_code, has_command_line } = app;
+        let App {
+            mut servers,
+            mut settings,
+            mut faults,
+            config,
+            health_checks,
+            start_up_code,
+            has_command_line,
+        } = app;
         faults.extend(servers.iter_mut().flat_map(|server| server.faults.drain(..)));
         let mut options: Vec<&mut ServerOptions> =
             servers.iter_mut().map(|server| &mut server.options).collect();
@@ -50,7 +60,7 @@ impl<S: Send + 'static> Configured<S> {
             Ok(config::Settled { app: start_up_code, provenance, file }) if faults.is_empty() => {
                 let file = file.map(|file| start_command.resolve(&file));
                 let own_addresses = own_addresses(&settings, has_command_line, start_command);
-                Ok(Self { servers, settings, start_up_code, own_addresses, provenance, file })
+                Ok(Self { servers, settings, health_checks, start_up_code, own_addresses, provenance, file })
             }
             Ok(_) => Err(Error::several(faults)),
             Err(fault) => {

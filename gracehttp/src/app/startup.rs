@@ -16,6 +16,7 @@ use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, give_memory_back};
 use crate::error::Error;
 use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, REHEARSAL, WeakChannel};
+use crate::health::{Checks, Health, HealthDispatch};
 use crate::lifecycle::{Background, Events, Pulse, aside, set_generation};
 use crate::listen::{Acceptor, OwnListeners, Running};
 use crate::log;
@@ -52,6 +53,7 @@ pub(super) struct Prepared {
     parcels: Handlers,
     workers: Handle,
     pulse: Arc<Pulse>,
+    health: Arc<Health>,
     events: Events,
 }
 
@@ -115,7 +117,9 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
-    let Configured { servers, settings, start_up_code, provenance, own_addresses, .. } = app;
+    let Configured { servers, settings, health_checks, start_up_code, provenance, own_addresses, .. } = app;
+    let health = Arc::new(Health::new());
+    events.subscribe(health.clone());
     let keys = KeyRing::default();
     let is_rehearsal =
         predecessor.as_mut().is_some_and(|predecessor| predecessor.take_parcel(REHEARSAL).is_some());
@@ -143,19 +147,24 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let started = Workers::start(&settings)?;
     let workers = workers.get_or_init(|| started);
     let (workers, pulse) = (Handle::clone(workers), workers.pulse().clone());
-    let state = start_up_code.run(workers.clone()).await?;
+    let state = Arc::new(start_up_code.run(workers.clone()).await?);
     log::init();
 
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());
     let parked = Arc::new(ParkedCount::default());
-    let shared = Shared { workers: &workers, released: &released, moved: &moved, parked: &parked };
+    let shared =
+        Shared { workers: &workers, released: &released, moved: &moved, parked: &parked, health: &health };
     let mut running = Vec::new();
     for ((server, tls), listeners) in servers.into_iter().zip(tls_acceptors).zip(listeners.of_servers) {
         let context = context(server, tls, &state, &shared).await?;
         running.push(Running::start(&workers, &context, listeners));
     }
     let servers = Servers::new(running, released);
+    let is_asked = servers.iter().any(|server| server.context.options.health.is_some());
+    let probes = health_checks.into_iter().map(|check| check.bind(state.clone())).collect();
+    let beats = is_asked.then(|| pulse.watch());
+    health.begin(Checks::new(probes, workers.clone(), beats)).await?;
     tokio::spawn(give_memory_back(parked, servers.contexts()));
     let (own, fresh_files) = (listeners.own, listeners.fresh_files);
     Ok(Prepared {
@@ -171,6 +180,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         parcels: parcels.clone(),
         workers,
         pulse,
+        health,
         events: events.clone(),
     })
 }
@@ -206,6 +216,7 @@ impl Prepared {
             parcels,
             workers,
             pulse,
+            health,
             events,
         } = self;
         let predecessor = match predecessor {
@@ -216,6 +227,7 @@ impl Prepared {
             server.update_options(Acceptor::is_adopted);
             server.open();
         }
+        health.serve();
         let access = |server: &Running, acceptor: &Acceptor| match acceptor.is_adopted() {
             true => server.context.options.socket.clone(),
             false => SocketAccess::default(),
@@ -234,6 +246,7 @@ struct Shared<'a> {
     released: &'a Arc<Notify>,
     moved: &'a Arc<Moved>,
     parked: &'a Arc<ParkedCount>,
+    health: &'a Arc<Health>,
 }
 
 /// Two results as one, with the faults of both.
@@ -249,14 +262,14 @@ fn both<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), 
 async fn context<S: Clone + Send + Sync + 'static>(
     server: Server<S>,
     tls: Option<TlsAcceptor>,
-    state: &S,
+    state: &Arc<S>,
     shared: &Shared<'_>,
 ) -> Result<Arc<Context>, Error> {
-    let Shared { workers, released, moved, parked } = *shared;
+    let Shared { workers, released, moved, parked, health } = *shared;
     let Server { options, make, .. } = server;
     let name = options.name.clone();
     let made = {
-        let (state, workers) = (state.clone(), workers.clone());
+        let (state, workers) = (S::clone(state), workers.clone());
         // A factory is the application's, and may start tasks.
         move || {
             let _within = workers.enter();
@@ -264,6 +277,10 @@ async fn context<S: Clone + Send + Sync + 'static>(
         }
     };
     let dispatch = aside("factory", &format!("server `{name}`: its factory"), made).await?;
+    let dispatch = match &options.health {
+        Some(path) => Arc::new(HealthDispatch::new(path.clone(), health.clone(), dispatch)),
+        None => dispatch,
+    };
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));

@@ -167,6 +167,13 @@ const SOCKET_GROUP: Key<ServerOptions> = Key {
     get: |server| server.socket.group.clone(),
 };
 
+const HEALTH: Key<ServerOptions> = Key {
+    name: "health",
+    form: Form::Text,
+    set: |server, text| value::health_path(text).map(|path| server.health = path),
+    get: |server| Some(server.health.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string)),
+};
+
 /// The longest queue that `listen(2)` takes.
 const LONGEST_QUEUE: u32 = i32::MAX.unsigned_abs();
 
@@ -253,6 +260,7 @@ mod tests {
             server.socket.mode = crate::server::Mode::new(0o600);
             server.socket.user = Some("app".into());
             server.socket.group = Some("33".into());
+            server.health = "/healthz".parse().ok();
             server
         });
         check(SERVER_KEYS, || {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::ControlAddress;
 use crate::lifecycle::{Signal, show};
 use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
-use crate::server::{Endpoint, Mode, WhenFull};
+use crate::server::{Endpoint, HealthPath, Mode, WhenFull};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -119,6 +119,14 @@ pub(super) fn signals(text: &str) -> Result<Vec<Signal>, String> {
         signals.push(signal);
     }
     Ok(signals)
+}
+
+/// The path of a server's readiness, or none.
+pub(super) fn health_path(text: &str) -> Result<Option<HealthPath>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|reason: String| format!("{reason}; or `off`")),
+    }
 }
 
 pub(super) fn flag(text: &str) -> Result<bool, String> {

@@ -99,6 +99,17 @@ impl ServerBuilder {
         self.set(&["when_full"], |options| options.when_full = choice)
     }
 
+    /// The path at which the server says whether the application is ready for requests: `200 OK` or `503 Service
+    /// Unavailable`, for GET and HEAD, before all routes. There is none by default.
+    ///
+    /// See [`HealthCheck`](crate::HealthCheck) for checks of the application's own.
+    pub fn health(self, path: &str) -> Self {
+        let path = path.parse();
+        let fault =
+            path.as_ref().err().map_or_else(String::new, |reason| format!("health is not a path: {reason}"));
+        self.require(path.is_ok(), fault).set(&["health"], |options| options.health = path.ok())
+    }
+
     /// Sets the option of an ordinary key, if the kind of the key accepts the value.
     fn accept<V>(
         mut self,

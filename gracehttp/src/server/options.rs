@@ -2,6 +2,7 @@
 
 use super::access::SocketAccess;
 use super::endpoint::Endpoint;
+use super::health_path::HealthPath;
 use super::when_full::WhenFull;
 #[cfg(feature = "tls")]
 use crate::server::Tls;
@@ -24,6 +25,7 @@ macro_rules! server_options {
             pub(crate) backlog: u32,
             pub(crate) when_full: WhenFull,
             pub(crate) socket: SocketAccess,
+            pub(crate) health: Option<HealthPath>,
             $(pub(crate) $name: $type,)*
             /// The keys that the attribute or the builder has set, also those set to the default.
             pub(crate) chosen: Vec<&'static str>,
@@ -40,6 +42,7 @@ macro_rules! server_options {
                     backlog: 4096,
                     when_full: WhenFull::Recycle,
                     socket: SocketAccess::default(),
+                    health: None,
                     $($name: $default,)*
                     chosen: Vec::new(),
                 }

@@ -1,0 +1,11 @@
+//! Health: the checks of the application, and whether this process should get requests.
+
+mod check;
+mod dispatch;
+mod probe;
+mod state;
+
+pub use check::{HealthCheck, HealthFunction, HealthOutput, IntoHealthCheck};
+pub(crate) use dispatch::HealthDispatch;
+pub(crate) use probe::{Outcome, Probe};
+pub(crate) use state::{Checks, Health, Stage, Verdict};

@@ -30,6 +30,8 @@ pub struct Launch {
     env: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
     shell: Option<String>,
+    /// A program that becomes this one, with its own arguments.
+    through: Option<(PathBuf, Vec<OsString>)>,
 }
 
 impl Launch {
@@ -57,7 +59,7 @@ impl Launch {
     /// Any executable file.
     pub fn program(path: impl Into<PathBuf>) -> Self {
         let env = vec![("RUST_BACKTRACE".into(), "0".into())];
-        Self { program: path.into(), args: Vec::new(), env, directory: None, shell: None }
+        Self { program: path.into(), args: Vec::new(), env, directory: None, shell: None, through: None }
     }
 
     /// Adds one argument.
@@ -89,9 +91,26 @@ impl Launch {
         self
     }
 
+    /// Starts a binary of this package instead, which becomes this one.
+    pub fn through(mut self, name: &str) -> Self {
+        self.through = Some((bin(name), Vec::new()));
+        self
+    }
+
+    /// Adds one argument of the program that becomes this one.
+    pub fn before(mut self, arg: impl AsRef<OsStr>) -> Self {
+        let (_, arguments) = self.through.as_mut().expect("a program to go through");
+        arguments.push(arg.as_ref().into());
+        self
+    }
+
     /// Starts it, and waits for nothing.
-    pub fn spawn(self) -> App {
+    pub fn spawn(mut self) -> App {
         prepare_this_process();
+        if let Some((program, mut arguments)) = self.through.take() {
+            arguments.push(std::mem::replace(&mut self.program, program).into());
+            self.args.splice(..0, arguments);
+        }
         let mut command = match &self.shell {
             None => Command::new(&self.program),
             Some(words) => {

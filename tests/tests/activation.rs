@@ -1,0 +1,147 @@
+//! Sockets that another program has opened and passes, as systemd's socket activation does.
+
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use tests::client::get_once;
+use tests::load::Style;
+use tests::{App, Exit, Launch, Load, Scratch, Target};
+
+/// The application of this plan, started with these sockets.
+fn launch(scratch: &Scratch, plan: &str, sockets: &[&str]) -> Launch {
+    let mut launch = Launch::app(scratch, plan).through("activator");
+    for socket in sockets {
+        launch = launch.before(socket);
+    }
+    launch.before("--")
+}
+
+/// An address that is free now.
+fn free() -> String {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    probe.local_addr().unwrap().to_string()
+}
+
+/// Restarts, and checks that the successor serves `target` through the same socket.
+async fn restart(app: &App, target: &Target) {
+    let successor = app.restart().await;
+    app.serves(target, &successor).await;
+}
+
+#[tokio::test]
+async fn sockets_are_found_by_name_and_by_address_and_survive_restarts_unnoticed() {
+    let (scratch, address) = (Scratch::new(), free());
+    let plan = format!("server web systemd:web\nserver api {address}");
+    let api_socket = format!("app.socket=tcp:{address}");
+    let app = launch(&scratch, &plan, &["web=tcp:127.0.0.1:0", "web=tcp:127.0.0.1:0", &api_socket])
+        .start("api")
+        .await;
+    let (web, api) = (app.target("web").await, app.target("api").await);
+    assert_eq!(api.address().to_string(), address);
+    // Two sockets of one name, and one of the other server: nothing was bound beside them.
+    assert_eq!(app.current().listening_ports().len(), 3);
+    let ports = app.current().listening_ports();
+    let load = Load::on(&web).clients(3, Style::Get).clients(3, Style::Fresh);
+    load.answers(20).await;
+    for _ in 0..3 {
+        restart(&app, &web).await;
+        app.serves(&api, &app.current()).await;
+        load.answers(10).await;
+    }
+    load.stop().await.assert_unnoticed();
+    app.predecessors_leave_cleanly().await;
+    assert_eq!(app.current().listening_ports(), ports);
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_unix_socket_keeps_its_file_over_restarts_and_the_end() {
+    let scratch = Scratch::new();
+    let path = scratch.join("a.sock");
+    let at = path.display();
+    // By its path, then by its name: the file stays the other program's.
+    let first =
+        launch(&scratch, &format!("server web unix:{at}"), &[&format!("web=unix:{at}")]).start("web").await;
+    let web = first.target("web").await;
+    restart(&first, &web).await;
+    scratch.write("plan", "server web systemd:web");
+    restart(&first, &web).await;
+    restart(&first, &web).await;
+    first.predecessors_leave_cleanly().await;
+    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(first.pid()));
+    assert_eq!(first.stop().await, Exit::Code(0));
+    assert!(path.exists() && UnixStream::connect(&path).is_err(), "the file is left, and nothing listens");
+}
+
+#[tokio::test]
+async fn a_descriptor_of_a_shell_is_found_by_its_number() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web fd:3\nserver api fd:4").through("activator").before("plain");
+    let app = app.before("=tcp:127.0.0.1:0").before("=tcp:127.0.0.1:0").before("--").start("api").await;
+    let web = app.target("web").await;
+    let ports = app.current().listening_ports();
+    restart(&app, &web).await;
+    app.serves(&app.target("api").await, &app.current()).await;
+    assert_eq!(app.current().listening_ports(), ports);
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn the_variables_are_taken_out_of_the_environment() {
+    let scratch = Scratch::new();
+    let app = launch(&scratch, "server web systemd:web", &["web=tcp:127.0.0.1:0"]).start("web").await;
+    let web = app.target("web").await;
+    restart(&app, &web).await;
+    // What exec gave the successor; the first process has taken them out of what it was given.
+    let environment = std::fs::read(Path::new("/proc").join(app.pid().to_string()).join("environ")).unwrap();
+    let environment = String::from_utf8_lossy(&environment);
+    assert!(environment.contains("APP_PLAN=") && !environment.contains("LISTEN_"), "{environment}");
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_name_that_was_not_passed_and_a_datagram_socket_are_errors() {
+    let scratch = Scratch::new();
+    for (plan, words) in [
+        (
+            "server web systemd:api",
+            "server `web` cannot listen on systemd:api: it was not passed to this process; those \
+                                    that were are `systemd:web`",
+        ),
+        ("server web systemd:web", "`systemd:web`: it is a datagram socket"),
+        ("server web fd:9", "it was not passed to this process"),
+    ] {
+        let app = launch(&scratch, plan, &["web=udp:127.0.0.1:0"]).spawn();
+        app.log.line(0, words).await;
+        assert_eq!(app.current().exit().await, Exit::Code(1));
+    }
+    let app = Launch::app(&scratch, "server web systemd:web").through("activator").before("elsewhere");
+    let app = app.before("web=tcp:127.0.0.1:0").before("--").spawn();
+    app.log.line(0, "sockets were passed, but to the process 1 (LISTEN_PID)").await;
+    assert_eq!(app.current().exit().await, Exit::Code(1));
+    let app = Launch::app(&scratch, "server web systemd:web").spawn();
+    app.log.line(0, "no socket was passed to this process (LISTEN_FDS is not set)").await;
+    assert_eq!(app.current().exit().await, Exit::Code(1));
+}
+
+#[tokio::test]
+async fn a_socket_that_no_server_wants_is_reported_also_when_a_restart_gives_it_up() {
+    let scratch = Scratch::new();
+    let both = "server web systemd:web\nserver api systemd:api";
+    let sockets = ["web=tcp:127.0.0.1:0", "api=tcp:127.0.0.1:0", "spare=tcp:127.0.0.1:0"];
+    let app = launch(&scratch, both, &sockets).start("web").await;
+    let web = app.target("web").await;
+    app.log.line(0, "the socket `systemd:spare`, bound to 127.0.0.1:").await;
+    let start = app.log.end();
+    scratch.write("plan", "server web systemd:web");
+    restart(&app, &web).await;
+    app.log.line(start, "the socket `systemd:api`, bound to 127.0.0.1:").await;
+    // A restart can't get it back: the successor fails, and the service goes on.
+    let start = app.log.end();
+    scratch.write("plan", both);
+    app.signal(tests::Signal::HUP);
+    app.predecessors_exit().await;
+    app.log.line(start, "sockets are passed only when the service is started").await;
+    assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.pid()));
+    assert_eq!(app.stop().await, Exit::Code(0));
+}

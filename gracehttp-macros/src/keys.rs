@@ -370,6 +370,15 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::ROW
     },
     Key {
+        name: "pid_file", kind: Ordinary(File), example: r#"pid_file = "/run/app/app.pid""#, default: "none",
+        doc: "A [file that names the process](crate::guide::systemd#a-pid-file) to signal, for scripts that can't find it \
+              otherwise. It follows restarts, and is removed at the end.",
+        library: ByHand(&[Entry::new("pid_file", "the path of a file, or `off`")]),
+        other_words: &["pid", "pidfile", "pid_path"],
+        say: "the file that names the process is `pid_file = \"/run/app/app.pid\"`",
+        ..Key::ROW
+    },
+    Key {
         name: "worker_threads", kind: Ordinary(Count { most: 4096 }), example: "worker_threads = 4",
         default: "one for each core",
         doc: "How many threads serve, up to 4096.",

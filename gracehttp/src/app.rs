@@ -1,5 +1,6 @@
 //! The application: its servers, its settings, and the life of its process.
 
+mod announcer;
 #[cfg(feature = "cli")]
 mod cli;
 mod configured;
@@ -256,6 +257,14 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
             Ok(control) => self.set("control", |settings| settings.control = control),
             Err(reason) => self.require(false, format!("control is `{address}`: {reason}")),
         }
+    }
+
+    /// A file that names the process to signal. It is written whole or not at all, follows restarts, and is removed at the
+    /// end. If it can't be written, the application serves without it, and says so.
+    pub fn pid_file(self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.require(!path.as_os_str().is_empty(), "pid_file is empty: valid is the path of a file")
+            .set("pid_file", |settings| settings.pid_file = Some(path))
     }
 
     /// Sets an ordinary key, if its kind accepts the value.

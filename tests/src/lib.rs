@@ -6,6 +6,7 @@
 //! * [`tls`] gives a test the records of a TLS connection into its hands;
 //! * [`load`] keeps many such clients busy, and explains every failure;
 //! * [`attack`] does what no honest client does, and measures what the honest ones notice;
+//! * [`notify`] takes the place of a service manager;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
 
 pub mod attack;
@@ -17,6 +18,7 @@ pub mod generation;
 pub mod h2;
 pub mod load;
 pub mod log;
+pub mod notify;
 pub mod patience;
 pub mod process;
 pub mod random;
@@ -31,6 +33,7 @@ pub use client::{Client, Reply, Target};
 pub use fault::{Failure, Kind};
 pub use generation::{Exit, Generation};
 pub use load::Load;
+pub use notify::Manager;
 pub use process::{App, Launch};
 pub use report::Report;
 pub use rustix::process::Signal;

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::app::announcer::Announcer;
 use crate::app::configured::Configured;
 use crate::app::parcels::Handlers;
 use crate::app::servers::Servers;
@@ -24,7 +25,7 @@ use crate::lifecycle::{
 use crate::listen::OwnListeners;
 use crate::log;
 use crate::status::{Observed, Snapshot};
-use crate::supervision::Activation;
+use crate::supervision::{Activation, Watchdog};
 use crate::tls::KeyRing;
 
 /// How long cut connections may take to half-close, and cut tasks to drop what they hold.
@@ -53,6 +54,7 @@ pub(super) struct Process {
     /// Tells whether the workers and the event loop answer.
     pub(super) pulse: Arc<Pulse>,
     pub(super) events: Events,
+    pub(super) announcer: Announcer,
     /// What snapshots of this process are taken of.
     pub(super) observed: Arc<Observed>,
     /// A second signal to stop has come: this process waits for nothing in flight any more.
@@ -69,11 +71,12 @@ pub(super) enum Next {
 
 /// Lives the whole life of an application.
 pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Events) -> Result<(), Error> {
-    // First of all, while there is one thread: no signal has its default effect any more, and the handoff and the
-    // passed sockets leave the environment.
+    // First of all, while there is one thread: no signal has its default effect any more, and what is for this process
+    // alone leaves the environment.
     let held_back = Signals::hold_back();
     let inherited = handoff::inherited()?;
     let activation = Activation::take()?;
+    let watchdog = Watchdog::take();
     let start_command = StartCommand::capture();
     log::install_hook();
     events.emit(&Event::Starting);
@@ -106,6 +109,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     let workers = OnceCell::new();
     control.block_on(async {
         let configuration = app.file.clone();
+        let announcer =
+            Announcer::start(&app.settings, &start_command, watchdog, inherited.is_some(), events);
         let parcels = Handlers::default();
         let started = start(app, inherited, activation, requests, &workers, &parcels, events).await?;
         let Some((started, requests)) = started else {
@@ -115,6 +120,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let background = Background::of(&workers);
         let observed = Arc::new(Observed::new(servers.iter(), background.clone(), predecessor.clone()));
         events.subscribe(observed.clone());
+        announcer.serving(&observed, &pulse).await;
         let process = Process {
             start_command,
             configuration,
@@ -130,6 +136,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             workers,
             pulse,
             events: events.clone(),
+            announcer,
             observed,
             ends_at_once: false,
         };
@@ -222,6 +229,7 @@ impl Process {
         if let Some(predecessor) = self.to_predecessor() {
             Predecessor::announce_exit(&predecessor).await;
         }
+        self.announcer.settled().await;
     }
 
     /// The process at this moment.

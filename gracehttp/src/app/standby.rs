@@ -216,6 +216,7 @@ impl Process {
         self.settle_all(back);
         let former_access = |_: &Running, acceptor: &Acceptor| acceptor.former_access.clone();
         prepare::update_access(&self.servers, &self.events, former_access).await;
+        self.announcer.took_back().await;
         self.events.emit(&Event::TookBack { successor: successor.pid(), why, connections, lost, busy });
     }
 

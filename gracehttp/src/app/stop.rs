@@ -27,6 +27,7 @@ impl Process {
         let deadline = Instant::now() + limit;
         self.drain(deadline).await;
         self.clean_up(deadline).await;
+        self.announcer.stopped().await;
         self.events.emit(&Event::Stopped);
         Next::End
     }

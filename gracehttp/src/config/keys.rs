@@ -89,6 +89,13 @@ const CONTROL: Key<Settings> = Key {
     },
 };
 
+const PID_FILE: Key<Settings> = Key {
+    name: "pid_file",
+    form: Form::Text,
+    set: |settings, text| value::path_or_off(text).map(|path| settings.pid_file = path),
+    get: |settings| settings.pid_file.as_ref().map(|path| path.display().to_string()),
+};
+
 const PORT: Key<ServerOptions> = Key { name: "port", form: Form::Bare, set: set_port, get: |_| None };
 
 const LISTEN: Key<ServerOptions> = Key {
@@ -242,6 +249,7 @@ mod tests {
             }
         }
         check(PROCESS_KEYS, || Settings { worker_threads: Some(4), ..Settings::default() });
+        check(PROCESS_KEYS, || Settings { pid_file: Some("/run/app.pid".into()), ..Settings::default() });
         check(PROCESS_KEYS, || Settings { restart_on: Vec::new(), ..Settings::default() });
         #[cfg(feature = "cli")]
         for control in [ControlAddress::Off, ControlAddress::At("/run/app.sock".into())] {

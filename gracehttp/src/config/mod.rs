@@ -37,6 +37,7 @@ macro_rules! settings {
             pub(crate) restart_on: Vec<Signal>,
             pub(crate) stop_on: Vec<Signal>,
             pub(crate) worker_threads: Option<usize>,
+            pub(crate) pid_file: Option<PathBuf>,
             /// Where the control socket is.
             #[cfg(feature = "cli")]
             pub(crate) control: ControlAddress,
@@ -51,6 +52,7 @@ macro_rules! settings {
                     restart_on: Signal::RESTART.to_vec(),
                     stop_on: Signal::STOP.to_vec(),
                     worker_threads: None,
+                    pid_file: None,
                     #[cfg(feature = "cli")]
                     control: ControlAddress::default(),
                     chosen: Vec::new(),

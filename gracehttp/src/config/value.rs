@@ -1,7 +1,6 @@
 //! Reads values from text. An error is the second half of a sentence: it says what would be valid.
 
 use std::fmt::Display;
-#[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -189,9 +188,16 @@ pub(super) fn when_full(text: &str) -> Result<WhenFull, String> {
     choice.ok_or_else(|| "valid is `recycle` or `wait`".to_owned())
 }
 
-#[cfg(feature = "tls")]
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("valid is the path of a file".into()) } else { Ok(text.into()) }
+}
+
+/// The path of a file, or none.
+pub(super) fn path_or_off(text: &str) -> Result<Option<PathBuf>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => path(text).map(Some).map_err(|reason| format!("{reason}, or `off`")),
+    }
 }
 
 /// TLS without files.
@@ -302,7 +308,7 @@ mod tests {
         assert!(flag("yes").unwrap_err().contains("`true` or `false`"));
         assert_eq!((when_full("wait"), when_full("recycle")), (Ok(WhenFull::Wait), Ok(WhenFull::Recycle)));
         assert!(when_full("Wait").unwrap_err().contains("`recycle` or `wait`"));
-        #[cfg(feature = "tls")]
         assert!(path("").is_err());
+        assert_eq!((path_or_off("off"), path_or_off("a")), (Ok(None), Ok(Some("a".into()))));
     }
 }

@@ -132,6 +132,13 @@ impl Observed {
         }
     }
 
+    /// How many connections this process has, and how many earlier generations have.
+    pub(crate) fn held(&self) -> (usize, usize) {
+        let permits = self.servers.iter().map(|server| &server.context.permits);
+        permits
+            .fold((0, 0), |(here, elsewhere), permits| (here + permits.held(), elsewhere + permits.foreign()))
+    }
+
     /// What has become of the connections of each server since the drain began.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (Arc<str>, EndCounts)> {
         let before = self.life.lock().before_drain.clone();

@@ -1,0 +1,50 @@
+//! The watchdog of the service manager: it is fed only while the event loop and the workers answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::lifecycle::Pulse;
+use crate::supervision::ServiceManager;
+use crate::sys;
+
+/// What the service manager expects: a sign of life within each period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Watchdog {
+    period: Duration,
+}
+
+impl Watchdog {
+    /// Takes it out of the environment, as far as it is for one process alone: the successor's pid is another, but the
+    /// service manager expects its signs of life all the same. Has to be called before the process has a second thread.
+    pub(crate) fn take() -> Option<Self> {
+        let is_ours = match sys::take_var("WATCHDOG_PID".as_ref()) {
+            Some(pid) => pid.to_str() == Some(std::process::id().to_string().as_str()),
+            None => true,
+        };
+        if !is_ours {
+            // Nor is it the successor's.
+            sys::take_var("WATCHDOG_USEC".as_ref());
+            return None;
+        }
+        let period = std::env::var("WATCHDOG_USEC").ok()?.parse().ok().filter(|period| *period > 0)?;
+        Some(Self { period: Duration::from_micros(period) })
+    }
+
+    /// Feeds it for as long as both runtimes answer: the event loop, which runs this, and the workers.
+    pub(crate) async fn feed(self, manager: Arc<ServiceManager>, pulse: Arc<Pulse>) {
+        let beats = pulse.watch();
+        let mut ticks = interval(self.period / 3);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // Together with the time between two messages this stays below the period: workers that answer again before
+            // half of it is over are never punished.
+            let silence = beats.borrow().workers.silence();
+            if silence < self.period / 2 {
+                manager.feed_watchdog();
+            }
+        }
+    }
+}

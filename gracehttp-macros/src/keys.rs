@@ -413,6 +413,20 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::ROW
     },
     Key {
+        name: "admin", kind: Ordinary(Address { feature: "admin", only_unix: false }),
+        example: r#"admin = "127.0.0.1:9099""#,
+        forms: &[r#"admin = "unix:/run/app-admin.sock""#, "admin = off"], default: "off",
+        doc: "The address for operators: [health](crate::guide::health), metrics, a \
+              [status page](crate::guide::status_page) (feature `admin`).",
+        library: ByHand(&[Entry {
+            feature: Some("admin"),
+            ..Entry::new("admin", "an endpoint, or `off`")
+        }]),
+        other_words: &["status", "status_page", "management", "ops", "metrics"],
+        say: "health, metrics and the status page are at `admin = \"127.0.0.1:9099\"`",
+        ..Key::ROW
+    },
+    Key {
         name: "on_info", kind: Ordinary(Callback), example: "on_info = my_function", default: "`tracing`",
         doc: "A function of `&str` that takes the messages of this level; see [`log`](crate::log).",
         other_words: &["logger", "log", "on_log"],

@@ -6,6 +6,7 @@ mod cli;
 mod configured;
 mod life;
 mod log_subscriber;
+mod operators;
 mod parcels;
 mod prepare;
 mod rehearsal;
@@ -265,6 +266,26 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         let path = path.into();
         self.require(!path.as_os_str().is_empty(), "pid_file is empty: valid is the path of a file")
             .set("pid_file", |settings| settings.pid_file = Some(path))
+    }
+
+    /// The address for operators, as in `admin("127.0.0.1:9099")` or `admin("unix:/run/app-admin.sock")`:
+    /// [health](crate::guide::health), metrics and a [status page](crate::guide::status_page). `off` for none, which is the
+    /// default.
+    ///
+    /// ```no_run
+    /// use gracehttp::{App, Server};
+    ///
+    /// App::new(async || ())
+    ///     .serve(Server::builder("hello").port(8080).handler(async || "hello"))
+    ///     .admin("127.0.0.1:9099")
+    ///     .run();
+    /// ```
+    #[cfg(feature = "admin")]
+    pub fn admin(self, endpoint: impl AsRef<str>) -> Self {
+        match value::endpoint_or_off(endpoint.as_ref()) {
+            Ok(endpoint) => self.set("admin", |settings| settings.admin = endpoint),
+            Err(reason) => self.require(false, format!("admin: {reason}")),
+        }
     }
 
     /// Sets an ordinary key, if its kind accepts the value.

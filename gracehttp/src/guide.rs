@@ -42,6 +42,9 @@ pub mod control {}
 #[doc = include_str!("../docs/guide/health.md")]
 pub mod health {}
 
+#[doc = include_str!("../docs/guide/status-page.md")]
+pub mod status_page {}
+
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}
 

@@ -82,7 +82,7 @@ const HINTS: &[Hint] = &[
     },
     Hint {
         attribute: MAIN,
-        words: &["pid_file", "supervise", "admin", "control"],
+        words: &["pid_file", "supervise", "control"],
         say: "this version has nothing of the kind",
     },
 ];

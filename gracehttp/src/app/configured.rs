@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::app::App;
+use crate::app::operators;
 use crate::app::start_up_code::StartUpCode;
 #[cfg(feature = "cli")]
 use crate::config::ControlAddress;
@@ -74,7 +75,7 @@ impl<S: Send + 'static> Configured<S> {
 /// Where the process itself listens.
 #[cfg_attr(
     not(feature = "cli"),
-    expect(unused_mut, unused_variables, reason = "the control socket needs the feature `cli`")
+    expect(unused_variables, reason = "the control socket needs the feature `cli`")
 )]
 fn own_addresses(
     settings: &Settings,
@@ -84,6 +85,7 @@ fn own_addresses(
     let mut addresses = Vec::new();
     #[cfg(feature = "cli")]
     addresses.extend(control_address(settings, has_command_line, start_command));
+    addresses.extend(operators::address(settings));
     addresses
 }
 

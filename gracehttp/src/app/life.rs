@@ -116,10 +116,12 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let Some((started, requests)) = started else {
             return Ok(());
         };
-        let Started { settings, servers, own, keys, predecessor, workers, pulse } = started;
+        let Started { settings, servers, own, keys, predecessor, workers, pulse, operators } = started;
         let background = Background::of(&workers);
         let observed = Arc::new(Observed::new(servers.iter(), background.clone(), predecessor.clone()));
         events.subscribe(observed.clone());
+        #[cfg(feature = "admin")]
+        operators.show(&observed);
         announcer.serving(&observed, &pulse).await;
         let process = Process {
             start_command,

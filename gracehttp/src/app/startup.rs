@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::app::configured::Configured;
+use crate::app::operators::Operators;
 use crate::app::parcels::Handlers;
 use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::app::servers::Servers;
@@ -37,6 +38,7 @@ pub(super) struct Started {
     /// Of the connections and handlers.
     pub(super) workers: Handle,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) operators: Operators,
 }
 
 /// All that a process needs to serve. No later step can fail.
@@ -54,6 +56,7 @@ pub(super) struct Prepared {
     workers: Handle,
     pulse: Arc<Pulse>,
     health: Arc<Health>,
+    operators: Operators,
     events: Events,
 }
 
@@ -140,8 +143,17 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         let tls_acceptors = prepare::tls_acceptors(&servers, &ticket_keys);
         both(listeners, tls_acceptors).map(|opened| (opened, servers))
     };
-    let ((listeners, tls_acceptors), mut servers) =
+    #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "operators are served there"))]
+    let ((mut listeners, tls_acceptors), mut servers) =
         aside("endpoints", "opening the endpoints", open).await??;
+    #[cfg(feature = "admin")]
+    let operators = Operators::new(&settings, &health, events);
+    #[cfg(not(feature = "admin"))]
+    let operators = Operators;
+    #[cfg(feature = "admin")]
+    if predecessor.is_none() {
+        operators.open(&mut listeners.own);
+    }
     prepare::fit_limits(&mut servers, listeners.count(), descriptors, events);
 
     let started = Workers::start(&settings)?;
@@ -161,7 +173,8 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         running.push(Running::start(&workers, &context, listeners));
     }
     let servers = Servers::new(running, released);
-    let is_asked = servers.iter().any(|server| server.context.options.health.is_some());
+    let is_asked =
+        operators.is_some() || servers.iter().any(|server| server.context.options.health.is_some());
     let probes = health_checks.into_iter().map(|check| check.bind(state.clone())).collect();
     let beats = is_asked.then(|| pulse.watch());
     health.begin(Checks::new(probes, workers.clone(), beats)).await?;
@@ -181,6 +194,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         workers,
         pulse,
         health,
+        operators,
         events: events.clone(),
     })
 }
@@ -206,7 +220,7 @@ impl Prepared {
         let Self {
             settings,
             servers,
-            own,
+            mut own,
             moved,
             keys,
             provenance,
@@ -217,8 +231,10 @@ impl Prepared {
             workers,
             pulse,
             health,
+            operators,
             events,
         } = self;
+        let is_restart = predecessor.is_some();
         let predecessor = match predecessor {
             Some(predecessor) => Some(take_over_from(predecessor, &servers, &own, &moved, &parcels).await),
             None => None,
@@ -228,6 +244,10 @@ impl Prepared {
             server.open();
         }
         health.serve();
+        #[cfg(feature = "admin")]
+        if is_restart {
+            operators.open(&mut own);
+        }
         let access = |server: &Running, acceptor: &Acceptor| match acceptor.is_adopted() {
             true => server.context.options.socket.clone(),
             false => SocketAccess::default(),
@@ -236,7 +256,7 @@ impl Prepared {
         prepare::announce(&servers, &events);
         prepare::announce_settings(provenance, &events);
         fresh_files.keep();
-        Started { settings, servers, own, keys, predecessor, workers, pulse }
+        Started { settings, servers, own, keys, predecessor, workers, pulse, operators }
     }
 }
 

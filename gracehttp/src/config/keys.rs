@@ -96,6 +96,14 @@ const PID_FILE: Key<Settings> = Key {
     get: |settings| settings.pid_file.as_ref().map(|path| path.display().to_string()),
 };
 
+#[cfg(feature = "admin")]
+const ADMIN: Key<Settings> = Key {
+    name: "admin",
+    form: Form::Text,
+    set: |settings, text| value::endpoint_or_off(text).map(|endpoint| settings.admin = endpoint),
+    get: |settings| Some(settings.admin.as_ref().map_or_else(|| "off".to_owned(), Endpoint::to_string)),
+};
+
 const PORT: Key<ServerOptions> = Key { name: "port", form: Form::Bare, set: set_port, get: |_| None };
 
 const LISTEN: Key<ServerOptions> = Key {
@@ -255,6 +263,8 @@ mod tests {
         for control in [ControlAddress::Off, ControlAddress::At("/run/app.sock".into())] {
             check(PROCESS_KEYS, || Settings { control: control.clone(), ..Settings::default() });
         }
+        #[cfg(feature = "admin")]
+        check(PROCESS_KEYS, || Settings { admin: "127.0.0.1:9099".parse().ok(), ..Settings::default() });
         check(PROCESS_KEYS, || Settings { drain_timeout: LONGEST, ..Settings::default() });
         check(SERVER_KEYS, || {
             let mut server = ServerOptions::new("ping");

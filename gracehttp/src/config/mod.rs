@@ -22,6 +22,8 @@ pub(crate) use file::{Section, read_settings, refuse_settings};
 
 use crate::error::Error;
 use crate::lifecycle::Signal;
+#[cfg(feature = "admin")]
+use crate::server::Endpoint;
 use crate::server::ServerOptions;
 
 /// The most threads that an application can ask for. More would be a mistake.
@@ -41,6 +43,9 @@ macro_rules! settings {
             /// Where the control socket is.
             #[cfg(feature = "cli")]
             pub(crate) control: ControlAddress,
+            /// The address for operators.
+            #[cfg(feature = "admin")]
+            pub(crate) admin: Option<Endpoint>,
             /// The keys that the attribute or the builder has set, also those set to the default.
             pub(crate) chosen: Vec<&'static str>,
         }
@@ -55,6 +60,8 @@ macro_rules! settings {
                     pid_file: None,
                     #[cfg(feature = "cli")]
                     control: ControlAddress::default(),
+                    #[cfg(feature = "admin")]
+                    admin: None,
                     chosen: Vec::new(),
                 }
             }

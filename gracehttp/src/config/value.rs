@@ -107,6 +107,15 @@ pub(crate) fn control(text: &str) -> Result<ControlAddress, String> {
     }
 }
 
+/// Where the process itself listens, or nowhere.
+#[cfg(feature = "admin")]
+pub(crate) fn endpoint_or_off(text: &str) -> Result<Option<Endpoint>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|error: crate::error::Error| error.to_string()),
+    }
+}
+
 /// Names of signals with commas between them. The list may be empty.
 pub(super) fn signals(text: &str) -> Result<Vec<Signal>, String> {
     let mut signals = Vec::new();

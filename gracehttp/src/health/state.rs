@@ -87,6 +87,13 @@ impl Health {
         Verdict { stage: self.stage(), workers: self.workers(), checks: outcomes }
     }
 
+    /// Whether it was ready when the checks ran last.
+    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "the status page shows it"))]
+    pub(crate) fn last_verdict(&self) -> Verdict {
+        let checks = self.checks.get().and_then(Checks::last).unwrap_or_default();
+        Verdict { stage: self.stage(), workers: self.workers(), checks }
+    }
+
     pub(crate) fn stage(&self) -> Stage {
         *self.stage.lock()
     }
@@ -137,6 +144,13 @@ impl Checks {
             // The control runtime has ended, and with it the process.
             None => self.probes.iter().map(Probe::given_up).collect(),
         }
+    }
+
+    /// What they have said last, unless they are running now.
+    fn last(&self) -> Option<Arc<[Outcome]>> {
+        let latest = self.latest.lock();
+        let round = latest.as_ref()?.borrow();
+        round.as_ref().map(|checked| checked.outcomes.clone())
     }
 
     fn round(&self) -> Round {

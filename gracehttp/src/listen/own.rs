@@ -85,7 +85,10 @@ impl OwnListeners {
     }
 
     /// Accepts the connections that come for one purpose, on the caller's runtime.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing is served there yet"))]
+    #[cfg_attr(
+        not(any(feature = "admin", feature = "cli")),
+        expect(dead_code, reason = "there is none then")
+    )]
     pub(crate) fn serve(&mut self, purpose: OwnPurpose, serve: impl Fn(Socket) + Send + Sync + 'static) {
         let serve: Serve = Arc::new(serve);
         for own in self.0.iter_mut().filter(|own| own.purpose == purpose) {

@@ -9,7 +9,7 @@ pub(crate) enum OwnPurpose {
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "a predecessor may have one"))]
     Control,
     /// Requests of operators.
-    #[expect(dead_code, reason = "a predecessor may have one")]
+    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "a predecessor may have one"))]
     Admin,
 }
 

@@ -2,4 +2,4 @@
 
 mod snapshot;
 
-pub(crate) use snapshot::{Observed, Snapshot};
+pub(crate) use snapshot::{Observed, ServerSnapshot, Snapshot};

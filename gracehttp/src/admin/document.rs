@@ -1,0 +1,84 @@
+//! The document that the status page shows: the report that all ways of asking share, and what only is known here.
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Value, json};
+
+use crate::health::{Health, Outcome, Verdict};
+use crate::lifecycle::generation;
+use crate::status::{Observed, Snapshot};
+
+/// What the process knows of itself.
+pub(super) struct Sources {
+    pub(super) health: Arc<Health>,
+    /// Nothing before the process serves.
+    pub(super) observed: OnceLock<Arc<Observed>>,
+}
+
+impl Sources {
+    /// The document, for which the checks may run.
+    pub(super) async fn document(&self) -> String {
+        self.with(&self.health.verdict().await)
+    }
+
+    /// The document with what the checks have said last.
+    pub(super) fn document_now(&self) -> String {
+        self.with(&self.health.last_verdict())
+    }
+
+    fn with(&self, verdict: &Verdict) -> String {
+        let mut document = self.report();
+        document["health"] = health(verdict);
+        document.to_string()
+    }
+
+    fn report(&self) -> Value {
+        let report = self.observed.get().map(|observed| report(&observed.snapshot()));
+        report.unwrap_or_else(|| {
+            let process =
+                json!({ "pid": std::process::id(), "generation": generation(), "phase": "starting" });
+            json!({ "version": 1, "process": process, "servers": [], "receipts": [], "messages": [] })
+        })
+    }
+}
+
+fn report(snapshot: &Snapshot) -> Value {
+    let server = |server: &crate::status::ServerSnapshot| {
+        json!({
+            "name": server.name,
+            "endpoints": server.endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect::<Vec<_>>(),
+            "phase": format!("{:?}", server.phase),
+            "max_conns": server.permits.limit,
+            "connections": {
+                "held": server.permits.held, "parked": server.parked, "awake": server.awake, "foreign": server.permits.foreign,
+            },
+        })
+    };
+    json!({
+        "version": 1,
+        "process": {
+            "pid": snapshot.pid, "generation": snapshot.generation, "phase": format!("{:?}", snapshot.phase).to_lowercase(),
+            "has_predecessor": snapshot.has_predecessor,
+        },
+        "servers": snapshot.servers.iter().map(server).collect::<Vec<_>>(),
+        "receipts": [], "messages": [],
+    })
+}
+
+fn health(verdict: &Verdict) -> Value {
+    let check = |Outcome { name, result, took }: &Outcome| {
+        json!({
+            "name": **name,
+            "is_well": result.is_ok(),
+            "error": result.as_ref().err(),
+            "took_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        })
+    };
+    json!({
+        "is_ready": verdict.is_ready(),
+        "stage": verdict.stage.word(),
+        "workers": verdict.workers.map(|workers| workers.to_string()),
+        "workers_are_live": verdict.workers.map(|workers| workers.is_live()),
+        "checks": verdict.checks.iter().map(check).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,99 @@
+//! The document once a second, for all that watch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::admin::document::Sources;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Every so many documents the checks run.
+const CHECKED_EVERY: u64 = 10;
+
+/// How many documents wait for a client that reads slowly. It misses those that follow.
+const MOST_WAITING: usize = 2;
+
+/// A browser whose connection ends comes again after so many milliseconds: in a restart it reaches the successor.
+const RETRY: &str = "retry: 300\n\n";
+
+/// Makes documents as long as somebody watches.
+pub(super) struct Feed {
+    sources: Arc<Sources>,
+    most: usize,
+    watching: Mutex<Watching>,
+}
+
+#[derive(Default)]
+struct Watching {
+    clients: Vec<Sender<Bytes>>,
+    /// Documents are being made.
+    runs: bool,
+}
+
+impl Feed {
+    pub(super) fn new(sources: Arc<Sources>, most: usize) -> Self {
+        Self { sources, most, watching: Mutex::default() }
+    }
+
+    /// The documents from now on. None if too many watch.
+    pub(super) fn subscribe(self: &Arc<Self>) -> Option<Receiver<Bytes>> {
+        let (sender, receiver) = channel(MOST_WAITING);
+        let mut watching = self.watching.lock();
+        watching.clients.retain(|client| !client.is_closed());
+        if watching.clients.len() >= self.most {
+            return None;
+        }
+        let first = format!("{RETRY}{}", event(&self.sources.document_now()));
+        // There is room in a new channel.
+        let _ = sender.try_send(first.into());
+        watching.clients.push(sender);
+        if !std::mem::replace(&mut watching.runs, true) {
+            tokio::spawn(self.clone().run());
+        }
+        Some(receiver)
+    }
+
+    /// Ends all of them.
+    pub(super) fn end(&self) {
+        self.watching.lock().clients.clear();
+    }
+
+    async fn run(self: Arc<Self>) {
+        let mut ticks = interval(PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        for number in 1_u64.. {
+            ticks.tick().await;
+            let document = match number % CHECKED_EVERY {
+                0 => self.sources.document().await,
+                _ => self.sources.document_now(),
+            };
+            if !self.send(&event(&document)) {
+                return;
+            }
+        }
+    }
+
+    /// Says whether anyone watches. If not, the next one that comes begins anew.
+    fn send(&self, event: &str) -> bool {
+        let event = Bytes::copy_from_slice(event.as_bytes());
+        let mut watching = self.watching.lock();
+        let is_open = |client: &mut Sender<Bytes>| {
+            !matches!(client.try_send(event.clone()), Err(TrySendError::Closed(_)))
+        };
+        watching.clients.retain_mut(is_open);
+        watching.runs = !watching.clients.is_empty();
+        watching.runs
+    }
+}
+
+/// JSON has no line breaks of its own.
+fn event(document: &str) -> String {
+    format!("data: {document}\n\n")
+}

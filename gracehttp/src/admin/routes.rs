@@ -1,0 +1,152 @@
+//! What is answered at which path.
+
+use std::collections::hash_map::RandomState;
+use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use crate::admin::document::Sources;
+use crate::admin::events::Feed;
+use crate::admin::host::Hosts;
+use crate::admin::respond::{self, Answer, Busy, JSON, text, whole};
+use crate::health::{Outcome, Stage, Verdict};
+
+/// The status page: one file, without anything from outside.
+const PAGE: &str = include_str!("page.html");
+
+/// What stands in the file where each response has a number of its own, by which the browser knows our script.
+const NONCE: &str = "__NONCE__";
+
+/// Workers that have not answered for so long will not answer any more: the process does not live.
+const LIFELESS_AFTER: Duration = Duration::from_secs(30);
+
+const PATHS: &str = "/           the status page\n\
+                     /livez      whether the process lives\n\
+                     /readyz     whether it should get requests; /readyz?verbose says why\n\
+                     /metrics    for Prometheus\n\
+                     /status.json\n\
+                     /events     the same, once a second\n";
+
+pub(super) struct Routes {
+    sources: Arc<Sources>,
+    feed: Arc<Feed>,
+    hosts: Hosts,
+    nonces: RandomState,
+}
+
+impl Routes {
+    pub(super) fn new(sources: Arc<Sources>, feed: Arc<Feed>, hosts: Hosts) -> Self {
+        Self { sources, feed, hosts, nonces: RandomState::new() }
+    }
+
+    pub(super) async fn answer(&self, request: &Request<Incoming>, is_busy: Arc<AtomicBool>) -> Answer {
+        let busy = Busy::begin(is_busy);
+        let answer = match self.refusal(request) {
+            Some(refusal) => refusal,
+            None => self.found(request).await,
+        };
+        answer.map(|content| content.with(busy))
+    }
+
+    /// Nothing here changes anything, and nothing takes a body.
+    fn refusal(&self, request: &Request<Incoming>) -> Option<Answer> {
+        if !self.hosts.allow(request) {
+            let reason =
+                "this address answers to IP addresses and to localhost, and the request names another host\n";
+            return Some(text(StatusCode::MISDIRECTED_REQUEST, reason));
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return Some(refusal);
+        }
+        if !request.body().is_end_stream() {
+            let mut refusal = text(StatusCode::PAYLOAD_TOO_LARGE, "a request here has no body\n");
+            refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            return Some(refusal);
+        }
+        None
+    }
+
+    async fn found(&self, request: &Request<Incoming>) -> Answer {
+        match request.uri().path() {
+            "/" => self.page(),
+            "/livez" => self.alive(),
+            "/readyz" => {
+                let asks_why = request.uri().query().is_some_and(|query| query.split('&').any(is_verbose));
+                ready(&self.sources.health.verdict().await, asks_why)
+            }
+            "/status.json" => whole(StatusCode::OK, JSON, self.sources.document().await),
+            "/events" if request.method() == Method::HEAD => whole(StatusCode::OK, "text/event-stream", ""),
+            "/events" => match self.feed.subscribe() {
+                Some(pieces) => respond::events(pieces),
+                None => text(StatusCode::SERVICE_UNAVAILABLE, "others watch already: close a status page\n"),
+            },
+            _ => text(StatusCode::NOT_FOUND, PATHS),
+        }
+    }
+
+    fn page(&self) -> Answer {
+        let nonce = format!("{:016x}", self.nonces.hash_one(std::time::Instant::now()));
+        let mut page = whole(StatusCode::OK, "text/html; charset=utf-8", PAGE.replace(NONCE, &nonce));
+        let policy = format!(
+            "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            page.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        page
+    }
+
+    /// Answering at all says that the event loop lives. The workers may be blocked for a while.
+    fn alive(&self) -> Answer {
+        match self.sources.health.workers() {
+            Some(workers) if workers.silence() >= LIFELESS_AFTER => {
+                text(StatusCode::SERVICE_UNAVAILABLE, format!("the workers {workers}\n"))
+            }
+            Some(workers) => text(StatusCode::OK, format!("alive; the workers {workers}\n")),
+            None => text(StatusCode::OK, "alive\n"),
+        }
+    }
+}
+
+fn is_verbose(parameter: &str) -> bool {
+    parameter == "verbose" || parameter.starts_with("verbose=")
+}
+
+fn ready(verdict: &Verdict, asks_why: bool) -> Answer {
+    let (status, word) = match verdict.is_ready() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    let mut said = format!("{word}\n");
+    if asks_why {
+        explain(verdict, &mut said);
+    }
+    text(status, said)
+}
+
+fn explain(verdict: &Verdict, said: &mut String) {
+    let mark = |is_well| if is_well { '+' } else { '-' };
+    // Writing to a string can't fail.
+    let serves = matches!(verdict.stage, Stage::Serving | Stage::HandedOver);
+    let _ = writeln!(said, "[{}] stage: {}", mark(serves), verdict.stage.word());
+    if let Some(workers) = verdict.workers {
+        let _ = writeln!(said, "[{}] workers: {workers}", mark(workers.is_live()));
+    }
+    for Outcome { name, result, took } in &*verdict.checks {
+        let took = took.as_millis();
+        let _ = match result {
+            Ok(()) => writeln!(said, "[+] check {name}: passed in {took} ms"),
+            Err(reason) => writeln!(said, "[-] check {name}: {}", reason.replace('\n', " ")),
+        };
+    }
+}

@@ -1,0 +1,101 @@
+//! The address for operators in the life of a process, with the feature `admin` or without it.
+
+#[cfg(feature = "admin")]
+use std::sync::Arc;
+
+#[cfg(feature = "admin")]
+use crate::admin::{Admin, Hosts};
+use crate::config::Settings;
+#[cfg(feature = "admin")]
+use crate::health::Health;
+#[cfg(feature = "admin")]
+use crate::lifecycle::{Address, Events};
+use crate::listen::OwnAddress;
+#[cfg(feature = "admin")]
+use crate::listen::{OwnListeners, OwnPurpose};
+#[cfg(feature = "admin")]
+use crate::log;
+#[cfg(feature = "admin")]
+use crate::status::Observed;
+
+/// Where operators ask, if they can.
+pub(super) fn address(settings: &Settings) -> Option<OwnAddress> {
+    #[cfg(feature = "admin")]
+    return settings.admin.clone().map(|endpoint| OwnAddress {
+        purpose: OwnPurpose::Admin,
+        endpoint,
+        is_required: true,
+    });
+    #[cfg(not(feature = "admin"))]
+    {
+        let _ = settings;
+        None
+    }
+}
+
+/// Who answers them.
+#[cfg(feature = "admin")]
+pub(super) struct Operators(Option<Arc<Admin>>);
+
+#[cfg(feature = "admin")]
+impl Operators {
+    pub(super) fn new(settings: &Settings, health: &Arc<Health>, events: &Events) -> Self {
+        Self(settings.admin.as_ref().map(|endpoint| {
+            let admin = Admin::new(health.clone(), Hosts::of(endpoint));
+            events.subscribe(admin.clone());
+            admin
+        }))
+    }
+
+    /// Whether any can ask.
+    pub(super) fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Answers them from now on: in a first start, before the application's start-up code runs; in a restart, after the
+    /// commit, until which the predecessor answers.
+    pub(super) fn open(&self, own: &mut OwnListeners) {
+        let Some(admin) = self.0.clone() else { return };
+        own.iter()
+            .filter(|own| own.purpose == OwnPurpose::Admin)
+            .for_each(|own| announce(&own.listener.local));
+        own.serve(OwnPurpose::Admin, move |socket| admin.take_in(socket));
+    }
+
+    /// Shows them what this process does, once it serves.
+    pub(super) fn show(&self, observed: &Arc<Observed>) {
+        if let Some(admin) = &self.0 {
+            admin.show(observed.clone());
+        }
+    }
+}
+
+#[cfg(feature = "admin")]
+fn announce(address: &Address) {
+    match address {
+        Address::Tcp(address) => {
+            log::info(format_args!("health, metrics and status page on http://{address}"));
+            if !address.ip().to_canonical().is_loopback() {
+                log::notice(format_args!(
+                    "the address `admin`, {address}, is open to other machines: it tells all who reach it how this \
+                     service fares; `127.0.0.1:{}` is for this machine alone",
+                    address.port()
+                ));
+            }
+        }
+        Address::Unix(path) => {
+            log::info(format_args!("health, metrics and status page on unix:{}", path.display()));
+        }
+    }
+}
+
+/// A program without the feature has no such address.
+#[cfg(not(feature = "admin"))]
+pub(super) struct Operators;
+
+#[cfg(not(feature = "admin"))]
+impl Operators {
+    pub(super) fn is_some(&self) -> bool {
+        false
+    }
+}

@@ -9,6 +9,7 @@ mod log_subscriber;
 mod operators;
 mod parcels;
 mod prepare;
+mod receipts;
 mod rehearsal;
 mod restart;
 mod servers;

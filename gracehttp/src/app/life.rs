@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::app::announcer::Announcer;
 use crate::app::configured::Configured;
 use crate::app::parcels::Handlers;
+use crate::app::receipts::Receipts;
 use crate::app::servers::Servers;
 use crate::app::startup::{self, Started};
 use crate::app::workers::Workers;
@@ -46,6 +47,7 @@ pub(super) struct Process {
     pub(super) predecessor: Option<WeakChannel>,
     /// Of what the other process sends after a commit.
     pub(super) parcels: Handlers,
+    pub(super) receipts: Receipts,
     /// Listeners that accept their last connections.
     pub(super) closing: JoinSet<()>,
     /// The application's tasks beside its servers.
@@ -112,6 +114,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let announcer =
             Announcer::start(&app.settings, &start_command, watchdog, inherited.is_some(), events);
         let parcels = Handlers::default();
+        let receipts = Receipts::of(&parcels);
         let started = start(app, inherited, activation, requests, &workers, &parcels, events).await?;
         let Some((started, requests)) = started else {
             return Ok(());
@@ -133,6 +136,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             keys,
             predecessor,
             parcels,
+            receipts,
             closing: JoinSet::new(),
             background,
             workers,

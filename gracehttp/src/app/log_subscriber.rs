@@ -3,11 +3,9 @@
 //! Two messages keep the original's words, since scripts look for them: `Received SIG. …` and `start new process
 //! success, pid ….`
 
-use std::time::Duration;
-
 use crate::lifecycle::{
-    Address, Event, LoweredLimit, LoweredLimits, Serving, Subscriber, SuccessorDeath, SuccessorFault,
-    Trigger, generation, show,
+    Address, Event, LoweredLimit, LoweredLimits, Outcome, Serving, Subscriber, SuccessorFault, Trigger,
+    generation, show, show_roughly,
 };
 use crate::log;
 
@@ -52,7 +50,7 @@ impl Subscriber for LogSubscriber {
                 log::info(format_args!("{trigger} came meanwhile: pid {successor} restarts once more"));
             }
             Event::TookBack { successor, why, connections, lost, busy } => {
-                let (why, count) = (death(why), connections_in_words(*connections));
+                let count = connections_in_words(*connections);
                 let lost = lost_in_words(*lost, *busy);
                 log::error(format_args!(
                     "the successor, pid {successor}, died in standby: {why}; generation {}, pid {own_pid}, serves \
@@ -64,10 +62,19 @@ impl Subscriber for LogSubscriber {
                 "the successor, pid {successor}, died after standby: {why}; no process serves: start the application again"
             )),
 
+            Event::RestartDone(receipt) => match (receipt.outcome, receipt.successor) {
+                (Outcome::Succeeded, Some(successor)) => {
+                    log::info(format_args!("restart done, pid {successor} serves; {receipt}"));
+                }
+                (Outcome::TakenBack, _) => log::info(format_args!("restart taken back; {receipt}")),
+                // Other lines say as much: no connection has changed its process.
+                _ => {}
+            },
+
             Event::RehearsalRequested { trigger } => log_requested(*trigger, "rehearsal"),
             Event::RehearsalReady { successor, within } => log::info(format_args!(
                 "the rehearsal has succeeded: pid {successor} was ready within {} and is discarded",
-                show(Duration::from_millis(within.as_millis() as u64))
+                show_roughly(*within)
             )),
             Event::RehearsalFailed { successor, reason } => {
                 let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
@@ -175,31 +182,12 @@ fn log_serving(serving: &Serving) {
 }
 
 fn log_fault(prefix: &str, reason: &SuccessorFault) {
-    match reason {
-        SuccessorFault::ConfigurationGone(file) => log::error(format_args!(
-            "{prefix}the configuration file {}, which this process has read, is gone: put it back; an empty one will \
-             do",
-            file.display()
-        )),
+    let prefix = match reason {
         // Says so itself.
-        SuccessorFault::NotStarted(error) => log::errors("", error),
-        SuccessorFault::NotReady { limit } => {
-            log::errors(prefix, &format_args!("it was not ready within {} (ready_timeout)", show(*limit)));
-        }
-        SuccessorFault::Busy => {
-            log::errors(prefix, &"this process is restarting or stopping: try again when that is over");
-        }
-        SuccessorFault::Reported(reason) => log::errors(prefix, reason),
-    }
-}
-
-fn death(why: &SuccessorDeath) -> String {
-    match why {
-        SuccessorDeath::Unresponsive { after } => {
-            format!("it gave no sign of life for {} and was killed", show(*after))
-        }
-        SuccessorDeath::Ended(how) => how.clone(),
-    }
+        SuccessorFault::NotStarted(_) => "",
+        _ => prefix,
+    };
+    log::errors(prefix, reason);
 }
 
 /// What to say of the connections that ended with a successor: those over TLS, and the plain ones that were busy.

@@ -1,20 +1,68 @@
 //! What travels in a restart beside listeners and connections: the parcels of the rooms, by name.
 
-use crate::app::life::Process;
-use crate::handoff::{Parcel, ParcelHandlers};
+use std::sync::Arc;
 
-/// The handlers of parcels that come after a commit. Rooms register theirs before the process serves.
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::app::life::Process;
+use crate::handoff::{Parcel, ParcelHandlers, Predecessor, RECEIPTS};
+use crate::lifecycle::{ReceiptHistory, RestartReceipt};
+
+/// What the rooms do with parcels. Handlers are registered before the process serves.
 #[derive(Clone, Default)]
 pub(super) struct Handlers {
-    /// Of the predecessor's parcels.
+    /// For parcels of the predecessor that come after the commit.
     pub(super) of_predecessor: ParcelHandlers,
-    /// Of the successor's.
+    /// The same for those of the successor.
     pub(super) of_successor: ParcelHandlers,
+    /// The receipts that come before the listeners.
+    pub(super) history: ReceiptHistory,
+}
+
+impl Handlers {
+    /// Takes the parcels that have come before the listeners.
+    pub(super) fn receive(&self, predecessor: &mut Predecessor) {
+        while let Some(parcel) = predecessor.take_parcel(RECEIPTS) {
+            if let Some(receipt) = unpack::<RestartReceipt>(&parcel.data) {
+                self.history.add(Arc::new(receipt));
+            }
+        }
+    }
 }
 
 impl Process {
     /// The parcels that a successor gets before its listeners.
     pub(super) fn parcels_for_successor(&self) -> Vec<Parcel> {
-        Vec::new()
+        let receipts = self.receipts.history().list();
+        receipts.iter().map(|receipt| pack(RECEIPTS, &**receipt)).collect()
+    }
+}
+
+/// A value as a parcel.
+pub(super) fn pack(name: &str, value: &impl Serialize) -> Parcel {
+    // Fails never: the values have no type that postcard does not know.
+    Parcel::new(name, postcard::to_allocvec(value).unwrap_or_default())
+}
+
+/// The value of a parcel, which may be of another release. A longer form has fields at its end that are not known here.
+/// A shorter form is read as if zeroes followed: nothing, none, the first variant.
+pub(super) fn unpack<T: DeserializeOwned>(data: &[u8]) -> Option<T> {
+    let padded = [data, &[0; 64]].concat();
+    postcard::take_from_bytes(&padded).map(|(value, _)| value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shorter_and_longer_forms_are_read() {
+        let long = pack("a", &(7_u32, "text", Some(3_u8), vec![1_u16])).data;
+        assert_eq!(unpack(&long), Some((7_u32, "text".to_owned())));
+        let short = pack("a", &(7_u32, "text")).data;
+        let read = unpack::<(u32, String, Option<u8>, Vec<u16>)>(&short);
+        assert_eq!(read, Some((7, "text".to_owned(), None, Vec::new())));
+        assert_eq!(unpack::<String>(&[0xff; 8]), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::app::rehearsal::refuse_rehearsal;
 use crate::app::servers::Servers;
 use crate::config::Settings;
 use crate::handoff::{Claims, Offer, Purpose, Successor};
-use crate::lifecycle::{Event, Request, SuccessorFault, Tie, Trigger, generation};
+use crate::lifecycle::{Event, Outcome, Request, SuccessorFault, Tie, Trigger, generation};
 use crate::listen::{Acceptor, OwnListener, OwnListeners};
 
 /// All listeners of the process: those of its servers, then its own.
@@ -48,6 +48,8 @@ impl Process {
     pub(super) async fn restart(&mut self, trigger: Trigger) -> Next {
         self.events.emit(&Event::RestartRequested { trigger });
         if let Some(reason) = Tie::find() {
+            self.receipts.open_account();
+            self.give_up_account(Outcome::Failed, reason.to_string());
             self.events.emit(&Event::RestartRefused { trigger, reason });
             return Next::ServeOn;
         }
@@ -57,7 +59,11 @@ impl Process {
                 Attempt::Ready(successor, claims) => {
                     return self.hand_over(successor, &claims, again).await;
                 }
-                Attempt::Stopped(trigger) => return self.stop(trigger).await,
+                Attempt::Stopped(trigger) => {
+                    let reason = format!("{trigger} has stopped the process before the successor was ready");
+                    self.give_up_account(Outcome::Stopped, reason);
+                    return self.stop(trigger).await;
+                }
                 Attempt::Failed if again.is_some() => {}
                 Attempt::Failed => return Next::ServeOn,
             }
@@ -67,14 +73,17 @@ impl Process {
     /// Starts a successor and waits until it is ready. If it fails, it is reaped, the
     /// operator learns why, and this process has lost nothing.
     async fn attempt(&mut self, again: &mut Option<Trigger>) -> Attempt {
+        self.receipts.open_account();
         let mut successor = match self.start_successor() {
             Ok(successor) => successor,
             Err(reason) => return self.failed(None, reason),
         };
         let pid = successor.pid();
+        self.receipts.account().note_started(pid);
         self.events.emit(&Event::SuccessorStarted { successor: pid });
         match self.readiness(&mut successor, Purpose::Restart, again).await {
             Readiness::Ready(claims) => {
+                self.receipts.account().note_ready();
                 self.events.emit(&Event::SuccessorReady { successor: pid });
                 Attempt::Ready(Box::new(successor), claims)
             }
@@ -143,8 +152,10 @@ impl Process {
         }
     }
 
-    fn failed(&self, successor: Option<Pid>, reason: SuccessorFault) -> Attempt {
+    fn failed(&mut self, successor: Option<Pid>, reason: SuccessorFault) -> Attempt {
+        let text = reason.to_string();
         self.events.emit(&Event::SuccessorFailed { successor, reason });
+        self.give_up_account(Outcome::Failed, text);
         Attempt::Failed
     }
 }

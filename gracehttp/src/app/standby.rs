@@ -17,7 +17,7 @@ use crate::conn::{Capabilities, Leaving, settle};
 use crate::handoff::{
     Claims, Handover, HandoverEnd, Predecessor, StandbySignals, Successor, UNRESPONSIVE_AFTER, held_of,
 };
-use crate::lifecycle::{Event, Phase, Request, SuccessorDeath, Trigger, until_time};
+use crate::lifecycle::{Event, Outcome, Phase, Request, SuccessorDeath, Trigger, until_time};
 use crate::listen::{AcceptState, Acceptor, Running};
 
 impl Process {
@@ -34,6 +34,9 @@ impl Process {
             Predecessor::announce_successor(&predecessor).await;
         }
         self.pause_accepting(claims);
+        let signals = Arc::new(StandbySignals::default());
+        self.commit_account(&successor, signals.clone());
+        self.observed.begin_drain();
         let contexts = self.servers.contexts();
         // If the successor dies in this very moment, the hand-over notices it.
         successor.commit(held_of(&contexts)).await;
@@ -41,7 +44,6 @@ impl Process {
         // Not earlier: an operator who reads this message can rely on it that the drain has begun.
         self.events.emit(&Event::Committed { successor: pid });
         let standby_until = now + self.settings.standby;
-        let signals = Arc::new(StandbySignals::default());
         let released = self.servers.released();
         let parcels = self.parcels.of_successor.clone();
         let handover =
@@ -133,9 +135,10 @@ impl Process {
     async fn stand_by(&mut self, successor: &mut Successor, mut watch: Watch) -> Next {
         loop {
             match watch.next(self).await {
-                Due::Drained => return self.end_for(&watch).await,
+                Due::Drained => return self.end_for(successor, &watch).await,
                 Due::StandbyOver => {
                     watch.stands_by = false;
+                    self.receipts.account().note_standby_over();
                     self.events.emit(&Event::StandbyOver { successor: watch.pid });
                     let limit = watch.deadline.saturating_duration_since(Instant::now());
                     self.events.emit(&Event::Draining { connections: self.servers.held(), limit });
@@ -158,7 +161,7 @@ impl Process {
                 }
                 Due::Deadline => {
                     self.cut().await;
-                    return self.end_for(&watch).await;
+                    return self.end_for(successor, &watch).await;
                 }
                 Due::SuccessorGone(end) if end.leaves_no_server() && watch.stands_by => {
                     self.take_back(successor, end).await;
@@ -166,13 +169,13 @@ impl Process {
                 }
                 Due::SuccessorGone(end) => {
                     // One that lives on serves, even if it does not talk to us any more.
-                    if end.leaves_no_server()
-                        && let Some(why) = successor.ended().await
-                    {
+                    let died = if end.leaves_no_server() { successor.ended().await } else { None };
+                    if let Some(why) = died.clone() {
                         self.events.emit(&Event::SuccessorDied { successor: watch.pid, why });
                     }
                     self.events.emit(&Event::SuccessorGone { successor: watch.pid });
                     self.finish_alone(end, watch.deadline).await;
+                    self.finish_account(successor, died.as_deref()).await;
                     self.clean_up(watch.deadline).await;
                     self.events.emit(&Event::Stopped);
                     return Next::End;
@@ -183,7 +186,7 @@ impl Process {
                 Due::Asked(Request::Rehearse(_)) => refuse_rehearsal(&self.events),
                 Due::Asked(Request::Stop(trigger)) if watch.stopping => {
                     self.end_at_once(trigger);
-                    return self.end_for(&watch).await;
+                    return self.end_for(successor, &watch).await;
                 }
                 Due::Asked(Request::Stop(trigger)) => {
                     self.events.emit(&Event::StopRequested { trigger });
@@ -213,11 +216,14 @@ impl Process {
             server.open();
         }
         self.own.resume();
+        self.lose_moved();
+        let receipt = self.close_account(Outcome::TakenBack, Some(why.to_string()), true);
         self.settle_all(back);
         let former_access = |_: &Running, acceptor: &Acceptor| acceptor.former_access.clone();
         prepare::update_access(&self.servers, &self.events, former_access).await;
         self.announcer.took_back().await;
         self.events.emit(&Event::TookBack { successor: successor.pid(), why, connections, lost, busy });
+        self.events.emit(&Event::RestartDone(receipt));
     }
 
     /// Lets the connections finish that can't go anywhere any more.
@@ -234,7 +240,8 @@ impl Process {
     }
 
     /// The end of a process whose successor serves.
-    async fn end_for(&mut self, watch: &Watch) -> Next {
+    async fn end_for(&mut self, successor: &Successor, watch: &Watch) -> Next {
+        self.finish_account(successor, None).await;
         self.clean_up(watch.deadline).await;
         self.events.emit(&Event::Replaced { successor: watch.pid });
         Next::End

@@ -129,6 +129,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     if let Some(predecessor) = &mut predecessor {
         set_generation(predecessor.generation().saturating_add(1));
         keys.adopt(predecessor.take_keys());
+        parcels.receive(predecessor);
     }
 
     // All faults that are not the application's come first, and are reported together. Aside, since name servers and

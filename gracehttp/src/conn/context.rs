@@ -11,6 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
 use crate::conn::MOVES_WITH;
 use crate::conn::cause::Tally;
@@ -72,6 +73,8 @@ pub(crate) struct Resting {
     pub(crate) permit: Permit,
     /// It had a request in flight when the restart came, and has answered it.
     pub(crate) has_answered: bool,
+    /// When it was sent to the successor.
+    pub(crate) left_at: Option<Instant>,
 }
 
 impl Resting {
@@ -172,6 +175,7 @@ impl Context {
 
     /// Sends a connection to the successor, or returns it if there is no successor.
     pub(crate) fn send_to_successor(self: &Arc<Self>, resting: Resting) -> Result<(), Resting> {
+        let resting = Resting { left_at: Some(Instant::now()), ..resting };
         match &*self.to_successor() {
             Some(to_successor) => to_successor.send((self.clone(), resting)).map_err(|refused| refused.0.1),
             None => Err(resting),

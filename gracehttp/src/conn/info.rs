@@ -56,7 +56,7 @@ impl ConnectionInfo {
 
     /// The connection is cut at the deadline, and has been doing this since then.
     pub(crate) fn note_cut(self: &Arc<Self>, doing: CutWhile, since: Instant) {
-        let cut = Cut { peer: self.peer, doing, since: since.into_std(), request: self.clone() };
+        let cut = Cut { peer: self.peer, doing, age: since.elapsed(), request: self.clone() };
         self.context.ends().note_cut(cut);
     }
 

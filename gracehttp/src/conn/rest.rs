@@ -44,7 +44,7 @@ pub(crate) async fn rest(
     if ahead.is_empty() {
         context.moved.idle(socket.origin);
     }
-    settle(&context, Resting { socket, stage, ahead, permit, has_answered });
+    settle(&context, Resting { socket, stage, ahead, permit, has_answered, left_at: None });
 }
 
 /// Settles a connection at rest: it departs in a restart; otherwise it is parked, or goes on awake where its next request
@@ -66,12 +66,12 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
 }
 
 fn park(context: &Arc<Context>, resting: Resting) {
-    let Resting { socket, stage, ahead, permit, has_answered } = resting;
+    let Resting { socket, stage, ahead, permit, has_answered, .. } = resting;
     match context.lot.park(Parked { socket, stage }) {
         Ok(()) => permit.into_count(),
         // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
         Err(Parked { socket, stage }) => {
-            return stay(context, Resting { socket, stage, ahead, permit, has_answered });
+            return stay(context, Resting { socket, stage, ahead, permit, has_answered, left_at: None });
         }
     }
     // The phase may have changed before the connection was parked. The lot is cleared again then, or the connection
@@ -152,7 +152,10 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
     match woken {
         Woken::Ready(Parked { socket, stage }) => {
             let permit = Permit::from_count(&context.permits);
-            stay(context, Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false });
+            stay(
+                context,
+                Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false, left_at: None },
+            );
         }
         Woken::Expired(parked) => close_parked(context, parked, CutReason::TimedOut),
     }
@@ -167,7 +170,10 @@ async fn hand_over_all(context: &Arc<Context>) {
         for Parked { socket, stage } in batch {
             let permit = Permit::from_count(&context.permits);
             // If the successor dies meanwhile, what it did not get stays parked.
-            settle(context, Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false });
+            settle(
+                context,
+                Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false, left_at: None },
+            );
         }
         tokio::task::yield_now().await;
     }

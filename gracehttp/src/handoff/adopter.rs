@@ -294,7 +294,7 @@ impl Adopter {
         };
         let permit = context.permits.adopt();
         let (stage, ahead) = (stage.into(), Bytes::from(ahead));
-        settle(context, Resting { socket, stage, ahead, permit, has_answered: false });
+        settle(context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None });
         Ok(())
     }
 

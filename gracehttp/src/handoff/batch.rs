@@ -96,6 +96,8 @@ enum Withdrawal {
 pub(super) struct Taken {
     pub(super) context: Arc<Context>,
     pub(super) has_answered: bool,
+    /// When it left its task or the parking lot.
+    pub(super) left_at: Option<Instant>,
     /// A TLS connection has none: only the successor may use its keys.
     pub(super) duplicate: Option<Duplicate>,
 }
@@ -257,10 +259,10 @@ impl Sent {
     /// It is the successor's, and its permit with it.
     fn taken(self) -> Taken {
         let Self { context, resting, session } = self;
-        let Resting { socket, stage, ahead, permit, has_answered } = resting;
+        let Resting { socket, stage, ahead, permit, has_answered, left_at } = resting;
         context.permits.give(permit, moved(has_answered));
         let duplicate = session.is_none().then_some(Duplicate { socket, stage, ahead });
-        Taken { context, has_answered, duplicate }
+        Taken { context, has_answered, left_at, duplicate }
     }
 }
 

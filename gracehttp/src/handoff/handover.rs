@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
@@ -58,13 +59,44 @@ pub(super) struct Peer {
     pub(super) parcels: ParcelHandlers,
 }
 
-/// Signals between the process and the hand-over about the standby.
+/// What the process and the hand-over tell each other: signals about the standby, and how connections have moved.
 #[derive(Debug, Default)]
 pub(crate) struct StandbySignals {
     /// From the hand-over: the standby is over, the successor lives and serves.
     pub(crate) over: Notify,
     /// From the process, which has to stop: it does not stand by any more.
     pub(crate) cancelled: Notify,
+    /// From the hand-over, for the receipt.
+    pub(crate) moves: Moves,
+}
+
+/// How connections have moved.
+#[derive(Debug, Default)]
+pub(crate) struct Moves(Mutex<Option<Move>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    at: Instant,
+    longest_pause: Duration,
+}
+
+impl Moves {
+    /// A connection has moved. For so long it was in neither process.
+    fn note(&self, at: Instant, pause: Duration) {
+        let mut last = self.0.lock();
+        let longest_pause = last.map_or(pause, |last| last.longest_pause.max(pause));
+        *last = Some(Move { at, longest_pause });
+    }
+
+    /// When the last connection has moved.
+    pub(crate) fn last_at(&self) -> Option<Instant> {
+        self.0.lock().map(|last| last.at)
+    }
+
+    /// The longest time in which one of them was in neither process.
+    pub(crate) fn longest_pause(&self) -> Option<Duration> {
+        self.0.lock().map(|last| last.longest_pause)
+    }
 }
 
 /// How a hand-over ended.
@@ -262,8 +294,11 @@ impl Handover {
 
     /// These connections are the successor's now. In standby we keep a duplicate of each that can come back.
     fn give_away(&mut self, connections: Vec<Confirmed>) {
+        let now = Instant::now();
         for Confirmed { number, taken, may_be_busy } in connections {
-            let Taken { context, has_answered, duplicate } = taken;
+            let Taken { context, has_answered, left_at, duplicate } = taken;
+            let pause = left_at.map_or(Duration::ZERO, |left_at| now.saturating_duration_since(left_at));
+            self.signals.moves.note(now, pause);
             let Some(standby) = &mut self.standby else { continue };
             match duplicate {
                 Some(duplicate) => standby.keep(number, context, has_answered, duplicate, may_be_busy),

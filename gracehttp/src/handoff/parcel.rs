@@ -21,6 +21,12 @@ pub(crate) const REHEARSAL: &str = "rehearsal";
 /// The rehearsal is over: its successor ends.
 pub(crate) const DISCARD: &str = "discard";
 
+/// The receipt of an earlier restart, before the listeners; one parcel for each.
+pub(crate) const RECEIPTS: &str = "receipts";
+
+/// The receipt of this restart, when the predecessor holds no connection any more.
+pub(crate) const RECEIPT: &str = "receipt";
+
 /// A named message with descriptors.
 pub(crate) struct Parcel {
     pub(crate) name: String,

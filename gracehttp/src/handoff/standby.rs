@@ -165,7 +165,7 @@ impl Standby {
             |Kept { context, duplicate: Duplicate { socket, stage, ahead }, has_answered, .. }| {
                 context.ends().take_back(has_answered);
                 let permit = context.permits.adopt();
-                (context, Resting { socket, stage, ahead, permit, has_answered: false })
+                (context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None })
             },
         );
         (back, busy.len())

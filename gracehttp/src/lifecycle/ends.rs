@@ -1,9 +1,10 @@
 //! How connections end: each that a process held has exactly one end.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -234,19 +235,12 @@ pub(crate) trait CutRequest: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub(crate) struct Cut {
     /// The client's address; none over a Unix socket.
-    pub(crate) peer: Option<std::net::SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
     pub(crate) doing: CutWhile,
-    /// Since when it did just that.
-    pub(crate) since: Instant,
+    /// For how long it had been doing that.
+    pub(crate) age: Duration,
     /// Told only later: the streams of HTTP/2 end in tasks of their own.
     pub(crate) request: Arc<dyn CutRequest>,
-}
-
-impl Cut {
-    /// For how long it had been doing that.
-    pub(crate) fn age(&self) -> Duration {
-        self.since.elapsed()
-    }
 }
 
 /// What a connection was doing when it was cut.

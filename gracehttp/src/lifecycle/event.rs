@@ -13,7 +13,9 @@ use nix::unistd::Pid;
 use parking_lot::RwLock;
 
 use crate::error::Error;
-use crate::lifecycle::{Answers, CleanUpUnfinished, EndCounts, TasksLeft, Tie, Trigger};
+use crate::lifecycle::{
+    Answers, CleanUpUnfinished, EndCounts, RestartReceipt, TasksLeft, Tie, Trigger, show,
+};
 
 /// Something that happened in the life of a process or of a connection.
 #[derive(Debug)]
@@ -57,6 +59,9 @@ pub(crate) enum Event {
     TookBack { successor: Pid, why: SuccessorDeath, connections: usize, lost: usize, busy: usize },
     /// The successor died after standby, so no process serves.
     SuccessorDied { successor: Pid, why: String },
+    /// A restart is over: it has succeeded and this process holds no connection any more, it has failed, or it was taken
+    /// back.
+    RestartDone(Arc<RestartReceipt>),
     /// The successor has ended or does not talk any more, and this process drains without it.
     SuccessorGone { successor: Pid },
 
@@ -154,6 +159,36 @@ pub(crate) enum SuccessorFault {
     Busy,
     /// It said so itself, or ended. A line for each fault.
     Reported(String),
+}
+
+/// Without a name for what has failed. One line for each fault.
+impl fmt::Display for SuccessorFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ConfigurationGone(file) => write!(
+                f,
+                "the configuration file {}, which this process has read, is gone: put it back; an empty one will do",
+                file.display()
+            ),
+            Self::NotStarted(error) => error.fmt(f),
+            Self::NotReady { limit } => {
+                write!(f, "it was not ready within {} (ready_timeout)", show(*limit))
+            }
+            Self::Busy => f.write_str("this process is restarting or stopping: try again when that is over"),
+            Self::Reported(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl fmt::Display for SuccessorDeath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unresponsive { after } => {
+                write!(f, "it gave no sign of life for {} and was killed", show(*after))
+            }
+            Self::Ended(how) => f.write_str(how),
+        }
+    }
 }
 
 /// Why a successor in standby counts as dead.

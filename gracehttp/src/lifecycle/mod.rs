@@ -9,6 +9,7 @@ mod ends;
 mod event;
 mod generation;
 mod pulse;
+mod receipt;
 mod requests;
 mod shutdown;
 mod signals;
@@ -34,8 +35,9 @@ pub(crate) use generation::set_generation;
     expect(unused_imports, reason = "readiness, the watchdog and the heartbeat use it")
 )]
 pub(crate) use pulse::{Answering, Beat, Pulse};
+pub(crate) use receipt::{CutConnection, Outcome, ReceiptHistory, RestartReceipt, ServerReceipt, Steps};
 pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;
 pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Signals};
-pub(crate) use time::{show, until_time};
+pub(crate) use time::{show, show_roughly, until_time};

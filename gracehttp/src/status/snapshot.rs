@@ -147,9 +147,13 @@ impl Observed {
         })
     }
 
-    /// From now on the receipts of this drain count.
-    fn begin_drain(&self, life: &mut Life) {
-        life.before_drain = self.servers.iter().map(|server| server.context.ends().counts()).collect();
+    /// From now on the ends of connections count as those of a drain.
+    pub(crate) fn begin_drain(&self) {
+        self.life.lock().before_drain = self.counts();
+    }
+
+    fn counts(&self) -> Vec<EndCounts> {
+        self.servers.iter().map(|server| server.context.ends().counts()).collect()
     }
 }
 
@@ -164,15 +168,12 @@ impl Subscriber for Observed {
             Event::RestartRefused { .. } | Event::SuccessorFailed { .. } | Event::TookBack { .. } => {
                 ProcessPhase::Serving
             }
-            Event::Committed { successor } => {
-                self.begin_drain(&mut life);
-                ProcessPhase::Standby { successor }
-            }
+            Event::Committed { successor } => ProcessPhase::Standby { successor },
             Event::StandbyOver { successor } => ProcessPhase::Draining { successor },
             Event::SuccessorGone { .. } => ProcessPhase::Stopping,
             // In a restart this process drains already.
             Event::StopRequested { .. } if life.phase.is_serving() => {
-                self.begin_drain(&mut life);
+                life.before_drain = self.counts();
                 ProcessPhase::Stopping
             }
             _ => return,

@@ -218,6 +218,7 @@ impl Stage {
             ahead: Bytes::copy_from_slice(ahead),
             permit,
             has_answered: false,
+            left_at: None,
         };
         // After the end of the hand-over it stays here.
         if let Err(SendError((context, resting))) = self.leaving.send((context.clone(), resting)) {

@@ -5,10 +5,12 @@
 //! * [`client`] speaks HTTP over a raw socket and forgives nothing;
 //! * [`tls`] gives a test the records of a TLS connection into its hands;
 //! * [`load`] keeps many such clients busy, and explains every failure;
+//! * [`accounts`] are the receipts of restarts;
 //! * [`attack`] does what no honest client does, and measures what the honest ones notice;
 //! * [`notify`] takes the place of a service manager;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
 
+pub mod accounts;
 pub mod attack;
 pub mod bench;
 pub mod client;
@@ -29,6 +31,7 @@ pub mod strace;
 pub mod tls;
 pub mod uploads;
 
+pub use accounts::Account;
 pub use client::{Client, Reply, Target};
 pub use fault::{Failure, Kind};
 pub use generation::{Exit, Generation};

@@ -116,7 +116,7 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
         // An orderly close even if the client has closed its side: another process may hold a duplicate.
         Ok(Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,
         Ok(Sniffed::TimedOut) => {
-            permit.will_end_as(ConnectionEnd::Cut(CutReason::TimedOut));
+            permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
             close::close(&context, stream, Linger::BRIEF).await;
         }
         // Before its permit is free.
@@ -160,7 +160,7 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return log_failed_handshake(&context, peer, &error),
         Err(_) => {
-            permit.will_end_as(ConnectionEnd::Cut(CutReason::TimedOut));
+            permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
             return log_failed_handshake(&context, peer, &"it took longer than `handshake_timeout`");
         }
     };

@@ -29,9 +29,10 @@ pub(crate) async fn rest(
     // A TLS session that has ended meanwhile, or whose last bytes found no room in the socket, can't rest.
     let phase = context.drain.phase();
     if phase >= Phase::ClosingIdle || !stream.can_rest() {
-        if phase >= Phase::ClosingIdle {
-            permit.will_end_as(ConnectionEnd::Cut(CutReason::Idle));
-        }
+        permit.note_end(match phase >= Phase::ClosingIdle {
+            true => ConnectionEnd::Cut(CutReason::Idle),
+            false => ConnectionEnd::Finished,
+        });
         return close(&context, stream, Linger::BRIEF).await;
     }
     let Ok((socket, opened)) = stream.rest() else {

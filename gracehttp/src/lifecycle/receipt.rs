@@ -166,10 +166,11 @@ impl fmt::Display for RestartReceipt {
                 write!(f, "; {what} {}", show_roughly(Duration::from_micros(took)))?;
             }
         }
-        for cut in self.cut.iter().take(SHOWN) {
+        let shown = self.cut.len().min(SHOWN);
+        for cut in &self.cut[..shown] {
             write!(f, "; cut: {cut}")?;
         }
-        match self.cut_count().saturating_sub(SHOWN as u64) {
+        match self.cut_count().saturating_sub(shown as u64) {
             0 => Ok(()),
             others => write!(f, "; and {others} more cut"),
         }
@@ -259,6 +260,6 @@ mod tests {
             line.contains("; ready after 250ms; moved within 900us; cut: GET /slow from 192.0.2.1:7 "),
             "{line}"
         );
-        assert!(line.ends_with("; and 1 more cut"), "{line}");
+        assert!(line.ends_with("; and 3 more cut"), "{line}");
     }
 }

@@ -235,31 +235,34 @@ pub(crate) struct Permit {
     permits: Option<Arc<Permits>>,
     /// It counts as unseen.
     is_unseen: bool,
-    /// How its connection will have ended. None while it has no connection.
-    end: Option<ConnectionEnd>,
+    /// A connection has it whose end is not noted yet.
+    is_open: bool,
 }
 
 impl Permit {
     fn of(permits: &Arc<Permits>) -> Self {
-        Self { permits: Some(permits.clone()), is_unseen: false, end: None }
+        Self { permits: Some(permits.clone()), is_unseen: false, is_open: false }
     }
 
     /// A connection has it from now on.
     pub(crate) fn opens(&mut self) {
-        if let Some(permits) = self.permits.as_ref().filter(|_| self.end.is_none()) {
+        if let Some(permits) = self.permits.as_ref().filter(|_| !self.is_open) {
             permits.ends.open();
-            self.end = Some(ConnectionEnd::Finished);
+            self.is_open = true;
         }
     }
 
-    /// Its connection will have ended in this way, unless another one follows.
-    pub(crate) fn will_end_as(&mut self, end: ConnectionEnd) {
-        self.end = self.end.map(|_| end);
+    /// It is decided how its connection ends, though its client may still read. Only the first end counts.
+    pub(crate) fn note_end(&mut self, end: ConnectionEnd) {
+        if let Some(permits) = self.permits.as_ref().filter(|_| self.is_open) {
+            permits.ends.note(end);
+            self.is_open = false;
+        }
     }
 
     /// Its connection has ended in this way.
     pub(crate) fn ends_as(mut self, end: ConnectionEnd) {
-        self.will_end_as(end);
+        self.note_end(end);
     }
 
     /// Marks its connection as unseen: a full server accepted it, and it does not report yet what it does.
@@ -288,7 +291,7 @@ impl Permit {
     /// Turns a bare count into a guard again.
     pub(crate) fn from_count(permits: &Arc<Permits>) -> Self {
         let mut permit = Self::of(permits);
-        permit.end = Some(ConnectionEnd::Finished);
+        permit.is_open = true;
         permit
     }
 }
@@ -298,8 +301,8 @@ impl Drop for Permit {
         self.is_seen();
         if let Some(permits) = &self.permits {
             // First, so that all ends are counted once no permit is held.
-            if let Some(end) = self.end {
-                permits.ends.note(end);
+            if self.is_open {
+                permits.ends.note(ConnectionEnd::Finished);
             }
             permits.release();
         }
@@ -377,8 +380,8 @@ mod tests {
         let mut taken = [0; 4].map(|_| take());
         taken.iter_mut().for_each(Permit::opens);
         let [mut changed, given, parked, finished] = taken;
-        changed.will_end_as(ConnectionEnd::ToldToClose);
-        changed.ends_as(ConnectionEnd::Lost);
+        changed.note_end(ConnectionEnd::Lost);
+        changed.ends_as(ConnectionEnd::ToldToClose);
         permits.give(given, ConnectionEnd::Moved);
         parked.into_count();
         drop(finished);

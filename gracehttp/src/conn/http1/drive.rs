@@ -70,19 +70,21 @@ pub(super) enum End {
 }
 
 impl End {
-    /// How the connection ends, if that is not its client's will. `is_told`: the client was told that it closes.
-    /// `is_interrupted`: an answer to a request is missing or not whole.
-    pub(super) fn of_connection(&self, is_told: bool, is_interrupted: bool) -> Option<ConnectionEnd> {
+    /// How a connection ends that does not rest. `is_told`: the client was told that it closes. `is_interrupted`: an
+    /// answer to a request is missing or not whole.
+    pub(super) fn of_connection(&self, is_told: bool, is_interrupted: bool) -> ConnectionEnd {
         let reason = match self {
-            Self::Finished | Self::Broken | Self::Gone if is_told => return Some(ConnectionEnd::ToldToClose),
-            Self::Cut if is_told && !is_interrupted => return Some(ConnectionEnd::ToldToClose),
+            Self::Finished | Self::Broken | Self::Gone if is_told => return ConnectionEnd::ToldToClose,
+            Self::Cut if is_told && !is_interrupted => return ConnectionEnd::ToldToClose,
             Self::Cut => CutReason::Deadline,
             Self::Close => CutReason::Idle,
             Self::MakeRoom => CutReason::FullServer,
             Self::TimedOut(_) => CutReason::TimedOut,
-            Self::Finished | Self::Broken | Self::Rest | Self::Refused(_) | Self::Gone => return None,
+            Self::Finished | Self::Broken | Self::Rest | Self::Refused(_) | Self::Gone => {
+                return ConnectionEnd::Finished;
+            }
         };
-        Some(ConnectionEnd::Cut(reason))
+        ConnectionEnd::Cut(reason)
     }
 }
 

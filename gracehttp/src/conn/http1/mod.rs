@@ -115,20 +115,19 @@ pub(super) async fn serve(
     if goes_on {
         return Left::Busy(Idle { stream, ahead, stage: limits.stage(), permit });
     }
+    if end == End::Rest {
+        let has_answered = activity.has_answered_in_restart();
+        let idle = Idle { stream, ahead, stage: limits.stage(), permit };
+        return Left::AtRest { idle, has_answered };
+    }
     let is_interrupted = info.is_interrupted() || activity.traffic().is_unflushed();
-    if let Some(end) = end.of_connection(activity.is_told_to_close(), is_interrupted) {
-        permit.will_end_as(end);
-        if end == ConnectionEnd::Cut(CutReason::Deadline) {
-            let doing = limits.waiting().when_cut(activity.is_answering());
-            info.note_cut(doing, limits.since());
-        }
+    let ends_as = end.of_connection(activity.is_told_to_close(), is_interrupted);
+    permit.note_end(ends_as);
+    if ends_as == ConnectionEnd::Cut(CutReason::Deadline) {
+        let doing = limits.waiting().when_cut(activity.is_answering());
+        info.note_cut(doing, limits.since());
     }
     match end {
-        End::Rest => {
-            let has_answered = activity.has_answered_in_restart();
-            let idle = Idle { stream, ahead, stage: limits.stage(), permit };
-            return Left::AtRest { idle, has_answered };
-        }
         End::Refused(refusal) => {
             let words = closing_response(&info, Asked::UNREAD, Cause::Refused(refusal));
             close_with(&context, stream, &words, Linger::for_upload(&context.options)).await;
@@ -151,7 +150,7 @@ pub(super) async fn serve(
             cut(&context, stream).await;
         }
         // No client is left to answer. Its handler was dropped with hyper's connection.
-        End::Gone => drop(stream),
+        End::Gone | End::Rest => drop(stream),
         End::Finished | End::Broken | End::Close | End::Cut | End::TimedOut(_) => {
             close(&context, stream, linger).await;
         }
@@ -170,7 +169,7 @@ async fn close_after_upgrade(context: Arc<Context>, back: Receiver<Transport<Int
     if let Ok(mut transport) = back.await {
         finish_writing(&mut transport).await;
         let (stream, _, mut permit) = transport.into_parts();
-        permit.will_end_as(ConnectionEnd::Upgraded);
+        permit.note_end(ConnectionEnd::Upgraded);
         close(&context, stream, Linger::BRIEF).await;
     }
 }

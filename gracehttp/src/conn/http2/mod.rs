@@ -73,18 +73,15 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
         streams.traffic().open() == 0 && streams.count() == 0 && !streams.traffic().is_unflushed();
     drop(connection);
     context.answers.count_unseen(streams.unseen());
-    let ends_as = end.of_connection(drive.is_leaving());
-    if end == End::Cut {
-        let doing = if is_answered { CutWhile::Idle } else { CutWhile::Streams };
-        info.note_cut(doing, drive.opened_at());
+    let ends_as = end.of_connection(drive.is_leaving(), is_answered);
+    if ends_as == ConnectionEnd::Cut(CutReason::Deadline) {
+        info.note_cut(CutWhile::Streams, drive.opened_at());
     }
     let Ok(transport) = back.await else { return };
     // In the middle of a frame of ours no other frame can be sent.
     let closing_frames = end.closing_frames(streams.last_stream()).filter(|_| transport.is_flushed());
     let (stream, _, mut permit) = transport.into_parts();
-    if let Some(end) = ends_as {
-        permit.will_end_as(end);
-    }
+    permit.note_end(ends_as);
     let still_takes = has_much_untaken(&stream);
     let is_useless = end == End::TooSlow || (end == End::Cut && !is_answered);
     match closing_frames {
@@ -103,14 +100,16 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
 }
 
 impl End {
-    /// How the connection ends, if that is not its client's will. `is_announced`: the client was sent GOAWAY.
-    fn of_connection(self, is_announced: bool) -> Option<ConnectionEnd> {
+    /// How the connection ends. `is_announced`: the client was sent GOAWAY. `is_answered`: all its requests are.
+    fn of_connection(self, is_announced: bool, is_answered: bool) -> ConnectionEnd {
         match self {
-            Self::Finished => is_announced.then_some(ConnectionEnd::ToldToClose),
-            Self::Unused(_) => Some(ConnectionEnd::ToldToClose),
-            Self::Cut => Some(ConnectionEnd::Cut(CutReason::Deadline)),
-            Self::TooSlow => Some(ConnectionEnd::Cut(CutReason::TimedOut)),
-            Self::Refused(_) => None,
+            Self::Finished if is_announced => ConnectionEnd::ToldToClose,
+            Self::Unused(_) => ConnectionEnd::ToldToClose,
+            // It is sent GOAWAY now.
+            Self::Cut if is_answered => ConnectionEnd::ToldToClose,
+            Self::Cut => ConnectionEnd::Cut(CutReason::Deadline),
+            Self::TooSlow => ConnectionEnd::Cut(CutReason::TimedOut),
+            Self::Finished | Self::Refused(_) => ConnectionEnd::Finished,
         }
     }
 

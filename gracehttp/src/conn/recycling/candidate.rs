@@ -125,5 +125,5 @@ pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mu
         }
     })
     .await;
-    permit.will_end_as(ConnectionEnd::Cut(reason.into()));
+    permit.note_end(ConnectionEnd::Cut(reason.into()));
 }

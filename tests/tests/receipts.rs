@@ -1,0 +1,414 @@
+//! Every restart accounts for every connection that the predecessor held: its receipt equals what the clients have seen.
+
+use std::time::Duration;
+
+use tests::client::{get, post_head};
+use tests::h2::{Http2, Outcome};
+use tests::patience::{PATIENCE, eventually};
+use tests::random::Random;
+use tests::{Account, App, Client, Exit, Launch, Scratch, Signal, Target};
+
+const PLAN: &str = "server web 127.0.0.1:0\nserver tls 127.0.0.1:0 tls=self_signed";
+
+struct Stage {
+    app: App,
+    web: Target,
+    tls: Target,
+    _scratch: Scratch,
+}
+
+impl Stage {
+    async fn new(standby: &str, drain: &str) -> Self {
+        let scratch = Scratch::new();
+        let launch = Launch::app(&scratch, PLAN).env("GRACEHTTP_STANDBY", standby);
+        let app = launch.env("GRACEHTTP_DRAIN_TIMEOUT", drain).spawn();
+        let (web, tls) = (app.target("web").await, app.target("tls").await);
+        Self { app, web, tls, _scratch: scratch }
+    }
+
+    /// The receipt of the restart that was logged since.
+    async fn receipt(&self, start: usize) -> (String, Account) {
+        let is_receipt = |line: &str| line.contains("restart done") || line.contains("restart taken back");
+        let line = self.app.log.find(start, PATIENCE, "a receipt", is_receipt).await.text;
+        let account = Account::read(&line);
+        account.assert_balanced();
+        (line, account)
+    }
+
+    /// A client with one answer.
+    async fn idle(&self, target: &Target) -> Client {
+        let mut client = Client::connect(target).await.expect("a connection");
+        client.get("/ping").await.expect("an answer");
+        client
+    }
+
+    /// A client that has left HTTP.
+    async fn upgraded(&self) -> Client {
+        let request =
+            get("/upgrade/stubborn").replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+        let mut client = Client::connect(&self.web).await.expect("a connection");
+        client.send(request).await.expect("an open connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend_from_slice(&client.piece().await.expect("an open connection").expect("a response"));
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+        client
+    }
+
+    /// A client whose request is in its handler.
+    async fn busy(&self, path: &str) -> Client {
+        let start = self.app.log.end();
+        let mut client = Client::connect(&self.web).await.expect("a connection");
+        client.send(get(path)).await.expect("an open connection");
+        self.app.log.line(start, "slow begins").await;
+        client
+    }
+}
+
+fn ends<const N: usize>(ends: [(&str, u64); N]) -> Vec<(String, u64)> {
+    ends.map(|(end, count)| (end.to_owned(), count)).into()
+}
+
+#[tokio::test]
+async fn each_end_is_in_the_receipt_once() {
+    let stage = Stage::new("300ms", "3s").await;
+    let old = stage.app.first();
+    let mut idle = stage.idle(&stage.web).await;
+    let mut secure = stage.idle(&stage.tls).await;
+    let mut silent = Client::connect(&stage.web).await.unwrap();
+    let mut half_head = Client::connect(&stage.web).await.unwrap();
+    half_head.send("GET /ping HTTP/1.1\r\n").await.unwrap();
+    let mut answered = stage.busy("/slow?ms=700").await;
+    let leaves = stage.busy("/slow?ms=60000").await;
+    let mut late = stage.busy("/slow?ms=60000").await;
+    let mut http2 = Http2::connect(&stage.web).await.unwrap();
+    assert!(matches!(http2.get("/ping").await, Ok(Outcome::Reply(_))));
+    let _tunnel = stage.upgraded().await;
+    let let_go = stage.upgraded().await;
+
+    let start = stage.app.log.end();
+    let successor = stage.app.restart().await;
+    drop((leaves, let_go));
+    assert_eq!(answered.reply().await.unwrap().pid(), Some(old.pid()));
+    assert!(late.reply().await.is_err());
+    assert!(!http2.is_open().await);
+    let (line, account) = stage.receipt(start).await;
+    half_head.send("Host: a\r\n\r\n").await.unwrap();
+    assert_eq!(half_head.reply().await.unwrap().pid(), Some(successor.pid()));
+    for client in [&mut idle, &mut secure, &mut silent, &mut answered] {
+        assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
+    }
+    assert_eq!((account.before, account.accepted), (10, 0), "{line}");
+    let expected = ends([
+        ("answered and moved", 1),
+        ("cut at the deadline", 1),
+        ("cut at the exit", 1),
+        ("finished", 1),
+        ("moved", 4),
+        ("told to close", 1),
+        ("upgraded and finished", 1),
+    ]);
+    assert_eq!(account.ends.into_iter().collect::<Vec<_>>(), expected, "{line}");
+    let cut = format!("cut: GET /slow from {}", "127.0.0.1:");
+    assert!(line.contains(&cut) && line.contains(" at server web, its handler at work for "), "{line}");
+    assert!(line.contains("; and 1 more cut") && !line.contains("ms="), "{line}");
+    for step in ["; ready after ", "; moved within ", "; longest pause ", "; drained within "] {
+        assert!(line.contains(step), "{step} in {line}");
+    }
+    assert_eq!(old.exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn what_comes_back_from_a_dead_successor_and_what_is_lost_is_in_the_receipt() {
+    let stage = Stage::new("10s", "5s").await;
+    let old = stage.app.first();
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        idle.push(stage.idle(&stage.web).await);
+    }
+    let mut secure = [stage.idle(&stage.tls).await, stage.idle(&stage.tls).await];
+    let mut stays = stage.busy("/slow?ms=3000").await;
+    let mut in_flight = stage.idle(&stage.web).await;
+    let successor = stage.app.restart().await;
+    for client in &mut idle {
+        client.moves_to(successor.pid()).await;
+    }
+    for client in &mut secure {
+        client.moves_to(successor.pid()).await;
+    }
+    in_flight.moves_to(successor.pid()).await;
+    let start = stage.app.log.end();
+    in_flight.send(get("/slow?ms=60000")).await.unwrap();
+    stage.app.log.line(start, "slow begins").await;
+    for client in &mut idle {
+        client.pause(Duration::from_millis(50)).await;
+    }
+    successor.kill();
+    let (line, account) = stage.receipt(start).await;
+    assert!(line.contains("restart taken back"), "{line}");
+    assert_eq!((account.before, account.accepted), (7, 0), "{line}");
+    let expected = ends([("lost with the successor", 3), ("stayed", 1), ("taken back", 3)]);
+    assert_eq!(account.ends.into_iter().collect::<Vec<_>>(), expected, "{line}");
+    assert!(in_flight.reply().await.is_err());
+    assert_eq!(stays.reply().await.unwrap().pid(), Some(old.pid()));
+    for client in &mut idle {
+        assert_eq!(client.get("/ping").await.unwrap().pid(), Some(old.pid()));
+    }
+    // The next restart accounts for what came back.
+    let start = stage.app.log.end();
+    old.signal(Signal::USR2);
+    stage.app.successor_since(start).await;
+    for client in &mut idle {
+        client.pause(Duration::from_millis(50)).await;
+    }
+    old.signal(Signal::TERM);
+    let (line, account) = stage.receipt(start).await;
+    assert_eq!((account.before, account.count("moved")), (4, 4), "{line}");
+}
+
+#[tokio::test]
+async fn connections_of_a_second_stop_signal_and_of_a_blocked_thread_are_cut_at_the_exit() {
+    let stage = Stage::new("300ms", "20s").await;
+    let old = stage.app.first();
+    let _busy = stage.busy("/slow?ms=60000").await;
+    let start = stage.app.log.end();
+    stage.app.restart().await;
+    old.signal(Signal::TERM);
+    stage.app.log.line(start, "SIGTERM").await;
+    old.signal(Signal::TERM);
+    let (line, account) = stage.receipt(start).await;
+    assert_eq!((account.before, account.count("cut at the exit")), (1, 1), "{line}");
+}
+
+#[tokio::test]
+async fn a_clients_own_close_and_one_that_http_asks_for_are_finished() {
+    let stage = Stage::new("300ms", "10s").await;
+    let mut uploads = Client::connect(&stage.web).await.unwrap();
+    uploads.send(post_head("/echo", 20)).await.unwrap();
+    uploads.send("0123456789").await.unwrap();
+    let mut asks = stage.busy("/slow?ms=900").await;
+    let start = stage.app.log.end();
+    stage.app.restart().await;
+    drop(uploads);
+    // Pipelined behind the request in flight: its answer ends the connection.
+    asks.send("GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    asks.reply().await.unwrap();
+    assert!(asks.reply().await.unwrap().closes());
+    asks.closed().await.unwrap();
+    let (line, account) = stage.receipt(start).await;
+    let finished_or_moved = account.count("finished") + account.count("answered and moved");
+    assert_eq!((account.before, finished_or_moved), (2, 2), "{line}");
+    assert!(account.count("finished") >= 1, "{line}");
+}
+
+/// What a client does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Idle,
+    IdleOverTls,
+    Silent,
+    HalfHead,
+    /// Its request is answered in time.
+    Slow,
+    /// Its request is not.
+    TooSlow,
+    Http2,
+    /// It leaves in the middle of its request.
+    Leaves,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind::Idle,
+    Kind::IdleOverTls,
+    Kind::Silent,
+    Kind::HalfHead,
+    Kind::Slow,
+    Kind::TooSlow,
+    Kind::Http2,
+    Kind::Leaves,
+];
+
+/// What becomes of a restart.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    None,
+    /// The successor is killed so long after it has begun to serve, which is before the end of standby.
+    Killed(Duration),
+    /// It is stopped so long after that, and goes on later.
+    Stopped(Duration, Duration),
+    /// The predecessor is.
+    PredecessorStopped(Duration, Duration),
+}
+
+enum Actor {
+    Http1(Kind, Client),
+    Http2(Http2),
+}
+
+/// What a client has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Seen {
+    /// Its connection is open, and this process answers.
+    Open(u32),
+    /// The server said that it closes the connection.
+    Told,
+    /// The connection ended without a word.
+    Cut,
+    /// It has closed the connection itself.
+    Left,
+}
+
+impl Actor {
+    async fn new(stage: &Stage, kind: Kind) -> Self {
+        if kind == Kind::Http2 {
+            let mut client = Http2::connect(&stage.web).await.expect("a connection");
+            assert!(matches!(client.get("/ping").await, Ok(Outcome::Reply(_))));
+            return Self::Http2(client);
+        }
+        let client = match kind {
+            Kind::Idle => stage.idle(&stage.web).await,
+            Kind::IdleOverTls => stage.idle(&stage.tls).await,
+            Kind::Slow => stage.busy("/slow?ms=500").await,
+            Kind::TooSlow | Kind::Leaves => stage.busy("/slow?ms=60000").await,
+            _ => {
+                let mut client = Client::connect(&stage.web).await.expect("a connection");
+                if kind == Kind::HalfHead {
+                    client.send("GET /ping HTTP/1.1\r\n").await.expect("an open connection");
+                }
+                client
+            }
+        };
+        Self::Http1(kind, client)
+    }
+
+    /// What has become of its connection, once the restart is over.
+    async fn end(self, stays: bool) -> Seen {
+        match self {
+            Self::Http1(Kind::Leaves, _) => Seen::Left,
+            // In a restart that was taken back, the handler is still at work.
+            Self::Http1(Kind::TooSlow, mut client) if stays => {
+                match client.pause(Duration::from_millis(1)).await {
+                    tests::client::Pause::Open => Seen::Open(0),
+                    _ => Seen::Cut,
+                }
+            }
+            Self::Http1(kind, mut client) => {
+                let answered = match kind {
+                    Kind::Slow | Kind::TooSlow => client.reply().await.map(|reply| reply.closes()),
+                    _ => Ok(false),
+                };
+                match answered {
+                    Err(_) => return Seen::Cut,
+                    Ok(true) => return Seen::Told,
+                    Ok(false) => {}
+                }
+                let reply = match kind {
+                    Kind::HalfHead => match client.send("Host: a\r\n\r\n").await {
+                        Ok(()) => client.reply().await,
+                        Err(failure) => Err(failure),
+                    },
+                    _ => client.get("/ping").await,
+                };
+                reply.map_or(Seen::Cut, |reply| Seen::Open(reply.pid().expect("a process")))
+            }
+            Self::Http2(mut client) => match client.get("/ping").await {
+                Ok(Outcome::Reply(reply)) => Seen::Open(reply.pid().expect("a process")),
+                Ok(Outcome::NotSent) => Seen::Told,
+                Err(_) => Seen::Cut,
+            },
+        }
+    }
+}
+
+/// One restart with a random fault and random clients.
+async fn random_restart(seed: u64) {
+    let mut random = Random::new(seed);
+    let stage = Stage::new("1s", "2500ms").await;
+    let old = stage.app.first();
+    let mut actors = Vec::new();
+    for kind in KINDS {
+        for _ in 0..random.below(4) {
+            actors.push(Actor::new(&stage, kind).await);
+        }
+    }
+    let total = actors.len() as u64;
+    let millis = |random: &mut Random, below| Duration::from_millis(random.below(below));
+    let fault = match random.below(4) {
+        0 => Fault::None,
+        1 => Fault::Killed(millis(&mut random, 800)),
+        2 => Fault::Stopped(millis(&mut random, 400), millis(&mut random, 900)),
+        _ => Fault::PredecessorStopped(millis(&mut random, 400), millis(&mut random, 900)),
+    };
+    println!("seed {seed}: {total} clients, {fault:?}");
+
+    let start = stage.app.log.end();
+    let successor = stage.app.restart().await;
+    // They leave before anything else happens to them.
+    let (leave, mut actors): (Vec<_>, Vec<_>) =
+        actors.into_iter().partition(|actor| matches!(actor, Actor::Http1(Kind::Leaves, _)));
+    let left = leave.len() as u64;
+    drop(leave);
+    match fault {
+        Fault::None => {}
+        Fault::Killed(after) => {
+            tokio::time::sleep(after).await;
+            successor.kill();
+        }
+        Fault::Stopped(after, length) => {
+            tokio::time::sleep(after).await;
+            successor.signal(Signal::STOP);
+            tokio::time::sleep(length).await;
+            successor.signal(Signal::CONT);
+        }
+        Fault::PredecessorStopped(after, length) => {
+            tokio::time::sleep(after).await;
+            old.signal(Signal::STOP);
+            tokio::time::sleep(length).await;
+            old.signal(Signal::CONT);
+        }
+    }
+    let (line, account) = stage.receipt(start).await;
+    assert_eq!((account.before, account.accepted), (total, 0), "seed {seed}: {line}");
+    let was_taken_back = line.contains("restart taken back");
+    let mut seen = Vec::new();
+    for actor in actors.drain(..) {
+        seen.push(actor.end(was_taken_back).await);
+    }
+    let count = |what: Seen| seen.iter().filter(|seen| **seen == what).count() as u64;
+    let ends = |names: &[&str]| names.iter().map(|name| account.count(name)).sum::<u64>();
+    let told = &format!("seed {seed}, {fault:?}: {line}\n{seen:?}\n{}", stage.app.log);
+    if was_taken_back {
+        // One whose GOAWAY was on its way, or whose client was just leaving, may have had either end by then.
+        let open = seen.iter().filter(|seen| matches!(seen, Seen::Open(_))).count() as u64;
+        let gone = count(Seen::Told) + count(Seen::Cut);
+        let kept = ends(&["taken back", "stayed"]);
+        assert!(kept >= open && kept <= open + count(Seen::Told) + left, "{told}");
+        assert!(ends(&["lost with the successor"]) <= gone, "{told}");
+        assert_eq!(ends(&["cut at the deadline", "cut at the exit"]), 0, "{told}");
+    } else {
+        assert_eq!(ends(&["moved", "answered and moved"]), count(Seen::Open(successor.pid())), "{told}");
+        assert_eq!(ends(&["told to close"]), count(Seen::Told), "{told}");
+        assert_eq!(ends(&["cut at the deadline"]), count(Seen::Cut), "{told}");
+        assert_eq!(ends(&["finished"]), left, "{told}");
+        eventually("the predecessor's end", || !old.is_running()).await;
+    }
+}
+
+/// Some fifteen in the usual run.
+#[tokio::test]
+async fn receipts_equal_the_clients_counts_in_random_restarts() {
+    let is_long = std::env::var_os("GRACEHTTP_LONG").is_some();
+    let (lanes, restarts) = if is_long { (5, 200) } else { (5, 15) };
+    let mut tasks = tokio::task::JoinSet::new();
+    for lane in 0..lanes {
+        tasks.spawn(async move {
+            for seed in (lane..restarts).step_by(lanes as usize) {
+                random_restart(seed).await;
+            }
+        });
+    }
+    while let Some(lane) = tasks.join_next().await {
+        lane.expect("no failure");
+    }
+}

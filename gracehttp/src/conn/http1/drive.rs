@@ -79,6 +79,8 @@ impl End {
             Self::Cut => CutReason::Deadline,
             Self::Close => CutReason::Idle,
             Self::MakeRoom => CutReason::FullServer,
+            // Its client has closed its side.
+            Self::TimedOut(Waiting::Answer | Waiting::RestOfAnswer) => return ConnectionEnd::Finished,
             Self::TimedOut(_) => CutReason::TimedOut,
             Self::Finished | Self::Broken | Self::Rest | Self::Refused(_) | Self::Gone => {
                 return ConnectionEnd::Finished;

@@ -326,7 +326,8 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
 
     /// Gives the program a command line: `serve` (the default), `check`, which says whether configuration and
     /// certificates are in order, `config`, which prints every value and where it comes from, and `routes`, which
-    /// prints what every server answers, and by which handler.
+    /// prints what every server answers, and by which handler. Further commands speak with the process that serves:
+    /// `status`, `restart`, `stop`, `drain` and `logs`; see the [guide](crate::guide::control).
     ///
     /// [`run`](Self::run) and [`try_run`](Self::try_run) then read the arguments of the process. Arguments that
     /// make no sense end it with status 2.

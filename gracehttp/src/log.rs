@@ -13,6 +13,8 @@
 //! A client may be able to trigger a notice or an error again and again. So each place in the code logs at most 20 in
 //! ten seconds. Further ones are counted, and the last of them is logged with their number.
 
+#[cfg(any(feature = "admin", feature = "cli"))]
+mod history;
 mod panics;
 mod plain;
 mod queue;
@@ -30,6 +32,8 @@ use tracing::dispatcher::{self, Dispatch};
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+#[cfg(any(feature = "admin", feature = "cli"))]
+pub(crate) use history::{Recorded, history};
 pub(crate) use panics::install_hook;
 pub(crate) use writer::flush;
 
@@ -121,6 +125,15 @@ impl Level {
             Self::Info => &INFO,
             Self::Notice => &NOTICE,
             Self::Error => &ERROR,
+        }
+    }
+
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Notice => "notice",
+            Self::Error => "error",
         }
     }
 

@@ -1,5 +1,7 @@
-//! The command line of an application that asks for one: `serve`, `check`, `config`, `routes`.
+//! The command line of an application that asks for one: `serve`, `check`, `config`, `routes`, and
+//! commands for the process that serves.
 
+mod commands;
 mod routes;
 
 use std::io::{self, Write as _};
@@ -20,22 +22,24 @@ use crate::server::ServerOptions;
 /// Arguments that make no sense end the process here and now, as everywhere with clap; nothing has been
 /// touched yet.
 pub(super) fn obey<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Events) -> Result<(), Error> {
-    match command().get_matches().subcommand_name() {
-        Some("check") => check(app),
-        Some("config") => show(app),
+    match command().get_matches().subcommand() {
+        Some(("check", _)) => check(app),
+        Some(("config", _)) => show(app),
         // They are code: no file and no variable changes them, and no fault in one keeps them from being printed.
-        Some("routes") => print(&routes::table(&app.servers)),
-        _ => life::live(app, events),
+        Some(("routes", _)) => print(&routes::table(&app.servers)),
+        None | Some(("serve", _)) => life::live(app, events),
+        Some((name, arguments)) => commands::run(app, name, arguments),
     }
 }
 
 fn command() -> Command {
-    Command::new(env!("CARGO_PKG_NAME")).subcommands([
+    let command = Command::new(env!("CARGO_PKG_NAME")).subcommands([
         Command::new("serve").about("Serve, until a signal says otherwise (the default)"),
         Command::new("check").about("Check configuration and certificates, and serve nothing"),
         Command::new("config").about("Print every value of the configuration, and where it comes from"),
         Command::new("routes").about("Print every route of every server, and the handler that answers it"),
-    ])
+    ]);
+    command.subcommands(commands::commands())
 }
 
 /// All that can be found wrong without touching a socket.

@@ -18,12 +18,16 @@ use crate::app::servers::Servers;
 use crate::app::startup::{self, Started};
 use crate::app::workers::Workers;
 use crate::config::Settings;
+#[cfg(feature = "cli")]
+use crate::control::{Control, Progress};
 use crate::error::Error;
 use crate::handoff::{self, Channel, Inherited, Predecessor, StartCommand, WeakChannel};
 use crate::lifecycle::{
     Background, Event, Events, HeldBack, Phase, Pulse, Request, Requests, Signals, aside,
 };
 use crate::listen::OwnListeners;
+#[cfg(feature = "cli")]
+use crate::listen::OwnPurpose;
 use crate::log;
 use crate::status::{Observed, Snapshot};
 use crate::supervision::{Activation, Watchdog};
@@ -41,6 +45,9 @@ pub(super) struct Process {
     pub(super) settings: Settings,
     pub(super) servers: Servers,
     pub(super) own: OwnListeners,
+    /// Who asks it things over the control socket.
+    #[cfg(feature = "cli")]
+    pub(super) control: Arc<Control>,
     /// Of the TLS session tickets.
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
@@ -114,18 +121,26 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let announcer =
             Announcer::start(&app.settings, &start_command, watchdog, inherited.is_some(), events);
         let parcels = Handlers::default();
-        let receipts = Receipts::of(&parcels);
         let started = start(app, inherited, activation, requests, &workers, &parcels, events).await?;
         let Some((started, requests)) = started else {
             return Ok(());
         };
         let Started { settings, servers, own, keys, predecessor, workers, pulse, operators } = started;
         let background = Background::of(&workers);
-        let observed = Arc::new(Observed::new(servers.iter(), background.clone(), predecessor.clone()));
+        let receipts = Receipts::of(&parcels);
+        let observed = Observed::new(
+            servers.iter(),
+            background.clone(),
+            predecessor.clone(),
+            receipts.history().clone(),
+        );
+        let observed = Arc::new(observed);
         events.subscribe(observed.clone());
         #[cfg(feature = "admin")]
         operators.show(&observed);
         announcer.serving(&observed, &pulse).await;
+        #[cfg(feature = "cli")]
+        let (control, own) = serve_control(own, &observed, &requests, events);
         let process = Process {
             start_command,
             configuration,
@@ -133,6 +148,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             settings,
             servers,
             own,
+            #[cfg(feature = "cli")]
+            control,
             keys,
             predecessor,
             parcels,
@@ -211,6 +228,22 @@ async fn start<S: Clone + Send + Sync + 'static>(
     Ok(None)
 }
 
+/// Opens the control socket, if there is one, to those who ask.
+#[cfg(feature = "cli")]
+fn serve_control(
+    mut own: OwnListeners,
+    observed: &Arc<Observed>,
+    requests: &Requests,
+    events: &Events,
+) -> (Arc<Control>, OwnListeners) {
+    let progress = Arc::new(Progress::default());
+    events.subscribe(progress.clone());
+    let control = Control::new(observed.clone(), requests.requester(), progress);
+    let clients = control.clone();
+    own.serve(OwnPurpose::Control, move |socket| clients.take_in(socket.fd));
+    (control, own)
+}
+
 impl Process {
     /// Serves until a signal stops the process or a successor has its place.
     async fn serve(mut self) {
@@ -231,6 +264,8 @@ impl Process {
         for server in self.snapshot().servers {
             self.events.emit(&Event::Answered { server: server.name.into(), answers: server.answers });
         }
+        #[cfg(feature = "cli")]
+        self.control.finish().await;
         // A predecessor that still drains learns that this end is no accident.
         if let Some(predecessor) = self.to_predecessor() {
             Predecessor::announce_exit(&predecessor).await;

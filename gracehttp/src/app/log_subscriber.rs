@@ -141,7 +141,9 @@ fn log_requested(trigger: Trigger, request: &str) {
     let own_pid = std::process::id();
     match trigger {
         Trigger::Signal(signal) => log::info(format_args!("Received SIG. [PID:{own_pid}, SIG:{signal}]")),
-        Trigger::Command => log::info(format_args!("a command asks for a {request}, pid {own_pid}")),
+        Trigger::Command | Trigger::Drain => {
+            log::info(format_args!("a command asks for a {request}, pid {own_pid}"))
+        }
         Trigger::SupervisorGone => {
             log::error(format_args!("the supervisor has ended, so this process, pid {own_pid}, stops"));
         }
@@ -172,7 +174,7 @@ fn log_serving(serving: &Serving) {
     let url = match address {
         Address::Tcp(address) if *is_secure => format!("https://{address}"),
         Address::Tcp(address) => format!("http://{address}"),
-        Address::Unix(path) => format!("unix:{}", path.display()),
+        Address::Unix(_) => address.to_string(),
     };
     log::info(format_args!(
         "serving {server} on {url} ({protocols}, {transport}, max {max_conns} connections, generation {generation}, \

@@ -13,6 +13,9 @@ use crate::lifecycle::{Event, Events, Phase, Request, Requests, Trigger};
 /// measured, 503 of 325 000 requests in 20 drains, and none of 205 000 with a second of grace.
 pub(super) const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the command `drain` goes on accepting at least: enough for two checks of a load balancer.
+const LAME_DUCK_OF_DRAIN: Duration = Duration::from_secs(10);
+
 impl Process {
     /// Stops: lame duck, last accepts, grace, drain.
     pub(super) async fn stop(&mut self, trigger: Trigger) -> Next {
@@ -21,7 +24,7 @@ impl Process {
             // Else a predecessor in standby could take our end for an accident.
             Predecessor::announce_exit(&predecessor).await;
         }
-        self.lame_duck().await;
+        self.lame_duck(trigger).await;
         let limit = self.settings.drain_timeout;
         self.events.emit(&Event::Draining { connections: self.servers.held(), limit });
         let deadline = Instant::now() + limit;
@@ -82,11 +85,15 @@ impl Process {
     }
 
     /// Goes on accepting for a while, unless a second signal to stop comes.
-    async fn lame_duck(&mut self) {
-        if self.settings.lame_duck.is_zero() || self.ends_at_once {
+    async fn lame_duck(&mut self, trigger: Trigger) {
+        let lame_duck = match trigger {
+            Trigger::Drain => self.settings.lame_duck.max(LAME_DUCK_OF_DRAIN),
+            _ => self.settings.lame_duck,
+        };
+        if lame_duck.is_zero() || self.ends_at_once {
             return;
         }
-        let end = Instant::now() + self.settings.lame_duck;
+        let end = Instant::now() + lame_duck;
         let second = tokio::select! {
             biased;
             () = sleep_until(end) => return,

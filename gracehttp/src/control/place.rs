@@ -24,6 +24,14 @@ pub(crate) fn place(address: &ControlAddress, surroundings: &Surroundings<'_>) -
 }
 
 impl Surroundings<'_> {
+    /// Where a command looks that was not started by the service manager: systemd's directory for a service of this
+    /// name, if there is a socket.
+    pub(crate) fn customary_place(&self) -> Option<PathBuf> {
+        let name = self.program.file_name()?;
+        let roots = ["/run".into()].into_iter().chain(self.variable("XDG_RUNTIME_DIR").map(PathBuf::from));
+        roots.map(|root: PathBuf| root.join(name).join(self.file_name())).find(|path| path.exists())
+    }
+
     fn usual_place(&self) -> Option<PathBuf> {
         let in_runtime_directory = || {
             let directories = self.variable("RUNTIME_DIRECTORY")?;

@@ -121,6 +121,15 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// Connection limits that do not fit into the limit of open descriptors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LoweredLimits {

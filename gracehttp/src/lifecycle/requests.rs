@@ -21,6 +21,8 @@ pub(crate) enum Trigger {
     Signal(Signal),
     /// A command over the control socket.
     Command,
+    /// A command over the control socket: to stop, but to accept for a while before.
+    Drain,
     /// The supervisor has ended: nobody could start this process anew.
     SupervisorGone,
 }
@@ -30,7 +32,7 @@ impl Trigger {
     pub(crate) fn signal(self) -> Option<Signal> {
         match self {
             Self::Signal(signal) => Some(signal),
-            Self::Command | Self::SupervisorGone => None,
+            Self::Command | Self::Drain | Self::SupervisorGone => None,
         }
     }
 }
@@ -45,7 +47,7 @@ impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(signal) => signal.fmt(f),
-            Self::Command => f.write_str("a command"),
+            Self::Command | Self::Drain => f.write_str("a command"),
             Self::SupervisorGone => f.write_str("the end of the supervisor"),
         }
     }

@@ -92,7 +92,7 @@ struct Report {
 
 impl AcceptErrors {
     pub(super) fn new(server: &str, local: &Address) -> Self {
-        let listener = format!("{}, {}", owner::subject(server), local.describe());
+        let listener = format!("{}, {local}", owner::subject(server));
         Self { listener, pause: BACK_OFF.0, failures: 0, last_report: None }
     }
 

@@ -97,7 +97,7 @@ pub(crate) fn adopt(
         _ => false,
     };
     if !fits {
-        return Err(refused(format!("the socket is bound to {}", local.describe())));
+        return Err(refused(format!("the socket is bound to {local}")));
     }
     let prepared = socket.set_cloexec(true).and_then(|()| options.check(socket.domain()?));
     prepared.map_err(|error| refused(error.to_string()))?;

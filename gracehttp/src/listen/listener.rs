@@ -107,11 +107,4 @@ impl Address {
             None => Err(io::Error::other("the socket is neither of TCP nor bound to a path")),
         }
     }
-
-    pub(super) fn describe(&self) -> String {
-        match self {
-            Self::Tcp(address) => address.to_string(),
-            Self::Unix(path) => format!("unix:{}", path.display()),
-        }
-    }
 }

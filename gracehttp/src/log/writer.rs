@@ -48,6 +48,19 @@ impl Entry {
         size_of::<Self>() + text
     }
 
+    /// Keeps the framework's messages for operators who ask. Not at their delivery, which may have to wait.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    fn keep(&self) {
+        match self {
+            Self::Line(_) => {}
+            Self::Panic(text, _) => super::history::note_panic(text),
+            Self::Message(message) => super::history::note(message),
+        }
+    }
+
+    #[cfg(not(any(feature = "admin", feature = "cli")))]
+    fn keep(&self) {}
+
     fn deliver(self) {
         match self {
             Self::Line(line) => write(&line),
@@ -80,6 +93,7 @@ impl Entry {
 
 /// Puts an entry in the queue.
 pub(super) fn push(entry: Entry) {
+    entry.keep();
     if IS_WRITER.get() || !is_started() {
         // A message from inside a callback is delivered at once, before the waiting ones. If the system refuses the
         // thread, the process is about to end.
@@ -145,7 +159,10 @@ fn work() {
             }
             Next::TimeIsUp => {
                 let due = repeats().due(Instant::now());
-                due.into_iter().for_each(|(entry, count)| entry.repeated(count).deliver());
+                due.into_iter().map(|(entry, count)| entry.repeated(count)).for_each(|entry| {
+                    entry.keep();
+                    entry.deliver();
+                });
             }
         }
     }

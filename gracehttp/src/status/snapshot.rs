@@ -1,6 +1,7 @@
 //! The process as it is at one moment.
 
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use nix::unistd::Pid;
 use parking_lot::Mutex;
@@ -8,10 +9,13 @@ use parking_lot::Mutex;
 use crate::conn::Context;
 use crate::handoff::WeakChannel;
 use crate::lifecycle::{
-    Address, Answers, Background, EndCounts, Event, HeldConnections, Phase, Subscriber, TasksLeft, generation,
+    Address, Answers, Background, EndCounts, Event, HeldConnections, Phase, ReceiptHistory, Subscriber,
+    TasksLeft, generation,
 };
 use crate::listen::{Listener, Running};
 use crate::socket::Stage;
+#[cfg(any(feature = "admin", feature = "cli"))]
+use crate::status::report::{Report, RestartCounts};
 
 /// The counts and states of a process at one moment.
 #[derive(Debug)]
@@ -90,6 +94,18 @@ pub(crate) struct Observed {
     servers: Vec<ObservedServer>,
     background: Arc<Background>,
     predecessor: Option<WeakChannel>,
+    /// When it began to serve.
+    #[cfg_attr(
+        not(any(feature = "admin", feature = "cli")),
+        expect(dead_code, reason = "only reports tell it")
+    )]
+    since: SystemTime,
+    /// Of the last restarts, also those of earlier generations.
+    #[cfg_attr(
+        not(any(feature = "admin", feature = "cli")),
+        expect(dead_code, reason = "only reports tell it")
+    )]
+    receipts: ReceiptHistory,
     life: Mutex<Life>,
 }
 
@@ -101,6 +117,9 @@ struct ObservedServer {
 
 struct Life {
     phase: ProcessPhase,
+    /// Restarts whose successor never came to serve, and those whose successor died in standby.
+    failed: u64,
+    taken_back: u64,
     /// What had become of each server's connections when the drain began.
     before_drain: Vec<EndCounts>,
 }
@@ -110,6 +129,7 @@ impl Observed {
         servers: impl Iterator<Item = &'a Running>,
         background: Arc<Background>,
         predecessor: Option<WeakChannel>,
+        receipts: ReceiptHistory,
     ) -> Self {
         let observed = servers.map(|server| ObservedServer {
             context: server.context.clone(),
@@ -117,8 +137,8 @@ impl Observed {
         });
         let servers: Vec<ObservedServer> = observed.collect();
         let before_drain = vec![EndCounts::default(); servers.len()];
-        let life = Mutex::new(Life { phase: ProcessPhase::Serving, before_drain });
-        Self { servers, background, predecessor, life }
+        let life = Mutex::new(Life { phase: ProcessPhase::Serving, failed: 0, taken_back: 0, before_drain });
+        Self { servers, background, predecessor, since: SystemTime::now(), receipts, life }
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -137,6 +157,16 @@ impl Observed {
         let permits = self.servers.iter().map(|server| &server.context.permits);
         permits
             .fold((0, 0), |(here, elsewhere), permits| (here + permits.held(), elsewhere + permits.foreign()))
+    }
+
+    /// What operators see of this process.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    pub(crate) fn report(&self) -> Report {
+        let restarts = {
+            let life = self.life.lock();
+            RestartCounts { failed: life.failed, taken_back: life.taken_back }
+        };
+        Report::new(self.snapshot(), self.since, restarts, self.receipts.list())
     }
 
     /// What has become of the connections of each server since the drain began.
@@ -160,6 +190,11 @@ impl Observed {
 impl Subscriber for Observed {
     fn on_event(&self, event: &Event) {
         let mut life = self.life.lock();
+        match event {
+            Event::SuccessorFailed { .. } => life.failed += 1,
+            Event::TookBack { .. } => life.taken_back += 1,
+            _ => {}
+        }
         life.phase = match *event {
             Event::RestartRequested { .. } if life.phase == ProcessPhase::Serving => {
                 ProcessPhase::Restarting { successor: None }
@@ -241,7 +276,7 @@ mod tests {
     #[tokio::test]
     async fn it_shows_connections_by_state_and_what_became_of_them() {
         let mut server = server();
-        let observed = Observed::new([&server].into_iter(), Arc::default(), None);
+        let observed = Observed::new([&server].into_iter(), Arc::default(), None, ReceiptHistory::default());
         let snapshot = observed.snapshot();
         assert_eq!((snapshot.pid, snapshot.generation), (std::process::id(), 1));
         assert_eq!(snapshot.phase, ProcessPhase::Serving);
@@ -273,7 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn its_phase_follows_the_events() {
-        let observed = Observed::new([].into_iter(), Arc::default(), None);
+        let observed = Observed::new([].into_iter(), Arc::default(), None, ReceiptHistory::default());
         let (trigger, successor) = (Trigger::Signal(Signal::Hup), Pid::from_raw(7));
         let why = SuccessorDeath::Ended("it ended".to_owned());
         let took_back = Event::TookBack { successor, why, connections: 0, lost: 0, busy: 0 };

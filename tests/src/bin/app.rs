@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     for server in plan.servers {
         app = app.serve(server);
     }
-    app.run()
+    app.cli().run()
 }
 
 /// The plan of this generation.

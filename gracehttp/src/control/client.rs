@@ -1,0 +1,124 @@
+//! The other end of the control socket: the commands of the same program.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::control::protocol::VERSION;
+use crate::error::Error;
+
+/// A process that serves, as its commands see it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    path: PathBuf,
+    stream: BufReader<UnixStream>,
+}
+
+/// How what a client has waited for ended.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// With what the process says about it.
+    Done(Value),
+    /// Why it has failed, with the last lines that a successor has written.
+    Failed { error: String, stderr: Vec<String> },
+}
+
+impl Client {
+    pub(crate) fn connect(path: &Path) -> Result<Self, Error> {
+        let stream = UnixStream::connect(path).map_err(|error| unreachable(path, error))?;
+        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
+    }
+
+    /// Sends a command with its fields.
+    pub(crate) fn ask(&mut self, command: &str, mut request: Value) -> Result<(), Error> {
+        request["version"] = VERSION.into();
+        request["command"] = command.into();
+        let sent = self.stream.get_ref().write_all(format!("{request}\n").as_bytes());
+        sent.map_err(|error| self.broken(error))
+    }
+
+    /// The next reply. An error of the process is one here.
+    pub(crate) fn reply(&mut self) -> Result<Value, Error> {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(0) => return Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => {}
+            Err(error) => return Err(self.broken(error)),
+        }
+        let reply: Value = serde_json::from_str(&line).map_err(|error| {
+            Error::caused_by(
+                format!("the process at {} does not speak the protocol: {error}", self.shown()),
+                error,
+            )
+        })?;
+        match reply["type"].as_str() {
+            Some("error") => Err(Error::new(text_of(&reply, "error"))),
+            _ => Ok(reply),
+        }
+    }
+
+    /// Tells each step until the last one.
+    pub(crate) fn wait(mut self, tell: &mut dyn FnMut(&str)) -> Result<Outcome, Error> {
+        loop {
+            let reply = self.reply()?;
+            match (reply["type"].as_str(), reply["event"].as_str()) {
+                (Some("done"), _) => return Ok(outcome(reply)),
+                (Some("event"), event) => {
+                    tell(&text_of(&reply, "text"));
+                    if event == Some("passed_on") {
+                        // The next process has the socket, too.
+                        let generation = reply["generation"].clone();
+                        self = Self::connect(&self.path)?;
+                        self.ask("follow", json!({ "generation": generation }))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn broken(&self, error: io::Error) -> Error {
+        let what = match error.kind() {
+            io::ErrorKind::UnexpectedEof => "the process has ended before it said how that went".to_owned(),
+            _ => format!("the conversation with the process broke: {error}"),
+        };
+        Error::caused_by(format!("{what} (control socket {})", self.shown()), error)
+    }
+
+    fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+fn outcome(done: Value) -> Outcome {
+    if done["ok"] == true {
+        return Outcome::Done(done);
+    }
+    let stderr = done["stderr"].as_array().into_iter().flatten();
+    Outcome::Failed {
+        error: text_of(&done, "error"),
+        stderr: stderr.filter_map(Value::as_str).map(str::to_owned).collect(),
+    }
+}
+
+/// A text of a reply; one that another release does not send is empty.
+fn text_of(reply: &Value, field: &str) -> String {
+    reply[field].as_str().unwrap_or_default().to_owned()
+}
+
+fn unreachable(path: &Path, error: io::Error) -> Error {
+    let reason = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such socket: the program does not run, or it has its socket elsewhere (`control`)"
+                .to_owned()
+        }
+        io::ErrorKind::ConnectionRefused => "no process has it any more: the program does not run".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied: only the user that runs the process, and root, may connect".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    Error::caused_by(format!("the control socket {} can't be reached: {reason}", path.display()), error)
+}

@@ -1,0 +1,247 @@
+//! The control socket in a process that serves. It runs on the control runtime.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::control::progress::{Progress, Step, Subject};
+use crate::control::protocol::{Command, MAX_REQUEST, error, reply};
+use crate::error::Error;
+use crate::lifecycle::{Request, Requester, Trigger, aside, generation};
+use crate::log;
+use crate::status::Observed;
+
+/// The most clients at once. One more takes the place of the one that has been without a request for longest.
+const MOST_CLIENTS: usize = 32;
+
+/// A client that sends no request for so long is left.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A client that does not read for so long is left.
+const UNREAD: Duration = Duration::from_secs(5);
+
+/// How long the end of the process waits for what clients are still to be told.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What clients can ask for, and ask of.
+pub(crate) struct Control {
+    observed: Arc<Observed>,
+    requester: Requester,
+    progress: Arc<Progress>,
+    clients: Mutex<Vec<Client>>,
+}
+
+/// One connection.
+struct Client {
+    task: JoinHandle<()>,
+    /// A request of it is being met.
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Control {
+    /// `progress` has to be a subscriber of the process's events.
+    pub(crate) fn new(observed: Arc<Observed>, requester: Requester, progress: Arc<Progress>) -> Arc<Self> {
+        Arc::new(Self { observed, requester, progress, clients: Mutex::default() })
+    }
+
+    /// Takes in a connection. It has to be called on the control runtime.
+    pub(crate) fn take_in(self: &Arc<Self>, fd: OwnedFd) {
+        // A socket that the runtime can't take is closed.
+        let Ok(stream) = UnixStream::from_std(fd.into()) else { return };
+        let mut clients = self.clients.lock();
+        clients.retain(|client| !client.task.is_finished());
+        if clients.len() >= MOST_CLIENTS {
+            let idle = clients.iter().position(|client| !client.is_busy.load(Ordering::Relaxed));
+            let Some(idle) = idle else {
+                let line = format!("{}\n", error("too many clients wait for this process: try again later"));
+                // The socket is new, so the line has room.
+                let _ = stream.try_write(line.as_bytes());
+                return;
+            };
+            clients.remove(idle).task.abort();
+        }
+        let is_busy = Arc::new(AtomicBool::new(false));
+        let conversation = Conversation::new(self.clone(), stream, is_busy.clone());
+        let task = tokio::spawn(async move {
+            // A client that is gone needs no answer.
+            let _ = conversation.hold().await;
+        });
+        clients.push(Client { task, is_busy });
+    }
+
+    /// Lets clients hear the last that they wait for. The process ends afterwards.
+    pub(crate) async fn finish(&self) {
+        let clients = std::mem::take(&mut *self.clients.lock());
+        let busy = clients.into_iter().filter(|client| client.is_busy.load(Ordering::Relaxed));
+        let last_words = async {
+            for client in busy {
+                let _ = client.task.await;
+            }
+        };
+        let _ = timeout(LAST_WORDS, last_words).await;
+    }
+}
+
+/// The conversation with one client.
+struct Conversation {
+    control: Arc<Control>,
+    from_client: BufReader<OwnedReadHalf>,
+    to_client: OwnedWriteHalf,
+    is_busy: Arc<AtomicBool>,
+}
+
+impl Conversation {
+    fn new(control: Arc<Control>, stream: UnixStream, is_busy: Arc<AtomicBool>) -> Self {
+        let (from_client, to_client) = stream.into_split();
+        Self { control, from_client: BufReader::with_capacity(MAX_REQUEST, from_client), to_client, is_busy }
+    }
+
+    /// Meets requests until the client leaves or says nothing any more.
+    async fn hold(mut self) -> io::Result<()> {
+        loop {
+            let mut line = Vec::new();
+            let most = MAX_REQUEST as u64 + 1;
+            match timeout(IDLE, (&mut self.from_client).take(most).read_until(b'\n', &mut line)).await {
+                Err(_silence) => return Ok(()),
+                Ok(read) => _ = read?,
+            }
+            if line.is_empty() {
+                return Ok(());
+            }
+            if line.len() > MAX_REQUEST {
+                let reason = format!("the request is longer than {MAX_REQUEST} bytes");
+                return self.send(&error(&reason)).await;
+            }
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            self.is_busy.store(true, Ordering::Relaxed);
+            match Command::read(&line) {
+                Ok(command) => self.meet(command).await?,
+                Err(reason) => self.send(&error(&reason)).await?,
+            }
+            self.is_busy.store(false, Ordering::Relaxed);
+        }
+    }
+
+    async fn meet(&mut self, command: Command) -> io::Result<()> {
+        match command {
+            Command::Status => {
+                let status = serde_json::to_value(self.control.observed.report())?;
+                self.send(&reply("status", json!({ "status": status }))).await
+            }
+            Command::Restart { wait } => {
+                let (number, steps, is_new) = self.control.progress.ask_restart();
+                if self.control.progress.is_leaving() {
+                    return self.send(&error("this process leaves already: ask the one that serves")).await;
+                }
+                if is_new {
+                    self.control.requester.ask(Request::Restart(Trigger::Command));
+                }
+                self.accept().await?;
+                if wait { self.follow(Subject::Restart(number), steps).await } else { Ok(()) }
+            }
+            Command::Rehearse => {
+                let (number, steps, is_new) = self.control.progress.ask_rehearsal();
+                if is_new {
+                    self.control.requester.ask(Request::Rehearse(Trigger::Command));
+                }
+                self.accept().await?;
+                self.follow(Subject::Rehearsal(number), steps).await
+            }
+            Command::Stop { wait } => self.stop(Trigger::Command, wait).await,
+            Command::Drain { wait } => self.stop(Trigger::Drain, wait).await,
+            Command::Logs { minutes } => {
+                for message in log::history(minutes.map(|minutes| Duration::from_secs(minutes * 60))) {
+                    self.send(&reply("message", serde_json::to_value(message)?)).await?;
+                }
+                self.send(&reply("end", json!({}))).await
+            }
+            Command::Follow { generation: wanted } => self.follow_generation(wanted).await,
+        }
+    }
+
+    async fn stop(&mut self, trigger: Trigger, wait: bool) -> io::Result<()> {
+        let steps = self.control.progress.follow_stop();
+        self.control.requester.ask(Request::Stop(trigger));
+        self.accept().await?;
+        if wait { self.follow(Subject::Stop, steps).await } else { Ok(()) }
+    }
+
+    /// Tells of the restart of one generation, which need not be this one.
+    async fn follow_generation(&mut self, wanted: u64) -> io::Result<()> {
+        let own = generation();
+        if wanted == own {
+            let (number, steps) = self.control.progress.follow_restart();
+            self.accept().await?;
+            return self.follow(Subject::Restart(number), steps).await;
+        }
+        let line = match wanted < own {
+            true => reply(
+                "done",
+                json!({
+                    "ok": true,
+                    "text": format!("generation {wanted} has restarted: generation {own} serves"),
+                    "generation": own,
+                }),
+            ),
+            false => reply(
+                "done",
+                json!({
+                    "ok": false,
+                    "error": format!("generation {own} serves, and generation {wanted} does not live"),
+                }),
+            ),
+        };
+        self.send(&line).await
+    }
+
+    async fn accept(&mut self) -> io::Result<()> {
+        self.send(&reply("accepted", json!({ "pid": std::process::id(), "generation": generation() }))).await
+    }
+
+    /// Sends the steps of a subject up to the last.
+    async fn follow(&mut self, subject: Subject, mut steps: Receiver<Step>) -> io::Result<()> {
+        loop {
+            match steps.recv().await {
+                Ok(step) if subject.concerns(&step) => {
+                    let line = with_written(&step).await;
+                    self.send(&line).await?;
+                    if step.is_last {
+                        return Ok(());
+                    }
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(lost)) => self.send(&reply("lost", json!({ "lines": lost }))).await?,
+                Err(RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+
+    async fn send(&mut self, line: &Value) -> io::Result<()> {
+        let line = format!("{line}\n");
+        timeout(UNREAD, self.to_client.write_all(line.as_bytes())).await.map_err(io::Error::from)?
+    }
+}
+
+/// The line of a step, with what a successor that failed has written.
+async fn with_written(step: &Step) -> Value {
+    let mut line = Value::clone(&step.line);
+    if let Some(written) = step.written {
+        let lines = aside("stderr", "reading standard error", move || written.last_lines()).await;
+        line["stderr"] = lines.unwrap_or_else(|error: Error| vec![error.to_string()]).into();
+    }
+    line
+}

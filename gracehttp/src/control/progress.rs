@@ -1,6 +1,7 @@
 //! What clients that wait are told: the events of restarts, rehearsals and stops, as lines.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -261,9 +262,10 @@ impl Subscriber for Progress {
                 self.tell(Subject::Stop, "stopping", format!("pid {pid} stops"), json!({}));
             }
             Event::Draining { connections, limit } => {
-                let text =
-                    format!("{connections} connections are open; they have {} to finish", show(*limit));
-                let fields = json!({ "connections": connections, "limit_ms": limit.as_millis() as u64 });
+                let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                let in_words = show(Duration::from_millis(limit));
+                let text = format!("{connections} connections are open; they have {in_words} to finish");
+                let fields = json!({ "connections": connections, "limit_ms": limit });
                 let subject = if state.restarts.is_running { restart } else { Subject::Stop };
                 self.tell(subject, "draining", text, fields);
             }

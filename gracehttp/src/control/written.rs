@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
+use crate::log;
+
 /// At most so much is read, from the end.
 const MOST_BYTES: u64 = 16 << 10;
 
@@ -33,7 +35,10 @@ impl Written {
         let Some(from) = self.from else { return Vec::new() };
         let bytes = read_from(from).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().collect();
+        // This process has written there, too.
+        let own = log::history(None);
+        let is_own = |line: &&str| own.iter().any(|message| line.ends_with(&message.text));
+        let lines: Vec<&str> = text.lines().filter(|line| !is_own(line)).collect();
         let last = lines.len().saturating_sub(MOST_LINES);
         lines[last..].iter().map(ToString::to_string).collect()
     }

@@ -5,14 +5,21 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Value, json};
 
 use crate::health::{Health, Outcome, Verdict};
-use crate::lifecycle::generation;
+use crate::lifecycle::{ReceiptHistory, generation};
 use crate::status::{Observed, Snapshot};
 
 /// What the process knows of itself.
 pub(super) struct Sources {
     pub(super) health: Arc<Health>,
     /// Nothing before the process serves.
-    pub(super) observed: OnceLock<Arc<Observed>>,
+    pub(super) serving: OnceLock<Serving>,
+}
+
+/// What a process knows once it serves.
+pub(super) struct Serving {
+    pub(super) observed: Arc<Observed>,
+    /// The last receipts.
+    pub(super) history: ReceiptHistory,
 }
 
 impl Sources {
@@ -33,12 +40,19 @@ impl Sources {
     }
 
     fn report(&self) -> Value {
-        let report = self.observed.get().map(|observed| report(&observed.snapshot()));
-        report.unwrap_or_else(|| {
+        self.serving.get().map(Serving::report).unwrap_or_else(|| {
             let process =
                 json!({ "pid": std::process::id(), "generation": generation(), "phase": "starting" });
             json!({ "version": 1, "process": process, "servers": [], "receipts": [], "messages": [] })
         })
+    }
+}
+
+impl Serving {
+    fn report(&self) -> Value {
+        let mut report = report(&self.observed.snapshot());
+        report["receipts"] = self.history.list().iter().map(|receipt| json!(**receipt)).collect();
+        report
     }
 }
 

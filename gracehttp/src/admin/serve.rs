@@ -19,13 +19,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::admin::document::Sources;
+use crate::admin::document::{Serving, Sources};
 use crate::admin::events::Feed;
 use crate::admin::host::Hosts;
 use crate::admin::patience::Patient;
 use crate::admin::routes::Routes;
 use crate::health::Health;
-use crate::lifecycle::{Event, Subscriber};
+use crate::lifecycle::{Event, ReceiptHistory, Subscriber};
 use crate::socket::{Family, Socket};
 use crate::status::Observed;
 
@@ -60,7 +60,7 @@ struct Connection {
 impl Admin {
     /// It answers from its first connection on, also while the application starts.
     pub(crate) fn new(health: Arc<Health>, hosts: Hosts) -> Arc<Self> {
-        let sources = Arc::new(Sources { health, observed: OnceLock::new() });
+        let sources = Arc::new(Sources { health, serving: OnceLock::new() });
         let feed = Arc::new(Feed::new(sources.clone(), MOST_FEEDS));
         let routes = Routes::new(sources.clone(), feed.clone(), hosts);
         let has_left = watch::Sender::new(false);
@@ -68,9 +68,9 @@ impl Admin {
     }
 
     /// From now on it shows what the process does. A process that does not serve yet has nothing to show.
-    pub(crate) fn show(&self, observed: Arc<Observed>) {
+    pub(crate) fn show(&self, observed: Arc<Observed>, history: ReceiptHistory) {
         // Called once.
-        let _ = self.sources.observed.set(observed);
+        let _ = self.sources.serving.set(Serving { observed, history });
     }
 
     /// Takes in a connection, on the control runtime.

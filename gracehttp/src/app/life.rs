@@ -137,7 +137,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let observed = Arc::new(observed);
         events.subscribe(observed.clone());
         #[cfg(feature = "admin")]
-        operators.show(&observed);
+        operators.show(&observed, parcels.history.clone());
         announcer.serving(&observed, &pulse).await;
         #[cfg(feature = "cli")]
         let (control, own) = serve_control(own, &observed, &requests, events);

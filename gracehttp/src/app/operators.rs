@@ -9,7 +9,7 @@ use crate::config::Settings;
 #[cfg(feature = "admin")]
 use crate::health::Health;
 #[cfg(feature = "admin")]
-use crate::lifecycle::{Address, Events};
+use crate::lifecycle::{Address, Events, ReceiptHistory};
 use crate::listen::OwnAddress;
 #[cfg(feature = "admin")]
 use crate::listen::{OwnListeners, OwnPurpose};
@@ -63,9 +63,9 @@ impl Operators {
     }
 
     /// Shows them what this process does, once it serves.
-    pub(super) fn show(&self, observed: &Arc<Observed>) {
+    pub(super) fn show(&self, observed: &Arc<Observed>, history: ReceiptHistory) {
         if let Some(admin) = &self.0 {
-            admin.show(observed.clone());
+            admin.show(observed.clone(), history);
         }
     }
 }

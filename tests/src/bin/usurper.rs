@@ -88,7 +88,8 @@ fn hand_over_as_the_first_release(successor: &OwnedFd) {
     let endpoint = b"127.0.0.1:0";
     let names = [&[LISTENERS, 1, 3], b"web".as_slice(), &[endpoint.len() as u8], endpoint, &[1]].concat();
     say_with(successor, &names, &[listener.as_fd()]);
-    assert_eq!(hear(successor)[..10], *b"gracehdf\x01\x03");
+    // It still speaks version 1; its newest may be any.
+    assert_eq!(hear(successor)[..9], *b"gracehdf\x01");
     assert_eq!(hear(successor), [&[READY, 1, 3], b"web".as_slice(), &[1, 0]].concat());
     say_with(successor, &[COMMIT, 1, 3, b'w', b'e', b'b', 1], &[]);
     // One connection, of TCP, between two requests, nothing read ahead.

@@ -8,6 +8,7 @@
 //! * [`accounts`] are the receipts of restarts;
 //! * [`attack`] does what no honest client does, and measures what the honest ones notice;
 //! * [`notify`] takes the place of a service manager;
+//! * [`systemd`] boots a real one;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
 
 pub mod accounts;
@@ -28,6 +29,7 @@ pub mod report;
 pub mod scratch;
 pub mod service;
 pub mod strace;
+pub mod systemd;
 pub mod tls;
 pub mod uploads;
 
@@ -43,3 +45,4 @@ pub use rustix::process::Signal;
 pub use scratch::Scratch;
 pub use service::Service;
 pub use strace::Strace;
+pub use systemd::Systemd;

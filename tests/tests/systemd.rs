@@ -20,8 +20,10 @@ fn unit(more: &str) -> String {
     )
 }
 
-/// A service without a supervisor, to whose predecessors systemd listens, too.
-const OFF: &str = "Environment=GRACEHTTP_LAME_DUCK=0s\nNotifyAccess=all";
+/// A service without a supervisor, to whose predecessors systemd listens, too. Its main process is not systemd's child, so
+/// systemd would not wait for its end, but kill it at once: the command waits.
+const OFF: &str = "Environment=GRACEHTTP_LAME_DUCK=0s\nNotifyAccess=all\n\
+                   ExecStop=/bin/sh -c 'kill -TERM $MAINPID; while kill -0 $MAINPID; do sleep 0.05; done'";
 
 /// A systemd with this unit, of which the service `app` runs this plan.
 async fn boot(unit: &str, plan: &str) -> Option<(Systemd, Target)> {
@@ -113,7 +115,7 @@ async fn the_watchdog_ends_a_process_whose_workers_hang_and_systemd_starts_it_an
 
 #[tokio::test]
 async fn a_stop_answers_what_is_in_flight_also_if_all_processes_are_signalled() {
-    for more in ["KillMode=control-group", "KillMode=mixed", &format!("{OFF}\nKillMode=control-group")] {
+    for more in ["KillMode=control-group", "KillMode=mixed", OFF] {
         let Some((systemd, web)) = boot(&unit(more), WEB).await else { return };
         let mut client = Client::connect(&web).await.unwrap();
         client.send(get("/slow?ms=1500")).await.unwrap();

@@ -14,7 +14,7 @@ const WEB: &str = "server web 127.0.0.1:0";
 fn unit(more: &str) -> String {
     format!(
         "[Service]\nType=notify\nExecStart={{app}}\nExecReload=/bin/kill -HUP $MAINPID\nRuntimeDirectory=app\n\
-         Environment=APP_CLI=1 APP_PLAN={{at}}/plan  GRACEHTTP_STANDBY=300ms\n\
+         Environment=APP_PLAN={{at}}/plan  GRACEHTTP_STANDBY=300ms\n\
          Environment=GRACEHTTP_DRAIN_TIMEOUT=20s GRACEHTTP_WORKER_THREADS=2\n\
          KillMode=mixed\nNotifyAccess=all\nRestart=on-failure\nRestartSec=100ms\n{more}\n"
     )

@@ -39,6 +39,9 @@ mod listen;
 #[cfg(target_os = "linux")]
 pub mod log;
 #[cfg(all(target_os = "linux", feature = "admin"))]
+pub mod metrics;
+#[cfg(all(target_os = "linux", not(feature = "admin")))]
+#[path = "metrics/without.rs"]
 mod metrics;
 #[cfg(target_os = "linux")]
 mod parking;

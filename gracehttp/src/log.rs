@@ -36,6 +36,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 pub(crate) use history::{Recorded, history};
 pub(crate) use panics::install_hook;
 pub(crate) use writer::flush;
+#[cfg(feature = "admin")]
+pub(crate) use writer::lost;
 
 use writer::Entry;
 

@@ -1,6 +1,9 @@
 //! The only `unsafe` code of the crate: system calls that have no safe interface.
 #![allow(unsafe_code)]
 
+#[cfg(feature = "admin")]
+mod shared_memory;
+
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -18,6 +21,9 @@ use nix::sys::socket::{
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+#[cfg(feature = "admin")]
+pub(crate) use shared_memory::{create_shared, map_shared};
 
 /// How many descriptors one message carries at most; the kernel's own limit is 253 (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 65;

@@ -27,8 +27,10 @@ pub(super) struct Queue<T> {
 struct State<T> {
     waiting: VecDeque<(usize, Next<T>)>,
     bytes: usize,
-    /// How many items found no room since the newest waiting one.
+    /// How many items found no room.
     lost: u64,
+    /// How many of them the waiting items, and those before, tell of.
+    told: u64,
     /// The reader still works on the item that it has taken.
     is_busy: bool,
     /// A wait for the reader has timed out, and the reader has not come back since.
@@ -38,7 +40,7 @@ struct State<T> {
 impl<T> Queue<T> {
     /// A queue for items of `capacity` bytes in total.
     pub(super) const fn new(capacity: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), bytes: 0, lost: 0, is_busy: false, is_stuck: false };
+        let state = State { waiting: VecDeque::new(), bytes: 0, lost: 0, told: 0, is_busy: false, is_stuck: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), capacity }
     }
 
@@ -49,7 +51,7 @@ impl<T> Queue<T> {
             state.lost += 1;
             return;
         }
-        if let lost @ 1.. = std::mem::take(&mut state.lost) {
+        if let lost @ 1.. = state.tell_lost() {
             state.waiting.push_back((0, Next::Lost(lost)));
         }
         state.bytes += bytes;
@@ -75,7 +77,7 @@ impl<T> Queue<T> {
                 state.is_busy = true;
                 return next;
             }
-            if let lost @ 1.. = std::mem::take(&mut state.lost) {
+            if let lost @ 1.. = state.tell_lost() {
                 state.is_busy = true;
                 return Next::Lost(lost);
             }
@@ -99,13 +101,28 @@ impl<T> Queue<T> {
             return;
         }
         let is_unsettled =
-            |state: &mut State<T>| state.is_busy || !state.waiting.is_empty() || state.lost > 0;
+            |state: &mut State<T>| state.is_busy || !state.waiting.is_empty() || state.lost > state.told;
         let outcome = self.emptied.wait_while_for(&mut state, is_unsettled, limit);
         state.is_stuck |= outcome.timed_out();
     }
 
+    /// How many items found no room since the start.
+    #[cfg(feature = "admin")]
+    pub(super) fn lost(&self) -> u64 {
+        self.lock().lost
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock()
+    }
+}
+
+impl<T> State<T> {
+    /// How many items were lost that nothing has told of yet.
+    fn tell_lost(&mut self) -> u64 {
+        let untold = self.lost - self.told;
+        self.told = self.lost;
+        untold
     }
 }
 

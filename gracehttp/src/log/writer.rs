@@ -128,6 +128,12 @@ pub(crate) fn flush() {
     settle(FLUSH_LIMIT);
 }
 
+/// How many messages found no room in the queue.
+#[cfg(feature = "admin")]
+pub(crate) fn lost() -> u64 {
+    QUEUE.lost()
+}
+
 thread_local! {
     static IS_WRITER: Cell<bool> = const { Cell::new(false) };
 }

@@ -1,0 +1,72 @@
+//! A build without the feature `admin` counts nothing for Prometheus.
+
+use std::time::Duration;
+
+use http::Method;
+
+/// There are none.
+#[derive(Debug)]
+pub(crate) enum ServerMetrics {}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RequestLabels {
+    #[expect(dead_code, reason = "nothing reads what nothing counts")]
+    pub(crate) route: &'static str,
+    #[expect(dead_code, reason = "nothing reads what nothing counts")]
+    pub(crate) method: KnownMethod,
+    #[expect(dead_code, reason = "nothing reads what nothing counts")]
+    pub(crate) status: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KnownMethod;
+
+impl KnownMethod {
+    pub(crate) fn of(_: &Method) -> Self {
+        Self
+    }
+}
+
+impl ServerMetrics {
+    pub(crate) fn note_accepted(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn note_received(&self, _: usize) {
+        match *self {}
+    }
+
+    pub(crate) fn note_sent(&self, _: usize) {
+        match *self {}
+    }
+
+    pub(crate) fn note_begun(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn note_ended(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn note_answered(&self, _: RequestLabels, _: Duration) {
+        match *self {}
+    }
+
+    pub(crate) fn note_refused(&self, _: &'static str) {
+        match *self {}
+    }
+
+    pub(crate) fn note_failed(&self, _: &'static str) {
+        match *self {}
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn note_handshake(&self, _: &'static str) {
+        match *self {}
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn note_failed_handshake(&self, _: &'static str) {
+        match *self {}
+    }
+}

@@ -7,6 +7,8 @@ mod configured;
 mod life;
 mod log_subscriber;
 mod operators;
+#[cfg_attr(not(feature = "admin"), path = "app/metrics/without.rs")]
+mod metrics;
 mod parcels;
 mod prepare;
 mod receipts;

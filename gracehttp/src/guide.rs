@@ -27,6 +27,10 @@ pub mod logging {}
 #[doc = include_str!("../docs/guide/tls.md")]
 pub mod tls {}
 
+#[cfg(feature = "admin")]
+#[doc = include_str!("../docs/guide/metrics.md")]
+pub mod metrics {}
+
 #[doc = include_str!("../docs/guide/signals.md")]
 pub mod signals {}
 

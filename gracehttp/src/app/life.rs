@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::app::announcer::Announcer;
 use crate::app::configured::Configured;
+use crate::app::metrics;
 use crate::app::parcels::Handlers;
 use crate::app::receipts::Receipts;
 use crate::app::servers::Servers;
@@ -141,6 +142,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         announcer.serving(&observed, &pulse).await;
         #[cfg(feature = "cli")]
         let (control, own) = serve_control(own, &observed, &requests, events);
+        metrics::record(events, &observed);
         let process = Process {
             start_command,
             configuration,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::app::life::Process;
+use crate::app::metrics;
 use crate::handoff::{Parcel, ParcelHandlers, Predecessor, RECEIPTS};
 use crate::lifecycle::{ReceiptHistory, RestartReceipt};
 
@@ -35,7 +36,8 @@ impl Process {
     /// The parcels that a successor gets before its listeners.
     pub(super) fn parcels_for_successor(&self) -> Vec<Parcel> {
         let receipts = self.receipts.history().list();
-        receipts.iter().map(|receipt| pack(RECEIPTS, &**receipt)).collect()
+        let receipts = receipts.iter().map(|receipt| pack(RECEIPTS, &**receipt));
+        receipts.chain(metrics::parcel()).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::app::configured::Configured;
+use crate::app::metrics;
 use crate::app::operators::Operators;
 use crate::app::parcels::Handlers;
 use crate::app::prepare::{self, FreshFiles, Listeners};
@@ -130,6 +131,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         set_generation(predecessor.generation().saturating_add(1));
         keys.adopt(predecessor.take_keys());
         parcels.receive(predecessor);
+        metrics::adopt_from(predecessor);
     }
 
     // All faults that are not the application's come first, and are reported together. Aside, since name servers and
@@ -305,7 +307,9 @@ async fn context<S: Clone + Send + Sync + 'static>(
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-    Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone()).map(Arc::new).map_err(
+    let measured_by = metrics::of_server(&name);
+    let context = Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone());
+    context.map(|context| Arc::new(context.measured_by(measured_by))).map_err(
         |error| {
             Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
         },

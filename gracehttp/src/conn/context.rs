@@ -18,6 +18,7 @@ use crate::conn::cause::Tally;
 use crate::conn::moved::Moved;
 use crate::conn::recycling::{Recycling, Spread};
 use crate::lifecycle::{ConnectionEnds, Drain, Phase};
+use crate::metrics::ServerMetrics;
 use crate::parking::{Lot, ParkedCount};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) spread: Spread,
     /// Counts the responses that it gave.
     pub(crate) answers: Tally,
+    /// Counts for Prometheus; none if no one asks for it.
+    pub(crate) metrics: Option<&'static ServerMetrics>,
     /// The runtime that serves.
     pub(crate) workers: Handle,
     /// Notified when a connection was parked after the drain began: the lot may have been cleared before.
@@ -115,12 +118,18 @@ impl Context {
             recycling: Recycling::new(),
             spread: Spread::default(),
             answers: Tally::new(),
+            metrics: None,
             workers: Handle::current(),
             parked_late: Notify::new(),
             to_successor: Mutex::new(None),
             moves_with: AtomicUsize::new(MOVES_WITH),
             takes_sessions: AtomicBool::new(true),
         })
+    }
+
+    /// The same, with metrics.
+    pub(crate) fn measured_by(self, metrics: Option<&'static ServerMetrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// How its connections have ended.

@@ -50,7 +50,7 @@ use crate::record::Alpn;
 use crate::server::Permit;
 use crate::socket::{Stage, Stream};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsAcceptor, handshake};
+use crate::tls::{TlsAcceptor, handshake, kind_of};
 
 /// How long a connection waits awake for its next byte before it is parked.
 ///
@@ -158,12 +158,16 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     // The client was sent the alert that says why.
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return log_failed_handshake(&context, peer, &error),
+        Ok(Err(error)) => return note_failed_handshake(&context, peer, kind_of(&error), &error),
         Err(_) => {
             permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
-            return log_failed_handshake(&context, peer, &"it took longer than `handshake_timeout`");
+            let why = "it took longer than `handshake_timeout`";
+            return note_failed_handshake(&context, peer, "timed_out", &why);
         }
     };
+    if let Some(metrics) = context.metrics {
+        metrics.note_handshake(stream.session().suite().version().name());
+    }
     // A client that offers no protocol speaks HTTP/1.1, or HTTP/2 where the server has no HTTP/1.
     let is_http2 = stream.session().facts().alpn == Some(Alpn::H2);
     let stream = Stream::Secure(Box::new(stream));
@@ -174,9 +178,12 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     }
 }
 
-/// At level debug: any stranger can cause it.
+/// Logged at level debug: any stranger can cause it.
 #[cfg(feature = "tls")]
-fn log_failed_handshake(context: &Context, peer: Option<SocketAddr>, why: &dyn Display) {
+fn note_failed_handshake(context: &Context, peer: Option<SocketAddr>, kind: &'static str, why: &dyn Display) {
+    if let Some(metrics) = context.metrics {
+        metrics.note_failed_handshake(kind);
+    }
     let (server, from) = (&context.options.name, info::client_in_words(peer));
     tracing::debug!(target: "gracehttp", "server `{server}`: the TLS handshake with {from} failed: {why}");
 }

@@ -153,6 +153,9 @@ fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, mut permit: P
         permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
         return None;
     };
+    if let Some(metrics) = context.metrics {
+        metrics.note_accepted();
+    }
     conn::spawn(context, stream, permit);
     None
 }

@@ -40,7 +40,8 @@ struct State<T> {
 impl<T> Queue<T> {
     /// A queue for items of `capacity` bytes in total.
     pub(super) const fn new(capacity: usize) -> Self {
-        let state = State { waiting: VecDeque::new(), bytes: 0, lost: 0, told: 0, is_busy: false, is_stuck: false };
+        let state =
+            State { waiting: VecDeque::new(), bytes: 0, lost: 0, told: 0, is_busy: false, is_stuck: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), emptied: Condvar::new(), capacity }
     }
 

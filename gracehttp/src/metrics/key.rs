@@ -23,13 +23,15 @@ pub(super) fn encode<'a>(
     bounds: Option<&[f64]>,
 ) -> Vec<u8> {
     let mut key = family.as_bytes().to_vec();
-    let bounds = bounds.map(in_words);
-    let bounds = bounds.as_deref().map(|bounds| (BOUNDS, bounds));
-    for (name, value) in labels.into_iter().chain(bounds) {
+    let mut add = |name: &str, value: &str| {
         for part in [name, value] {
             key.push(SEPARATOR);
             key.extend_from_slice(part.as_bytes());
         }
+    };
+    labels.into_iter().for_each(|(name, value)| add(name, value));
+    if let Some(bounds) = bounds {
+        add(BOUNDS, &in_words(bounds));
     }
     key
 }

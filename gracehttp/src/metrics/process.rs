@@ -32,7 +32,8 @@ impl Numbers {
         // The name of the process, in parentheses, may hold anything. Field 3 of proc(5) comes behind it.
         let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         let field = |number: usize| behind_name.split_whitespace().nth(number - 3)?.parse::<u64>().ok();
-        let size_of_page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
+        let size_of_page =
+            sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| u64::try_from(size).ok());
         Self {
             resident: field(24).zip(size_of_page).map(|(pages, size)| pages * size),
             size: field(23),

@@ -176,7 +176,8 @@ impl Registry {
 
     fn take_histogram(&self, name: &str, help: &str, bounds: &[f64], labels: &[&str]) -> Result<(), Error> {
         if !bounds.is_sorted_by(|a, b| a < b) || !bounds.iter().all(|bound| bound.is_finite()) {
-            let fault = format!("metric `{name}`: its bounds {bounds:?} are no increasing row of finite numbers");
+            let fault =
+                format!("metric `{name}`: its bounds {bounds:?} are no increasing row of finite numbers");
             return Err(Error::new(fault));
         }
         self.take(name, help, labels, Some(bounds.to_vec()))
@@ -200,7 +201,9 @@ impl State {
         let same = |other: &str| endings(name).any(|name| endings(other).any(|other| name == other));
         let is_own = families::ALL.iter().any(|family| same(&family.full_name()));
         if is_own {
-            return Err(Error::new(format!("metric `{name}`: gracehttp itself has one of this name; take another")));
+            return Err(Error::new(format!(
+                "metric `{name}`: gracehttp itself has one of this name; take another"
+            )));
         }
         if let Some(other) = self.definitions.keys().find(|other| same(other)) {
             let fault = format!(
@@ -233,7 +236,9 @@ pub(super) fn encode_others(text: &mut String) -> fmt::Result {
 
 /// The names that samples of a metric may have.
 fn endings(name: &str) -> impl Iterator<Item = String> {
-    ["", "_total", "_bucket", "_sum", "_count", "_info"].into_iter().map(move |ending| format!("{name}{ending}"))
+    ["", "_total", "_bucket", "_sum", "_count", "_info"]
+        .into_iter()
+        .map(move |ending| format!("{name}{ending}"))
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -291,7 +296,11 @@ mod tests {
             fault(registry.counter("orders", "Orders")),
             fault(registry.counter("orders_total", "Orders")),
             fault(registry.histogram("orders", "Orders", &[1.0])),
-            fault(registry.register("orders_total", "Orders", prometheus_client::metrics::gauge::Gauge::<i64>::default())),
+            fault(registry.register(
+                "orders_total",
+                "Orders",
+                prometheus_client::metrics::gauge::Gauge::<i64>::default(),
+            )),
         ] {
             assert!(fault.contains("already registered `orders`"), "{fault}");
         }

@@ -203,7 +203,9 @@ fn gauges(serving: Option<&Serving>) -> Vec<(&'static Family, Labels, f64)> {
         for server in source.servers() {
             let name = &*server.server;
             add(&families::ACTIVE_REQUESTS, &[name], server.active_requests as f64);
-            for (state, count) in [("awake", server.awake), ("parked", server.parked), ("foreign", server.foreign)] {
+            for (state, count) in
+                [("awake", server.awake), ("parked", server.parked), ("foreign", server.foreign)]
+            {
                 add(&families::CONNECTIONS, &[name, state], count as f64);
             }
             add(&families::LIMIT, &[name], server.limit as f64);

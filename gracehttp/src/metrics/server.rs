@@ -9,7 +9,8 @@ use http::Method;
 use parking_lot::RwLock;
 
 use crate::metrics::families::{
-    ACCEPTED, DURATIONS, FAILED, FAILED_HANDSHAKES, Family, HANDSHAKES, RECEIVED, REFUSED, REQUEST_DURATION, SENT,
+    ACCEPTED, DURATIONS, FAILED, FAILED_HANDSHAKES, Family, HANDSHAKES, RECEIVED, REFUSED, REQUEST_DURATION,
+    SENT,
 };
 use crate::metrics::shared::{Count, Durations};
 use crate::metrics::table::{Layout, thread_number};
@@ -198,8 +199,10 @@ impl ServerMetrics {
 
     fn claim(&self, RequestLabels { route, method, status }: RequestLabels) -> Option<Durations> {
         let status = status.to_string();
-        let [server, of_route, of_method, of_status] = [0, 1, 2, 3].map(|label| REQUEST_DURATION.labels[label]);
-        let labels = [(server, &*self.server), (of_route, route), (of_method, method.0), (of_status, &*status)];
+        let [server, of_route, of_method, of_status] =
+            [0, 1, 2, 3].map(|label| REQUEST_DURATION.labels[label]);
+        let labels =
+            [(server, &*self.server), (of_route, route), (of_method, method.0), (of_status, &*status)];
         Durations::of(&REQUEST_DURATION.full_name(), labels, DURATIONS)
     }
 
@@ -266,7 +269,9 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..3 {
-                        (100..1000).for_each(|status| metrics.note_answered(labels(status), Duration::from_millis(round)));
+                        (100..1000).for_each(|status| {
+                            metrics.note_answered(labels(status), Duration::from_millis(round))
+                        });
                     }
                 });
             }
@@ -282,7 +287,8 @@ mod tests {
             metrics.note_answered(labels(200), Duration::from_millis(millis));
         }
         let all = table().unwrap().all().into_iter();
-        let mut of_server = all.filter(|(known, _)| key::decode(known).unwrap().labels.iter().any(|l| l.1 == "buckets"));
+        let mut of_server =
+            all.filter(|(known, _)| key::decode(known).unwrap().labels.iter().any(|l| l.1 == "buckets"));
         let values = of_server.find(|(_, values)| values.len() == DURATIONS.len() + 2).unwrap().1;
         assert_eq!((values[0], values[1], values[13], values[14]), (2, 1, 1, 1));
         assert_eq!(values[15], 20_012_000_000, "the sum, in nanoseconds");

@@ -16,7 +16,9 @@ static TABLE: OnceLock<Option<Table>> = OnceLock::new();
 pub(super) fn table() -> Option<&'static Table> {
     let create = || {
         Table::create()
-            .inspect_err(|error| log::error(format_args!("nothing is counted: no shared memory for metrics: {error}")))
+            .inspect_err(|error| {
+                log::error(format_args!("nothing is counted: no shared memory for metrics: {error}"))
+            })
             .ok()
     };
     TABLE.get_or_init(create).as_ref()
@@ -70,7 +72,11 @@ impl Lazy {
 pub(super) struct Count(Option<Slot>);
 
 impl Count {
-    pub(super) fn of<'a>(family: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>, layout: Layout) -> Self {
+    pub(super) fn of<'a>(
+        family: &str,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        layout: Layout,
+    ) -> Self {
         Self(table().and_then(|table| table.slot(&key::encode(family, labels, None), layout)))
     }
 

@@ -115,7 +115,9 @@ impl Table {
         }
         match table.words[1].load(Ordering::Relaxed) {
             VERSION => Ok(table),
-            version => invalid(&format!("its layout has version {version}, and this release knows {VERSION}")),
+            version => {
+                invalid(&format!("its layout has version {version}, and this release knows {VERSION}"))
+            }
         }
     }
 
@@ -266,7 +268,8 @@ impl Slot {
 /// The values of a series over all shards and records.
 fn sum(slots: &[Slot]) -> Vec<u64> {
     let count = slots.iter().map(|slot| slot.count).max().unwrap_or_default();
-    let shards = slots.iter().flat_map(|slot| slot.values.chunks(slot.stride).map(|shard| &shard[..slot.count]));
+    let shards =
+        slots.iter().flat_map(|slot| slot.values.chunks(slot.stride).map(|shard| &shard[..slot.count]));
     let mut sums = vec![0_u64; count];
     for shard in shards {
         for (sum, value) in sums.iter_mut().zip(shard) {

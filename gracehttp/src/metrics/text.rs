@@ -26,7 +26,11 @@ impl Format {
             ranges.filter(|range| knows_version(range)).map(quality).fold(0.0, f64::max)
         };
         let open_metrics = weight("application/openmetrics-text");
-        if open_metrics > 0.0 && open_metrics >= weight("text/plain") { Self::OpenMetrics } else { Self::Prometheus }
+        if open_metrics > 0.0 && open_metrics >= weight("text/plain") {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
+        }
     }
 
     /// The field Content-Type of the text.
@@ -52,12 +56,16 @@ fn media_type(range: &str) -> String {
 
 fn parameter<'a>(range: &'a str, name: &str) -> Option<&'a str> {
     let parameters = range.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
-    parameters.map(|(name, value)| (name.trim(), value.trim())).find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    parameters
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
 }
 
 /// Whether the range has no version that this release does not write.
 fn knows_version(range: &str) -> bool {
-    parameter(range, "version").is_none_or(|version| ["0.0.4", "0.0.1", "1.0.0"].contains(&version.trim_matches('"')))
+    parameter(range, "version")
+        .is_none_or(|version| ["0.0.4", "0.0.1", "1.0.0"].contains(&version.trim_matches('"')))
 }
 
 fn quality(range: &str) -> f64 {
@@ -71,7 +79,8 @@ fn to_prometheus(open_metrics: &str) -> String {
     for line in open_metrics.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             help = rest.split_once(' ').map(|(_, help)| help);
-        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+        } else if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
             let (ending, kind) = match kind {
                 "counter" => ("_total", "counter"),
                 "info" => ("_info", "gauge"),

@@ -13,6 +13,7 @@ mod listens;
 mod options;
 mod permit_requests;
 mod permits;
+mod route;
 #[cfg(feature = "axum")]
 pub(crate) mod routes;
 mod service;
@@ -34,6 +35,7 @@ pub use layer::{Answer, BoxService};
 pub use listens::{Clash, Listens};
 pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits, Turn};
+pub(crate) use route::note_route;
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};
 #[cfg(feature = "tls")]

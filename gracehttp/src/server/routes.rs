@@ -7,6 +7,7 @@ use axum::{Extension, Router};
 use http::StatusCode;
 
 use crate::server::listens::same;
+use crate::server::route::Routed;
 use crate::server::service::HandlerDispatch;
 use crate::server::{Answers, BoxService, Handler, Instead, Server, ServerBuilder};
 
@@ -54,7 +55,7 @@ where
     M: 'static,
     S: Send + Sync + 'static,
 {
-    BoxService::new(HandlerDispatch::new(handler, state.clone()))
+    BoxService::new(Routed::new(HandlerDispatch::new(handler, state.clone())))
 }
 
 /// A path within a prefix; the root of a module with a prefix is the prefix itself.

@@ -1,5 +1,7 @@
 //! What an operator is told about a process: the log is one place, the control socket and the status page are others.
 
+#[cfg(feature = "admin")]
+mod gauges;
 #[cfg(any(feature = "admin", feature = "cli"))]
 mod report;
 mod snapshot;

@@ -91,7 +91,7 @@ impl Snapshot {
 /// The state from which snapshots are taken. It follows the events of the process, so that any task of the control
 /// runtime can take a snapshot at any time.
 pub(crate) struct Observed {
-    servers: Vec<ObservedServer>,
+    pub(super) servers: Vec<ObservedServer>,
     background: Arc<Background>,
     predecessor: Option<WeakChannel>,
     /// When it began to serve.
@@ -109,10 +109,10 @@ pub(crate) struct Observed {
     life: Mutex<Life>,
 }
 
-struct ObservedServer {
-    context: Arc<Context>,
+pub(super) struct ObservedServer {
+    pub(super) context: Arc<Context>,
     /// They are gone once this process has closed them.
-    listeners: Vec<Weak<Listener>>,
+    pub(super) listeners: Vec<Weak<Listener>>,
 }
 
 struct Life {

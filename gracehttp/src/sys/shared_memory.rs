@@ -35,8 +35,7 @@ pub(crate) fn map_shared(file: impl AsFd) -> io::Result<&'static [AtomicU64]> {
     }
     let (access, number) = (libc::PROT_READ | libc::PROT_WRITE, file.as_raw_fd());
     // SAFETY: the kernel chooses the address, so nothing else is there.
-    let start =
-        unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, number, 0) };
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, number, 0) };
     if start == libc::MAP_FAILED {
         return Err(Errno::last().into());
     }

@@ -5,6 +5,8 @@ mod acceptor;
 #[cfg(feature = "tls")]
 mod config;
 #[cfg(feature = "tls")]
+mod failure;
+#[cfg(feature = "tls")]
 mod handshake;
 #[cfg(feature = "tls")]
 mod key_log;
@@ -23,6 +25,8 @@ mod without;
 pub(crate) use acceptor::TlsAcceptor;
 #[cfg(all(feature = "tls", feature = "test-kit"))]
 pub(crate) use config::provider as crypto_provider;
+#[cfg(feature = "tls")]
+pub(crate) use failure::kind_of;
 #[cfg(feature = "tls")]
 pub(crate) use handshake::handshake;
 pub(crate) use key_ring::{KeyRing, TicketKey};

@@ -75,6 +75,27 @@ impl Refusal {
 }
 
 impl Cause {
+    /// Its name where programs read it.
+    pub(in crate::conn) fn name(self) -> &'static str {
+        match self {
+            Self::Handler => "handler",
+            Self::NoRoute => "no_route",
+            Self::Refused(refusal) => match refusal.reason {
+                Reason::Malformed => "malformed",
+                Reason::BodyTooLarge => "body_too_large",
+                Reason::TargetTooLong => "target_too_long",
+                Reason::Misdirected => "misdirected",
+                Reason::HeadTooLarge => "head_too_large",
+                Reason::NotImplemented => "not_implemented",
+            },
+            Self::RequestTimedOut => "request_timed_out",
+            Self::HandlerTimedOut => "handler_timed_out",
+            Self::HandlerPanicked => "handler_panicked",
+            Self::Unsendable => "unsendable",
+            Self::ServiceFailed => "service_failed",
+        }
+    }
+
     /// The status of the server's own answer for this cause; none if a handler or a route has answered.
     pub(in crate::conn) fn status(self) -> Option<StatusCode> {
         match self {

@@ -5,6 +5,7 @@
 
 pub(super) mod answer;
 mod body;
+mod measured;
 mod protocol;
 
 use std::convert::Infallible;
@@ -27,6 +28,7 @@ use crate::conn::cause::Cause;
 use crate::conn::context::Context;
 use crate::conn::exchange::answer::{Content, Work, let_go};
 use crate::conn::exchange::body::RequestBody;
+use crate::conn::exchange::measured::Measured;
 use crate::conn::info::ConnectionInfo;
 use crate::server::{Asked, Request, Response};
 
@@ -79,19 +81,24 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
     type Future = RequestFuture<P>;
 
     fn call(&self, mut request: http::Request<P::Body>) -> RequestFuture<P> {
-        let (exchange, number) = Exchange::begin(&self.connection);
+        let measured = Measured::begin(self.context().metrics, request.method());
+        let (mut exchange, number) = Exchange::begin(&self.connection, measured);
         let asked = Asked::of(&request);
         let has_body = !request.body().is_end_stream();
         let mut turn = self.connection.turn(&request, number, &asked);
         let mut work = match turn.check(&mut request, &self.context().options) {
-            Ok(()) => Work::begin(self.context(), &asked, self.prepare(request, &turn)),
+            Ok(()) => {
+                let request = self.prepare(request, &turn);
+                exchange.measured.by_route(|| Work::begin(self.context(), &asked, request))
+            }
             Err(refusal) => self.refuse(request, &turn, Cause::Refused(refusal)),
         };
         // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
         // room if nothing is left of the request by then; otherwise it allocates.
         let task = self.connection.task().filter(|_| !has_body);
         let ahead = task.map_or(Poll::Pending, |task| {
-            work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
+            let cx = &mut TaskContext::from_waker(task);
+            exchange.measured.by_route(|| work.poll(self.context(), &asked, cx))
         });
         RequestFuture {
             work,
@@ -114,13 +121,14 @@ pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
 /// One request and its response, from the call of the service to the end of the response body: it counts as open.
 struct Exchange<P: Protocol> {
     connection: Arc<P>,
+    measured: Measured,
 }
 
 impl<P: Protocol> Exchange<P> {
     /// Returns its number on the connection, too.
-    fn begin(connection: &Arc<P>) -> (Self, u64) {
+    fn begin(connection: &Arc<P>, measured: Measured) -> (Self, u64) {
         let number = connection.traffic().begin();
-        (Self { connection: connection.clone() }, number)
+        (Self { connection: connection.clone(), measured }, number)
     }
 }
 
@@ -160,7 +168,10 @@ impl<P: Protocol> RequestFuture<P> {
             self.work.restart_timeout(context);
         }
         match std::mem::replace(&mut self.ahead, Poll::Pending) {
-            Poll::Pending => self.work.poll(context, &request.asked, cx),
+            Poll::Pending => {
+                let work = &mut self.work;
+                request.exchange.measured.by_route(|| work.poll(context, &request.asked, cx))
+            }
             ready => ready,
         }
     }
@@ -173,7 +184,7 @@ impl<P: Protocol> Future for RequestFuture<P> {
         let this = &mut *self;
         let mut response = ready!(this.poll_response(cx));
         let Some(request) = this.request.take() else { return Poll::Pending };
-        let InFlight { exchange, mut turn, info, asked } = request;
+        let InFlight { mut exchange, mut turn, info, asked } = request;
         let connection = &*exchange.connection;
         let mut cause = this.work.cause();
         if let Some(refusal) = turn.refuse_body(connection) {
@@ -184,6 +195,7 @@ impl<P: Protocol> Future for RequestFuture<P> {
         let is_connect = asked.is_connect();
         let (mut head, body) = response.into_parts();
         let content = answer::finish(info, asked, cause, is_last, &mut head, body);
+        exchange.measured.note_status(head.status);
         let delivery = turn.deliver(connection, leaves_http(is_connect, head.status), cx);
         let body = ResponseBody { content, exchange, delivery };
         Poll::Ready(Ok(http::Response::from_parts(head, body)))

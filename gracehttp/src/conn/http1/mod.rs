@@ -76,7 +76,7 @@ pub(super) async fn serve(
     let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, stage == Stage::Fresh));
     let bounds = Bounds::new(&context.options, stream.is_secure());
     let intake = Intake::new(activity.clone(), bounds, ahead);
-    let transport = Transport::new(stream, intake, permit);
+    let transport = Transport::new(stream, intake, permit, context.metrics);
     let (transport, mut back) = return_on_drop(transport);
     let service = ConnectionService::new(activity.clone(), info.clone());
     // hyper gives an upgraded connection to the handler that asked for it. Any other returns when hyper drops it.

@@ -50,7 +50,7 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
     let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, true));
     let probe = Probe::of(stream.socket());
     let inspection = Inspection::new(ahead, streams.clone());
-    let (transport, back) = return_on_drop(Transport::new(stream, inspection, permit));
+    let (transport, back) = return_on_drop(Transport::new(stream, inspection, permit, context.metrics));
     let service = ConnectionService::new(streams.clone(), info.clone());
     let builder = settings::builder(&context.options, shares, StreamTasks::new(streams.clone()));
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(transport), service));

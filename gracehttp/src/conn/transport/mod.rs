@@ -18,6 +18,7 @@ pub(crate) use inspector::{Inspector, Passage};
 pub(super) use return_on_drop::return_on_drop;
 
 use crate::conn::traffic::Traffic;
+use crate::metrics::ServerMetrics;
 use crate::server::Permit;
 use crate::socket::Stream;
 
@@ -42,11 +43,18 @@ pub(crate) struct Transport<I> {
     /// Gathered bytes were written after hyper's last flush, and the stream has not sent all of them.
     owes_flush: bool,
     permit: Permit,
+    metrics: Option<&'static ServerMetrics>,
 }
 
 impl<I: Inspector> Transport<I> {
-    pub(crate) fn new(stream: Stream, inspector: I, permit: Permit) -> Self {
-        Self { stream, gathered: BytesMut::new(), inspector, flushed: false, owes_flush: false, permit }
+    pub(crate) fn new(
+        stream: Stream,
+        inspector: I,
+        permit: Permit,
+        metrics: Option<&'static ServerMetrics>,
+    ) -> Self {
+        let gathered = BytesMut::new();
+        Self { stream, gathered, inspector, flushed: false, owes_flush: false, permit, metrics }
     }
 
     fn traffic(&self) -> &Traffic {
@@ -74,7 +82,7 @@ impl<I: Inspector> Transport<I> {
             match Pin::new(&mut self.stream).poll_write(cx, &self.gathered) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
-                    self.traffic().note_written(written);
+                    self.note_written(written);
                     // Emptied, the buffer is used again from its start.
                     match self.gathered.len() - written {
                         0 => self.gathered.clear(),
@@ -148,9 +156,23 @@ impl<I: Inspector> Transport<I> {
         Ok(())
     }
 
+    fn note_read(&self, bytes: usize) {
+        self.traffic().note_read(bytes);
+        if let Some(metrics) = self.metrics {
+            metrics.note_received(bytes);
+        }
+    }
+
+    fn note_written(&self, bytes: usize) {
+        self.traffic().note_written(bytes);
+        if let Some(metrics) = self.metrics {
+            metrics.note_sent(bytes);
+        }
+    }
+
     fn note_write(&self, outcome: &Poll<io::Result<usize>>) {
         match outcome {
-            Poll::Ready(Ok(written)) => self.traffic().note_written(*written),
+            Poll::Ready(Ok(written)) => self.note_written(*written),
             Poll::Ready(Err(_)) => {}
             // hyper holds bytes that it can't write; its next successful flush says that they are gone.
             Poll::Pending => self.traffic().note_unflushed(true),
@@ -185,7 +207,7 @@ impl<I: Inspector> AsyncRead for Transport<I> {
         }
         match polled {
             Poll::Ready(Ok(())) => {
-                this.traffic().note_read(buf.filled().len() - before);
+                this.note_read(buf.filled().len() - before);
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

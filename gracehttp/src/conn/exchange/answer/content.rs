@@ -138,6 +138,9 @@ impl Content {
     fn break_off(&mut self, fault: fmt::Arguments<'_>) {
         self.tell(fault);
         self.info.context.answers.count_broken();
+        if let Some(metrics) = self.info.context.metrics {
+            metrics.note_failed("broken_off");
+        }
         self.let_go();
     }
 

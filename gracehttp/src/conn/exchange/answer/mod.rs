@@ -97,6 +97,13 @@ pub(crate) fn note_refused_by_hyper(info: &ConnectionInfo, error: &hyper::Error)
 /// Counts and logs a response.
 fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCode) {
     info.context.answers.count(cause, status);
+    match (info.context.metrics, cause) {
+        (None, _) | (_, Cause::Handler) => {}
+        (Some(metrics), Cause::NoRoute | Cause::Refused(_) | Cause::RequestTimedOut) => {
+            metrics.note_refused(cause.name());
+        }
+        (Some(metrics), _) => metrics.note_failed(cause.name()),
+    }
     let (server, from, status) = (&info.context.options.name, info.client(), status.as_u16());
     match cause {
         Cause::Handler | Cause::NoRoute => {

@@ -1,0 +1,43 @@
+//! Metrics in the life of a process: where the counters come from, what is counted, and where the counters go.
+
+use std::sync::Arc;
+
+use crate::handoff::{Parcel, Predecessor};
+use crate::lifecycle::Events;
+use crate::log;
+use crate::metrics::{self, ServerMetrics};
+use crate::status::Observed;
+
+/// The table of counters, as a descriptor.
+const PARCEL: &str = "metrics";
+
+/// Goes on with the counters of the predecessor. One of a release without metrics has none.
+pub(super) fn adopt_from(predecessor: &mut Predecessor) {
+    if let Some(table) = predecessor.take_parcel(PARCEL).and_then(|mut parcel| parcel.fds.pop()) {
+        metrics::adopt(table);
+    }
+}
+
+/// The counters for the successor.
+pub(super) fn parcel() -> Option<Parcel> {
+    let table = metrics::share()?;
+    match table.try_clone_to_owned() {
+        Ok(table) => Some(Parcel { fds: vec![table], ..Parcel::new(PARCEL, Vec::new()) }),
+        Err(error) => {
+            log::error(format_args!("the successor does not get the counters of the metrics: {error}"));
+            None
+        }
+    }
+}
+
+/// The counters of a server, if anything asks for metrics.
+pub(super) fn of_server(name: &str) -> Option<&'static ServerMetrics> {
+    metrics::are_on().then(|| ServerMetrics::of(name))
+}
+
+/// From now on the events of the process are counted, if anything asks for metrics.
+pub(super) fn record(events: &Events, observed: &Arc<Observed>) {
+    if metrics::are_on() {
+        metrics::record(events, observed.clone());
+    }
+}

@@ -1,0 +1,20 @@
+//! A build without the feature `admin` counts nothing for Prometheus.
+
+use std::sync::Arc;
+
+use crate::handoff::{Parcel, Predecessor};
+use crate::lifecycle::Events;
+use crate::metrics::ServerMetrics;
+use crate::status::Observed;
+
+pub(super) fn adopt_from(_: &mut Predecessor) {}
+
+pub(super) fn parcel() -> Option<Parcel> {
+    None
+}
+
+pub(super) fn of_server(_: &str) -> Option<&'static ServerMetrics> {
+    None
+}
+
+pub(super) fn record(_: &Events, _: &Arc<Observed>) {}

@@ -6,6 +6,7 @@ use crate::handoff::{Parcel, Predecessor};
 use crate::lifecycle::Events;
 use crate::log;
 use crate::metrics::{self, ServerMetrics};
+use crate::server::note_routes_of_routers;
 use crate::status::Observed;
 
 /// The table of counters, as a descriptor.
@@ -27,6 +28,13 @@ pub(super) fn parcel() -> Option<Parcel> {
             log::error(format_args!("the successor does not get the counters of the metrics: {error}"));
             None
         }
+    }
+}
+
+/// The start-up code has run, and said whether it shows metrics. The servers' services are not made yet.
+pub(super) fn begin() {
+    if metrics::are_on() {
+        note_routes_of_routers();
     }
 }
 

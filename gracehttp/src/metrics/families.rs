@@ -149,3 +149,27 @@ impl Kind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row of the guide's table.
+    fn row(family: &Family) -> String {
+        let (ending, kind) = match family.kind {
+            Kind::Counter | Kind::CounterOfSeconds => ("_total", "counter"),
+            Kind::Histogram(_) => ("", "histogram"),
+            Kind::Gauge => ("", "gauge"),
+            Kind::Info => ("_info", "info"),
+        };
+        let labels = family.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+        format!("| `{}{ending}` | {kind} | {labels} | {} |", family.full_name(), family.help)
+    }
+
+    #[test]
+    fn the_guide_lists_every_metric() {
+        let guide = include_str!("../../docs/guide/metrics.md");
+        let listed: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(listed, ALL.iter().map(|family| row(family)).collect::<Vec<_>>());
+    }
+}

@@ -11,6 +11,7 @@ use crate::error::Error;
 #[cfg(feature = "tls")]
 use crate::server::Tls;
 use crate::server::kinds::{self, Kind};
+use crate::server::route::noting_routes;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
 use crate::server::{Answers, Dispatch, Endpoint, Handler, Mode, Request, Server, ServerOptions, WhenFull};
 
@@ -165,6 +166,19 @@ impl ServerBuilder {
     /// Completes the server with a function that makes its tower service from the state. It runs once, after the
     /// start-up code.
     pub fn factory<F, T, S>(self, factory: F) -> Server<S>
+    where
+        F: FnOnce(&S) -> T + Send + 'static,
+        T: Service<Request> + Clone + Send + Sync + 'static,
+        T::Response: IntoResponse,
+        T::Error: Into<BoxError>,
+        T::Future: Send,
+        S: 'static,
+    {
+        self.service_of(|state| noting_routes(factory(state)))
+    }
+
+    /// The same for a service that notes its routes itself.
+    pub(super) fn service_of<F, T, S>(self, factory: F) -> Server<S>
     where
         F: FnOnce(&S) -> T + Send + 'static,
         T: Service<Request> + Clone + Send + Sync + 'static,

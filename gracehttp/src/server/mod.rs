@@ -36,6 +36,8 @@ pub use listens::{Clash, Listens};
 pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits, Turn};
 pub(crate) use route::note_route;
+#[cfg(feature = "admin")]
+pub(crate) use route::note_routes_of_routers;
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};
 #[cfg(feature = "tls")]

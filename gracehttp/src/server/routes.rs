@@ -31,7 +31,7 @@ where
     R: Routes<S, M> + Send + 'static,
     S: Clone + Send + Sync + 'static,
 {
-    let server = builder.factory(move |state: &S| {
+    let server = builder.service_of(move |state: &S| {
         let router = routes.router("", &Arc::new(state.clone())).method_not_allowed_fallback(not_allowed);
         if table.has_fallback() { router } else { router.fallback(not_found) }
     });

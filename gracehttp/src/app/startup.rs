@@ -310,11 +310,9 @@ async fn context<S: Clone + Send + Sync + 'static>(
     let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
     let measured_by = metrics::of_server(&name);
     let context = Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone());
-    context.map(|context| Arc::new(context.measured_by(measured_by))).map_err(
-        |error| {
-            Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
-        },
-    )
+    context.map(|context| Arc::new(context.measured_by(measured_by))).map_err(|error| {
+        Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
+    })
 }
 
 /// Says that we are ready, waits for the commit, and from then on takes in what the predecessor sends.

@@ -79,7 +79,7 @@ families! {
     ACCEPTED: Kind::Counter, "gracehttp_accepted_connections", ["server"],
         "Connections that were accepted";
     ENDS: Kind::Counter, "gracehttp_connection_ends", ["server", "end"],
-        "Connections that a process ended or gave away, by what became of them";
+        "Connections that ended, by how; see gracehttp_handed_over_connections_total for those that moved";
     HANDSHAKES: Kind::Counter, "gracehttp_tls_handshakes", ["server", "version"],
         "TLS handshakes that were completed";
     FAILED_HANDSHAKES: Kind::Counter, "gracehttp_failed_tls_handshakes", ["server", "reason"],
@@ -88,8 +88,8 @@ families! {
         "Restarts that were asked for, by outcome";
     PHASE_DURATION: Kind::Histogram(PHASES), "gracehttp_restart_phase_duration" in Seconds, ["phase"],
         "How long the phases of restarts took";
-    HANDED_OVER: Kind::Counter, "gracehttp_handed_over_connections", ["outcome"],
-        "Connections that were given to a successor, and what became of them with one that died in standby";
+    HANDED_OVER: Kind::Counter, "gracehttp_handed_over_connections", ["server", "outcome"],
+        "Connections that were given to successors, and how many of these were taken back or lost";
     GENERATION: Kind::Gauge, "gracehttp_generation", [],
         "Which process in its chain of restarts this is";
     DRAIN_REMAINING: Kind::Gauge, "gracehttp_drain_remaining" in Seconds, [],

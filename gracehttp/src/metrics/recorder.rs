@@ -1,16 +1,18 @@
 //! What happens in the life of the process, counted.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::lifecycle::{ConnectionEnd, Event, Subscriber};
+use crate::lifecycle::{ConnectionEnd, EndCounts, Event, Subscriber};
 use crate::log;
 use crate::metrics::families::{
     CPU, ENDS, Family, HANDED_OVER, Kind, LOST_MESSAGES, PHASE_DURATION, RESTARTS,
 };
 use crate::metrics::process;
+use crate::metrics::scrape::{ServerGauges, Source};
 use crate::metrics::shared::{Count, Durations};
 use crate::metrics::table::Layout;
 
@@ -21,9 +23,9 @@ const OUTCOMES: [&str; 4] = ["succeeded", "failed", "taken_back", "refused"];
 
 /// Counts the events of the process.
 pub(super) struct Recorder {
+    source: Arc<dyn Source>,
     life: Mutex<Life>,
-    cpu: Carried,
-    lost_messages: Carried,
+    carried: Mutex<CarriedTotals>,
     serving_since: f64,
 }
 
@@ -43,21 +45,20 @@ struct Restart {
 }
 
 impl Recorder {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(source: Arc<dyn Source>) -> Self {
         // A series that is there from the start shows its first increase.
         OUTCOMES.into_iter().for_each(|outcome| _ = of_label(&RESTARTS, outcome));
-        Self {
-            life: Mutex::default(),
-            cpu: Carried::new(&CPU),
-            lost_messages: Carried::new(&LOST_MESSAGES),
-            serving_since: process::now(),
-        }
+        Self { source, life: Mutex::default(), carried: Mutex::default(), serving_since: process::now() }
     }
 
-    /// Adds what this process has counted by other means since the last time.
-    pub(super) fn carry(&self) {
-        self.cpu.carry(u64::try_from(process::cpu().as_micros()).unwrap_or(u64::MAX));
-        self.lost_messages.carry(log::lost());
+    /// What the servers are at the moment. Adds what this process has counted by other means since the last time.
+    pub(super) fn carry(&self) -> Vec<ServerGauges> {
+        let servers = self.source.servers();
+        let mut carried = self.carried.lock();
+        carried.add(&CPU, &[], u64::try_from(process::cpu().as_micros()).unwrap_or(u64::MAX));
+        carried.add(&LOST_MESSAGES, &[], log::lost());
+        servers.iter().for_each(|server| carried.add_ends(&server.server, &server.ends));
+        servers
     }
 
     /// How long the drain may still take.
@@ -79,10 +80,6 @@ impl Recorder {
 
 impl Subscriber for Recorder {
     fn on_event(&self, event: &Event) {
-        // The only event that is not rare.
-        if let Event::Connection { server, end } = event {
-            return note_end(server, *end);
-        }
         let mut life = self.life.lock();
         match event {
             Event::RestartRequested { .. } if life.restart.is_none() => life.begin(),
@@ -94,20 +91,17 @@ impl Subscriber for Recorder {
             Event::StandbyOver { .. } => {
                 life.end_phase("standby");
                 life.settle("succeeded");
+                self.carry();
             }
             // A successor that has a successor of its own was fine.
             Event::SuccessorGone { .. } => life.settle("succeeded"),
-            Event::TookBack { connections, lost, busy, .. } => {
-                life.settle("taken_back");
-                of_label(&HANDED_OVER, "taken_back").add(*connections as u64);
-                of_label(&HANDED_OVER, "lost").add((*lost + *busy) as u64);
-            }
+            Event::TookBack { .. } => life.settle("taken_back"),
             Event::Draining { limit, .. } => life.drain_until = Some(Instant::now() + *limit),
             Event::Replaced { .. } => {
                 life.end_drain();
                 self.carry();
             }
-            Event::Stopped => self.carry(),
+            Event::Stopped => _ = self.carry(),
             _ => {}
         }
     }
@@ -152,33 +146,46 @@ impl Life {
     }
 }
 
-/// A total of this process that the kernel or another room keeps. The table gets what it grows by.
+/// Totals of this process that the kernel or another room keeps. The table gets what they grow by.
+#[derive(Default)]
+struct CarriedTotals(HashMap<(&'static str, Vec<String>), Carried>);
+
 struct Carried {
     count: Count,
-    carried: AtomicU64,
+    total: u64,
 }
 
-impl Carried {
-    fn new(family: &Family) -> Self {
-        Self { count: Count::of(&family.full_name(), [], ONE), carried: AtomicU64::new(0) }
+impl CarriedTotals {
+    /// The total of a series; `values` are those of its labels.
+    fn add(&mut self, family: &'static Family, values: &[&str], total: u64) {
+        let key = (family.name, values.iter().copied().map(str::to_owned).collect());
+        let carried = self.0.entry(key).or_insert_with(|| {
+            let labels = family.labels.iter().copied().zip(values.iter().copied());
+            Carried { count: Count::of(&family.full_name(), labels, ONE), total: 0 }
+        });
+        carried.count.add(total.saturating_sub(carried.total));
+        carried.total = carried.total.max(total);
     }
 
-    fn carry(&self, total: u64) {
-        let before = self.carried.fetch_max(total, Ordering::Relaxed);
-        self.count.add(total.saturating_sub(before));
+    fn add_ends(&mut self, server: &str, ends: &EndCounts) {
+        let mut given = 0;
+        for (end, count) in ends.ends() {
+            match end {
+                // What has moved may come back: only the sum of these never decreases.
+                ConnectionEnd::Moved | ConnectionEnd::AnsweredAndMoved => given += count,
+                ConnectionEnd::TakenBack | ConnectionEnd::Lost => {
+                    given += count;
+                    self.add(&HANDED_OVER, &[server, end.name()], count);
+                }
+                _ => self.add(&ENDS, &[server, end.name()], count),
+            }
+        }
+        self.add(&HANDED_OVER, &[server, "given"], given);
     }
 }
 
 fn of_label(family: &Family, value: &str) -> Count {
     Count::of(&family.full_name(), [(family.labels[0], value)], ONE)
-}
-
-fn note_end(server: &str, end: ConnectionEnd) {
-    let labels = [(ENDS.labels[0], server), (ENDS.labels[1], end.name())];
-    Count::of(&ENDS.full_name(), labels, ONE).add(1);
-    if let ConnectionEnd::Moved | ConnectionEnd::AnsweredAndMoved = end {
-        of_label(&HANDED_OVER, end.name()).add(1);
-    }
 }
 
 fn note_phase(phase: &str, duration: Duration) {
@@ -192,10 +199,18 @@ fn note_phase(phase: &str, duration: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{Signal, SuccessorDeath, SuccessorFault, Trigger};
+    use crate::lifecycle::{ConnectionEnds, Signal, SuccessorDeath, SuccessorFault, Trigger, moved};
     use crate::metrics::key;
     use crate::metrics::shared::table;
     use nix::unistd::Pid;
+
+    struct NoServers;
+
+    impl Source for NoServers {
+        fn servers(&self) -> Vec<ServerGauges> {
+            Vec::new()
+        }
+    }
 
     fn restarts(outcome: &str) -> u64 {
         let key = key::encode("gracehttp_restarts", [("outcome", outcome)], None);
@@ -204,7 +219,7 @@ mod tests {
 
     #[test]
     fn every_restart_has_one_outcome() {
-        let recorder = Recorder::new();
+        let recorder = Recorder::new(Arc::new(NoServers));
         let (trigger, successor) = (Trigger::Signal(Signal::Hup), Pid::from_raw(7));
         let before = OUTCOMES.map(restarts);
         let why = SuccessorDeath::Ended("it ended".to_owned());
@@ -236,16 +251,27 @@ mod tests {
 
     #[test]
     fn a_total_is_carried_once() {
-        let carried = Carried::new(&Family {
-            name: "carried",
-            unit: None,
-            kind: Kind::Counter,
-            labels: &[],
-            help: "of a test",
-        });
-        for total in [3, 3, 5, 4] {
-            carried.carry(total);
-        }
+        static FAMILY: Family =
+            Family { name: "carried", unit: None, kind: Kind::Counter, labels: &[], help: "of a test" };
+        let mut carried = CarriedTotals::default();
+        [3, 3, 5, 4].into_iter().for_each(|total| carried.add(&FAMILY, &[], total));
         assert_eq!(table().unwrap().values(&key::encode("carried", [], None)), [5]);
+    }
+
+    #[test]
+    fn what_was_given_and_comes_back_is_given_once_more() {
+        let ends = ConnectionEnds::default();
+        let mut carried = CarriedTotals::default();
+        for _ in 0..2 {
+            [false, true, true].into_iter().for_each(|had_answered| ends.note(moved(had_answered)));
+            carried.add_ends("given", &ends.counts());
+            [false, true].into_iter().for_each(|had_answered| ends.take_back(had_answered));
+            carried.add_ends("given", &ends.counts());
+        }
+        let outcome = |outcome: &str| {
+            let labels = [("server", "given"), ("outcome", outcome)];
+            table().unwrap().values(&key::encode(&HANDED_OVER.full_name(), labels, None))
+        };
+        assert_eq!((outcome("given"), outcome("taken_back")), (vec![6], vec![4]));
     }
 }

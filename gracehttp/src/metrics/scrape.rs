@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::lifecycle::{Events, generation};
+use crate::lifecycle::{EndCounts, Events, generation};
 use crate::log;
 use crate::metrics::families::{self, Family, Kind};
 use crate::metrics::key::{self, Key};
@@ -33,6 +33,8 @@ pub(crate) struct ServerGauges {
     pub(crate) limit: usize,
     /// Clients in its accept queues, where the kernel says it.
     pub(crate) waiting: Option<usize>,
+    /// How its connections have ended.
+    pub(crate) ends: EndCounts,
 }
 
 /// Knows what the servers of this process are at the moment.
@@ -40,21 +42,14 @@ pub(crate) trait Source: Send + Sync {
     fn servers(&self) -> Vec<ServerGauges>;
 }
 
-/// What is known of a process that serves.
-#[derive(Clone)]
-struct Serving {
-    source: Arc<dyn Source>,
-    recorder: Arc<Recorder>,
-}
-
-/// None while no process serves, as in a test of a handler.
-static SERVING: RwLock<Option<Serving>> = RwLock::new(None);
+/// Of the process that serves; none where none does, as in a test of a handler.
+static RECORDER: RwLock<Option<Arc<Recorder>>> = RwLock::new(None);
 
 /// From now on the events of this process are counted, and its text has its gauges.
 pub(crate) fn record(events: &Events, source: Arc<dyn Source>) {
-    let recorder = Arc::new(Recorder::new());
+    let recorder = Arc::new(Recorder::new(source));
     events.subscribe(recorder.clone());
-    *SERVING.write() = Some(Serving { source, recorder });
+    *RECORDER.write() = Some(recorder);
 }
 
 /// All metrics as text, those of the framework and of the application.
@@ -95,10 +90,9 @@ struct Snapshot {
 
 impl Snapshot {
     fn take() -> Self {
-        let serving = SERVING.read().clone();
-        if let Some(serving) = &serving {
-            serving.recorder.carry();
-        }
+        let recorder = RECORDER.read().clone();
+        // First: it adds to the table.
+        let gauges = gauges(recorder.as_deref());
         let definitions = registry::definitions();
         let bounds: HashMap<String, &[f64]> = families::ALL
             .iter()
@@ -117,7 +111,7 @@ impl Snapshot {
             let lost = BTreeMap::from([(Vec::new(), vec![table.lost()])]);
             tabled.insert(families::LOST_SERIES.full_name(), lost);
         }
-        Self { tabled, gauges: gauges(serving.as_ref()), definitions }
+        Self { tabled, gauges, definitions }
     }
 
     fn write(&self, family: &Family, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -192,15 +186,15 @@ fn write_histogram(encoder: &mut MetricEncoder<'_>, bounds: &[f64], values: &[u6
 }
 
 /// All gauges of this process.
-fn gauges(serving: Option<&Serving>) -> Vec<(&'static Family, Labels, f64)> {
+fn gauges(recorder: Option<&Recorder>) -> Vec<(&'static Family, Labels, f64)> {
     let mut gauges = Vec::new();
     let mut add = |family: &'static Family, values: &[&str], value: f64| {
         let labels = family.labels.iter().zip(values);
         let labels = labels.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         gauges.push((family, labels, value));
     };
-    if let Some(Serving { source, recorder }) = serving {
-        for server in source.servers() {
+    if let Some(recorder) = recorder {
+        for server in recorder.carry() {
             let name = &*server.server;
             add(&families::ACTIVE_REQUESTS, &[name], server.active_requests as f64);
             for (state, count) in

@@ -30,6 +30,7 @@ impl ObservedServer {
             parked,
             foreign: context.permits.foreign(),
             limit: context.permits.limit(),
+            ends: context.ends().counts(),
             waiting: queues.reduce(|one, other| one + other),
         }
     }

@@ -73,7 +73,8 @@ impl Stage {
 
 /// All counters and buckets in a text of OpenMetrics. The parser refuses what is not as the standard says.
 fn counters(text: &str) -> Counters {
-    let exposition = parse_openmetrics(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let exposition = parse_openmetrics(&without_units_of_histograms(text))
+        .unwrap_or_else(|error| panic!("{error}\n{text}"));
     let mut counters = Counters::new();
     for (name, family) in &exposition.families {
         assert!(!family.help.is_empty(), "{name} has no help");
@@ -99,6 +100,16 @@ fn counters(text: &str) -> Counters {
         }
     }
     counters
+}
+
+/// The parser refuses units of histograms, which the standard allows (its example of a summary has one).
+fn without_units_of_histograms(text: &str) -> String {
+    let is_of_histogram = |line: &&str| {
+        let unit = line.strip_prefix("# UNIT ").and_then(|rest| rest.split_once(' '));
+        unit.is_some_and(|(family, _)| text.contains(&format!("# TYPE {family} histogram\n")))
+    };
+    let lines = text.lines().filter(|line| !is_of_histogram(line));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn number(number: &MetricNumber) -> f64 {
@@ -214,7 +225,9 @@ async fn no_counter_decreases_when_a_predecessor_takes_back() {
     let stage = Stage::new(|launch| launch.env("GRACEHTTP_STANDBY", "5s")).await;
     let mut before = stage.counters().await;
     for round in 1..=3 {
-        let successor = stage.app.restart().await;
+        let start = stage.app.log.end();
+        stage.app.first().signal(Signal::USR2);
+        let successor = stage.app.successor_since(start).await;
         stage.app.serves(&stage.api, &successor).await;
         // The successor counts, and dies.
         for _ in 0..5 {
@@ -266,9 +279,10 @@ async fn paths_and_methods_that_clients_invent_make_no_series() {
             all == requests as f64 + 1.0
         })
         .await;
-    let new: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
-    // 404 with GET and with `_OTHER`, 17 numbers each, and the count of requests without a route.
-    assert!(new.len() <= 2 * 17 + 1, "{new:#?}");
+    let is_new = |name: &&String| name.contains("\"api\"") && !before.contains_key(*name);
+    let new: Vec<&String> = after.keys().filter(is_new).collect();
+    // 404 with GET and with `_OTHER`, 17 numbers each; refused for want of a route; the end of a connection.
+    assert!(new.len() <= 2 * 17 + 2, "{new:#?}");
     assert!(sum(&after, &["\"_OTHER\"", "\"404\"", " count"]) > 0.0, "{after:#?}");
     assert_eq!(sum(&after, &["gracehttp_metrics_lost_series"]), 0.0);
 }

@@ -28,7 +28,7 @@ struct State {
 
 /// A name that is taken.
 enum Owned {
-    Tabled { help: String, bounds: Option<Vec<f64>> },
+    Tabled { help: String, has_labels: bool, bounds: Option<Vec<f64>> },
     Other,
 }
 
@@ -37,6 +37,7 @@ enum Owned {
 pub(super) struct Definition {
     pub(super) name: String,
     pub(super) help: String,
+    pub(super) has_labels: bool,
     /// Those of a histogram; a counter has none.
     pub(super) bounds: Option<Vec<f64>>,
 }
@@ -191,7 +192,8 @@ impl Registry {
                 return Err(Error::new(format!("metric `{name}`: its label `{label}` is named twice")));
             }
         }
-        self.state.lock().take(name, Owned::Tabled { help: in_one_line(help), bounds })
+        let has_labels = !labels.is_empty();
+        self.state.lock().take(name, Owned::Tabled { help: in_one_line(help), has_labels, bounds })
     }
 }
 
@@ -217,13 +219,27 @@ impl State {
     }
 }
 
+impl Definition {
+    /// Shows a series that has no labels from the start, so that its first increase is seen.
+    pub(super) fn claim(&self) {
+        match &self.bounds {
+            _ if self.has_labels => {}
+            Some(bounds) => _ = Histogram::of(&self.name, [], bounds).count(),
+            None => _ = Counter::of(&self.name, []).get(),
+        }
+    }
+}
+
 /// The families of the application that lie in the table.
 pub(super) fn definitions() -> Vec<Definition> {
     let state = registry().state.lock();
     let tabled = state.definitions.iter().filter_map(|(name, owned)| match owned {
-        Owned::Tabled { help, bounds } => {
-            Some(Definition { name: name.clone(), help: help.clone(), bounds: bounds.clone() })
-        }
+        Owned::Tabled { help, has_labels, bounds } => Some(Definition {
+            name: name.clone(),
+            help: help.clone(),
+            has_labels: *has_labels,
+            bounds: bounds.clone(),
+        }),
         Owned::Other => None,
     });
     tabled.collect()

@@ -94,6 +94,7 @@ impl Snapshot {
         // First: it adds to the table.
         let gauges = gauges(recorder.as_deref());
         let definitions = registry::definitions();
+        definitions.iter().for_each(Definition::claim);
         let bounds: HashMap<String, &[f64]> = families::ALL
             .iter()
             .filter_map(|family| Some((family.full_name(), family.kind.bounds()?)))
@@ -135,10 +136,11 @@ impl Snapshot {
     }
 
     fn write_own(&self, own: &Definition, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Definition { name, help, bounds } = own;
+        let Definition { name, help, bounds, .. } = own;
+        let Some(tabled) = self.tabled.get(name) else { return Ok(()) };
         let metric_type = if bounds.is_some() { MetricType::Histogram } else { MetricType::Counter };
         let mut encoder = encoder.encode_descriptor(name, help, None::<&Unit>, metric_type)?;
-        for (labels, values) in self.tabled.get(name).into_iter().flatten() {
+        for (labels, values) in tabled {
             let mut encoder = encoder.encode_family(labels)?;
             match bounds {
                 Some(bounds) => write_histogram(&mut encoder, bounds, values)?,

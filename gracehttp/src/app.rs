@@ -6,9 +6,9 @@ mod cli;
 mod configured;
 mod life;
 mod log_subscriber;
-mod operators;
 #[cfg_attr(not(feature = "admin"), path = "app/metrics/without.rs")]
 mod metrics;
+mod operators;
 mod parcels;
 mod prepare;
 mod receipts;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use crate::admin::document::Sources;
@@ -17,6 +17,7 @@ use crate::admin::events::Feed;
 use crate::admin::host::Hosts;
 use crate::admin::respond::{self, Answer, Busy, JSON, text, whole};
 use crate::health::{Outcome, Stage, Verdict};
+use crate::metrics::{self, Format};
 
 /// The status page: one file, without anything from outside.
 const PAGE: &str = include_str!("page.html");
@@ -83,6 +84,7 @@ impl Routes {
                 let asks_why = request.uri().query().is_some_and(|query| query.split('&').any(is_verbose));
                 ready(&self.sources.health.verdict().await, asks_why)
             }
+            "/metrics" => metrics_for(request),
             "/status.json" => whole(StatusCode::OK, JSON, self.sources.document().await),
             "/events" if request.method() == Method::HEAD => whole(StatusCode::OK, "text/event-stream", ""),
             "/events" => match self.feed.subscribe() {
@@ -116,6 +118,12 @@ impl Routes {
             None => text(StatusCode::OK, "alive\n"),
         }
     }
+}
+
+fn metrics_for(request: &Request<Incoming>) -> Answer {
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let format = Format::accepted(accept);
+    whole(StatusCode::OK, format.content_type(), metrics::encode(format))
 }
 
 fn is_verbose(parameter: &str) -> bool {

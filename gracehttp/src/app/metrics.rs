@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::Settings;
 use crate::handoff::{Parcel, Predecessor};
 use crate::lifecycle::Events;
 use crate::log;
@@ -31,8 +32,11 @@ pub(super) fn parcel() -> Option<Parcel> {
     }
 }
 
-/// The start-up code has run, and said whether it shows metrics. The servers' services are not made yet.
-pub(super) fn begin() {
+/// The start-up code has run, which may show metrics itself. The servers' services are not made yet.
+pub(super) fn begin(settings: &Settings) {
+    if settings.admin.is_some() {
+        metrics::turn_on();
+    }
     if metrics::are_on() {
         note_routes_of_routers();
     }

@@ -164,7 +164,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let (workers, pulse) = (Handle::clone(workers), workers.pulse().clone());
     let state = Arc::new(start_up_code.run(workers.clone()).await?);
     log::init();
-    metrics::begin();
+    metrics::begin(&settings);
 
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());

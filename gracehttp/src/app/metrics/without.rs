@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::config::Settings;
 use crate::handoff::{Parcel, Predecessor};
 use crate::lifecycle::Events;
 use crate::metrics::ServerMetrics;
@@ -13,7 +14,7 @@ pub(super) fn parcel() -> Option<Parcel> {
     None
 }
 
-pub(super) fn begin() {}
+pub(super) fn begin(_: &Settings) {}
 
 pub(super) fn of_server(_: &str) -> Option<&'static ServerMetrics> {
     None

@@ -394,14 +394,14 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
     },
     Key {
         name: "cli", kind: Own(MainKey::Cli), example: "cli", default: "off",
-        doc: "A [command line](crate::guide::configuration#a-command-line): `serve`, `check`, `config`, `routes` \
-              (feature `cli`).",
+        doc: "A [command line](crate::guide::configuration#a-command-line): `serve`, `check`, `config`, `routes`, \
+              and commands for the process that serves (feature `cli`).",
         ..Key::CODE
     },
     Key {
         name: "control", kind: Ordinary(Address { feature: "cli", only_unix: true }),
         example: r#"control = "unix:/run/app.sock""#,
-        forms: &["control = off"], default: "with `cli`: in `$RUNTIME_DIRECTORY`",
+        forms: &["control = off"], default: "with `cli`: in `$RUNTIME_DIRECTORY`, or next to `pid_file`",
         doc: "The [control socket](crate::guide::control), through which the commands of the same program speak with \
               the one that serves (feature `cli`).",
         library: ByHand(&[Entry {

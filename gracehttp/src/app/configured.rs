@@ -105,11 +105,11 @@ fn control_address(
 
 /// What says where the control socket is, if no key does.
 #[cfg(feature = "cli")]
-pub(super) fn surroundings<'a>(_: &'a Settings, start_command: &'a StartCommand) -> Surroundings<'a> {
+pub(super) fn surroundings<'a>(settings: &'a Settings, start_command: &'a StartCommand) -> Surroundings<'a> {
     Surroundings {
         program: start_command.program(),
         environment: start_command.environment(),
-        pid_file: None,
+        pid_file: settings.pid_file.as_deref(),
     }
 }
 

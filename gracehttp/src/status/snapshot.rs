@@ -19,7 +19,10 @@ use crate::status::report::{Report, RestartCounts};
 
 /// The counts and states of a process at one moment.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the drain's report needs a part of it"))]
+#[cfg_attr(
+    not(any(test, feature = "admin", feature = "cli")),
+    expect(dead_code, reason = "the drain's report needs a part of it")
+)]
 pub(crate) struct Snapshot {
     pub(crate) pid: u32,
     pub(crate) generation: u64,

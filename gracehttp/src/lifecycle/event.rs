@@ -17,7 +17,7 @@ use crate::lifecycle::{
     Answers, CleanUpUnfinished, EndCounts, RestartReceipt, TasksLeft, Tie, Trigger, show,
 };
 
-/// Something that happened in the life of a process or of a connection.
+/// Something that happened in the life of a process.
 #[derive(Debug)]
 #[expect(dead_code, reason = "an event says all that is known; the log does not need all of it")]
 pub(crate) enum Event {
@@ -211,9 +211,8 @@ pub(crate) enum SuccessorDeath {
 
 /// Gets every event of a process.
 ///
-/// It is called where the event happens: on the control runtime, or, for the events of connections, on a thread that
-/// serves. So it must not block, nor wait for anything: one that writes to a disk or a socket hands the event to a task
-/// of its own.
+/// It is called where the event happens, mostly on the control runtime. So it must not block, nor wait for anything: one
+/// that writes to a disk or a socket hands the event to a task of its own.
 pub(crate) trait Subscriber: Send + Sync {
     fn on_event(&self, event: &Event);
 }

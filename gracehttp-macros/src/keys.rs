@@ -388,6 +388,39 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::ROW
     },
     Key {
+        name: "supervise", kind: Ordinary(Choice { of: "Supervise", words: &["auto", "off", "always"] }),
+        example: "supervise = always", default: "auto",
+        doc: "Whether a [supervisor](crate::guide::supervision) starts and watches the processes: `auto` where the \
+              process is PID 1 or the main process of a systemd service; `always`; or `off`. It is decided at the start: \
+              a restart changes nothing about it.",
+        library: ByHand(&[Entry::new("supervise", "`auto`, `off` or `always`")]),
+        other_words: &["supervisor", "respawn", "master", "watch"],
+        say: "a supervisor is `supervise = auto`, `off` or `always`",
+        ..Key::ROW
+    },
+    Key {
+        name: "hang_timeout", kind: Ordinary(Timeout), example: r#"hang_timeout = "30s""#, default: "off",
+        doc: "How long the process may not answer before its [supervisor](crate::guide::supervision) ends it by SIGABRT \
+              and starts a fresh one. Under a watchdog of systemd it is half of `WatchdogSec` at most.",
+        ..Key::ROW
+    },
+    Key {
+        name: "crash_limit", kind: Ordinary(Count { most: 64 }), example: "crash_limit = 5", default: "5",
+        doc: "With so many crashes within `crash_window` the [supervisor](crate::guide::supervision) ends, with status 70.",
+        ..Key::ROW
+    },
+    Key {
+        name: "crash_window", kind: Ordinary(Timeout), example: r#"crash_window = "30s""#, default: "30s",
+        doc: "The time in which crashes are counted.",
+        ..Key::ROW
+    },
+    Key {
+        name: "crash_backoff", kind: Ordinary(Duration), example: r#"crash_backoff = "10s""#, default: "10s",
+        doc: "The longest pause before a fresh process is started after a crash. The first one starts at once, the next \
+              after 100 ms, and each further one after twice the time.",
+        ..Key::ROW
+    },
+    Key {
         name: "config", kind: Ordinary(File), example: r#"config = "my_app.toml""#, default: "`Gracehttp.toml`, if it exists",
         doc: "The [configuration file](crate::guide::configuration). A macro such as `concat!(…)` may make the path.",
         ..Key::CODE

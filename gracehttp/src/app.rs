@@ -1,5 +1,6 @@
 //! The application: its servers, its settings, and the life of its process.
 
+mod ancestry;
 mod announcer;
 #[cfg(feature = "cli")]
 mod cli;
@@ -19,6 +20,7 @@ mod standby;
 mod start_up_code;
 mod startup;
 mod stop;
+mod supervised;
 mod workers;
 
 use std::error::Error as StdError;
@@ -37,7 +39,7 @@ use crate::config::value;
 use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_settings};
 use crate::error::Error;
 use crate::health::{HealthCheck, IntoHealthCheck};
-use crate::lifecycle::{Event, Events, Signal};
+use crate::lifecycle::{Event, Events, Signal, Supervise};
 use crate::log;
 use crate::server::kinds::{self, Kind};
 use crate::server::{IntoServer, Server};
@@ -269,6 +271,12 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         let path = path.into();
         self.require(!path.as_os_str().is_empty(), "pid_file is empty: valid is the path of a file")
             .set("pid_file", |settings| settings.pid_file = Some(path))
+    }
+
+    /// Whether a [supervisor](crate::guide::supervision) starts and watches the processes of this application: by
+    /// default where the environment calls for one.
+    pub fn supervise(self, choice: Supervise) -> Self {
+        self.set("supervise", |settings| settings.supervise = choice)
     }
 
     /// The address for operators, as in `admin("127.0.0.1:9099")` or `admin("unix:/run/app-admin.sock")`:

@@ -6,7 +6,7 @@ pub use crate::conn::TlsInfo;
 pub use crate::conn::{Generation, PeerAddr};
 pub use crate::error::Error;
 pub use crate::health::{HealthCheck, HealthFunction, IntoHealthCheck};
-pub use crate::lifecycle::{Shutdown, Signal, generation, on_exit, spawn};
+pub use crate::lifecycle::{Shutdown, Signal, Supervise, generation, on_exit, spawn};
 pub use crate::listen::restore_limits;
 #[cfg(feature = "tls")]
 pub use crate::server::Tls;

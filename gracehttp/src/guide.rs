@@ -37,6 +37,9 @@ pub mod signals {}
 #[doc = include_str!("../docs/guide/systemd.md")]
 pub mod systemd {}
 
+#[doc = include_str!("../docs/guide/supervision.md")]
+pub mod supervision {}
+
 #[doc = include_str!("../docs/guide/background.md")]
 pub mod background {}
 

@@ -1,7 +1,7 @@
 //! The only `unsafe` code of the crate: system calls that have no safe interface.
 #![allow(unsafe_code)]
 
-#[cfg(feature = "admin")]
+mod processes;
 mod shared_memory;
 
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,9 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-#[cfg(feature = "admin")]
+pub(crate) use processes::{
+    Program, adopt_orphans, become_program, exit_now, fork, note_sender, send_signal,
+};
 pub(crate) use shared_memory::{create_shared, map_shared};
 
 /// How many descriptors one message carries at most; the kernel's own limit is 253 (`SCM_MAX_FD`).

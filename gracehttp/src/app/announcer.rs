@@ -1,18 +1,24 @@
 //! Who outside learns what this process does: the service manager, and readers of the pid file.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
+use crate::app::ancestry::Ancestry;
 use crate::config::Settings;
 use crate::handoff::StartCommand;
 use crate::lifecycle::{Events, Pulse};
 use crate::log;
 use crate::status::Observed;
-use crate::supervision::{Held, NotifySocket, PidFile, ServiceManager, Watchdog};
+use crate::supervision::{Held, MainProcess, NotifySocket, PidFile, ServiceManager, Supervised, Watchdog};
 
 /// Tells the world outside. Where nothing outside waits for it, it does nothing.
 pub(super) struct Announcer {
     manager: Option<Arc<ServiceManager>>,
     watchdog: Option<Watchdog>,
+    /// The supervisor, once it is known: a successor learns of it from its predecessor.
+    supervised: Arc<OnceLock<Supervised>>,
+    pid_file_path: Option<PathBuf>,
+    /// Once this process serves.
     pid_file: Option<PidFile>,
 }
 
@@ -22,11 +28,16 @@ impl Announcer {
         settings: &Settings,
         start_command: &StartCommand,
         watchdog: Option<Watchdog>,
-        is_successor: bool,
+        ancestry: &Ancestry,
         events: &Events,
     ) -> Self {
+        let supervised = Arc::new(ancestry.supervised().map_or_else(OnceLock::new, OnceLock::from));
+        let is_successor = matches!(ancestry, Ancestry::Successor(_));
         let manager = match NotifySocket::find() {
-            Some(Ok(socket)) => Some(ServiceManager::new(Box::new(socket), settings, is_successor)),
+            Some(Ok(socket)) => {
+                let outlet = MainProcess { socket, supervised: supervised.clone() };
+                Some(ServiceManager::new(Box::new(outlet), settings, is_successor))
+            }
             Some(Err(error)) => {
                 log::notice(format_args!(
                     "the service manager is told nothing: NOTIFY_SOCKET names no socket that this process can use: {error}"
@@ -39,13 +50,23 @@ impl Announcer {
             events.subscribe(manager.clone());
             tokio::spawn(manager.clone().run());
         }
-        let path = settings.pid_file.as_ref().map(|path| start_command.resolve(path));
-        let pid_file = path.map(|path| PidFile::new(path, std::process::id()));
-        Self { manager, watchdog, pid_file }
+        let pid_file_path = settings.pid_file.as_ref().map(|path| start_command.resolve(path));
+        Self { manager, watchdog, supervised, pid_file_path, pid_file: None }
     }
 
     /// This process serves.
-    pub(super) async fn serving(&self, observed: &Arc<Observed>, pulse: &Arc<Pulse>) {
+    pub(super) async fn serving(
+        &mut self,
+        supervised: Option<&Supervised>,
+        observed: &Arc<Observed>,
+        pulse: &Arc<Pulse>,
+    ) {
+        let mut pid = std::process::id();
+        if let Some(supervised) = supervised {
+            self.supervised.get_or_init(|| supervised.clone());
+            pid = supervised.pid().as_raw().unsigned_abs();
+        }
+        self.pid_file = self.pid_file_path.take().map(|path| PidFile::new(path, pid));
         self.write_pid_file().await;
         let Some(manager) = &self.manager else { return };
         let observed = observed.clone();

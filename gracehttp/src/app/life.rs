@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::app::ancestry::Ancestry;
 use crate::app::announcer::Announcer;
 use crate::app::configured::Configured;
 use crate::app::metrics;
@@ -22,7 +23,7 @@ use crate::config::Settings;
 #[cfg(feature = "cli")]
 use crate::control::{Control, Progress};
 use crate::error::Error;
-use crate::handoff::{self, Channel, Inherited, Predecessor, StartCommand, WeakChannel};
+use crate::handoff::{Channel, Predecessor, StartCommand, WeakChannel};
 use crate::lifecycle::{
     Background, Event, Events, HeldBack, Phase, Pulse, Request, Requests, Signals, aside,
 };
@@ -31,7 +32,7 @@ use crate::listen::OwnListeners;
 use crate::listen::OwnPurpose;
 use crate::log;
 use crate::status::{Observed, Snapshot};
-use crate::supervision::{Activation, Watchdog};
+use crate::supervision::{Supervised, Watchdog};
 use crate::tls::KeyRing;
 
 /// How long cut connections may take to half-close, and cut tasks to drop what they hold.
@@ -53,6 +54,8 @@ pub(super) struct Process {
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
     pub(super) predecessor: Option<WeakChannel>,
+    /// The supervisor of the service, if it has one.
+    pub(super) supervised: Option<Supervised>,
     /// Of what the other process sends after a commit.
     pub(super) parcels: Handlers,
     pub(super) receipts: Receipts,
@@ -84,10 +87,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     // First of all, while there is one thread: no signal has its default effect any more, and what is for this process
     // alone leaves the environment.
     let held_back = Signals::hold_back();
-    let inherited = handoff::inherited()?;
-    let activation = Activation::take()?;
     let watchdog = Watchdog::take();
-    let start_command = StartCommand::capture();
+    let (ancestry, start_command) = Ancestry::find(&app)?;
     log::install_hook();
     events.emit(&Event::Starting);
     // The event loop has a runtime of its own: handlers that block their threads can block neither the
@@ -101,7 +102,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         Ok(Some(app)) => app,
         Ok(None) => return Ok(()),
         Err(fault) => {
-            control.block_on(startup::refuse(&fault, inherited));
+            control.block_on(startup::refuse(&fault, ancestry));
             return Err(fault);
         }
     };
@@ -109,9 +110,10 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let _within = control.enter();
         let Settings { restart_on, stop_on, .. } = &app.settings;
         let signals = Signals::install(restart_on, stop_on)?;
-        match &inherited {
-            Some(inherited) => signals.let_through_all(&inherited.ignored),
-            None => held_back.let_through(&signals),
+        match &ancestry {
+            Ancestry::Successor(inherited) => signals.let_through_all(&inherited.ignored),
+            Ancestry::AfterCrash(_) => signals.let_through_all(&[]),
+            Ancestry::First { .. } => held_back.let_through(&signals),
         }
         Requests::new(signals)
     };
@@ -119,14 +121,14 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     let workers = OnceCell::new();
     control.block_on(async {
         let configuration = app.file.clone();
-        let announcer =
-            Announcer::start(&app.settings, &start_command, watchdog, inherited.is_some(), events);
+        let mut announcer = Announcer::start(&app.settings, &start_command, watchdog, &ancestry, events);
         let parcels = Handlers::default();
-        let started = start(app, inherited, activation, requests, &workers, &parcels, events).await?;
+        let started = start(app, ancestry, requests, &workers, &parcels, events).await?;
         let Some((started, requests)) = started else {
             return Ok(());
         };
-        let Started { settings, servers, own, keys, predecessor, workers, pulse, operators } = started;
+        let Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, operators } =
+            started;
         let background = Background::of(&workers);
         let receipts = Receipts::of(&parcels);
         let observed = Observed::new(
@@ -139,7 +141,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         events.subscribe(observed.clone());
         #[cfg(feature = "admin")]
         operators.show(&observed, parcels.history.clone());
-        announcer.serving(&observed, &pulse).await;
+        announcer.serving(supervised.as_ref(), &observed, &pulse).await;
         #[cfg(feature = "cli")]
         let (control, own) = serve_control(own, &observed, &requests, events);
         metrics::record(events, &observed);
@@ -154,6 +156,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             control,
             keys,
             predecessor,
+            supervised,
             parcels,
             receipts,
             closing: JoinSet::new(),
@@ -196,15 +199,14 @@ async fn configure<S: Clone + Send + Sync + 'static>(
 /// second signal does not wait.
 async fn start<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
-    inherited: Option<Inherited>,
-    activation: Activation,
+    ancestry: Ancestry,
     mut requests: Requests,
     workers: &OnceCell<Workers>,
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Option<(Started, Requests)>, Error> {
     let prepare_to_serve = async {
-        let prepared = startup::prepare(app, inherited, activation, workers, parcels, events).await?;
+        let prepared = startup::prepare(app, ancestry, workers, parcels, events).await?;
         if prepared.is_rehearsal() {
             prepared.rehearse().await;
             return Ok::<_, Error>(None);
@@ -218,7 +220,7 @@ async fn start<S: Clone + Send + Sync + 'static>(
             Event::StoppedEarly
         }
         prepared = prepare_to_serve => match prepared? {
-            Some(prepared) => return Ok(Some((prepared.take_over().await, requests))),
+            Some(prepared) => return Ok(Some((prepared.take_over().await?, requests))),
             None => Event::Rehearsed,
         },
     };
@@ -249,8 +251,12 @@ fn serve_control(
 impl Process {
     /// Serves until a signal stops the process or a successor has its place.
     async fn serve(mut self) {
+        self.report_to_supervisor().await;
         loop {
-            let next = match self.requests.next().await {
+            let request = self.requests.next().await;
+            // This process does what the service was asked for.
+            self.was_forwarded(request.trigger());
+            let next = match request {
                 Request::Restart(trigger) => self.restart(trigger).await,
                 Request::Stop(trigger) => self.stop(trigger).await,
                 Request::Rehearse(trigger) => self.rehearse(trigger).await,

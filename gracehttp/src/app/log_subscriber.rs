@@ -29,8 +29,9 @@ impl Subscriber for LogSubscriber {
             Event::RestartRequested { trigger } => log_requested(*trigger, "restart"),
             Event::StopRequested { trigger } => log_requested(*trigger, "stop"),
             Event::RestartRefused { trigger, reason } => log::error(format_args!(
-                "{trigger} is refused, nothing is restarted: {reason}, so a successor would end, too. Start a new \
-                 container, and stop this one by SIGTERM"
+                "{trigger} is refused, nothing is restarted: {reason}, so a successor would end, too. Let a \
+                 supervisor stay in its place (`supervise = auto`, or `always`), or start a new container, and stop this \
+                 one by SIGTERM"
             )),
             Event::RestartIgnored { trigger, successor: None } => {
                 log::notice(format_args!("{trigger} is ignored: this process, pid {own_pid}, is stopping"));
@@ -58,9 +59,13 @@ impl Subscriber for LogSubscriber {
                     generation()
                 ));
             }
-            Event::SuccessorDied { successor, why } => log::error(format_args!(
-                "the successor, pid {successor}, died after standby: {why}; no process serves: start the application again"
-            )),
+            Event::SuccessorDied { successor, why, is_supervised } => {
+                let next = match is_supervised {
+                    true => "the supervisor starts a fresh process",
+                    false => "no process serves: start the application again",
+                };
+                log::error(format_args!("the successor, pid {successor}, died after standby: {why}; {next}"));
+            }
 
             Event::RestartDone(receipt) => match (receipt.outcome, receipt.successor) {
                 (Outcome::Succeeded, Some(successor)) => {

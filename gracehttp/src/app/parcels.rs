@@ -37,7 +37,7 @@ impl Process {
     pub(super) fn parcels_for_successor(&self) -> Vec<Parcel> {
         let receipts = self.receipts.history().list();
         let receipts = receipts.iter().map(|receipt| pack(RECEIPTS, &**receipt));
-        receipts.chain(metrics::parcel()).collect()
+        receipts.chain(metrics::parcel()).chain(self.supervisor_parcel()).collect()
     }
 }
 

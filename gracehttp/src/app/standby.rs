@@ -37,6 +37,10 @@ impl Process {
         let signals = Arc::new(StandbySignals::default());
         self.commit_account(&successor, signals.clone());
         self.observed.begin_drain();
+        // First: if this process died now, the successor would serve.
+        if let Some(supervised) = &self.supervised {
+            supervised.give_place(pid);
+        }
         let contexts = self.servers.contexts();
         // If the successor dies in this very moment, the hand-over notices it.
         successor.commit(held_of(&contexts)).await;
@@ -61,6 +65,8 @@ impl Process {
             stopping: false,
         };
         if let Some(trigger) = again {
+            // Passed on below, in any case.
+            self.was_forwarded(trigger);
             self.events.emit(&Event::RestartPassedOn { trigger, successor: pid });
             if let Some(signal) = trigger.signal().or_else(|| self.settings.restart_on.first().copied()) {
                 // Our own child, not reaped: the pid is still its own.
@@ -70,6 +76,7 @@ impl Process {
         let next = self.stand_by(&mut successor, watch).await;
         if let Next::End = next {
             successor.announce_end().await;
+            successor.leave();
         }
         next
     }
@@ -171,7 +178,11 @@ impl Process {
                     // One that lives on serves, even if it does not talk to us any more.
                     let died = if end.leaves_no_server() { successor.ended().await } else { None };
                     if let Some(why) = died.clone() {
-                        self.events.emit(&Event::SuccessorDied { successor: watch.pid, why });
+                        if let Some(supervised) = &self.supervised {
+                            supervised.report_lost(watch.pid, &why);
+                        }
+                        let is_supervised = self.supervised.is_some();
+                        self.events.emit(&Event::SuccessorDied { successor: watch.pid, why, is_supervised });
                     }
                     self.events.emit(&Event::SuccessorGone { successor: watch.pid });
                     self.finish_alone(end, watch.deadline).await;
@@ -180,16 +191,25 @@ impl Process {
                     self.events.emit(&Event::Stopped);
                     return Next::End;
                 }
+                Due::Asked(Request::Restart(trigger)) if self.was_forwarded(trigger) => {
+                    self.events.emit(&Event::RestartPassedOn { trigger, successor: watch.pid });
+                    self.pass_on(trigger, watch.pid);
+                }
                 Due::Asked(Request::Restart(trigger)) => {
                     self.events.emit(&Event::RestartIgnored { trigger, successor: Some(watch.pid) });
                 }
                 Due::Asked(Request::Rehearse(_)) => refuse_rehearsal(&self.events),
+                // It drains as it is, and nobody is in a hurry.
+                Due::Asked(Request::Stop(Trigger::SupervisorGone)) if watch.stopping => {}
                 Due::Asked(Request::Stop(trigger)) if watch.stopping => {
                     self.end_at_once(trigger);
                     return self.end_for(successor, &watch).await;
                 }
                 Due::Asked(Request::Stop(trigger)) => {
                     self.events.emit(&Event::StopRequested { trigger });
+                    if self.was_forwarded(trigger) {
+                        self.pass_on(trigger, watch.pid);
+                    }
                     // It is draining already. Only its standby ends.
                     watch.stopping = true;
                     watch.standby_signals.cancelled.notify_one();
@@ -202,6 +222,9 @@ impl Process {
     async fn take_back(&mut self, successor: &mut Successor, end: HandoverEnd) {
         let HandoverEnd { back, lost, busy, was_unresponsive, .. } = end;
         let connections = back.len();
+        if let Some(supervised) = &self.supervised {
+            supervised.take_back_place();
+        }
         // First of all: no other process may touch the connections that come back.
         let how = successor.end().await;
         let why = match was_unresponsive {
@@ -219,6 +242,7 @@ impl Process {
         self.lose_moved();
         let receipt = self.close_account(Outcome::TakenBack, Some(why.to_string()), true);
         self.settle_all(back);
+        self.have_listeners_kept().await;
         let former_access = |_: &Running, acceptor: &Acceptor| acceptor.former_access.clone();
         prepare::update_access(&self.servers, &self.events, former_access).await;
         self.announcer.took_back().await;

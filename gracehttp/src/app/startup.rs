@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+use crate::app::ancestry::{Ancestry, LISTENERS, kept_listeners};
 use crate::app::configured::Configured;
 use crate::app::metrics;
 use crate::app::operators::Operators;
@@ -17,14 +18,16 @@ use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, give_memory_back};
 use crate::error::Error;
-use crate::handoff::{self, Adopter, Inherited, LocalServer, Placement, Predecessor, REHEARSAL, WeakChannel};
+use crate::handoff::{
+    self, Adopter, Inherited, LocalServer, Parcel, Placement, Predecessor, REHEARSAL, WeakChannel,
+};
 use crate::health::{Checks, Health, HealthDispatch};
 use crate::lifecycle::{Background, Events, Pulse, aside, set_generation};
-use crate::listen::{Acceptor, OwnListeners, Running};
+use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
 use crate::server::{Permits, Server, SocketAccess};
-use crate::supervision::Activation;
+use crate::supervision::{Activation, PARCEL, Supervised};
 use crate::tls::{KeyRing, TlsAcceptor};
 
 /// What serves.
@@ -36,6 +39,8 @@ pub(super) struct Started {
     pub(super) keys: KeyRing,
     /// To the predecessor, which may still be draining.
     pub(super) predecessor: Option<WeakChannel>,
+    /// The supervisor of the service, if it has one.
+    pub(super) supervised: Option<Supervised>,
     /// Of the connections and handlers.
     pub(super) workers: Handle,
     pub(super) pulse: Arc<Pulse>,
@@ -52,6 +57,7 @@ pub(super) struct Prepared {
     provenance: Vec<Provenance>,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
+    supervised: Option<Supervised>,
     is_rehearsal: bool,
     parcels: Handlers,
     workers: Handle,
@@ -61,24 +67,59 @@ pub(super) struct Prepared {
     events: Events,
 }
 
+/// From where a process gets what it does not make itself.
+struct Origin {
+    predecessor: Option<Predecessor>,
+    supervised: Option<Supervised>,
+    sockets: Sockets,
+}
+
+/// Sockets that were open before this process began.
+enum Sockets {
+    /// By another process of this service.
+    Offered(OfferedListeners),
+    /// By the program that started it.
+    Passed(Activation),
+}
+
+impl Origin {
+    async fn of(ancestry: Ancestry) -> Result<Self, Error> {
+        Ok(match ancestry {
+            Ancestry::First { activation, supervised } => {
+                Self { predecessor: None, supervised, sockets: Sockets::Passed(activation) }
+            }
+            Ancestry::Successor(inherited) => {
+                let mut predecessor = Predecessor::connect(inherited.socket).await?;
+                set_generation(predecessor.generation().saturating_add(1));
+                let supervisor = predecessor.take_parcel(PARCEL);
+                let supervised =
+                    supervisor.and_then(|Parcel { data, fds, .. }| Supervised::received(&data, fds));
+                let sockets = Sockets::Offered(predecessor.take_listeners());
+                Self { predecessor: Some(predecessor), supervised, sockets }
+            }
+            Ancestry::AfterCrash(mut legacy) => {
+                set_generation(legacy.generation);
+                let sockets = Sockets::Offered(kept_listeners(legacy.take(LISTENERS)));
+                Self { predecessor: None, supervised: Some(legacy.supervised), sockets }
+            }
+        })
+    }
+}
+
 /// Prepares an application to serve, and starts `workers` as soon as it needs them. If that fails, the predecessor
 /// learns why. If it is dropped, only the work of the start-up code is left; see [`end_early`].
 pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
-    inherited: Option<Inherited>,
-    activation: Activation,
+    ancestry: Ancestry,
     workers: &OnceCell<Workers>,
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
     // First: the predecessor's listeners need descriptors, too.
     let descriptors = prepare::raise_limit(&app.servers);
-    let predecessor = match inherited {
-        Some(inherited) => Some(Predecessor::connect(inherited.socket).await?),
-        None => None,
-    };
-    let channel = predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let prepared = begin(app, predecessor, activation, descriptors, workers, parcels, events).await;
+    let origin = Origin::of(ancestry).await?;
+    let channel = origin.predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
+    let prepared = begin(app, origin, descriptors, workers, parcels, events).await;
     if let Err(error) = &prepared {
         // First: a predecessor that learns of the failure kills this process.
         end_early(workers, events).await;
@@ -104,8 +145,8 @@ async fn flush_log() {
 }
 
 /// Tells the predecessor, if there is one, that this application can't even be configured.
-pub(super) async fn refuse(fault: &Error, inherited: Option<Inherited>) {
-    let Some(Inherited { socket, .. }) = inherited else { return };
+pub(super) async fn refuse(fault: &Error, ancestry: Ancestry) {
+    let Ancestry::Successor(Inherited { socket, .. }) = ancestry else { return };
     // If they can't talk, our exit status says it.
     if let Ok(predecessor) = Predecessor::connect(socket).await {
         Predecessor::fail(predecessor.channel(), fault.to_string()).await;
@@ -114,31 +155,33 @@ pub(super) async fn refuse(fault: &Error, inherited: Option<Inherited>) {
 
 async fn begin<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
-    mut predecessor: Option<Predecessor>,
-    activation: Activation,
+    origin: Origin,
     descriptors: usize,
     workers: &OnceCell<Workers>,
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
     let Configured { servers, settings, health_checks, start_up_code, provenance, own_addresses, .. } = app;
+    let Origin { mut predecessor, supervised, sockets } = origin;
     let health = Arc::new(Health::new());
     events.subscribe(health.clone());
     let keys = KeyRing::default();
     let is_rehearsal =
         predecessor.as_mut().is_some_and(|predecessor| predecessor.take_parcel(REHEARSAL).is_some());
     if let Some(predecessor) = &mut predecessor {
-        set_generation(predecessor.generation().saturating_add(1));
         keys.adopt(predecessor.take_keys());
         parcels.receive(predecessor);
         metrics::adopt_from(predecessor);
     }
+    if let Some(supervised) = &supervised {
+        supervised.note_signals(settings.restart_on.iter().chain(&settings.stop_on).copied());
+    }
 
     // All faults that are not the application's come first, and are reported together. Aside, since name servers and
     // disks can be slow, and a certificate may come from a pipe.
-    let offered = match &mut predecessor {
-        Some(predecessor) => predecessor.take_listeners(),
-        None => activation.offered(prepare::descriptors_of(&servers, &own_addresses)),
+    let offered = match sockets {
+        Sockets::Offered(offered) => offered,
+        Sockets::Passed(activation) => activation.offered(prepare::descriptors_of(&servers, &own_addresses)),
     };
     let ticket_keys = keys.clone();
     let open = move || {
@@ -193,6 +236,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         provenance,
         fresh_files,
         predecessor,
+        supervised,
         is_rehearsal,
         parcels: parcels.clone(),
         workers,
@@ -218,9 +262,10 @@ impl Prepared {
         predecessor.rehearsed(placement.servers(), claimed(&ours, &self.own)).await;
     }
 
-    /// Takes the predecessor's place, if there is one, and accepts. From here on nothing can fail, and a
-    /// signal to stop finds a process that serves.
-    pub(super) async fn take_over(self) -> Started {
+    /// Takes the predecessor's place, if there is one, and accepts. From here on a signal to stop finds a process that
+    /// serves. One thing can fail: the predecessor died at the last moment, and the supervisor has started another
+    /// process in its place.
+    pub(super) async fn take_over(self) -> Result<Started, Error> {
         let Self {
             settings,
             servers,
@@ -230,6 +275,7 @@ impl Prepared {
             provenance,
             fresh_files,
             predecessor,
+            supervised,
             is_rehearsal: _,
             parcels,
             workers,
@@ -243,6 +289,11 @@ impl Prepared {
             Some(predecessor) => Some(take_over_from(predecessor, &servers, &own, &moved, &parcels).await),
             None => None,
         };
+        if supervised.as_ref().is_some_and(|supervised| !supervised.take_place()) {
+            return Err(Error::new(
+                "the predecessor has died, and its supervisor has started another process in its place",
+            ));
+        }
         for server in servers.iter() {
             server.update_options(Acceptor::is_adopted);
             server.open();
@@ -260,7 +311,7 @@ impl Prepared {
         prepare::announce(&servers, &events);
         prepare::announce_settings(provenance, &events);
         fresh_files.keep();
-        Started { settings, servers, own, keys, predecessor, workers, pulse, operators }
+        Ok(Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, operators })
     }
 }
 

@@ -20,6 +20,9 @@ impl Process {
     /// Stops: lame duck, last accepts, grace, drain.
     pub(super) async fn stop(&mut self, trigger: Trigger) -> Next {
         self.events.emit(&Event::StopRequested { trigger });
+        if let Some(supervised) = &self.supervised {
+            supervised.end();
+        }
         if let Some(predecessor) = self.to_predecessor() {
             // Else a predecessor in standby could take our end for an accident.
             Predecessor::announce_exit(&predecessor).await;
@@ -113,6 +116,8 @@ impl Process {
 async fn next_stop(requests: &mut Requests, events: &Events) -> Trigger {
     loop {
         match requests.next().await {
+            // That is no hurry.
+            Request::Stop(Trigger::SupervisorGone) => {}
             Request::Stop(trigger) => return trigger,
             Request::Restart(trigger) => events.emit(&Event::RestartIgnored { trigger, successor: None }),
             Request::Rehearse(_) => refuse_rehearsal(events),

@@ -17,6 +17,9 @@ const SERVER_PREFIX: &str = "GRACEHTTP_SERVER__";
 /// The variable with the descriptor of a successor's end of the socketpair. It is neither a setting nor a fault.
 pub(crate) const HANDOFF_VARIABLE: &str = "GRACEHTTP_HANDOFF";
 
+/// The variable with what a worker that is started after a crash gets from its supervisor. Neither is this one.
+pub(crate) const SUPERVISOR_VARIABLE: &str = "GRACEHTTP_SUPERVISOR";
+
 /// Names the configuration file.
 pub(super) const CONFIG_VARIABLE: &str = "GRACEHTTP_CONFIG";
 
@@ -98,7 +101,9 @@ fn ours(environment: &[(OsString, OsString)]) -> BTreeMap<String, &OsStr> {
         .iter()
         .map(|(variable, text)| (variable.to_string_lossy().into_owned(), text.as_os_str()))
         .filter(|(variable, _)| variable.starts_with(PREFIX))
-        .filter(|(variable, _)| ![HANDOFF_VARIABLE, CONFIG_VARIABLE].contains(&variable.as_str()))
+        .filter(|(variable, _)| {
+            ![HANDOFF_VARIABLE, SUPERVISOR_VARIABLE, CONFIG_VARIABLE].contains(&variable.as_str())
+        })
         .collect()
 }
 

@@ -33,22 +33,28 @@ pub(super) struct File {
 }
 
 impl File {
-    /// The file that the environment names, or the application, or the default one.
+    /// The path of the file that the environment names, or the application, or the default one, and who names it.
+    pub(super) fn named(
+        environment: &[(OsString, OsString)],
+        chosen: Option<&Path>,
+    ) -> Result<(PathBuf, Option<&'static str>), Error> {
+        let variable = environment.iter().find(|(name, _)| name == CONFIG_VARIABLE);
+        match (variable, chosen) {
+            (Some((_, path)), _) if path.is_empty() => {
+                Err(Error::new(format!("{CONFIG_VARIABLE} is empty: let it name a file, or unset it")))
+            }
+            (Some((_, path)), _) => Ok((PathBuf::from(path), Some(CONFIG_VARIABLE))),
+            (None, Some(path)) => Ok((path.to_owned(), Some("`config`"))),
+            (None, None) => Ok((DEFAULT_FILE.into(), None)),
+        }
+    }
+
+    /// Reads it. The default file need not exist.
     pub(super) fn find(
         environment: &[(OsString, OsString)],
         chosen: Option<&Path>,
     ) -> Result<Option<Self>, Error> {
-        let variable = environment.iter().find(|(name, _)| name == CONFIG_VARIABLE);
-        let (path, named_by) = match (variable, chosen) {
-            (Some((_, path)), _) if path.is_empty() => {
-                return Err(Error::new(format!(
-                    "{CONFIG_VARIABLE} is empty: let it name a file, or unset it"
-                )));
-            }
-            (Some((_, path)), _) => (PathBuf::from(path), Some(CONFIG_VARIABLE)),
-            (None, Some(path)) => (path.to_owned(), Some("`config`")),
-            (None, None) => (DEFAULT_FILE.into(), None),
-        };
+        let (path, named_by) = Self::named(environment, chosen)?;
         match (fs::read_to_string(&path), named_by) {
             (Ok(text), _) => Ok(Some(Self { path, text })),
             // A broken link is a fault: it was meant to lead to a file.

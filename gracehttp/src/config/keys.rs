@@ -104,6 +104,13 @@ const ADMIN: Key<Settings> = Key {
     get: |settings| Some(settings.admin.as_ref().map_or_else(|| "off".to_owned(), Endpoint::to_string)),
 };
 
+const SUPERVISE: Key<Settings> = Key {
+    name: "supervise",
+    form: Form::Text,
+    set: |settings, text| value::supervise(text).map(|choice| settings.supervise = choice),
+    get: |settings| Some(settings.supervise.name().to_owned()),
+};
+
 const PORT: Key<ServerOptions> = Key { name: "port", form: Form::Bare, set: set_port, get: |_| None };
 
 const LISTEN: Key<ServerOptions> = Key {

@@ -2,6 +2,7 @@
 
 mod contradictions;
 mod draft;
+mod early;
 pub(crate) mod env;
 mod file;
 mod keys;
@@ -16,12 +17,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use draft::Draft;
-pub(crate) use env::HANDOFF_VARIABLE;
+pub(crate) use early::supervise;
+pub(crate) use env::{HANDOFF_VARIABLE, SUPERVISOR_VARIABLE};
 use file::File;
 pub(crate) use file::{Section, read_settings, refuse_settings};
 
 use crate::error::Error;
-use crate::lifecycle::Signal;
+use crate::lifecycle::{Signal, Supervise};
 #[cfg(feature = "admin")]
 use crate::server::Endpoint;
 use crate::server::ServerOptions;
@@ -40,6 +42,7 @@ macro_rules! settings {
             pub(crate) stop_on: Vec<Signal>,
             pub(crate) worker_threads: Option<usize>,
             pub(crate) pid_file: Option<PathBuf>,
+            pub(crate) supervise: Supervise,
             /// Where the control socket is.
             #[cfg(feature = "cli")]
             pub(crate) control: ControlAddress,
@@ -58,6 +61,7 @@ macro_rules! settings {
                     stop_on: Signal::STOP.to_vec(),
                     worker_threads: None,
                     pid_file: None,
+                    supervise: Supervise::Auto,
                     #[cfg(feature = "cli")]
                     control: ControlAddress::default(),
                     #[cfg(feature = "admin")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 #[cfg(feature = "cli")]
 use super::ControlAddress;
-use crate::lifecycle::{Signal, show};
+use crate::lifecycle::{Signal, Supervise, show};
 use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
 use crate::server::{Endpoint, HealthPath, Mode, WhenFull};
 
@@ -195,6 +195,11 @@ pub(super) fn size_from<N: Copy + TryFrom<u64> + TryInto<u64> + PartialOrd>(
 pub(super) fn when_full(text: &str) -> Result<WhenFull, String> {
     let choice = WhenFull::ALL.into_iter().find(|choice| choice.name() == text);
     choice.ok_or_else(|| "valid is `recycle` or `wait`".to_owned())
+}
+
+pub(super) fn supervise(text: &str) -> Result<Supervise, String> {
+    let choice = Supervise::ALL.into_iter().find(|choice| choice.name() == text);
+    choice.ok_or_else(|| "valid is `auto`, `off` or `always`".to_owned())
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {

@@ -225,7 +225,7 @@ impl Subscriber for Progress {
                 let first = state.restarts.begun + 1;
                 self.fail(Subject::RestartsFrom(first), format!("there is no restart: {why}"), None);
             }
-            Event::SuccessorDied { successor, why } => {
+            Event::SuccessorDied { successor, why, .. } => {
                 let text = format!("pid {successor} died after standby: {why}; no process serves");
                 self.tell(restart, "successor_died", text, json!({ "successor": successor.as_raw() }));
             }

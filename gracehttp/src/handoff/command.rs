@@ -1,13 +1,15 @@
 //! The command that started this process. It starts the successor, too.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::sys::Program;
 
 /// How this process was started: program, arguments, working directory and environment, as they were
 /// before the application could change any of them.
@@ -63,6 +65,24 @@ impl StartCommand {
             command.current_dir(directory);
         }
         command
+    }
+
+    /// The same command once more, with one more variable, for a process that becomes it.
+    pub(crate) fn program_with(&self, variable: &str, value: &str) -> Program {
+        // Neither argument nor variable can hold a null byte: they have come through exec.
+        let text = |text: &OsStr| CString::new(text.as_bytes()).unwrap_or_default();
+        let variables = self.environment.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
+        let variables = variables.chain([(OsStr::new(variable), OsStr::new(value))]);
+        let environment = variables.map(|(name, value)| {
+            let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            CString::new(variable).unwrap_or_default()
+        });
+        Program {
+            path: text(self.program.as_os_str()),
+            arguments: self.arguments.iter().map(|argument| text(argument)).collect(),
+            environment: environment.collect(),
+            directory: self.directory.as_ref().map(|directory| text(directory.as_os_str())),
+        }
     }
 }
 

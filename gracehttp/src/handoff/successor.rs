@@ -231,6 +231,12 @@ impl Successor {
         self.channel.send_best_effort(&ToSuccessor::Done).await;
     }
 
+    /// Leaves it to the process that inherits the children of this one, which is about to end. It alone may reap it, and
+    /// learn how it ended.
+    pub(crate) fn leave(self) {
+        std::mem::forget(self.child);
+    }
+
     /// How it ended, if it has ended or ends now.
     pub(crate) async fn ended(&mut self) -> Option<String> {
         match tokio::time::timeout(EXIT_WITHIN, self.child.wait()).await {

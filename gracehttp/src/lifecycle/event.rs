@@ -57,8 +57,8 @@ pub(crate) enum Event {
     /// The successor died in standby. This process serves again and has taken `connections` back; `lost` TLS connections
     /// and `busy` plain ones ended with the successor.
     TookBack { successor: Pid, why: SuccessorDeath, connections: usize, lost: usize, busy: usize },
-    /// The successor died after standby, so no process serves.
-    SuccessorDied { successor: Pid, why: String },
+    /// The successor died after standby, so no process serves, until a supervisor has started one.
+    SuccessorDied { successor: Pid, why: String, is_supervised: bool },
     /// A restart is over: it has succeeded and this process holds no connection any more, it has failed, or it was taken
     /// back.
     RestartDone(Arc<RestartReceipt>),

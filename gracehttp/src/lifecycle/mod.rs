@@ -13,6 +13,7 @@ mod receipt;
 mod requests;
 mod shutdown;
 mod signals;
+mod supervise;
 mod time;
 
 pub(crate) use answers::{AnswerCount, Answers};
@@ -40,4 +41,5 @@ pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;
 pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Signals};
+pub use supervise::Supervise;
 pub(crate) use time::{show, show_roughly, until_time};

@@ -111,6 +111,8 @@ impl Requests {
                 biased;
                 trigger = self.signals.next_stop() => return trigger,
                 Some(request) = self.asked.recv() => match request {
+                    // It stops this process, but what is under way may take its time.
+                    request @ Request::Stop(Trigger::SupervisorGone) => self.kept = Some(request),
                     Request::Stop(trigger) => return trigger,
                     // A restart shows more than a rehearsal.
                     Request::Rehearse(_) if self.kept.is_some() => {}

@@ -10,10 +10,10 @@
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
-//! start subscribe | subscribe stderr | callbacks hang | block 20000 | stop 300
+//! start orphans 1000 | subscribe | subscribe stderr | callbacks hang | block 20000 | stop 300
 //! ```
 //!
-//! With `APP_HOOK` it sets its own panic hook. Without a plan it has one server, `web`.
+//! With `APP_THREAD` it has a second thread before it runs. With `APP_HOOK` it sets its own panic hook. Without a plan it has one server, `web`.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -36,6 +36,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 fn main() -> ExitCode {
     if std::env::var_os("APP_HOOK").is_some() {
         std::panic::set_hook(Box::new(|_| say("the application's own hook")));
+    }
+    if std::env::var_os("APP_THREAD").is_some() {
+        std::thread::spawn(std::thread::park);
     }
     let plan = Plan::read();
     let (beside, start) = (plan.beside, plan.start);
@@ -194,6 +197,11 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
                 std::thread::sleep(Duration::from_millis(millis));
                 _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
             });
+        }
+        // Processes that end as orphans.
+        ["orphans", count] => {
+            let words = format!("for i in $(seq {}); do (true &) ; done; echo orphans begun", number(count));
+            Command::new("sh").arg("-c").arg(words).spawn().expect("a shell");
         }
         ["subscribe"] => tracing_subscriber::fmt().without_time().with_ansi(false).init(),
         ["subscribe", "stderr"] => tracing_subscriber::fmt().with_writer(std::io::stderr).init(),

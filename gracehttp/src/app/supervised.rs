@@ -1,0 +1,108 @@
+//! A process under a supervisor: what it reports, and what it asks of it.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+use crate::app::ancestry::{LISTENERS, ListenerNames};
+use crate::app::life::Process;
+use crate::app::restart::offers;
+use crate::config::Settings;
+use crate::handoff::{Offer, Parcel};
+use crate::lifecycle::{Request, Trigger};
+use crate::log;
+use crate::supervision::{CrashLimits, PARCEL};
+
+/// How many listeners go in one message.
+const AT_ONCE: usize = 60;
+
+impl Process {
+    /// This process serves: the supervisor learns what it needs if this process dies. If the supervisor dies, this process
+    /// stops.
+    pub(super) async fn report_to_supervisor(&self) {
+        let Some(supervised) = &self.supervised else { return };
+        let Settings { hang_timeout, crash_limit, crash_window, crash_backoff, .. } = &self.settings;
+        let crashes = CrashLimits {
+            limit: *crash_limit as u64,
+            window: *crash_window,
+            longest_backoff: *crash_backoff,
+        };
+        supervised.set_limits(*hang_timeout, crashes);
+        self.have_listeners_kept().await;
+        if supervised.hang_timeout().is_some() {
+            let (supervised, mut beats) = (supervised.clone(), self.pulse.watch());
+            tokio::spawn(async move {
+                while beats.changed().await.is_ok() {
+                    supervised.beat(beats.borrow_and_update().workers.silence());
+                }
+            });
+        }
+        let (supervised, requester) = (supervised.clone(), self.requests.requester());
+        tokio::spawn(async move {
+            match supervised.gone().await {
+                Ok(()) => requester.ask(Request::Stop(Trigger::SupervisorGone)),
+                Err(error) => log::error(format_args!("the supervisor can't be watched: {error}")),
+            }
+        });
+    }
+
+    /// Has the supervisor keep duplicates of all listeners, and close those that are no longer among them.
+    pub(super) async fn have_listeners_kept(&self) {
+        let Some(supervised) = &self.supervised else { return };
+        let listeners = offers(&self.servers, &self.own);
+        let parts: io::Result<Vec<(Vec<u8>, Vec<BorrowedFd<'_>>)>> = listeners
+            .chunks(AT_ONCE)
+            .map(|part| {
+                let names =
+                    part.iter().map(|(Offer { server, endpoint, .. }, _)| (server.clone(), endpoint.clone()));
+                let names =
+                    postcard::to_stdvec(&names.collect::<ListenerNames>()).map_err(io::Error::other)?;
+                Ok((names, part.iter().map(|(_, fd)| *fd).collect()))
+            })
+            .collect();
+        let kept = match parts {
+            Ok(parts) => supervised.keep(LISTENERS, &parts).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            log::error(format_args!(
+                "the supervisor, pid {}, does not get the listeners: {error}; after a crash clients would be refused \
+                 until the next process has bound them",
+                supervised.pid()
+            ));
+        }
+    }
+
+    /// What a successor learns of the supervisor.
+    pub(super) fn supervisor_parcel(&self) -> Option<Parcel> {
+        let (data, fds) = self
+            .supervised
+            .as_ref()?
+            .for_successor()
+            .inspect_err(|error| {
+                log::error(format_args!("the successor does not get the supervisor: {error}"));
+            })
+            .ok()?;
+        Some(Parcel { name: PARCEL.to_owned(), data, fds })
+    }
+
+    /// Whether a signal was sent to the service, which the supervisor stands for, and not to this very process. Once for
+    /// each signal.
+    pub(super) fn was_forwarded(&self, trigger: Trigger) -> bool {
+        let signal = trigger.signal();
+        self.supervised
+            .as_ref()
+            .zip(signal)
+            .is_some_and(|(supervised, signal)| supervised.has_forwarded(signal))
+    }
+
+    /// Passes a signal on that was sent to the service while this process had its place.
+    pub(super) fn pass_on(&self, trigger: Trigger, successor: Pid) {
+        if let Some(signal) = trigger.signal() {
+            // Our own child, not reaped: the pid is still its own.
+            let _ = kill(successor, signal.number());
+        }
+    }
+}

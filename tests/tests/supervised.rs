@@ -1,0 +1,398 @@
+//! A service under its supervisor: the pid that was started stays, whatever dies.
+
+use std::sync::Arc;
+
+use rustix::process::{Pid, kill_process_group};
+use tests::client::{get, get_once};
+use tests::patience::eventually;
+use tests::{App, Client, Exit, Generation, Launch, Scratch, Signal, Target};
+
+const WEB: &str = "server web 127.0.0.1:0";
+
+fn supervised(scratch: &Scratch, plan: &str) -> Launch {
+    Launch::app(scratch, plan).env("GRACEHTTP_SUPERVISE", "always")
+}
+
+/// The pid of the process that answers a new connection. That it is refused, or not answered, is a failure.
+async fn answering(target: &Target) -> u32 {
+    let reply = get_once(target, "/ping").await.expect("no new client is refused");
+    reply.pid().expect("the answer names the process")
+}
+
+/// A service, its address, its supervisor and its worker.
+struct Service {
+    app: App,
+    target: Target,
+    supervisor: Arc<Generation>,
+}
+
+impl Service {
+    async fn start(launch: Launch) -> Self {
+        let app = launch.start("web").await;
+        let (target, supervisor) = (app.target("web").await, app.first());
+        Self { app, target, supervisor }
+    }
+
+    async fn worker(&self) -> Arc<Generation> {
+        self.app.hold(answering(&self.target).await)
+    }
+
+    /// Sends a signal to the pid that was started.
+    fn signal(&self, signal: Signal) {
+        self.supervisor.signal(signal);
+    }
+
+    async fn restart(&self) -> Arc<Generation> {
+        let start = self.app.log.end();
+        self.signal(Signal::USR2);
+        let successor = self.app.successor_since(start).await;
+        self.app.serves(&self.target, &successor).await;
+        successor
+    }
+
+    /// The worker that serves once the supervisor has seen a crash of the one before.
+    async fn fresh(&self, before: &Generation) -> Arc<Generation> {
+        loop {
+            // A client that was accepted by the dying process may lose its connection.
+            match get_once(&self.target, "/ping").await {
+                Ok(reply) if reply.pid() != Some(before.pid()) => {
+                    return self.app.hold(reply.pid().expect("a pid"));
+                }
+                Ok(_) => {}
+                Err(failure) => {
+                    assert!(!failure.to_string().contains("refused"), "{failure}\n{}", self.app.log);
+                }
+            }
+        }
+    }
+
+    async fn stops(&self) {
+        self.signal(Signal::TERM);
+        assert_eq!(self.supervisor.exit().await, Exit::Code(0), "{}", self.app.log);
+    }
+}
+
+#[tokio::test]
+async fn the_pid_that_was_started_stays_through_restarts_and_ends_with_the_service() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let mut workers = vec![service.worker().await];
+    assert_ne!(workers[0].pid(), service.supervisor.pid());
+    for _ in 0..3 {
+        workers.push(service.restart().await);
+        assert!(service.supervisor.is_running());
+    }
+    for worker in &workers[..3] {
+        worker.exit().await;
+    }
+    assert_eq!(service.app.log.count(0, "generation 4"), 1, "{}", service.app.log);
+    let [_, _, _, last] = &workers[..] else { unreachable!() };
+    eventually("the last worker to be the supervisor's", || service.supervisor.children() == [last.pid()])
+        .await;
+    service.stops().await;
+    assert!(!last.is_running());
+}
+
+#[tokio::test]
+async fn a_worker_that_never_served_is_not_started_again_and_its_status_is_that_of_the_service() {
+    for (start, exit) in [
+        ("refuse no coffee", Exit::Code(1)),
+        ("exit 3", Exit::Code(3)),
+        // By the signal 6.
+        ("abort", Exit::Code(134)),
+    ] {
+        let scratch = Scratch::new();
+        let app = supervised(&scratch, &format!("{WEB}\nstart {start}")).spawn();
+        assert_eq!(app.first().exit().await, exit, "{start}\n{}", app.log);
+        app.catch_up().await;
+        assert_eq!(app.log.count(0, "start-up code of"), 1, "{}", app.log);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_costs_its_connections_and_refuses_nobody() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let first = service.worker().await;
+    let mut waiting = Client::connect(&service.target).await.unwrap();
+    waiting.send(get("/slow?5000")).await.unwrap();
+    service.app.log.line(0, "slow begins").await;
+    for (signal, generation) in [(Signal::SEGV, 2), (Signal::KILL, 3)] {
+        let before = service.worker().await;
+        before.signal(signal);
+        let fresh = service.fresh(&before).await;
+        service.app.log.line(0, &format!("generation {generation}, pid {}", fresh.pid())).await;
+    }
+    assert!(waiting.reply().await.is_err(), "its process is dead");
+    assert!(!first.is_running());
+    assert_eq!(service.app.log.count(0, "the next one starts"), 2, "{}", service.app.log);
+    // A restart works as ever.
+    service.restart().await;
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn clients_that_connect_while_no_worker_runs_are_served_by_the_next() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    scratch.write("plan", format!("{WEB}\nstart sleep 1000"));
+    let before = service.worker().await;
+    before.signal(Signal::KILL);
+    before.exit().await;
+    let clients = (0..20).map(|_| {
+        let target = service.target.clone();
+        tokio::spawn(async move { answering(&target).await })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        assert_ne!(client.await.expect("an answer"), before.pid());
+    }
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn five_crashes_in_a_row_end_the_service() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let mut worker = service.worker().await;
+    for _ in 0..4 {
+        worker.signal(Signal::KILL);
+        worker = service.fresh(&worker).await;
+        eventually("the worker to count", || {
+            service.app.log.count(0, &format!("pid {})", worker.pid())) == 1
+        })
+        .await;
+    }
+    worker.signal(Signal::KILL);
+    assert_eq!(service.supervisor.exit().await, Exit::Code(70), "{}", service.app.log);
+    service.app.catch_up().await;
+    for pause in ["starts at once", "in 100ms", "in 200ms", "in 400ms", "that was crash 5 within 30s"] {
+        assert_eq!(service.app.log.count(0, pause), 1, "{pause}\n{}", service.app.log);
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_crashes_is_a_key() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB).env("GRACEHTTP_CRASH_LIMIT", "1")).await;
+    service.worker().await.signal(Signal::KILL);
+    assert_eq!(service.supervisor.exit().await, Exit::Code(70), "{}", service.app.log);
+}
+
+#[tokio::test]
+async fn a_signal_to_the_whole_process_group_counts_once() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let scratch = Scratch::new();
+        let app = Launch::program("setsid").arg(tests::process::bin("app")).plan(&scratch, WEB);
+        let service = Service::start(app.env("GRACEHTTP_SUPERVISE", "always")).await;
+        let mut client = Client::connect(&service.target).await.unwrap();
+        client.send(get("/slow?800")).await.unwrap();
+        service.app.log.line(0, "slow begins").await;
+        let group = Pid::from_raw(service.supervisor.pid() as i32).unwrap();
+        kill_process_group(group, signal).expect("the group of the service");
+        assert_eq!(client.reply().await.expect("an answer").status, 200, "{}", service.app.log);
+        assert_eq!(service.supervisor.exit().await, Exit::Code(0), "{}", service.app.log);
+        service.app.catch_up().await;
+        assert_eq!(service.app.log.count(0, "a second signal"), 0, "{}", service.app.log);
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_to_the_supervisor_is_a_second_signal() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let mut client = Client::connect(&service.target).await.unwrap();
+    client.send(get("/never")).await.unwrap();
+    service.app.log.line(0, "never begins").await;
+    service.signal(Signal::TERM);
+    service.app.log.line(0, "SIG:SIGTERM").await;
+    service.signal(Signal::TERM);
+    service.app.log.line(0, "a second signal").await;
+    assert_eq!(service.supervisor.exit().await, Exit::Code(0), "{}", service.app.log);
+}
+
+#[tokio::test]
+async fn signals_to_the_worker_itself_go_on_working() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let first = service.worker().await;
+    let start = service.app.log.end();
+    first.signal(Signal::USR2);
+    let second = service.app.successor_since(start).await;
+    service.app.serves(&service.target, &second).await;
+    second.signal(Signal::TERM);
+    assert_eq!(service.supervisor.exit().await, Exit::Code(0), "{}", service.app.log);
+}
+
+#[tokio::test]
+async fn a_thousand_orphans_are_reaped() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, &format!("{WEB}\nstart orphans 1000"))).await;
+    let worker = service.worker().await;
+    service.app.log.line(0, "orphans begun").await;
+    eventually("no orphan is left", || service.supervisor.children() == [worker.pid()]).await;
+    assert_eq!(answering(&service.target).await, worker.pid(), "no orphan's end is taken for the worker's");
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn listeners_that_a_restart_removes_are_closed_in_the_supervisor() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, "server web 127.0.0.1:0 127.0.0.2:0")).await;
+    eventually("two listeners are kept", || service.supervisor.listening_ports().len() == 2).await;
+    scratch.write("plan", WEB);
+    let first = service.worker().await;
+    service.restart().await;
+    first.exit().await;
+    eventually("one listener is kept", || service.supervisor.listening_ports().len() == 1).await;
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn a_worker_whose_supervisor_dies_drains() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let worker = service.worker().await;
+    let mut client = Client::connect(&service.target).await.unwrap();
+    client.send(get("/slow?500")).await.unwrap();
+    service.app.log.line(0, "slow begins").await;
+    service.signal(Signal::KILL);
+    assert_eq!(client.reply().await.expect("an answer").status, 200, "{}", service.app.log);
+    assert!(worker.exit().await.is_clean(), "{}", service.app.log);
+    service.app.log.line(0, "the supervisor has ended, so this process").await;
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_is_ended_and_replaced() {
+    let scratch = Scratch::new();
+    let launch =
+        supervised(&scratch, WEB).env("GRACEHTTP_HANG_TIMEOUT", "1s").env("GRACEHTTP_WORKER_THREADS", "1");
+    let service = Service::start(launch).await;
+    let hung = service.worker().await;
+    let mut client = Client::connect(&service.target).await.unwrap();
+    client.send(get("/block?60000")).await.unwrap();
+    service.app.log.line(0, "it gets SIGABRT").await;
+    assert!(client.reply().await.is_err());
+    let fresh = service.fresh(&hung).await;
+    assert_ne!(fresh.pid(), hung.pid());
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn a_predecessor_that_takes_back_counts_again() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB).env("GRACEHTTP_STANDBY", "30s")).await;
+    let first = service.worker().await;
+    let second = service.restart().await;
+    second.signal(Signal::KILL);
+    service.app.log.line(0, "serves again").await;
+    assert_eq!(answering(&service.target).await, first.pid());
+    assert_eq!(service.app.log.count(0, "the next one starts"), 0, "{}", service.app.log);
+    first.signal(Signal::KILL);
+    service.fresh(&first).await;
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn a_successor_that_dies_after_standby_is_replaced_while_its_predecessor_drains() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let first = service.worker().await;
+    let mut client = Client::connect(&service.target).await.unwrap();
+    client.send(get("/slow?6000")).await.unwrap();
+    service.app.log.line(0, "slow begins").await;
+    let second = service.restart().await;
+    eventually("the standby to be over", || first.listening_ports().is_empty()).await;
+    second.signal(Signal::KILL);
+    let third = service.fresh(&second).await;
+    assert_ne!(third.pid(), first.pid(), "it drains");
+    assert!(first.is_running(), "{}", service.app.log);
+    service.app.log.line(0, "the supervisor starts a fresh process").await;
+    assert_eq!(client.reply().await.expect("an answer").pid(), Some(first.pid()));
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_while_its_successor_starts_takes_it_along() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let first = service.worker().await;
+    scratch.write("plan", format!("{WEB}\nstart sleep 2000"));
+    service.signal(Signal::USR2);
+    eventually("a successor", || first.children().len() == 1).await;
+    let successor = service.app.hold(first.children()[0]);
+    let begun = format!("start-up code of pid {}", successor.pid());
+    service.app.log.line(0, &begun).await;
+    scratch.write("plan", WEB);
+    first.signal(Signal::KILL);
+    let fresh = service.fresh(&first).await;
+    assert_ne!(fresh.pid(), successor.pid());
+    successor.exit().await;
+    assert_eq!(answering(&service.target).await, fresh.pid());
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn a_predecessor_that_dies_while_it_drains_changes_nothing() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let first = service.worker().await;
+    let mut client = Client::connect(&service.target).await.unwrap();
+    client.send(get("/never")).await.unwrap();
+    service.app.log.line(0, "never begins").await;
+    let second = service.restart().await;
+    eventually("the standby to be over", || first.listening_ports().is_empty()).await;
+    first.signal(Signal::KILL);
+    first.exit().await;
+    eventually("the successor to be the supervisor's", || service.supervisor.children() == [second.pid()])
+        .await;
+    assert_eq!(answering(&service.target).await, second.pid());
+    assert_eq!(service.app.log.count(0, "the next one starts"), 0, "{}", service.app.log);
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn the_service_ends_with_its_last_worker_even_if_a_predecessor_drains() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let first = service.worker().await;
+    let mut client = Client::connect(&service.target).await.unwrap();
+    client.send(get("/slow?3000")).await.unwrap();
+    service.app.log.line(0, "slow begins").await;
+    let second = service.restart().await;
+    service.signal(Signal::TERM);
+    second.exit().await;
+    assert!(service.supervisor.is_running(), "its predecessor has a request in flight");
+    assert_eq!(client.reply().await.expect("an answer").pid(), Some(first.pid()));
+    assert_eq!(service.supervisor.exit().await, Exit::Code(0), "{}", service.app.log);
+}
+
+#[tokio::test]
+async fn a_second_thread_leaves_no_room_for_a_supervisor() {
+    let scratch = Scratch::new();
+    let app = supervised(&scratch, WEB).env("APP_THREAD", "yes").spawn();
+    assert_eq!(app.first().exit().await, Exit::Code(1), "{}", app.log);
+    app.log.line(0, "supervise is `always`, but this process has 2 threads already").await;
+
+    let launch = Launch::app(&scratch, WEB).env("APP_THREAD", "yes").env("NOTIFY_SOCKET", "@nobody");
+    let app = launch.start("web").await;
+    assert_eq!(answering(&app.target("web").await).await, app.pid());
+    app.log.line(0, "there is no supervisor (supervise = auto): this process has 2 threads").await;
+    assert!(app.stop().await.is_clean());
+}
+
+#[tokio::test]
+async fn without_a_reason_there_is_no_supervisor() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, WEB).start("web").await;
+    assert_eq!(answering(&app.target("web").await).await, app.pid());
+    assert!(app.stop().await.is_clean());
+}
+
+#[tokio::test]
+async fn the_file_can_ask_for_a_supervisor() {
+    let scratch = Scratch::new();
+    scratch.write("Gracehttp.toml", "supervise = \"always\"\n");
+    let service = Service::start(Launch::app(&scratch, WEB).directory(scratch.path())).await;
+    assert_ne!(service.worker().await.pid(), service.supervisor.pid());
+    service.stops().await;
+}

@@ -312,7 +312,7 @@ async fn d9_child_process_can_start_with_the_original_limit() {
 
 /// The end of PID 1 ends its child, too, and with that its container.
 #[tokio::test]
-async fn d13_pid_1_refuses_to_restart_and_says_why() {
+async fn d13_pid_1_without_a_supervisor_refuses_to_restart_and_says_why() {
     let namespace = ["--pid", "--fork", "--kill-child"];
     let works = tool("unshare") && {
         let tried = std::process::Command::new("unshare").args(namespace).arg("true").output();
@@ -324,7 +324,8 @@ async fn d13_pid_1_refuses_to_restart_and_says_why() {
     }
     let scratch = Scratch::new();
     let launch = namespace.iter().fold(Launch::program("unshare"), |launch, arg| launch.arg(arg));
-    let app = launch.arg(bin("app")).plan(&scratch, WEB).start("web").await;
+    let launch = launch.arg(bin("app")).plan(&scratch, WEB).env("GRACEHTTP_SUPERVISE", "off");
+    let app = launch.start("web").await;
     let target = app.target("web").await;
     let server = app.starting();
     server.signal(Signal::USR2);

@@ -1,7 +1,7 @@
 //! A service that is PID 1, as in a container.
 
 use std::fs::File;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,7 +15,7 @@ const NAMESPACE: [&str; 3] = ["--pid", "--fork", "--kill-child"];
 
 /// A process in a namespace of its own. The log is a file: its pids are those of the namespace, and mean nothing outside.
 struct Container {
-    unshare: Child,
+    unshare: Generation,
     /// PID 1, as it is known outside.
     init: Generation,
     scratch: Scratch,
@@ -24,8 +24,8 @@ struct Container {
 impl Drop for Container {
     fn drop(&mut self) {
         // PID 1 goes with it.
-        _ = self.unshare.kill();
-        _ = self.unshare.wait();
+        self.unshare.kill();
+        self.unshare.reap_blocking(PATIENCE);
     }
 }
 
@@ -47,9 +47,9 @@ impl Container {
         unshare.env("GRACEHTTP_STANDBY", "300ms").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
         unshare.stdout(log.try_clone().expect("a log")).stderr(log);
         let unshare = unshare.spawn().expect("unshare");
-        let outer = Generation::hold(unshare.id()).expect("our own child");
-        eventually("PID 1", || outer.children().len() == 1).await;
-        let init = Generation::hold(outer.children()[0]).expect("PID 1");
+        let unshare = Generation::hold(unshare.id()).expect("our own child");
+        eventually("PID 1", || unshare.children().len() == 1).await;
+        let init = Generation::hold(unshare.children()[0]).expect("PID 1");
         Some(Self { unshare, init, scratch })
     }
 
@@ -79,11 +79,9 @@ impl Container {
         Generation::hold(self.init.children()[0]).expect("a worker")
     }
 
-    /// The status with which the container ends, of which `unshare` tells.
-    async fn exit(&mut self) -> Option<i32> {
-        let outer = Generation::hold(self.unshare.id()).expect("our own child");
-        eventually("the end of the container", || !outer.is_running()).await;
-        self.unshare.wait().expect("our own child").code()
+    /// How the container ends, as `unshare` tells it.
+    async fn exit(&self) -> Exit {
+        self.unshare.exit().await
     }
 }
 
@@ -108,7 +106,7 @@ async fn answering(target: &Target) -> u32 {
 
 #[tokio::test]
 async fn a_container_restarts_survives_crashes_reaps_orphans_and_stops() {
-    let Some(mut container) = Container::start(&format!("{WEB}\nstart orphans 1000")).await else { return };
+    let Some(container) = Container::start(&format!("{WEB}\nstart orphans 1000")).await else { return };
     let target = container.target().await;
     assert_ne!(answering(&target).await, 1, "PID 1 serves nothing");
     container.logs("orphans begun").await;
@@ -121,7 +119,11 @@ async fn a_container_restarts_survives_crashes_reaps_orphans_and_stops() {
     for generation in [2, 3] {
         container.init.signal(Signal::USR2);
         container.logs(&format!("generation {generation}, pid")).await;
-        container.worker().await;
+        let replaced = generation - 1;
+        eventually("the end of the predecessor", || {
+            container.log().matches("has ended; pid ").count() == replaced
+        })
+        .await;
     }
     for generation in [4, 5, 6] {
         let worker = container.worker().await;
@@ -135,23 +137,22 @@ async fn a_container_restarts_survives_crashes_reaps_orphans_and_stops() {
         assert_eq!(client.await.expect("no panic"), [""; 0], "{}", container.log());
     }
     container.init.signal(Signal::TERM);
-    assert_eq!(container.exit().await, Some(0), "{}", container.log());
+    assert_eq!(container.exit().await, Exit::Code(0), "{}", container.log());
 }
 
 #[tokio::test]
 async fn a_container_ends_with_the_status_of_its_service() {
     for (start, status) in [("refuse no coffee", 1), ("exit 3", 3), ("abort", 134)] {
-        let Some(mut container) = Container::start(&format!("{WEB}\nstart {start}")).await else { return };
-        assert_eq!(container.exit().await, Some(status), "{start}\n{}", container.log());
+        let Some(container) = Container::start(&format!("{WEB}\nstart {start}")).await else { return };
+        assert_eq!(container.exit().await, Exit::Code(status), "{start}\n{}", container.log());
     }
 }
 
 #[tokio::test]
 async fn a_container_whose_worker_was_stopped_ends_cleanly() {
-    let Some(mut container) = Container::start(WEB).await else { return };
+    let Some(container) = Container::start(WEB).await else { return };
     container.target().await;
     let worker = container.worker().await;
     worker.signal(Signal::TERM);
-    assert_eq!(container.exit().await, Some(0), "{}", container.log());
-    assert_eq!(worker.try_exit(), Some(Exit::ReapedByPredecessor));
+    assert_eq!(container.exit().await, Exit::Code(0), "{}", container.log());
 }

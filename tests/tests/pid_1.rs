@@ -73,10 +73,17 @@ impl Container {
         Target::from_url(rest.split_whitespace().next().expect("an address"))
     }
 
-    /// The only worker, as it is known outside.
+    /// The only worker, as it is known outside. A predecessor that has not ended yet has its successor as a child.
     async fn worker(&self) -> Generation {
-        eventually("one worker", || self.init.children().len() == 1).await;
-        Generation::hold(self.init.children()[0]).expect("a worker")
+        let mut worker = None;
+        eventually("one worker", || {
+            if let [pid] = self.init.children()[..] {
+                worker = Generation::hold(pid).ok().filter(|worker| worker.children().is_empty());
+            }
+            worker.is_some()
+        })
+        .await;
+        worker.expect("found")
     }
 
     /// How the container ends, as `unshare` tells it.
@@ -119,9 +126,8 @@ async fn a_container_restarts_survives_crashes_reaps_orphans_and_stops() {
     for generation in [2, 3] {
         container.init.signal(Signal::USR2);
         container.logs(&format!("generation {generation}, pid")).await;
-        let replaced = generation - 1;
         eventually("the end of the predecessor", || {
-            container.log().matches("has ended; pid ").count() == replaced
+            container.log().matches("has ended; pid ").count() == generation - 1
         })
         .await;
     }

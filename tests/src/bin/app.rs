@@ -201,7 +201,7 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
         // Processes that end as orphans.
         ["orphans", count] => {
             let words = format!("for i in $(seq {}); do (true &) ; done; echo orphans begun", number(count));
-            Command::new("sh").arg("-c").arg(words).spawn().expect("a shell");
+            Command::new("sh").arg("-c").arg(words).status().expect("a shell");
         }
         ["subscribe"] => tracing_subscriber::fmt().without_time().with_ansi(false).init(),
         ["subscribe", "stderr"] => tracing_subscriber::fmt().with_writer(std::io::stderr).init(),

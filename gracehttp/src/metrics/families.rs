@@ -85,9 +85,11 @@ families! {
     FAILED_HANDSHAKES: Kind::Counter, "gracehttp_failed_tls_handshakes", ["server", "reason"],
         "TLS handshakes that failed";
     RESTARTS: Kind::Counter, "gracehttp_restarts", ["outcome"],
-        "Restarts that were asked for, by outcome";
+        "Restarts by outcome, each counted at its end";
     PHASE_DURATION: Kind::Histogram(PHASES), "gracehttp_restart_phase_duration" in Seconds, ["phase"],
         "How long the phases of restarts took";
+    LONGEST_PAUSE: Kind::Histogram(PHASES), "gracehttp_restart_longest_pause" in Seconds, [],
+        "The longest time of each restart in which a moved connection was in neither process";
     HANDED_OVER: Kind::Counter, "gracehttp_handed_over_connections", ["server", "outcome"],
         "Connections that were given to successors, and how many of these were taken back or lost";
     GENERATION: Kind::Gauge, "gracehttp_generation", [],

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::lifecycle::{ConnectionEnd, EndCounts, Event, Subscriber};
+use crate::lifecycle::{ConnectionEnd, EndCounts, Event, Outcome, RestartReceipt, Subscriber};
 use crate::log;
 use crate::metrics::families::{
-    CPU, ENDS, Family, HANDED_OVER, Kind, LOST_MESSAGES, PHASE_DURATION, RESTARTS,
+    CPU, ENDS, Family, HANDED_OVER, LONGEST_PAUSE, LOST_MESSAGES, PHASE_DURATION, RESTARTS,
 };
 use crate::metrics::process;
 use crate::metrics::scrape::{ServerGauges, Source};
@@ -19,7 +19,7 @@ use crate::metrics::table::Layout;
 const ONE: Layout = Layout::Shared { values: 1 };
 
 /// How restarts come out.
-const OUTCOMES: [&str; 4] = ["succeeded", "failed", "taken_back", "refused"];
+const OUTCOMES: [&str; 5] = ["succeeded", "failed", "taken_back", "stopped", "refused"];
 
 /// Counts the events of the process.
 pub(super) struct Recorder {
@@ -31,17 +31,8 @@ pub(super) struct Recorder {
 
 #[derive(Default)]
 struct Life {
-    /// The restart under way.
-    restart: Option<Restart>,
     drain_until: Option<Instant>,
     has_failed: bool,
-}
-
-/// When the phases of a restart began.
-struct Restart {
-    phase_since: Instant,
-    committed: Option<Instant>,
-    is_settled: bool,
 }
 
 impl Recorder {
@@ -59,6 +50,11 @@ impl Recorder {
         carried.add(&LOST_MESSAGES, &[], log::lost());
         servers.iter().for_each(|server| carried.add_ends(&server.server, &server.ends));
         servers
+    }
+
+    fn note_restart(&self, outcome: &str) {
+        self.life.lock().has_failed = !matches!(outcome, "succeeded" | "stopped");
+        of_label(&RESTARTS, outcome).add(1);
     }
 
     /// How long the drain may still take.
@@ -80,69 +76,46 @@ impl Recorder {
 
 impl Subscriber for Recorder {
     fn on_event(&self, event: &Event) {
-        let mut life = self.life.lock();
         match event {
-            Event::RestartRequested { .. } if life.restart.is_none() => life.begin(),
-            Event::RestartRefused { .. } => life.settle("refused"),
-            Event::SuccessorStarted { .. } => life.end_phase("start"),
-            Event::SuccessorReady { .. } => life.end_phase("ready"),
-            Event::SuccessorFailed { .. } => life.settle("failed"),
-            Event::Committed { .. } => life.commit(),
-            Event::StandbyOver { .. } => {
-                life.end_phase("standby");
-                life.settle("succeeded");
-                self.carry();
+            Event::RestartRefused { .. } => self.note_restart("refused"),
+            Event::RestartDone(receipt) => {
+                self.note_restart(outcome(receipt.outcome));
+                note_steps(receipt);
             }
-            // A successor that has a successor of its own was fine.
-            Event::SuccessorGone { .. } => life.settle("succeeded"),
-            Event::TookBack { .. } => life.settle("taken_back"),
-            Event::Draining { limit, .. } => life.drain_until = Some(Instant::now() + *limit),
-            Event::Replaced { .. } => {
-                life.end_drain();
-                self.carry();
-            }
-            Event::Stopped => _ = self.carry(),
+            Event::Draining { limit, .. } => self.life.lock().drain_until = Some(Instant::now() + *limit),
+            Event::StandbyOver { .. } | Event::Replaced { .. } | Event::Stopped => _ = self.carry(),
             _ => {}
         }
     }
 }
 
-impl Life {
-    fn begin(&mut self) {
-        self.restart = Some(Restart { phase_since: Instant::now(), committed: None, is_settled: false });
+/// The name of an outcome.
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "succeeded",
+        Outcome::Failed => "failed",
+        Outcome::TakenBack => "taken_back",
+        Outcome::Stopped => "stopped",
     }
+}
 
-    fn end_phase(&mut self, phase: &str) {
-        if let Some(restart) = &mut self.restart {
-            let now = Instant::now();
-            note_phase(phase, now - restart.phase_since);
-            restart.phase_since = now;
-        }
+fn note_steps(receipt: &RestartReceipt) {
+    let steps = &receipt.steps;
+    let names = ["start", "ready", "commit", "move", "standby", "drain"];
+    let durations =
+        [steps.start_us, steps.ready_us, steps.commit_us, steps.move_us, steps.standby_us, steps.drain_us];
+    for (name, micros) in names.into_iter().zip(durations) {
+        note_duration(&PHASE_DURATION, &[name], micros);
     }
+    note_duration(&LONGEST_PAUSE, &[], receipt.longest_pause_us);
+}
 
-    fn commit(&mut self) {
-        self.end_phase("commit");
-        if let Some(restart) = &mut self.restart {
-            restart.committed = Some(restart.phase_since);
-        }
-    }
-
-    /// The outcome of the restart is known. Only its drain goes on, if it has succeeded.
-    fn settle(&mut self, outcome: &str) {
-        let Some(restart) = self.restart.as_mut().filter(|restart| !restart.is_settled) else { return };
-        restart.is_settled = true;
-        of_label(&RESTARTS, outcome).add(1);
-        self.has_failed = outcome != "succeeded";
-        if self.has_failed {
-            self.restart = None;
-            self.drain_until = None;
-        }
-    }
-
-    fn end_drain(&mut self) {
-        if let Some(committed) = self.restart.take().and_then(|restart| restart.committed) {
-            note_phase("drain", committed.elapsed());
-        }
+fn note_duration(family: &Family, values: &[&str], micros: Option<u64>) {
+    let labels = family.labels.iter().copied().zip(values.iter().copied());
+    if let Some((micros, bounds)) = micros.zip(family.kind.bounds())
+        && let Some(durations) = Durations::of(&family.full_name(), labels, bounds)
+    {
+        durations.observe(Duration::from_micros(micros));
     }
 }
 
@@ -188,21 +161,13 @@ fn of_label(family: &Family, value: &str) -> Count {
     Count::of(&family.full_name(), [(family.labels[0], value)], ONE)
 }
 
-fn note_phase(phase: &str, duration: Duration) {
-    let Kind::Histogram(bounds) = PHASE_DURATION.kind else { return };
-    let labels = [(PHASE_DURATION.labels[0], phase)];
-    if let Some(durations) = Durations::of(&PHASE_DURATION.full_name(), labels, bounds) {
-        durations.observe(duration);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{ConnectionEnds, Signal, SuccessorDeath, SuccessorFault, Trigger, moved};
+    use crate::lifecycle::{ConnectionEnds, Steps, moved};
+    use crate::metrics::families::Kind;
     use crate::metrics::key;
     use crate::metrics::shared::table;
-    use nix::unistd::Pid;
 
     struct NoServers;
 
@@ -218,35 +183,19 @@ mod tests {
     }
 
     #[test]
-    fn every_restart_has_one_outcome() {
+    fn every_receipt_counts_as_one_restart() {
         let recorder = Recorder::new(Arc::new(NoServers));
-        let (trigger, successor) = (Trigger::Signal(Signal::Hup), Pid::from_raw(7));
         let before = OUTCOMES.map(restarts);
-        let why = SuccessorDeath::Ended("it ended".to_owned());
-        let ready = [Event::RestartRequested { trigger }, Event::SuccessorStarted { successor }];
-        for event in ready {
-            recorder.on_event(&event);
+        let steps = Steps { start_us: Some(1), commit_us: Some(1), ..Steps::default() };
+        for outcome in [Outcome::Failed, Outcome::TakenBack, Outcome::Succeeded] {
+            assert_eq!(recorder.last_reload_succeeded(), outcome == Outcome::Failed, "as it was before");
+            let receipt = RestartReceipt { outcome, steps, ..RestartReceipt::default() };
+            recorder.on_event(&Event::RestartDone(Arc::new(receipt)));
         }
-        recorder.on_event(&Event::SuccessorFailed {
-            successor: None,
-            reason: SuccessorFault::Reported("no".to_owned()),
-        });
-        assert!(!recorder.last_reload_succeeded());
-        for end in [
-            Event::TookBack { successor, why, connections: 3, lost: 1, busy: 1 },
-            Event::StandbyOver { successor },
-        ] {
-            recorder.on_event(&Event::RestartRequested { trigger });
-            recorder.on_event(&Event::SuccessorReady { successor });
-            recorder.on_event(&Event::Committed { successor });
-            recorder.on_event(&end);
-        }
-        recorder.on_event(&Event::SuccessorGone { successor });
-        recorder.on_event(&Event::Replaced { successor });
         assert!(recorder.last_reload_succeeded());
         let after = OUTCOMES.map(restarts);
         let grown: Vec<u64> = after.iter().zip(before).map(|(after, before)| after - before).collect();
-        assert_eq!(grown, [1, 1, 1, 0]);
+        assert_eq!(grown, [1, 1, 1, 0, 0]);
     }
 
     #[test]

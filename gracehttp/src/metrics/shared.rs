@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::log;
 use crate::metrics::key;
+use crate::metrics::registry;
 use crate::metrics::table::{Layout, Slot, Table};
 
 /// None if the system gave no memory to share: then nothing is counted.
@@ -37,9 +38,10 @@ pub(crate) fn adopt(file: OwnedFd) {
     }
 }
 
-/// The table for the successor or the supervisor, if anything was ever counted.
+/// The table for the successor or the supervisor, if anything is counted or will be.
 pub(crate) fn share() -> Option<BorrowedFd<'static>> {
-    Some(TABLE.get()?.as_ref()?.file())
+    let is_needed = TABLE.get().is_some() || !registry::definitions().is_empty();
+    Some(is_needed.then(table)??.file())
 }
 
 /// A series of the table, which is looked for with its first use.

@@ -7,7 +7,7 @@
 //! cargo run --example app --features app -- --help
 //! ```
 
-use gracehttp::server;
+use gracehttp::{State, server};
 
 /// The table `[app]` of the configuration file.
 #[derive(Clone, serde::Deserialize)]
@@ -23,7 +23,7 @@ impl Default for Settings {
 }
 
 #[server(port = 8080)]
-mod api {
+mod web {
     use std::process;
 
     use gracehttp::{Generation, State};
@@ -36,7 +36,13 @@ mod api {
     }
 }
 
-#[gracehttp::main(servers(api), cli)]
+/// A successor with settings that fail here never takes over, and the predecessor serves on. `/readyz` asks, too.
+#[gracehttp::health]
+async fn greeting(State(settings): State<Settings>) -> Result<(), &'static str> {
+    if settings.greeting.is_empty() { Err("the greeting is empty") } else { Ok(()) }
+}
+
+#[gracehttp::main(servers(web), health(greeting), cli)]
 async fn main(settings: Settings) -> Settings {
     settings
 }

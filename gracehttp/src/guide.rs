@@ -40,6 +40,9 @@ pub mod systemd {}
 #[doc = include_str!("../docs/guide/supervision.md")]
 pub mod supervision {}
 
+#[doc = include_str!("../docs/guide/deployment.md")]
+pub mod deployment {}
+
 #[doc = include_str!("../docs/guide/background.md")]
 pub mod background {}
 

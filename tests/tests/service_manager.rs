@@ -1,4 +1,5 @@
-//! What a service manager is told, where the process tells it itself: the messages of `sd_notify(3)`.
+//! What a service manager is told: the messages of `sd_notify(3)`. Most tests are without a supervisor, where the processes
+//! tell it themselves.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tests::{App, Client, Exit, Launch, Manager, Scratch, Signal};
 const WEB: &str = "server web 127.0.0.1:0";
 
 fn launch(scratch: &Scratch, manager: &Manager) -> Launch {
-    Launch::app(scratch, WEB).env("NOTIFY_SOCKET", &manager.address)
+    Launch::app(scratch, WEB).env("NOTIFY_SOCKET", &manager.address).env("GRACEHTTP_SUPERVISE", "off")
 }
 
 async fn start(scratch: &Scratch, manager: &Manager) -> App {
@@ -191,13 +192,47 @@ async fn a_service_manager_that_reads_late_gets_all_in_order_and_delays_nothing(
 #[tokio::test]
 async fn without_a_service_manager_at_its_socket_the_service_runs_and_says_so_once() {
     let scratch = Scratch::new();
-    let launch = Launch::app(&scratch, WEB).env("NOTIFY_SOCKET", scratch.join("nobody"));
+    let off = || Launch::app(&scratch, WEB).env("GRACEHTTP_SUPERVISE", "off");
+    let launch = off().env("NOTIFY_SOCKET", scratch.join("nobody"));
     let app = launch.start("web").await;
     let web = app.target("web").await;
     assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.pid()));
     assert_eq!(app.stop().await, Exit::Code(0));
     assert_eq!(app.log.count(0, "the service manager can't be told what happens here"), 1);
-    let app = Launch::app(&scratch, WEB).env("NOTIFY_SOCKET", "vsock:2:1").start("web").await;
+    let app = off().env("NOTIFY_SOCKET", "vsock:2:1").start("web").await;
     app.log.line(0, "NOTIFY_SOCKET names no socket that this process can use").await;
     assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn with_a_supervisor_the_main_process_never_changes() {
+    let scratch = Scratch::new();
+    let manager = Manager::new(&scratch);
+    let app = launch(&scratch, &manager).env("GRACEHTTP_SUPERVISE", "auto").start("web").await;
+    let web = app.target("web").await;
+    let (place, message) = manager.line(0, "READY=1").await;
+    assert!(status(&message).starts_with("Generation 1 serves "), "{message:?}");
+    let successor = app.restart().await;
+    let (reload, _) = manager.line(place, "RELOADING=1").await;
+    let (place, message) = manager.line(reload, "READY=1").await;
+    assert!(status(&message).starts_with("Generation 2 serves"), "{message:?}");
+    app.serves(&web, &successor).await;
+    // After a crash the next generation says that it is ready.
+    app.log.line(0, "has ended; pid ").await;
+    let start = manager.end();
+    successor.signal(Signal::KILL);
+    let crashed = |message: &Message| {
+        message.has("READY=1")
+            && message.value("STATUS").is_some_and(|told| told.starts_with("Generation 3 serves"))
+    };
+    manager.find(start, "of the generation after the crash", crashed).await;
+    app.first().signal(Signal::TERM);
+    let (stop, _) = manager.line(place, "STOPPING=1").await;
+    assert_eq!(app.first().exit().await, Exit::Code(0));
+    let all = manager.messages();
+    assert!(
+        all.iter().all(|message| message.value("MAINPID").is_none() && !message.has("BARRIER=1")),
+        "{all:?}"
+    );
+    assert!(all.iter().skip(stop + 1).all(|message| message.value("STATUS").is_some()), "{all:?}");
 }

@@ -1,5 +1,7 @@
 //! A real systemd, booted in namespaces of its own for one test.
 
+mod service;
+
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,6 +11,8 @@ use crate::client::Target;
 use crate::patience::{PATIENCE, eventually};
 use crate::process::{bin, skipped};
 use crate::scratch::Scratch;
+
+pub use service::{OFF, WEB, pid, reloads, unit};
 
 const BOOT: &str = include_str!("boot.sh");
 

@@ -1,0 +1,97 @@
+//! Under a real systemd: sockets that it opens, and the unit files of the repository.
+
+use tests::load::Style;
+use tests::process::{bin, skipped};
+use tests::systemd::{OFF, WEB, pid, unit};
+use tests::{Load, Systemd, Target};
+
+const SOCKET: &str =
+    "[Socket]\nListenStream={at}/web.sock\nListenStream=127.0.0.1:{port}\nFileDescriptorName=web\n";
+
+#[tokio::test]
+async fn sockets_of_systemd_start_the_service_and_outlive_it() {
+    for off in ["", OFF] {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let socket = SOCKET.replace("{port}", &port.to_string());
+        let unit = unit(off);
+        let Some(systemd) = Systemd::boot(&[("app.service", &unit), ("app.socket", &socket)]).await else {
+            return;
+        };
+        systemd.write("plan", "server web systemd:web");
+        systemd.succeeds(&["start", "app.socket"]);
+        let unix = Target::Unix(systemd.join("web.sock"));
+        let tcp = Target::Plain(format!("127.0.0.1:{port}").parse().unwrap());
+        // The first client starts the service.
+        let first = pid(&unix).await;
+        assert_eq!(pid(&tcp).await, first);
+        let load = Load::on(&tcp).clients(2, Style::Get).clients(2, Style::Fresh);
+        for _ in 0..3 {
+            systemd.reload().await;
+            load.answers(5).await;
+            assert_eq!(pid(&unix).await, pid(&tcp).await);
+        }
+        assert_ne!(pid(&unix).await, first);
+        load.stop().await.assert_unnoticed();
+        systemd.until("app", "ActiveState", |state| state == "active").await;
+        // The sockets stay, and so does the file: the next client starts the service again.
+        systemd.succeeds(&["stop", "app.service"]);
+        assert!(systemd.join("web.sock").exists());
+        assert_eq!(pid(&unix).await, pid(&tcp).await);
+    }
+}
+
+/// The unit files of the repository, by name.
+fn examples() -> Vec<(String, String)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let units =
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "service" || kind == "socket"));
+    let units = units.map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), text)
+    });
+    units.collect()
+}
+
+#[test]
+fn systemd_understands_the_example_units() {
+    let version = std::process::Command::new("systemd-analyze").arg("--version").output();
+    let Ok(version) = version else { return skipped("systemd-analyze") };
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let version: u32 =
+        version.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default();
+    let scratch = tests::Scratch::new();
+    let mut files = Vec::new();
+    for (name, text) in examples() {
+        // `notify-reload` came with 253. The rest of the unit is checked all the same.
+        let text = match version < 253 {
+            true => text.replace("Type=notify-reload", "Type=notify").replace("ReloadSignal=SIGHUP\n", ""),
+            false => text,
+        };
+        files.push(scratch.write(&name, text.replace("/usr/local/bin/app", bin("app").to_str().unwrap())));
+    }
+    assert!(files.len() >= 6, "{files:?}");
+    let mut analyze = std::process::Command::new("systemd-analyze");
+    let output = analyze.args(["verify", "--man=no"]).args(&files).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    // Faults in the machine's own units are not ours.
+    let ours: Vec<&str> = told.lines().filter(|line| line.contains("app")).collect();
+    assert!(ours.is_empty() && output.status.success(), "{told}");
+}
+
+#[tokio::test]
+async fn the_hardened_unit_serves_and_restarts() {
+    let (_, unit) = examples().into_iter().find(|(name, _)| name == "app-hardened.service").unwrap();
+    let unit = unit.replace("/usr/local/bin/app", "{app}").replace(
+        "RuntimeDirectory=app",
+        "RuntimeDirectory=app\n\
+         Environment=GRACEHTTP_CONTROL=unix:/run/app/app.sock GRACEHTTP_STANDBY=300ms",
+    );
+    // Programs and logs of the test lie where the unit hides them.
+    let unit = unit.replace("PrivateTmp=yes\n", "");
+    let Some((systemd, web)) = Systemd::with_service(&unit, WEB).await else { return };
+    let generation = pid(&web).await;
+    systemd.reload().await;
+    assert_ne!(pid(&web).await, generation);
+    systemd.stop();
+}

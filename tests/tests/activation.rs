@@ -2,10 +2,12 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 
 use tests::client::get_once;
 use tests::load::Style;
-use tests::{App, Exit, Launch, Load, Scratch, Target};
+use tests::patience::eventually;
+use tests::{App, Exit, Generation, Launch, Load, Scratch, Signal, Target};
 
 /// The application of this plan, started with these sockets.
 fn launch(scratch: &Scratch, plan: &str, sockets: &[&str]) -> Launch {
@@ -84,6 +86,61 @@ async fn a_descriptor_of_a_shell_is_found_by_its_number() {
     app.serves(&app.target("api").await, &app.current()).await;
     assert_eq!(app.current().listening_ports(), ports);
     assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+/// The process that serves under a supervisor.
+async fn worker(app: &App, target: &Target) -> Arc<Generation> {
+    let reply = get_once(target, "/ping").await.expect("no new client is refused");
+    app.hold(reply.pid().expect("a pid"))
+}
+
+#[tokio::test]
+async fn sockets_survive_a_crash_under_a_supervisor_and_a_file_is_still_the_other_programs() {
+    let (scratch, address) = (Scratch::new(), free());
+    let path = scratch.join("a.sock");
+    let plan = format!("server web unix:{} systemd:more\nserver api {address}", path.display());
+    let sockets = [
+        format!("=unix:{}", path.display()),
+        "more=tcp:127.0.0.1:0".to_owned(),
+        format!("api=tcp:{address}"),
+    ];
+    let sockets: Vec<&str> = sockets.iter().map(String::as_str).collect();
+    let app = launch(&scratch, &plan, &sockets).env("GRACEHTTP_SUPERVISE", "always").start("api").await;
+    let (web, api) = (Target::Unix(path.clone()), app.target("api").await);
+    for _ in 0..2 {
+        let crashed = worker(&app, &api).await;
+        let ports = crashed.listening_ports();
+        assert_eq!(ports.len(), 2);
+        crashed.signal(Signal::KILL);
+        crashed.exit().await;
+        let next = worker(&app, &api).await;
+        assert_eq!(worker(&app, &web).await.pid(), next.pid());
+        assert_eq!(next.listening_ports(), ports);
+    }
+    app.first().signal(Signal::TERM);
+    assert_eq!(app.first().exit().await, Exit::Code(0));
+    assert!(path.exists() && UnixStream::connect(&path).is_err(), "the file is left, and nothing listens");
+}
+
+/// Else its clients would wait in the queue of a listener that nobody accepts from.
+#[tokio::test]
+async fn a_descriptor_that_a_restart_gives_up_is_closed_in_the_supervisor_too() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web fd:3\nserver api fd:4").through("activator").before("plain");
+    let app = app.before("=tcp:127.0.0.1:0").before("=tcp:127.0.0.1:0").before("--");
+    let app = app.env("GRACEHTTP_SUPERVISE", "always").start("api").await;
+    let (web, api) = (app.target("web").await, app.target("api").await);
+    scratch.write("plan", "server web fd:3");
+    let predecessor = worker(&app, &web).await;
+    let successor = app.restart().await;
+    app.serves(&web, &successor).await;
+    predecessor.exit().await;
+    eventually("the listener to be closed everywhere", || {
+        std::net::TcpStream::connect(api.address()).is_err()
+    })
+    .await;
+    app.first().signal(Signal::TERM);
+    assert_eq!(app.first().exit().await, Exit::Code(0));
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::fd::{AsFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use socket2::SockRef;
 
 use crate::error::Error;
 use crate::listen::{OfferedListeners, PassedSocket};
@@ -87,6 +88,17 @@ impl Activation {
             Ok(PassedSocket { number, name, fd })
         });
         Ok(Self { sockets: sockets.collect::<Result<_, Error>>()?, others: others(count), meant_for: None })
+    }
+
+    /// Closes the listeners, in a process that never accepts: its duplicates would keep the queues of listeners that the
+    /// service has given up.
+    pub(crate) fn close(self) {
+        for fd in self.others.iter().filter_map(Other::claim) {
+            if !SockRef::from(&fd).is_listener().unwrap_or_default() {
+                // The application's, such as that of its log.
+                let _ = fd.into_raw_fd();
+            }
+        }
     }
 
     /// All that was passed, and the sockets under the other numbers that endpoints name.

@@ -85,6 +85,7 @@ async fn a_descriptor_of_a_shell_is_found_by_its_number() {
     restart(&app, &web).await;
     app.serves(&app.target("api").await, &app.current()).await;
     assert_eq!(app.current().listening_ports(), ports);
+    app.predecessors_leave_cleanly().await;
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
@@ -153,6 +154,7 @@ async fn the_variables_are_taken_out_of_the_environment() {
     let environment = std::fs::read(Path::new("/proc").join(app.pid().to_string()).join("environ")).unwrap();
     let environment = String::from_utf8_lossy(&environment);
     assert!(environment.contains("APP_PLAN=") && !environment.contains("LISTEN_"), "{environment}");
+    app.predecessors_leave_cleanly().await;
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 

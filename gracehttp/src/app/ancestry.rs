@@ -55,7 +55,7 @@ impl Ancestry {
             Begun::Worker(supervised) => Ok(Self::First { activation, supervised: Some(supervised) }),
             Begun::Supervisor(supervisor) => {
                 // The worker has them.
-                drop(activation);
+                activation.close();
                 supervisor.run()
             }
         }

@@ -108,7 +108,7 @@ async fn case_24_on_a_full_disk_the_service_goes_on_without_it() {
         bin("app").display()
     );
     let launch = Launch::program("/usr/bin/unshare").arg("--mount").arg("sh").arg("-c").arg(words);
-    let launch = launch.plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "0s");
+    let launch = launch.plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "0s").env("GRACEHTTP_CONTROL", "off");
     let app = launch.env("GRACEHTTP_PID_FILE", disk.join("app.pid")).spawn();
     app.log.line(0, "app.pid can't be written: No space left on device").await;
     let web = app.target("web").await;

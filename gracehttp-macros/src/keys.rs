@@ -443,7 +443,6 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         }]),
         other_words: &["control_socket", "socket_path", "command_socket"],
         say: "where commands reach the process is `control = \"unix:/run/app.sock\"`",
-        ..Key::ROW
     },
     Key {
         name: "admin", kind: Ordinary(Address { feature: "admin", only_unix: false }),
@@ -457,7 +456,6 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         }]),
         other_words: &["status", "status_page", "management", "ops", "metrics"],
         say: "health, metrics and the status page are at `admin = \"127.0.0.1:9099\"`",
-        ..Key::ROW
     },
     Key {
         name: "on_info", kind: Ordinary(Callback), example: "on_info = my_function", default: "`tracing`",

@@ -33,7 +33,7 @@ use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[cfg(any(feature = "admin", feature = "cli"))]
-pub(crate) use history::{Recorded, history};
+pub(crate) use history::{Passed, Recorded, continue_from, for_successor, history};
 pub(crate) use panics::install_hook;
 pub(crate) use writer::flush;
 #[cfg(feature = "admin")]
@@ -127,6 +127,16 @@ impl Level {
             Self::Info => &INFO,
             Self::Notice => &NOTICE,
             Self::Error => &ERROR,
+        }
+    }
+
+    /// The level of this number. One that a later release has counts as an error.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    fn of(number: u8) -> Self {
+        match number {
+            0 => Self::Info,
+            1 => Self::Notice,
+            _ => Self::Error,
         }
     }
 

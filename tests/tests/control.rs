@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::patience::{PATIENCE, eventually};
@@ -167,6 +168,9 @@ async fn an_operator_asks_restarts_and_stops() {
 
     let messages = stage.run(&["logs", "--minutes", "5"]).await.succeeded();
     assert!(messages.contains("INFO serving web on http://"), "{messages}");
+    // Those of the predecessor have come along.
+    let earlier = messages.lines().find(|line| line.contains("generation 1, pid "));
+    assert!(earlier.is_some() && messages.lines().next() == earlier, "{messages}");
 
     let told = stage.run(&["stop", "--wait"]).await.succeeded();
     assert!(told.contains("stops\n") && told.trim_end().ends_with("has stopped"), "{told}");
@@ -316,12 +320,10 @@ async fn ctrl_c_leaves_the_restart_alone() {
     let pid = rustix::process::Pid::from_child(&command);
     rustix::process::kill_process(pid, Signal::INT).unwrap();
     assert!(!command.wait().unwrap().success());
-    stage.app.successor_since(starting).await;
-    eventually("the restart", || {
-        let status = stage.script().ask(r#"{"command":"status"}"#);
-        status["status"]["process"]["generation"] == 2
-    })
-    .await;
+    let successor = stage.app.successor_since(starting).await;
+    stage.app.serves(&stage.web, &successor).await;
+    let status = stage.script().ask(r#"{"command":"status"}"#);
+    assert_eq!(status["status"]["process"]["generation"], 2);
     stage.stop().await;
 }
 
@@ -332,9 +334,16 @@ async fn a_rehearsal_changes_nothing() {
     client.get("/ping").await.unwrap();
     stage.run(&["restart", "--rehearse"]).await.succeeded();
     let process = stage.app.current();
-    let state = || (process.descriptors(), process.children(), process.threads());
-    eventually("quiet", || process.children().is_empty()).await;
-    let before = state();
+    let state = || (process.descriptors(), process.children());
+    // The command's own connection ends a moment after the command.
+    let mut before = state();
+    loop {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        match std::mem::replace(&mut before, state()) {
+            earlier if earlier == before => break,
+            _ => {}
+        }
+    }
     for _ in 0..count(4, 100) {
         let told = stage.run(&["restart", "--rehearse"]).await.succeeded();
         assert!(told.contains("a restart would succeed; nothing has changed"), "{told}");

@@ -147,7 +147,7 @@ fn log_requested(trigger: Trigger, request: &str) {
     match trigger {
         Trigger::Signal(signal) => log::info(format_args!("Received SIG. [PID:{own_pid}, SIG:{signal}]")),
         Trigger::Command | Trigger::Drain => {
-            log::info(format_args!("a command asks for a {request}, pid {own_pid}"))
+            log::info(format_args!("a command asks for a {request}, pid {own_pid}"));
         }
         Trigger::SupervisorGone => {
             log::error(format_args!("the supervisor has ended, so this process, pid {own_pid}, stops"));

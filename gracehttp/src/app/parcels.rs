@@ -9,6 +9,12 @@ use crate::app::life::Process;
 use crate::app::metrics;
 use crate::handoff::{Parcel, ParcelHandlers, Predecessor, RECEIPTS};
 use crate::lifecycle::{ReceiptHistory, RestartReceipt};
+#[cfg(any(feature = "admin", feature = "cli"))]
+use crate::log;
+
+/// The last messages of the log, before the listeners.
+#[cfg(any(feature = "admin", feature = "cli"))]
+const MESSAGES: &str = "messages";
 
 /// What the rooms do with parcels. Handlers are registered before the process serves.
 #[derive(Clone, Default)]
@@ -29,6 +35,10 @@ impl Handlers {
                 self.history.add(Arc::new(receipt));
             }
         }
+        #[cfg(any(feature = "admin", feature = "cli"))]
+        if let Some(messages) = predecessor.take_parcel(MESSAGES) {
+            log::continue_from(unpack::<Vec<log::Passed>>(&messages.data).unwrap_or_default());
+        }
     }
 }
 
@@ -37,7 +47,11 @@ impl Process {
     pub(super) fn parcels_for_successor(&self) -> Vec<Parcel> {
         let receipts = self.receipts.history().list();
         let receipts = receipts.iter().map(|receipt| pack(RECEIPTS, &**receipt));
-        receipts.chain(metrics::parcel()).chain(self.supervisor_parcel()).collect()
+        let messages = [
+            #[cfg(any(feature = "admin", feature = "cli"))]
+            pack(MESSAGES, &log::for_successor()),
+        ];
+        receipts.chain(metrics::parcel()).chain(self.supervisor_parcel()).chain(messages).collect()
     }
 }
 

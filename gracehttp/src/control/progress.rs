@@ -143,7 +143,7 @@ impl Progress {
         self.send(subject, reply("done", fields), true, None);
     }
 
-    fn fail(&self, subject: Subject, error: String, written: Option<Written>) {
+    fn fail(&self, subject: Subject, error: &str, written: Option<Written>) {
         self.send(subject, reply("done", json!({ "ok": false, "error": error })), true, written);
     }
 
@@ -223,7 +223,7 @@ impl Subscriber for Progress {
                     Some(successor) => format!("this process, pid {pid}, drains; pid {successor} serves now"),
                 };
                 let first = state.restarts.begun + 1;
-                self.fail(Subject::RestartsFrom(first), format!("there is no restart: {why}"), None);
+                self.fail(Subject::RestartsFrom(first), &format!("there is no restart: {why}"), None);
             }
             Event::SuccessorDied { successor, why, .. } => {
                 let text = format!("pid {successor} died after standby: {why}; no process serves");
@@ -254,7 +254,7 @@ impl Subscriber for Progress {
                 let number = state.rehearsals.begun + u64::from(!state.rehearsals.is_running);
                 state.rehearsals.begun = number;
                 state.rehearsals.is_running = false;
-                self.fail(Subject::Rehearsal(number), reason.to_string(), state.written.take());
+                self.fail(Subject::Rehearsal(number), &reason.to_string(), state.written.take());
             }
 
             Event::StopRequested { .. } => {

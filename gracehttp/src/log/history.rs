@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,9 @@ use super::{Level, Message};
 
 /// The most bytes that are kept.
 const CAPACITY: usize = 256 << 10;
+
+/// The most bytes of messages that a successor gets: they have to fit into one message of the handoff.
+const FOR_SUCCESSOR: usize = 64 << 10;
 
 /// What one message costs beside its text.
 const OVERHEAD: usize = size_of::<Kept>();
@@ -68,7 +71,15 @@ impl History {
     }
 }
 
+/// A message as a successor gets it: milliseconds since 1970, level, text.
+pub(crate) type Passed = (u64, u8, String);
+
 impl Kept {
+    fn passed(&self) -> Passed {
+        let at = self.at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        (u64::try_from(at.as_millis()).unwrap_or(u64::MAX), self.level as u8, self.text.clone())
+    }
+
     fn recorded(&self) -> Recorded {
         Recorded {
             at: humantime::format_rfc3339_millis(self.at).to_string(),
@@ -88,6 +99,30 @@ pub(super) fn note(message: &Message) {
 pub(super) fn note_panic(text: &str) {
     let text = text.trim_end().to_owned();
     HISTORY.lock().note(Kept { at: SystemTime::now(), level: Level::Error, text });
+}
+
+/// The newest messages, for the successor. The oldest comes first.
+pub(crate) fn for_successor() -> Vec<Passed> {
+    let history = HISTORY.lock();
+    let mut bytes = 0;
+    let newest = history.kept.iter().rev().take_while(|kept| {
+        bytes += OVERHEAD + kept.text.len();
+        bytes <= FOR_SUCCESSOR
+    });
+    let mut passed: Vec<Passed> = newest.map(Kept::passed).collect();
+    passed.reverse();
+    passed
+}
+
+/// Takes in the messages of the predecessor. They are older than those of this process.
+pub(crate) fn continue_from(passed: Vec<Passed>) {
+    let mut history = HISTORY.lock();
+    let own = std::mem::replace(&mut *history, History::new()).kept;
+    let earlier = passed.into_iter().filter_map(|(at, level, text)| {
+        let at = UNIX_EPOCH.checked_add(Duration::from_millis(at))?;
+        Some(Kept { at, level: Level::of(level), text })
+    });
+    earlier.chain(own).for_each(|message| history.note(message));
 }
 
 /// The messages of the last time, or all that are kept.

@@ -103,7 +103,7 @@ impl Report {
         snapshot: Snapshot,
         since: SystemTime,
         restarts: RestartCounts,
-        receipts: Vec<Arc<RestartReceipt>>,
+        receipts: &[Arc<RestartReceipt>],
     ) -> Self {
         let mut messages = log::history(Some(MESSAGES_OF));
         messages.drain(..messages.len().saturating_sub(MOST_MESSAGES));

@@ -169,7 +169,7 @@ impl Observed {
             let life = self.life.lock();
             RestartCounts { failed: life.failed, taken_back: life.taken_back }
         };
-        Report::new(self.snapshot(), self.since, restarts, self.receipts.list())
+        Report::new(self.snapshot(), self.since, restarts, &self.receipts.list())
     }
 
     /// What has become of the connections of each server since the drain began.

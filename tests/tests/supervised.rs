@@ -401,3 +401,31 @@ async fn the_file_can_ask_for_a_supervisor() {
     assert_ne!(service.worker().await.pid(), service.supervisor.pid());
     service.stops().await;
 }
+
+/// The requests that the metrics at `admin` have counted for the route `/ping`.
+async fn counted(admin: &Target) -> u64 {
+    let text = get_once(admin, "/metrics").await.expect("the metrics").text();
+    let counts = text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count"));
+    let counts = counts.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    counts.map(|count| count.expect("a number") as u64).sum()
+}
+
+#[tokio::test]
+async fn counters_and_the_address_for_operators_survive_a_crash() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB).env("GRACEHTTP_ADMIN", "127.0.0.1:0")).await;
+    let line = service.app.log.line(0, "status page on http://").await;
+    let url = line.split("status page on ").nth(1).expect("a URL").split_whitespace().next();
+    let admin = Target::from_url(url.expect("a URL"));
+    for _ in 0..10 {
+        answering(&service.target).await;
+    }
+    let before = counted(&admin).await;
+    assert!(before >= 10, "{before}");
+    let worker = service.worker().await;
+    worker.signal(Signal::KILL);
+    service.fresh(&worker).await;
+    let after = counted(&admin).await;
+    assert!(after > before, "{after} after {before}");
+    service.stops().await;
+}

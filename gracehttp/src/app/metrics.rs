@@ -1,5 +1,6 @@
 //! Metrics in the life of a process: where the counters come from, what is counted, and where the counters go.
 
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use crate::config::Settings;
@@ -9,6 +10,7 @@ use crate::log;
 use crate::metrics::{self, ServerMetrics};
 use crate::server::note_routes_of_routers;
 use crate::status::Observed;
+use crate::supervision::{Legacy, Supervised};
 
 /// The table of counters, as a descriptor.
 const PARCEL: &str = "metrics";
@@ -17,6 +19,21 @@ const PARCEL: &str = "metrics";
 pub(super) fn adopt_from(predecessor: &mut Predecessor) {
     if let Some(table) = predecessor.take_parcel(PARCEL).and_then(|mut parcel| parcel.fds.pop()) {
         metrics::adopt(table);
+    }
+}
+
+/// Goes on with the counters of a process that has crashed, which the supervisor has kept.
+pub(super) fn adopt_kept(legacy: &mut Legacy) {
+    if let Some(table) = legacy.take(PARCEL).pop().and_then(|mut kept| kept.fds.pop()) {
+        metrics::adopt(table);
+    }
+}
+
+/// Has the supervisor keep the counters for the next process.
+pub(super) async fn have_kept(supervised: &Supervised) {
+    let Some(table) = metrics::share() else { return };
+    if let Err(error) = supervised.keep(PARCEL, &[(Vec::new(), vec![table.as_fd()])]).await {
+        log::error(format_args!("the supervisor does not get the counters of the metrics: {error}"));
     }
 }
 

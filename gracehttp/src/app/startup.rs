@@ -99,6 +99,7 @@ impl Origin {
             }
             Ancestry::AfterCrash(mut legacy) => {
                 set_generation(legacy.generation);
+                metrics::adopt_kept(&mut legacy);
                 let sockets = Sockets::Offered(kept_listeners(legacy.take(LISTENERS)));
                 Self { predecessor: None, supervised: Some(legacy.supervised), sockets }
             }

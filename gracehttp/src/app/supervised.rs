@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 
 use crate::app::ancestry::{LISTENERS, ListenerNames};
 use crate::app::life::Process;
+use crate::app::metrics;
 use crate::app::restart::offers;
 use crate::config::Settings;
 use crate::handoff::{Offer, Parcel};
@@ -31,6 +32,7 @@ impl Process {
         };
         supervised.set_limits(*hang_timeout, crashes);
         self.have_listeners_kept().await;
+        metrics::have_kept(supervised).await;
         if supervised.hang_timeout().is_some() {
             let (supervised, mut beats) = (supervised.clone(), self.pulse.watch());
             tokio::spawn(async move {

@@ -7,8 +7,13 @@ use crate::handoff::{Parcel, Predecessor};
 use crate::lifecycle::Events;
 use crate::metrics::ServerMetrics;
 use crate::status::Observed;
+use crate::supervision::{Legacy, Supervised};
 
 pub(super) fn adopt_from(_: &mut Predecessor) {}
+
+pub(super) fn adopt_kept(_: &mut Legacy) {}
+
+pub(super) async fn have_kept(_: &Supervised) {}
 
 pub(super) fn parcel() -> Option<Parcel> {
     None

@@ -220,7 +220,7 @@ impl Supervisor {
             (State::Ending, End::Unseen) => self.end_with(0),
             // A worker that never served would not do so the next time either.
             (State::Ending | State::Starting, _) | (State::Serving, End::Exited(0)) => {
-                self.end_with(end.status())
+                self.end_with(end.status());
             }
             (State::Serving | State::Lost, _) => self.crashed(current, end),
         }

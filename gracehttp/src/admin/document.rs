@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::health::{Health, Outcome, Verdict};
 use crate::lifecycle::{ReceiptHistory, generation};
-use crate::status::{Observed, Snapshot};
+use crate::status::Observed;
 
 /// What the process knows of itself.
 pub(super) struct Sources {
@@ -50,33 +50,11 @@ impl Sources {
 
 impl Serving {
     fn report(&self) -> Value {
-        let mut report = report(&self.observed.snapshot());
+        let mut report = json!(self.observed.report());
         report["receipts"] = self.history.list().iter().map(|receipt| json!(**receipt)).collect();
+        report["certificates"] = self.observed.certificates().into();
         report
     }
-}
-
-fn report(snapshot: &Snapshot) -> Value {
-    let server = |server: &crate::status::ServerSnapshot| {
-        json!({
-            "name": server.name,
-            "endpoints": server.endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect::<Vec<_>>(),
-            "phase": format!("{:?}", server.phase),
-            "max_conns": server.permits.limit,
-            "connections": {
-                "held": server.permits.held, "parked": server.parked, "awake": server.awake, "foreign": server.permits.foreign,
-            },
-        })
-    };
-    json!({
-        "version": 1,
-        "process": {
-            "pid": snapshot.pid, "generation": snapshot.generation, "phase": format!("{:?}", snapshot.phase).to_lowercase(),
-            "has_predecessor": snapshot.has_predecessor,
-        },
-        "servers": snapshot.servers.iter().map(server).collect::<Vec<_>>(),
-        "receipts": [], "messages": [],
-    })
 }
 
 fn health(verdict: &Verdict) -> Value {

@@ -11,4 +11,4 @@ mod text;
 #[cfg(any(feature = "admin", feature = "cli"))]
 #[cfg_attr(not(feature = "cli"), expect(unused_imports, reason = "the command `status` reads it"))]
 pub(crate) use report::{Report, with_text};
-pub(crate) use snapshot::{Observed, ServerSnapshot, Snapshot};
+pub(crate) use snapshot::{Observed, Snapshot};

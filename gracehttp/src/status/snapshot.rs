@@ -172,6 +172,21 @@ impl Observed {
         Report::new(self.snapshot(), self.since, restarts, &self.receipts.list())
     }
 
+    /// The certificates: of which server, for whom, until when.
+    #[cfg(feature = "admin")]
+    pub(crate) fn certificates(&self) -> Vec<serde_json::Value> {
+        #[cfg(feature = "tls")]
+        let certificates = self.servers.iter().filter_map(|server| {
+            let facts = server.context.tls.as_ref()?.certificate();
+            let not_after = facts.not_after.map(|time| humantime::format_rfc3339_seconds(time).to_string());
+            let server = &server.context.options.name;
+            Some(serde_json::json!({ "server": server, "names": facts.names, "not_after": not_after }))
+        });
+        #[cfg(not(feature = "tls"))]
+        let certificates = std::iter::empty();
+        certificates.collect()
+    }
+
     /// What has become of the connections of each server since the drain began.
     pub(crate) fn ends(&self) -> impl Iterator<Item = (Arc<str>, EndCounts)> {
         let before = self.life.lock().before_drain.clone();

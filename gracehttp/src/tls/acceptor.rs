@@ -6,12 +6,14 @@ use tokio_rustls::rustls::{KeyLog, ServerConfig};
 
 use crate::error::Error;
 use crate::server::ServerOptions;
+use crate::tls::config::CertificateFacts;
 use crate::tls::key_ring::KeyRing;
 
 /// Makes TLS sessions of a server's sockets. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct TlsAcceptor {
     config: Arc<ServerConfig>,
+    certificate: Arc<CertificateFacts>,
 }
 
 impl TlsAcceptor {
@@ -19,7 +21,13 @@ impl TlsAcceptor {
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
         let ServerOptions { name, tls, http1, http2, .. } = options;
         let config = tls.as_ref().map(|tls| tls.server_config(name, *http1, *http2, keys)).transpose()?;
-        Ok(config.map(|config| Self { config }))
+        Ok(config.map(|(config, certificate)| Self { config, certificate: Arc::new(certificate) }))
+    }
+
+    /// What an operator wants to know of its certificate.
+    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "the status page shows it"))]
+    pub(crate) fn certificate(&self) -> &CertificateFacts {
+        &self.certificate
     }
 
     /// The configuration for one handshake, whose secrets the log gets. A clone is little more than some pointers.

@@ -15,8 +15,24 @@ use crate::error::Error;
 use crate::log;
 use crate::server::{Tls, TlsSource as Source};
 use crate::tls::key_ring::KeyRing;
+use crate::tls::names;
 use crate::tls::tickets::Tickets;
 use crate::tls::validity::{self, Validity};
+
+/// What an operator wants to know of a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CertificateFacts {
+    /// For whom it is.
+    pub(crate) names: Vec<String>,
+    pub(crate) not_after: Option<SystemTime>,
+}
+
+impl CertificateFacts {
+    fn of(chain: &[CertificateDer<'static>]) -> Self {
+        let Some(leaf) = chain.first() else { return Self::default() };
+        Self { names: names::of(leaf), not_after: validity::of(leaf).map(|validity| validity.not_after) }
+    }
+}
 
 #[cfg(feature = "self-signed")]
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
@@ -29,13 +45,14 @@ impl Tls {
         http1: bool,
         http2: bool,
         keys: &KeyRing,
-    ) -> Result<Arc<ServerConfig>, Error> {
+    ) -> Result<(Arc<ServerConfig>, CertificateFacts), Error> {
         let (chain, key) = match &self.source {
             Source::Files { cert, key } => (read_chain(server, cert)?, read_key(server, key)?),
             #[cfg(feature = "self-signed")]
             Source::SelfSigned => make_identity(server)?,
         };
         self.notice_validity(server, &chain);
+        let facts = CertificateFacts::of(&chain);
         let version = chain.first().and_then(|leaf| validity::version(leaf));
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -54,7 +71,7 @@ impl Tls {
         config.max_early_data_size = 0;
         config.send_half_rtt_data = false;
         config.ticketer = Arc::new(Tickets::new(server, keys.clone()));
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), facts))
     }
 
     /// Reports a certificate outside its validity. That is no reason to refuse service: some clients do not check it.

@@ -34,12 +34,9 @@ impl Files {
     }
 
     fn config(&self, cert: &str, key: &str) -> Result<Arc<ServerConfig>, Error> {
-        Tls::files(self.0.join(cert), self.0.join(key)).server_config(
-            "secure",
-            true,
-            true,
-            &KeyRing::default(),
-        )
+        Tls::files(self.0.join(cert), self.0.join(key))
+            .server_config("secure", true, true, &KeyRing::default())
+            .map(|(config, _)| config)
     }
 
     fn fault(&self, cert: &str, key: &str) -> String {
@@ -72,11 +69,11 @@ fn a_pair_becomes_a_configuration_that_offers_what_the_server_speaks() {
     assert_eq!(files.config("cert.pem", "key.pem").unwrap().alpn_protocols, [&b"h2"[..], b"http/1.1"]);
     let tls = Tls::files(files.0.join("cert.pem"), files.0.join("key.pem"));
     assert_eq!(
-        tls.server_config("secure", true, false, &KeyRing::default()).unwrap().alpn_protocols,
+        tls.server_config("secure", true, false, &KeyRing::default()).unwrap().0.alpn_protocols,
         [b"http/1.1"]
     );
     assert_eq!(
-        tls.server_config("secure", false, true, &KeyRing::default()).unwrap().alpn_protocols,
+        tls.server_config("secure", false, true, &KeyRing::default()).unwrap().0.alpn_protocols,
         [b"h2"]
     );
 }
@@ -177,7 +174,7 @@ fn an_expired_certificate_is_a_notice() {
 #[cfg(feature = "self-signed")]
 #[test]
 fn a_self_signed_certificate_needs_no_files() {
-    let config = Tls::self_signed().server_config("secure", true, true, &KeyRing::default()).unwrap();
+    let config = Tls::self_signed().server_config("secure", true, true, &KeyRing::default()).unwrap().0;
     assert_eq!(config.alpn_protocols.len(), 2);
 }
 

@@ -12,11 +12,12 @@ mod handshake;
 mod key_log;
 mod key_ring;
 #[cfg(feature = "tls")]
+mod names;
+#[cfg(feature = "tls")]
 #[cfg(test)]
 pub(crate) mod peer;
 #[cfg(feature = "tls")]
 mod tickets;
-#[cfg(feature = "tls")]
 mod validity;
 #[cfg(not(feature = "tls"))]
 mod without;

@@ -13,13 +13,13 @@ pub(super) struct Validity {
 
 const INTEGER: u8 = 0x02;
 const SEQUENCE: u8 = 0x30;
-const EXPLICIT_VERSION: u8 = 0xa0;
+pub(super) const EXPLICIT_VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-struct Element<'a> {
-    tag: u8,
-    content: &'a [u8],
+pub(super) struct Element<'a> {
+    pub(super) tag: u8,
+    pub(super) content: &'a [u8],
 }
 
 /// The X.509 version. Version 1 has no element for it.
@@ -49,11 +49,11 @@ pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
     Some(Validity { not_before: time(&next(&mut validity)?)?, not_after: time(&next(&mut validity)?)? })
 }
 
-fn sequence<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn sequence<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     next(input).filter(|element| element.tag == SEQUENCE).map(|element| element.content)
 }
 
-fn next<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
+pub(super) fn next<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
     let (&[tag, first_length], mut rest) = input.split_first_chunk::<2>()?;
     let mut length = usize::from(first_length);
     if first_length & 0x80 != 0 {

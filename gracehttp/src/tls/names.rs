@@ -1,0 +1,77 @@
+//! For whom a certificate is, for operators: the names that it lists (RFC 5280, section 4.2.1.6).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::validity::{EXPLICIT_VERSION, Element, next, sequence};
+
+const EXTENSIONS: u8 = 0xa3;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const OCTET_STRING: u8 = 0x04;
+const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
+
+/// 2.5.29.17, `subjectAltName`.
+const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+
+/// Names and addresses, in their order; none if the certificate does not look as expected.
+pub(super) fn of(certificate: &[u8]) -> Vec<String> {
+    let listed = alternatives(certificate).unwrap_or_default();
+    let mut rest = listed;
+    let elements = std::iter::from_fn(|| next(&mut rest));
+    elements.filter_map(|element| shown(&element)).collect()
+}
+
+fn alternatives(certificate: &[u8]) -> Option<&[u8]> {
+    let certificate = sequence(&mut &certificate[..])?;
+    let mut to_be_signed = sequence(&mut &certificate[..])?;
+    let first = next(&mut to_be_signed)?;
+    if first.tag != EXPLICIT_VERSION {
+        // Version 1 has no extensions.
+        return None;
+    }
+    let extensions =
+        std::iter::from_fn(|| next(&mut to_be_signed)).find(|element| element.tag == EXTENSIONS)?;
+    let mut extensions = sequence(&mut &extensions.content[..])?;
+    std::iter::from_fn(|| sequence(&mut extensions)).find_map(value_of_alternatives)
+}
+
+/// The names in an extension, if it is the right one: its identifier, perhaps whether it is critical, its value.
+fn value_of_alternatives(mut extension: &[u8]) -> Option<&[u8]> {
+    let identifier = next(&mut extension)?;
+    if identifier.tag != OBJECT_IDENTIFIER || identifier.content != SUBJECT_ALT_NAME {
+        return None;
+    }
+    let value = std::iter::from_fn(|| next(&mut extension)).find(|element| element.tag == OCTET_STRING)?;
+    sequence(&mut &value.content[..])
+}
+
+fn shown(name: &Element<'_>) -> Option<String> {
+    match name.tag {
+        DNS_NAME => std::str::from_utf8(name.content).ok().map(str::to_owned),
+        IP_ADDRESS => {
+            let v4 = || <[u8; 4]>::try_from(name.content).ok().map(|bytes| Ipv4Addr::from(bytes).to_string());
+            let v6 =
+                || <[u8; 16]>::try_from(name.content).ok().map(|bytes| Ipv6Addr::from(bytes).to_string());
+            v4().or_else(v6)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_addresses_are_those_of_the_certificate() {
+        let names = ["api.example.org", "*.example.org", "127.0.0.1", "::1"].map(str::to_owned);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(names.to_vec()).unwrap().self_signed(&key).unwrap();
+        assert_eq!(of(certificate.der()), names);
+        let nameless = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+        assert_eq!(of(nameless.der()), Vec::<String>::new());
+        for cut in 0..certificate.der().len() {
+            of(&certificate.der()[..cut]);
+        }
+    }
+}

@@ -29,10 +29,6 @@ mod part {
     threads = 4,
     shutdown_timeout = "10s",
     log = print,
-    pid_file = "app.pid",
-    supervise = auto,
-    admin = 9000,
-    control = "app.sock",
     health = check
 )]
 async fn main() {}

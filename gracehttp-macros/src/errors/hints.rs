@@ -80,11 +80,6 @@ const HINTS: &[Hint] = &[
         words: &["private_key", "key_file"],
         say: "the private key is a PEM file, `key = \"key.pem\"`",
     },
-    Hint {
-        attribute: MAIN,
-        words: &["pid_file", "supervise", "control"],
-        say: "this version has nothing of the kind",
-    },
 ];
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use serde::Deserialize as _;
 use serde_json::Value;
-use tests::Scratch;
+use tests::client::get_once;
+use tests::{Launch, Scratch, Target};
 
 use crate::files::{MARGIN, environment, folder, seconds, settled, text};
 use crate::schema::faults;
@@ -165,4 +166,29 @@ fn what_is_written_is_mounted() {
             assert!(mounted("/etc/app") && mounted("/etc/app-tls"), "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn probes_and_scrapes_are_answered() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("admin.sock");
+    let service = Launch::example("app")
+        .listen("web", "127.0.0.1:0")
+        .env("GRACEHTTP_ADMIN", format!("unix:{}", socket.display()))
+        .start("web")
+        .await;
+    let admin = Target::Unix(socket);
+    for name in MANIFESTS {
+        let documents = documents(name);
+        let annotations = &workload(&documents)["spec"]["template"]["metadata"]["annotations"];
+        let mut paths = vec![&annotations["prometheus.io/path"]];
+        for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
+            paths.push(&container(&documents)[probe]["httpGet"]["path"]);
+        }
+        for path in paths {
+            let path = path.as_str().expect("a path");
+            assert_eq!(get_once(&admin, path).await.expect("an answer").status, 200, "{name}: {path}");
+        }
+    }
+    assert!(service.stop().await.is_clean());
 }

@@ -246,6 +246,34 @@ async fn no_counter_decreases_when_a_predecessor_takes_back() {
 }
 
 #[tokio::test]
+async fn no_counter_decreases_when_a_process_is_killed_under_a_supervisor() {
+    let stage = Stage::new(|launch| launch.env("GRACEHTTP_SUPERVISE", "always")).await;
+    for round in 1..=2 {
+        for _ in 0..5 {
+            get_once(&stage.api, "/users/7").await.expect("an answer");
+        }
+        let mut client = Client::connect(&stage.api).await.expect("a connection");
+        client.post("/orders", b"").await.expect("an answer");
+        let counted = |counters: &Counters| {
+            answered(counters, "/users/{id}") == f64::from(5 * round)
+                && answered(counters, "/orders") == f64::from(round)
+        };
+        let before = stage.until("the requests to be counted", counted).await;
+        let pid = get_once(&stage.api, "/ping").await.expect("an answer").pid().expect("a pid");
+        let worker = stage.app.hold(pid);
+        worker.signal(Signal::KILL);
+        within(PATIENCE, "a fresh process to serve", async {
+            // A client that the killed process had accepted is lost.
+            while !get_once(&stage.api, "/ping").await.is_ok_and(|reply| reply.pid() != Some(pid)) {}
+        })
+        .await;
+        let after = stage.counters().await;
+        assert_grown(&before, &after);
+        assert_eq!(sum(&after, &["shop_orders"]), f64::from(round));
+    }
+}
+
+#[tokio::test]
 async fn paths_and_methods_that_clients_invent_make_no_series() {
     let stage = Stage::new(|launch| launch).await;
     get_once(&stage.api, "/users/0").await.expect("an answer");

@@ -155,7 +155,7 @@ impl Process {
             // Without a commit nothing has changed.
             let before = committed.and_then(|committed| committed.before.get(place)).copied();
             servers.push(server_receipt(context, before.unwrap_or(counts), counts, goes_on));
-            let named = context.ends().take_cuts().into_iter().map(|cut| cut_connection(context, cut));
+            let named = context.ends().take_cuts().into_iter().map(|cut| cut_connection(context, &cut));
             cuts.extend(named);
         }
         cuts.truncate(MAX_CUTS);
@@ -217,7 +217,7 @@ fn server_receipt(context: &Context, before: EndCounts, counts: EndCounts, goes_
     receipt
 }
 
-fn cut_connection(context: &Context, cut: Cut) -> CutConnection {
+fn cut_connection(context: &Context, cut: &Cut) -> CutConnection {
     CutConnection {
         server: context.options.name.clone(),
         peer: cut.peer.map(|peer| peer.to_string()),

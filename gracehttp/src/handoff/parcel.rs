@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::handoff::channel::{Channel, WeakChannel};
-use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
+use crate::handoff::wire::{ToSuccessor, Version};
 
 /// This successor will be discarded once it is ready: it never serves.
 pub(crate) const REHEARSAL: &str = "rehearsal";
@@ -100,50 +100,31 @@ impl fmt::Debug for ParcelHandlers {
     }
 }
 
-/// Sends parcels to the other process for as long as the channel to it is open.
+/// Sends parcels to the successor for as long as the channel to it is open.
 #[derive(Clone, Debug)]
 pub(crate) struct ParcelSender {
     channel: WeakChannel,
     version: Version,
-    recipient: Recipient,
-}
-
-/// The process that a parcel goes to.
-#[derive(Clone, Copy, Debug)]
-enum Recipient {
-    Predecessor,
-    Successor,
 }
 
 impl ParcelSender {
-    pub(super) fn to_predecessor(channel: &Channel, version: Version) -> Self {
-        Self { channel: channel.downgrade(), version, recipient: Recipient::Predecessor }
-    }
-
     pub(super) fn to_successor(channel: &Channel, version: Version) -> Self {
-        Self { channel: channel.downgrade(), version, recipient: Recipient::Successor }
+        Self { channel: channel.downgrade(), version }
     }
 
-    /// Whether the other process understands parcels.
+    /// Whether the successor understands parcels.
     pub(crate) fn can_send(&self) -> bool {
         self.version >= Version::Four
     }
 
-    /// Sends a parcel, unless the other process is gone, is of a release without parcels, or makes no room in time.
+    /// Sends a parcel, unless the successor is gone, is of a release without parcels, or makes no room in time.
     /// Returns whether it was sent. After the commit only.
     pub(crate) async fn send(&self, parcel: Parcel) -> bool {
         match self.channel.upgrade() {
             Some(channel) if self.can_send() => {
                 let Parcel { name, data, fds } = parcel;
                 let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-                let sent = match self.recipient {
-                    Recipient::Predecessor => {
-                        channel.send_in_time(&ToPredecessor::Parcel { name, data }, &fds).await
-                    }
-                    Recipient::Successor => {
-                        channel.send_in_time(&ToSuccessor::Parcel { name, data }, &fds).await
-                    }
-                };
+                let sent = channel.send_in_time(&ToSuccessor::Parcel { name, data }, &fds).await;
                 sent.unwrap_or(false)
             }
             _ => false,
@@ -253,7 +234,6 @@ mod tests {
         let (one, other) = (Channel::new(ours).unwrap(), Channel::new(theirs).unwrap());
         for version in [Version::One, Version::Two, Version::Three] {
             assert!(!ParcelSender::to_successor(&one, version).send(Parcel::new("a", Vec::new())).await);
-            assert!(!ParcelSender::to_predecessor(&one, version).send(Parcel::new("a", Vec::new())).await);
         }
         drop(one);
         assert!(matches!(other.receive::<ToSuccessor>().await.unwrap(), Incoming::Closed));

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
-use crate::handoff::parcel::{DISCARD, Parcel, ParcelSender, Parcels};
+use crate::handoff::parcel::{DISCARD, Parcel, Parcels};
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
@@ -183,11 +183,6 @@ impl Predecessor {
     /// The parcel with this name, if it sent one.
     pub(crate) fn take_parcel(&mut self, name: &str) -> Option<Parcel> {
         self.parcels.take(name)
-    }
-
-    /// Sends it parcels, from the commit on.
-    pub(crate) fn parcels(&self) -> ParcelSender {
-        ParcelSender::to_predecessor(&self.channel, self.version)
     }
 
     /// The listeners that it offers, in its order.

@@ -20,8 +20,8 @@ fn launch(scratch: &Scratch, plan: &str, sockets: &[&str]) -> Launch {
 
 /// An address that is free now.
 fn free() -> String {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    probe.local_addr().unwrap().to_string()
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    probe.local_addr().expect("bound").to_string()
 }
 
 /// Restarts, and checks that the successor serves `target` through the same socket.

@@ -43,12 +43,12 @@ async fn sockets_of_systemd_start_the_service_and_outlive_it() {
 /// The unit files of the repository, by name.
 fn examples() -> Vec<(String, String)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/deploy");
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let files = std::fs::read_dir(folder).expect("the folder").map(|file| file.expect("a file").path());
     let units =
         files.filter(|path| path.extension().is_some_and(|kind| kind == "service" || kind == "socket"));
     let units = units.map(|path| {
-        let text = std::fs::read_to_string(&path).unwrap();
-        (path.file_name().unwrap().to_str().unwrap().to_owned(), text)
+        let text = std::fs::read_to_string(&path).expect("a text");
+        (path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned(), text)
     });
     units.collect()
 }

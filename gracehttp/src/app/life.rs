@@ -139,7 +139,6 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         );
         let observed = Arc::new(observed);
         events.subscribe(observed.clone());
-        #[cfg(feature = "admin")]
         operators.show(&observed, parcels.history.clone());
         announcer.serving(supervised.as_ref(), &observed, &pulse).await;
         #[cfg(feature = "cli")]

@@ -1,21 +1,19 @@
 //! The address for operators in the life of a process, with the feature `admin` or without it.
 
-#[cfg(feature = "admin")]
 use std::sync::Arc;
 
 #[cfg(feature = "admin")]
 use crate::admin::{Admin, Hosts};
 use crate::config::Settings;
-#[cfg(feature = "admin")]
 use crate::health::Health;
 #[cfg(feature = "admin")]
-use crate::lifecycle::{Address, Events, ReceiptHistory};
-use crate::listen::OwnAddress;
+use crate::lifecycle::Address;
+use crate::lifecycle::{Events, ReceiptHistory};
 #[cfg(feature = "admin")]
-use crate::listen::{OwnListeners, OwnPurpose};
+use crate::listen::OwnPurpose;
+use crate::listen::{OwnAddress, OwnListeners};
 #[cfg(feature = "admin")]
 use crate::log;
-#[cfg(feature = "admin")]
 use crate::status::Observed;
 
 /// Where operators ask, if they can.
@@ -95,7 +93,16 @@ pub(super) struct Operators;
 
 #[cfg(not(feature = "admin"))]
 impl Operators {
+    pub(super) fn new(_: &Settings, _: &Arc<Health>, _: &Events) -> Self {
+        Self
+    }
+
     pub(super) fn is_some(&self) -> bool {
         false
     }
+
+    pub(super) fn open(&self, _: &mut OwnListeners) {}
+
+    #[expect(clippy::needless_pass_by_value, reason = "as with the feature")]
+    pub(super) fn show(&self, _: &Arc<Observed>, _: ReceiptHistory) {}
 }

@@ -190,14 +190,9 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         let tls_acceptors = prepare::tls_acceptors(&servers, &ticket_keys);
         both(listeners, tls_acceptors).map(|opened| (opened, servers))
     };
-    #[cfg_attr(not(feature = "admin"), expect(unused_mut, reason = "operators are served there"))]
     let ((mut listeners, tls_acceptors), mut servers) =
         aside("endpoints", "opening the endpoints", open).await??;
-    #[cfg(feature = "admin")]
     let operators = Operators::new(&settings, &health, events);
-    #[cfg(not(feature = "admin"))]
-    let operators = Operators;
-    #[cfg(feature = "admin")]
     if predecessor.is_none() {
         operators.open(&mut listeners.own);
     }
@@ -300,7 +295,6 @@ impl Prepared {
             server.open();
         }
         health.serve();
-        #[cfg(feature = "admin")]
         if is_restart {
             operators.open(&mut own);
         }

@@ -8,4 +8,6 @@ mod state;
 pub use check::{HealthCheck, HealthFunction, HealthOutput, IntoHealthCheck};
 pub(crate) use dispatch::HealthDispatch;
 pub(crate) use probe::{Outcome, Probe};
-pub(crate) use state::{Checks, Health, Stage, Verdict};
+pub(crate) use state::{Checks, Health};
+#[cfg(feature = "admin")]
+pub(crate) use state::{Stage, Verdict};

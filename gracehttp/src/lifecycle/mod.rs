@@ -31,10 +31,6 @@ pub(crate) use event::{
 };
 pub use generation::generation;
 pub(crate) use generation::set_generation;
-#[cfg_attr(
-    not(test),
-    expect(unused_imports, reason = "readiness, the watchdog and the heartbeat use it")
-)]
 pub(crate) use pulse::{Answering, Beat, Pulse};
 pub(crate) use receipt::{CutConnection, Outcome, ReceiptHistory, RestartReceipt, ServerReceipt, Steps};
 pub(crate) use requests::{Request, Requester, Requests, Trigger};

@@ -49,9 +49,9 @@ impl Stage {
 
     /// A command of the same program, as an operator runs it.
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(bin("app"));
-        command.args(args).env("GRACEHTTP_CONTROL", address(&self.scratch)).env("RUST_BACKTRACE", "0");
-        command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = program(bin("app"));
+        command.args(args).env("GRACEHTTP_CONTROL", address(&self.scratch));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -73,6 +73,17 @@ impl Stage {
         assert_eq!(self.app.stop().await, Exit::Code(0), "{}", self.app.log);
         assert!(!self.socket().exists(), "the file of the control socket is left");
     }
+}
+
+/// A program without the settings of the test run.
+fn program(path: PathBuf) -> Command {
+    let mut command = Command::new(path);
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    ours.filter(|name| name.to_string_lossy().starts_with("GRACEHTTP_")).for_each(|name| {
+        command.env_remove(name);
+    });
+    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "0");
+    command
 }
 
 fn address(scratch: &Scratch) -> String {
@@ -361,8 +372,8 @@ async fn a_process_without_a_socket_says_how_to_have_one() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, WEB).start("web").await;
     let status = |value: Option<&str>, args: &[&str]| {
-        let mut command = Command::new(bin("app"));
-        command.arg("status").args(args).env_remove("GRACEHTTP_CONTROL").env_remove("RUNTIME_DIRECTORY");
+        let mut command = program(bin("app"));
+        command.arg("status").args(args).env_remove("RUNTIME_DIRECTORY");
         command.env_remove("XDG_RUNTIME_DIR").envs(value.map(|value| ("GRACEHTTP_CONTROL", value)));
         Ran::from(command.output().unwrap()).failed()
     };
@@ -420,7 +431,7 @@ async fn another_user_is_refused() {
     std::fs::set_permissions(stage.scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     // A copy that the other user can reach.
     let program = stage.scratch.install(&bin("app"), "app");
-    let mut command = Command::new(program);
+    let mut command = self::program(program);
     command.args(["status", "--control"]).arg(stage.socket()).uid(65_534).gid(65_534).current_dir("/");
     match command.output() {
         Ok(output) => {
@@ -441,7 +452,7 @@ async fn the_usual_place_is_the_runtime_directory() {
     let directory = scratch.join("run");
     std::fs::create_dir(&directory).unwrap();
     let app = Launch::app(&scratch, WEB).env("RUNTIME_DIRECTORY", &directory).start("web").await;
-    let mut command = Command::new(bin("app"));
+    let mut command = program(bin("app"));
     command.arg("status").env("RUNTIME_DIRECTORY", &directory);
     let told = Ran::from(command.output().unwrap()).succeeded();
     assert!(told.starts_with("generation 1"), "{told}");

@@ -22,7 +22,7 @@ use crate::metrics::{self, Format};
 /// The status page: one file, without anything from outside.
 const PAGE: &str = include_str!("page.html");
 
-/// What stands in the file where each response has a number of its own, by which the browser knows our script.
+/// The placeholder in the file. Each response has a number of its own in its place, by which the browser knows our script.
 const NONCE: &str = "__NONCE__";
 
 /// Workers that have not answered for so long will not answer any more: the process does not live.

@@ -25,7 +25,7 @@ pub(crate) fn place(address: &ControlAddress, surroundings: &Surroundings<'_>) -
 
 impl Surroundings<'_> {
     /// Where a command looks that was not started by the service manager: systemd's directory for a service of this
-    /// name, if there is a socket.
+    /// name, of the system or of the user, if there is a socket.
     pub(crate) fn customary_place(&self) -> Option<PathBuf> {
         let name = self.program.file_name()?;
         let roots = ["/run".into()].into_iter().chain(self.variable("XDG_RUNTIME_DIR").map(PathBuf::from));

@@ -26,10 +26,10 @@ use crate::status::Observed;
 /// The most clients at once. One more takes the place of the one that has been without a request for longest.
 const MOST_CLIENTS: usize = 32;
 
-/// A client that sends no request for so long is left.
+/// The connection of a client that sends no request for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A client that does not read for so long is left.
+/// The connection of a client that does not read for so long is closed.
 const UNREAD: Duration = Duration::from_secs(5);
 
 /// How long the end of the process waits for what clients are still to be told.

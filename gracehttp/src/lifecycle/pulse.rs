@@ -17,7 +17,7 @@ use crate::lifecycle::show;
 /// The time between two beats.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// From so long a silence on, workers count as blocked. A busy machine can keep them waiting for a while.
+/// Workers that have been silent for so long count as blocked. A busy machine can keep them waiting for a while.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// Tells whether the runtimes of a process answer. Nothing beats until the first [`watch`](Self::watch).
@@ -49,7 +49,7 @@ impl Pulse {
         Self { workers, has_begun: AtomicBool::new(false), beats: watch::Sender::new(beat) }
     }
 
-    /// The beats, of which the first call begins the series. It has to come from the control runtime.
+    /// The beats. The first call begins them, and has to come from the control runtime.
     pub(crate) fn watch(self: &Arc<Self>) -> watch::Receiver<Beat> {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
             tokio::spawn(self.clone().run());

@@ -26,8 +26,8 @@ pub(crate) struct Report {
     pub(crate) process: ProcessReport,
     pub(crate) servers: Vec<ServerReport>,
     pub(crate) restarts: RestartCounts,
-    /// What became of the connections in the last restarts, the newest last.
-    /// Each with its line of the log as `text`. As they are sent: a reader of another release may know others.
+    /// What became of the connections in the last restarts, the newest last. Each has its line of the log as `text`.
+    /// They are kept as they were sent: another release may send other fields.
     pub(crate) receipts: Vec<serde_json::Value>,
     /// The last messages of the log.
     pub(crate) messages: Vec<Recorded>,

@@ -39,8 +39,8 @@ impl Watchdog {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Together with the time between two messages this stays below the period: workers that answer again before
-            // half of it is over are never punished.
+            // Together with the time between two messages this stays below the period: a process whose workers answer
+            // again before half of it is over is never ended.
             let silence = beats.borrow().workers.silence();
             if silence < self.period / 2 {
                 manager.feed_watchdog();

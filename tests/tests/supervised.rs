@@ -337,6 +337,25 @@ async fn a_worker_that_dies_while_its_successor_starts_takes_it_along() {
 }
 
 #[tokio::test]
+async fn a_fresh_worker_that_is_killed_while_it_starts_is_replaced_like_one_that_served() {
+    let scratch = Scratch::new();
+    let service = Service::start(supervised(&scratch, WEB)).await;
+    let first = service.worker().await;
+    scratch.write("plan", format!("{WEB}\nstart sleep 60000"));
+    first.signal(Signal::KILL);
+    first.exit().await;
+    eventually("a fresh worker", || service.supervisor.children().len() == 1).await;
+    let starting = service.app.hold(service.supervisor.children()[0]);
+    service.app.log.line(0, &format!("start-up code of pid {}", starting.pid())).await;
+    scratch.write("plan", WEB);
+    starting.signal(Signal::KILL);
+    starting.exit().await;
+    assert_ne!(answering(&service.target).await, starting.pid());
+    assert_eq!(service.app.log.count(0, "the next one starts"), 2, "{}", service.app.log);
+    service.stops().await;
+}
+
+#[tokio::test]
 async fn a_predecessor_that_dies_while_it_drains_changes_nothing() {
     let scratch = Scratch::new();
     let service = Service::start(supervised(&scratch, WEB)).await;

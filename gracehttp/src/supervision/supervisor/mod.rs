@@ -60,6 +60,8 @@ pub(crate) struct Supervisor {
     workers: Vec<Pid>,
     /// When the next worker starts. Until then none counts.
     start_at: Option<u64>,
+    /// The last worker that a signal to stop was passed on to.
+    told_to_stop: Pid,
     /// How the last worker that counted ended, as a status.
     last_status: i32,
     /// The service ends with this status as soon as no worker lives.
@@ -123,6 +125,7 @@ impl Supervisor {
             notifier,
             workers: vec![worker],
             start_at: None,
+            told_to_stop: Pid::from_raw(0),
             last_status: 0,
             ends_with: None,
             buffer: vec![0; MAX_MESSAGE],
@@ -218,6 +221,12 @@ impl Supervisor {
         match (current.state, end) {
             // It has decided so; nothing says with which status.
             (State::Ending, End::Unseen) => self.end_with(0),
+            // Something outside has killed it, such as the kernel for want of memory, and a worker before it has served.
+            (State::Starting, End::Killed(_))
+                if current.generation > 1 && self.told_to_stop != current.pid =>
+            {
+                self.crashed(current, end);
+            }
             // A worker that never served would not do so the next time either.
             (State::Ending | State::Starting, _) | (State::Serving, End::Exited(0)) => {
                 self.end_with(end.status());
@@ -272,14 +281,16 @@ impl Supervisor {
         self.forwarding.read();
         for signal in self.forwarding.take_due(&self.page) {
             let current = self.page.current();
+            let stops =
+                [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].iter().any(|stop| *stop as i32 == signal);
             if self.ends_with.is_some() {
                 self.workers.iter().for_each(|worker| sys::send_signal(*worker, signal));
             } else if current.pid.as_raw() > 0 {
+                if stops {
+                    self.told_to_stop = current.pid;
+                }
                 sys::send_signal(current.pid, signal);
-            } else if [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT]
-                .iter()
-                .any(|stop| *stop as i32 == signal)
-            {
+            } else if stops {
                 // Between a crash and the next worker.
                 self.end_with(self.last_status);
             }

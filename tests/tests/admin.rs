@@ -41,8 +41,8 @@ async fn until(admin: &Target, path: &str, status: u16) -> String {
 
 /// Sends bytes, and returns all that comes until the end of the connection.
 async fn raw(admin: &Target, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(admin.address()).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
+    let mut stream = TcpStream::connect(admin.address()).await.expect("a connection");
+    stream.write_all(bytes).await.expect("room");
     let mut reply = Vec::new();
     let read = stream.read_to_end(&mut reply);
     // A reset after a refusal ends it, too.
@@ -196,7 +196,7 @@ async fn nothing_there_takes_a_body_a_method_or_a_strangers_name() {
         (format!("DELETE / HTTP/1.1\r\n{close}\r\n"), "HTTP/1.1 405"),
         (format!("GET /readyz HTTP/1.1\r\n{close}content-length: 5\r\n\r\nhello"), "HTTP/1.1 413"),
         (format!("GET /nothing HTTP/1.1\r\n{close}\r\n"), "HTTP/1.1 404"),
-        (format!("GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n"), "HTTP/1.1 421"),
+        ("GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n".to_owned(), "HTTP/1.1 421"),
         (
             format!("GET /events HTTP/1.1\r\nhost: evil.example:{}\r\nconnection: close\r\n\r\n", 80),
             "HTTP/1.1 421",

@@ -324,7 +324,7 @@ async fn two_that_wait_both_learn_of_their_restart() {
 #[tokio::test]
 async fn ctrl_c_leaves_the_restart_alone() {
     let stage = Stage::new().await;
-    stage.plan(&format!("{WEB}\nstart sleep 500"));
+    stage.plan(&format!("{WEB}\nstart sleep 3000"));
     let mut command = stage.command(&["restart", "--wait"]).spawn().unwrap();
     let starting = stage.app.log.end();
     eventually("a successor starts", || !stage.app.current().children().is_empty()).await;

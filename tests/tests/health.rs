@@ -57,8 +57,8 @@ async fn a_server_says_on_its_own_port_whether_the_application_is_ready() {
 }
 
 async fn client_post(target: &Target, path: &str) -> String {
-    let mut client = Client::connect(target).await.unwrap();
-    client.post(path, b"body").await.unwrap().text()
+    let mut client = Client::connect(target).await.expect("a connection");
+    client.post(path, b"body").await.expect("an answer").text()
 }
 
 #[tokio::test]

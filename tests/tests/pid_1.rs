@@ -46,6 +46,7 @@ impl Container {
         unshare.args(NAMESPACE).arg(bin("app")).env("APP_PLAN", scratch.write("plan", plan));
         unshare.env("GRACEHTTP_STANDBY", "300ms").env_remove("NOTIFY_SOCKET").stdin(Stdio::null());
         unshare.stdout(log.try_clone().expect("a log")).stderr(log);
+        #[expect(clippy::zombie_processes, reason = "it is reaped when the container is dropped")]
         let unshare = unshare.spawn().expect("unshare");
         let unshare = Generation::hold(unshare.id()).expect("our own child");
         eventually("PID 1", || unshare.children().len() == 1).await;

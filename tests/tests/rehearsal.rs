@@ -209,7 +209,9 @@ async fn receipts_travel_from_process_to_process() {
             "{last}"
         );
         let web = &last["servers"][0];
-        assert_eq!((&web["before"], &web["ends"]["moved"]), (&1.into(), &1.into()), "{last}");
+        // Under load the restart may begin while the answer is still on its way.
+        let moved = ["moved", "answered_and_moved"].map(|end| web["ends"][end].as_u64().unwrap_or(0));
+        assert_eq!((&web["before"], moved.iter().sum()), (&1.into(), 1_u64), "{last}");
         idle.moves_to(successor.pid()).await;
         drop(idle);
     }

@@ -128,6 +128,7 @@ async fn arguments_and_environment_reach_every_generation() {
         .arg("--colour=blue")
         .arg(OsStr::new("two words"))
         .env("COLOUR", "red")
+        .env("APP_WITHOUT_COMMANDS", "yes")
         .start("web")
         .await;
     let first = fs::read(format!("/proc/{}/cmdline", app.pid())).unwrap();

@@ -103,6 +103,5 @@ impl Operators {
 
     pub(super) fn open(&self, _: &mut OwnListeners) {}
 
-    #[expect(clippy::needless_pass_by_value, reason = "as with the feature")]
     pub(super) fn show(&self, _: &Arc<Observed>, _: ReceiptHistory) {}
 }

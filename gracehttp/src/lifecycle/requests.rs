@@ -12,6 +12,7 @@ pub(crate) enum Request {
     Restart(Trigger),
     Stop(Trigger),
     /// A successor is started up to ready, and then discarded.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Rehearse(Trigger),
 }
 
@@ -20,8 +21,10 @@ pub(crate) enum Request {
 pub(crate) enum Trigger {
     Signal(Signal),
     /// A command over the control socket.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Command,
     /// A command over the control socket: to stop, but to accept for a while before.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Drain,
     /// The supervisor has ended: nobody could start this process anew.
     SupervisorGone,

@@ -6,10 +6,8 @@ use crate::config::env::{process_variable, server_variable};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OwnPurpose {
     /// Commands, on the control socket.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "a predecessor may have one"))]
     Control,
     /// Requests of operators.
-    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "a predecessor may have one"))]
     Admin,
 }
 

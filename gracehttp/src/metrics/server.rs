@@ -270,7 +270,7 @@ mod tests {
                 scope.spawn(|| {
                     for round in 0..3 {
                         (100..1000).for_each(|status| {
-                            metrics.note_answered(labels(status), Duration::from_millis(round))
+                            metrics.note_answered(labels(status), Duration::from_millis(round));
                         });
                     }
                 });

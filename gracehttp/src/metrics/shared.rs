@@ -18,7 +18,7 @@ pub(super) fn table() -> Option<&'static Table> {
     let create = || {
         Table::create()
             .inspect_err(|error| {
-                log::error(format_args!("nothing is counted: no shared memory for metrics: {error}"))
+                log::error(format_args!("nothing is counted: no shared memory for metrics: {error}"));
             })
             .ok()
     };

@@ -227,7 +227,7 @@ mod tests {
     fn what_lies_at_the_path_is_recognised() {
         let directory = Directory::new("find");
         let path = directory.0.join("app.pid");
-        let mut found = |content: &str| {
+        let found = |content: &str| {
             fs::write(&path, content).unwrap();
             find(&path).unwrap()
         };

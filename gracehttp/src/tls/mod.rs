@@ -18,6 +18,7 @@ mod names;
 pub(crate) mod peer;
 #[cfg(feature = "tls")]
 mod tickets;
+#[cfg(feature = "tls")]
 mod validity;
 #[cfg(not(feature = "tls"))]
 mod without;

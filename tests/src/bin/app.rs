@@ -58,7 +58,9 @@ fn main() -> ExitCode {
     for server in plan.servers {
         app = app.serve(server);
     }
-    app.cli().run()
+    // A command line refuses arguments of another program.
+    let has_command_line = std::env::var_os("APP_WITHOUT_COMMANDS").is_none();
+    if has_command_line { app.cli().run() } else { app.run() }
 }
 
 /// The plan of this generation.

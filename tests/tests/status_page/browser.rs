@@ -16,7 +16,7 @@ const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// One page. The browser ends with it.
-pub struct Page {
+pub(super) struct Page {
     _browser: Child,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next: u64,
@@ -27,7 +27,7 @@ pub struct Page {
 
 impl Page {
     /// Opens a URL. Nothing if this machine has no such browser.
-    pub async fn open(url: &str, scheme: &str) -> Option<Self> {
+    pub(super) async fn open(url: &str, scheme: &str) -> Option<Self> {
         let name = NAMES.into_iter().find(|name| tests::process::tool(name))?;
         let profile = Scratch::new();
         let mut browser = Command::new(name)
@@ -98,7 +98,7 @@ impl Page {
     }
 
     /// The value of an expression in the page.
-    pub async fn value(&mut self, expression: &str) -> Value {
+    pub(super) async fn value(&mut self, expression: &str) -> Value {
         let result =
             self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true })).await;
         assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
@@ -106,7 +106,7 @@ impl Page {
     }
 
     /// Waits until an expression is true.
-    pub async fn until(&mut self, expression: &str) {
+    pub(super) async fn until(&mut self, expression: &str) {
         let limit = Instant::now() + LIMIT;
         while self.value(expression).await != true {
             if Instant::now() > limit {
@@ -117,7 +117,7 @@ impl Page {
     }
 
     /// A picture of the page, in the folder that `GRACEHTTP_SCREENSHOTS` names.
-    pub async fn picture(&mut self, name: &str) {
+    pub(super) async fn picture(&mut self, name: &str) {
         let Some(folder) = std::env::var_os("GRACEHTTP_SCREENSHOTS") else { return };
         let shot = self.call("Page.captureScreenshot", json!({ "format": "webp", "quality": 82 })).await;
         let folder = std::path::Path::new(&folder);

@@ -439,7 +439,7 @@ async fn another_user_is_refused() {
             assert!(told.contains("permission denied: only the user that runs the process"), "{told}");
         }
         Err(error) => {
-            eprintln!("SKIPPED another_user_is_refused: another user can't run the program: {error}")
+            eprintln!("SKIPPED another_user_is_refused: another user can't run the program: {error}");
         }
     }
     stage.stop().await;

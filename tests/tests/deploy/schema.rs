@@ -59,7 +59,7 @@ impl Check<'_> {
                     let place = format!("{place}.{name}");
                     match (&schema["properties"][name], &schema["additionalProperties"]) {
                         (Value::Null, Value::Bool(false)) => {
-                            self.faults.push(format!("{place} is not known"))
+                            self.faults.push(format!("{place} is not known"));
                         }
                         (Value::Null, other) => self.value(field, other, &place),
                         (known, _) => self.value(field, known, &place),

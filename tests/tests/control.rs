@@ -329,7 +329,8 @@ async fn ctrl_c_leaves_the_restart_alone() {
     let starting = stage.app.log.end();
     eventually("a successor starts", || !stage.app.current().children().is_empty()).await;
     let pid = rustix::process::Pid::from_child(&command);
-    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    // Ctrl-C sends SIGINT, which a shell may have ignored for what it starts in the background.
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
     assert!(!command.wait().unwrap().success());
     let successor = stage.app.successor_since(starting).await;
     stage.app.serves(&stage.web, &successor).await;

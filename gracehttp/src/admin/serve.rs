@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -28,6 +29,9 @@ use crate::health::Health;
 use crate::lifecycle::{Event, ReceiptHistory, Subscriber};
 use crate::socket::{Family, Socket};
 use crate::status::Observed;
+
+/// How long connections get for a last request after the commit. One may be on the wire.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How many connections there are at once. One more closes the oldest that has no request.
 const MOST_CONNECTIONS: usize = 32;
@@ -131,11 +135,16 @@ async fn serve(
     is_busy: Arc<AtomicBool>,
     mut has_left: watch::Receiver<bool>,
 ) {
+    let leaving = has_left.clone();
     let service = service_fn(move |request| {
-        let (admin, is_busy) = (admin.clone(), is_busy.clone());
+        let (admin, is_busy, leaving) = (admin.clone(), is_busy.clone(), leaving.clone());
         async move {
             let admin = admin.upgrade().ok_or_else(|| io::Error::other("the process ends"))?;
-            Ok::<_, io::Error>(admin.routes.answer(&request, is_busy).await)
+            let mut response = admin.routes.answer(&request, is_busy).await;
+            if *leaving.borrow() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, io::Error>(response)
         }
     });
     let connection = http1::Builder::new()
@@ -144,7 +153,10 @@ async fn serve(
         .max_buf_size(MOST_HEAD)
         .serve_connection(TokioIo::new(Patient::new(stream)), service);
     let mut connection = pin!(connection);
-    let leaves = async move { drop(has_left.wait_for(|has_left| *has_left).await) };
+    let leaves = async move {
+        drop(has_left.wait_for(|has_left| *has_left).await);
+        tokio::time::sleep(GRACE).await;
+    };
     // However it ends, there is no one to tell.
     let _ = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -16,8 +16,6 @@ const NAMESPACE: [&str; 3] = ["--pid", "--fork", "--kill-child"];
 /// A process in a namespace of its own. The log is a file: its pids are those of the namespace, and mean nothing outside.
 struct Container {
     unshare: Generation,
-    /// PID 1, as it is known outside.
-    init: Generation,
     scratch: Scratch,
 }
 
@@ -49,9 +47,18 @@ impl Container {
         #[expect(clippy::zombie_processes, reason = "it is reaped when the container is dropped")]
         let unshare = unshare.spawn().expect("unshare");
         let unshare = Generation::hold(unshare.id()).expect("our own child");
-        eventually("PID 1", || unshare.children().len() == 1).await;
-        let init = Generation::hold(unshare.children()[0]).expect("PID 1");
-        Some(Self { unshare, init, scratch })
+        Some(Self { unshare, scratch })
+    }
+
+    /// PID 1, as it is known outside.
+    async fn init(&self) -> Generation {
+        let mut init = None;
+        eventually("PID 1", || {
+            init = self.unshare.children().first().and_then(|pid| Generation::hold(*pid).ok());
+            init.is_some()
+        })
+        .await;
+        init.expect("found")
     }
 
     fn log(&self) -> String {
@@ -76,9 +83,9 @@ impl Container {
 
     /// The only worker, as it is known outside. A predecessor that has not ended yet has its successor as a child.
     async fn worker(&self) -> Generation {
-        let mut worker = None;
+        let (init, mut worker) = (self.init().await, None);
         eventually("one worker", || {
-            if let [pid] = self.init.children()[..] {
+            if let [pid] = init.children()[..] {
                 worker = Generation::hold(pid).ok().filter(|worker| worker.children().is_empty());
             }
             worker.is_some()
@@ -125,7 +132,7 @@ async fn a_container_restarts_survives_crashes_reaps_orphans_and_stops() {
     let clients: Vec<_> =
         (0..4).map(|_| tokio::spawn(knock(target.clone(), done.clone(), answered.clone()))).collect();
     for generation in [2, 3] {
-        container.init.signal(Signal::USR2);
+        container.init().await.signal(Signal::USR2);
         container.logs(&format!("generation {generation}, pid")).await;
         eventually("the end of the predecessor", || {
             container.log().matches("has ended; pid ").count() == generation - 1
@@ -143,7 +150,7 @@ async fn a_container_restarts_survives_crashes_reaps_orphans_and_stops() {
     for client in clients {
         assert_eq!(client.await.expect("no panic"), [""; 0], "{}", container.log());
     }
-    container.init.signal(Signal::TERM);
+    container.init().await.signal(Signal::TERM);
     assert_eq!(container.exit().await, Exit::Code(0), "{}", container.log());
 }
 

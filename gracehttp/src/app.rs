@@ -5,6 +5,8 @@ mod announcer;
 #[cfg(feature = "cli")]
 mod cli;
 mod configured;
+#[cfg(any(feature = "admin", feature = "cli"))]
+mod drain_reports;
 mod life;
 mod log_subscriber;
 #[cfg_attr(not(feature = "admin"), path = "app/metrics/without.rs")]

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tests::client::get_once;
+use serde_json::Value;
+use tests::client::{get, get_once};
 use tests::patience::within;
 use tests::{App, Client, Exit, Launch, Scratch, Signal, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -151,6 +152,89 @@ async fn in_a_restart_one_process_or_the_other_always_answers() {
     let told = until(&admin, "/readyz?verbose", 503).await;
     assert!(told.contains("[+] stage: serving") && told.contains("[-] check database: no route"), "{told}");
     assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+/// The document for operators, once it has come to a state.
+async fn status_when(admin: &Target, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let limit = Instant::now() + LIMIT;
+    loop {
+        let status: Value = serde_json::from_str(&ask(admin, "/status.json").await.1).expect("JSON");
+        if is_so(&status) {
+            return status;
+        }
+        assert!(Instant::now() < limit, "never {what}: {status:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Generation and connections of each process that drains.
+fn draining(status: &Value) -> Vec<(u64, u64)> {
+    let predecessors = status["predecessors"].as_array().expect("a list").iter();
+    let counts = predecessors.map(|one| (one["generation"].as_u64(), one["connections"]["held"].as_u64()));
+    counts.map(|(generation, held)| (generation.expect("a number"), held.expect("a number"))).collect()
+}
+
+async fn busy(app: &App, web: &Target) -> Client {
+    let start = app.log.end();
+    let mut client = Client::connect(web).await.unwrap();
+    client.send(get("/slow?ms=60000")).await.unwrap();
+    app.log.line(start, "slow begins").await;
+    client
+}
+
+#[tokio::test]
+async fn all_generations_that_still_have_connections_tell_their_own_counts() {
+    let scratch = Scratch::new();
+    let launch = Launch::app(&scratch, "server web 127.0.0.1:0").env("GRACEHTTP_ADMIN", "127.0.0.1:0");
+    let app = launch.env("GRACEHTTP_STANDBY", "300ms").env("GRACEHTTP_DRAIN_TIMEOUT", "40s").spawn();
+    let (admin, web, first) = (admin_of(&app).await, app.target("web").await, app.first());
+    let mut idle = Vec::new();
+    for _ in 0..5 {
+        let mut client = Client::connect(&web).await.unwrap();
+        client.get("/ping").await.unwrap();
+        idle.push(client);
+    }
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        slow.push(busy(&app, &web).await);
+    }
+    let status = status_when(&admin, "serving", |_| true).await;
+    assert_eq!(draining(&status), []);
+
+    app.restart().await;
+    let status = status_when(&admin, "drained but for 3", |status| {
+        draining(status) == [(1, 3)] && status["predecessors"][0]["phase"] == "draining"
+    })
+    .await;
+    let told = &status["predecessors"][0];
+    assert_eq!(told["pid"], first.pid());
+    let counts = serde_json::json!({ "before": 8, "moved": 5, "held": 3, "parked": 0, "awake": 3 });
+    assert_eq!((&told["connections"], &told["servers"][0]["connections"]), (&counts, &counts));
+    assert_eq!(
+        (&told["servers"][0]["name"], &told["servers"][0]["phase"]),
+        (&"web".into(), &"handing over".into())
+    );
+    let left = told["deadline_in_seconds"].as_f64().unwrap();
+    assert!((20.0..=40.0).contains(&left), "{told}");
+    assert_eq!(status["servers"][0]["connections"]["foreign"], 3);
+
+    slow.pop();
+    status_when(&admin, "two", |status| draining(status) == [(1, 2)]).await;
+    let of_second = busy(&app, &web).await;
+    app.restart().await;
+    status_when(&admin, "three generations", |status| draining(status) == [(2, 1), (1, 2)]).await;
+    // One that is stopped tells nothing, and nothing is made up. That it is there is known.
+    first.signal(Signal::STOP);
+    let status = status_when(&admin, "silent", |status| draining(status) == [(2, 1)]).await;
+    assert_eq!(status["process"]["has_predecessor"], true);
+    first.signal(Signal::CONT);
+    status_when(&admin, "three generations again", |status| draining(status) == [(2, 1), (1, 2)]).await;
+    slow.clear();
+    status_when(&admin, "two generations", |status| draining(status) == [(2, 1)]).await;
+    drop(of_second);
+    let status = status_when(&admin, "one generation", |status| draining(status).is_empty()).await;
+    assert_eq!(status["process"]["has_predecessor"], false);
+    app.predecessors_leave_cleanly().await;
 }
 
 #[tokio::test]

@@ -137,6 +137,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             predecessor.clone(),
             receipts.history().clone(),
         );
+        #[cfg(any(feature = "admin", feature = "cli"))]
+        let observed = observed.with_predecessors(parcels.predecessors.clone());
         let observed = Arc::new(observed);
         events.subscribe(observed.clone());
         operators.show(&observed, parcels.history.clone());

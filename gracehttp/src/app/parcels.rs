@@ -5,12 +5,16 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+#[cfg(any(feature = "admin", feature = "cli"))]
+use crate::app::drain_reports;
 use crate::app::life::Process;
 use crate::app::metrics;
 use crate::handoff::{Parcel, ParcelHandlers, Predecessor, RECEIPTS};
 use crate::lifecycle::{ReceiptHistory, RestartReceipt};
 #[cfg(any(feature = "admin", feature = "cli"))]
 use crate::log;
+#[cfg(any(feature = "admin", feature = "cli"))]
+use crate::status::Predecessors;
 
 /// The last messages of the log, before the listeners.
 #[cfg(any(feature = "admin", feature = "cli"))]
@@ -25,6 +29,9 @@ pub(super) struct Handlers {
     pub(super) of_successor: ParcelHandlers,
     /// The receipts that come before the listeners.
     pub(super) history: ReceiptHistory,
+    /// What those that drain tell of themselves.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    pub(super) predecessors: Predecessors,
 }
 
 impl Handlers {
@@ -35,6 +42,8 @@ impl Handlers {
                 self.history.add(Arc::new(receipt));
             }
         }
+        #[cfg(any(feature = "admin", feature = "cli"))]
+        drain_reports::follow(self);
         #[cfg(any(feature = "admin", feature = "cli"))]
         if let Some(messages) = predecessor.take_parcel(MESSAGES) {
             log::continue_from(unpack::<Vec<log::Passed>>(&messages.data).unwrap_or_default());

@@ -9,6 +9,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+#[cfg(any(feature = "admin", feature = "cli"))]
+use crate::app::drain_reports::DrainReports;
 use crate::app::life::{Next, Process};
 use crate::app::prepare;
 use crate::app::rehearsal::refuse_rehearsal;
@@ -54,6 +56,8 @@ impl Process {
             Handover::new(&successor, leaving, contexts, released, standby_until, signals.clone(), parcels);
         let deadline = now + self.settings.drain_timeout.max(self.settings.standby);
         let close_before = CLOSE_BEFORE_DEADLINE.min(self.settings.drain_timeout / 2);
+        #[cfg(any(feature = "admin", feature = "cli"))]
+        let _reports = DrainReports::begin(self.observed.clone(), successor.parcels(), now, deadline);
         let watch = Watch {
             pid,
             handover: tokio::spawn(handover.run()),

@@ -164,6 +164,11 @@ impl Channel {
         }
     }
 
+    /// How much of what was sent the other end has not read, with what the kernel needs to keep it.
+    pub(crate) fn unread(&self) -> u64 {
+        sys::Probe::of(self.end.socket.get_ref().0.as_fd()).unacknowledged()
+    }
+
     /// Receives one message. Cancel safe.
     ///
     /// Bytes that are no message of type `M` are an error, never a panic: any program may have the other end.

@@ -38,7 +38,7 @@ pub(crate) use fuzz::read_message;
 pub(crate) use handover::{Handover, HandoverEnd, StandbySignals};
 pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
 pub(crate) use inherited::{Inherited, inherited};
-pub(crate) use parcel::{Parcel, ParcelHandlers, ParcelSender, RECEIPT, RECEIPTS, REHEARSAL};
+pub(crate) use parcel::{Parcel, ParcelHandlers, ParcelSender, RECEIPT, RECEIPTS, REHEARSAL, STATUS};
 pub(crate) use permit_reports::held_of;
 pub(crate) use placement::{LocalServer, Placement};
 pub(crate) use predecessor::Predecessor;

@@ -27,6 +27,13 @@ pub(crate) const RECEIPTS: &str = "receipts";
 /// The receipt of this restart, when the predecessor holds no connection any more.
 pub(crate) const RECEIPT: &str = "receipt";
 
+/// What a process that drains still holds, some times a second.
+pub(crate) const STATUS: &str = "status";
+
+/// With so many bytes that it has not read, the successor gets no parcel that it can do without. The channel holds
+/// several times as many, so other messages have room.
+const MOST_UNREAD: u64 = 32 << 10;
+
 /// A named message with descriptors.
 pub(crate) struct Parcel {
     pub(crate) name: String,
@@ -130,6 +137,14 @@ impl ParcelSender {
             _ => false,
         }
     }
+
+    /// Sends a parcel without descriptors that the successor can do without. It waits for nothing: a successor that reads
+    /// slowly, or does not run, does not get it. Returns whether it was sent.
+    pub(crate) fn offer(&self, name: &str, data: Vec<u8>) -> bool {
+        let Some(channel) = self.channel.upgrade().filter(|_| self.can_send()) else { return false };
+        channel.unread() < MOST_UNREAD
+            && channel.try_send(&ToSuccessor::Parcel { name: name.to_owned(), data })
+    }
 }
 
 /// Sends parcels to a successor that is not ready yet. One that can't be sent as it is does not stop the restart.
@@ -229,11 +244,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_successor_that_does_not_read_leaves_room_for_what_counts() {
+        let (ours, theirs) = pair();
+        let (channel, other) = (Channel::new(ours).unwrap(), Channel::new(theirs).unwrap());
+        let sender = ParcelSender::to_successor(&channel, Version::Four);
+        let sent = (0..1000).take_while(|_| sender.offer("status", vec![0; 4096])).count();
+        assert!((2..16).contains(&sent), "{sent}");
+        for _ in 0..8 {
+            assert!(sender.send(Parcel::new("receipt", vec![0; 4096])).await);
+        }
+        for _ in 0..sent + 8 {
+            let received = other.receive::<ToSuccessor>().await.unwrap();
+            assert!(matches!(received, Incoming::Message(ToSuccessor::Parcel { .. }, _)));
+        }
+        assert!(sender.offer("status", Vec::new()), "it reads again");
+        drop(channel);
+        assert!(!sender.offer("status", Vec::new()));
+    }
+
+    #[tokio::test]
     async fn a_release_without_parcels_gets_none() {
         let (ours, theirs) = pair();
         let (one, other) = (Channel::new(ours).unwrap(), Channel::new(theirs).unwrap());
         for version in [Version::One, Version::Two, Version::Three] {
-            assert!(!ParcelSender::to_successor(&one, version).send(Parcel::new("a", Vec::new())).await);
+            let sender = ParcelSender::to_successor(&one, version);
+            assert!(!sender.send(Parcel::new("a", Vec::new())).await && !sender.offer("a", Vec::new()));
         }
         drop(one);
         assert!(matches!(other.receive::<ToSuccessor>().await.unwrap(), Incoming::Closed));

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::{Address, Phase, RestartReceipt};
 use crate::log::{self, Recorded};
+use crate::status::drain_report::{DrainReport, DrainingServer};
+use crate::status::predecessors::Told;
 use crate::status::snapshot::{ProcessPhase, ServerSnapshot, Snapshot};
 
 /// The version of the document.
@@ -25,6 +27,9 @@ pub(crate) struct Report {
     pub(crate) version: u32,
     pub(crate) process: ProcessReport,
     pub(crate) servers: Vec<ServerReport>,
+    /// Earlier generations that still drain, the newest first, as they have told it. One of another release may tell
+    /// nothing: `has_predecessor`, and the servers' `foreign`, are known in any case.
+    pub(crate) predecessors: Vec<PredecessorReport>,
     pub(crate) restarts: RestartCounts,
     /// What became of the connections in the last restarts, the newest last. Each has its line of the log as `text`.
     /// They are kept as they were sent: another release may send other fields.
@@ -78,6 +83,47 @@ pub(crate) struct ConnectionCounts {
     pub(crate) foreign: usize,
 }
 
+/// A process that still drains, and whose successor this one or a later one is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PredecessorReport {
+    pub(crate) pid: u32,
+    pub(crate) generation: u64,
+    /// `standby` or `draining`.
+    pub(crate) phase: String,
+    pub(crate) drains_for_seconds: f64,
+    /// Until it cuts what is left.
+    pub(crate) deadline_in_seconds: Option<f64>,
+    /// All servers together.
+    pub(crate) connections: DrainingCounts,
+    pub(crate) servers: Vec<DrainingServerReport>,
+    /// The background tasks that it waits for.
+    pub(crate) tasks: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DrainingServerReport {
+    pub(crate) name: String,
+    /// `handing over`, `closing idle connections` and so on.
+    pub(crate) phase: String,
+    pub(crate) connections: DrainingCounts,
+}
+
+/// What became of connections since the successor has taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct DrainingCounts {
+    /// At that moment.
+    pub(crate) before: u64,
+    /// Those that have moved to the successor.
+    pub(crate) moved: u64,
+    /// Those that are left: parked, and awake.
+    pub(crate) held: u64,
+    pub(crate) parked: u64,
+    pub(crate) awake: u64,
+}
+
 /// How many responses had one cause and one class of status.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -101,6 +147,7 @@ pub(crate) struct RestartCounts {
 impl Report {
     pub(super) fn new(
         snapshot: Snapshot,
+        predecessors: &[Told],
         since: SystemTime,
         restarts: RestartCounts,
         receipts: &[Arc<RestartReceipt>],
@@ -121,6 +168,7 @@ impl Report {
                 tasks: snapshot.tasks.map(|tasks| tasks.to_string()),
             },
             servers: snapshot.servers.into_iter().map(ServerReport::from).collect(),
+            predecessors: predecessors.iter().map(PredecessorReport::from).collect(),
             restarts,
             receipts: receipts.iter().map(|receipt| with_text(receipt)).collect(),
             messages,
@@ -147,8 +195,41 @@ impl From<ServerSnapshot> for ServerReport {
     }
 }
 
+impl From<&Told> for PredecessorReport {
+    fn from(told: &Told) -> Self {
+        let DrainReport { pid, generation, phase, servers, tasks, .. } = told.report();
+        let named = servers.iter().map(|server| DrainingServerReport {
+            name: server.name.clone(),
+            phase: server.phase.clone(),
+            connections: server.into(),
+        });
+        Self {
+            pid: *pid,
+            generation: *generation,
+            phase: phase.clone(),
+            drains_for_seconds: tenths(told.began_ago()),
+            deadline_in_seconds: told.deadline_in().map(tenths),
+            connections: (&told.report().total()).into(),
+            servers: named.collect(),
+            tasks: tasks.clone(),
+        }
+    }
+}
+
+impl From<&DrainingServer> for DrainingCounts {
+    fn from(server: &DrainingServer) -> Self {
+        let DrainingServer { before, moved, parked, awake, .. } = *server;
+        Self { before, moved, held: parked.saturating_add(awake), parked, awake }
+    }
+}
+
+/// In seconds, with one digit behind the point.
+fn tenths(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 10.0).floor() / 10.0
+}
+
 impl ProcessPhase {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Serving => "serving",
             Self::Restarting { .. } => "restarting",
@@ -174,7 +255,7 @@ pub(crate) fn with_text(receipt: &RestartReceipt) -> serde_json::Value {
     value
 }
 
-fn phase_in_words(phase: Phase) -> &'static str {
+pub(super) fn phase_in_words(phase: Phase) -> &'static str {
     match phase {
         Phase::Serving => "serving",
         Phase::HandingOver => "handing over",

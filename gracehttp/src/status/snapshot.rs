@@ -15,6 +15,8 @@ use crate::lifecycle::{
 use crate::listen::{Listener, Running};
 use crate::socket::Stage;
 #[cfg(any(feature = "admin", feature = "cli"))]
+use crate::status::predecessors::{Predecessors, Told};
+#[cfg(any(feature = "admin", feature = "cli"))]
 use crate::status::report::{Report, RestartCounts};
 
 /// The counts and states of a process at one moment.
@@ -55,7 +57,10 @@ pub(crate) enum ProcessPhase {
 
 /// One server at that moment.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "the drain's report needs a part of it"))]
+#[cfg_attr(
+    not(any(test, feature = "admin", feature = "cli")),
+    expect(dead_code, reason = "the drain's report needs a part of it")
+)]
 pub(crate) struct ServerSnapshot {
     pub(crate) name: String,
     pub(crate) phase: Phase,
@@ -97,6 +102,9 @@ pub(crate) struct Observed {
     pub(super) servers: Vec<ObservedServer>,
     background: Arc<Background>,
     predecessor: Option<WeakChannel>,
+    /// What those before it have told of themselves.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    predecessors: Predecessors,
     /// When it began to serve.
     #[cfg_attr(
         not(any(feature = "admin", feature = "cli")),
@@ -141,7 +149,32 @@ impl Observed {
         let servers: Vec<ObservedServer> = observed.collect();
         let before_drain = vec![EndCounts::default(); servers.len()];
         let life = Mutex::new(Life { phase: ProcessPhase::Serving, failed: 0, taken_back: 0, before_drain });
-        Self { servers, background, predecessor, since: SystemTime::now(), receipts, life }
+        Self {
+            servers,
+            background,
+            predecessor,
+            #[cfg(any(feature = "admin", feature = "cli"))]
+            predecessors: Predecessors::default(),
+            since: SystemTime::now(),
+            receipts,
+            life,
+        }
+    }
+
+    /// The same, with what earlier generations tell of themselves.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    pub(crate) fn with_predecessors(self, predecessors: Predecessors) -> Self {
+        Self { predecessors, ..self }
+    }
+
+    /// What earlier generations that still drain have told of themselves, the newest first.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    pub(crate) fn predecessors(&self) -> Vec<Told> {
+        self.predecessors.list(self.has_predecessor())
+    }
+
+    fn has_predecessor(&self) -> bool {
+        self.predecessor.as_ref().and_then(WeakChannel::upgrade).is_some()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -149,7 +182,7 @@ impl Observed {
             pid: std::process::id(),
             generation: generation(),
             phase: self.life.lock().phase,
-            has_predecessor: self.predecessor.as_ref().and_then(WeakChannel::upgrade).is_some(),
+            has_predecessor: self.has_predecessor(),
             servers: self.servers.iter().map(ObservedServer::snapshot).collect(),
             tasks: self.background.left(),
         }
@@ -169,7 +202,7 @@ impl Observed {
             let life = self.life.lock();
             RestartCounts { failed: life.failed, taken_back: life.taken_back }
         };
-        Report::new(self.snapshot(), self.since, restarts, &self.receipts.list())
+        Report::new(self.snapshot(), &self.predecessors(), self.since, restarts, &self.receipts.list())
     }
 
     /// The certificates: of which server, for whom, until when.
@@ -185,6 +218,12 @@ impl Observed {
         #[cfg(not(feature = "tls"))]
         let certificates = std::iter::empty();
         certificates.collect()
+    }
+
+    /// What had become of the connections of each server when the drain began.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    pub(super) fn before_drain(&self) -> Vec<EndCounts> {
+        self.life.lock().before_drain.clone()
     }
 
     /// What has become of the connections of each server since the drain began.

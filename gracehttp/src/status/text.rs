@@ -4,7 +4,10 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use crate::lifecycle::show;
-use crate::status::report::{ConnectionCounts, ProcessReport, Report, ServerReport};
+use crate::status::report::{
+    ConnectionCounts, DrainingCounts, DrainingServerReport, PredecessorReport, ProcessReport, Report,
+    ServerReport,
+};
 
 /// How many messages are shown.
 const MESSAGES: usize = 5;
@@ -14,6 +17,9 @@ impl fmt::Display for Report {
         let ProcessReport { pid, generation, phase, uptime_seconds, .. } = &self.process;
         let uptime = show(Duration::from_secs(*uptime_seconds));
         writeln!(f, "generation {generation}, pid {pid}: {phase} for {uptime}{}", self.others())?;
+        for predecessor in &self.predecessors {
+            write!(f, "{predecessor}")?;
+        }
         if let Some(tasks) = &self.process.tasks {
             writeln!(f, "background: {tasks}")?;
         }
@@ -38,6 +44,35 @@ impl fmt::Display for Report {
     }
 }
 
+/// In lines of its own.
+impl fmt::Display for PredecessorReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, generation, phase, drains_for_seconds, deadline_in_seconds, connections, .. } = self;
+        let DrainingCounts { before, moved, held, .. } = connections;
+        let lasts = show(seconds(*drains_for_seconds));
+        write!(f, "generation {generation}, pid {pid}: {phase} for {lasts}")?;
+        if let Some(left) = deadline_in_seconds {
+            write!(f, ", cuts what is left in {}", show(seconds(*left)))?;
+        }
+        writeln!(f, "; {moved} of {before} connections have moved, {held} are left")?;
+        if let Some(tasks) = &self.tasks {
+            writeln!(f, "  background: {tasks}")?;
+        }
+        for DrainingServerReport { name, phase, connections } in &self.servers {
+            let DrainingCounts { held, parked, .. } = connections;
+            if *held > 0 {
+                writeln!(f, "  {name}  {held} connections, {parked} idle; {phase}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whole seconds. Another release may send anything.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.trunc()).unwrap_or_default()
+}
+
 impl Report {
     /// The other processes of the service.
     fn others(&self) -> String {
@@ -45,7 +80,7 @@ impl Report {
         if let Some(successor) = self.process.successor {
             _ = write!(others, "; the successor is pid {successor}");
         }
-        if self.process.has_predecessor {
+        if self.process.has_predecessor && self.predecessors.is_empty() {
             others.push_str("; the predecessor drains");
         }
         others
@@ -98,6 +133,26 @@ mod tests {
                     api  127.0.0.1:80  3 of 100 connections, 2 idle, 1 more of earlier generations\n\
                     T INFO hello\n";
         assert_eq!(report.to_string(), text);
+
+        let counts = DrainingCounts { before: 9, moved: 8, held: 1, parked: 0, awake: 1 };
+        let phase = "handing over".to_owned();
+        let server = DrainingServerReport { name: "api".into(), phase, connections: counts };
+        let predecessor = PredecessorReport {
+            pid: 6,
+            generation: 2,
+            phase: "draining".into(),
+            drains_for_seconds: 3.4,
+            deadline_in_seconds: Some(26.6),
+            connections: counts,
+            servers: vec![server],
+            tasks: None,
+        };
+        let report = Report { predecessors: vec![predecessor], ..report };
+        let text = "generation 3, pid 7: serving for 1m 1s\n\
+                    generation 2, pid 6: draining for 3s, cuts what is left in 26s; 8 of 9 connections have moved, 1 \
+                    are left\n  \
+                    api  1 connections, 0 idle; handing over\n";
+        assert!(report.to_string().starts_with(text), "{report}");
     }
 
     /// Another release may send less, and more.

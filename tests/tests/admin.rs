@@ -67,7 +67,7 @@ async fn probes_tell_the_truth_from_the_start_to_the_end() {
     scratch.write("gate", "");
     let told = until(&admin, "/readyz?verbose", 200).await;
     assert!(
-        told.starts_with("ready\n[+] stage: serving\n[+] workers: answer\n[+] check database: passed"),
+        told.starts_with("ready\n[+] stage: serving\n[+] worker threads: answer\n[+] check database: passed"),
         "{told}"
     );
     assert!(told.contains("\n[+] check cache: passed in "), "{told}");
@@ -103,12 +103,12 @@ async fn it_answers_while_all_workers_are_blocked_and_says_so() {
         blocking.push(client);
     }
     let told = until(&admin, "/readyz?verbose", 503).await;
-    assert!(told.contains("[-] workers: have not answered for "), "{told}");
+    assert!(told.contains("[-] worker threads: have not answered for "), "{told}");
     assert!(told.contains("[+] stage: serving"), "{told}");
     // It lives: they may answer again.
-    assert!(ask(&admin, "/livez").await.1.starts_with("alive; the workers have not answered for "));
+    assert!(ask(&admin, "/livez").await.1.starts_with("alive; the worker threads have not answered for "));
     let document = ask(&admin, "/status.json").await.1;
-    assert!(document.contains("\"workers_are_live\":false"), "{document}");
+    assert!(document.contains("\"worker_threads_are_live\":false"), "{document}");
     for client in &mut blocking {
         assert_eq!(client.reply().await.unwrap().status, 200);
     }

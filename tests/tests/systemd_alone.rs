@@ -56,7 +56,7 @@ async fn the_watchdog_ends_a_process_whose_workers_hang_and_systemd_starts_it_an
         return;
     };
     let first = systemd.main_pid("app");
-    // Longer than the period, and all is well: the workers answer.
+    // Longer than the period, and all is well: the worker threads answer.
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!((systemd.main_pid("app"), systemd.property("app", "NRestarts").as_str()), (first, "0"));
     for _ in 0..2 {

@@ -69,8 +69,8 @@ fn health(verdict: &Verdict) -> Value {
     json!({
         "is_ready": verdict.is_ready(),
         "stage": verdict.stage.word(),
-        "workers": verdict.workers.map(|workers| workers.to_string()),
-        "workers_are_live": verdict.workers.map(|workers| workers.is_live()),
+        "worker_threads": verdict.workers.map(|workers| workers.to_string()),
+        "worker_threads_are_live": verdict.workers.map(|workers| workers.is_live()),
         "checks": verdict.checks.iter().map(check).collect::<Vec<_>>(),
     })
 }

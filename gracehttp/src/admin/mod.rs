@@ -1,6 +1,6 @@
 //! What an operator reads over HTTP: whether the process lives and is ready, metrics, a status page.
 //!
-//! All of it runs on the control runtime, so it answers while every worker is blocked.
+//! All of it runs on the control runtime, so it answers while every worker thread is blocked.
 
 mod document;
 mod events;

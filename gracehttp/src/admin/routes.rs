@@ -25,7 +25,7 @@ const PAGE: &str = include_str!("page.html");
 /// The placeholder in the file. Each response has a number of its own in its place, by which the browser knows our script.
 const NONCE: &str = "__NONCE__";
 
-/// Workers that have not answered for so long will not answer any more: the process does not live.
+/// Worker threads that have not answered for so long will not answer any more: the process does not live.
 const LIFELESS_AFTER: Duration = Duration::from_secs(30);
 
 const PATHS: &str = "/           the status page\n\
@@ -108,13 +108,13 @@ impl Routes {
         page
     }
 
-    /// Answering at all says that the event loop lives. The workers may be blocked for a while.
+    /// Answering at all says that the event loop lives. The worker threads may be blocked for a while.
     fn alive(&self) -> Answer {
         match self.sources.health.workers() {
             Some(workers) if workers.silence() >= LIFELESS_AFTER => {
-                text(StatusCode::SERVICE_UNAVAILABLE, format!("the workers {workers}\n"))
+                text(StatusCode::SERVICE_UNAVAILABLE, format!("the worker threads {workers}\n"))
             }
-            Some(workers) => text(StatusCode::OK, format!("alive; the workers {workers}\n")),
+            Some(workers) => text(StatusCode::OK, format!("alive; the worker threads {workers}\n")),
             None => text(StatusCode::OK, "alive\n"),
         }
     }
@@ -148,7 +148,7 @@ fn explain(verdict: &Verdict, said: &mut String) {
     let serves = matches!(verdict.stage, Stage::Serving | Stage::HandedOver);
     let _ = writeln!(said, "[{}] stage: {}", mark(serves), verdict.stage.word());
     if let Some(workers) = verdict.workers {
-        let _ = writeln!(said, "[{}] workers: {workers}", mark(workers.is_live()));
+        let _ = writeln!(said, "[{}] worker threads: {workers}", mark(workers.is_live()));
     }
     for Outcome { name, result, took } in &*verdict.checks {
         let took = took.as_millis();

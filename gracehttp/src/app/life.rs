@@ -64,7 +64,7 @@ pub(super) struct Process {
     /// The application's tasks beside its servers.
     pub(super) background: Arc<Background>,
     pub(super) workers: Handle,
-    /// Tells whether the workers and the event loop answer.
+    /// Tells whether the worker threads and the event loop answer.
     pub(super) pulse: Arc<Pulse>,
     pub(super) events: Events,
     pub(super) announcer: Announcer,

@@ -51,7 +51,7 @@ pub(crate) struct StartUpCode<S> {
 
 impl<S: Send + 'static> StartUpCode<S> {
     /// Runs the code on a thread of its own: its future need not be `Send`, and code that blocks holds up neither the
-    /// signals nor the workers. Dropping the returned future gives the code up, which is dropped at its next await.
+    /// signals nor the worker threads. Dropping the returned future gives the code up, which is dropped at its next await.
     pub(crate) async fn run(self, runtime: Handle) -> Result<S, Error> {
         let (_gives_up_when_dropped, given_up) = oneshot::channel();
         aside("start-up", "the start-up code", move || (self.run)(&runtime, given_up))

@@ -46,7 +46,7 @@ impl Probe {
         Self { name: name.into(), timeout, ask, latest: Mutex::new(None) }
     }
 
-    /// Runs the check on the workers. The caller's runtime, which no handler blocks, keeps the time.
+    /// Runs the check on the worker threads. The caller's runtime, which no handler blocks, keeps the time.
     pub(crate) async fn run(&self, workers: &Handle) -> Outcome {
         let begun = Instant::now();
         let result = match self.unfinished() {

@@ -1,4 +1,4 @@
-//! Whether this process is ready for requests: its stage, its workers, and the checks of the application.
+//! Whether this process is ready for requests: its stage, its worker threads, and the checks of the application.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -98,7 +98,7 @@ impl Health {
         *self.stage.lock()
     }
 
-    /// Whether the workers answer; unknown before they exist, and where nothing beats.
+    /// Whether the worker threads answer; unknown before they exist, and where nothing beats.
     pub(crate) fn workers(&self) -> Option<Answering> {
         let pulse = self.checks.get()?.pulse.as_ref()?;
         Some(pulse.borrow().workers)

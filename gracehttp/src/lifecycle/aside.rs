@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::error::{Error, panic_message};
 
 /// Runs `work` on a thread of its own. It can wait for a disk, a name server or the writer of a pipe, and holds up
-/// neither the signals nor the workers. Dropping the returned future abandons it.
+/// neither the signals nor the worker threads. Dropping the returned future abandons it.
 ///
 /// Not `spawn_blocking`: the runtime would wait for it at its end.
 pub(crate) async fn aside<T: Send + 'static>(

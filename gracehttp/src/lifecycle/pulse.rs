@@ -1,7 +1,7 @@
 //! The pulse of a process: whether its two runtimes still answer.
 //!
-//! The control runtime beats by itself. With each beat it looks whether a task that it has sent to the workers has come to
-//! run, and sends the next one. All workers that are blocked, by handlers that block their threads, leave it waiting.
+//! The control runtime beats by itself. With each beat it looks whether a task that it has sent to the worker threads has
+//! come to run, and sends the next one. Handlers that block all of these threads leave it waiting.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::lifecycle::show;
 /// The time between two beats.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// Workers that have been silent for so long count as blocked. A busy machine can keep them waiting for a while.
+/// Worker threads that have been silent for so long count as blocked. A busy machine can keep them waiting for a while.
 const SILENT_AFTER: Duration = Duration::from_secs(1);
 
 /// Tells whether the runtimes of a process answer. Nothing beats until the first [`watch`](Self::watch).
@@ -35,9 +35,9 @@ pub(crate) struct Beat {
     pub(crate) workers: Answering,
 }
 
-/// Whether the workers answer, and for how long they have not.
+/// Whether the worker threads answer, and for how long they have not.
 ///
-/// The time is counted in beats. So a process that was stopped as a whole, or a machine that slept, blames no worker.
+/// The time is counted in beats. So a process that was stopped as a whole, or a machine that slept, blames none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Answering {
     silence: Duration,
@@ -61,7 +61,7 @@ impl Pulse {
         let answered = Arc::new(AtomicU64::new(0));
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The beat at which the workers were asked last.
+        // The beat at which the worker threads were asked last.
         let mut asked = 0;
         for number in 1_u64.. {
             ticks.tick().await;

@@ -131,7 +131,7 @@ impl Page {
         self.words[word::NOTED + place].load(Ordering::Acquire)
     }
 
-    /// The control runtime answers, and the workers have answered lately unless they have been silent for `silence`.
+    /// The control runtime answers, and the worker threads have answered lately unless they have been silent for `silence`.
     pub(crate) fn beat(&self, silence: Duration) {
         let now = now();
         self.words[word::BEAT_OF_WORKERS].store(now.saturating_sub(nanos(silence)), Ordering::Relaxed);

@@ -212,7 +212,7 @@ impl Supervised {
         self.page.hang_timeout()
     }
 
-    /// The control runtime answers; the workers have been silent for so long.
+    /// The control runtime answers; the worker threads have been silent for so long.
     pub(crate) fn beat(&self, silence: Duration) {
         if self.page.current().pid == getpid() {
             self.page.beat(silence);

@@ -1,4 +1,4 @@
-//! The watchdog of the service manager: it is fed only while the event loop and the workers answer.
+//! The watchdog of the service manager: it is fed only while the event loop and the worker threads answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Watchdog {
         Some(Self { period: Duration::from_micros(period) })
     }
 
-    /// Feeds it for as long as both runtimes answer: the event loop, which runs this, and the workers.
+    /// Feeds it for as long as both runtimes answer: the event loop, which runs this, and the worker threads.
     pub(crate) async fn feed(self, manager: Arc<ServiceManager>, pulse: Arc<Pulse>) {
         let beats = pulse.watch();
         let mut ticks = interval(self.period / 3);

@@ -123,6 +123,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let configuration = app.file.clone();
         let mut announcer = Announcer::start(&app.settings, &start_command, watchdog, &ancestry, events);
         let parcels = Handlers::default();
+        parcels.pass_requests_on(&requests.requester());
         let started = start(app, ancestry, requests, &workers, &parcels, events).await?;
         let Some((started, requests)) = started else {
             return Ok(());

@@ -149,6 +149,9 @@ fn log_requested(trigger: Trigger, request: &str) {
         Trigger::Command | Trigger::Drain => {
             log::info(format_args!("a command asks for a {request}, pid {own_pid}"));
         }
+        Trigger::Predecessor => log::info(format_args!(
+            "the predecessor passes on a {request} that it was asked for too late, pid {own_pid}"
+        )),
         Trigger::SupervisorGone => {
             log::error(format_args!("the supervisor has ended, so this process, pid {own_pid}, stops"));
         }

@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use crate::app::drain_reports;
 use crate::app::life::Process;
 use crate::app::metrics;
-use crate::handoff::{Parcel, ParcelHandlers, Predecessor, RECEIPTS};
-use crate::lifecycle::{ReceiptHistory, RestartReceipt};
+use crate::handoff::{DRAIN, Parcel, ParcelHandlers, Predecessor, RECEIPTS, RESTART, STOP};
+use crate::lifecycle::{ReceiptHistory, Request, Requester, RestartReceipt, Trigger};
 #[cfg(any(feature = "admin", feature = "cli"))]
 use crate::log;
 #[cfg(any(feature = "admin", feature = "cli"))]
@@ -35,6 +35,17 @@ pub(super) struct Handlers {
 }
 
 impl Handlers {
+    /// This process does what its predecessor was asked for too late.
+    pub(super) fn pass_requests_on(&self, requester: &Requester) {
+        let restarts = requester.clone();
+        let restart = move |_| restarts.ask(Request::Restart(Trigger::Predecessor));
+        self.of_predecessor.on(RESTART, restart);
+        let stops = requester.clone();
+        self.of_predecessor.on(STOP, move |_| stops.ask(Request::Stop(Trigger::Predecessor)));
+        let drains = requester.clone();
+        self.of_predecessor.on(DRAIN, move |_| drains.ask(Request::Stop(Trigger::Drain)));
+    }
+
     /// Takes the parcels that have come before the listeners.
     pub(super) fn receive(&self, predecessor: &mut Predecessor) {
         while let Some(parcel) = predecessor.take_parcel(RECEIPTS) {

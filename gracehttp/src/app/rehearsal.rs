@@ -3,12 +3,12 @@
 use tokio::time::Instant;
 
 use crate::app::life::{Next, Process};
-use crate::app::restart::Readiness;
+use crate::app::restart::{Again, Readiness};
 use crate::handoff::{Purpose, Successor};
-use crate::lifecycle::{Event, Events, SuccessorFault, Trigger};
+use crate::lifecycle::{Event, Events, Request, SuccessorFault, Trigger};
 
 impl Process {
-    /// Rehearses. A request to restart that comes meanwhile is a restart afterwards.
+    /// Rehearses. What is asked for meanwhile is done afterwards.
     pub(super) async fn rehearse(&mut self, trigger: Trigger) -> Next {
         self.events.emit(&Event::RehearsalRequested { trigger });
         let begun = Instant::now();
@@ -19,9 +19,9 @@ impl Process {
                 return Next::ServeOn;
             }
         };
-        let (pid, mut restart) = (successor.pid(), None);
+        let (pid, mut again) = (successor.pid(), Again::default());
         self.events.emit(&Event::RehearsalStarted { successor: pid });
-        let stop = match self.readiness(&mut successor, Purpose::Rehearsal, &mut restart).await {
+        let stop = match self.readiness(&mut successor, Purpose::Rehearsal, &mut again).await {
             Readiness::Ready(_) => {
                 self.events.emit(&Event::RehearsalReady { successor: pid, within: begun.elapsed() });
                 let stop = self.discard(successor).await;
@@ -40,11 +40,13 @@ impl Process {
                 Some(trigger)
             }
         };
-        match (stop, restart) {
-            (Some(trigger), _) => self.stop(trigger).await,
-            (None, Some(trigger)) => self.restart(trigger).await,
-            (None, None) => Next::ServeOn,
+        if let Some(trigger) = stop {
+            self.ignore_restart(again.restart);
+            return self.stop(trigger).await;
         }
+        let later = [again.restart.map(Request::Restart), again.rehearsal.map(Request::Rehearse)];
+        later.into_iter().flatten().for_each(|request| self.requests.keep(request));
+        Next::ServeOn
     }
 
     /// Ends a successor that has become ready. A request to stop that comes meanwhile does not wait for its clean-up.

@@ -35,6 +35,13 @@ enum Attempt {
     Stopped(Trigger),
 }
 
+/// What was asked for while a successor started, and is still to be done.
+#[derive(Default)]
+pub(super) struct Again {
+    pub(super) restart: Option<Trigger>,
+    pub(super) rehearsal: Option<Trigger>,
+}
+
 /// What became of the wait for a successor.
 pub(super) enum Readiness {
     Ready(Claims),
@@ -54,17 +61,18 @@ impl Process {
             return Next::ServeOn;
         }
         loop {
-            let mut again = None;
+            let mut again = Again::default();
             match self.attempt(&mut again).await {
                 Attempt::Ready(successor, claims) => {
-                    return self.hand_over(successor, &claims, again).await;
+                    return self.hand_over(successor, &claims, again.restart).await;
                 }
                 Attempt::Stopped(trigger) => {
+                    self.ignore_restart(again.restart);
                     let reason = format!("{trigger} has stopped the process before the successor was ready");
                     self.give_up_account(Outcome::Stopped, reason);
                     return self.stop(trigger).await;
                 }
-                Attempt::Failed if again.is_some() => {}
+                Attempt::Failed if again.restart.is_some() => {}
                 Attempt::Failed => return Next::ServeOn,
             }
         }
@@ -72,7 +80,7 @@ impl Process {
 
     /// Starts a successor and waits until it is ready. If it fails, it is reaped, the
     /// operator learns why, and this process has lost nothing.
-    async fn attempt(&mut self, again: &mut Option<Trigger>) -> Attempt {
+    async fn attempt(&mut self, again: &mut Again) -> Attempt {
         self.receipts.open_account();
         let mut successor = match self.start_successor() {
             Ok(successor) => successor,
@@ -107,6 +115,13 @@ impl Process {
         Successor::start(&self.start_command, restart_on, stop_on).map_err(SuccessorFault::NotStarted)
     }
 
+    /// A restart that was asked for does not begin, since this process stops.
+    pub(super) fn ignore_restart(&self, asked: Option<Trigger>) {
+        if let Some(trigger) = asked {
+            self.events.emit(&Event::RestartIgnored { trigger, successor: None });
+        }
+    }
+
     /// Ends a successor that is not wanted any more. A second request to stop does not wait for its clean-up.
     pub(super) async fn stop_successor(&mut self, successor: Successor) {
         let second = async {
@@ -121,7 +136,7 @@ impl Process {
         &mut self,
         successor: &mut Successor,
         purpose: Purpose,
-        again: &mut Option<Trigger>,
+        again: &mut Again,
     ) -> Readiness {
         let parcels = self.parcels_for_successor();
         let Self { servers, own, requests, settings, keys, events, .. } = self;
@@ -141,9 +156,12 @@ impl Process {
                     Request::Stop(trigger) => return Readiness::Stopped(trigger),
                     Request::Restart(trigger) => {
                         events.emit(&Event::RestartRequested { trigger });
-                        *again = Some(trigger);
+                        again.restart = Some(trigger);
                     }
-                    Request::Rehearse(_) => refuse_rehearsal(events),
+                    Request::Rehearse(trigger) => match purpose {
+                        Purpose::Restart => refuse_rehearsal(events),
+                        Purpose::Rehearsal => again.rehearsal = Some(trigger),
+                    },
                 },
                 () = sleep_until(deadline) => {
                     return Readiness::Failed(SuccessorFault::NotReady { limit: settings.ready_timeout });

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
@@ -17,7 +16,8 @@ use crate::app::rehearsal::refuse_rehearsal;
 use crate::app::stop::GRACE;
 use crate::conn::{Capabilities, Leaving, settle};
 use crate::handoff::{
-    Claims, Handover, HandoverEnd, Predecessor, StandbySignals, Successor, UNRESPONSIVE_AFTER, held_of,
+    Claims, DRAIN, Handover, HandoverEnd, Parcel, Predecessor, RESTART, STOP, StandbySignals, Successor,
+    UNRESPONSIVE_AFTER, held_of,
 };
 use crate::lifecycle::{Event, Outcome, Phase, Request, SuccessorDeath, Trigger, until_time};
 use crate::listen::{AcceptState, Acceptor, Running};
@@ -71,11 +71,7 @@ impl Process {
         if let Some(trigger) = again {
             // Passed on below, in any case.
             self.was_forwarded(trigger);
-            self.events.emit(&Event::RestartPassedOn { trigger, successor: pid });
-            if let Some(signal) = trigger.signal().or_else(|| self.settings.restart_on.first().copied()) {
-                // Our own child, not reaped: the pid is still its own.
-                let _ = kill(pid, signal.number());
-            }
+            self.pass_restart_on(trigger, &successor).await;
         }
         let next = self.stand_by(&mut successor, watch).await;
         if let Next::End = next {
@@ -196,8 +192,7 @@ impl Process {
                     return Next::End;
                 }
                 Due::Asked(Request::Restart(trigger)) if self.was_forwarded(trigger) => {
-                    self.events.emit(&Event::RestartPassedOn { trigger, successor: watch.pid });
-                    self.pass_on(trigger, watch.pid);
+                    self.pass_restart_on(trigger, successor).await;
                 }
                 Due::Asked(Request::Restart(trigger)) => {
                     self.events.emit(&Event::RestartIgnored { trigger, successor: Some(watch.pid) });
@@ -211,15 +206,43 @@ impl Process {
                 }
                 Due::Asked(Request::Stop(trigger)) => {
                     self.events.emit(&Event::StopRequested { trigger });
-                    if self.was_forwarded(trigger) {
-                        self.pass_on(trigger, watch.pid);
-                    }
+                    self.pass_stop_on(trigger, successor).await;
                     // It is draining already. Only its standby ends.
                     watch.stopping = true;
                     watch.standby_signals.cancelled.notify_one();
                 }
             }
         }
+    }
+
+    /// Asks the successor for the restart that this process was asked for too late.
+    async fn pass_restart_on(&self, trigger: Trigger, successor: &Successor) {
+        self.events.emit(&Event::RestartPassedOn { trigger, successor: successor.pid() });
+        let parcels = successor.parcels();
+        if parcels.can_send() {
+            // If it is not sent, the successor is gone or does not answer, which the hand-over notices.
+            let _ = parcels.send(Parcel::new(RESTART, Vec::new())).await;
+        } else {
+            // It is of a release without parcels.
+            self.pass_on(trigger, successor.pid());
+        }
+    }
+
+    /// Asks the successor to stop, too, if the service was asked and not this very process.
+    async fn pass_stop_on(&self, trigger: Trigger, successor: &Successor) {
+        let name = match trigger {
+            Trigger::Command | Trigger::Predecessor => STOP,
+            Trigger::Drain => DRAIN,
+            Trigger::SupervisorGone => return,
+            Trigger::Signal(_) => {
+                if self.was_forwarded(trigger) {
+                    self.pass_on(trigger, successor.pid());
+                }
+                return;
+            }
+        };
+        // If it is not sent, the successor is gone or does not answer, which the hand-over notices.
+        let _ = successor.parcels().send(Parcel::new(name, Vec::new())).await;
     }
 
     /// Takes over again from a successor that died in standby.

@@ -3,11 +3,16 @@
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::control::protocol::VERSION;
 use crate::error::Error;
+
+/// How often a command asks again while one process takes the place of another, and after which pause.
+const MOST_TRIES: usize = 20;
+const ASK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A process that serves, as its commands see it.
 #[derive(Debug)]
@@ -39,24 +44,40 @@ impl Client {
         sent.map_err(|error| self.broken(error))
     }
 
+    /// Asks the process that serves to do something, and returns its first reply.
+    pub(crate) fn command(&mut self, command: &str, request: &Value) -> Result<Value, Error> {
+        let mut tries = 0;
+        loop {
+            self.ask(command, request.clone())?;
+            let reply = self.next()?;
+            if reply["ask_again"] != true || tries == MOST_TRIES {
+                return accepted(reply);
+            }
+            // Another process has taken its place just now.
+            tries += 1;
+            std::thread::sleep(ASK_AGAIN);
+            *self = Self::connect(&self.path)?;
+        }
+    }
+
     /// The next reply. An error of the process is one here.
     pub(crate) fn reply(&mut self) -> Result<Value, Error> {
+        accepted(self.next()?)
+    }
+
+    fn next(&mut self) -> Result<Value, Error> {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {
             Ok(0) => return Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => {}
             Err(error) => return Err(self.broken(error)),
         }
-        let reply: Value = serde_json::from_str(&line).map_err(|error| {
+        serde_json::from_str(&line).map_err(|error| {
             Error::caused_by(
                 format!("the process at {} does not speak the protocol: {error}", self.shown()),
                 error,
             )
-        })?;
-        match reply["type"].as_str() {
-            Some("error") => Err(Error::new(text_of(&reply, "error"))),
-            _ => Ok(reply),
-        }
+        })
     }
 
     /// Tells each step until the last one.
@@ -89,6 +110,14 @@ impl Client {
 
     fn shown(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+/// A reply that is no error.
+fn accepted(reply: Value) -> Result<Value, Error> {
+    match reply["type"].as_str() {
+        Some("error") => Err(Error::new(text_of(&reply, "error"))),
+        _ => Ok(reply),
     }
 }
 

@@ -99,11 +99,15 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// A restart that begins from now on, its steps, and whether it has to be asked for.
-    pub(crate) fn ask_restart(&self) -> (u64, broadcast::Receiver<Step>, bool) {
+    /// A restart that begins from now on, its steps, and whether it has to be asked for. Nothing if this process begins no
+    /// restart any more.
+    pub(crate) fn ask_restart(&self) -> Option<(u64, broadcast::Receiver<Step>, bool)> {
         let mut state = self.state.lock();
+        if state.is_stopping || state.has_committed {
+            return None;
+        }
         let (number, is_new) = state.restarts.ask();
-        (number, self.steps.subscribe(), is_new)
+        Some((number, self.steps.subscribe(), is_new))
     }
 
     /// The same for a rehearsal.
@@ -111,6 +115,11 @@ impl Progress {
         let mut state = self.state.lock();
         let (number, is_new) = state.rehearsals.ask();
         (number, self.steps.subscribe(), is_new)
+    }
+
+    /// Whether another process serves in place of this one.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.state.lock().has_committed
     }
 
     /// The restart that is under way, or else the next one.
@@ -123,12 +132,6 @@ impl Progress {
     /// The steps of a stop.
     pub(crate) fn follow_stop(&self) -> broadcast::Receiver<Step> {
         self.steps.subscribe()
-    }
-
-    /// Whether this process leaves, so that it begins no restart any more.
-    pub(crate) fn is_leaving(&self) -> bool {
-        let state = self.state.lock();
-        state.is_stopping || state.has_committed
     }
 
     fn tell(&self, subject: Subject, event: &str, text: String, mut fields: Value) {
@@ -166,6 +169,10 @@ impl Progress {
         fields["ok"] = false.into();
         fields["error"] = receipt.reason.as_deref().unwrap_or("it has failed").into();
         self.send(subject, reply("done", fields), true, state.written.take());
+        if receipt.outcome == Outcome::TakenBack {
+            // Those that were asked for in standby were ignored, or have passed on to the successor, which is dead.
+            state.restarts.asked = state.restarts.begun;
+        }
         // Else the process stops.
         if receipt.outcome != Outcome::Stopped && std::mem::take(&mut state.again) {
             state.begin_restart();

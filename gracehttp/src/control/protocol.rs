@@ -53,6 +53,14 @@ struct Fields {
 }
 
 impl Command {
+    /// Whether it is for the process that serves, and no other.
+    pub(crate) fn changes_service(&self) -> bool {
+        match self {
+            Self::Restart { .. } | Self::Rehearse | Self::Stop { .. } | Self::Drain { .. } => true,
+            Self::Status | Self::Logs { .. } | Self::Follow { .. } => false,
+        }
+    }
+
     /// Reads a request. An error is a sentence for the client.
     pub(crate) fn read(line: &[u8]) -> Result<Self, String> {
         let Fields { version, command, wait, minutes, generation, unknown } = serde_json::from_slice(line)
@@ -107,6 +115,14 @@ pub(crate) fn reply(kind: &str, fields: Value) -> Value {
         reply.extend(fields);
     }
     reply
+}
+
+/// A process that has a successor gets no commands any more. Its client has connected before the successor had the socket.
+pub(crate) fn replaced() -> Value {
+    reply(
+        "error",
+        json!({ "error": "another process serves in place of this one: ask again", "ask_again": true }),
+    )
 }
 
 /// What a client is told whose request can't be met.

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::control::progress::{Progress, Step, Subject};
-use crate::control::protocol::{Command, MAX_REQUEST, error, reply};
+use crate::control::protocol::{Command, MAX_REQUEST, error, replaced, reply};
 use crate::error::Error;
 use crate::lifecycle::{Request, Requester, Trigger, aside, generation};
 use crate::log;
@@ -137,16 +137,18 @@ impl Conversation {
     }
 
     async fn meet(&mut self, command: Command) -> io::Result<()> {
+        if command.changes_service() && self.control.progress.is_replaced() {
+            return self.send(&replaced()).await;
+        }
         match command {
             Command::Status => {
                 let status = serde_json::to_value(self.control.observed.report())?;
                 self.send(&reply("status", json!({ "status": status }))).await
             }
             Command::Restart { wait } => {
-                let (number, steps, is_new) = self.control.progress.ask_restart();
-                if self.control.progress.is_leaving() {
-                    return self.send(&error("this process leaves already: ask the one that serves")).await;
-                }
+                let Some((number, steps, is_new)) = self.control.progress.ask_restart() else {
+                    return self.send(&error("there is no restart: this process is stopping")).await;
+                };
                 if is_new {
                     self.control.requester.ask(Request::Restart(Trigger::Command));
                 }

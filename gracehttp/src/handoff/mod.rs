@@ -38,7 +38,9 @@ pub(crate) use fuzz::read_message;
 pub(crate) use handover::{Handover, HandoverEnd, StandbySignals};
 pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
 pub(crate) use inherited::{Inherited, inherited};
-pub(crate) use parcel::{Parcel, ParcelHandlers, ParcelSender, RECEIPT, RECEIPTS, REHEARSAL, STATUS};
+pub(crate) use parcel::{
+    DRAIN, Parcel, ParcelHandlers, ParcelSender, RECEIPT, RECEIPTS, REHEARSAL, RESTART, STATUS, STOP,
+};
 pub(crate) use permit_reports::held_of;
 pub(crate) use placement::{LocalServer, Placement};
 pub(crate) use predecessor::Predecessor;

@@ -21,6 +21,16 @@ pub(crate) const REHEARSAL: &str = "rehearsal";
 /// The rehearsal is over: its successor ends.
 pub(crate) const DISCARD: &str = "discard";
 
+/// This successor is asked for one more restart, after the commit. A signal would not do: its configuration need not be the
+/// predecessor's, and a signal that it does not handle would kill it.
+pub(crate) const RESTART: &str = "restart";
+
+/// This successor is asked to stop, after the commit: its predecessor was, a moment before it.
+pub(crate) const STOP: &str = "stop";
+
+/// The same, and to accept for a while before.
+pub(crate) const DRAIN: &str = "drain";
+
 /// The receipt of an earlier restart, before the listeners; one parcel for each.
 pub(crate) const RECEIPTS: &str = "receipts";
 

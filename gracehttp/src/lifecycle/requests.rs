@@ -26,6 +26,8 @@ pub(crate) enum Trigger {
     /// A command over the control socket: to stop, but to accept for a while before.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Drain,
+    /// The predecessor was asked once more when it could not restart itself any more.
+    Predecessor,
     /// The supervisor has ended: nobody could start this process anew.
     SupervisorGone,
 }
@@ -35,7 +37,7 @@ impl Trigger {
     pub(crate) fn signal(self) -> Option<Signal> {
         match self {
             Self::Signal(signal) => Some(signal),
-            Self::Command | Self::Drain | Self::SupervisorGone => None,
+            Self::Command | Self::Drain | Self::Predecessor | Self::SupervisorGone => None,
         }
     }
 }
@@ -51,6 +53,7 @@ impl fmt::Display for Trigger {
         match self {
             Self::Signal(signal) => signal.fmt(f),
             Self::Command | Self::Drain => f.write_str("a command"),
+            Self::Predecessor => f.write_str("the predecessor"),
             Self::SupervisorGone => f.write_str("the end of the supervisor"),
         }
     }
@@ -81,18 +84,48 @@ pub(crate) struct Requests {
     signals: Signals,
     asked: UnboundedReceiver<Request>,
     requester: Requester,
-    /// The last of the other requests that came while only those to stop were wanted.
-    kept: Option<Request>,
+    kept: Kept,
+}
+
+/// Requests that wait for their turn. Several of one kind are one, and none displaces another kind: each has somebody who
+/// waits for its outcome.
+#[derive(Debug, Default)]
+struct Kept {
+    stop: Option<Trigger>,
+    restart: Option<Trigger>,
+    rehearsal: Option<Trigger>,
+}
+
+impl Kept {
+    fn keep(&mut self, request: Request) {
+        match request {
+            Request::Stop(trigger) => self.stop = Some(trigger),
+            Request::Restart(trigger) => self.restart = Some(trigger),
+            Request::Rehearse(trigger) => self.rehearsal = Some(trigger),
+        }
+    }
+
+    /// The most important one.
+    fn take(&mut self) -> Option<Request> {
+        let stop = self.stop.take().map(Request::Stop);
+        let restart = || self.restart.take().map(Request::Restart);
+        stop.or_else(restart).or_else(|| self.rehearsal.take().map(Request::Rehearse))
+    }
 }
 
 impl Requests {
     pub(crate) fn new(signals: Signals) -> Self {
         let (sender, asked) = unbounded_channel();
-        Self { signals, asked, requester: Requester(sender), kept: None }
+        Self { signals, asked, requester: Requester(sender), kept: Kept::default() }
     }
 
     pub(crate) fn requester(&self) -> Requester {
         self.requester.clone()
+    }
+
+    /// Meets this request later: [`next`](Self::next) returns it.
+    pub(crate) fn keep(&mut self, request: Request) {
+        self.kept.keep(request);
     }
 
     /// The next request. Signals of one kind that come together are one. Cancel safe.
@@ -115,13 +148,33 @@ impl Requests {
                 trigger = self.signals.next_stop() => return trigger,
                 Some(request) = self.asked.recv() => match request {
                     // It stops this process, but what is under way may take its time.
-                    request @ Request::Stop(Trigger::SupervisorGone) => self.kept = Some(request),
+                    Request::Stop(Trigger::SupervisorGone) => self.kept.keep(request),
                     Request::Stop(trigger) => return trigger,
-                    // A restart shows more than a rehearsal.
-                    Request::Rehearse(_) if self.kept.is_some() => {}
-                    request => self.kept = Some(request),
+                    Request::Restart(_) | Request::Rehearse(_) => self.kept.keep(request),
                 },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_request_that_waits_displaces_one_of_another_kind() {
+        let mut kept = Kept::default();
+        let later = [
+            Request::Rehearse(Trigger::Command),
+            Request::Restart(Trigger::Command),
+            Request::Rehearse(Trigger::Command),
+            Request::Stop(Trigger::SupervisorGone),
+            Request::Restart(Trigger::Signal(Signal::Hup)),
+        ];
+        later.into_iter().for_each(|request| kept.keep(request));
+        assert_eq!(kept.take(), Some(Request::Stop(Trigger::SupervisorGone)));
+        assert_eq!(kept.take(), Some(Request::Restart(Trigger::Signal(Signal::Hup))));
+        assert_eq!(kept.take(), Some(Request::Rehearse(Trigger::Command)));
+        assert_eq!(kept.take(), None);
     }
 }

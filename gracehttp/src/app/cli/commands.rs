@@ -70,16 +70,15 @@ pub(super) fn run<S: Clone + Send + Sync + 'static>(
         "status" => status(&mut client, arguments.get_flag("json")),
         "logs" => logs(&mut client, arguments.get_one("minutes").copied()),
         "restart" if arguments.get_flag("rehearse") => {
-            client.ask("rehearse", json!({}))?;
+            client.command("rehearse", &json!({}))?;
             wait(client)
         }
         _ => {
             let waits = arguments.get_flag("wait");
-            client.ask(name, json!({ "wait": waits }))?;
+            let accepted = client.command(name, &json!({ "wait": waits }))?;
             if waits {
                 return wait(client);
             }
-            let accepted = client.reply()?;
             print(&format!("pid {} was asked to {name}\n", accepted["pid"]))
         }
     }

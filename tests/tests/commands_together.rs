@@ -55,7 +55,9 @@ struct Asked(BufReader<UnixStream>);
 
 impl Asked {
     fn send(&self, command: &str) {
-        let line = format!("{{\"command\":\"{command}\",\"wait\":true}}\n");
+        // A rehearsal has to be waited for.
+        let wait = if command == "rehearse" { "" } else { ",\"wait\":true" };
+        let line = format!("{{\"command\":\"{command}\"{wait}}}\n");
         self.0.get_ref().write_all(line.as_bytes()).expect("an open socket");
     }
 
@@ -142,7 +144,7 @@ async fn what_was_asked_in_standby_does_not_spoil_the_restarts_of_a_process_that
     let stage = Stage::new().await;
     // It has connected before the successor has the socket.
     let mut late = stage.connect();
-    late.send("status");
+    late.0.get_ref().write_all(b"{\"command\":\"status\"}\n").expect("an open socket");
     late.read();
     let successor = stage.ask("restart").event("committed")["successor"].as_u64().expect("a pid");
     late.send("restart");

@@ -5,7 +5,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::fd::AsFd as _;
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::patience::eventually;
@@ -39,6 +39,8 @@ pub struct Manager {
     pub address: String,
     socket: UnixDatagram,
     messages: Arc<Mutex<Vec<Message>>>,
+    /// The descriptors that came along, of one that never closes them.
+    kept: Option<Arc<Mutex<Vec<OwnedFd>>>>,
 }
 
 impl Manager {
@@ -53,7 +55,14 @@ impl Manager {
     pub fn that_does_not_read(scratch: &Scratch) -> Self {
         let path = scratch.join("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
-        Self { address: path.display().to_string(), socket, messages: Arc::default() }
+        Self { address: path.display().to_string(), socket, messages: Arc::default(), kept: None }
+    }
+
+    /// One that reads, and keeps the descriptors of barriers open.
+    pub fn that_keeps_descriptors(scratch: &Scratch) -> Self {
+        let manager = Self { kept: Some(Arc::default()), ..Self::that_does_not_read(scratch) };
+        manager.read();
+        manager
     }
 
     /// One with an abstract socket.
@@ -61,7 +70,7 @@ impl Manager {
         let name = format!("gracehttp-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         let socket = UnixDatagram::bind_addr(&address).expect("a socket");
-        let manager = Self { address: format!("@{name}"), socket, messages: Arc::default() };
+        let manager = Self { address: format!("@{name}"), socket, messages: Arc::default(), kept: None };
         manager.read();
         manager
     }
@@ -77,9 +86,13 @@ impl Manager {
     pub fn read(&self) {
         let socket = self.socket.try_clone().expect("a duplicate");
         let messages = Arc::clone(&self.messages);
+        let kept = self.kept.clone();
         std::thread::spawn(move || {
             loop {
-                let message = receive(&socket);
+                let (message, descriptors) = receive(&socket);
+                if let Some(kept) = &kept {
+                    kept.lock().unwrap_or_else(PoisonError::into_inner).extend(descriptors);
+                }
                 if !message.has("FILL=1") {
                     messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
                 }
@@ -132,7 +145,8 @@ impl Manager {
     }
 }
 
-fn receive(socket: &UnixDatagram) -> Message {
+/// The next message, and the descriptors that came with it.
+fn receive(socket: &UnixDatagram) -> (Message, Vec<OwnedFd>) {
     let mut bytes = [0; 4096];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -140,11 +154,14 @@ fn receive(socket: &UnixDatagram) -> Message {
     let received = recvmsg(socket.as_fd(), &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
         .expect("a message of at most 4096 bytes");
     let length = received.bytes;
-    let rights = ancillary.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors.count()),
-        _ => None,
-    });
-    let descriptors = rights.sum();
+    let mut descriptors = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
     let text = String::from_utf8_lossy(&bytes[..length]).into_owned();
-    Message { lines: text.lines().map(str::to_owned).collect(), descriptors }
+    let message =
+        Message { lines: text.lines().map(str::to_owned).collect(), descriptors: descriptors.len() };
+    (message, descriptors)
 }

@@ -1,11 +1,12 @@
 //! What a service manager is told: the messages of `sd_notify(3)`. Most tests are without a supervisor, where the processes
 //! tell it themselves.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::client::{get, get_once};
+use tests::load::Style;
 use tests::notify::Message;
-use tests::{App, Client, Exit, Launch, Manager, Scratch, Signal};
+use tests::{App, Client, Exit, Launch, Load, Manager, Scratch, Signal};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
@@ -171,22 +172,140 @@ async fn the_watchdog_of_another_process_is_not_fed() {
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
+/// One more restart is announced when it begins. Else the end of the one before would be taken for its end.
+#[tokio::test]
+async fn a_restart_that_is_asked_for_during_another_is_announced_after_it() {
+    let scratch = Scratch::new();
+    let manager = Manager::new(&scratch);
+    let app = launch(&scratch, &manager).env("GRACEHTTP_READY_TIMEOUT", "1s").start("web").await;
+    let (place, _) = manager.line(0, "READY=1").await;
+    scratch.write("plan", format!("{WEB}\nstart hang"));
+    app.signal(Signal::HUP);
+    app.log.line(0, "start-up code of pid ").await;
+    let start = app.log.end();
+    app.log.line(0, "[\"hang\"]").await;
+    scratch.write("plan", WEB);
+    app.signal(Signal::HUP);
+    let successor = app.successor_since(start).await;
+    manager.line(0, &format!("MAINPID={}", successor.pid())).await;
+    let messages = manager.messages().split_off(place + 1);
+    let story = messages.iter().filter_map(|message| {
+        message.lines.iter().find(|line| ["RELOADING=1", "READY=1"].contains(&line.as_str())).cloned()
+    });
+    let story: Vec<String> = story.collect();
+    assert_eq!(story[..4], ["RELOADING=1", "READY=1", "RELOADING=1", "READY=1"], "{messages:?}");
+    app.predecessors_exit().await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
 #[tokio::test]
 async fn a_service_manager_that_reads_late_gets_all_in_order_and_delays_nothing() {
+    for supervise in ["off", "auto"] {
+        let scratch = Scratch::new();
+        let manager = Manager::that_does_not_read(&scratch);
+        manager.fill();
+        let app = launch(&scratch, &manager).env("GRACEHTTP_SUPERVISE", supervise).start("web").await;
+        let web = app.target("web").await;
+        let successor = app.restart().await;
+        app.serves(&web, &successor).await;
+        manager.read();
+        let (ready, _) = manager.line(0, "READY=1").await;
+        let (reload, _) = manager.line(ready, "RELOADING=1").await;
+        let (commit, message) = manager.line(reload, "READY=1").await;
+        if supervise == "off" {
+            assert!(message.has(&format!("MAINPID={}", successor.pid())), "{message:?}");
+            manager.line(commit, "BARRIER=1").await;
+            app.predecessors_leave_cleanly().await;
+        }
+        let service = if supervise == "off" { app.current() } else { app.first() };
+        service.signal(Signal::TERM);
+        assert_eq!(service.exit().await, Exit::Code(0));
+    }
+}
+
+/// What the end of a process costs at most for a service manager that does not answer.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_service_manager_that_never_reads_delays_no_restart_and_an_end_for_a_limited_time() {
+    for supervise in ["off", "auto"] {
+        let scratch = Scratch::new();
+        let manager = Manager::that_does_not_read(&scratch);
+        manager.fill();
+        let app = launch(&scratch, &manager).env("GRACEHTTP_SUPERVISE", supervise).start("web").await;
+        let web = app.target("web").await;
+        let load = Load::on(&web).clients(2, Style::Get).clients(2, Style::Fresh);
+        load.answers(10).await;
+        for _ in 0..3 {
+            let successor = app.restart().await;
+            app.serves(&web, &successor).await;
+            load.answers(5).await;
+        }
+        load.stop().await.assert_unnoticed();
+        let begun = Instant::now();
+        let service = if supervise == "off" { app.current() } else { app.first() };
+        service.signal(Signal::TERM);
+        assert_eq!(service.exit().await, Exit::Code(0));
+        assert!(begun.elapsed() < SETTLED_WITHIN + Duration::from_secs(5), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_barrier_that_is_never_closed_delays_the_predecessors_end_alone() {
     let scratch = Scratch::new();
-    let manager = Manager::that_does_not_read(&scratch);
-    manager.fill();
-    let app = launch(&scratch, &manager).start("web").await;
+    let manager = Manager::that_keeps_descriptors(&scratch);
+    let app = start(&scratch, &manager).await;
     let web = app.target("web").await;
-    let successor = app.restart().await;
-    app.serves(&web, &successor).await;
-    manager.read();
-    let (ready, _) = manager.line(0, "READY=1").await;
-    let (reload, _) = manager.line(ready, "RELOADING=1").await;
-    let (commit, _) = manager.line(reload, &format!("MAINPID={}", successor.pid())).await;
-    manager.line(commit, "BARRIER=1").await;
+    let begun = Instant::now();
+    for _ in 0..2 {
+        let successor = app.restart().await;
+        app.serves(&web, &successor).await;
+    }
+    assert!(begun.elapsed() < SETTLED_WITHIN, "{:?}", begun.elapsed());
     app.predecessors_leave_cleanly().await;
+    assert!(begun.elapsed() >= SETTLED_WITHIN, "it has waited for the barrier: {:?}", begun.elapsed());
+    // Nothing is announced in a stop, so nothing is waited for.
+    let begun = Instant::now();
     assert_eq!(app.stop().await, Exit::Code(0));
+    assert!(begun.elapsed() < SETTLED_WITHIN, "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_service_manager_that_vanishes_and_comes_back_is_told_again() {
+    for supervise in ["off", "auto"] {
+        let scratch = Scratch::new();
+        let manager = Manager::new(&scratch);
+        let app = launch(&scratch, &manager).env("GRACEHTTP_SUPERVISE", supervise).start("web").await;
+        let web = app.target("web").await;
+        manager.line(0, "READY=1").await;
+        std::fs::remove_file(&manager.address).unwrap();
+        for _ in 0..2 {
+            let successor = app.restart().await;
+            app.serves(&web, &successor).await;
+        }
+        let manager = Manager::new(&scratch);
+        app.restart().await;
+        let (reload, _) = manager.line(0, "RELOADING=1").await;
+        manager.line(reload, "READY=1").await;
+        let told = app.log.count(0, "the service manager can't be told what happens here");
+        // Each generation says it once; a supervisor stays.
+        assert_eq!(told, if supervise == "off" { 3 } else { 1 });
+        let service = if supervise == "off" { app.current() } else { app.first() };
+        service.signal(Signal::TERM);
+        assert_eq!(service.exit().await, Exit::Code(0));
+    }
+}
+
+/// Its watchdog, for example: it waits for the end of the service, and starts it anew.
+#[tokio::test]
+async fn an_abort_of_the_supervisor_ends_the_service() {
+    let scratch = Scratch::new();
+    let manager = Manager::new(&scratch);
+    let app = launch(&scratch, &manager).env("GRACEHTTP_SUPERVISE", "auto").start("web").await;
+    let worker = app.hold(get_once(&app.target("web").await, "/ping").await.unwrap().pid().unwrap());
+    app.first().signal(Signal::ABORT);
+    worker.exit().await;
+    assert_eq!(app.first().exit().await, Exit::Code(134));
 }
 
 #[tokio::test]
@@ -199,9 +318,12 @@ async fn without_a_service_manager_at_its_socket_the_service_runs_and_says_so_on
     assert_eq!(get_once(&web, "/ping").await.unwrap().pid(), Some(app.pid()));
     assert_eq!(app.stop().await, Exit::Code(0));
     assert_eq!(app.log.count(0, "the service manager can't be told what happens here"), 1);
-    let app = off().env("NOTIFY_SOCKET", "vsock:2:1").start("web").await;
-    app.log.line(0, "NOTIFY_SOCKET names no socket that this process can use").await;
-    assert_eq!(app.stop().await, Exit::Code(0));
+    for address in ["vsock:2:1".to_owned(), format!("@{}", "a".repeat(200)), format!("/{}", "a".repeat(200))]
+    {
+        let app = off().env("NOTIFY_SOCKET", address).start("web").await;
+        app.log.line(0, "NOTIFY_SOCKET names no socket that this process can use").await;
+        assert_eq!(app.stop().await, Exit::Code(0));
+    }
 }
 
 #[tokio::test]

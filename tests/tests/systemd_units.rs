@@ -1,44 +1,8 @@
-//! Under a real systemd: sockets that it opens, and the unit files of the repository.
+//! The unit files of the repository, under a real systemd.
 
-use tests::load::Style;
+use tests::Systemd;
 use tests::process::{bin, skipped};
-use tests::systemd::{OFF, WEB, pid, unit};
-use tests::{Load, Systemd, Target};
-
-const SOCKET: &str =
-    "[Socket]\nListenStream={at}/web.sock\nListenStream=127.0.0.1:{port}\nFileDescriptorName=web\n";
-
-#[tokio::test]
-async fn sockets_of_systemd_start_the_service_and_outlive_it() {
-    for off in ["", OFF] {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let socket = SOCKET.replace("{port}", &port.to_string());
-        let unit = unit(off);
-        let Some(systemd) = Systemd::boot(&[("app.service", &unit), ("app.socket", &socket)]).await else {
-            return;
-        };
-        systemd.write("plan", "server web systemd:web");
-        systemd.succeeds(&["start", "app.socket"]);
-        let unix = Target::Unix(systemd.join("web.sock"));
-        let tcp = Target::Plain(format!("127.0.0.1:{port}").parse().unwrap());
-        // The first client starts the service.
-        let first = pid(&unix).await;
-        assert_eq!(pid(&tcp).await, first);
-        let load = Load::on(&tcp).clients(2, Style::Get).clients(2, Style::Fresh);
-        for _ in 0..3 {
-            systemd.reload().await;
-            load.answers(5).await;
-            assert_eq!(pid(&unix).await, pid(&tcp).await);
-        }
-        assert_ne!(pid(&unix).await, first);
-        load.stop().await.assert_unnoticed();
-        systemd.until("app", "ActiveState", |state| state == "active").await;
-        // The sockets stay, and so does the file: the next client starts the service again.
-        systemd.succeeds(&["stop", "app.service"]);
-        assert!(systemd.join("web.sock").exists());
-        assert_eq!(pid(&unix).await, pid(&tcp).await);
-    }
-}
+use tests::systemd::{WEB, pid};
 
 /// The unit files of the repository, by name.
 fn examples() -> Vec<(String, String)> {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use socket2::{Domain, Socket, Type};
 
 use super::fault;
-use super::listen_options::ListenOptions;
+use super::listen_options::{ListenOptions, unblock};
 use super::listener::Listener;
 use super::offered::{Adoption, OfferedListeners, is_same_file};
 use super::owner;
@@ -99,8 +99,12 @@ pub(crate) fn adopt(
     if !fits {
         return Err(refused(format!("the socket is bound to {local}")));
     }
-    let prepared = socket.set_cloexec(true).and_then(|()| options.check(socket.domain()?));
-    prepared.map_err(|error| refused(error.to_string()))?;
+    let prepare = || {
+        socket.set_cloexec(true)?;
+        unblock(&socket)?;
+        options.check(socket.domain()?)
+    };
+    prepare().map_err(|error| refused(error.to_string()))?;
 
     let socket_file = match &local {
         Address::Tcp(_) => None,

@@ -80,15 +80,11 @@ fn lacks_zone(address: SocketAddr) -> bool {
 pub(super) fn not_passed(server: &str, endpoint: &Endpoint, offered: &OfferedListeners) -> Error {
     let names = offered.names();
     let reason = match offered.source() {
-        _ if names.contains(&endpoint.to_string().as_str()) => "another endpoint has this socket already".to_owned(),
+        _ if offered.is_taken(endpoint) => "another endpoint has this socket already".to_owned(),
         Source::Predecessor => "the predecessor has no such socket, and a restart can't get one: sockets are passed only \
                                 when the service is started; stop it and start it again"
             .to_owned(),
-        Source::Starter { meant_for: Some(pid) } => format!(
-            "sockets were passed, but to the process {pid} (LISTEN_PID), and this is {}: start this program by `exec` \
-             where a script does it",
-            std::process::id()
-        ),
+        Source::Starter { not_ours: Some(why) } => why.clone(),
         Source::Starter { .. } if !names.is_empty() => {
             let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             format!("it was not passed to this process; those that were are {names}")

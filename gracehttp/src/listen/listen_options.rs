@@ -38,10 +38,7 @@ impl<'a> ListenOptions<'a> {
     /// Applies the options to a socket that already listens. There, `listen` only changes the backlog: what is queued
     /// stays queued.
     pub(super) fn reapply(&self, socket: &Socket) -> io::Result<()> {
-        // The flag belongs to the open file description, which both processes share. It is left alone unless wrong.
-        if !socket.nonblocking()? {
-            socket.set_nonblocking(true)?;
-        }
+        unblock(socket)?;
         self.listen(socket)
     }
 
@@ -65,4 +62,11 @@ impl<'a> ListenOptions<'a> {
         }
         socket.set_tcp_nodelay(self.nodelay)
     }
+}
+
+/// Makes a socket non-blocking. Other programs pass blocking ones: then `accept` would wait for the next client, and with it
+/// the whole runtime.
+pub(super) fn unblock(socket: &Socket) -> io::Result<()> {
+    // The flag belongs to the open file description, which both processes share. It is left alone unless wrong.
+    if socket.nonblocking()? { Ok(()) } else { socket.set_nonblocking(true) }
 }

@@ -10,7 +10,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use socket2::SockRef;
+use socket2::{SockRef, Type};
 
 use super::holder;
 use crate::log;
@@ -27,15 +27,16 @@ pub(crate) struct OfferedListeners {
 #[derive(Debug)]
 pub(super) enum Source {
     Predecessor,
-    /// The program that started this process, such as systemd. It may have passed sockets to this process id instead.
+    /// The program that started this process, such as systemd. It may have passed sockets to another process, and this says
+    /// so.
     Starter {
-        meant_for: Option<String>,
+        not_ours: Option<String>,
     },
 }
 
 impl Default for Source {
     fn default() -> Self {
-        Self::Starter { meant_for: None }
+        Self::Starter { not_ours: None }
     }
 }
 
@@ -92,13 +93,13 @@ impl OfferedListeners {
         Self { all: all.collect(), source: Source::Predecessor }
     }
 
-    /// What was passed to this process. `meant_for` is the process id to which it was passed, if that is another.
-    pub(crate) fn passed(sockets: Vec<PassedSocket>, meant_for: Option<String>) -> Self {
+    /// What was passed to this process. `not_ours` says why that is nothing, if another process was meant.
+    pub(crate) fn passed(sockets: Vec<PassedSocket>, not_ours: Option<String>) -> Self {
         let all = sockets.into_iter().map(|PassedSocket { number, name, fd }| {
             let endpoint = name.map_or(Endpoint::Fd(number), Endpoint::Systemd).to_string();
             Offered::new(String::new(), endpoint, Some(number), fd)
         });
-        Self { all: all.collect(), source: Source::Starter { meant_for } }
+        Self { all: all.collect(), source: Source::Starter { not_ours } }
     }
 
     /// Keeps the sockets that these endpoints name for them: no other endpoint finds them by their address.
@@ -114,12 +115,18 @@ impl OfferedListeners {
     pub(crate) fn report_unclaimed(&self) {
         for offered in self.all.iter().filter(|offered| offered.fd.is_some() && is_passed(&offered.endpoint))
         {
-            log::notice(format_args!(
-                "the socket `{}`{} was passed to this process, and no server listens on it, so its clients get no \
-                 answer: name it in `listen`, or have it passed no more",
-                offered.endpoint,
-                offered.place()
-            ));
+            let (name, place) = (&offered.endpoint, offered.place());
+            if offered.can_listen() {
+                log::notice(format_args!(
+                    "the socket `{name}`{place} was passed to this process, and no server listens on it, so its clients get \
+                     no answer: name it in `listen`, or have it passed no more"
+                ));
+            } else {
+                log::notice(format_args!(
+                    "the descriptor `{name}`{place} was passed to this process, and is closed: it is no listening stream \
+                     socket, so no server can use it; have it passed no more, or take it before the service runs"
+                ));
+            }
         }
     }
 
@@ -158,6 +165,11 @@ impl OfferedListeners {
 
     pub(super) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Whether another endpoint has adopted the one that this endpoint names.
+    pub(super) fn is_taken(&self, endpoint: &Endpoint) -> bool {
+        self.all.iter().any(|offered| offered.fd.is_none() && offered.is_named_by(endpoint))
     }
 
     /// The names of all sockets that another program opened.
@@ -207,6 +219,15 @@ impl Offered {
         Some(Adoption { index, fd: self.fd.take()?, passed })
     }
 
+    /// Whether clients can connect to it.
+    fn can_listen(&self) -> bool {
+        let listens = |fd: &OwnedFd| {
+            let socket = SockRef::from(fd);
+            socket.r#type().is_ok_and(|kind| kind == Type::STREAM) && socket.is_listener().unwrap_or_default()
+        };
+        self.fd.as_ref().is_some_and(listens)
+    }
+
     /// `, bound to ADDRESS`, as far as it is known.
     fn place(&self) -> String {
         match (&self.bound, &self.file) {
@@ -217,9 +238,10 @@ impl Offered {
     }
 }
 
-/// Whether this spelling is that of a socket that another program opened.
+/// Whether this spelling is that of a socket that another program opened. It need not be an endpoint: systemd allows names
+/// that no endpoint can have, such as those with spaces.
 fn is_passed(spelling: &str) -> bool {
-    spelling.parse().is_ok_and(|endpoint: Endpoint| endpoint.is_passed())
+    ["systemd:", "fd:"].iter().any(|kind| spelling.starts_with(kind))
 }
 
 fn file(fd: &OwnedFd) -> Option<PathBuf> {
@@ -327,6 +349,23 @@ mod tests {
         assert!(offered.bound_to(first, true).is_none());
         assert_eq!(found(&offered.spelled("a", &endpoint("fd:5"))), [(2, "fd:5")]);
         assert_eq!(found(&[offered.bound_to(other, true).unwrap()]), [(3, "systemd:other")]);
+    }
+
+    #[test]
+    fn a_name_that_no_endpoint_can_have_is_still_another_programs() {
+        let mut offered = passed(&[(3, Some("my web, too"))]);
+        let bound = address(&offered, 0);
+        assert_eq!(offered.names(), ["systemd:my web, too"]);
+        assert_eq!(found(&[offered.bound_to(bound, true).unwrap()]), [(0, "systemd:my web, too")]);
+    }
+
+    #[test]
+    fn a_socket_is_taken_under_each_of_its_names() {
+        let mut offered = passed(&[(3, Some("web"))]);
+        assert!(!offered.is_taken(&endpoint("fd:3")));
+        assert_eq!(offered.spelled("a", &endpoint("systemd:web")).len(), 1);
+        assert!(offered.is_taken(&endpoint("fd:3")) && offered.is_taken(&endpoint("systemd:web")));
+        assert!(!offered.is_taken(&endpoint("fd:4")));
     }
 
     #[test]

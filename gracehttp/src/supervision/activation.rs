@@ -1,6 +1,6 @@
 //! Sockets that another program has opened for this one: systemd's socket activation, and descriptors of any starter.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -25,8 +25,8 @@ pub(crate) struct Activation {
     sockets: Vec<PassedSocket>,
     /// The sockets under other numbers. Each is only looked at, until an endpoint names it: it may be the application's.
     others: Vec<Other>,
-    /// Sockets were passed, but to this process id.
-    meant_for: Option<String>,
+    /// Sockets were passed, but not to this process, for this reason.
+    not_ours: Option<String>,
 }
 
 /// A socket that was open when this process started.
@@ -58,12 +58,11 @@ impl Activation {
     ///
     /// Has to be called before the process has a second thread, and before it opens any descriptor.
     pub(crate) fn take() -> Result<Self, Error> {
-        let Variables { pid: Some(pid), count: Some(count), names } = Variables::take() else {
+        let Variables { pid, count: Some(count), names } = Variables::take() else {
             return Ok(Self { others: others(0), ..Self::default() });
         };
-        if pid.to_str() != Some(std::process::id().to_string().as_str()) {
-            let meant_for = Some(pid.to_string_lossy().into_owned());
-            return Ok(Self { others: others(0), meant_for, ..Self::default() });
+        if let Some(not_ours) = not_ours(pid.as_deref()) {
+            return Ok(Self { others: others(0), not_ours: Some(not_ours), ..Self::default() });
         }
         let refused = |why: &str| {
             let count = count.display();
@@ -87,7 +86,7 @@ impl Activation {
             let name = names.next().filter(|name| !name.is_empty() && name != NAMELESS);
             Ok(PassedSocket { number, name, fd })
         });
-        Ok(Self { sockets: sockets.collect::<Result<_, Error>>()?, others: others(count), meant_for: None })
+        Ok(Self { sockets: sockets.collect::<Result<_, Error>>()?, others: others(count), not_ours: None })
     }
 
     /// Closes the listeners, in a process that never accepts: its duplicates would keep the queues of listeners that the
@@ -103,13 +102,29 @@ impl Activation {
 
     /// All that was passed, and the sockets under the other numbers that endpoints name.
     pub(crate) fn offered(self, wanted: impl IntoIterator<Item = RawFd>) -> OfferedListeners {
-        let Self { mut sockets, others, meant_for } = self;
+        let Self { mut sockets, others, not_ours } = self;
         for number in wanted {
             if let Some(fd) = others.iter().find(|other| other.number == number).and_then(Other::claim) {
                 sockets.push(PassedSocket { number, name: None, fd });
             }
         }
-        OfferedListeners::passed(sockets, meant_for)
+        OfferedListeners::passed(sockets, not_ours)
+    }
+}
+
+/// Why sockets that were passed to the process of this id are not for this one.
+fn not_ours(pid: Option<&OsStr>) -> Option<String> {
+    let own = std::process::id();
+    match pid {
+        Some(pid) if pid.to_str() == Some(own.to_string().as_str()) => None,
+        Some(pid) => Some(format!(
+            "sockets were passed, but to the process {} (LISTEN_PID), and this is {own}: start this program by `exec` where \
+             a script does it",
+            pid.display()
+        )),
+        None => Some(
+            "sockets were passed (LISTEN_FDS), but to a process that LISTEN_PID does not name: set both variables".to_owned(),
+        ),
     }
 }
 

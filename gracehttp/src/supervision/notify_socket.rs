@@ -9,6 +9,8 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use nix::errno::Errno;
+
 use crate::sys;
 
 /// Takes the messages for a service manager.
@@ -63,6 +65,24 @@ impl fmt::Display for NotifySocket {
     }
 }
 
+/// Whether the same message can be sent later: the queue has no room at the moment, or this process or the machine has no
+/// more descriptors or memory.
+pub(super) fn will_pass(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(
+            Errno::EAGAIN
+                | Errno::EINTR
+                | Errno::ENOBUFS
+                | Errno::ENOMEM
+                | Errno::EMFILE
+                | Errno::ENFILE
+                | Errno::ETOOMANYREFS
+        )
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,8 +107,16 @@ mod tests {
         let received = sys::receive(manager.as_fd(), &mut buffer).unwrap();
         assert_eq!((&buffer[..received.len], received.fds.len()), (&b"READY=1\n"[..], 1));
         let full = (0..10_000).find_map(|_| outlet.send("STATUS=x", None).err()).unwrap();
-        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!((full.kind(), will_pass(&full)), (io::ErrorKind::WouldBlock, true));
         drop(manager);
-        assert_eq!(outlet.send("READY=1\n", None).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let gone = outlet.send("READY=1\n", None).unwrap_err();
+        assert_eq!((gone.kind(), will_pass(&gone)), (io::ErrorKind::ConnectionRefused, false));
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_passes() {
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::ETOOMANYREFS] {
+            assert!(will_pass(&errno.into()), "{errno}");
+        }
     }
 }

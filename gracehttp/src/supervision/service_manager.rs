@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::config::Settings;
 use crate::lifecycle::{Event, Subscriber, SuccessorDeath, SuccessorFault, generation, show};
 use crate::log;
-use crate::supervision::notify_socket::Outlet;
+use crate::supervision::notify_socket::{Outlet, will_pass};
 use crate::sys;
 
 /// The time between two looks at what has changed.
@@ -69,6 +69,8 @@ struct State {
     /// This process speaks for the service.
     speaks: bool,
     doing: Doing,
+    /// One more restart was asked for during this one, and follows it.
+    again: bool,
     /// Why the last restart failed.
     failure: Option<String>,
     count: Option<Count>,
@@ -103,6 +105,7 @@ impl ServiceManager {
         let state = State {
             speaks: !is_successor,
             doing: Doing::Starting,
+            again: false,
             failure: None,
             count: None,
             told: String::new(),
@@ -225,7 +228,7 @@ impl ServiceManager {
     fn try_send(&self, state: &mut State, message: &Message) -> bool {
         match self.outlet.send(&message.text, message.descriptor.as_ref().map(|end| end.as_fd())) {
             Ok(()) => state.is_reported = false,
-            Err(error) if is_full(&error) => return false,
+            Err(error) if will_pass(&error) => return false,
             Err(error) => {
                 if !std::mem::replace(&mut state.is_reported, true) {
                     log::notice(format_args!(
@@ -243,7 +246,7 @@ impl ServiceManager {
         let follows = self.outlet.follows_restarts();
         self.tell(|state| {
             let main = follows.then(|| NotifyState::MainPid(successor.as_raw().unsigned_abs()).to_string());
-            state.failure = None;
+            (state.failure, state.again) = (None, false);
             let (next, Held { here, .. }) = (generation() + 1, state.held());
             let left = if here == 0 {
                 String::new()
@@ -282,21 +285,35 @@ impl ServiceManager {
         });
     }
 
+    /// A restart is asked for. During another one it is announced later, when it begins: a service manager takes the end of
+    /// that other one for the end of all that was announced before.
+    fn restart_requested(&self) {
+        self.tell(|state| {
+            state.again = matches!(state.doing, Doing::Restarting);
+            state.doing = Doing::Restarting;
+            if state.again { vec![state.status()] } else { self.restarting(state) }
+        });
+    }
+
     fn restart_failed(&self, why: &str) {
         self.tell(|state| {
             state.failed(why);
             vec![ready(), state.status()]
         });
+        if std::mem::take(&mut self.state.lock().again) {
+            self.restart_requested();
+        }
+    }
+
+    fn restarting(&self, state: &State) -> Vec<String> {
+        reloading().into_iter().chain([extend(self.limits.ready), state.status()]).collect()
     }
 }
 
 impl Subscriber for ServiceManager {
     fn on_event(&self, event: &Event) {
         match event {
-            Event::RestartRequested { .. } => self.tell(|state| {
-                state.doing = Doing::Restarting;
-                reloading().into_iter().chain([extend(self.limits.ready), state.status()]).collect()
-            }),
+            Event::RestartRequested { .. } => self.restart_requested(),
             Event::RestartRefused { reason, .. } => self.restart_failed(&reason.to_string()),
             Event::SuccessorFailed { reason, .. } => self.restart_failed(&describe(reason)),
             Event::Committed { successor } => self.hand_over(*successor),
@@ -357,8 +374,10 @@ fn connections(count: usize) -> String {
     if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
 }
 
+/// The status as a line. It may show words of others, such as those of a database that start-up code repeats. Control
+/// characters in them could begin a line of their own, or have the service manager drop the message.
 fn status(text: &str) -> String {
-    NotifyState::Status(text).to_string()
+    NotifyState::Status(&text.replace(char::is_control, " ")).to_string()
 }
 
 fn ready() -> String {
@@ -396,7 +415,61 @@ fn reason(text: &str) -> String {
     format!("{shown}{}", if rest.is_empty() { "" } else { "…" })
 }
 
-/// The queue has no room at the moment.
-fn is_full(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(nix::libc::ENOBUFS)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+    use std::os::fd::BorrowedFd;
+
+    /// Keeps the messages, unless it is to fail.
+    #[derive(Clone, Default)]
+    struct Recorder(Arc<Mutex<(Vec<String>, Option<Errno>)>>);
+
+    impl Outlet for Recorder {
+        fn send(&self, message: &str, _: Option<BorrowedFd<'_>>) -> io::Result<()> {
+            let (messages, fault) = &mut *self.0.lock();
+            match fault {
+                Some(errno) => Err((*errno).into()),
+                None => {
+                    messages.push(message.to_owned());
+                    Ok(())
+                }
+            }
+        }
+
+        fn follows_restarts(&self) -> bool {
+            true
+        }
+    }
+
+    fn told_to(recorder: &Recorder) -> Arc<ServiceManager> {
+        ServiceManager::new(Box::new(recorder.clone()), &Settings::default(), false)
+    }
+
+    #[test]
+    fn words_of_others_begin_no_line() {
+        let recorder = Recorder::default();
+        let manager = told_to(&recorder);
+        manager.restart_failed("no database\rMAINPID=1\r\nSTOPPING=1\nREADY=0 \0\u{85}\u{1b}[31m");
+        let messages = recorder.0.lock().0.join("");
+        let lines: Vec<&str> = messages.split(['\r', '\n']).filter(|line| !line.is_empty()).collect();
+        let names: Vec<&str> = lines.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+        assert_eq!(names, ["EXTEND_TIMEOUT_USEC", "STATUS", "READY", "STATUS"], "{messages:?}");
+        assert!(lines.iter().all(|line| !line.contains(char::is_control)), "{messages:?}");
+    }
+
+    #[test]
+    fn a_process_without_descriptors_tells_all_in_order_once_it_has_some() {
+        let recorder = Recorder::default();
+        let manager = told_to(&recorder);
+        recorder.0.lock().1 = Some(Errno::EMFILE);
+        manager.serving(Box::new(Held::default));
+        manager.hand_over(Pid::from_raw(7));
+        recorder.0.lock().1 = None;
+        assert!(!manager.is_waiting());
+        let messages = recorder.0.lock().0.split_off(1);
+        assert!(messages[0].starts_with("READY=1\nSTATUS=Generation "), "{messages:?}");
+        assert!(messages[1].starts_with("MAINPID=7\nREADY=1\n"), "{messages:?}");
+        assert_eq!((messages[2].as_str(), messages.len()), ("BARRIER=1", 3));
+    }
 }

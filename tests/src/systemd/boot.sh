@@ -2,18 +2,20 @@
 # Boots a real systemd as PID 1 of namespaces of its own, on an overlay of / that lives in memory: nothing of it stays on the
 # machine. The network is that of the machine.
 #
-#   boot.sh UNITS FOLDER…   UNITS is a folder of units, of which none is started. Each FOLDER appears at its own path.
+#   boot.sh ROOT UNITS FOLDER…   ROOT is the system to boot: /, or a folder with another one. UNITS is a folder of units, of
+#                                which none is started. Each FOLDER appears at its own path.
 #
 # It runs within `unshare --pid --fork --mount --uts --ipc --cgroup`, and becomes systemd. Needs root, and the kernel's
 # control groups, version 1 or 2.
 set -eu
-units=$1
-shift
+lower=$1
+units=$2
+shift 2
 mount --make-rprivate /
 # Hides the machine's /mnt, in this namespace alone.
 mount -t tmpfs tmpfs /mnt
 mkdir /mnt/upper /mnt/work /mnt/system
-mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/system
+mount -t overlay overlay -o lowerdir=$lower,upperdir=/mnt/upper,workdir=/mnt/work /mnt/system
 root=/mnt/system
 mount --rbind /dev "$root/dev"
 mount -t proc proc "$root/proc"

@@ -3,7 +3,7 @@
 mod service;
 
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -34,9 +34,10 @@ impl Systemd {
             skipped("root, to boot a systemd");
             return None;
         }
-        let tools = ["/lib/systemd/systemd", "/usr/bin/nsenter", "/usr/bin/unshare"];
-        if let Some(missing) = tools.iter().find(|tool| !Path::new(tool).exists()) {
-            skipped(&format!("{missing}, to boot a systemd"));
+        let root = root();
+        let tools = [root.join("lib/systemd/systemd"), "/usr/bin/nsenter".into(), "/usr/bin/unshare".into()];
+        if let Some(missing) = tools.iter().find(|tool| !tool.exists()) {
+            skipped(&format!("{}, to boot a systemd", missing.display()));
             return None;
         }
         let scratch = Scratch::new();
@@ -52,7 +53,7 @@ impl Systemd {
         let programs = bin("app").parent().expect("the directory of the programs").to_owned();
         let boot = Command::new("unshare")
             .args(["--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--cgroup", "--", "sh"])
-            .args([&script, &folder, &programs, &scratch.path().to_owned()])
+            .args([&script, &root, &folder, &programs, &scratch.path().to_owned()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -70,6 +71,13 @@ impl Systemd {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Some(systemd)
+    }
+
+    /// Its version, such as 252.
+    pub fn version(&self) -> u32 {
+        let told = self.systemctl(&["--version"]);
+        let told = String::from_utf8_lossy(&told.stdout);
+        told.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a version")
     }
 
     /// A path that both sides see.
@@ -154,6 +162,12 @@ impl Systemd {
         .await;
         Target::from_url(&url.expect("found"))
     }
+}
+
+/// The system that is booted: that of this machine, or a folder with another one, such as one that `debootstrap` has made,
+/// for a test of another version of systemd.
+fn root() -> PathBuf {
+    std::env::var_os("GRACEHTTP_SYSTEMD_ROOT").map_or_else(|| "/".into(), PathBuf::from)
 }
 
 /// The process that `unshare` has forked, once it is systemd. None, and the reason told, if it ends before.

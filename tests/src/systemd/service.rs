@@ -35,12 +35,17 @@ impl Systemd {
     /// A systemd with this unit as `app.service`, which runs this plan, and its server `web`.
     pub async fn with_service(unit: &str, plan: &str) -> Option<(Self, Target)> {
         let systemd = Self::boot(&[("app.service", unit)]).await?;
-        systemd.write("plan", plan);
-        systemd.succeeds(&["start", "app"]);
-        // It has waited for READY=1.
-        assert_eq!(systemd.property("app", "ActiveState"), "active", "{}", systemd.journal());
-        let target = systemd.target("web").await;
+        let target = systemd.serve(plan).await;
         Some((systemd, target))
+    }
+
+    /// Starts `app.service`, which runs this plan, and its server `web`.
+    pub async fn serve(&self, plan: &str) -> Target {
+        self.write("plan", plan);
+        self.succeeds(&["start", "app"]);
+        // It has waited for READY=1.
+        assert_eq!(self.property("app", "ActiveState"), "active", "{}", self.journal());
+        self.target("web").await
     }
 
     /// `systemctl reload app`, which has to succeed.

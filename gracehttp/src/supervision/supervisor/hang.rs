@@ -30,6 +30,11 @@ impl HangWatch {
         }
     }
 
+    /// Whether this worker was told to end.
+    pub(super) fn is_ending(&self, worker: Pid) -> bool {
+        self.aborted.is_some_and(|(aborted, _)| aborted == worker)
+    }
+
     /// When to look again.
     pub(super) fn due_at(&self, page: &Page) -> Option<u64> {
         let (limit, beat) = (page.hang_timeout()?, page.last_beat()?);

@@ -142,6 +142,7 @@ impl Supervisor {
             self.start_if_due();
             self.abort_if_hung();
             self.notifier.feed();
+            report_untold(self.notifier.repeat());
             if let Some(status) = self.ends_with.filter(|_| self.workers.is_empty()) {
                 sys::exit_now(status);
             }
@@ -171,7 +172,9 @@ impl Supervisor {
         while let Ok(Some(message)) = ToSupervisor::receive(self.channel.as_fd(), &mut self.buffer) {
             match message {
                 ToSupervisor::Keep { set, last, kept } => self.keeping.add(set, last, kept),
-                ToSupervisor::Notify(text, descriptor) => self.notifier.pass_on(&text, descriptor.as_ref()),
+                ToSupervisor::Notify(text, descriptor) => {
+                    report_untold(self.notifier.pass_on(text, descriptor));
+                }
                 ToSupervisor::Lost(how) => self.crashes.note_words(&how),
                 // The page is read in every turn.
                 ToSupervisor::Wake | ToSupervisor::Unknown => {}
@@ -192,7 +195,7 @@ impl Supervisor {
             };
             self.workers.retain(|worker| *worker != pid);
             let current = self.page.current();
-            if current.pid == pid {
+            if current.pid == pid && self.ends_with.is_none() {
                 self.ended(current, end);
             }
         }
@@ -205,7 +208,7 @@ impl Supervisor {
         if current.pid.as_raw() == 0 || self.ends_with.is_some() {
             return;
         }
-        if current.state == State::Serving {
+        if current.state == State::Serving && !self.hang.is_ending(current.pid) {
             self.notifier.step_down();
         }
         match current.state {
@@ -281,6 +284,10 @@ impl Supervisor {
         self.forwarding.read();
         for signal in self.forwarding.take_due(&self.page) {
             let current = self.page.current();
+            if signal == Signal::SIGABRT as i32 {
+                // The watchdog of a service manager, which waits for the end of the service.
+                self.end_with(End::Killed(Signal::SIGABRT).status());
+            }
             let stops =
                 [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].iter().any(|stop| *stop as i32 == signal);
             if self.ends_with.is_some() {
@@ -346,6 +353,8 @@ impl Supervisor {
             current.pid,
             humantime::format_duration(Duration::from_secs(silence.as_secs()))
         ));
+        // It may take a while to end, such as for a core dump. The watchdog is not to end the whole service meanwhile.
+        self.notifier.stand_in();
         // Its end is noticed like any other.
         let _ = kill(current.pid, signal);
     }
@@ -361,6 +370,16 @@ fn become_worker(program: &sys::Program, inherited: &[BorrowedFd<'_>]) -> ! {
 /// Whether there is such a process, be it a zombie.
 fn is_there(pid: Pid) -> bool {
     kill(pid, None) != Err(Errno::ESRCH)
+}
+
+/// The service manager could not be told something.
+fn report_untold(told: io::Result<()>) {
+    if let Err(error) = told {
+        say(format_args!(
+            "the service manager can't be told what happens here: {error}; the service runs all the same (NOTIFY_SOCKET \
+             names the socket)"
+        ));
+    }
 }
 
 /// Writes a line to standard error, as the log would: the application's log belongs to the workers. A line for which

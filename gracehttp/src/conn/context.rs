@@ -17,6 +17,7 @@ use crate::conn::MOVES_WITH;
 use crate::conn::cause::Tally;
 use crate::conn::moved::Moved;
 use crate::conn::recycling::{Recycling, Spread};
+use crate::conn::upgraded::Upgraded;
 use crate::lifecycle::{ConnectionEnds, Drain, Phase};
 use crate::metrics::ServerMetrics;
 use crate::parking::{Lot, ParkedCount};
@@ -45,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) http1: http1::Builder,
     pub(crate) moved: Arc<Moved>,
     pub(crate) recycling: Recycling,
+    /// Those that handlers have taken over for another protocol.
+    pub(super) upgraded: Upgraded,
     /// For the connections that stay behind in a restart.
     pub(crate) spread: Spread,
     /// Counts the responses that it gave.
@@ -116,6 +119,7 @@ impl Context {
             drain: Drain::new(),
             moved,
             recycling: Recycling::new(),
+            upgraded: Upgraded::default(),
             spread: Spread::default(),
             answers: Tally::new(),
             metrics: None,

@@ -28,6 +28,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) context: Arc<Context>,
     /// The first request that the server's end of the connection has interrupted.
     interrupted: OnceLock<Box<str>>,
+    /// The request that asked to leave HTTP.
+    left_by: OnceLock<Box<str>>,
 }
 
 impl ConnectionInfo {
@@ -39,6 +41,7 @@ impl ConnectionInfo {
             tls: stream.session().map(TlsInfo::of),
             context,
             interrupted: OnceLock::new(),
+            left_by: OnceLock::new(),
         }
     }
 
@@ -47,6 +50,16 @@ impl ConnectionInfo {
         if self.context.drain.phase() == Phase::Cutting {
             self.interrupted.get_or_init(|| asked.to_string().into());
         }
+    }
+
+    /// With the answer to this request the connection leaves HTTP.
+    pub(crate) fn note_left_by(&self, asked: &Asked) {
+        self.left_by.get_or_init(|| asked.to_string().into());
+    }
+
+    /// The request with which the connection has left HTTP.
+    pub(crate) fn left_by(&self) -> Option<&str> {
+        self.left_by.get().map(|line| &**line)
     }
 
     /// Whether a request was interrupted because the connection was cut.

@@ -18,6 +18,7 @@ mod sniff;
 mod tls_info;
 mod traffic;
 mod transport;
+mod upgraded;
 
 #[cfg(feature = "tls")]
 use std::fmt::Display;
@@ -41,16 +42,24 @@ pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 pub use tls_info::TlsInfo;
 
 use crate::conn::close::Linger;
+use crate::conn::exchange::handlers_at_work;
 use crate::conn::http1::{Idle, Left};
 use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::sniff::{Seen, Sniffed, sniff};
-use crate::lifecycle::{ConnectionEnd, CutReason};
+use crate::lifecycle::{ConnectionEnd, Cut, CutReason};
 #[cfg(feature = "tls")]
 use crate::record::Alpn;
 use crate::server::Permit;
 use crate::socket::{Stage, Stream};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsAcceptor, handshake, kind_of};
+
+/// The connections that hear of no deadline: a handler blocks its thread, or has them for another protocol.
+pub(crate) fn deaf(context: &Arc<Context>) -> Vec<Cut> {
+    let mut deaf = handlers_at_work(context);
+    deaf.extend(context.upgraded.cuts());
+    deaf
+}
 
 /// How long a connection waits awake for its next byte before it is parked.
 ///

@@ -231,7 +231,14 @@ pub(crate) trait CutRequest: fmt::Debug + Send + Sync {
     fn request(&self) -> Option<String>;
 }
 
-/// A connection that was cut at the deadline.
+/// Known when it was cut.
+impl CutRequest for String {
+    fn request(&self) -> Option<String> {
+        Some(self.clone())
+    }
+}
+
+/// A connection that was cut at the deadline, or that is open when the process ends.
 #[derive(Debug)]
 pub(crate) struct Cut {
     /// The client's address; none over a Unix socket.
@@ -259,6 +266,8 @@ pub(crate) enum CutWhile {
     Response,
     /// It had HTTP/2 streams.
     Streams,
+    /// A handler had taken it over for another protocol, such as WebSocket, or as a tunnel.
+    Upgraded,
 }
 
 impl fmt::Display for CutWhile {
@@ -270,6 +279,7 @@ impl fmt::Display for CutWhile {
             Self::Handler => "its handler at work",
             Self::Response => "sending a response",
             Self::Streams => "in the middle of HTTP/2 streams",
+            Self::Upgraded => "upgraded",
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A request as log messages name it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{Method, Request, Version};
 use hyper::upgrade::OnUpgrade;
@@ -22,14 +23,14 @@ pub(crate) struct Asked {
 }
 
 /// Method and path, without the query, which may hold secrets. CONNECT has no path.
-#[derive(Debug)]
-enum Line {
+#[derive(Clone, Debug)]
+pub(crate) enum Line {
     /// Most lines are that short, and need no allocation.
     Short {
         len: u8,
         bytes: [u8; SHORT],
     },
-    Long(Box<str>),
+    Long(Arc<str>),
     Unread,
 }
 
@@ -61,6 +62,11 @@ impl Asked {
             version: request.version(),
             asks_upgrade: request.extensions().get::<OnUpgrade>().is_some(),
         }
+    }
+
+    /// Method and path.
+    pub(crate) fn line(&self) -> &Line {
+        &self.line
     }
 
     pub(crate) fn is_head(&self) -> bool {
@@ -97,16 +103,22 @@ impl Line {
     }
 }
 
-fn long(method: &str, path: &str) -> Box<str> {
+fn long(method: &str, path: &str) -> Arc<str> {
     let gap = if path.is_empty() { "" } else { " " };
     let (shown, rest) = path.split_at(path.floor_char_boundary(SHOWN));
     let dots = if rest.is_empty() { "" } else { "…" };
-    [method, gap, shown, dots].concat().into_boxed_str()
+    [method, gap, shown, dots].concat().into()
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.line.as_str())
+        self.line.fmt(f)
     }
 }
 

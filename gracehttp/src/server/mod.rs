@@ -25,7 +25,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use access::{Mode, SocketAccess};
-pub(crate) use asked::Asked;
+pub(crate) use asked::{Asked, Line};
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, Output};

@@ -4,6 +4,7 @@
 //! What differs between protocols is behind [`Protocol`].
 
 pub(super) mod answer;
+mod at_work;
 mod body;
 mod measured;
 mod protocol;
@@ -21,12 +22,14 @@ use http::{Extensions, HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
 
+pub(super) use at_work::handlers_at_work;
 pub(crate) use body::ends_body;
 pub(crate) use protocol::{Delivery, Fate, Protocol, Turn, Upload};
 
 use crate::conn::cause::Cause;
 use crate::conn::context::Context;
 use crate::conn::exchange::answer::{Content, Work, let_go};
+use crate::conn::exchange::at_work::at_work;
 use crate::conn::exchange::body::RequestBody;
 use crate::conn::exchange::measured::Measured;
 use crate::conn::info::ConnectionInfo;
@@ -89,7 +92,8 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
         let mut work = match turn.check(&mut request, &self.context().options) {
             Ok(()) => {
                 let request = self.prepare(request, &turn);
-                exchange.measured.by_route(|| Work::begin(self.context(), &asked, request))
+                let begin = || at_work(&self.info, &asked, || Work::begin(self.context(), &asked, request));
+                exchange.measured.by_route(begin)
             }
             Err(refusal) => self.refuse(request, &turn, Cause::Refused(refusal)),
         };
@@ -98,7 +102,8 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
         let task = self.connection.task().filter(|_| !has_body);
         let ahead = task.map_or(Poll::Pending, |task| {
             let cx = &mut TaskContext::from_waker(task);
-            exchange.measured.by_route(|| work.poll(self.context(), &asked, cx))
+            let poll = || at_work(&self.info, &asked, || work.poll(self.context(), &asked, cx));
+            exchange.measured.by_route(poll)
         });
         RequestFuture {
             work,
@@ -170,7 +175,9 @@ impl<P: Protocol> RequestFuture<P> {
         match std::mem::replace(&mut self.ahead, Poll::Pending) {
             Poll::Pending => {
                 let work = &mut self.work;
-                request.exchange.measured.by_route(|| work.poll(context, &request.asked, cx))
+                let poll =
+                    || at_work(&request.info, &request.asked, || work.poll(context, &request.asked, cx));
+                request.exchange.measured.by_route(poll)
             }
             ready => ready,
         }

@@ -80,6 +80,9 @@ impl exchange::Turn<Activity> for Turn {
         status: StatusCode,
     ) -> bool {
         activity.note_answering(true);
+        if leaves_http(asked.is_connect(), status) {
+            info.note_left_by(asked);
+        }
         let gives_up_body = activity.has_given_up_body();
         // `forgoes_body` has a side effect, so it always runs. Room for others comes last: it is made only if the
         // connection would otherwise stay.

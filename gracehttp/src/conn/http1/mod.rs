@@ -95,7 +95,7 @@ pub(super) async fn serve(
     };
     let Ok(mut transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.
-        tokio::spawn(close_after_upgrade(context, back));
+        tokio::spawn(close_after_upgrade(context, info, back));
         return Left::Nothing;
     };
 
@@ -165,8 +165,16 @@ async fn finish_writing(transport: &mut Transport<Intake>) {
 
 /// Awaits the end of what has come of an upgraded connection. Its handler may just have let it go, and another
 /// process may hold a duplicate, which would keep the connection open.
-async fn close_after_upgrade(context: Arc<Context>, back: Receiver<Transport<Intake>>) {
-    if let Ok(mut transport) = back.await {
+async fn close_after_upgrade(
+    context: Arc<Context>,
+    info: Arc<ConnectionInfo>,
+    back: Receiver<Transport<Intake>>,
+) {
+    let back = {
+        let _open = context.upgraded.enter(info);
+        back.await
+    };
+    if let Ok(mut transport) = back {
         finish_writing(&mut transport).await;
         let (stream, _, mut permit) = transport.into_parts();
         permit.note_end(ConnectionEnd::Upgraded);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::client::{get, post_head};
+use tests::client::{get, get_once, post_head};
 use tests::h2::{Http2, Outcome};
 use tests::patience::{PATIENCE, eventually};
 use tests::random::Random;
@@ -112,7 +112,9 @@ async fn each_end_is_in_the_receipt_once() {
     assert_eq!(account.ends.into_iter().collect::<Vec<_>>(), expected, "{line}");
     let cut = format!("cut: GET /slow from {}", "127.0.0.1:");
     assert!(line.contains(&cut) && line.contains(" at server web, its handler at work for "), "{line}");
-    assert!(line.contains("; and 1 more cut") && !line.contains("ms="), "{line}");
+    let tunnel = " at server web, upgraded for ";
+    assert!(line.contains("; cut: GET /upgrade/stubborn from 127.0.0.1:") && line.contains(tunnel), "{line}");
+    assert!(!line.contains(" more cut") && !line.contains("ms="), "{line}");
     for step in ["; ready after ", "; moved within ", "; longest pause ", "; drained within "] {
         assert!(line.contains(step), "{step} in {line}");
     }
@@ -179,6 +181,81 @@ async fn connections_of_a_second_stop_signal_and_of_a_blocked_thread_are_cut_at_
     old.signal(Signal::TERM);
     let (line, account) = stage.receipt(start).await;
     assert_eq!((account.before, account.count("cut at the exit")), (1, 1), "{line}");
+}
+
+/// Its handler hears of no deadline, and none of the connection's own code runs.
+#[tokio::test]
+async fn a_handler_that_blocks_its_thread_is_named_when_the_process_ends() {
+    let stage = Stage::new("300ms", "1s").await;
+    let start = stage.app.log.end();
+    let mut blocks = Client::connect(&stage.web).await.unwrap();
+    blocks.send(get("/block?ms=60000")).await.unwrap();
+    stage.app.log.line(start, "block begins").await;
+    stage.app.restart().await;
+    let (line, account) = stage.receipt(start).await;
+    assert_eq!((account.before, account.count("cut at the exit")), (1, 1), "{line}");
+    assert!(line.contains("; cut: GET /block from 127.0.0.1:"), "{line}");
+    assert!(
+        line.contains(" at server web, its handler at work for ") && !line.contains("more cut"),
+        "{line}"
+    );
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+}
+
+/// The predecessor drains and can't reach the process that the supervisor starts.
+#[tokio::test]
+async fn a_successor_that_dies_after_standby_leaves_a_true_line_to_the_process_that_serves_next() {
+    let scratch = Scratch::new();
+    let launch =
+        Launch::app(&scratch, PLAN).env("GRACEHTTP_STANDBY", "300ms").env("GRACEHTTP_SUPERVISE", "always");
+    let app = launch.env("GRACEHTTP_DRAIN_TIMEOUT", "20s").env("GRACEHTTP_ADMIN", "127.0.0.1:0").spawn();
+    let (web, tls) = (app.target("web").await, app.target("tls").await);
+    let admin = app.log.line(0, "status page on http://").await;
+    let admin = admin.split("status page on ").nth(1).and_then(|url| url.split_whitespace().next());
+    let admin = Target::from_url(admin.expect("a URL"));
+    let stage = Stage { app, web, tls, _scratch: scratch };
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        idle.push(stage.idle(&stage.web).await);
+    }
+    let mut stays = stage.busy("/slow?ms=5000").await;
+    let old = idle[0].get("/ping").await.unwrap().pid().expect("a pid");
+    let start = stage.app.log.end();
+    stage.app.signal(Signal::USR2);
+    let successor = stage.app.successor_since(start).await;
+    for client in &mut idle {
+        client.moves_to(successor.pid()).await;
+    }
+    let draining = stage.app.hold(old);
+    eventually("the end of standby", || draining.listening_ports().is_empty()).await;
+    successor.kill();
+    let line = stage.app.log.line(start, "the restart of generation 1 failed: ").await;
+    let died = "the successor died after standby: it was killed by SIGKILL, and all connections that it had ended with it; ";
+    assert!(line.contains(&format!("{died}4 connections: 3 moved, 1 stayed; ")), "{line}");
+    // The process that serves now knows it, too.
+    loop {
+        let status = get_once(&admin, "/status.json").await.unwrap().text();
+        if !status.contains(r#""phase":"starting""#) {
+            assert!(
+                status.contains(r#""outcome":"failed""#) && status.contains("died after standby"),
+                "{status}"
+            );
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for client in &mut idle {
+        client.closed().await.unwrap();
+    }
+    assert_eq!(stays.reply().await.unwrap().pid(), Some(old));
+    let line = stage.app.log.line(start, "restart failed, pid ").await;
+    assert!(
+        line.contains(&format!("pid {} has ended: {died}4 connections: 3 moved, 1 ", successor.pid())),
+        "{line}"
+    );
+    assert_eq!(stage.app.log.count(start, "the restart of generation 1 failed"), 1);
+    stage.app.first().signal(Signal::TERM);
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0));
 }
 
 #[tokio::test]

@@ -72,6 +72,12 @@ impl Subscriber for LogSubscriber {
                     log::info(format_args!("restart done, pid {successor} serves; {receipt}"));
                 }
                 (Outcome::TakenBack, _) => log::info(format_args!("restart taken back; {receipt}")),
+                (Outcome::Failed, Some(successor)) if receipt.failed_after_commit() => {
+                    let reason = receipt.reason.as_deref().unwrap_or("it died");
+                    log::error(format_args!(
+                        "restart failed, pid {successor} has ended: {reason}; {receipt}"
+                    ));
+                }
                 // Other lines say as much: no connection has changed its process.
                 _ => {}
             },

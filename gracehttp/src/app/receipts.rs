@@ -9,33 +9,48 @@ use tokio::time::Instant;
 
 use crate::app::life::Process;
 use crate::app::parcels::{self, Handlers};
-use crate::conn::Context;
-use crate::handoff::{ParcelSender, RECEIPT, StandbySignals, Successor};
+use crate::conn::{Context, deaf};
+use crate::handoff::{ParcelSender, RECEIPT, RECEIPTS, StandbySignals, Successor};
 use crate::lifecycle::{
     ConnectionEnd, Cut, CutConnection, CutReason, EndCounts, Event, MAX_CUTS, Outcome, ReceiptHistory,
     RestartReceipt, ServerReceipt, Steps, generation,
 };
+use crate::log;
+use crate::supervision::{Legacy, Supervised};
 
 /// The receipts of a process: those of earlier restarts, and the account of the one under way.
 #[derive(Default)]
 pub(super) struct Receipts {
     history: ReceiptHistory,
     account: Option<Account>,
-    /// The successor gets the receipts that come from our own predecessor.
-    successor: Arc<Mutex<Option<ParcelSender>>>,
+    /// Who else gets the receipts that come from our own predecessor.
+    readers: Arc<Mutex<Readers>>,
+}
+
+#[derive(Clone, Default)]
+struct Readers {
+    successor: Option<ParcelSender>,
+    /// It keeps them for the process that it starts if this one dies.
+    supervisor: Option<Supervised>,
 }
 
 impl Receipts {
     /// With the history of the predecessors. One that is still draining will send the receipt of its restart.
     pub(super) fn of(handlers: &Handlers) -> Self {
         let receipts = Self { history: handlers.history.clone(), ..Self::default() };
-        let (history, successor) = (receipts.history.clone(), receipts.successor.clone());
+        let (history, readers) = (receipts.history.clone(), receipts.readers.clone());
         handlers.of_predecessor.on(RECEIPT, move |parcel| {
             let Some(receipt) = parcels::unpack(&parcel.data) else { return };
             history.add(Arc::new(receipt));
-            if let Some(successor) = successor.lock().clone() {
-                tokio::spawn(async move { successor.send(parcel).await });
-            }
+            let (Readers { successor, supervisor }, history) = (readers.lock().clone(), history.clone());
+            tokio::spawn(async move {
+                if let Some(successor) = successor {
+                    successor.send(parcel).await;
+                }
+                if let Some(supervisor) = supervisor {
+                    keep(&supervisor, &history.list()).await;
+                }
+            });
         });
         receipts
     }
@@ -127,12 +142,12 @@ impl Process {
         });
         let before = before.collect();
         self.receipts.account().committed = Some(Committed { at: Instant::now(), before, moves });
-        *self.receipts.successor.lock() = Some(successor.parcels());
+        self.receipts.readers.lock().successor = Some(successor.parcels());
     }
 
     /// The successor has died, and all that it had and that has not come back ended with it.
     pub(super) fn lose_moved(&mut self) {
-        *self.receipts.successor.lock() = None;
+        self.receipts.readers.lock().successor = None;
         let Some(committed) = &self.receipts.account().committed else { return };
         for (context, before) in self.servers.contexts().iter().zip(&committed.before) {
             context.ends().lose_moved(before);
@@ -146,38 +161,52 @@ impl Process {
         reason: Option<String>,
         goes_on: bool,
     ) -> Arc<RestartReceipt> {
-        let now = Instant::now();
         let account = self.receipts.account.take().unwrap_or_else(Account::open);
+        let mut receipt = self.draw_up(&account, outcome, reason, goes_on);
+        for (context, server) in self.servers.contexts().iter().zip(&receipt.servers) {
+            let mut cuts = context.ends().take_cuts();
+            let left = server.count(ConnectionEnd::Cut(CutReason::Exit));
+            cuts.extend(deaf(context).into_iter().take(usize::try_from(left).unwrap_or(usize::MAX)));
+            receipt.cut.extend(cuts.iter().map(|cut| cut_connection(context, cut)));
+        }
+        receipt.cut.truncate(MAX_CUTS);
+        receipt.cut_others = receipt.cut_count().saturating_sub(receipt.cut.len() as u64);
+        let receipt = Arc::new(receipt);
+        self.receipts.history.add(receipt.clone());
+        receipt
+    }
+
+    /// What became of all connections up to now, without those that were cut by name.
+    fn draw_up(
+        &self,
+        account: &Account,
+        outcome: Outcome,
+        reason: Option<String>,
+        goes_on: bool,
+    ) -> RestartReceipt {
         let committed = account.committed.as_ref();
-        let (mut servers, mut cuts) = (Vec::new(), Vec::new());
-        for (place, context) in self.servers.contexts().iter().enumerate() {
+        let contexts = self.servers.contexts();
+        let servers = contexts.iter().enumerate().map(|(place, context)| {
             let counts = context.ends().counts();
             // Without a commit nothing has changed.
             let before = committed.and_then(|committed| committed.before.get(place)).copied();
-            servers.push(server_receipt(context, before.unwrap_or(counts), counts, goes_on));
-            let named = context.ends().take_cuts().into_iter().map(|cut| cut_connection(context, &cut));
-            cuts.extend(named);
-        }
-        cuts.truncate(MAX_CUTS);
+            server_receipt(context, before.unwrap_or(counts), counts, goes_on)
+        });
         let began_at = account.began_at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let longest_pause = committed.and_then(|committed| committed.moves.moves.longest_pause());
-        let mut receipt = RestartReceipt {
+        RestartReceipt {
             generation: generation(),
             pid: std::process::id(),
             successor: account.successor.map(Pid::as_raw),
             began_at_ms: began_at.as_millis() as u64,
             outcome,
             reason,
-            steps: account.steps(now),
+            steps: account.steps(Instant::now()),
             longest_pause_us: longest_pause.map(|pause| pause.as_micros() as u64),
-            servers,
-            cut: cuts,
+            servers: servers.collect(),
+            cut: Vec::new(),
             cut_others: 0,
-        };
-        receipt.cut_others = receipt.cut_count().saturating_sub(receipt.cut.len() as u64);
-        let receipt = Arc::new(receipt);
-        self.receipts.history.add(receipt.clone());
-        receipt
+        }
     }
 
     /// The restart came to nothing before the successor took over.
@@ -186,14 +215,61 @@ impl Process {
         self.events.emit(&Event::RestartDone(receipt));
     }
 
+    /// The successor has died after standby, in this way. Has the supervisor keep the account as it is now, for the
+    /// process that it starts: this one can't reach that.
+    pub(super) async fn have_death_kept(&self, how: &str) {
+        let (Some(supervisor), Some(account)) = (&self.supervised, &self.receipts.account) else { return };
+        let reason = Some(death_after_standby(how));
+        let mut receipts = self.receipts.history.list();
+        receipts.push(Arc::new(self.draw_up(account, Outcome::Failed, reason, true)));
+        keep(supervisor, &receipts).await;
+    }
+
+    /// Has the supervisor keep the receipts for the process that it starts if this one dies.
+    pub(super) async fn have_receipts_kept(&self) {
+        let Some(supervisor) = &self.supervised else { return };
+        self.receipts.readers.lock().supervisor = Some(supervisor.clone());
+        keep(supervisor, &self.receipts.history.list()).await;
+    }
+
     /// This process holds no connection any more, or ends in spite of those that it holds. The successor, if it lives,
     /// gets the receipt.
     pub(super) async fn finish_account(&mut self, successor: &Successor, died: Option<&str>) {
         let outcome = if died.is_none() { Outcome::Succeeded } else { Outcome::Failed };
-        let reason = died.map(|how| format!("the successor died after standby: {how}"));
+        let reason = died.map(death_after_standby);
         let receipt = self.close_account(outcome, reason, false);
         successor.parcels().send(parcels::pack(RECEIPT, &*receipt)).await;
         self.events.emit(&Event::RestartDone(receipt));
+    }
+}
+
+fn death_after_standby(how: &str) -> String {
+    format!("the successor died after standby: {how}, and all connections that it had ended with it")
+}
+
+async fn keep(supervisor: &Supervised, receipts: &[Arc<RestartReceipt>]) {
+    let parts = receipts.iter().map(|receipt| (parcels::pack(RECEIPTS, &**receipt).data, Vec::new()));
+    if let Err(error) = supervisor.keep(RECEIPTS, &parts.collect::<Vec<_>>()).await {
+        log::error(format_args!(
+            "the supervisor, pid {}, does not get the receipts of restarts: {error}; after a crash the next process \
+             does not show them",
+            supervisor.pid()
+        ));
+    }
+}
+
+/// The receipts that a process that has crashed had the supervisor keep. If its predecessor could not take its place any
+/// more, the last of them tells what has ended with it.
+pub(super) fn adopt_kept(legacy: &mut Legacy, history: &ReceiptHistory) {
+    let kept = legacy.take(RECEIPTS);
+    let receipts = kept.iter().filter_map(|kept| parcels::unpack::<RestartReceipt>(&kept.data));
+    receipts.for_each(|receipt| history.add(Arc::new(receipt)));
+    let died = |last: &&Arc<RestartReceipt>| {
+        last.failed_after_commit() && last.generation.saturating_add(2) == legacy.generation
+    };
+    if let Some(last) = history.list().last().filter(died) {
+        let reason = last.reason.as_deref().unwrap_or("for a reason that is not known");
+        log::error(format_args!("the restart of generation {} failed: {reason}; {last}", last.generation));
     }
 }
 

@@ -178,6 +178,7 @@ impl Process {
                     // One that lives on serves, even if it does not talk to us any more.
                     let died = if end.leaves_no_server() { successor.ended().await } else { None };
                     if let Some(why) = died.clone() {
+                        self.have_death_kept(&why).await;
                         if let Some(supervised) = &self.supervised {
                             supervised.report_lost(watch.pid, &why);
                         }
@@ -270,6 +271,7 @@ impl Process {
         let receipt = self.close_account(Outcome::TakenBack, Some(why.to_string()), true);
         self.settle_all(back);
         self.have_listeners_kept().await;
+        self.have_receipts_kept().await;
         let former_access = |_: &Running, acceptor: &Acceptor| acceptor.former_access.clone();
         prepare::update_access(&self.servers, &self.events, former_access).await;
         self.announcer.took_back().await;

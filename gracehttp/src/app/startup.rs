@@ -13,6 +13,7 @@ use crate::app::metrics;
 use crate::app::operators::Operators;
 use crate::app::parcels::Handlers;
 use crate::app::prepare::{self, FreshFiles, Listeners};
+use crate::app::receipts;
 use crate::app::servers::Servers;
 use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
@@ -83,7 +84,7 @@ enum Sockets {
 }
 
 impl Origin {
-    async fn of(ancestry: Ancestry) -> Result<Self, Error> {
+    async fn of(ancestry: Ancestry, parcels: &Handlers) -> Result<Self, Error> {
         Ok(match ancestry {
             Ancestry::First { activation, supervised } => {
                 Self { predecessor: None, supervised, sockets: Sockets::Passed(activation) }
@@ -100,6 +101,7 @@ impl Origin {
             Ancestry::AfterCrash(mut legacy) => {
                 set_generation(legacy.generation);
                 metrics::adopt_kept(&mut legacy);
+                receipts::adopt_kept(&mut legacy, &parcels.history);
                 let sockets = Sockets::Offered(kept_listeners(legacy.take(LISTENERS)));
                 Self { predecessor: None, supervised: Some(legacy.supervised), sockets }
             }
@@ -118,7 +120,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
 ) -> Result<Prepared, Error> {
     // First: the predecessor's listeners need descriptors, too.
     let descriptors = prepare::raise_limit(&app.servers);
-    let origin = Origin::of(ancestry).await?;
+    let origin = Origin::of(ancestry, parcels).await?;
     let channel = origin.predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
     let prepared = begin(app, origin, descriptors, workers, parcels, events).await;
     if let Err(error) = &prepared {

@@ -33,6 +33,7 @@ impl Process {
         supervised.set_limits(*hang_timeout, crashes);
         self.have_listeners_kept().await;
         metrics::have_kept(supervised).await;
+        self.have_receipts_kept().await;
         if supervised.hang_timeout().is_some() {
             let (supervised, mut beats) = (supervised.clone(), self.pulse.watch());
             tokio::spawn(async move {

@@ -130,6 +130,11 @@ impl RestartReceipt {
         total
     }
 
+    /// Whether the successor had taken over, and died when this process could not take its place any more.
+    pub(crate) fn failed_after_commit(&self) -> bool {
+        self.outcome == Outcome::Failed && self.steps.commit_us.is_some()
+    }
+
     /// How many connections were cut while they were in use.
     pub(crate) fn cut_count(&self) -> u64 {
         let total = self.total();

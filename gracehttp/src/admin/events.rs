@@ -34,6 +34,8 @@ struct Watching {
     clients: Vec<Sender<Bytes>>,
     /// Documents are being made.
     runs: bool,
+    /// The successor makes them.
+    has_left: bool,
 }
 
 impl Feed {
@@ -45,6 +47,11 @@ impl Feed {
     pub(super) fn subscribe(self: &Arc<Self>) -> Option<Receiver<Bytes>> {
         let (sender, receiver) = channel(MOST_WAITING);
         let mut watching = self.watching.lock();
+        if watching.has_left {
+            // On a connection from before the commit. The client comes again, on a new one.
+            let _ = sender.try_send(RETRY.into());
+            return Some(receiver);
+        }
         watching.clients.retain(|client| !client.is_closed());
         if watching.clients.len() >= self.most {
             return None;
@@ -59,9 +66,16 @@ impl Feed {
         Some(receiver)
     }
 
-    /// Ends all of them.
-    pub(super) fn end(&self) {
-        self.watching.lock().clients.clear();
+    /// Ends all of them: those who watch come again, and reach the successor.
+    pub(super) fn leave(&self) {
+        let mut watching = self.watching.lock();
+        watching.clients.clear();
+        watching.has_left = true;
+    }
+
+    /// This process answers again.
+    pub(super) fn come_back(&self) {
+        self.watching.lock().has_left = false;
     }
 
     async fn run(self: Arc<Self>) {
@@ -96,4 +110,26 @@ impl Feed {
 /// JSON has no line breaks of its own.
 fn event(document: &str) -> String {
     format!("data: {document}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Health;
+    use std::sync::OnceLock;
+
+    #[tokio::test]
+    async fn a_process_that_has_left_sends_its_watchers_to_the_successor() {
+        let sources = Arc::new(Sources { health: Arc::new(Health::new()), serving: OnceLock::new() });
+        let feed = Arc::new(Feed::new(sources, 2));
+        let is_document = |piece: Option<Bytes>| piece.is_some_and(|piece| piece.ends_with(b"}\n\n"));
+        let mut before = feed.subscribe().unwrap();
+        assert!(is_document(before.recv().await));
+        feed.leave();
+        assert_eq!(before.recv().await, None);
+        let mut late = feed.subscribe().unwrap();
+        assert_eq!((late.recv().await, late.recv().await), (Some(RETRY.into()), None));
+        feed.come_back();
+        assert!(is_document(feed.subscribe().unwrap().recv().await));
+    }
 }

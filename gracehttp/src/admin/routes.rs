@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use crate::admin::document::Sources;
@@ -58,6 +58,10 @@ impl Routes {
 
     /// Nothing here changes anything, and nothing takes a body.
     fn refusal(&self, request: &Request<Incoming>) -> Option<Answer> {
+        // RFC 9112 section 3.2: a proxy before us could have read the other one.
+        if request.headers().get_all(HOST).iter().nth(1).is_some() {
+            return Some(text(StatusCode::BAD_REQUEST, "a request has one field Host\n"));
+        }
         if !self.hosts.allow(request) {
             let reason =
                 "this address answers to IP addresses and to localhost, and the request names another host\n";
@@ -156,5 +160,52 @@ fn explain(verdict: &Verdict, said: &mut String) {
             Ok(()) => writeln!(said, "[+] check {name}: passed in {took} ms"),
             Err(reason) => writeln!(said, "[-] check {name}: {}", reason.replace('\n', " ")),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{Checks, Health};
+    use crate::lifecycle::Pulse;
+    use http_body_util::BodyExt as _;
+    use std::sync::OnceLock;
+    use std::sync::mpsc;
+    use tokio::runtime::Builder;
+
+    fn routes(health: &Arc<Health>) -> Routes {
+        let sources = Arc::new(Sources { health: health.clone(), serving: OnceLock::new() });
+        Routes::new(sources.clone(), Arc::new(Feed::new(sources, 8)), Hosts::Any)
+    }
+
+    async fn read(answer: Answer) -> (u16, String) {
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// The clock of the control runtime runs ahead while it has nothing to do.
+    #[tokio::test(start_paused = true)]
+    async fn a_process_whose_workers_are_all_blocked_for_long_does_not_live() {
+        let workers = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (opens, opened) = mpsc::channel::<()>();
+        workers.spawn(async move { opened.recv() });
+        let pulse = Arc::new(Pulse::new(workers.handle().clone()));
+        let (health, mut beats) = (Arc::new(Health::new()), pulse.watch());
+        let checks = Checks::new(Vec::new(), workers.handle().clone(), Some(pulse.watch()));
+        health.begin(checks).await.unwrap();
+        let routes = routes(&health);
+        let mut until = async |silence: Duration| {
+            beats.wait_for(|beat| beat.workers.silence() >= silence).await.unwrap();
+            read(routes.alive()).await
+        };
+        let almost = until(Duration::from_secs(29)).await;
+        assert_eq!(almost, (200, "alive; the workers have not answered for 29s\n".to_owned()));
+        let lifeless = until(LIFELESS_AFTER).await;
+        assert_eq!(lifeless, (503, "the workers have not answered for 30s\n".to_owned()));
+        drop(opens);
+        beats.wait_for(|beat| beat.workers.is_live()).await.unwrap();
+        assert_eq!(read(routes.alive()).await, (200, "alive; the workers answer\n".to_owned()));
+        workers.shutdown_background();
     }
 }

@@ -107,9 +107,10 @@ impl Subscriber for Admin {
             Event::Committed { .. } => {
                 // Clients that come again reach the successor.
                 self.has_left.send_replace(true);
-                self.feed.end();
+                self.feed.leave();
             }
             Event::TookBack { .. } => {
+                self.feed.come_back();
                 self.has_left.send_replace(false);
             }
             _ => {}

@@ -60,6 +60,11 @@ async fn web(State(database): State<Database>, request: Request) -> String {
             std::thread::sleep(Duration::from_millis(millis));
             format!("pong by pid:{pid}")
         }
+        "/wait" => {
+            let millis = request.uri().query().and_then(|query| query.parse().ok()).expect("milliseconds");
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            format!("pong by pid:{pid}")
+        }
         _ => format!("pong by pid:{pid}"),
     }
 }

@@ -1,5 +1,8 @@
 //! What an operator reads at the address `admin`, in every phase of a process, and what no client can do to it.
 
+mod attacked;
+mod life;
+
 use std::time::{Duration, Instant};
 
 use serde_json::Value;

@@ -52,6 +52,11 @@ pub mod control {}
 #[doc = include_str!("../docs/guide/health.md")]
 pub mod health {}
 
+// The first definition of a link counts. So the pictures are in the documentation itself, wherever it is read, and in a
+// clone the chapter has them from the files beside it.
+#[doc = concat!("[light]: data:image/webp;base64,", include_str!("../docs/guide/status-page-light.webp.base64"))]
+#[doc = concat!("[dark]: data:image/webp;base64,", include_str!("../docs/guide/status-page-dark.webp.base64"))]
+#[doc = ""]
 #[doc = include_str!("../docs/guide/status-page.md")]
 pub mod status_page {}
 

@@ -33,6 +33,7 @@ impl Page {
         let mut browser = Command::new(name)
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
             .args(["--remote-debugging-port=0", "--no-first-run", "--lang=en"])
+            .arg("--host-resolver-rules=MAP evil.example 127.0.0.1")
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
             .stdin(Stdio::null())
@@ -67,13 +68,29 @@ impl Page {
         for domain in ["Runtime.enable", "Log.enable", "Page.enable"] {
             page.call(domain, json!({})).await;
         }
-        let metrics = json!({ "width": 1200, "height": 1360, "deviceScaleFactor": 1, "mobile": false });
+        let metrics = json!({ "width": 1200, "height": 1400, "deviceScaleFactor": 1, "mobile": false });
         page.call("Emulation.setDeviceMetricsOverride", metrics).await;
+        page.call("Emulation.setScrollbarsHidden", json!({ "hidden": true })).await;
         let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         page.call("Emulation.setEmulatedMedia", feature).await;
-        page.call("Page.navigate", json!({ "url": url })).await;
-        page.until("location.protocol === 'http:' && document.readyState === 'complete'").await;
+        page.go(url).await;
         Some(page)
+    }
+
+    /// Opens another URL in its place.
+    pub(super) async fn go(&mut self, url: &str) {
+        self.call("Page.navigate", json!({ "url": url })).await;
+        let is_there = format!(
+            "location.href.startsWith({}) && document.readyState === 'complete'",
+            json!(url.trim_end_matches('/'))
+        );
+        self.until(&is_there).await;
+    }
+
+    /// From now on its reader wants nothing to move.
+    pub(super) async fn still(&mut self) {
+        let feature = json!({ "features": [{ "name": "prefers-reduced-motion", "value": "reduce" }] });
+        self.call("Emulation.setEmulatedMedia", feature).await;
     }
 
     async fn call(&mut self, method: &str, params: Value) -> Value {
@@ -99,8 +116,12 @@ impl Page {
 
     /// The value of an expression in the page.
     pub(super) async fn value(&mut self, expression: &str) -> Value {
-        let result =
-            self.call("Runtime.evaluate", json!({ "expression": expression, "returnByValue": true })).await;
+        let result = self
+            .call(
+                "Runtime.evaluate",
+                json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
+            )
+            .await;
         assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
         result["result"]["value"].clone()
     }

@@ -1,10 +1,13 @@
 //! Commands that come together, or at an awkward moment: each learns of its own outcome, and none spoils a later one.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tests::patience::{PATIENCE, eventually};
+use tests::process::bin;
 use tests::{App, Exit, Launch, Scratch, Signal};
 
 const WEB: &str = "server web 127.0.0.1:0";
@@ -179,4 +182,50 @@ async fn one_more_restart_reaches_a_successor_that_handles_other_signals() {
     assert_eq!(stage.app.log.count(0, "serves again"), 0, "{}", stage.app.log);
     stage.app.current().signal(Signal::TERM);
     stage.app.log.line(0, "stopped, pid").await;
+}
+
+/// The command `status` or another one of the same program, with this socket.
+fn command(socket: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(bin("app"));
+    command.args(arguments).arg("--control").arg(socket).stdin(Stdio::null());
+    command.output().expect("the command")
+}
+
+#[tokio::test]
+async fn a_command_asks_again_if_a_successor_has_just_taken_the_place_of_the_process() {
+    let scratch = Scratch::new();
+    let path = scratch.join("control.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let replies = std::thread::spawn(move || {
+        [
+            r#"{"type":"error","error":"replaced","ask_again":true}"#,
+            r#"{"type":"accepted","pid":4711}
+               {"type":"done","ok":true,"text":"all well"}"#,
+        ]
+        .map(|reply| {
+            let mut asked = Asked(BufReader::new(listener.accept().expect("a client").0));
+            let request = asked.read();
+            let lines: String = reply.lines().map(|line| format!("{}\n", line.trim())).collect();
+            asked.0.get_ref().write_all(lines.as_bytes()).expect("an open socket");
+            request["command"].as_str().map(str::to_owned)
+        })
+    });
+    let ran = tokio::task::spawn_blocking(move || command(&path, &["stop", "--wait"])).await.unwrap();
+    assert!(ran.status.success() && String::from_utf8_lossy(&ran.stdout).contains("all well"), "{ran:?}");
+    assert_eq!(replies.join().unwrap(), [Some("stop".to_owned()), Some("stop".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_command_that_no_process_answers_ends_and_says_why() {
+    let stage = Stage::new().await;
+    let process = stage.app.first();
+    process.signal(Signal::STOP);
+    eventually("a stopped process", || process.is_stopped()).await;
+    let path = stage.scratch.join("control.sock");
+    let ran = tokio::task::spawn_blocking(move || command(&path, &["status"])).await.unwrap();
+    process.signal(Signal::CONT);
+    let told = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(1), "{told}");
+    assert!(told.contains("no process has answered within 10s"), "{told}");
+    stage.stop().await;
 }

@@ -9,10 +9,14 @@ use serde_json::{Value, json};
 
 use crate::control::protocol::VERSION;
 use crate::error::Error;
+use crate::lifecycle::show;
 
 /// How often a command asks again while one process takes the place of another, and after which pause.
 const MOST_TRIES: usize = 20;
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+/// A process that serves answers at once. One that was stopped, or that hangs, never does.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// A process that serves, as its commands see it.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub(crate) enum Outcome {
 impl Client {
     pub(crate) fn connect(path: &Path) -> Result<Self, Error> {
         let stream = UnixStream::connect(path).map_err(|error| unreachable(path, error))?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN)).map_err(|error| unreachable(path, error))?;
         Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
     }
 
@@ -69,7 +74,8 @@ impl Client {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {
             Ok(0) => return Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => {}
+            // It answers. From now on only its work takes time.
+            Ok(_) => self.stream.get_ref().set_read_timeout(None).map_err(|error| self.broken(error))?,
             Err(error) => return Err(self.broken(error)),
         }
         serde_json::from_str(&line).map_err(|error| {
@@ -103,6 +109,11 @@ impl Client {
     fn broken(&self, error: io::Error) -> Error {
         let what = match error.kind() {
             io::ErrorKind::UnexpectedEof => "the process has ended before it said how that went".to_owned(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
+                "no process has answered within {}: the one that serves was stopped (SIGSTOP) or hangs, or the next one \
+                 still starts after a crash; it gets the command once it answers",
+                show(ANSWER_WITHIN)
+            ),
             _ => format!("the conversation with the process broke: {error}"),
         };
         Error::caused_by(format!("{what} (control socket {})", self.shown()), error)

@@ -88,10 +88,8 @@ impl Storm {
             }
             // The rehearsal may come too late, and is told so.
             5 => {
-                _ = tokio::join!(
-                    self.ends(&["restart", "--wait"], 0),
-                    self.command(&["restart", "--rehearse"])
-                )
+                let rehearsal = self.command(&["restart", "--rehearse"]);
+                tokio::join!(self.ends(&["restart", "--wait"], 0), rehearsal);
             }
             6 => {
                 let waits = tokio::join!(self.command(&["restart", "--wait"]), async {

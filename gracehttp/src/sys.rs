@@ -271,6 +271,13 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>])
     if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
+/// Sends one byte, and never waits: one for which there is no room is lost. A handler of signals may call it.
+pub(crate) fn send_byte(socket: BorrowedFd<'_>, byte: u8) {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: the pointer is to one live byte. send(2) is one of the calls that signal-safety(7) lists.
+    let _ = unsafe { libc::send(socket.as_raw_fd(), (&raw const byte).cast(), 1, flags) };
+}
+
 /// One received message.
 #[derive(Debug)]
 pub(crate) struct Received {

@@ -223,6 +223,14 @@ impl Generation {
         self.state() == Some('T')
     }
 
+    /// Whether a signal that was sent to it has not reached it yet, as while it is stopped.
+    pub fn has_pending(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(self.proc("status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+        let pending = line.and_then(|line| u64::from_str_radix(line.trim(), 16).ok()).unwrap_or(0);
+        pending & (1 << (signal.as_raw() - 1)) != 0
+    }
+
     /// Whether none of its threads runs or is about to run: it has finished all its work.
     pub fn is_asleep(&self) -> bool {
         let Ok(tasks) = fs::read_dir(self.proc("task")) else { return false };

@@ -2,6 +2,7 @@
 //!
 //! * [`process`] starts a real binary, follows its generations and reads their log;
 //! * [`service`] is such an application of which one server matters;
+//! * [`supervised`] is such an application under its supervisor;
 //! * [`client`] speaks HTTP over a raw socket and forgives nothing;
 //! * [`tls`] gives a test the records of a TLS connection into its hands;
 //! * [`load`] keeps many such clients busy, and explains every failure;
@@ -29,6 +30,7 @@ pub mod report;
 pub mod scratch;
 pub mod service;
 pub mod strace;
+pub mod supervised;
 pub mod systemd;
 pub mod tls;
 pub mod uploads;

@@ -1,81 +1,15 @@
 //! A service under its supervisor: the pid that was started stays, whatever dies.
 
-use std::sync::Arc;
-
 use rustix::process::{Pid, kill_process, kill_process_group};
 use tests::client::{get, get_once};
 use tests::patience::eventually;
-use tests::{App, Client, Exit, Generation, Launch, Scratch, Signal, Target};
-
-const WEB: &str = "server web 127.0.0.1:0";
-
-fn supervised(scratch: &Scratch, plan: &str) -> Launch {
-    Launch::app(scratch, plan).env("GRACEHTTP_SUPERVISE", "always")
-}
-
-/// The pid of the process that answers a new connection. That it is refused, or not answered, is a failure.
-async fn answering(target: &Target) -> u32 {
-    let reply = get_once(target, "/ping").await.expect("no new client is refused");
-    reply.pid().expect("the answer names the process")
-}
-
-/// A service, its address, its supervisor and its worker.
-struct Service {
-    app: App,
-    target: Target,
-    supervisor: Arc<Generation>,
-}
-
-impl Service {
-    async fn start(launch: Launch) -> Self {
-        let app = launch.start("web").await;
-        let (target, supervisor) = (app.target("web").await, app.first());
-        Self { app, target, supervisor }
-    }
-
-    async fn worker(&self) -> Arc<Generation> {
-        self.app.hold(answering(&self.target).await)
-    }
-
-    /// Sends a signal to the pid that was started.
-    fn signal(&self, signal: Signal) {
-        self.supervisor.signal(signal);
-    }
-
-    async fn restart(&self) -> Arc<Generation> {
-        let start = self.app.log.end();
-        self.signal(Signal::USR2);
-        let successor = self.app.successor_since(start).await;
-        self.app.serves(&self.target, &successor).await;
-        successor
-    }
-
-    /// The worker that serves once the supervisor has seen a crash of the one before.
-    async fn fresh(&self, before: &Generation) -> Arc<Generation> {
-        loop {
-            // A client that was accepted by the dying process may lose its connection.
-            match get_once(&self.target, "/ping").await {
-                Ok(reply) if reply.pid() != Some(before.pid()) => {
-                    return self.app.hold(reply.pid().expect("a pid"));
-                }
-                Ok(_) => {}
-                Err(failure) => {
-                    assert!(!failure.to_string().contains("refused"), "{failure}\n{}", self.app.log);
-                }
-            }
-        }
-    }
-
-    async fn stops(&self) {
-        self.signal(Signal::TERM);
-        assert_eq!(self.supervisor.exit().await, Exit::Code(0), "{}", self.app.log);
-    }
-}
+use tests::supervised::{Supervised, WEB, answering, supervised};
+use tests::{Client, Exit, Launch, Scratch, Signal, Target};
 
 #[tokio::test]
 async fn the_pid_that_was_started_stays_through_restarts_and_ends_with_the_service() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let mut workers = vec![service.worker().await];
     assert_ne!(workers[0].pid(), service.supervisor.pid());
     for _ in 0..3 {
@@ -112,7 +46,7 @@ async fn a_worker_that_never_served_is_not_started_again_and_its_status_is_that_
 #[tokio::test]
 async fn a_crash_costs_its_connections_and_refuses_nobody() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     let mut waiting = Client::connect(&service.target).await.unwrap();
     waiting.send(get("/slow?5000")).await.unwrap();
@@ -139,7 +73,7 @@ async fn a_crash_costs_its_connections_and_refuses_nobody() {
 #[tokio::test]
 async fn clients_that_connect_while_no_worker_runs_are_served_by_the_next() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     scratch.write("plan", format!("{WEB}\nstart sleep 1000"));
     let before = service.worker().await;
     before.signal(Signal::KILL);
@@ -157,7 +91,7 @@ async fn clients_that_connect_while_no_worker_runs_are_served_by_the_next() {
 #[tokio::test]
 async fn five_crashes_in_a_row_end_the_service() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let mut worker = service.worker().await;
     for _ in 0..4 {
         worker.signal(Signal::KILL);
@@ -178,7 +112,7 @@ async fn five_crashes_in_a_row_end_the_service() {
 #[tokio::test]
 async fn the_limit_of_crashes_is_a_key() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB).env("GRACEHTTP_CRASH_LIMIT", "1")).await;
+    let service = Supervised::start(supervised(&scratch, WEB).env("GRACEHTTP_CRASH_LIMIT", "1")).await;
     service.worker().await.signal(Signal::KILL);
     assert_eq!(service.supervisor.exit().await, Exit::Code(70), "{}", service.app.log);
 }
@@ -188,7 +122,7 @@ async fn a_signal_to_the_whole_process_group_counts_once() {
     for signal in [Signal::TERM, Signal::INT] {
         let scratch = Scratch::new();
         let app = Launch::program("setsid").arg(tests::process::bin("app")).plan(&scratch, WEB);
-        let service = Service::start(app.env("GRACEHTTP_SUPERVISE", "always")).await;
+        let service = Supervised::start(app.env("GRACEHTTP_SUPERVISE", "always")).await;
         let mut client = Client::connect(&service.target).await.unwrap();
         client.send(get("/slow?800")).await.unwrap();
         service.app.log.line(0, "slow begins").await;
@@ -204,7 +138,7 @@ async fn a_signal_to_the_whole_process_group_counts_once() {
 #[tokio::test]
 async fn a_second_signal_to_the_supervisor_is_a_second_signal() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let mut client = Client::connect(&service.target).await.unwrap();
     client.send(get("/never")).await.unwrap();
     service.app.log.line(0, "never begins").await;
@@ -218,7 +152,7 @@ async fn a_second_signal_to_the_supervisor_is_a_second_signal() {
 #[tokio::test]
 async fn signals_to_the_worker_itself_go_on_working() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     let start = service.app.log.end();
     first.signal(Signal::USR2);
@@ -231,7 +165,7 @@ async fn signals_to_the_worker_itself_go_on_working() {
 #[tokio::test]
 async fn a_thousand_orphans_are_reaped() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, &format!("{WEB}\nstart orphans 1000"))).await;
+    let service = Supervised::start(supervised(&scratch, &format!("{WEB}\nstart orphans 1000"))).await;
     let worker = service.worker().await;
     service.app.log.line(0, "orphans begun").await;
     eventually("no orphan is left", || service.supervisor.children() == [worker.pid()]).await;
@@ -242,7 +176,7 @@ async fn a_thousand_orphans_are_reaped() {
 #[tokio::test]
 async fn listeners_that_a_restart_removes_are_closed_in_the_supervisor() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, "server web 127.0.0.1:0 127.0.0.2:0")).await;
+    let service = Supervised::start(supervised(&scratch, "server web 127.0.0.1:0 127.0.0.2:0")).await;
     eventually("two listeners are kept", || service.supervisor.listening_ports().len() == 2).await;
     scratch.write("plan", WEB);
     let first = service.worker().await;
@@ -255,7 +189,7 @@ async fn listeners_that_a_restart_removes_are_closed_in_the_supervisor() {
 #[tokio::test]
 async fn a_worker_whose_supervisor_dies_drains() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let worker = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
     client.send(get("/slow?500")).await.unwrap();
@@ -271,7 +205,7 @@ async fn a_worker_that_hangs_is_ended_and_replaced() {
     let scratch = Scratch::new();
     let launch =
         supervised(&scratch, WEB).env("GRACEHTTP_HANG_TIMEOUT", "1s").env("GRACEHTTP_WORKER_THREADS", "1");
-    let service = Service::start(launch).await;
+    let service = Supervised::start(launch).await;
     let hung = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
     client.send(get("/block?60000")).await.unwrap();
@@ -285,7 +219,7 @@ async fn a_worker_that_hangs_is_ended_and_replaced() {
 #[tokio::test]
 async fn a_predecessor_that_takes_back_counts_again() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB).env("GRACEHTTP_STANDBY", "30s")).await;
+    let service = Supervised::start(supervised(&scratch, WEB).env("GRACEHTTP_STANDBY", "30s")).await;
     let first = service.worker().await;
     let second = service.restart().await;
     second.signal(Signal::KILL);
@@ -300,7 +234,7 @@ async fn a_predecessor_that_takes_back_counts_again() {
 #[tokio::test]
 async fn a_successor_that_dies_after_standby_is_replaced_while_its_predecessor_drains() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
     client.send(get("/slow?6000")).await.unwrap();
@@ -319,7 +253,7 @@ async fn a_successor_that_dies_after_standby_is_replaced_while_its_predecessor_d
 #[tokio::test]
 async fn a_worker_that_dies_while_its_successor_starts_takes_it_along() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     scratch.write("plan", format!("{WEB}\nstart sleep 2000"));
     service.signal(Signal::USR2);
@@ -339,7 +273,7 @@ async fn a_worker_that_dies_while_its_successor_starts_takes_it_along() {
 #[tokio::test]
 async fn a_fresh_worker_that_is_killed_while_it_starts_is_replaced_like_one_that_served() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     scratch.write("plan", format!("{WEB}\nstart sleep 60000"));
     first.signal(Signal::KILL);
@@ -358,7 +292,7 @@ async fn a_fresh_worker_that_is_killed_while_it_starts_is_replaced_like_one_that
 #[tokio::test]
 async fn a_predecessor_that_dies_while_it_drains_changes_nothing() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
     client.send(get("/never")).await.unwrap();
@@ -377,7 +311,7 @@ async fn a_predecessor_that_dies_while_it_drains_changes_nothing() {
 #[tokio::test]
 async fn the_service_ends_with_its_last_worker_even_if_a_predecessor_drains() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB)).await;
+    let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
     client.send(get("/slow?3000")).await.unwrap();
@@ -416,7 +350,7 @@ async fn without_a_reason_there_is_no_supervisor() {
 async fn the_file_can_ask_for_a_supervisor() {
     let scratch = Scratch::new();
     scratch.write("Gracehttp.toml", "supervise = \"always\"\n");
-    let service = Service::start(Launch::app(&scratch, WEB).directory(scratch.path())).await;
+    let service = Supervised::start(Launch::app(&scratch, WEB).directory(scratch.path())).await;
     assert_ne!(service.worker().await.pid(), service.supervisor.pid());
     service.stops().await;
 }
@@ -432,7 +366,7 @@ async fn counted(admin: &Target) -> u64 {
 #[tokio::test]
 async fn counters_and_the_address_for_operators_survive_a_crash() {
     let scratch = Scratch::new();
-    let service = Service::start(supervised(&scratch, WEB).env("GRACEHTTP_ADMIN", "127.0.0.1:0")).await;
+    let service = Supervised::start(supervised(&scratch, WEB).env("GRACEHTTP_ADMIN", "127.0.0.1:0")).await;
     let line = service.app.log.line(0, "status page on http://").await;
     let url = line.split("status page on ").nth(1).expect("a URL").split_whitespace().next();
     let admin = Target::from_url(url.expect("a URL"));

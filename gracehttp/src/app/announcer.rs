@@ -98,9 +98,28 @@ impl Announcer {
         }
     }
 
+    /// This process ends, stopped or replaced. Its own pid names nobody from now on, also at a path that its successor
+    /// does not have.
+    pub(super) async fn ends(&self) {
+        if let Some(file) = self.pid_file.as_ref().filter(|file| file.names_this_process()) {
+            file.remove().await;
+        }
+    }
+
     async fn write_pid_file(&self) {
         if let Some(file) = &self.pid_file {
             file.write().await;
+        }
+        if let Some(supervised) = self.supervised.get() {
+            // After that: the one before, at another path, is removed now.
+            let told = supervised.have_pid_file_removed(self.pid_file.as_ref().map(PidFile::path)).await;
+            if let Err(error) = told {
+                log::error(format_args!(
+                    "the supervisor, pid {}, does not learn where the pid file is: {error}; if the service crashes for \
+                     good, the file stays, and the next start replaces it",
+                    supervised.pid()
+                ));
+            }
         }
     }
 }

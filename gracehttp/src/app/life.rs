@@ -207,6 +207,7 @@ async fn start<S: Clone + Send + Sync + 'static>(
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Option<(Started, Requests)>, Error> {
+    let supervised = ancestry.supervised();
     let prepare_to_serve = async {
         let prepared = startup::prepare(app, ancestry, workers, parcels, events).await?;
         if prepared.is_rehearsal() {
@@ -219,6 +220,8 @@ async fn start<S: Clone + Send + Sync + 'static>(
         biased;
         trigger = requests.next_stop() => {
             events.emit(&Event::StopRequested { trigger });
+            // However this process ends from now on, it was asked to.
+            supervised.iter().for_each(Supervised::end);
             Event::StoppedEarly
         }
         prepared = prepare_to_serve => match prepared? {
@@ -267,6 +270,7 @@ impl Process {
                 break;
             }
         }
+        self.announcer.ends().await;
         self.own.close();
         for (server, ends) in self.observed.ends() {
             self.events.emit(&Event::Drained { server, ends });

@@ -170,18 +170,13 @@ impl Process {
                     self.cut().await;
                     return self.end_for(successor, &watch).await;
                 }
-                Due::SuccessorGone(end) if end.leaves_no_server() && watch.stands_by => {
+                Due::SuccessorGone(end) if watch.may_take_back(&end) && self.takes_back_place(watch.pid) => {
                     self.take_back(successor, end).await;
                     return Next::ServeOn;
                 }
                 Due::SuccessorGone(end) => {
-                    // One that lives on serves, even if it does not talk to us any more.
-                    let died = if end.leaves_no_server() { successor.ended().await } else { None };
+                    let died = self.death_of(successor, &end).await;
                     if let Some(why) = died.clone() {
-                        self.have_death_kept(&why).await;
-                        if let Some(supervised) = &self.supervised {
-                            supervised.report_lost(watch.pid, &why);
-                        }
                         let is_supervised = self.supervised.is_some();
                         self.events.emit(&Event::SuccessorDied { successor: watch.pid, why, is_supervised });
                     }
@@ -229,18 +224,13 @@ impl Process {
         }
     }
 
-    /// Asks the successor to stop, too, if the service was asked and not this very process.
+    /// Asks the successor to stop, too, if a command has asked the service.
     async fn pass_stop_on(&self, trigger: Trigger, successor: &Successor) {
         let name = match trigger {
             Trigger::Command | Trigger::Predecessor => STOP,
             Trigger::Drain => DRAIN,
-            Trigger::SupervisorGone => return,
-            Trigger::Signal(_) => {
-                if self.was_forwarded(trigger) {
-                    self.pass_on(trigger, successor.pid());
-                }
-                return;
-            }
+            // If the service was asked, its supervisor tells the successor, too.
+            Trigger::Signal(_) | Trigger::SupervisorGone => return,
         };
         // If it is not sent, the successor is gone or does not answer, which the hand-over notices.
         let _ = successor.parcels().send(Parcel::new(name, Vec::new())).await;
@@ -250,9 +240,6 @@ impl Process {
     async fn take_back(&mut self, successor: &mut Successor, end: HandoverEnd) {
         let HandoverEnd { back, lost, busy, was_unresponsive, .. } = end;
         let connections = back.len();
-        if let Some(supervised) = &self.supervised {
-            supervised.take_back_place();
-        }
         // First of all: no other process may touch the connections that come back.
         let how = successor.end().await;
         let why = match was_unresponsive {
@@ -338,6 +325,11 @@ enum Due {
 }
 
 impl Watch {
+    /// Whether this process serves again after such an end. One that stops does not.
+    fn may_take_back(&self, end: &HandoverEnd) -> bool {
+        end.leaves_no_server() && self.stands_by && !self.stopping
+    }
+
     async fn next(&mut self, process: &mut Process) -> Due {
         let stands_by = self.stands_by;
         let Process { servers, requests, closing, background, .. } = process;

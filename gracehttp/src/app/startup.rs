@@ -15,6 +15,7 @@ use crate::app::parcels::Handlers;
 use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::app::receipts;
 use crate::app::servers::Servers;
+use crate::app::supervised::{keep_listeners, rules};
 use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, give_memory_back};
@@ -287,10 +288,14 @@ impl Prepared {
             Some(predecessor) => Some(take_over_from(predecessor, &servers, &own, &moved, &parcels).await),
             None => None,
         };
-        if supervised.as_ref().is_some_and(|supervised| !supervised.take_place()) {
-            return Err(Error::new(
-                "the predecessor has died, and its supervisor has started another process in its place",
-            ));
+        if let Some(supervised) = &supervised {
+            if !supervised.take_place(&rules(&settings)) {
+                return Err(Error::new(
+                    "the predecessor has died, and its supervisor has started another process in its place",
+                ));
+            }
+            // Before it accepts: nobody is refused if the first request crashes it.
+            keep_listeners(supervised, &servers, &own).await;
         }
         for server in servers.iter() {
             server.update_options(Acceptor::is_adopted);

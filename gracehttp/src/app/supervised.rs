@@ -10,28 +10,63 @@ use crate::app::ancestry::{LISTENERS, ListenerNames};
 use crate::app::life::Process;
 use crate::app::metrics;
 use crate::app::restart::offers;
+use crate::app::servers::Servers;
 use crate::config::Settings;
-use crate::handoff::{Offer, Parcel};
+use crate::handoff::{HandoverEnd, Offer, Parcel, Successor};
 use crate::lifecycle::{Request, Trigger};
+use crate::listen::OwnListeners;
 use crate::log;
-use crate::supervision::{CrashLimits, PARCEL};
+use crate::supervision::{CrashLimits, PARCEL, Rules, Supervised};
 
 /// How many listeners go in one message.
 const AT_ONCE: usize = 60;
+
+/// What a process with these settings wants of its supervisor.
+pub(super) fn rules(settings: &Settings) -> Rules {
+    let Settings { hang_timeout, crash_limit, crash_window, crash_backoff, stop_on, restart_on, .. } =
+        settings;
+    Rules {
+        hang_timeout: *hang_timeout,
+        crashes: CrashLimits {
+            limit: *crash_limit as u64,
+            window: *crash_window,
+            longest_backoff: *crash_backoff,
+        },
+        stop_on: stop_on.clone(),
+        restart_on: restart_on.clone(),
+    }
+}
+
+/// Has the supervisor keep duplicates of all listeners, and close those that are no longer among them.
+pub(super) async fn keep_listeners(supervised: &Supervised, servers: &Servers, own: &OwnListeners) {
+    let listeners = offers(servers, own);
+    let parts: io::Result<Vec<(Vec<u8>, Vec<BorrowedFd<'_>>)>> = listeners
+        .chunks(AT_ONCE)
+        .map(|part| {
+            let names =
+                part.iter().map(|(Offer { server, endpoint, .. }, _)| (server.clone(), endpoint.clone()));
+            let names = postcard::to_stdvec(&names.collect::<ListenerNames>()).map_err(io::Error::other)?;
+            Ok((names, part.iter().map(|(_, fd)| *fd).collect()))
+        })
+        .collect();
+    let kept = match parts {
+        Ok(parts) => supervised.keep(LISTENERS, &parts).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = kept {
+        log::error(format_args!(
+            "the supervisor, pid {}, does not get the listeners: {error}; after a crash clients would be refused \
+             until the next process has bound them",
+            supervised.pid()
+        ));
+    }
+}
 
 impl Process {
     /// This process serves: the supervisor learns what it needs if this process dies. If the supervisor dies, this process
     /// stops.
     pub(super) async fn report_to_supervisor(&self) {
         let Some(supervised) = &self.supervised else { return };
-        let Settings { hang_timeout, crash_limit, crash_window, crash_backoff, .. } = &self.settings;
-        let crashes = CrashLimits {
-            limit: *crash_limit as u64,
-            window: *crash_window,
-            longest_backoff: *crash_backoff,
-        };
-        supervised.set_limits(*hang_timeout, crashes);
-        self.have_listeners_kept().await;
         metrics::have_kept(supervised).await;
         self.have_receipts_kept().await;
         if supervised.hang_timeout().is_some() {
@@ -51,30 +86,10 @@ impl Process {
         });
     }
 
-    /// Has the supervisor keep duplicates of all listeners, and close those that are no longer among them.
+    /// Has the supervisor keep the listeners of this process again.
     pub(super) async fn have_listeners_kept(&self) {
-        let Some(supervised) = &self.supervised else { return };
-        let listeners = offers(&self.servers, &self.own);
-        let parts: io::Result<Vec<(Vec<u8>, Vec<BorrowedFd<'_>>)>> = listeners
-            .chunks(AT_ONCE)
-            .map(|part| {
-                let names =
-                    part.iter().map(|(Offer { server, endpoint, .. }, _)| (server.clone(), endpoint.clone()));
-                let names =
-                    postcard::to_stdvec(&names.collect::<ListenerNames>()).map_err(io::Error::other)?;
-                Ok((names, part.iter().map(|(_, fd)| *fd).collect()))
-            })
-            .collect();
-        let kept = match parts {
-            Ok(parts) => supervised.keep(LISTENERS, &parts).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = kept {
-            log::error(format_args!(
-                "the supervisor, pid {}, does not get the listeners: {error}; after a crash clients would be refused \
-                 until the next process has bound them",
-                supervised.pid()
-            ));
+        if let Some(supervised) = &self.supervised {
+            keep_listeners(supervised, &self.servers, &self.own).await;
         }
     }
 
@@ -99,6 +114,33 @@ impl Process {
             .as_ref()
             .zip(signal)
             .is_some_and(|(supervised, signal)| supervised.has_forwarded(signal))
+    }
+
+    /// Makes this process the one that counts again, after its successor. False if the service ends, or if another process
+    /// has the place.
+    pub(super) fn takes_back_place(&self, successor: Pid) -> bool {
+        let rules = rules(&self.settings);
+        self.supervised.as_ref().is_none_or(|supervised| supervised.take_back_place(successor, &rules))
+    }
+
+    /// How a successor has ended that is not there any more, if no process serves now.
+    pub(super) async fn death_of(&self, successor: &mut Successor, end: &HandoverEnd) -> Option<String> {
+        if !end.died {
+            return None;
+        }
+        // One that lives on serves, even if it does not talk to us any more.
+        let how = successor.ended().await?;
+        let is_lost = match &self.supervised {
+            // It may have had a successor that is dead, too, or none any more.
+            Some(supervised) if supervised.counts(successor.pid()) => {
+                // Before the supervisor starts the next process, which gets it.
+                self.have_death_kept(&how).await;
+                supervised.report_lost(successor.pid(), &how)
+            }
+            Some(_) => false,
+            None => !end.has_own_successor,
+        };
+        is_lost.then_some(how)
     }
 
     /// Passes a signal on that was sent to the service while this process had its place.

@@ -3,8 +3,11 @@
 //! The supervisor may be much older than the worker. So it understands as little as possible: what it keeps are bytes
 //! and descriptors with a name. A kind never changes; a supervisor ignores those that it does not know.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::sys::{self, Received};
 
@@ -14,10 +17,11 @@ pub(super) const MAX_MESSAGE: usize = 64 << 10;
 /// How many descriptors one message carries.
 pub(super) const MAX_FDS: usize = 64;
 
-const WAKE: u8 = 0;
+pub(super) const WAKE: u8 = 0;
 const KEEP: u8 = 1;
 const NOTIFY: u8 = 2;
 const LOST: u8 = 3;
+const PID_FILE: u8 = 4;
 
 /// From a worker to its supervisor.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(super) enum ToSupervisor {
     Notify(String, Option<OwnedFd>),
     /// The worker that counts is dead, and how it ended.
     Lost(Vec<u8>),
+    /// Where the pid file of the service is now, if it has one.
+    PidFile(Option<PathBuf>),
     Unknown,
 }
 
@@ -45,16 +51,16 @@ pub(crate) struct Kept {
     pub(crate) fds: Vec<OwnedFd>,
 }
 
-pub(super) fn wake() -> Vec<u8> {
-    vec![WAKE]
-}
-
 pub(super) fn notify(text: &str) -> Vec<u8> {
     [&[NOTIFY], text.as_bytes()].concat()
 }
 
 pub(super) fn lost(how: &str) -> Vec<u8> {
     [&[LOST], how.as_bytes()].concat()
+}
+
+pub(super) fn pid_file(path: Option<&Path>) -> Vec<u8> {
+    [&[PID_FILE][..], path.map_or(&[][..], |path| path.as_os_str().as_bytes())].concat()
 }
 
 /// A part of a set, without its descriptors.
@@ -97,6 +103,7 @@ impl ToSupervisor {
             WAKE => Some(Self::Wake),
             NOTIFY => Some(Self::Notify(String::from_utf8_lossy(rest).into_owned(), fds.into_iter().next())),
             LOST => Some(Self::Lost(rest.to_vec())),
+            PID_FILE => Some(Self::PidFile((!rest.is_empty()).then(|| OsStr::from_bytes(rest).into()))),
             KEEP => {
                 let (set, rest) = rest.split_first_chunk()?;
                 let (last, rest) = rest.split_first()?;
@@ -123,9 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn the_path_of_the_pid_file_is_read_as_it_was_written() {
+        for path in [Some(Path::new("/run/app.pid")), None] {
+            let Some(ToSupervisor::PidFile(read)) = ToSupervisor::parse(&pid_file(path), Vec::new()) else {
+                panic!("{path:?}")
+            };
+            assert_eq!(read.as_deref(), path);
+        }
+    }
+
+    #[test]
     fn no_bytes_make_a_supervisor_fail() {
         for wrong in
-            [&[][..], &[9], &[1], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 200, 1]]
+            [&[][..], &[99], &[1], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1], &[1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 200, 1]]
         {
             assert!(ToSupervisor::parse(wrong, Vec::new()).is_none(), "{wrong:?}");
         }

@@ -17,7 +17,7 @@ pub(crate) use beginning::{Begun, begin};
 pub(crate) use message::Kept;
 pub(crate) use notifier::MainProcess;
 pub(crate) use notify_socket::NotifySocket;
-pub(crate) use page::CrashLimits;
+pub(crate) use page::{CrashLimits, Rules};
 pub(crate) use pid_file::PidFile;
 pub(crate) use service_manager::{Held, ServiceManager};
 pub(crate) use supervised::{Legacy, PARCEL, Supervised, legacy};

@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
+use crate::lifecycle::Signal as Order;
 use crate::sys;
 
 /// One page of the smallest kind.
@@ -28,6 +29,10 @@ mod word {
     pub(super) const CRASH_WINDOW: usize = 5;
     pub(super) const CRASH_BACKOFF: usize = 6;
     pub(super) const WATCHDOG: usize = 7;
+    /// The signals that stop the worker that counts, a bit each, by their numbers.
+    pub(super) const STOP_ON: usize = 8;
+    /// Those that restart it.
+    pub(super) const RESTART_ON: usize = 9;
     /// One for each signal, by its number.
     pub(super) const NOTED: usize = 64;
 }
@@ -58,6 +63,15 @@ pub(crate) enum State {
     Ending = 2,
     /// It is dead; another worker has reaped it.
     Lost = 3,
+}
+
+/// What a worker wants of its supervisor, by its own configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    pub(crate) hang_timeout: Option<Duration>,
+    pub(crate) crashes: CrashLimits,
+    pub(crate) stop_on: Vec<Order>,
+    pub(crate) restart_on: Vec<Order>,
 }
 
 /// When a crash is too much, and how long the next worker waits.
@@ -161,10 +175,6 @@ impl Page {
         self.words[word::WATCHDOG].store(limit.map_or(0, nanos), Ordering::Relaxed);
     }
 
-    pub(crate) fn set_hang_timeout(&self, limit: Option<Duration>) {
-        self.words[word::HANG_TIMEOUT].store(limit.map_or(0, nanos), Ordering::Relaxed);
-    }
-
     pub(crate) fn crash_limits(&self) -> CrashLimits {
         let read = |place: usize| self.words[place].load(Ordering::Relaxed);
         CrashLimits {
@@ -174,11 +184,31 @@ impl Page {
         }
     }
 
-    pub(crate) fn set_crash_limits(&self, limits: CrashLimits) {
-        let CrashLimits { limit, window, longest_backoff } = limits;
-        self.words[word::CRASH_LIMIT].store(limit, Ordering::Relaxed);
-        self.words[word::CRASH_WINDOW].store(nanos(window), Ordering::Relaxed);
-        self.words[word::CRASH_BACKOFF].store(nanos(longest_backoff), Ordering::Relaxed);
+    /// Whether this signal stops the service, as the last worker that served had it.
+    pub(crate) fn stops(&self, signal: i32) -> bool {
+        self.words[word::STOP_ON].load(Ordering::Relaxed) & bit(signal) != 0
+    }
+
+    /// Whether this signal restarts it.
+    pub(crate) fn restarts(&self, signal: i32) -> bool {
+        self.words[word::RESTART_ON].load(Ordering::Relaxed) & bit(signal) != 0
+    }
+
+    pub(crate) fn set_rules(&self, rules: &Rules) {
+        let Rules { hang_timeout, crashes, stop_on, restart_on } = rules;
+        let CrashLimits { limit, window, longest_backoff } = *crashes;
+        let bits =
+            |signals: &[Order]| signals.iter().fold(0, |bits, order| bits | bit(order.number() as i32));
+        for (place, value) in [
+            (word::HANG_TIMEOUT, hang_timeout.map_or(0, nanos)),
+            (word::CRASH_LIMIT, limit),
+            (word::CRASH_WINDOW, nanos(window)),
+            (word::CRASH_BACKOFF, nanos(longest_backoff)),
+            (word::STOP_ON, bits(stop_on)),
+            (word::RESTART_ON, bits(restart_on)),
+        ] {
+            self.words[place].store(value, Ordering::Relaxed);
+        }
     }
 }
 
@@ -200,6 +230,11 @@ pub(crate) fn now() -> u64 {
     nanos(time.into())
 }
 
+/// The place of a signal in a word; none for numbers that no order has.
+fn bit(signal: i32) -> u64 {
+    u32::try_from(signal).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or_default()
+}
+
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -212,6 +247,27 @@ mod tests {
     fn the_worker_that_counts_is_one_word() {
         let current = Current { generation: 4_000_000, pid: Pid::from_raw(4_194_304), state: State::Ending };
         assert_eq!(Current::from_word(current.word()), current);
+    }
+
+    #[test]
+    fn the_rules_are_read_as_they_were_written() {
+        let page = Page::create().unwrap();
+        let crashes = CrashLimits {
+            limit: 7,
+            window: Duration::from_secs(70),
+            longest_backoff: Duration::from_millis(700),
+        };
+        let hang_timeout = Some(Duration::from_secs(7));
+        page.set_rules(&Rules {
+            hang_timeout,
+            crashes,
+            stop_on: vec![Order::Usr1],
+            restart_on: vec![Order::Hup],
+        });
+        assert_eq!((page.crash_limits(), page.hang_timeout()), (crashes, hang_timeout));
+        let (usr1, hup) = (Signal::SIGUSR1 as i32, Signal::SIGHUP as i32);
+        assert!(page.stops(usr1) && !page.stops(hup) && page.restarts(hup) && !page.restarts(usr1));
+        assert!(!page.stops(-1) && !page.stops(64) && !page.stops(0));
     }
 
     #[test]

@@ -53,15 +53,26 @@ impl PidFile {
 
     /// Removes the file, if it still names this service.
     pub(crate) async fn remove(&self) {
-        self.aside(|file| {
-            if let Ok(Found::Pid(Some(pid))) = find(&file.path)
-                && pid == file.pid
-            {
-                // If this fails, the next start recognises a stale file.
-                let _ = fs::remove_file(&file.path);
-            }
-        })
-        .await;
+        self.aside(|file| file.remove_now()).await;
+    }
+
+    /// The same, in a process that may wait for the disk.
+    pub(crate) fn remove_now(&self) {
+        if let Ok(Found::Pid(Some(pid))) = find(&self.path)
+            && pid == self.pid
+        {
+            // If this fails, the next start recognises a stale file.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it names this very process, and no supervisor.
+    pub(crate) fn names_this_process(&self) -> bool {
+        self.pid == std::process::id()
     }
 
     /// On a thread of its own, since a disk can be slow.

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,8 +15,8 @@ use tokio::io::Interest;
 use crate::config::SUPERVISOR_VARIABLE;
 use crate::error::Error;
 use crate::lifecycle::{Signal, generation};
-use crate::supervision::message::{self, Kept, MAX_FDS, MAX_MESSAGE};
-use crate::supervision::page::{CrashLimits, Current, Page, State};
+use crate::supervision::message::{self, Kept, MAX_FDS, MAX_MESSAGE, WAKE};
+use crate::supervision::page::{Current, Page, Rules, State};
 use crate::sys::{self, Received};
 
 /// The name of the parcel with which a successor gets the supervisor of its predecessor.
@@ -130,12 +131,15 @@ impl Supervised {
     pub(crate) fn note_signals(&self, signals: impl IntoIterator<Item = Signal>) {
         let own_pid = getpid();
         for signal in signals.into_iter().map(Signal::number) {
-            let Self { pid: supervisor, page, forwarded, .. } = self.clone();
+            let Self { pid: supervisor, page, channel, forwarded } = self.clone();
             let note = move |sender: Pid| {
                 if sender == supervisor {
                     forwarded.fetch_or(1 << signal as u64, Ordering::AcqRel);
-                } else if page.current().pid == own_pid {
+                // A predecessor passes on what was sent to the service before. It is not a signal that both have got.
+                } else if page.current().pid == own_pid && sender != getppid() {
                     page.note_signal(signal);
+                    // A signal that the supervisor gets much later is another one. So it has to look now.
+                    sys::send_byte(channel.as_fd(), WAKE);
                 }
             };
             // If this fails, a signal to the whole process group counts twice.
@@ -149,17 +153,20 @@ impl Supervised {
         self.forwarded.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// Makes this process the one that counts. False if another has its place: then it must not serve.
-    pub(crate) fn take_place(&self) -> bool {
+    /// Makes this process the one that counts, by its own rules. False if another has its place: then it must not serve.
+    pub(crate) fn take_place(&self, rules: &Rules) -> bool {
         let own = Current { generation: generation(), pid: getpid(), state: State::Serving };
         loop {
             let current = self.page.current();
             let is_own = current.pid == own.pid;
             // The worker before this one has died at the last moment, and the supervisor has not seen it yet.
-            let is_before = current.generation < own.generation && current.state == State::Serving;
+            let is_before =
+                current.generation < own.generation && matches!(current.state, State::Serving | State::Lost);
             if !is_own && !is_before {
                 return false;
             }
+            // First: a crash just after that is judged by them.
+            self.page.set_rules(rules);
             if current == own || self.page.change_current(current, own) {
                 return true;
             }
@@ -176,10 +183,18 @@ impl Supervised {
         self.wake();
     }
 
-    /// This process counts again: its successor is dead, or will be at once.
-    pub(crate) fn take_back_place(&self) {
-        self.page.set_current(Current { generation: generation(), pid: getpid(), state: State::Serving });
-        self.wake();
+    /// Makes this process the one that counts again: its successor is dead, or will be at once. False if the service
+    /// ends, or if another process has the place.
+    pub(crate) fn take_back_place(&self, successor: Pid, rules: &Rules) -> bool {
+        let own = Current { generation: generation(), pid: getpid(), state: State::Serving };
+        let current = self.page.current();
+        let is_successor = current.pid == successor && current.state == State::Serving;
+        let is_ours = current == own || is_successor && self.page.change_current(current, own);
+        if is_ours {
+            self.page.set_rules(rules);
+            self.wake();
+        }
+        is_ours
     }
 
     /// The service ends with this process, if this is the one that counts.
@@ -190,21 +205,25 @@ impl Supervised {
         }
     }
 
-    /// The successor, which this process can't replace any more, is dead. `how` it ended is reported.
-    pub(crate) fn report_lost(&self, successor: Pid, how: &str) {
+    /// Whether this is the worker that counts, and is to serve on.
+    pub(crate) fn counts(&self, worker: Pid) -> bool {
         let current = self.page.current();
-        if current.pid == successor && current.state == State::Serving {
-            self.page.change_current(current, Current { state: State::Lost, ..current });
+        current.pid == worker && current.state == State::Serving
+    }
+
+    /// The successor, which this process can't replace any more, is dead. If it still counts, the supervisor learns that,
+    /// and `how` it ended.
+    pub(crate) fn report_lost(&self, successor: Pid, how: &str) -> bool {
+        let current = self.page.current();
+        let lost = Current { state: State::Lost, ..current };
+        let is_lost = current.pid == successor
+            && current.state == State::Serving
+            && self.page.change_current(current, lost);
+        if is_lost {
             // Without it the supervisor finds the same in the page, later and without the words.
             let _ = self.send(&message::lost(how), &[]);
         }
-    }
-
-    /// What the supervisor does about crashes and hangs.
-    pub(crate) fn set_limits(&self, hang_timeout: Option<Duration>, crashes: CrashLimits) {
-        self.page.set_crash_limits(crashes);
-        self.page.set_hang_timeout(hang_timeout);
-        self.wake();
+        is_lost
     }
 
     /// Whether a hang is looked for, so that this process has to [beat](Self::beat).
@@ -240,6 +259,11 @@ impl Supervised {
         self.send(&message::notify(text), &descriptors)
     }
 
+    /// Tells the supervisor which pid file it has to remove at its end, in place of the one before.
+    pub(crate) async fn have_pid_file_removed(&self, path: Option<&Path>) -> io::Result<()> {
+        self.send_in_time(&message::pid_file(path), &[]).await
+    }
+
     /// Resolves once the supervisor has ended. Has to be called within a runtime.
     pub(crate) async fn gone(&self) -> io::Result<()> {
         let channel = sys::watch(self.channel.try_clone()?, Interest::READABLE)?;
@@ -261,7 +285,7 @@ impl Supervised {
 
     fn wake(&self) {
         // The supervisor looks at the page from time to time in any case.
-        let _ = self.send(&message::wake(), &[]);
+        sys::send_byte(self.channel.as_fd(), WAKE);
     }
 
     fn send(&self, message: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {

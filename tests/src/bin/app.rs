@@ -348,6 +348,7 @@ async fn route(shutdown: Shutdown, facts: Facts, mut request: Request) -> Respon
             tokio::time::sleep(Duration::from_millis(number(1000))).await;
             pong().into_response()
         }
+        (&Method::GET, "/abort") => std::process::abort(),
         (&Method::GET, "/block") => {
             say("block begins");
             std::thread::sleep(Duration::from_millis(number(1000)));

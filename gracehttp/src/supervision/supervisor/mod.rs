@@ -11,6 +11,7 @@ mod signals;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
@@ -22,12 +23,13 @@ use nix::unistd::{Pid, getpid};
 use crate::supervision::message::{MAX_MESSAGE, ToSupervisor};
 use crate::supervision::notifier::Notifier;
 use crate::supervision::page::{Current, Page, State, nanos, now};
+use crate::supervision::pid_file::PidFile;
 use crate::supervision::supervised::variable_value;
 use crate::sys;
 use crashes::{Crashes, Verdict};
 use hang::HangWatch;
 use keeping::Keeping;
-use signals::Forwarding;
+use signals::{Arrived, Forwarding};
 
 /// The status of a service whose workers crash again and again: EX_SOFTWARE of sysexits.h.
 const CRASHES_TOO_OFTEN: i32 = 70;
@@ -60,13 +62,24 @@ pub(crate) struct Supervisor {
     workers: Vec<Pid>,
     /// When the next worker starts. Until then none counts.
     start_at: Option<u64>,
-    /// The last worker that a signal to stop was passed on to.
-    told_to_stop: Pid,
+    /// The service was asked to stop.
+    stop: Option<Stop>,
+    /// What is removed at the end.
+    pid_file: Option<PidFile>,
     /// How the last worker that counted ended, as a status.
     last_status: i32,
     /// The service ends with this status as soon as no worker lives.
     ends_with: Option<i32>,
     buffer: Vec<u8>,
+}
+
+/// A request to stop. It holds until the service ends: the worker that has got it may die, or lose its place, before it
+/// stops.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    signal: i32,
+    /// The worker that this process has told.
+    told: Option<Pid>,
 }
 
 /// How a worker ended.
@@ -125,7 +138,8 @@ impl Supervisor {
             notifier,
             workers: vec![worker],
             start_at: None,
-            told_to_stop: Pid::from_raw(0),
+            stop: None,
+            pid_file: None,
             last_status: 0,
             ends_with: None,
             buffer: vec![0; MAX_MESSAGE],
@@ -144,6 +158,9 @@ impl Supervisor {
             self.notifier.feed();
             report_untold(self.notifier.repeat());
             if let Some(status) = self.ends_with.filter(|_| self.workers.is_empty()) {
+                if let Some(file) = &self.pid_file {
+                    file.remove_now();
+                }
                 sys::exit_now(status);
             }
             self.wait();
@@ -176,9 +193,22 @@ impl Supervisor {
                     report_untold(self.notifier.pass_on(text, descriptor));
                 }
                 ToSupervisor::Lost(how) => self.crashes.note_words(&how),
+                ToSupervisor::PidFile(path) => self.have_pid_file(path),
                 // The page is read in every turn.
                 ToSupervisor::Wake | ToSupervisor::Unknown => {}
             }
+        }
+    }
+
+    /// The pid file is at this path now. One that a worker has left elsewhere names a process that is alive, so no script
+    /// would take it for a stale one.
+    fn have_pid_file(&mut self, path: Option<PathBuf>) {
+        let before =
+            std::mem::replace(&mut self.pid_file, path.map(|path| PidFile::new(path, std::process::id())));
+        if let Some(before) = before
+            && self.pid_file.as_ref().map(PidFile::path) != Some(before.path())
+        {
+            before.remove_now();
         }
     }
 
@@ -217,6 +247,20 @@ impl Supervisor {
             _ if !self.workers.contains(&current.pid) => self.workers.push(current.pid),
             _ => {}
         }
+        self.repeat_stop();
+    }
+
+    /// Tells a worker that has taken the place of one that was told to stop.
+    fn repeat_stop(&mut self) {
+        let current = self.page.current();
+        if let Some(Stop { signal, told: Some(told) }) = self.stop
+            && current.pid.as_raw() > 0
+            && current.pid != told
+            && current.state != State::Ending
+        {
+            self.stop = Some(Stop { signal, told: Some(current.pid) });
+            sys::send_signal(current.pid, signal);
+        }
     }
 
     /// The worker that counts has ended.
@@ -225,11 +269,7 @@ impl Supervisor {
             // It has decided so; nothing says with which status.
             (State::Ending, End::Unseen) => self.end_with(0),
             // Something outside has killed it, such as the kernel for want of memory, and a worker before it has served.
-            (State::Starting, End::Killed(_))
-                if current.generation > 1 && self.told_to_stop != current.pid =>
-            {
-                self.crashed(current, end);
-            }
+            (State::Starting, End::Killed(_)) if current.generation > 1 => self.crashed(current, end),
             // A worker that never served would not do so the next time either.
             (State::Ending | State::Starting, _) | (State::Serving, End::Exited(0)) => {
                 self.end_with(end.status());
@@ -251,9 +291,12 @@ impl Supervisor {
         if !self.page.change_current(current, next) {
             return;
         }
+        self.last_status = end.status();
+        if self.stop.is_some() {
+            return self.end_with(self.last_status);
+        }
         self.page.stop_beating();
         self.notifier.stand_in();
-        self.last_status = end.status();
         let Current { generation, pid, .. } = current;
         let how = self.crashes.take_words().unwrap_or_else(|| end.to_string());
         match self.crashes.note(now(), self.page.crash_limits()) {
@@ -282,25 +325,41 @@ impl Supervisor {
     /// Passes on the signals that are the worker's.
     fn forward(&mut self) {
         self.forwarding.read();
-        for signal in self.forwarding.take_due(&self.page) {
+        if self.ends_with.is_none() && self.page.current().pid.as_raw() == 0 {
+            for signal in self.forwarding.take_all() {
+                self.heed(signal);
+            }
+        }
+        for Arrived { signal, has_reached_worker } in self.forwarding.take_due(&self.page) {
             let current = self.page.current();
+            if self.page.stops(signal) {
+                self.stop = Some(Stop { signal, told: (!has_reached_worker).then_some(current.pid) });
+            }
             if signal == Signal::SIGABRT as i32 {
                 // The watchdog of a service manager, which waits for the end of the service.
                 self.end_with(End::Killed(Signal::SIGABRT).status());
             }
-            let stops =
-                [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].iter().any(|stop| *stop as i32 == signal);
+            if has_reached_worker {
+                continue;
+            }
             if self.ends_with.is_some() {
                 self.workers.iter().for_each(|worker| sys::send_signal(*worker, signal));
-            } else if current.pid.as_raw() > 0 {
-                if stops {
-                    self.told_to_stop = current.pid;
-                }
+            } else {
                 sys::send_signal(current.pid, signal);
-            } else if stops {
-                // Between a crash and the next worker.
-                self.end_with(self.last_status);
             }
+        }
+    }
+
+    /// Does what a signal asks for between a crash and the next worker.
+    fn heed(&mut self, signal: i32) {
+        if signal == Signal::SIGABRT as i32 {
+            self.end_with(End::Killed(Signal::SIGABRT).status());
+        } else if self.page.stops(signal) {
+            self.end_with(self.last_status);
+        } else if self.page.restarts(signal) && self.start_at.is_some() {
+            // The next worker runs the program as it is now, so this restart needs no other. The program may have been
+            // mended: it need not wait.
+            self.start_at = Some(now());
         }
     }
 

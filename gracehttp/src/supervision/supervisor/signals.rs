@@ -2,6 +2,9 @@
 //!
 //! A terminal sends Ctrl-C to every process in the foreground, and a service manager may send SIGTERM to every process of
 //! the service. The worker then has the signal. A second one from the supervisor would mean "at once".
+//!
+//! The worker notes each signal that it gets by itself, and wakes the supervisor then. The kernel does not tell when a signal
+//! came. But it came after the supervisor had looked the last time, also if the supervisor was stopped since.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -16,7 +19,7 @@ use crate::supervision::page::{Page, nanos, now};
 /// A signal to all processes reaches the worker within this time.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// It may have reached the worker this long before the supervisor, on a busy machine.
+/// It may have reached the worker this long before the supervisor: a service manager sends it to one after the other.
 const BEFORE: Duration = Duration::from_millis(200);
 
 /// The kernel itself has sent it: a terminal, which sends it to all.
@@ -27,6 +30,7 @@ const SIGNALS: usize = 64;
 
 pub(super) struct Forwarding {
     signals: SignalFd,
+    looked_at: u64,
     waiting: Vec<Waiting>,
     /// The notes of the worker that have explained a signal already.
     explained: [u64; SIGNALS],
@@ -35,7 +39,25 @@ pub(super) struct Forwarding {
 /// A signal that may be the worker's.
 struct Waiting {
     signal: i32,
-    came_at: u64,
+    /// It came between these two.
+    came_after: u64,
+    seen_at: u64,
+    /// A terminal has sent it, to all processes in the foreground.
+    is_terminals: bool,
+}
+
+impl Waiting {
+    fn due_at(&self) -> u64 {
+        self.seen_at.saturating_add(nanos(WAIT))
+    }
+}
+
+/// A signal to the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrived {
+    pub(super) signal: i32,
+    /// The worker has got it by itself.
+    pub(super) has_reached_worker: bool,
 }
 
 impl Forwarding {
@@ -44,7 +66,7 @@ impl Forwarding {
         let all = SigSet::all();
         all.thread_set_mask()?;
         let signals = SignalFd::with_flags(&all, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(Self { signals, waiting: Vec::new(), explained: [0; SIGNALS] })
+        Ok(Self { signals, looked_at: now(), waiting: Vec::new(), explained: [0; SIGNALS] })
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -53,32 +75,39 @@ impl Forwarding {
 
     /// Reads what has come.
     pub(super) fn read(&mut self) {
+        let came_after = std::mem::replace(&mut self.looked_at, now());
         while let Ok(Some(found)) = self.signals.read_signal() {
             let signal = found.ssi_signo.cast_signed();
-            let is_own = signal == nix::libc::SIGCHLD || found.ssi_code == SI_KERNEL;
+            let is_own = signal == nix::libc::SIGCHLD;
             if !is_own && !self.waiting.iter().any(|waiting| waiting.signal == signal) {
-                self.waiting.push(Waiting { signal, came_at: now() });
+                let is_terminals = found.ssi_code == SI_KERNEL;
+                self.waiting.push(Waiting { signal, came_after, seen_at: now(), is_terminals });
             }
         }
     }
 
     /// When the next one is due.
     pub(super) fn due_at(&self) -> Option<u64> {
-        self.waiting.iter().map(|waiting| waiting.came_at.saturating_add(nanos(WAIT))).min()
+        self.waiting.iter().map(Waiting::due_at).min()
     }
 
-    /// Those that the worker has not noted in time.
-    pub(super) fn take_due(&mut self, page: &Page) -> Vec<i32> {
+    /// Those that the worker has noted by now, or does not get.
+    pub(super) fn take_due(&mut self, page: &Page) -> Vec<Arrived> {
         let now = now();
-        let (due, waiting) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|waiting| waiting.came_at.saturating_add(nanos(WAIT)) <= now);
+        let (due, waiting): (Vec<_>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.due_at() <= now);
         self.waiting = waiting;
-        let due: Vec<Waiting> = due;
         due.into_iter()
-            .filter(|waiting| !self.is_explained(waiting, page))
-            .map(|waiting| waiting.signal)
+            .map(|waiting| {
+                let has_reached_worker = self.is_explained(&waiting, page) || waiting.is_terminals;
+                Arrived { signal: waiting.signal, has_reached_worker }
+            })
             .collect()
+    }
+
+    /// Those that came while there was no worker that could get them.
+    pub(super) fn take_all(&mut self) -> Vec<i32> {
+        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.signal).collect()
     }
 
     /// Whether the worker has got the same signal by itself.
@@ -89,7 +118,7 @@ impl Forwarding {
             return false;
         };
         let noted = page.noted(waiting.signal);
-        let is_new = noted > *explained && noted.saturating_add(nanos(BEFORE)) >= waiting.came_at;
+        let is_new = noted > *explained && noted.saturating_add(nanos(BEFORE)) >= waiting.came_after;
         *explained = (*explained).max(noted);
         is_new
     }
@@ -107,26 +136,38 @@ mod tests {
 
     fn forwarding() -> Forwarding {
         let signals = SignalFd::with_flags(&SigSet::empty(), SfdFlags::SFD_CLOEXEC).unwrap();
-        Forwarding { signals, waiting: Vec::new(), explained: [0; SIGNALS] }
+        Forwarding { signals, looked_at: now(), waiting: Vec::new(), explained: [0; SIGNALS] }
+    }
+
+    fn term(came_after: u64) -> Waiting {
+        let signal = Number::SIGTERM as i32;
+        Waiting { signal, came_after, seen_at: now(), is_terminals: false }
     }
 
     #[test]
     fn a_note_explains_one_signal_and_no_more() {
         let (page, mut forwarding) = (Page::create().unwrap(), forwarding());
-        let term = || Waiting { signal: Number::SIGTERM as i32, came_at: now() };
-        assert!(!forwarding.is_explained(&term(), &page));
+        assert!(!forwarding.is_explained(&term(now()), &page));
         page.note_signal(Number::SIGTERM);
-        assert!(forwarding.is_explained(&term(), &page));
-        assert!(!forwarding.is_explained(&term(), &page), "that is a second one");
+        assert!(forwarding.is_explained(&term(now()), &page));
+        assert!(!forwarding.is_explained(&term(now()), &page), "that is a second one");
         page.note_signal(Number::SIGINT);
-        assert!(!forwarding.is_explained(&term(), &page), "that was another signal");
+        assert!(!forwarding.is_explained(&term(now()), &page), "that was another signal");
     }
 
     #[test]
-    fn an_old_note_explains_nothing() {
+    fn a_note_from_before_the_last_look_explains_nothing() {
         let (page, mut forwarding) = (Page::create().unwrap(), forwarding());
         page.note_signal(Number::SIGTERM);
-        let came_at = now() + nanos(BEFORE) * 2;
-        assert!(!forwarding.is_explained(&Waiting { signal: Number::SIGTERM as i32, came_at }, &page));
+        assert!(!forwarding.is_explained(&term(now() + nanos(BEFORE) * 2), &page));
+    }
+
+    #[test]
+    fn a_note_since_the_last_look_explains_a_signal_that_was_seen_much_later() {
+        let (page, mut forwarding) = (Page::create().unwrap(), forwarding());
+        let looked_at = now();
+        page.note_signal(Number::SIGTERM);
+        let seen_at = looked_at + nanos(Duration::from_secs(60));
+        assert!(forwarding.is_explained(&Waiting { seen_at, ..term(looked_at) }, &page));
     }
 }

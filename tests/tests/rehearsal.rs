@@ -134,6 +134,53 @@ async fn a_rehearsal_cleans_up_and_removes_the_socket_files_that_it_has_made() {
 }
 
 #[tokio::test]
+async fn a_process_that_stops_refuses_a_rehearsal_at_once() {
+    let stage = Stage::new().await;
+    let mut busy = Client::connect(&stage.web).await.unwrap();
+    busy.send(get("/slow?ms=1500")).await.unwrap();
+    stage.app.log.line(0, "slow begins").await;
+    let mut socket = BufReader::new(UnixStream::connect(&stage.control).await.expect("a control socket"));
+    stage.app.signal(Signal::TERM);
+    stage.app.log.line(0, "SIG:SIGTERM").await;
+    let reply = command(&mut socket, "rehearse").await;
+    assert_eq!(reply["type"], "error", "{reply}");
+    assert_eq!(busy.reply().await.unwrap().status, 200);
+    assert_eq!(stage.app.first().exit().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_restart_that_was_refused_after_a_commit_does_not_count_as_asked_for() {
+    let scratch = Scratch::new();
+    let control = scratch.join("control.sock");
+    let launch = Launch::app(&scratch, PLAN).env("GRACEHTTP_STANDBY", "30s");
+    let app = launch.env("GRACEHTTP_CONTROL", format!("unix:{}", control.display())).start("web").await;
+    let web = app.target("web").await;
+    let first = app.first();
+    let mut socket = BufReader::new(UnixStream::connect(&control).await.expect("a control socket"));
+    assert_eq!(command(&mut socket, "status").await["type"], "status");
+    let successor = app.restart().await;
+    app.serves(&web, &successor).await;
+    assert_eq!(command(&mut socket, "restart").await["type"], "error");
+    successor.signal(Signal::KILL);
+    app.log.line(0, "serves again").await;
+    let start = app.log.end();
+    assert_eq!(command(&mut socket, "restart").await["type"], "accepted");
+    let successor = app.successor_since(start).await;
+    app.serves(&web, &successor).await;
+    first.signal(Signal::TERM);
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+/// The first reply to a command on an open connection.
+async fn command(socket: &mut BufReader<UnixStream>, command: &str) -> Value {
+    let request = format!("{{\"version\":1,\"command\":\"{command}\"}}\n");
+    socket.write_all(request.as_bytes()).await.expect("an open socket");
+    let mut line = String::new();
+    within(PATIENCE, "a reply", socket.read_line(&mut line)).await.expect("an open socket");
+    serde_json::from_str(&line).expect("a JSON line")
+}
+
+#[tokio::test]
 async fn a_rehearsal_that_fails_says_why_and_nothing_changes() {
     let stage = Stage::new().await;
     let mut idle = stage.idle(&stage.web).await;

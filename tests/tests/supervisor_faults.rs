@@ -13,6 +13,8 @@ use tests::process::{bin, tool};
 use tests::strace::Strace;
 use tests::supervised::{Supervised, WEB, answering, supervised};
 use tests::{App, Client, Exit, Generation, Launch, Scratch, Signal};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 /// Longer than the supervisor believes that a signal may be late.
 const STILL: Duration = Duration::from_millis(500);
@@ -379,21 +381,21 @@ async fn ctrl_c_on_a_terminal_answers_each_request_and_ends_with_status_0() {
 #[tokio::test]
 async fn a_service_that_gave_up_leaves_no_pid_file_and_socket_files_that_the_next_start_replaces() {
     let scratch = Scratch::new();
-    let (pid_file, socket) = (scratch.join("app.pid"), scratch.join("web.sock"));
+    let names = ["app.pid", "web.sock", "control.sock"];
+    let [pid_file, socket, control] = names.map(|name| scratch.join(name));
     let plan = format!("server web unix:{}", socket.display());
     let launch = || {
         supervised(&scratch, &plan)
             .env("GRACEHTTP_PID_FILE", &pid_file)
-            .env("GRACEHTTP_CONTROL", format!("unix:{}", scratch.join("control.sock").display()))
+            .env("GRACEHTTP_CONTROL", format!("unix:{}", control.display()))
             .env("GRACEHTTP_CRASH_LIMIT", "1")
     };
     let service = Supervised::start(launch()).await;
     let worker = service.worker().await;
-    // They come after the path of the pid file.
-    eventually("the supervisor to know the listeners", || {
-        service.supervisor.listeners().is_ok_and(|listeners| listeners.len() == 2)
-    })
-    .await;
+    // It answers there once the supervisor knows the pid file.
+    let mut control = UnixStream::connect(&control).await.expect("a control socket");
+    control.write_all(b"{\"version\":1,\"command\":\"status\"}\n").await.expect("an open socket");
+    control.read_u8().await.expect("a reply");
     worker.signal(Signal::KILL);
     assert_eq!(service.supervisor.exit().await, Exit::Code(70), "{}", service.app.log);
     assert!(!pid_file.exists());

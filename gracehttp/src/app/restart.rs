@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::handoff::{Claims, Offer, Purpose, Successor};
 use crate::lifecycle::{Event, Outcome, Request, SuccessorFault, Tie, Trigger, generation};
 use crate::listen::{Acceptor, OwnListener, OwnListeners};
+use crate::supervision::Supervised;
 
 /// All listeners of the process: those of its servers, then its own.
 pub(super) fn offers<'l>(servers: &'l Servers, own: &'l OwnListeners) -> Vec<(Offer, BorrowedFd<'l>)> {
@@ -124,6 +125,8 @@ impl Process {
 
     /// Ends a successor that is not wanted any more. A second request to stop does not wait for its clean-up.
     pub(super) async fn stop_successor(&mut self, successor: Successor) {
+        // However this process ends from now on, the service was asked to.
+        self.supervised.iter().for_each(Supervised::end);
         let second = async {
             let trigger = self.requests.next_stop().await;
             self.end_at_once(trigger);

@@ -111,10 +111,13 @@ impl Progress {
     }
 
     /// The same for a rehearsal.
-    pub(crate) fn ask_rehearsal(&self) -> (u64, broadcast::Receiver<Step>, bool) {
+    pub(crate) fn ask_rehearsal(&self) -> Option<(u64, broadcast::Receiver<Step>, bool)> {
         let mut state = self.state.lock();
+        if state.is_stopping || state.has_committed {
+            return None;
+        }
         let (number, is_new) = state.rehearsals.ask();
-        (number, self.steps.subscribe(), is_new)
+        Some((number, self.steps.subscribe(), is_new))
     }
 
     /// Whether another process serves in place of this one.

@@ -156,7 +156,9 @@ impl Conversation {
                 if wait { self.follow(Subject::Restart(number), steps).await } else { Ok(()) }
             }
             Command::Rehearse => {
-                let (number, steps, is_new) = self.control.progress.ask_rehearsal();
+                let Some((number, steps, is_new)) = self.control.progress.ask_rehearsal() else {
+                    return self.send(&error("there is no rehearsal: this process is stopping")).await;
+                };
                 if is_new {
                     self.control.requester.ask(Request::Rehearse(Trigger::Command));
                 }

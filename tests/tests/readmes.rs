@@ -34,6 +34,17 @@ fn both_languages_have_as_many_programs_and_rows() {
     }
 }
 
+/// From a bare system to a service that has restarted.
+#[test]
+fn production_takes_less_than_ten_lines() {
+    let (_, section) = ENGLISH.split_once("## In production").expect("the section");
+    let section = section.split("\n## ").next().expect("a text");
+    let lines = blocks(section, "sh").concat();
+    let (start, restart) = (lines.lines().count(), 1);
+    assert!(lines.contains("systemctl enable --now") && section.contains("systemctl reload"), "{lines}");
+    assert!(start + restart < 10, "{start} lines to start, and one to restart");
+}
+
 #[test]
 fn each_language_links_to_the_other() {
     assert!(ENGLISH.contains("(README.zh-CN.md)") && CHINESE.contains("(README.md)"));

@@ -1,5 +1,7 @@
 //! The manifests follow the schema of Kubernetes, and agree with the program and with themselves.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize as _;
 use serde_json::Value;
 use tests::client::get_once;
@@ -9,6 +11,8 @@ use crate::files::{MARGIN, environment, folder, seconds, settled, text};
 use crate::schema::faults;
 
 const MANIFESTS: [&str; 2] = ["kubernetes/deployment.yaml", "kubernetes/statefulset.yaml"];
+/// How the Prometheus operator finds the pods of either.
+const MONITOR: &str = "kubernetes/podmonitor.yaml";
 
 /// The documents of a manifest.
 fn documents(name: &str) -> Vec<Value> {
@@ -57,9 +61,9 @@ fn container(documents: &[Value]) -> &Value {
 
 #[test]
 fn manifests_follow_the_schema() {
-    for name in MANIFESTS {
+    for name in MANIFESTS.into_iter().chain([MONITOR]) {
         let documents = documents(name);
-        assert!(documents.len() >= 3, "{name}");
+        assert!(!documents.is_empty(), "{name}");
         for document in documents {
             assert_eq!(faults(&document), [""; 0], "{name}");
         }
@@ -104,7 +108,12 @@ fn times_add_up() {
         let (lame_duck, drain) = (seconds(&settings, "lame_duck"), seconds(&settings, "drain_timeout"));
         let pod = &workload(&documents)["spec"]["template"]["spec"];
         let grace = pod["terminationGracePeriodSeconds"].as_u64().expect("a grace period");
-        assert_eq!(grace, lame_duck + drain + MARGIN, "{name}: the comment there gives this sum");
+        // Its time counts before the program hears of the stop.
+        let pre_stop = &container(&documents)["lifecycle"]["preStop"];
+        assert!(pre_stop.is_null() || pre_stop["sleep"].is_object(), "{name}: how long is {pre_stop}?");
+        let pre_stop = pre_stop["sleep"]["seconds"].as_u64().unwrap_or_default();
+        let sum = pre_stop + lame_duck + drain + MARGIN;
+        assert_eq!(grace, sum, "{name}: the comment there gives this sum");
         let probe = |probe: &str| {
             let probe = &container(&documents)[probe];
             probe["periodSeconds"].as_u64().expect("a period")
@@ -115,6 +124,34 @@ fn times_add_up() {
             "{name}: who asks the probe learns too late of the stop"
         );
         assert_eq!(probe("startupProbe"), seconds(&settings, "ready_timeout"), "{name}");
+    }
+}
+
+/// What Kubernetes does where a manifest says nothing, with a program that is told nothing.
+#[test]
+fn the_defaults_of_both_sides_fit() {
+    const GRACE_BY_DEFAULT: u64 = 30;
+    let scratch = Scratch::new();
+    let settings = settled(&scratch.write("Gracehttp.toml", ""), &BTreeMap::new());
+    let sum = seconds(&settings, "lame_duck") + seconds(&settings, "drain_timeout") + MARGIN;
+    assert!(sum <= GRACE_BY_DEFAULT, "{sum} s");
+}
+
+#[test]
+fn the_monitor_finds_the_pods_and_the_port() {
+    let [monitor] = documents(MONITOR).try_into().expect("one document");
+    let selector = monitor["spec"]["selector"]["matchLabels"].as_object().expect("labels").clone();
+    let [endpoint] = monitor["spec"]["podMetricsEndpoints"].as_array().expect("endpoints").as_slice() else {
+        panic!("{monitor}")
+    };
+    for name in MANIFESTS {
+        let documents = documents(name);
+        let metadata = &workload(&documents)["spec"]["template"]["metadata"];
+        let labels = metadata["labels"].as_object().expect("labels");
+        assert!(selector.iter().all(|(key, value)| labels.get(key) == Some(value)), "{name}: {selector:?}");
+        let ports = container(&documents)["ports"].as_array().expect("ports");
+        assert!(ports.iter().any(|port| port["name"] == endpoint["port"]), "{name}: {endpoint}");
+        assert_eq!(endpoint["path"], metadata["annotations"]["prometheus.io/path"], "{name}");
     }
 }
 

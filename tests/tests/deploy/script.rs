@@ -29,6 +29,7 @@ impl Site {
             .listen("web", "127.0.0.1:0")
             .env("GRACEHTTP_CONTROL", format!("unix:{}", site.join("app.sock").display()))
             .env("GRACEHTTP_SUPERVISE", "always")
+            .env("GRACEHTTP_ADMIN", "off")
             .env("GRACEHTTP_STANDBY", "300ms")
             .spawn();
         let target = service.target("web").await;

@@ -56,7 +56,10 @@ pub(crate) fn environment(text: &str) -> BTreeMap<String, String> {
 
 /// Runs the program with these settings.
 pub(crate) fn app(arguments: &[&str], environment: &BTreeMap<String, String>) -> Output {
-    let output = Command::new(example("app")).args(arguments).envs(environment).output();
+    let mut command = Command::new(example("app"));
+    // It is for these tests, and no setting.
+    command.args(arguments).env_remove("GRACEHTTP_LONG").envs(environment);
+    let output = command.output();
     output.unwrap_or_else(|error| panic!("app: {error}"))
 }
 

@@ -165,6 +165,7 @@ impl Channel {
     }
 
     /// How much of what was sent the other end has not read, with what the kernel needs to keep it.
+    #[cfg(any(feature = "admin", feature = "cli"))]
     pub(crate) fn unread(&self) -> u64 {
         sys::Probe::of(self.end.socket.get_ref().0.as_fd()).unacknowledged()
     }

@@ -38,8 +38,10 @@ pub(crate) use fuzz::read_message;
 pub(crate) use handover::{Handover, HandoverEnd, StandbySignals};
 pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
 pub(crate) use inherited::{Inherited, inherited};
+#[cfg(any(feature = "admin", feature = "cli"))]
+pub(crate) use parcel::STATUS;
 pub(crate) use parcel::{
-    DRAIN, Parcel, ParcelHandlers, ParcelSender, RECEIPT, RECEIPTS, REHEARSAL, RESTART, STATUS, STOP,
+    DRAIN, Parcel, ParcelHandlers, ParcelSender, RECEIPT, RECEIPTS, REHEARSAL, RESTART, STOP,
 };
 pub(crate) use permit_reports::held_of;
 pub(crate) use placement::{LocalServer, Placement};

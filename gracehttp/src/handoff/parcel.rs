@@ -38,10 +38,12 @@ pub(crate) const RECEIPTS: &str = "receipts";
 pub(crate) const RECEIPT: &str = "receipt";
 
 /// What a process that drains still holds, some times a second.
+#[cfg(any(feature = "admin", feature = "cli"))]
 pub(crate) const STATUS: &str = "status";
 
 /// With so many bytes that it has not read, the successor gets no parcel that it can do without. The channel holds
 /// several times as many, so other messages have room.
+#[cfg(any(feature = "admin", feature = "cli"))]
 const MOST_UNREAD: u64 = 32 << 10;
 
 /// A named message with descriptors.
@@ -150,6 +152,7 @@ impl ParcelSender {
 
     /// Sends a parcel without descriptors that the successor can do without. It waits for nothing: a successor that reads
     /// slowly, or does not run, does not get it. Returns whether it was sent.
+    #[cfg(any(feature = "admin", feature = "cli"))]
     pub(crate) fn offer(&self, name: &str, data: Vec<u8>) -> bool {
         let Some(channel) = self.channel.upgrade().filter(|_| self.can_send()) else { return false };
         channel.unread() < MOST_UNREAD

@@ -33,9 +33,7 @@ pub use generation::generation;
 pub(crate) use generation::set_generation;
 pub(crate) use pulse::{Answering, Beat, Pulse};
 pub(crate) use receipt::{CutConnection, Outcome, ReceiptHistory, RestartReceipt, ServerReceipt, Steps};
-#[cfg(feature = "cli")]
-pub(crate) use requests::Requester;
-pub(crate) use requests::{Request, Requests, Trigger};
+pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;
 pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Signals};

@@ -12,7 +12,6 @@ pub(crate) enum Request {
     Restart(Trigger),
     Stop(Trigger),
     /// A successor is started up to ready, and then discarded.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Rehearse(Trigger),
 }
 
@@ -24,7 +23,6 @@ pub(crate) enum Trigger {
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Command,
     /// A command over the control socket: to stop, but to accept for a while before.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Drain,
     /// The predecessor was asked once more when it could not restart itself any more.
     Predecessor,

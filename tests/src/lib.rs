@@ -8,6 +8,7 @@
 //! * [`load`] keeps many such clients busy, and explains every failure;
 //! * [`accounts`] are the receipts of restarts;
 //! * [`attack`] does what no honest client does, and measures what the honest ones notice;
+//! * [`control`] is an application with a control socket, and those who ask through it;
 //! * [`notify`] takes the place of a service manager;
 //! * [`systemd`] boots a real one;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
@@ -16,6 +17,7 @@ pub mod accounts;
 pub mod attack;
 pub mod bench;
 pub mod client;
+pub mod control;
 pub mod fault;
 pub mod frames;
 pub mod generation;

@@ -1,157 +1,19 @@
 //! The control socket: its commands as an operator runs them, and its protocol as a script speaks it.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::patience::{PATIENCE, eventually};
-use tests::process::bin;
-use tests::{App, Client, Exit, Launch, Scratch, Signal, Target};
-
-const WEB: &str = "server web 127.0.0.1:0";
+use tests::Exit;
+use tests::control::{Script, Stage, WEB, address};
+use tests::patience::eventually;
+use tests::process::{bin, tool};
 
 /// Returns the normal number, or with `GRACEHTTP_LONG` the long one.
 fn count(normal: u32, long: u32) -> u32 {
     if std::env::var_os("GRACEHTTP_LONG").is_some() { long } else { normal }
-}
-
-/// An application with a control socket.
-struct Stage {
-    app: App,
-    web: Target,
-    scratch: Scratch,
-}
-
-impl Stage {
-    async fn new() -> Self {
-        Self::with(|launch| launch).await
-    }
-
-    async fn with(change: impl FnOnce(Launch) -> Launch) -> Self {
-        let scratch = Scratch::new();
-        let launch = Launch::app(&scratch, WEB).env("GRACEHTTP_CONTROL", address(&scratch));
-        let app = change(launch).spawn();
-        Self { web: app.target("web").await, app, scratch }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.scratch.join("control.sock")
-    }
-
-    fn plan(&self, plan: &str) {
-        self.scratch.write("plan", plan);
-    }
-
-    /// A command of the same program, as an operator runs it.
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = program(bin("app"));
-        command.args(args).env("GRACEHTTP_CONTROL", address(&self.scratch));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    async fn run(&self, args: &[&str]) -> Ran {
-        let mut command = self.command(args);
-        let output = tokio::task::spawn_blocking(move || command.output().expect("the command")).await;
-        Ran::from(output.expect("the command"))
-    }
-
-    fn script(&self) -> Script {
-        Script::new(&self.socket())
-    }
-
-    async fn client(&self) -> Client {
-        Client::connect(&self.web).await.expect("a connection")
-    }
-
-    async fn stop(self) {
-        assert_eq!(self.app.stop().await, Exit::Code(0), "{}", self.app.log);
-        assert!(!self.socket().exists(), "the file of the control socket is left");
-    }
-}
-
-/// A program without the settings of the test run.
-fn program(path: PathBuf) -> Command {
-    let mut command = Command::new(path);
-    let ours = std::env::vars_os().map(|(name, _)| name);
-    ours.filter(|name| name.to_string_lossy().starts_with("GRACEHTTP_")).for_each(|name| {
-        command.env_remove(name);
-    });
-    command.env_remove("RUST_LOG").env("RUST_BACKTRACE", "0");
-    command
-}
-
-fn address(scratch: &Scratch) -> String {
-    format!("unix:{}", scratch.join("control.sock").display())
-}
-
-/// How a command ended, and what it has printed.
-#[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl From<Output> for Ran {
-    fn from(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    fn succeeded(self) -> String {
-        assert_eq!(self.code, Some(0), "{self:#?}");
-        self.out
-    }
-
-    /// The errors, without time and target.
-    #[track_caller]
-    fn failed(self) -> String {
-        assert_eq!(self.code, Some(1), "{self:#?}");
-        let lines =
-            self.err.lines().map(|line| line.split_once("gracehttp: ").map_or(line, |(_, text)| text));
-        lines.collect::<Vec<_>>().join("\n")
-    }
-}
-
-/// A script that speaks the protocol, as with `socat`.
-struct Script {
-    lines: BufReader<UnixStream>,
-}
-
-impl Script {
-    fn new(path: &std::path::Path) -> Self {
-        let stream = UnixStream::connect(path).expect("the control socket");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
-        Self { lines: BufReader::new(stream) }
-    }
-
-    fn send(&self, line: &str) {
-        self.lines.get_ref().write_all(format!("{line}\n").as_bytes()).expect("sent");
-    }
-
-    fn read(&mut self) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("a line");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
-    }
-
-    fn ask(&mut self, line: &str) -> Value {
-        self.send(line);
-        self.read()
-    }
-
-    fn is_closed(&mut self) -> bool {
-        matches!(self.lines.read_line(&mut String::new()), Ok(0) | Err(_))
-    }
 }
 
 #[tokio::test]
@@ -277,31 +139,6 @@ async fn a_broken_successor_fails_the_command_with_its_own_words() {
 }
 
 #[tokio::test]
-async fn the_last_lines_of_a_successor_are_told_where_standard_error_is_a_file() {
-    let scratch = Scratch::new();
-    let errors = scratch.join("errors.log");
-    let words = format!("exec 2>>{};", errors.display());
-    let launch = Launch::app(&scratch, WEB).env("GRACEHTTP_CONTROL", address(&scratch)).after(&words);
-    let app = launch.spawn();
-    let path = scratch.join("control.sock");
-    eventually("a control socket", || UnixStream::connect(&path).is_ok()).await;
-    scratch.write("plan", format!("{WEB}\nnot in the grammar"));
-    let mut script = Script::new(&path);
-    script.send(r#"{"command":"restart","wait":true}"#);
-    let done = loop {
-        let line = script.read();
-        if line["type"] == "done" {
-            break line;
-        }
-    };
-    assert_eq!(done["ok"], false, "{done}");
-    let lines: Vec<&str> = done["stderr"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(lines.iter().any(|line| line.contains("not understood in the plan")), "{done}");
-    assert!(!lines.iter().any(|line| line.contains("serves on")), "lines of the predecessor: {done}");
-    assert_eq!(app.stop().await, Exit::Code(0));
-}
-
-#[tokio::test]
 async fn two_that_wait_both_learn_of_their_restart() {
     let stage = Stage::new().await;
     // Together: one restart, or one more after it.
@@ -321,21 +158,56 @@ async fn two_that_wait_both_learn_of_their_restart() {
     stage.stop().await;
 }
 
+/// On a terminal, where Ctrl-C reaches all processes of the foreground.
 #[tokio::test]
 async fn ctrl_c_leaves_the_restart_alone() {
+    if !tool("script") {
+        return;
+    }
     let stage = Stage::new().await;
-    stage.plan(&format!("{WEB}\nstart sleep 3000"));
-    let mut command = stage.command(&["restart", "--wait"]).spawn().unwrap();
-    let starting = stage.app.log.end();
+    stage.plan(&format!("{WEB}\nstart sleep 1500"));
+    let (starting, control) = (stage.app.log.end(), address(&stage.scratch));
+    let mut terminal = Command::new("script");
+    let command = format!("exec {} restart --wait", bin("app").display());
+    terminal.args(["-qec", &command, "/dev/null"]).env("GRACEHTTP_CONTROL", control);
+    terminal.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut terminal = terminal.spawn().expect("script");
     eventually("a successor starts", || !stage.app.current().children().is_empty()).await;
-    let pid = rustix::process::Pid::from_child(&command);
-    // Ctrl-C sends SIGINT, which a shell may have ignored for what it starts in the background.
-    rustix::process::kill_process(pid, Signal::TERM).unwrap();
-    assert!(!command.wait().unwrap().success());
+    terminal.stdin.as_mut().expect("a pipe").write_all(b"\x03").expect("a terminal that reads");
+    let status =
+        tokio::task::spawn_blocking(move || terminal.wait().expect("its end")).await.expect("no panic");
+    assert_eq!(status.code(), Some(128 + 2), "SIGINT has ended the command");
+    assert!(!stage.app.current().children().is_empty(), "the successor still starts");
     let successor = stage.app.successor_since(starting).await;
     stage.app.serves(&stage.web, &successor).await;
     let status = stage.script().ask(r#"{"command":"status"}"#);
     assert_eq!(status["status"]["process"]["generation"], 2);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_restart_of_an_earlier_generation_is_told_with_its_receipt() {
+    let stage = Stage::with(|launch| launch.env("GRACEHTTP_STANDBY", "700ms")).await;
+    let mut client = stage.client().await;
+    assert_eq!(client.get("/ping").await.unwrap().pid(), Some(stage.app.pid()));
+    let successor = stage.app.restart().await;
+    stage.app.serves(&stage.web, &successor).await;
+    // The predecessor may still drain: its receipt is waited for.
+    let mut script = stage.script();
+    assert_eq!(script.ask(r#"{"command":"follow","generation":1}"#)["type"], "accepted");
+    let done = script.read();
+    assert_eq!((&done["type"], &done["ok"]), (&json!("done"), &json!(true)), "{done}");
+    assert_eq!(
+        (&done["receipt"]["generation"], &done["receipt"]["outcome"]),
+        (&json!(1), &json!("succeeded"))
+    );
+    assert!(done["receipt"]["text"].as_str().unwrap().contains("1 connections"), "{done}");
+    // Of one that does not live, and of one whose receipt is not known.
+    let done = script.ask(r#"{"command":"follow","generation":7}"#);
+    assert!(done["error"].as_str().unwrap().contains("generation 7 does not live"), "{done}");
+    assert_eq!(script.ask(r#"{"command":"follow","generation":0}"#)["type"], "accepted");
+    let done = script.read();
+    assert!(done["ok"] == false && done["error"].as_str().unwrap().contains("left no receipt"), "{done}");
     stage.stop().await;
 }
 
@@ -366,98 +238,4 @@ async fn a_rehearsal_changes_nothing() {
     assert_eq!(report["status"]["process"]["generation"], 1);
     assert_eq!(report["status"]["servers"][0]["connections"]["held"], 1);
     stage.stop().await;
-}
-
-#[tokio::test]
-async fn a_process_without_a_socket_says_how_to_have_one() {
-    let scratch = Scratch::new();
-    let app = Launch::app(&scratch, WEB).start("web").await;
-    let status = |value: Option<&str>, args: &[&str]| {
-        let mut command = program(bin("app"));
-        command.arg("status").args(args).env_remove("RUNTIME_DIRECTORY");
-        command.env_remove("XDG_RUNTIME_DIR").envs(value.map(|value| ("GRACEHTTP_CONTROL", value)));
-        Ran::from(command.output().unwrap()).failed()
-    };
-    let told = status(None, &[]);
-    assert!(told.starts_with("where is the control socket?") && told.contains("--control PATH"), "{told}");
-    let told = status(Some("off"), &[]);
-    assert!(told.starts_with("the control socket is off"), "{told}");
-    let told = status(None, &["--control", "/nowhere/app.sock"]);
-    assert!(
-        told.starts_with("the control socket /nowhere/app.sock can't be reached: there is no such"),
-        "{told}"
-    );
-    let told = status(Some("127.0.0.1:80"), &[]);
-    assert!(told.contains("valid is `unix:` and the path of a socket"), "{told}");
-    assert_eq!(app.stop().await, Exit::Code(0));
-}
-
-#[tokio::test]
-async fn a_socket_that_can_not_be_had_keeps_the_process_from_starting() {
-    let scratch = Scratch::new();
-    let other = Launch::app(&scratch, WEB).env("GRACEHTTP_CONTROL", address(&scratch)).start("web").await;
-    let long = format!("unix:/tmp/{}", "x".repeat(200));
-    for (control, told) in [
-        (address(&scratch).as_str(), "the socket is in use by pid "),
-        (
-            "unix:/nowhere/app.sock",
-            "the directory /nowhere does not exist; create it, or choose another one by `control`",
-        ),
-        (long.as_str(), "the path is longer than the 107 bytes"),
-    ] {
-        let app = Launch::app(&scratch, WEB).env("GRACEHTTP_CONTROL", control).spawn();
-        assert_eq!(app.current().exit().await, Exit::Code(1), "{}", app.log);
-        app.catch_up().await;
-        assert_eq!(app.log.count(0, "the control socket cannot listen on unix:"), 1, "{}", app.log);
-        assert_eq!(app.log.count(0, told), 1, "{told}\n{}", app.log);
-    }
-    assert_eq!(other.stop().await, Exit::Code(0));
-
-    // A file that a dead process has left is replaced.
-    let killed = Launch::app(&scratch, WEB).env("GRACEHTTP_CONTROL", address(&scratch)).start("web").await;
-    killed.current().kill();
-    killed.current().exit().await;
-    let next = Launch::app(&scratch, WEB).env("GRACEHTTP_CONTROL", address(&scratch)).start("web").await;
-    assert_eq!(Script::new(&scratch.join("control.sock")).ask(r#"{"command":"status"}"#)["type"], "status");
-    assert_eq!(next.stop().await, Exit::Code(0));
-}
-
-#[tokio::test]
-async fn another_user_is_refused() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("SKIPPED another_user_is_refused: only root can become another user");
-        return;
-    }
-    let stage = Stage::new().await;
-    std::fs::set_permissions(stage.scratch.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    // A copy that the other user can reach.
-    let program = stage.scratch.install(&bin("app"), "app");
-    let mut command = self::program(program);
-    command.args(["status", "--control"]).arg(stage.socket()).uid(65_534).gid(65_534).current_dir("/");
-    match command.output() {
-        Ok(output) => {
-            let told = Ran::from(output).failed();
-            assert!(told.contains("permission denied: only the user that runs the process"), "{told}");
-        }
-        Err(error) => {
-            eprintln!("SKIPPED another_user_is_refused: another user can't run the program: {error}");
-        }
-    }
-    stage.stop().await;
-}
-
-/// The usual place is the directory that systemd makes.
-#[tokio::test]
-async fn the_usual_place_is_the_runtime_directory() {
-    let scratch = Scratch::new();
-    let directory = scratch.join("run");
-    std::fs::create_dir(&directory).unwrap();
-    let app = Launch::app(&scratch, WEB).env("RUNTIME_DIRECTORY", &directory).start("web").await;
-    let mut command = program(bin("app"));
-    command.arg("status").env("RUNTIME_DIRECTORY", &directory);
-    let told = Ran::from(command.output().unwrap()).succeeded();
-    assert!(told.starts_with("generation 1"), "{told}");
-    assert!(directory.join("app.sock").exists());
-    assert_eq!(app.stop().await, Exit::Code(0));
-    assert!(!directory.join("app.sock").exists());
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tests::client::get;
+use tests::client::{get, get_once};
 use tests::patience::{PATIENCE, eventually, within};
 use tests::process::bin;
 use tests::{App, Client, Exit, Launch, Scratch, Signal, Target};
@@ -23,12 +23,16 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        Self::with(|launch| launch).await
+    }
+
+    async fn with(change: impl FnOnce(Launch) -> Launch) -> Self {
         let scratch = Scratch::new();
         let control = scratch.join("control.sock");
         let launch = Launch::program(scratch.install(&bin("app"), "app")).plan(&scratch, PLAN);
         let endpoint = format!("unix:{}", control.display());
         let launch = launch.env("GRACEHTTP_CONTROL", endpoint).env("GRACEHTTP_STANDBY", "300ms");
-        let app = launch.spawn();
+        let app = change(launch).spawn();
         let (web, tls) = (app.target("web").await, app.target("tls").await);
         eventually("the control socket", || control.exists()).await;
         Self { app, web, tls, control, scratch }
@@ -116,6 +120,49 @@ async fn rehearsals_change_nothing() {
     assert_eq!(old.exit().await, Exit::Code(0));
 }
 
+/// The lines of the metrics. What time alone changes is left out, and the cost of the process itself.
+async fn metrics(operator: &Target) -> Vec<String> {
+    let reply = get_once(operator, "/metrics").await.expect("a reply");
+    assert_eq!(reply.status, 200);
+    let text = reply.text();
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.starts_with("process_"));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn rehearsals_leave_the_metrics_as_they_were() {
+    let rehearsals = if std::env::var_os("GRACEHTTP_LONG").is_some() { 100 } else { 5 };
+    let stage = Stage::with(|launch| launch.env("GRACEHTTP_ADMIN", "127.0.0.1:0")).await;
+    let line = stage.app.log.line(0, "status page on http://").await;
+    let operator = Target::from_url(line.split("status page on ").nth(1).expect("a URL").trim());
+    let mut idle = stage.idle(&stage.web).await;
+    // One that is counted in this process alone.
+    assert_eq!(stage.rehearse().await["ok"], true, "{}", stage.app.log);
+    // A response is counted a moment after its client has it.
+    let mut before = metrics(&operator).await;
+    within(PATIENCE, "metrics at rest", async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            let now = metrics(&operator).await;
+            if std::mem::replace(&mut before, now.clone()) == now {
+                return;
+            }
+        }
+    })
+    .await;
+    assert!(before.iter().any(|line| line.contains("build_info")) && before.len() > 30, "{before:#?}");
+    for _ in 0..rehearsals {
+        assert_eq!(stage.rehearse().await["ok"], true, "{}", stage.app.log);
+    }
+    // One that fails, too.
+    stage.scratch.write("plan", format!("{PLAN}\nstart refuse no database"));
+    assert_eq!(stage.rehearse().await["ok"], false, "{}", stage.app.log);
+    let after = metrics(&operator).await;
+    let changed: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
+    assert!(before.len() == after.len() && changed.is_empty(), "{changed:#?}");
+    assert_eq!(idle.get("/ping").await.unwrap().pid(), Some(stage.app.first().pid()));
+}
+
 #[tokio::test]
 async fn a_rehearsal_cleans_up_and_removes_the_socket_files_that_it_has_made() {
     let stage = Stage::new().await;
@@ -189,6 +236,7 @@ async fn a_rehearsal_that_fails_says_why_and_nothing_changes() {
     assert_eq!(outcome["ok"], false, "{outcome}");
     assert!(outcome.to_string().contains("no database"), "{outcome}");
     // It is logged once: by this process, not by the successor, too.
+    stage.app.log.line(0, "no database").await;
     stage.app.catch_up().await;
     assert_eq!(stage.app.log.count(0, "no database"), 1, "{}", stage.app.log);
     assert_eq!(idle.get("/ping").await.unwrap().pid(), Some(stage.app.first().pid()));

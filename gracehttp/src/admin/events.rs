@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::admin::document::Sources;
+use crate::status::{Document, Report};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
@@ -24,7 +25,7 @@ const RETRY: &str = "retry: 300\n\n";
 
 /// Makes documents as long as somebody watches.
 pub(super) struct Feed {
-    sources: Arc<Sources>,
+    document: Arc<Document>,
     most: usize,
     watching: Mutex<Watching>,
 }
@@ -39,8 +40,8 @@ struct Watching {
 }
 
 impl Feed {
-    pub(super) fn new(sources: Arc<Sources>, most: usize) -> Self {
-        Self { sources, most, watching: Mutex::default() }
+    pub(super) fn new(document: Arc<Document>, most: usize) -> Self {
+        Self { document, most, watching: Mutex::default() }
     }
 
     /// The documents from now on. None if too many watch.
@@ -56,7 +57,7 @@ impl Feed {
         if watching.clients.len() >= self.most {
             return None;
         }
-        let first = format!("{RETRY}{}", event(&self.sources.document_now()));
+        let first = format!("{RETRY}{}", event(&self.document.now()));
         // There is room in a new channel.
         let _ = sender.try_send(first.into());
         watching.clients.push(sender);
@@ -85,8 +86,8 @@ impl Feed {
         for number in 1_u64.. {
             ticks.tick().await;
             let document = match number % CHECKED_EVERY {
-                0 => self.sources.document().await,
-                _ => self.sources.document_now(),
+                0 => self.document.checked().await,
+                _ => self.document.now(),
             };
             if !self.send(&event(&document)) {
                 return;
@@ -108,8 +109,8 @@ impl Feed {
 }
 
 /// JSON has no line breaks of its own.
-fn event(document: &str) -> String {
-    format!("data: {document}\n\n")
+fn event(document: &Report) -> String {
+    format!("data: {}\n\n", json!(document))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //!
 //! All of it runs on the control runtime, so it answers while every worker thread is blocked.
 
-mod document;
 mod events;
 mod host;
 mod patience;

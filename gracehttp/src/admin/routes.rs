@@ -11,13 +11,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
+use serde_json::json;
 
-use crate::admin::document::Sources;
 use crate::admin::events::Feed;
 use crate::admin::host::Hosts;
 use crate::admin::respond::{self, Answer, Busy, JSON, text, whole};
-use crate::health::{Outcome, Stage, Verdict};
+use crate::health::{Health, Outcome, Stage, Verdict};
 use crate::metrics::{self, Format};
+use crate::status::Document;
 
 /// The status page: one file, without anything from outside.
 const PAGE: &str = include_str!("page.html");
@@ -36,15 +37,16 @@ const PATHS: &str = "/           the status page\n\
                      /events     the same, once a second\n";
 
 pub(super) struct Routes {
-    sources: Arc<Sources>,
+    health: Arc<Health>,
+    document: Arc<Document>,
     feed: Arc<Feed>,
     hosts: Hosts,
     nonces: RandomState,
 }
 
 impl Routes {
-    pub(super) fn new(sources: Arc<Sources>, feed: Arc<Feed>, hosts: Hosts) -> Self {
-        Self { sources, feed, hosts, nonces: RandomState::new() }
+    pub(super) fn new(health: Arc<Health>, document: Arc<Document>, feed: Arc<Feed>, hosts: Hosts) -> Self {
+        Self { health, document, feed, hosts, nonces: RandomState::new() }
     }
 
     pub(super) async fn answer(&self, request: &Request<Incoming>, is_busy: Arc<AtomicBool>) -> Answer {
@@ -86,10 +88,10 @@ impl Routes {
             "/livez" => self.alive(),
             "/readyz" => {
                 let asks_why = request.uri().query().is_some_and(|query| query.split('&').any(is_verbose));
-                ready(&self.sources.health.verdict().await, asks_why)
+                ready(&self.health.verdict().await, asks_why)
             }
             "/metrics" => metrics_for(request),
-            "/status.json" => whole(StatusCode::OK, JSON, self.sources.document().await),
+            "/status.json" => whole(StatusCode::OK, JSON, json!(self.document.checked().await).to_string()),
             "/events" if request.method() == Method::HEAD => whole(StatusCode::OK, "text/event-stream", ""),
             "/events" => match self.feed.subscribe() {
                 Some(pieces) => respond::events(pieces),
@@ -114,7 +116,7 @@ impl Routes {
 
     /// Answering at all says that the event loop lives. The worker threads may be blocked for a while.
     fn alive(&self) -> Answer {
-        match self.sources.health.workers() {
+        match self.health.workers() {
             Some(workers) if workers.silence() >= LIFELESS_AFTER => {
                 text(StatusCode::SERVICE_UNAVAILABLE, format!("the worker threads {workers}\n"))
             }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper::header::{CONNECTION, HeaderValue};
@@ -20,15 +20,14 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::admin::document::{Serving, Sources};
 use crate::admin::events::Feed;
 use crate::admin::host::Hosts;
 use crate::admin::patience::Patient;
 use crate::admin::routes::Routes;
 use crate::health::Health;
-use crate::lifecycle::{Event, ReceiptHistory, Subscriber};
+use crate::lifecycle::{Event, Subscriber};
 use crate::socket::{Family, Socket};
-use crate::status::Observed;
+use crate::status::Document;
 
 /// How long connections get for a last request after the commit. One may be on the wire.
 const GRACE: Duration = Duration::from_secs(1);
@@ -48,7 +47,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The place where a process answers its operators.
 pub(crate) struct Admin {
     routes: Routes,
-    sources: Arc<Sources>,
     feed: Arc<Feed>,
     connections: Mutex<Vec<Connection>>,
     /// Whether the successor answers in place of this process.
@@ -63,18 +61,11 @@ struct Connection {
 
 impl Admin {
     /// It answers from its first connection on, also while the application starts.
-    pub(crate) fn new(health: Arc<Health>, hosts: Hosts) -> Arc<Self> {
-        let sources = Arc::new(Sources { health, serving: OnceLock::new() });
-        let feed = Arc::new(Feed::new(sources.clone(), MOST_FEEDS));
-        let routes = Routes::new(sources.clone(), feed.clone(), hosts);
+    pub(crate) fn new(health: Arc<Health>, document: Arc<Document>, hosts: Hosts) -> Arc<Self> {
+        let feed = Arc::new(Feed::new(document.clone(), MOST_FEEDS));
+        let routes = Routes::new(health, document, feed.clone(), hosts);
         let has_left = watch::Sender::new(false);
-        Arc::new(Self { routes, sources, feed, connections: Mutex::default(), has_left })
-    }
-
-    /// From now on it shows what the process does. A process that does not serve yet has nothing to show.
-    pub(crate) fn show(&self, observed: Arc<Observed>, history: ReceiptHistory) {
-        // Called once.
-        let _ = self.sources.serving.set(Serving { observed, history });
+        Arc::new(Self { routes, feed, connections: Mutex::default(), has_left })
     }
 
     /// Takes in a connection, on the control runtime.

@@ -31,6 +31,8 @@ use crate::listen::OwnListeners;
 #[cfg(feature = "cli")]
 use crate::listen::OwnPurpose;
 use crate::log;
+#[cfg(feature = "cli")]
+use crate::status::Document;
 use crate::status::{Observed, Snapshot};
 use crate::supervision::{Supervised, Watchdog};
 use crate::tls::KeyRing;
@@ -128,7 +130,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let Some((started, requests)) = started else {
             return Ok(());
         };
-        let Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, operators } =
+        let Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, document } =
             started;
         let background = Background::of(&workers);
         let receipts = Receipts::of(&parcels);
@@ -142,10 +144,10 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         let observed = observed.with_predecessors(parcels.predecessors.clone());
         let observed = Arc::new(observed);
         events.subscribe(observed.clone());
-        operators.show(&observed, parcels.history.clone());
+        document.show(observed.clone());
         announcer.serving(supervised.as_ref(), &observed, &pulse).await;
         #[cfg(feature = "cli")]
-        let (control, own) = serve_control(own, &observed, &requests, events);
+        let (control, own) = serve_control(own, document, &observed, &requests, events);
         metrics::record(events, &observed);
         let process = Process {
             start_command,
@@ -241,13 +243,14 @@ async fn start<S: Clone + Send + Sync + 'static>(
 #[cfg(feature = "cli")]
 fn serve_control(
     mut own: OwnListeners,
+    document: Arc<Document>,
     observed: &Arc<Observed>,
     requests: &Requests,
     events: &Events,
 ) -> (Arc<Control>, OwnListeners) {
     let progress = Arc::new(Progress::default());
     events.subscribe(progress.clone());
-    let control = Control::new(observed.clone(), requests.requester(), progress);
+    let control = Control::new(document, observed.clone(), requests.requester(), progress);
     let clients = control.clone();
     own.serve(OwnPurpose::Control, move |socket| clients.take_in(socket.fd));
     (control, own)

@@ -39,7 +39,7 @@ impl Subscriber for LogSubscriber {
             Event::RestartIgnored { trigger, successor: Some(successor) } => log::notice(format_args!(
                 "{trigger} is ignored: this process, pid {own_pid}, is draining; pid {successor} serves now"
             )),
-            Event::SuccessorFailed { successor, reason } => {
+            Event::SuccessorFailed { successor, reason, .. } => {
                 let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
                 log_fault(&format!("start new process failed{prefix}: "), reason);
                 log::error(format_args!("generation {}, pid {own_pid}, serves on", generation()));
@@ -87,7 +87,7 @@ impl Subscriber for LogSubscriber {
                 "the rehearsal has succeeded: pid {successor} was ready within {} and is discarded",
                 show_roughly(*within)
             )),
-            Event::RehearsalFailed { successor, reason } => {
+            Event::RehearsalFailed { successor, reason, .. } => {
                 let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
                 log_fault(&format!("the rehearsal has failed{prefix}: "), reason);
             }

@@ -8,13 +8,13 @@ use crate::config::Settings;
 use crate::health::Health;
 #[cfg(feature = "admin")]
 use crate::lifecycle::Address;
-use crate::lifecycle::{Events, ReceiptHistory};
+use crate::lifecycle::Events;
 #[cfg(feature = "admin")]
 use crate::listen::OwnPurpose;
 use crate::listen::{OwnAddress, OwnListeners};
 #[cfg(feature = "admin")]
 use crate::log;
-use crate::status::Observed;
+use crate::status::Document;
 
 /// Where operators ask, if they can.
 pub(super) fn address(settings: &Settings) -> Option<OwnAddress> {
@@ -37,9 +37,14 @@ pub(super) struct Operators(Option<Arc<Admin>>);
 
 #[cfg(feature = "admin")]
 impl Operators {
-    pub(super) fn new(settings: &Settings, health: &Arc<Health>, events: &Events) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        health: &Arc<Health>,
+        document: &Arc<Document>,
+        events: &Events,
+    ) -> Self {
         Self(settings.admin.as_ref().map(|endpoint| {
-            let admin = Admin::new(health.clone(), Hosts::of(endpoint));
+            let admin = Admin::new(health.clone(), document.clone(), Hosts::of(endpoint));
             events.subscribe(admin.clone());
             admin
         }))
@@ -58,13 +63,6 @@ impl Operators {
             .filter(|own| own.purpose == OwnPurpose::Admin)
             .for_each(|own| announce(&own.listener.local));
         own.serve(OwnPurpose::Admin, move |socket| admin.take_in(socket));
-    }
-
-    /// Shows them what this process does, once it serves.
-    pub(super) fn show(&self, observed: &Arc<Observed>, history: ReceiptHistory) {
-        if let Some(admin) = &self.0 {
-            admin.show(observed.clone(), history);
-        }
     }
 }
 
@@ -93,7 +91,7 @@ pub(super) struct Operators;
 
 #[cfg(not(feature = "admin"))]
 impl Operators {
-    pub(super) fn new(_: &Settings, _: &Arc<Health>, _: &Events) -> Self {
+    pub(super) fn new(_: &Settings, _: &Arc<Health>, _: &Arc<Document>, _: &Events) -> Self {
         Self
     }
 
@@ -102,6 +100,4 @@ impl Operators {
     }
 
     pub(super) fn open(&self, _: &mut OwnListeners) {}
-
-    pub(super) fn show(&self, _: &Arc<Observed>, _: ReceiptHistory) {}
 }

@@ -15,7 +15,8 @@ impl Process {
         let mut successor = match self.start_successor() {
             Ok(successor) => successor,
             Err(reason) => {
-                self.events.emit(&Event::RehearsalFailed { successor: None, reason });
+                let last_lines = Vec::new();
+                self.events.emit(&Event::RehearsalFailed { successor: None, reason, last_lines });
                 return Next::ServeOn;
             }
         };
@@ -29,14 +30,14 @@ impl Process {
                 stop
             }
             Readiness::Failed(reason) => {
-                successor.kill().await;
-                self.events.emit(&Event::RehearsalFailed { successor: Some(pid), reason });
+                let last_lines = successor.kill().await;
+                self.events.emit(&Event::RehearsalFailed { successor: Some(pid), reason, last_lines });
                 None
             }
             Readiness::Stopped(trigger) => {
                 self.stop_successor(successor).await;
-                let reason = SuccessorFault::Busy;
-                self.events.emit(&Event::RehearsalFailed { successor: Some(pid), reason });
+                let (reason, last_lines) = (SuccessorFault::Busy, Vec::new());
+                self.events.emit(&Event::RehearsalFailed { successor: Some(pid), reason, last_lines });
                 Some(trigger)
             }
         };
@@ -60,5 +61,6 @@ impl Process {
 
 /// There is no rehearsal while this process leaves, or gets a successor in earnest.
 pub(super) fn refuse_rehearsal(events: &Events) {
-    events.emit(&Event::RehearsalFailed { successor: None, reason: SuccessorFault::Busy });
+    let (reason, last_lines) = (SuccessorFault::Busy, Vec::new());
+    events.emit(&Event::RehearsalFailed { successor: None, reason, last_lines });
 }

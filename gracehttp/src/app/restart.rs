@@ -85,7 +85,7 @@ impl Process {
         self.receipts.open_account();
         let mut successor = match self.start_successor() {
             Ok(successor) => successor,
-            Err(reason) => return self.failed(None, reason),
+            Err(reason) => return self.failed(None, reason, Vec::new()),
         };
         let pid = successor.pid();
         self.receipts.account().note_started(pid);
@@ -97,8 +97,8 @@ impl Process {
                 Attempt::Ready(Box::new(successor), claims)
             }
             Readiness::Failed(reason) => {
-                successor.kill().await;
-                self.failed(Some(pid), reason)
+                let last_lines = successor.kill().await;
+                self.failed(Some(pid), reason, last_lines)
             }
             Readiness::Stopped(trigger) => {
                 self.stop_successor(successor).await;
@@ -173,9 +173,9 @@ impl Process {
         }
     }
 
-    fn failed(&mut self, successor: Option<Pid>, reason: SuccessorFault) -> Attempt {
+    fn failed(&mut self, successor: Option<Pid>, reason: SuccessorFault, last_lines: Vec<String>) -> Attempt {
         let text = reason.to_string();
-        self.events.emit(&Event::SuccessorFailed { successor, reason });
+        self.events.emit(&Event::SuccessorFailed { successor, reason, last_lines });
         self.give_up_account(Outcome::Failed, text);
         Attempt::Failed
     }

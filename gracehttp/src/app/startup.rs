@@ -29,6 +29,7 @@ use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
 use crate::server::{Permits, Server, SocketAccess};
+use crate::status::Document;
 use crate::supervision::{Activation, PARCEL, Supervised};
 use crate::tls::{KeyRing, TlsAcceptor};
 
@@ -46,7 +47,8 @@ pub(super) struct Started {
     /// Of the connections and handlers.
     pub(super) workers: Handle,
     pub(super) pulse: Arc<Pulse>,
-    pub(super) operators: Operators,
+    /// What operators read.
+    pub(super) document: Arc<Document>,
 }
 
 /// All that a process needs to serve. No later step can fail.
@@ -65,6 +67,7 @@ pub(super) struct Prepared {
     workers: Handle,
     pulse: Arc<Pulse>,
     health: Arc<Health>,
+    document: Arc<Document>,
     operators: Operators,
     events: Events,
 }
@@ -121,7 +124,8 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
 ) -> Result<Prepared, Error> {
     // First: the predecessor's listeners need descriptors, too.
     let descriptors = prepare::raise_limit(&app.servers);
-    let origin = Origin::of(ancestry, parcels).await?;
+    let mut origin = Origin::of(ancestry, parcels).await?;
+    let overheard = origin.predecessor.as_mut().and_then(Predecessor::overhear);
     let channel = origin.predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
     let prepared = begin(app, origin, descriptors, workers, parcels, events).await;
     if let Err(error) = &prepared {
@@ -131,6 +135,9 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
             flush_log().await;
             Predecessor::fail(&channel, error.to_string()).await;
         }
+    } else if let Some(overheard) = overheard {
+        flush_log().await;
+        overheard.end().await;
     }
     prepared
 }
@@ -169,6 +176,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let Origin { mut predecessor, supervised, sockets } = origin;
     let health = Arc::new(Health::new());
     events.subscribe(health.clone());
+    let document = Document::new(health.clone());
     let keys = KeyRing::default();
     let is_rehearsal =
         predecessor.as_mut().is_some_and(|predecessor| predecessor.take_parcel(REHEARSAL).is_some());
@@ -195,7 +203,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     };
     let ((mut listeners, tls_acceptors), mut servers) =
         aside("endpoints", "opening the endpoints", open).await??;
-    let operators = Operators::new(&settings, &health, events);
+    let operators = Operators::new(&settings, &health, &document, events);
     if predecessor.is_none() {
         operators.open(&mut listeners.own);
     }
@@ -241,6 +249,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         workers,
         pulse,
         health,
+        document,
         operators,
         events: events.clone(),
     })
@@ -280,6 +289,7 @@ impl Prepared {
             workers,
             pulse,
             health,
+            document,
             operators,
             events,
         } = self;
@@ -313,7 +323,7 @@ impl Prepared {
         prepare::announce(&servers, &events);
         prepare::announce_settings(provenance, &events);
         fresh_files.keep();
-        Ok(Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, operators })
+        Ok(Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, document })
     }
 }
 

@@ -38,7 +38,12 @@ impl Client {
     pub(crate) fn connect(path: &Path) -> Result<Self, Error> {
         let stream = UnixStream::connect(path).map_err(|error| unreachable(path, error))?;
         stream.set_read_timeout(Some(ANSWER_WITHIN)).map_err(|error| unreachable(path, error))?;
-        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
+        Ok(Self::over(stream, path.to_owned()))
+    }
+
+    /// Speaks over a stream that is connected to this path.
+    pub(super) fn over(stream: UnixStream, path: PathBuf) -> Self {
+        Self { path, stream: BufReader::new(stream) }
     }
 
     /// Sends a command with its fields.

@@ -4,8 +4,9 @@ mod client;
 mod place;
 mod progress;
 mod protocol;
+#[cfg(test)]
+mod protocol_tests;
 mod server;
-mod written;
 
 pub(crate) use client::{Client, Outcome};
 pub(crate) use place::{Surroundings, place};

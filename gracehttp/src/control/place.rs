@@ -39,7 +39,10 @@ impl Surroundings<'_> {
             let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
             (!first.is_empty()).then(|| Path::new(OsStr::from_bytes(first)).join(self.file_name()))
         };
-        in_runtime_directory().or_else(|| Some(self.pid_file?.with_extension("sock")))
+        in_runtime_directory().or_else(|| {
+            let pid_file = self.pid_file?;
+            Some(pid_file.with_extension("sock")).filter(|path| path != pid_file)
+        })
     }
 
     /// `NAME.sock`, by the name of the program.
@@ -77,6 +80,9 @@ mod tests {
         assert_eq!(found(&at, Some("/run/shop"), pid_file).unwrap(), "/tmp/a.sock");
         assert_eq!(found(&usual, Some("/run/shop:/run/other"), pid_file).unwrap(), "/run/shop/shop.sock");
         assert_eq!(found(&usual, Some(""), pid_file).unwrap(), "/run/shop.sock");
+        assert_eq!(found(&usual, None, Some("var/shop.pid")).unwrap(), "var/shop.sock");
+        assert_eq!(found(&usual, None, Some("/run/shop")).unwrap(), "/run/shop.sock");
+        assert_eq!(found(&usual, None, Some("/run/shop.sock")), None, "the pid file itself");
         assert_eq!(found(&usual, None, None), None);
         assert_eq!(found(&ControlAddress::Off, Some("/run/shop"), pid_file), None);
     }

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::control::protocol::reply;
-use crate::control::written::Written;
 use crate::lifecycle::{Event, Outcome, RestartReceipt, Subscriber, generation, show};
 use crate::status::with_text;
 
@@ -22,8 +21,6 @@ pub(crate) struct Step {
     pub(crate) line: Arc<Value>,
     /// It is the last for its subject.
     pub(crate) is_last: bool,
-    /// What a successor that failed may have written.
-    pub(crate) written: Option<Written>,
 }
 
 /// What a client waits for.
@@ -63,7 +60,8 @@ struct State {
     /// One more restart follows the one under way.
     again: bool,
     is_stopping: bool,
-    written: Option<Written>,
+    /// The last lines on standard error of the successor that has just failed.
+    last_lines: Vec<String>,
 }
 
 /// Attempts of one kind.
@@ -140,22 +138,23 @@ impl Progress {
     fn tell(&self, subject: Subject, event: &str, text: String, mut fields: Value) {
         fields["event"] = event.into();
         fields["text"] = text.into();
-        self.send(subject, reply("event", fields), false, None);
+        self.send(subject, reply("event", fields), false);
     }
 
     fn succeed(&self, subject: Subject, text: String, mut fields: Value) {
         fields["ok"] = true.into();
         fields["text"] = text.into();
-        self.send(subject, reply("done", fields), true, None);
+        self.send(subject, reply("done", fields), true);
     }
 
-    fn fail(&self, subject: Subject, error: &str, written: Option<Written>) {
-        self.send(subject, reply("done", json!({ "ok": false, "error": error })), true, written);
+    fn fail(&self, subject: Subject, error: &str, last_lines: &[String]) {
+        let fields = json!({ "ok": false, "error": error, "stderr": last_lines });
+        self.send(subject, reply("done", fields), true);
     }
 
-    fn send(&self, subject: Subject, line: Value, is_last: bool, written: Option<Written>) {
+    fn send(&self, subject: Subject, line: Value, is_last: bool) {
         // Fails only if no client waits.
-        let _ = self.steps.send(Step { subject, line: line.into(), is_last, written });
+        let _ = self.steps.send(Step { subject, line: line.into(), is_last });
     }
 
     /// The restart under way is over. If it has failed, one that was asked for meanwhile begins.
@@ -171,22 +170,16 @@ impl Progress {
         state.has_committed = false;
         fields["ok"] = false.into();
         fields["error"] = receipt.reason.as_deref().unwrap_or("it has failed").into();
-        self.send(subject, reply("done", fields), true, state.written.take());
+        fields["stderr"] = std::mem::take(&mut state.last_lines).into();
+        self.send(subject, reply("done", fields), true);
         if receipt.outcome == Outcome::TakenBack {
             // Those that were asked for in standby were ignored, or have passed on to the successor, which is dead.
             state.restarts.asked = state.restarts.begun;
         }
         // Else the process stops.
         if receipt.outcome != Outcome::Stopped && std::mem::take(&mut state.again) {
-            state.begin_restart();
+            state.restarts.begin();
         }
-    }
-}
-
-impl State {
-    fn begin_restart(&mut self) {
-        self.restarts.begin();
-        self.written = Some(Written::now());
     }
 }
 
@@ -201,7 +194,7 @@ impl Subscriber for Progress {
             // It begins after the rehearsal.
             Event::RestartRequested { .. } if state.rehearsals.is_running => {}
             Event::RestartRequested { .. } if state.restarts.is_running => state.again = true,
-            Event::RestartRequested { .. } => state.begin_restart(),
+            Event::RestartRequested { .. } => state.restarts.begin(),
             Event::SuccessorStarted { successor } => {
                 let text = format!("generation {next}, pid {successor}, starts");
                 self.tell(restart, "started", text, json!({ "successor": successor.as_raw() }));
@@ -221,7 +214,7 @@ impl Subscriber for Progress {
                 let fields = json!({
                     "event": "passed_on", "text": text, "successor": successor.as_raw(), "generation": next,
                 });
-                self.send(Subject::Restart(state.restarts.begun + 1), reply("event", fields), true, None);
+                self.send(Subject::Restart(state.restarts.begun + 1), reply("event", fields), true);
             }
             Event::StandbyOver { .. } => {
                 let text = format!("pid {pid} can't take over again any more");
@@ -233,18 +226,16 @@ impl Subscriber for Progress {
                     Some(successor) => format!("this process, pid {pid}, drains; pid {successor} serves now"),
                 };
                 let first = state.restarts.begun + 1;
-                self.fail(Subject::RestartsFrom(first), &format!("there is no restart: {why}"), None);
+                self.fail(Subject::RestartsFrom(first), &format!("there is no restart: {why}"), &[]);
             }
             Event::SuccessorDied { successor, why, .. } => {
                 let text = format!("pid {successor} died after standby: {why}; no process serves");
                 self.tell(restart, "successor_died", text, json!({ "successor": successor.as_raw() }));
             }
+            Event::SuccessorFailed { last_lines, .. } => state.last_lines.clone_from(last_lines),
             Event::RestartDone(receipt) => self.restart_done(state, receipt),
 
-            Event::RehearsalRequested { .. } => {
-                state.rehearsals.begin();
-                state.written = Some(Written::now());
-            }
+            Event::RehearsalRequested { .. } => state.rehearsals.begin(),
             Event::RehearsalStarted { successor } => {
                 let text = format!("pid {successor} starts, to be discarded");
                 self.tell(rehearsal, "started", text, json!({ "successor": successor.as_raw() }));
@@ -259,12 +250,12 @@ impl Subscriber for Progress {
                 let text = "a restart would succeed; nothing has changed".to_owned();
                 self.succeed(rehearsal, text, json!({}));
             }
-            Event::RehearsalFailed { reason, .. } => {
+            Event::RehearsalFailed { reason, last_lines, .. } => {
                 // One that was not even begun is the next.
                 let number = state.rehearsals.begun + u64::from(!state.rehearsals.is_running);
                 state.rehearsals.begun = number;
                 state.rehearsals.is_running = false;
-                self.fail(Subject::Rehearsal(number), &reason.to_string(), state.written.take());
+                self.fail(Subject::Rehearsal(number), &reason.to_string(), last_lines);
             }
 
             Event::StopRequested { .. } => {

@@ -1,7 +1,7 @@
 //! The control socket in a process that serves. It runs on the control runtime.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::control::progress::{Progress, Step, Subject};
 use crate::control::protocol::{Command, MAX_REQUEST, error, replaced, reply};
-use crate::error::Error;
-use crate::lifecycle::{Request, Requester, Trigger, aside, generation};
+use crate::lifecycle::{Outcome, Request, Requester, RestartReceipt, Trigger, generation};
 use crate::log;
-use crate::status::Observed;
+use crate::status::{Document, Observed, with_text};
+use crate::sys::{Presence, Probe};
 
 /// The most clients at once. One more takes the place of the one that has been without a request for longest.
 const MOST_CLIENTS: usize = 32;
@@ -35,8 +35,15 @@ const UNREAD: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for what clients are still to be told.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether the receipt of an earlier generation has come.
+const RECEIPT_CHECK: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether a client that waits is still there. One that is not takes no place of others.
+const PRESENCE_CHECK: Duration = Duration::from_millis(500);
+
 /// What clients can ask for, and ask of.
 pub(crate) struct Control {
+    document: Arc<Document>,
     observed: Arc<Observed>,
     requester: Requester,
     progress: Arc<Progress>,
@@ -52,8 +59,13 @@ struct Client {
 
 impl Control {
     /// `progress` has to be a subscriber of the process's events.
-    pub(crate) fn new(observed: Arc<Observed>, requester: Requester, progress: Arc<Progress>) -> Arc<Self> {
-        Arc::new(Self { observed, requester, progress, clients: Mutex::default() })
+    pub(crate) fn new(
+        document: Arc<Document>,
+        observed: Arc<Observed>,
+        requester: Requester,
+        progress: Arc<Progress>,
+    ) -> Arc<Self> {
+        Arc::new(Self { document, observed, requester, progress, clients: Mutex::default() })
     }
 
     /// Takes in a connection. It has to be called on the control runtime.
@@ -79,6 +91,19 @@ impl Control {
             let _ = conversation.hold().await;
         });
         clients.push(Client { task, is_busy });
+    }
+
+    /// The receipt of the restart of an earlier generation. It comes when that process has drained.
+    async fn receipt_of(&self, wanted: u64) -> Option<Arc<RestartReceipt>> {
+        loop {
+            let may_come = self.observed.has_predecessor();
+            match self.observed.last_receipt_of(wanted) {
+                // This process lives, so one has succeeded in the end, unless its supervisor has started it.
+                Some(receipt) if receipt.outcome == Outcome::Succeeded || !may_come => return Some(receipt),
+                None if !may_come => return None,
+                _ => sleep(RECEIPT_CHECK).await,
+            }
+        }
     }
 
     /// Lets clients hear the last that they wait for. The process ends afterwards.
@@ -142,7 +167,7 @@ impl Conversation {
         }
         match command {
             Command::Status => {
-                let status = serde_json::to_value(self.control.observed.report())?;
+                let status = serde_json::to_value(self.control.document.checked().await)?;
                 self.send(&reply("status", json!({ "status": status }))).await
             }
             Command::Restart { wait } => {
@@ -192,37 +217,33 @@ impl Conversation {
             self.accept().await?;
             return self.follow(Subject::Restart(number), steps).await;
         }
-        let line = match wanted < own {
-            true => reply(
-                "done",
-                json!({
-                    "ok": true,
-                    "text": format!("generation {wanted} has restarted: generation {own} serves"),
-                    "generation": own,
-                }),
-            ),
-            false => reply(
-                "done",
-                json!({
-                    "ok": false,
-                    "error": format!("generation {own} serves, and generation {wanted} does not live"),
-                }),
-            ),
+        let done = match wanted < own {
+            true => {
+                self.accept().await?;
+                earlier_restart(wanted, own, self.control.receipt_of(wanted).await.as_deref())
+            }
+            false => json!({
+                "ok": false,
+                "error": format!("generation {own} serves, and generation {wanted} does not live"),
+            }),
         };
-        self.send(&line).await
+        self.send(&reply("done", done)).await
     }
 
     async fn accept(&mut self) -> io::Result<()> {
         self.send(&reply("accepted", json!({ "pid": std::process::id(), "generation": generation() }))).await
     }
 
-    /// Sends the steps of a subject up to the last.
+    /// Sends the steps of a subject up to the last, unless the client leaves.
     async fn follow(&mut self, subject: Subject, mut steps: Receiver<Step>) -> io::Result<()> {
         loop {
-            match steps.recv().await {
+            let step = tokio::select! {
+                step = steps.recv() => step,
+                () = self.departure() => return Ok(()),
+            };
+            match step {
                 Ok(step) if subject.concerns(&step) => {
-                    let line = with_written(&step).await;
-                    self.send(&line).await?;
+                    self.send(&step.line).await?;
                     if step.is_last {
                         return Ok(());
                     }
@@ -234,18 +255,42 @@ impl Conversation {
         }
     }
 
+    /// Waits until the client is gone. One that only sends no more may wait for replies.
+    async fn departure(&self) {
+        let probe = Probe::of(self.to_client.as_ref().as_fd());
+        while probe.presence() != Presence::Gone {
+            sleep(PRESENCE_CHECK).await;
+        }
+    }
+
     async fn send(&mut self, line: &Value) -> io::Result<()> {
         let line = format!("{line}\n");
         timeout(UNREAD, self.to_client.write_all(line.as_bytes())).await.map_err(io::Error::from)?
     }
 }
 
-/// The line of a step, with what a successor that failed has written.
-async fn with_written(step: &Step) -> Value {
-    let mut line = Value::clone(&step.line);
-    if let Some(written) = step.written {
-        let lines = aside("stderr", "reading standard error", move || written.last_lines()).await;
-        line["stderr"] = lines.unwrap_or_else(|error: Error| vec![error.to_string()]).into();
+/// The end of the restart of an earlier generation than our own.
+fn earlier_restart(wanted: u64, own: u64, receipt: Option<&RestartReceipt>) -> Value {
+    let Some(receipt) = receipt else {
+        let error = format!(
+            "how the restart of generation {wanted} ended is not known here: it has left no receipt; generation {own} \
+             serves"
+        );
+        return json!({ "ok": false, "error": error, "generation": own });
+    };
+    let shown = with_text(receipt);
+    match receipt.outcome {
+        Outcome::Succeeded => json!({
+            "ok": true,
+            "text": format!("generation {wanted} has restarted, and generation {own} serves; {receipt}"),
+            "generation": own,
+            "receipt": shown,
+        }),
+        _ => json!({
+            "ok": false,
+            "error": receipt.reason.as_deref().unwrap_or("it has failed"),
+            "generation": own,
+            "receipt": shown,
+        }),
     }
-    line
 }

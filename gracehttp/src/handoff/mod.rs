@@ -20,6 +20,7 @@ mod permit_reports;
 mod placement;
 mod predecessor;
 mod session;
+mod standard_error;
 mod standby;
 mod successor;
 mod suspension;

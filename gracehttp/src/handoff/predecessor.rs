@@ -11,6 +11,7 @@ use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::parcel::{DISCARD, Parcel, Parcels};
 use crate::handoff::placement::PredecessorListener;
+use crate::handoff::standard_error::{Overheard, STANDARD_ERROR};
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
     ConnectionV1, ConnectionV3, Hello, ServerCount, ToPredecessor, ToSuccessor, Version,
@@ -183,6 +184,11 @@ impl Predecessor {
     /// The parcel with this name, if it sent one.
     pub(crate) fn take_parcel(&mut self, name: &str) -> Option<Parcel> {
         self.parcels.take(name)
+    }
+
+    /// Lets it hear what this process writes to standard error from now on, if it has asked for that.
+    pub(crate) fn overhear(&mut self) -> Option<Overheard> {
+        self.parcels.take(STANDARD_ERROR).and_then(Overheard::begin)
     }
 
     /// The listeners that it offers, in its order.

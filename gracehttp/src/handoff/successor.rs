@@ -19,6 +19,7 @@ use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::command::StartCommand;
 use crate::handoff::inherited::variable_value;
 use crate::handoff::parcel::{self, DISCARD, Parcel, ParcelSender, REHEARSAL};
+use crate::handoff::standard_error::Heard;
 use crate::handoff::wire::{
     Hello, ListenerV1, ListenerV2, MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Successor {
     pid: Pid,
     channel: Channel,
     version: Version,
+    /// What it has written to standard error, once it has begun to tell.
+    heard: Option<Heard>,
 }
 
 /// A listener that is offered to the successor.
@@ -120,7 +123,7 @@ impl Successor {
         drop(theirs);
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let pid = pid.ok_or_else(|| failed("lost sight of", io::ErrorKind::NotFound.into()))?;
-        Ok(Self { child, pid, channel, version: Version::One })
+        Ok(Self { child, pid, channel, version: Version::One, heard: None })
     }
 
     /// Its process id.
@@ -158,11 +161,13 @@ impl Successor {
         parcels: Vec<Parcel>,
         listeners: &[(Offer, BorrowedFd<'_>)],
     ) -> Result<Claims, String> {
+        let mut has_spoken = false;
         let conversation = async {
             self.channel.send(&Hello::new(generation), &[]).await?;
             let Incoming::Message(hello, _) = self.channel.receive::<Hello>().await? else {
                 return Ok(None);
             };
+            has_spoken = true;
             self.version = match hello.agree() {
                 Ok(version) => version,
                 Err(reason) => {
@@ -184,6 +189,11 @@ impl Successor {
                 parcel::send_all(&self.channel, vec![Parcel::new(REHEARSAL, Vec::new())]).await?;
             }
             if self.version >= Version::Four {
+                // First: it hears more.
+                if let Some((heard, parcel)) = Heard::begin()? {
+                    self.heard = Some(heard);
+                    parcel::send_all(&self.channel, vec![parcel]).await?;
+                }
                 parcel::send_all(&self.channel, parcels).await?;
             }
             offer(&self.channel, self.version, listeners).await?;
@@ -212,9 +222,9 @@ impl Successor {
         match conversation.await {
             Ok(Some(verdict)) => verdict,
             // It died, or closed its end, which is as good as dead.
-            Ok(None) => Err(self.exit_reason().await),
+            Ok(None) => Err(self.exit_reason(has_spoken).await),
             Err(error) => match tokio::time::timeout(EXIT_WITHIN, self.child.wait()).await {
-                Ok(Ok(status)) => Err(describe(status)),
+                Ok(Ok(status)) => Err(describe_early(status, has_spoken)),
                 _ => Err(format!("the channel to it broke: {error}")),
             },
         }
@@ -235,6 +245,9 @@ impl Successor {
     /// learn how it ended.
     pub(crate) fn leave(self) {
         std::mem::forget(self.child);
+        if let Some(heard) = self.heard {
+            heard.leave();
+        }
     }
 
     /// How it ended, if it has ended or ends now.
@@ -257,8 +270,8 @@ impl Successor {
         format!("it continued to run after its end of the handoff had closed, and {how}")
     }
 
-    /// Kills it, and reaps it.
-    pub(crate) async fn kill(mut self) {
+    /// Kills it, and reaps it. Returns the last lines that it has written to standard error.
+    pub(crate) async fn kill(mut self) -> Vec<String> {
         // Fails only if it has ended meanwhile.
         let _ = self.child.start_kill();
         if tokio::time::timeout(KILLED_WITHIN, self.child.wait()).await.is_err() {
@@ -270,13 +283,17 @@ impl Successor {
                 self.pid
             ));
         }
+        match self.heard {
+            Some(heard) => heard.last_lines().await,
+            None => Vec::new(),
+        }
     }
 
     /// Asks it to end. It is killed if it takes too long, or once `hurry` resolves.
     pub(crate) async fn stop(self, hurry: impl Future<Output = ()>) {
         match kill(self.pid, Number::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => self.await_end(hurry).await,
-            Err(_) => self.kill().await,
+            Err(_) => drop(self.kill().await),
         }
     }
 
@@ -284,24 +301,24 @@ impl Successor {
     pub(crate) async fn discard(self, hurry: impl Future<Output = ()>) {
         match self.parcels().send(Parcel::new(DISCARD, Vec::new())).await {
             true => self.await_end(hurry).await,
-            false => self.kill().await,
+            false => drop(self.kill().await),
         }
     }
 
     async fn await_end(mut self, hurry: impl Future<Output = ()>) {
         tokio::select! {
             _ = self.child.wait() => {}
-            () = sleep(STOP_WITHIN) => self.kill().await,
-            () = hurry => self.kill().await,
+            () = sleep(STOP_WITHIN) => drop(self.kill().await),
+            () = hurry => drop(self.kill().await),
         }
     }
 
-    async fn exit_reason(&mut self) -> String {
+    async fn exit_reason(&mut self, has_spoken: bool) -> String {
         match tokio::time::timeout(EXIT_WITHIN, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => {
                 "it exited with status 0 before it was ready: a signal may have stopped it".to_owned()
             }
-            Ok(Ok(status)) => describe(status),
+            Ok(Ok(status)) => describe_early(status, has_spoken),
             _ => "it closed its end of the handoff and gave no reason".to_owned(),
         }
     }
@@ -345,5 +362,16 @@ fn describe(status: ExitStatus) -> String {
             format!("it was killed by {name}")
         }
         (None, None) => "it ended".to_owned(),
+    }
+}
+
+/// The same for a process that was not ready. Before it speaks to us, nothing that it writes can be heard.
+fn describe_early(status: ExitStatus, has_spoken: bool) -> String {
+    let how = describe(status);
+    match has_spoken {
+        true => how,
+        false => format!(
+            "{how} before it came to gracehttp: the dynamic loader, or `main`, may have said why on standard error"
+        ),
     }
 }

@@ -8,6 +8,8 @@ mod state;
 pub use check::{HealthCheck, HealthFunction, HealthOutput, IntoHealthCheck};
 pub(crate) use dispatch::HealthDispatch;
 pub(crate) use probe::{Outcome, Probe};
-pub(crate) use state::{Checks, Health};
 #[cfg(feature = "admin")]
-pub(crate) use state::{Stage, Verdict};
+pub(crate) use state::Stage;
+#[cfg(any(feature = "admin", feature = "cli"))]
+pub(crate) use state::Verdict;
+pub(crate) use state::{Checks, Health};

@@ -37,7 +37,10 @@ pub(crate) struct Outcome {
     pub(crate) name: Arc<str>,
     /// The reason if it has failed.
     pub(crate) result: Result<(), String>,
-    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "operators read it"))]
+    #[cfg_attr(
+        not(any(feature = "admin", feature = "cli")),
+        expect(dead_code, reason = "operators read it")
+    )]
     pub(crate) took: Duration,
 }
 

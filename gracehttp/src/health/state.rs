@@ -202,7 +202,7 @@ impl Verdict {
 
 impl Stage {
     /// What the process does, in a word.
-    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "the address for operators shows it"))]
+    #[cfg_attr(not(any(feature = "admin", feature = "cli")), expect(dead_code, reason = "operators read it"))]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",

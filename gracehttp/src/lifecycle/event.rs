@@ -46,8 +46,9 @@ pub(crate) enum Event {
     SuccessorStarted { successor: Pid },
     /// The successor is ready to serve.
     SuccessorReady { successor: Pid },
-    /// It never came to serve: this process serves on. There is no pid if no process was started.
-    SuccessorFailed { successor: Option<Pid>, reason: SuccessorFault },
+    /// It never came to serve: this process serves on. There is no pid if no process was started. The lines are its last
+    /// ones on standard error.
+    SuccessorFailed { successor: Option<Pid>, reason: SuccessorFault, last_lines: Vec<String> },
     /// The successor accepts, and this process does not any more. It is in standby.
     Committed { successor: Pid },
     /// One more request came while the successor got ready: the successor restarts in turn.
@@ -73,8 +74,8 @@ pub(crate) enum Event {
     RehearsalReady { successor: Pid, within: Duration },
     /// The rehearsal is over: its process has ended, and nothing has changed.
     RehearsalDone { successor: Pid },
-    /// It never became ready, or was not begun at all.
-    RehearsalFailed { successor: Option<Pid>, reason: SuccessorFault },
+    /// It never became ready, or was not begun at all. The lines are its last ones on standard error.
+    RehearsalFailed { successor: Option<Pid>, reason: SuccessorFault, last_lines: Vec<String> },
     /// This process was started for a rehearsal and never came to serve.
     Rehearsed,
 

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::{Address, Phase, RestartReceipt};
+use crate::lifecycle::{Address, Phase, RestartReceipt, generation};
 use crate::log::{self, Recorded};
+use crate::status::document::{CertificateReport, HealthReport};
 use crate::status::drain_report::{DrainReport, DrainingServer};
 use crate::status::predecessors::Told;
 use crate::status::snapshot::{ProcessPhase, ServerSnapshot, Snapshot};
@@ -36,6 +37,9 @@ pub(crate) struct Report {
     pub(crate) receipts: Vec<serde_json::Value>,
     /// The last messages of the log.
     pub(crate) messages: Vec<Recorded>,
+    pub(crate) health: HealthReport,
+    /// The certificates of the servers that have one.
+    pub(crate) certificates: Vec<CertificateReport>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -145,12 +149,26 @@ pub(crate) struct RestartCounts {
 }
 
 impl Report {
+    /// That of a process that does not serve yet.
+    pub(super) fn starting() -> Self {
+        let process = ProcessReport {
+            pid: std::process::id(),
+            generation: generation(),
+            phase: "starting".to_owned(),
+            gracehttp: env!("CARGO_PKG_VERSION").to_owned(),
+            ..ProcessReport::default()
+        };
+        Self { version: VERSION, process, ..Self::default() }
+    }
+
+    /// That of a process that serves, without its health.
     pub(super) fn new(
         snapshot: Snapshot,
         predecessors: &[Told],
         since: SystemTime,
         restarts: RestartCounts,
         receipts: &[Arc<RestartReceipt>],
+        certificates: Vec<CertificateReport>,
     ) -> Self {
         let mut messages = log::history(Some(MESSAGES_OF));
         messages.drain(..messages.len().saturating_sub(MOST_MESSAGES));
@@ -172,6 +190,8 @@ impl Report {
             restarts,
             receipts: receipts.iter().map(|receipt| with_text(receipt)).collect(),
             messages,
+            health: HealthReport::default(),
+            certificates,
         }
     }
 }

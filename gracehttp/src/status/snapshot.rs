@@ -8,12 +8,16 @@ use parking_lot::Mutex;
 
 use crate::conn::Context;
 use crate::handoff::WeakChannel;
+#[cfg(feature = "cli")]
+use crate::lifecycle::RestartReceipt;
 use crate::lifecycle::{
     Address, Answers, Background, EndCounts, Event, HeldConnections, Phase, ReceiptHistory, Subscriber,
     TasksLeft, generation,
 };
 use crate::listen::{Listener, Running};
 use crate::socket::Stage;
+#[cfg(any(feature = "admin", feature = "cli"))]
+use crate::status::document::CertificateReport;
 #[cfg(any(feature = "admin", feature = "cli"))]
 use crate::status::predecessors::{Predecessors, Told};
 #[cfg(any(feature = "admin", feature = "cli"))]
@@ -173,10 +177,6 @@ impl Observed {
         self.predecessors.list(self.has_predecessor())
     }
 
-    fn has_predecessor(&self) -> bool {
-        self.predecessor.as_ref().and_then(WeakChannel::upgrade).is_some()
-    }
-
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot {
             pid: std::process::id(),
@@ -188,6 +188,17 @@ impl Observed {
         }
     }
 
+    /// Whether the predecessor still drains.
+    pub(crate) fn has_predecessor(&self) -> bool {
+        self.predecessor.as_ref().and_then(WeakChannel::upgrade).is_some()
+    }
+
+    /// The receipt of the last restart of this generation, if it is known.
+    #[cfg(feature = "cli")]
+    pub(crate) fn last_receipt_of(&self, generation: u64) -> Option<Arc<RestartReceipt>> {
+        self.receipts.list().into_iter().rev().find(|receipt| receipt.generation == generation)
+    }
+
     /// How many connections this process has, and how many earlier generations have.
     pub(crate) fn held(&self) -> (usize, usize) {
         let permits = self.servers.iter().map(|server| &server.context.permits);
@@ -195,25 +206,29 @@ impl Observed {
             .fold((0, 0), |(here, elsewhere), permits| (here + permits.held(), elsewhere + permits.foreign()))
     }
 
-    /// What operators see of this process.
+    /// What operators see of this process, without its health.
     #[cfg(any(feature = "admin", feature = "cli"))]
-    pub(crate) fn report(&self) -> Report {
+    pub(super) fn report(&self) -> Report {
         let restarts = {
             let life = self.life.lock();
             RestartCounts { failed: life.failed, taken_back: life.taken_back }
         };
-        Report::new(self.snapshot(), &self.predecessors(), self.since, restarts, &self.receipts.list())
+        let receipts = self.receipts.list();
+        let certificates = self.certificates();
+        Report::new(self.snapshot(), &self.predecessors(), self.since, restarts, &receipts, certificates)
     }
 
-    /// The certificates: of which server, for whom, until when.
-    #[cfg(feature = "admin")]
-    pub(crate) fn certificates(&self) -> Vec<serde_json::Value> {
+    /// The certificates of the servers that have one.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    fn certificates(&self) -> Vec<CertificateReport> {
         #[cfg(feature = "tls")]
         let certificates = self.servers.iter().filter_map(|server| {
             let facts = server.context.tls.as_ref()?.certificate();
-            let not_after = facts.not_after.map(|time| humantime::format_rfc3339_seconds(time).to_string());
-            let server = &server.context.options.name;
-            Some(serde_json::json!({ "server": server, "names": facts.names, "not_after": not_after }))
+            Some(CertificateReport {
+                server: server.context.options.name.clone(),
+                names: facts.names.clone(),
+                not_after: facts.not_after.map(|time| humantime::format_rfc3339_seconds(time).to_string()),
+            })
         });
         #[cfg(not(feature = "tls"))]
         let certificates = std::iter::empty();

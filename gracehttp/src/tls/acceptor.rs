@@ -25,7 +25,7 @@ impl TlsAcceptor {
     }
 
     /// What an operator wants to know of its certificate.
-    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "the status page shows it"))]
+    #[cfg_attr(not(any(feature = "admin", feature = "cli")), expect(dead_code, reason = "operators read it"))]
     pub(crate) fn certificate(&self) -> &CertificateFacts {
         &self.certificate
     }

@@ -11,6 +11,7 @@
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
 //! start orphans 1000 | subscribe | subscribe stderr | callbacks hang | block 20000 | stop 300
+//! stderr says WORDS | floods LINES | sidecar FIFO | redirected FILE
 //! ```
 //!
 //! With `APP_THREAD` it has a second thread before it runs. With `APP_HOOK` it sets its own panic hook. Without a plan it has one server, `web`.
@@ -41,12 +42,13 @@ fn main() -> ExitCode {
         std::thread::spawn(std::thread::park);
     }
     let plan = Plan::read();
-    let (beside, start) = (plan.beside, plan.start);
+    let Plan { servers, forever, beside, start, stderr } = plan;
     let mut app = App::try_new(move || {
         beside.into_iter().for_each(register);
+        stderr.iter().for_each(|words| use_stderr(words));
         start_up(start)
     });
-    for key in plan.forever {
+    for key in forever {
         app = match key.as_str() {
             "drain_timeout" => app.drain_timeout(Duration::MAX),
             "ready_timeout" => app.ready_timeout(Duration::MAX),
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
             _ => panic!("no duration {key} in the plan's grammar"),
         };
     }
-    for server in plan.servers {
+    for server in servers {
         app = app.serve(server);
     }
     // A command line refuses arguments of another program.
@@ -72,6 +74,8 @@ struct Plan {
     /// Background tasks and clean-up code, to be registered in this order.
     beside: Vec<(String, String)>,
     start: Vec<String>,
+    /// What the start-up code does with standard error before.
+    stderr: Vec<Vec<String>>,
 }
 
 impl Plan {
@@ -91,6 +95,7 @@ impl Plan {
                     plan.beside.push((what.to_string(), how.to_string()));
                 }
                 ["forever", keys @ ..] => plan.forever = keys.iter().map(|key| key.to_string()).collect(),
+                ["stderr", what @ ..] => plan.stderr.push(what.iter().map(|word| word.to_string()).collect()),
                 ["start", what @ ..] => plan.start = what.iter().map(|word| word.to_string()).collect(),
                 _ => panic!("not understood in the plan: {line}"),
             }
@@ -225,6 +230,27 @@ async fn start_up(what: Vec<String>) -> Result<(), String> {
         _ => panic!("not understood in the plan: start {words:?}"),
     }
     Ok(())
+}
+
+fn use_stderr(words: &[String]) {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["says", words @ ..] => eprintln!("pid {} says {}", std::process::id(), words.join(" ")),
+        ["floods", lines] => {
+            let lines: u32 = lines.parse().expect("a number in the plan");
+            (1..=lines).for_each(|line| eprintln!("line {line} of {lines} {}", "x".repeat(80)));
+        }
+        // It repeats what comes through the FIFO, and outlives this process.
+        ["sidecar", fifo] => {
+            let words = format!("exec 3<>{fifo}; while read line <&3; do echo \"sidecar: $line\" >&2; done");
+            Command::new("sh").arg("-c").arg(words).spawn().expect("a shell");
+        }
+        ["redirected", file] => {
+            let file = std::fs::File::create(file).expect("a file");
+            rustix::stdio::dup2_stderr(&file).expect("standard error");
+        }
+        _ => panic!("not understood in the plan: stderr {words:?}"),
+    }
 }
 
 /// Reports to the test that an action begins. A test that has ended needs no report.

@@ -16,8 +16,10 @@ pub struct Account {
 impl Account {
     /// Reads the line `restart done, pid 7; 9 connections and 2 accepted meanwhile: 8 moved, 3 finished; …`.
     pub fn read(line: &str) -> Self {
-        let (_, line) = line.split_once("; ").unwrap_or_else(|| panic!("no receipt: {line}"));
-        let counts = line.split("; ").next().expect("a first part");
+        let is_counts = |part: &&str| {
+            part.split(' ').nth(1).is_some_and(|word| word.trim_end_matches(':') == "connections")
+        };
+        let counts = line.split("; ").find(is_counts).unwrap_or_else(|| panic!("no receipt: {line}"));
         let (held, ends) = counts.split_once(": ").unwrap_or((counts, ""));
         let (before, accepted) = held.split_once(" and ").unwrap_or((held, "0"));
         Self {

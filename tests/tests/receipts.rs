@@ -28,7 +28,9 @@ impl Stage {
 
     /// The receipt of the restart that was logged since.
     async fn receipt(&self, start: usize) -> (String, Account) {
-        let is_receipt = |line: &str| line.contains("restart done") || line.contains("restart taken back");
+        let is_receipt = |line: &str| {
+            ["restart done", "restart taken back", "restart failed, "].iter().any(|is| line.contains(is))
+        };
         let line = self.app.log.find(start, PATIENCE, "a receipt", is_receipt).await.text;
         let account = Account::read(&line);
         account.assert_balanced();
@@ -310,7 +312,8 @@ const KINDS: [Kind; 8] = [
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     None,
-    /// The successor is killed so long after it has begun to serve, which is before the end of standby.
+    /// The successor is killed so long after it has begun to serve: before the end of standby, or on a slow machine after
+    /// it.
     Killed(Duration),
     /// It is stopped so long after that, and goes on later.
     Stopped(Duration, Duration),
@@ -463,6 +466,12 @@ async fn random_restart(seed: u64) {
         assert!(kept >= open && kept <= open + count(Seen::Told) + left, "{told}");
         assert!(ends(&["lost with the successor"]) <= gone, "{told}");
         assert_eq!(ends(&["cut at the deadline", "cut at the exit"]), 0, "{told}");
+    } else if line.contains("restart failed, ") {
+        // All that had moved ended with the successor; the predecessor finished what it had.
+        assert!(matches!(fault, Fault::Killed(_)), "{told}");
+        assert!(!seen.iter().any(|seen| matches!(seen, Seen::Open(_))), "{told}");
+        assert!(ends(&["moved", "answered and moved", "cut at the deadline"]) <= count(Seen::Cut), "{told}");
+        assert!(ends(&["finished"]) >= left, "{told}");
     } else {
         assert_eq!(ends(&["moved", "answered and moved"]), count(Seen::Open(successor.pid())), "{told}");
         assert_eq!(ends(&["told to close"]), count(Seen::Told), "{told}");

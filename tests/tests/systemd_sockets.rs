@@ -186,9 +186,9 @@ async fn sockets_of_another_kind_are_refused_with_the_reason() {
         let service = format!("{service}.service");
         let units = [(service.as_str(), unit.as_str()), ("app.socket", socket.as_str())];
         let Some(systemd) = Systemd::boot(&units).await else { return };
-        // A connection has the name `connection`, whatever the unit says.
-        let name = if service.contains('@') { "connection" } else { "web" };
-        systemd.write("plan", &format!("server web systemd:{name}"));
+        // The name of a connection depends on the version of systemd.
+        let endpoint = if service.contains('@') { "fd:3" } else { "systemd:web" };
+        systemd.write("plan", &format!("server web {endpoint}"));
         systemd.succeeds(&["start", "app.socket"]);
         if service.contains('@') {
             let _connection =

@@ -49,7 +49,7 @@ async fn the_hardened_unit_serves_and_restarts() {
     let unit = unit.replace("/usr/local/bin/app", "{app}").replace(
         "RuntimeDirectory=app",
         "RuntimeDirectory=app\n\
-         Environment=GRACEHTTP_CONTROL=unix:/run/app/app.sock GRACEHTTP_STANDBY=300ms",
+         Environment=GRACEHTTP_CONTROL=unix:/run/app/app.sock GRACEHTTP_STANDBY=300ms GRACEHTTP_PID_FILE=/run/app/app.pid",
     );
     // Programs and logs of the test lie where the unit hides them.
     let unit = unit.replace("PrivateTmp=yes\n", "");
@@ -57,5 +57,10 @@ async fn the_hardened_unit_serves_and_restarts() {
     let generation = pid(&web).await;
     systemd.reload().await;
     assert_ne!(pid(&web).await, generation);
+    let pid_file = systemd.run(&["cat", "/run/app/app.pid"]);
+    assert_eq!(String::from_utf8_lossy(&pid_file.stdout).trim(), systemd.main_pid("app").to_string());
+    // In tenths: 10.0 is the worst. It is what the unit's comment says, and some room for other versions of systemd.
+    let graded = systemd.run(&["systemd-analyze", "security", "--threshold=25", "app.service"]);
+    assert!(graded.status.success(), "{}", String::from_utf8_lossy(&graded.stdout));
     systemd.stop();
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::client::{get, get_once};
-use tests::patience::{PATIENCE, eventually, within};
+use tests::patience::{GLANCE, PATIENCE, eventually, within};
 use tests::{App, Client, Exit, Launch, Reply, Scratch, Signal, Target};
 
 /// An example on ports that the kernel chooses.
@@ -286,4 +286,51 @@ async fn builder_greets_the_world_without_a_file() {
     let app = launch("builder", &["greeter", "counter"]).spawn();
     assert_eq!(ask(&app.target("greeter").await, "/").await.text(), "hello, world\n");
     assert!(app.stop().await.is_clean());
+}
+
+/// The number of greetings that the example `app` shows to its operator.
+async fn greetings(admin: &Target) -> u64 {
+    let metrics = ask(admin, "/metrics").await.text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("app_greetings_total "));
+    line.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("{metrics}"))
+}
+
+#[tokio::test]
+async fn app_counts_on_over_a_restart_and_a_crash() {
+    let scratch = Scratch::new();
+    let admin = scratch.join("admin.sock");
+    let app = launch("app", &["web"])
+        .env("GRACEHTTP_ADMIN", format!("unix:{}", admin.display()))
+        .env("GRACEHTTP_SUPERVISE", "always")
+        .env("GRACEHTTP_STANDBY", "300ms")
+        .spawn();
+    let (web, admin) = (app.target("web").await, Target::Unix(admin));
+    let greeted = ask(&web, "/").await.text();
+    assert!(greeted.starts_with("hello from generation 1, pid "), "{greeted}");
+    assert!(ask(&admin, "/readyz?verbose").await.text().contains("[+] check greeting: passed"));
+    assert_eq!(greetings(&admin).await, 1);
+
+    let after = restart_changes(&app, Signal::HUP, &web, "/").await;
+    assert!(after.starts_with("hello from generation 2, pid "), "{after}");
+    let counted = greetings(&admin).await;
+    assert!(counted >= 3, "{counted}");
+
+    // In standby the predecessor would serve again.
+    app.log.line(0, "has ended; pid ").await;
+    let pid = after.trim_end().rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
+    app.hold(pid).kill();
+    let fresh = async {
+        loop {
+            // The dying process may take one client along.
+            match get_once(&web, "/").await.map(|reply| reply.text()) {
+                Ok(greeting) if greeting.contains("generation 3") => return,
+                _ => tokio::time::sleep(GLANCE).await,
+            }
+        }
+    };
+    within(PATIENCE, "the next generation", fresh).await;
+    let last = greetings(&admin).await;
+    assert!(last > counted, "{last} after {counted}");
+    app.first().signal(Signal::TERM);
+    assert_eq!(app.first().exit().await, Exit::Code(0));
 }

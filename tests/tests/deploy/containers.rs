@@ -46,16 +46,15 @@ impl Engine {
     }
 }
 
-/// A container of the image. Both are removed when it is dropped.
+/// A container and its image, of the same name. Both are removed when it is dropped.
 struct Container {
     engine: Engine,
-    id: String,
-    image: String,
+    name: String,
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
-        for line in [format!("rm --force --volumes {}", self.id), format!("rmi {}", self.image)] {
+        for line in [format!("rm --force --volumes {}", self.name), format!("rmi {}", self.name)] {
             let mut command = std::process::Command::new(&self.engine.0[0]);
             _ = command.args(&self.engine.0[1..]).args(line.split_whitespace()).output();
         }
@@ -67,28 +66,26 @@ impl Container {
     async fn start() -> Option<Self> {
         let engine = Engine::named()?;
         let context = context();
-        let image = format!("localhost/gracehttp-test-{}", std::process::id());
-        let built = engine.call(&format!("build --tag {image}"), &[context.path().as_os_str()]).await;
-        let run = match built.status.success() {
-            true => engine.call(RUN, &[image.as_ref()]).await,
-            false => built,
-        };
-        let (id, errors) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-        let id = id.lines().last().unwrap_or_default().to_owned();
-        let container = Self { engine, id, image };
-        assert!(run.status.success(), "{errors}");
+        let name = format!("gracehttp-test-{}", std::process::id());
+        let container = Self { engine, name };
+        let build = format!("build --tag {}", container.name);
+        let run = format!("{RUN} --name {}", container.name);
+        for (line, last) in [(build, context.path().as_os_str()), (run, container.name.as_ref())] {
+            let output = container.engine.call(&line, &[last]).await;
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
         Some(container)
     }
 
     /// Calls the engine for this container.
     async fn succeeds(&self, line: &str) -> String {
-        let output = self.engine.call(&line.replace("app1", &self.id), &[]).await;
+        let output = self.engine.call(&line.replace("app1", &self.name), &[]).await;
         assert!(output.status.success(), "{line}: {output:?}\n{}", self.log().await);
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     async fn log(&self) -> String {
-        let output = self.engine.call(&format!("logs {}", self.id), &[]).await;
+        let output = self.engine.call(&format!("logs {}", self.name), &[]).await;
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     }
 

@@ -125,22 +125,23 @@ impl Process {
 
     /// How a successor has ended that is not there any more, if no process serves now.
     pub(super) async fn death_of(&self, successor: &mut Successor, end: &HandoverEnd) -> Option<String> {
-        if !end.died {
+        // First: once it is reaped, the supervisor may have noticed by itself.
+        let counts = match &self.supervised {
+            // Its own successor may be dead, too, or may have given the place back.
+            Some(supervised) => supervised.counts(successor.pid()),
+            None => !end.has_own_successor,
+        };
+        if !end.died || !counts {
             return None;
         }
         // One that lives on serves, even if it does not talk to us any more.
         let how = successor.ended().await?;
-        let is_lost = match &self.supervised {
-            // It may have had a successor that is dead, too, or none any more.
-            Some(supervised) if supervised.counts(successor.pid()) => {
-                // Before the supervisor starts the next process, which gets it.
-                self.have_death_kept(&how).await;
-                supervised.report_lost(successor.pid(), &how)
-            }
-            Some(_) => false,
-            None => !end.has_own_successor,
-        };
-        is_lost.then_some(how)
+        // Before the supervisor starts the next process, which gets it.
+        self.have_death_kept(&how).await;
+        if let Some(supervised) = &self.supervised {
+            supervised.report_lost(successor.pid(), &how);
+        }
+        Some(how)
     }
 
     /// Passes a signal on that was sent to the service while this process had its place.

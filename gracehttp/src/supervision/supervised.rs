@@ -213,17 +213,13 @@ impl Supervised {
 
     /// The successor, which this process can't replace any more, is dead. If it still counts, the supervisor learns that,
     /// and `how` it ended.
-    pub(crate) fn report_lost(&self, successor: Pid, how: &str) -> bool {
+    pub(crate) fn report_lost(&self, successor: Pid, how: &str) {
         let current = self.page.current();
         let lost = Current { state: State::Lost, ..current };
-        let is_lost = current.pid == successor
-            && current.state == State::Serving
-            && self.page.change_current(current, lost);
-        if is_lost {
+        if self.counts(successor) && self.page.change_current(current, lost) {
             // Without it the supervisor finds the same in the page, later and without the words.
             let _ = self.send(&message::lost(how), &[]);
         }
-        is_lost
     }
 
     /// Whether a hang is looked for, so that this process has to [beat](Self::beat).

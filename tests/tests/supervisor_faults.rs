@@ -81,7 +81,7 @@ async fn a_worker_that_dies_at_any_message_of_its_commit_leaves_one_that_serves(
         let service = Supervised::start(supervised(&scratch, WEB)).await;
         let first = service.worker().await;
         // Its predecessor drains, and learns of its successor.
-        let mut client = in_flight(&service, "/slow?2500", "slow begins").await;
+        let mut client = in_flight(&service, "/slow?5000", "slow begins").await;
         let second = service.restart().await;
         eventually("the standby to be over", || first.listening_ports().is_empty()).await;
         let strace = Strace::on(&second, &format!("sendmsg:signal=KILL:when={message}")).await;

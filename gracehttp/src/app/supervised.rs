@@ -131,11 +131,14 @@ impl Process {
             Some(supervised) => supervised.counts(successor.pid()),
             None => !end.has_own_successor,
         };
-        if !end.died || !counts {
+        if !end.died {
             return None;
         }
         // One that lives on serves, even if it does not talk to us any more.
         let how = successor.ended().await?;
+        if !counts {
+            return None;
+        }
         // Before the supervisor starts the next process, which gets it.
         self.have_death_kept(&how).await;
         if let Some(supervised) = &self.supervised {

@@ -475,8 +475,11 @@ async fn random_restart(seed: u64) {
     } else {
         assert_eq!(ends(&["moved", "answered and moved"]), count(Seen::Open(successor.pid())), "{told}");
         assert_eq!(ends(&["told to close"]), count(Seen::Told), "{told}");
-        assert_eq!(ends(&["cut at the deadline"]), count(Seen::Cut), "{told}");
-        assert_eq!(ends(&["finished"]), left, "{told}");
+        // A client that has left may still read, for all that the server knows, until it has waited for a while: on a slow
+        // machine the deadline comes first.
+        let (cut, finished) = (ends(&["cut at the deadline"]), ends(&["finished"]));
+        assert!(cut >= count(Seen::Cut) && finished <= left, "{told}");
+        assert_eq!(cut + finished, count(Seen::Cut) + left, "{told}");
         eventually("the predecessor's end", || !old.is_running()).await;
     }
 }

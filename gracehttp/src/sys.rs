@@ -3,6 +3,8 @@
 
 mod processes;
 mod shared_memory;
+#[cfg(feature = "admin")]
+mod sock_diag;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
@@ -26,6 +28,8 @@ pub(crate) use processes::{
     Program, adopt_orphans, become_program, exit_now, fork, note_sender, send_signal,
 };
 pub(crate) use shared_memory::{create_shared, map_shared};
+#[cfg(feature = "admin")]
+pub(crate) use sock_diag::unix_queue_length;
 
 /// How many descriptors one message carries at most; the kernel's own limit is 253 (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 65;
@@ -248,7 +252,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// How many clients wait in the queue of a TCP listener.
-pub(crate) fn queue_length(listener: BorrowedFd<'_>) -> io::Result<usize> {
+pub(crate) fn tcp_queue_length(listener: BorrowedFd<'_>) -> io::Result<usize> {
     // SAFETY: all zeroes are a valid `tcp_info`: numbers.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
     let mut len = size_of_val(&info) as libc::socklen_t;

@@ -24,7 +24,7 @@ use crate::handoff::{
     self, Adopter, Inherited, LocalServer, Parcel, Placement, Predecessor, REHEARSAL, WeakChannel,
 };
 use crate::health::{Checks, Health, HealthDispatch};
-use crate::lifecycle::{Background, Events, Pulse, aside, set_generation};
+use crate::lifecycle::{Background, ConnectionEnds, EndCounter, Events, Pulse, aside, set_generation};
 use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
@@ -370,8 +370,9 @@ async fn context<S: Clone + Send + Sync + 'static>(
     };
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
-    let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-    let measured_by = metrics::of_server(&name);
+    let measured_by = metrics::of_server(&name, tls.is_some());
+    let ends = ConnectionEnds::counted_by(measured_by.map(|metrics| metrics as &'static dyn EndCounter));
+    let permits = Arc::new(Permits::with_ends(options.max_conns, released.clone(), ends));
     let context = Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone());
     context.map(|context| Arc::new(context.measured_by(measured_by))).map_err(|error| {
         Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)

@@ -66,7 +66,7 @@ impl ConnectionEnd {
     ];
 
     /// Its place in [`ALL`](Self::ALL).
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::Moved => 0,
             Self::AnsweredAndMoved => 1,
@@ -125,6 +125,12 @@ impl fmt::Display for ConnectionEnd {
     }
 }
 
+/// Counts the ends of connections where they outlive the process.
+pub(crate) trait EndCounter: fmt::Debug + Send + Sync {
+    /// That many connections have ended, or moved, in this way.
+    fn count_ends(&self, end: ConnectionEnd, count: u64);
+}
+
 /// How many connections one server has had, and how they ended.
 ///
 /// A permit notes both, so that no connection is left out: see `Permit` in `server/permits.rs`.
@@ -133,9 +139,16 @@ pub(crate) struct ConnectionEnds {
     opened: AtomicU64,
     counts: [AtomicU64; ConnectionEnd::ALL.len()],
     cuts: Mutex<Cuts>,
+    /// Present if anything asks for metrics.
+    also: Option<&'static dyn EndCounter>,
 }
 
 impl ConnectionEnds {
+    /// Each end is also counted elsewhere, in the moment in which it is noted.
+    pub(crate) fn counted_by(counter: Option<&'static dyn EndCounter>) -> Self {
+        Self { also: counter, ..Self::default() }
+    }
+
     /// The server has one more connection.
     pub(crate) fn open(&self) {
         self.opened.fetch_add(1, Ordering::Relaxed);
@@ -143,7 +156,14 @@ impl ConnectionEnds {
 
     /// One of its connections has ended.
     pub(crate) fn note(&self, end: ConnectionEnd) {
-        self.counts[end.index()].fetch_add(1, Ordering::Relaxed);
+        self.add(end, 1);
+    }
+
+    fn add(&self, end: ConnectionEnd, count: u64) {
+        self.counts[end.index()].fetch_add(count, Ordering::Relaxed);
+        if let Some(counter) = self.also {
+            counter.count_ends(end, count);
+        }
     }
 
     /// A connection that had moved in one way has come back.
@@ -157,7 +177,7 @@ impl ConnectionEnds {
         for end in [ConnectionEnd::Moved, ConnectionEnd::AnsweredAndMoved] {
             let lost = self.count(end) - since.count(end);
             self.counts[end.index()].fetch_sub(lost, Ordering::Relaxed);
-            self.counts[ConnectionEnd::Lost.index()].fetch_add(lost, Ordering::Relaxed);
+            self.add(ConnectionEnd::Lost, lost);
         }
     }
 

@@ -23,7 +23,8 @@ pub use background::{on_exit, spawn};
 pub(crate) use container::Tie;
 pub(crate) use drain::{Drain, Phase, Stamp};
 pub(crate) use ends::{
-    ConnectionEnd, ConnectionEnds, Cut, CutReason, CutRequest, CutWhile, EndCounts, MAX_CUTS, moved,
+    ConnectionEnd, ConnectionEnds, Cut, CutReason, CutRequest, CutWhile, EndCounter, EndCounts, MAX_CUTS,
+    moved,
 };
 pub(crate) use event::{
     Address, Event, Events, HeldConnections, LoweredLimit, LoweredLimits, Serving, Subscriber,

@@ -142,6 +142,10 @@ fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, mut permit: P
     if context.recycling.is_listing() && Unread::of(fd.as_fd()) == Unread::End {
         return Some(permit);
     }
+    // Before its end can be counted.
+    if let Some(metrics) = context.metrics {
+        metrics.note_accepted();
+    }
     permit.opens();
     let family = match listener.local {
         Address::Tcp(_) => Family::Tcp,
@@ -153,9 +157,6 @@ fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, mut permit: P
         permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
         return None;
     };
-    if let Some(metrics) = context.metrics {
-        metrics.note_accepted();
-    }
     conn::spawn(context, stream, permit);
     None
 }

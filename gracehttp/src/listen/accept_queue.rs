@@ -73,11 +73,11 @@ impl<'a> AcceptQueue<'a> {
     }
 }
 
-/// How many clients wait. The kernel does not report it for a Unix socket: if any wait there, they count as `at_most`,
-/// which grows with every look.
+/// How many clients wait. The listener of a Unix socket does not say it by itself: if any wait there, they count as
+/// `at_most`, which grows with every look.
 fn queue_length(listener: &Listener, at_most: usize) -> usize {
     let count = match listener.local {
-        Address::Tcp(_) => sys::queue_length(listener.as_fd()).ok(),
+        Address::Tcp(_) => sys::tcp_queue_length(listener.as_fd()).ok(),
         Address::Unix(_) => None,
     };
     count.unwrap_or_else(|| {

@@ -21,20 +21,43 @@ pub(super) enum Kind {
     Counter,
     /// A counter of seconds; lies in the table in microseconds.
     CounterOfSeconds,
-    /// Lies in the table.
-    Histogram(&'static [f64]),
+    /// Of durations; lies in the table.
+    Histogram(&'static Bounds),
     /// Read when it is asked for.
     Gauge,
     /// One, with labels that say something.
     Info,
 }
 
+/// The upper bounds of the buckets of a histogram. The last bucket has none.
+#[derive(Debug, PartialEq)]
+pub(super) struct Bounds {
+    pub(super) seconds: &'static [f64],
+    /// The same, as durations are compared.
+    pub(super) nanos: &'static [u64],
+}
+
 /// The buckets that OpenTelemetry's convention advises.
-pub(super) const DURATIONS: &[f64] =
-    &[0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+pub(super) static DURATIONS: Bounds = Bounds { seconds: &OF_REQUESTS, nanos: &in_nanos(OF_REQUESTS) };
 
 /// Of the phases of a restart, of which a drain may take minutes.
-const PHASES: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0];
+static PHASES: Bounds = Bounds { seconds: &OF_PHASES, nanos: &in_nanos(OF_PHASES) };
+
+const OF_REQUESTS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+const OF_PHASES: [f64; 14] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0];
+
+const fn in_nanos<const N: usize>(seconds: [f64; N]) -> [u64; N] {
+    let mut nanos = [0; N];
+    let mut place = 0;
+    while place < N {
+        nanos[place] = (seconds[place] * 1e9 + 0.5) as u64;
+        place += 1;
+    }
+    nanos
+}
 
 /// Declares the families, and the list of them all.
 macro_rules! families {
@@ -57,10 +80,10 @@ macro_rules! families {
 }
 
 families! {
-    REQUEST_DURATION: Kind::Histogram(DURATIONS), "http_server_request_duration" in Seconds,
-        ["server", "http_route", "http_request_method", "http_response_status_code"],
+    REQUEST_DURATION: Kind::Histogram(&DURATIONS), "http_server_request_duration" in Seconds,
+        ["server", "url_scheme", "http_route", "http_request_method", "http_response_status_code"],
         "How long requests took, from their head to the end of their response";
-    ACTIVE_REQUESTS: Kind::Gauge, "http_server_active_requests", ["server"],
+    ACTIVE_REQUESTS: Kind::Gauge, "http_server_active_requests", ["server", "url_scheme"],
         "Requests of this process whose response has not ended";
     REFUSED: Kind::Counter, "gracehttp_refused_requests", ["server", "cause"],
         "Requests that were answered before any handler saw them";
@@ -72,10 +95,12 @@ families! {
         "Bytes of HTTP that clients were sent, without those of TLS";
     CONNECTIONS: Kind::Gauge, "gracehttp_connections", ["server", "state"],
         "Open connections: awake or parked in this process, or foreign, held by an earlier generation";
+    DRAINING: Kind::Gauge, "gracehttp_draining_connections", ["server", "generation", "state"],
+        "Open connections of an earlier generation that drains, as it has last told: awake or parked";
     LIMIT: Kind::Gauge, "gracehttp_connections_limit", ["server"],
         "How many connections the server may hold (max_conns)";
     WAITING: Kind::Gauge, "gracehttp_connections_waiting", ["server"],
-        "Clients in the accept queues of the server's TCP listeners";
+        "Clients in the accept queues of the server's listeners";
     ACCEPTED: Kind::Counter, "gracehttp_accepted_connections", ["server"],
         "Connections that were accepted";
     ENDS: Kind::Counter, "gracehttp_connection_ends", ["server", "end"],
@@ -86,16 +111,16 @@ families! {
         "TLS handshakes that failed";
     RESTARTS: Kind::Counter, "gracehttp_restarts", ["outcome"],
         "Restarts by outcome, each counted at its end";
-    PHASE_DURATION: Kind::Histogram(PHASES), "gracehttp_restart_phase_duration" in Seconds, ["phase"],
+    PHASE_DURATION: Kind::Histogram(&PHASES), "gracehttp_restart_phase_duration" in Seconds, ["phase"],
         "How long the phases of restarts took";
-    LONGEST_PAUSE: Kind::Histogram(PHASES), "gracehttp_restart_longest_pause" in Seconds, [],
+    LONGEST_PAUSE: Kind::Histogram(&PHASES), "gracehttp_restart_longest_pause" in Seconds, [],
         "The longest time of each restart in which a moved connection was in neither process";
     HANDED_OVER: Kind::Counter, "gracehttp_handed_over_connections", ["server", "outcome"],
         "Connections that were given to successors, and how many of these were taken back or lost";
     GENERATION: Kind::Gauge, "gracehttp_generation", [],
         "Which process in its chain of restarts this is";
-    DRAIN_REMAINING: Kind::Gauge, "gracehttp_drain_remaining" in Seconds, [],
-        "How long the drain of this process may still take; only while it drains";
+    DRAIN_REMAINING: Kind::Gauge, "gracehttp_drain_remaining" in Seconds, ["generation"],
+        "How long an earlier generation that drains, or this one, may still take";
     RELOAD_SUCCESS: Kind::Gauge, "gracehttp_config_last_reload_successful", [],
         "Whether the last restart, which reads the configuration anew, succeeded";
     RELOAD_TIME: Kind::Gauge, "gracehttp_config_last_reload_success_timestamp" in Seconds, [],
@@ -134,7 +159,7 @@ impl Family {
 
 impl Kind {
     /// Those of a histogram.
-    pub(super) fn bounds(self) -> Option<&'static [f64]> {
+    pub(super) fn bounds(self) -> Option<&'static Bounds> {
         match self {
             Self::Histogram(bounds) => Some(bounds),
             _ => None,

@@ -17,7 +17,7 @@ pub struct Counter(Arc<Lazy>);
 
 impl Counter {
     pub(super) fn of<'a>(family: &str, labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(Arc::new(Lazy::new(key::encode(family, labels, None), Layout::Shared { values: 1 })))
+        Self(Arc::new(Lazy::new(key::encode(family, sorted(labels), None), Layout::Shared { values: 1 })))
     }
 
     /// Counts one.
@@ -57,7 +57,7 @@ impl Histogram {
     ) -> Self {
         // The buckets, the last without a bound, and the sum: billionths and wholes, which generations can add up.
         let layout = Layout::Sharded { values: bounds.len() + 3 };
-        let series = Lazy::new(key::encode(family, labels, Some(bounds)), layout);
+        let series = Lazy::new(key::encode(family, sorted(labels), Some(bounds)), layout);
         Self(Arc::new(Buckets { bounds: bounds.into(), series }))
     }
 
@@ -116,6 +116,13 @@ impl<const N: usize> Histograms<N> {
     }
 }
 
+/// Another release may name the same labels in another order.
+fn sorted<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<(&'a str, &'a str)> {
+    let mut labels: Vec<_> = labels.into_iter().collect();
+    labels.sort_unstable();
+    labels
+}
+
 #[derive(Debug)]
 struct Family<const N: usize, T> {
     name: String,
@@ -148,6 +155,8 @@ mod tests {
         family.with(["a", "b"]).inc();
         family.with(["b", "a"]).inc();
         assert_eq!((family.with(["a", "b"]).get(), family.with(["b", "a"]).get()), (2, 1));
+        let of_another_release = Counters::new("labels".to_owned(), ["place", "kind"]);
+        assert_eq!(of_another_release.with(["b", "a"]).get(), 2);
     }
 
     #[test]

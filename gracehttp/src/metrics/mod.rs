@@ -5,6 +5,7 @@
 //!
 //! [The guide](crate::guide::metrics) lists all metrics of the framework. [`registry`] takes those of the application.
 
+mod brought;
 mod families;
 mod instruments;
 mod key;
@@ -25,8 +26,8 @@ pub use prometheus_client;
 pub use instruments::{Counter, Counters, Histogram, Histograms};
 pub use registry::{Registry, registry};
 pub use scrape::encode;
-pub(crate) use scrape::{ServerGauges, Source, record};
-pub(crate) use server::{KnownMethod, RequestLabels, ServerMetrics};
+pub(crate) use scrape::{DrainGauges, DrainingConnections, ServerGauges, Source, record};
+pub(crate) use server::{ActiveRequest, KnownMethod, RequestLabels, ServerMetrics};
 pub(crate) use shared::{adopt, share};
 pub use text::Format;
 

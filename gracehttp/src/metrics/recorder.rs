@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::lifecycle::{ConnectionEnd, EndCounts, Event, Outcome, RestartReceipt, Subscriber};
+use crate::lifecycle::{ConnectionEnd, CutReason, Event, Outcome, RestartReceipt, Subscriber};
 use crate::log;
-use crate::metrics::families::{
-    CPU, ENDS, Family, HANDED_OVER, LONGEST_PAUSE, LOST_MESSAGES, PHASE_DURATION, RESTARTS,
-};
+use crate::metrics::families::{CPU, ENDS, Family, LONGEST_PAUSE, LOST_MESSAGES, PHASE_DURATION, RESTARTS};
 use crate::metrics::process;
-use crate::metrics::scrape::{ServerGauges, Source};
+use crate::metrics::scrape::{DrainGauges, ServerGauges, Source};
 use crate::metrics::shared::{Count, Durations};
 use crate::metrics::table::Layout;
 
@@ -48,8 +46,16 @@ impl Recorder {
         let mut carried = self.carried.lock();
         carried.add(&CPU, &[], u64::try_from(process::cpu().as_micros()).unwrap_or(u64::MAX));
         carried.add(&LOST_MESSAGES, &[], log::lost());
-        servers.iter().for_each(|server| carried.add_ends(&server.server, &server.ends));
         servers
+    }
+
+    /// The process ends, and with it the connections that it still holds.
+    fn note_exit(&self) {
+        for server in self.carry() {
+            let end = ConnectionEnd::Cut(CutReason::Exit).name();
+            let labels = ENDS.labels.iter().copied().zip([&*server.server, end]);
+            Count::of(&ENDS.full_name(), labels, ONE).add(server.held);
+        }
     }
 
     fn note_restart(&self, outcome: &str) {
@@ -57,7 +63,12 @@ impl Recorder {
         of_label(&RESTARTS, outcome).add(1);
     }
 
-    /// How long the drain may still take.
+    /// The generations before this one that still drain.
+    pub(super) fn draining(&self) -> Vec<DrainGauges> {
+        self.source.draining()
+    }
+
+    /// How long the drain of this process may still take.
     pub(super) fn drain_remaining(&self) -> Option<Duration> {
         let until = self.life.lock().drain_until?;
         Some(until.saturating_duration_since(Instant::now()))
@@ -83,7 +94,8 @@ impl Subscriber for Recorder {
                 note_steps(receipt);
             }
             Event::Draining { limit, .. } => self.life.lock().drain_until = Some(Instant::now() + *limit),
-            Event::StandbyOver { .. } | Event::Replaced { .. } | Event::Stopped => _ = self.carry(),
+            Event::StandbyOver { .. } => _ = self.carry(),
+            Event::Replaced { .. } | Event::Stopped => self.note_exit(),
             _ => {}
         }
     }
@@ -139,22 +151,6 @@ impl CarriedTotals {
         carried.count.add(total.saturating_sub(carried.total));
         carried.total = carried.total.max(total);
     }
-
-    fn add_ends(&mut self, server: &str, ends: &EndCounts) {
-        let mut given = 0;
-        for (end, count) in ends.ends() {
-            match end {
-                // What has moved may come back: only the sum of these never decreases.
-                ConnectionEnd::Moved | ConnectionEnd::AnsweredAndMoved => given += count,
-                ConnectionEnd::TakenBack | ConnectionEnd::Lost => {
-                    given += count;
-                    self.add(&HANDED_OVER, &[server, end.name()], count);
-                }
-                _ => self.add(&ENDS, &[server, end.name()], count),
-            }
-        }
-        self.add(&HANDED_OVER, &[server, "given"], given);
-    }
 }
 
 fn of_label(family: &Family, value: &str) -> Count {
@@ -164,7 +160,7 @@ fn of_label(family: &Family, value: &str) -> Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::{ConnectionEnds, Steps, moved};
+    use crate::lifecycle::Steps;
     use crate::metrics::families::Kind;
     use crate::metrics::key;
     use crate::metrics::shared::table;
@@ -173,6 +169,10 @@ mod tests {
 
     impl Source for NoServers {
         fn servers(&self) -> Vec<ServerGauges> {
+            Vec::new()
+        }
+
+        fn draining(&self) -> Vec<DrainGauges> {
             Vec::new()
         }
     }
@@ -205,22 +205,5 @@ mod tests {
         let mut carried = CarriedTotals::default();
         [3, 3, 5, 4].into_iter().for_each(|total| carried.add(&FAMILY, &[], total));
         assert_eq!(table().unwrap().values(&key::encode("carried", [], None)), [5]);
-    }
-
-    #[test]
-    fn what_was_given_and_comes_back_is_given_once_more() {
-        let ends = ConnectionEnds::default();
-        let mut carried = CarriedTotals::default();
-        for _ in 0..2 {
-            [false, true, true].into_iter().for_each(|had_answered| ends.note(moved(had_answered)));
-            carried.add_ends("given", &ends.counts());
-            [false, true].into_iter().for_each(|had_answered| ends.take_back(had_answered));
-            carried.add_ends("given", &ends.counts());
-        }
-        let outcome = |outcome: &str| {
-            let labels = [("server", "given"), ("outcome", outcome)];
-            table().unwrap().values(&key::encode(&HANDED_OVER.full_name(), labels, None))
-        };
-        assert_eq!((outcome("given"), outcome("taken_back")), (vec![6], vec![4]));
     }
 }

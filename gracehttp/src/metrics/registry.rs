@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::registry::Metric;
 
 use crate::error::Error;
+use crate::metrics::brought::Brought;
 use crate::metrics::families;
 use crate::metrics::instruments::{Counter, Counters, Histogram, Histograms};
 
@@ -21,15 +21,13 @@ pub struct Registry {
 
 #[derive(Default)]
 struct State {
-    definitions: BTreeMap<String, Owned>,
-    /// The metrics that the application brings itself.
-    others: prometheus_client::registry::Registry,
+    taken: BTreeMap<String, Owned>,
 }
 
-/// A name that is taken.
+/// What a name is taken by.
 enum Owned {
-    Tabled { help: String, has_labels: bool, bounds: Option<Vec<f64>> },
-    Other,
+    Tabled(Definition),
+    Brought(Arc<Brought>),
 }
 
 /// A family of the application whose values lie in the table.
@@ -37,9 +35,12 @@ enum Owned {
 pub(super) struct Definition {
     pub(super) name: String,
     pub(super) help: String,
-    pub(super) has_labels: bool,
+    /// In the order in which their values are given.
+    pub(super) labels: Vec<&'static str>,
     /// Those of a histogram; a counter has none.
     pub(super) bounds: Option<Vec<f64>>,
+    /// Whether its series has its place, or has found none.
+    is_claimed: Arc<OnceLock<()>>,
 }
 
 /// The registry of this process.
@@ -146,6 +147,9 @@ impl Registry {
     /// Any other metric of [`prometheus_client`], such as a gauge. It belongs to this process alone and begins anew with
     /// the next one: make counters by [`counter`](Self::counter).
     ///
+    /// Its `encode` is called for each text, on a thread that answers operators, so it must not wait. If it fails or
+    /// panics, the log says so once, and the text lacks this metric alone; after a panic it is not called again.
+    ///
     /// ```
     /// use gracehttp::metrics::prometheus_client::metrics::gauge::Gauge;
     ///
@@ -162,20 +166,24 @@ impl Registry {
     /// If the name is taken, or is none that Prometheus accepts.
     pub fn register(&self, name: &str, help: &str, metric: impl Metric) -> Result<(), Error> {
         check_name(name)?;
-        let mut state = self.state.lock();
-        state.take(name, Owned::Other)?;
-        state.others.register(name, in_one_line(help), metric);
-        Ok(())
+        let brought = Brought::new(name, in_one_line(help), metric);
+        self.state.lock().take(name, Owned::Brought(Arc::new(brought)))
     }
 
-    fn take_counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<String, Error> {
+    fn take_counter(&self, name: &str, help: &str, labels: &[&'static str]) -> Result<String, Error> {
         // The text adds the ending.
         let name = name.strip_suffix("_total").unwrap_or(name);
         self.take(name, help, labels, None)?;
         Ok(name.to_owned())
     }
 
-    fn take_histogram(&self, name: &str, help: &str, bounds: &[f64], labels: &[&str]) -> Result<(), Error> {
+    fn take_histogram(
+        &self,
+        name: &str,
+        help: &str,
+        bounds: &[f64],
+        labels: &[&'static str],
+    ) -> Result<(), Error> {
         if !bounds.is_sorted_by(|a, b| a < b) || !bounds.iter().all(|bound| bound.is_finite()) {
             let fault =
                 format!("metric `{name}`: its bounds {bounds:?} are no increasing row of finite numbers");
@@ -184,7 +192,13 @@ impl Registry {
         self.take(name, help, labels, Some(bounds.to_vec()))
     }
 
-    fn take(&self, name: &str, help: &str, labels: &[&str], bounds: Option<Vec<f64>>) -> Result<(), Error> {
+    fn take(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&'static str],
+        bounds: Option<Vec<f64>>,
+    ) -> Result<(), Error> {
         check_name(name)?;
         for (place, label) in labels.iter().enumerate() {
             check_label(name, label)?;
@@ -192,8 +206,15 @@ impl Registry {
                 return Err(Error::new(format!("metric `{name}`: its label `{label}` is named twice")));
             }
         }
-        let has_labels = !labels.is_empty();
-        self.state.lock().take(name, Owned::Tabled { help: in_one_line(help), has_labels, bounds })
+        let (name, help) = (name.to_owned(), in_one_line(help));
+        let definition = Definition {
+            name: name.clone(),
+            help,
+            labels: labels.to_vec(),
+            bounds,
+            is_claimed: Arc::default(),
+        };
+        self.state.lock().take(&name, Owned::Tabled(definition))
     }
 }
 
@@ -207,14 +228,14 @@ impl State {
                 "metric `{name}`: gracehttp itself has one of this name; take another"
             )));
         }
-        if let Some(other) = self.definitions.keys().find(|other| same(other)) {
+        if let Some(other) = self.taken.keys().find(|other| same(other)) {
             let fault = format!(
                 "metric `{name}`: the application has already registered `{other}`; register each once, in the start-up \
                  code, and share its handle"
             );
             return Err(Error::new(fault));
         }
-        self.definitions.insert(name.to_owned(), owned);
+        self.taken.insert(name.to_owned(), owned);
         Ok(())
     }
 }
@@ -222,32 +243,32 @@ impl State {
 impl Definition {
     /// Shows a series that has no labels from the start, so that its first increase is seen.
     pub(super) fn claim(&self) {
-        match &self.bounds {
-            _ if self.has_labels => {}
+        self.is_claimed.get_or_init(|| match &self.bounds {
+            _ if !self.labels.is_empty() => {}
             Some(bounds) => _ = Histogram::of(&self.name, [], bounds).count(),
             None => _ = Counter::of(&self.name, []).get(),
-        }
+        });
     }
 }
 
 /// The families of the application that lie in the table.
 pub(super) fn definitions() -> Vec<Definition> {
     let state = registry().state.lock();
-    let tabled = state.definitions.iter().filter_map(|(name, owned)| match owned {
-        Owned::Tabled { help, has_labels, bounds } => Some(Definition {
-            name: name.clone(),
-            help: help.clone(),
-            has_labels: *has_labels,
-            bounds: bounds.clone(),
-        }),
-        Owned::Other => None,
+    let tabled = state.taken.values().filter_map(|owned| match owned {
+        Owned::Tabled(definition) => Some(definition.clone()),
+        Owned::Brought(_) => None,
     });
     tabled.collect()
 }
 
-/// Writes the metrics that the application brought itself.
-pub(super) fn encode_others(text: &mut String) -> fmt::Result {
-    encode_registry(text, &registry().state.lock().others)
+/// The metrics that the application brought itself.
+pub(super) fn brought() -> Vec<Arc<Brought>> {
+    let state = registry().state.lock();
+    let brought = state.taken.values().filter_map(|owned| match owned {
+        Owned::Brought(brought) => Some(brought.clone()),
+        Owned::Tabled(_) => None,
+    });
+    brought.collect()
 }
 
 /// The names that samples of a metric may have.

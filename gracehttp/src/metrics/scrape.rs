@@ -12,7 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::lifecycle::{EndCounts, Events, generation};
+use crate::lifecycle::{Events, generation};
 use crate::log;
 use crate::metrics::families::{self, Family, Kind};
 use crate::metrics::key::{self, Key};
@@ -26,6 +26,8 @@ use crate::metrics::text::Format;
 #[derive(Debug)]
 pub(crate) struct ServerGauges {
     pub(crate) server: String,
+    /// `http` or `https`.
+    pub(crate) scheme: &'static str,
     pub(crate) active_requests: u64,
     pub(crate) awake: usize,
     pub(crate) parked: usize,
@@ -33,13 +35,31 @@ pub(crate) struct ServerGauges {
     pub(crate) limit: usize,
     /// Clients in its accept queues, where the kernel says it.
     pub(crate) waiting: Option<usize>,
-    /// How its connections have ended.
-    pub(crate) ends: EndCounts,
+    /// Connections that this process holds, those of upgrades included.
+    pub(crate) held: u64,
 }
 
-/// Knows what the servers of this process are at the moment.
+/// What an earlier generation that drains has told of itself.
+#[derive(Debug)]
+pub(crate) struct DrainGauges {
+    pub(crate) generation: u64,
+    pub(crate) remaining: Option<Duration>,
+    pub(crate) servers: Vec<DrainingConnections>,
+}
+
+/// What it still has of one server.
+#[derive(Debug)]
+pub(crate) struct DrainingConnections {
+    pub(crate) server: String,
+    pub(crate) awake: u64,
+    pub(crate) parked: u64,
+}
+
+/// Knows what the servers of this process are at the moment, and which processes before it still drain.
 pub(crate) trait Source: Send + Sync {
     fn servers(&self) -> Vec<ServerGauges>;
+
+    fn draining(&self) -> Vec<DrainGauges>;
 }
 
 /// Of the process that serves; none where none does, as in a test of a handler.
@@ -69,11 +89,11 @@ pub fn encode(format: Format) -> Vec<u8> {
     let mut own = Registry::default();
     own.register_collector(Box::new(Snapshot::take()));
     let mut text = String::new();
-    let written = encode_registry(&mut text, &own)
-        .and_then(|()| registry::encode_others(&mut text))
-        .and_then(|()| encode_eof(&mut text));
-    if written.is_err() {
-        log::error(format_args!("metrics can't be written: one that the application registered fails"));
+    // To a text, it never fails.
+    let written = encode_registry(&mut text, &own);
+    registry::brought().iter().for_each(|brought| brought.write(&mut text));
+    if let Err(error) = written.and_then(|()| encode_eof(&mut text)) {
+        log::error(format_args!("metrics can't be written: {error}"));
     }
     format.of(text).into_bytes()
 }
@@ -95,18 +115,14 @@ impl Snapshot {
         let gauges = gauges(recorder.as_deref());
         let definitions = registry::definitions();
         definitions.iter().for_each(Definition::claim);
-        let bounds: HashMap<String, &[f64]> = families::ALL
-            .iter()
-            .filter_map(|family| Some((family.full_name(), family.kind.bounds()?)))
-            .chain(definitions.iter().filter_map(|own| Some((own.name.clone(), own.bounds.as_deref()?))))
-            .collect();
+        let own = families::ALL.iter().map(|family| (family.full_name(), Form::of(family)));
+        let forms: HashMap<String, Form<'_>> =
+            own.chain(definitions.iter().map(|own| (own.name.clone(), Form::of_own(own)))).collect();
         let mut tabled: HashMap<String, BTreeMap<Labels, Vec<u64>>> = HashMap::new();
         for (key, values) in table().map(|table| table.all()).unwrap_or_default() {
-            let Some(Key { family, labels, bounds: of_key }) = key::decode(&key) else { continue };
-            // Another release may have counted with other buckets.
-            if of_key == bounds.get(&family).map(|bounds| key::in_words(bounds)) {
-                tabled.entry(family).or_default().insert(labels, values);
-            }
+            let Some(key) = key::decode(&key) else { continue };
+            let Some(labels) = forms.get(&key.family).and_then(|form| form.labels_of(&key)) else { continue };
+            tabled.entry(key.family).or_default().insert(labels, values);
         }
         if let Some(table) = table() {
             let lost = BTreeMap::from([(Vec::new(), vec![table.lost()])]);
@@ -151,6 +167,35 @@ impl Snapshot {
     }
 }
 
+/// How the series of a family look in this release. Another one may have counted with other labels or buckets, or with
+/// none: what it has counted is kept for it, and not shown.
+struct Form<'a> {
+    labels: &'a [&'static str],
+    bounds: Option<String>,
+}
+
+impl<'a> Form<'a> {
+    fn of(family: &Family) -> Self {
+        Self {
+            labels: family.labels,
+            bounds: family.kind.bounds().map(|bounds| key::in_words(bounds.seconds)),
+        }
+    }
+
+    fn of_own(own: &'a Definition) -> Self {
+        Self { labels: &own.labels, bounds: own.bounds.as_deref().map(key::in_words) }
+    }
+
+    /// The labels of a series in the order of this release. None if it has another form.
+    fn labels_of(&self, key: &Key) -> Option<Labels> {
+        if key.bounds != self.bounds || key.labels.len() != self.labels.len() {
+            return None;
+        }
+        let of_name = |name: &&str| key.labels.iter().find(|(known, _)| known == name).cloned();
+        self.labels.iter().map(of_name).collect()
+    }
+}
+
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         families::ALL.iter().try_for_each(|family| self.write(family, &mut encoder))?;
@@ -167,7 +212,7 @@ impl fmt::Debug for Snapshot {
 fn write_tabled(encoder: &mut MetricEncoder<'_>, kind: Kind, values: &[u64]) -> fmt::Result {
     let value = values.first().copied().unwrap_or_default();
     match kind {
-        Kind::Histogram(bounds) => write_histogram(encoder, bounds, values),
+        Kind::Histogram(bounds) => write_histogram(encoder, bounds.seconds, values),
         Kind::CounterOfSeconds => {
             encoder.encode_counter::<NoLabelSet, f64, f64>(&Duration::from_micros(value).as_secs_f64(), None)
         }
@@ -198,7 +243,7 @@ fn gauges(recorder: Option<&Recorder>) -> Vec<(&'static Family, Labels, f64)> {
     if let Some(recorder) = recorder {
         for server in recorder.carry() {
             let name = &*server.server;
-            add(&families::ACTIVE_REQUESTS, &[name], server.active_requests as f64);
+            add(&families::ACTIVE_REQUESTS, &[name, server.scheme], server.active_requests as f64);
             for (state, count) in
                 [("awake", server.awake), ("parked", server.parked), ("foreign", server.foreign)]
             {
@@ -209,9 +254,21 @@ fn gauges(recorder: Option<&Recorder>) -> Vec<(&'static Family, Labels, f64)> {
                 add(&families::WAITING, &[name], waiting as f64);
             }
         }
-        add(&families::GENERATION, &[], generation() as f64);
+        let own = generation();
+        add(&families::GENERATION, &[], own as f64);
         if let Some(remaining) = recorder.drain_remaining() {
-            add(&families::DRAIN_REMAINING, &[], remaining.as_secs_f64());
+            add(&families::DRAIN_REMAINING, &[&own.to_string()], remaining.as_secs_f64());
+        }
+        for drain in recorder.draining() {
+            let generation = drain.generation.to_string();
+            if let Some(remaining) = drain.remaining {
+                add(&families::DRAIN_REMAINING, &[&generation], remaining.as_secs_f64());
+            }
+            for DrainingConnections { server, awake, parked } in &drain.servers {
+                for (state, count) in [("awake", awake), ("parked", parked)] {
+                    add(&families::DRAINING, &[server, &generation, state], *count as f64);
+                }
+            }
         }
         add(&families::RELOAD_SUCCESS, &[], f64::from(u8::from(recorder.last_reload_succeeded())));
         add(&families::RELOAD_TIME, &[], recorder.serving_since());

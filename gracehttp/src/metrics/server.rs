@@ -8,9 +8,10 @@ use std::time::Duration;
 use http::Method;
 use parking_lot::RwLock;
 
+use crate::lifecycle::{ConnectionEnd, EndCounter};
 use crate::metrics::families::{
-    ACCEPTED, DURATIONS, FAILED, FAILED_HANDSHAKES, Family, HANDSHAKES, RECEIVED, REFUSED, REQUEST_DURATION,
-    SENT,
+    ACCEPTED, DURATIONS, ENDS, FAILED, FAILED_HANDSHAKES, Family, HANDED_OVER, HANDSHAKES, RECEIVED, REFUSED,
+    REQUEST_DURATION, SENT,
 };
 use crate::metrics::shared::{Count, Durations};
 use crate::metrics::table::{Layout, thread_number};
@@ -28,12 +29,16 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct ServerMetrics {
     server: Box<str>,
+    /// `http` or `https`.
+    scheme: &'static str,
     /// Never emptied: a place that has a series keeps it.
     cache: Box<[OnceLock<Box<RequestSeries>>]>,
     /// The series that found no place in the cache.
     others: RwLock<HashMap<RequestLabels, Option<Durations>>>,
     active: [Active; SHARDS],
     accepted: Count,
+    /// By the places of the ends. Each is added with its first connection.
+    ends: [OnceLock<Count>; ConnectionEnd::ALL.len()],
     received: Count,
     sent: Count,
     /// Counters that few requests need, by family and label.
@@ -58,47 +63,104 @@ struct RequestSeries {
 
 /// A method that the convention knows: clients can invent others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct KnownMethod(&'static str);
+#[repr(u8)]
+pub(crate) enum KnownMethod {
+    Get,
+    Post,
+    Head,
+    Put,
+    Delete,
+    Patch,
+    Options,
+    Connect,
+    Trace,
+    Other,
+}
 
-/// Counted by one thread, on cache lines of its own.
+/// A request that is being answered. It counts for the thread on which it has begun, also if another one ends it: so
+/// both look for their place in the numbers once.
+#[derive(Debug)]
+pub(crate) struct ActiveRequest {
+    metrics: &'static ServerMetrics,
+    thread: usize,
+}
+
+/// Requests that threads with the same remainder of their numbers have begun, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Active {
-    begun: AtomicU64,
-    /// By requests that another thread may have begun.
-    ended: AtomicU64,
-}
+struct Active(AtomicU64);
 
 impl KnownMethod {
     pub(crate) fn of(method: &Method) -> Self {
-        Self(match *method {
-            Method::GET => "GET",
-            Method::POST => "POST",
-            Method::HEAD => "HEAD",
-            Method::PUT => "PUT",
-            Method::DELETE => "DELETE",
-            Method::PATCH => "PATCH",
-            Method::OPTIONS => "OPTIONS",
-            Method::CONNECT => "CONNECT",
-            Method::TRACE => "TRACE",
-            _ => "_OTHER",
-        })
+        match *method {
+            Method::GET => Self::Get,
+            Method::POST => Self::Post,
+            Method::HEAD => Self::Head,
+            Method::PUT => Self::Put,
+            Method::DELETE => Self::Delete,
+            Method::PATCH => Self::Patch,
+            Method::OPTIONS => Self::Options,
+            Method::CONNECT => Self::Connect,
+            Method::TRACE => Self::Trace,
+            _ => Self::Other,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Head => "HEAD",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+            Self::Patch => "PATCH",
+            Self::Options => "OPTIONS",
+            Self::Connect => "CONNECT",
+            Self::Trace => "TRACE",
+            Self::Other => "_OTHER",
+        }
+    }
+}
+
+impl ActiveRequest {
+    /// Its response has ended.
+    pub(crate) fn note_answered(&self, labels: RequestLabels, duration: Duration) {
+        if let Some(durations) = self.metrics.durations(labels) {
+            durations.observe_for(self.thread, duration);
+        }
+    }
+
+    /// It has ended without a response.
+    pub(crate) fn note_unanswered(&self) {
+        self.metrics.note_failed("unanswered");
+    }
+
+    fn count(&self) -> &AtomicU64 {
+        &self.metrics.active[self.thread % SHARDS].0
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.count().fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl ServerMetrics {
     /// The counters of a server with this name. They live as long as the process does: so a request needs no reference
     /// count, which all threads would have to change.
-    pub(crate) fn of(server: &str) -> &'static Self {
+    pub(crate) fn of(server: &str, scheme: &'static str) -> &'static Self {
         let count = |family: &Family| {
             Count::of(&family.full_name(), [("server", server)], Layout::Sharded { values: 1 })
         };
         Box::leak(Box::new(Self {
             server: server.into(),
+            scheme,
             cache: (0..CACHED).map(|_| OnceLock::new()).collect(),
             others: RwLock::default(),
             active: Default::default(),
             accepted: count(&ACCEPTED),
+            ends: Default::default(),
             received: count(&RECEIVED),
             sent: count(&SENT),
             rare: RwLock::default(),
@@ -118,20 +180,10 @@ impl ServerMetrics {
     }
 
     /// A request begins.
-    pub(crate) fn note_begun(&self) {
-        self.active().begun.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// It has ended, answered or not.
-    pub(crate) fn note_ended(&self) {
-        self.active().ended.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Its response has ended.
-    pub(crate) fn note_answered(&self, labels: RequestLabels, duration: Duration) {
-        if let Some(durations) = self.durations(labels) {
-            durations.observe(duration);
-        }
+    pub(crate) fn begin(&'static self) -> ActiveRequest {
+        let active = ActiveRequest { metrics: self, thread: thread_number() };
+        active.count().fetch_add(1, Ordering::Relaxed);
+        active
     }
 
     /// The server itself has answered.
@@ -154,16 +206,7 @@ impl ServerMetrics {
 
     /// Requests of this process whose response has not ended.
     pub(crate) fn active_requests(&self) -> u64 {
-        let sum = |value: fn(&Active) -> &AtomicU64| -> u64 {
-            self.active.iter().map(|active| value(active).load(Ordering::Relaxed)).sum()
-        };
-        // Ends first: a request that begins and ends in between would else be missing.
-        let ended = sum(|active| &active.ended);
-        sum(|active| &active.begun).saturating_sub(ended)
-    }
-
-    fn active(&self) -> &Active {
-        &self.active[thread_number() % SHARDS]
+        self.active.iter().map(|active| active.0.load(Ordering::Relaxed)).sum()
     }
 
     fn durations(&self, labels: RequestLabels) -> Option<Durations> {
@@ -199,11 +242,9 @@ impl ServerMetrics {
 
     fn claim(&self, RequestLabels { route, method, status }: RequestLabels) -> Option<Durations> {
         let status = status.to_string();
-        let [server, of_route, of_method, of_status] =
-            [0, 1, 2, 3].map(|label| REQUEST_DURATION.labels[label]);
-        let labels =
-            [(server, &*self.server), (of_route, route), (of_method, method.0), (of_status, &*status)];
-        Durations::of(&REQUEST_DURATION.full_name(), labels, DURATIONS)
+        let values = [&*self.server, self.scheme, route, method.name(), &*status];
+        let labels = REQUEST_DURATION.labels.iter().copied().zip(values);
+        Durations::of(&REQUEST_DURATION.full_name(), labels, &DURATIONS)
     }
 
     /// Counts one in a family with one label beside the server's.
@@ -211,12 +252,30 @@ impl ServerMetrics {
     fn count(&self, family: &'static Family, value: &'static str) {
         let key = (family.name, value);
         let known = self.rare.read().get(&key).copied();
-        let count = known.unwrap_or_else(|| {
-            let labels = [(family.labels[0], &*self.server), (family.labels[1], value)];
-            let make = || Count::of(&family.full_name(), labels, Layout::Shared { values: 1 });
-            *self.rare.write().entry(key).or_insert_with(make)
-        });
+        let count = known
+            .unwrap_or_else(|| *self.rare.write().entry(key).or_insert_with(|| self.series(family, value)));
         count.add(1);
+    }
+
+    fn series(&self, family: &Family, value: &str) -> Count {
+        let labels = [(family.labels[0], &*self.server), (family.labels[1], value)];
+        Count::of(&family.full_name(), labels, Layout::Shared { values: 1 })
+    }
+
+    fn series_of_end(&self, end: ConnectionEnd) -> Count {
+        match end {
+            // What has moved may come back, and move again: each time it is given.
+            ConnectionEnd::Moved | ConnectionEnd::AnsweredAndMoved => self.series(&HANDED_OVER, "given"),
+            ConnectionEnd::TakenBack | ConnectionEnd::Lost => self.series(&HANDED_OVER, end.name()),
+            _ => self.series(&ENDS, end.name()),
+        }
+    }
+}
+
+/// In the table at once: a process that is killed has counted all that it had noted.
+impl EndCounter for ServerMetrics {
+    fn count_ends(&self, end: ConnectionEnd, count: u64) {
+        self.ends[end.index()].get_or_init(|| self.series_of_end(end)).add(count);
     }
 }
 
@@ -225,7 +284,7 @@ impl RequestSeries {
         let own = self.labels;
         // Addresses first: a route has one text in all its requests.
         own.status == labels.status
-            && std::ptr::eq(own.method.0, labels.method.0)
+            && own.method == labels.method
             && (std::ptr::eq(own.route, labels.route) || own.route == labels.route)
     }
 }
@@ -234,7 +293,7 @@ impl RequestSeries {
 fn places(RequestLabels { route, method, status }: RequestLabels) -> impl Iterator<Item = usize> {
     // The address of a route is as good as its text, which would have to be read.
     let hash = (route.as_ptr().addr() as u64)
-        .wrapping_add((method.0.as_ptr().addr() as u64).rotate_left(20))
+        .wrapping_add((method as u64) << 20)
         .wrapping_add(u64::from(status) << 3)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let first = (hash >> 32) as usize;
@@ -244,6 +303,7 @@ fn places(RequestLabels { route, method, status }: RequestLabels) -> impl Iterat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::{ConnectionEnds, moved};
     use crate::metrics::key;
     use crate::metrics::shared::table;
 
@@ -255,7 +315,7 @@ mod tests {
             key.family == REQUEST_DURATION.full_name() && key.labels[0].1 == server
         });
         let series: Vec<Vec<u64>> = of_server.map(|(_, values)| values).collect();
-        (series.iter().flat_map(|values| &values[..=DURATIONS.len()]).sum(), series.len())
+        (series.iter().flat_map(|values| &values[..=DURATIONS.nanos.len()]).sum(), series.len())
     }
 
     fn labels(status: u16) -> RequestLabels {
@@ -264,13 +324,13 @@ mod tests {
 
     #[test]
     fn every_series_is_counted_also_those_that_find_no_place_in_the_cache() {
-        let metrics = ServerMetrics::of("many series");
+        let metrics = ServerMetrics::of("many series", "http");
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..3 {
                         (100..1000).for_each(|status| {
-                            metrics.note_answered(labels(status), Duration::from_millis(round));
+                            metrics.begin().note_answered(labels(status), Duration::from_millis(round));
                         });
                     }
                 });
@@ -282,23 +342,24 @@ mod tests {
 
     #[test]
     fn durations_fall_into_the_buckets_of_the_convention() {
-        let metrics = ServerMetrics::of("buckets");
+        let metrics = ServerMetrics::of("buckets", "http");
         for millis in [0, 5, 6, 10_000, 10_001] {
-            metrics.note_answered(labels(200), Duration::from_millis(millis));
+            metrics.begin().note_answered(labels(200), Duration::from_millis(millis));
         }
         let all = table().unwrap().all().into_iter();
         let mut of_server =
             all.filter(|(known, _)| key::decode(known).unwrap().labels.iter().any(|l| l.1 == "buckets"));
-        let values = of_server.find(|(_, values)| values.len() == DURATIONS.len() + 2).unwrap().1;
+        let values = of_server.find(|(_, values)| values.len() == DURATIONS.nanos.len() + 2).unwrap().1;
         assert_eq!((values[0], values[1], values[13], values[14]), (2, 1, 1, 1));
         assert_eq!(values[15], 20_012_000_000, "the sum, in nanoseconds");
     }
 
     #[test]
     fn active_requests_may_end_on_another_thread() {
-        let metrics = ServerMetrics::of("active");
-        (0..3).for_each(|_| metrics.note_begun());
-        std::thread::spawn(|| metrics.note_ended()).join().unwrap();
+        let metrics = ServerMetrics::of("active", "http");
+        let mut requests = [(); 3].map(|()| metrics.begin()).into_iter();
+        let ended = requests.next();
+        std::thread::spawn(|| drop(ended)).join().unwrap();
         assert_eq!(metrics.active_requests(), 2);
     }
 
@@ -306,7 +367,23 @@ mod tests {
     fn methods_that_clients_invent_are_one() {
         let method = |name: &str| KnownMethod::of(&Method::from_bytes(name.as_bytes()).unwrap());
         assert_eq!(method("BREW"), method("PROPFIND"));
-        assert_eq!(method("get").0, "_OTHER", "methods are case-sensitive");
-        assert_eq!(method("PATCH").0, "PATCH");
+        assert_eq!(method("get").name(), "_OTHER", "methods are case-sensitive");
+        assert_eq!(method("PATCH").name(), "PATCH");
+    }
+
+    #[test]
+    fn what_was_given_and_comes_back_is_given_once_more() {
+        let ends = ConnectionEnds::counted_by(Some(ServerMetrics::of("given", "http")));
+        let before = ends.counts();
+        for _ in 0..2 {
+            [false, true, true].into_iter().for_each(|had_answered| ends.note(moved(had_answered)));
+            [false, true].into_iter().for_each(|had_answered| ends.take_back(had_answered));
+        }
+        ends.lose_moved(&before);
+        let outcome = |outcome: &str| {
+            let labels = [("server", "given"), ("outcome", outcome)];
+            table().unwrap().values(&key::encode(&HANDED_OVER.full_name(), labels, None))
+        };
+        assert_eq!(["given", "taken_back", "lost"].map(outcome), [[6], [4], [2]]);
     }
 }

@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::log;
+use crate::metrics::families::Bounds;
 use crate::metrics::key;
 use crate::metrics::registry;
-use crate::metrics::table::{Layout, Slot, Table};
+use crate::metrics::table::{Layout, Slot, Table, thread_number};
 
 /// None if the system gave no memory to share: then nothing is counted.
 static TABLE: OnceLock<Option<Table>> = OnceLock::new();
@@ -93,7 +94,7 @@ impl Count {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Durations {
     slot: Slot,
-    bounds: &'static [f64],
+    bounds: &'static Bounds,
 }
 
 impl Durations {
@@ -101,20 +102,26 @@ impl Durations {
     pub(super) fn of<'a>(
         family: &str,
         labels: impl IntoIterator<Item = (&'a str, &'a str)>,
-        bounds: &'static [f64],
+        bounds: &'static Bounds,
     ) -> Option<Self> {
-        let layout = Layout::Sharded { values: bounds.len() + 2 };
-        let slot = table()?.slot(&key::encode(family, labels, Some(bounds)), layout)?;
+        let layout = Layout::Sharded { values: bounds.nanos.len() + 2 };
+        let slot = table()?.slot(&key::encode(family, labels, Some(bounds.seconds)), layout)?;
         Some(Self { slot, bounds })
     }
 
     pub(super) fn observe(&self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let values = self.slot.mine();
+        self.observe_for(thread_number(), duration);
+    }
+
+    /// The same for the thread with this number.
+    pub(super) fn observe_for(&self, thread: usize, duration: Duration) {
+        let nanos =
+            duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into());
+        let bounds = self.bounds.nanos;
         // Most are short: the first bound or two decide.
-        let bucket = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(self.bounds.len());
+        let bucket = bounds.iter().position(|bound| nanos <= *bound).unwrap_or(bounds.len());
+        let values = self.slot.of_thread(thread);
         values[bucket].fetch_add(1, Ordering::Relaxed);
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        values[self.bounds.len() + 1].fetch_add(nanos, Ordering::Relaxed);
+        values[bounds.len() + 1].fetch_add(nanos, Ordering::Relaxed);
     }
 }

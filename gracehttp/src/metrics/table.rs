@@ -15,6 +15,7 @@
 //! | 2… | the key |
 //! | … | the values, a shard after the other |
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
@@ -260,7 +261,12 @@ enum Appended {
 impl Slot {
     /// The values that the calling thread adds to.
     pub(super) fn mine(&self) -> &'static [AtomicU64] {
-        let start = (thread_number() & self.mask) * self.stride;
+        self.of_thread(thread_number())
+    }
+
+    /// The values that the thread with this number adds to.
+    pub(super) fn of_thread(&self, number: usize) -> &'static [AtomicU64] {
+        let start = (number & self.mask) * self.stride;
         &self.values[start..start + self.count]
     }
 }
@@ -328,13 +334,25 @@ fn shards() -> usize {
     processors.next_power_of_two().min(MOST_SHARDS)
 }
 
+thread_local! {
+    /// The number of the thread, once it has one. Known when the program is compiled, so that a look needs no check.
+    static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
 /// Threads count themselves, so that neighbours have different shards.
 pub(super) fn thread_number() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static NUMBER: usize = THREADS.fetch_add(1, Ordering::Relaxed);
+    match NUMBER.get() {
+        usize::MAX => count_thread(),
+        number => number,
     }
-    NUMBER.with(|number| *number)
+}
+
+#[cold]
+fn count_thread() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    let number = THREADS.fetch_add(1, Ordering::Relaxed);
+    NUMBER.set(number);
+    number
 }
 
 #[cfg(test)]

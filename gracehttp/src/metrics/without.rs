@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::Method;
 
+use crate::lifecycle::{ConnectionEnd, EndCounter};
+
 /// There are none.
 #[derive(Debug)]
 pub(crate) enum ServerMetrics {}
@@ -20,6 +22,20 @@ pub(crate) struct RequestLabels {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KnownMethod;
+
+/// There are none.
+#[derive(Debug)]
+pub(crate) struct ActiveRequest(&'static ServerMetrics);
+
+impl ActiveRequest {
+    pub(crate) fn note_answered(&self, _: RequestLabels, _: Duration) {
+        match *self.0 {}
+    }
+
+    pub(crate) fn note_unanswered(&self) {
+        match *self.0 {}
+    }
+}
 
 impl KnownMethod {
     pub(crate) fn of(_: &Method) -> Self {
@@ -40,16 +56,8 @@ impl ServerMetrics {
         match *self {}
     }
 
-    pub(crate) fn note_begun(&self) {
-        match *self {}
-    }
-
-    pub(crate) fn note_ended(&self) {
-        match *self {}
-    }
-
-    pub(crate) fn note_answered(&self, _: RequestLabels, _: Duration) {
-        match *self {}
+    pub(crate) fn begin(&'static self) -> ActiveRequest {
+        ActiveRequest(self)
     }
 
     pub(crate) fn note_refused(&self, _: &'static str) {
@@ -67,6 +75,12 @@ impl ServerMetrics {
 
     #[cfg(feature = "tls")]
     pub(crate) fn note_failed_handshake(&self, _: &'static str) {
+        match *self {}
+    }
+}
+
+impl EndCounter for ServerMetrics {
+    fn count_ends(&self, _: ConnectionEnd, _: u64) {
         match *self {}
     }
 }

@@ -35,7 +35,7 @@ pub use layer::{Answer, BoxService};
 pub use listens::{Clash, Listens};
 pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits, Turn};
-pub(crate) use route::note_route;
+pub(crate) use route::NotedWork;
 #[cfg(feature = "admin")]
 pub(crate) use route::note_routes_of_routers;
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};

@@ -32,6 +32,11 @@ pub(crate) struct Permits {
 
 impl Permits {
     pub(crate) fn new(limit: usize, released: Arc<Notify>) -> Self {
+        Self::with_ends(limit, released, ConnectionEnds::default())
+    }
+
+    /// The same, with the place that counts how connections end.
+    pub(crate) fn with_ends(limit: usize, released: Arc<Notify>, ends: ConnectionEnds) -> Self {
         Self {
             limit,
             held: AtomicUsize::new(0),
@@ -40,7 +45,7 @@ impl Permits {
             permit_requests: PermitRequests::default(),
             unseen: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
-            ends: ConnectionEnds::default(),
+            ends,
             freed: Notify::new(),
             released,
         }

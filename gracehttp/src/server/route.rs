@@ -27,11 +27,21 @@ pub(crate) fn note_routes_of_routers() {
     ARE_NOTED.store(true, Ordering::Relaxed);
 }
 
-/// Does some work, and says which route was called in it. An outer route hides those within.
-pub(crate) fn note_route<T>(work: impl FnOnce() -> T) -> (T, Option<&'static str>) {
-    let before = ROUTE.replace(None);
-    let done = work();
-    (done, ROUTE.replace(before))
+/// Some work, of which the caller wants to know by which route it is done. An outer route hides those within.
+#[must_use]
+pub(crate) struct NotedWork {
+    before: Option<&'static str>,
+}
+
+impl NotedWork {
+    pub(crate) fn begin() -> Self {
+        Self { before: ROUTE.replace(None) }
+    }
+
+    /// The route that was called, if one was.
+    pub(crate) fn end(self) -> Option<&'static str> {
+        ROUTE.replace(self.before)
+    }
 }
 
 /// Without routers there are no routes.

@@ -5,8 +5,9 @@ use std::sync::Weak;
 
 use crate::lifecycle::Address;
 use crate::listen::Listener;
-use crate::metrics::{ServerGauges, Source};
+use crate::metrics::{DrainGauges, DrainingConnections, ServerGauges, Source};
 use crate::socket::Stage;
+use crate::status::predecessors::Told;
 use crate::status::snapshot::{Observed, ObservedServer};
 use crate::sys;
 
@@ -14,6 +15,20 @@ impl Source for Observed {
     fn servers(&self) -> Vec<ServerGauges> {
         self.servers.iter().map(ObservedServer::gauges).collect()
     }
+
+    fn draining(&self) -> Vec<DrainGauges> {
+        self.predecessors().iter().map(gauges_of_drain).collect()
+    }
+}
+
+fn gauges_of_drain(told: &Told) -> DrainGauges {
+    let report = told.report();
+    let servers = report.servers.iter().map(|server| DrainingConnections {
+        server: server.name.clone(),
+        awake: server.awake,
+        parked: server.parked,
+    });
+    DrainGauges { generation: report.generation, remaining: told.deadline_in(), servers: servers.collect() }
 }
 
 impl ObservedServer {
@@ -25,21 +40,22 @@ impl ObservedServer {
             listeners.iter().filter_map(Weak::upgrade).filter_map(|listener| queue_length(&listener));
         ServerGauges {
             server: context.options.name.clone(),
+            scheme: if context.is_secure() { "https" } else { "http" },
             active_requests: context.metrics.map_or(0, |metrics| metrics.active_requests()),
             awake: held.saturating_sub(parked),
             parked,
             foreign: context.permits.foreign(),
             limit: context.permits.limit(),
-            ends: context.ends().counts(),
+            held: context.ends().counts().open(),
             waiting: queues.reduce(|one, other| one + other),
         }
     }
 }
 
-/// How many clients wait; none for a Unix socket, of which the kernel does not say it.
+/// How many clients wait; none where the kernel does not say it, such as one without unix_diag of a Unix socket.
 fn queue_length(listener: &Listener) -> Option<usize> {
     match listener.local {
-        Address::Tcp(_) => sys::queue_length(listener.fd.as_fd()).ok(),
-        Address::Unix(_) => None,
+        Address::Tcp(_) => sys::tcp_queue_length(listener.fd.as_fd()).ok(),
+        Address::Unix(_) => sys::unix_queue_length(listener.fd.as_fd()).ok(),
     }
 }

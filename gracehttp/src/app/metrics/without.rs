@@ -21,7 +21,7 @@ pub(super) fn parcel() -> Option<Parcel> {
 
 pub(super) fn begin(_: &Settings) {}
 
-pub(super) fn of_server(_: &str) -> Option<&'static ServerMetrics> {
+pub(super) fn of_server(_: &str, _: bool) -> Option<&'static ServerMetrics> {
     None
 }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
-use crate::metrics::{KnownMethod, RequestLabels, ServerMetrics};
-use crate::server::note_route;
+use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels, ServerMetrics};
+use crate::server::NotedWork;
 
 /// One request, counted when it is dropped; nothing if its server has no metrics.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Measured(Option<Running>);
 
 #[derive(Debug)]
 struct Running {
-    metrics: &'static ServerMetrics,
+    active: ActiveRequest,
     since: Instant,
     method: KnownMethod,
     route: &'static str,
@@ -24,17 +24,18 @@ impl Measured {
     /// The head of a request has come.
     pub(super) fn begin(metrics: Option<&'static ServerMetrics>, method: &Method) -> Self {
         Self(metrics.map(|metrics| {
-            metrics.note_begun();
             let (since, method) = (Instant::now(), KnownMethod::of(method));
-            Running { metrics, since, method, route: "", status: None }
+            Running { active: metrics.begin(), since, method, route: "", status: None }
         }))
     }
 
     /// Does some of the work on the response, and notes by which route.
     pub(super) fn by_route<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let Some(running) = &mut self.0 else { return work() };
-        let (done, route) = note_route(work);
-        if let Some(route) = route {
+        let noted = NotedWork::begin();
+        // Large, and so not passed on: it is made where the caller wants it.
+        let done = work();
+        if let Some(route) = noted.end() {
             running.route = route;
         }
         done
@@ -50,14 +51,13 @@ impl Measured {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let Self { metrics, since, method, route, status } = *self;
-        metrics.note_ended();
-        match status {
+        match self.status {
             Some(status) => {
-                let labels = RequestLabels { route, method, status: status.as_u16() };
-                metrics.note_answered(labels, since.elapsed());
+                let labels =
+                    RequestLabels { route: self.route, method: self.method, status: status.as_u16() };
+                self.active.note_answered(labels, self.since.elapsed());
             }
-            None => metrics.note_failed("unanswered"),
+            None => self.active.note_unanswered(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::bench::options::Options;
 use crate::bench::security::{Endpoint, SERVER_SPEAKS_TLS, Security};
-use crate::bench::{bare, machine, ours};
+use crate::bench::{bare, machine, ours, routed};
 use crate::process::{App, Launch};
 
 /// A server that a benchmark can start: its name, and the code of its process, for a number of worker threads.
@@ -16,6 +16,12 @@ pub const OURS: Server = ("gracehttp", ours::serve);
 
 /// hyper with nothing around it.
 pub const BARE: Server = ("bare hyper", bare::serve);
+
+/// gracehttp with routes, and with metrics.
+pub const COUNTED: Server = ("with metrics", routed::serve_counted);
+
+/// The same without metrics.
+pub const UNCOUNTED: Server = ("without metrics", routed::serve_uncounted);
 
 /// A running server. It ends when it is dropped.
 #[derive(Debug)]
@@ -38,6 +44,14 @@ impl Contestant {
     /// Starts gracehttp as it is in another build of this benchmark.
     pub async fn start_other(build: &Path, security: Security, threads: usize) -> Self {
         Self { name: "the other build", ..Self::start_program(build, OURS, security, threads).await }
+    }
+
+    /// Starts this program once more, with one worker thread, under a tool that executes it.
+    pub async fn start_under(tool: Launch, (name, _): Server) -> Self {
+        let program = std::env::current_exe().expect("this program's path");
+        let app = tool.arg(program).arg("serve").arg(name).arg("1").start("ping").await;
+        let endpoint = Security::Plain.endpoint(app.address("ping").await);
+        Self { name, app, endpoint }
     }
 
     async fn start_program(program: &Path, (name, _): Server, security: Security, threads: usize) -> Self {

@@ -13,6 +13,7 @@ pub mod multiplexed;
 pub mod options;
 pub mod ours;
 pub mod process;
+pub mod routed;
 pub mod security;
 mod sessions;
 pub mod socket;

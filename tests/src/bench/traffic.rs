@@ -91,6 +91,20 @@ impl Traffic {
 
     /// Sends requests for `time`. The first wrong answer, refused connection or early end ends it.
     pub fn drive(&self, endpoint: &Endpoint, answer: &Answer, time: Duration) -> Result<Tally, String> {
+        self.drive_while(endpoint, answer, |_, elapsed| elapsed < time)
+    }
+
+    /// The same until this many answers have come.
+    pub fn drive_to(&self, endpoint: &Endpoint, answer: &Answer, answers: u64) -> Result<Tally, String> {
+        self.drive_while(endpoint, answer, |came, _| came < answers)
+    }
+
+    fn drive_while(
+        &self,
+        endpoint: &Endpoint,
+        answer: &Answer,
+        goes_on: impl Fn(u64, Duration) -> bool,
+    ) -> Result<Tally, String> {
         let requests = self.request.repeat(self.depth);
         let mut clients = Clients::new()?;
         for _ in 0..self.connections {
@@ -101,7 +115,7 @@ impl Traffic {
             clients.ask(key, &requests, self.depth)?;
         }
         let (mut answers, mut full_handshakes) = (0, 0);
-        while start.elapsed() < time {
+        while goes_on(answers, start.elapsed()) {
             for key in clients.ready(Duration::from_secs(5))? {
                 let (came, ended) = clients.read(key, answer)?;
                 answers += came as u64;

@@ -117,12 +117,10 @@ fn event(document: &Report) -> String {
 mod tests {
     use super::*;
     use crate::health::Health;
-    use std::sync::OnceLock;
 
     #[tokio::test]
     async fn a_process_that_has_left_sends_its_watchers_to_the_successor() {
-        let sources = Arc::new(Sources { health: Arc::new(Health::new()), serving: OnceLock::new() });
-        let feed = Arc::new(Feed::new(sources, 2));
+        let feed = Arc::new(Feed::new(Document::new(Arc::new(Health::new())), 2));
         let is_document = |piece: Option<Bytes>| piece.is_some_and(|piece| piece.ends_with(b"}\n\n"));
         let mut before = feed.subscribe().unwrap();
         assert!(is_document(before.recv().await));

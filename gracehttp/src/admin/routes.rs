@@ -171,13 +171,12 @@ mod tests {
     use crate::health::{Checks, Health};
     use crate::lifecycle::Pulse;
     use http_body_util::BodyExt as _;
-    use std::sync::OnceLock;
     use std::sync::mpsc;
     use tokio::runtime::Builder;
 
     fn routes(health: &Arc<Health>) -> Routes {
-        let sources = Arc::new(Sources { health: health.clone(), serving: OnceLock::new() });
-        Routes::new(sources.clone(), Arc::new(Feed::new(sources, 8)), Hosts::Any)
+        let document = Document::new(health.clone());
+        Routes::new(health.clone(), document.clone(), Arc::new(Feed::new(document, 8)), Hosts::Any)
     }
 
     async fn read(answer: Answer) -> (u16, String) {
@@ -202,9 +201,9 @@ mod tests {
             read(routes.alive()).await
         };
         let almost = until(Duration::from_secs(29)).await;
-        assert_eq!(almost, (200, "alive; the workers have not answered for 29s\n".to_owned()));
+        assert_eq!(almost, (200, "alive; the worker threads have not answered for 29s\n".to_owned()));
         let lifeless = until(LIFELESS_AFTER).await;
-        assert_eq!(lifeless, (503, "the workers have not answered for 30s\n".to_owned()));
+        assert_eq!(lifeless, (503, "the worker threads have not answered for 30s\n".to_owned()));
         drop(opens);
         beats.wait_for(|beat| beat.workers.is_live()).await.unwrap();
         assert_eq!(read(routes.alive()).await, (200, "alive; the workers answer\n".to_owned()));

@@ -103,7 +103,8 @@ fn line(Step { line, .. }: &Step) -> String {
 #[test]
 fn the_steps_of_a_restart_have_these_bytes() {
     let (trigger, successor) = (Trigger::Command, Pid::from_raw(7));
-    let receipt = RestartReceipt { generation: 1, successor: Some(7), ..RestartReceipt::default() };
+    let outcome = Outcome::Succeeded;
+    let receipt = RestartReceipt { generation: 1, successor: Some(7), outcome, ..RestartReceipt::default() };
     let text = receipt.to_string();
     let lines = told(&[
         Event::RestartRequested { trigger },

@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(lifeless, (503, "the worker threads have not answered for 30s\n".to_owned()));
         drop(opens);
         beats.wait_for(|beat| beat.workers.is_live()).await.unwrap();
-        assert_eq!(read(routes.alive()).await, (200, "alive; the workers answer\n".to_owned()));
+        assert_eq!(read(routes.alive()).await, (200, "alive; the worker threads answer\n".to_owned()));
         workers.shutdown_background();
     }
 }

@@ -172,7 +172,7 @@ async fn workers_that_are_blocked_for_half_a_minute_end_the_liveness() {
         client.send(get("/block?36000")).await.unwrap();
         blocking.push(client);
     }
-    status_when(&admin, "blocked", |status| status["health"]["workers_are_live"] == false).await;
+    status_when(&admin, "blocked", |status| status["health"]["worker_threads_are_live"] == false).await;
     assert_eq!(ask(&admin, "/livez").await.0, 200);
     tokio::time::sleep(std::time::Duration::from_secs(20)).await;
     until(&admin, "/livez", 503).await;

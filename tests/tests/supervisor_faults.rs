@@ -206,9 +206,9 @@ async fn a_stop_that_a_starting_worker_got_ends_the_service_even_if_that_worker_
         eventually("a fresh worker", || service.supervisor.children().len() == 1).await;
         let starting = service.app.hold(service.supervisor.children()[0]);
         if to_service {
-            service.signal(Signal::TERM)
+            service.signal(Signal::TERM);
         } else {
-            starting.signal(Signal::TERM)
+            starting.signal(Signal::TERM);
         }
         service.app.log.line(start, "SIG:SIGTERM").await;
         starting.signal(Signal::KILL);

@@ -41,8 +41,8 @@ impl PidFile {
         self.aside(|file| {
             if let Err(error) = file.replace() {
                 log::error(format_args!(
-                    "the pid file {} can't be written: {error}; this process, pid {}, serves all the same: make room for \
-                     the file, or set another `pid_file`",
+                    "the pid file {} can't be written: {error}; this process, pid {}, serves all the same: make its \
+                     directory writable and free some space, or set another `pid_file`",
                     file.path.display(),
                     file.pid
                 ));
@@ -57,13 +57,24 @@ impl PidFile {
     }
 
     /// The same, in a process that may wait for the disk.
+    ///
+    /// Another process of the service may put its own file there at any moment. So the file is first taken away, and
+    /// put back if it turns out to be that one.
     pub(crate) fn remove_now(&self) {
-        if let Ok(Found::Pid(Some(pid))) = find(&self.path)
-            && pid == self.pid
-        {
-            // If this fails, the next start recognises a stale file.
-            let _ = fs::remove_file(&self.path);
+        // If one of these steps fails, the next start recognises a stale file.
+        let taken = self.beside("old");
+        if self.is_named_at(&self.path) && fs::rename(&self.path, &taken).is_ok() {
+            if !self.is_named_at(&taken) {
+                // A link never replaces a file, and there may be a newer one by now.
+                let _ = fs::hard_link(&taken, &self.path);
+            }
+            let _ = fs::remove_file(&taken);
         }
+    }
+
+    /// Whether the file at this path names this service.
+    fn is_named_at(&self, path: &Path) -> bool {
+        matches!(find(path), Ok(Found::Pid(Some(pid))) if pid == self.pid)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -88,20 +99,21 @@ impl PidFile {
             Found::Other => {
                 return Err(io::Error::other("another file is in its place, which is no pid file"));
             }
-            Found::Pid(Some(pid)) if pid != self.pid => self.report_earlier(pid),
-            Found::Pid(_) | Found::Nothing => {}
+            Found::Pid(Some(pid)) if pid == self.pid => return Ok(()),
+            Found::Pid(Some(pid)) => self.report_earlier(pid),
+            Found::Pid(None) | Found::Nothing => {}
         }
-        let temporary = self.temporary();
+        let temporary = self.beside("new");
         let written = write_new(&temporary, &format!("{}\n", self.pid));
         written.and_then(|()| fs::rename(&temporary, &self.path)).inspect_err(|_| {
             let _ = fs::remove_file(&temporary);
         })
     }
 
-    /// In the same directory, so that it can be renamed. No other process of this service has this name.
-    fn temporary(&self) -> PathBuf {
+    /// A path in the same directory, so that the file can be renamed. No other process of this service has this name.
+    fn beside(&self, ending: &str) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
+        name.push(format!(".{}.{ending}", std::process::id()));
         self.path.with_file_name(name)
     }
 
@@ -125,11 +137,15 @@ impl PidFile {
 }
 
 fn find(path: &Path) -> io::Result<Found> {
-    let metadata = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(error),
-    };
+    match read(path) {
+        // It may also be removed between two looks at it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
+        found => found,
+    }
+}
+
+fn read(path: &Path) -> io::Result<Found> {
+    let metadata = fs::symlink_metadata(path)?;
     if !metadata.is_file() || metadata.len() > LONGEST {
         return Ok(Found::Other);
     }
@@ -207,6 +223,22 @@ mod tests {
         fs::write(&file.path, "1\n").unwrap();
         file.remove().await;
         assert!(file.path.exists(), "it names another process");
+    }
+
+    #[test]
+    fn the_file_of_a_process_that_takes_over_at_that_moment_stays() {
+        let directory = Directory::new("moment");
+        let (own, of_successor) = (directory.file(), PidFile::new(directory.0.join("app.pid"), 4_194_304));
+        for round in 0..2_000 {
+            own.replace().unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| own.remove_now());
+                of_successor.replace().unwrap();
+            });
+            assert_eq!(find(&own.path).unwrap(), Found::Pid(Some(4_194_304)), "in round {round}");
+            assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1, "no other file is left");
+            fs::remove_file(&own.path).unwrap();
+        }
     }
 
     #[tokio::test]

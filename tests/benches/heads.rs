@@ -97,9 +97,10 @@ fn time_of_reader(heads: &[String]) -> f64 {
 }
 
 fn time_of_request(server: &Contestant, request: &Traffic, time: Duration) -> Result<f64, String> {
-    let answer = request.learn(&server.endpoint, server.pid())?;
+    let answer = request.learn(&server.endpoint, &server.pong())?;
+    let clients = request.open(&server.endpoint)?;
     let before = cpu_time(server.pid());
-    let tally = request.drive(&server.endpoint, &answer, time)?;
+    let tally = request.drive(clients, &server.endpoint, &answer, time)?;
     Ok(nanoseconds(cpu_time(server.pid()) - before, tally.answers))
 }
 

@@ -71,8 +71,8 @@ async fn executed(server: Server, traffic: &Traffic, answers: u64) -> Result<u64
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", counts.display()));
     let contestant = Contestant::start_under(callgrind, server).await;
-    let answer = traffic.learn(&contestant.endpoint, contestant.pid())?;
-    traffic.drive_to(&contestant.endpoint, &answer, answers)?;
+    let answer = traffic.learn(&contestant.endpoint, &contestant.pong())?;
+    traffic.drive_to(traffic.open(&contestant.endpoint)?, &contestant.endpoint, &answer, answers)?;
     contestant.app.stop().await;
     total(&counts)
 }
@@ -93,8 +93,9 @@ async fn cpu_times(options: &Options) -> Result<(), String> {
     let mut contestants = Vec::new();
     for server in [COUNTED, UNCOUNTED] {
         let contestant = Contestant::start(server, Security::Plain, threads).await;
-        let answer = traffic.learn(&contestant.endpoint, contestant.pid())?;
-        traffic.drive_to(&contestant.endpoint, &answer, requests / 10)?;
+        let answer = traffic.learn(&contestant.endpoint, &contestant.pong())?;
+        let clients = traffic.open(&contestant.endpoint)?;
+        traffic.drive_to(clients, &contestant.endpoint, &answer, requests / 10)?;
         contestants.push((contestant, answer));
     }
     println!("CPU time of a request, {rounds} rounds of {requests}, {threads} worker threads");
@@ -105,8 +106,9 @@ async fn cpu_times(options: &Options) -> Result<(), String> {
         // The first contestant changes, so that none always runs after the other.
         for turn in [round % 2, (round + 1) % 2] {
             let (contestant, answer) = &contestants[turn];
+            let clients = traffic.open(&contestant.endpoint)?;
             let before = cpu_time(contestant.pid());
-            traffic.drive_to(&contestant.endpoint, answer, requests)?;
+            traffic.drive_to(clients, &contestant.endpoint, answer, requests)?;
             used[turn] = cpu_time(contestant.pid()) - before;
         }
         let [counted, uncounted] = used.map(|used| used.as_secs_f64() * 1e6 / requests as f64);

@@ -22,6 +22,7 @@ use tests::bench::process::{cpu_time, resident};
 use tests::bench::security::{Security, Version};
 use tests::bench::socket::learn_number;
 use tests::bench::statistics::Spread;
+use tests::bench::waking::{RATE, Waking};
 
 /// Counts what the servers, which are processes of this program, hold on their heaps.
 #[global_allocator]
@@ -36,6 +37,9 @@ const CLIENTS: [(&str, Security); 3] = [
 
 /// Longer than gracehttp waits before it parks a connection, and before it gives memory back once more.
 const SETTLED: Duration = Duration::from_secs(6);
+
+/// A turn of a server in the rounds of `cpu`.
+const TURN: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     contestant::main(&[OURS, BARE], run)
@@ -137,31 +141,14 @@ impl Setting {
     /// CPU time of a request at one and the same rate, on connections that are awake and on connections that are parked
     /// before each of their requests.
     async fn cpu(&self) -> Result<(), String> {
-        const RATE: u32 = 4000;
-        // One request every 5 ms on each connection, and one every 250 ms.
-        let cases = [("awake", 20), ("parked", 1000)];
         println!("\nCPU µs per request at {RATE} requests/s");
-        for (name, connections) in cases {
-            let mut contestants = Vec::new();
-            for server in [OURS, BARE] {
-                let contestant = Contestant::start(server, self.security, self.threads).await;
-                let idle = Idle::of(&contestant)?;
-                let clients = idle.gather(connections, Arrival::OneByOne)?;
-                contestants.push((contestant, idle, clients, Vec::new()));
+        let costs = Waking::measure(&[OURS, BARE], self.security, self.threads, self.rounds, TURN).await?;
+        for (state, of) in [("awake", Waking::awake as fn(&Waking) -> &[f64]), ("parked", Waking::parked)] {
+            for cost in &costs {
+                println!("{state:7} {:10} {:.1}", cost.name, Spread::of(of(cost).iter().copied()));
             }
-            for _ in 0..self.rounds {
-                for (contestant, idle, clients, costs) in &mut contestants {
-                    let before = cpu_time(contestant.pid());
-                    let answers = idle.pace(clients, RATE, Duration::from_secs(2))?;
-                    let used = cpu_time(contestant.pid()) - before;
-                    costs.push(used.as_secs_f64() * 1e6 / answers as f64);
-                }
-            }
-            for (contestant, _, _, costs) in &contestants {
-                println!("{name:7} {:10} {:.1}", contestant.name, Spread::of(costs.iter().copied()));
-            }
-            let ratios = contestants[0].3.iter().zip(&contestants[1].3).map(|(ours, bare)| ours / bare);
-            println!("{name:7} ratio      {:.2}", Spread::of(ratios));
+            let ratios = of(&costs[0]).iter().zip(of(&costs[1])).map(|(ours, bare)| ours / bare);
+            println!("{state:7} ratio      {:.2}", Spread::of(ratios));
         }
         Ok(())
     }

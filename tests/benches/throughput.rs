@@ -17,37 +17,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tests::bench::answer::Answer;
 use tests::bench::contestant::{self, BARE, Contestant, OURS};
+use tests::bench::entrant::{Case, Entrant, Figure, Rounds, Work};
 use tests::bench::machine;
 use tests::bench::multiplexed::Multiplexed;
 use tests::bench::options::Options;
-use tests::bench::process::cpu_time;
 use tests::bench::security::{Security, Version};
-use tests::bench::statistics::Spread;
-use tests::bench::traffic::{GIFT, Tally, Traffic};
-
-/// So long, that each connection has got a ticket if it resumes sessions.
-const WARM_UP: Duration = Duration::from_millis(500);
-
-/// A row: what the clients do, and over what.
-struct Case {
-    name: &'static str,
-    security: Security,
-    work: Work,
-}
-
-enum Work {
-    Http1(Traffic),
-    Http2(Multiplexed),
-}
-
-/// The result of one round of one contestant.
-#[derive(Clone, Copy)]
-struct Figure {
-    per_second: f64,
-    cpu_microseconds: f64,
-}
+use tests::bench::traffic::{GIFT, Traffic};
 
 fn main() -> ExitCode {
     contestant::main(&[OURS, BARE], run)
@@ -99,103 +75,45 @@ async fn compare(
     rounds: usize,
     time: Duration,
 ) -> Result<(), String> {
-    let mut contestants = vec![
-        Entrant::start(case, Contestant::start(OURS, case.security, threads).await)?,
-        Entrant::start(case, Contestant::start(BARE, case.security, threads).await)?,
-    ];
+    let mut entrants = Vec::new();
+    for server in [OURS, BARE] {
+        entrants.push(Entrant::new(case, Contestant::start(server, case.security, threads).await)?);
+    }
     if let Some(build) = other {
-        let other = Contestant::start_other(build, case.security, threads).await;
-        contestants.push(Entrant::start(case, other)?);
+        entrants.push(Entrant::new(case, Contestant::start_other(build, case.security, threads).await)?);
     }
-    let work = |entrant: &Entrant| entrant.answer.as_ref().map(Answer::fields);
-    assert!(contestants.iter().all(|entrant| work(entrant) == work(&contestants[0])), "all do the same work");
-    for entrant in &contestants {
-        entrant.measure(case, WARM_UP).await?;
-    }
+    let first = entrants[0].fields();
+    assert!(entrants.iter().all(|entrant| entrant.fields() == first), "all do the same work");
 
-    print_title(case, &contestants);
-    let mut rows = Vec::new();
-    for round in 1..=rounds {
-        let mut figures = vec![Figure { per_second: 0.0, cpu_microseconds: 0.0 }; contestants.len()];
-        // The first contestant changes, so that none always runs after another.
-        for turn in (0..contestants.len()).map(|turn| (turn + round) % contestants.len()) {
-            figures[turn] = contestants[turn].checked(case, time).await?;
-        }
-        print!("{round:5}");
-        for Figure { per_second, cpu_microseconds } in &figures {
-            print!("   {per_second:15.0}  {cpu_microseconds:8.2}");
-        }
-        println!();
-        rows.push(figures);
-    }
-    for (place, entrant) in contestants.iter().enumerate().skip(1) {
-        let ratios =
-            |of: fn(&Figure) -> f64| Spread::of(rows.iter().map(|row| of(&row[0]) / of(&row[place])));
+    print_title(case, &entrants);
+    let figures = Rounds::measure(case, &entrants, rounds, time, print_round).await?;
+    for (place, entrant) in entrants.iter().enumerate().skip(1) {
         let (name, peer) = (case.name, entrant.contestant.name);
-        println!("{name}, gracehttp / {peer}: throughput ratio {:.3}", ratios(|figure| figure.per_second));
-        println!(
-            "{name}, gracehttp / {peer}: CPU time ratio   {:.3}",
-            ratios(|figure| figure.cpu_microseconds)
-        );
+        let throughput = figures.ratio(0, place, |figure| figure.per_second);
+        let cpu = figures.ratio(0, place, |figure| figure.cpu_microseconds);
+        println!("{name}, gracehttp / {peer}: throughput ratio {throughput:.3}");
+        println!("{name}, gracehttp / {peer}: CPU time ratio   {cpu:.3}");
     }
     Ok(())
 }
 
-fn print_title(case: &Case, contestants: &[Entrant]) {
+fn print_title(case: &Case, entrants: &[Entrant]) {
     let (connections, depth) = match &case.work {
         Work::Http1(traffic) => (traffic.connections, traffic.depth),
         Work::Http2(streams) => (streams.connections, streams.streams),
     };
     println!("\n{}, {connections} connections, {depth} at once", case.name);
     print!("round");
-    for entrant in contestants {
+    for entrant in entrants {
         print!("   {:>15}  {:>8}", entrant.contestant.name, "CPU µs");
     }
     println!("   (requests/s, and for each request)");
 }
 
-/// A server, and over HTTP/1 the answer that it gives.
-struct Entrant {
-    contestant: Contestant,
-    answer: Option<Answer>,
-}
-
-impl Entrant {
-    fn start(case: &Case, contestant: Contestant) -> Result<Self, String> {
-        let answer = match &case.work {
-            Work::Http1(traffic) => Some(traffic.learn(&contestant.endpoint, contestant.pid())?),
-            Work::Http2(_) => None,
-        };
-        Ok(Self { contestant, answer })
+fn print_round(round: usize, figures: &[Figure]) {
+    print!("{round:5}");
+    for Figure { per_second, cpu_microseconds } in figures {
+        print!("   {per_second:15.0}  {cpu_microseconds:8.2}");
     }
-
-    /// One round. After the first ones, there is a ticket for each connection that shall resume a session.
-    async fn checked(&self, case: &Case, time: Duration) -> Result<Figure, String> {
-        let (figure, tally) = self.measure(case, time).await?;
-        match (case.security, tally.full_handshakes) {
-            (Security::Tls { resumes: true, .. }, 1..) => Err(format!(
-                "{} did not resume {} of its sessions",
-                self.contestant.name, tally.full_handshakes
-            )),
-            _ => Ok(figure),
-        }
-    }
-
-    async fn measure(&self, case: &Case, time: Duration) -> Result<(Figure, Tally), String> {
-        let Contestant { endpoint, name, .. } = &self.contestant;
-        let pid = self.contestant.pid();
-        let before = cpu_time(pid);
-        let tally = match (&case.work, &self.answer) {
-            (Work::Http1(traffic), Some(answer)) => traffic.drive(endpoint, answer, time),
-            (Work::Http2(streams), _) => streams.drive(endpoint, pid, time).await,
-            (Work::Http1(_), None) => Err("no answer to compare with".to_owned()),
-        };
-        let tally = tally.map_err(|failure| format!("{name} under {}: {failure}", case.name))?;
-        let used = cpu_time(pid) - before;
-        let figure = Figure {
-            per_second: tally.answers as f64 / tally.elapsed.as_secs_f64(),
-            cpu_microseconds: used.as_secs_f64() * 1e6 / tally.answers as f64,
-        };
-        Ok((figure, tally))
-    }
+    println!();
 }

@@ -1,4 +1,4 @@
-//! The size of this process's heap, in a benchmark that has the counting allocator.
+//! The heap of this process, if it has the counting allocator.
 
 use stats_alloc::INSTRUMENTED_SYSTEM;
 
@@ -6,4 +6,10 @@ use stats_alloc::INSTRUMENTED_SYSTEM;
 pub fn live() -> usize {
     let counts = INSTRUMENTED_SYSTEM.stats();
     counts.bytes_allocated.saturating_sub(counts.bytes_deallocated)
+}
+
+/// How many times this process has allocated memory so far, or made a piece of it larger or smaller.
+pub fn count() -> usize {
+    let counts = INSTRUMENTED_SYSTEM.stats();
+    counts.allocations + counts.reallocations
 }

@@ -37,7 +37,7 @@ impl Idle {
     pub fn of(contestant: &Contestant) -> Result<Self, String> {
         let traffic = Traffic::keep_alive(1);
         let endpoint = contestant.endpoint.clone();
-        let answer = traffic.learn(&endpoint, contestant.pid())?;
+        let answer = traffic.learn(&endpoint, &contestant.pong())?;
         Ok(Self { endpoint, answer, request: traffic.request })
     }
 
@@ -66,6 +66,17 @@ impl Idle {
             clients.ask(key, &self.request, 1)?;
         }
         self.answers(clients, clients.len())
+    }
+
+    /// Does this again and again for `time`, and returns the number of requests.
+    pub fn keep_asking(&self, clients: &mut Clients, time: Duration) -> Result<u64, String> {
+        let start = Instant::now();
+        let mut asked = 0;
+        while start.elapsed() < time {
+            self.ask_all(clients)?;
+            asked += clients.len() as u64;
+        }
+        Ok(asked)
     }
 
     /// Sends this many requests a second, on the connections in turn, and returns the number of requests.

@@ -10,9 +10,27 @@ pub fn describe() -> String {
     format!("{}, {} cores, Linux {}", today(), cores(), kernel.trim())
 }
 
+/// The processor and the memory, as the kernel names them.
+pub fn hardware() -> String {
+    let field = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim_start_matches([' ', '\t', ':']).to_owned()
+    };
+    let memory = field("/proc/meminfo", "MemTotal");
+    let kibibytes: f64 =
+        memory.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
+    format!("{}, {:.0} GiB", field("/proc/cpuinfo", "model name"), kibibytes / f64::from(1 << 20))
+}
+
 /// The cores that this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many descriptors this process may have.
+pub fn descriptor_limit() -> usize {
+    getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize)
 }
 
 /// Allows this process and its children as many descriptors as the system permits.

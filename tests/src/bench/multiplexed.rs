@@ -20,6 +20,13 @@ use crate::bench::traffic::{GIFT, Tally};
 const STREAM_CREDIT: u32 = 2 * GIFT as u32;
 const CONNECTION_CREDIT: u32 = 16 * STREAM_CREDIT;
 
+/// Open connections. They close when this is dropped.
+#[derive(Debug)]
+pub struct Connected {
+    senders: Vec<Sender>,
+    _tasks: JoinSet<()>,
+}
+
 type Sender = SendRequest<Full<Bytes>>;
 
 /// The work of the clients.
@@ -32,7 +39,7 @@ pub struct Multiplexed {
     path: &'static str,
     /// The body of every request; without one it is a GET.
     upload: Option<Bytes>,
-    /// The body of every answer; `None` means the pid of the server.
+    /// The body of every answer; `None` means that of `/ping`.
     body: Option<Bytes>,
 }
 
@@ -53,18 +60,23 @@ impl Multiplexed {
         Self { path: "/take", upload, body, ..Self::keep_alive(connections, streams) }
     }
 
-    /// Sends requests to the server `pid` for `time`. The first wrong answer or failure ends it.
-    pub async fn drive(&self, endpoint: &Endpoint, pid: u32, time: Duration) -> Result<Tally, String> {
-        let pong = || format!("pong by pid:{pid}").into();
-        let expected = self.body.clone().unwrap_or_else(pong);
-        // Both end with this function.
-        let (mut connections, mut streams) = (JoinSet::new(), JoinSet::new());
-        let mut senders = Vec::new();
+    /// Opens its connections.
+    pub async fn open(&self, endpoint: &Endpoint) -> Result<Connected, String> {
+        let (mut tasks, mut senders) = (JoinSet::new(), Vec::new());
         for _ in 0..self.connections {
-            senders.push(connect(endpoint, &mut connections).await?);
+            senders.push(connect(endpoint, &mut tasks).await?);
         }
+        Ok(Connected { senders, _tasks: tasks })
+    }
+
+    /// Sends requests on these connections for `time`, to a server that gives `pong` at `/ping`. The first wrong answer or
+    /// failure ends it.
+    pub async fn drive(&self, connected: &Connected, pong: &str, time: Duration) -> Result<Tally, String> {
+        let expected = self.body.clone().unwrap_or_else(|| pong.to_owned().into());
+        // They end with this function.
+        let mut streams = JoinSet::new();
         let start = Instant::now();
-        for sender in senders {
+        for sender in &connected.senders {
             for _ in 0..self.streams {
                 let request = self.request();
                 streams.spawn(ask_until(start + time, sender.clone(), request, expected.clone()));
@@ -74,7 +86,10 @@ impl Multiplexed {
         while let Some(ended) = streams.join_next().await {
             answers += ended.map_err(|error| error.to_string())??;
         }
-        Ok(Tally { answers, elapsed: start.elapsed(), full_handshakes: 0 })
+        match answers {
+            0 => Err(format!("no answer within {time:?}")),
+            _ => Ok(Tally { answers, elapsed: start.elapsed(), full_handshakes: 0 }),
+        }
     }
 
     fn request(&self) -> Request<Full<Bytes>> {

@@ -24,6 +24,7 @@ async fn ping(request: Request) -> Response {
         },
         "/give" => the_gift().into_response(),
         "/allocated" => allocation::live().to_string().into_response(),
+        "/allocations" => allocation::count().to_string().into_response(),
         _ => "unknown".into_response(),
     }
 }

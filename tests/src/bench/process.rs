@@ -27,3 +27,33 @@ pub fn resident(pid: u32) -> u64 {
 pub fn descriptors(pid: u32) -> u64 {
     fs::metadata(format!("/proc/{pid}/fd")).map_or(0, |directory| directory.len())
 }
+
+/// What the kernel uses for all sockets of the machine and for its own objects, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct KernelMemory {
+    /// Buffers of TCP sockets.
+    pub buffers: u64,
+    /// Objects: sockets, files, entries of epoll, and whatever else.
+    pub slab: u64,
+}
+
+impl KernelMemory {
+    /// At this moment.
+    pub fn now() -> Self {
+        let number = |file: &str, line: &str, word: &str| {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let rest = text.lines().find_map(|text| text.strip_prefix(line)).unwrap_or_default();
+            let mut words = rest.split_whitespace();
+            match word {
+                "" => words.next(),
+                word => words.skip_while(|next| *next != word).nth(1),
+            }
+            .and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or(0)
+        };
+        Self {
+            buffers: number("/proc/net/sockstat", "TCP:", "mem") * rustix::param::page_size() as u64,
+            slab: number("/proc/meminfo", "Slab:", "") * 1024,
+        }
+    }
+}

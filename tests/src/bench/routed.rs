@@ -8,9 +8,16 @@ use gracehttp::{App, metrics, server};
 mod ping {
     use gracehttp::Path;
 
+    use crate::bench::allocation;
+
     #[get("/ping")]
     async fn ping() -> String {
         format!("pong by pid:{}", std::process::id())
+    }
+
+    #[get("/allocations")]
+    async fn allocations() -> String {
+        allocation::count().to_string()
     }
 
     #[get("/users/{id}")]

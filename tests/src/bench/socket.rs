@@ -124,10 +124,20 @@ pub fn learn(endpoint: &Endpoint, request: &[u8], body: &[u8]) -> Result<Answer,
 
 /// The number that a server has at this path.
 pub fn learn_number(endpoint: &Endpoint, path: &str) -> Result<u64, String> {
+    number_after(endpoint, path, "\r\n")
+}
+
+/// The process that answers a new connection.
+pub fn answering_pid(endpoint: &Endpoint) -> Result<u32, String> {
+    number_after(endpoint, "/ping", "pid:").map(|pid| pid as u32)
+}
+
+/// The number at the end of an answer.
+fn number_after(endpoint: &Endpoint, path: &str, before: &str) -> Result<u64, String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let bytes = ask(endpoint, request.as_bytes(), |_| false).map_err(|error| format!("{path}: {error}"))?;
     let text = String::from_utf8_lossy(&bytes);
-    let number = text.rsplit("\r\n").next().and_then(|body| body.parse().ok());
+    let number = text.rsplit(before).next().and_then(|number| number.parse().ok());
     number.ok_or_else(|| format!("{path} is no number: {text:?}"))
 }
 

@@ -27,7 +27,7 @@ pub struct Traffic {
     pub renews: bool,
     /// The bytes of one request.
     pub request: Vec<u8>,
-    /// The body of its answer; `None` means the pid of the server.
+    /// The body of its answer; `None` means that of `/ping`.
     pub body: Option<Vec<u8>>,
 }
 
@@ -83,33 +83,53 @@ impl Traffic {
         Self { request, body: Some(gift(GIFT)), ..Self::keep_alive(connections) }
     }
 
-    /// The answer that the server `pid` gives to this request.
-    pub fn learn(&self, endpoint: &Endpoint, pid: u32) -> Result<Answer, String> {
-        let pong = || format!("pong by pid:{pid}").into_bytes();
-        learn(endpoint, &self.request, &self.body.clone().unwrap_or_else(pong))
+    /// The answer that a server gives to this request, if it gives `pong` at `/ping`.
+    pub fn learn(&self, endpoint: &Endpoint, pong: &str) -> Result<Answer, String> {
+        learn(endpoint, &self.request, self.body.as_deref().unwrap_or(pong.as_bytes()))
     }
 
-    /// Sends requests for `time`. The first wrong answer, refused connection or early end ends it.
-    pub fn drive(&self, endpoint: &Endpoint, answer: &Answer, time: Duration) -> Result<Tally, String> {
-        self.drive_while(endpoint, answer, |_, elapsed| elapsed < time)
+    /// Opens its connections. If they stay open, their handshakes are over.
+    pub fn open(&self, endpoint: &Endpoint) -> Result<Clients, String> {
+        let mut clients = Clients::new()?;
+        for _ in 0..self.connections {
+            match self.renews {
+                true => clients.open(endpoint)?,
+                false => clients.shake_hands(endpoint)?,
+            }
+        }
+        Ok(clients)
+    }
+
+    /// Sends requests on these connections for `time`. The first wrong answer, refused connection or early end ends it.
+    pub fn drive(
+        &self,
+        clients: Clients,
+        endpoint: &Endpoint,
+        answer: &Answer,
+        time: Duration,
+    ) -> Result<Tally, String> {
+        self.drive_while(clients, endpoint, answer, |_, elapsed| elapsed < time)
     }
 
     /// The same until this many answers have come.
-    pub fn drive_to(&self, endpoint: &Endpoint, answer: &Answer, answers: u64) -> Result<Tally, String> {
-        self.drive_while(endpoint, answer, |came, _| came < answers)
+    pub fn drive_to(
+        &self,
+        clients: Clients,
+        endpoint: &Endpoint,
+        answer: &Answer,
+        answers: u64,
+    ) -> Result<Tally, String> {
+        self.drive_while(clients, endpoint, answer, |came, _| came < answers)
     }
 
     fn drive_while(
         &self,
+        mut clients: Clients,
         endpoint: &Endpoint,
         answer: &Answer,
         goes_on: impl Fn(u64, Duration) -> bool,
     ) -> Result<Tally, String> {
         let requests = self.request.repeat(self.depth);
-        let mut clients = Clients::new()?;
-        for _ in 0..self.connections {
-            clients.open(endpoint)?;
-        }
         let start = Instant::now();
         for key in 0..self.connections {
             clients.ask(key, &requests, self.depth)?;
@@ -132,7 +152,10 @@ impl Traffic {
                 }
             }
         }
-        Ok(Tally { answers, elapsed: start.elapsed(), full_handshakes })
+        match (answers, start.elapsed()) {
+            (0, elapsed) => Err(format!("no answer within {elapsed:?}")),
+            (_, elapsed) => Ok(Tally { answers, elapsed, full_handshakes }),
+        }
     }
 }
 

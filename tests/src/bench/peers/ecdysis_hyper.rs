@@ -5,19 +5,19 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
+use crate::bench::security::acceptor;
 use ecdysis::tokio_ecdysis::{SignalKind, StopOnShutdown, TokioEcdysisBuilder};
 use hyper_util::server::graceful::GracefulShutdown;
-use tests::bench::security::acceptor;
 use tokio_stream::StreamExt as _;
 
-use crate::hyper_graceful::{drain, run, serve_connection};
-use crate::inherit::{BACKLOG, banner};
-use crate::secure::Stream;
+use crate::bench::peers::hyper_graceful::{drain, run, serve_connection};
+use crate::bench::peers::inherit::{BACKLOG, banner};
+use crate::bench::peers::secure::Stream;
 
 /// Gives all processes their address: ecdysis finds a predecessor's listener by it.
 const ADDRESS: &str = "RESTARTS_ADDRESS";
 
-pub(crate) fn serve(threads: usize) -> ExitCode {
+pub(super) fn serve(threads: usize) -> ExitCode {
     let address = std::env::var(ADDRESS).ok().and_then(|address| address.parse().ok());
     match address {
         Some(address) => run(threads, serve_until_replaced(address)),

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Stdio;
 
-use tests::bench::security::scheme;
+use crate::bench::security::scheme;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpSocket;
 use tokio::process::Command;
@@ -16,22 +16,22 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const INHERITS: &str = "RESTARTS_INHERITS";
 
 /// The length of the accept queue, gracehttp's default.
-pub(crate) const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 
 /// Tells the benchmark where this process listens, and how.
-pub(crate) fn banner(address: SocketAddr) -> String {
+pub(super) fn banner(address: SocketAddr) -> String {
     format!("serving ping on {}://{address} (pid {})", scheme(), std::process::id())
 }
 
 /// The state that passes from process to process.
-pub(crate) struct Inheritance {
+pub(super) struct Inheritance {
     listener: TcpListener,
     restarts: Signal,
 }
 
 impl Inheritance {
     /// The predecessor's listener, or a new one. The caller must be within a runtime.
-    pub(crate) fn take() -> io::Result<Self> {
+    pub(super) fn take() -> io::Result<Self> {
         // This comes first: a signal may come as soon as another process knows that this one is ready.
         let restarts = signal(SignalKind::user_defined2())?;
         let listener = match std::env::var_os(INHERITS) {
@@ -47,12 +47,12 @@ impl Inheritance {
     }
 
     /// The listener, to accept from.
-    pub(crate) fn listener(&self) -> io::Result<tokio::net::TcpListener> {
+    pub(super) fn listener(&self) -> io::Result<tokio::net::TcpListener> {
         tokio::net::TcpListener::from_std(self.listener.try_clone()?)
     }
 
     /// Reports that this process serves: to its predecessor, and in the words that the benchmark expects.
-    pub(crate) fn announce(&self) -> io::Result<()> {
+    pub(super) fn announce(&self) -> io::Result<()> {
         eprintln!("{}", banner(self.listener.local_addr()?));
         // Without a predecessor, no process reads this.
         let mut stdout = io::stdout();
@@ -61,7 +61,7 @@ impl Inheritance {
     }
 
     /// Resolves after a signal, when the successor that it started is ready.
-    pub(crate) async fn replaced(mut self) {
+    pub(super) async fn replaced(mut self) {
         while self.restarts.recv().await.is_some() {
             match self.start_successor().await {
                 Ok(pid) => {

@@ -13,25 +13,19 @@
 //! shuts its connections down as its library provides, for ten seconds at most. The clients retry nothing: a written
 //! request without an answer is a failed one, whatever closed the connection.
 
-mod axum_serve;
-mod ecdysis_hyper;
-mod hyper_graceful;
-mod inherit;
-mod secure;
-
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tests::bench::contestant::{self, Contestant, OURS, Server};
 use tests::bench::machine;
 use tests::bench::options::Options;
+use tests::bench::peers::{AXUM, ECDYSIS, HYPER};
 use tests::bench::security::{Security, Version};
 use tests::load::Style;
 use tests::{Load, Report};
 
 /// The contestants, in the order of the table.
-const CONTESTANTS: [Server; 4] =
-    [OURS, ("hyper", hyper_graceful::serve), ("axum", axum_serve::serve), ("ecdysis", ecdysis_hyper::serve)];
+const CONTESTANTS: [Server; 4] = [OURS, HYPER, AXUM, ECDYSIS];
 
 /// What the clients speak, in the order of the table.
 const CLIENTS: [(&str, Security); 3] = [

@@ -10,14 +10,14 @@ use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
 /// A connection. Its TLS handshake goes on with the first read, so that no accept waits for it.
-pub(crate) enum Stream {
+pub(super) enum Stream {
     Plain(TcpStream),
     Begun(Box<Accept<TcpStream>>),
     Secure(Box<TlsStream<TcpStream>>),
 }
 
 impl Stream {
-    pub(crate) fn new(stream: TcpStream, acceptor: Option<&TlsAcceptor>) -> Self {
+    pub(super) fn new(stream: TcpStream, acceptor: Option<&TlsAcceptor>) -> Self {
         // `set_nodelay` fails on a stream whose client is already gone, which does no harm.
         _ = stream.set_nodelay(true);
         match acceptor {

@@ -4,19 +4,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use crate::bench::security::acceptor;
 use axum::routing::{get, post};
 use axum::serve::Listener;
 use bytes::Bytes;
-use tests::bench::security::acceptor;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use crate::hyper_graceful::{DRAIN, run};
-use crate::inherit::Inheritance;
-use crate::secure::Stream;
+use crate::bench::peers::hyper_graceful::{DRAIN, run};
+use crate::bench::peers::inherit::Inheritance;
+use crate::bench::peers::secure::Stream;
 
-pub(crate) fn serve(threads: usize) -> ExitCode {
+pub(super) fn serve(threads: usize) -> ExitCode {
     run(threads, serve_until_replaced())
 }
 

@@ -66,5 +66,8 @@ pub mod testing {}
 #[doc = include_str!("../docs/guide/worst_client.md")]
 pub mod worst_client {}
 
+#[doc = include_str!("../docs/guide/performance.md")]
+pub mod performance {}
+
 #[doc = include_str!("../docs/guide/coming_from_go.md")]
 pub mod coming_from_go {}

@@ -14,7 +14,7 @@ use crate::status::{DrainReport, Observed};
 /// How often a report is sent if something has changed.
 const PERIOD: Duration = Duration::from_millis(250);
 
-/// How often it is sent in any case: a process that is silent is not shown.
+/// How often it is sent in any case: the successor does not show a process that is silent.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 
 /// Keeps what the predecessor tells, also of those before it.
@@ -59,7 +59,7 @@ struct Reporter {
     deadline: Instant,
     /// What was sent last, and when.
     last: Option<(Instant, DrainReport)>,
-    /// Until when what has come from those before it was passed on.
+    /// Reports of earlier generations that came before this moment were passed on.
     passed_on_at: Instant,
 }
 
@@ -73,7 +73,8 @@ impl Reporter {
         }
     }
 
-    /// Sends what there is to tell, of this process and of those before it. What has no room is told later.
+    /// Sends the reports that are due, of this process and of those before it. A report of this process for which there
+    /// is no room is tried again.
     fn report(&mut self) {
         let now = Instant::now();
         let before_it = self.observed.predecessors();

@@ -35,7 +35,7 @@ struct Readers {
 }
 
 impl Receipts {
-    /// With the history of the predecessors. One that is still draining will send the receipt of its restart.
+    /// With the history of the predecessors. A predecessor that still drains will send the receipt of its restart.
     pub(super) fn of(handlers: &Handlers) -> Self {
         let receipts = Self { history: handlers.history.clone(), ..Self::default() };
         let (history, readers) = (receipts.history.clone(), receipts.readers.clone());
@@ -136,7 +136,7 @@ impl Process {
     pub(super) fn commit_account(&mut self, successor: &Successor, moves: Arc<StandbySignals>) {
         let ends = self.servers.contexts();
         let before = ends.iter().map(|context| {
-            // Of a drain that came to nothing.
+            // What was cut in an earlier drain, which was taken back, is no part of this account.
             drop(context.ends().take_cuts());
             context.ends().counts()
         });
@@ -176,7 +176,7 @@ impl Process {
         receipt
     }
 
-    /// What became of all connections up to now, without those that were cut by name.
+    /// What became of all connections up to now, without the list of those that were cut.
     fn draw_up(
         &self,
         account: &Account,
@@ -215,8 +215,8 @@ impl Process {
         self.events.emit(&Event::RestartDone(receipt));
     }
 
-    /// The successor has died after standby, in this way. Has the supervisor keep the account as it is now, for the
-    /// process that it starts: this one can't reach that.
+    /// The successor has died after standby, in this way. Has the supervisor keep the account as it is now for the process
+    /// that it starts: this process has no channel to that one.
     pub(super) async fn have_death_kept(&self, how: &str) {
         let (Some(supervisor), Some(account)) = (&self.supervised, &self.receipts.account) else { return };
         let reason = Some(death_after_standby(how));
@@ -258,8 +258,8 @@ async fn keep(supervisor: &Supervised, receipts: &[Arc<RestartReceipt>]) {
     }
 }
 
-/// The receipts that a process that has crashed had the supervisor keep. If its predecessor could not take its place any
-/// more, the last of them tells what has ended with it.
+/// Takes in the receipts that a crashed process had the supervisor keep. If it crashed while its predecessor still drained,
+/// the last of them is the account of this crash, and goes to the log.
 pub(super) fn adopt_kept(legacy: &mut Legacy, history: &ReceiptHistory) {
     let kept = legacy.take(RECEIPTS);
     let receipts = kept.iter().filter_map(|kept| parcels::unpack::<RestartReceipt>(&kept.data));
@@ -276,7 +276,7 @@ pub(super) fn adopt_kept(legacy: &mut Legacy, history: &ReceiptHistory) {
 /// What became of the connections of one server between two counts.
 fn server_receipt(context: &Context, before: EndCounts, counts: EndCounts, goes_on: bool) -> ServerReceipt {
     let since = counts.since(&before);
-    // One that was taken back was counted again then.
+    // A connection that was taken back was counted as opened once more.
     let taken_back = since.count(ConnectionEnd::TakenBack);
     let left = counts.open().saturating_sub(taken_back);
     let mut receipt = ServerReceipt {

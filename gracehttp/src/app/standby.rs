@@ -309,7 +309,7 @@ struct Watch {
     /// When the connections for which the successor has no room stop trying to move.
     give_up_at: Option<Instant>,
     deadline: Instant,
-    /// A signal to stop came.
+    /// This process was asked to stop.
     stopping: bool,
 }
 

@@ -106,8 +106,8 @@ impl Process {
         Some(Parcel { name: PARCEL.to_owned(), data, fds })
     }
 
-    /// Whether a signal was sent to the service, which the supervisor stands for, and not to this very process. Once for
-    /// each signal.
+    /// Whether the supervisor has passed this signal on: then it was sent to the service, not to this very process. True
+    /// once for each signal.
     pub(super) fn was_forwarded(&self, trigger: Trigger) -> bool {
         let signal = trigger.signal();
         self.supervised
@@ -123,23 +123,23 @@ impl Process {
         self.supervised.as_ref().is_none_or(|supervised| supervised.take_back_place(successor, &rules))
     }
 
-    /// How a successor has ended that is not there any more, if no process serves now.
+    /// How the successor ended, if it is dead and no process serves now.
     pub(super) async fn death_of(&self, successor: &mut Successor, end: &HandoverEnd) -> Option<String> {
         // First: once it is reaped, the supervisor may have noticed by itself.
         let counts = match &self.supervised {
-            // Its own successor may be dead, too, or may have given the place back.
+            // The successor's own successor may be dead, too, or may have given the place back.
             Some(supervised) => supervised.counts(successor.pid()),
             None => !end.has_own_successor,
         };
         if !end.died {
             return None;
         }
-        // One that lives on serves, even if it does not talk to us any more.
+        // A successor that lives still serves, even if it does not talk to us any more.
         let how = successor.ended().await?;
         if !counts {
             return None;
         }
-        // Before the supervisor starts the next process, which gets it.
+        // First: the supervisor starts the next process at once, and that one gets the account.
         self.have_death_kept(&how).await;
         if let Some(supervised) = &self.supervised {
             supervised.report_lost(successor.pid(), &how);

@@ -9,19 +9,20 @@ use tokio::time::Instant;
 use crate::conn::info::ConnectionInfo;
 use crate::lifecycle::{Cut, CutWhile, MAX_CUTS};
 
-/// Those of one server. Such a connection hears of no deadline, so the process that ends tells of it.
+/// The upgraded connections of one server. They hear of no deadline, so the receipt of a process that ends gets them from
+/// here.
 #[derive(Debug, Default)]
 pub(super) struct Upgraded(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    /// By the order in which they came.
+    /// By a number that counts up, so the oldest comes first.
     connections: BTreeMap<u64, (Arc<ConnectionInfo>, Instant)>,
 }
 
 impl Upgraded {
-    /// One more. It is open until the result is dropped.
+    /// Adds a connection. It counts as open until the result is dropped.
     pub(super) fn enter(&self, info: Arc<ConnectionInfo>) -> Entry<'_> {
         let mut open = self.0.lock();
         let number = open.next;
@@ -30,7 +31,7 @@ impl Upgraded {
         Entry { upgraded: self, number }
     }
 
-    /// The first of those that are open.
+    /// The oldest open ones, as many as a receipt names.
     pub(super) fn cuts(&self) -> Vec<Cut> {
         let open = self.0.lock();
         let first = open.connections.values().take(MAX_CUTS);

@@ -25,12 +25,12 @@ pub(crate) struct Client {
     stream: BufReader<UnixStream>,
 }
 
-/// How what a client has waited for ended.
+/// The end of what a client has waited for.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// With what the process says about it.
     Done(Value),
-    /// Why it has failed, with the last lines that a successor has written.
+    /// Why it has failed, with the last lines that the successor has written to standard error.
     Failed { error: String, stderr: Vec<String> },
 }
 

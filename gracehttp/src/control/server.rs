@@ -23,7 +23,7 @@ use crate::log;
 use crate::status::{Document, Observed, with_text};
 use crate::sys::{Presence, Probe};
 
-/// The most clients at once. One more takes the place of the one that has been without a request for longest.
+/// The most clients at once. One more takes the place of the oldest one that has no request under way.
 const MOST_CLIENTS: usize = 32;
 
 /// The connection of a client that sends no request for so long is closed.
@@ -35,10 +35,10 @@ const UNREAD: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for what clients are still to be told.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether the receipt of an earlier generation has come.
+/// The pause between two looks for the receipt of an earlier generation.
 const RECEIPT_CHECK: Duration = Duration::from_millis(100);
 
-/// How often it is looked whether a client that waits is still there. One that is not takes no place of others.
+/// The pause between two looks whether a client that waits is still there. A client that is gone frees its place.
 const PRESENCE_CHECK: Duration = Duration::from_millis(500);
 
 /// What clients can ask for, and ask of.
@@ -98,7 +98,8 @@ impl Control {
         loop {
             let may_come = self.observed.has_predecessor();
             match self.observed.last_receipt_of(wanted) {
-                // This process lives, so one has succeeded in the end, unless its supervisor has started it.
+                // A failure may not be the last word: this process lives, so a later restart of that generation has
+                // succeeded, unless the supervisor has started this process.
                 Some(receipt) if receipt.outcome == Outcome::Succeeded || !may_come => return Some(receipt),
                 None if !may_come => return None,
                 _ => sleep(RECEIPT_CHECK).await,

@@ -5,9 +5,10 @@
 //! former standard error, at once and unchanged, and also to the predecessor. When the successor is ready, it puts the
 //! former one back.
 //!
-//! The pipe comes as a parcel, so a release that does not know of it never has it: it would keep the pipe, and would
-//! block or fail once nothing reads it. For the same reason the pipe is not there from the first instruction on. The
-//! words of the dynamic loader, and those of `main` before `gracehttp` runs, only reach standard error itself.
+//! The pipe comes as a parcel, so an older release never takes it. Such a release would never put the former standard
+//! error back, and would block or fail once nothing reads the pipe. Parcels arrive only after the successor has greeted
+//! its predecessor. So the words of the dynamic loader, and those of `main` before `gracehttp` runs, only reach standard
+//! error itself.
 //!
 //! The copier is in the successor, not in the predecessor: neither process waits for the other, and a log that knows who
 //! has written a line, such as the journal, names the right one.
@@ -33,21 +34,22 @@ use tokio::time::timeout;
 
 use crate::handoff::parcel::Parcel;
 
-/// The parcel: a pipe, both ends; the writing end of the pipe to the predecessor; and pipes that other processes
-/// still write to.
+/// The parcel has both ends of the successor's pipe, the writing end of a pipe to the predecessor, and the pipes to which
+/// children of earlier generations still write.
 pub(super) const STANDARD_ERROR: &str = "standard_error";
 
 /// How many bytes of the last lines are kept, and how many lines are told.
 const MOST_BYTES: usize = 16 << 10;
 const MOST_LINES: usize = 20;
 
-/// How long to wait until standard error has taken what is still in a pipe.
+/// How long to wait for a standard error that takes the rest of a pipe slowly.
 const SLOW_AFTER: Duration = Duration::from_millis(500);
 
 /// As much as a pipe holds.
 const MOST_AT_ONCE: usize = 64 << 10;
 
-/// `eprintln!` writes a line in several pieces. The rest of a line is awaited for so many looks, with this pause between.
+/// `eprintln!` writes a line in several pieces. The copier looks so many times for the rest of a line, with this pause
+/// in between.
 const LOOKS: usize = 5;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
@@ -57,7 +59,7 @@ const RETRY: Duration = Duration::from_millis(20);
 /// What the predecessor has of its successor's standard error.
 #[derive(Debug)]
 pub(super) struct Heard {
-    /// The reading end of the successor's pipe. The successor reads it, and has left something in it if it was killed.
+    /// The reading end of the successor's pipe. The successor reads it. If it is killed, it may leave something there.
     pipe: Option<PipeReader>,
     tail: Arc<Mutex<Tail>>,
     /// Receives the copies.
@@ -103,7 +105,7 @@ impl Heard {
     }
 }
 
-/// Children that the successor has started may still have its pipe.
+/// Children of a successor that has ended may still write to its pipe: somebody has to read it.
 impl Drop for Heard {
     fn drop(&mut self) {
         self.listener.abort();
@@ -113,7 +115,7 @@ impl Drop for Heard {
     }
 }
 
-/// The last bytes that were written.
+/// The last bytes that a successor has written.
 #[derive(Debug, Default)]
 struct Tail {
     bytes: VecDeque<u8>,
@@ -169,9 +171,9 @@ impl Overheard {
 
 /// The thread that copies what a successor writes.
 ///
-/// The process may end at any moment, by `exit` or a signal, and what this thread has in hand would be lost. So nothing
-/// leaves the pipe but for standard error: the thread looks at it by tee(2), and moves it by splice(2). What is left in the
-/// pipe then reaches standard error through the predecessor.
+/// The process may end at any moment, by `exit` or a signal, and bytes in a buffer of this thread would be lost. So bytes
+/// leave the pipe only for standard error: the thread reads a copy by tee(2), then moves the bytes by splice(2). The
+/// predecessor copies to standard error what a successor that has ended leaves in the pipe.
 struct Copier {
     pipe: PipeReader,
     former: OwnedFd,
@@ -191,13 +193,13 @@ impl Copier {
         }
         // The application may have redirected or closed it meanwhile, on purpose.
         if is_standard_error(&self.pipe) {
-            // Both descriptors are open.
+            // It can't fail: both descriptors are open.
             let _ = unistd::dup2_stderr(&self.former);
         }
         while has_bytes(&self.pipe) && self.copy() {}
         let Self { pipe, former, to_predecessor, over, .. } = self;
         drop(to_predecessor);
-        // Fails if this process does not wait for it.
+        // Fails if nothing in this process waits for it.
         let _ = over.send(());
         copy_to_end(pipe, &mut |bytes| write(former.as_fd(), bytes));
     }
@@ -214,8 +216,8 @@ impl Copier {
                 Ok(moved) => left -= moved,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => thread::sleep(RETRY),
-                // It can't be moved there, as to a file that is open for appending. Written first, it is there twice if the process ends
-                // in between.
+                // splice can't write there, for example to a file that is open for appending. The bytes are written
+                // before they are read: if the process ends in between, they are there twice, and none is lost.
                 Err(_) => {
                     write(self.former.as_fd(), &bytes[bytes.len() - left..]);
                     let mut written = vec![0; left];
@@ -226,7 +228,7 @@ impl Copier {
         true
     }
 
-    /// What the pipe has, which stays in it. The rest of a line gets some time.
+    /// A copy of what the pipe has. It waits a moment for the rest of a line.
     fn look(&self) -> Option<Vec<u8>> {
         let mut seen = Vec::new();
         for _ in 0..LOOKS {
@@ -250,13 +252,13 @@ fn is_standard_error(pipe: &PipeReader) -> bool {
     (current.st_dev, current.st_ino) == (pipe.st_dev, pipe.st_ino)
 }
 
-/// The pipes to which children of a successor still write. They would get SIGPIPE once no process reads them.
+/// The pipes to which children of successors still write. Once no process reads a pipe, its writers would get SIGPIPE.
 static UNFINISHED: Mutex<Vec<Weak<PipeReader>>> = Mutex::new(Vec::new());
 
-/// At most so many go to the next process.
+/// So many of them go to the next process at most.
 const MOST_UNFINISHED: usize = 16;
 
-/// Those that this process reads, for the next one.
+/// Duplicates of the pipes that this process reads, for the next one.
 fn unfinished() -> Vec<OwnedFd> {
     let mut pipes = UNFINISHED.lock();
     pipes.retain(|pipe| pipe.strong_count() > 0);
@@ -264,8 +266,8 @@ fn unfinished() -> Vec<OwnedFd> {
     open.filter_map(|pipe| pipe.as_fd().try_clone_to_owned().ok()).collect()
 }
 
-/// Copies the rest of a pipe to standard error, on a thread of its own, for as long as there is a writer. Resolves once
-/// nothing is left at the moment.
+/// Copies the rest of a pipe to standard error, on a thread of its own, for as long as there is a writer. The result
+/// resolves once the pipe is empty for the first time.
 fn finish(pipe: PipeReader, mut also: impl FnMut(&[u8]) + Send + 'static) -> oneshot::Receiver<()> {
     let (emptied, is_empty) = oneshot::channel();
     let work = move || {
@@ -274,7 +276,7 @@ fn finish(pipe: PipeReader, mut also: impl FnMut(&[u8]) + Send + 'static) -> one
             also(bytes);
         };
         while has_bytes(&pipe) && copy(&pipe, &mut pass_on) {}
-        // Fails if this process does not wait for it.
+        // Fails if nothing in this process waits for it.
         let _ = emptied.send(());
         copy_to_end(pipe, &mut pass_on);
     };

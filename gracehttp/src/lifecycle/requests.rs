@@ -22,9 +22,9 @@ pub(crate) enum Trigger {
     /// A command over the control socket.
     #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
     Command,
-    /// A command over the control socket: to stop, but to accept for a while before.
+    /// A command over the control socket of this process, or of its predecessor: to accept for a while, and then to stop.
     Drain,
-    /// The predecessor was asked once more when it could not restart itself any more.
+    /// The predecessor, which was asked after its commit: it passes on a restart, and a stop by a command.
     Predecessor,
     /// The supervisor has ended: nobody could start this process anew.
     SupervisorGone,

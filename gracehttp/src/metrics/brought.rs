@@ -14,7 +14,7 @@ pub(super) struct Brought {
     name: String,
     registry: Registry,
     has_told_fault: AtomicBool,
-    /// It is not written again: each panic would be told by the panic hook.
+    /// After a panic it is not written again: the panic hook would report each further one.
     has_panicked: AtomicBool,
 }
 
@@ -50,7 +50,7 @@ impl Brought {
         }
     }
 
-    /// Once: a text is asked for every few seconds.
+    /// Reports a fault once, since a text is asked for every few seconds.
     fn tell(&self, fault: &str) {
         if !self.has_told_fault.swap(true, Ordering::Relaxed) {
             log::error(format_args!(

@@ -40,7 +40,8 @@ impl Recorder {
         Self { source, life: Mutex::default(), carried: Mutex::default(), serving_since: process::now() }
     }
 
-    /// What the servers are at the moment. Adds what this process has counted by other means since the last time.
+    /// What the servers are at the moment. Also adds to the table what the kernel and the log have counted since the last
+    /// time.
     pub(super) fn carry(&self) -> Vec<ServerGauges> {
         let servers = self.source.servers();
         let mut carried = self.carried.lock();
@@ -74,7 +75,7 @@ impl Recorder {
         Some(until.saturating_duration_since(Instant::now()))
     }
 
-    /// Whether the last restart succeeded: a process that was not restarted yet is the success of one.
+    /// Whether the last restart succeeded. A process that has not tried to restart yet has itself started with success.
     pub(super) fn last_reload_succeeded(&self) -> bool {
         !self.life.lock().has_failed
     }

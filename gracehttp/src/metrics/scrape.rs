@@ -62,7 +62,7 @@ pub(crate) trait Source: Send + Sync {
     fn draining(&self) -> Vec<DrainGauges>;
 }
 
-/// Of the process that serves; none where none does, as in a test of a handler.
+/// The recorder of this process once it serves; none in a test of a handler, which has no such process.
 static RECORDER: RwLock<Option<Arc<Recorder>>> = RwLock::new(None);
 
 /// From now on the events of this process are counted, and its text has its gauges.
@@ -74,7 +74,8 @@ pub(crate) fn record(events: &Events, source: Arc<dyn Source>) {
 
 /// All metrics as text, those of the framework and of the application.
 ///
-/// A handler can show them on the service's own port, beside the address that `admin` names:
+/// A handler can show them on the service's own port. Without the key `admin`, the start-up code has to call
+/// [`turn_on`](super::turn_on): else the text lacks most of the framework's metrics.
 ///
 /// ```
 /// use gracehttp::metrics::{Format, encode};
@@ -89,7 +90,7 @@ pub fn encode(format: Format) -> Vec<u8> {
     let mut own = Registry::default();
     own.register_collector(Box::new(Snapshot::take()));
     let mut text = String::new();
-    // To a text, it never fails.
+    // Writing to a string never fails.
     let written = encode_registry(&mut text, &own);
     registry::brought().iter().for_each(|brought| brought.write(&mut text));
     if let Err(error) = written.and_then(|()| encode_eof(&mut text)) {
@@ -167,8 +168,8 @@ impl Snapshot {
     }
 }
 
-/// How the series of a family look in this release. Another one may have counted with other labels or buckets, or with
-/// none: what it has counted is kept for it, and not shown.
+/// How the series of a family look in this release. Another release may have counted with other labels or buckets, or with
+/// none. Its counts are kept for it, and not shown.
 struct Form<'a> {
     labels: &'a [&'static str],
     bounds: Option<String>,

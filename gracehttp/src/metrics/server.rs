@@ -1,4 +1,5 @@
-//! What one server counts. Each request passes here, so it takes no lock and allocates nothing.
+//! What one server counts. Each request passes here, so the usual way takes no lock and allocates nothing. Refusals,
+//! failures, and series that find no place in the cache take a lock.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -77,8 +78,8 @@ pub(crate) enum KnownMethod {
     Other,
 }
 
-/// A request that is being answered. It counts for the thread on which it has begun, also if another one ends it: so
-/// both look for their place in the numbers once.
+/// A request that is being answered. It counts for the thread on which it has begun, even if it ends on another one. So the
+/// number of the thread is looked up once.
 #[derive(Debug)]
 pub(crate) struct ActiveRequest {
     metrics: &'static ServerMetrics,
@@ -264,7 +265,7 @@ impl ServerMetrics {
 
     fn series_of_end(&self, end: ConnectionEnd) -> Count {
         match end {
-            // What has moved may come back, and move again: each time it is given.
+            // A connection that has moved may come back, and move again: each move counts.
             ConnectionEnd::Moved | ConnectionEnd::AnsweredAndMoved => self.series(&HANDED_OVER, "given"),
             ConnectionEnd::TakenBack | ConnectionEnd::Lost => self.series(&HANDED_OVER, end.name()),
             _ => self.series(&ENDS, end.name()),
@@ -272,7 +273,7 @@ impl ServerMetrics {
     }
 }
 
-/// In the table at once: a process that is killed has counted all that it had noted.
+/// The count goes into the table at once: a process that is killed loses none.
 impl EndCounter for ServerMetrics {
     fn count_ends(&self, end: ConnectionEnd, count: u64) {
         self.ends[end.index()].get_or_init(|| self.series_of_end(end)).add(count);

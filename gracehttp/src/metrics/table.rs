@@ -335,7 +335,8 @@ fn shards() -> usize {
 }
 
 thread_local! {
-    /// The number of the thread, once it has one. Known when the program is compiled, so that a look needs no check.
+    /// The number of the thread, once it has one. The first value is a constant, so no access has to check whether there is
+    /// a value.
     static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 

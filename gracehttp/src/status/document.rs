@@ -8,10 +8,10 @@ use crate::health::{Health, Outcome, Verdict};
 use crate::status::report::Report;
 use crate::status::snapshot::Observed;
 
-/// Makes the document, for all that ask.
+/// Makes the document for everybody who asks.
 pub(crate) struct Document {
     health: Arc<Health>,
-    /// Nothing before the process serves.
+    /// Empty until the process serves.
     observed: OnceLock<Arc<Observed>>,
 }
 
@@ -26,12 +26,12 @@ impl Document {
         let _ = self.observed.set(observed);
     }
 
-    /// The document, for which the health checks may run.
+    /// The document. The health checks run, unless their last results are fresh.
     pub(crate) async fn checked(&self) -> Report {
         self.with(&self.health.verdict().await)
     }
 
-    /// The document with what the checks have said last.
+    /// The document with the last results of the health checks.
     #[cfg(feature = "admin")]
     pub(crate) fn now(&self) -> Report {
         self.with(&self.health.last_verdict())

@@ -1,4 +1,4 @@
-//! What a process that drains tells its successor of itself, so that an operator sees both at one place.
+//! What a process that drains tells its successor about itself, so that an operator sees both processes in one place.
 
 use std::time::Duration;
 
@@ -8,25 +8,25 @@ use crate::lifecycle::ConnectionEnd;
 use crate::status::report::phase_in_words;
 use crate::status::snapshot::{Observed, ServerSnapshot};
 
-/// A report has no more bytes than this: a page of memory. What has no room is counted without its name.
+/// A report has no more bytes than this: a page of memory. Servers that find no room are counted together, without names.
 pub(crate) const MOST_BYTES: usize = 4096;
 
 /// What a process holds while it drains.
 ///
-/// Other releases read it: a field of the report is added at its end, and none is changed or taken away. The types of
-/// its fields stay as they are.
+/// Other releases read it. So a new field comes at the end of the report, and no field is changed or taken away. The types
+/// of the fields stay as they are, too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DrainReport {
     pub(crate) pid: u32,
     pub(crate) generation: u64,
-    /// In milliseconds, since its successor has taken its place.
+    /// How many milliseconds ago its successor took its place.
     pub(crate) began_ms_ago: u64,
-    /// In milliseconds, until it cuts what is left.
+    /// In how many milliseconds it cuts the connections that are left.
     pub(crate) deadline_in_ms: Option<u64>,
     /// `standby`, in which it could take its place again, or `draining`.
     pub(crate) phase: String,
     pub(crate) servers: Vec<DrainingServer>,
-    /// Servers for whose names the report has no room, together.
+    /// The sum of the servers for whose names the report has no room.
     pub(crate) other_servers: Option<DrainingServer>,
     /// The background tasks that it waits for.
     pub(crate) tasks: Option<String>,
@@ -40,17 +40,17 @@ pub(crate) struct DrainingServer {
     pub(crate) name: String,
     /// `handing over`, `closing idle connections` and so on.
     pub(crate) phase: String,
-    /// When the successor took over.
+    /// How many it had when the successor took over.
     pub(crate) before: u64,
     /// Those that have moved since then.
     pub(crate) moved: u64,
-    /// Those that it still has: at rest, and in use.
+    /// Those that it still has: in the parking lot, and with a task.
     pub(crate) parked: u64,
     pub(crate) awake: u64,
 }
 
 impl DrainReport {
-    /// The report of this process, whose drain has begun so long ago and may take so much longer.
+    /// The report of this process. `began_ago` is the age of its drain, `deadline_in` how long that may still take.
     pub(crate) fn of(observed: &Observed, began_ago: Duration, deadline_in: Duration) -> Self {
         let snapshot = observed.snapshot();
         let before = observed.before_drain();
@@ -72,7 +72,7 @@ impl DrainReport {
         }
     }
 
-    /// Whether it tells more than that time has passed.
+    /// Whether more than the times has changed.
     pub(crate) fn differs_from(&self, earlier: &Self) -> bool {
         let Self { began_ms_ago, deadline_in_ms, .. } = *self;
         *self != Self { began_ms_ago, deadline_in_ms, ..earlier.clone() }
@@ -81,13 +81,13 @@ impl DrainReport {
     /// The report as it is sent: of [`MOST_BYTES`] at most.
     pub(crate) fn encode(mut self) -> Vec<u8> {
         loop {
-            // Fails never: the report has no type that postcard does not know.
+            // Never fails: postcard knows all types of the report.
             let data = postcard::to_allocvec(&self).unwrap_or_default();
             if data.len() <= MOST_BYTES {
                 return data;
             }
             if self.servers.is_empty() {
-                // Only this can be so long.
+                // Without servers only these two can still be long.
                 self.tasks = None;
                 self.before_it.clear();
                 continue;

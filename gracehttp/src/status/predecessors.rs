@@ -1,4 +1,4 @@
-//! What earlier generations that still drain have told of themselves, each the last time.
+//! The last report of each earlier generation that still drains.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::status::drain_report::{DrainReport, MOST_BYTES};
 /// A process that has told nothing for so long is not shown any more. It tells something each second.
 const SILENT_AFTER: Duration = Duration::from_secs(3);
 
-/// How many generations are shown: any program may have sent the reports.
+/// The most generations that are shown. Any program may have sent the reports, so their number needs a limit.
 const MOST: usize = 4;
 
 /// The last report of each generation before this one. Clones are the same reports.
@@ -26,19 +26,19 @@ pub(crate) struct Predecessors {
 pub(crate) struct Told {
     at: Instant,
     report: Arc<DrainReport>,
-    /// As it was sent: another release may have sent more.
+    /// The bytes as they came: another release may have sent more fields than this one knows.
     data: Arc<[u8]>,
 }
 
 impl Predecessors {
-    /// Keeps a report that has come to the process of this generation.
+    /// Keeps a report. `generation` is that of this process: a report of itself or of a later one makes no sense.
     pub(crate) fn add(&self, report: DrainReport, data: Vec<u8>, generation: u64) {
         let number = report.generation;
         if number >= generation || data.len() > MOST_BYTES {
             return;
         }
         let mut reports = self.reports.lock();
-        // One that has gone on without us may still know of those before it.
+        // The sender names the generations before it that still drain. All other earlier ones have ended.
         reports
             .retain(|other, told| *other >= number || report.before_it.contains(other) && !told.is_silent());
         reports.insert(number, Told { at: Instant::now(), report: Arc::new(report), data: data.into() });
@@ -47,10 +47,11 @@ impl Predecessors {
         }
     }
 
-    /// The reports of those that drain, the newest generation first. `is_connected`: the direct predecessor is not gone.
+    /// The reports of the generations that drain, the newest first. `is_connected` says whether the direct predecessor is
+    /// still there.
     pub(crate) fn list(&self, is_connected: bool) -> Vec<Told> {
         let mut reports = self.reports.lock();
-        // It passes on what those before it tell.
+        // Without it no report comes: it also passes on the reports of those before it.
         reports.retain(|_, told| is_connected && !told.is_silent());
         reports.values().rev().cloned().collect()
     }

@@ -14,8 +14,8 @@ use crate::supervision::page::{nanos, now};
 /// The message that keeps a watchdog quiet.
 const ALIVE: &str = "WATCHDOG=1";
 
-/// Between a crash and the next worker the watchdog is fed for so many of its periods. A worker that starts for longer is
-/// the watchdog's.
+/// Between a crash and the next worker the supervisor feeds the watchdog for so many of its periods. If no worker serves by
+/// then, the watchdog ends the service.
 const PERIODS: u32 = 10;
 
 /// If so many messages wait, the service manager will hardly read them any more.
@@ -40,7 +40,7 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
-    /// That of the variables of `sd_notify(3)`; one that says nothing if they are not set.
+    /// The notifier for the variables of `sd_notify(3)`. It sends nothing if they are not set.
     pub(super) fn find() -> Self {
         let socket = NotifySocket::find().and_then(io::Result::ok);
         let watchdog = watchdog();
@@ -52,10 +52,10 @@ impl Notifier {
         self.watchdog
     }
 
-    /// Sends a message. It never blocks: one for which there is no room waits. The first error that no wait mends is
-    /// returned.
+    /// Sends a message. It never blocks: a message for which there is no room waits. Of the errors that last, it returns
+    /// the first one.
     pub(super) fn pass_on(&mut self, text: String, descriptor: Option<OwnedFd>) -> io::Result<()> {
-        // The next one of its kind says more.
+        // A status or a sign of life does not wait: a newer one follows.
         if self.waiting.is_empty() || !is_passing(&text) {
             if self.waiting.len() == MOST_WAITING {
                 self.waiting.pop_front();
@@ -119,7 +119,7 @@ impl Notifier {
         match (self.feeding, self.watchdog) {
             (Some((_, until)), Some(_)) if now >= until => self.feeding = None,
             (Some((at, until)), Some(period)) if now >= at => {
-                // If it can't be sent, the next one is due soon.
+                // If it can't be sent, another one follows after a third of the period.
                 let _ = self.send(ALIVE, None);
                 self.feeding = Some((now.saturating_add(nanos(period / 3)), until));
             }

@@ -1,4 +1,4 @@
-//! The socket of `sd_notify(3)`, and whoever else takes its messages.
+//! The socket of `sd_notify(3)`, and the other ways of its messages.
 
 use std::env;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ pub(crate) trait Outlet: Send + Sync {
     /// Sends one message, with a descriptor that goes along. It never blocks.
     fn send(&self, message: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()>;
 
-    /// Whether this very process is the main process for the service manager, so that a restart has to announce another.
+    /// Whether this very process is the main process for the service manager. Then a restart has to announce the next one.
     fn follows_restarts(&self) -> bool;
 }
 
@@ -47,7 +47,7 @@ impl Outlet for NotifySocket {
     /// Connects anew each time: the service manager may have been replaced, with its socket.
     fn send(&self, message: &str, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let socket = UnixDatagram::unbound()?;
-        // Else the connection itself would wait for room in the queue.
+        // On a blocking socket, connecting would wait for room in the queue.
         socket.set_nonblocking(true)?;
         socket.connect_addr(&self.0)?;
         let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();

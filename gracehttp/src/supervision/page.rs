@@ -106,12 +106,12 @@ impl Current {
 }
 
 impl Page {
-    /// A new one, of a service whose first worker is about to start.
+    /// A new page, for a service whose first worker is about to start.
     pub(crate) fn create() -> io::Result<Self> {
         Self::of(sys::create_shared(c"gracehttp-supervisor", WORDS)?)
     }
 
-    /// That of a supervisor.
+    /// The page in this file, which a supervisor has made.
     pub(crate) fn of(file: OwnedFd) -> io::Result<Self> {
         let words = sys::map_shared(&file)?;
         if words.len() < WORDS {
@@ -159,7 +159,7 @@ impl Page {
         (control > 0).then_some(control.min(workers))
     }
 
-    /// The next worker has not begun to beat.
+    /// Forgets the beats of the worker before: the next one has not begun to beat.
     pub(crate) fn stop_beating(&self) {
         self.words[word::BEAT_OF_CONTROL].store(0, Ordering::Release);
     }
@@ -230,7 +230,7 @@ pub(crate) fn now() -> u64 {
     nanos(time.into())
 }
 
-/// The place of a signal in a word; none for numbers that no order has.
+/// The bit of a signal in a word; 0 for numbers that no signal has.
 fn bit(signal: i32) -> u64 {
     u32::try_from(signal).ok().and_then(|number| 1_u64.checked_shl(number)).unwrap_or_default()
 }

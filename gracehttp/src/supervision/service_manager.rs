@@ -80,7 +80,7 @@ struct State {
     waiting: VecDeque<Message>,
     /// Closed at the other end once the service manager has read all messages before it.
     barrier: Option<io::PipeReader>,
-    /// That messages don't arrive is reported once.
+    /// A fault in sending was reported. It is reported once.
     is_reported: bool,
 }
 
@@ -99,7 +99,7 @@ struct Message {
 }
 
 impl ServiceManager {
-    /// One that is told by `outlet`. A successor keeps silent until it serves.
+    /// The messages go out by `outlet`. A successor keeps silent until it serves.
     pub(crate) fn new(outlet: Box<dyn Outlet>, settings: &Settings, is_successor: bool) -> Arc<Self> {
         let Settings { ready_timeout: ready, lame_duck, drain_timeout, .. } = settings;
         let state = State {
@@ -374,8 +374,8 @@ fn connections(count: usize) -> String {
     if count == 1 { "1 connection".to_owned() } else { format!("{count} connections") }
 }
 
-/// The status as a line. It may show words of others, such as those of a database that start-up code repeats. Control
-/// characters in them could begin a line of their own, or have the service manager drop the message.
+/// The status as a line. It may contain text from elsewhere, such as the error of a database. A control character in it
+/// could begin a new line, or make the service manager drop the message.
 fn status(text: &str) -> String {
     NotifyState::Status(&text.replace(char::is_control, " ")).to_string()
 }

@@ -135,10 +135,11 @@ impl Supervised {
             let note = move |sender: Pid| {
                 if sender == supervisor {
                     forwarded.fetch_or(1 << signal as u64, Ordering::AcqRel);
-                // A predecessor passes on what was sent to the service before. It is not a signal that both have got.
+                // The predecessor is the parent, and passes on signals that the service got earlier. The supervisor has not
+                // got such a signal now.
                 } else if page.current().pid == own_pid && sender != getppid() {
                     page.note_signal(signal);
-                    // A signal that the supervisor gets much later is another one. So it has to look now.
+                    // The supervisor has to look now: it takes a signal that it sees much later for another one.
                     sys::send_byte(channel.as_fd(), WAKE);
                 }
             };
@@ -153,7 +154,8 @@ impl Supervised {
         self.forwarded.fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
-    /// Makes this process the one that counts, by its own rules. False if another has its place: then it must not serve.
+    /// Makes this process the one that counts, with its own rules. False if another process has the place: then this one
+    /// must not serve.
     pub(crate) fn take_place(&self, rules: &Rules) -> bool {
         let own = Current { generation: generation(), pid: getpid(), state: State::Serving };
         loop {

@@ -16,15 +16,16 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Takes it out of the environment, as far as it is for one process alone: the successor's pid is another, but the
-    /// service manager expects its signs of life all the same. Has to be called before the process has a second thread.
+    /// Reads it from the environment. `WATCHDOG_PID` is taken out, since it names this process alone. `WATCHDOG_USEC` stays
+    /// for the successor, from which the service manager expects signs of life, too. Has to be called before the process
+    /// has a second thread.
     pub(crate) fn take() -> Option<Self> {
         let is_ours = match sys::take_var("WATCHDOG_PID".as_ref()) {
             Some(pid) => pid.to_str() == Some(std::process::id().to_string().as_str()),
             None => true,
         };
         if !is_ours {
-            // Nor is it the successor's.
+            // It is not for the successor either.
             sys::take_var("WATCHDOG_USEC".as_ref());
             return None;
         }
@@ -39,8 +40,8 @@ impl Watchdog {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            // Together with the time between two messages this stays below the period: a process whose workers answer
-            // again before half of it is over is never ended.
+            // Half a period of silence and the third between two messages are less than a period. So a process whose
+            // workers answer again within half a period is never ended.
             let silence = beats.borrow().workers.silence();
             if silence < self.period / 2 {
                 manager.feed_watchdog();

@@ -21,13 +21,13 @@ const MESSAGE: usize = 16;
 
 /// How many clients wait in the queue of a Unix listener.
 pub(crate) fn unix_queue_length(listener: BorrowedFd<'_>) -> io::Result<usize> {
-    // The kernel knows a socket by the number of its file, which fits: sock_diag has 32 bits for it.
+    // The kernel knows a socket by its inode number, for which sock_diag has 32 bits.
     let number = u32::try_from(fstat(listener)?.st_ino).map_err(|_| Errno::EOVERFLOW)?;
     let netlink =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkSockDiag)?;
     send(netlink.as_raw_fd(), &request(number), MsgFlags::empty())?;
     let mut reply = [0; 1024];
-    // The kernel has answered when it has taken the request.
+    // No wait: the kernel has answered before `send` returns.
     let length = recv(netlink.as_raw_fd(), &mut reply, MsgFlags::MSG_DONTWAIT)?;
     queue_in(&reply[..length]).ok_or_else(|| Errno::ENOENT.into())
 }
@@ -46,7 +46,7 @@ fn request(number: u32) -> Vec<u8> {
     message
 }
 
-/// The length of the queue in a reply; none if it is an error, or says something else.
+/// The length of the queue that a reply tells; none if the reply is an error or of another kind.
 fn queue_in(reply: &[u8]) -> Option<usize> {
     if word(reply, 4)? as u16 != SOCK_DIAG_BY_FAMILY {
         return None;
@@ -58,7 +58,7 @@ fn queue_in(reply: &[u8]) -> Option<usize> {
         if u16::from_ne_bytes([head[2], head[3]]) == UNIX_DIAG_RQLEN {
             return word(attributes, 4).map(|length| length as usize);
         }
-        // No attribute is shorter than its head: else this would never end.
+        // A length below that of the head makes no sense, and the loop would never end.
         attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
     }
 }

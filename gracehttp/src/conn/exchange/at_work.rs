@@ -1,8 +1,8 @@
-//! Which handlers are at work on which threads at this moment.
+//! Which request the handler on each thread is working on at this moment.
 //!
-//! A handler that blocks its thread hears of no deadline, and no other task of its connection runs. So the process that
-//! ends in spite of it finds here what it was doing. Each poll of a handler notes it at a place of its thread, which
-//! costs some 20 ns.
+//! A handler that blocks its thread hears of no deadline, and no other task of its connection runs. If the process ends
+//! all the same, its receipt finds the request here. Each poll of a handler notes its request in the place of its thread.
+//! That costs some 20 ns.
 
 use std::cell::OnceCell;
 use std::net::SocketAddr;
@@ -23,13 +23,13 @@ use crate::server::{Asked, Line};
 struct Place {
     /// A handler runs on the thread.
     is_taken: AtomicBool,
-    /// The last one.
+    /// The handler that runs, or the last one that ran.
     last: Mutex<Option<AtWork>>,
 }
 
 #[derive(Debug)]
 struct AtWork {
-    /// By its address: the same server has the same.
+    /// The address of the server's context, which tells the servers apart.
     server: usize,
     peer: Option<SocketAddr>,
     line: Line,
@@ -43,7 +43,7 @@ thread_local! {
     static PLACE: OnceCell<Arc<Place>> = const { OnceCell::new() };
 }
 
-/// Does some of a handler's work.
+/// Does some of a handler's work, and notes its request meanwhile.
 pub(super) fn at_work<T>(info: &ConnectionInfo, asked: &Asked, work: impl FnOnce() -> T) -> T {
     PLACE.with(|place| {
         let place = place.get_or_init(new_place);
@@ -99,7 +99,7 @@ fn address(context: &Arc<Context>) -> usize {
     Arc::as_ptr(context).addr()
 }
 
-/// Of a clock that is read in a few nanoseconds, and is some milliseconds behind.
+/// The time of a clock that is read in a few nanoseconds, and is some milliseconds behind.
 fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from)
 }

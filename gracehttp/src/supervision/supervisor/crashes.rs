@@ -7,13 +7,13 @@ use crate::supervision::page::{CrashLimits, nanos};
 /// The pause after the second crash. It doubles with each one after it.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// No allocation that grows: more crashes than this in one window are as many as this.
+/// The list of crashes grows no longer than this: more crashes in one window count as so many.
 const MOST: usize = 64;
 
 /// The longest words about a worker's end.
 const LONGEST_WORDS: usize = 200;
 
-/// The crashes of the last while.
+/// The crashes within the window.
 #[derive(Debug, Default)]
 pub(super) struct Crashes {
     times: Vec<u64>,
@@ -54,7 +54,7 @@ impl Crashes {
         })
     }
 
-    /// After a worker could not even be forked.
+    /// The pause after a worker could not even be forked.
     pub(super) fn pause_after_failure(&self) -> Duration {
         FIRST_PAUSE * 10
     }

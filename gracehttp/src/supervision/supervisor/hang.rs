@@ -44,7 +44,7 @@ impl HangWatch {
         }
     }
 
-    /// The signal that a worker gets that has been silent for so long.
+    /// The signal for a worker that has been silent for too long, and the time of its silence.
     pub(super) fn verdict(&mut self, worker: Pid, page: &Page) -> Option<(Signal, Duration)> {
         let (limit, beat) = (page.hang_timeout()?, page.last_beat()?);
         let now = now();

@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, setsockopt, 
 use crate::supervision::message::{self, Kept};
 use crate::sys;
 
-/// A worker that sends more parts of one set, or more sets, is not one of ours.
+/// The most parts of one set. Further ones are dropped.
 const MOST_PARTS: usize = 64;
 
 /// Room for all that is kept, at once.
@@ -22,12 +22,12 @@ pub(super) struct Keeping {
 }
 
 impl Keeping {
-    /// One more part of a set. With the last one the set takes the place of the former one of its name, whose
-    /// descriptors are closed.
+    /// Adds a part of a set. With its last part, the set replaces the former one of the same name, whose descriptors are
+    /// closed.
     pub(super) fn add(&mut self, set: u64, last: bool, part: Kept) {
         let mut parts = match self.coming.take() {
             Some((coming, parts)) if coming == set => parts,
-            // Its sender has died, or another one was faster.
+            // The sender of the other set has died, or two senders were at work: the newer set counts.
             _ => Vec::new(),
         };
         if parts.len() < MOST_PARTS {
@@ -47,12 +47,12 @@ impl Keeping {
     pub(super) fn for_worker(&self) -> io::Result<OwnedFd> {
         let (ours, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
-        // The kernel gives what it may.
+        // The kernel gives as much as its limit allows.
         let _ = setsockopt(&ours, sockopt::SndBuf, &BUFFER);
         for kept in &self.kept {
             sys::send(ours.as_fd(), &message::named(&kept.name, &kept.data), &kept.borrowed())?;
         }
-        // Closing would do, too, but a child that was just forked may hold a duplicate.
+        // Closing is not enough: a child that was just forked may hold a duplicate.
         nix::sys::socket::shutdown(std::os::fd::AsRawFd::as_raw_fd(&ours), Shutdown::Write)?;
         Ok(theirs)
     }

@@ -78,7 +78,7 @@ pub(crate) struct Supervisor {
 #[derive(Clone, Copy, Debug)]
 struct Stop {
     signal: i32,
-    /// The worker that this process has told.
+    /// The worker that this process has told; none if the worker has got the signal by itself.
     told: Option<Pid>,
 }
 
@@ -175,11 +175,11 @@ impl Supervisor {
         let due = due.into_iter().flatten().min();
         let begun = now();
         let limit = due.map_or(glance, |due| Duration::from_nanos(due.saturating_sub(begun))).min(glance);
-        // In whole milliseconds, rounded up: else it would turn in circles just before the time.
+        // In whole milliseconds, rounded up: rounded down, the last millisecond would be a loop without a wait.
         let millis = PollTimeout::try_from(limit + Duration::from_micros(999)).unwrap_or(PollTimeout::ZERO);
         let mut fds =
             [self.forwarding.as_fd(), self.channel.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        // No error is left that another look would not find again.
+        // An error changes nothing: the next turn looks at everything again.
         let _ = poll(&mut fds, millis);
         self.hang.note_wait(begun, limit);
     }
@@ -266,9 +266,10 @@ impl Supervisor {
     /// The worker that counts has ended.
     fn ended(&mut self, current: Current, end: End) {
         match (current.state, end) {
-            // It has decided so; nothing says with which status.
+            // It has decided to end. Another worker has reaped it, so its status is not known here.
             (State::Ending, End::Unseen) => self.end_with(0),
-            // Something outside has killed it, such as the kernel for want of memory, and a worker before it has served.
+            // Something outside has killed it, such as the kernel when memory is short. An earlier worker has served, so
+            // another attempt makes sense.
             (State::Starting, End::Killed(_)) if current.generation > 1 => self.crashed(current, end),
             // A worker that never served would not do so the next time either.
             (State::Ending | State::Starting, _) | (State::Serving, End::Exited(0)) => {
@@ -287,7 +288,7 @@ impl Supervisor {
     fn crashed(&mut self, current: Current, end: End) {
         let next =
             Current { generation: current.generation + 1, pid: Pid::from_raw(0), state: State::Starting };
-        // A successor of that worker that was just ready may have taken its place.
+        // That worker may have a successor, which became ready just now and has taken the place.
         if !self.page.change_current(current, next) {
             return;
         }
@@ -322,7 +323,7 @@ impl Supervisor {
         }
     }
 
-    /// Passes on the signals that are the worker's.
+    /// Passes on the signals that the worker has not got by itself.
     fn forward(&mut self) {
         self.forwarding.read();
         if self.ends_with.is_none() && self.page.current().pid.as_raw() == 0 {
@@ -357,8 +358,8 @@ impl Supervisor {
         } else if self.page.stops(signal) {
             self.end_with(self.last_status);
         } else if self.page.restarts(signal) && self.start_at.is_some() {
-            // The next worker runs the program as it is now, so this restart needs no other. The program may have been
-            // mended: it need not wait.
+            // The next worker runs the program as it is now, so it is this restart. It starts at once, since the program
+            // may have been mended.
             self.start_at = Some(now());
         }
     }
@@ -412,7 +413,7 @@ impl Supervisor {
             current.pid,
             humantime::format_duration(Duration::from_secs(silence.as_secs()))
         ));
-        // It may take a while to end, such as for a core dump. The watchdog is not to end the whole service meanwhile.
+        // The end may take a while, for example for a core dump. Meanwhile the watchdog must not end the whole service.
         self.notifier.stand_in();
         // Its end is noticed like any other.
         let _ = kill(current.pid, signal);

@@ -3,8 +3,9 @@
 //! A terminal sends Ctrl-C to every process in the foreground, and a service manager may send SIGTERM to every process of
 //! the service. The worker then has the signal. A second one from the supervisor would mean "at once".
 //!
-//! The worker notes each signal that it gets by itself, and wakes the supervisor then. The kernel does not tell when a signal
-//! came. But it came after the supervisor had looked the last time, also if the supervisor was stopped since.
+//! So the worker notes each signal that it gets by itself, and wakes the supervisor. The supervisor compares the time of
+//! that note with the time of its own signal. The kernel does not tell that time. But the signal came after the supervisor's
+//! last look, even if the supervisor was stopped in between.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
@@ -19,10 +20,10 @@ use crate::supervision::page::{Page, nanos, now};
 /// A signal to all processes reaches the worker within this time.
 const WAIT: Duration = Duration::from_millis(20);
 
-/// It may have reached the worker this long before the supervisor: a service manager sends it to one after the other.
+/// A signal may reach the worker this long before the supervisor: a service manager sends it to one process after the other.
 const BEFORE: Duration = Duration::from_millis(200);
 
-/// The kernel itself has sent it: a terminal, which sends it to all.
+/// The code of a signal that the kernel itself has sent: a terminal sends it to all processes in the foreground.
 const SI_KERNEL: i32 = 0x80;
 
 /// One place for each signal that has a number in the page.
@@ -32,14 +33,14 @@ pub(super) struct Forwarding {
     signals: SignalFd,
     looked_at: u64,
     waiting: Vec<Waiting>,
-    /// The notes of the worker that have explained a signal already.
+    /// For each signal, the time of the last note that was compared. A note explains one signal only.
     explained: [u64; SIGNALS],
 }
 
 /// A signal that may be the worker's.
 struct Waiting {
     signal: i32,
-    /// It came between these two.
+    /// The signal came between these two times.
     came_after: u64,
     seen_at: u64,
     /// A terminal has sent it, to all processes in the foreground.
@@ -91,7 +92,7 @@ impl Forwarding {
         self.waiting.iter().map(Waiting::due_at).min()
     }
 
-    /// Those that the worker has noted by now, or does not get.
+    /// The signals that have waited long enough: the worker has noted them by now, or has not got them.
     pub(super) fn take_due(&mut self, page: &Page) -> Vec<Arrived> {
         let now = now();
         let (due, waiting): (Vec<_>, _) =

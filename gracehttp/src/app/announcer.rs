@@ -111,7 +111,7 @@ impl Announcer {
             file.write().await;
         }
         if let Some(supervised) = self.supervised.get() {
-            // After that: the one before, at another path, is removed now.
+            // The new file exists. So the supervisor may now remove a former one at another path.
             let told = supervised.have_pid_file_removed(self.pid_file.as_ref().map(PidFile::path)).await;
             if let Err(error) = told {
                 log::error(format_args!(

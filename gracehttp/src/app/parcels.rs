@@ -29,7 +29,7 @@ pub(super) struct Handlers {
     pub(super) of_successor: ParcelHandlers,
     /// The receipts that come before the listeners.
     pub(super) history: ReceiptHistory,
-    /// What those that drain tell of themselves.
+    /// The reports of earlier generations that drain.
     #[cfg(any(feature = "admin", feature = "cli"))]
     pub(super) predecessors: Predecessors,
 }

@@ -27,7 +27,7 @@ pub(crate) fn supervise(
 
 fn of_file(environment: &[(OsString, OsString)], file: Option<&Path>) -> Option<Supervise> {
     let (path, _) = File::named(environment, file).ok()?;
-    // A pipe can be read only once, and whoever writes to it may be slow.
+    // A pipe can be read only once, and its writer may be slow.
     let is_regular = fs::metadata(&path).is_ok_and(|found| found.is_file());
     let text = is_regular.then(|| fs::read_to_string(path).ok()).flatten()?;
     let (root, _) = DeTable::parse_recoverable(&text);

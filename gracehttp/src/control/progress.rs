@@ -173,7 +173,7 @@ impl Progress {
         fields["stderr"] = std::mem::take(&mut state.last_lines).into();
         self.send(subject, reply("done", fields), true);
         if receipt.outcome == Outcome::TakenBack {
-            // Those that were asked for in standby were ignored, or have passed on to the successor, which is dead.
+            // Restarts that were asked for in standby were ignored, or passed on to the successor, which is dead.
             state.restarts.asked = state.restarts.begun;
         }
         // Else the process stops.

@@ -53,7 +53,7 @@ struct Fields {
 }
 
 impl Command {
-    /// Whether it is for the process that serves, and no other.
+    /// Whether only the process that serves can do it.
     pub(crate) fn changes_service(&self) -> bool {
         match self {
             Self::Restart { .. } | Self::Rehearse | Self::Stop { .. } | Self::Drain { .. } => true,
@@ -117,7 +117,7 @@ pub(crate) fn reply(kind: &str, fields: Value) -> Value {
     reply
 }
 
-/// A process that has a successor gets no commands any more. Its client has connected before the successor had the socket.
+/// The reply of a process that was replaced. Its client has connected before the successor had the socket.
 pub(crate) fn replaced() -> Value {
     reply(
         "error",

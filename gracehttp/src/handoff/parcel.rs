@@ -25,10 +25,10 @@ pub(crate) const DISCARD: &str = "discard";
 /// predecessor's, and a signal that it does not handle would kill it.
 pub(crate) const RESTART: &str = "restart";
 
-/// This successor is asked to stop, after the commit: its predecessor was, a moment before it.
+/// After the commit: this successor is asked to stop, since a command has asked its predecessor.
 pub(crate) const STOP: &str = "stop";
 
-/// The same, and to accept for a while before.
+/// The same, but it accepts for a while before it stops.
 pub(crate) const DRAIN: &str = "drain";
 
 /// The receipt of an earlier restart, before the listeners; one parcel for each.
@@ -41,8 +41,8 @@ pub(crate) const RECEIPT: &str = "receipt";
 #[cfg(any(feature = "admin", feature = "cli"))]
 pub(crate) const STATUS: &str = "status";
 
-/// With so many bytes that it has not read, the successor gets no parcel that it can do without. The channel holds
-/// several times as many, so other messages have room.
+/// As long as the successor has so many unread bytes, it gets no parcel that it can do without. The channel holds several
+/// times as many, so other messages have room.
 #[cfg(any(feature = "admin", feature = "cli"))]
 const MOST_UNREAD: u64 = 32 << 10;
 

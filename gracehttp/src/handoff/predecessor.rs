@@ -186,7 +186,7 @@ impl Predecessor {
         self.parcels.take(name)
     }
 
-    /// Lets it hear what this process writes to standard error from now on, if it has asked for that.
+    /// Lets the predecessor hear what this process writes to standard error from now on, if it has sent a pipe for that.
     pub(crate) fn overhear(&mut self) -> Option<Overheard> {
         self.parcels.take(STANDARD_ERROR).and_then(Overheard::begin)
     }

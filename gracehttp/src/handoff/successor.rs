@@ -45,7 +45,7 @@ pub(crate) struct Successor {
     pid: Pid,
     channel: Channel,
     version: Version,
-    /// What it has written to standard error, once it has begun to tell.
+    /// What it writes to standard error; none before it has greeted this process.
     heard: Option<Heard>,
 }
 
@@ -189,7 +189,7 @@ impl Successor {
                 parcel::send_all(&self.channel, vec![Parcel::new(REHEARSAL, Vec::new())]).await?;
             }
             if self.version >= Version::Four {
-                // First: it hears more.
+                // The first of the parcels: a fault in reading the others is heard, too.
                 if let Some((heard, parcel)) = Heard::begin()? {
                     self.heard = Some(heard);
                     parcel::send_all(&self.channel, vec![parcel]).await?;

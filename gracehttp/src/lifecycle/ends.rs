@@ -125,7 +125,7 @@ impl fmt::Display for ConnectionEnd {
     }
 }
 
-/// Counts the ends of connections where they outlive the process.
+/// Counts the ends of connections in a place that outlives the process.
 pub(crate) trait EndCounter: fmt::Debug + Send + Sync {
     /// That many connections have ended, or moved, in this way.
     fn count_ends(&self, end: ConnectionEnd, count: u64);
@@ -251,7 +251,7 @@ pub(crate) trait CutRequest: fmt::Debug + Send + Sync {
     fn request(&self) -> Option<String>;
 }
 
-/// Known when it was cut.
+/// A request that was known when the connection was cut.
 impl CutRequest for String {
     fn request(&self) -> Option<String> {
         Some(self.clone())

@@ -1,4 +1,4 @@
-//! Which route answers a request: the router knows it while it works, and whoever called it learns it afterwards.
+//! Which route answers a request: the router knows it while it works, and its caller learns it afterwards.
 
 #[cfg(feature = "axum")]
 mod noting;
@@ -27,7 +27,7 @@ pub(crate) fn note_routes_of_routers() {
     ARE_NOTED.store(true, Ordering::Relaxed);
 }
 
-/// Some work, of which the caller wants to know by which route it is done. An outer route hides those within.
+/// Some work. Its caller learns afterwards which route has done it. An outer route hides the inner ones.
 #[must_use]
 pub(crate) struct NotedWork {
     before: Option<&'static str>,

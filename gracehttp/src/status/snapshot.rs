@@ -106,7 +106,7 @@ pub(crate) struct Observed {
     pub(super) servers: Vec<ObservedServer>,
     background: Arc<Background>,
     predecessor: Option<WeakChannel>,
-    /// What those before it have told of themselves.
+    /// The reports of earlier generations that drain.
     #[cfg(any(feature = "admin", feature = "cli"))]
     predecessors: Predecessors,
     /// When it began to serve.
@@ -165,13 +165,13 @@ impl Observed {
         }
     }
 
-    /// The same, with what earlier generations tell of themselves.
+    /// The same, with the reports of earlier generations.
     #[cfg(any(feature = "admin", feature = "cli"))]
     pub(crate) fn with_predecessors(self, predecessors: Predecessors) -> Self {
         Self { predecessors, ..self }
     }
 
-    /// What earlier generations that still drain have told of themselves, the newest first.
+    /// The reports of earlier generations that still drain, the newest first.
     #[cfg(any(feature = "admin", feature = "cli"))]
     pub(crate) fn predecessors(&self) -> Vec<Told> {
         self.predecessors.list(self.has_predecessor())

@@ -33,7 +33,7 @@ impl Measured {
     pub(super) fn by_route<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let Some(running) = &mut self.0 else { return work() };
         let noted = NotedWork::begin();
-        // Large, and so not passed on: it is made where the caller wants it.
+        // The result is large. It is made where the caller wants it, and is not copied on the way.
         let done = work();
         if let Some(route) = noted.end() {
             running.route = route;

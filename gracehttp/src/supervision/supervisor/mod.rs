@@ -1,7 +1,7 @@
 //! The supervisor: the process that was started. It starts workers, passes signals on, and ends with the service.
 //!
-//! It has one thread, serves nothing, and stays what it was at the start of the service, whatever the workers become in
-//! restarts. So it does little but system calls, and judges by the shared page alone.
+//! It has one thread and serves nothing. Its code stays that of the start of the service, even when workers run new
+//! releases. So it does little but system calls, and judges by the shared page alone.
 
 mod crashes;
 mod hang;

@@ -169,7 +169,7 @@ async fn those_who_wait_learn_of_a_take_back_and_can_ask_on() {
 
 /// The same connection, for one more request.
 fn open_again(script: &mut Script) -> Script {
-    Script { lines: std::io::BufReader::new(script.lines.get_ref().try_clone().unwrap()) }
+    Script { lines: std::io::BufReader::new(script.lines.get_ref().try_clone().expect("a duplicate")) }
 }
 
 #[tokio::test]

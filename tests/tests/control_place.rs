@@ -19,11 +19,11 @@ fn status(directory: &Path, variables: &[(&str, &str)]) -> Ran {
         .env_remove("RUNTIME_DIRECTORY")
         .env_remove("XDG_RUNTIME_DIR");
     command.envs(variables.iter().copied());
-    Ran::from(command.output().unwrap())
+    Ran::from(command.output().expect("the command"))
 }
 
 fn mode(path: &Path) -> u32 {
-    path.symlink_metadata().unwrap().permissions().mode() & 0o777
+    path.symlink_metadata().expect("a file").permissions().mode() & 0o777
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn a_process_without_a_socket_says_how_to_have_one() {
         let mut command = program(bin("app"));
         command.arg("status").args(args).env_remove("RUNTIME_DIRECTORY");
         command.env_remove("XDG_RUNTIME_DIR").envs(value.map(|value| ("GRACEHTTP_CONTROL", value)));
-        Ran::from(command.output().unwrap()).failed()
+        Ran::from(command.output().expect("the command")).failed()
     };
     let told = status(None, &[]);
     assert!(told.starts_with("where is the control socket?") && told.contains("--control PATH"), "{told}");
@@ -113,7 +113,7 @@ async fn the_usual_place_is_the_runtime_directory() {
     let app = Launch::app(&scratch, WEB).env("RUNTIME_DIRECTORY", &directory).start("web").await;
     let mut command = program(bin("app"));
     command.arg("status").env("RUNTIME_DIRECTORY", &directory);
-    let told = Ran::from(command.output().unwrap()).succeeded();
+    let told = Ran::from(command.output().expect("the command")).succeeded();
     assert!(told.starts_with("generation 1"), "{told}");
     assert!(directory.join("app.sock").exists());
     assert_eq!(app.stop().await, Exit::Code(0));

@@ -179,8 +179,8 @@ fn draining(status: &Value) -> Vec<(u64, u64)> {
 
 async fn busy(app: &App, web: &Target) -> Client {
     let start = app.log.end();
-    let mut client = Client::connect(web).await.unwrap();
-    client.send(get("/slow?ms=60000")).await.unwrap();
+    let mut client = Client::connect(web).await.expect("a connection");
+    client.send(get("/slow?ms=60000")).await.expect("a request that is sent");
     app.log.line(start, "slow begins").await;
     client
 }

@@ -29,5 +29,5 @@ fn main() -> ::std::process::ExitCode {
         .run()
 }
 ::core::compile_error! {
-    "a command line needs gracehttp's feature `cli`\nhelp: turn it on in Cargo.toml: `features = [\"cli\"]`"
+    "the key `cli` needs gracehttp's feature `cli`\nhelp: turn it on in Cargo.toml: `features = [\"cli\"]`"
 }

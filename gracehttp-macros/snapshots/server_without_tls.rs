@@ -23,5 +23,5 @@ where
     }
 }
 ::core::compile_error! {
-    "HTTPS needs gracehttp's feature `tls`\nhelp: turn it on in Cargo.toml: `features = [\"tls\"]`"
+    "the key `tls` needs gracehttp's feature `tls`\nhelp: turn it on in Cargo.toml: `features = [\"tls\"]`"
 }

@@ -20,7 +20,7 @@ use Kind::{
     Address, Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout,
 };
 use Library::ByHand;
-pub(crate) use row::{Entry, Form, Key, Kind, Library};
+pub(crate) use row::{Entry, Feature, Form, Key, Kind, Library};
 
 /// The keys of `#[server]` with a form of their own.
 #[derive(Clone, Copy)]
@@ -117,16 +117,15 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         forms: &[r#"tls = ("cert.pem", "key.pem")"#, "tls = self_signed"], default: "plain text",
         doc: "Serves HTTPS with the certificate and key in these PEM files (feature `tls`), or with a certificate of \
               its own making, for development (feature `self-signed`).",
+        feature: Some(Feature::Tls),
         library: ByHand(&[
-            Entry { feature: Some("tls"), ..Entry::new("tls", "`off`, or `self_signed`; instead of the next two") },
+            Entry::new("tls", "`off`, or `self_signed`; instead of the next two"),
             Entry {
                 other_words: &["cert", "certificate", "cert_file", "tls.certificate", "tls.chain", "ssl", "https"],
-                feature: Some("tls"),
                 ..Entry::new("tls.cert", "the path of a PEM file; the variable ends in `TLS__CERT`")
             },
             Entry {
                 other_words: &["key", "private_key", "key_file", "tls.private_key", "ssl", "https"],
-                feature: Some("tls"),
                 ..Entry::new("tls.key", "the path of a PEM file; the variable ends in `TLS__KEY`")
             },
         ]),
@@ -153,7 +152,8 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
     },
     Key {
         name: "http2", kind: Ordinary(Flag), example: "http2 = false", default: "true",
-        doc: "Whether HTTP/2 is served, by ALPN on TLS and by prior knowledge on plain text.",
+        doc: "Whether HTTP/2 is served, by ALPN on TLS and by prior knowledge on plain text (feature `http2`, on by default).",
+        feature: Some(Feature::Http2),
         ..Key::ROW
     },
     Key {
@@ -429,31 +429,28 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         name: "cli", kind: Own(MainKey::Cli), example: "cli", default: "off",
         doc: "A [command line](crate::guide::configuration#a-command-line): `serve`, `check`, `config`, `routes`, \
               and commands for the process that serves (feature `cli`).",
+        feature: Some(Feature::Cli),
         ..Key::CODE
     },
     Key {
-        name: "control", kind: Ordinary(Address { feature: "cli", only_unix: true }),
+        name: "control", kind: Ordinary(Address { only_unix: true }),
         example: r#"control = "unix:/run/app.sock""#,
         forms: &["control = off"], default: "with `cli`: in `$RUNTIME_DIRECTORY`, or next to `pid_file`",
         doc: "The [control socket](crate::guide::control), through which the commands of the same program speak with \
               the one that serves (feature `cli`).",
-        library: ByHand(&[Entry {
-            feature: Some("cli"),
-            ..Entry::new("control", "`unix:` and the path of a socket, or `off`")
-        }]),
+        feature: Some(Feature::Cli),
+        library: ByHand(&[Entry::new("control", "`unix:` and the path of a socket, or `off`")]),
         other_words: &["control_socket", "socket_path", "command_socket"],
         say: "where commands reach the process is `control = \"unix:/run/app.sock\"`",
     },
     Key {
-        name: "admin", kind: Ordinary(Address { feature: "admin", only_unix: false }),
+        name: "admin", kind: Ordinary(Address { only_unix: false }),
         example: r#"admin = "127.0.0.1:9099""#,
         forms: &[r#"admin = "unix:/run/app-admin.sock""#, "admin = off"], default: "off",
         doc: "The address for operators: [health](crate::guide::health), metrics, a \
               [status page](crate::guide::status_page) (feature `admin`).",
-        library: ByHand(&[Entry {
-            feature: Some("admin"),
-            ..Entry::new("admin", "an endpoint, or `off`")
-        }]),
+        feature: Some(Feature::Admin),
+        library: ByHand(&[Entry::new("admin", "an endpoint, or `off`")]),
         other_words: &["status", "status_page", "management", "ops", "metrics"],
         say: "health, metrics and the status page are at `admin = \"127.0.0.1:9099\"`",
     },

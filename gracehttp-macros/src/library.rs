@@ -9,7 +9,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Ident, Token};
 
 use crate::generate::{duration, number};
-use crate::keys::{Entry, Form, Key, Kind, Library, MAIN, SERVER};
+use crate::keys::{Entry, Feature, Form, Key, Kind, Library, MAIN, SERVER};
 use crate::parse::text;
 
 /// `server.methods => methods`.
@@ -63,7 +63,9 @@ impl View {
                 let mut ordinary = ordinary()?.into_iter();
                 let entries = table.iter().flat_map(|key| match key.library {
                     Library::FromRow => ordinary.next().map(|key| key.entry(callback)).into_iter().collect(),
-                    Library::ByHand(entries) => entries.iter().map(constant).collect::<Vec<_>>(),
+                    Library::ByHand(entries) => {
+                        entries.iter().map(|entry| constant(entry, key.feature)).collect::<Vec<_>>()
+                    }
                     Library::Code => vec![],
                 });
                 quote!(&[#(#entries),*])
@@ -78,9 +80,19 @@ impl View {
                 let words = words.map(|(key, words)| quote!((#key, &[#(#words),*])));
                 quote!(&[#(#words),*])
             }
+            "features" => {
+                let features = table.iter().filter_map(|key| {
+                    let (name, feature) = (key.name, key.feature?.name());
+                    Some(quote!((#name, #feature)))
+                });
+                quote!(&[#(#features),*])
+            }
             "defaults" => {
                 let defaults = table.iter().filter(|key| key.has_default_value());
-                let defaults = defaults.map(|Key { name, default, .. }| quote!((#name, #default)));
+                let defaults = defaults.map(|Key { name, default, feature, .. }| {
+                    let condition = condition(*feature);
+                    quote!(#condition (#name, #default))
+                });
                 quote!(&[#(#defaults),*])
             }
             _ => return Err(syn::Error::new(name.span(), "there is no such view of the table of keys")),
@@ -100,6 +112,8 @@ struct Ordinary {
     default: TokenStream,
     /// One of the library's kinds.
     kind: TokenStream,
+    /// The attribute that leaves the key out where its feature is missing.
+    condition: Option<TokenStream>,
 }
 
 impl Ordinary {
@@ -149,22 +163,23 @@ impl Ordinary {
             kept: kept.clone(),
             default,
             kind,
+            condition: condition(key.feature),
         })
     }
 
     fn field(&self) -> TokenStream {
-        let Self { name, kept, default, .. } = self;
-        quote!(#name: #kept = #default)
+        let Self { name, kept, default, condition, .. } = self;
+        quote!(#condition #name: #kept = #default)
     }
 
     fn method(&self) -> TokenStream {
-        let Self { name, docs, argument, taken, kind, .. } = self;
-        quote!(#(#[doc = #docs])* #name(#argument: #taken), #kind)
+        let Self { name, docs, argument, taken, kind, condition, .. } = self;
+        quote!(#condition #(#[doc = #docs])* #name(#argument: #taken), #kind)
     }
 
     fn entry(&self, callback: &Option<Ident>) -> TokenStream {
-        let Self { name, kind, .. } = self;
-        quote!(#callback!(#name, #kind))
+        let Self { name, kind, condition, .. } = self;
+        quote!(#condition #callback!(#name, #kind))
     }
 }
 
@@ -180,10 +195,16 @@ fn docs<O>(key: &Key<O>) -> Vec<String> {
 }
 
 /// The library's constant for an entry: `TLS_CERT` for `tls.cert`.
-fn constant(entry: &Entry) -> TokenStream {
+fn constant(entry: &Entry, feature: Option<Feature>) -> TokenStream {
     let name = format_ident!("{}", entry.name.to_uppercase().replace('.', "_"));
-    let feature = entry.feature.map(|feature| quote!(#[cfg(feature = #feature)]));
-    quote!(#feature #name)
+    let condition = condition(feature);
+    quote!(#condition #name)
+}
+
+/// `#[cfg(feature = "tls")]`.
+fn condition(feature: Option<Feature>) -> Option<TokenStream> {
+    let feature = feature?.name();
+    Some(quote!(#[cfg(feature = #feature)]))
 }
 
 /// The entries of the file that a key has, with the words that other programs use for them.

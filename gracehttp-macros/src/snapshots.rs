@@ -82,7 +82,7 @@ fn handler_with_extractors() {
 }
 
 #[test]
-#[cfg(feature = "tls")]
+#[cfg(all(feature = "http2", feature = "tls"))]
 fn handler_with_every_key() {
     check(
         "handler_with_every_key",
@@ -371,6 +371,18 @@ fn server_without_tls() {
         "server_without_tls",
         quote! {
             #[server(port = 9443, tls = ("cert.pem", "key.pem"))]
+            async fn ping() {}
+        },
+    );
+}
+
+#[test]
+#[cfg(not(feature = "http2"))]
+fn server_without_http2() {
+    check(
+        "server_without_http2",
+        quote! {
+            #[server(port = 9090, http2 = false, max_conns = 10)]
             async fn ping() {}
         },
     );

@@ -19,11 +19,44 @@ pub(crate) struct Key<O> {
     /// What the key means. The first paragraph stands in the documentation's tables, all of it at the method of an
     /// ordinary key, where the first sentence goes on with the default.
     pub(crate) doc: &'static str,
+    /// The feature of the library without which the key is refused.
+    pub(crate) feature: Option<Feature>,
     pub(crate) library: Library,
     /// What other programs call it. The file and the environment know these words, too.
     pub(crate) other_words: &'static [&'static str],
     /// What the attribute says about those words.
     pub(crate) say: &'static str,
+}
+
+/// A feature of the library that brings keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feature {
+    Admin,
+    Cli,
+    Http2,
+    Tls,
+}
+
+impl Feature {
+    /// As in Cargo.toml.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Cli => "cli",
+            Self::Http2 => "http2",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// Whether the library was built with it. Its features turn on those of this crate.
+    pub(crate) fn is_on(self) -> bool {
+        match self {
+            Self::Admin => cfg!(feature = "admin"),
+            Self::Cli => cfg!(feature = "cli"),
+            Self::Http2 => cfg!(feature = "http2"),
+            Self::Tls => cfg!(feature = "tls"),
+        }
+    }
 }
 
 /// Who reads the value of a key.
@@ -57,8 +90,8 @@ pub(crate) enum Kind {
     Mode,
     /// `key = "text"`, not empty. `expected` names the text in messages.
     Text { expected: &'static str },
-    /// `key = "unix:/run/app.sock"`, or `key = off`: where the process itself listens, with this feature.
-    Address { feature: &'static str, only_unix: bool },
+    /// `key = "unix:/run/app.sock"`, or `key = off`: where the process itself listens.
+    Address { only_unix: bool },
     /// `key = word`: a variant of the library's enum `of`, in lower case.
     Choice { of: &'static str, words: &'static [&'static str] },
     /// `key = "file"`, or a macro that makes the path, such as `concat!(…)`.
@@ -87,8 +120,6 @@ pub(crate) struct Entry {
     pub(crate) value: &'static str,
     /// What other programs call it, if the attribute has no hint for these words.
     pub(crate) other_words: &'static [&'static str],
-    /// The feature of the library without which there is no such entry.
-    pub(crate) feature: Option<&'static str>,
 }
 
 impl<O> Key<O> {
@@ -100,6 +131,7 @@ impl<O> Key<O> {
         forms: &[],
         default: "",
         doc: "",
+        feature: None,
         library: Library::FromRow,
         other_words: &[],
         say: "",
@@ -156,6 +188,6 @@ pub(super) fn with_gaps(number: &str) -> String {
 
 impl Entry {
     pub(super) const fn new(name: &'static str, value: &'static str) -> Self {
-        Self { name, value, other_words: &[], feature: None }
+        Self { name, value, other_words: &[] }
     }
 }

@@ -8,7 +8,7 @@ use syn::{Ident, Token};
 use super::list::comma_separated;
 use super::setting::{Argument, Setting};
 use super::value::Value;
-use crate::errors::{Errors, closest, hints, known_words};
+use crate::errors::{Errors, closest, feature_missing, hints, known_words};
 use crate::keys::{Form, Key};
 
 /// The keys of an attribute that need more than a call of the builder's method of the same name.
@@ -42,6 +42,9 @@ pub(super) fn read<A: Arguments>(
                 return Err(syn::Error::new_spanned(&name, message));
             }
             seen.push(name.clone());
+            if let Some(feature) = key.feature.filter(|feature| !feature.is_on()) {
+                return Err(feature_missing(&name, &format!("the key `{name}`"), feature.name()));
+            }
             let value = Value { name: &name, example: key.example, input };
             let read = match key.kind {
                 Form::Own(own) => arguments.read_own(own, &value, errors)?,

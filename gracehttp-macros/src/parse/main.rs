@@ -6,7 +6,7 @@ use super::arguments::{Arguments, Reading};
 use super::list::comma_separated;
 use super::setting::Argument;
 use super::value::Value;
-use crate::errors::{Errors, feature_missing, known_words};
+use crate::errors::{Errors, known_words};
 use crate::keys::{self, Key, MainKey};
 
 /// The signals that an application can react to. The library's `Signal` has them as variants.
@@ -72,9 +72,6 @@ impl MainArguments {
 
 fn cli(value: &Value<'_>) -> Reading {
     value.nothing()?;
-    if !cfg!(feature = "cli") {
-        return Err(feature_missing(value.name, "a command line", "cli"));
-    }
     Ok(vec![Argument::Nothing])
 }
 

@@ -137,9 +137,6 @@ fn health(value: &Value<'_>) -> Reading {
 
 impl Tls {
     fn read(value: &Value<'_>) -> syn::Result<Self> {
-        if !cfg!(feature = "tls") {
-            return Err(feature_missing(value.name, "HTTPS", "tls"));
-        }
         if value.is_list() { Self::listed(value) } else { Self::assigned(value) }
     }
 

@@ -12,7 +12,7 @@ use super::endpoint::{Endpoint, endpoint};
 use super::list::comma_separated;
 use super::setting::{Argument, Setting};
 use super::text;
-use crate::errors::{Errors, feature_missing};
+use crate::errors::Errors;
 use crate::keys::Kind;
 
 /// What stands behind a key: `= value` or `(…)`, not yet read.
@@ -35,7 +35,7 @@ impl<'a> Value<'a> {
             Kind::Size { least } => Argument::Number(self.size(least)?),
             Kind::Mode => Argument::Number(self.mode()?.into()),
             Kind::Text { expected } => Argument::Text(self.filled_text(expected)?),
-            Kind::Address { feature, only_unix } => Argument::Text(self.address(feature, only_unix)?),
+            Kind::Address { only_unix } => Argument::Text(self.address(only_unix)?),
             Kind::Choice { of, words } => Argument::Choice { of, word: self.choice(words)? },
             Kind::File => Argument::Code(self.text_or_macro("the path of a file, in quotes")?),
             Kind::Callback => Argument::Code(self.expr()?),
@@ -127,14 +127,7 @@ impl<'a> Value<'a> {
     }
 
     /// `key = "unix:/run/app.sock"`, or `key = off`, which becomes the text that the file has for it.
-    fn address(&self, feature: &str, only_unix: bool) -> syn::Result<LitStr> {
-        let has_feature = match feature {
-            "cli" => cfg!(feature = "cli"),
-            _ => cfg!(feature = "admin"),
-        };
-        if !has_feature {
-            return Err(feature_missing(self.name, &format!("the key `{}`", self.name), feature));
-        }
+    fn address(&self, only_unix: bool) -> syn::Result<LitStr> {
         let expected = match only_unix {
             true => "`unix:` and the path of a socket in quotes, or `off`",
             false => "an endpoint in quotes, or `off`",

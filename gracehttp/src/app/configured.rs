@@ -196,7 +196,6 @@ mod tests {
             .max_conns(100_000)
             .backlog(4096)
             .http1(true)
-            .http2(true)
             .max_body(2 << 20)
             .max_header_size(64 << 10)
             .max_headers(100)

@@ -187,13 +187,14 @@ pub(super) async fn update_access(
 /// One event for each endpoint.
 pub(super) fn announce(servers: &Servers, events: &Events) {
     for (server, Acceptor { listener, .. }) in servers.acceptors() {
-        let ServerOptions { name, http1, http2, max_conns, .. } = &server.context.options;
+        let options = &server.context.options;
+        let ServerOptions { name, http1, max_conns, .. } = options;
         events.emit(&Event::Serving(Serving {
             server: name.clone(),
             address: listener.local.clone(),
             is_secure: server.is_secure(),
             http1: *http1,
-            http2: *http2,
+            http2: options.has_http2(),
             max_conns: *max_conns,
             generation: generation(),
         }));

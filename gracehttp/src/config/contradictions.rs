@@ -29,7 +29,7 @@ impl Draft<'_, '_> {
     }
 
     fn lacks(&self, server: &ServerOptions) -> Vec<Error> {
-        let ServerOptions { name, endpoints, http1, http2, chosen, .. } = server;
+        let ServerOptions { name, endpoints, http1, chosen, .. } = server;
         let mut faults = Vec::new();
         // An endpoint that can't be read has already been reported.
         if endpoints.is_empty() && !chosen.contains(&"listen") {
@@ -37,9 +37,14 @@ impl Draft<'_, '_> {
                 "server `{name}` listens nowhere: give it a `port` or an endpoint to `listen` on"
             )));
         }
-        if !http1 && !http2 {
+        if !http1 && !server.has_http2() {
             let origins = self.origins(Some(name), &["http1", "http2"]);
-            let message = format!("server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on");
+            let message = match cfg!(feature = "http2") {
+                true => format!("server `{name}` speaks neither HTTP/1.1 nor HTTP/2: switch one on"),
+                false => {
+                    format!("server `{name}` has no HTTP/1.1, and HTTP/2 needs gracehttp's feature `http2`")
+                }
+            };
             faults.push(set_by(&origins, &message));
         }
         #[cfg(feature = "tls")]
@@ -192,13 +197,21 @@ mod tests {
     fn faults_of_protocols_and_signals_name_the_lines_that_set_them() {
         let mut web = [server("web", &[":80"])];
         web[0].http1 = false;
-        let message = "server `web` speaks neither HTTP/1.1 nor HTTP/2: switch one on";
+        #[cfg(feature = "http2")]
+        {
+            let message = "server `web` speaks neither HTTP/1.1 nor HTTP/2: switch one on";
+            assert_eq!(
+                faults(&mut web.clone(), &[(Some(0), "http2", "false")]),
+                [format!("a.toml:1: {message}")]
+            );
+            web[0].http2 = false;
+            assert_eq!(faults(&mut web, &[]), [message]);
+        }
+        #[cfg(not(feature = "http2"))]
         assert_eq!(
-            faults(&mut web.clone(), &[(Some(0), "http2", "false")]),
-            [format!("a.toml:1: {message}")]
+            faults(&mut web, &[]),
+            ["server `web` has no HTTP/1.1, and HTTP/2 needs gracehttp's feature `http2`"]
         );
-        web[0].http2 = false;
-        assert_eq!(faults(&mut web, &[]), [message]);
         assert_eq!(
             faults(&mut [server("web", &[":80"])], &[(None, "stop_on", "TERM, HUP")]),
             ["a.toml:1: SIGHUP is to restart and to stop: choose one"]

@@ -176,13 +176,18 @@ impl Targets {
 /// Why there is no such variable, if another spelling would not help.
 fn unsettable(variable: &str, names: &[String]) -> Option<String> {
     if let Some((_, key)) = of_server(variable, names) {
-        return words::code_of_server(&key);
+        let needed = || words::missing_feature_of_server(&key).map(needs);
+        return words::code_of_server(&key).or_else(needed);
     }
     let key = variable.strip_prefix(PREFIX)?.to_ascii_lowercase();
     if key == "app" || key.starts_with("app_") {
         return Some("`[app]` has no variables, and is read from the file alone".to_owned());
     }
-    words::code_of_process(&key)
+    words::code_of_process(&key).or_else(|| words::missing_feature_of_process(&key).map(needs))
+}
+
+fn needs(feature: &str) -> String {
+    format!("it needs gracehttp's feature `{feature}`")
 }
 
 /// The variables of the keys that the word stands for.

@@ -67,7 +67,6 @@ fn variable_sets_every_key_and_is_its_origin() {
             ("GRACEHTTP_SERVER__PING__IDLE_TIMEOUT", "9s"),
             ("GRACEHTTP_SERVER__PING__BACKLOG", "10"),
             ("GRACEHTTP_SERVER__PING__HTTP1", "true"),
-            ("GRACEHTTP_SERVER__PING__HTTP2", "false"),
             ("GRACEHTTP_SERVER__PING__MAX_BODY", "11MiB"),
             ("GRACEHTTP_SERVER__PING__MAX_HEADER_SIZE", "12KiB"),
             ("GRACEHTTP_SERVER__PING__MAX_HEADERS", "13"),
@@ -104,7 +103,7 @@ fn variable_sets_every_key_and_is_its_origin() {
     assert_eq!((ping.max_conns, ping.request_timeout), (50, Some(seconds(8))));
     assert_eq!((ping.handshake_timeout, ping.header_read_timeout), (seconds(6), seconds(7)));
     assert_eq!(ping.idle_timeout, seconds(9));
-    assert_eq!((ping.backlog, ping.http1, ping.http2, ping.nodelay), (10, true, false, false));
+    assert_eq!((ping.backlog, ping.http1, ping.nodelay), (10, true, false));
     assert_eq!((ping.max_body, ping.max_header_size, ping.max_headers), (11 << 20, 12 << 10, 13));
     assert_eq!(ping.tcp_keepalive, None);
     assert_eq!((ping.when_full, ping.half_close_timeout), (WhenFull::Wait, seconds(0)));
@@ -193,6 +192,22 @@ fn unknown_variable_is_an_error_with_a_suggestion() {
         );
         assert!(faults[0].contains(suggestion), "{faults:?}");
     }
+}
+
+#[cfg(feature = "http2")]
+#[test]
+fn http2_is_switched_off() {
+    let mut ping = server("ping", &[":1"]);
+    apply(&[("GRACEHTTP_SERVER__PING__HTTP2", "false")], &mut Settings::default(), &mut [&mut ping]).unwrap();
+    assert!(!ping.has_http2());
+}
+
+#[cfg(not(feature = "http2"))]
+#[test]
+fn variable_of_http2_names_the_missing_feature() {
+    let variable = "GRACEHTTP_SERVER__PING__HTTP2";
+    let needs = "is not a setting of this program: it needs gracehttp's feature `http2`";
+    assert_eq!(faults(&[(variable, "false")]), [format!("{variable} {needs}")]);
 }
 
 #[test]

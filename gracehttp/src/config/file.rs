@@ -238,6 +238,9 @@ impl<'t, 'i> Reader<'t, 'i> {
         if let Some(code) = words::code_of_process(name).or_else(|| words::code_of_server(name)) {
             return code;
         }
+        if let Some(feature) = words::missing_feature_of_process(name) {
+            return format!("the key `{name}` needs gracehttp's feature `{feature}`");
+        }
         let keys: Vec<&str> = PROCESS_KEYS.iter().map(|key| key.name).collect();
         let suggestion = suggestion(&words::meant_of_process(name, &[SERVERS, APP]));
         format!(
@@ -263,8 +266,8 @@ impl<'t, 'i> Reader<'t, 'i> {
                 "`{name}` is no key of server `{server}`, but of the process: write it above the first table"
             );
         }
-        if !cfg!(feature = "tls") && name.starts_with("tls") {
-            return format!("`{name}` of server `{server}`: HTTPS needs gracehttp's feature `tls`");
+        if let Some(feature) = words::missing_feature_of_server(name) {
+            return format!("`{name}` of server `{server}` needs gracehttp's feature `{feature}`");
         }
         if let Some(code) = words::code_of_server(name) {
             return code;

@@ -66,7 +66,7 @@ stop_on = ["TERM", "SIGINT"]
 listen = ["127.0.0.1:80",
           "unix:/run/ping.sock"]
 max_conns = 10_000
-http2 = false
+nodelay = false
 max_body = "4MiB"
 max_header_size = 9000
 request_timeout = "off"
@@ -79,7 +79,7 @@ greeting = "hello"
     assert_eq!(outcome.settings.drain_timeout, Duration::from_secs(30));
     assert_eq!(outcome.settings.worker_threads, Some(2));
     assert_eq!(outcome.settings.stop_on, [Signal::Term, Signal::Int]);
-    assert_eq!((outcome.ping.max_conns, outcome.ping.http2), (10_000, false));
+    assert_eq!((outcome.ping.max_conns, outcome.ping.nodelay), (10_000, false));
     assert_eq!((outcome.ping.max_body, outcome.ping.max_header_size), (4 << 20, 9000));
     assert_eq!(outcome.app.as_ref().unwrap()["greeting"].as_str(), Some("hello"));
     assert_eq!(
@@ -91,7 +91,7 @@ greeting = "hello"
             "stop_on TERM, INT a.toml:5",
             "listen 127.0.0.1:80, unix:/run/ping.sock a.toml:8",
             "max_conns 10000 a.toml:10",
-            "http2 false a.toml:11",
+            "nodelay false a.toml:11",
             "max_body 4MiB a.toml:12",
             "max_header_size 9000 a.toml:13",
             "request_timeout off a.toml:14",
@@ -124,7 +124,7 @@ worker_threads = "4"
 [server.ping]
 prot = 80
 max_conns = "many"
-http2 = "false"
+nodelay = "false"
 listen = 9090
 lame_duck = "1s"
 
@@ -145,7 +145,7 @@ crt = "a.pem"
         "a.toml:5: `worker_threads = \"4\"`: write it without quotes",
         "a.toml:8: server `ping` has no key `prot`: did you mean `port`? valid are port, listen, ",
         "a.toml:9: `max_conns = \"many\"` of server `ping`: valid is a whole number from 1 on",
-        "a.toml:10: `http2 = \"false\"` of server `ping`: write it without quotes",
+        "a.toml:10: `nodelay = \"false\"` of server `ping`: write it without quotes",
         "a.toml:11: `listen = 9090` of server `ping`: `9090` is not an endpoint: a port needs a colon",
         "a.toml:12: `lame_duck` is no key of server `ping`, but of the process: write it above the first table",
         "a.toml:14: there is no server `pong`: did you mean `ping`? the servers of this program are `ping`, `admin`",
@@ -198,6 +198,19 @@ fn server_without_a_table_and_table_as_a_value_are_faults() {
         let found = faults(text);
         assert!(found[0].starts_with(fault), "{found:#?}\n{fault}");
     }
+}
+
+#[cfg(not(feature = "http2"))]
+#[test]
+fn key_of_http2_names_the_missing_feature() {
+    let needs = "a.toml:2: `http2` of server `ping` needs gracehttp's feature `http2`";
+    assert_eq!(faults("[server.ping]\nhttp2 = false"), [needs]);
+}
+
+#[cfg(not(feature = "admin"))]
+#[test]
+fn key_of_operators_names_the_missing_feature() {
+    assert_eq!(faults("admin = ':9099'"), ["a.toml:1: the key `admin` needs gracehttp's feature `admin`"]);
 }
 
 #[test]

@@ -8,6 +8,12 @@ const CODE_OF_SERVER: &[&str] = gracehttp_macros::keys!(server.code);
 /// Keys of `#[gracehttp::main(…)]` that are code.
 const CODE_OF_PROCESS: &[&str] = gracehttp_macros::keys!(process.code);
 
+/// Keys of a server that need a feature of this library.
+const FEATURES_OF_SERVER: &[(&str, &str)] = gracehttp_macros::keys!(server.features);
+
+/// The same for keys of the process.
+const FEATURES_OF_PROCESS: &[(&str, &str)] = gracehttp_macros::keys!(process.features);
+
 /// Keys of a server with the words that other programs use for them.
 const OTHER_WORDS_OF_SERVER: &[(&str, &[&str])] = gracehttp_macros::keys!(server.other_words);
 
@@ -26,6 +32,23 @@ pub(super) fn code_of_process(word: &str) -> Option<String> {
 
 fn code(word: &str, keys: &[&str], attribute: &str) -> Option<String> {
     keys.contains(&word).then(|| format!("`{word}` is set in the code alone, as a key of `{attribute}`"))
+}
+
+/// The feature that would bring this key of a server, if the program is built without it.
+pub(super) fn missing_feature_of_server(word: &str) -> Option<&'static str> {
+    missing_feature(word, FEATURES_OF_SERVER, SERVER_KEYS.iter().any(|key| key.name == word))
+}
+
+/// The same for the process.
+pub(super) fn missing_feature_of_process(word: &str) -> Option<&'static str> {
+    missing_feature(word, FEATURES_OF_PROCESS, PROCESS_KEYS.iter().any(|key| key.name == word))
+}
+
+fn missing_feature(word: &str, keys: &[(&str, &'static str)], is_there: bool) -> Option<&'static str> {
+    // What stands in a table needs what the table needs.
+    let (table, _) = word.split_once('.').unwrap_or((word, ""));
+    let (_, feature) = keys.iter().find(|(key, _)| *key == table && !is_there)?;
+    Some(feature)
 }
 
 /// The keys of a server that this word stands for.

@@ -6,6 +6,7 @@ mod context;
 mod exchange;
 mod grammar;
 mod http1;
+#[cfg(feature = "http2")]
 mod http2;
 mod info;
 mod limits;
@@ -13,6 +14,7 @@ mod moved;
 mod panics;
 mod recycling;
 mod rest;
+#[cfg(feature = "http2")]
 mod sniff;
 #[cfg(feature = "tls")]
 mod tls_info;
@@ -41,13 +43,18 @@ pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 #[cfg(feature = "tls")]
 pub use tls_info::TlsInfo;
 
+#[cfg(feature = "http2")]
 use crate::conn::close::Linger;
 use crate::conn::exchange::handlers_at_work;
 use crate::conn::http1::{Idle, Left};
+#[cfg(any(feature = "http2", feature = "tls"))]
 use crate::conn::recycling::newcomer_is_to_close;
+#[cfg(feature = "http2")]
 use crate::conn::sniff::{Seen, Sniffed, sniff};
-use crate::lifecycle::{ConnectionEnd, Cut, CutReason};
-#[cfg(feature = "tls")]
+use crate::lifecycle::Cut;
+#[cfg(any(feature = "http2", feature = "tls"))]
+use crate::lifecycle::{ConnectionEnd, CutReason};
+#[cfg(all(feature = "http2", feature = "tls"))]
 use crate::record::Alpn;
 use crate::server::Permit;
 use crate::socket::{Stage, Stream};
@@ -101,6 +108,13 @@ pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
 }
 
 /// Serves a plain-text connection of which only `ahead` was read so far.
+#[cfg(not(feature = "http2"))]
+async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, permit: Permit) {
+    serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
+}
+
+/// Serves a plain-text connection of which only `ahead` was read so far.
+#[cfg(feature = "http2")]
 async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
     let options = &context.options;
     if !options.http2 {
@@ -178,13 +192,14 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
         metrics.note_handshake(stream.session().suite().version().name());
     }
     // A client that offers no protocol speaks HTTP/1.1, or HTTP/2 where the server has no HTTP/1.
-    let is_http2 = stream.session().facts().alpn == Some(Alpn::H2);
+    #[cfg(feature = "http2")]
+    let is_http2 = stream.session().facts().alpn == Some(Alpn::H2) || !context.options.http1;
     let stream = Stream::Secure(Box::new(stream));
-    if is_http2 || !context.options.http1 {
-        http2::serve(context, stream, Bytes::new(), permit).await;
-    } else {
-        serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;
+    #[cfg(feature = "http2")]
+    if is_http2 {
+        return http2::serve(context, stream, Bytes::new(), permit).await;
     }
+    serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;
 }
 
 /// Logged at level debug: any stranger can cause it.

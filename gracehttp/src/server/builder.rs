@@ -203,11 +203,11 @@ impl ServerBuilder {
 
 /// Declares the builder's methods for ordinary keys.
 macro_rules! methods {
-    ($($(#[doc = $doc:literal])* $name:ident($argument:ident: $type:ty), $kind:expr;)*) => {
+    ($($(#[$attribute:meta])* $name:ident($argument:ident: $type:ty), $kind:expr;)*) => {
         /// Keys of ordinary kinds.
         impl ServerBuilder {
             $(
-                $(#[doc = $doc])*
+                $(#[$attribute])*
                 pub fn $name(self, $argument: $type) -> Self {
                     self.accept(stringify!($name), $kind.accept($argument), |options, value| options.$name = value)
                 }

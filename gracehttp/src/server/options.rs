@@ -13,7 +13,7 @@ pub(crate) const DEFAULT_MAX_CONNS: usize = 100_000;
 
 /// Declares the options of a server. The ordinary ones come from the table of keys.
 macro_rules! server_options {
-    ($($name:ident: $type:ty = $default:expr),* $(,)?) => {
+    ($($(#[$condition:meta])? $name:ident: $type:ty = $default:expr),* $(,)?) => {
         /// Everything about a server except its service.
         #[derive(Debug, Clone)]
         pub(crate) struct ServerOptions {
@@ -26,7 +26,7 @@ macro_rules! server_options {
             pub(crate) when_full: WhenFull,
             pub(crate) socket: SocketAccess,
             pub(crate) health: Option<HealthPath>,
-            $(pub(crate) $name: $type,)*
+            $($(#[$condition])? pub(crate) $name: $type,)*
             /// The keys that the attribute or the builder has set, also those set to the default.
             pub(crate) chosen: Vec<&'static str>,
         }
@@ -43,7 +43,7 @@ macro_rules! server_options {
                     when_full: WhenFull::Recycle,
                     socket: SocketAccess::default(),
                     health: None,
-                    $($name: $default,)*
+                    $($(#[$condition])? $name: $default,)*
                     chosen: Vec::new(),
                 }
             }
@@ -54,7 +54,16 @@ macro_rules! server_options {
 gracehttp_macros::keys!(server.fields => server_options);
 
 impl ServerOptions {
+    /// Whether this server speaks HTTP/2.
+    pub(crate) fn has_http2(&self) -> bool {
+        #[cfg(feature = "http2")]
+        return self.http2;
+        #[cfg(not(feature = "http2"))]
+        false
+    }
+
     /// Whether the connections of this server begin with a TLS handshake.
+    #[cfg(feature = "http2")]
     pub(crate) fn is_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();
@@ -75,7 +84,10 @@ mod tests {
         assert_eq!(options.name, "ping");
         assert!(options.endpoints.is_empty());
         assert_eq!((options.max_conns, options.backlog), (100_000, 4096));
-        assert_eq!((options.http1, options.http2, options.nodelay), (true, true, true));
+        assert_eq!(
+            (options.http1, options.has_http2(), options.nodelay),
+            (true, cfg!(feature = "http2"), true)
+        );
         assert_eq!(options.handshake_timeout, Duration::from_secs(10));
         assert_eq!(options.header_read_timeout, Duration::from_secs(10));
         assert_eq!(options.request_timeout, None);

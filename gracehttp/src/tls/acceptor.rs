@@ -19,8 +19,9 @@ pub(crate) struct TlsAcceptor {
 impl TlsAcceptor {
     /// Reads the server's certificate, if it has one. Its session tickets are made with the keys of the ring.
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
-        let ServerOptions { name, tls, http1, http2, .. } = options;
-        let config = tls.as_ref().map(|tls| tls.server_config(name, *http1, *http2, keys)).transpose()?;
+        let ServerOptions { name, tls, http1, .. } = options;
+        let http2 = options.has_http2();
+        let config = tls.as_ref().map(|tls| tls.server_config(name, *http1, http2, keys)).transpose()?;
         Ok(config.map(|(config, certificate)| Self { config, certificate: Arc::new(certificate) }))
     }
 

@@ -65,6 +65,7 @@ impl Tally {
     }
 
     /// h2 ended `count` streams of a connection without us.
+    #[cfg(feature = "http2")]
     pub(crate) fn count_unseen(&self, streams: u64) {
         self.unseen.fetch_add(streams, Ordering::Relaxed);
     }

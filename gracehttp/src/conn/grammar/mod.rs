@@ -7,6 +7,7 @@ use std::net::Ipv6Addr;
 use crate::conn::grammar::bytes::{HOST_NAME, PATH, QUERY, run};
 
 /// Whether a target has origin form (RFC 9112 section 3.2.1).
+#[cfg(feature = "http2")]
 pub(super) fn is_origin_form(target: &[u8]) -> bool {
     target.starts_with(b"/") && is_path_and_query(target)
 }

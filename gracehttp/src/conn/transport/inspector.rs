@@ -57,6 +57,7 @@ pub(crate) trait Inspector: Send + Unpin {
 
 /// What happens to the bytes that hyper writes.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/1 lets all of them pass"))]
 pub(crate) enum Passage {
     /// They may all go out.
     All,

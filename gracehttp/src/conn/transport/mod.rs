@@ -73,6 +73,7 @@ impl<I: Inspector> Transport<I> {
     }
 
     /// Whether all written bytes have gone out.
+    #[cfg(feature = "http2")]
     pub(crate) fn is_flushed(&self) -> bool {
         self.flushed && self.gathered.is_empty()
     }

@@ -168,7 +168,8 @@ async fn ctrl_c_leaves_the_restart_alone() {
     stage.plan(&format!("{WEB}\nstart sleep 1500"));
     let (starting, control) = (stage.app.log.end(), address(&stage.scratch));
     let mut terminal = Command::new("script");
-    let command = format!("exec {} restart --wait", bin("app").display());
+    // A shell that runs the tests in the background has SIGINT ignored, which its children inherit.
+    let command = format!("exec env --default-signal=INT {} restart --wait", bin("app").display());
     terminal.args(["-qec", &command, "/dev/null"]).env("GRACEHTTP_CONTROL", control);
     terminal.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut terminal = terminal.spawn().expect("script");

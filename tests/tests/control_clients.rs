@@ -226,6 +226,8 @@ async fn strangers_cost_little_and_hold_up_no_one() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     };
     ask();
+    // The last line of the start.
+    stage.app.log.line(0, "standby is").await;
     let (memory, lines) = (process.resident_kib(), stage.app.log.end());
 
     // No newline, and no end.

@@ -8,6 +8,7 @@ mod sock_diag;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -18,9 +19,8 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::sys::socket::{
-    ControlMessage, MsgFlags, SockFlag, SockaddrStorage, UnixAddr, accept4, getpeername, sendmsg,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, UnixAddr, getpeername, sendmsg};
+use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -243,12 +243,27 @@ pub(crate) fn reset(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Accepts one connection: non-blocking, and closed on exec.
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let number = accept4(listener.as_raw_fd(), flags)?;
+/// A connection that was accepted: non-blocking, and closed on exec.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) fd: OwnedFd,
+    /// The address of the client; none on a Unix socket.
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+/// Accepts one connection.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<Accepted> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let accept = |address: *mut SockAddrStorage, len: *mut libc::socklen_t| {
+        // SAFETY: the two pointers are to an address and its true length, of which the kernel writes no more.
+        let number = unsafe { libc::accept4(listener.as_raw_fd(), address.cast(), len, flags) };
+        Ok(Errno::result(number)?)
+    };
+    // SAFETY: the kernel has written the address and its length, if the call succeeds.
+    let (number, address) = unsafe { SockAddr::try_init(accept) }?;
     // SAFETY: the kernel has just made the descriptor for us; no other code knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    Ok(Accepted { fd, peer: address.as_socket() })
 }
 
 /// How many clients wait in the queue of a TCP listener.
@@ -350,7 +365,7 @@ fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::socket::{AddressFamily, SockType, socketpair};
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
     fn pair() -> (OwnedFd, OwnedFd) {
         socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap()

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use tests::bench::process::descriptors;
 use tests::client::{Pause, get};
+use tests::patience::eventually;
 use tests::{Client, Exit, Service, Signal};
 
 /// The standby is longer than any close may take.
@@ -77,4 +79,56 @@ async fn a_connection_that_has_offered_an_upgrade_keeps_its_time_limits() {
     client.send("GET /ping HTTP/1.1\r\nHo").await.unwrap();
     assert_eq!(client.reply().await.unwrap().status, 408);
     assert_eq!(client.pause(Duration::from_secs(5)).await, Pause::Closed);
+}
+
+fn last(path: &str) -> String {
+    get(path).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+}
+
+/// The client reads its answer and keeps its own side open.
+#[tokio::test]
+async fn a_client_that_asks_for_the_close_is_not_waited_for() {
+    // A server that waits for its client waits for a second. A busy machine may be that slow, too, but not each time.
+    const WAIT: Duration = Duration::from_secs(1);
+    let service = start("server web 127.0.0.1:0").await;
+    let pid = service.app.first().pid();
+    for request in [last("/ping"), get("/ping").replace("HTTP/1.1", "HTTP/1.0")] {
+        let mut took = Vec::new();
+        while took.iter().all(|took| *took >= WAIT) && took.len() < 5 {
+            let before = descriptors(pid);
+            let mut client = service.client().await;
+            client.send(&request).await.unwrap();
+            assert_eq!(client.reply().await.unwrap().status, 200);
+            let answered = Instant::now();
+            client.closed().await.expect("a proper end");
+            eventually("the server to close the connection", || descriptors(pid) <= before).await;
+            took.push(answered.elapsed());
+        }
+        assert!(took.iter().any(|took| *took < WAIT), "{request}: {took:?}");
+    }
+}
+
+/// The predecessor's duplicate would keep the connection open.
+#[tokio::test]
+async fn a_moved_client_that_asks_for_the_close_sees_it_at_once() {
+    let service = start("server web 127.0.0.1:0").await;
+    let mut client = moved_client(&service).await;
+    client.send(last("/ping")).await.unwrap();
+    assert_eq!(client.reply().await.unwrap().status, 200);
+    let (rest, took) = rest_of(&mut client).await;
+    assert_eq!(rest, "");
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+}
+
+/// It has promised to send nothing after that request. The unread bytes would reset the connection.
+#[tokio::test]
+async fn a_client_that_asks_for_the_close_and_sends_more_gets_its_answer() {
+    let service = start("server web 127.0.0.1:0").await;
+    for _ in 0..20 {
+        let mut client = service.client().await;
+        client.send(last("/ping") + &get("/ping").repeat(1000)).await.unwrap();
+        assert_eq!(client.reply().await.unwrap().status, 200);
+        let (rest, _) = rest_of(&mut client).await;
+        assert_eq!(rest, "");
+    }
 }

@@ -15,6 +15,8 @@ mod panics;
 mod recycling;
 mod rest;
 #[cfg(feature = "http2")]
+mod silent;
+#[cfg(feature = "http2")]
 mod sniff;
 #[cfg(feature = "tls")]
 mod tls_info;
@@ -124,9 +126,10 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
         return http2::serve(context, stream, ahead, permit).await;
     }
     let mut seen = Seen::new(ahead);
+    let patience = context.silent.wait();
     let sniffed = tokio::select! {
         biased;
-        sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout) => sniffed,
+        sniffed = sniff(&mut stream, &mut seen, &context.drain, patience, options.handshake_timeout) => sniffed,
         () = newcomer_is_to_close(&context, &mut permit, false) => return close::close_now(stream).await,
     };
     let seen = seen.freeze();

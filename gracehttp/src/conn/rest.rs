@@ -103,14 +103,20 @@ pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
     });
 }
 
-/// Attends the parking lot of a server for as long as the process lives: wakes the connections that have bytes, and
-/// ends those that rested too long. Runs where connections are served.
+/// Attends the parking lot of a server for as long as the process lives: wakes the connections that have bytes, ends
+/// those that rested too long, and has those park that stay silent. Runs where connections are served.
 pub(crate) async fn wake_parked(context: Arc<Context>) {
-    loop {
-        for woken in context.lot.wait().await {
-            leave_lot(&context, woken);
+    let wake = async {
+        loop {
+            for woken in context.lot.wait().await {
+                leave_lot(&context, woken);
+            }
         }
-    }
+    };
+    #[cfg(feature = "http2")]
+    tokio::join!(wake, context.silent.attend());
+    #[cfg(not(feature = "http2"))]
+    wake.await;
 }
 
 /// Empties the parking lot of a server when the process leaves. Runs on the control runtime: even if handlers block

@@ -3,7 +3,9 @@
 //! hyper's own `auto` builder waits without end for a client that sends nothing, one byte or half of the
 //! preface, and does not give the connection back.
 
+use std::future::Future;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::Instant;
 
 use crate::conn::Ahead;
-use crate::lifecycle::{Drain, Phase};
+use crate::lifecycle::{Drain, Phase, until_time};
 
 /// Every HTTP/2 connection begins with these bytes (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -53,15 +55,16 @@ impl Seen {
     }
 }
 
-/// Reads until the protocol is known.
+/// Reads until the protocol is known: if no byte has come, for as long as `patience` lasts; otherwise up to the limit.
 pub(crate) async fn sniff<T: AsyncRead + Unpin>(
     stream: &mut T,
     seen: &mut Seen,
     drain: &Drain,
-    patience: Duration,
+    patience: impl Future<Output = ()>,
     limit: Duration,
 ) -> io::Result<Sniffed> {
     let begun_in = drain.phase();
+    let mut patience = pin!(patience);
     loop {
         let protocol = recognise(&seen.bytes);
         if let Some(protocol) = protocol {
@@ -72,7 +75,8 @@ pub(crate) async fn sniff<T: AsyncRead + Unpin>(
         if moved_on(begun_in, drain.phase()) {
             return Ok(Sniffed::PhaseChanged);
         }
-        let wait = seen.since.map_or_else(|| Instant::now() + patience, |since| since + limit);
+        let is_silent = seen.since.is_none();
+        let limit_at = seen.since.map(|since| since + limit);
         tokio::select! {
             biased;
             read = stream.read_buf(&mut seen.bytes) => {
@@ -81,9 +85,8 @@ pub(crate) async fn sniff<T: AsyncRead + Unpin>(
                 }
                 seen.since.get_or_insert_with(Instant::now);
             }
-            () = tokio::time::sleep_until(wait) => {
-                return Ok(if seen.since.is_none() { Sniffed::Quiet } else { Sniffed::TimedOut });
-            }
+            () = &mut patience, if is_silent => return Ok(Sniffed::Quiet),
+            () = until_time(limit_at) => return Ok(Sniffed::TimedOut),
             () = changed => {}
         }
     }
@@ -119,7 +122,7 @@ mod tests {
         }
         let mut seen = Seen::new(Bytes::new());
         let short = Duration::from_millis(20);
-        sniff(&mut server, &mut seen, &Drain::new(), short, short).await.unwrap()
+        sniff(&mut server, &mut seen, &Drain::new(), tokio::time::sleep(short), short).await.unwrap()
     }
 
     #[tokio::test]
@@ -142,7 +145,7 @@ mod tests {
         client.write_all(b"P").await.unwrap();
         let drain = Drain::new();
         let mut seen = Seen::new(Bytes::new());
-        let sniffing = sniff(&mut server, &mut seen, &drain, LONG, LONG);
+        let sniffing = sniff(&mut server, &mut seen, &drain, tokio::time::sleep(LONG), LONG);
         let restart = async { drain.enter(Phase::HandingOver) };
         let (found, ()) = tokio::join!(sniffing, restart);
         assert_eq!(found.unwrap(), Sniffed::PhaseChanged);

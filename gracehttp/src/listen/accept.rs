@@ -1,7 +1,7 @@
 //! The accept loop: one task per listener, which only accepts connections that have a permit.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::listen::accept_queue::AcceptQueue;
 use crate::listen::listener::Listener;
 use crate::server::{Permit, Turn};
 use crate::socket::{Family, Socket, Unread};
-use crate::sys;
+use crate::sys::{self, Accepted};
 
 /// If a listener can't be watched, the next attempt comes after this time.
 const UNWATCHED: Duration = Duration::from_secs(1);
@@ -84,9 +84,9 @@ async fn accept_all(context: &Arc<Context>, listener: &Arc<Listener>, errors: &m
             },
         };
         match ready.try_io(|listener| sys::accept(listener.get_ref().0.as_fd())) {
-            Ok(Ok(fd)) => {
+            Ok(Ok(accepted)) => {
                 errors.note_accepted();
-                spare = admit(context, listener, fd, permit);
+                spare = admit(context, listener, accepted, permit);
                 tokio::task::consume_budget().await;
             }
             Ok(Err(error)) => match errors.note_error(&error, Instant::now()) {
@@ -117,7 +117,7 @@ async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, errors: &
             },
         };
         match sys::accept(listener.as_fd()) {
-            Ok(fd) => spare = admit(context, listener, fd, permit),
+            Ok(accepted) => spare = admit(context, listener, accepted, permit),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
             Err(error) => match errors.note_error(&error, Instant::now()) {
                 // A failed connection has left the queue, too.
@@ -138,7 +138,12 @@ async fn empty_queue(context: &Arc<Context>, listener: &Arc<Listener>, errors: &
 ///
 /// Gives the permit back if the client has left the queue meanwhile: then no other connection has to make room for
 /// the next client.
-fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, mut permit: Permit) -> Option<Permit> {
+fn admit(
+    context: &Arc<Context>,
+    listener: &Listener,
+    Accepted { fd, peer }: Accepted,
+    mut permit: Permit,
+) -> Option<Permit> {
     if context.recycling.is_listing() && Unread::of(fd.as_fd()) == Unread::End {
         return Some(permit);
     }
@@ -152,8 +157,7 @@ fn admit(context: &Arc<Context>, listener: &Listener, fd: OwnedFd, mut permit: P
         Address::Unix(_) => Family::Unix,
     };
     // A socket that the runtime can't take is closed, and its permit goes back.
-    let Ok(stream) = (Socket { fd, family, origin: None, listener: listener.number, session: None }).wake()
-    else {
+    let Ok(stream) = Socket::accepted(fd, peer, family, listener.number) else {
         permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
         return None;
     };

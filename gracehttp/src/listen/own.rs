@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::lifecycle::Address;
 use crate::server::{Endpoint, Mode, SocketAccess};
 use crate::socket::{Family, Socket};
-use crate::sys;
+use crate::sys::{self, Accepted};
 
 /// A few operators and scripts connect, not all the world.
 const BACKLOG: u32 = 128;
@@ -170,7 +170,7 @@ async fn accept_all(purpose: OwnPurpose, listener: Arc<Listener>, serve: Serve) 
         };
         while let Ok(mut ready) = registered.readable().await {
             match ready.try_io(|listener| sys::accept(listener.get_ref().0.as_fd())) {
-                Ok(Ok(fd)) => {
+                Ok(Ok(Accepted { fd, .. })) => {
                     errors.note_accepted();
                     serve(Socket { fd, family, origin: None, listener: None, session: None });
                     tokio::task::consume_budget().await;

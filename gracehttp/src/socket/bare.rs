@@ -17,6 +17,8 @@ pub(crate) struct BareStream {
     inner: Inner,
     origin: Option<Origin>,
     listener: Option<ListenerNumber>,
+    /// The address of the client, if `accept` has told it.
+    peer: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -36,7 +38,12 @@ impl BareStream {
             Family::Tcp => Inner::Tcp(TcpStream::from_std(fd.into())?),
             Family::Unix => Inner::Unix(UnixStream::from_std(fd.into())?),
         };
-        Ok(Self { inner, origin, listener })
+        Ok(Self { inner, origin, listener, peer: None })
+    }
+
+    /// The same, with the address of its client.
+    pub(super) fn from_peer(self, peer: Option<SocketAddr>) -> Self {
+        Self { peer, ..self }
     }
 
     /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has to happen
@@ -52,10 +59,11 @@ impl BareStream {
     /// The address of the client; none on a Unix socket, whose clients have no name. On a dual-stack socket the
     /// kernel shows an IPv4 client with an IPv6 address, which would surprise code that compares or logs addresses.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        match &self.inner {
-            Inner::Tcp(stream) => stream.peer_addr().ok().map(canonical),
+        let peer = match &self.inner {
+            Inner::Tcp(stream) => self.peer.or_else(|| stream.peer_addr().ok()),
             Inner::Unix(_) => None,
-        }
+        };
+        peer.map(canonical)
     }
 
     pub(crate) fn origin(&self) -> Option<Origin> {

@@ -7,6 +7,7 @@ mod secure;
 mod stream;
 
 use std::io;
+use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -57,6 +58,16 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
+    /// Registers a socket that was just accepted with the runtime of the calling task.
+    pub(crate) fn accepted(
+        fd: OwnedFd,
+        peer: Option<SocketAddr>,
+        family: Family,
+        listener: Option<ListenerNumber>,
+    ) -> io::Result<Stream> {
+        Ok(Stream::new(BareStream::new(fd, family, None, listener)?.from_peer(peer), None))
+    }
+
     /// Registers the socket with the runtime of the calling task.
     pub(crate) fn wake(self) -> io::Result<Stream> {
         let Self { fd, family, origin, listener, session } = self;

@@ -24,7 +24,7 @@ use crate::conn::traffic::Traffic;
 /// | `traffic` | see [`Traffic`] | |
 /// | `inbound` | the reader (`intake`); answers, by the exchange | the connection's task, the exchange |
 /// | `task` | the connection's task, once | the exchange |
-/// | `answering`, `broken`, `ends_unnoticed`, `answered_in_restart`, `told_to_close` | the exchange | the connection's task |
+/// | `answering`, `broken`, `ends_unnoticed`, `answered_in_restart`, `told_to_close`, `asked_once` | the exchange | the connection's task |
 /// | `half_closed` | the reader; taken back by the exchange | the connection's task, the request body |
 /// | `received` | the connection's task | the request body |
 /// | `unread`, `given_up_body` | the request body, the connection's task | the connection's task, the exchange |
@@ -63,6 +63,8 @@ pub(crate) struct Activity {
     answered_in_restart: AtomicBool,
     /// A response has said `Connection: close` for the server's own reasons.
     told_to_close: AtomicBool,
+    /// The first request has said that it is the only one.
+    asked_once: AtomicBool,
     unread_body: Mutex<UnreadBody>,
 }
 
@@ -118,6 +120,20 @@ impl Activity {
 
     pub(crate) fn is_told_to_close(&self) -> bool {
         self.told_to_close.load(Ordering::Relaxed)
+    }
+
+    /// The first request says that its client sends no other.
+    pub(crate) fn note_asked_once(&self) {
+        self.asked_once.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the client has got all that it asked for, and has said that it sends no more.
+    pub(crate) fn has_answered_all(&self) -> bool {
+        self.asked_once.load(Ordering::Relaxed)
+            && self.traffic.begun() == 1
+            && self.is_between_requests()
+            && !self.has_given_up_body()
+            && !self.traffic.is_unflushed()
     }
 
     /// Neither a request nor a response nor any byte of them is under way.

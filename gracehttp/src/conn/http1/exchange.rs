@@ -8,8 +8,8 @@ use std::task::{Context as TaskContext, Poll, Waker, ready};
 
 use axum_core::Error;
 use bytes::Bytes;
-use http::header::HOST;
-use http::{HeaderValue, Request, StatusCode};
+use http::header::{CONNECTION, HOST};
+use http::{HeaderValue, Request, StatusCode, Version};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -37,6 +37,10 @@ impl Protocol for Activity {
 
     fn turn(self: &Arc<Self>, request: &Request<Incoming>, number: u64, _: &Asked) -> Turn {
         self.note_answering(false);
+        // Later requests need not be looked at: it is clients of a single request that open many connections.
+        if number == 1 && asks_to_close(request) {
+            self.note_asked_once();
+        }
         let expects_continue = !request.body().is_end_stream() && expects_continue(request.headers());
         Turn { number, expects_continue }
     }
@@ -159,6 +163,19 @@ impl Turn {
             activity.forgo_body();
         }
         forgoes
+    }
+}
+
+/// Whether a client sends no other request after this one (RFC 9112 section 9.3).
+fn asks_to_close<B>(request: &Request<B>) -> bool {
+    let mut options = request
+        .headers()
+        .get_all(CONNECTION)
+        .into_iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii));
+    match request.version() {
+        Version::HTTP_11 => options.any(|option| option.eq_ignore_ascii_case(b"close")),
+        _ => !options.any(|option| option.eq_ignore_ascii_case(b"keep-alive")),
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::oneshot::Receiver;
 
 use crate::conn::Ahead;
 use crate::conn::cause::Cause;
-use crate::conn::close::{Linger, close, close_now, close_now_with, close_with, cut, reset};
+use crate::conn::close::{LITTLE, Linger, close, close_now, close_now_with, close_with, cut, reset};
 use crate::conn::context::Context;
 use crate::conn::exchange::ConnectionService;
 use crate::conn::exchange::answer::{closing_response, note_refused_by_hyper};
@@ -81,13 +81,17 @@ pub(super) async fn serve(
     let service = ConnectionService::new(activity.clone(), info.clone());
     // hyper gives an upgraded connection to the handler that asked for it. Any other returns when hyper drops it.
     let connection = context.http1.serve_connection(TokioIo::new(transport), service).with_upgrades();
+    // hyper has closed our side of the connection.
+    let mut is_shut_down = false;
     let end = {
         let mut connection = pin!(connection);
         let poll = |cx: &mut TaskContext<'_>| {
             activity.note_task(cx.waker());
             let polled = connection.as_mut().poll(cx);
-            if let Poll::Ready(Err(error)) = &polled {
-                note_refused_by_hyper(&info, error);
+            match &polled {
+                Poll::Ready(Ok(())) => is_shut_down = true,
+                Poll::Ready(Err(error)) => note_refused_by_hyper(&info, error),
+                Poll::Pending => {}
             }
             polled
         };
@@ -149,6 +153,14 @@ pub(super) async fn serve(
         End::Cut if activity.traffic().open() > 0 || activity.traffic().is_unflushed() => {
             cut(&context, stream).await;
         }
+        End::Finished
+            if is_shut_down
+                && ahead.is_empty()
+                && activity.has_answered_all()
+                && has_read_all(&stream, &activity) =>
+        {
+            drop(stream);
+        }
         // No client is left to answer. Its handler was dropped with hyper's connection.
         End::Gone | End::Rest => drop(stream),
         End::Finished | End::Broken | End::Close | End::Cut | End::TimedOut(_) => {
@@ -156,6 +168,15 @@ pub(super) async fn serve(
         }
     }
     Left::Nothing
+}
+
+/// Whether the connection of a client that sends no more can be closed without a wait: the kernel holds no unread byte,
+/// which would make it a reset, and not so much of the response that its client could be slower than a client may be.
+///
+/// Over TLS the client answers with its own close_notify, for which the connection waits.
+fn has_read_all(stream: &Stream, activity: &Activity) -> bool {
+    let (is_secure, sent) = (stream.is_secure(), activity.traffic().bytes_out());
+    !is_secure && sent <= LITTLE && Unread::of(stream.socket()) != Unread::Bytes
 }
 
 /// Sends the bytes that hyper has left in the transport, and stops if the client does not take them.

@@ -31,8 +31,8 @@ pub(crate) use shared_memory::{create_shared, map_shared};
 #[cfg(feature = "admin")]
 pub(crate) use sock_diag::unix_queue_length;
 
-/// How many descriptors one message carries at most; the kernel's own limit is 253 (`SCM_MAX_FD`).
-pub(crate) const MAX_FDS: usize = 65;
+/// How many descriptors one message carries at most: the kernel's own limit (`SCM_MAX_FD`).
+pub(crate) const MAX_FDS: usize = 253;
 
 /// Takes a variable out of the environment.
 ///

@@ -27,6 +27,9 @@ use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
 use crate::tls::TlsAcceptor;
 
+/// How many connections in the queue to the successor are enough: the largest batch, and some of the next one.
+const SHORT_QUEUE: usize = 320;
+
 /// The least that hyper reads at once.
 const HYPER_READ: usize = 8 << 10;
 
@@ -64,6 +67,10 @@ pub(crate) struct Context {
     /// Notified when a connection was parked after the drain began: the lot may have been cleared before.
     pub(crate) parked_late: Notify,
     to_successor: Mutex<Option<UnboundedSender<Leaving>>>,
+    /// How many connections stand in the queue to the successor.
+    queued: AtomicUsize,
+    /// Notified when the queue has become [short](Self::has_short_queue).
+    shortened: Notify,
     /// How many bytes of its next request a connection may take along to the successor.
     moves_with: AtomicUsize,
     /// Whether the successor can take over TLS sessions.
@@ -133,6 +140,8 @@ impl Context {
             workers: Handle::current(),
             parked_late: Notify::new(),
             to_successor: Mutex::new(None),
+            queued: AtomicUsize::new(0),
+            shortened: Notify::new(),
             moves_with: AtomicUsize::new(MOVES_WITH),
             takes_sessions: AtomicBool::new(true),
         })
@@ -196,10 +205,32 @@ impl Context {
     /// Sends a connection to the successor, or returns it if there is no successor.
     pub(crate) fn send_to_successor(self: &Arc<Self>, resting: Resting) -> Result<(), Resting> {
         let resting = Resting { left_at: Some(Instant::now()), ..resting };
-        match &*self.to_successor() {
-            Some(to_successor) => to_successor.send((self.clone(), resting)).map_err(|refused| refused.0.1),
-            None => Err(resting),
+        let to_successor = self.to_successor();
+        let Some(to_successor) = &*to_successor else { return Err(resting) };
+        // Before it can leave the queue.
+        self.queued.fetch_add(1, Ordering::AcqRel);
+        to_successor.send((self.clone(), resting)).map_err(|refused| {
+            self.note_unqueued();
+            refused.0.1
+        })
+    }
+
+    /// A connection has left the queue to the successor.
+    pub(crate) fn note_unqueued(&self) {
+        if self.queued.fetch_sub(1, Ordering::AcqRel) == SHORT_QUEUE {
+            self.shortened.notify_one();
         }
+    }
+
+    /// Whether parked connections should queue now. In the queue a connection is served by no process, so they follow
+    /// only as fast as the successor takes them.
+    pub(super) fn has_short_queue(&self) -> bool {
+        self.queued.load(Ordering::Acquire) < SHORT_QUEUE
+    }
+
+    /// Waits until the queue to the successor has become short.
+    pub(super) async fn queue_is_short(&self) {
+        self.shortened.notified().await;
     }
 
     fn to_successor(&self) -> MutexGuard<'_, Option<UnboundedSender<Leaving>>> {

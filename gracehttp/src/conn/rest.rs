@@ -169,7 +169,19 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
 }
 
 async fn hand_over_all(context: &Arc<Context>) {
-    while context.has_successor() && context.drain.phase() == Phase::HandingOver {
+    loop {
+        let changed = context.drain.changed();
+        if !context.has_successor() || context.drain.phase() != Phase::HandingOver {
+            return;
+        }
+        if !context.has_short_queue() {
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = context.queue_is_short() => {}
+            }
+            continue;
+        }
         let batch = context.lot.take(BATCH);
         if batch.is_empty() {
             return;

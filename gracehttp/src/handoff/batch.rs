@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::conn::{Context, Leaving, Resting};
 use crate::handoff::session::{Session, not_taken, variable_size};
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, MAX_BATCH, ToSuccessor, Version};
+use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, ToSuccessor, Version};
 use crate::lifecycle::{ConnectionEnd, moved};
 use crate::record::SentSession;
 use crate::socket::{Socket, Stage};
@@ -35,17 +35,19 @@ const DESCRIPTION: usize = 256;
 pub(super) struct Size {
     count: usize,
     bytes: usize,
+    /// How many bytes and connections a message takes.
     limit: usize,
+    most: usize,
 }
 
 impl Size {
     pub(super) fn new(version: Version) -> Self {
-        Self { count: 0, bytes: DESCRIPTION, limit: version.max_message() }
+        Self { count: 0, bytes: DESCRIPTION, limit: version.max_message(), most: version.max_batch() }
     }
 
     /// Whether the message has room for one more connection.
     pub(super) fn is_full(&self) -> bool {
-        self.count == MAX_BATCH
+        self.count == self.most
     }
 
     /// Adds a connection; false if the message has no room for it. The first one always has room: its server does not
@@ -129,7 +131,7 @@ impl Batch {
     ) -> Result<(Self, ToSuccessor), (VecDeque<Leaving>, io::Error)> {
         let withdrawal = match version {
             Version::One => Withdrawal::Unsupported,
-            Version::Two | Version::Three | Version::Four => match OwnershipToken::new() {
+            Version::Two | Version::Three | Version::Four | Version::Five => match OwnershipToken::new() {
                 Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
                 Err(error) => return Err((connections, error)),
             },
@@ -149,7 +151,9 @@ impl Batch {
                 number,
                 connections: described.into_iter().map(|described| described.connection).collect(),
             },
-            Version::Three | Version::Four => ToSuccessor::BatchV3 { number, connections: described },
+            Version::Three | Version::Four | Version::Five => {
+                ToSuccessor::BatchV3 { number, connections: described }
+            }
         };
         Ok((Self { number, connections, withdrawal }, message))
     }

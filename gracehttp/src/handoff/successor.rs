@@ -21,7 +21,7 @@ use crate::handoff::inherited::variable_value;
 use crate::handoff::parcel::{self, DISCARD, Parcel, ParcelSender, REHEARSAL};
 use crate::handoff::standard_error::Heard;
 use crate::handoff::wire::{
-    Hello, ListenerV1, ListenerV2, MAX_BATCH, ServerCount, ToPredecessor, ToSuccessor, Version,
+    Hello, ListenerV1, ListenerV2, MAX_LISTENERS, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
 use crate::lifecycle::{AT_LEAST, Signal};
 use crate::listen::restore_limits;
@@ -331,14 +331,14 @@ fn numbers(signals: &[Signal]) -> Vec<Number> {
 async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, BorrowedFd<'_>)]) -> io::Result<()> {
     let mut rest = listeners;
     loop {
-        let (batch, after) = rest.split_at(rest.len().min(MAX_BATCH));
+        let (batch, after) = rest.split_at(rest.len().min(MAX_LISTENERS));
         let last = after.is_empty();
         let offers = batch.iter().map(|(offer, _)| offer.clone());
         let message = match version {
             Version::One => {
                 ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
             }
-            Version::Two | Version::Three | Version::Four => {
+            Version::Two | Version::Three | Version::Four | Version::Five => {
                 ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
             }
         };

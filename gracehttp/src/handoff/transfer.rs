@@ -87,7 +87,7 @@ impl Transfer {
     pub(super) async fn next(&mut self) -> Option<Leaving> {
         match self.deferred.take() {
             Some(first) => Some(first),
-            None => self.leaving.recv().await,
+            None => self.leaving.recv().await.inspect(note_unqueued),
         }
     }
 
@@ -180,6 +180,7 @@ impl Transfer {
         remains.back.extend(self.deferred);
         // Not `try_recv`, which misses a connection that is just being sent.
         while let Some(leaving) = self.leaving.recv().await {
+            note_unqueued(&leaving);
             remains.back.push(leaving);
         }
         remains
@@ -196,7 +197,7 @@ impl Transfer {
                 break;
             }
             batch.push_back(leaving);
-            next = if size.is_full() { None } else { self.leaving.try_recv().ok() };
+            next = if size.is_full() { None } else { self.leaving.try_recv().ok().inspect(note_unqueued) };
         }
         batch
     }
@@ -228,4 +229,8 @@ impl Transfer {
     fn resume(&self) {
         self.contexts.iter().for_each(|context| context.let_go());
     }
+}
+
+fn note_unqueued((context, _): &Leaving) {
+    context.note_unqueued();
 }

@@ -15,14 +15,14 @@ use zeroize::Zeroize;
 
 use crate::conn::{MOVES_WITH, Report};
 use crate::handoff::session::Session;
+use crate::sys::MAX_FDS;
 use crate::tls::TicketKey;
 
 /// The largest message. Below what a Unix socket's send buffer takes by default (208 KiB).
 pub(crate) const MAX_MESSAGE: usize = 128 << 10;
 
-/// How many listeners or connections go in one message, with one descriptor each. Version 1 has no room for more.
-pub(crate) const MAX_BATCH: usize = 64;
-const _: () = assert!(MAX_BATCH < crate::sys::MAX_FDS, "a batch has a token, too");
+/// How many listeners go in one message, with one descriptor each. Version 1 has no room for more.
+pub(crate) const MAX_LISTENERS: usize = 64;
 
 /// The version of the protocol that the two sides speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub(crate) enum Version {
     Three = 3,
     /// Parcels: named messages between other rooms of the two processes.
     Four = 4,
+    /// Large batches: as many connections as one message carries descriptors.
+    Five = 5,
 }
 
 impl Version {
@@ -43,7 +45,7 @@ impl Version {
     pub(crate) const fn max_ahead(self) -> usize {
         match self {
             Self::One => 32 << 10,
-            Self::Two | Self::Three | Self::Four => 64 << 10,
+            Self::Two | Self::Three | Self::Four | Self::Five => 64 << 10,
         }
     }
 
@@ -51,16 +53,26 @@ impl Version {
     pub(crate) const fn max_message(self) -> usize {
         match self {
             Self::One => 64 << 10,
-            Self::Two | Self::Three | Self::Four => MAX_MESSAGE,
+            Self::Two | Self::Three | Self::Four | Self::Five => MAX_MESSAGE,
+        }
+    }
+
+    /// How many connections go in one batch, with one descriptor each beside that of the token.
+    ///
+    /// Both processes sleep once for each batch, so large ones save most of the time of a hand-over.
+    pub(crate) const fn max_batch(self) -> usize {
+        match self {
+            Self::One | Self::Two | Self::Three | Self::Four => 64,
+            Self::Five => MAX_FDS - 1,
         }
     }
 }
 
-const _: () = assert!(MOVES_WITH <= Version::Four.max_ahead(), "no message has room for such a connection");
+const _: () = assert!(MOVES_WITH <= Version::Five.max_ahead(), "no message has room for such a connection");
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
-pub(crate) const NEWEST_VERSION: u16 = Version::Four as u16;
+pub(crate) const NEWEST_VERSION: u16 = Version::Five as u16;
 
 /// What a hello begins with.
 const MAGIC: [u8; 8] = *b"gracehdf";
@@ -96,6 +108,7 @@ impl Hello {
             2 if self.oldest <= 2 => Ok(Version::Two),
             3 if self.oldest <= 3 => Ok(Version::Three),
             4 if self.oldest <= 4 => Ok(Version::Four),
+            5 if self.oldest <= 5 => Ok(Version::Five),
             _ => Err(format!(
                 "it speaks versions {} to {} of the handoff protocol and this process {OLDEST_VERSION} to \
                  {NEWEST_VERSION}: stop the service and start it again instead of restarting it",

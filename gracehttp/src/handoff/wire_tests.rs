@@ -233,9 +233,11 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
 #[test]
 fn versions_agree_on_the_newest_that_both_speak() {
     let ours = Hello::new(1);
-    assert_eq!(ours.agree(), Ok(Version::Four));
+    assert_eq!(ours.agree(), Ok(Version::Five));
     let newer = Hello { newest: 9, ..ours.clone() };
-    assert_eq!(newer.agree(), Ok(Version::Four));
+    assert_eq!(newer.agree(), Ok(Version::Five));
+    let fourth_release = Hello { newest: 4, ..ours.clone() };
+    assert_eq!(fourth_release.agree(), Ok(Version::Four));
     let third_release = Hello { newest: 3, ..ours.clone() };
     assert_eq!(third_release.agree(), Ok(Version::Three));
     let second_release = Hello { newest: 2, ..ours.clone() };
@@ -258,7 +260,7 @@ fn strangers_are_refused_with_a_reason() {
 #[test]
 fn d18_the_hello_is_frozen() {
     let hello = Hello { generation: 300, pid: 7, ..Hello::new(0) };
-    golden(&hello, &[&b"gracehdf"[..], &[1, 4, 0xac, 2, 14]].concat());
+    golden(&hello, &[&b"gracehdf"[..], &[1, 5, 0xac, 2, 14]].concat());
 }
 
 #[test]

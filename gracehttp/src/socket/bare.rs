@@ -42,7 +42,7 @@ impl BareStream {
     }
 
     /// The same, with the address of its client.
-    pub(super) fn from_peer(self, peer: Option<SocketAddr>) -> Self {
+    pub(super) fn with_peer(self, peer: Option<SocketAddr>) -> Self {
         Self { peer, ..self }
     }
 

@@ -65,7 +65,7 @@ impl Socket {
         family: Family,
         listener: Option<ListenerNumber>,
     ) -> io::Result<Stream> {
-        Ok(Stream::new(BareStream::new(fd, family, None, listener)?.from_peer(peer), None))
+        Ok(Stream::new(BareStream::new(fd, family, None, listener)?.with_peer(peer), None))
     }
 
     /// Registers the socket with the runtime of the calling task.

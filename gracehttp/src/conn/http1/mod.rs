@@ -153,14 +153,7 @@ pub(super) async fn serve(
         End::Cut if activity.traffic().open() > 0 || activity.traffic().is_unflushed() => {
             cut(&context, stream).await;
         }
-        End::Finished
-            if is_shut_down
-                && ahead.is_empty()
-                && activity.has_answered_all()
-                && has_read_all(&stream, &activity) =>
-        {
-            drop(stream);
-        }
+        End::Finished if is_shut_down && needs_no_wait(&activity, &stream, &ahead) => drop(stream),
         // No client is left to answer. Its handler was dropped with hyper's connection.
         End::Gone | End::Rest => drop(stream),
         End::Finished | End::Broken | End::Close | End::Cut | End::TimedOut(_) => {
@@ -170,13 +163,17 @@ pub(super) async fn serve(
     Left::Nothing
 }
 
-/// Whether the connection of a client that sends no more can be closed without a wait: the kernel holds no unread byte,
-/// which would make it a reset, and not so much of the response that its client could be slower than a client may be.
+/// Whether a connection can be closed without waiting for its client, which has said that it sends no more: it has got
+/// its answer, the kernel holds no unread byte, which would make the close a reset, and not so much of the answer that
+/// the client could be slower than a client may be.
 ///
-/// Over TLS the client answers with its own close_notify, for which the connection waits.
-fn has_read_all(stream: &Stream, activity: &Activity) -> bool {
-    let (is_secure, sent) = (stream.is_secure(), activity.traffic().bytes_out());
-    !is_secure && sent <= LITTLE && Unread::of(stream.socket()) != Unread::Bytes
+/// Over TLS the client sends its own close_notify, for which the connection waits.
+fn needs_no_wait(activity: &Activity, stream: &Stream, ahead: &Bytes) -> bool {
+    !stream.is_secure()
+        && activity.has_answered_all()
+        && activity.traffic().bytes_out() <= LITTLE
+        && ahead.is_empty()
+        && Unread::of(stream.socket()) != Unread::Bytes
 }
 
 /// Sends the bytes that hyper has left in the transport, and stops if the client does not take them.

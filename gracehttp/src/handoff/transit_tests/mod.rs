@@ -296,18 +296,21 @@ async fn cut_records_are_spread_over_messages() {
 
 #[tokio::test(start_paused = true)]
 async fn many_connections_go_in_as_few_messages_as_they_need() {
-    let mut stage = Stage::begin().await;
-    (0..100).for_each(|name| stage.leave(name));
-    let mut counts = Vec::new();
-    for number in 1..=2 {
-        let (batch, _) = stage.batch().await;
-        let ToSuccessor::BatchV3 { connections, .. } = batch else { panic!() };
-        counts.push(connections.len());
-        let taken = ToPredecessor::TakenOf { number, count: 64 };
-        stage.to_predecessor.send(&taken, &[]).await.unwrap();
+    for (version, expected) in [(Version::Four, [64, 64, 64, 64, 44]), (Version::Five, [252, 48, 0, 0, 0])] {
+        let mut stage = Stage::begin_with(version).await;
+        (0..300).for_each(|name| stage.leave(name));
+        let mut counts = [0; 5];
+        for (number, count) in (1..).zip(&mut counts).take_while(|(number, _)| expected[number - 1] > 0) {
+            let (batch, fds) = stage.batch().await;
+            let ToSuccessor::BatchV3 { connections, .. } = batch else { panic!() };
+            assert_eq!(fds.len(), connections.len() + 1, "one for the token");
+            *count = connections.len();
+            let taken = ToPredecessor::TakenOf { number: number as u32, count: *count as u32 };
+            stage.to_predecessor.send(&taken, &[]).await.unwrap();
+        }
+        assert_eq!(counts, expected, "{version:?}");
+        stage.end().await;
     }
-    assert_eq!(counts, [64, 36]);
-    stage.end().await;
 }
 
 /// The successor would take it for plain text. (Its server does not let it leave at all.)

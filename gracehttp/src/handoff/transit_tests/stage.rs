@@ -135,7 +135,7 @@ fn pair() -> (OwnedFd, OwnedFd) {
 
 impl Stage {
     pub(super) async fn begin() -> Self {
-        Self::begin_with(Version::Four).await
+        Self::begin_with(Version::Five).await
     }
 
     pub(super) async fn begin_with(version: Version) -> Self {

@@ -27,19 +27,19 @@ async fn allocations_of_a_request_to_a_route_are_known() {
 async fn allocations_per_request(kind: &'static str) -> u64 {
     let launch = Launch::bin("counting");
     let server = Contestant::launch(launch, kind, Security::Plain, 1).await;
-    let idle = Idle::of(&server).unwrap();
-    let mut clients = idle.gather(1, Arrival::OneByOne).unwrap();
-    let count = || learn_number(&server.endpoint, "/allocations").unwrap();
+    let idle = Idle::of(&server).expect("an answer");
+    let mut clients = idle.gather(1, Arrival::OneByOne).expect("a connection");
+    let count = || learn_number(&server.endpoint, "/allocations").expect("a count");
     // The first requests fill what later ones find: the queue of a task, the fields of a request that come again.
     for _ in 0..10 {
-        idle.ask_all(&mut clients).unwrap();
+        idle.ask_all(&mut clients).expect("all answers");
     }
     // A count needs a connection of its own, which allocates; so does the second one as much.
     let own = count();
     let own = count() - own;
     let before = count();
     for _ in 0..REQUESTS {
-        idle.ask_all(&mut clients).unwrap();
+        idle.ask_all(&mut clients).expect("all answers");
     }
     let allocated = count() - before - own;
     (allocated + REQUESTS / 2) / REQUESTS

@@ -112,7 +112,7 @@ fn variable_sets_every_key_and_is_its_origin() {
     assert_eq!(ping.socket, SocketAccess { mode: Mode::new(0o660), user, group });
     assert_eq!(format!("{other:?}"), format!("{untouched:?}"));
 
-    assert_eq!(provenance.len(), 27);
+    assert_eq!(provenance.len(), 26);
     assert!(provenance.contains(&Provenance {
         server: None,
         key: "lame_duck",

@@ -207,12 +207,6 @@ fn key_of_http2_names_the_missing_feature() {
     assert_eq!(faults("[server.ping]\nhttp2 = false"), [needs]);
 }
 
-#[cfg(not(feature = "admin"))]
-#[test]
-fn key_of_operators_names_the_missing_feature() {
-    assert_eq!(faults("admin = ':9099'"), ["a.toml:1: the key `admin` needs gracehttp's feature `admin`"]);
-}
-
 #[test]
 fn key_that_is_code_or_has_another_name_is_explained() {
     for (text, fault) in [

@@ -60,9 +60,9 @@ pub fn lower_record_limit(records: u64) {
 /// Modules of routes, and the router of axum that serves them.
 #[cfg(feature = "axum")]
 pub mod routes {
-    pub use axum::{Router, routing};
-
-    pub use crate::server::routes::{Kind, Lists, OwnRoutes, Routes, Table, handler, join, serve};
+    pub use crate::server::routes::{
+        Kind, Lists, OwnRoutes, Router, Routes, Table, handler, join, routing, serve,
+    };
 
     /// What an entry of `routes(…)` means where it is a module without `#[routes]`.
     ///

@@ -236,7 +236,7 @@ fn everything() -> Everything {
 }
 
 async fn ask_of<M>(routes: impl Routes<Everything, M>, method: Method, path: &str) -> Response {
-    let mut service = routes.router("", &Arc::new(everything()));
+    let mut service = routes.router("", &Arc::new(everything())).service();
     let request = Request::builder().method(method).uri(path).body(Body::from("body")).expect("a request");
     service.call(request).await.unwrap()
 }

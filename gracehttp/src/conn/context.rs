@@ -268,13 +268,13 @@ fn http1_builder(options: &ServerOptions) -> http1::Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::{Request, ResponseFuture, Tls};
+    use crate::server::{Request, ResponseFuture, Surroundings, Tls};
     use crate::tls::KeyRing;
 
     struct NoHandler;
 
     impl Dispatch for NoHandler {
-        fn call(&self, _: Request) -> ResponseFuture {
+        fn call(&self, _: Request, _: Surroundings<'_>) -> ResponseFuture {
             Box::pin(std::future::pending())
         }
     }

@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::health::Health;
-use crate::server::{Dispatch, HealthPath, Request, Response, ResponseFuture};
+use crate::server::{Dispatch, HealthPath, Request, Response, ResponseFuture, Surroundings};
 
 /// Answers one path itself, and leaves everything else to the application.
 pub(crate) struct HealthDispatch {
@@ -23,10 +23,10 @@ impl HealthDispatch {
 }
 
 impl Dispatch for HealthDispatch {
-    fn call(&self, request: Request) -> ResponseFuture {
+    fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
         let asks = matches!(*request.method(), Method::GET | Method::HEAD);
         if !asks || request.uri().path() != self.path.as_str() {
-            return self.application.call(request);
+            return self.application.call(request, surroundings);
         }
         let health = self.health.clone();
         Box::pin(async move { answer(health.verdict().await.is_ready()) })

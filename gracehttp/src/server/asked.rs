@@ -1,7 +1,6 @@
 //! A request as log messages name it.
 
 use std::fmt;
-use std::sync::Arc;
 
 use http::{Method, Request, Version};
 use hyper::upgrade::OnUpgrade;
@@ -23,14 +22,14 @@ pub(crate) struct Asked {
 }
 
 /// Method and path, without the query, which may hold secrets. CONNECT has no path.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Line {
     /// Most lines are that short, and need no allocation.
     Short {
         len: u8,
         bytes: [u8; SHORT],
     },
-    Long(Arc<str>),
+    Long(Box<str>),
     Unread,
 }
 
@@ -94,7 +93,7 @@ impl Line {
         Self::Short { len: len as u8, bytes }
     }
 
-    fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Short { len, bytes } => str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default(),
             Self::Long(line) => line,
@@ -103,7 +102,7 @@ impl Line {
     }
 }
 
-fn long(method: &str, path: &str) -> Arc<str> {
+fn long(method: &str, path: &str) -> Box<str> {
     let gap = if path.is_empty() { "" } else { " " };
     let (shown, rest) = path.split_at(path.floor_char_boundary(SHOWN));
     let dots = if rest.is_empty() { "" } else { "…" };

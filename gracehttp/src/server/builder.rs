@@ -174,23 +174,12 @@ impl ServerBuilder {
         T::Future: Send,
         S: 'static,
     {
-        self.service_of(|state| noting_routes(factory(state)))
+        self.complete(Answers::Service, |state, name| {
+            Arc::new(ServiceDispatch::new(noting_routes(factory(state)), name))
+        })
     }
 
-    /// The same for a service that notes its routes itself.
-    pub(super) fn service_of<F, T, S>(self, factory: F) -> Server<S>
-    where
-        F: FnOnce(&S) -> T + Send + 'static,
-        T: Service<Request> + Clone + Send + Sync + 'static,
-        T::Response: IntoResponse,
-        T::Error: Into<BoxError>,
-        T::Future: Send,
-        S: 'static,
-    {
-        self.complete(Answers::Service, |state, name| Arc::new(ServiceDispatch::new(factory(state), name)))
-    }
-
-    fn complete<S>(
+    pub(super) fn complete<S>(
         self,
         answers: Answers,
         make: impl FnOnce(&S, &str) -> Arc<dyn Dispatch> + Send + 'static,

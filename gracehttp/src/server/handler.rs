@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
 
-use crate::server::{Request, Response};
+use crate::server::{Request, Response, Surroundings};
 
 /// What a handler returns.
 #[diagnostic::on_unimplemented(
@@ -50,6 +50,18 @@ impl<T: IntoResponse> Output for T {}
 pub trait Handler<M, S>: Clone + Send + Sync + Sized + 'static {
     /// Answers one request.
     fn call(self, request: Request, state: Arc<S>) -> impl Future<Output = Response> + Send;
+
+    /// The same for a request without its surroundings, which are attached if the handler may read them.
+    #[doc(hidden)]
+    fn answer(
+        self,
+        mut request: Request,
+        surroundings: Surroundings<'_>,
+        state: &Arc<S>,
+    ) -> impl Future<Output = Response> + Send + use<Self, M, S> {
+        surroundings.attach(&mut request);
+        self.call(request, state.clone())
+    }
 }
 
 impl<F, Fut, R, S> Handler<((),), S> for F
@@ -63,6 +75,19 @@ where
         // Dropped first, since nothing reads the body.
         drop(request);
         self().await.into_response()
+    }
+
+    /// It reads nothing. The state's count, which all threads share, stays as it is.
+    fn answer(
+        self,
+        request: Request,
+        _surroundings: Surroundings<'_>,
+        _state: &Arc<S>,
+    ) -> impl Future<Output = Response> + Send + use<F, Fut, R, S> {
+        async move {
+            drop(request);
+            self().await.into_response()
+        }
     }
 }
 

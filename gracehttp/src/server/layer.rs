@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::server::service::ServiceDispatch;
-use crate::server::{Dispatch, Request, Response, ResponseFuture, Server};
+use crate::server::{Dispatch, Request, Response, ResponseFuture, Server, Surroundings};
 
 impl<S: 'static> Server<S> {
     /// Adds a tower layer around the whole server: tracing, compression, CORS, authentication. The layer that was
@@ -57,6 +57,11 @@ impl BoxService {
     pub(crate) fn new(dispatch: impl Dispatch) -> Self {
         Self(Arc::new(dispatch))
     }
+
+    /// The same as a call, without a future of its own.
+    pub(crate) fn dispatch(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
+        self.0.call(request, surroundings)
+    }
 }
 
 /// It takes requests with any body, since layers such as limits and decompression wrap the body.
@@ -73,7 +78,8 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Answer {
-        Answer(self.0.call(request.map(Body::new)))
+        // A layer has got the surroundings with the request.
+        Answer(self.0.call(request.map(Body::new), Surroundings::default()))
     }
 }
 
@@ -153,7 +159,7 @@ mod tests {
             .layer(layer_fn(|inner| Guard(inner, 'b')))
             .layer(layer_fn(|inner| Guard(inner, 'a')));
         let request = http::Request::get(path).body(Body::empty()).unwrap();
-        let response = (server.make)(&()).call(request).await;
+        let response = (server.make)(&()).call(request, Surroundings::default()).await;
         let status = response.status().as_u16();
         let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 
 #[cfg(feature = "axum")]
-pub(crate) use noting::{Routed, noting_routes};
+pub(crate) use noting::{Routed, intern, note_route, noting_routes};
 
 /// Whether the routers of the application are to note their routes. The routes of modules always do: it costs nothing.
 #[cfg(any(feature = "admin", feature = "axum"))]

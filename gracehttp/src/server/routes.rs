@@ -1,15 +1,18 @@
 //! Modules of routes: axum's router, and a table in which the compiler finds conflicts.
 
+mod direct;
+mod router;
+
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::response::IntoResponse;
-use axum::{Extension, Router};
 use http::StatusCode;
 
 use crate::server::listens::same;
-use crate::server::route::Routed;
-use crate::server::service::HandlerDispatch;
-use crate::server::{Answers, BoxService, Handler, Instead, Server, ServerBuilder};
+use crate::server::{Answers, Instead, Server, ServerBuilder};
+
+pub use router::{Router, handler, routing};
 
 /// A module of routes in an application with the state `S`.
 ///
@@ -31,11 +34,13 @@ where
     R: Routes<S, M> + Send + 'static,
     S: Clone + Send + Sync + 'static,
 {
-    let server = builder.service_of(move |state: &S| {
-        let router = routes.router("", &Arc::new(state.clone())).method_not_allowed_fallback(not_allowed);
+    let complete = |router: axum::Router| {
+        let router = router.method_not_allowed_fallback(not_allowed);
         if table.has_fallback() { router } else { router.fallback(not_found) }
-    });
-    Server { answers: Answers::Routes(table), ..server }
+    };
+    builder.complete(Answers::Routes(table), move |state: &S, _| {
+        Arc::new(routes.router("", &Arc::new(state.clone())).dispatch(complete))
+    })
 }
 
 async fn not_found() -> impl IntoResponse {
@@ -45,17 +50,6 @@ async fn not_found() -> impl IntoResponse {
 /// The router adds the field Allow.
 async fn not_allowed() -> impl IntoResponse {
     (StatusCode::METHOD_NOT_ALLOWED, Extension(Instead::NoRoute))
-}
-
-/// A handler as a service for the router. It shares the state as a server of one handler does; axum's own would
-/// clone the state for each request.
-pub fn handler<H, M, S>(handler: H, state: &Arc<S>) -> BoxService
-where
-    H: Handler<M, S>,
-    M: 'static,
-    S: Send + Sync + 'static,
-{
-    BoxService::new(Routed::new(HandlerDispatch::new(handler, state.clone())))
 }
 
 /// A path within a prefix; the root of a module with a prefix is the prefix itself.
@@ -308,7 +302,7 @@ mod tests {
     fn axum_refuses(first: &'static str, second: &'static str, same_method: bool) -> bool {
         use axum::routing::{get, post};
         let build = move || {
-            let router: Router = Router::new().route(first, get(async || ()));
+            let router: axum::Router = axum::Router::new().route(first, get(async || ()));
             match same_method {
                 true => router.route(second, get(async || ())),
                 false => router.route(second, post(async || ())),

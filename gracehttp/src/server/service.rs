@@ -15,7 +15,7 @@ use http::StatusCode;
 use tower_service::Service;
 
 use crate::log;
-use crate::server::{Asked, Handler};
+use crate::server::{Asked, Handler, Surroundings};
 
 /// An HTTP request as handlers and services get it. It is axum's type, so that code for axum works here.
 pub type Request = http::Request<Body>;
@@ -38,7 +38,7 @@ pub(crate) enum Instead {
 
 /// Answers the requests of a server. All of its connections share one.
 pub(crate) trait Dispatch: Send + Sync + 'static {
-    fn call(&self, request: Request) -> ResponseFuture;
+    fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture;
 }
 
 /// A handler function with the state that its extractors read.
@@ -54,14 +54,28 @@ impl<H, M, S> HandlerDispatch<H, M, S> {
     }
 }
 
+impl<H, M, S> HandlerDispatch<H, M, S>
+where
+    H: Handler<M, S>,
+{
+    /// The handler's response, not boxed yet.
+    pub(crate) fn response(
+        &self,
+        request: Request,
+        surroundings: Surroundings<'_>,
+    ) -> impl Future<Output = Response> + Send + use<H, M, S> {
+        self.handler.clone().answer(request, surroundings, &self.state)
+    }
+}
+
 impl<H, M, S> Dispatch for HandlerDispatch<H, M, S>
 where
     H: Handler<M, S>,
     M: 'static,
     S: Send + Sync + 'static,
 {
-    fn call(&self, request: Request) -> ResponseFuture {
-        Box::pin(self.handler.clone().call(request, self.state.clone()))
+    fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
+        Box::pin(self.response(request, surroundings))
     }
 }
 
@@ -86,7 +100,8 @@ where
     T::Error: Into<BoxError>,
     T::Future: Send,
 {
-    fn call(&self, request: Request) -> ResponseFuture {
+    fn call(&self, mut request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
+        surroundings.attach(&mut request);
         let mut service = self.service.clone();
         // A service that can't fail, such as a router, needs nothing for the log.
         let can_fail = TypeId::of::<T::Error>() != TypeId::of::<Infallible>();

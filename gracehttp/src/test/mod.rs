@@ -40,7 +40,7 @@ pub use restart::{RestartReport, RestartTest};
 pub use server::TestServer;
 
 use crate::error::Error;
-use crate::server::{IntoServer, Request, Response, Server};
+use crate::server::{IntoServer, Request, Response, Server, Surroundings};
 
 /// Gives a server one request, in memory: no socket, no limits, no runtime but the test's own.
 ///
@@ -54,7 +54,7 @@ use crate::server::{IntoServer, Request, Response, Server};
 pub async fn call<S, M>(server: impl IntoServer<S, M>, state: S, request: Request) -> Response {
     let Server { make, .. } = sound(server.into_server());
     let dispatch = make(&state);
-    dispatch.call(request).await
+    dispatch.call(request, Surroundings::default()).await
 }
 
 /// The server, if nothing in its description is wrong.

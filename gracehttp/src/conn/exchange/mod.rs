@@ -33,13 +33,13 @@ use crate::conn::exchange::at_work::at_work;
 use crate::conn::exchange::body::RequestBody;
 use crate::conn::exchange::measured::Measured;
 use crate::conn::info::ConnectionInfo;
-use crate::server::{Asked, Request, Response};
+use crate::server::{Asked, Request, Response, Surroundings};
 
 /// The service of one connection, as hyper calls it.
 pub(crate) struct ConnectionService<P> {
     connection: Arc<P>,
     info: Arc<ConnectionInfo>,
-    /// Attached to every request.
+    /// The surroundings of every request.
     facts: Extensions,
 }
 
@@ -52,9 +52,8 @@ impl<P: Protocol> ConnectionService<P> {
         &self.info.context
     }
 
-    /// The request with its surroundings, as the server's service gets it.
-    fn prepare(&self, mut request: http::Request<P::Body>, turn: &P::Turn) -> Request {
-        request.extensions_mut().extend(self.facts.clone());
+    /// The request as the server's service gets it.
+    fn prepare(&self, request: http::Request<P::Body>, turn: &P::Turn) -> Request {
         if request.body().is_end_stream() {
             return request.map(|_| HandlerBody::empty());
         }
@@ -89,22 +88,24 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
         let asked = Asked::of(&request);
         let has_body = !request.body().is_end_stream();
         let mut turn = self.connection.turn(&request, number, &asked);
-        let mut work = match turn.check(&mut request, &self.context().options) {
+        // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
+        // room if nothing is left of the request by then; otherwise it allocates. So the work begins here and now.
+        let task = self.connection.task().filter(|_| !has_body);
+        let (work, ahead) = match turn.check(&mut request, &self.context().options) {
             Ok(()) => {
                 let request = self.prepare(request, &turn);
-                let begin = || at_work(&self.info, &asked, || Work::begin(self.context(), &asked, request));
-                exchange.measured.by_route(begin)
+                let begin = || {
+                    let surroundings = Surroundings::of_connection(&self.facts);
+                    let mut work = Work::begin(self.context(), &asked, request, surroundings);
+                    let ahead = task.map_or(Poll::Pending, |task| {
+                        work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
+                    });
+                    (work, ahead)
+                };
+                exchange.measured.by_route(|| at_work(&self.info, &asked, begin))
             }
-            Err(refusal) => self.refuse(request, &turn, Cause::Refused(refusal)),
+            Err(refusal) => (self.refuse(request, &turn, Cause::Refused(refusal)), Poll::Pending),
         };
-        // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
-        // room if nothing is left of the request by then; otherwise it allocates.
-        let task = self.connection.task().filter(|_| !has_body);
-        let ahead = task.map_or(Poll::Pending, |task| {
-            let cx = &mut TaskContext::from_waker(task);
-            let poll = || at_work(&self.info, &asked, || work.poll(self.context(), &asked, cx));
-            exchange.measured.by_route(poll)
-        });
         RequestFuture {
             work,
             ahead,

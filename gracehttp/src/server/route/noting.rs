@@ -13,7 +13,7 @@ use tower_layer::layer_fn;
 use tower_service::Service;
 
 use super::{ARE_NOTED, ROUTE};
-use crate::server::{Dispatch, Request, ResponseFuture};
+use crate::server::{Dispatch, Request, ResponseFuture, Surroundings};
 
 /// What one route calls, a handler or a service. It notes the route.
 #[derive(Clone)]
@@ -33,9 +33,9 @@ impl<T> Routed<T> {
 }
 
 impl<D: Dispatch> Dispatch for Routed<D> {
-    fn call(&self, request: Request) -> ResponseFuture {
+    fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
         self.template.note(&request);
-        self.inner.call(request)
+        self.inner.call(request, surroundings)
     }
 }
 
@@ -56,10 +56,8 @@ impl<T: Service<Request>> Service<Request> for Routed<T> {
 
 impl Template {
     fn note(&self, request: &Request) {
-        if let Some(template) = self.0.get().copied().or_else(|| self.learn(request))
-            && ROUTE.get().is_none()
-        {
-            ROUTE.set(Some(template));
+        if let Some(template) = self.0.get().copied().or_else(|| self.learn(request)) {
+            note_route(template);
         }
     }
 
@@ -70,8 +68,15 @@ impl Template {
     }
 }
 
+/// A route with this template is called.
+pub(crate) fn note_route(template: &'static str) {
+    if ROUTE.get().is_none() {
+        ROUTE.set(Some(template));
+    }
+}
+
 /// A template for the rest of the life of the process. A program has a fixed number of them.
-fn intern(template: &str) -> &'static str {
+pub(crate) fn intern(template: &str) -> &'static str {
     static TEMPLATES: OnceLock<Mutex<HashSet<&'static str>>> = OnceLock::new();
     let mut templates = TEMPLATES.get_or_init(Mutex::default).lock();
     if let Some(known) = templates.get(template) {

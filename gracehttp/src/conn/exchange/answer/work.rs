@@ -11,7 +11,7 @@ use crate::conn::context::Context;
 use crate::conn::exchange::answer::{own, tell};
 use crate::error::panic_message;
 use crate::log;
-use crate::server::{Asked, Instead, Request, Response, ResponseFuture};
+use crate::server::{Asked, Instead, Request, Response, ResponseFuture, Surroundings};
 
 /// The work on a response.
 pub(crate) enum Work {
@@ -25,8 +25,13 @@ pub(crate) enum Work {
 
 impl Work {
     /// Calls the handler, or the service.
-    pub(crate) fn begin(context: &Context, asked: &Asked, request: Request) -> Self {
-        match catch_unwind(AssertUnwindSafe(|| context.dispatch.call(request))) {
+    pub(crate) fn begin(
+        context: &Context,
+        asked: &Asked,
+        request: Request,
+        surroundings: Surroundings<'_>,
+    ) -> Self {
+        match catch_unwind(AssertUnwindSafe(|| context.dispatch.call(request, surroundings))) {
             Ok(response) => {
                 let timeout = context.options.request_timeout;
                 Self::Running { response, timeout: timeout.map(|limit| Box::pin(tokio::time::sleep(limit))) }

@@ -242,9 +242,9 @@ fn use_stderr(words: &[String]) {
         }
         // It repeats what comes through the FIFO, and outlives this process.
         ["sidecar", fifo] => {
-            let words =
-                format!("(exec 3<>{fifo}; while read line <&3; do echo \"sidecar: $line\" >&2; done) &");
-            Command::new("sh").arg("-c").arg(words).status().expect("a shell");
+            let words = format!("exec 3<>{fifo}; while read line <&3; do echo \"sidecar: $line\" >&2; done");
+            let mut sidecar = Command::new("sh").arg("-c").arg(words).spawn().expect("a shell");
+            std::thread::spawn(move || sidecar.wait());
         }
         ["redirected", file] => {
             let file = std::fs::File::create(file).expect("a file");

@@ -352,8 +352,8 @@ async fn a_predecessor_is_killed_at_any_step() {
     if !tool("strace") {
         return;
     }
-    // The commit is the fifth message.
-    let steps = (5..=11).map(async |number| {
+    // The commit is the sixth message.
+    let steps = (6..=12).map(async |number| {
         let mut stage = Stage::new(70, |launch| launch.env("GRACEHTTP_STANDBY", "1s")).await;
         let old = stage.app.first();
         let _trace = Strace::on(&old, &format!("sendmsg:signal=KILL:when={number}")).await;

@@ -36,18 +36,22 @@ fn code(word: &str, keys: &[&str], attribute: &str) -> Option<String> {
 
 /// The feature that would bring this key of a server, if the program is built without it.
 pub(super) fn missing_feature_of_server(word: &str) -> Option<&'static str> {
-    missing_feature(word, FEATURES_OF_SERVER, SERVER_KEYS.iter().any(|key| key.name == word))
+    missing_feature(word, FEATURES_OF_SERVER, |table| SERVER_KEYS.iter().any(|key| key.name == table))
 }
 
 /// The same for the process.
 pub(super) fn missing_feature_of_process(word: &str) -> Option<&'static str> {
-    missing_feature(word, FEATURES_OF_PROCESS, PROCESS_KEYS.iter().any(|key| key.name == word))
+    missing_feature(word, FEATURES_OF_PROCESS, |table| PROCESS_KEYS.iter().any(|key| key.name == table))
 }
 
-fn missing_feature(word: &str, keys: &[(&str, &'static str)], is_there: bool) -> Option<&'static str> {
+fn missing_feature(
+    word: &str,
+    features: &[(&str, &'static str)],
+    is_there: impl Fn(&str) -> bool,
+) -> Option<&'static str> {
     // What stands in a table needs what the table needs.
     let (table, _) = word.split_once('.').unwrap_or((word, ""));
-    let (_, feature) = keys.iter().find(|(key, _)| *key == table && !is_there)?;
+    let (_, feature) = features.iter().find(|(key, _)| *key == table && !is_there(table))?;
     Some(feature)
 }
 

@@ -93,11 +93,15 @@ impl Line {
         Self::Short { len: len as u8, bytes }
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
-            Self::Short { len, bytes } => str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default(),
-            Self::Long(line) => line,
-            Self::Unread => "a request",
+            Self::Short { len, bytes } => &bytes[..usize::from(*len)],
+            Self::Long(line) => line.as_bytes(),
+            Self::Unread => b"a request",
         }
     }
 }

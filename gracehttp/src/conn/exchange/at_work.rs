@@ -84,7 +84,7 @@ impl Place {
         fence(Ordering::Release);
         store(&self.server, address(&info.context));
         self.peer.iter().zip(peer_to_words(info.peer)).for_each(|(word, value)| store(word, value));
-        let line = line.as_str().as_bytes();
+        let line = line.as_bytes();
         let line = &line[..line.len().min(8 * LINE)];
         store(&self.line_length, line.len() as u64);
         let (whole, rest) = line.as_chunks();
@@ -94,7 +94,8 @@ impl Place {
         if let Some(word) = self.line.get(whole.len()) {
             store(word, rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
         }
-        store(&self.since, now().as_nanos() as u64);
+        let now = now();
+        store(&self.since, now.as_secs() * 1_000_000_000 + u64::from(now.subsec_nanos()));
         self.turn.store(turn + 1, Ordering::Release);
         Leaves { place: self, turn }
     }

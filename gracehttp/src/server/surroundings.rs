@@ -15,7 +15,11 @@ pub struct Surroundings<'a> {
 
 impl<'a> Surroundings<'a> {
     pub(crate) fn of_connection(facts: &'a Extensions) -> Self {
-        Self { connection: Some(facts), ..Self::default() }
+        Self {
+            connection: Some(facts),
+            #[cfg(feature = "axum")]
+            route: None,
+        }
     }
 
     /// The same, and what axum's router would add for this route.

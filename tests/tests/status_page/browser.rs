@@ -116,24 +116,33 @@ impl Page {
 
     /// The value of an expression in the page.
     pub(super) async fn value(&mut self, expression: &str) -> Value {
-        let result = self
-            .call(
-                "Runtime.evaluate",
-                json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
-            )
-            .await;
-        assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");
-        result["result"]["value"].clone()
+        self.evaluate(expression).await.unwrap_or_else(|exception| panic!("{expression}: {exception}"))
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. One that throws is not true yet: the element that it asks for may not be there
+    /// before the page has its first data.
     pub(super) async fn until(&mut self, expression: &str) {
         let limit = Instant::now() + LIMIT;
-        while self.value(expression).await != true {
+        loop {
+            let seen = self.evaluate(expression).await;
+            if seen == Ok(Value::Bool(true)) {
+                return;
+            }
             if Instant::now() > limit {
-                panic!("never true: {expression}\n{}", self.value("document.body.innerText").await);
+                let page = self.value("document.body.innerText").await;
+                panic!("never true: {expression}\nat last: {seen:?}\n{page}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The value of an expression in the page, or the exception that it throws.
+    async fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
+        let parameters = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let result = self.call("Runtime.evaluate", parameters).await;
+        match &result["exceptionDetails"] {
+            Value::Null => Ok(result["result"]["value"].clone()),
+            exception => Err(exception.clone()),
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use crate::lifecycle::show;
+use crate::status::document::{CheckReport, HealthReport};
 use crate::status::report::{
     ConnectionCounts, DrainingCounts, DrainingServerReport, PredecessorReport, ProcessReport, Report,
     ServerReport,
@@ -17,6 +18,7 @@ impl fmt::Display for Report {
         let ProcessReport { pid, generation, phase, uptime_seconds, .. } = &self.process;
         let uptime = show(Duration::from_secs(*uptime_seconds));
         writeln!(f, "generation {generation}, pid {pid}: {phase} for {uptime}{}", self.others())?;
+        write!(f, "{}", self.health)?;
         for predecessor in &self.predecessors {
             write!(f, "{predecessor}")?;
         }
@@ -63,6 +65,28 @@ impl fmt::Display for PredecessorReport {
             if *held > 0 {
                 writeln!(f, "  {name}  {held} connections, {parked} idle; {phase}")?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// In lines of its own; none for an application without health checks whose process serves.
+impl fmt::Display for HealthReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_ready, stage, worker_threads, worker_threads_are_live, checks } = self;
+        match (is_ready, checks.len()) {
+            (true, 0) => return Ok(()),
+            (true, 1) => return writeln!(f, "ready: the health check passes"),
+            (true, count) => return writeln!(f, "ready: all {count} health checks pass"),
+            // A process of another release may tell nothing of it.
+            (false, _) if stage.is_empty() => return Ok(()),
+            (false, _) => writeln!(f, "not ready: {stage}")?,
+        }
+        if let (Some(words), Some(false)) = (worker_threads, worker_threads_are_live) {
+            writeln!(f, "  worker threads: {words}")?;
+        }
+        for CheckReport { name, error, .. } in checks.iter().filter(|check| !check.is_well) {
+            writeln!(f, "  {name}: {}", error.as_deref().unwrap_or("failed"))?;
         }
         Ok(())
     }
@@ -153,6 +177,24 @@ mod tests {
                     are left\n  \
                     api  1 connections, 0 idle; handing over\n";
         assert!(report.to_string().starts_with(text), "{report}");
+    }
+
+    #[test]
+    fn it_says_what_keeps_a_process_from_being_ready() {
+        let check = |name: &str, error: Option<&str>| CheckReport {
+            name: name.into(),
+            is_well: error.is_none(),
+            error: error.map(str::to_owned),
+            took_ms: 1,
+        };
+        let serving = HealthReport { is_ready: true, stage: "serving".into(), ..HealthReport::default() };
+        assert_eq!(serving.to_string(), "");
+        assert_eq!(HealthReport::default().to_string(), "", "another release has told nothing");
+        let well = HealthReport { checks: vec![check("a", None), check("b", None)], ..serving.clone() };
+        assert_eq!(well.to_string(), "ready: all 2 health checks pass\n");
+        let checks = vec![check("a", None), check("database", Some("no route to host"))];
+        let ill = HealthReport { is_ready: false, checks, ..serving };
+        assert_eq!(ill.to_string(), "not ready: serving\n  database: no route to host\n");
     }
 
     /// Another release may send less, and more.

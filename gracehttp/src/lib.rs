@@ -33,6 +33,8 @@ mod handoff;
 #[cfg(target_os = "linux")]
 mod health;
 #[cfg(target_os = "linux")]
+mod ledger;
+#[cfg(target_os = "linux")]
 mod lifecycle;
 #[cfg(target_os = "linux")]
 mod listen;

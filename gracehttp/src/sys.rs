@@ -27,7 +27,7 @@ use tokio::io::unix::AsyncFd;
 pub(crate) use processes::{
     Program, adopt_orphans, become_program, exit_now, fork, note_sender, send_signal,
 };
-pub(crate) use shared_memory::{create_shared, map_shared};
+pub(crate) use shared_memory::{SharedWords, create_shared, map_shared};
 #[cfg(feature = "admin")]
 pub(crate) use sock_diag::unix_queue_length;
 

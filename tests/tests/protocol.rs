@@ -253,8 +253,9 @@ async fn successor_serves_the_moved_connections_when_its_predecessor_is_killed_d
     let old = stage.app.first();
     let clients = stage.idle_clients(1500).await;
     let start = stage.app.log.end();
-    // These messages are the greeting, keys, listeners, commit, a question, a report, and then batches of connections.
-    let trace = Strace::on(&old, "sendmsg:signal=KILL:when=11").await;
+    // These messages are the greeting, keys, parcels, listeners, commit, a question, a report, and then batches of
+    // connections.
+    let trace = Strace::on(&old, "sendmsg:signal=KILL:when=12").await;
     old.signal(Signal::USR2);
     // Its own words: the predecessor may die before its log names it.
     let line = stage.app.log.line(start, "generation 2, pid ").await;
@@ -413,17 +414,16 @@ async fn predecessor_stopped_during_standby_never_serves_beside_the_third_genera
     all_are_served_by(&mut clients, third.pid()).await;
 }
 
-/// While the predecessor is stopped, it receives no reports about the connections that the successor reads. No
-/// connection returns, because the predecessor could take half a request for a whole one.
-#[tokio::test]
-async fn predecessor_stopped_during_standby_takes_no_connections_back_after_it_lost_reports() {
-    let stage = Stage::new(WEB, |launch| launch.env("GRACEHTTP_STANDBY", "60s")).await;
+/// While the predecessor is stopped, it receives no message about the connections that the successor reads. It finds in
+/// shared memory which are busy. Without that no connection returns, because it could take half a request for a whole one.
+async fn predecessor_is_stopped_during_standby(change: impl FnOnce(Launch) -> Launch, returned: usize) {
+    let stage = Stage::new(WEB, |launch| change(launch.env("GRACEHTTP_STANDBY", "60s"))).await;
     let old = stage.app.first();
     let mut clients = stage.idle_clients(600).await;
     let successor = stage.app.restart().await;
     all_are_served_by(&mut clients, successor.pid()).await;
     old.signal(Signal::STOP);
-    // These reports are more than the channel to the predecessor can hold.
+    // Messages would be more than the channel to the predecessor can hold.
     for _ in 0..2 {
         for client in &mut clients {
             client.get("/ping").await.unwrap();
@@ -437,9 +437,22 @@ async fn predecessor_stopped_during_standby_takes_no_connections_back_after_it_l
     successor.kill();
     upload.send(&inner).await.unwrap();
     old.signal(Signal::CONT);
-    stage.app.log.line(0, "serves again and has taken 0 connections back").await;
+    let words = format!("serves again and has taken {returned} connections back");
+    stage.app.log.line(0, &words).await;
     upload.reply().await.expect_err("its successor is dead");
     assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(old.pid()));
+    clients.truncate(returned);
+    all_are_served_by(&mut clients, old.pid()).await;
+}
+
+#[tokio::test]
+async fn predecessor_stopped_during_standby_takes_idle_connections_back() {
+    predecessor_is_stopped_during_standby(|launch| launch, 599).await;
+}
+
+#[tokio::test]
+async fn predecessor_stopped_during_standby_takes_no_connections_back_after_it_lost_reports() {
+    predecessor_is_stopped_during_standby(|launch| launch.after("ulimit -f 0;"), 0).await;
 }
 
 /// The design allows the loss of the request that the dead successor was handling; nothing else is lost.

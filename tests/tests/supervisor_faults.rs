@@ -74,8 +74,8 @@ async fn a_worker_that_dies_at_any_message_of_its_commit_leaves_one_that_serves(
     if !tool("strace") {
         return;
     }
-    // The seventh tells the predecessor, and the eighth is the commit. In between the page changes.
-    let messages = if std::env::var_os("GRACEHTTP_LONG").is_some() { 1..=12 } else { 7..=9 };
+    // The eighth tells the predecessor, and the ninth is the commit. In between the page changes.
+    let messages = if std::env::var_os("GRACEHTTP_LONG").is_some() { 1..=13 } else { 8..=10 };
     for message in messages {
         let scratch = Scratch::new();
         let service = Supervised::start(supervised(&scratch, WEB)).await;

@@ -313,7 +313,7 @@ async fn a_predecessor_stops_at_any_step() {
     if !tool("strace") {
         return;
     }
-    let steps = (1..=9).map(async |number| {
+    let steps = (1..=10).map(async |number| {
         let mut stage = Stage::new(70, |launch| launch.env("GRACEHTTP_STANDBY", "1s")).await;
         let old = stage.app.first();
         let trace = Strace::on(&old, &format!("sendmsg:signal=STOP:when={number}")).await;
@@ -352,8 +352,8 @@ async fn a_predecessor_is_killed_at_any_step() {
     if !tool("strace") {
         return;
     }
-    // The commit is the sixth message.
-    let steps = (6..=12).map(async |number| {
+    // The commit is the seventh message.
+    let steps = (7..=13).map(async |number| {
         let mut stage = Stage::new(70, |launch| launch.env("GRACEHTTP_STANDBY", "1s")).await;
         let old = stage.app.first();
         let _trace = Strace::on(&old, &format!("sendmsg:signal=KILL:when={number}")).await;

@@ -16,8 +16,8 @@ use crate::app::rehearsal::refuse_rehearsal;
 use crate::app::stop::GRACE;
 use crate::conn::{Capabilities, Leaving, settle};
 use crate::handoff::{
-    Claims, DRAIN, Handover, HandoverEnd, Parcel, Predecessor, RESTART, STOP, StandbySignals, Successor,
-    UNRESPONSIVE_AFTER, held_of,
+    Claims, DRAIN, Handover, HandoverEnd, Parcel, Predecessor, RESTART, Recovered, STOP, StandbySignals,
+    Successor, UNRESPONSIVE_AFTER, held_of,
 };
 use crate::lifecycle::{Event, Outcome, Phase, Request, SuccessorDeath, Trigger, until_time};
 use crate::listen::{AcceptState, Acceptor, Running};
@@ -52,8 +52,15 @@ impl Process {
         let standby_until = now + self.settings.standby;
         let released = self.servers.released();
         let parcels = self.parcels.of_successor.clone();
-        let handover =
-            Handover::new(&successor, leaving, contexts, released, standby_until, signals.clone(), parcels);
+        let handover = Handover::new(
+            &mut successor,
+            leaving,
+            contexts,
+            released,
+            standby_until,
+            signals.clone(),
+            parcels,
+        );
         let deadline = now + self.settings.drain_timeout.max(self.settings.standby);
         let close_before = CLOSE_BEFORE_DEADLINE.min(self.settings.drain_timeout / 2);
         #[cfg(any(feature = "admin", feature = "cli"))]
@@ -181,7 +188,9 @@ impl Process {
                         self.events.emit(&Event::SuccessorDied { successor: watch.pid, why, is_supervised });
                     }
                     self.events.emit(&Event::SuccessorGone { successor: watch.pid });
-                    self.finish_alone(end, watch.deadline).await;
+                    let has_own_successor = end.has_own_successor;
+                    let back = end.recover(successor).back;
+                    self.finish_alone(has_own_successor, back, watch.deadline).await;
                     self.finish_account(successor, died.as_deref()).await;
                     self.clean_up(watch.deadline).await;
                     self.events.emit(&Event::Stopped);
@@ -238,14 +247,14 @@ impl Process {
 
     /// Takes over again from a successor that died in standby.
     async fn take_back(&mut self, successor: &mut Successor, end: HandoverEnd) {
-        let HandoverEnd { back, lost, busy, was_unresponsive, .. } = end;
-        let connections = back.len();
         // First of all: no other process may touch the connections that come back.
         let how = successor.end().await;
-        let why = match was_unresponsive {
+        let why = match end.was_unresponsive {
             true => SuccessorDeath::Unresponsive { after: UNRESPONSIVE_AFTER },
             false => SuccessorDeath::Ended(how),
         };
+        let Recovered { back, lost, busy } = end.recover(successor);
+        let connections = back.len();
         for server in self.servers.iter() {
             server.context.clear_successor();
             server.context.permits.resume();
@@ -267,15 +276,15 @@ impl Process {
     }
 
     /// Lets the connections finish that can't go anywhere any more.
-    async fn finish_alone(&mut self, end: HandoverEnd, deadline: Instant) {
+    async fn finish_alone(&mut self, has_own_successor: bool, back: Vec<Leaving>, deadline: Instant) {
         self.servers.iter().for_each(|server| server.context.clear_successor());
-        if end.has_own_successor {
+        if has_own_successor {
             self.release_listeners();
         } else {
             self.empty_queues();
         }
         self.servers.enter(Phase::Stopping);
-        self.settle_all(end.back);
+        self.settle_all(back);
         self.finish(deadline).await;
     }
 
@@ -343,9 +352,7 @@ impl Watch {
         tokio::select! {
             biased;
             request = requests.next() => Due::Asked(request),
-            end = &mut self.handover => Due::SuccessorGone(end.unwrap_or_else(|_| {
-                HandoverEnd { died: true, ..HandoverEnd::default() }
-            })),
+            end = &mut self.handover => Due::SuccessorGone(end.unwrap_or_else(|_| HandoverEnd::panicked())),
             () = self.standby_signals.over.notified(), if stands_by => Due::StandbyOver,
             () = until_time(self.close_idle_at) => Due::CloseIdle,
             () = until_time(self.give_up_at), if !stands_by => Due::GiveUp,

@@ -381,15 +381,16 @@ async fn context<S: Clone + Send + Sync + 'static>(
 
 /// Says that we are ready, waits for the commit, and from then on takes in what the predecessor sends.
 async fn take_over_from(
-    predecessor: Predecessor,
+    mut predecessor: Predecessor,
     servers: &Servers,
     own: &OwnListeners,
     moved: &Arc<Moved>,
     parcels: &Handlers,
 ) -> WeakChannel {
+    let ledger = predecessor.take_ledger();
     let channel = predecessor.channel();
     let reports = channel.clone();
-    moved.watch(move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
+    moved.watch(ledger, move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
     let ours: Vec<LocalServer<'_>> = servers.iter().map(local_server).collect();
     let placement = Placement::new(predecessor.listeners(), &ours);
     let held = predecessor.ready(placement.servers(), claimed(&ours, own)).await;

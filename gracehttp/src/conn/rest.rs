@@ -43,7 +43,7 @@ pub(crate) async fn rest(
         false => [ahead, opened].concat().into(),
     };
     if ahead.is_empty() {
-        context.moved.idle(socket.origin);
+        context.moved.idle(socket.origin, stage);
     }
     settle(&context, Resting { socket, stage, ahead, permit, has_answered, left_at: None });
 }

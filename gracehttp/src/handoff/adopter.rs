@@ -46,7 +46,8 @@ pub(crate) struct Adopter {
     request: Option<PermitRequest>,
     released: Arc<Notify>,
     parcels: ParcelHandlers,
-    /// When the predecessor's last message came; none once it can take nothing back.
+    /// When the predecessor's last message came; none once it can take nothing back, and if it has a ledger, which it
+    /// can read even after it was suspended.
     last_message_at: Option<Instant>,
 }
 
@@ -104,6 +105,7 @@ impl Adopter {
         released: Arc<Notify>,
         parcels: ParcelHandlers,
     ) -> Self {
+        let misses_reports = predecessor.version() >= Version::Two && !moved.has_ledger();
         Self {
             channel: predecessor.channel().clone(),
             contexts,
@@ -115,7 +117,7 @@ impl Adopter {
             request: None,
             released,
             parcels,
-            last_message_at: (predecessor.version() >= Version::Two).then(Instant::now),
+            last_message_at: misses_reports.then(Instant::now),
         }
     }
 
@@ -153,7 +155,12 @@ impl Adopter {
                         FromPredecessor::Ping(number) => _ = channel.try_send(&ToPredecessor::Pong { number }),
                         FromPredecessor::StandbyOver => self.end_standby(),
                         FromPredecessor::Parcel(parcel) => self.parcels.handle(parcel),
-                        FromPredecessor::Gone => return self.end(),
+                        FromPredecessor::Gone => {
+                            self.end_standby();
+                            return self.end();
+                        }
+                        // It is about to kill this process, or it is stuck. Until then the marks have to be right.
+                        FromPredecessor::Unintelligible => return self.end(),
                     }
                 }
                 () = freed, if self.request.is_some() => {}
@@ -306,7 +313,6 @@ impl Adopter {
 
     /// The predecessor holds nothing any more. A batch whose confirmation it did not receive is ours, too.
     fn end(mut self) {
-        self.end_standby();
         self.adopt(Confirmation::Final);
         if let Some(Unsent { sessions, .. }) = self.unsent.take() {
             self.adopt_sessions(sessions, Confirmation::Final);

@@ -115,9 +115,13 @@ pub(super) struct Duplicate {
 /// What remains of a batch whose successor is gone.
 #[derive(Debug, Default)]
 pub(super) struct Remains {
-    /// The connections that it has not served.
+    /// The connections that it has not got.
     pub(super) back: Vec<Leaving>,
-    /// How many TLS connections it may have served.
+    /// The plain ones that it has claimed, with their numbers. They have not been served: a successor confirms before it
+    /// reads a byte. But if this process was suspended, the successor may have waited in vain, and have begun without a
+    /// confirmation.
+    pub(super) claimed: Vec<(u32, Leaving)>,
+    /// How many TLS connections it has claimed.
     pub(super) lost: usize,
 }
 
@@ -204,24 +208,20 @@ impl Batch {
         matches!(self.withdrawal, Withdrawal::TooLate)
     }
 
-    /// What a successor that is gone, or can't be understood any more, has left without a confirmation.
-    ///
-    /// A plain connection has not been served: a successor confirms before it reads a byte. But if this process was
-    /// suspended, the successor may have waited in vain, and have begun without a confirmation.
-    pub(super) fn end(mut self, was_suspended: bool) -> Remains {
+    /// What a successor that is gone, or can't be understood any more, has left without a confirmation. `first` is the
+    /// number of the first connection.
+    pub(super) fn end(mut self, first: u32) -> Remains {
         let is_unsupported = matches!(self.withdrawal, Withdrawal::Unsupported);
         if is_unsupported || self.claim() {
-            return Remains { back: self.take_back().into(), lost: 0 };
+            return Remains { back: self.take_back().into(), ..Remains::default() };
         }
         let mut remains = Remains::default();
-        for sent in self.connections {
-            match sent.session {
-                Some(_) => {
-                    sent.resting.permit.ends_as(ConnectionEnd::Lost);
-                    remains.lost += 1;
-                }
-                None if was_suspended => sent.resting.permit.ends_as(ConnectionEnd::Lost),
-                None => remains.back.push((sent.context, sent.resting)),
+        for (number, Sent { context, resting, session }) in (first..).zip(self.connections) {
+            if session.is_some() {
+                resting.permit.ends_as(ConnectionEnd::Lost);
+                remains.lost += 1;
+            } else {
+                remains.claimed.push((number, (context, resting)));
             }
         }
         remains

@@ -15,16 +15,17 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-use crate::conn::{Context, Leaving};
+use crate::conn::{Context, Leaving, Resting};
 use crate::handoff::batch::{Remains, Taken};
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::parcel::{Parcel, ParcelHandlers};
 use crate::handoff::permit_reports::PermitReports;
-use crate::handoff::standby::{Due, Standby};
+use crate::handoff::standby::{Due, Standby, left_with};
 use crate::handoff::successor::Successor;
 use crate::handoff::transfer::{Confirmed, Transfer};
 use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
-use crate::lifecycle::until_time;
+use crate::ledger::{Ledger, Mark};
+use crate::lifecycle::{ConnectionEnd, until_time};
 
 /// After a successor has closed its end, its messages are still read for this long.
 const READ_AFTER_CLOSE: Duration = Duration::from_millis(500);
@@ -39,6 +40,8 @@ pub(crate) struct Handover {
     pid: Pid,
     released: Arc<Notify>,
     parcels: ParcelHandlers,
+    /// Until the standby begins.
+    ledger: Option<Ledger>,
     transfer: Transfer,
     permit_reports: PermitReports,
     standby_until: Instant,
@@ -57,6 +60,8 @@ pub(super) struct Peer {
     pub(super) pid: Pid,
     /// What to do with its parcels.
     pub(super) parcels: ParcelHandlers,
+    /// Where it marks its connections.
+    pub(super) ledger: Option<Ledger>,
 }
 
 /// What the process and the hand-over tell each other: signals about the standby, and how connections have moved.
@@ -108,6 +113,15 @@ pub(crate) struct HandoverEnd {
     pub(crate) was_unresponsive: bool,
     /// It had a successor of its own, which serves.
     pub(crate) has_own_successor: bool,
+    /// What was on its way.
+    remains: Remains,
+    /// The connections that it had, as long as they could come back.
+    standby: Option<Box<Standby>>,
+}
+
+/// What became of the connections that a successor had, or was about to get.
+#[derive(Debug, Default)]
+pub(crate) struct Recovered {
     /// The connections that are ours again.
     pub(crate) back: Vec<Leaving>,
     /// How many TLS connections ended with the successor.
@@ -117,9 +131,43 @@ pub(crate) struct HandoverEnd {
 }
 
 impl HandoverEnd {
+    /// The end of a hand-over that has panicked. The connections are the successor's, or closed.
+    pub(crate) fn panicked() -> Self {
+        Self { died: true, ..Self::default() }
+    }
+
     /// Whether no process serves any more.
     pub(crate) fn leaves_no_server(&self) -> bool {
         self.died && !self.has_own_successor
+    }
+
+    /// The connections that are ours again. A successor that still lives may read from any that it has, so it keeps them.
+    pub(crate) fn recover(self, successor: &mut Successor) -> Recovered {
+        self.recover_from(successor.is_dead())
+    }
+
+    /// The same, from a successor that is dead or not.
+    pub(super) fn recover_from(self, is_dead: bool) -> Recovered {
+        let Self { remains: Remains { mut back, claimed, mut lost }, standby, died, .. } = self;
+        // One that ends by its own decision reads nothing any more.
+        let still_reads = died && !is_dead;
+        for (number, (context, mut resting)) in claimed {
+            let mark = match &standby {
+                _ if still_reads => Mark::Busy,
+                Some(standby) => standby.mark(number, Mark::Untouched),
+                None => Mark::Untouched,
+            };
+            match left_with(mark, resting.stage, std::mem::take(&mut resting.ahead)) {
+                Some((stage, ahead)) => back.push((context, Resting { stage, ahead, ..resting })),
+                None => resting.permit.ends_as(ConnectionEnd::Lost),
+            }
+        }
+        // A successor that has announced its exit has closed its connections.
+        let Some(standby) = standby.filter(|_| died) else { return Recovered { back, lost, busy: 0 } };
+        lost += standby.sessions();
+        let (idle, busy) = if is_dead { standby.take_back() } else { (Vec::new(), standby.kept()) };
+        back.extend(idle);
+        Recovered { back, lost, busy }
     }
 }
 
@@ -134,7 +182,7 @@ enum Step {
 
 impl Handover {
     pub(crate) fn new(
-        successor: &Successor,
+        successor: &mut Successor,
         leaving: UnboundedReceiver<Leaving>,
         contexts: Vec<Arc<Context>>,
         released: Arc<Notify>,
@@ -143,7 +191,7 @@ impl Handover {
         parcels: ParcelHandlers,
     ) -> Self {
         let (channel, version) = (successor.channel().clone(), successor.version());
-        let peer = Peer { channel, version, pid: successor.pid(), parcels };
+        let peer = Peer { channel, version, pid: successor.pid(), parcels, ledger: successor.take_ledger() };
         Self::with(peer, leaving, contexts, released, standby_until, signals)
     }
 
@@ -155,7 +203,7 @@ impl Handover {
         standby_until: Instant,
         signals: Arc<StandbySignals>,
     ) -> Self {
-        let Peer { channel, version, pid, parcels } = peer;
+        let Peer { channel, version, pid, parcels, ledger } = peer;
         Self {
             transfer: Transfer::new(channel.clone(), version, contexts.clone(), leaving),
             permit_reports: PermitReports::new(version, contexts),
@@ -164,6 +212,7 @@ impl Handover {
             pid,
             released,
             parcels,
+            ledger,
             standby_until,
             signals,
             standby: None,
@@ -174,7 +223,7 @@ impl Handover {
 
     /// Hands over until the successor is gone.
     pub(crate) async fn run(mut self) -> HandoverEnd {
-        self.standby = Some(Standby::begin(self.standby_until, self.version));
+        self.standby = Some(Standby::begin(self.standby_until, self.version, self.ledger.take()));
         self.permit_reports.begin();
         loop {
             match self.step().await {
@@ -263,8 +312,8 @@ impl Handover {
                 let confirmed = self.transfer.confirm_batch(number, count as usize);
                 self.give_away(confirmed);
             }
-            ToPredecessor::Busy { id } => self.set_busy(id, true),
-            ToPredecessor::Idle { id } => self.set_busy(id, false),
+            ToPredecessor::Busy { id } => self.note_report(id, Mark::Busy),
+            ToPredecessor::Idle { id } => self.note_report(id, Mark::Idle),
             ToPredecessor::Pong { number } => {
                 if self.standby.as_mut().is_some_and(|standby| standby.note_pong(number, now)) {
                     self.end_standby().await;
@@ -307,9 +356,9 @@ impl Handover {
         }
     }
 
-    fn set_busy(&mut self, number: u32, busy: bool) {
+    fn note_report(&mut self, number: u32, mark: Mark) {
         if let Some(standby) = &mut self.standby {
-            standby.set_busy(number, busy);
+            standby.note_report(number, mark);
         }
     }
 
@@ -322,20 +371,17 @@ impl Handover {
     }
 
     async fn end(self, was_unresponsive: bool) -> HandoverEnd {
-        let was_suspended = self.standby.as_ref().is_some_and(Standby::was_suspended);
-        let Remains { mut back, mut lost } = self.transfer.end(was_suspended).await;
+        let remains = self.transfer.end().await;
         // What a successor's own successor holds is not free.
         if !self.has_own_successor {
             self.permit_reports.end();
         }
-        let (died, mut busy) = (!self.is_exiting, 0);
-        // A successor that has announced its exit has closed its connections.
-        if let Some(standby) = self.standby.filter(|_| died) {
-            lost += standby.sessions();
-            let (idle, others) = standby.take_back();
-            back.extend(idle);
-            busy = others;
+        HandoverEnd {
+            died: !self.is_exiting,
+            was_unresponsive,
+            has_own_successor: self.has_own_successor,
+            remains,
+            standby: self.standby.map(Box::new),
         }
-        HandoverEnd { died, was_unresponsive, has_own_successor: self.has_own_successor, back, lost, busy }
     }
 }

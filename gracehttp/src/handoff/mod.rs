@@ -36,7 +36,7 @@ pub(crate) use channel::{Channel, WeakChannel};
 pub(crate) use command::StartCommand;
 #[cfg(all(feature = "test-kit", feature = "tls"))]
 pub(crate) use fuzz::read_message;
-pub(crate) use handover::{Handover, HandoverEnd, StandbySignals};
+pub(crate) use handover::{Handover, HandoverEnd, Recovered, StandbySignals};
 pub(crate) use heartbeat::UNRESPONSIVE_AFTER;
 pub(crate) use inherited::{Inherited, inherited};
 #[cfg(any(feature = "admin", feature = "cli"))]

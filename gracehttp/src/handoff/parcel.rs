@@ -31,6 +31,9 @@ pub(crate) const STOP: &str = "stop";
 /// The same, but it accepts for a while before it stops.
 pub(crate) const DRAIN: &str = "drain";
 
+/// The ledger in which the successor marks its connections, as a descriptor, before the listeners.
+pub(super) const LEDGER: &str = "ledger";
+
 /// The receipt of an earlier restart, before the listeners; one parcel for each.
 pub(crate) const RECEIPTS: &str = "receipts";
 

@@ -9,13 +9,14 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
-use crate::handoff::parcel::{DISCARD, Parcel, Parcels};
+use crate::handoff::parcel::{DISCARD, LEDGER, Parcel, Parcels};
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::standard_error::{Overheard, STANDARD_ERROR};
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
     ConnectionV1, ConnectionV3, Hello, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
+use crate::ledger::Ledger;
 use crate::listen::OfferedListeners;
 use crate::tls::TicketKey;
 
@@ -118,6 +119,8 @@ pub(crate) enum FromPredecessor {
     Parcel(Parcel),
     /// It holds nothing any more, because it is done or dead.
     Gone,
+    /// What it says can't be received or understood. It may still take connections back.
+    Unintelligible,
 }
 
 impl Predecessor {
@@ -256,6 +259,21 @@ impl Predecessor {
         }
     }
 
+    /// Where the predecessor reads the marks of connections, if it has sent that. Can be taken once.
+    pub(crate) fn take_ledger(&mut self) -> Option<Ledger> {
+        let file = self.parcels.take(LEDGER)?.fds.pop()?;
+        match Ledger::of(&file) {
+            Ok(ledger) => Some(ledger),
+            Err(error) => {
+                crate::log::notice(format_args!(
+                    "the predecessor's memory for the marks of connections can't be shared: {error}; until its standby \
+                     is over, requests on connections that have moved take more CPU"
+                ));
+                None
+            }
+        }
+    }
+
     /// The predecessor's next message. Cancel safe.
     pub(crate) async fn next(channel: &Channel) -> FromPredecessor {
         loop {
@@ -288,9 +306,11 @@ impl Predecessor {
                     | ToSuccessor::Offers { .. },
                     _,
                 )) => {}
-                Ok(Incoming::Message(ToSuccessor::Done, _) | Incoming::Closed) | Err(_) => {
+                Ok(Incoming::Message(ToSuccessor::Done, _) | Incoming::Closed) => {
                     return FromPredecessor::Gone;
                 }
+                Err(error) if is_closed_by_peer(&error) => return FromPredecessor::Gone,
+                Err(_) => return FromPredecessor::Unintelligible,
             }
         }
     }

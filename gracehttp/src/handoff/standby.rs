@@ -12,6 +12,7 @@ use crate::handoff::batch::Duplicate;
 use crate::handoff::heartbeat::Heartbeat;
 use crate::handoff::suspension::SuspensionWatch;
 use crate::handoff::wire::Version;
+use crate::ledger::{Ledger, Mark};
 use crate::socket::Stage;
 
 /// Ends when its time is over *and* the successor has answered a ping sent after that. A successor that hangs has not
@@ -25,6 +26,8 @@ pub(super) struct Standby {
     /// were sealed with their keys.
     sessions: usize,
     suspension: SuspensionWatch,
+    /// Where the successor marks them, if it was sent that.
+    ledger: Option<Ledger>,
     /// None with a successor of version 1, which answers no pings.
     heartbeat: Option<Heartbeat>,
     /// The number of the ping whose pong ends the standby.
@@ -38,8 +41,8 @@ struct Kept {
     duplicate: Duplicate,
     /// It had a request in flight when the restart came.
     has_answered: bool,
-    /// The successor handles a request of it.
-    busy: bool,
+    /// What the successor has reported of it.
+    reported: Mark,
 }
 
 /// What is due in the standby.
@@ -57,12 +60,13 @@ pub(super) enum Due {
 
 impl Standby {
     /// Has to be called within a runtime.
-    pub(super) fn begin(until: Instant, version: Version) -> Self {
+    pub(super) fn begin(until: Instant, version: Version, ledger: Option<Ledger>) -> Self {
         Self {
             until,
             kept: HashMap::new(),
             sessions: 0,
             suspension: SuspensionWatch::begin(),
+            ledger,
             heartbeat: (version >= Version::Two).then(|| Heartbeat::begin(Instant::now())),
             last_ping: None,
         }
@@ -124,10 +128,8 @@ impl Standby {
         duplicate: Duplicate,
         may_be_busy: bool,
     ) {
-        self.kept.insert(number, Kept { context, duplicate, has_answered, busy: false });
-        if may_be_busy {
-            self.set_busy(number, true);
-        }
+        let reported = if may_be_busy { Mark::Busy } else { Mark::Untouched };
+        self.kept.insert(number, Kept { context, duplicate, has_answered, reported });
     }
 
     /// The successor has one more TLS connection.
@@ -140,35 +142,64 @@ impl Standby {
         self.sessions
     }
 
-    /// Notes whether the successor handles a request of a connection.
-    pub(super) fn set_busy(&mut self, number: u32, busy: bool) {
+    /// Notes what the successor reports of a connection.
+    pub(super) fn note_report(&mut self, number: u32, mark: Mark) {
         if let Some(kept) = self.kept.get_mut(&number) {
-            kept.busy = busy;
-            // The successor has consumed the bytes that were read ahead.
-            kept.duplicate.ahead = Bytes::new();
-            kept.duplicate.stage = Stage::Idle;
+            kept.reported = mark;
         }
     }
 
-    /// Whether this process was suspended, and may have missed reports about the connections.
-    pub(super) fn was_suspended(&self) -> bool {
-        self.suspension.was_suspended()
+    /// How many plain connections it was given.
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// What the successor, which is dead, has done with a connection, of which it has reported this.
+    pub(super) fn mark(&self, number: u32, reported: Mark) -> Mark {
+        match self.ledger.as_ref().and_then(|ledger| ledger.mark(number)) {
+            Some(mark) => mark,
+            // We may have missed a report.
+            None if self.suspension.was_suspended() => Mark::Busy,
+            None => reported,
+        }
     }
 
     /// The connections that were idle in a successor that is dead now, and how many of the others can't come back.
-    pub(super) fn take_back(self) -> (impl Iterator<Item = Leaving>, usize) {
-        // After a suspension any of them may be busy: we may have missed the report.
-        let is_known = !self.suspension.was_suspended();
-        let (idle, busy): (Vec<Kept>, Vec<Kept>) =
-            self.kept.into_values().partition(|kept| is_known && !kept.busy);
-        let back = idle.into_iter().map(
-            |Kept { context, duplicate: Duplicate { socket, stage, ahead }, has_answered, .. }| {
-                context.ends().take_back(has_answered);
-                let permit = context.permits.adopt();
-                (context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None })
-            },
-        );
-        (back, busy.len())
+    pub(super) fn take_back(mut self) -> (Vec<Leaving>, usize) {
+        let kept = std::mem::take(&mut self.kept);
+        let count = kept.len();
+        let back: Vec<Leaving> = kept
+            .into_iter()
+            .filter_map(|(number, kept)| {
+                let mark = self.mark(number, kept.reported);
+                kept.take_back(mark)
+            })
+            .collect();
+        let busy = count - back.len();
+        (back, busy)
+    }
+}
+
+/// Where a connection stands that comes back from a dead process with this mark, and which bytes of its next request were
+/// read; none if that process may have read a part of it.
+pub(super) fn left_with(mark: Mark, stage: Stage, ahead: Bytes) -> Option<(Stage, Bytes)> {
+    match mark {
+        Mark::Untouched => Some((stage, ahead)),
+        Mark::Busy => None,
+        // It has answered the bytes that were sent along.
+        Mark::Idle => Some((Stage::Idle, Bytes::new())),
+    }
+}
+
+impl Kept {
+    /// The connection, unless the successor may have read a part of a request.
+    fn take_back(self, mark: Mark) -> Option<Leaving> {
+        let Self { context, duplicate, has_answered, .. } = self;
+        let Duplicate { socket, stage, ahead } = duplicate;
+        let (stage, ahead) = left_with(mark, stage, ahead)?;
+        context.ends().take_back(has_answered);
+        let permit = context.permits.adopt();
+        Some((context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None }))
     }
 }
 
@@ -182,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn it_ends_with_the_pong_to_a_ping_that_was_sent_at_its_end() {
         let now = Instant::now();
-        let mut standby = Standby::begin(now + 2 * SECOND, Version::Two);
+        let mut standby = Standby::begin(now + 2 * SECOND, Version::Two, None);
         let Due::Ping(first) = standby.due(now + SECOND / 10) else { panic!("a ping at once") };
         assert!(!standby.note_pong(first, now + SECOND / 10));
         let Due::Ping(last) = standby.due(now + 2 * SECOND) else { panic!("a last ping") };
@@ -194,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_successor_of_version_1_is_not_pinged() {
         let now = Instant::now();
-        let mut standby = Standby::begin(now + 2 * SECOND, Version::One);
+        let mut standby = Standby::begin(now + 2 * SECOND, Version::One, None);
         assert_eq!(standby.due(now + SECOND), Due::Nothing);
         assert_eq!(standby.due(now + 2 * SECOND), Due::Over);
     }
@@ -202,7 +233,7 @@ mod tests {
     #[tokio::test]
     async fn an_unresponsive_successor_is_noticed_even_after_the_time_is_over() {
         let now = Instant::now();
-        let mut standby = Standby::begin(now, Version::Two);
+        let mut standby = Standby::begin(now, Version::Two, None);
         assert!(matches!(standby.due(now), Due::Ping(_)));
         assert!(matches!(standby.due(now + 4 * SECOND), Due::Ping(_)), "not at once");
         assert_eq!(standby.due(now + 6 * SECOND), Due::Unresponsive);

@@ -18,11 +18,12 @@ use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::command::StartCommand;
 use crate::handoff::inherited::variable_value;
-use crate::handoff::parcel::{self, DISCARD, Parcel, ParcelSender, REHEARSAL};
+use crate::handoff::parcel::{self, DISCARD, LEDGER, Parcel, ParcelSender, REHEARSAL};
 use crate::handoff::standard_error::Heard;
 use crate::handoff::wire::{
     Hello, ListenerV1, ListenerV2, MAX_LISTENERS, ServerCount, ToPredecessor, ToSuccessor, Version,
 };
+use crate::ledger::Ledger;
 use crate::lifecycle::{AT_LEAST, Signal};
 use crate::listen::restore_limits;
 use crate::sys;
@@ -45,6 +46,8 @@ pub(crate) struct Successor {
     pid: Pid,
     channel: Channel,
     version: Version,
+    /// Where it marks its connections, if it was sent that.
+    ledger: Option<Ledger>,
     /// What it writes to standard error; none before it has greeted this process.
     heard: Option<Heard>,
 }
@@ -123,7 +126,7 @@ impl Successor {
         drop(theirs);
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let pid = pid.ok_or_else(|| failed("lost sight of", io::ErrorKind::NotFound.into()))?;
-        Ok(Self { child, pid, channel, version: Version::One, heard: None })
+        Ok(Self { child, pid, channel, version: Version::One, ledger: None, heard: None })
     }
 
     /// Its process id.
@@ -194,6 +197,9 @@ impl Successor {
                     self.heard = Some(heard);
                     parcel::send_all(&self.channel, vec![parcel]).await?;
                 }
+                if purpose == Purpose::Restart {
+                    self.send_ledger().await?;
+                }
                 parcel::send_all(&self.channel, parcels).await?;
             }
             offer(&self.channel, self.version, listeners).await?;
@@ -228,6 +234,34 @@ impl Successor {
                 _ => Err(format!("the channel to it broke: {error}")),
             },
         }
+    }
+
+    /// Sends the ledger. Without one the successor reports its connections by messages, which cost more.
+    async fn send_ledger(&mut self) -> io::Result<()> {
+        match Ledger::create() {
+            Ok((ledger, file)) => {
+                self.ledger = Some(ledger);
+                let parcel = Parcel { fds: vec![file], ..Parcel::new(LEDGER, Vec::new()) };
+                parcel::send_all(&self.channel, vec![parcel]).await
+            }
+            Err(error) => {
+                crate::log::notice(format_args!(
+                    "there is no shared memory for the marks of connections: {error}; in standby, requests on \
+                     connections that have moved take more CPU"
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    /// Where it marks its connections. Can be taken once.
+    pub(super) fn take_ledger(&mut self) -> Option<Ledger> {
+        self.ledger.take()
+    }
+
+    /// Whether it is dead.
+    pub(super) fn is_dead(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
     /// Tells the successor to begin. If that message is lost, the successor begins after a while without it.

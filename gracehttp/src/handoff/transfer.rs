@@ -170,13 +170,13 @@ impl Transfer {
         }
     }
 
-    /// Ends the transfer to a successor that is gone. If this process was suspended, the successor may have begun with
-    /// the last batch.
-    pub(super) async fn end(mut self, was_suspended: bool) -> Remains {
+    /// Ends the transfer to a successor that is gone.
+    pub(super) async fn end(mut self) -> Remains {
         // From now on, connections that come to rest stay here.
         self.pause();
         self.leaving.close();
-        let mut remains = self.unconfirmed.map(|batch| batch.end(was_suspended)).unwrap_or_default();
+        let first = self.sent + 1;
+        let mut remains = self.unconfirmed.map(|batch| batch.end(first)).unwrap_or_default();
         remains.back.extend(self.deferred);
         // Not `try_recv`, which misses a connection that is just being sent.
         while let Some(leaving) = self.leaving.recv().await {

@@ -144,6 +144,13 @@ impl Activity {
             && !self.traffic.is_unflushed()
     }
 
+    /// Whether all that was read of the connection is answered, and it goes on. Another process could answer its next
+    /// request.
+    pub(crate) fn owes_nothing(&self) -> bool {
+        let ends = self.is_half_closed() || self.has_given_up_body() || self.is_told_to_close();
+        self.is_idle() && !self.inbound.is_in_head() && !ends
+    }
+
     /// Every request that was begun has been answered and read, though the answer may not be flushed.
     pub(crate) fn is_between_requests(&self) -> bool {
         self.traffic.open() == 0 && !self.has_unread_body()

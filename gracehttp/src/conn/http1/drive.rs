@@ -42,6 +42,7 @@ use crate::conn::http1::activity::{Activity, Discard};
 use crate::conn::http1::limits::{Limits, Waiting};
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Doing, Reason};
+use crate::ledger::{Entry, Mark};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase, Stamp};
 use crate::socket::Stage;
 use crate::sys::{Presence, Probe};
@@ -110,13 +111,14 @@ enum Step {
     End(End),
 }
 
-/// Turns `poll` (hyper's connection) until something ends it.
+/// Turns `poll` (hyper's connection) until something ends it. Marks in its `entry` whether it is idle.
 pub(super) async fn drive(
     context: &Context,
     activity: &Activity,
     limits: &mut Limits,
     probe: Probe,
     rest: Rest,
+    entry: Option<Entry>,
     mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<hyper::Result<()>>,
 ) -> End {
     let timer = pin!(tokio::time::sleep(PATIENCE));
@@ -134,13 +136,24 @@ pub(super) async fn drive(
     };
     poll_fn(|cx| {
         loop {
+            // Before hyper can read. Only a connection that could go back to the predecessor has an entry.
+            if let Some(entry) = &entry {
+                entry.set(Mark::Busy);
+            }
             // After a failure no client is left to answer: hyper has sent what it could.
             if poll_contained(context, || poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
             }
             match drive.step(cx) {
                 Step::Turn => {}
-                Step::Sleep => return Poll::Pending,
+                Step::Sleep => {
+                    if let Some(entry) = &entry
+                        && activity.owes_nothing()
+                    {
+                        entry.set(Mark::Idle);
+                    }
+                    return Poll::Pending;
+                }
                 Step::End(end) => return Poll::Ready(end),
             }
         }

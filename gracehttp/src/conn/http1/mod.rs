@@ -6,6 +6,8 @@ mod exchange;
 mod inbound;
 mod intake;
 mod limits;
+#[cfg(test)]
+mod mark_tests;
 pub(super) mod strict;
 
 use std::pin::pin;
@@ -66,9 +68,10 @@ pub(super) async fn serve(
     let mut limits = Limits::new(stage, ahead.since);
     let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes);
     let activity = Arc::new(Activity::new(can_rest));
+    let entry = context.moved.entry(stream.origin());
     let rest = match can_rest {
-        // Only an idle connection can go back to the predecessor: not a moment is lost until it counts as one.
-        true if context.moved.could_go_back(stream.origin()) => Rest::AtOnce,
+        // Only an idle connection can go back to the predecessor: not a moment is lost until it is told of one.
+        true if context.moved.is_reported(stream.origin()) => Rest::AtOnce,
         true => Rest::WhenIdle,
         false => Rest::Never,
     };
@@ -95,7 +98,7 @@ pub(super) async fn serve(
             }
             polled
         };
-        drive(&context, &activity, &mut limits, probe, rest, poll).await
+        drive(&context, &activity, &mut limits, probe, rest, entry, poll).await
     };
     let Ok(mut transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.

@@ -390,5 +390,5 @@ async fn plain_connections_come_back_from_a_dead_successor_and_sessions_do_not()
     sleep(SOON).await;
     let (found, end) = stage.end().await;
     assert_eq!(found, Found { plain_back: 1, ..in_successor([1, 2]) });
-    assert_eq!((end.lost, end.died), (2, true));
+    assert_eq!((end.lost, end.busy), (2, 0));
 }

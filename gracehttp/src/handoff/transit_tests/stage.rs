@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::conn::{Context, Leaving, Resting, settle};
 use crate::handoff::adopter::Adopter;
 use crate::handoff::channel::{Channel, Incoming};
-use crate::handoff::handover::{Handover, HandoverEnd, Peer, StandbySignals};
+use crate::handoff::handover::{Handover, HandoverEnd, Peer, Recovered, StandbySignals};
 use crate::handoff::parcel::ParcelHandlers;
 use crate::handoff::placement::{LocalServer, Placement};
 use crate::handoff::predecessor::Predecessor;
@@ -152,6 +152,7 @@ impl Stage {
             version,
             pid: Pid::from_raw(i32::MAX),
             parcels: ParcelHandlers::default(),
+            ledger: None,
         };
         let handover = Handover::with(
             peer,
@@ -274,10 +275,11 @@ impl Stage {
     }
 
     /// Both processes find that the other is gone. Every session that is left somewhere is used.
-    pub(super) async fn end(self) -> (Found, HandoverEnd) {
+    pub(super) async fn end(self) -> (Found, Recovered) {
         drop((self.to_predecessor, self.to_successor));
-        let mut end = timeout(Duration::from_secs(20), self.handover).await.unwrap().unwrap();
+        let end = timeout(Duration::from_secs(20), self.handover).await.unwrap().unwrap();
         timeout(Duration::from_secs(20), self.adopter).await.unwrap().unwrap();
+        let mut end = end.recover_from(true);
         let back: Vec<Socket> = end.back.drain(..).map(|(_, resting)| resting.socket).collect();
         let plain_back = back.iter().filter(|socket| socket.session.is_none()).count();
         let ours = self.predecessor.parked().into_iter().chain(back).collect();

@@ -9,7 +9,11 @@ use crate::record::{Content, Fault, HEADER_LENGTH, MAX_SEALED_LENGTH, Opened, Se
 use crate::socket::secure::outbound::Outbound;
 
 /// The room of the first read.
-const SMALL: usize = 4 << 10;
+const USUAL: usize = 4 << 10;
+
+/// The room of a read after all that came at once was no more. An allocator keeps pieces of this size at hand: the room is
+/// freed whenever nothing is on its way, and made again for each request.
+const SMALL: usize = 1 << 10;
 
 /// The longest record with its header.
 pub(super) const RECORD: usize = HEADER_LENGTH + MAX_SEALED_LENGTH;
@@ -17,7 +21,6 @@ pub(super) const RECORD: usize = HEADER_LENGTH + MAX_SEALED_LENGTH;
 /// A buffer that holds plain text that was not read yet, and behind it the beginning of a record that is not whole.
 ///
 /// It holds nothing else, since all whole records are opened in place as soon as they have come.
-#[derive(Default)]
 pub(super) struct Inbound {
     bytes: Vec<u8>,
     opened: Range<usize>,
@@ -25,6 +28,8 @@ pub(super) struct Inbound {
     cut: usize,
     /// The room for the next read, with the cut record.
     size: usize,
+    /// The most bytes that it has held since it was freed.
+    most: usize,
     end: Option<End>,
 }
 
@@ -56,7 +61,7 @@ impl End {
 impl Inbound {
     /// Nothing of these bytes is opened yet.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, ..Self::default() }
+        Self { bytes, opened: 0..0, cut: 0, size: USUAL, most: 0, end: None }
     }
 
     /// The plain text that was not read yet.
@@ -130,13 +135,18 @@ impl Inbound {
     pub(super) fn room(&mut self) -> &mut Vec<u8> {
         self.bytes.drain(..self.cut);
         (self.cut, self.opened) = (0, 0..0);
-        let size = if self.size > SMALL { RECORD } else { SMALL };
+        let size = match self.size {
+            ..=SMALL => SMALL,
+            ..=USUAL => USUAL,
+            _ => RECORD,
+        };
         self.bytes.reserve_exact(size.saturating_sub(self.bytes.len()));
         &mut self.bytes
     }
 
     /// A client that fills the room has more to send.
     pub(super) fn note_read(&mut self) {
+        self.most = self.most.max(self.bytes.len());
         if self.bytes.len() == self.bytes.capacity() {
             self.size = RECORD;
         }
@@ -144,7 +154,13 @@ impl Inbound {
 
     /// Nothing is on its way.
     pub(super) fn free(&mut self) {
-        *self = Self { end: self.end, ..Self::default() };
+        // What comes next is often as long as what came last.
+        let size = match self.most {
+            0 => self.size,
+            1..=SMALL => SMALL,
+            _ => USUAL,
+        };
+        *self = Self { size, end: self.end, ..Self::new(Vec::new()) };
     }
 
     pub(super) fn note_cut_off(&mut self) {

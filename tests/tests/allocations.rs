@@ -20,7 +20,7 @@ async fn allocations_of_a_request_to_a_handler_are_known() {
 
 #[tokio::test]
 async fn allocations_of_a_request_to_a_route_are_known() {
-    assert_eq!(allocations_per_request("routed").await, 8, "{CHANGED}");
+    assert_eq!(allocations_per_request("routed").await, 6, "{CHANGED}");
 }
 
 /// Counted by the server itself, and rounded.

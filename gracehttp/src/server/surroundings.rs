@@ -28,6 +28,12 @@ impl<'a> Surroundings<'a> {
         Self { route: Some(facts), ..self }
     }
 
+    /// Whether the request comes from a connection, not from a layer that will see the response.
+    #[cfg(feature = "axum")]
+    pub(crate) fn are_of_connection(self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Makes them the request's extensions.
     pub(crate) fn attach(self, request: &mut Request) {
         if let Some(facts) = self.connection {

@@ -119,10 +119,14 @@ where
     S: Send + Sync + 'static,
 {
     fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
+        // hyper declares the length of a body that it sends. A layer expects to see it, and HEAD has no body.
+        let hyper_declares = surroundings.are_of_connection() && request.method() != Method::HEAD;
         let response = self.0.response(request, surroundings);
         Box::pin(async move {
             let mut response = response.await;
-            declare_length(&mut response);
+            if !hyper_declares || response.body().is_end_stream() {
+                declare_length(&mut response);
+            }
             response
         })
     }

@@ -136,7 +136,11 @@ fn routes(random: &mut Random) -> (Router, Vec<String>) {
 async fn answer(dispatch: &impl Dispatch, method: &str, target: &str, facts: &Extensions) -> String {
     let body = Body::from("body");
     let request = http::Request::builder().method(method).uri(target).body(body).unwrap();
-    let response = dispatch.call(request, Surroundings::of_connection(facts)).await;
+    let mut response = dispatch.call(request, Surroundings::of_connection(facts)).await;
+    // As hyper does.
+    if !response.body().is_end_stream() {
+        declare_length(&mut response);
+    }
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     format!("{} {:?} {:?} {body:?}", head.status, head.headers, head.extensions)

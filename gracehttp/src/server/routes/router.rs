@@ -44,8 +44,8 @@ where
     M: 'static,
     S: Send + Sync + 'static,
 {
-    let routed = Routed::new(HandlerDispatch::new(handler.clone(), state.clone()));
-    let direct = Declaring(HandlerDispatch::new(handler, state.clone()));
+    let routed = Routed::new(HandlerDispatch::new(handler.clone(), state));
+    let direct = Declaring(HandlerDispatch::new(handler, state));
     Answerer { routed: BoxService::new(routed), direct: BoxService::new(direct) }
 }
 

@@ -81,30 +81,35 @@ impl ConnectionInfo {
     /// The connection's facts, as requests carry them. They are the same for all its requests: cloning them costs half
     /// as much as inserting each.
     pub(crate) fn facts(self: &Arc<Self>) -> Extensions {
-        let mut extensions = Extensions::new();
+        let mut extensions = empty();
         extensions.insert(self.clone());
         // For axum's extractor of that name, and for crates that are written for axum.
         #[cfg(feature = "axum")]
         if let Some(peer) = self.peer {
             extensions.insert(axum::extract::ConnectInfo(peer));
         }
-        #[cfg(feature = "axum")]
-        make_room(&mut extensions);
         extensions
     }
 }
 
-/// Makes room for what a router adds. Its clones have the same room; without it each of them would have to grow.
-#[cfg(feature = "axum")]
-fn make_room(extensions: &mut Extensions) {
+/// Extensions with room for a connection's facts and what a router adds. Their clones have the same room; without it each
+/// of them would have to grow.
+fn empty() -> Extensions {
+    static EMPTY: OnceLock<Extensions> = OnceLock::new();
+    EMPTY.get_or_init(with_room).clone()
+}
+
+fn with_room() -> Extensions {
     #[derive(Clone)]
     struct Place<const NUMBER: usize>;
+    let mut extensions = Extensions::new();
     extensions.insert(Place::<0>);
     extensions.insert(Place::<1>);
     extensions.insert(Place::<2>);
-    extensions.remove::<Place<0>>();
-    extensions.remove::<Place<1>>();
-    extensions.remove::<Place<2>>();
+    extensions.insert(Place::<3>);
+    extensions.insert(Place::<4>);
+    extensions.clear();
+    extensions
 }
 
 impl CutRequest for ConnectionInfo {

@@ -103,10 +103,11 @@ pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
     // Two kinds of tasks rather than one: it would take the memory of the larger, that of a TLS session.
     #[cfg(feature = "tls")]
     if let Some(acceptor) = context.tls.clone() {
-        tokio::spawn(serve_tls(context, acceptor, stream, permit));
+        tokio::spawn(Box::pin(serve_tls(context, acceptor, stream, permit)));
         return;
     }
-    tokio::spawn(serve_plain(context, stream, Bytes::new(), permit));
+    // Boxed, since the runtime moves a task many times before its first turn and when it ends.
+    tokio::spawn(Box::pin(serve_plain(context, stream, Bytes::new(), permit)));
 }
 
 /// Serves a plain-text connection of which only `ahead` was read so far.

@@ -10,6 +10,7 @@ mod limits;
 mod mark_tests;
 pub(super) mod strict;
 
+use std::future::{Future as _, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -181,7 +182,12 @@ fn needs_no_wait(activity: &Activity, stream: &Stream, ahead: &Bytes) -> bool {
 
 /// Sends the bytes that hyper has left in the transport, and stops if the client does not take them.
 async fn finish_writing(transport: &mut Transport<Intake>) {
-    let _ = tokio::time::timeout(STALLED, transport.flush_gathered()).await;
+    let mut flush = pin!(transport.flush_gathered());
+    // Nearly always all of them fit into the socket: then no timer is needed.
+    if poll_fn(|cx| Poll::Ready(flush.as_mut().poll(cx).is_ready())).await {
+        return;
+    }
+    let _ = tokio::time::timeout(STALLED, flush).await;
 }
 
 /// Awaits the end of what has come of an upgraded connection. Its handler may just have let it go, and another

@@ -114,7 +114,8 @@ pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mu
     permit.is_seen();
     let mut candidate = Candidate::new(context, stays);
     let (mut changed, mut seen) = (pin!(context.drain.changed()), None);
-    let mut timer = pin!(sleep_until(since));
+    // Needed in a restart alone.
+    let mut timer = None;
     let reason = poll_fn(|cx| {
         loop {
             let phase = context.drain.poll_phase(changed.as_mut(), &mut seen, cx);
@@ -122,6 +123,7 @@ pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mu
                 return Poll::Ready(reason);
             }
             let Some(look_at) = candidate.look_at() else { return Poll::Pending };
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(look_at)));
             if timer.deadline() != look_at {
                 timer.as_mut().reset(look_at);
             }

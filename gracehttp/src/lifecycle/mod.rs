@@ -14,6 +14,7 @@ mod requests;
 mod shutdown;
 mod signals;
 mod supervise;
+mod threads;
 mod time;
 
 pub(crate) use answers::{AnswerCount, Answers};
@@ -39,4 +40,5 @@ pub use shutdown::Shutdown;
 pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Signals};
 pub use supervise::Supervise;
+pub(crate) use threads::{places, thread_number};
 pub(crate) use time::{show, show_roughly, until_time};

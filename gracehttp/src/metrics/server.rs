@@ -9,13 +9,13 @@ use std::time::Duration;
 use http::Method;
 use parking_lot::RwLock;
 
-use crate::lifecycle::{ConnectionEnd, EndCounter};
+use crate::lifecycle::{ConnectionEnd, EndCounter, thread_number};
 use crate::metrics::families::{
     ACCEPTED, DURATIONS, ENDS, FAILED, FAILED_HANDSHAKES, Family, HANDED_OVER, HANDSHAKES, RECEIVED, REFUSED,
     REQUEST_DURATION, SENT,
 };
 use crate::metrics::shared::{Count, Durations};
-use crate::metrics::table::{Layout, thread_number};
+use crate::metrics::table::Layout;
 
 /// How many series of requests are found without a lock. A power of two.
 const CACHED: usize = 512;

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::lifecycle::thread_number;
 use crate::log;
 use crate::metrics::families::Bounds;
 use crate::metrics::key;
 use crate::metrics::registry;
-use crate::metrics::table::{Layout, Slot, Table, thread_number};
+use crate::metrics::table::{Layout, Slot, Table};
 
 /// None if the system gave no memory to share: then nothing is counted.
 static TABLE: OnceLock<Option<Table>> = OnceLock::new();

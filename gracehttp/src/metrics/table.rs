@@ -15,15 +15,15 @@
 //! | 2… | the key |
 //! | … | the values, a shard after the other |
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::lifecycle::{places, thread_number};
 use crate::log;
 use crate::sys;
 
@@ -298,7 +298,7 @@ impl Shape {
     fn of(key: &[u8], layout: Layout) -> Self {
         match layout {
             Layout::Shared { values } => Self { key: key.len(), values, shards: 1 },
-            Layout::Sharded { values } => Self { key: key.len(), values, shards: shards() },
+            Layout::Sharded { values } => Self { key: key.len(), values, shards: places(MOST_SHARDS) },
         }
     }
 
@@ -326,34 +326,6 @@ impl Shape {
     fn length(self, at: usize) -> usize {
         self.start(at) + self.shards * self.stride() - at
     }
-}
-
-/// One for each processor, up to a limit.
-fn shards() -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.next_power_of_two().min(MOST_SHARDS)
-}
-
-thread_local! {
-    /// The number of the thread, once it has one. The first value is a constant, so no access has to check whether there is
-    /// a value.
-    static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-/// Threads count themselves, so that neighbours have different shards.
-pub(super) fn thread_number() -> usize {
-    match NUMBER.get() {
-        usize::MAX => count_thread(),
-        number => number,
-    }
-}
-
-#[cold]
-fn count_thread() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    let number = THREADS.fetch_add(1, Ordering::Relaxed);
-    NUMBER.set(number);
-    number
 }
 
 #[cfg(test)]

@@ -36,6 +36,9 @@ pub(crate) enum Line {
 /// The longest line that does not make [`Asked`] larger than a boxed line would.
 const SHORT: usize = 30;
 
+/// The words of a short line.
+const WORDS: usize = 4;
+
 /// The methods with special responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
@@ -95,6 +98,15 @@ impl Line {
 
     fn as_str(&self) -> &str {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// A short line as words, filled up with other bytes, and its length.
+    pub(crate) fn short(&self) -> Option<([u64; WORDS], usize)> {
+        let Self::Short { len, bytes } = self else { return None };
+        let mut whole = [0; 8 * WORDS];
+        whole[..SHORT].copy_from_slice(bytes);
+        let (words, _) = whole.as_chunks();
+        Some((std::array::from_fn(|word| u64::from_le_bytes(words[word])), usize::from(*len)))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -147,7 +147,7 @@ impl ServerBuilder {
         S: Clone + Send + Sync + 'static,
     {
         self.complete(Answers::Handler(type_name::<H>()), |state: &S, _| {
-            Arc::new(HandlerDispatch::new(handler, Arc::new(state.clone())))
+            Arc::new(HandlerDispatch::new(handler, &Arc::new(state.clone())))
         })
     }
 

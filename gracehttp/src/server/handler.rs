@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum_core::extract::{FromRequest, FromRequestParts};
 use axum_core::response::IntoResponse;
 
-use crate::server::{Request, Response, Surroundings};
+use crate::server::{Request, Response, SharedState, Surroundings};
 
 /// What a handler returns.
 #[diagnostic::on_unimplemented(
@@ -57,10 +57,10 @@ pub trait Handler<M, S>: Clone + Send + Sync + Sized + 'static {
         self,
         mut request: Request,
         surroundings: Surroundings<'_>,
-        state: &Arc<S>,
+        state: &SharedState<S>,
     ) -> impl Future<Output = Response> + Send + use<Self, M, S> {
         surroundings.attach(&mut request);
-        self.call(request, state.clone())
+        self.call(request, state.hold().share())
     }
 }
 
@@ -82,7 +82,7 @@ where
         self,
         request: Request,
         _surroundings: Surroundings<'_>,
-        _state: &Arc<S>,
+        _state: &SharedState<S>,
     ) -> impl Future<Output = Response> + Send + use<F, Fut, R, S> {
         async move {
             drop(request);
@@ -104,6 +104,14 @@ macro_rules! handler_of {
         )+
         let $request = Request::from_parts(parts, body);
     };
+    (@answer $handler:ident, $request:ident, $state:ident; $($part:ident)*; $last:ident) => {{
+        handler_of!(@parts $request, $state; $($part)*);
+        let $last = match $last::from_request($request, &$state).await {
+            Ok(value) => value,
+            Err(rejection) => return rejection.into_response(),
+        };
+        $handler($($part,)* $last).await.into_response()
+    }};
     ($($part:ident)* ; $last:ident) => {
         #[allow(non_snake_case)]
         impl<F, Fut, R, S, M, $($part,)* $last> Handler<(M, $($part,)* $last,), S> for F
@@ -116,12 +124,18 @@ macro_rules! handler_of {
             $last: FromRequest<S, M> + Send,
         {
             async fn call(self, request: Request, state: Arc<S>) -> Response {
-                handler_of!(@parts request, state; $($part)*);
-                let $last = match $last::from_request(request, &state).await {
-                    Ok(value) => value,
-                    Err(rejection) => return rejection.into_response(),
-                };
-                self($($part,)* $last).await.into_response()
+                handler_of!(@answer self, request, state; $($part)*; $last)
+            }
+
+            fn answer(
+                self,
+                mut request: Request,
+                surroundings: Surroundings<'_>,
+                state: &SharedState<S>,
+            ) -> impl Future<Output = Response> + Send + use<F, Fut, R, S, M, $($part,)* $last> {
+                surroundings.attach(&mut request);
+                let state = state.hold();
+                async move { handler_of!(@answer self, request, state; $($part)*; $last) }
             }
         }
     };

@@ -17,6 +17,7 @@ mod route;
 #[cfg(feature = "axum")]
 pub(crate) mod routes;
 mod service;
+mod state;
 mod surroundings;
 #[cfg(feature = "tls")]
 mod tls;
@@ -41,6 +42,7 @@ pub(crate) use route::NotedWork;
 pub(crate) use route::note_routes_of_routers;
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};
+pub(crate) use state::SharedState;
 pub(crate) use surroundings::Surroundings;
 #[cfg(feature = "tls")]
 pub(crate) use tls::Source as TlsSource;

@@ -15,7 +15,7 @@ use http::StatusCode;
 use tower_service::Service;
 
 use crate::log;
-use crate::server::{Asked, Handler, Surroundings};
+use crate::server::{Asked, Handler, SharedState, Surroundings};
 
 /// An HTTP request as handlers and services get it. It is axum's type, so that code for axum works here.
 pub type Request = http::Request<Body>;
@@ -44,13 +44,13 @@ pub(crate) trait Dispatch: Send + Sync + 'static {
 /// A handler function with the state that its extractors read.
 pub(crate) struct HandlerDispatch<H, M, S> {
     handler: H,
-    state: Arc<S>,
+    state: SharedState<S>,
     marker: std::marker::PhantomData<fn() -> M>,
 }
 
 impl<H, M, S> HandlerDispatch<H, M, S> {
-    pub(crate) fn new(handler: H, state: Arc<S>) -> Self {
-        Self { handler, state, marker: std::marker::PhantomData }
+    pub(crate) fn new(handler: H, state: &Arc<S>) -> Self {
+        Self { handler, state: SharedState::new(state), marker: std::marker::PhantomData }
     }
 }
 

@@ -1,12 +1,12 @@
 //! How many responses a server gave, by cause and by class of status.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::StatusCode;
 
 use crate::conn::cause::{Cause, Reason};
-use crate::lifecycle::{AnswerCount, Answers};
+use crate::lifecycle::{AnswerCount, Answers, thread_number};
 
 /// How many threads count without sharing a cache line.
 const SHARDS: usize = 16;
@@ -56,7 +56,7 @@ impl Tally {
 
     pub(in crate::conn) fn count(&self, cause: Cause, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
-        self.shards[shard()].0[index(cause)][class].fetch_add(1, Ordering::Relaxed);
+        self.shards[thread_number() % SHARDS].0[index(cause)][class].fetch_add(1, Ordering::Relaxed);
     }
 
     /// An answer that was counted has been broken off.
@@ -112,15 +112,6 @@ fn index(cause: Cause) -> usize {
         Cause::Unsendable => 11,
         Cause::ServiceFailed => 12,
     }
-}
-
-/// The calling thread's shard.
-fn shard() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static SHARD: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    }
-    SHARD.with(|shard| *shard)
 }
 
 #[cfg(test)]

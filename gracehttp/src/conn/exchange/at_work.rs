@@ -7,15 +7,16 @@
 //! receipt needs into words of its own. A reader that finds them changed meanwhile has met a handler that blocks nothing.
 
 use std::cell::OnceCell;
+use std::marker::PhantomData;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 
 use crate::conn::context::Context;
+use crate::conn::exchange::clock;
 use crate::conn::info::ConnectionInfo;
 use crate::lifecycle::{Cut, CutWhile};
 use crate::server::{Asked, Line};
@@ -49,7 +50,8 @@ struct AtWork {
     server: u64,
     peer: Option<SocketAddr>,
     line: String,
-    since: Duration,
+    /// In nanoseconds.
+    since: u64,
 }
 
 /// The places of all threads that handlers have run on.
@@ -59,13 +61,16 @@ thread_local! {
     static PLACE: OnceCell<Arc<Place>> = const { OnceCell::new() };
 }
 
-/// Does some of a handler's work, and notes its request meanwhile.
-pub(super) fn at_work<T>(info: &ConnectionInfo, asked: &Asked, work: impl FnOnce() -> T) -> T {
-    PLACE.with(|place| {
-        let place = place.get_or_init(new_place);
-        let _leaves = place.enter(info, asked.line());
-        work()
-    })
+/// Notes, until the result is dropped, that this thread works on a handler's request.
+///
+/// A guard rather than a function around the work: a request and its response are large, and each function that they pass
+/// copies them.
+///
+/// `now` is the time, if the caller knows it.
+pub(super) fn enter(info: &ConnectionInfo, asked: &Asked, now: Option<u64>) -> Leaves {
+    let now = now.unwrap_or_else(clock::coarse);
+    let turn = PLACE.with(|place| place.get_or_init(new_place).enter(info, asked.line(), now));
+    Leaves { turn, of_this_thread: PhantomData }
 }
 
 fn new_place() -> Arc<Place> {
@@ -77,27 +82,34 @@ fn new_place() -> Arc<Place> {
 }
 
 impl Place {
-    fn enter(&self, info: &ConnectionInfo, line: &Line) -> Leaves<'_> {
+    /// Returns the turn in which the handler works.
+    fn enter(&self, info: &ConnectionInfo, line: &Line, now: u64) -> u64 {
         let turn = self.turn.load(Ordering::Relaxed).next_multiple_of(2);
         self.turn.store(turn, Ordering::Relaxed);
         // A reader that sees one of the new words sees this turn, too.
         fence(Ordering::Release);
         store(&self.server, address(&info.context));
         self.peer.iter().zip(peer_to_words(info.peer)).for_each(|(word, value)| store(word, value));
-        let line = line.as_bytes();
+        match line.short() {
+            // Almost all lines. The words behind the line cost less than finding its end.
+            Some((words, length)) => {
+                self.line.iter().zip(words).for_each(|(word, value)| store(word, value));
+                store(&self.line_length, length as u64);
+            }
+            None => self.note_long(line.as_bytes()),
+        }
+        store(&self.since, now);
+        self.turn.store(turn + 1, Ordering::Release);
+        turn
+    }
+
+    #[cold]
+    fn note_long(&self, line: &[u8]) {
         let line = &line[..line.len().min(8 * LINE)];
         store(&self.line_length, line.len() as u64);
-        let (whole, rest) = line.as_chunks();
-        for (word, bytes) in self.line.iter().zip(whole) {
-            store(word, u64::from_le_bytes(*bytes));
+        for (word, bytes) in self.line.iter().zip(line.chunks(8)) {
+            store(word, bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
         }
-        if let Some(word) = self.line.get(whole.len()) {
-            store(word, rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        }
-        let now = now();
-        store(&self.since, now.as_secs() * 1_000_000_000 + u64::from(now.subsec_nanos()));
-        self.turn.store(turn + 1, Ordering::Release);
-        Leaves { place: self, turn }
     }
 
     /// The handler that runs on the thread.
@@ -116,20 +128,26 @@ impl Place {
             server: load(&self.server),
             peer: peer_from_words(self.peer.each_ref().map(load)),
             line: String::from_utf8_lossy(&line).into_owned(),
-            since: Duration::from_nanos(load(&self.since)),
+            since: load(&self.since),
         }
     }
 }
 
-/// The handler has come back, or has panicked.
-struct Leaves<'a> {
-    place: &'a Place,
+/// When it is dropped, the handler has come back, or has panicked.
+pub(super) struct Leaves {
     turn: u64,
+    /// It has to be dropped on its thread.
+    of_this_thread: PhantomData<*const ()>,
 }
 
-impl Drop for Leaves<'_> {
+impl Drop for Leaves {
     fn drop(&mut self) {
-        self.place.turn.store(self.turn + 2, Ordering::Release);
+        // A thread that ends has no place any more, and nothing reads it.
+        _ = PLACE.try_with(|place| {
+            if let Some(place) = place.get() {
+                place.turn.store(self.turn + 2, Ordering::Release);
+            }
+        });
     }
 }
 
@@ -145,7 +163,7 @@ impl AtWork {
         Cut {
             peer: self.peer,
             doing: CutWhile::Handler,
-            age: now().saturating_sub(self.since),
+            age: Duration::from_nanos(clock::coarse().saturating_sub(self.since)),
             request: Arc::new(self.line),
         }
     }
@@ -183,11 +201,6 @@ fn store(word: &AtomicU64, value: u64) {
 
 fn load(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
-}
-
-/// The time of a clock that is read in a few nanoseconds, and is some milliseconds behind.
-fn now() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map_or(Duration::ZERO, Duration::from)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! A request as metrics see it, from its head to the end of its response.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use crate::conn::exchange::clock;
 use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels, ServerMetrics};
 use crate::server::NotedWork;
 
@@ -14,7 +15,8 @@ pub(super) struct Measured(Option<Running>);
 #[derive(Debug)]
 struct Running {
     active: ActiveRequest,
-    since: Instant,
+    /// In nanoseconds.
+    since: u64,
     method: KnownMethod,
     route: &'static str,
     status: Option<StatusCode>,
@@ -24,21 +26,28 @@ impl Measured {
     /// The head of a request has come.
     pub(super) fn begin(metrics: Option<&'static ServerMetrics>, method: &Method) -> Self {
         Self(metrics.map(|metrics| {
-            let (since, method) = (Instant::now(), KnownMethod::of(method));
+            let (since, method) = (clock::precise(), KnownMethod::of(method));
             Running { active: metrics.begin(), since, method, route: "", status: None }
         }))
     }
 
-    /// Does some of the work on the response, and notes by which route.
-    pub(super) fn by_route<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let Some(running) = &mut self.0 else { return work() };
-        let noted = NotedWork::begin();
-        // The result is large. It is made where the caller wants it, and is not copied on the way.
-        let done = work();
-        if let Some(route) = noted.end() {
+    /// When the head came, if that is known.
+    pub(super) fn since(&self) -> Option<u64> {
+        self.0.as_ref().map(|running| running.since)
+    }
+
+    /// Some of the work on the response begins.
+    pub(super) fn begin_work(&self) -> Option<NotedWork> {
+        self.0.as_ref().map(|_| NotedWork::begin())
+    }
+
+    /// It ends. Notes by which route it was done.
+    pub(super) fn end_work(&mut self, work: Option<NotedWork>) {
+        if let Some(running) = &mut self.0
+            && let Some(route) = work.and_then(NotedWork::end)
+        {
             running.route = route;
         }
-        done
     }
 
     /// The head of the response is settled.
@@ -55,7 +64,8 @@ impl Drop for Running {
             Some(status) => {
                 let labels =
                     RequestLabels { route: self.route, method: self.method, status: status.as_u16() };
-                self.active.note_answered(labels, self.since.elapsed());
+                let nanos = clock::precise().saturating_sub(self.since);
+                self.active.note_answered(labels, Duration::from_nanos(nanos));
             }
             None => self.active.note_unanswered(),
         }

@@ -6,6 +6,7 @@
 pub(super) mod answer;
 mod at_work;
 mod body;
+mod clock;
 mod measured;
 mod protocol;
 
@@ -29,7 +30,6 @@ pub(crate) use protocol::{Delivery, Fate, Protocol, Turn, Upload};
 use crate::conn::cause::Cause;
 use crate::conn::context::Context;
 use crate::conn::exchange::answer::{Content, Work, let_go};
-use crate::conn::exchange::at_work::at_work;
 use crate::conn::exchange::body::RequestBody;
 use crate::conn::exchange::measured::Measured;
 use crate::conn::info::ConnectionInfo;
@@ -93,16 +93,17 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
         let task = self.connection.task().filter(|_| !has_body);
         let (work, ahead) = match turn.check(&mut request, &self.context().options) {
             Ok(()) => {
+                let noted = exchange.measured.begin_work();
+                let leaves = at_work::enter(&self.info, &asked, exchange.measured.since());
+                let surroundings = Surroundings::of_connection(&self.facts);
                 let request = self.prepare(request, &turn);
-                let begin = || {
-                    let surroundings = Surroundings::of_connection(&self.facts);
-                    let mut work = Work::begin(self.context(), &asked, request, surroundings);
-                    let ahead = task.map_or(Poll::Pending, |task| {
-                        work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
-                    });
-                    (work, ahead)
-                };
-                exchange.measured.by_route(|| at_work(&self.info, &asked, begin))
+                let mut work = Work::begin(self.context(), &asked, request, surroundings);
+                let ahead = task.map_or(Poll::Pending, |task| {
+                    work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
+                });
+                drop(leaves);
+                exchange.measured.end_work(noted);
+                (work, ahead)
             }
             Err(refusal) => (self.refuse(request, &turn, Cause::Refused(refusal)), Poll::Pending),
         };
@@ -175,10 +176,12 @@ impl<P: Protocol> RequestFuture<P> {
         }
         match std::mem::replace(&mut self.ahead, Poll::Pending) {
             Poll::Pending => {
-                let work = &mut self.work;
-                let poll =
-                    || at_work(&request.info, &request.asked, || work.poll(context, &request.asked, cx));
-                request.exchange.measured.by_route(poll)
+                let noted = request.exchange.measured.begin_work();
+                let leaves = at_work::enter(&request.info, &request.asked, None);
+                let polled = self.work.poll(context, &request.asked, cx);
+                drop(leaves);
+                request.exchange.measured.end_work(noted);
+                polled
             }
             ready => ready,
         }

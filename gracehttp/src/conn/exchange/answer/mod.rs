@@ -104,18 +104,18 @@ fn observe(info: &ConnectionInfo, asked: &Asked, cause: Cause, status: StatusCod
         }
         (Some(metrics), _) => metrics.note_failed(cause.name()),
     }
-    let (server, from, status) = (&info.context.options.name, info.client(), status.as_u16());
+    let (server, from, status) = (&info.context.options.name, || info.client(), status.as_u16());
     match cause {
         Cause::Handler | Cause::NoRoute => {
-            tracing::trace!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}");
+            tracing::trace!(target: "gracehttp", "server `{server}`: {asked} from {}: {status}", from());
         }
         // At level debug: any stranger can cause it.
         Cause::Refused(Refusal { rule, .. }) => {
-            let what = format_args!("{asked} from {from}: refused with {status}: {rule}");
-            tracing::debug!(target: "gracehttp", "server `{server}`: {what}");
+            let what = format_args!("refused with {status}: {rule}");
+            tracing::debug!(target: "gracehttp", "server `{server}`: {asked} from {}: {what}", from());
         }
         _ => {
-            tracing::debug!(target: "gracehttp", "server `{server}`: {asked} from {from}: {status}: {cause}");
+            tracing::debug!(target: "gracehttp", "server `{server}`: {asked} from {}: {status}: {cause}", from());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The only `unsafe` code of the crate: system calls that have no safe interface.
 #![allow(unsafe_code)]
 
+mod descriptor;
 mod processes;
 mod shared_memory;
 #[cfg(feature = "admin")]
@@ -24,6 +25,7 @@ use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub(crate) use descriptor::{Descriptor, read};
 pub(crate) use processes::{
     Program, adopt_orphans, become_program, exit_now, fork, note_sender, send_signal,
 };

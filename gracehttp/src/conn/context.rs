@@ -17,8 +17,6 @@ use crate::conn::MOVES_WITH;
 use crate::conn::cause::Tally;
 use crate::conn::moved::Moved;
 use crate::conn::recycling::{Recycling, Spread};
-#[cfg(feature = "http2")]
-use crate::conn::silent::Silent;
 use crate::conn::upgraded::Upgraded;
 use crate::lifecycle::{ConnectionEnds, Drain, Phase};
 use crate::metrics::ServerMetrics;
@@ -51,9 +49,6 @@ pub(crate) struct Context {
     pub(crate) http1: http1::Builder,
     pub(crate) moved: Arc<Moved>,
     pub(crate) recycling: Recycling,
-    /// Those that have sent nothing yet.
-    #[cfg(feature = "http2")]
-    pub(super) silent: Silent,
     /// Those that handlers have taken over for another protocol.
     pub(super) upgraded: Upgraded,
     /// For the connections that stay behind in a restart.
@@ -131,8 +126,6 @@ impl Context {
             drain: Drain::new(),
             moved,
             recycling: Recycling::new(),
-            #[cfg(feature = "http2")]
-            silent: Silent::default(),
             upgraded: Upgraded::default(),
             spread: Spread::default(),
             answers: Tally::new(),

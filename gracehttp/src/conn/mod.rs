@@ -15,8 +15,6 @@ mod panics;
 mod recycling;
 mod rest;
 #[cfg(feature = "http2")]
-mod silent;
-#[cfg(feature = "http2")]
 mod sniff;
 #[cfg(feature = "tls")]
 mod tls_info;
@@ -52,8 +50,10 @@ use crate::conn::http1::{Idle, Left};
 #[cfg(any(feature = "http2", feature = "tls"))]
 use crate::conn::recycling::newcomer_is_to_close;
 #[cfg(feature = "http2")]
-use crate::conn::sniff::{Seen, Sniffed, sniff};
+use crate::conn::sniff::{Seen, Sniffed, has_come, sniff};
 use crate::lifecycle::Cut;
+#[cfg(feature = "http2")]
+use crate::lifecycle::Phase;
 #[cfg(any(feature = "http2", feature = "tls"))]
 use crate::lifecycle::{ConnectionEnd, CutReason};
 #[cfg(all(feature = "http2", feature = "tls"))]
@@ -75,6 +75,15 @@ pub(crate) fn deaf(context: &Arc<Context>) -> Vec<Cut> {
 /// Long enough that a busy client's connection never parks, short enough that the buffers of a burst of
 /// connections are used again instead of growing the heap.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// How often a connection has requests, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It is new, or has rested for long: it rests right after its answer, and needs no registration with the runtime.
+    Rare,
+    /// Its next request may come soon: it stays awake for as long as [`PATIENCE`].
+    Busy,
+}
 
 /// How many bytes of its next request a connection may have sent to be handed over: the largest head of a server that
 /// sets no other `max_header_size`. With more, which only an unfinished head of that size brings about, it is answered
@@ -113,7 +122,7 @@ pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
 /// Serves a plain-text connection of which only `ahead` was read so far.
 #[cfg(not(feature = "http2"))]
 async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, permit: Permit) {
-    serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
+    serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, Pace::Rare, permit).await;
 }
 
 /// Serves a plain-text connection of which only `ahead` was read so far.
@@ -121,21 +130,25 @@ async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, permit
 async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
     let options = &context.options;
     if !options.http2 {
-        return serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, permit).await;
+        return serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, Pace::Rare, permit).await;
     }
     if !options.http1 {
         return http2::serve(context, stream, ahead, permit).await;
     }
     let mut seen = Seen::new(ahead);
-    let patience = context.silent.wait();
+    // A client that has sent nothing yet needs neither a task nor a registration with the runtime. While the process
+    // leaves, it gets a little time: a resting connection would move or close.
+    if context.drain.phase() == Phase::Serving && !has_come(&mut stream, &mut seen).await {
+        return rest(context, stream, Bytes::new(), Stage::Fresh, permit, false).await;
+    }
     let sniffed = tokio::select! {
         biased;
-        sniffed = sniff(&mut stream, &mut seen, &context.drain, patience, options.handshake_timeout) => sniffed,
+        sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout) => sniffed,
         () = newcomer_is_to_close(&context, &mut permit, false) => return close::close_now(stream).await,
     };
     let seen = seen.freeze();
     match sniffed {
-        Ok(Sniffed::Http1) => serve_http1(context, stream, seen, Stage::Fresh, permit).await,
+        Ok(Sniffed::Http1) => serve_http1(context, stream, seen, Stage::Fresh, Pace::Rare, permit).await,
         Ok(Sniffed::Http2) => http2::serve(context, stream, seen.bytes, permit).await,
         Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => {
             rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
@@ -152,8 +165,15 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
 }
 
 /// Serves an HTTP/1 connection, and settles what is left of it.
-async fn serve_http1(context: Arc<Context>, stream: Stream, ahead: Ahead, stage: Stage, permit: Permit) {
-    match http1::serve(context.clone(), stream, ahead, stage, permit).await {
+async fn serve_http1(
+    context: Arc<Context>,
+    stream: Stream,
+    ahead: Ahead,
+    stage: Stage,
+    pace: Pace,
+    permit: Permit,
+) {
+    match http1::serve(context.clone(), stream, ahead, stage, pace, permit).await {
         Left::Nothing => {}
         Left::AtRest { idle: Idle { stream, ahead, stage, permit }, has_answered } => {
             rest(context, stream, ahead, stage, permit, has_answered).await;
@@ -165,7 +185,7 @@ async fn serve_http1(context: Arc<Context>, stream: Stream, ahead: Ahead, stage:
 /// Goes on with a connection that was about to close.
 fn serve_again(context: Arc<Context>, idle: Idle) {
     let Idle { stream, ahead, stage, permit } = idle;
-    tokio::spawn(serve_http1(context, stream, Ahead::now(ahead), stage, permit));
+    tokio::spawn(serve_http1(context, stream, Ahead::now(ahead), stage, Pace::Busy, permit));
 }
 
 /// Serves a TLS connection from its handshake on. A handshake that is under way when the process goes is
@@ -203,7 +223,7 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     if is_http2 {
         return http2::serve(context, stream, Bytes::new(), permit).await;
     }
-    serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, permit).await;
+    serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Fresh, Pace::Rare, permit).await;
 }
 
 /// Logged at level debug: any stranger can cause it.

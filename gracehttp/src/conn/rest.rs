@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use crate::conn::close::{Linger, close, close_parked};
 use crate::conn::context::{Context, Resting};
-use crate::conn::{Ahead, serve_http1, serve_plain};
+use crate::conn::{Ahead, Pace, serve_http1, serve_plain};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase, aside};
-use crate::parking::{Parked, ParkedCount, Woken};
+use crate::parking::{Parked, ParkedCount, Wakened, Woken};
 use crate::server::Permit;
-use crate::socket::{Stage, Stream, Unread};
-use crate::sys;
+use crate::socket::{Socket, Stage, Stream, Unread};
+use crate::sys::{self, Descriptor};
 
 /// How many parked connections leave before others get a turn.
 const BATCH: usize = 64;
@@ -35,6 +35,11 @@ pub(crate) async fn rest(
         });
         return close(&context, stream, Linger::BRIEF).await;
     }
+    let is_quiet = phase == Phase::Serving && ahead.is_empty();
+    let stream = match if is_quiet { stream.rest_standing() } else { Err(stream) } {
+        Ok(socket) => return park_again(&context, socket, stage, permit, has_answered),
+        Err(stream) => stream,
+    };
     let Ok((socket, opened)) = stream.rest() else {
         return permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
     };
@@ -67,11 +72,30 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
 }
 
 fn park(context: &Arc<Context>, resting: Resting) {
-    let Resting { socket, stage, ahead, permit, has_answered, .. } = resting;
-    match context.lot.park(Parked { socket, stage }) {
+    let Resting { socket, stage, permit, has_answered, .. } = resting;
+    let outcome = context.lot.park(Parked { socket, stage });
+    note_parked(context, outcome, permit, has_answered);
+}
+
+/// Parks a connection whose registration with the lot stands.
+fn park_again(
+    context: &Arc<Context>,
+    socket: Socket<Descriptor>,
+    stage: Stage,
+    permit: Permit,
+    has_answered: bool,
+) {
+    context.moved.idle(socket.origin, stage);
+    let outcome = context.lot.park_again(socket, stage);
+    note_parked(context, outcome, permit, has_answered);
+}
+
+fn note_parked(context: &Arc<Context>, outcome: Result<(), Parked>, permit: Permit, has_answered: bool) {
+    match outcome {
         Ok(()) => permit.into_count(),
         // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
         Err(Parked { socket, stage }) => {
+            let ahead = Bytes::new();
             return stay(context, Resting { socket, stage, ahead, permit, has_answered, left_at: None });
         }
     }
@@ -85,38 +109,37 @@ fn park(context: &Arc<Context>, resting: Resting) {
 /// Gives a resting connection a task again, on the runtime that serves.
 pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
     let Resting { socket, stage, ahead, permit, .. } = resting;
+    serve_awake(context, Wakened::from(Parked { socket, stage }), ahead, permit);
+}
+
+fn serve_awake(context: &Arc<Context>, awake: Wakened, ahead: Bytes, permit: Permit) {
+    let Wakened { socket, stage, is_rare } = awake;
     let context = context.clone();
     let workers = context.workers.clone();
     workers.spawn(async move {
         context.moved.busy(socket.origin).await;
-        // A socket that the runtime won't take is closed, and its permit goes back.
-        let Ok(stream) = socket.wake() else {
-            return permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
-        };
+        let stream = socket.wake();
         match stage {
             // Over TLS the handshake has chosen HTTP/1 already.
             Stage::Fresh if !stream.is_secure() => serve_plain(context, stream, ahead, permit).await,
             Stage::Fresh | Stage::Idle => {
-                serve_http1(context, stream, Ahead::now(ahead), stage, permit).await;
+                let pace = if is_rare || stage == Stage::Fresh { Pace::Rare } else { Pace::Busy };
+                serve_http1(context, stream, Ahead::now(ahead), stage, pace, permit).await;
             }
         }
     });
 }
 
-/// Attends the parking lot of a server for as long as the process lives: wakes the connections that have bytes, ends
-/// those that rested too long, and has those park that stay silent. Runs where connections are served.
+/// Attends the parking lot of a server for as long as the process lives: wakes the connections that have bytes, and ends
+/// those that rested too long. Runs where connections are served.
 pub(crate) async fn wake_parked(context: Arc<Context>) {
-    let wake = async {
-        loop {
-            for woken in context.lot.wait().await {
-                leave_lot(&context, woken);
-            }
+    loop {
+        for woken in context.lot.wait().await {
+            leave_lot(&context, woken);
         }
-    };
-    #[cfg(feature = "http2")]
-    tokio::join!(wake, context.silent.attend());
-    #[cfg(not(feature = "http2"))]
-    wake.await;
+        // These are answered before others wake: those that are awake together need memory together.
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Empties the parking lot of a server when the process leaves. Runs on the control runtime: even if handlers block
@@ -157,12 +180,8 @@ pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>, servers: Vec<Arc<
 
 fn leave_lot(context: &Arc<Context>, woken: Woken) {
     match woken {
-        Woken::Ready(Parked { socket, stage }) => {
-            let permit = Permit::from_count(&context.permits);
-            stay(
-                context,
-                Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false, left_at: None },
-            );
+        Woken::Ready(awake) => {
+            serve_awake(context, awake, Bytes::new(), Permit::from_count(&context.permits));
         }
         Woken::Expired(parked) => close_parked(context, parked, CutReason::TimedOut),
     }
@@ -207,7 +226,7 @@ async fn close_all(context: &Arc<Context>) {
         for parked in batch {
             // A connection whose next request has already come is answered first.
             match Unread::of(parked.socket.fd.as_fd()) {
-                Unread::Bytes => leave_lot(context, Woken::Ready(parked)),
+                Unread::Bytes => leave_lot(context, Woken::Ready(parked.into())),
                 Unread::Nothing | Unread::End => close_parked(context, parked, CutReason::Idle),
             }
         }

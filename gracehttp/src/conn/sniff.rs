@@ -3,9 +3,10 @@
 //! hyper's own `auto` builder waits without end for a client that sends nothing, one byte or half of the
 //! preface, and does not give the connection back.
 
-use std::future::Future;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::conn::Ahead;
 use crate::lifecycle::{Drain, Phase, until_time};
+use crate::socket::{Stream, Unwatched};
 
 /// Every HTTP/2 connection begins with these bytes (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -55,16 +57,34 @@ impl Seen {
     }
 }
 
-/// Reads until the protocol is known: if no byte has come, for as long as `patience` lasts; otherwise up to the limit.
+/// Whether a byte, or the end, has come. It reads what has, and does not wait.
+pub(crate) async fn has_come(stream: &mut Stream, seen: &mut Seen) -> bool {
+    if !seen.bytes.is_empty() {
+        return true;
+    }
+    seen.bytes.reserve(FIRST_READ);
+    let mut stream = Unwatched(stream);
+    let read = {
+        let mut read = pin!(stream.read_buf(&mut seen.bytes));
+        poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await
+    };
+    if matches!(read, Poll::Ready(Ok(1..))) {
+        seen.since = Some(Instant::now());
+    }
+    // An end or a failure shows again in the next read.
+    read.is_ready()
+}
+
+/// Reads until the protocol is known: if no byte has come, for as long as `patience`; otherwise up to the limit.
 pub(crate) async fn sniff<T: AsyncRead + Unpin>(
     stream: &mut T,
     seen: &mut Seen,
     drain: &Drain,
-    patience: impl Future<Output = ()>,
+    patience: Duration,
     limit: Duration,
 ) -> io::Result<Sniffed> {
     let begun_in = drain.phase();
-    let mut patience = pin!(patience);
+    let mut patience = pin!(tokio::time::sleep(patience));
     loop {
         let protocol = recognise(&seen.bytes);
         if let Some(protocol) = protocol {
@@ -122,7 +142,7 @@ mod tests {
         }
         let mut seen = Seen::new(Bytes::new());
         let short = Duration::from_millis(20);
-        sniff(&mut server, &mut seen, &Drain::new(), tokio::time::sleep(short), short).await.unwrap()
+        sniff(&mut server, &mut seen, &Drain::new(), short, short).await.unwrap()
     }
 
     #[tokio::test]
@@ -145,7 +165,7 @@ mod tests {
         client.write_all(b"P").await.unwrap();
         let drain = Drain::new();
         let mut seen = Seen::new(Bytes::new());
-        let sniffing = sniff(&mut server, &mut seen, &drain, tokio::time::sleep(LONG), LONG);
+        let sniffing = sniff(&mut server, &mut seen, &drain, LONG, LONG);
         let restart = async { drain.enter(Phase::HandingOver) };
         let (found, ()) = tokio::join!(sniffing, restart);
         assert_eq!(found.unwrap(), Sniffed::PhaseChanged);

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::conn::{self, Context};
-use crate::lifecycle::{Address, ConnectionEnd, CutReason};
+use crate::lifecycle::Address;
 use crate::listen::accept_errors::{AcceptErrors, Remedy};
 use crate::listen::accept_queue::AcceptQueue;
 use crate::listen::listener::Listener;
@@ -156,11 +156,6 @@ fn admit(
         Address::Tcp(_) => Family::Tcp,
         Address::Unix(_) => Family::Unix,
     };
-    // A socket that the runtime can't take is closed, and its permit goes back.
-    let Ok(stream) = Socket::accepted(fd, peer, family, listener.number) else {
-        permit.ends_as(ConnectionEnd::Cut(CutReason::Failed));
-        return None;
-    };
-    conn::spawn(context, stream, permit);
+    conn::spawn(context, Socket::accepted(fd, peer, family, listener.number), permit);
     None
 }

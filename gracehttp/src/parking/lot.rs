@@ -18,14 +18,17 @@ use crate::lifecycle::until_time;
 use crate::log;
 use crate::parking::memory::ParkedCount;
 use crate::parking::slots::{Parked, Slots};
-use crate::socket::{Stage, Unread};
-use crate::sys::{self, Watched};
+use crate::socket::{Socket, Stage, Unread};
+use crate::sys::{self, Descriptor, Watched};
 
 /// The resolution of idle times. A `u32` of them lasts thirteen years.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many connections one turn wakes.
-const BATCH: usize = 256;
+/// How many connections one turn wakes. They are awake together, so it bounds the memory that a burst needs.
+const BATCH: usize = 64;
+
+/// A connection that has rested for longer is rarely used.
+const LONG: u32 = 1;
 
 /// An eviction skips at most so many connections with unread bytes, which are about to be woken.
 const MAX_SKIPPED: usize = 64;
@@ -34,6 +37,8 @@ const MAX_SKIPPED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Lot {
     epoll: AsyncFd<Watched<Instance>>,
+    /// The same, for the connections whose registrations stay while they are awake.
+    watch: Arc<Epoll>,
     slots: Mutex<Slots>,
     epoch: Instant,
     /// The limits of [`Stage::Fresh`] and [`Stage::Idle`].
@@ -48,17 +53,33 @@ pub(crate) struct Lot {
 #[derive(Debug)]
 pub(crate) enum Woken {
     /// It has bytes to read, or its client closed it.
-    Ready(Parked),
+    Ready(Wakened),
     /// It rested for as long as it may.
     Expired(Parked),
+}
+
+/// A connection that something has woken. Its registration with the lot stands, so that it is soon parked again.
+#[derive(Debug)]
+pub(crate) struct Wakened {
+    pub(crate) socket: Socket<Descriptor>,
+    pub(crate) stage: Stage,
+    /// It has rested for long.
+    pub(crate) is_rare: bool,
+}
+
+impl From<Parked> for Wakened {
+    fn from(Parked { socket, stage }: Parked) -> Self {
+        Self { socket: socket.map_fd(Descriptor::new), stage, is_rare: false }
+    }
 }
 
 impl Lot {
     /// An empty lot. Has to be called within a runtime.
     pub(crate) fn new(fresh: Duration, idle: Duration, parked: Arc<ParkedCount>) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let watch = Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         Ok(Self {
-            epoll: sys::watch(Instance(epoll), Interest::READABLE)?,
+            epoll: sys::watch(Instance(watch.clone()), Interest::READABLE)?,
+            watch,
             slots: Mutex::new(Slots::new()),
             epoch: Instant::now(),
             limits: [fresh, idle],
@@ -80,19 +101,40 @@ impl Lot {
         let is_first = slots.oldest(parked.stage).is_none();
         let key = slots.insert(parked, self.now());
         // Under the lock, so that no slot is taken out before its descriptor is registered.
-        let watch = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
-        let added = slots
-            .fd(key)
-            .is_some_and(|fd| self.watch().add(fd, EpollEvent::new(watch, u64::from(key))).is_ok());
-        if !added && let Some(parked) = slots.remove(key) {
+        let added = slots.fd(key).is_some_and(|fd| self.watch.add(fd, event(key)).is_ok());
+        if !added && let Some((parked, _)) = slots.remove(key) {
             return Err(parked);
         }
+        self.note_parked(slots, is_first);
+        Ok(())
+    }
+
+    /// Parks a connection again whose registration stands.
+    pub(crate) fn park_again(&self, socket: Socket<Descriptor>, stage: Stage) -> Result<(), Parked> {
+        let mut slots = self.slots();
+        let is_first = slots.oldest(stage).is_none();
+        // Under the lock, so that its key is still free when its event comes.
+        let mut is_armed = false;
+        let socket = socket.map_fd(|descriptor| {
+            let armed = descriptor.arm(event(slots.next_key()));
+            is_armed = armed.is_ok();
+            armed.unwrap_or_else(|fd| fd)
+        });
+        let parked = Parked { socket, stage };
+        if !is_armed {
+            return Err(parked);
+        }
+        slots.insert(parked, self.now());
+        self.note_parked(slots, is_first);
+        Ok(())
+    }
+
+    fn note_parked(&self, slots: MutexGuard<'_, Slots>, is_first: bool) {
         self.parked.add();
         drop(slots);
         if is_first {
             self.rescheduled.notify_one();
         }
-        Ok(())
     }
 
     /// Waits until connections have something to do or have rested too long, and takes them out.
@@ -110,10 +152,12 @@ impl Lot {
                 ready = self.epoll.readable() => {
                     // The runtime ends: there is nothing left to wake.
                     let Ok(mut guard) = ready else { return std::future::pending().await };
-                    let woken = self.ready();
-                    if woken.is_empty() {
+                    let (woken, are_all) = self.ready();
+                    // The kernel reports again what comes after a look that has found all.
+                    if are_all {
                         guard.clear_ready();
-                    } else {
+                    }
+                    if !woken.is_empty() {
                         return woken;
                     }
                 }
@@ -179,22 +223,27 @@ impl Lot {
         self.remove(&mut slots, key)
     }
 
-    /// Takes out the connections whose bytes have arrived.
-    fn ready(&self) -> Vec<Woken> {
+    /// Takes out connections whose bytes have arrived, and says whether these are all of them. Their registrations stay.
+    fn ready(&self) -> (Vec<Woken>, bool) {
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = match self.watch().wait(&mut events, EpollTimeout::ZERO) {
+        let count = match self.watch.wait(&mut events, EpollTimeout::ZERO) {
             Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(error) => return self.unwatched(error),
+            Err(Errno::EINTR) => return (Vec::new(), false),
+            Err(error) => return (self.unwatched(error), true),
         };
+        let now = self.now();
         let mut slots = self.slots();
         // An event may be older than its slot: the slot's new owner is then woken for nothing, finds no
         // byte to read and is parked again.
-        events[..count]
-            .iter()
-            .filter_map(|event| self.remove(&mut slots, event.data() as u32))
-            .map(Woken::Ready)
-            .collect()
+        let keys = events[..count].iter().map(|event| event.data() as u32);
+        (keys.filter_map(|key| self.waken(&mut slots, key, now)).collect(), count < BATCH)
+    }
+
+    fn waken(&self, slots: &mut Slots, key: u32, now: u32) -> Option<Woken> {
+        let (Parked { socket, stage }, since) = slots.remove(key)?;
+        self.parked.remove();
+        let socket = socket.map_fd(|fd| Descriptor::standing(fd, self.watch.clone()));
+        Some(Woken::Ready(Wakened { socket, stage, is_rare: now.saturating_sub(since) > LONG }))
     }
 
     /// Takes out all connections: a broken epoll instance would wake none.
@@ -207,7 +256,7 @@ impl Lot {
                 all.len()
             ));
         }
-        all.into_iter().map(Woken::Ready).collect()
+        all.into_iter().map(|parked| Woken::Ready(parked.into())).collect()
     }
 
     /// Takes out the connections that have rested too long, a batch at the most.
@@ -244,9 +293,9 @@ impl Lot {
     fn remove(&self, slots: &mut Slots, key: u32) -> Option<Parked> {
         if let Some(fd) = slots.fd(key) {
             // The registration follows the open file description, which may live on in another process.
-            let _ = self.watch().delete(fd);
+            let _ = self.watch.delete(fd);
         }
-        let removed = slots.remove(key)?;
+        let (removed, _) = slots.remove(key)?;
         self.parked.remove();
         Some(removed)
     }
@@ -255,13 +304,15 @@ impl Lot {
         ticks(self.epoch.elapsed())
     }
 
-    fn watch(&self) -> &Epoll {
-        &self.epoll.get_ref().0.0
-    }
-
     fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock()
     }
+}
+
+/// Reports the connection with this key once.
+fn event(key: u32) -> EpollEvent {
+    let once = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
+    EpollEvent::new(once, u64::from(key))
 }
 
 fn ticks(duration: Duration) -> u32 {
@@ -270,7 +321,7 @@ fn ticks(duration: Duration) -> u32 {
 
 /// The epoll instance as a descriptor.
 #[derive(Debug)]
-struct Instance(Epoll);
+struct Instance(Arc<Epoll>);
 
 impl AsFd for Instance {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -281,8 +332,8 @@ impl AsFd for Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::{Family, Socket};
-    use std::io::Write;
+    use crate::socket::Family;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
     fn connection(stage: Stage) -> (Parked, UnixStream) {
@@ -355,7 +406,83 @@ mod tests {
         assert!(lot.evict(Stage::Idle, Duration::from_millis(200)).is_some());
         assert_eq!((lot.count(Stage::Fresh), lot.count(Stage::Idle)), (1, 1));
         assert!(lot.evict(Stage::Idle, Duration::from_millis(200)).is_none(), "its byte has come");
-        assert!(matches!(lot.wait().await[..], [Woken::Ready(Parked { stage: Stage::Idle, .. })]));
+        assert!(matches!(lot.wait().await[..], [Woken::Ready(Wakened { stage: Stage::Idle, .. })]));
+    }
+
+    /// What a connection does with its byte: it is parked again with its registration, or without one, or the runtime
+    /// has watched it meanwhile.
+    fn park_anew(lot: &Lot, awake: Wakened, how: u64) {
+        let Wakened { mut socket, stage, .. } = awake;
+        if how == 0 {
+            socket.fd.watch().unwrap();
+        }
+        match how {
+            0 | 1 => lot.park(Parked { socket: socket.map_fd(Descriptor::into_fd), stage }).unwrap(),
+            _ => lot.park_again(socket, stage).unwrap(),
+        }
+    }
+
+    fn echo(awake: &Wakened) -> bool {
+        let mut stream = UnixStream::from(awake.socket.fd.as_fd().try_clone_to_owned().unwrap());
+        let mut byte = [0];
+        match stream.read(&mut byte) {
+            Ok(1) => stream.write_all(&byte).map(|()| true).unwrap(),
+            Ok(_) => false,
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                true
+            }
+        }
+    }
+
+    /// Clients send byte after byte, each when its last one came back. Meanwhile connections are taken out and parked
+    /// elsewhere, so that events are older than their slots. A byte that wakes nothing shows as a client that waits.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn each_byte_wakes_its_connection_however_it_was_parked() {
+        const CLIENTS: usize = 40;
+        let bytes = if std::env::var_os("GRACEHTTP_LONG").is_some() { 200_000 } else { 1000 };
+        let lot = Arc::new(new_lot(LONG, LONG));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let (parked, mut client) = connection(Stage::Idle);
+                lot.park(parked).unwrap();
+                client.set_read_timeout(Some(LONG / 20)).unwrap();
+                std::thread::spawn(move || {
+                    for byte in 0..bytes {
+                        let sent = [(number + byte) as u8];
+                        client.write_all(&sent).unwrap();
+                        let mut back = [0];
+                        client.read_exact(&mut back).expect("its byte woke it");
+                        assert_eq!(sent, back);
+                    }
+                })
+            })
+            .collect();
+        let shuffling = tokio::spawn({
+            let lot = lot.clone();
+            async move {
+                loop {
+                    for parked in lot.take(3).into_iter().rev() {
+                        lot.park(parked).unwrap();
+                    }
+                    yield_now().await;
+                }
+            }
+        });
+        let mut turn = 0;
+        let mut open = CLIENTS;
+        while open > 0 {
+            for woken in lot.wait().await {
+                let Woken::Ready(awake) = woken else { panic!("none has rested for long") };
+                turn += 1;
+                if echo(&awake) { park_anew(&lot, awake, turn % 5) } else { open -= 1 }
+            }
+        }
+        shuffling.abort();
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert!(lot.is_empty());
     }
 
     #[tokio::test]

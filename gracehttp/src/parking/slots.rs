@@ -58,6 +58,11 @@ impl Slots {
         self.slab.len()
     }
 
+    /// The key that the next connection will have.
+    pub(super) fn next_key(&self) -> u32 {
+        self.slab.vacant_key() as u32
+    }
+
     /// Puts a connection at the newest end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
         let Parked { socket: Socket { fd, family, origin, listener, session }, stage } = parked;
@@ -82,10 +87,10 @@ impl Slots {
         key
     }
 
-    /// Takes a connection out, from any place in the list.
-    pub(super) fn remove(&mut self, key: u32) -> Option<Parked> {
+    /// Takes a connection out, from any place in the list, and tells since when it was parked.
+    pub(super) fn remove(&mut self, key: u32) -> Option<(Parked, u32)> {
         let slot = self.slab.try_remove(key as usize)?;
-        let Slot { fd, family, stage, listener, session, origin, older, newer, .. } = slot;
+        let Slot { fd, family, stage, listener, session, origin, older, newer, since } = slot;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = newer,
             None => self.ends[stage as usize].oldest = newer,
@@ -95,7 +100,7 @@ impl Slots {
             None => self.ends[stage as usize].newest = older,
         }
         self.counts[stage as usize] -= 1;
-        Some(Parked { socket: Socket { fd, family, origin, listener, session }, stage })
+        Some((Parked { socket: Socket { fd, family, origin, listener, session }, stage }, since))
     }
 
     /// How many connections of a stage are parked.

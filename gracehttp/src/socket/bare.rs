@@ -1,44 +1,47 @@
-//! A socket without a session, registered with the runtime.
+//! A socket without a session, awake.
+//!
+//! The runtime watches it only from the moment in which something has to wait for it. Most requests have come when their
+//! connection wakes, and most responses fit into the socket: such a connection rests again without a registration.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use nix::libc::MSG_NOSIGNAL;
+use nix::sys::socket::{Shutdown, shutdown};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop::poll_proceed;
 
+use crate::socket::unwatched::ReadUnwatched;
+#[cfg(feature = "tls")]
+use crate::socket::unwatched::Wait;
 use crate::socket::{Family, ListenerNumber, Origin, Socket};
+use crate::sys::{self, Descriptor};
 
-/// A connected socket that is registered with the runtime.
+/// A connected socket.
 #[derive(Debug)]
 pub(crate) struct BareStream {
-    inner: Inner,
+    descriptor: Descriptor,
+    /// The last read has probably taken all that had come, so the next one would find nothing.
+    is_drained: bool,
+    family: Family,
     origin: Option<Origin>,
     listener: Option<ListenerNumber>,
     /// The address of the client, if `accept` has told it.
     peer: Option<SocketAddr>,
 }
 
-#[derive(Debug)]
-enum Inner {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
 impl BareStream {
     pub(super) fn new(
-        fd: OwnedFd,
+        descriptor: Descriptor,
         family: Family,
         origin: Option<Origin>,
         listener: Option<ListenerNumber>,
-    ) -> io::Result<Self> {
-        let inner = match family {
-            Family::Tcp => Inner::Tcp(TcpStream::from_std(fd.into())?),
-            Family::Unix => Inner::Unix(UnixStream::from_std(fd.into())?),
-        };
-        Ok(Self { inner, origin, listener, peer: None })
+    ) -> Self {
+        Self { descriptor, is_drained: false, family, origin, listener, peer: None }
     }
 
     /// The same, with the address of its client.
@@ -48,20 +51,27 @@ impl BareStream {
 
     /// Takes the socket out of the runtime. Epoll registrations follow the open file description: this has to happen
     /// before the descriptor is duplicated or sent to another process.
-    pub(crate) fn rest(self) -> io::Result<Socket> {
-        let (fd, family) = match self.inner {
-            Inner::Tcp(stream) => (stream.into_std()?.into(), Family::Tcp),
-            Inner::Unix(stream) => (stream.into_std()?.into(), Family::Unix),
-        };
-        Ok(Socket { fd, family, origin: self.origin, listener: self.listener, session: None })
+    pub(crate) fn rest(self) -> Socket {
+        self.standing().map_fd(Descriptor::into_fd)
+    }
+
+    /// The socket with the registration of its parking lot, if that [stands](Self::is_standing).
+    pub(super) fn standing(self) -> Socket<Descriptor> {
+        let Self { descriptor, family, origin, listener, .. } = self;
+        Socket { fd: descriptor, family, origin, listener, session: None }
+    }
+
+    /// Whether its registration with the parking lot can be armed again.
+    pub(super) fn is_standing(&self) -> bool {
+        self.descriptor.is_standing()
     }
 
     /// The address of the client; none on a Unix socket, whose clients have no name. On a dual-stack socket the
     /// kernel shows an IPv4 client with an IPv6 address, which would surprise code that compares or logs addresses.
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        let peer = match &self.inner {
-            Inner::Tcp(stream) => self.peer.or_else(|| stream.peer_addr().ok()),
-            Inner::Unix(_) => None,
+        let peer = match self.family {
+            Family::Tcp => self.peer.or_else(|| peer_of(self.as_fd())),
+            Family::Unix => None,
         };
         peer.map(canonical)
     }
@@ -70,14 +80,71 @@ impl BareStream {
         self.origin
     }
 
-    /// Ready if there is something to read, as far as the runtime knows.
+    /// Ready if there may be something to read, as far as is known without a look.
     #[cfg(feature = "tls")]
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &self.inner {
-            Inner::Tcp(stream) => stream.poll_read_ready(cx),
-            Inner::Unix(stream) => stream.poll_read_ready(cx),
+    pub(super) fn poll_read_ready(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<()>> {
+        if self.descriptor.runtime().is_none() {
+            match wait {
+                _ if !self.is_drained => return Poll::Ready(Ok(())),
+                Wait::Unwatched => return Poll::Pending,
+                Wait::Watched => self.descriptor.watch()?,
+            }
+        }
+        match self.descriptor.runtime() {
+            Some(runtime) => runtime.poll_read_ready(cx).map_ok(drop),
+            None => Poll::Pending,
         }
     }
+
+    /// Reads without the runtime; pending if nothing has come.
+    fn poll_receive(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_drained {
+            return Poll::Pending;
+        }
+        let turn = ready!(poll_proceed(cx));
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        match sys::read(self.as_fd(), buf) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_drained = true;
+                Poll::Pending
+            }
+            outcome => {
+                turn.made_progress();
+                self.is_drained = (1..room).contains(&(buf.filled().len() - before));
+                Poll::Ready(outcome)
+            }
+        }
+    }
+
+    /// Writes; pending if the socket has no room.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: impl Fn(SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        if self.descriptor.runtime().is_none() {
+            let turn = ready!(poll_proceed(cx));
+            match send(SockRef::from(&self.descriptor)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.descriptor.watch()?,
+                outcome => {
+                    turn.made_progress();
+                    return Poll::Ready(outcome);
+                }
+            }
+        }
+        let Some(runtime) = self.descriptor.runtime() else { return Poll::Pending };
+        loop {
+            let mut room = ready!(runtime.poll_write_ready(cx))?;
+            if let Ok(outcome) = room.try_io(|_| send(SockRef::from(&self.descriptor))) {
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+}
+
+/// The address of a TCP client, as long as it is connected.
+fn peer_of(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    SockRef::from(&socket).peer_addr().ok()?.as_socket()
 }
 
 /// An IPv4-mapped address as IPv4; any other unchanged, with its zone.
@@ -90,57 +157,66 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 
 impl AsFd for BareStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.inner {
-            Inner::Tcp(stream) => stream.as_fd(),
-            Inner::Unix(stream) => stream.as_fd(),
+        self.descriptor.as_fd()
+    }
+}
+
+impl ReadUnwatched for BareStream {
+    fn poll_read_unwatched(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.descriptor.runtime() {
+            None => self.poll_receive(cx, buf),
+            Some(_) => Pin::new(self).poll_read(cx, buf),
         }
     }
 }
 
-/// Calls a method of the stream within.
-macro_rules! forward {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().inner {
-            Inner::Tcp(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-            Inner::Unix(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-        }
-    };
-}
-
 impl AsyncRead for BareStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_read(cx, buf))
+        let this = self.get_mut();
+        if this.descriptor.runtime().is_none() {
+            if let Poll::Ready(outcome) = this.poll_receive(cx, buf) {
+                return Poll::Ready(outcome);
+            }
+            this.descriptor.watch()?;
+        }
+        let Some(runtime) = this.descriptor.runtime() else { return Poll::Pending };
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        loop {
+            let mut bytes = ready!(runtime.poll_read_ready(cx))?;
+            if let Ok(outcome) = bytes.try_io(|_| sys::read(this.descriptor.as_fd(), buf)) {
+                // The kernel reports again what comes after a read that did not fill its room.
+                if (1..room).contains(&(buf.filled().len() - before)) {
+                    bytes.clear_ready();
+                }
+                return Poll::Ready(outcome);
+            }
+        }
     }
 }
 
 impl AsyncWrite for BareStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write(cx, buf))
+        self.get_mut().poll_send(cx, |socket| socket.send_with_flags(buf, MSG_NOSIGNAL))
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        forward!(self, stream => stream.poll_write_vectored(cx, bufs))
+        self.get_mut().poll_send(cx, |socket| socket.send_vectored_with_flags(bufs, MSG_NOSIGNAL))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_flush(cx))
+    /// The kernel has all that was written.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, stream => stream.poll_shutdown(cx))
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(shutdown(self.descriptor.as_fd().as_raw_fd(), Shutdown::Write)?))
     }
 }

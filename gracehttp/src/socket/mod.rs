@@ -5,8 +5,8 @@ mod bare;
 #[cfg(feature = "tls")]
 mod secure;
 mod stream;
+mod unwatched;
 
-use std::io;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -20,8 +20,10 @@ pub(crate) use bare::BareStream;
 #[cfg(feature = "tls")]
 pub(crate) use secure::SecureStream;
 pub(crate) use stream::Stream;
+pub(crate) use unwatched::Unwatched;
 
 use crate::record::SessionAtRest;
+use crate::sys::Descriptor;
 
 /// The family of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +47,11 @@ pub(crate) enum Stage {
     Idle,
 }
 
-/// A connected, non-blocking socket that is not registered with a runtime: it can be parked and handed over.
+/// A connected, non-blocking socket. As a plain descriptor no epoll instance knows it: it can be parked and handed over.
+/// As a [`Descriptor`] it may have the disarmed registration of its parking lot: it can be woken, and parked there again.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) fd: OwnedFd,
+pub(crate) struct Socket<D = OwnedFd> {
+    pub(crate) fd: D,
     pub(crate) family: Family,
     pub(crate) origin: Option<Origin>,
     /// The listener that accepted it; none if only an earlier generation had that listener.
@@ -57,22 +60,32 @@ pub(crate) struct Socket {
     pub(crate) session: Option<SessionAtRest>,
 }
 
+impl<D> Socket<D> {
+    /// The same, with its descriptor in another form.
+    pub(crate) fn map_fd<E>(self, change: impl FnOnce(D) -> E) -> Socket<E> {
+        let Self { fd, family, origin, listener, session } = self;
+        Socket { fd: change(fd), family, origin, listener, session }
+    }
+}
+
+impl Socket<Descriptor> {
+    /// A stream on it. The runtime watches it as soon as something waits for it.
+    pub(crate) fn wake(self) -> Stream {
+        let Self { fd, family, origin, listener, session } = self;
+        Stream::new(BareStream::new(fd, family, origin, listener), session)
+    }
+}
+
 impl Socket {
-    /// Registers a socket that was just accepted with the runtime of the calling task.
+    /// A stream on a socket that was just accepted.
     pub(crate) fn accepted(
         fd: OwnedFd,
         peer: Option<SocketAddr>,
         family: Family,
         listener: Option<ListenerNumber>,
-    ) -> io::Result<Stream> {
-        Ok(Stream::new(BareStream::new(fd, family, None, listener)?.with_peer(peer), None))
-    }
-
-    /// Registers the socket with the runtime of the calling task.
-    pub(crate) fn wake(self) -> io::Result<Stream> {
-        let Self { fd, family, origin, listener, session } = self;
-        let bare = BareStream::new(fd, family, origin, listener)?;
-        Ok(Stream::new(bare, session))
+    ) -> Stream {
+        let bare = BareStream::new(Descriptor::new(fd), family, None, listener);
+        Stream::new(bare.with_peer(peer), None)
     }
 
     /// Closes the connection of a client that waits for nothing, and does not wait for the client. Over TLS, our

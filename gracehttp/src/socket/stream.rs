@@ -14,7 +14,9 @@ use crate::record::Session;
 use crate::record::SessionAtRest;
 #[cfg(feature = "tls")]
 use crate::socket::SecureStream;
+use crate::socket::unwatched::ReadUnwatched;
 use crate::socket::{BareStream, Origin, Socket};
+use crate::sys::Descriptor;
 
 /// A connection that is awake.
 #[derive(Debug)]
@@ -78,9 +80,19 @@ impl Stream {
     /// in the socket.
     pub(crate) fn rest(self) -> io::Result<(Socket, Bytes)> {
         match self {
-            Self::Plain(bare) => Ok((bare.rest()?, Bytes::new())),
+            Self::Plain(bare) => Ok((bare.rest(), Bytes::new())),
             #[cfg(feature = "tls")]
             Self::Secure(secure) => secure.rest(),
+        }
+    }
+
+    /// The socket, with the registration of its parking lot, if that can be armed again and nothing else has to be kept.
+    pub(crate) fn rest_standing(self) -> Result<Socket<Descriptor>, Self> {
+        match self {
+            Self::Plain(bare) if bare.is_standing() => Ok(bare.standing()),
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) if secure.can_rest_standing() => Ok(secure.rest_standing()),
+            other => Err(other),
         }
     }
 
@@ -128,6 +140,16 @@ macro_rules! forward {
             }
         }
     };
+}
+
+impl ReadUnwatched for Stream {
+    fn poll_read_unwatched(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => stream.poll_read_unwatched(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Secure(stream) => stream.poll_read_unwatched(cx, buf),
+        }
+    }
 }
 
 impl AsyncRead for Stream {

@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{
 
 use crate::server::{ServerOptions, Tls};
 use crate::socket::{BareStream, Family, SecureStream, Socket, Stream};
+use crate::sys::Descriptor;
 use crate::tls::config::provider;
 use crate::tls::{KeyRing, TlsAcceptor, handshake};
 
@@ -62,9 +63,9 @@ pub(crate) fn sockets() -> (BareStream, UnixStream) {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
-    let socket =
-        Socket { fd: ours.into(), family: Family::Unix, origin: None, listener: None, session: None };
-    let Ok(Stream::Plain(bare)) = socket.wake() else { panic!("a plain socket") };
+    let fd = Descriptor::new(ours.into());
+    let socket = Socket { fd, family: Family::Unix, origin: None, listener: None, session: None };
+    let Stream::Plain(bare) = socket.wake() else { panic!("a plain socket") };
     (bare, UnixStream::from_std(theirs).unwrap())
 }
 

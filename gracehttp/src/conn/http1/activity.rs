@@ -24,6 +24,7 @@ use crate::conn::traffic::Traffic;
 /// | `traffic` | see [`Traffic`] | |
 /// | `inbound` | the reader (`intake`); answers, by the exchange | the connection's task, the exchange |
 /// | `task` | the connection's task, once | the exchange |
+/// | `defers_waiting` | the connection's task | the transport |
 /// | `answering`, `broken`, `ends_unnoticed`, `answered_in_restart`, `told_to_close`, `asked_once` | the exchange | the connection's task |
 /// | `half_closed` | the reader; taken back by the exchange | the connection's task, the request body |
 /// | `received` | the connection's task | the request body |
@@ -41,6 +42,8 @@ pub(crate) struct Activity {
     inbound: Inbound,
     /// Whether the connection can go to a successor instead of being closed.
     can_move: bool,
+    /// A read that finds nothing may leave no waker.
+    defers_waiting: AtomicBool,
     /// The connection's task, known from its first turn on.
     task: OnceLock<Waker>,
     /// The response to the request that began last has begun.
@@ -101,6 +104,22 @@ impl Activity {
 
     pub(crate) fn can_move(&self) -> bool {
         self.can_move
+    }
+
+    /// From now on, reads that find nothing leave no waker, until the connection's task decides that it waits.
+    pub(crate) fn defer_waiting(&self) {
+        self.defers_waiting.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn defers_waiting(&self) -> bool {
+        self.defers_waiting.load(Ordering::Relaxed)
+    }
+
+    /// From now on, such reads leave a waker. Returns whether they did not before: then hyper needs another turn.
+    pub(crate) fn is_to_wait(&self) -> bool {
+        let deferred = self.defers_waiting();
+        self.defers_waiting.store(false, Ordering::Relaxed);
+        deferred
     }
 
     /// The connection's task, once it has had a turn.

@@ -15,13 +15,14 @@
 //! | it has waited too long for its client | [`End::TimedOut`] |
 //! | it is chosen to make room for clients that wait | [`End::MakeRoom`] |
 //! | it can't move to the successor, and its time to close has come | [`End::Close`] |
+//! | it would sleep, and its reads have left no waker so far | another turn, with reads that leave one |
 //! | anything else | sleep until the next look |
 //!
 //! What the phase of the process means for an idle connection:
 //!
 //! | phase | without a byte of the next request | with half a head |
 //! | --- | --- | --- |
-//! | `Serving`, `SuccessorFull`, `Stopping` | [`End::Rest`] after a while, if it may | goes on |
+//! | `Serving`, `SuccessorFull`, `Stopping` | [`End::Rest`] after its answer or after a while, if it may | goes on |
 //! | `HandingOver` | [`End::Rest`], if it may | [`End::Rest`], if it may |
 //! | `ClosingIdle` | [`End::Close`] | goes on |
 //! | `Cutting` | [`End::Cut`], and so for a busy one | [`End::Cut`] |
@@ -97,7 +98,7 @@ pub(super) enum Rest {
     Never,
     /// Once it has been idle for a while.
     WhenIdle,
-    /// After each response, without waiting for the next request.
+    /// After its response, without waiting for the next request. Its reads leave no waker until it has to wait.
     AtOnce,
 }
 
@@ -144,16 +145,17 @@ pub(super) async fn drive(
             if poll_contained(context, || poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
             }
-            match drive.step(cx) {
+            let step = drive.step(cx);
+            // One that sleeps or rests reads nothing more.
+            if let Some(entry) = &entry
+                && matches!(step, Step::Sleep | Step::End(End::Rest))
+                && activity.owes_nothing()
+            {
+                entry.set(Mark::Idle);
+            }
+            match step {
                 Step::Turn => {}
-                Step::Sleep => {
-                    if let Some(entry) = &entry
-                        && activity.owes_nothing()
-                    {
-                        entry.set(Mark::Idle);
-                    }
-                    return Poll::Pending;
-                }
+                Step::Sleep => return Poll::Pending,
                 Step::End(end) => return Poll::Ready(end),
             }
         }
@@ -252,14 +254,14 @@ impl Drive<'_, '_> {
         }
     }
 
-    /// Whether an idle connection has been awake for long enough to rest. While much of the last response lies in the
+    /// Whether an idle connection has been awake for long enough to rest, or has answered and rests at once. While much of the last response lies in the
     /// kernel, it has not: a parked connection has only the limit of an idle one, and its close leaves those bytes in
     /// the kernel.
     fn is_to_rest(&mut self, now: Instant) -> bool {
         let has_waited = now >= self.limits.idle_since() + PATIENCE;
         let rests = match self.rest {
             Rest::Never => return false,
-            Rest::AtOnce => return has_waited || self.activity.traffic().begun() > 0,
+            Rest::AtOnce => has_waited || self.activity.traffic().begun() > 0,
             Rest::WhenIdle => has_waited,
         };
         let still_takes = rests && self.probe.unacknowledged() > LITTLE;
@@ -284,6 +286,9 @@ impl Drive<'_, '_> {
 
     /// Sleeps until the first of all looks that are due.
     fn sleep(&mut self, phase: Phase, now: Instant, cx: &mut TaskContext<'_>) -> Step {
+        if self.activity.is_to_wait() {
+            return Step::Turn;
+        }
         let limits = &*self.limits;
         self.alarm.note_found(now < limits.idle_since() + PATIENCE / 2);
         let may_rest = self.rest != Rest::Never && phase < Phase::ClosingIdle;

@@ -107,19 +107,22 @@ impl Inspector for Intake {
             && !self.inbound().has_left()
     }
 
+    fn defers_waiting(&self) -> bool {
+        self.activity.defers_waiting() && !self.inbound().has_left()
+    }
+
     /// A client that has sent a part of a record has begun its next request, like a client that has sent half a head.
     fn note_blocked(&mut self, in_record: bool) {
         let has_begun = self.reader.is_in_head() || (in_record && !self.reader.is_in_body());
         self.inbound().note_head(has_begun, Instant::now);
     }
 
-    /// hyper would drop the request that it is answering, and what it has yet to write of the answer. A client may close
-    /// its side and wait for the response (RFC 9112 section 9.6 has servers do the same); the connection's task closes
-    /// after it. Whether the end cuts a request body short is for that body to find out: hyper may have all of it, and
-    /// its handler not yet.
+    /// hyper would drop the request that it is answering, and all that it has yet to write. A client may close its side
+    /// and wait for the response (RFC 9112 section 9.6 has servers do the same); the connection's task closes after it.
+    /// That is why hyper hears of no end: it does not say what it has yet to write. Whether the end cuts a request body
+    /// short is for that body to find out: hyper may have all of it, and its handler not yet.
     fn hides_end(&self) -> bool {
-        let traffic = self.activity.traffic();
-        let hides = (traffic.open() > 0 || traffic.is_unflushed()) && !self.inbound().has_left();
+        let hides = !self.inbound().has_left();
         if hides {
             self.activity.note_half_closed();
         }

@@ -10,6 +10,7 @@ use crate::conn::{Moved, serve_http1, wake_parked};
 use crate::ledger::{Ledger, Mark};
 use crate::server::{Dispatch, Permits, Request, ResponseFuture, ServerOptions, Surroundings};
 use crate::socket::{Family, Origin, Socket};
+use crate::sys::Descriptor;
 
 /// Answers each request with its body.
 struct Echo;
@@ -68,10 +69,10 @@ impl Connection {
         let origin = Some(ORIGIN);
         let socket = Socket { fd: ours.into(), family: Family::Unix, origin, listener: None, session: None };
         let permit = context.permits.adopt();
-        let stream = socket.wake().unwrap();
+        let stream = socket.map_fd(Descriptor::new).wake();
         // It may rest meanwhile, and is woken then.
         tokio::spawn(wake_parked(context.clone()));
-        tokio::spawn(serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Idle, permit));
+        tokio::spawn(serve_http1(context, stream, Ahead::now(Bytes::new()), Stage::Idle, Pace::Busy, permit));
         let client = tokio::net::UnixStream::from_std(theirs).unwrap();
         Self { client, ledger, answers: Vec::new() }
     }

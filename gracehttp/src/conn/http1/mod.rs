@@ -19,7 +19,6 @@ use bytes::Bytes;
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot::Receiver;
 
-use crate::conn::Ahead;
 use crate::conn::cause::Cause;
 use crate::conn::close::{LITTLE, Linger, close, close_now, close_now_with, close_with, cut, reset};
 use crate::conn::context::Context;
@@ -33,6 +32,7 @@ use crate::conn::http1::strict::Bounds;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::STALLED;
 use crate::conn::transport::{Transport, return_on_drop};
+use crate::conn::{Ahead, Pace};
 use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::server::{Asked, Permit};
 use crate::socket::{Stage, Stream, Unread};
@@ -63,6 +63,7 @@ pub(super) async fn serve(
     stream: Stream,
     ahead: Ahead,
     stage: Stage,
+    pace: Pace,
     mut permit: Permit,
 ) -> Left {
     permit.is_seen();
@@ -73,9 +74,13 @@ pub(super) async fn serve(
     let rest = match can_rest {
         // Only an idle connection can go back to the predecessor: not a moment is lost until it is told of one.
         true if context.moved.is_reported(stream.origin()) => Rest::AtOnce,
+        true if pace == Pace::Rare => Rest::AtOnce,
         true => Rest::WhenIdle,
         false => Rest::Never,
     };
+    if rest == Rest::AtOnce {
+        activity.defer_waiting();
+    }
     let probe = Probe::of(stream.socket());
     let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, stage == Stage::Fresh));
     let bounds = Bounds::new(&context.options, stream.is_secure());

@@ -24,6 +24,12 @@ pub(crate) trait Inspector: Send + Unpin {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>>;
 
+    /// Whether a read that finds nothing may leave no waker: the connection's task decides after hyper's turn whether it
+    /// waits or rests.
+    fn defers_waiting(&self) -> bool {
+        false
+    }
+
     /// A read has found nothing. `in_record`: the beginning of a TLS record has come, and the rest has not.
     fn note_blocked(&mut self, _in_record: bool) {}
 

@@ -20,7 +20,7 @@ pub(super) use return_on_drop::return_on_drop;
 use crate::conn::traffic::Traffic;
 use crate::metrics::ServerMetrics;
 use crate::server::Permit;
-use crate::socket::Stream;
+use crate::socket::{Stream, Unwatched};
 
 /// How many bytes of finished responses wait for the end of a row of pipelined requests.
 const GATHER_AT_MOST: usize = 16 << 10;
@@ -42,6 +42,8 @@ pub(crate) struct Transport<I> {
     flushed: bool,
     /// Gathered bytes were written after hyper's last flush, and the stream has not sent all of them.
     owes_flush: bool,
+    /// hyper holds bytes that it could not write. Its next flush says that they are gone.
+    hyper_waits: bool,
     permit: Permit,
     metrics: Option<&'static ServerMetrics>,
 }
@@ -54,7 +56,16 @@ impl<I: Inspector> Transport<I> {
         metrics: Option<&'static ServerMetrics>,
     ) -> Self {
         let gathered = BytesMut::new();
-        Self { stream, gathered, inspector, flushed: false, owes_flush: false, permit, metrics }
+        Self {
+            stream,
+            gathered,
+            inspector,
+            flushed: false,
+            owes_flush: false,
+            hyper_waits: false,
+            permit,
+            metrics,
+        }
     }
 
     fn traffic(&self) -> &Traffic {
@@ -106,7 +117,7 @@ impl<I: Inspector> Transport<I> {
         ready!(self.poll_write_gathered(cx))?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.owes_flush = false;
-        self.traffic().note_unflushed(false);
+        self.traffic().note_unflushed(self.hyper_waits);
         Poll::Ready(Ok(()))
     }
 
@@ -128,6 +139,16 @@ impl<I: Inspector> Transport<I> {
     }
 
     fn poll_write_bufs(&mut self, cx: &mut Context<'_>, bufs: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = self.poll_write_or_gather(cx, bufs);
+        self.hyper_waits = written.is_pending();
+        written
+    }
+
+    fn poll_write_or_gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if let Some(len) = self.gather(bufs) {
             return Poll::Ready(Ok(len));
         }
@@ -151,7 +172,7 @@ impl<I: Inspector> Transport<I> {
             outcome?;
             if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_flush(cx) {
                 outcome?;
-                self.traffic().note_unflushed(false);
+                self.traffic().note_unflushed(self.hyper_waits);
             }
         }
         Ok(())
@@ -195,7 +216,10 @@ impl<I: Inspector> AsyncRead for Transport<I> {
             this.traffic().note_nearly_worn_out();
         }
         let before = buf.filled().len();
-        let mut polled = this.inspector.poll_read(&mut this.stream, cx, buf);
+        let mut polled = match this.inspector.defers_waiting() {
+            true => this.inspector.poll_read(&mut Unwatched(&mut this.stream), cx, buf),
+            false => this.inspector.poll_read(&mut this.stream, cx, buf),
+        };
         let is_end = match &polled {
             Poll::Ready(Ok(())) => buf.filled().len() == before,
             // Over TLS, an end without close_notify. It can't cut a request short unnoticed: HTTP says how long a
@@ -270,6 +294,7 @@ impl<I: Inspector> AsyncWrite for Transport<I> {
         if !self.gathered.is_empty() && self.inspector.may_wait() {
             return Poll::Ready(Ok(()));
         }
+        self.hyper_waits = false;
         ready!(self.poll_write_gathered(cx))?;
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
         self.owes_flush = false;

@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use crate::record::{Session, SessionAtRest};
 use crate::socket::secure::inbound::Inbound;
 use crate::socket::secure::outbound::Outbound;
-use crate::socket::{BareStream, Socket};
+use crate::socket::unwatched::{ReadUnwatched, Wait};
+use crate::socket::{BareStream, Socket, Unwatched};
+use crate::sys::Descriptor;
 
 /// A TLS session on a socket: what is read from it was opened, and what is written to it is sealed.
 ///
@@ -70,11 +72,19 @@ impl SecureStream {
                 "the TLS session is in use or has ended",
             ));
         }
+        let opened = Bytes::copy_from_slice(self.inbound.opened());
+        Ok((self.rest_standing().map_fd(Descriptor::into_fd), opened))
+    }
+
+    /// Whether it can rest with the registration of its parking lot, and holds nothing of the next request.
+    pub(super) fn can_rest_standing(&self) -> bool {
+        self.bare.is_standing() && self.can_rest() && self.inbound.is_empty()
+    }
+
+    /// The socket, with its session and the registration of its parking lot.
+    pub(super) fn rest_standing(self) -> Socket<Descriptor> {
         let Self { bare, session, inbound, outbound: _ } = self;
-        let socket = bare.rest()?;
-        let session = session.rest(inbound.cut());
-        let opened = Bytes::copy_from_slice(inbound.opened());
-        Ok((Socket { session: Some(session), ..socket }, opened))
+        Socket { session: Some(session.rest(inbound.cut())), ..bare.standing() }
     }
 
     /// Opens the whole records that have come.
@@ -86,15 +96,45 @@ impl SecureStream {
     }
 
     /// Reads from the socket; 0 bytes if the client sends no more.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.inbound.is_empty() && self.bare.poll_read_ready(cx).is_pending() {
-            self.inbound.free();
-            return Poll::Pending;
+    fn poll_fill(&mut self, cx: &mut Context<'_>, wait: Wait) -> Poll<io::Result<usize>> {
+        let is_empty = self.inbound.is_empty();
+        let read = match wait {
+            _ if is_empty && self.bare.poll_read_ready(cx, wait).is_pending() => Poll::Pending,
+            Wait::Watched => pin!(self.bare.read_buf(self.inbound.room())).poll(cx),
+            Wait::Unwatched => pin!(Unwatched(&mut self.bare).read_buf(self.inbound.room())).poll(cx),
+        };
+        match read {
+            Poll::Ready(_) => self.inbound.note_read(),
+            Poll::Pending if is_empty => self.inbound.free(),
+            Poll::Pending => {}
         }
-        let room = self.inbound.room();
-        let read = ready!(pin!(self.bare.read_buf(room)).poll(cx));
-        self.inbound.note_read();
-        Poll::Ready(read)
+        read
+    }
+
+    fn poll_read_waiting(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        wait: Wait,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            if !self.inbound.opened().is_empty() {
+                self.inbound.deliver(buf);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(end) = self.inbound.end() {
+                let outcome = end.outcome();
+                self.send_replies(cx);
+                return Poll::Ready(outcome);
+            }
+            match ready!(self.poll_fill(cx, wait))? {
+                0 => self.inbound.note_cut_off(),
+                _ => {
+                    self.open();
+                    self.send_replies(cx);
+                }
+            }
+        }
     }
 
     /// Sends replies, as far as the socket has room for them. If that fails, the next write fails, too.
@@ -111,31 +151,19 @@ impl fmt::Debug for SecureStream {
     }
 }
 
+impl ReadUnwatched for SecureStream {
+    fn poll_read_unwatched(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_waiting(cx, buf, Wait::Unwatched)
+    }
+}
+
 impl AsyncRead for SecureStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            if !this.inbound.opened().is_empty() {
-                this.inbound.deliver(buf);
-                return Poll::Ready(Ok(()));
-            }
-            if let Some(end) = this.inbound.end() {
-                let outcome = end.outcome();
-                this.send_replies(cx);
-                return Poll::Ready(outcome);
-            }
-            match ready!(this.poll_fill(cx))? {
-                0 => this.inbound.note_cut_off(),
-                _ => {
-                    this.open();
-                    this.send_replies(cx);
-                }
-            }
-        }
+        self.poll_read_waiting(cx, buf, Wait::Watched)
     }
 }
 

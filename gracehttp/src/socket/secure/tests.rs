@@ -52,7 +52,7 @@ async fn is_flushed(stream: &mut SecureStream) -> bool {
 fn rest_and_wake(stream: SecureStream) -> (SecureStream, Bytes) {
     assert!(stream.can_rest());
     let (socket, opened) = stream.rest().unwrap();
-    let Stream::Secure(stream) = socket.wake().unwrap() else { panic!("the session is gone") };
+    let Stream::Secure(stream) = socket.map_fd(Descriptor::new).wake() else { panic!("the session is gone") };
     (*stream, opened)
 }
 

@@ -259,9 +259,9 @@ impl Successor {
         self.ledger.take()
     }
 
-    /// Whether it is dead.
+    /// Whether it is dead. If the application has reaped it, asking for it fails.
     pub(super) fn is_dead(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(Some(_)))
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Tells the successor to begin. If that message is lost, the successor begins after a while without it.

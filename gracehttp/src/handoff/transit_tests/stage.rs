@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use crate::conn::{Context, Leaving, Resting, settle};
+use crate::conn::{Context, Leaving, Moved, Resting, settle};
 use crate::handoff::adopter::Adopter;
 use crate::handoff::channel::{Channel, Incoming};
 use crate::handoff::handover::{Handover, HandoverEnd, Peer, Recovered, StandbySignals};
@@ -23,6 +23,7 @@ use crate::handoff::parcel::ParcelHandlers;
 use crate::handoff::placement::{LocalServer, Placement};
 use crate::handoff::predecessor::Predecessor;
 use crate::handoff::wire::{Hello, ListenerV2, ToPredecessor, ToSuccessor, Version};
+use crate::ledger::Ledger;
 use crate::lifecycle::{ConnectionEnd, Phase};
 use crate::record::{Alpn, CutMessage, DirectionParts, Facts, Secret, SessionAtRest, SessionParts, Suite};
 use crate::socket::{self, Family, ListenerNumber, Socket};
@@ -116,6 +117,8 @@ fn use_all(sockets: Vec<Socket>) -> BTreeSet<Name> {
 pub(super) struct Stage {
     pub(super) predecessor: Servers,
     pub(super) successor: Servers,
+    /// The successor's.
+    pub(super) moved: Arc<Moved>,
     leaving: UnboundedSender<Leaving>,
     handover: JoinHandle<HandoverEnd>,
     adopter: JoinHandle<()>,
@@ -139,6 +142,21 @@ impl Stage {
     }
 
     pub(super) async fn begin_with(version: Version) -> Self {
+        Self::begin_as(version, None).await
+    }
+
+    /// The predecessor has a ledger, which the successor has got.
+    pub(super) async fn begin_with_ledger() -> Self {
+        let (ledger, file) = Ledger::create().unwrap();
+        Self::begin_as(Version::Five, Some((ledger, Ledger::of(&file).unwrap()))).await
+    }
+
+    async fn begin_as(version: Version, ledgers: Option<(Ledger, Ledger)>) -> Self {
+        let (ledger, successors) = ledgers.unzip();
+        let moved = Arc::new(Moved::default());
+        if successors.is_some() {
+            moved.watch(successors, |report| panic!("{report:?} is a message"));
+        }
         let (predecessor, successor) = (Servers::new(), Servers::new());
         let ((predecessor_end, to_predecessor), (successor_end, to_successor)) = (pair(), pair());
         let [predecessor_end, to_predecessor, to_successor] =
@@ -152,7 +170,7 @@ impl Stage {
             version,
             pid: Pid::from_raw(i32::MAX),
             parcels: ParcelHandlers::default(),
-            ledger: None,
+            ledger,
         };
         let handover = Handover::with(
             peer,
@@ -186,13 +204,14 @@ impl Stage {
             &connected,
             successor.contexts(),
             placement,
-            Arc::default(),
+            moved.clone(),
             Arc::default(),
             ParcelHandlers::default(),
         );
         Self {
             predecessor,
             successor,
+            moved,
             leaving,
             handover: tokio::spawn(handover.run()),
             adopter: tokio::spawn(adopter.run()),
@@ -274,17 +293,27 @@ impl Stage {
         self.next_confirmation().await.expect("the successor lives")
     }
 
-    /// Both processes find that the other is gone. Every session that is left somewhere is used.
-    pub(super) async fn end(self) -> (Found, Recovered) {
+    /// Both processes find that the other is gone. Returns what the predecessor recovers from the successor, which is dead.
+    pub(super) async fn recover(self) -> Recovered {
+        self.recover_from(true).await
+    }
+
+    /// The same, from a successor that is dead or not.
+    pub(super) async fn recover_from(self, is_dead: bool) -> Recovered {
         drop((self.to_predecessor, self.to_successor));
         let end = timeout(Duration::from_secs(20), self.handover).await.unwrap().unwrap();
         timeout(Duration::from_secs(20), self.adopter).await.unwrap().unwrap();
-        let mut end = end.recover_from(true);
+        end.recover_from(is_dead)
+    }
+
+    /// The same. Every session that is left somewhere is used.
+    pub(super) async fn end(self) -> (Found, Recovered) {
+        let (predecessor, successor) = (self.predecessor.clone(), self.successor.clone());
+        let mut end = self.recover().await;
         let back: Vec<Socket> = end.back.drain(..).map(|(_, resting)| resting.socket).collect();
         let plain_back = back.iter().filter(|socket| socket.session.is_none()).count();
-        let ours = self.predecessor.parked().into_iter().chain(back).collect();
-        let found =
-            Found { predecessor: use_all(ours), successor: use_all(self.successor.parked()), plain_back };
+        let ours = predecessor.parked().into_iter().chain(back).collect();
+        let found = Found { predecessor: use_all(ours), successor: use_all(successor.parked()), plain_back };
         assert!(found.predecessor.is_disjoint(&found.successor), "both have it: {found:?}");
         (found, end)
     }

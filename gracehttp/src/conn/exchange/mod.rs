@@ -53,8 +53,8 @@ impl<P: Protocol> ConnectionService<P> {
     }
 
     /// The request as the server's service gets it.
-    fn prepare(&self, request: http::Request<P::Body>, turn: &P::Turn) -> Request {
-        if request.body().is_end_stream() {
+    fn prepare(&self, request: http::Request<P::Body>, turn: &P::Turn, has_body: bool) -> Request {
+        if !has_body {
             return request.map(|_| HandlerBody::empty());
         }
         let options = &self.context().options;
@@ -87,7 +87,7 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
         let (mut exchange, number) = Exchange::begin(&self.connection, measured);
         let asked = Asked::of(&request);
         let has_body = !request.body().is_end_stream();
-        let mut turn = self.connection.turn(&request, number, &asked);
+        let mut turn = self.connection.turn(&request, number, &asked, has_body);
         // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
         // room if nothing is left of the request by then; otherwise it allocates. So the work begins here and now.
         let task = self.connection.task().filter(|_| !has_body);
@@ -96,7 +96,7 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
                 let noted = exchange.measured.begin_work();
                 let leaves = at_work::enter(&self.info, &asked, exchange.measured.since());
                 let surroundings = Surroundings::of_connection(&self.facts);
-                let request = self.prepare(request, &turn);
+                let request = self.prepare(request, &turn, has_body);
                 let mut work = Work::begin(self.context(), &asked, request, surroundings);
                 let ahead = task.map_or(Poll::Pending, |task| {
                     work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))

@@ -30,7 +30,13 @@ pub(crate) trait Protocol: Sized + Send + Sync + 'static {
     }
 
     /// A request has come. Its number is counted from 1.
-    fn turn(self: &Arc<Self>, request: &Request<Self::Body>, number: u64, asked: &Asked) -> Self::Turn;
+    fn turn(
+        self: &Arc<Self>,
+        request: &Request<Self::Body>,
+        number: u64,
+        asked: &Asked,
+        has_body: bool,
+    ) -> Self::Turn;
 }
 
 /// A request's turn on its connection, from its arrival to the head of its response.

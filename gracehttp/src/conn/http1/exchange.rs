@@ -35,13 +35,13 @@ impl Protocol for Activity {
         Activity::task(self)
     }
 
-    fn turn(self: &Arc<Self>, request: &Request<Incoming>, number: u64, _: &Asked) -> Turn {
+    fn turn(self: &Arc<Self>, request: &Request<Incoming>, number: u64, _: &Asked, has_body: bool) -> Turn {
         self.note_answering(false);
         // Later requests need not be looked at: it is clients of a single request that open many connections.
         if number == 1 && asks_to_close(request) {
             self.note_asked_once();
         }
-        let expects_continue = !request.body().is_end_stream() && expects_continue(request.headers());
+        let expects_continue = has_body && expects_continue(request.headers());
         Turn { number, expects_continue }
     }
 }

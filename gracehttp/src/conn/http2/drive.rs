@@ -13,7 +13,7 @@ use std::task::Context as TaskContext;
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
-use tokio::time::{Instant, Interval, Sleep};
+use tokio::time::{Instant, Sleep};
 
 use crate::conn::context::Context;
 use crate::conn::http2::streams::Streams;
@@ -61,12 +61,39 @@ enum Leaving {
     Last,
 }
 
+/// When the task looks at its streams: at once, and then once a [`LOOK`].
+struct Look {
+    timer: Pin<Box<Sleep>>,
+    /// It will wake the task.
+    is_set: bool,
+}
+
+impl Look {
+    fn new() -> Self {
+        Self { timer: Box::pin(tokio::time::sleep(Duration::ZERO)), is_set: false }
+    }
+
+    /// If not, the task is woken when it is, unless one was due just now.
+    fn is_due(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        // Most turns end here: a timer that is set need not be asked.
+        if self.is_set && !self.timer.is_elapsed() {
+            return false;
+        }
+        self.is_set = self.timer.as_mut().poll(cx).is_pending();
+        if self.is_set {
+            return false;
+        }
+        self.timer.as_mut().reset(Instant::now() + LOOK);
+        true
+    }
+}
+
 /// The decisions of one connection's task.
 pub(super) struct Drive<'a> {
     context: &'a Context,
     streams: &'a Streams,
     watch: Watch,
-    look: Interval,
+    look: Look,
     candidate: Candidate<'a>,
     leaving: Leaving,
     changed: Pin<Box<Notified<'a>>>,
@@ -79,7 +106,7 @@ impl<'a> Drive<'a> {
             context,
             streams,
             watch: Watch::new(streams.traffic(), probe),
-            look: tokio::time::interval(LOOK),
+            look: Look::new(),
             candidate: Candidate::new(context, true),
             leaving: Leaving::No,
             changed: Box::pin(context.drain.changed()),
@@ -96,7 +123,7 @@ impl<'a> Drive<'a> {
             return Step::Turn;
         }
         let phase = self.context.drain.poll_phase(self.changed.as_mut(), &mut self.seen, cx);
-        let looks = self.look.poll_tick(cx).is_ready();
+        let looks = self.look.is_due(cx);
         let verdict =
             if looks { self.watch.look(self.streams, &self.context.options) } else { Verdict::Stay };
         if phase == Phase::Cutting {
@@ -115,7 +142,7 @@ impl<'a> Drive<'a> {
             || verdict == Verdict::Leave
             || self.streams.traffic().is_nearly_worn_out();
         match self.leave(leaves, phase, cx) {
-            // The interval that has just ticked says when it will tick next only if it is asked again.
+            // A look that was due says when the next one is only if it is asked again.
             Step::Sleep if looks => Step::Turn,
             step => step,
         }

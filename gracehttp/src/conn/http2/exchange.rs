@@ -31,8 +31,7 @@ impl Protocol for Streams {
         Streams::traffic(self)
     }
 
-    fn turn(self: &Arc<Self>, request: &Request<Incoming>, _: u64, asked: &Asked) -> Turn {
-        let has_body = !request.body().is_end_stream();
+    fn turn(self: &Arc<Self>, request: &Request<Incoming>, _: u64, asked: &Asked, has_body: bool) -> Turn {
         let body = match has_body {
             true => Body::OfLength(request.body().size_hint().exact()),
             false if asked.is_connect() => Body::Tunnel,

@@ -7,6 +7,7 @@ mod exchange;
 mod frames;
 mod inspection;
 mod interim;
+mod known_host;
 mod outbound;
 mod progress;
 mod request;

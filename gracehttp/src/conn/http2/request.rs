@@ -10,6 +10,7 @@ use http_body::Body;
 
 use crate::conn::cause::{Reason, Refusal};
 use crate::conn::grammar::{is_host, is_origin_form};
+use crate::conn::http2::known_host::KnownHost;
 use crate::server::ServerOptions;
 
 /// The bytes of an HTTP/1 field line besides name and value: so `max_header_size` means the same in both protocols.
@@ -43,21 +44,27 @@ pub(crate) fn complete<B: Body>(
     request: &mut Request<B>,
     head_size: usize,
     options: &ServerOptions,
+    known: &KnownHost,
 ) -> Result<(), Refusal> {
     join_cookies(request.headers_mut());
-    if let Some(refusal) = refuse(request, head_size, options) {
+    let host = request.uri().authority().map(|authority| known.value(authority.as_str()));
+    if let Some(refusal) = refuse(request, head_size, options, host != Some(None)) {
         return Err(refusal);
     }
-    if !request.headers().contains_key(HOST)
-        && let Some(authority) = request.uri().authority()
-        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    if let Some(host) = host.flatten()
+        && !request.headers().contains_key(HOST)
     {
         request.headers_mut().insert(HOST, host);
     }
     Ok(())
 }
 
-fn refuse<B: Body>(request: &Request<B>, head_size: usize, options: &ServerOptions) -> Option<Refusal> {
+fn refuse<B: Body>(
+    request: &Request<B>,
+    head_size: usize,
+    options: &ServerOptions,
+    has_valid_authority: bool,
+) -> Option<Refusal> {
     let uri = request.uri();
     let target = uri.path_and_query();
     if target.is_some_and(|target| target.as_str().len() > options.max_header_size) {
@@ -79,7 +86,7 @@ fn refuse<B: Body>(request: &Request<B>, head_size: usize, options: &ServerOptio
     {
         return Some(Refusal::malformed(":path is a path, or `*` with OPTIONS (RFC 9113 section 8.3.1)"));
     }
-    if !has_valid_host(uri.scheme(), uri.authority(), request.headers()) {
+    if !has_valid_authority || !has_valid_host(uri.scheme(), uri.authority(), request.headers()) {
         return Some(Refusal::malformed(":authority and Host name the same host (RFC 9113 section 8.3.1)"));
     }
     if uri.scheme().is_some_and(|scheme| !is_ours(scheme, options.is_tls())) {
@@ -88,8 +95,9 @@ fn refuse<B: Body>(request: &Request<B>, head_size: usize, options: &ServerOptio
             ":scheme is not this server's (RFC 9110 section 7.4)",
         ));
     }
-    if !request.body().is_end_stream()
-        && declared_length(request.headers()).is_some_and(|length| length > options.max_body)
+    // h2 takes a lock to say whether the body has ended.
+    if declared_length(request.headers()).is_some_and(|length| length > options.max_body)
+        && !request.body().is_end_stream()
     {
         return Some(Refusal::new(Reason::BodyTooLarge, "Content-Length is over max_body"));
     }
@@ -106,12 +114,12 @@ fn is_target(method: &Method, target: &PathAndQuery) -> bool {
     is_origin_form(target.as_bytes()) || (target == "*" && *method == Method::OPTIONS)
 }
 
-/// RFC 9113 section 8.3.1: a Host beside `:authority` names the same host, and neither contains userinfo. One of the
-/// two is required, as in HTTP/1.1 (RFC 9110 section 7.2).
+/// RFC 9113 section 8.3.1: a Host beside a valid `:authority` names the same host, and does not contain userinfo. One of
+/// the two is required, as in HTTP/1.1 (RFC 9110 section 7.2).
 fn has_valid_host(scheme: Option<&Scheme>, authority: Option<&Authority>, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (host, another) = (hosts.next(), hosts.next());
-    if another.is_some() || authority.is_some_and(|authority| !is_host(authority.as_str().as_bytes())) {
+    if another.is_some() {
         return false;
     }
     match (authority, host.map(HeaderValue::to_str)) {
@@ -194,7 +202,7 @@ mod tests {
             if self.is_tls {
                 options.tls = Some(crate::server::Tls::files("cert.pem", "key.pem"));
             }
-            let refused = complete(&mut request, size, &options).err();
+            let refused = complete(&mut request, size, &options, &KnownHost::default()).err();
             refused.map_or(StatusCode::OK, |refusal| refusal.reason.status()).as_u16()
         }
     }
@@ -257,7 +265,7 @@ mod tests {
     fn handlers_see_one_cookie_and_a_host() {
         let head = Head::new().field("cookie", "a=1").field("x", "y").field("cookie", "b=2");
         let mut request = head.field("cookie", "c=3").request();
-        complete(&mut request, 0, &ServerOptions::new("test")).unwrap();
+        complete(&mut request, 0, &ServerOptions::new("test"), &KnownHost::default()).unwrap();
         let cookies: Vec<_> = request.headers().get_all("cookie").iter().collect();
         assert_eq!(cookies, ["a=1; b=2; c=3"]);
         assert_eq!(request.headers()["host"], "localhost");

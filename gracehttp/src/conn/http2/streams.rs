@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::conn::http2::credit::Credit;
 use crate::conn::http2::frames::{Fault, Frames, Sent};
 use crate::conn::http2::interim::Interim;
+use crate::conn::http2::known_host::KnownHost;
 use crate::conn::http2::progress::Progress;
 use crate::conn::http2::room::{Room, Shares};
 use crate::conn::limits::{Patience, STALLED};
@@ -34,7 +35,7 @@ const FIRST_WINDOW: u64 = 65_535;
 ///
 /// The notes of the connection. The parts that run in its task write them: the reader of frames (`inspection`) all that
 /// is about the client's frames (`granted`, `last_stream`, `opened`, `is_inside_head`, `is_unsettled`, `arrived`,
-/// `fault`), the exchange `requests`, `begun` and the streams, and the task itself `announces_end`, which the transport
+/// `fault`), the exchange `requests`, `begun`, `host` and the streams, and the task itself `announces_end`, which the transport
 /// reads. They are read in that task: `Relaxed` is enough. The streams' own tasks, and the tasks in which handlers read
 /// bodies, write `room`, `credit`, `watched`, `interim` and `has_asked`, `taken` and `pieces`. The first four are
 /// behind locks, `has_asked` is ordered (acquire and release), and the last two are only summed up.
@@ -47,6 +48,7 @@ pub(crate) struct Streams {
     watched: Mutex<Slab<Watched>>,
     /// The stream whose request has just begun. hyper starts its task next, which takes it from here.
     begun: Mutex<Option<Arc<Progress>>>,
+    pub(super) host: KnownHost,
     /// Bytes of responses that have gone out.
     taken: AtomicU64,
     pieces: AtomicU64,
@@ -108,6 +110,7 @@ impl Streams {
             requests: AtomicU64::new(0),
             watched: Mutex::default(),
             begun: Mutex::default(),
+            host: KnownHost::default(),
             taken: AtomicU64::new(0),
             pieces: AtomicU64::new(0),
             granted: AtomicU64::new(FIRST_WINDOW),

@@ -51,7 +51,7 @@ impl Turn {
                 "the heads of its connection are over max_conn_memory",
             ));
         }
-        request::complete(request, size, options)
+        request::complete(request, size, options, &self.progress.streams().host)
     }
 
     /// Resolves once the request may begin; true, once, if it had to wait.

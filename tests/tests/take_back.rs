@@ -85,9 +85,13 @@ impl Stage {
         let count = self.clients.len();
         for (number, mut client) in self.clients.drain(..).enumerate() {
             let body = format!("{words}, client {number}");
-            if let Ok(reply) = client.post("/echo", body.as_bytes()).await {
-                assert_eq!(reply.text(), body);
-                left.push(client);
+            match client.post("/echo", body.as_bytes()).await {
+                Ok(reply) => {
+                    assert_eq!(reply.text(), body);
+                    left.push(client);
+                }
+                // A client that waits in vain would show that a process has a connection whose request is gone.
+                Err(failure) => assert_ne!(failure.kind, Kind::TimedOut, "{body}\n{}", self.app.log),
             }
         }
         self.clients = left;

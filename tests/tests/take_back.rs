@@ -213,8 +213,9 @@ async fn killed_at(call: &str, number: usize) {
     stage.successor.kill();
     stage.taken_back().await;
     lost += stage.ask_all(&format!("{call} {number}, taken back")).await;
-    // At most the one connection that was in the successor's hands.
-    assert!(lost <= 1, "{call} {number}: {lost} connections lost\n{}", stage.app.log);
+    // At most the one connection that was read, and on another thread the one whose answer had just gone out: it is idle
+    // once its thread has looked for the next request.
+    assert!(lost <= 2, "{call} {number}: {lost} connections lost\n{}", stage.app.log);
     for client in &mut stage.clients {
         assert_eq!(client.get("/ping").await.expect("an answer").pid(), Some(stage.old.pid()));
         assert_eq!(client.pause(Duration::from_millis(20)).await, Pause::Open, "a second answer, or a close");

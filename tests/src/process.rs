@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -18,6 +18,44 @@ use crate::log::Log;
 use crate::patience::{GLANCE, PATIENCE, within};
 use crate::scratch::Scratch;
 use crate::strace;
+
+/// A port of 127.0.0.1 that only the one who is told its number can listen at: the kernel gives it to no other socket.
+#[derive(Debug)]
+pub struct ReservedPort(socket2::Socket);
+
+impl Default for ReservedPort {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ReservedPort {
+    /// A free port.
+    pub fn new() -> Self {
+        Self::of(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// A free port of this address.
+    pub fn of(host: IpAddr) -> Self {
+        let address = SocketAddr::new(host, 0);
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        // Beside a bound socket that does not listen, another one with this option may bind, and listen.
+        socket.set_reuse_address(true).expect("an option");
+        socket.bind(&address.into()).expect("a free port");
+        Self(socket)
+    }
+
+    /// The address, with the port.
+    pub fn address(&self) -> SocketAddr {
+        self.0.local_addr().ok().and_then(|address| address.as_socket()).expect("a bound socket")
+    }
+
+    /// The port.
+    pub fn number(&self) -> u16 {
+        self.address().port()
+    }
+}
 
 /// The predecessor's log line after it has started its successor.
 pub const RESTARTED: &str = "start new process success, pid ";

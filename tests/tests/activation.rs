@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tests::client::get_once;
 use tests::load::Style;
 use tests::patience::eventually;
-use tests::process::{ipv6, skipped};
+use tests::process::{ReservedPort, ipv6, skipped};
 use tests::{App, Exit, Generation, Launch, Load, Scratch, Signal, Target};
 
 /// The application of this plan, started with these sockets.
@@ -19,12 +19,6 @@ fn launch(scratch: &Scratch, plan: &str, sockets: &[&str]) -> Launch {
     launch.before("--")
 }
 
-/// An address that is free now.
-fn free() -> String {
-    let probe = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    probe.local_addr().expect("bound").to_string()
-}
-
 /// Restarts, and checks that the successor serves `target` through the same socket.
 async fn restart(app: &App, target: &Target) {
     let successor = app.restart().await;
@@ -33,7 +27,8 @@ async fn restart(app: &App, target: &Target) {
 
 #[tokio::test]
 async fn sockets_are_found_by_name_and_by_address_and_survive_restarts_unnoticed() {
-    let (scratch, address) = (Scratch::new(), free());
+    let (scratch, reserved) = (Scratch::new(), ReservedPort::new());
+    let address = reserved.address().to_string();
     let plan = format!("server web systemd:web\nserver api {address}");
     let api_socket = format!("app.socket=tcp:{address}");
     let app = launch(&scratch, &plan, &["web=tcp:127.0.0.1:0", "web=tcp:127.0.0.1:0", &api_socket])
@@ -98,7 +93,8 @@ async fn worker(app: &App, target: &Target) -> Arc<Generation> {
 
 #[tokio::test]
 async fn sockets_survive_a_crash_under_a_supervisor_and_a_file_is_still_the_other_programs() {
-    let (scratch, address) = (Scratch::new(), free());
+    let (scratch, reserved) = (Scratch::new(), ReservedPort::new());
+    let address = reserved.address().to_string();
     let path = scratch.join("a.sock");
     let plan = format!("server web unix:{} systemd:more\nserver api {address}", path.display());
     let sockets = [
@@ -263,9 +259,8 @@ async fn sockets_of_ipv6_are_found_by_their_address() {
     if !ipv6() {
         return skipped("IPv6");
     }
-    let probe = std::net::TcpListener::bind("[::1]:0").expect("a free port");
-    let address = probe.local_addr().expect("bound").to_string();
-    drop(probe);
+    let reserved = ReservedPort::of(std::net::Ipv6Addr::LOCALHOST.into());
+    let address = reserved.address().to_string();
     let scratch = Scratch::new();
     let app = launch(&scratch, &format!("server web {address}"), &[&format!("=tcp:{address}")]);
     let app = app.start("web").await;

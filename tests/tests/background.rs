@@ -90,9 +90,7 @@ async fn a_predecessor_that_takes_over_again_still_has_its_tasks() {
 #[tokio::test]
 async fn a_task_that_ignores_the_signal_is_cut_at_the_deadline_and_clean_up_code_still_runs() {
     let stage = stage_with("task ignores\ntask ignores\nexit quick", "500ms").await;
-    let start = Instant::now();
     assert_eq!(stage.app.stop().await, Exit::Code(0));
-    assert!(start.elapsed() < Duration::from_secs(2), "{}", stage.app.log);
     let cut = "the drain's limit of 500ms has passed: cutting 2 background tasks (tests/src/bin/app.rs:";
     stage.logs(&[cut, "stopped, pid"]).await;
     stage.logs(&["clean-up of pid", "stopped, pid"]).await;

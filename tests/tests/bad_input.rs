@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use tests::client::{Pause, get, post_head};
+use tests::client::{Pause, get, get_once, post_head};
 use tests::frames::{
     CONTINUATION, Connection, DATA, END_OF_STREAM_AND_HEADERS, Frame, HEADERS, PING, RST_STREAM, SETTINGS,
     WINDOW_UPDATE,
@@ -16,24 +16,17 @@ use tokio::net::TcpStream;
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
 
-/// The statuses of all answers to these bytes, and whether the server closes the connection after them.
-async fn answers(service: &Service, bytes: &[u8]) -> (Vec<u16>, bool) {
+/// The statuses of all answers to these bytes, after which the server closes the connection.
+async fn last_answers(service: &Service, bytes: &[u8]) -> Vec<u16> {
     let mut client = service.client().await;
     client.send(bytes).await.expect("an open connection");
-    let (mut all, mut pause) = (Vec::new(), PATIENCE);
-    let closed = loop {
-        match tokio::time::timeout(pause, client.piece()).await {
-            Ok(Ok(Some(piece))) => all.extend_from_slice(&piece),
-            Ok(Ok(None)) => break true,
-            Ok(Err(failure)) => panic!("{failure} after {:?}", String::from_utf8_lossy(&all)),
-            Err(_) => break false,
-        }
-        // If the connection stays open, the server sends nothing more.
-        pause = Duration::from_millis(300);
-    };
+    let mut all = Vec::new();
+    while let Some(piece) = client.piece().await.expect("a proper end") {
+        all.extend_from_slice(&piece);
+    }
     let text = String::from_utf8_lossy(&all).into_owned();
     let statuses = text.split("HTTP/1.1 ").skip(1).filter_map(|answer| answer.get(..3)?.parse().ok());
-    (statuses.collect(), closed)
+    statuses.collect()
 }
 
 /// A POST with these fields, and this body.
@@ -47,11 +40,11 @@ fn post(fields: &str, body: &str) -> Vec<u8> {
 async fn body_over_max_body_is_refused() {
     let service = Service::new(WEB).await;
     let declared = post("Expect: 100-continue\r\nContent-Length: 3000000", "");
-    assert_eq!(answers(&service, &declared).await, (vec![413], true));
+    assert_eq!(last_answers(&service, &declared).await, [413]);
     let chunk = format!("100000\r\n{}\r\n", "x".repeat(1 << 20));
     let chunked = post("Transfer-Encoding: chunked", &(chunk.repeat(3) + "0\r\n\r\n"));
-    let (answers, closed) = answers(&service, &chunked).await;
-    assert!(matches!(answers[..], [400 | 413]) && closed, "{answers:?}, closed: {closed}");
+    let answers = last_answers(&service, &chunked).await;
+    assert!(matches!(answers[..], [400 | 413]), "{answers:?}");
 }
 
 /// The body stalls for 30 s, or arrives at one byte a second, which is under the minimum rate. Both run at once to save
@@ -74,7 +67,7 @@ async fn body_that_stalls_or_drips_is_refused_in_time() {
         start.elapsed()
     };
     let (stalled, dripped) = tokio::join!(refused_after(false), refused_after(true));
-    let expected = Duration::from_secs(28)..Duration::from_secs(40);
+    let expected = Duration::from_secs(28)..Duration::from_secs(50);
     assert!(expected.contains(&stalled) && expected.contains(&dripped), "{stalled:?}, {dripped:?}");
 }
 
@@ -82,16 +75,16 @@ async fn body_that_stalls_or_drips_is_refused_in_time() {
 #[tokio::test]
 async fn half_a_head_that_begins_like_http2_gets_408() {
     let service =
-        Service::new("server web 127.0.0.1:0 header_read_timeout=2000ms handshake_timeout=2000ms").await;
+        Service::new("server web 127.0.0.1:0 header_read_timeout=4000ms handshake_timeout=4000ms").await;
     let mut client = service.client().await;
     let start = Instant::now();
     client.send("P").await.unwrap();
-    assert_eq!(client.pause(Duration::from_millis(1600)).await, Pause::Open);
+    assert_eq!(client.pause(Duration::from_millis(2800)).await, Pause::Open);
     client.send("O").await.unwrap();
     assert_eq!(client.reply().await.unwrap().status, 408);
     client.closed().await.unwrap();
     let took = start.elapsed();
-    assert!(took > Duration::from_millis(1900) && took < Duration::from_millis(3200), "{took:?}");
+    assert!(took > Duration::from_millis(3900) && took < Duration::from_millis(6500), "{took:?}");
 }
 
 const PROTOCOL_ERROR: u32 = 1;
@@ -128,8 +121,11 @@ async fn gets_goaway(
     within(PATIENCE, name, talk).await;
     let reason = reasons_given.first().map(|(_, reason)| *reason);
     assert!(reason.is_some_and(|reason| reasons.contains(&reason)), "{name}: {reasons_given:?}");
-    let (answers, _) = answers(service, get("/ping").as_bytes()).await;
-    assert_eq!(answers, [200], "{name}: an honest client is served");
+    assert_eq!(
+        get_once(&service.target, "/ping").await.expect("an honest client is served").status,
+        200,
+        "{name}"
+    );
 }
 
 #[tokio::test]
@@ -204,7 +200,7 @@ async fn hpack_bomb_is_refused_and_its_connection_still_works() {
 async fn streams_over_the_limit_of_128_are_refused() {
     let service = Service::new(WEB).await;
     let mut client = Connection::open(&service.target).await;
-    let frames: Vec<Frame> = (0..200).map(|number| Frame::get(2 * number + 1, "/slow?ms=500")).collect();
+    let frames: Vec<Frame> = (0..200).map(|number| Frame::get(2 * number + 1, "/slow?ms=2500")).collect();
     client.send(&frames).await;
     let (mut answered, mut refused) = (0, 0);
     while answered + refused < 200 {
@@ -237,6 +233,9 @@ fn client_hello(version: u16) -> Vec<u8> {
     [&[22, 3, 1][..], &(handshake.len() as u16).to_be_bytes(), &handshake].concat()
 }
 
+/// Before any time limit, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(8);
+
 const ALERT: u8 = 21;
 const FATAL: u8 = 2;
 
@@ -246,18 +245,17 @@ async fn tls_mismatches_are_refused_at_once() {
     for (name, version) in [("TLS 1.0", 0x0301), ("TLS 1.1", 0x0302)] {
         let (answer, took) = raw(&tls.target, &client_hello(version)).await;
         assert!(matches!(answer[..], [ALERT, 3, _, 0, 2, FATAL, _]), "{name}: {answer:?}");
-        assert!(took < Duration::from_secs(3), "{name}: {took:?}");
+        assert!(took < AT_ONCE, "{name}: {took:?}");
     }
     let (answer, took) = raw(&tls.target, get("/ping").as_bytes()).await;
     assert_eq!((answer.first(), answer.len()), (Some(&ALERT), 7), "plain text on TLS: {answer:?}");
-    assert!(took < Duration::from_secs(3), "plain text on TLS: {took:?}");
+    assert!(took < AT_ONCE, "plain text on TLS: {took:?}");
     let foreign = tls.target.connect(&["foreign"]).await.map(drop).expect_err("no protocol in common");
     assert!(foreign.detail.contains("NoApplicationProtocol"), "{foreign}");
 
     let plain = Service::new(WEB).await;
     let (answer, took) = raw(&plain.target, &client_hello(0x0303)).await;
     assert!(answer.starts_with(b"HTTP/1.1 400 "), "TLS on plain text: {answer:?}");
-    assert!(took < Duration::from_secs(3), "TLS on plain text: {took:?}");
-    let (answers, _) = answers(&plain, get("/ping").as_bytes()).await;
-    assert_eq!(answers, [200], "{}", plain.app.log);
+    assert!(took < AT_ONCE, "TLS on plain text: {took:?}");
+    assert_eq!(get_once(&plain.target, "/ping").await.expect("an answer").status, 200, "{}", plain.app.log);
 }

@@ -23,7 +23,7 @@ impl Stage {
         let scratch = Scratch::new();
         let address = format!("unix:{}", scratch.join("control.sock").display());
         let launch = Launch::app(&scratch, &format!("{WEB}\nexit slow"));
-        let app = launch.env("GRACEHTTP_CONTROL", address).env("GRACEHTTP_STANDBY", "2s").start("web").await;
+        let app = launch.env("GRACEHTTP_CONTROL", address).env("GRACEHTTP_STANDBY", "4s").start("web").await;
         let path = scratch.join("control.sock");
         eventually("a control socket", || UnixStream::connect(&path).is_ok()).await;
         Self { app, scratch }
@@ -95,9 +95,11 @@ impl Asked {
 #[tokio::test]
 async fn a_rehearsal_that_is_asked_for_during_another_one_is_one_more_afterwards() {
     let stage = Stage::new().await;
-    stage.next_start("sleep 500");
+    stage.next_start("sleep 3000");
     let mut first = stage.ask("rehearse");
     first.event("started");
+    stage.app.log.line(0, "[\"sleep\", \"3000\"]").await;
+    stage.next_start("sleep 0");
     let (mut second, mut third) = (stage.ask("rehearse"), stage.ask("rehearse"));
     for asked in [&mut first, &mut second, &mut third] {
         assert_eq!(asked.outcome(), None, "{}", stage.app.log);
@@ -129,7 +131,7 @@ async fn whatever_is_asked_for_while_a_rehearsal_cleans_up_has_an_outcome() {
 async fn a_restart_that_a_stop_overtakes_is_told_so() {
     for first in ["rehearse", "restart"] {
         let stage = Stage::new().await;
-        stage.next_start("sleep 3000");
+        stage.next_start("sleep 30000");
         let mut under_way = stage.ask(first);
         under_way.event("started");
         let mut restart = stage.ask("restart");
@@ -170,13 +172,14 @@ async fn one_more_restart_reaches_a_successor_that_handles_other_signals() {
     let path = scratch.join("control.sock");
     eventually("a control socket", || UnixStream::connect(&path).is_ok()).await;
     let stage = Stage { app, scratch };
-    stage.next_start("sleep 500");
+    stage.next_start("sleep 3000");
     // A process that does not handle SIGHUP is killed by it.
     stage.scratch.write("settings.toml", "restart_on = [\"USR2\"]");
     let mut first = stage.ask("restart");
     first.event("started");
     let mut second = stage.ask("restart");
     second.event("passed_on");
+    stage.next_start("sleep 0");
     assert_eq!(first.outcome(), None, "{}", stage.app.log);
     stage.app.log.line(0, "generation 3").await;
     assert_eq!(stage.app.log.count(0, "serves again"), 0, "{}", stage.app.log);

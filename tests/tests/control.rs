@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::Exit;
 use tests::control::{Script, Stage, WEB, address};
-use tests::patience::eventually;
+use tests::patience::{PATIENCE, eventually, within};
 use tests::process::{bin, tool};
 
 /// Returns the normal number, or with `GRACEHTTP_LONG` the long one.
@@ -35,9 +35,17 @@ async fn an_operator_asks_restarts_and_stops() {
         assert!(told.contains(step), "{step} is missing in\n{told}");
     }
     assert_eq!(client.get("/ping").await.unwrap().pid(), Some(stage.app.pid()));
-    let status = stage.run(&["status"]).await.succeeded();
-    assert!(status.starts_with("generation 2"), "{status}");
-    assert!(status.contains("last restart, of generation 1: 1 connections: 1 moved"), "{status}");
+    // The successor learns of the receipt when the predecessor has ended.
+    let told = async {
+        loop {
+            let status = stage.run(&["status"]).await.succeeded();
+            assert!(status.starts_with("generation 2"), "{status}");
+            if status.contains("last restart, of generation 1: 1 connections: 1 moved") {
+                return;
+            }
+        }
+    };
+    within(PATIENCE, "the receipt in the status", told).await;
 
     let messages = stage.run(&["logs", "--minutes", "5"]).await.succeeded();
     assert!(messages.contains("INFO serving web on http://"), "{messages}");
@@ -147,7 +155,7 @@ async fn two_that_wait_both_learn_of_their_restart() {
     other.succeeded();
 
     // The second comes while the successor of the first starts: the restart goes on there.
-    stage.plan(&format!("{WEB}\nstart sleep 700"));
+    stage.plan(&format!("{WEB}\nstart sleep 4000"));
     let mut first = stage.script();
     let generation = first.ask(r#"{"command":"restart","wait":true}"#)["generation"].as_u64().unwrap();
     assert_eq!(first.read()["event"], "started");
@@ -165,7 +173,7 @@ async fn ctrl_c_leaves_the_restart_alone() {
         return;
     }
     let stage = Stage::new().await;
-    stage.plan(&format!("{WEB}\nstart sleep 1500"));
+    stage.plan(&format!("{WEB}\nstart sleep 5000"));
     let (starting, control) = (stage.app.log.end(), address(&stage.scratch));
     let mut terminal = Command::new("script");
     // A shell that runs the tests in the background has SIGINT ignored, which its children inherit.

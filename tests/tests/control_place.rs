@@ -134,7 +134,8 @@ async fn the_usual_place_is_also_beside_the_pid_file_and_stays_there_through_a_r
         let variables = [("GRACEHTTP_PID_FILE", path)];
         let told = status(scratch.path(), &variables).succeeded();
         assert!(told.starts_with("generation 1"), "{told}");
-        app.restart().await;
+        let successor = app.restart().await;
+        app.serves(&app.target("web").await, &successor).await;
         let told = status(scratch.path(), &variables).succeeded();
         assert!(told.starts_with("generation 2"), "{told}");
         assert_eq!(mode(&socket), 0o600);
@@ -161,7 +162,7 @@ async fn a_usual_place_that_can_not_be_had_is_said_and_the_process_serves() {
         (file.clone(), "a file that is not a socket is in its place"),
     ] {
         let app = Launch::app(&scratch, WEB).env("RUNTIME_DIRECTORY", &directory).start("web").await;
-        app.catch_up().await;
+        app.log.line(0, told).await;
         assert_eq!(app.log.count(0, "the control socket cannot listen on unix:"), 1, "{}", app.log);
         assert_eq!(app.log.count(0, told), 1, "{told}\n{}", app.log);
         assert_eq!(app.stop().await, Exit::Code(0), "{}", app.log);

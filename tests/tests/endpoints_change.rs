@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tests::client::{Pause, get, get_once};
 use tests::load::Style;
+use tests::patience::{PATIENCE, within};
 use tests::process::ipv6;
 use tests::{App, Client, Exit, Failure, Kind, Launch, Load, Reply, Scratch, Target};
 
@@ -132,7 +133,7 @@ async fn a8_clients_at_a_removed_endpoint_get_the_permits_that_the_successor_ret
         );
         held.clear();
         for mut client in waiting {
-            let reply = tests::patience::within(Duration::from_secs(6), "a permit", client.reply()).await;
+            let reply = within(PATIENCE, "a permit", client.reply()).await;
             assert_eq!(reply.unwrap().pid(), Some(old.pid()), "{}", app.log);
         }
         assert_eq!(
@@ -170,7 +171,7 @@ async fn a8_a_long_queue_of_a_removed_endpoint_is_emptied_at_once() {
         queue.push(client);
     }
     for client in &mut queue {
-        let reply = tests::patience::within(Duration::from_secs(5), "an answer", client.reply()).await;
+        let reply = within(PATIENCE, "an answer", client.reply()).await;
         assert_eq!(reply.unwrap().pid(), Some(old.pid()), "{}", app.log);
     }
     assert_eq!(old.exit().await, Exit::Code(0));
@@ -243,7 +244,7 @@ async fn a_changed_option_applies_to_the_successor() {
     restart_with(&app, &scratch, &web, &format!("{WEB} idle_timeout=300ms")).await;
     let mut idle = Client::connect(&web).await.unwrap();
     idle.get("/ping").await.unwrap();
-    assert_eq!(idle.pause(Duration::from_secs(10)).await, Pause::Closed);
+    assert_eq!(idle.pause(PATIENCE).await, Pause::Closed);
 }
 
 /// A connection stays what it is: the next answer of the predecessor says `Connection: close`, and a client that
@@ -272,7 +273,7 @@ async fn connections_do_not_change_their_kind(before: &str, after: &str) {
                 }
             }
         };
-        tests::patience::within(Duration::from_secs(20), "Connection: close", told_to_close).await;
+        within(PATIENCE, "Connection: close", told_to_close).await;
         client.closed().await.expect("a proper end");
     }
     let web = Target::from_url(&app.url_since(start, "web").await);

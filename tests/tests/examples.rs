@@ -12,6 +12,9 @@ fn launch(name: &str, servers: &[&str]) -> Launch {
     servers.iter().fold(Launch::example(name), |launch, server| launch.listen(server, "127.0.0.1:0"))
 }
 
+/// Well before the drain's limit of a minute.
+const WELL_BEFORE: Duration = Duration::from_secs(30);
+
 async fn ask(target: &Target, path: &str) -> Reply {
     get_once(target, path).await.expect("an answer")
 }
@@ -176,6 +179,7 @@ async fn shop_takes_orders_through_a_restart_with_another_price_and_a_failed_res
     let app = launch("shop", &["public"])
         .listen("admin", &format!("unix:{}", socket.display()))
         .env("GRACEHTTP_CONFIG", config)
+        .env("GRACEHTTP_DRAIN_TIMEOUT", "60s")
         .spawn();
     let target = app.target("public").await;
     let first = app.current();
@@ -192,7 +196,7 @@ async fn shop_takes_orders_through_a_restart_with_another_price_and_a_failed_res
     assert_eq!(tea, r#"{"cents":360,"stock":100000}"#);
     let events = rest(&mut news).await;
     assert!(events.contains("data: 2 tea") && events.contains("event: farewell"), "{events}");
-    assert_eq!(first.exit_within(Duration::from_secs(8)).await, Exit::Code(0), "{}", app.log);
+    assert_eq!(first.exit_within(WELL_BEFORE).await, Exit::Code(0), "{}", app.log);
     app.log.line(0, "The Corner Shop closes. Orders: 1, cents: 700").await;
     let outbox = || std::fs::read_to_string(scratch.join("outbox")).expect("the outbox");
     assert_eq!(outbox(), "order 1: 2 tea for 700 cents\n");
@@ -211,7 +215,7 @@ async fn shop_takes_orders_through_a_restart_with_another_price_and_a_failed_res
 
 #[tokio::test]
 async fn stream_ends_cleanly_at_a_restart_and_at_a_stop() {
-    let app = launch("stream", &["ticks"]).spawn();
+    let app = launch("stream", &["ticks"]).env("GRACEHTTP_DRAIN_TIMEOUT", "60s").spawn();
     let target = app.target("ticks").await;
     for signal in [Signal::USR1, Signal::TERM] {
         let mut client = Client::connect(&target).await.unwrap();
@@ -222,8 +226,8 @@ async fn stream_ends_cleanly_at_a_restart_and_at_a_stop() {
         // The last chunk is the proper end, even if the connection closes.
         assert!(rest(&mut client).await.contains("goodbye\n"));
         drop(client);
-        let exit = generation.exit_within(Duration::from_secs(8)).await;
-        assert_eq!(exit, Exit::Code(0), "well before the drain's ten seconds\n{}", app.log);
+        let exit = generation.exit_within(WELL_BEFORE).await;
+        assert_eq!(exit, Exit::Code(0), "well before the drain's limit\n{}", app.log);
     }
 }
 

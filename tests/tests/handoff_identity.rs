@@ -1,21 +1,16 @@
 //! The handoff identifies things by their properties, not by their names: a listener by its address, a connection by
-//! its listener, a server by its listeners and its name.
+//! its listener, a server by its listeners and its name. A port that the kernel chooses belongs to its server alone, so
+//! these tests reserve one.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use tests::client::{Pause, get, get_once};
 use tests::load::Style;
 use tests::patience::{PATIENCE, eventually};
+use tests::process::ReservedPort;
 use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
-
-/// A port that is free now. The tests need a fixed port, because a port that the kernel chooses belongs to its server
-/// alone.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port()
-}
 
 fn at(port: u16) -> Target {
     Target::Plain(([127, 0, 0, 1], port).into())
@@ -41,7 +36,8 @@ async fn restart_with(app: &App, scratch: &Scratch, plan: &str) -> Arc<Generatio
 #[tokio::test]
 async fn a6_connections_of_a_renamed_server_follow_their_listener() {
     let scratch = Scratch::new();
-    let port = free_port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let app = Launch::app(&scratch, &format!("server web 127.0.0.1:{port}")).start("web").await;
     let target = at(port);
     let mut idle = idle_clients(&target, 20).await;
@@ -77,11 +73,12 @@ async fn a6_connections_of_a_renamed_server_follow_their_listener() {
 #[tokio::test]
 async fn a6_connections_follow_the_listener_rather_than_the_name() {
     let scratch = Scratch::new();
-    let (one, two) = (free_port(), free_port());
-    let plan = format!("server a 127.0.0.1:{one} idle_timeout=400ms\nserver b 127.0.0.1:{two}");
+    let reserved = [ReservedPort::new(), ReservedPort::new()];
+    let [one, two] = reserved.each_ref().map(ReservedPort::number);
+    let plan = format!("server a 127.0.0.1:{one} idle_timeout=2500ms\nserver b 127.0.0.1:{two}");
     let app = Launch::app(&scratch, &plan).start("b").await;
     let mut of_b = idle_clients(&at(two), 1).await.remove(0);
-    let plan = format!("server a 127.0.0.1:{two} idle_timeout=400ms\nserver b 127.0.0.1:{one}");
+    let plan = format!("server a 127.0.0.1:{two} idle_timeout=2500ms\nserver b 127.0.0.1:{one}");
     let successor = restart_with(&app, &scratch, &plan).await;
     of_b.moves_to(successor.pid()).await;
     assert_eq!(
@@ -95,14 +92,15 @@ async fn a6_connections_follow_the_listener_rather_than_the_name() {
 #[tokio::test]
 async fn a6_permits_of_a_renamed_server_count_in_its_successor() {
     let scratch = Scratch::new();
-    let port = free_port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let plan = |name: &str| format!("server {name} 127.0.0.1:{port} max_conns=3");
     let app = Launch::app(&scratch, &plan("web")).start("web").await;
     let (target, old) = (at(port), app.first());
     let mut busy = Vec::new();
     for _ in 0..3 {
         let mut client = Client::connect(&target).await.unwrap();
-        client.send(get("/slow?ms=1500")).await.unwrap();
+        client.send(get("/slow?ms=6000")).await.unwrap();
         busy.push(client);
     }
     eventually("three handlers", || app.log.count(0, "slow begins") == 3).await;
@@ -126,7 +124,8 @@ async fn a6_permits_of_a_renamed_server_count_in_its_successor() {
 #[tokio::test]
 async fn a6_a_plain_connection_does_not_follow_its_listener_to_tls() {
     let scratch = Scratch::new();
-    let port = free_port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let app = Launch::app(&scratch, &format!("server web 127.0.0.1:{port}")).start("web").await;
     let old = app.first();
     let mut clients = idle_clients(&at(port), 2).await;
@@ -146,7 +145,8 @@ async fn a6_a_plain_connection_does_not_follow_its_listener_to_tls() {
 /// move.
 #[tokio::test]
 async fn a7_an_endpoint_in_another_spelling_is_adopted() {
-    let (tcp, directory) = (free_port(), Scratch::new());
+    let (reserved, directory) = (ReservedPort::new(), Scratch::new());
+    let tcp = reserved.number();
     symlink(directory.path(), directory.join("link")).unwrap();
     let path = |text: &str| format!("unix:{}", directory.join(text).display());
     let pairs = [
@@ -181,7 +181,8 @@ async fn a7_an_endpoint_in_another_spelling_is_adopted() {
 /// error names the obstacle and the remedy.
 #[tokio::test]
 async fn a7_a_change_that_the_kernel_forbids_is_reported() {
-    let port = free_port();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let pairs = [
         (format!("127.0.0.1:{port}"), format!(":{port}")),
         (format!(":{port}"), format!("127.0.0.1:{port}")),

@@ -23,7 +23,7 @@ const MIB: usize = 1 << 20;
 const PHOTO: usize = 2 * MIB;
 
 /// The time for all uploads of a test on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_secs(120);
 
 /// The round trip of an interactive page to another continent.
 const ROUND_TRIP: Duration = Duration::from_millis(50);

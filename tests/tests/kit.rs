@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tests::load::Style;
+use tests::patience::{GLANCE, PATIENCE, eventually};
+use tests::process::ReservedPort;
 use tests::{Client, Exit, Generation, Kind, Launch, Load, Report, Signal, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,11 +46,20 @@ async fn request(stream: &mut TcpStream) {
     }
 }
 
-/// The report of two clients after a short time.
-async fn seen_by(style: Style, target: &Target) -> Report {
-    let load = Load::on(target).clients(2, style);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+/// The report of a load, once it has counted what is awaited. The caller checks that: in vain, it sees the counts.
+async fn once(load: Load, is_seen: impl Fn(&Report) -> bool) -> Report {
+    let seen = async {
+        while !is_seen(&load.so_far()) {
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    _ = tokio::time::timeout(PATIENCE, seen).await;
     load.stop().await
+}
+
+/// The report of two clients, once they have counted such a failure.
+async fn failing(style: Style, target: &Target, kind: Kind) -> Report {
+    once(Load::on(target).clients(2, style), |report| report.count(kind) > 0).await
 }
 
 #[tokio::test]
@@ -62,7 +73,7 @@ async fn an_honest_server_passes() {
         }
     })
     .await;
-    let report = seen_by(Style::Get, &target).await;
+    let report = once(Load::on(&target).clients(2, Style::Get), |report| report.answers > 10).await;
     report.assert_unnoticed();
     assert!(report.answers > 10, "{report}");
     assert_eq!(report.pids.keys().copied().collect::<Vec<_>>(), [1]);
@@ -70,10 +81,8 @@ async fn an_honest_server_passes() {
 
 #[tokio::test]
 async fn a_refused_connection_counts() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = Target::Plain(listener.local_addr().unwrap());
-    drop(listener);
-    let report = seen_by(Style::Fresh, &target).await;
+    let reserved = ReservedPort::new();
+    let report = failing(Style::Fresh, &Target::Plain(reserved.address()), Kind::Refused).await;
     assert!(report.count(Kind::Refused) > 0, "{report}");
     assert_eq!(report.answers, 0);
 }
@@ -85,7 +94,7 @@ async fn a_reset_counts() {
         stream.set_zero_linger().unwrap();
     })
     .await;
-    let report = seen_by(Style::Get, &target).await;
+    let report = failing(Style::Get, &target, Kind::Reset).await;
     assert!(report.count(Kind::Reset) > 0, "{report}");
 }
 
@@ -100,15 +109,14 @@ async fn a_reset_of_an_idle_connection_counts() {
     })
     .await;
     let load = Load::on(&target).pause(Duration::from_millis(200)).clients(4, Style::Get);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let report = load.stop().await;
+    let report = once(load, |report| report.count(Kind::Reset) > 0).await;
     assert!(report.count(Kind::Reset) > 0, "{report}");
 }
 
 #[tokio::test]
 async fn a_close_instead_of_an_answer_counts() {
     let (target, _server) = hostile(async |mut stream| request(&mut stream).await).await;
-    let report = seen_by(Style::Get, &target).await;
+    let report = failing(Style::Get, &target, Kind::Unanswered).await;
     assert!(report.count(Kind::Unanswered) > 0, "{report}");
 }
 
@@ -120,7 +128,7 @@ async fn half_an_answer_counts() {
             _ = stream.write_all(half.as_bytes()).await;
         })
         .await;
-        let report = seen_by(Style::Get, &target).await;
+        let report = failing(Style::Get, &target, Kind::HalfAnswered).await;
         assert!(report.count(Kind::HalfAnswered) > 0, "{report}");
     }
 }
@@ -132,7 +140,7 @@ async fn another_answer_counts() {
         _ = stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await;
     })
     .await;
-    let report = seen_by(Style::Get, &target).await;
+    let report = failing(Style::Get, &target, Kind::Unexpected).await;
     assert!(report.count(Kind::Unexpected) > 0, "{report}");
 }
 
@@ -147,7 +155,7 @@ async fn an_echo_of_something_else_counts() {
         }
     })
     .await;
-    let report = seen_by(Style::Post, &target).await;
+    let report = failing(Style::Post, &target, Kind::Unexpected).await;
     assert!(report.count(Kind::Unexpected) > 0, "{report}");
 }
 
@@ -162,7 +170,7 @@ async fn an_idle_close_counts_but_is_no_loss() {
     let mut client = Client::connect(&target).await.unwrap();
     assert_eq!(client.get("/ping").await.unwrap().status, 200);
     assert_eq!(client.pause(Duration::from_secs(5)).await, tests::client::Pause::Closed);
-    let report = seen_by(Style::Get, &target).await;
+    let report = once(Load::on(&target).clients(2, Style::Get), |report| report.closed_idle > 0).await;
     assert!(report.closed_idle > 0, "{report}");
 }
 
@@ -175,8 +183,7 @@ async fn an_unanswered_request_counts_as_crossed_only_after_a_long_pause() {
     })
     .await;
     let load = Load::on(&target).pause(Duration::from_secs(2)).clients(40, Style::Get);
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let report = load.stop().await;
+    let report = once(load, |report| report.raced() > 0 && report.count(Kind::Unanswered) > 0).await;
     assert!(report.raced() > 0 && report.count(Kind::Unanswered) > 0, "{report}");
 }
 
@@ -189,8 +196,7 @@ async fn an_idle_close_counts_in_a_pool() {
         })
         .await;
         let load = Load::on(&target).pause(Duration::from_millis(40)).clients(4, style);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let report = load.stop().await;
+        let report = once(load, |report| report.answers > 0 && report.closed_idle > 0).await;
         assert!(report.answers > 0 && report.closed_idle > 0, "{report}");
     }
 }
@@ -203,7 +209,7 @@ async fn an_answer_that_breaks_an_upload_counts() {
         // The server closes with unread bytes, so the close is a reset.
     })
     .await;
-    let report = seen_by(Style::EarlyAnswer, &target).await;
+    let report = failing(Style::EarlyAnswer, &target, Kind::Reset).await;
     assert!(report.count(Kind::Reset) > 0, "{report}");
 }
 
@@ -214,7 +220,7 @@ async fn an_announced_close_is_no_failure() {
         _ = stream.write_all(LAST_PONG.as_bytes()).await;
     })
     .await;
-    let report = seen_by(Style::Get, &target).await;
+    let report = once(Load::on(&target).clients(2, Style::Get), |report| report.promised_closes > 0).await;
     report.assert_polite();
     assert!(report.promised_closes > 0, "{report}");
 }
@@ -227,8 +233,9 @@ async fn an_announced_close_that_does_not_come_counts() {
         request(&mut stream).await;
     })
     .await;
-    let mut client = Client::connect(&target).await.unwrap().limit(Duration::from_millis(50));
+    let mut client = Client::connect(&target).await.unwrap();
     assert!(client.get("/ping").await.unwrap().closes());
+    let mut client = client.limit(Duration::from_millis(50));
     assert_eq!(client.closed().await.unwrap_err().kind, Kind::KeptOpen);
 }
 
@@ -279,7 +286,7 @@ async fn a_pipelined_pair_out_of_order_counts() {
         }
     })
     .await;
-    let report = seen_by(Style::Pipelined, &target).await;
+    let report = failing(Style::Pipelined, &target, Kind::Unexpected).await;
     assert_eq!((report.answers, report.count(Kind::Unexpected) > 0), (0, true), "{report}");
 }
 
@@ -296,7 +303,7 @@ async fn a_dropped_half_of_a_pipelined_pair_counts() {
         request(&mut stream).await;
     })
     .await;
-    let report = seen_by(Style::Pipelined, &target).await;
+    let report = failing(Style::Pipelined, &target, Kind::Unanswered).await;
     assert!(report.count(Kind::Unanswered) > 0, "{report}");
 }
 
@@ -308,7 +315,7 @@ async fn unrequested_bytes_count() {
         _ = stream.read_to_end(&mut Vec::new()).await;
     })
     .await;
-    let report = seen_by(Style::Get, &target).await;
+    let report = failing(Style::Get, &target, Kind::Unexpected).await;
     assert!(report.count(Kind::Unexpected) > 0, "{report}");
 }
 
@@ -318,7 +325,7 @@ async fn a_failed_tls_handshake_counts() {
         _ = stream.write_all(PONG.as_bytes()).await;
     })
     .await;
-    let report = seen_by(Style::Fresh, &Target::Tls(target.address())).await;
+    let report = failing(Style::Fresh, &Target::Tls(target.address()), Kind::Handshake).await;
     assert!(report.count(Kind::Handshake) > 0, "{report}");
 }
 
@@ -334,7 +341,8 @@ async fn an_http2_stream_without_an_answer_counts() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     })
     .await;
-    let report = seen_by(Style::Http2, &target).await;
+    let report =
+        once(Load::on(&target).clients(2, Style::Http2), |report| !report.incidents.is_empty()).await;
     assert!(!report.incidents.is_empty(), "{report}");
 }
 
@@ -344,7 +352,7 @@ async fn a_failure_is_placed_between_its_marks() {
     let load = Load::on(&target);
     load.mark("restart 1");
     let load = load.clients(1, Style::Get);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    eventually("a failure", || !load.so_far().incidents.is_empty()).await;
     load.mark("restart 2");
     let text = load.stop().await.to_string();
     assert!(text.contains("ms after \"restart 1\"") && text.contains("ms before \"restart 2\""), "{text}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tests::client::{Pause, get, get_once, post_head};
 use tests::load::Style;
-use tests::patience::eventually;
+use tests::patience::{PATIENCE, eventually, within};
 use tests::process::{run, tool};
 use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
 use tokio::task::JoinSet;
@@ -82,7 +82,7 @@ async fn two_hundred_clients_share_fifty_permits() {
             // All clients connect at once. The server serves each in its turn, with a few requests on its connection.
             let mut client = Client::connect(&target).await?;
             for _ in 0..3 {
-                let reply = client.get("/slow?ms=20").await?;
+                let reply = client.get("/slow?ms=60").await?;
                 assert_eq!(reply.status, 200);
             }
             Ok::<(), tests::Failure>(())
@@ -258,7 +258,7 @@ async fn moved_connection_counts_once(plan: &str) {
         client.moves_to(successor.pid()).await;
     }
     idle.pop();
-    let reply = tests::patience::within(Duration::from_secs(5), "the free permit", next).await;
+    let reply = within(PATIENCE, "the free permit", next).await;
     assert_eq!(reply.expect("no panic").expect("an answer").pid(), Some(successor.pid()));
 }
 
@@ -277,7 +277,7 @@ async fn case_52_a_limit_that_is_full_at_the_commit_holds() {
     let mut busy = Vec::new();
     for number in 0..10_u64 {
         let mut client = Client::connect(&target).await.unwrap();
-        client.send(get(&format!("/slow?ms={}", 3000 + 150 * number))).await.unwrap();
+        client.send(get(&format!("/slow?ms={}", 6000 + 150 * number))).await.unwrap();
         busy.push(client);
     }
     eventually("ten handlers", || app.log.count(0, "slow begins") == 10).await;
@@ -357,7 +357,7 @@ async fn case_52_a_successor_with_a_larger_limit_accepts_up_to_it() {
     let mut busy = Vec::new();
     for _ in 0..2 {
         let mut client = Client::connect(&target).await.unwrap();
-        client.send(get("/slow?ms=2500")).await.unwrap();
+        client.send(get("/slow?ms=7000")).await.unwrap();
         busy.push(client);
     }
     eventually("two handlers", || app.log.count(0, "slow begins") == 2).await;
@@ -475,7 +475,7 @@ async fn a_limit_beyond_the_descriptors_is_lowered_and_logged() {
     let app = Launch::app(&scratch, plan).after("ulimit -n 60;").spawn();
     let target = app.target("web").await;
     let is_expected = |line: &str| line.contains("WARN") && line.contains("1000") && line.contains("60");
-    app.log.find(0, Duration::from_secs(5), "a notice about the limit", is_expected).await;
+    app.log.find(0, PATIENCE, "a notice about the limit", is_expected).await;
     let process = app.current();
     let most = watch(move || sockets(&process));
     // There are twice as many clients as descriptors: the server serves all of them, and accept never runs out of

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::load::Style;
-use tests::patience::{PATIENCE, within};
+use tests::patience::{PATIENCE, eventually, within};
 use tests::process::bin;
 use tests::random::Random;
 use tests::{App, Exit, Launch, Load, Scratch, Signal};
@@ -173,7 +173,8 @@ async fn storm(seed: u64, actions: usize) {
     }
     storm.settle().await;
     // A wait for the next message may hold one.
-    assert!(storm.app.first().descriptors() <= descriptors + 1, "the supervisor leaks descriptors");
+    let supervisor = storm.app.first();
+    eventually("as many descriptors as before", || supervisor.descriptors() <= descriptors + 1).await;
     for load in [plain, secure] {
         load.stop().await.assert_unnoticed();
     }

@@ -74,14 +74,14 @@ fn ends<const N: usize>(ends: [(&str, u64); N]) -> Vec<(String, u64)> {
 
 #[tokio::test]
 async fn each_end_is_in_the_receipt_once() {
-    let stage = Stage::new("300ms", "3s").await;
+    let stage = Stage::new("300ms", "4s").await;
     let old = stage.app.first();
     let mut idle = stage.idle(&stage.web).await;
     let mut secure = stage.idle(&stage.tls).await;
     let mut silent = Client::connect(&stage.web).await.unwrap();
     let mut half_head = Client::connect(&stage.web).await.unwrap();
     half_head.send("GET /ping HTTP/1.1\r\n").await.unwrap();
-    let mut answered = stage.busy("/slow?ms=700").await;
+    let mut answered = stage.busy("/slow?ms=2500").await;
     let leaves = stage.busy("/slow?ms=60000").await;
     let mut late = stage.busy("/slow?ms=60000").await;
     let mut http2 = Http2::connect(&stage.web).await.unwrap();
@@ -132,7 +132,7 @@ async fn what_comes_back_from_a_dead_successor_and_what_is_lost_is_in_the_receip
         idle.push(stage.idle(&stage.web).await);
     }
     let mut secure = [stage.idle(&stage.tls).await, stage.idle(&stage.tls).await];
-    let mut stays = stage.busy("/slow?ms=3000").await;
+    let mut stays = stage.busy("/slow?ms=8000").await;
     let mut in_flight = stage.idle(&stage.web).await;
     let successor = stage.app.restart().await;
     for client in &mut idle {
@@ -148,6 +148,7 @@ async fn what_comes_back_from_a_dead_successor_and_what_is_lost_is_in_the_receip
     for client in &mut idle {
         client.pause(Duration::from_millis(50)).await;
     }
+    eventually("the successor to sleep", || successor.is_asleep()).await;
     successor.kill();
     let (line, account) = stage.receipt(start).await;
     assert!(line.contains("restart taken back"), "{line}");
@@ -162,9 +163,9 @@ async fn what_comes_back_from_a_dead_successor_and_what_is_lost_is_in_the_receip
     // The next restart accounts for what came back.
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
-    stage.app.successor_since(start).await;
-    for client in &mut idle {
-        client.pause(Duration::from_millis(50)).await;
+    let next = stage.app.successor_since(start).await;
+    for client in idle.iter_mut().chain([&mut stays]) {
+        client.moves_to(next.pid()).await;
     }
     old.signal(Signal::TERM);
     let (line, account) = stage.receipt(start).await;
@@ -220,7 +221,7 @@ async fn a_successor_that_dies_after_standby_leaves_a_true_line_to_the_process_t
     for _ in 0..3 {
         idle.push(stage.idle(&stage.web).await);
     }
-    let mut stays = stage.busy("/slow?ms=5000").await;
+    let mut stays = stage.busy("/slow?ms=9000").await;
     let old = idle[0].get("/ping").await.unwrap().pid().expect("a pid");
     let start = stage.app.log.end();
     stage.app.signal(Signal::USR2);
@@ -266,7 +267,7 @@ async fn a_clients_own_close_and_one_that_http_asks_for_are_finished() {
     let mut uploads = Client::connect(&stage.web).await.unwrap();
     uploads.send(post_head("/echo", 20)).await.unwrap();
     uploads.send("0123456789").await.unwrap();
-    let mut asks = stage.busy("/slow?ms=900").await;
+    let mut asks = stage.busy("/slow?ms=2000").await;
     let start = stage.app.log.end();
     stage.app.restart().await;
     drop(uploads);

@@ -184,7 +184,7 @@ async fn a_rehearsal_cleans_up_and_removes_the_socket_files_that_it_has_made() {
 async fn a_process_that_stops_refuses_a_rehearsal_at_once() {
     let stage = Stage::new().await;
     let mut busy = Client::connect(&stage.web).await.unwrap();
-    busy.send(get("/slow?ms=1500")).await.unwrap();
+    busy.send(get("/slow?ms=5000")).await.unwrap();
     stage.app.log.line(0, "slow begins").await;
     let mut socket = BufReader::new(UnixStream::connect(&stage.control).await.expect("a control socket"));
     stage.app.signal(Signal::TERM);

@@ -274,7 +274,7 @@ async fn receipt_counts_idle_and_answered_connections_that_moved() {
         let mut idle = Client::connect(&stage.target).await.unwrap();
         idle.get("/ping").await.unwrap();
         let mut busy = Client::connect(&stage.target).await.unwrap();
-        busy.send(get("/slow?ms=1500")).await.unwrap();
+        busy.send(get("/slow?ms=5000")).await.unwrap();
         stage.app.log.line(0, "slow begins").await;
         stage.restart().await;
         busy.reply().await.unwrap();

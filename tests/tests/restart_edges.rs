@@ -98,6 +98,8 @@ async fn half_a_head_of_the_largest_size_moves_on_restart() {
         halves.push((size, client));
     }
     let successor = service.restart().await;
+    let predecessor = service.app.first();
+    eventually("the moves to be over", || predecessor.is_asleep() && successor.is_asleep()).await;
     for (size, client) in &mut halves {
         client.send("\r\n\r\n").await.unwrap();
         let reply = client.reply().await.unwrap();
@@ -112,7 +114,7 @@ async fn pipelined_requests_are_answered_before_their_connection_closes() {
     for plan in ["server web 127.0.0.1:0 tls=self_signed", "server web 127.0.0.1:0"] {
         let service = Service::new(plan).await;
         let mut client = service.client().await;
-        client.send(get("/slow?ms=700") + &get("/ping").repeat(2)).await.unwrap();
+        client.send(get("/slow?ms=2500") + &get("/ping").repeat(2)).await.unwrap();
         service.app.log.line(0, "slow begins").await;
         service.app.signal(Signal::TERM);
         for closes in [false, false, true] {

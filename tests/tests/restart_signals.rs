@@ -110,7 +110,7 @@ async fn case_19_a_hundred_signals_in_a_second_never_start_two_successors() {
 async fn signal_during_a_restart_causes_one_more_restart() {
     let stage = Stage::new().await;
     let first = stage.app.current();
-    let successor = stage.begin_restart("sleep 700").await;
+    let successor = stage.begin_restart("sleep 2500").await;
     for _ in 0..3 {
         first.signal(Signal::USR2);
     }
@@ -126,7 +126,7 @@ async fn signal_during_a_restart_causes_one_more_restart() {
 async fn signal_during_the_first_start_up_restarts_afterwards() {
     for signal in [Signal::HUP, Signal::USR1, Signal::USR2] {
         let scratch = Scratch::new();
-        let app = Launch::app(&scratch, &format!("{WEB}\nstart sleep 500")).spawn();
+        let app = Launch::app(&scratch, &format!("{WEB}\nstart sleep 1500")).spawn();
         app.log.line(0, "start-up code of pid").await;
         app.signal(signal);
         let web = app.target("web").await;
@@ -207,7 +207,7 @@ async fn successor_ignores_restart_signals_before_its_program_begins() {
     let app = Launch::program(program).plan(&scratch, WEB).env("GRACEHTTP_STANDBY", "300ms").spawn();
     let web = app.target("web").await;
     let real = scratch.install(&bin("app"), "real");
-    let script = format!("#!/bin/sh\necho a script waits\nsleep 0.5\nexec {} \"$@\"\n", real.display());
+    let script = format!("#!/bin/sh\necho a script waits\nsleep 3\nexec {} \"$@\"\n", real.display());
     let installed = scratch.install(&scratch.write("script", script), "app");
     std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).unwrap();
     app.signal(Signal::USR2);
@@ -240,7 +240,7 @@ async fn signal_ignored_at_the_start_stays_ignored() {
 async fn case_20_restart_signal_during_a_drain_is_ignored_and_the_log_names_the_successor() {
     let stage = Stage::new().await;
     let mut client = Client::connect(&stage.web).await.unwrap();
-    client.send(get("/slow?ms=1500")).await.unwrap();
+    client.send(get("/slow?ms=6000")).await.unwrap();
     stage.app.log.line(0, "slow begins").await;
     let old = stage.app.current();
     let new = stage.app.restart().await;
@@ -288,7 +288,7 @@ async fn stop_at_the_instant_of_the_commit_stops_both_generations() {
 async fn case_16_successor_serves_all_when_its_predecessor_is_killed_after_the_commit() {
     let stage = Stage::new().await;
     let mut client = Client::connect(&stage.web).await.unwrap();
-    client.send(get("/slow?ms=3000")).await.unwrap();
+    client.send(get("/slow?ms=60000")).await.unwrap();
     stage.app.log.line(0, "slow begins").await;
     let old = stage.app.current();
     let new = stage.app.restart().await;
@@ -331,7 +331,7 @@ async fn case_15_successor_fails_when_its_predecessor_is_killed_before_it_sent_t
 #[tokio::test]
 async fn successor_serves_when_its_predecessor_is_killed_during_its_start() {
     let stage = Stage::new().await;
-    let successor = stage.begin_restart("sleep 500").await;
+    let successor = stage.begin_restart("sleep 2500").await;
     let old = stage.app.current();
     let mut queued = Vec::new();
     old.kill();

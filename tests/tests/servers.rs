@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once};
 use tests::h2::{Http2, Outcome};
-use tests::process::ipv6;
+use tests::patience::PATIENCE;
+use tests::process::{ReservedPort, ipv6};
 use tests::{App, Client, Exit, Kind, Launch, Scratch, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -156,7 +157,7 @@ async fn silent_connection_of_each_kind_is_closed() {
     for (what, ended) in running {
         let took = ended.await.unwrap();
         println!("{what}: ended after {took:?}");
-        assert!(took < Duration::from_secs(4), "{what} took {took:?}");
+        assert!(took < PATIENCE, "{what} took {took:?}");
         assert!(took > Duration::from_millis(500), "{what} was cut too early, after {took:?}");
     }
 }
@@ -165,10 +166,8 @@ async fn silent_connection_of_each_kind_is_closed() {
 async fn request_past_its_time_limit_is_answered() {
     let (app, _scratch) = start("server web 127.0.0.1:0 request_timeout=300ms").await;
     let web = app.target("web").await;
-    let start = Instant::now();
-    let reply = get_once(&web, "/slow?ms=20000").await.unwrap();
+    let reply = get_once(&web, "/slow?ms=600000").await.unwrap();
     assert!(matches!(reply.status, 408 | 503 | 504), "{reply:?}");
-    assert!(start.elapsed() < Duration::from_secs(3));
 }
 
 #[tokio::test]
@@ -183,8 +182,8 @@ async fn idle_connection_outlasts_the_time_limit_of_a_head() {
 
 #[tokio::test]
 async fn environment_overrides_endpoint_port_and_limit() {
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let port = free();
+    let reserved = ReservedPort::new();
+    let port = reserved.number();
     let app = Launch::example("ping").env("GRACEHTTP_SERVER__PING__PORT", port.to_string()).spawn();
     assert_eq!(app.address("ping").await.port(), port);
     assert_eq!(app.stop().await, Exit::Code(0));
@@ -213,7 +212,7 @@ async fn refuses_to_start(launch: Launch, words: &[&str]) {
     let exit = app.current().exit().await;
     assert_eq!(exit, Exit::Code(1), "{}", app.log);
     let matches = |line: &str| line.contains("ERROR") && words.iter().all(|word| line.contains(word));
-    app.log.find(0, Duration::from_secs(5), &format!("an error that names {words:?}"), matches).await;
+    app.log.find(0, PATIENCE, &format!("an error that names {words:?}"), matches).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -157,14 +156,14 @@ async fn case_4_predecessor_serves_on_when_the_start_up_code_returns_an_error() 
 
 #[tokio::test]
 async fn case_5_predecessor_serves_on_when_the_start_up_code_hangs() {
-    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "1500ms")).await;
+    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "4s")).await;
     next_start(&stage.scratch, "hang");
     stage.keeps_serving(&["ready"], next_start_is_sane).await;
 }
 
 #[tokio::test]
 async fn case_6_predecessor_serves_on_when_the_successor_is_stopped() {
-    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "2s")).await;
+    let stage = Stage::with(WEB, |launch| launch.env("GRACEHTTP_READY_TIMEOUT", "5s")).await;
     next_start(&stage.scratch, "hang");
     let start = stage.app.log.end();
     let load = stage.load();
@@ -327,7 +326,7 @@ async fn case_39_start_fails_with_a_forged_handoff_variable() {
     for forged in ["3", "0", "99", "nonsense", "-1", ""] {
         let scratch = Scratch::new();
         let app = Launch::app(&scratch, WEB).env(HANDOFF, forged).spawn();
-        let exit = app.current().exit_within(Duration::from_secs(10)).await;
+        let exit = app.current().exit_within(PATIENCE).await;
         assert_eq!(exit, Exit::Code(1), "{HANDOFF}={forged}\n{}", app.log);
         app.log.line(0, HANDOFF).await;
     }
@@ -349,7 +348,7 @@ async fn case_39_start_fails_with_a_handoff_socket_of_another_process() {
         let number = theirs.as_raw_fd().to_string();
         let app = Launch::app(&scratch, WEB).env(HANDOFF, &number).after(shell).spawn();
         drop((ours, theirs));
-        let exit = app.current().exit_within(Duration::from_secs(10)).await;
+        let exit = app.current().exit_within(PATIENCE).await;
         assert_eq!(exit, Exit::Code(1), "{}", app.log);
         app.log.line(0, words).await;
     }

@@ -87,6 +87,7 @@ async fn what_comes_before_gracehttp_runs_is_in_the_log_alone_and_the_failure_sa
         "{done}"
     );
     assert!(told(&done).is_empty(), "{done}");
+    stage.app.log.line(start, "not understood in the plan").await;
     assert_eq!(stage.app.log.count(start, "not understood in the plan"), 1, "{}", stage.app.log);
     stage.stop().await;
 }
@@ -102,6 +103,7 @@ async fn a_ready_successor_has_its_standard_error_back_and_nothing_more() {
     stage.run(&["restart", "--wait"]).await.succeeded();
     let (second, start) = (stage.app.current(), stage.app.log.end());
     assert_eq!(stderr_of(&second), before);
+    stage.app.log.line(0, ", generation 2, pid ").await;
     assert_eq!(stage.app.log.count(0, &format!("pid {} says good morning", second.pid())), 1);
     let lines = stage.app.log.since(0);
     let place =
@@ -236,7 +238,7 @@ async fn a_child_of_the_start_up_code_can_write_through_all_later_generations() 
 #[tokio::test]
 async fn a_predecessor_that_dies_takes_no_word_of_its_successor_along() {
     let stage = Stage::new().await;
-    stage.plan(&format!("{WEB}\nstderr floods 5000\nstart sleep 1000"));
+    stage.plan(&format!("{WEB}\nstderr floods 5000\nstart sleep 3000"));
     let old = stage.app.current();
     let before = stderr_of(&old);
     old.signal(Signal::USR2);
@@ -265,7 +267,7 @@ async fn a_terminal_stays_one_for_the_successor() {
     let app = launch.after(&format!("exec 2>{terminal};")).spawn();
     let socket = scratch.join("control.sock");
     eventually("a control socket", || UnixStream::connect(&socket).is_ok()).await;
-    scratch.write("plan", format!("{WEB}\nstart sleep 500"));
+    scratch.write("plan", format!("{WEB}\nstart sleep 3000"));
     let mut script = Script::new(&socket);
     script.send(r#"{"command":"restart","wait":true}"#);
     app.log.line(0, "start-up code of pid").await;

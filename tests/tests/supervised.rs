@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, kill_process, kill_process_group};
 use tests::client::{get, get_once};
-use tests::patience::eventually;
+use tests::patience::{GLANCE, PATIENCE, eventually, within};
 use tests::supervised::{Supervised, WEB, answering, supervised};
 use tests::{Client, Exit, Launch, Scratch, Signal, Target};
 
@@ -204,7 +204,7 @@ async fn a_worker_whose_supervisor_dies_drains() {
 async fn a_worker_that_hangs_is_ended_and_replaced() {
     let scratch = Scratch::new();
     let launch =
-        supervised(&scratch, WEB).env("GRACEHTTP_HANG_TIMEOUT", "1s").env("GRACEHTTP_WORKER_THREADS", "1");
+        supervised(&scratch, WEB).env("GRACEHTTP_HANG_TIMEOUT", "3s").env("GRACEHTTP_WORKER_THREADS", "1");
     let service = Supervised::start(launch).await;
     let hung = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
@@ -237,7 +237,7 @@ async fn a_successor_that_dies_after_standby_is_replaced_while_its_predecessor_d
     let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
-    client.send(get("/slow?6000")).await.unwrap();
+    client.send(get("/slow?9000")).await.unwrap();
     service.app.log.line(0, "slow begins").await;
     let second = service.restart().await;
     eventually("the standby to be over", || first.listening_ports().is_empty()).await;
@@ -255,7 +255,7 @@ async fn a_worker_that_dies_while_its_successor_starts_takes_it_along() {
     let scratch = Scratch::new();
     let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
-    scratch.write("plan", format!("{WEB}\nstart sleep 2000"));
+    scratch.write("plan", format!("{WEB}\nstart sleep 60000"));
     service.signal(Signal::USR2);
     eventually("a successor", || first.children().len() == 1).await;
     let successor = service.app.hold(first.children()[0]);
@@ -314,7 +314,7 @@ async fn the_service_ends_with_its_last_worker_even_if_a_predecessor_drains() {
     let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
     let mut client = Client::connect(&service.target).await.unwrap();
-    client.send(get("/slow?3000")).await.unwrap();
+    client.send(get("/slow?8000")).await.unwrap();
     service.app.log.line(0, "slow begins").await;
     let second = service.restart().await;
     service.signal(Signal::TERM);
@@ -355,12 +355,23 @@ async fn the_file_can_ask_for_a_supervisor() {
     service.stops().await;
 }
 
-/// The requests that the metrics at `admin` have counted for the route `/ping`.
-async fn counted(admin: &Target) -> u64 {
-    let text = get_once(admin, "/metrics").await.expect("the metrics").text();
-    let counts = text.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count"));
-    let counts = counts.map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    counts.map(|count| count.expect("a number") as u64).sum()
+/// How many requests the metrics at `admin` have counted, once there are at least so many: a response is counted a moment
+/// after its client has it.
+async fn counted(admin: &Target, least: u64) -> u64 {
+    let counted = async {
+        loop {
+            let text = get_once(admin, "/metrics").await.expect("the metrics").text();
+            let of_requests = |line: &&str| line.starts_with("http_server_request_duration_seconds_count");
+            let counts =
+                text.lines().filter(of_requests).map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            let all = counts.map(|count| count.expect("a number") as u64).sum();
+            if all >= least {
+                return all;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    within(PATIENCE, &format!("{least} requests to be counted"), counted).await
 }
 
 #[tokio::test]
@@ -373,12 +384,10 @@ async fn counters_and_the_address_for_operators_survive_a_crash() {
     for _ in 0..10 {
         answering(&service.target).await;
     }
-    let before = counted(&admin).await;
-    assert!(before >= 10, "{before}");
+    let before = counted(&admin, 10).await;
     let worker = service.worker().await;
     worker.signal(Signal::KILL);
     service.fresh(&worker).await;
-    let after = counted(&admin).await;
-    assert!(after > before, "{after} after {before}");
+    counted(&admin, before + 1).await;
     service.stops().await;
 }

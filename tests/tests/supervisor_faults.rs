@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use rustix::process::{Pid, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tests::client::get;
@@ -56,7 +57,7 @@ async fn a_worker_that_has_lost_its_successor_is_replaced_while_its_predecessor_
     let scratch = Scratch::new();
     let service = Supervised::start(supervised(&scratch, WEB).env("GRACEHTTP_STANDBY", "30s")).await;
     let first = service.worker().await;
-    let mut client = in_flight(&service, "/slow?6000", "slow begins").await;
+    let mut client = in_flight(&service, "/slow?9000", "slow begins").await;
     let second = service.restart().await;
     let third = service.restart().await;
     third.signal(Signal::KILL);
@@ -76,12 +77,12 @@ async fn a_worker_that_dies_at_any_message_of_its_commit_leaves_one_that_serves(
     }
     // The eighth tells the predecessor, and the ninth is the commit. In between the page changes.
     let messages = if std::env::var_os("GRACEHTTP_LONG").is_some() { 1..=13 } else { 8..=10 };
-    for message in messages {
+    let deaths = messages.map(async |message| {
         let scratch = Scratch::new();
         let service = Supervised::start(supervised(&scratch, WEB)).await;
         let first = service.worker().await;
         // Its predecessor drains, and learns of its successor.
-        let mut client = in_flight(&service, "/slow?5000", "slow begins").await;
+        let mut client = in_flight(&service, "/slow?9000", "slow begins").await;
         let second = service.restart().await;
         eventually("the standby to be over", || first.listening_ports().is_empty()).await;
         let strace = Strace::on(&second, &format!("sendmsg:signal=KILL:when={message}")).await;
@@ -95,7 +96,8 @@ async fn a_worker_that_dies_at_any_message_of_its_commit_leaves_one_that_serves(
         service.fresh(&last).await;
         assert_eq!(client.reply().await.expect("an answer").pid(), Some(first.pid()));
         service.stops().await;
-    }
+    });
+    join_all(deaths).await;
 }
 
 #[tokio::test]
@@ -103,10 +105,10 @@ async fn a_successor_that_dies_at_any_message_leaves_one_that_serves() {
     if !tool("strace") {
         return;
     }
-    for message in 1..=4 {
+    let deaths = (1..=4).map(async |message| {
         let scratch = Scratch::new();
         let service = Supervised::start(supervised(&scratch, WEB)).await;
-        scratch.write("plan", format!("{WEB}\nstart sleep 700"));
+        scratch.write("plan", format!("{WEB}\nstart sleep 3000"));
         let start = service.app.log.end();
         service.signal(Signal::USR2);
         service.app.log.line(start, "start-up code of pid").await;
@@ -120,7 +122,8 @@ async fn a_successor_that_dies_at_any_message_leaves_one_that_serves() {
         last.signal(Signal::KILL);
         service.fresh(&last).await;
         service.stops().await;
-    }
+    });
+    join_all(deaths).await;
 }
 
 // The rules by which the supervisor judges.
@@ -178,14 +181,14 @@ async fn any_signal_that_stops_ends_the_service_between_a_crash_and_the_next_wor
 async fn a_restart_between_a_crash_and_the_next_worker_is_that_worker_and_comes_at_once() {
     let scratch = Scratch::new();
     let restart_on = |launch: Launch| launch.env("GRACEHTTP_RESTART_ON", "HUP,USR2");
-    let service = in_back_off(&scratch, "3s 200ms", restart_on).await;
+    let service = in_back_off(&scratch, "6s 400ms", restart_on).await;
     scratch.write("plan", WEB);
     // It neither restarts nor stops: as if it had not come.
     service.signal(Signal::USR1);
     let begun = Instant::now();
     service.signal(Signal::HUP);
     let worker = service.worker().await;
-    assert!(begun.elapsed() < Duration::from_millis(2500), "{:?}\n{}", begun.elapsed(), service.app.log);
+    assert!(begun.elapsed() < Duration::from_millis(5500), "{:?}\n{}", begun.elapsed(), service.app.log);
     service.app.catch_up().await;
     assert_eq!(service.app.log.count(0, "start new process success"), 0, "{}", service.app.log);
     assert_eq!(answering(&service.target).await, worker.pid());

@@ -1,12 +1,11 @@
 //! `gracehttp::test` from a user's view.
 
-use std::time::Duration;
-
 use gracehttp::test::{self, RestartTest, TestServer};
 use gracehttp::{
     Generation, IntoResponse, Json, Method, PeerAddr, Request, Server, Shutdown, State, StatusCode, server,
 };
 use http::{HeaderName, HeaderValue};
+use tests::patience::PATIENCE;
 use tests::process::bin;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -181,7 +180,7 @@ async fn dropped_server_closes_its_listener() {
     let address = server.address();
     drop(server);
     let refused = async { while tokio::net::TcpStream::connect(address).await.is_ok() {} };
-    timeout(Duration::from_secs(5), refused).await.expect("the listener is closed");
+    timeout(PATIENCE, refused).await.expect("the listener is closed");
 }
 
 #[tokio::test]

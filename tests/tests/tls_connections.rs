@@ -62,7 +62,7 @@ async fn parked_connections_wake_again_and_again() {
 
 #[tokio::test]
 async fn parked_connections_end_at_their_time_limits() {
-    let service = Service::new(&format!("{TLS} idle_timeout=1000ms header_read_timeout=1000ms")).await;
+    let service = Service::new(&format!("{TLS} idle_timeout=3000ms header_read_timeout=3000ms")).await;
     let mut silent = clients(&service).await;
     let mut idle = parked_clients(&service).await;
     all_end(&mut silent).await;
@@ -100,7 +100,7 @@ async fn a_record_that_is_sent_bit_by_bit_ends_with_the_time_of_a_head() {
             }
         }
         let took = begun.elapsed();
-        assert!(took >= LIMIT && took < LIMIT * 3, "it took {took:?}");
+        assert!(took >= LIMIT && took < LIMIT * 6, "it took {took:?}");
         assert_eq!(client.pause(PATIENCE).await, Pause::Closed);
     });
     join_all(ends).await;
@@ -109,7 +109,7 @@ async fn a_record_that_is_sent_bit_by_bit_ends_with_the_time_of_a_head() {
 /// A KeyUpdate holds nothing of a request.
 #[tokio::test]
 async fn a_cut_record_that_holds_no_request_leaves_the_connection_idle() {
-    let service = Service::new(&format!("{TLS} header_read_timeout=1000ms")).await;
+    let service = Service::new(&format!("{TLS} header_read_timeout=3000ms")).await;
     let mut clients = parked_clients(&service).await;
     // Only TLS 1.3 has such a message.
     let client = &mut clients[0];
@@ -118,7 +118,7 @@ async fn a_cut_record_that_holds_no_request_leaves_the_connection_idle() {
     client.wire().pass(begin).await.unwrap();
     assert_eq!(client.pause(UNTIL_PARKED).await, Pause::Open);
     client.wire().pass(rest).await.unwrap();
-    assert_eq!(client.pause(Duration::from_millis(1500)).await, Pause::Open);
+    assert_eq!(client.pause(Duration::from_millis(4000)).await, Pause::Open);
     assert_eq!(client.get("/ping").await.expect("an answer").status, 200);
 }
 
@@ -188,7 +188,7 @@ async fn all_are_answered<S: Stream>(client: &mut Client<S>, count: usize) {
         assert_eq!(client.reply().await.expect("an answer").status, 200);
     }
     assert_eq!(client.pause(PATIENCE).await, Pause::Closed);
-    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < PATIENCE, "it took {:?}", begun.elapsed());
 }
 
 /// More than the kernel holds.

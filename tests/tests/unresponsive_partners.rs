@@ -101,7 +101,7 @@ impl Stage {
 async fn a3_parked_connections_move_while_all_workers_of_the_predecessor_are_blocked() {
     let mut stage = Stage::new(50, |launch| launch.env("GRACEHTTP_WORKER_THREADS", "1")).await;
     let old = stage.app.first();
-    let mut blocked = stage.block(6000).await;
+    let mut blocked = stage.block(12_000).await;
     let successor = stage.app.restart().await;
     stage.all_are_answered_by(&successor).await;
     assert_eq!(blocked.pause(Duration::ZERO).await, Pause::Open, "the handler still blocks");
@@ -124,7 +124,7 @@ async fn a3_stop_closes_parked_connections_while_all_workers_are_blocked() {
     }
     assert!(stage.app.first().is_running(), "its handler has until the deadline");
     assert_eq!(stage.app.first().exit().await, Exit::Code(0));
-    assert!(begun.elapsed() < Duration::from_secs(10), "took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(16), "took {:?}", begun.elapsed());
 }
 
 /// The successor parks every connection that can rest: the predecessor ends, and each request waits for its thread.
@@ -132,9 +132,9 @@ async fn a3_stop_closes_parked_connections_while_all_workers_are_blocked() {
 async fn a4_parked_connections_move_while_all_workers_of_the_successor_are_blocked() {
     let mut stage = Stage::new(200, |launch| launch).await;
     let old = stage.app.first();
-    stage.scratch.write("plan", format!("{WEB}\nstart block 5000"));
+    stage.scratch.write("plan", format!("{WEB}\nstart block 12000"));
     let successor = stage.app.restart().await;
-    assert!(within(Duration::from_secs(4), "the predecessor's end", old.exit()).await.is_clean());
+    assert!(within(Duration::from_secs(10), "the predecessor's end", old.exit()).await.is_clean());
     stage.all_are_answered_by(&successor).await;
 }
 
@@ -155,7 +155,8 @@ async fn a5_predecessor_kills_a_successor_stopped_in_standby_and_serves_again() 
     });
     stage.error_since(start, "gave no sign of life for 5s and was killed").await;
     let took = begun.elapsed();
-    assert!(took > MUTE_AFTER && took < 3 * MUTE_AFTER, "took {took:?}");
+    assert!(took > MUTE_AFTER && took < 5 * MUTE_AFTER, "took {took:?}");
+    stage.app.log.line(start, "serves again and has taken").await;
     assert_eq!(stage.app.log.count(start, "serves again and has taken"), 1);
     stage.all_are_answered_by(&old).await;
     assert_eq!(new.await.expect("no panic").expect("an answer").pid(), Some(old.pid()));

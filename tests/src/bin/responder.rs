@@ -19,7 +19,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::Frame;
 
-#[server(listen = "127.0.0.1:0", header_read_timeout = "500ms", max_body = "1KiB")]
+#[server(listen = "127.0.0.1:0", header_read_timeout = "2s", max_body = "1KiB")]
 async fn plain(request: Request) -> Response {
     answer(request).await
 }

@@ -46,7 +46,8 @@ async fn until(admin: &Target, path: &str, status: u16) -> String {
 /// Sends bytes, and returns all that comes until the end of the connection.
 async fn raw(admin: &Target, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(admin.address()).await.expect("a connection");
-    stream.write_all(bytes).await.expect("room");
+    // A refusal may come before the server has read all of them.
+    let _ = stream.write_all(bytes).await;
     let mut reply = Vec::new();
     let read = stream.read_to_end(&mut reply);
     // A reset after a refusal ends it, too.
@@ -102,7 +103,7 @@ async fn it_answers_while_all_workers_are_blocked_and_says_so() {
     let mut blocking = Vec::new();
     for _ in 0..2 {
         let mut client = Client::connect(&web).await.unwrap().limit(LIMIT);
-        client.send("GET /block?4000 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        client.send("GET /block?8000 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
         blocking.push(client);
     }
     let told = until(&admin, "/readyz?verbose", 503).await;
@@ -124,14 +125,14 @@ async fn in_a_restart_one_process_or_the_other_always_answers() {
     let app = operated(&scratch).start("web").await;
     let admin = admin_of(&app).await;
     // Nobody who asks in between is refused, nor told that the service is not ready.
-    let (target, mut asked) = (admin.clone(), 0);
+    let target = admin.clone();
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let asking = tokio::spawn(async move {
-        while stopped.try_recv().is_err() {
+        let mut asked = 0;
+        while asked <= 20 || stopped.try_recv().is_err() {
             assert_eq!(ask(&target, "/readyz").await, (200, "ready\n".to_owned()));
             asked += 1;
         }
-        asked
     });
     let mut kept = Client::connect(&admin).await.unwrap();
     for _ in 0..3 {
@@ -146,10 +147,10 @@ async fn in_a_restart_one_process_or_the_other_always_answers() {
         assert!(document.contains(&format!("\"pid\":{}", successor.pid())), "{document}");
     }
     // A successor that is not healthy: the old one goes on, here, too.
+    stop.send(()).unwrap();
+    asking.await.unwrap();
     scratch.write("check", "fail no route");
     let start = app.log.end();
-    stop.send(()).unwrap();
-    assert!(asking.await.unwrap() > 20);
     app.signal(Signal::HUP);
     app.log.line(start, "serves on").await;
     let told = until(&admin, "/readyz?verbose", 503).await;
@@ -235,8 +236,10 @@ async fn all_generations_that_still_have_connections_tell_their_own_counts() {
     slow.clear();
     status_when(&admin, "two generations", |status| draining(status) == [(2, 1)]).await;
     drop(of_second);
-    let status = status_when(&admin, "one generation", |status| draining(status).is_empty()).await;
-    assert_eq!(status["process"]["has_predecessor"], false);
+    status_when(&admin, "one generation", |status| {
+        draining(status).is_empty() && status["process"]["has_predecessor"] == false
+    })
+    .await;
     app.predecessors_leave_cleanly().await;
 }
 

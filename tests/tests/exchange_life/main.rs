@@ -212,7 +212,7 @@ async fn a12_handler_ends_and_frees_its_permit_when_its_client_leaves() {
     while let Some(outcome) = next.join_next().await {
         let (name, took) = outcome.expect("an answer");
         println!("{name}: {took:?}");
-        assert!(took < Duration::from_secs(8), "{name}: it took {took:?}");
+        assert!(took < 25 * SECOND, "{name}: it took {took:?}");
     }
 }
 
@@ -279,7 +279,7 @@ async fn ask_by_http_1_0(target: &Target, path: &str) -> (String, bool) {
         .expect("the request is sent");
     let mut answer = Vec::new();
     loop {
-        match tokio::time::timeout(2 * SECOND, client.piece()).await {
+        match tokio::time::timeout(5 * SECOND, client.piece()).await {
             Ok(piece) => match piece.expect("a proper end") {
                 Some(piece) => answer.extend_from_slice(&piece),
                 None => return (String::from_utf8_lossy(&answer).to_lowercase(), true),

@@ -49,7 +49,8 @@ impl LateBody {
 #[tokio::test]
 async fn a2_connection_moves_on_restart_after_a_late_body() {
     let scratch = Scratch::new();
-    let service = Service::new(&format!("{WEB} unix:{}", scratch.join("socket").display())).await;
+    let plan = format!("{WEB} unix:{}", scratch.join("socket").display());
+    let service = Service::with(&plan, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "60s")).await;
     let unix = Target::Unix(scratch.join("socket"));
     let mut clients = Vec::new();
     for target in [&service.target, &unix] {
@@ -77,7 +78,7 @@ async fn a2_connection_moves_on_restart_after_a_late_body() {
     }
     // The clients send nothing more, since any byte would be a new event.
     assert_eq!(service.app.first().exit().await, Exit::Code(0), "{}", service.app.log);
-    assert!(start.elapsed() < Duration::from_secs(9), "it took {:?}", start.elapsed());
+    assert!(start.elapsed() < 40 * SECOND, "it took {:?}", start.elapsed());
     for (late, client) in &mut clients {
         let reply = client.get("/ping").await.expect(late.name);
         assert_eq!((reply.pid(), reply.closes()), (Some(successor.pid()), false), "{}", late.name);
@@ -89,7 +90,7 @@ async fn a2_connection_moves_on_restart_after_a_late_body() {
 /// The next request follows directly, so the server must notice the end of the unread body by itself.
 #[tokio::test]
 async fn a2_connection_moves_on_restart_after_a_body_and_the_next_request_in_one_packet() {
-    let service = Service::new(WEB).await;
+    let service = Service::with(WEB, |launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "60s")).await;
     let mut client = service.client().await;
     let head = post_head("/unread", 5);
     client.send(&head).await.unwrap();
@@ -100,22 +101,22 @@ async fn a2_connection_moves_on_restart_after_a_body_and_the_next_request_in_one
     assert_eq!(client.reply().await.unwrap().status, 200);
     client.send("hello").await.unwrap();
     let successor = service.app.restart().await;
-    assert_eq!(service.app.first().exit_within(Duration::from_secs(8)).await, Exit::Code(0));
+    assert_eq!(service.app.first().exit_within(40 * SECOND).await, Exit::Code(0));
     assert_eq!(client.get("/ping").await.unwrap().pid(), Some(successor.pid()));
 }
 
 #[tokio::test]
 async fn a2_idle_timeout_holds_after_a_late_body() {
     for plan in [WEB.to_owned(), format!("{WEB} tls=self_signed")] {
-        let service = Service::new(&format!("{plan} idle_timeout=1500ms")).await;
+        let service = Service::new(&format!("{plan} idle_timeout=4000ms")).await;
         let mut clients = JoinSet::new();
         for late in LateBody::all() {
             let mut client = service.client().await;
             clients.spawn(async move {
                 late.send_head(&mut client).await;
                 late.send_pieces(&mut client).await;
-                assert_eq!(client.pause(Duration::from_millis(900)).await, Pause::Open, "{}", late.name);
-                assert_eq!(client.pause(Duration::from_secs(8)).await, Pause::Closed, "{}", late.name);
+                assert_eq!(client.pause(Duration::from_millis(1500)).await, Pause::Open, "{}", late.name);
+                assert_eq!(client.pause(20 * SECOND).await, Pause::Closed, "{}", late.name);
             });
         }
         while let Some(outcome) = clients.join_next().await {

@@ -48,10 +48,10 @@ pub(crate) enum Time {
 }
 
 /// The time that the table's server allows for a head.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_millis(1500);
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The time for an immediate event on a busy machine.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(20);
 
 const MARKER: &[u8; 8] = b"a marker";
 

@@ -10,13 +10,13 @@ async fn early_answer(what: &str, head: Frame) {
     let mut client = Connection::open(&service.target).await;
     let is_reset = |frame: &Frame| frame.kind == RST_STREAM;
     let data = |flags| Frame::new(DATA, flags, 1, &[b'x'; 10_000]);
+    let start = Instant::now();
     client.send(&[head, data(0)]).await;
     let mut came = until(&mut client, |frame| frame.stream == 1 && frame.flags & END_OF_STREAM != 0).await;
     client.send(&[data(0), Frame::new(PING, 0, 0, b"8 octets")]).await;
     came.extend(until(&mut client, |frame| frame.kind == PING && frame.flags & ACK != 0).await);
     assert!(!came.iter().any(is_reset), "{what}: {came:?}");
     // The server does not wait for a client that stops in the middle.
-    let start = Instant::now();
     let reset = until(&mut client, is_reset).await;
     assert!(reset.iter().any(|frame| is_reset(frame) && frame.payload == [0; 4]), "{what}: {reset:?}");
     assert!(start.elapsed() > Duration::from_secs(4), "{what}: reset after {:?}", start.elapsed());

@@ -46,7 +46,7 @@ pub(crate) async fn b1_slow_handlers_that_answer_together() {
     }
     let took = start.elapsed();
     println!("a hundred at once: reset after {took:?}");
-    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(20), "{took:?}");
+    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(27), "{took:?}");
 }
 
 /// Forty responses together are far larger than a connection's memory. A client that reads them one after the other

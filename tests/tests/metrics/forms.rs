@@ -16,11 +16,11 @@ async fn both_forms_can_be_read_and_say_the_same() {
         .until("the requests to be counted", |counters| {
             answered(counters, "/users/{id}") == 1.0
                 && sum(counters, &["duration_seconds_count", "\"/old/{name}\""]) == 1.0
+                && sum(counters, &["gracehttp_received_bytes_total", "\"api\""]) > 20.0
         })
         .await;
     assert!(counters.contains_key("gracehttp_restarts_total{outcome=\"succeeded\"}"), "{counters:#?}");
     assert_eq!(sum(&counters, &["gracehttp_accepted_connections_total", "\"api\""]), 1.0);
-    assert!(sum(&counters, &["gracehttp_received_bytes_total", "\"api\""]) > 20.0);
 
     let open_metrics = Exposition::of_open_metrics(&stage.text(OPEN_METRICS).await);
     let prometheus = Exposition::of_prometheus(&stage.text(PROMETHEUS).await);
@@ -81,6 +81,11 @@ async fn names_follow_the_conventions() {
     let stage = Stage::with_admin("127.0.0.1:0", |launch| launch).await;
     get_once(&stage.api, "/users/7").await.expect("an answer");
     get_once(&stage.api, "/broken").await.expect("an answer");
+    stage
+        .until("both to be counted", |counters| {
+            ["/users/{id}", "/broken"].iter().all(|route| answered(counters, route) == 1.0)
+        })
+        .await;
     let exposition = Exposition::of_open_metrics(&stage.text(OPEN_METRICS).await);
     let prefixes = ["http_server_", "gracehttp_", "process_", "shop_"];
     for (name, family) in &exposition.families {

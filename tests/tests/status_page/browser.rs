@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tests::patience::{GLANCE, within};
 use tests::{Client, Scratch, Target};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -56,12 +57,7 @@ impl Page {
         // What it says later is read, so that it never waits for us.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let address = browser_url.trim_start_matches("ws://").split('/').next().expect("an address");
-        let mut client =
-            Client::connect(&Target::from_url(&format!("http://{address}"))).await.expect("its list");
-        let pages: Value =
-            serde_json::from_str(&client.get("/json").await.expect("its list").text()).expect("JSON");
-        let page = pages.as_array().and_then(|pages| pages.iter().find(|page| page["type"] == "page"));
-        let id = page.and_then(|page| page["id"].as_str()).expect("a page");
+        let id = first_page(&Target::from_url(&format!("http://{address}"))).await;
         let debugger = format!("ws://{address}/devtools/page/{id}");
         let (socket, _) = connect_async(debugger).await.expect("the page's socket");
         let mut page = Self { _browser: browser, socket, next: 0, complaints: Vec::new(), _profile: profile };
@@ -99,7 +95,8 @@ impl Page {
         self.socket.send(Message::text(request.to_string())).await.expect("a command");
         loop {
             let message = tokio::time::timeout(LIMIT, self.socket.next()).await.expect("an answer in time");
-            let Some(Ok(Message::Text(text))) = message else { continue };
+            let message = message.expect("a browser that runs").expect("an open socket");
+            let Message::Text(text) = message else { continue };
             let message: Value = serde_json::from_str(&text).expect("JSON");
             if message["id"] == self.next {
                 return message["result"].clone();
@@ -154,4 +151,21 @@ impl Page {
         std::fs::write(folder.join(format!("{name}.webp.base64")), shot["data"].as_str().expect("a picture"))
             .expect("the picture");
     }
+}
+
+/// The name of the browser's page. The browser may listen before it has one.
+async fn first_page(browser: &Target) -> String {
+    let named = async {
+        loop {
+            let mut client = Client::connect(browser).await.expect("its list");
+            let list = client.get("/json").await.expect("its list").text();
+            let list: Value = serde_json::from_str(&list).expect("JSON");
+            let page = list.as_array().and_then(|pages| pages.iter().find(|page| page["type"] == "page"));
+            if let Some(id) = page.and_then(|page| page["id"].as_str()) {
+                return id.to_owned();
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    };
+    within(LIMIT, "the browser's page", named).await
 }

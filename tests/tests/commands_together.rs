@@ -182,6 +182,8 @@ async fn one_more_restart_reaches_a_successor_that_handles_other_signals() {
     stage.next_start("sleep 0");
     assert_eq!(first.outcome(), None, "{}", stage.app.log);
     stage.app.log.line(0, "generation 3").await;
+    // Its predecessor may name it a moment after its own banner.
+    eventually("the third generation to be named", || stage.app.generations() == 3).await;
     assert_eq!(stage.app.log.count(0, "serves again"), 0, "{}", stage.app.log);
     stage.app.current().signal(Signal::TERM);
     stage.app.log.line(0, "stopped, pid").await;

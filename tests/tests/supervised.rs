@@ -255,7 +255,7 @@ async fn a_worker_that_dies_while_its_successor_starts_takes_it_along() {
     let scratch = Scratch::new();
     let service = Supervised::start(supervised(&scratch, WEB)).await;
     let first = service.worker().await;
-    scratch.write("plan", format!("{WEB}\nstart sleep 60000"));
+    scratch.write("plan", format!("{WEB}\nstart sleep 6000"));
     service.signal(Signal::USR2);
     eventually("a successor", || first.children().len() == 1).await;
     let successor = service.app.hold(first.children()[0]);

@@ -99,7 +99,10 @@ impl Stage {
 /// Signals, the start of the successor and the hand-over need no thread that serves.
 #[tokio::test]
 async fn a3_parked_connections_move_while_all_workers_of_the_predecessor_are_blocked() {
-    let mut stage = Stage::new(50, |launch| launch.env("GRACEHTTP_WORKER_THREADS", "1")).await;
+    let mut stage = Stage::new(50, |launch| {
+        launch.env("GRACEHTTP_WORKER_THREADS", "1").env("GRACEHTTP_DRAIN_TIMEOUT", "60s")
+    })
+    .await;
     let old = stage.app.first();
     let mut blocked = stage.block(12_000).await;
     let successor = stage.app.restart().await;

@@ -114,7 +114,7 @@ async fn pipelined_requests_are_answered_before_their_connection_closes() {
     for plan in ["server web 127.0.0.1:0 tls=self_signed", "server web 127.0.0.1:0"] {
         let service = Service::new(plan).await;
         let mut client = service.client().await;
-        client.send(get("/slow?ms=1500") + &get("/ping").repeat(2)).await.unwrap();
+        client.send(get("/slow?ms=700") + &get("/ping").repeat(2)).await.unwrap();
         service.app.log.line(0, "slow begins").await;
         service.app.signal(Signal::TERM);
         for closes in [false, false, true] {

@@ -59,6 +59,8 @@ use crate::lifecycle::{ConnectionEnd, CutReason};
 #[cfg(all(feature = "http2", feature = "tls"))]
 use crate::record::Alpn;
 use crate::server::Permit;
+#[cfg(feature = "http2")]
+use crate::socket::Socket;
 use crate::socket::{Stage, Stream};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsAcceptor, handshake, kind_of};
@@ -115,8 +117,36 @@ pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
         tokio::spawn(Box::pin(serve_tls(context, acceptor, stream, permit)));
         return;
     }
+    #[cfg(feature = "http2")]
+    let (stream, ahead) = match first_bytes(&context, stream) {
+        Ok(begun) => begun,
+        Err(socket) => {
+            let (stage, ahead) = (Stage::Fresh, Bytes::new());
+            let resting = Resting { socket, stage, ahead, permit, has_answered: false, left_at: None };
+            return settle(&context, resting);
+        }
+    };
+    #[cfg(not(feature = "http2"))]
+    let ahead = Bytes::new();
     // Boxed, since the runtime moves a task many times before its first turn and when it ends.
-    tokio::spawn(Box::pin(serve_plain(context, stream, Bytes::new(), permit)));
+    tokio::spawn(Box::pin(serve_plain(context, stream, ahead, permit)));
+}
+
+/// Reads what the client of a new connection has sent. One that has sent nothing needs neither a task nor a
+/// registration with the runtime: its socket comes back, to be parked. While the process leaves, none does, since a
+/// resting connection would move or close.
+#[cfg(feature = "http2")]
+fn first_bytes(context: &Context, mut stream: Stream) -> Result<(Stream, Bytes), Socket> {
+    let mut seen = Seen::new(Bytes::new());
+    let is_sniffed = context.options.http1 && context.options.http2;
+    if !is_sniffed || context.drain.phase() != Phase::Serving || has_come(&mut stream, &mut seen) {
+        return Ok((stream, seen.freeze().bytes));
+    }
+    match stream {
+        Stream::Plain(bare) => Err(bare.rest()),
+        #[cfg(feature = "tls")]
+        secure @ Stream::Secure(_) => Ok((secure, Bytes::new())),
+    }
 }
 
 /// Serves a plain-text connection of which only `ahead` was read so far.
@@ -136,9 +166,8 @@ async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mu
         return http2::serve(context, stream, ahead, permit).await;
     }
     let mut seen = Seen::new(ahead);
-    // A client that has sent nothing yet needs neither a task nor a registration with the runtime. While the process
-    // leaves, it gets a little time: a resting connection would move or close.
-    if context.drain.phase() == Phase::Serving && !has_come(&mut stream, &mut seen).await {
+    // Something else than a byte has woken it.
+    if context.drain.phase() == Phase::Serving && !has_come(&mut stream, &mut seen) {
         return rest(context, stream, Bytes::new(), Stage::Fresh, permit, false).await;
     }
     let sniffed = tokio::select! {

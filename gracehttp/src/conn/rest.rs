@@ -9,7 +9,7 @@ use crate::conn::close::{Linger, close, close_parked};
 use crate::conn::context::{Context, Resting};
 use crate::conn::{Ahead, Pace, serve_http1, serve_plain};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase, aside};
-use crate::parking::{Parked, ParkedCount, Wakened, Woken};
+use crate::parking::{self, Parked, ParkedCount, Wakened, Woken};
 use crate::server::Permit;
 use crate::socket::{Socket, Stage, Stream, Unread};
 use crate::sys::{self, Descriptor};
@@ -116,7 +116,8 @@ fn serve_awake(context: &Arc<Context>, awake: Wakened, ahead: Bytes, permit: Per
     let Wakened { socket, stage, is_rare } = awake;
     let context = context.clone();
     let workers = context.workers.clone();
-    workers.spawn(async move {
+    // Boxed, since the runtime moves a task many times before its first turn and when it ends.
+    workers.spawn(Box::pin(async move {
         context.moved.busy(socket.origin).await;
         let stream = socket.wake();
         match stage {
@@ -127,18 +128,23 @@ fn serve_awake(context: &Arc<Context>, awake: Wakened, ahead: Bytes, permit: Per
                 serve_http1(context, stream, Ahead::now(ahead), stage, pace, permit).await;
             }
         }
-    });
+    }));
 }
 
 /// Attends the parking lot of a server for as long as the process lives: wakes the connections that have bytes, and ends
 /// those that rested too long. Runs where connections are served.
 pub(crate) async fn wake_parked(context: Arc<Context>) {
+    let mut attendant = context.lot.attendant();
     loop {
-        for woken in context.lot.wait().await {
+        let woken = attendant.wait().await;
+        let may_be_more = woken.len() == parking::BATCH;
+        for woken in woken {
             leave_lot(&context, woken);
         }
         // These are answered before others wake: those that are awake together need memory together.
-        tokio::task::yield_now().await;
+        if may_be_more {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 //! hyper's own `auto` builder waits without end for a client that sends nothing, one byte or half of the
 //! preface, and does not give the connection back.
 
-use std::future::{Future as _, poll_fn};
+use std::future::Future as _;
 use std::io;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -58,16 +58,13 @@ impl Seen {
 }
 
 /// Whether a byte, or the end, has come. It reads what has, and does not wait.
-pub(crate) async fn has_come(stream: &mut Stream, seen: &mut Seen) -> bool {
+pub(crate) fn has_come(stream: &mut Stream, seen: &mut Seen) -> bool {
     if !seen.bytes.is_empty() {
         return true;
     }
     seen.bytes.reserve(FIRST_READ);
     let mut stream = Unwatched(stream);
-    let read = {
-        let mut read = pin!(stream.read_buf(&mut seen.bytes));
-        poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await
-    };
+    let read = pin!(stream.read_buf(&mut seen.bytes)).poll(&mut Context::from_waker(Waker::noop()));
     if matches!(read, Poll::Ready(Ok(1..))) {
         seen.since = Some(Instant::now());
     }

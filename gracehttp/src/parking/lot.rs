@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
-use crate::lifecycle::until_time;
 use crate::log;
 use crate::parking::memory::ParkedCount;
 use crate::parking::slots::{Parked, Slots};
@@ -25,7 +25,7 @@ use crate::sys::{self, Descriptor, Watched};
 const TICK: Duration = Duration::from_millis(100);
 
 /// How many connections one turn wakes. They are awake together, so it bounds the memory that a burst needs.
-const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 16;
 
 /// A connection that has rested for longer is rarely used.
 const LONG: u32 = 1;
@@ -70,6 +70,56 @@ pub(crate) struct Wakened {
 impl From<Parked> for Wakened {
     fn from(Parked { socket, stage }: Parked) -> Self {
         Self { socket: socket.map_fd(Descriptor::new), stage, is_rare: false }
+    }
+}
+
+/// Waits for the connections of a lot.
+///
+/// It has one timer for all its waits, which is set again when it has fired, or if something is due earlier. Otherwise
+/// each connection that wakes would touch it, and setting the first of all timers costs a system call.
+#[derive(Debug)]
+pub(crate) struct Attendant<'a> {
+    lot: &'a Lot,
+    timer: Pin<Box<Sleep>>,
+    /// The timer will fire.
+    is_set: bool,
+}
+
+impl Attendant<'_> {
+    /// Waits until connections have something to do or have rested too long, and takes them out.
+    ///
+    /// Cancel safe: what was taken out is returned by the same turn.
+    pub(crate) async fn wait(&mut self) -> Vec<Woken> {
+        let lot = self.lot;
+        loop {
+            let expired = lot.expired();
+            if !expired.is_empty() {
+                return expired;
+            }
+            if let Some(deadline) = lot.next_deadline()
+                && (!self.is_set || deadline < self.timer.deadline())
+            {
+                self.timer.as_mut().reset(deadline);
+                self.is_set = true;
+            }
+            tokio::select! {
+                biased;
+                ready = lot.epoll.readable() => {
+                    // The runtime ends: there is nothing left to wake.
+                    let Ok(mut guard) = ready else { return std::future::pending().await };
+                    let (woken, are_all) = lot.ready();
+                    // The kernel reports again what comes after a look that has found all.
+                    if are_all {
+                        guard.clear_ready();
+                    }
+                    if !woken.is_empty() {
+                        return woken;
+                    }
+                }
+                () = &mut self.timer, if self.is_set => self.is_set = false,
+                () = lot.rescheduled.notified() => {}
+            }
+        }
     }
 }
 
@@ -137,34 +187,14 @@ impl Lot {
         }
     }
 
-    /// Waits until connections have something to do or have rested too long, and takes them out.
-    ///
-    /// Cancel safe: what was taken out is returned by the same turn.
-    pub(crate) async fn wait(&self) -> Vec<Woken> {
-        loop {
-            let expired = self.expired();
-            if !expired.is_empty() {
-                return expired;
-            }
-            let deadline = self.next_deadline();
-            tokio::select! {
-                biased;
-                ready = self.epoll.readable() => {
-                    // The runtime ends: there is nothing left to wake.
-                    let Ok(mut guard) = ready else { return std::future::pending().await };
-                    let (woken, are_all) = self.ready();
-                    // The kernel reports again what comes after a look that has found all.
-                    if are_all {
-                        guard.clear_ready();
-                    }
-                    if !woken.is_empty() {
-                        return woken;
-                    }
-                }
-                () = until_time(deadline) => {}
-                () = self.rescheduled.notified() => {}
-            }
-        }
+    /// The one that waits for its connections. Only one at a time may wait.
+    pub(crate) fn attendant(&self) -> Attendant<'_> {
+        Attendant { lot: self, timer: Box::pin(sleep(Duration::ZERO)), is_set: false }
+    }
+
+    #[cfg(test)]
+    async fn wait(&self) -> Vec<Woken> {
+        self.attendant().wait().await
     }
 
     /// Takes out up to `most` connections of any stage.

@@ -8,6 +8,6 @@ mod lot;
 mod memory;
 mod slots;
 
-pub(crate) use lot::{Lot, Wakened, Woken};
+pub(crate) use lot::{BATCH, Lot, Wakened, Woken};
 pub(crate) use memory::ParkedCount;
 pub(crate) use slots::Parked;

@@ -288,14 +288,14 @@ async fn a_service_manager_that_vanishes_and_comes_back_is_told_again() {
             let successor = app.restart().await;
             app.serves(&web, &successor).await;
         }
-        let manager = Manager::new(&scratch);
-        app.restart().await;
-        let (reload, _) = manager.line(0, "RELOADING=1").await;
-        manager.line(reload, "READY=1").await;
         let told = || app.log.count(0, "the service manager can't be told what happens here");
         // Each generation says it once; a supervisor stays.
         let expected = if supervise == "off" { 3 } else { 1 };
         eventually("each to say so", || told() >= expected).await;
+        let manager = Manager::new(&scratch);
+        app.restart().await;
+        let (reload, _) = manager.line(0, "RELOADING=1").await;
+        manager.line(reload, "READY=1").await;
         assert_eq!(told(), expected, "{}", app.log);
         let service = if supervise == "off" { app.current() } else { app.first() };
         service.signal(Signal::TERM);

@@ -6,6 +6,7 @@ mod processes;
 mod shared_memory;
 #[cfg(feature = "admin")]
 mod sock_diag;
+mod spawn;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IoSlice};
@@ -16,7 +17,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -32,6 +33,7 @@ pub(crate) use processes::{
 pub(crate) use shared_memory::{SharedWords, create_shared, map_shared};
 #[cfg(feature = "admin")]
 pub(crate) use sock_diag::unix_queue_length;
+pub(crate) use spawn::{Inheritance, Spawned, reap, spawn};
 
 /// How many descriptors one message carries at most: the kernel's own limit (`SCM_MAX_FD`).
 pub(crate) const MAX_FDS: usize = 253;
@@ -85,45 +87,6 @@ pub(crate) fn trim_heap() {
     // SAFETY: any thread may call it at any time (malloc_trim(3)): it takes the lock of each arena, and touches no block
     // that is in use.
     let _ = unsafe { libc::malloc_trim(0) };
-}
-
-/// What a successor inherits, beside the three standard streams.
-pub(crate) struct Inheritance<'a> {
-    /// Stays open across exec.
-    pub(crate) descriptor: BorrowedFd<'a>,
-    /// Ignored until the successor has installed its own handlers: their default would end it.
-    pub(crate) ignored: &'a [Signal],
-}
-
-/// Prepares a command so that its process starts with the inheritance.
-///
-/// A closure between fork and exec does it. This costs a real fork, which copies the page tables: some 10 ms for each
-/// GB, on the thread of the event loop alone. Without a closure the standard library would use `posix_spawn`, which
-/// copies nothing. But no other way is safe. If this process cleared the flag of the descriptor, any other child that
-/// starts at that moment would inherit it and keep the channel open, and the successor's death would go unnoticed. As
-/// standard input it would replace the successor's own. And neither `Command` nor `posix_spawn` can ignore signals or
-/// mark unknown descriptors.
-pub(crate) fn set_inheritance(command: &mut Command, inheritance: &Inheritance<'_>) {
-    let number = inheritance.descriptor.as_raw_fd();
-    let ignored = inheritance.ignored.to_vec();
-    let prepare = move || {
-        // Descriptors that the application or a C library left open without close-on-exec would pile up over the
-        // generations. The call fails before Linux 5.11: there they do.
-        // SAFETY: a plain system call on numbers; no descriptor is closed, only marked, in the child.
-        let _ = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        // Here, in the child: cleared in the parent, the flag would be missing in every other child that the
-        // application starts at this moment.
-        // SAFETY: the descriptor was open when the child was forked, and nothing has closed it since.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-        fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        for signal in &ignored {
-            set_disposition(*signal, SigHandler::SigIgn)?;
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec the closure only calls close_range, fcntl and sigaction, all of them
-    // async-signal-safe, and allocates nothing.
-    unsafe { command.pre_exec(prepare) };
 }
 
 /// Prepares a command so that its process starts with this soft limit of open descriptors.
@@ -367,6 +330,7 @@ fn received_fds(header: &libc::msghdr) -> Vec<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::fcntl::FdFlag;
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
     fn pair() -> (OwnedFd, OwnedFd) {

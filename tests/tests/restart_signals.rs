@@ -311,8 +311,8 @@ async fn case_15_successor_fails_when_its_predecessor_is_killed_before_it_sent_t
         return;
     }
     let scratch = Scratch::new();
-    // It dies at its first message: the successor has connected to it, and has received nothing.
-    let trace = "exec strace -D -f -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=KILL:when=1";
+    // It dies at its second message: the successor has answered its greeting, and receives nothing more.
+    let trace = "exec strace -D -f -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=KILL:when=2";
     let app = Launch::app(&scratch, WEB).after(&format!("{trace} -- \"$0\"; :")).spawn();
     let web = app.target("web").await;
     let old = app.first();

@@ -212,8 +212,9 @@ async fn a5_service_survives_a_predecessor_that_stops_at_any_step_of_the_handoff
     if !tool("strace") {
         return;
     }
-    // With connections: from the greeting on. Without: to the end of the standby and the last message.
-    let steps = (1..=7).map(|number| (number, 150, "4s")).chain((5..=8).map(|number| (number, 0, "0s")));
+    // With connections: from the first word after the greeting, which comes before the successor. Without: to the end of
+    // the standby and the last message.
+    let steps = (2..=7).map(|number| (number, 150, "4s")).chain((5..=8).map(|number| (number, 0, "0s")));
     let steps = steps.map(async |(number, clients, standby): (usize, usize, &str)| {
         let mut stage = Stage::new(clients, |launch| launch.env("GRACEHTTP_STANDBY", standby)).await;
         let old = stage.app.first();

@@ -3,7 +3,6 @@
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
-use crate::config::Settings;
 use crate::handoff::{Parcel, Predecessor};
 use crate::lifecycle::Events;
 use crate::log;
@@ -50,8 +49,8 @@ pub(super) fn parcel() -> Option<Parcel> {
 }
 
 /// The start-up code has run, which may show metrics itself. The servers' services are not made yet.
-pub(super) fn begin(settings: &Settings) {
-    if settings.admin.is_some() {
+pub(super) fn begin(for_operators: bool) {
+    if for_operators {
         metrics::turn_on();
     }
     if metrics::are_on() {

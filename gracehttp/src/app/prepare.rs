@@ -1,5 +1,6 @@
 //! From settled settings to something that can serve: certificates, listeners, limits.
 
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use crate::app::servers::Servers;
@@ -90,6 +91,17 @@ impl Listeners {
     pub(super) fn count(&self) -> usize {
         self.of_servers.iter().map(Vec::len).sum::<usize>() + self.own.count()
     }
+}
+
+/// Whether nothing can delay the opening of the endpoints: no name server, no disk, no pipe that has a certificate.
+pub(super) fn open_at_once<S>(servers: &[Server<S>], own_addresses: &[OwnAddress]) -> bool {
+    let at_once = |endpoint: &Endpoint| match endpoint {
+        Endpoint::Tcp { host, .. } => host.as_ref().is_none_or(|host| host.parse::<IpAddr>().is_ok()),
+        Endpoint::Systemd(_) | Endpoint::Fd(_) => true,
+        Endpoint::Unix(_) => false,
+    };
+    servers.iter().all(|server| server.options.tls.is_none())
+        && endpoints(servers, own_addresses).all(at_once)
 }
 
 /// Where the servers and the process itself are to listen.

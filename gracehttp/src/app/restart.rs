@@ -113,7 +113,8 @@ impl Process {
             return Err(SuccessorFault::ConfigurationGone(gone.clone()));
         }
         let Settings { restart_on, stop_on, .. } = &self.settings;
-        Successor::start(&self.start_command, restart_on, stop_on).map_err(SuccessorFault::NotStarted)
+        Successor::start(&self.start_command, generation(), restart_on, stop_on)
+            .map_err(SuccessorFault::NotStarted)
     }
 
     /// A restart that was asked for does not begin, since this process stops.
@@ -146,7 +147,7 @@ impl Process {
         let listeners = offers(servers, own);
         let deadline = Instant::now() + settings.ready_timeout;
         let keys = keys.for_successor(settings.ready_timeout);
-        let ready = successor.ready(purpose, generation(), &keys, parcels, &listeners);
+        let ready = successor.ready(purpose, &keys, parcels, &listeners);
         tokio::pin!(ready);
         loop {
             tokio::select! {

@@ -52,9 +52,20 @@ pub(crate) struct StartUpCode<S> {
 impl<S: Send + 'static> StartUpCode<S> {
     /// Runs the code on a thread of its own: its future need not be `Send`, and code that blocks holds up neither the
     /// signals nor the worker threads. Dropping the returned future gives the code up, which is dropped at its next await.
-    pub(crate) async fn run(self, runtime: Handle) -> Result<S, Error> {
+    ///
+    /// `then` runs on the same thread: it may block, too.
+    pub(crate) async fn run<T: Send + 'static>(
+        self,
+        runtime: Handle,
+        then: impl FnOnce(&S) -> T + Send + 'static,
+    ) -> Result<(S, T), Error> {
         let (_gives_up_when_dropped, given_up) = oneshot::channel();
-        aside("start-up", "the start-up code", move || (self.run)(&runtime, given_up))
+        let run = move || {
+            let state = (self.run)(&runtime, given_up)?;
+            let made = then(&state);
+            Ok::<_, BoxError>((state, made))
+        };
+        aside("start-up", "the start-up code", run)
             .await?
             .map_err(|error| Error::caused_by(format!("the start-up code failed: {error}"), error))
     }
@@ -95,7 +106,7 @@ mod tests {
         let code = StartUpCode {
             run: Box::new(move |runtime, given_up| runtime.block_on(unless(given_up, code()))),
         };
-        let running = tokio::spawn(code.run(workers.handle().clone()));
+        let running = tokio::spawn(code.run(workers.handle().clone(), |()| ()));
         begun.await.unwrap();
         running.abort();
         let dropped = timeout(Duration::from_secs(30), dropped).await;

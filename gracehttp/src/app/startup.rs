@@ -21,14 +21,16 @@ use crate::config::{Provenance, Settings};
 use crate::conn::{Context, Moved, give_memory_back};
 use crate::error::Error;
 use crate::handoff::{
-    self, Adopter, Inherited, LocalServer, Parcel, Placement, Predecessor, REHEARSAL, WeakChannel,
+    self, Adopter, Inherited, LocalServer, Overheard, Parcel, Placement, Predecessor, REHEARSAL, WeakChannel,
 };
 use crate::health::{Checks, Health, HealthDispatch};
-use crate::lifecycle::{Background, ConnectionEnds, EndCounter, Events, Pulse, aside, set_generation};
+use crate::lifecycle::{
+    Background, ConnectionEnds, EndCounter, Events, Pulse, aside, guarded, set_generation,
+};
 use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
-use crate::server::{Permits, Server, SocketAccess};
+use crate::server::{Dispatch, Permits, Server, ServerOptions, SocketAccess};
 use crate::status::Document;
 use crate::supervision::{Activation, PARCEL, Supervised};
 use crate::tls::{KeyRing, TlsAcceptor};
@@ -61,6 +63,8 @@ pub(super) struct Prepared {
     provenance: Vec<Provenance>,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
+    /// Standard error, which the predecessor hears as long as this process may fail.
+    overheard: Option<Overheard>,
     supervised: Option<Supervised>,
     is_rehearsal: bool,
     parcels: Handlers,
@@ -94,7 +98,7 @@ impl Origin {
                 Self { predecessor: None, supervised, sockets: Sockets::Passed(activation) }
             }
             Ancestry::Successor(inherited) => {
-                let mut predecessor = Predecessor::connect(inherited.socket).await?;
+                let mut predecessor = Predecessor::connect(inherited.socket, inherited.greeting).await?;
                 set_generation(predecessor.generation().saturating_add(1));
                 let supervisor = predecessor.take_parcel(PARCEL);
                 let supervised =
@@ -124,10 +128,12 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
 ) -> Result<Prepared, Error> {
     // First: the predecessor's listeners need descriptors, too.
     let descriptors = prepare::raise_limit(&app.servers);
+    // They get up meanwhile. Whether they could is looked at when they are needed.
+    let started = Workers::start(&app.settings);
     let mut origin = Origin::of(ancestry, parcels).await?;
     let overheard = origin.predecessor.as_mut().and_then(Predecessor::overhear);
     let channel = origin.predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
-    let prepared = begin(app, origin, descriptors, workers, parcels, events).await;
+    let prepared = begin(app, origin, descriptors, (started, workers), parcels, events).await;
     if let Err(error) = &prepared {
         // First: a predecessor that learns of the failure kills this process.
         end_early(workers, events).await;
@@ -135,17 +141,22 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
             flush_log().await;
             Predecessor::fail(&channel, error.to_string()).await;
         }
-    } else if let Some(overheard) = overheard {
-        flush_log().await;
-        overheard.end().await;
     }
-    prepared
+    prepared.map(|prepared| Prepared { overheard, ..prepared })
 }
 
 /// Cleans up after the start-up code of a process that will not serve: background tasks end, and clean-up code runs.
 pub(super) async fn end_early(workers: &OnceCell<Workers>, events: &Events) {
     if let Some(workers) = workers.get() {
         Background::of(workers).end_early(workers, events).await;
+    }
+}
+
+/// Standard error is the former one again, with all that was written before.
+async fn end_overhearing(overheard: Option<Overheard>) {
+    if let Some(overheard) = overheard {
+        flush_log().await;
+        overheard.end().await;
     }
 }
 
@@ -157,9 +168,9 @@ async fn flush_log() {
 
 /// Tells the predecessor, if there is one, that this application can't even be configured.
 pub(super) async fn refuse(fault: &Error, ancestry: Ancestry) {
-    let Ancestry::Successor(Inherited { socket, .. }) = ancestry else { return };
+    let Ancestry::Successor(Inherited { socket, greeting, .. }) = ancestry else { return };
     // If they can't talk, our exit status says it.
-    if let Ok(predecessor) = Predecessor::connect(socket).await {
+    if let Ok(predecessor) = Predecessor::connect(socket, greeting).await {
         Predecessor::fail(predecessor.channel(), fault.to_string()).await;
     }
 }
@@ -168,7 +179,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     app: Configured<S>,
     origin: Origin,
     descriptors: usize,
-    workers: &OnceCell<Workers>,
+    (started, workers): (Result<Workers, Error>, &OnceCell<Workers>),
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
@@ -189,32 +200,56 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         supervised.note_signals(settings.restart_on.iter().chain(&settings.stop_on).copied());
     }
 
-    // All faults that are not the application's come first, and are reported together. Aside, since name servers and
-    // disks can be slow, and a certificate may come from a pipe.
+    // All faults that are not the application's come first, and are reported together. Aside if they may have to wait:
+    // name servers and disks can be slow, and a certificate may come from a pipe.
     let offered = match sockets {
         Sockets::Offered(offered) => offered,
         Sockets::Passed(activation) => activation.offered(prepare::descriptors_of(&servers, &own_addresses)),
     };
     let ticket_keys = keys.clone();
+    let at_once = prepare::open_at_once(&servers, &own_addresses);
     let open = move || {
         let listeners = Listeners::open(&servers, &own_addresses, offered);
         let tls_acceptors = prepare::tls_acceptors(&servers, &ticket_keys);
         both(listeners, tls_acceptors).map(|opened| (opened, servers))
     };
-    let ((mut listeners, tls_acceptors), mut servers) =
-        aside("endpoints", "opening the endpoints", open).await??;
+    let opening = "opening the endpoints";
+    let ((mut listeners, tls_acceptors), mut servers) = match at_once {
+        true => guarded(opening, open),
+        false => aside("endpoints", opening, open).await,
+    }??;
     let operators = Operators::new(&settings, &health, &document, events);
     if predecessor.is_none() {
         operators.open(&mut listeners.own);
     }
     prepare::fit_limits(&mut servers, listeners.count(), descriptors, events);
 
-    let started = Workers::start(&settings)?;
+    let started = started?;
     let workers = workers.get_or_init(|| started);
     let (workers, pulse) = (Handle::clone(workers), workers.pulse().clone());
-    let state = Arc::new(start_up_code.run(workers.clone()).await?);
-    log::init();
-    metrics::begin(&settings);
+    let (options, factories): (Vec<_>, Vec<_>) = servers
+        .into_iter()
+        .map(|Server { options, make, .. }| {
+            let name = options.name.clone();
+            (options, (name, make))
+        })
+        .unzip();
+    let for_operators = settings.admin.is_some();
+    let make_services = {
+        let workers = workers.clone();
+        move |state: &S| {
+            log::init();
+            metrics::begin(for_operators);
+            // A factory is the application's, and may start tasks.
+            let _within = workers.enter();
+            let made = factories
+                .into_iter()
+                .map(|(name, make)| guarded(&format!("server `{name}`: its factory"), || make(state)));
+            made.collect::<Result<Vec<_>, Error>>()
+        }
+    };
+    let (state, services) = start_up_code.run(workers.clone(), make_services).await?;
+    let (state, services) = (Arc::new(state), services?);
 
     let released = Arc::new(Notify::new());
     let moved = Arc::new(Moved::default());
@@ -222,8 +257,9 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let shared =
         Shared { workers: &workers, released: &released, moved: &moved, parked: &parked, health: &health };
     let mut running = Vec::new();
-    for ((server, tls), listeners) in servers.into_iter().zip(tls_acceptors).zip(listeners.of_servers) {
-        let context = context(server, tls, &state, &shared).await?;
+    let made = options.into_iter().zip(services).zip(tls_acceptors).zip(listeners.of_servers);
+    for (((options, service), tls), listeners) in made {
+        let context = context(options, service, tls, &shared)?;
         running.push(Running::start(&workers, &context, listeners));
     }
     let servers = Servers::new(running, released);
@@ -243,6 +279,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         provenance,
         fresh_files,
         predecessor,
+        overheard: None,
         supervised,
         is_rehearsal,
         parcels: parcels.clone(),
@@ -263,7 +300,8 @@ impl Prepared {
 
     /// Says that this process could serve, and waits until the predecessor discards it. Its listeners are closed then,
     /// and the socket files that it has made are gone.
-    pub(super) async fn rehearse(self) {
+    pub(super) async fn rehearse(mut self) {
+        end_overhearing(self.overheard.take()).await;
         let Some(predecessor) = &self.predecessor else { return };
         let ours: Vec<LocalServer<'_>> = self.servers.iter().map(local_server).collect();
         let placement = Placement::new(predecessor.listeners(), &ours);
@@ -283,6 +321,7 @@ impl Prepared {
             provenance,
             fresh_files,
             predecessor,
+            overheard,
             supervised,
             is_rehearsal: _,
             parcels,
@@ -312,6 +351,9 @@ impl Prepared {
             server.open();
         }
         health.serve();
+        // No client waits for what the pipe still has. Before this process says that it serves: its messages stay in their
+        // order.
+        end_overhearing(overheard).await;
         if is_restart {
             operators.open(&mut own);
         }
@@ -345,26 +387,16 @@ fn both<A, B>(one: Result<A, Error>, other: Result<B, Error>) -> Result<(A, B), 
     }
 }
 
-/// Makes the service of a server, and all that its connections share.
-async fn context<S: Clone + Send + Sync + 'static>(
-    server: Server<S>,
+/// All that the connections of a server share.
+fn context(
+    options: ServerOptions,
+    dispatch: Arc<dyn Dispatch>,
     tls: Option<TlsAcceptor>,
-    state: &Arc<S>,
     shared: &Shared<'_>,
 ) -> Result<Arc<Context>, Error> {
     let Shared { workers, released, moved, parked, health } = *shared;
-    let Server { options, make, .. } = server;
     let name = options.name.clone();
-    let made = {
-        let (state, workers) = (S::clone(state), workers.clone());
-        // A factory is the application's, and may start tasks.
-        move || {
-            let _within = workers.enter();
-            make(&state)
-        }
-    };
-    let dispatch = aside("factory", &format!("server `{name}`: its factory"), made).await?;
-    let dispatch = match &options.health {
+    let dispatch: Arc<dyn Dispatch> = match &options.health {
         Some(path) => Arc::new(HealthDispatch::new(path.clone(), health.clone(), dispatch)),
         None => dispatch,
     };

@@ -3,6 +3,7 @@
 //! It uses a TLS session only when the predecessor can't use it any more: after the confirmation of its batch was sent,
 //! or when the predecessor is gone.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -37,11 +38,10 @@ pub(crate) struct Adopter {
     moved: Arc<Moved>,
     /// How many connections were sent to us, with those that found no room.
     received: u32,
-    /// The last batch, not confirmed yet.
-    arrived: Option<Arrived>,
-    /// The confirmation of that batch, if the channel had no room for it. Without it the predecessor sends no more
-    /// connections.
-    unsent: Option<Unsent>,
+    /// Batches that are not confirmed yet, in their order.
+    arrived: VecDeque<Arrived>,
+    /// The confirmations for which the channel had no room. Without them the predecessor soon sends no more connections.
+    unsent: Vec<Unsent>,
     /// Permits that the predecessor asks for and has not got yet.
     request: Option<PermitRequest>,
     released: Arc<Notify>,
@@ -112,8 +112,8 @@ impl Adopter {
             placement,
             moved,
             received: 0,
-            arrived: None,
-            unsent: None,
+            arrived: VecDeque::new(),
+            unsent: Vec::new(),
             request: None,
             released,
             parcels,
@@ -140,7 +140,7 @@ impl Adopter {
             let unresponsive_at = self.last_message_at.map(|at| at + UNRESPONSIVE_AFTER);
             tokio::select! {
                 biased;
-                confirmation = self.confirm(), if self.arrived.is_some() => self.adopt(confirmation),
+                confirmation = self.confirm(), if !self.arrived.is_empty() => self.adopt(confirmation),
                 // Also during a confirmation: if both sides only waited for room to send, neither would receive.
                 message = Predecessor::next(&channel) => {
                     self.last_message_at = self.last_message_at.map(|_| Instant::now());
@@ -198,19 +198,17 @@ impl Adopter {
 
     /// Whether the channel had no room for a message that has to be sent.
     fn is_blocked(&self) -> bool {
-        self.unsent.is_some() || self.request.as_ref().is_some_and(|request| request.is_blocked)
+        !self.unsent.is_empty() || self.request.as_ref().is_some_and(|request| request.is_blocked)
     }
 
     fn confirm_again(&mut self) {
-        let Some(Unsent { confirmation, sessions }) = self.unsent.take() else { return };
-        let sent = self.channel.send_now(&confirmation);
-        self.adopt_sessions(sessions, Confirmation::new(confirmation, sent));
+        for Unsent { confirmation, sessions } in std::mem::take(&mut self.unsent) {
+            let sent = self.channel.send_now(&confirmation);
+            self.adopt_sessions(sessions, Confirmation::new(confirmation, sent));
+        }
     }
 
     fn receive(&mut self, Arrivals { batch, arrivals, missing }: Arrivals) {
-        // The last batch should be confirmed by now. Even if the predecessor does not wait for that, no plain connection
-        // gets lost.
-        self.adopt(Confirmation::Failed);
         let before = self.received;
         let count = u32::try_from(arrivals.len() + missing).unwrap_or(u32::MAX);
         self.received = before.saturating_add(count);
@@ -221,13 +219,13 @@ impl Adopter {
         // A withdrawn batch is the predecessor's. We close our duplicates, and drop our copies of its TLS sessions, which
         // were never used.
         let arrivals = if is_ours { arrivals } else { Vec::new() };
-        self.arrived = Some(Arrived { batch, before, arrivals });
+        self.arrived.push_back(Arrived { batch, before, arrivals });
     }
 
-    /// Confirms the connections that have arrived before any of them can be reported as busy: the predecessor would
-    /// ignore reports about connections that it does not know to be ours. Cancel safe.
+    /// Confirms the first of the batches that have arrived, before any of its connections can be reported as busy: the
+    /// predecessor would ignore reports about connections that it does not know to be ours. Cancel safe.
     async fn confirm(&self) -> Confirmation {
-        let Some(Arrived { batch, arrivals, .. }) = &self.arrived else { return Confirmation::Failed };
+        let Some(Arrived { batch, arrivals, .. }) = self.arrived.front() else { return Confirmation::Failed };
         let count = u32::try_from(arrivals.len()).unwrap_or(u32::MAX);
         match batch {
             None => {
@@ -245,9 +243,9 @@ impl Adopter {
         }
     }
 
-    /// Serves the connections that have arrived.
+    /// Serves the connections of the first batch that has arrived.
     fn adopt(&mut self, confirmation: Confirmation) {
-        let Some(Arrived { before, arrivals, .. }) = self.arrived.take() else { return };
+        let Some(Arrived { before, arrivals, .. }) = self.arrived.pop_front() else { return };
         let mut sessions = Vec::new();
         for (place, arrival) in (1..).zip(arrivals) {
             if arrival.connection.session.is_some() {
@@ -265,7 +263,7 @@ impl Adopter {
     fn adopt_sessions(&mut self, sessions: Vec<Arrival>, confirmation: Confirmation) {
         match confirmation {
             Confirmation::Unsent(confirmation) => {
-                self.unsent = Some(Unsent { confirmation, sessions });
+                self.unsent.push(Unsent { confirmation, sessions });
             }
             Confirmation::Failed => {}
             Confirmation::Final => {
@@ -313,8 +311,10 @@ impl Adopter {
 
     /// The predecessor holds nothing any more. A batch whose confirmation it did not receive is ours, too.
     fn end(mut self) {
-        self.adopt(Confirmation::Final);
-        if let Some(Unsent { sessions, .. }) = self.unsent.take() {
+        while !self.arrived.is_empty() {
+            self.adopt(Confirmation::Final);
+        }
+        for Unsent { sessions, .. } in std::mem::take(&mut self.unsent) {
             self.adopt_sessions(sessions, Confirmation::Final);
         }
         self.count_foreign(&[]);
@@ -365,7 +365,7 @@ mod tests {
         let predecessor = Channel::new(theirs).unwrap();
         predecessor.send(&Hello::new(1), &[]).await.unwrap();
         predecessor.send(&ToSuccessor::Offers { listeners: Vec::new(), last: true }, &[]).await.unwrap();
-        let connected = Predecessor::connect(ours).await.unwrap();
+        let connected = Predecessor::connect(ours, None).await.unwrap();
         assert!(matches!(predecessor.receive::<Hello>().await, Ok(Incoming::Message(..))));
         while connected.channel().try_send(&ToPredecessor::Pong { number: 0 }) {}
         let adopter = Adopter::new(

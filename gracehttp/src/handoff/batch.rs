@@ -68,6 +68,8 @@ impl Size {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) number: u32,
+    /// The number of its first connection.
+    pub(super) first: u32,
     connections: Vec<Sent>,
     withdrawal: Withdrawal,
 }
@@ -130,15 +132,18 @@ impl Batch {
     /// left for the token.
     pub(super) fn new(
         number: u32,
+        first: u32,
         connections: VecDeque<Leaving>,
         version: Version,
     ) -> Result<(Self, ToSuccessor), (VecDeque<Leaving>, io::Error)> {
         let withdrawal = match version {
             Version::One => Withdrawal::Unsupported,
-            Version::Two | Version::Three | Version::Four | Version::Five => match OwnershipToken::new() {
-                Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
-                Err(error) => return Err((connections, error)),
-            },
+            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six => {
+                match OwnershipToken::new() {
+                    Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
+                    Err(error) => return Err((connections, error)),
+                }
+            }
         };
         let (connections, described): (Vec<Sent>, Vec<ConnectionV3>) = connections
             .into_iter()
@@ -155,11 +160,11 @@ impl Batch {
                 number,
                 connections: described.into_iter().map(|described| described.connection).collect(),
             },
-            Version::Three | Version::Four | Version::Five => {
+            Version::Three | Version::Four | Version::Five | Version::Six => {
                 ToSuccessor::BatchV3 { number, connections: described }
             }
         };
-        Ok((Self { number, connections, withdrawal }, message))
+        Ok((Self { number, first, connections, withdrawal }, message))
     }
 
     /// The descriptors that go with the message.
@@ -208,15 +213,14 @@ impl Batch {
         matches!(self.withdrawal, Withdrawal::TooLate)
     }
 
-    /// What a successor that is gone, or can't be understood any more, has left without a confirmation. `first` is the
-    /// number of the first connection.
-    pub(super) fn end(mut self, first: u32) -> Remains {
+    /// What a successor that is gone, or can't be understood any more, has left without a confirmation.
+    pub(super) fn end(mut self) -> Remains {
         let is_unsupported = matches!(self.withdrawal, Withdrawal::Unsupported);
         if is_unsupported || self.claim() {
             return Remains { back: self.take_back().into(), ..Remains::default() };
         }
         let mut remains = Remains::default();
-        for (number, Sent { context, resting, session }) in (first..).zip(self.connections) {
+        for (number, Sent { context, resting, session }) in (self.first..).zip(self.connections) {
             if session.is_some() {
                 resting.permit.ends_as(ConnectionEnd::Lost);
                 remains.lost += 1;

@@ -5,9 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::sys::Program;
 
@@ -52,27 +50,13 @@ impl StartCommand {
         &self.environment
     }
 
-    /// The same command once more.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        let mut arguments = self.arguments.iter();
-        if let Some(name) = arguments.next() {
-            command.arg0(name);
-        }
-        command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        // If the directory was removed meanwhile, the successor inherits it.
-        if let Some(directory) = self.directory.as_deref().filter(|directory| directory.is_dir()) {
-            command.current_dir(directory);
-        }
-        command
-    }
-
-    /// The same command once more, with one more variable, for a process that becomes it.
-    pub(crate) fn program_with(&self, variable: &str, value: &str) -> Program {
+    /// The same command once more, with one more variable. If the directory is removed meanwhile, it runs in that of the
+    /// process that starts it.
+    pub(crate) fn program_with(&self, variable: &str, value: impl AsRef<OsStr>) -> Program {
         // Neither argument nor variable can hold a null byte: they have come through exec.
         let text = |text: &OsStr| CString::new(text.as_bytes()).unwrap_or_default();
         let variables = self.environment.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
-        let variables = variables.chain([(OsStr::new(variable), OsStr::new(value))]);
+        let variables = variables.chain([(OsStr::new(variable), value.as_ref())]);
         let environment = variables.map(|(name, value)| {
             let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
             CString::new(variable).unwrap_or_default()

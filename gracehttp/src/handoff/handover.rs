@@ -228,7 +228,7 @@ impl Handover {
         loop {
             match self.step().await {
                 Ok(Step::Closed) => return self.end(false).await,
-                // A successor that exits still confirms the last batch if it has it.
+                // A successor that exits still confirms what it has.
                 Ok(Step::Continue) if self.is_exiting && !self.transfer.is_unconfirmed() => {
                     return self.end(false).await;
                 }
@@ -259,7 +259,7 @@ impl Handover {
         // Made before the counts are read, so that no release between the two is missed.
         let released = released.notified();
         self.permit_reports.schedule();
-        let may_send = !self.transfer.is_unconfirmed() && !self.is_exiting;
+        let may_send = self.transfer.may_send() && !self.is_exiting;
         let report_at = self.permit_reports.due_at();
         let withdraw_at = self.transfer.withdraw_at();
         let retry_at = self.transfer.retry_at();

@@ -1,6 +1,7 @@
 //! How a successor finds the channel to its predecessor: in a variable of its environment.
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -8,14 +9,18 @@ use nix::unistd::getppid;
 
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
+use crate::handoff::predecessor::channel_broke;
+use crate::handoff::wire::{Hello, LARGEST_HELLO};
 use crate::lifecycle::Signal;
-use crate::sys;
+use crate::sys::{self, Received};
 
 /// What a successor inherits.
 #[derive(Debug)]
 pub(crate) struct Inherited {
     /// The channel to the predecessor.
     pub(crate) socket: OwnedFd,
+    /// The predecessor's greeting, if it had come already. It has been answered then.
+    pub(crate) greeting: Option<Hello>,
     /// The signals that this process ignores until it has installed its own handlers.
     pub(crate) ignored: Vec<Signal>,
 }
@@ -46,7 +51,26 @@ pub(crate) fn inherited() -> Result<Option<Inherited>, Error> {
     }
     fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
         .map_err(|errno| refused(&format!("it can't be kept from child processes ({errno})")))?;
-    Ok(Some(Inherited { socket, ignored }))
+    let greeting = greet(&socket).map_err(channel_broke)?;
+    Ok(Some(Inherited { socket, greeting, ignored }))
+}
+
+/// Answers the predecessor's greeting, if it has come already: then the predecessor sends its listeners while this process
+/// reads its configuration. An earlier release sends it later.
+fn greet(socket: &OwnedFd) -> io::Result<Option<Hello>> {
+    let mut buffer = [0; LARGEST_HELLO];
+    let len = match sys::receive(socket.as_fd(), &mut buffer) {
+        // It is closed, which the next look shows, too.
+        Ok(Received { len: 0, .. }) => return Ok(None),
+        Ok(Received { len, .. }) => len,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let hello: Hello = postcard::from_bytes(&buffer[..len]).map_err(broken)?;
+    let answer = postcard::to_slice(&hello.answer(), &mut buffer).map_err(broken)?;
+    sys::send(socket.as_fd(), answer, &[])?;
+    Ok(Some(hello))
 }
 
 /// `5`, or `5,HUP,USR1`: the descriptor, and the signals that are ignored.

@@ -9,6 +9,7 @@
 mod adopter;
 mod batch;
 mod channel;
+mod child;
 mod command;
 #[cfg(all(feature = "test-kit", feature = "tls"))]
 mod fuzz;
@@ -47,5 +48,6 @@ pub(crate) use parcel::{
 pub(crate) use permit_reports::held_of;
 pub(crate) use placement::{LocalServer, Placement};
 pub(crate) use predecessor::Predecessor;
+pub(crate) use standard_error::Overheard;
 pub(crate) use successor::{Claims, Offer, Purpose, Successor};
 pub(crate) use wire::ToPredecessor;

@@ -215,7 +215,7 @@ mod tests {
         send_all(&predecessor, vec![unknown, known, Parcel::new("empty", Vec::new())]).await.unwrap();
         predecessor.send(&ToSuccessor::Offers { listeners: Vec::new(), last: true }, &[]).await.unwrap();
 
-        let mut connected = Predecessor::connect(ours).await.unwrap();
+        let mut connected = Predecessor::connect(ours, None).await.unwrap();
         let known = connected.take_parcel("known").unwrap();
         assert_eq!((known.data.as_slice(), known.fds.len()), (&b"known"[..], 1));
         assert!(connected.take_parcel("known").is_none(), "it is taken");

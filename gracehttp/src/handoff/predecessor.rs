@@ -36,7 +36,8 @@ pub(crate) struct Predecessor {
     descriptors: Vec<OwnedFd>,
 }
 
-fn channel_broke(error: io::Error) -> Error {
+/// The channel to the predecessor can't be used before its listeners have come.
+pub(super) fn channel_broke(error: io::Error) -> Error {
     if is_closed_by_peer(&error) {
         return ended_early();
     }
@@ -125,11 +126,17 @@ pub(crate) enum FromPredecessor {
 
 impl Predecessor {
     /// Agrees with the predecessor on a version, and receives its listeners. Has to be called within a runtime.
-    pub(crate) async fn connect(socket: OwnedFd) -> Result<Self, Error> {
+    pub(crate) async fn connect(socket: OwnedFd, greeting: Option<Hello>) -> Result<Self, Error> {
         let channel = Channel::new(socket).map_err(channel_broke)?;
-        let (hello, _) = receive_in_time::<Hello>(&channel).await?;
+        let hello = match greeting {
+            Some(answered) => answered,
+            None => {
+                let (hello, _) = receive_in_time::<Hello>(&channel).await?;
+                channel.send(&hello.answer(), &[]).await.map_err(channel_broke)?;
+                hello
+            }
+        };
         let generation = hello.generation;
-        channel.send(&Hello::new(generation.saturating_add(1)), &[]).await.map_err(channel_broke)?;
         let refused = |reason| Error::new(format!("the predecessor can't hand over: {reason}"));
         let version = hello.agree().map_err(refused)?;
 

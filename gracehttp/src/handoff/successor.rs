@@ -6,16 +6,16 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number, kill};
+use nix::sys::signal::{Signal as Number, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
-use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
 use crate::config::HANDOFF_VARIABLE;
 use crate::conn::Capabilities;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming};
+use crate::handoff::child::Child;
 use crate::handoff::command::StartCommand;
 use crate::handoff::inherited::variable_value;
 use crate::handoff::parcel::{self, DISCARD, LEDGER, Parcel, ParcelSender, REHEARSAL};
@@ -25,8 +25,8 @@ use crate::handoff::wire::{
 };
 use crate::ledger::Ledger;
 use crate::lifecycle::{AT_LEAST, Signal};
-use crate::listen::restore_limits;
-use crate::sys;
+use crate::listen::limit_at_start;
+use crate::sys::Inheritance;
 use crate::tls::TicketKey;
 
 /// How long a process without further work may take to exit.
@@ -43,7 +43,6 @@ const STOP_WITHIN: Duration = AT_LEAST.saturating_add(EXIT_WITHIN);
 #[derive(Debug)]
 pub(crate) struct Successor {
     child: Child,
-    pid: Pid,
     channel: Channel,
     version: Version,
     /// Where it marks its connections, if it was sent that.
@@ -93,10 +92,11 @@ pub(crate) enum Purpose {
 }
 
 impl Successor {
-    /// Starts the successor. Until it has installed its own handlers, it ignores the signals in `ignored`, and those
-    /// in `held_back` wait.
+    /// Starts the successor of a process of this generation. Until it has installed its own handlers, it ignores the
+    /// signals in `ignored`, and those in `held_back` wait.
     pub(crate) fn start(
         start_command: &StartCommand,
+        generation: u64,
         ignored: &[Signal],
         held_back: &[Signal],
     ) -> Result<Self, Error> {
@@ -108,30 +108,24 @@ impl Successor {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
             .map_err(|errno| failed("no socketpair for", errno.into()))?;
         let channel = Channel::new(ours).map_err(|error| failed("no channel to", error))?;
-
-        let mut command = start_command.command();
-        command.env(HANDOFF_VARIABLE, variable_value(&theirs, ignored));
-        let inheritance = sys::Inheritance { descriptor: theirs.as_fd(), ignored: &numbers(ignored) };
-        restore_limits(&mut command);
-        sys::set_inheritance(&mut command, &inheritance);
-        // Held back before the fork: until exec the child has our handlers, and a signal to it would be lost in them.
-        let held_back: SigSet = numbers(held_back).into_iter().collect();
-        let before = held_back.thread_swap_mask(SigmaskHow::SIG_BLOCK);
-        let child = Command::from(command).spawn();
-        if let Ok(before) = before {
-            let _ = before.thread_set_mask();
-        }
-        let child = child.map_err(|error| failed("cannot run", error))?;
+        // Before it runs, so that it can answer first of all.
+        channel.send_now(&Hello::new(generation)).map_err(|error| failed("no channel to", error))?;
+        let program = start_command.program_with(HANDOFF_VARIABLE, variable_value(&theirs, ignored));
+        let inheritance = Inheritance {
+            descriptor: theirs.as_fd(),
+            ignored: &numbers(ignored),
+            held_back: &numbers(held_back),
+            descriptors: limit_at_start(),
+        };
+        let child = Child::start(&program, &inheritance).map_err(|error| failed("cannot run", error))?;
         // Ours is the only end left here: if the successor dies, the channel closes.
         drop(theirs);
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-        let pid = pid.ok_or_else(|| failed("lost sight of", io::ErrorKind::NotFound.into()))?;
-        Ok(Self { child, pid, channel, version: Version::One, ledger: None, heard: None })
+        Ok(Self { child, channel, version: Version::One, ledger: None, heard: None })
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> Pid {
-        self.pid
+        self.child.pid()
     }
 
     /// The channel to it.
@@ -159,14 +153,12 @@ impl Successor {
     pub(crate) async fn ready(
         &mut self,
         purpose: Purpose,
-        generation: u64,
         keys: &[TicketKey],
         parcels: Vec<Parcel>,
         listeners: &[(Offer, BorrowedFd<'_>)],
     ) -> Result<Claims, String> {
         let mut has_spoken = false;
         let conversation = async {
-            self.channel.send(&Hello::new(generation), &[]).await?;
             let Incoming::Message(hello, _) = self.channel.receive::<Hello>().await? else {
                 return Ok(None);
             };
@@ -278,7 +270,6 @@ impl Successor {
     /// Leaves it to the process that inherits the children of this one, which is about to end. It alone may reap it, and
     /// learn how it ended.
     pub(crate) fn leave(self) {
-        std::mem::forget(self.child);
         if let Some(heard) = self.heard {
             heard.leave();
         }
@@ -298,23 +289,21 @@ impl Successor {
         if let Some(how) = self.ended().await {
             return how;
         }
-        // Fails only if it has ended meanwhile.
-        let _ = self.child.start_kill();
+        self.child.kill();
         let how = self.ended().await.unwrap_or_else(|| "it can't be killed".to_owned());
         format!("it continued to run after its end of the handoff had closed, and {how}")
     }
 
     /// Kills it, and reaps it. Returns the last lines that it has written to standard error.
     pub(crate) async fn kill(mut self) -> Vec<String> {
-        // Fails only if it has ended meanwhile.
-        let _ = self.child.start_kill();
+        self.child.kill();
         if tokio::time::timeout(KILLED_WITHIN, self.child.wait()).await.is_err() {
             crate::log::error(format_args!(
                 "the successor, pid {}, has not ended within {} of being killed: the kernel holds it (`ps -o stat,wchan \
                  {}` shows where)",
-                self.pid,
+                self.pid(),
                 crate::lifecycle::show(KILLED_WITHIN),
-                self.pid
+                self.pid()
             ));
         }
         match self.heard {
@@ -325,7 +314,7 @@ impl Successor {
 
     /// Asks it to end. It is killed if it takes too long, or once `hurry` resolves.
     pub(crate) async fn stop(self, hurry: impl Future<Output = ()>) {
-        match kill(self.pid, Number::SIGTERM) {
+        match kill(self.pid(), Number::SIGTERM) {
             Ok(()) | Err(Errno::ESRCH) => self.await_end(hurry).await,
             Err(_) => drop(self.kill().await),
         }
@@ -372,7 +361,7 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
             Version::One => {
                 ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
             }
-            Version::Two | Version::Three | Version::Four | Version::Five => {
+            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six => {
                 ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
             }
         };

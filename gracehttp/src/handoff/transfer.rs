@@ -16,7 +16,7 @@ use crate::handoff::wire::Version;
 /// How long to wait before a successor that was full is asked again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// The connections that move to the successor. At most one batch is unconfirmed.
+/// The connections that move to the successor.
 pub(super) struct Transfer {
     channel: Channel,
     version: Version,
@@ -26,10 +26,10 @@ pub(super) struct Transfer {
     deferred: Option<Leaving>,
     /// The number of the last batch.
     batch_number: u32,
-    /// Sent, and not confirmed yet.
-    unconfirmed: Option<Batch>,
-    /// The number of a batch that was withdrawn, until the successor confirms it: then it reads its messages again.
-    withdrawn: Option<u32>,
+    /// Sent, and not confirmed yet, in their order.
+    unconfirmed: VecDeque<Batch>,
+    /// The numbers of batches that were withdrawn, until the successor confirms them: then it reads its messages again.
+    withdrawn: Vec<u32>,
     /// The successor has no room: when the next batch is sent.
     retry_at: Option<Instant>,
     back_off: Duration,
@@ -60,8 +60,8 @@ impl Transfer {
             leaving,
             deferred: None,
             batch_number: 0,
-            unconfirmed: None,
-            withdrawn: None,
+            unconfirmed: VecDeque::new(),
+            withdrawn: Vec::new(),
             retry_at: None,
             back_off: BACK_OFF.0,
             sent: 0,
@@ -70,12 +70,17 @@ impl Transfer {
 
     /// Whether a batch waits for its confirmation.
     pub(super) fn is_unconfirmed(&self) -> bool {
-        self.unconfirmed.is_some()
+        !self.unconfirmed.is_empty()
     }
 
-    /// When the time to confirm the last batch is over.
+    /// Whether one more batch can be sent before others are confirmed.
+    pub(super) fn may_send(&self) -> bool {
+        self.unconfirmed.len() < self.version.max_unconfirmed()
+    }
+
+    /// When the time to confirm a batch is over.
     pub(super) fn withdraw_at(&self) -> Option<Instant> {
-        self.unconfirmed.as_ref().and_then(Batch::withdraw_at)
+        self.unconfirmed.iter().find_map(Batch::withdraw_at)
     }
 
     /// When to try again to send to a successor that had no room.
@@ -104,7 +109,7 @@ impl Transfer {
             context.moved.busy(resting.socket.origin).await;
         }
         self.batch_number = self.batch_number.wrapping_add(1);
-        let (batch, message) = match Batch::new(self.batch_number, connections, self.version) {
+        let (batch, message) = match Batch::new(self.batch_number, self.sent + 1, connections, self.version) {
             Ok(made) => made,
             Err((connections, _)) => {
                 self.keep_for_now(connections);
@@ -115,7 +120,8 @@ impl Transfer {
             Ok(false) => self.keep_for_now(batch.not_sent()),
             // After an error, too: whether the successor has the message or not, the token says whose the batch is.
             sent => {
-                self.unconfirmed = Some(batch);
+                self.sent += batch.len() as u32;
+                self.unconfirmed.push_back(batch);
                 sent?;
             }
         }
@@ -128,25 +134,33 @@ impl Transfer {
         self.resume();
     }
 
-    /// The successor has received the batch with this number, and had room for the first `count` of its connections.
-    /// Returns these.
-    pub(super) fn confirm_batch(&mut self, number: u32, count: usize) -> Vec<Confirmed> {
-        if self.withdrawn == Some(number) {
-            self.withdrawn = None;
-            self.resume();
-            Vec::new()
-        } else if self.unconfirmed.as_ref().is_some_and(|batch| batch.number == number) {
-            self.confirm(count)
-        } else {
-            Vec::new()
+    /// Lets connections leave again, unless there is another reason to wait.
+    fn resume(&self) {
+        if !self.is_paused() {
+            self.contexts.iter().for_each(|context| context.let_go());
         }
     }
 
-    /// The successor has the first `count` connections of the last batch. Returns these.
+    /// The successor has received the batch with this number, and had room for the first `count` of its connections.
+    /// Returns these.
+    pub(super) fn confirm_batch(&mut self, number: u32, count: usize) -> Vec<Confirmed> {
+        if let Some(place) = self.withdrawn.iter().position(|withdrawn| *withdrawn == number) {
+            self.withdrawn.swap_remove(place);
+            self.resume();
+            return Vec::new();
+        }
+        let place = self.unconfirmed.iter().position(|batch| batch.number == number);
+        place.map_or_else(Vec::new, |place| self.confirm_at(place, count))
+    }
+
+    /// The same for the oldest batch. A successor of version 1 has no more than one, and does not say its number.
     pub(super) fn confirm(&mut self, count: usize) -> Vec<Confirmed> {
-        let Some(batch) = self.unconfirmed.take() else { return Vec::new() };
-        let (may_be_busy, first, length) = (batch.is_late(), self.sent + 1, batch.len());
-        self.sent += length as u32;
+        self.confirm_at(0, count)
+    }
+
+    fn confirm_at(&mut self, place: usize, count: usize) -> Vec<Confirmed> {
+        let Some(batch) = self.unconfirmed.remove(place) else { return Vec::new() };
+        let (may_be_busy, first) = (batch.is_late(), batch.first);
         let (taken, no_room) = batch.confirm(count);
         if no_room.is_empty() {
             self.back_off = BACK_OFF.0;
@@ -156,17 +170,20 @@ impl Transfer {
         (first..).zip(taken).map(|(number, taken)| Confirmed { number, taken, may_be_busy }).collect()
     }
 
-    /// Takes back a batch that the successor has not confirmed in time, unless it has just accepted it.
+    /// Takes back the oldest batch that the successor has not confirmed in time, unless it has just accepted it.
     pub(super) fn withdraw(&mut self) {
-        let Some(batch) = self.unconfirmed.take() else { return };
-        let (number, length) = (batch.number, batch.len());
+        let due = self.unconfirmed.iter().position(|batch| batch.withdraw_at().is_some());
+        let Some((place, batch)) = due.and_then(|place| Some((place, self.unconfirmed.remove(place)?)))
+        else {
+            return;
+        };
+        let number = batch.number;
         match batch.withdraw() {
             Ok(connections) => {
-                self.withdrawn = Some(number);
-                self.sent += length as u32;
+                self.withdrawn.push(number);
                 self.serve_here(connections);
             }
-            Err(batch) => self.unconfirmed = Some(batch),
+            Err(batch) => self.unconfirmed.insert(place, batch),
         }
     }
 
@@ -175,8 +192,13 @@ impl Transfer {
         // From now on, connections that come to rest stay here.
         self.pause();
         self.leaving.close();
-        let first = self.sent + 1;
-        let mut remains = self.unconfirmed.map(|batch| batch.end(first)).unwrap_or_default();
+        let mut remains = Remains::default();
+        for batch in self.unconfirmed {
+            let Remains { back, claimed, lost } = batch.end();
+            remains.back.extend(back);
+            remains.claimed.extend(claimed);
+            remains.lost += lost;
+        }
         remains.back.extend(self.deferred);
         // Not `try_recv`, which misses a connection that is just being sent.
         while let Some(leaving) = self.leaving.recv().await {
@@ -205,8 +227,11 @@ impl Transfer {
     /// The successor has no descriptor free. These connections and all that wait behind them are served here until the
     /// next attempt.
     fn keep_for_now(&mut self, no_room: VecDeque<Leaving>) {
-        self.retry_at = Some(Instant::now() + self.back_off);
-        self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        // Once for all that were sent at the same time.
+        if self.retry_at.is_none() {
+            self.retry_at = Some(Instant::now() + self.back_off);
+            self.back_off = (self.back_off * 2).min(BACK_OFF.1);
+        }
         self.serve_here(no_room);
     }
 
@@ -219,15 +244,11 @@ impl Transfer {
 
     /// Whether the successor takes no connections at the moment.
     fn is_paused(&self) -> bool {
-        self.retry_at.is_some() || self.withdrawn.is_some()
+        self.retry_at.is_some() || !self.withdrawn.is_empty()
     }
 
     fn pause(&self) {
         self.contexts.iter().for_each(|context| context.hold_back());
-    }
-
-    fn resume(&self) {
-        self.contexts.iter().for_each(|context| context.let_go());
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) enum Version {
     Four = 4,
     /// Large batches: as many connections as one message carries descriptors.
     Five = 5,
+    /// A batch is sent before the one before it is confirmed.
+    Six = 6,
 }
 
 impl Version {
@@ -45,7 +47,7 @@ impl Version {
     pub(crate) const fn max_ahead(self) -> usize {
         match self {
             Self::One => 32 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five => 64 << 10,
+            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six => 64 << 10,
         }
     }
 
@@ -53,7 +55,7 @@ impl Version {
     pub(crate) const fn max_message(self) -> usize {
         match self {
             Self::One => 64 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five => MAX_MESSAGE,
+            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six => MAX_MESSAGE,
         }
     }
 
@@ -63,16 +65,30 @@ impl Version {
     pub(crate) const fn max_batch(self) -> usize {
         match self {
             Self::One | Self::Two | Self::Three | Self::Four => 64,
-            Self::Five => MAX_FDS - 1,
+            Self::Five | Self::Six => MAX_FDS - 1,
+        }
+    }
+
+    /// How many batches may be sent and not confirmed yet.
+    ///
+    /// While the successor takes one in, the next one comes: so neither process sleeps between two of them. An earlier
+    /// successor drops the TLS sessions of a batch if the next one comes before it could confirm it.
+    pub(crate) const fn max_unconfirmed(self) -> usize {
+        match self {
+            Self::One | Self::Two | Self::Three | Self::Four | Self::Five => 1,
+            Self::Six => 2,
         }
     }
 }
 
-const _: () = assert!(MOVES_WITH <= Version::Five.max_ahead(), "no message has room for such a connection");
+const _: () = assert!(MOVES_WITH <= Version::Six.max_ahead(), "no message has room for such a connection");
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
-pub(crate) const NEWEST_VERSION: u16 = Version::Five as u16;
+pub(crate) const NEWEST_VERSION: u16 = Version::Six as u16;
+
+/// How many bytes a hello takes at most.
+pub(super) const LARGEST_HELLO: usize = 64;
 
 /// What a hello begins with.
 const MAGIC: [u8; 8] = *b"gracehdf";
@@ -98,6 +114,11 @@ impl Hello {
         }
     }
 
+    /// What a successor says to the predecessor that has sent this one.
+    pub(super) fn answer(&self) -> Self {
+        Self::new(self.generation.saturating_add(1))
+    }
+
     /// The newest version that both sides speak, or why there is none.
     pub(crate) fn agree(&self) -> Result<Version, String> {
         if self.magic != MAGIC {
@@ -109,6 +130,7 @@ impl Hello {
             3 if self.oldest <= 3 => Ok(Version::Three),
             4 if self.oldest <= 4 => Ok(Version::Four),
             5 if self.oldest <= 5 => Ok(Version::Five),
+            6 if self.oldest <= 6 => Ok(Version::Six),
             _ => Err(format!(
                 "it speaks versions {} to {} of the handoff protocol and this process {OLDEST_VERSION} to \
                  {NEWEST_VERSION}: stop the service and start it again instead of restarting it",

@@ -233,9 +233,11 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
 #[test]
 fn versions_agree_on_the_newest_that_both_speak() {
     let ours = Hello::new(1);
-    assert_eq!(ours.agree(), Ok(Version::Five));
+    assert_eq!(ours.agree(), Ok(Version::Six));
     let newer = Hello { newest: 9, ..ours.clone() };
-    assert_eq!(newer.agree(), Ok(Version::Five));
+    assert_eq!(newer.agree(), Ok(Version::Six));
+    let fifth_release = Hello { newest: 5, ..ours.clone() };
+    assert_eq!(fifth_release.agree(), Ok(Version::Five));
     let fourth_release = Hello { newest: 4, ..ours.clone() };
     assert_eq!(fourth_release.agree(), Ok(Version::Four));
     let third_release = Hello { newest: 3, ..ours.clone() };
@@ -260,7 +262,7 @@ fn strangers_are_refused_with_a_reason() {
 #[test]
 fn d18_the_hello_is_frozen() {
     let hello = Hello { generation: 300, pid: 7, ..Hello::new(0) };
-    golden(&hello, &[&b"gracehdf"[..], &[1, 5, 0xac, 2, 14]].concat());
+    golden(&hello, &[&b"gracehdf"[..], &[1, 6, 0xac, 2, 14]].concat());
 }
 
 #[test]

@@ -17,17 +17,20 @@ pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
     let (done, outcome) = oneshot::channel();
+    let named = what.to_owned();
     let body = move || {
         // Fails if the process was stopped meanwhile.
-        let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+        let _ = done.send(guarded(&named, work));
     };
     thread::Builder::new()
         .name(thread.to_owned())
         .spawn(body)
         .map_err(|error| Error::caused_by(format!("no thread for {what}: {error}"), error))?;
-    match outcome.await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(panic)) => Err(Error::new(format!("{what} panicked: {}", panic_message(&*panic)))),
-        Err(_) => Err(Error::new(format!("{what} ended its thread"))),
-    }
+    outcome.await.unwrap_or_else(|_| Err(Error::new(format!("{what} ended its thread"))))
+}
+
+/// Runs `work` on this thread. A panic is an error, as in work that runs [`aside`].
+pub(crate) fn guarded<T>(what: &str, work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|panic| Error::new(format!("{what} panicked: {}", panic_message(&*panic))))
 }

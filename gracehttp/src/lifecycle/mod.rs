@@ -18,7 +18,7 @@ mod threads;
 mod time;
 
 pub(crate) use answers::{AnswerCount, Answers};
-pub(crate) use aside::aside;
+pub(crate) use aside::{aside, guarded};
 pub(crate) use background::{AT_LEAST, Background, CleanUpUnfinished, TasksLeft};
 pub use background::{on_exit, spawn};
 pub(crate) use container::Tie;

@@ -17,6 +17,7 @@ mod socket_access;
 mod socket_file;
 
 pub(crate) use accept::AcceptState;
+pub(crate) use descriptors::limit_at_start;
 pub use descriptors::restore_limits;
 pub(crate) use listen_options::ListenOptions;
 pub(crate) use listener::Listener;

@@ -6,6 +6,7 @@
 
 mod any_order;
 mod marks;
+mod queue;
 mod stage;
 
 use std::collections::BTreeSet;
@@ -223,9 +224,9 @@ async fn a_session_that_can_not_be_confirmed_is_closed_without_a_byte() {
     assert_eq!((found, end.lost), (Found::default(), 1));
 }
 
-/// A predecessor has one batch on its way. One that sends a second gets no session accepted that is not confirmed.
+/// The predecessor sends a batch before the last one is confirmed, and reads nothing.
 #[tokio::test(start_paused = true)]
-async fn a_batch_before_the_confirmation_of_the_last_one_closes_its_sessions() {
+async fn each_batch_is_confirmed_before_its_sessions_are_used() {
     let mut stage = Stage::begin().await;
     while stage.successor_end.try_send(&ToPredecessor::Pong { number: 0 }) {}
     stage.leave(1);
@@ -233,9 +234,28 @@ async fn a_batch_before_the_confirmation_of_the_last_one_closes_its_sessions() {
     stage.deliver(&batch, &fds).await;
     stage.deliver(&ToSuccessor::BatchV3 { number: 2, connections: Vec::new() }, &[]).await;
     sleep(2 * LATE).await;
+    assert_eq!(stage.successor.secure.lot.len(), 0);
+    assert_eq!(stage.confirmation().await, ToPredecessor::TakenOf { number: 1, count: 1 });
     assert_eq!(stage.confirmation().await, ToPredecessor::TakenOf { number: 2, count: 0 });
     sleep(2 * SOON).await;
-    assert_eq!(stage.end().await.0, Found::default());
+    let (found, end) = stage.end().await;
+    assert_eq!((found, end.lost), (in_successor([1]), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_batch_more_is_sent_before_the_last_one_is_confirmed_if_the_successor_knows_that() {
+    for (version, is_sent) in [(Version::Five, false), (Version::Six, true)] {
+        let mut stage = Stage::begin_with(version).await;
+        for names in [0..1, 1..2, 2..3] {
+            names.for_each(|name| stage.leave(name));
+            sleep(SOON).await;
+        }
+        stage.batch().await;
+        let second = timeout(SOON, stage.next_batch()).await;
+        assert_eq!(second.is_ok(), is_sent, "{version:?}");
+        assert!(timeout(SOON, stage.next_batch()).await.is_err(), "{version:?}");
+        stage.end().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

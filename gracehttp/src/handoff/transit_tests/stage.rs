@@ -138,7 +138,7 @@ fn pair() -> (OwnedFd, OwnedFd) {
 
 impl Stage {
     pub(super) async fn begin() -> Self {
-        Self::begin_with(Version::Five).await
+        Self::begin_with(Version::Six).await
     }
 
     pub(super) async fn begin_with(version: Version) -> Self {
@@ -190,7 +190,7 @@ impl Stage {
             .send(&ToSuccessor::Offers { listeners, last: true }, &[some.as_fd(), other.as_fd()])
             .await
             .unwrap();
-        let connected = Predecessor::connect(successor_end).await.unwrap();
+        let connected = Predecessor::connect(successor_end, None).await.unwrap();
         assert!(matches!(to_successor.receive::<Hello>().await, Ok(Incoming::Message(..))));
         let server = |name, secure, number| LocalServer {
             name,

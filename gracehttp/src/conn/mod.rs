@@ -12,6 +12,9 @@ mod info;
 mod limits;
 mod moved;
 mod panics;
+#[cfg(feature = "self-signed")]
+#[cfg(test)]
+mod queue_tests;
 mod recycling;
 mod rest;
 #[cfg(feature = "http2")]

@@ -6,7 +6,6 @@
 
 mod any_order;
 mod marks;
-mod queue;
 mod stage;
 
 use std::collections::BTreeSet;

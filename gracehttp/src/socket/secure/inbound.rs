@@ -135,11 +135,8 @@ impl Inbound {
     pub(super) fn room(&mut self) -> &mut Vec<u8> {
         self.bytes.drain(..self.cut);
         (self.cut, self.opened) = (0, 0..0);
-        let size = match self.size {
-            ..=SMALL => SMALL,
-            ..=USUAL => USUAL,
-            _ => RECORD,
-        };
+        let sizes = [SMALL, USUAL];
+        let size = sizes.into_iter().find(|size| self.size <= *size).unwrap_or(RECORD);
         self.bytes.reserve_exact(size.saturating_sub(self.bytes.len()));
         &mut self.bytes
     }

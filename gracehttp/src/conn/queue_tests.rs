@@ -54,7 +54,7 @@ async fn parked_connections_queue_only_as_fast_as_the_successor_takes_them() {
 
     // The one that parked last is still there, and a byte wakes it.
     clients[0].write_all(b"G").unwrap();
-    let woken = timeout(Duration::from_secs(10), context.lot.wait()).await.unwrap();
+    let woken = timeout(Duration::from_secs(10), context.lot.attendant().wait()).await.unwrap();
     assert!(woken.iter().any(|woken| matches!(woken, Woken::Ready(_))));
     let awake = woken.len();
     drop(Permit::from_count(&context.permits));

@@ -111,16 +111,24 @@ async fn half_a_head_of_the_largest_size_moves_on_restart() {
 /// Only the last answer announces the close: an earlier announcement would lose the requests behind it.
 #[tokio::test]
 async fn pipelined_requests_are_answered_before_their_connection_closes() {
-    for plan in ["server web 127.0.0.1:0 tls=self_signed", "server web 127.0.0.1:0"] {
+    let all_are_answered = async |plan: &str, slow: u64| {
         let service = Service::new(plan).await;
         let mut client = service.client().await;
-        client.send(get("/slow?ms=700") + &get("/ping").repeat(2)).await.unwrap();
+        client.send(get(&format!("/slow?ms={slow}")) + &get("/ping").repeat(2)).await.unwrap();
         service.app.log.line(0, "slow begins").await;
         service.app.signal(Signal::TERM);
         for closes in [false, false, true] {
-            let reply = client.reply().await.unwrap_or_else(|failure| panic!("{plan}: {failure}"));
-            assert_eq!(reply.closes(), closes, "{plan}");
+            let reply = client.reply().await.unwrap_or_else(|failure| panic!("{plan}, {slow} ms: {failure}"));
+            assert_eq!(reply.closes(), closes, "{plan}, {slow} ms");
         }
         client.closed().await.unwrap();
-    }
+    };
+    let (plain, tls) = ("server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed");
+    // In the grace for a last request, and after it.
+    tokio::join!(
+        all_are_answered(plain, 500),
+        all_are_answered(plain, 3000),
+        all_are_answered(tls, 500),
+        all_are_answered(tls, 3000),
+    );
 }

@@ -26,6 +26,7 @@ use crate::conn::traffic::Traffic;
 /// | `task` | the connection's task, once | the exchange |
 /// | `defers_waiting` | the connection's task | the transport |
 /// | `answering`, `broken`, `ends_unnoticed`, `answered_in_restart`, `told_to_close`, `asked_once` | the exchange | the connection's task |
+/// | `last` | the exchange | the exchange |
 /// | `half_closed` | the reader; taken back by the exchange | the connection's task, the request body |
 /// | `received` | the connection's task | the request body |
 /// | `unread`, `given_up_body` | the request body, the connection's task | the connection's task, the exchange |
@@ -66,6 +67,8 @@ pub(crate) struct Activity {
     answered_in_restart: AtomicBool,
     /// A response has said `Connection: close` for the server's own reasons.
     told_to_close: AtomicBool,
+    /// The last request that is answered, once the process closes what is idle.
+    last: OnceLock<u64>,
     /// The first request has said that it is the only one.
     asked_once: AtomicBool,
     unread_body: Mutex<UnreadBody>,
@@ -139,6 +142,12 @@ impl Activity {
 
     pub(crate) fn is_told_to_close(&self) -> bool {
         self.told_to_close.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection ends with this request, now that the process closes what is idle. Requests that came behind
+    /// one in flight are in flight, too. Those that come later are not: a client that never pauses would keep the process.
+    pub(crate) fn ends_with(&self, request: u64) -> bool {
+        request >= *self.last.get_or_init(|| self.inbound.newest())
     }
 
     /// The first request says that its client sends no other.

@@ -124,7 +124,8 @@ impl Turn {
                 stays && (self.is_newest(activity) || is_late())
             }
             Phase::Stopping => self.is_newest(activity),
-            Phase::ClosingIdle | Phase::Cutting => true,
+            Phase::ClosingIdle => activity.ends_with(self.number),
+            Phase::Cutting => true,
         }
     }
 

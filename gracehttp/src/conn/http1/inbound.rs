@@ -92,9 +92,14 @@ impl Inbound {
         self.in_head.load(Ordering::Relaxed)
     }
 
+    /// The last request whose head has come.
+    pub(crate) fn newest(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed)
+    }
+
     /// Whether nothing has come after this request.
     pub(crate) fn is_newest(&self, request: u64) -> bool {
-        self.heads.load(Ordering::Relaxed) == request && !self.is_in_head()
+        self.newest() == request && !self.is_in_head()
     }
 
     /// Whether hyper was given more than so many bytes of this request's body. Not known once another request has

@@ -159,7 +159,7 @@ impl Channel {
     pub(crate) fn send_now<M: Serialize>(&self, message: &M) -> io::Result<bool> {
         match self.end.send(&encode(message)?, &[]) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_shortage(&error) => Ok(false),
+            Err(error) if may_succeed_later(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -204,6 +204,11 @@ fn encode<M: Serialize>(message: &M) -> io::Result<Zeroizing<Vec<u8>>> {
 /// Whether the other end is closed. Messages that it has sent before can still be received.
 pub(crate) fn is_closed_by_peer(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+/// Whether a call may succeed without any change of ours.
+pub(super) fn may_succeed_later(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || is_shortage(error)
 }
 
 /// Whether the kernel lacks memory for the call at the moment, or has too many descriptors in flight between

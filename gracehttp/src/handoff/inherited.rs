@@ -9,6 +9,7 @@ use nix::unistd::getppid;
 
 use crate::config::HANDOFF_VARIABLE;
 use crate::error::Error;
+use crate::handoff::channel::may_succeed_later;
 use crate::handoff::predecessor::channel_broke;
 use crate::handoff::wire::{Hello, LARGEST_HELLO};
 use crate::lifecycle::Signal;
@@ -19,10 +20,18 @@ use crate::sys::{self, Received};
 pub(crate) struct Inherited {
     /// The channel to the predecessor.
     pub(crate) socket: OwnedFd,
-    /// The predecessor's greeting, if it had come already. It has been answered then.
-    pub(crate) greeting: Option<Hello>,
+    /// The predecessor's greeting, if it had come already.
+    pub(crate) greeting: Option<Greeting>,
     /// The signals that this process ignores until it has installed its own handlers.
     pub(crate) ignored: Vec<Signal>,
+}
+
+/// The predecessor's greeting, read before there is a runtime.
+#[derive(Debug)]
+pub(crate) struct Greeting {
+    pub(super) hello: Hello,
+    /// Not if the kernel had no memory for the answer.
+    pub(super) is_answered: bool,
 }
 
 /// What this process inherits, if it is a successor.
@@ -57,20 +66,25 @@ pub(crate) fn inherited() -> Result<Option<Inherited>, Error> {
 
 /// Answers the predecessor's greeting, if it has come already: then the predecessor sends its listeners while this process
 /// reads its configuration. An earlier release sends it later.
-fn greet(socket: &OwnedFd) -> io::Result<Option<Hello>> {
+fn greet(socket: &OwnedFd) -> io::Result<Option<Greeting>> {
     let mut buffer = [0; LARGEST_HELLO];
     let len = match sys::receive(socket.as_fd(), &mut buffer) {
         // It is closed, which the next look shows, too.
         Ok(Received { len: 0, .. }) => return Ok(None),
         Ok(Received { len, .. }) => len,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        // It is read later.
+        Err(error) if may_succeed_later(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
     let broken = |error| io::Error::new(io::ErrorKind::InvalidData, error);
     let hello: Hello = postcard::from_bytes(&buffer[..len]).map_err(broken)?;
     let answer = postcard::to_slice(&hello.answer(), &mut buffer).map_err(broken)?;
-    sys::send(socket.as_fd(), answer, &[])?;
-    Ok(Some(hello))
+    let is_answered = match sys::send(socket.as_fd(), answer, &[]) {
+        Ok(()) => true,
+        Err(error) if may_succeed_later(&error) => false,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Greeting { hello, is_answered }))
 }
 
 /// `5`, or `5,HUP,USR1`: the descriptor, and the signals that are ignored.

@@ -9,13 +9,12 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
+use crate::handoff::inherited::Greeting;
 use crate::handoff::parcel::{DISCARD, LEDGER, Parcel, Parcels};
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::standard_error::{Overheard, STANDARD_ERROR};
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{
-    ConnectionV1, ConnectionV3, Hello, ServerCount, ToPredecessor, ToSuccessor, Version,
-};
+use crate::handoff::wire::{ConnectionV1, ConnectionV3, ServerCount, ToPredecessor, ToSuccessor, Version};
 use crate::ledger::Ledger;
 use crate::listen::OfferedListeners;
 use crate::tls::TicketKey;
@@ -126,16 +125,15 @@ pub(crate) enum FromPredecessor {
 
 impl Predecessor {
     /// Agrees with the predecessor on a version, and receives its listeners. Has to be called within a runtime.
-    pub(crate) async fn connect(socket: OwnedFd, greeting: Option<Hello>) -> Result<Self, Error> {
+    pub(crate) async fn connect(socket: OwnedFd, greeting: Option<Greeting>) -> Result<Self, Error> {
         let channel = Channel::new(socket).map_err(channel_broke)?;
-        let hello = match greeting {
-            Some(answered) => answered,
-            None => {
-                let (hello, _) = receive_in_time::<Hello>(&channel).await?;
-                channel.send(&hello.answer(), &[]).await.map_err(channel_broke)?;
-                hello
-            }
+        let Greeting { hello, is_answered } = match greeting {
+            Some(greeting) => greeting,
+            None => Greeting { hello: receive_in_time(&channel).await?.0, is_answered: false },
         };
+        if !is_answered {
+            channel.send(&hello.answer(), &[]).await.map_err(channel_broke)?;
+        }
         let generation = hello.generation;
         let refused = |reason| Error::new(format!("the predecessor can't hand over: {reason}"));
         let version = hello.agree().map_err(refused)?;

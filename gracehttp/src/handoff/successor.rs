@@ -44,6 +44,8 @@ const STOP_WITHIN: Duration = AT_LEAST.saturating_add(EXIT_WITHIN);
 pub(crate) struct Successor {
     child: Child,
     channel: Channel,
+    /// Our greeting, if the kernel had no memory for it when the successor was started.
+    unsent: Option<Hello>,
     version: Version,
     /// Where it marks its connections, if it was sent that.
     ledger: Option<Ledger>,
@@ -109,7 +111,9 @@ impl Successor {
             .map_err(|errno| failed("no socketpair for", errno.into()))?;
         let channel = Channel::new(ours).map_err(|error| failed("no channel to", error))?;
         // Before it runs, so that it can answer first of all.
-        channel.send_now(&Hello::new(generation)).map_err(|error| failed("no channel to", error))?;
+        let hello = Hello::new(generation);
+        let is_sent = channel.send_now(&hello).map_err(|error| failed("no channel to", error))?;
+        let unsent = (!is_sent).then_some(hello);
         let program = start_command.program_with(HANDOFF_VARIABLE, variable_value(&theirs, ignored));
         let inheritance = Inheritance {
             descriptor: theirs.as_fd(),
@@ -120,7 +124,7 @@ impl Successor {
         let child = Child::start(&program, &inheritance).map_err(|error| failed("cannot run", error))?;
         // Ours is the only end left here: if the successor dies, the channel closes.
         drop(theirs);
-        Ok(Self { child, channel, version: Version::One, ledger: None, heard: None })
+        Ok(Self { child, channel, unsent, version: Version::One, ledger: None, heard: None })
     }
 
     /// Its process id.
@@ -159,6 +163,9 @@ impl Successor {
     ) -> Result<Claims, String> {
         let mut has_spoken = false;
         let conversation = async {
+            if let Some(hello) = self.unsent.take() {
+                self.channel.send(&hello, &[]).await?;
+            }
             let Incoming::Message(hello, _) = self.channel.receive::<Hello>().await? else {
                 return Ok(None);
             };

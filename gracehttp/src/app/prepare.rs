@@ -100,8 +100,7 @@ pub(super) fn open_at_once<S>(servers: &[Server<S>], own_addresses: &[OwnAddress
         Endpoint::Systemd(_) | Endpoint::Fd(_) => true,
         Endpoint::Unix(_) => false,
     };
-    servers.iter().all(|server| server.options.tls.is_none())
-        && endpoints(servers, own_addresses).all(at_once)
+    !servers.iter().any(|server| server.options.is_tls()) && endpoints(servers, own_addresses).all(at_once)
 }
 
 /// Where the servers and the process itself are to listen.

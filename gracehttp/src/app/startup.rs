@@ -234,7 +234,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
             (options, (name, make))
         })
         .unzip();
-    let for_operators = settings.admin.is_some();
+    let for_operators = operators.is_some();
     let make_services = {
         let workers = workers.clone();
         move |state: &S| {

@@ -63,7 +63,6 @@ impl ServerOptions {
     }
 
     /// Whether the connections of this server begin with a TLS handshake.
-    #[cfg(feature = "http2")]
     pub(crate) fn is_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::config::Settings;
 use crate::handoff::{Parcel, Predecessor};
 use crate::lifecycle::Events;
 use crate::metrics::ServerMetrics;
@@ -19,7 +18,7 @@ pub(super) fn parcel() -> Option<Parcel> {
     None
 }
 
-pub(super) fn begin(_: &Settings) {}
+pub(super) fn begin(_: bool) {}
 
 pub(super) fn of_server(_: &str, _: bool) -> Option<&'static ServerMetrics> {
     None

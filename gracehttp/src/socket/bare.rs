@@ -15,6 +15,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
+use crate::socket::shortage::{Pause, is_shortage};
 use crate::socket::unwatched::ReadUnwatched;
 #[cfg(feature = "tls")]
 use crate::socket::unwatched::Wait;
@@ -27,6 +28,10 @@ pub(crate) struct BareStream {
     descriptor: Descriptor,
     /// The last read has probably taken all that had come, so the next one would find nothing.
     is_drained: bool,
+    /// Until the next read.
+    read_pause: Pause,
+    /// Until the next write.
+    write_pause: Pause,
     family: Family,
     origin: Option<Origin>,
     listener: Option<ListenerNumber>,
@@ -41,7 +46,16 @@ impl BareStream {
         origin: Option<Origin>,
         listener: Option<ListenerNumber>,
     ) -> Self {
-        Self { descriptor, is_drained: false, family, origin, listener, peer: None }
+        Self {
+            descriptor,
+            is_drained: false,
+            read_pause: Pause::default(),
+            write_pause: Pause::default(),
+            family,
+            origin,
+            listener,
+            peer: None,
+        }
     }
 
     /// The same, with the address of its client.
@@ -116,11 +130,48 @@ impl BareStream {
         }
     }
 
-    /// Writes; pending if the socket has no room.
+    /// Reads; pending if nothing has come.
+    fn poll_read_watched(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.descriptor.runtime().is_none() {
+            if let Poll::Ready(outcome) = self.poll_receive(cx, buf) {
+                return Poll::Ready(outcome);
+            }
+            self.descriptor.watch()?;
+        }
+        let Some(runtime) = self.descriptor.runtime() else { return Poll::Pending };
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        loop {
+            let mut bytes = ready!(runtime.poll_read_ready(cx))?;
+            if let Ok(outcome) = bytes.try_io(|_| sys::read(self.descriptor.as_fd(), buf)) {
+                // The kernel reports again what comes after a read that did not fill its room.
+                if (1..room).contains(&(buf.filled().len() - before)) {
+                    bytes.clear_ready();
+                }
+                return Poll::Ready(outcome);
+            }
+        }
+    }
+
+    /// Writes; pending if the socket or the kernel has no room.
     fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         send: impl Fn(SockRef<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.write_pause.poll_over(cx));
+            match ready!(self.poll_send_watched(cx, &send)) {
+                Err(error) if is_shortage(&error) => self.write_pause.begin(),
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    /// Writes; pending if the socket has no room.
+    fn poll_send_watched(
+        &mut self,
+        cx: &mut Context<'_>,
+        send: &impl Fn(SockRef<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         if self.descriptor.runtime().is_none() {
             let turn = ready!(poll_proceed(cx));
@@ -164,7 +215,10 @@ impl AsFd for BareStream {
 impl ReadUnwatched for BareStream {
     fn poll_read_unwatched(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.descriptor.runtime() {
-            None => self.poll_receive(cx, buf),
+            None => match self.poll_receive(cx, buf) {
+                Poll::Ready(Err(error)) if is_shortage(&error) => Poll::Pending,
+                outcome => outcome,
+            },
             Some(_) => Pin::new(self).poll_read(cx, buf),
         }
     }
@@ -173,22 +227,15 @@ impl ReadUnwatched for BareStream {
 impl AsyncRead for BareStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.descriptor.runtime().is_none() {
-            if let Poll::Ready(outcome) = this.poll_receive(cx, buf) {
-                return Poll::Ready(outcome);
-            }
-            this.descriptor.watch()?;
-        }
-        let Some(runtime) = this.descriptor.runtime() else { return Poll::Pending };
-        let (before, room) = (buf.filled().len(), buf.remaining());
         loop {
-            let mut bytes = ready!(runtime.poll_read_ready(cx))?;
-            if let Ok(outcome) = bytes.try_io(|_| sys::read(this.descriptor.as_fd(), buf)) {
-                // The kernel reports again what comes after a read that did not fill its room.
-                if (1..room).contains(&(buf.filled().len() - before)) {
-                    bytes.clear_ready();
+            ready!(this.read_pause.poll_over(cx));
+            match ready!(this.poll_read_watched(cx, buf)) {
+                Err(error) if is_shortage(&error) => {
+                    // If nothing watches the socket, bytes may come meanwhile.
+                    this.is_drained = false;
+                    this.read_pause.begin();
                 }
-                return Poll::Ready(outcome);
+                outcome => return Poll::Ready(outcome),
             }
         }
     }

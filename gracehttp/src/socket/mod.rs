@@ -4,6 +4,7 @@
 mod bare;
 #[cfg(feature = "tls")]
 mod secure;
+mod shortage;
 mod stream;
 mod unwatched;
 

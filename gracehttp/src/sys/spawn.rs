@@ -66,8 +66,8 @@ pub(crate) fn spawn(program: &Program, inheritance: &Inheritance<'_>) -> io::Res
     let Program { path, arguments, environment, directory } = program;
     let Inheritance { descriptor, ignored, held_back, descriptors } = inheritance;
     let (arguments, environment) = (pointers(arguments), pointers(environment));
-    let limits =
-        descriptors.map(|soft| getrlimit(Resource::RLIMIT_NOFILE).map(|(_, hard)| (soft.min(hard), hard)));
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let limits = descriptors.map(|soft| (soft.min(hard), hard));
     // No handler of ours may run in the child, where it would act on the memory of this process.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let mut mask = before;
@@ -80,7 +80,7 @@ pub(crate) fn spawn(program: &Program, inheritance: &Inheritance<'_>) -> io::Res
         descriptor: descriptor.as_raw_fd(),
         ignored,
         mask,
-        limits: limits.transpose()?,
+        limits,
         failure: AtomicI32::new(0),
     };
     let spawned = borrow_memory(&birth);

@@ -215,7 +215,10 @@ async fn shortage_costs_no_answer(plan: &str, fault: &str) {
 #[tokio::test]
 async fn connections_that_the_kernel_does_not_watch_are_served() {
     for tls in ["", " tls=self_signed"] {
-        unwatched_connections_are_served(&format!("{WEB} idle_timeout=3000ms{tls}")).await;
+        unwatched_connections_are_served(&format!(
+            "{WEB} header_read_timeout=4000ms idle_timeout=4000ms{tls}"
+        ))
+        .await;
     }
 }
 

@@ -81,13 +81,16 @@ pub(crate) fn deaf(context: &Arc<Context>) -> Vec<Cut> {
 /// connections are used again instead of growing the heap.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// How often a connection has requests, as far as is known.
+/// How often a connection has requests, as far as is known, and how long it stays awake for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// It is new, or has rested for long: it rests right after its answer, and needs no registration with the runtime.
     Rare,
     /// Its next request may come soon: it stays awake for as long as [`PATIENCE`].
     Busy,
+    /// Not known: the kernel can't watch it for the parking lot. It stays awake until it moves or ends, so that its limits
+    /// run on.
+    Awake,
 }
 
 /// How many bytes of its next request a connection may have sent to be handed over: the largest head of a server that
@@ -132,7 +135,7 @@ pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
     #[cfg(not(feature = "http2"))]
     let ahead = Bytes::new();
     // Boxed, since the runtime moves a task many times before its first turn and when it ends.
-    tokio::spawn(Box::pin(serve_plain(context, stream, ahead, permit)));
+    tokio::spawn(Box::pin(serve_plain(context, stream, ahead, Pace::Rare, permit)));
 }
 
 /// Reads what the client of a new connection has sent. One that has sent nothing needs neither a task nor a
@@ -154,40 +157,50 @@ fn first_bytes(context: &Context, mut stream: Stream) -> Result<(Stream, Bytes),
 
 /// Serves a plain-text connection of which only `ahead` was read so far.
 #[cfg(not(feature = "http2"))]
-async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, permit: Permit) {
-    serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, Pace::Rare, permit).await;
+async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, pace: Pace, permit: Permit) {
+    serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, pace, permit).await;
 }
 
 /// Serves a plain-text connection of which only `ahead` was read so far.
 #[cfg(feature = "http2")]
-async fn serve_plain(context: Arc<Context>, mut stream: Stream, ahead: Bytes, mut permit: Permit) {
+async fn serve_plain(
+    context: Arc<Context>,
+    mut stream: Stream,
+    ahead: Bytes,
+    pace: Pace,
+    mut permit: Permit,
+) {
     let options = &context.options;
     if !options.http2 {
-        return serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, Pace::Rare, permit).await;
+        return serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, pace, permit).await;
     }
     if !options.http1 {
         return http2::serve(context, stream, ahead, permit).await;
     }
     let mut seen = Seen::new(ahead);
     // Something else than a byte has woken it.
-    if context.drain.phase() == Phase::Serving && !has_come(&mut stream, &mut seen) {
+    if pace != Pace::Awake && context.drain.phase() == Phase::Serving && !has_come(&mut stream, &mut seen) {
         return rest(context, stream, Bytes::new(), Stage::Fresh, permit, false).await;
     }
+    let patience = if pace == Pace::Awake { options.header_read_timeout } else { PATIENCE };
     let sniffed = tokio::select! {
         biased;
-        sniffed = sniff(&mut stream, &mut seen, &context.drain, PATIENCE, options.handshake_timeout) => sniffed,
+        sniffed = sniff(&mut stream, &mut seen, &context.drain, patience, options.handshake_timeout) => sniffed,
         () = newcomer_is_to_close(&context, &mut permit, false) => return close::close_now(stream).await,
     };
     let seen = seen.freeze();
     match sniffed {
-        Ok(Sniffed::Http1) => serve_http1(context, stream, seen, Stage::Fresh, Pace::Rare, permit).await,
+        Ok(Sniffed::Http1) => serve_http1(context, stream, seen, Stage::Fresh, pace, permit).await,
         Ok(Sniffed::Http2) => http2::serve(context, stream, seen.bytes, permit).await,
-        Ok(Sniffed::Quiet | Sniffed::PhaseChanged) => {
+        Ok(Sniffed::PhaseChanged) => {
+            rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
+        }
+        Ok(Sniffed::Quiet) if pace != Pace::Awake => {
             rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
         }
         // An orderly close even if the client has closed its side: another process may hold a duplicate.
         Ok(Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,
-        Ok(Sniffed::TimedOut) => {
+        Ok(Sniffed::TimedOut | Sniffed::Quiet) => {
             permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
             close::close(&context, stream, Linger::BRIEF).await;
         }

@@ -62,11 +62,11 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
         context.send_to_successor(resting)
     } else {
         // It can't move. It stays awake, so that its task closes it when its turn comes.
-        return stay(context, resting);
+        return stay(context, resting, Pace::Busy);
     };
     match refused {
         Ok(()) => {}
-        Err(resting) if resting.has_begun() => stay(context, resting),
+        Err(resting) if resting.has_begun() => stay(context, resting, Pace::Busy),
         Err(resting) => park(context, resting),
     }
 }
@@ -96,7 +96,8 @@ fn note_parked(context: &Arc<Context>, outcome: Result<(), Parked>, permit: Perm
         // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
         Err(Parked { socket, stage }) => {
             let ahead = Bytes::new();
-            return stay(context, Resting { socket, stage, ahead, permit, has_answered, left_at: None });
+            let resting = Resting { socket, stage, ahead, permit, has_answered, left_at: None };
+            return stay(context, resting, Pace::Awake);
         }
     }
     // The phase may have changed before the connection was parked. The lot is cleared again then, or the connection
@@ -107,24 +108,30 @@ fn note_parked(context: &Arc<Context>, outcome: Result<(), Parked>, permit: Perm
 }
 
 /// Gives a resting connection a task again, on the runtime that serves.
-pub(crate) fn stay(context: &Arc<Context>, resting: Resting) {
+fn stay(context: &Arc<Context>, resting: Resting, pace: Pace) {
     let Resting { socket, stage, ahead, permit, .. } = resting;
-    serve_awake(context, Wakened::from(Parked { socket, stage }), ahead, permit);
+    serve_awake(context, socket.map_fd(Descriptor::new), stage, ahead, pace, permit);
 }
 
-fn serve_awake(context: &Arc<Context>, awake: Wakened, ahead: Bytes, permit: Permit) {
-    let Wakened { socket, stage, is_rare } = awake;
+fn serve_awake(
+    context: &Arc<Context>,
+    socket: Socket<Descriptor>,
+    stage: Stage,
+    ahead: Bytes,
+    pace: Pace,
+    permit: Permit,
+) {
     let context = context.clone();
     let workers = context.workers.clone();
     // Boxed, since the runtime moves a task many times before its first turn and when it ends.
     workers.spawn(Box::pin(async move {
         context.moved.busy(socket.origin).await;
         let stream = socket.wake();
+        let pace = if stage == Stage::Fresh && pace == Pace::Busy { Pace::Rare } else { pace };
         match stage {
             // Over TLS the handshake has chosen HTTP/1 already.
-            Stage::Fresh if !stream.is_secure() => serve_plain(context, stream, ahead, permit).await,
+            Stage::Fresh if !stream.is_secure() => serve_plain(context, stream, ahead, pace, permit).await,
             Stage::Fresh | Stage::Idle => {
-                let pace = if is_rare || stage == Stage::Fresh { Pace::Rare } else { Pace::Busy };
                 serve_http1(context, stream, Ahead::now(ahead), stage, pace, permit).await;
             }
         }
@@ -186,8 +193,9 @@ pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>, servers: Vec<Arc<
 
 fn leave_lot(context: &Arc<Context>, woken: Woken) {
     match woken {
-        Woken::Ready(awake) => {
-            serve_awake(context, awake, Bytes::new(), Permit::from_count(&context.permits));
+        Woken::Ready(Wakened { socket, stage, is_rare }) => {
+            let pace = if is_rare { Pace::Rare } else { Pace::Busy };
+            serve_awake(context, socket, stage, Bytes::new(), pace, Permit::from_count(&context.permits));
         }
         Woken::Expired(parked) => close_parked(context, parked, CutReason::TimedOut),
     }

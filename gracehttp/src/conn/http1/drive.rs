@@ -96,6 +96,8 @@ impl End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
     Never,
+    /// Only to be handed over.
+    ToMove,
     /// Once it has been idle for a while.
     WhenIdle,
     /// After its response, without waiting for the next request. Its reads leave no waker until it has to wait.
@@ -254,13 +256,13 @@ impl Drive<'_, '_> {
         }
     }
 
-    /// Whether an idle connection has been awake for long enough to rest, or has answered and rests at once. While much of the last response lies in the
-    /// kernel, it has not: a parked connection has only the limit of an idle one, and its close leaves those bytes in
-    /// the kernel.
+    /// Whether an idle connection has been awake for long enough to rest, or has answered and rests at once. While much
+    /// of the last response lies in the kernel, it has not: a parked connection has only the limit of an idle one, and
+    /// its close leaves those bytes in the kernel.
     fn is_to_rest(&mut self, now: Instant) -> bool {
         let has_waited = now >= self.limits.idle_since() + PATIENCE;
         let rests = match self.rest {
-            Rest::Never => return false,
+            Rest::Never | Rest::ToMove => return false,
             Rest::AtOnce => has_waited || self.activity.traffic().begun() > 0,
             Rest::WhenIdle => has_waited,
         };
@@ -291,7 +293,7 @@ impl Drive<'_, '_> {
         }
         let limits = &*self.limits;
         self.alarm.note_found(now < limits.idle_since() + PATIENCE / 2);
-        let may_rest = self.rest != Rest::Never && phase < Phase::ClosingIdle;
+        let may_rest = matches!(self.rest, Rest::WhenIdle | Rest::AtOnce) && phase < Phase::ClosingIdle;
         let rest_at =
             (may_rest && limits.waiting() == Waiting::Request).then(|| limits.idle_since() + self.alarm.look);
         let looks_at = [

@@ -74,8 +74,11 @@ pub(super) async fn serve(
     let rest = match can_rest {
         // Only an idle connection can go back to the predecessor: not a moment is lost until it is told of one.
         true if context.moved.is_reported(stream.origin()) => Rest::AtOnce,
-        true if pace == Pace::Rare => Rest::AtOnce,
-        true => Rest::WhenIdle,
+        true => match pace {
+            Pace::Rare => Rest::AtOnce,
+            Pace::Busy => Rest::WhenIdle,
+            Pace::Awake => Rest::ToMove,
+        },
         false => Rest::Never,
     };
     if rest == Rest::AtOnce {

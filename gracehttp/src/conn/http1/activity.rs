@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use crate::conn::exchange::ends_body;
 use crate::conn::http1::inbound::Inbound;
 use crate::conn::traffic::Traffic;
+use crate::lifecycle::Phase;
 
 /// The notes of one connection, which its parts share.
 ///
@@ -25,7 +26,8 @@ use crate::conn::traffic::Traffic;
 /// | `inbound` | the reader (`intake`); answers, by the exchange | the connection's task, the exchange |
 /// | `task` | the connection's task, once | the exchange |
 /// | `defers_waiting` | the connection's task | the transport |
-/// | `answering`, `broken`, `ends_unnoticed`, `answered_in_restart`, `told_to_close`, `asked_once` | the exchange | the connection's task |
+/// | `answering`, `broken`, `ends_unnoticed`, `told_to_close`, `asked_once` | the exchange | the connection's task |
+/// | `answered_in_restart` | the exchange, the connection's task | the connection's task |
 /// | `last` | the exchange | the exchange |
 /// | `half_closed` | the reader; taken back by the exchange | the connection's task, the request body |
 /// | `received` | the connection's task | the request body |
@@ -63,7 +65,7 @@ pub(crate) struct Activity {
     broken: AtomicBool,
     /// The client takes the end of the connection for the end of the newest response.
     ends_unnoticed: AtomicBool,
-    /// A response has begun since the restart did.
+    /// In the restart that is under way, a request was in flight here.
     answered_in_restart: AtomicBool,
     /// A response has said `Connection: close` for the server's own reasons.
     told_to_close: AtomicBool,
@@ -224,7 +226,19 @@ impl Activity {
         self.answered_in_restart.store(true, Ordering::Relaxed);
     }
 
-    /// Whether one did.
+    /// The process has entered this phase. A restart finds a request in flight, whose response may have begun before it
+    /// did. If the restart is taken back, the next one begins anew.
+    pub(crate) fn note_phase(&self, phase: Phase) {
+        match phase {
+            Phase::Serving => self.answered_in_restart.store(false, Ordering::Relaxed),
+            Phase::HandingOver | Phase::SuccessorFull if !self.is_between_requests() => {
+                self.answers_in_restart()
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a request was in flight here in the restart that is under way.
     pub(crate) fn has_answered_in_restart(&self) -> bool {
         self.answered_in_restart.load(Ordering::Relaxed)
     }
@@ -396,4 +410,24 @@ pub(crate) enum Discard {
     Waiting,
     /// It was read to its end or given up, which hyper learns by another turn.
     Ended,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_for_the_restart_that_is_under_way_alone() {
+        let activity = Activity::new(true);
+        activity.note_phase(Phase::HandingOver);
+        assert!(!activity.has_answered_in_restart());
+        activity.answers_in_restart();
+        activity.note_phase(Phase::SuccessorFull);
+        activity.note_phase(Phase::HandingOver);
+        assert!(activity.has_answered_in_restart());
+        // The successor has died, and there is another restart.
+        activity.note_phase(Phase::Serving);
+        activity.note_phase(Phase::HandingOver);
+        assert!(!activity.has_answered_in_restart());
+    }
 }

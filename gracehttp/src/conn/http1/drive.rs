@@ -187,7 +187,7 @@ impl Drive<'_, '_> {
         if self.activity.poll_discard(cx) == Discard::Ended {
             return Step::Turn;
         }
-        let phase = self.context.drain.poll_phase(self.changed.as_mut(), &mut self.seen, cx);
+        let phase = self.phase(cx);
         if self.look_is_near() && phase == Phase::Serving && self.limits.only_answered(self.activity) {
             return Step::Sleep;
         }
@@ -201,6 +201,16 @@ impl Drive<'_, '_> {
             Some(end) => Step::End(end),
             None => self.sleep(phase, now, cx),
         }
+    }
+
+    /// The phase of the process. The task is woken when it changes.
+    fn phase(&mut self, cx: &mut TaskContext<'_>) -> Phase {
+        let before = self.seen;
+        let phase = self.context.drain.poll_phase(self.changed.as_mut(), &mut self.seen, cx);
+        if self.seen != before {
+            self.activity.note_phase(phase);
+        }
+        phase
     }
 
     /// Whether the exchange of requests and responses has come to an end.

@@ -42,7 +42,7 @@ use crate::sys::Probe;
 pub(super) enum Left {
     /// It is closed, or a handler has it.
     Nothing,
-    /// It is to rest. `has_answered`: it has answered a request since a restart began.
+    /// It is to rest. `has_answered`: a request was in flight in the restart that is under way, and it has answered it.
     AtRest { idle: Idle, has_answered: bool },
     /// It was about to close when its next request came.
     Busy(Idle),

@@ -226,14 +226,12 @@ impl Activity {
         self.answered_in_restart.store(true, Ordering::Relaxed);
     }
 
-    /// The process has entered this phase. A restart finds a request in flight, whose response may have begun before it
-    /// did. If the restart is taken back, the next one begins anew.
-    pub(crate) fn note_phase(&self, phase: Phase) {
+    /// The process has entered this phase, in the turn that ends now or before it. A restart finds a request in flight,
+    /// whose response may have begun before it did. If the restart is taken back, the next one begins anew.
+    pub(crate) fn note_phase(&self, phase: Phase, was_in_flight: bool) {
         match phase {
             Phase::Serving => self.answered_in_restart.store(false, Ordering::Relaxed),
-            Phase::HandingOver | Phase::SuccessorFull if !self.is_between_requests() => {
-                self.answers_in_restart()
-            }
+            Phase::HandingOver | Phase::SuccessorFull if was_in_flight => self.answers_in_restart(),
             _ => {}
         }
     }
@@ -419,15 +417,15 @@ mod tests {
     #[test]
     fn an_answer_counts_for_the_restart_that_is_under_way_alone() {
         let activity = Activity::new(true);
-        activity.note_phase(Phase::HandingOver);
+        activity.note_phase(Phase::HandingOver, false);
         assert!(!activity.has_answered_in_restart());
         activity.answers_in_restart();
-        activity.note_phase(Phase::SuccessorFull);
-        activity.note_phase(Phase::HandingOver);
+        activity.note_phase(Phase::SuccessorFull, false);
+        activity.note_phase(Phase::HandingOver, false);
         assert!(activity.has_answered_in_restart());
         // The successor has died, and there is another restart.
-        activity.note_phase(Phase::Serving);
-        activity.note_phase(Phase::HandingOver);
+        activity.note_phase(Phase::Serving, true);
+        activity.note_phase(Phase::HandingOver, false);
         assert!(!activity.has_answered_in_restart());
     }
 }

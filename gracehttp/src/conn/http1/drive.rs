@@ -136,6 +136,7 @@ pub(super) async fn drive(
         alarm: Alarm { timer, look: PATIENCE, is_set: false },
         changed,
         seen: None,
+        was_in_flight: false,
     };
     poll_fn(|cx| {
         loop {
@@ -143,6 +144,8 @@ pub(super) async fn drive(
             if let Some(entry) = &entry {
                 entry.set(Mark::Busy);
             }
+            // The last turn of a response may find the phase changed.
+            drive.was_in_flight = !activity.is_between_requests();
             // After a failure no client is left to answer: hyper has sent what it could.
             if poll_contained(context, || poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);
@@ -176,6 +179,8 @@ struct Drive<'a, 'c> {
     alarm: Alarm<'a>,
     changed: Pin<&'a mut Notified<'c>>,
     seen: Option<Stamp>,
+    /// A request was in flight when this turn began.
+    was_in_flight: bool,
 }
 
 impl Drive<'_, '_> {
@@ -208,7 +213,8 @@ impl Drive<'_, '_> {
         let before = self.seen;
         let phase = self.context.drain.poll_phase(self.changed.as_mut(), &mut self.seen, cx);
         if self.seen != before {
-            self.activity.note_phase(phase);
+            let is_in_flight = self.was_in_flight || !self.activity.is_between_requests();
+            self.activity.note_phase(phase, is_in_flight);
         }
         phase
     }

@@ -428,21 +428,21 @@ async fn predecessor_is_stopped_during_standby(change: impl FnOnce(Launch) -> La
     // Messages would be more than the channel to the predecessor can hold.
     for _ in 0..2 {
         for client in &mut clients {
-            client.get("/ping").await.unwrap();
+            client.get("/ping").await.expect("an answer");
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let mut upload = clients.pop().expect("six hundred clients");
     let inner = get("/ping");
-    upload.send(post_head("/echo", 2 * inner.len())).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    upload.send(post_head("/never", inner.len())).await.expect("the successor lives");
+    stage.app.log.line(0, "never begins").await;
     successor.kill();
-    upload.send(&inner).await.unwrap();
+    upload.send(&inner).await.expect("its socket is open");
     old.signal(Signal::CONT);
     let words = format!("serves again and has taken {returned} connections back");
     stage.app.log.line(0, &words).await;
     upload.reply().await.expect_err("its successor is dead");
-    assert_eq!(get_once(&stage.target, "/ping").await.unwrap().pid(), Some(old.pid()));
+    assert_eq!(get_once(&stage.target, "/ping").await.expect("an answer").pid(), Some(old.pid()));
     clients.truncate(returned);
     all_are_served_by(&mut clients, old.pid()).await;
 }

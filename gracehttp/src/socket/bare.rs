@@ -90,6 +90,11 @@ impl BareStream {
         peer.map(canonical)
     }
 
+    /// Has the runtime of the calling task watch it from now on.
+    pub(super) fn watch(&mut self) -> io::Result<()> {
+        self.descriptor.watch()
+    }
+
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.origin
     }

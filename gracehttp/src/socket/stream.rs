@@ -116,6 +116,16 @@ impl Stream {
         self.bare().as_fd()
     }
 
+    /// Has the runtime of the calling task watch the socket from now on. By itself a stream asks for that at its first
+    /// wait, which has to be in a task of a runtime.
+    pub(crate) fn watch(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(bare) => bare.watch(),
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) => secure.watch(),
+        }
+    }
+
     fn bare(&self) -> &BareStream {
         match self {
             Self::Plain(bare) => bare,

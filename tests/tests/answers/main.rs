@@ -6,6 +6,7 @@ mod counts;
 mod failures;
 mod memory;
 mod peers;
+mod upgrades;
 
 use std::net::SocketAddr;
 

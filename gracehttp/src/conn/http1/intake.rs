@@ -102,13 +102,15 @@ impl Inspector for Intake {
 
     /// A response may wait if it is complete.
     fn may_wait(&self) -> bool {
-        !self.activity.traffic().is_read_blocked()
-            && self.activity.is_between_requests()
-            && !self.inbound().has_left()
+        !self.activity.traffic().is_read_blocked() && self.activity.is_between_requests() && !self.has_left()
     }
 
     fn defers_waiting(&self) -> bool {
-        self.activity.defers_waiting() && !self.inbound().has_left()
+        self.activity.defers_waiting() && !self.has_left()
+    }
+
+    fn has_left(&self) -> bool {
+        self.inbound().has_left()
     }
 
     /// A client that has sent a part of a record has begun its next request, like a client that has sent half a head.
@@ -122,7 +124,7 @@ impl Inspector for Intake {
     /// That is why hyper hears of no end: it does not say what it has yet to write. Whether the end cuts a request body
     /// short is for that body to find out: hyper may have all of it, and its handler not yet.
     fn hides_end(&self) -> bool {
-        let hides = !self.inbound().has_left();
+        let hides = !self.has_left();
         if hides {
             self.activity.note_half_closed();
         }

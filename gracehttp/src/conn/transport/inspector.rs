@@ -30,6 +30,11 @@ pub(crate) trait Inspector: Send + Unpin {
         false
     }
 
+    /// Whether the next bytes are of another protocol, and a handler has the stream: perhaps outside of any runtime.
+    fn has_left(&self) -> bool {
+        false
+    }
+
     /// A read has found nothing. `in_record`: the beginning of a TLS record has come, and the rest has not.
     fn note_blocked(&mut self, _in_record: bool) {}
 

@@ -296,6 +296,10 @@ impl<I: Inspector> AsyncWrite for Transport<I> {
         }
         self.hyper_waits = false;
         ready!(self.poll_write_gathered(cx))?;
+        if self.inspector.has_left() {
+            // If that fails, the first wait tries it again.
+            let _ = self.stream.watch();
+        }
         let outcome = Pin::new(&mut self.stream).poll_flush(cx);
         self.owes_flush = false;
         self.traffic().note_unflushed(outcome.is_pending());

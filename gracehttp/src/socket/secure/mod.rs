@@ -56,6 +56,11 @@ impl SecureStream {
         !self.inbound.cut().is_empty()
     }
 
+    /// Has the runtime of the calling task watch the socket from now on.
+    pub(super) fn watch(&mut self) -> io::Result<()> {
+        self.bare.watch()
+    }
+
     pub(crate) fn bare(&self) -> &BareStream {
         &self.bare
     }

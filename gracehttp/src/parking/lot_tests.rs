@@ -136,16 +136,16 @@ async fn each_byte_wakes_its_connection(shuffles: bool) {
             })
         })
         .collect();
-    let shuffling = tokio::spawn({
+    let shuffling = shuffles.then(|| {
         let lot = lot.clone();
-        async move {
-            while shuffles {
+        tokio::spawn(async move {
+            loop {
                 for parked in lot.take(3).into_iter().rev() {
                     lot.park(parked).unwrap();
                 }
                 yield_now().await;
             }
-        }
+        })
     });
     let mut turn = 0;
     let mut open = CLIENTS;
@@ -157,7 +157,9 @@ async fn each_byte_wakes_its_connection(shuffles: bool) {
             if echo(&awake) { park_anew(&lot, awake, turn % 5) } else { open -= 1 }
         }
     }
-    shuffling.abort();
+    if let Some(shuffling) = shuffling {
+        shuffling.abort();
+    }
     for client in clients {
         client.join().unwrap();
     }

@@ -55,7 +55,8 @@ impl Draft<'_, '_> {
     /// A certificate without a key, or the reverse.
     #[cfg(feature = "tls")]
     fn half_pair(&self, server: &ServerOptions) -> Option<Error> {
-        let (cert, key) = server.tls.as_ref().and_then(crate::server::Tls::files_named)?;
+        let crate::server::CertificateFiles { cert, key } =
+            server.tls.as_ref().and_then(crate::server::Tls::files_named)?;
         let (there, missing) = match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
             (true, _) => ("tls.key", "tls.cert"),
             (_, true) => ("tls.cert", "tls.key"),

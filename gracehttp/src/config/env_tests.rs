@@ -266,7 +266,7 @@ fn certificate_is_replaced_turned_off_or_missing() {
         let mut ping = server("ping", &[":9090"]);
         ping.tls = tls;
         apply(variables, &mut Settings::default(), &mut [&mut ping])
-            .map(|_| ping.tls.map(|tls| tls.to_string()))
+            .map(|_| ping.tls.and_then(|tls| Some(tls.files_named()?.to_string())))
             .map_err(|error| error.to_string())
     };
     let files = || Some(crate::server::Tls::files("a.pem", "a.key"));

@@ -136,7 +136,7 @@ const TLS_CERT: Key<ServerOptions> = Key {
     name: "tls.cert",
     form: Form::Text,
     set: |server, text| value::path(text).map(|path| crate::server::Tls::set_cert(&mut server.tls, path)),
-    get: |server| Some(server.tls.as_ref()?.files_named()?.0.display().to_string()),
+    get: |server| Some(server.tls.as_ref()?.files_named()?.cert.display().to_string()),
 };
 
 #[cfg(feature = "tls")]
@@ -144,7 +144,7 @@ const TLS_KEY: Key<ServerOptions> = Key {
     name: "tls.key",
     form: Form::Text,
     set: |server, text| value::path(text).map(|path| crate::server::Tls::set_key(&mut server.tls, path)),
-    get: |server| Some(server.tls.as_ref()?.files_named()?.1.display().to_string()),
+    get: |server| Some(server.tls.as_ref()?.files_named()?.key.display().to_string()),
 };
 
 const MAX_CONNS: Key<ServerOptions> = Key {

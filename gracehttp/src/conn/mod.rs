@@ -66,7 +66,7 @@ use crate::server::Permit;
 use crate::socket::Socket;
 use crate::socket::{Stage, Stream};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsAcceptor, handshake, kind_of};
+use crate::tls::{TlsAcceptor, handshake, is_challenge, kind_of};
 
 /// The connections that hear of no deadline: a handler blocks its thread, or has them for another protocol.
 pub(crate) fn deaf(context: &Arc<Context>) -> Vec<Cut> {
@@ -250,6 +250,7 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     // The client was sent the alert that says why.
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if is_challenge(&error) => return,
         Ok(Err(error)) => return note_failed_handshake(&context, peer, kind_of(&error), &error),
         Err(_) => {
             permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));

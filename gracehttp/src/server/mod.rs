@@ -45,9 +45,9 @@ pub use service::{Request, Response};
 pub(crate) use state::SharedState;
 pub(crate) use surroundings::Surroundings;
 #[cfg(feature = "tls")]
-pub(crate) use tls::Source as TlsSource;
-#[cfg(feature = "tls")]
 pub use tls::Tls;
+#[cfg(feature = "tls")]
+pub(crate) use tls::{CertificateFiles, Source as TlsSource};
 pub use when_full::WhenFull;
 
 use crate::error::Error;

@@ -222,11 +222,11 @@ impl Observed {
     #[cfg(any(feature = "admin", feature = "cli"))]
     fn certificates(&self) -> Vec<CertificateReport> {
         #[cfg(feature = "tls")]
-        let certificates = self.servers.iter().filter_map(|server| {
-            let facts = server.context.tls.as_ref()?.certificate();
-            Some(CertificateReport {
-                server: server.context.options.name.clone(),
-                names: facts.names.clone(),
+        let certificates = self.servers.iter().flat_map(|ObservedServer { context, .. }| {
+            let facts = context.tls.iter().flat_map(|tls| tls.certificates());
+            facts.map(|facts| CertificateReport {
+                server: context.options.name.clone(),
+                names: facts.names,
                 not_after: facts.not_after.map(|time| humantime::format_rfc3339_seconds(time).to_string()),
             })
         });

@@ -2,39 +2,66 @@
 
 use std::sync::Arc;
 
-use tokio_rustls::rustls::{KeyLog, ServerConfig};
-
 use crate::error::Error;
-use crate::server::ServerOptions;
-use crate::tls::config::CertificateFacts;
+use crate::log;
+use crate::server::{ServerOptions, TlsSource as Source};
+use crate::tls::certificate::Certificate;
+#[cfg(any(feature = "admin", feature = "cli"))]
+use crate::tls::certificate::CertificateFacts;
+use crate::tls::files;
 use crate::tls::key_ring::KeyRing;
+use crate::tls::presented::Presented;
+use crate::tls::set::CertificateSet;
 
 /// Makes TLS sessions of a server's sockets. Clones are the same.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct TlsAcceptor {
-    config: Arc<ServerConfig>,
-    certificate: Arc<CertificateFacts>,
+    presented: Arc<Presented>,
 }
 
 impl TlsAcceptor {
-    /// Reads the server's certificate, if it has one. Its session tickets are made with the keys of the ring.
+    /// Reads the server's certificates, if it has TLS. Its session tickets are made with the keys of the ring.
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
-        let ServerOptions { name, tls, http1, .. } = options;
-        let http2 = options.has_http2();
-        let config = tls.as_ref().map(|tls| tls.server_config(name, *http1, http2, keys)).transpose()?;
-        Ok(config.map(|(config, certificate)| Self { config, certificate: Arc::new(certificate) }))
+        let Some(tls) = &options.tls else { return Ok(None) };
+        let certificates = certificates(&options.name, &tls.source)?;
+        let set = CertificateSet::new(certificates, tls.sni_strict);
+        Ok(Some(Self { presented: Arc::new(Presented::new(options, keys, set)?) }))
     }
 
-    /// What an operator wants to know of its certificate.
-    #[cfg_attr(not(any(feature = "admin", feature = "cli")), expect(dead_code, reason = "operators read it"))]
-    pub(crate) fn certificate(&self) -> &CertificateFacts {
-        &self.certificate
+    /// What an operator wants to know of its certificates, in their order.
+    #[cfg(any(feature = "admin", feature = "cli"))]
+    pub(crate) fn certificates(&self) -> Vec<CertificateFacts> {
+        let current = self.presented.current();
+        current.set.certificates().iter().map(|certificate| certificate.facts().clone()).collect()
     }
 
-    /// The configuration for one handshake, whose secrets the log gets. A clone is little more than some pointers.
-    pub(super) fn config(&self, key_log: Arc<dyn KeyLog>) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::clone(&self.config);
-        config.key_log = key_log;
-        Arc::new(config)
+    /// What its handshakes present, to be replaced while it runs.
+    pub(crate) fn presented(&self) -> &Arc<Presented> {
+        &self.presented
     }
+}
+
+/// The certificates of a source, in their order. All faults are reported together.
+fn certificates(server: &str, source: &Source) -> Result<Vec<Arc<Certificate>>, Error> {
+    let mut faults = Vec::new();
+    let mut certificates = Vec::new();
+    match source {
+        Source::Files(all) => {
+            for files in all {
+                match files::certificate(server, files) {
+                    Ok(certificate) => {
+                        for flaw in certificate.flaws() {
+                            log::notice(format_args!("server `{server}`: the certificate {files}: {flaw}"));
+                        }
+                        certificates.push(Arc::new(certificate));
+                    }
+                    Err(fault) => faults.push(fault),
+                }
+            }
+        }
+        #[cfg(feature = "self-signed")]
+        Source::SelfSigned => certificates.push(Arc::new(Certificate::self_signed(server)?)),
+    }
+    Error::check(faults)?;
+    Ok(certificates)
 }

@@ -1,11 +1,47 @@
 //! Why a handshake failed, in words that programs read.
 
+use std::fmt;
 use std::io;
 
 use tokio_rustls::rustls;
 
+/// Why a handshake leads to no connection, where rustls sees no fault.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The client asks for a name of which there is no certificate.
+    UnknownName(Option<String>),
+    /// It was an authority's look at the certificate of a challenge, which is over.
+    Challenge,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownName(Some(name)) => write!(f, "there is no certificate for the name `{name}`"),
+            Self::UnknownName(None) => {
+                f.write_str("there is no certificate for clients that ask for no name")
+            }
+            Self::Challenge => f.write_str("it was an authority's challenge"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+fn refusal(error: &io::Error) -> Option<&Refusal> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Whether the handshake was complete, and for an authority alone.
+pub(crate) fn is_challenge(error: &io::Error) -> bool {
+    matches!(refusal(error), Some(Refusal::Challenge))
+}
+
 /// The kind of a failure. There are few, whatever clients send.
 pub(crate) fn kind_of(error: &io::Error) -> &'static str {
+    if let Some(Refusal::UnknownName(_)) = refusal(error) {
+        return "unknown_name";
+    }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(_)) => "alert_received",
         Some(rustls::Error::NoApplicationProtocol) => "no_common_protocol",

@@ -16,7 +16,10 @@ use crate::log;
 use crate::record::{Alpn, Established, Facts, HEADER_LENGTH, MAX_SEALED_LENGTH, NotEstablished, Session};
 use crate::socket::{BareStream, SecureStream};
 use crate::tls::acceptor::TlsAcceptor;
+use crate::tls::challenges;
+use crate::tls::failure::Refusal;
 use crate::tls::key_log::ConnectionKeyLog;
+use crate::tls::resolver::HandshakeResolver;
 
 /// The content type of a ChangeCipherSpec (RFC 5246 section 6.2.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -27,16 +30,27 @@ const SMALL: usize = 4 << 10;
 /// At most so much is read of a client that was refused.
 const DISCARDED: usize = 64 << 10;
 
+/// The record of the fatal alert `unrecognized_name` (RFC 6066 section 3). It is sent in answer to a ClientHello, so it is
+/// not encrypted.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
 /// Why a client is refused whose bytes are no record of TLS.
 const NO_RECORD: &str = "the client sent no TLS record; it may speak plain HTTP";
 
 /// Makes a TLS session of a socket. If that fails, the client is sent the alert that says why.
 pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::Result<SecureStream> {
     let key_log = Arc::new(ConnectionKeyLog::default());
-    let rustls = ServerConnection::new(acceptor.config(key_log.clone())).map_err(io::Error::other)?;
-    let mut handshake = Handshake { bare, rustls, input: Vec::with_capacity(SMALL), after_change: 0 };
+    let (config, resolver) = acceptor.presented().for_handshake(key_log.clone());
+    let rustls = ServerConnection::new(config).map_err(io::Error::other)?;
+    let mut handshake =
+        Handshake { bare, rustls, resolver, input: Vec::with_capacity(SMALL), after_change: 0 };
     handshake.run().await?;
-    let Handshake { bare, rustls, input, after_change } = handshake;
+    if handshake.rustls.alpn_protocol() == Some(challenges::PROTOCOL) {
+        handshake.rustls.send_close_notify();
+        handshake.send().await?;
+        return Err(io::Error::other(Refusal::Challenge));
+    }
+    let Handshake { bare, rustls, input, after_change, resolver: _ } = handshake;
     let session = Session::new(take_over(rustls, &key_log, after_change)?);
     Ok(SecureStream::new(bare, session, input))
 }
@@ -45,6 +59,7 @@ pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::R
 struct Handshake {
     bare: BareStream,
     rustls: ServerConnection,
+    resolver: Arc<HandshakeResolver>,
     /// What was read and rustls has not got yet.
     input: Vec<u8>,
     /// How many records rustls has got since the client's last ChangeCipherSpec.
@@ -129,8 +144,16 @@ impl Handshake {
         self.input.drain(..length);
         match self.rustls.process_new_packets() {
             Ok(_) => Ok(()),
+            Err(_) if self.resolver.has_refused() => {
+                // rustls would send `access_denied`.
+                self.send_alert(&UNRECOGNIZED_NAME).await;
+                let name = self.rustls.server_name().map(str::to_owned);
+                Err(io::Error::new(io::ErrorKind::InvalidData, Refusal::UnknownName(name)))
+            }
             Err(error) => {
-                self.send_alert().await;
+                if let Ok(alert) = self.output() {
+                    self.send_alert(&alert).await;
+                }
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))
             }
         }
@@ -138,12 +161,11 @@ impl Handshake {
 
     /// Sends the alert about a fault of the client, as far as there is room for it, and reads what the client has sent
     /// meanwhile: a socket that is closed with unread bytes is reset, and the client might never see the alert.
-    async fn send_alert(&mut self) {
-        let Ok(alert) = self.output() else { return };
+    async fn send_alert(&mut self, alert: &[u8]) {
         let mut bare = Pin::new(&mut self.bare);
         let mut scratch = vec![0; SMALL];
         poll_fn(|cx| {
-            let _ = bare.as_mut().poll_write(cx, &alert);
+            let _ = bare.as_mut().poll_write(cx, alert);
             for _ in 0..DISCARDED / SMALL {
                 let mut read = ReadBuf::new(&mut scratch);
                 let is_read = matches!(bare.as_mut().poll_read(cx, &mut read), Poll::Ready(Ok(())));

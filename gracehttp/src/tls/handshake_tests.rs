@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::*;
-use crate::tls::config::provider;
+use crate::tls::certificate::provider;
 use crate::tls::peer::{TestClient, acceptor, client_config, client_config_with, connect, sockets};
 
 const HANDSHAKE: u8 = 22;
@@ -26,6 +26,11 @@ async fn read(stream: &mut SecureStream, length: usize) -> Vec<u8> {
     let mut text = vec![0; length];
     stream.read_exact(&mut text).await.unwrap();
     text
+}
+
+/// The configuration of one handshake.
+fn configuration(acceptor: &TlsAcceptor) -> Arc<ServerConfig> {
+    acceptor.presented().for_handshake(Arc::new(ConnectionKeyLog::default())).0
 }
 
 /// Both sides can send and receive.
@@ -308,7 +313,7 @@ async fn early_data_is_rejected_and_the_connection_works() {
     let config = Arc::new(config);
     let (_bare, socket) = sockets();
     let mut first = TestClient::new(&config, socket);
-    let mut generous = ServerConfig::clone(&acceptor.config(Arc::new(ConnectionKeyLog::default())));
+    let mut generous = ServerConfig::clone(&configuration(&acceptor));
     generous.max_early_data_size = 1 << 14;
     generous.ticketer = Arc::new(NoTickets);
     generous.session_storage = ServerSessionMemoryCache::new(8);
@@ -348,7 +353,7 @@ async fn answer(bytes: &[u8]) -> (Vec<u8>, ErrorKind) {
 
 /// What bare rustls says to them.
 fn answer_of_rustls(bytes: &[u8]) -> Vec<u8> {
-    let mut server = ServerConnection::new(acceptor().config(Arc::new(ConnectionKeyLog::default()))).unwrap();
+    let mut server = ServerConnection::new(configuration(&acceptor())).unwrap();
     server.read_tls(&mut &bytes[..]).unwrap();
     server.process_new_packets().unwrap_err();
     let mut said = Vec::new();

@@ -3,9 +3,13 @@
 #[cfg(feature = "tls")]
 mod acceptor;
 #[cfg(feature = "tls")]
-mod config;
+mod certificate;
+#[cfg(feature = "tls")]
+mod challenges;
 #[cfg(feature = "tls")]
 mod failure;
+#[cfg(feature = "tls")]
+mod files;
 #[cfg(feature = "tls")]
 mod handshake;
 #[cfg(feature = "tls")]
@@ -17,6 +21,12 @@ mod names;
 #[cfg(test)]
 pub(crate) mod peer;
 #[cfg(feature = "tls")]
+mod presented;
+#[cfg(feature = "tls")]
+mod resolver;
+#[cfg(feature = "tls")]
+mod set;
+#[cfg(feature = "tls")]
 mod tickets;
 #[cfg(feature = "tls")]
 mod validity;
@@ -26,9 +36,9 @@ mod without;
 #[cfg(feature = "tls")]
 pub(crate) use acceptor::TlsAcceptor;
 #[cfg(all(feature = "tls", feature = "test-kit"))]
-pub(crate) use config::provider as crypto_provider;
+pub(crate) use certificate::provider as crypto_provider;
 #[cfg(feature = "tls")]
-pub(crate) use failure::kind_of;
+pub(crate) use failure::{is_challenge, kind_of};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::handshake;
 pub(crate) use key_ring::{KeyRing, TicketKey};

@@ -15,10 +15,20 @@ const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// Names and addresses, in their order; none if the certificate does not look as expected.
 pub(super) fn of(certificate: &[u8]) -> Vec<String> {
-    let listed = alternatives(certificate).unwrap_or_default();
-    let mut rest = listed;
-    let elements = std::iter::from_fn(|| next(&mut rest));
-    elements.filter_map(|element| shown(&element)).collect()
+    elements(certificate).filter_map(|element| shown(&element)).collect()
+}
+
+/// The names without the addresses.
+pub(super) fn dns_of(certificate: &[u8]) -> Vec<String> {
+    elements(certificate)
+        .filter(|element| element.tag == DNS_NAME)
+        .filter_map(|element| shown(&element))
+        .collect()
+}
+
+fn elements(certificate: &[u8]) -> impl Iterator<Item = Element<'_>> {
+    let mut rest = alternatives(certificate).unwrap_or_default();
+    std::iter::from_fn(move || next(&mut rest))
 }
 
 fn alternatives(certificate: &[u8]) -> Option<&[u8]> {

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
 use crate::server::{ServerOptions, Tls};
 use crate::socket::{BareStream, Family, SecureStream, Socket, Stream};
 use crate::sys::Descriptor;
-use crate::tls::config::provider;
+use crate::tls::certificate::provider;
 use crate::tls::{KeyRing, TlsAcceptor, handshake};
 
 /// A server's side of TLS, with a certificate for `localhost`.

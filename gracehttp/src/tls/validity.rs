@@ -49,6 +49,20 @@ pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
     Some(Validity { not_before: time(&next(&mut validity)?)?, not_after: time(&next(&mut validity)?)? })
 }
 
+/// The names of issuer and subject, as they are encoded: in a chain an issuer's is that of the next subject.
+pub(super) fn issuer_and_subject(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
+    let certificate = sequence(&mut &certificate[..])?;
+    let mut to_be_signed = sequence(&mut &certificate[..])?;
+    let first = next(&mut to_be_signed)?;
+    if first.tag == EXPLICIT_VERSION {
+        let _serial_number = next(&mut to_be_signed)?;
+    }
+    let _signature_algorithm = sequence(&mut to_be_signed)?;
+    let issuer = sequence(&mut to_be_signed)?;
+    let _validity = sequence(&mut to_be_signed)?;
+    Some((issuer, sequence(&mut to_be_signed)?))
+}
+
 pub(super) fn sequence<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
     next(input).filter(|element| element.tag == SEQUENCE).map(|element| element.content)
 }

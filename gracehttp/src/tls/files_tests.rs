@@ -1,7 +1,9 @@
 //! Certificates and keys as operators get them wrong.
 
 use super::*;
-use crate::tls::key_ring::KeyRing;
+use crate::log;
+use crate::server::{ServerOptions, Tls};
+use crate::tls::{KeyRing, TlsAcceptor};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -33,14 +35,14 @@ impl Files {
         fs::write(self.0.join(name), text).unwrap();
     }
 
-    fn config(&self, cert: &str, key: &str) -> Result<Arc<ServerConfig>, Error> {
-        Tls::files(self.0.join(cert), self.0.join(key))
-            .server_config("secure", true, true, &KeyRing::default())
-            .map(|(config, _)| config)
+    fn acceptor(&self, cert: &str, key: &str) -> Result<TlsAcceptor, Error> {
+        let tls = Some(Tls::files(self.0.join(cert), self.0.join(key)));
+        let options = ServerOptions { tls, ..ServerOptions::new("secure") };
+        TlsAcceptor::of(&options, &KeyRing::default()).map(Option::unwrap)
     }
 
     fn fault(&self, cert: &str, key: &str) -> String {
-        self.config(cert, key).unwrap_err().to_string()
+        self.acceptor(cert, key).unwrap_err().to_string()
     }
 }
 
@@ -64,26 +66,11 @@ fn assert_names(message: &str, file: &str, reason: &str) {
 }
 
 #[test]
-fn a_pair_becomes_a_configuration_that_offers_what_the_server_speaks() {
-    let files = Files::with_pair();
-    assert_eq!(files.config("cert.pem", "key.pem").unwrap().alpn_protocols, [&b"h2"[..], b"http/1.1"]);
-    let tls = Tls::files(files.0.join("cert.pem"), files.0.join("key.pem"));
-    assert_eq!(
-        tls.server_config("secure", true, false, &KeyRing::default()).unwrap().0.alpn_protocols,
-        [b"http/1.1"]
-    );
-    assert_eq!(
-        tls.server_config("secure", false, true, &KeyRing::default()).unwrap().0.alpn_protocols,
-        [b"h2"]
-    );
-}
-
-#[test]
 fn certificate_and_key_may_share_a_file() {
     let files = Files::new();
     let (certificate, key) = pair(|_| {});
     files.write("both.pem", &(key + &certificate));
-    files.config("both.pem", "both.pem").unwrap();
+    files.acceptor("both.pem", "both.pem").unwrap();
 }
 
 #[test]
@@ -157,7 +144,7 @@ fn an_expired_certificate_is_a_notice() {
     let (certificate, key) = pair(|params| params.not_after = rcgen::date_time_ymd(2001, 2, 3));
     files.write("old.pem", &certificate);
     files.write("key.pem", &key);
-    files.config("old.pem", "key.pem").unwrap();
+    files.acceptor("old.pem", "key.pem").unwrap();
     // The callback is called on a thread of its own.
     let seen = || SEEN.lock().unwrap().iter().find(|message| message.contains("old.pem")).cloned();
     let start = Instant::now();
@@ -171,13 +158,6 @@ fn an_expired_certificate_is_a_notice() {
     assert_names(&notice, "old.pem", "expired at 2001-02-03T00:00:00Z");
 }
 
-#[cfg(feature = "self-signed")]
-#[test]
-fn a_self_signed_certificate_needs_no_files() {
-    let config = Tls::self_signed().server_config("secure", true, true, &KeyRing::default()).unwrap().0;
-    assert_eq!(config.alpn_protocols.len(), 2);
-}
-
 #[test]
 fn d7_byte_order_marks_line_ends_and_text_around_do_no_harm() {
     let files = Files::new();
@@ -185,9 +165,9 @@ fn d7_byte_order_marks_line_ends_and_text_around_do_no_harm() {
     let as_windows = |text: &str| text.replace('\n', "\r\n");
     files.write("cert.pem", &format!("\u{feff}{}", as_windows(&certificate)));
     files.write("key.pem", &format!("\u{feff}{}", as_windows(&key)));
-    files.config("cert.pem", "key.pem").unwrap();
+    files.acceptor("cert.pem", "key.pem").unwrap();
     files.write("both.pem", &format!("issued to nobody\n\u{feff}{key}and now\n\u{feff}{certificate}"));
-    files.config("both.pem", "both.pem").unwrap();
+    files.acceptor("both.pem", "both.pem").unwrap();
 
     let wide: Vec<u8> = "\u{feff}-----BEGIN".encode_utf16().flat_map(u16::to_le_bytes).collect();
     fs::write(files.0.join("wide.pem"), wide).unwrap();

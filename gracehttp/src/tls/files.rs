@@ -1,0 +1,128 @@
+//! Certificates and keys in PEM files, as operators leave them there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::error::Error;
+use crate::server::CertificateFiles;
+use crate::tls::certificate::Certificate;
+
+/// The certificate in these files of `server`, checked as a whole.
+pub(super) fn certificate(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
+    let CertificateFiles { cert, key } = files;
+    let chain = read_chain(server, cert);
+    let key = read_key(server, key);
+    match (chain, key) {
+        (Ok(chain), Ok(key)) => {
+            Certificate::check(&format!("server `{server}`: the certificate {files}"), chain, key)
+        }
+        (Err(one), Err(other)) => Err(Error::several(vec![one, other])),
+        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
+    }
+}
+
+fn read_chain(server: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = read(server, "certificate", path)?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| damaged(server, "certificate", path, error))?;
+    if chain.is_empty() {
+        let why = if PrivateKeyDer::from_pem_slice(&text).is_ok() {
+            "it holds a key: are certificate and key swapped?"
+        } else {
+            "it must be PEM, with a section `-----BEGIN CERTIFICATE-----`"
+        };
+        return Err(in_file(server, "certificate", path, &format!("holds no certificate: {why}")));
+    }
+    Ok(chain)
+}
+
+fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    let text = read(server, "key", path)?;
+    PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+        if is_encrypted(&text) {
+            let why = "is encrypted, and a server can't ask for its passphrase: decrypt it with \
+                       `openssl pkey -in KEY -out PLAIN` and guard the result by its file mode";
+            return in_file(server, "key", path, why);
+        }
+        if !matches!(error, pem::Error::NoItemsFound) {
+            return damaged(server, "key", path, error);
+        }
+        let why = if CertificateDer::from_pem_slice(&text).is_ok() {
+            "it holds a certificate: are certificate and key swapped?"
+        } else {
+            "it must be PEM, with a section `-----BEGIN PRIVATE KEY-----`"
+        };
+        in_file(server, "key", path, &format!("holds no private key: {why}"))
+    })
+}
+
+/// PKCS #8 says so in the section's name, the older formats in a header line.
+fn is_encrypted(pem: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(pem);
+    text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
+}
+
+fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = fs::read(path).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => match std::path::absolute(path) {
+                Ok(absolute) if path.is_relative() => format!(
+                    "does not exist (as {}): create it, correct the path, or start the program in another \
+                     directory",
+                    absolute.display()
+                ),
+                _ => "does not exist: create it, or correct the path".to_owned(),
+            },
+            io::ErrorKind::PermissionDenied => {
+                "cannot be read, permission denied: let the user that runs this process read it".to_owned()
+            }
+            _ => format!("cannot be read ({error}): put a readable file in its place"),
+        };
+        Error::caused_by(describe(server, what, path, &reason), error)
+    })?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(in_file(server, what, path, "is text in UTF-16: save it as UTF-8"));
+    }
+    Ok(without_marks(bytes))
+}
+
+/// Removes the byte order marks that some editors write at the beginning. In a file that was joined from several they
+/// are inside, too.
+fn without_marks(mut text: Vec<u8>) -> Vec<u8> {
+    const MARK: &[u8] = "\u{feff}".as_bytes();
+    while let Some(at) = text.windows(MARK.len()).position(|bytes| bytes == MARK) {
+        text.drain(at..at + MARK.len());
+    }
+    text
+}
+
+fn damaged(server: &str, what: &str, path: &Path, error: pem::Error) -> Error {
+    let how = match &error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            format!("the line `-----END {}-----` is missing", String::from_utf8_lossy(end_marker))
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            format!("`{}` begins no section", String::from_utf8_lossy(line).trim_end())
+        }
+        error => error.to_string(),
+    };
+    let reason = format!("is damaged ({how}): replace it by a whole copy");
+    Error::caused_by(describe(server, what, path, &reason), error)
+}
+
+fn in_file(server: &str, what: &str, path: &Path, reason: &str) -> Error {
+    Error::new(describe(server, what, path, reason))
+}
+
+fn describe(server: &str, what: &str, path: &Path, reason: &str) -> String {
+    format!("server `{server}`: the {what} file {} {reason}", path.display())
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

@@ -1,0 +1,118 @@
+//! What a server presents in its handshakes. It is replaced while the server runs.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio_rustls::rustls::server::ResolvesServerCertUsingSni;
+use tokio_rustls::rustls::{KeyLog, ServerConfig};
+
+use crate::error::Error;
+use crate::server::ServerOptions;
+use crate::tls::certificate::provider;
+use crate::tls::challenges::{Challenges, PROTOCOL};
+use crate::tls::key_ring::KeyRing;
+use crate::tls::resolver::HandshakeResolver;
+use crate::tls::set::CertificateSet;
+use crate::tls::tickets::Tickets;
+
+/// What the handshakes of a server need. Each handshake takes it once, as it is at its beginning, and keeps it.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    current: RwLock<Arc<Current>>,
+    challenges: Challenges,
+}
+
+/// All of it that changes together. It never changes itself.
+#[derive(Debug)]
+pub(super) struct Current {
+    config: ServerConfig,
+    pub(super) set: CertificateSet,
+}
+
+impl Presented {
+    pub(super) fn new(options: &ServerOptions, keys: &KeyRing, set: CertificateSet) -> Result<Self, Error> {
+        let current = Arc::new(Current { config: config(options, keys)?, set });
+        Ok(Self { current: RwLock::new(current), challenges: Challenges::default() })
+    }
+
+    /// New handshakes get a certificate of this set. Connections and session tickets are not touched.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a reload replaces the set"))]
+    pub(crate) fn replace(&self, set: CertificateSet) {
+        let mut current = self.current.write();
+        *current = Arc::new(Current { config: current.config.clone(), set });
+    }
+
+    /// What certificates an authority is to see for its challenges.
+    #[cfg_attr(not(test), expect(dead_code, reason = "an authority's client sets challenges"))]
+    pub(crate) fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    pub(super) fn current(&self) -> Arc<Current> {
+        self.current.read().clone()
+    }
+
+    /// The configuration for one handshake, whose secrets the log gets, and its resolver. A clone is little more than some
+    /// pointers.
+    pub(super) fn for_handshake(
+        &self,
+        key_log: Arc<dyn KeyLog>,
+    ) -> (Arc<ServerConfig>, Arc<HandshakeResolver>) {
+        let current = self.current();
+        let mut config = current.config.clone();
+        let resolver = Arc::new(HandshakeResolver::new(current, self.challenges.clone()));
+        config.key_log = key_log;
+        config.cert_resolver = resolver.clone();
+        if self.challenges.are_expected() {
+            config.alpn_protocols.push(PROTOCOL.to_vec());
+        }
+        (Arc::new(config), resolver)
+    }
+}
+
+fn config(options: &ServerOptions, keys: &KeyRing) -> Result<ServerConfig, Error> {
+    let (server, http1, http2) = (&options.name, options.http1, options.has_http2());
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        // Each handshake has a resolver of its own.
+        .map(|builder| {
+            builder.with_no_client_auth().with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()))
+        })
+        .map_err(|error| {
+            Error::caused_by(format!("server `{server}`: no TLS is possible: {error}"), error)
+        })?;
+    config.alpn_protocols = [(http2, "h2"), (http1, "http/1.1")]
+        .into_iter()
+        .filter(|(spoken, _)| *spoken)
+        .map(|(_, protocol)| protocol.into())
+        .collect();
+    // rustls makes only the handshake; its secrets go to our record layer. So no data of the application may pass
+    // through rustls: neither early data of the client (RFC 8446 section 2.3) nor data that we send before the client's
+    // Finished (section 4.4.4).
+    config.enable_secret_extraction = true;
+    config.max_early_data_size = 0;
+    config.send_half_rtt_data = false;
+    config.ticketer = Arc::new(Tickets::new(server, keys.clone()));
+    Ok(config)
+}
+
+#[cfg(all(test, feature = "http2"))]
+mod tests {
+    use super::*;
+    use crate::tls::key_log::ConnectionKeyLog;
+
+    #[test]
+    fn handshakes_offer_what_the_server_speaks() {
+        for (http1, http2, offered) in
+            [(true, true, &["h2", "http/1.1"][..]), (true, false, &["http/1.1"]), (false, true, &["h2"])]
+        {
+            let options = ServerOptions { http1, http2, ..ServerOptions::new("web") };
+            let set = CertificateSet::default();
+            let presented = Presented::new(&options, &KeyRing::default(), set).unwrap();
+            let (config, _) = presented.for_handshake(Arc::new(ConnectionKeyLog::default()));
+            assert!(
+                config.alpn_protocols.iter().map(Vec::as_slice).eq(offered.iter().map(|of| of.as_bytes()))
+            );
+        }
+    }
+}

@@ -27,6 +27,9 @@ pub(crate) use row::{Entry, Feature, Form, Key, Kind, Library};
 pub(crate) enum ServerKey {
     Port,
     Listen,
+    PlainListen,
+    RedirectToHttps,
+    Hsts,
     Name,
     State,
     Tls,
@@ -131,6 +134,39 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         ]),
         other_words: &["cert", "certificate", "key", "ssl", "https"],
         say: "HTTPS is `tls(cert = \"cert.pem\", key = \"key.pem\")`",
+    },
+    Key {
+        name: "plain_listen", kind: Own(ServerKey::PlainListen), example: r#"plain_listen = ":80""#,
+        forms: &[r#"plain_listen = [":80", "unix:/run/app.sock"]"#], default: "none",
+        doc: "Listens on one more endpoint, or on several, that speak plain text beside those over TLS. They share the \
+              handlers and the limits; see [`redirect_to_https`](crate::guide::tls#redirects-to-https).",
+        feature: Some(Feature::Tls),
+        library: ByHand(&[Entry::new("plain_listen", "one endpoint, or several, or `off`")]),
+        other_words: &["http_listen", "listen_plain", "listen_http", "insecure_listen", "plain_port", "http_port"],
+        say: "an endpoint in plain text beside those over TLS is `plain_listen = \":80\"`",
+    },
+    Key {
+        name: "redirect_to_https", kind: Own(ServerKey::RedirectToHttps), example: "redirect_to_https = true",
+        forms: &["redirect_to_https = 8443"], default: "`false`",
+        doc: "Answers requests over plain text with `308 Permanent Redirect` to the same address over HTTPS: at port \
+              443, or at this one ([how](crate::guide::tls#redirects-to-https)).",
+        library: ByHand(&[Entry::new("redirect_to_https", "`true`, a port, or `false`")]),
+        other_words: &["https_redirect", "redirect", "force_https", "force_ssl", "ssl_redirect", "redirect_https"],
+        say: "plain text is redirected to HTTPS by `redirect_to_https = true`",
+        ..Key::ROW
+    },
+    Key {
+        name: "hsts", kind: Own(ServerKey::Hsts), example: r#"hsts = "180d""#,
+        forms: &[r#"hsts = ["365d", "include_subdomains", "preload"]"#], default: "none",
+        doc: "Tells browsers for how long to reach this host over HTTPS alone, in the field \
+              `Strict-Transport-Security` of responses over TLS.",
+        feature: Some(Feature::Tls),
+        library: ByHand(&[Entry::new(
+            "hsts",
+            "a duration; `include_subdomains` and `preload` may follow it in a list; or `off`",
+        )]),
+        other_words: &["strict_transport_security", "sts"],
+        say: "HSTS is `hsts = \"180d\"`, or `hsts = [\"365d\", \"include_subdomains\", \"preload\"]`",
     },
     Key {
         name: "max_conns", kind: Ordinary(Count { most: u32::MAX as u64 }), example: "max_conns = 1000", default: "100000",

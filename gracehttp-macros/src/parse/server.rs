@@ -1,13 +1,16 @@
 //! The keys of `#[server(…)]` with a form of their own.
 
+use std::time::Duration;
+
 use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{Expr, Ident, LitStr, Path, Type};
+use syn::{Expr, ExprLit, Ident, Lit, LitStr, Path, Type};
 
 use super::arguments::{self, Arguments, Reading};
 use super::endpoint::{Endpoint, endpoint};
 use super::routes::ModuleArguments;
 use super::setting::{Argument, Setting};
+use super::text;
 use super::value::Value;
 use crate::errors::{Errors, feature_missing};
 use crate::keys::{self, Key, ServerKey, TlsKey};
@@ -53,7 +56,13 @@ impl Arguments for ServerArguments {
     fn read_own(&mut self, key: ServerKey, value: &Value<'_>, errors: &mut Errors) -> Reading {
         match key {
             ServerKey::Port => return self.port(value),
-            ServerKey::Listen => return self.listen(value, errors),
+            ServerKey::Listen => {
+                self.listens = true;
+                return self.endpoints(value, errors);
+            }
+            ServerKey::PlainListen => return self.endpoints(value, errors),
+            ServerKey::RedirectToHttps => return redirect_to_https(value),
+            ServerKey::Hsts => return hsts(value),
             ServerKey::Name => self.name = Some(name(value)?),
             ServerKey::State => self.state = Some(value.ty()?),
             ServerKey::Tls => self.tls = Some((value.name.clone(), Tls::read(value)?)),
@@ -84,13 +93,14 @@ impl ServerArguments {
         Ok(vec![Argument::Number(port.into())])
     }
 
-    fn listen(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
+    /// `listen = ":8080"`, or several in a list.
+    fn endpoints(&mut self, value: &Value<'_>, errors: &mut Errors) -> Reading {
         let expected = "an endpoint, or several as `[\"…\", \"…\"]`";
-        self.listens = true;
         if value.is_list() {
             let (parens, inside) = value.list()?;
             let endpoints: TokenStream = inside.parse()?;
-            let message = format!("`listen` is assigned its endpoints\nhelp: write `listen = [{endpoints}]`");
+            let name = value.name;
+            let message = format!("`{name}` is assigned its endpoints\nhelp: write `{name} = [{endpoints}]`");
             return Err(syn::Error::new(parens.span.join(), message));
         }
         let elements: Vec<Expr> = match value.expr()? {
@@ -124,6 +134,61 @@ fn name(value: &Value<'_>) -> syn::Result<LitStr> {
     }
     Ok(name)
 }
+
+/// `redirect_to_https = true`, or the port of the https addresses.
+fn redirect_to_https(value: &Value<'_>) -> Reading {
+    let expr = value.expr()?;
+    let port = match &expr {
+        Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. }) => {
+            return Ok(flag.value.then_some(USUAL).into_iter().collect());
+        }
+        Expr::Lit(ExprLit { lit: Lit::Int(port), .. }) if port.suffix().is_empty() => {
+            port.base10_parse().ok()
+        }
+        _ => None,
+    };
+    match port {
+        Some(port @ 1..=65535) => Ok(vec![Argument::Number(port)]),
+        _ => Err(value.misfit(expr, "`true` for port 443, or a port")),
+    }
+}
+
+/// The port of an https address that names none.
+const USUAL: Argument = Argument::Number(443);
+
+/// `hsts = "180d"`, or a list with `include_subdomains` and `preload` after the duration.
+fn hsts(value: &Value<'_>) -> Reading {
+    let expected = "a duration, or a list of it, `include_subdomains` and `preload`, in quotes";
+    let expr = value.expr()?;
+    let elements: Vec<Expr> = match &expr {
+        Expr::Array(array) => array.elems.iter().cloned().collect(),
+        single => vec![single.clone()],
+    };
+    let words =
+        elements.iter().map(|element| value.string(element, expected)).collect::<syn::Result<Vec<_>>>()?;
+    let Some((first, words)) = words.split_first() else { return Err(value.misfit(expr, expected)) };
+    let max_age =
+        text::long_duration(&first.value()).map_err(|fault| syn::Error::new(first.span(), fault))?;
+    for word in words {
+        if !["include_subdomains", "preload"].contains(&word.value().as_str()) {
+            let message = format!("`{}` is neither `include_subdomains` nor `preload`", word.value());
+            return Err(syn::Error::new(word.span(), message));
+        }
+    }
+    let preload = words.iter().find(|word| word.value() == "preload");
+    let is_broad = words.iter().any(|word| word.value() == "include_subdomains");
+    if let Some(preload) = preload
+        && (!is_broad || max_age < LEAST_OF_PRELOAD)
+    {
+        let message =
+            "the lists of browsers take no domain without `\"include_subdomains\"` and `\"365d\"` at least";
+        return Err(syn::Error::new(preload.span(), message));
+    }
+    let written = [first].into_iter().chain(words).map(LitStr::value).collect::<Vec<_>>().join(", ");
+    Ok(vec![Argument::Text(LitStr::new(&written, first.span()))])
+}
+
+const LEAST_OF_PRELOAD: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A path that a client can ask for as it is written.
 fn health(value: &Value<'_>) -> Reading {

@@ -5,14 +5,26 @@ use std::time::Duration;
 /// The library's own bound: a deadline that is computed from a longer one could overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
+/// A browser can be told a longer time, which no deadline is computed from.
+const LONGEST_TOLD: Duration = Duration::from_secs(10 * LONGEST.as_secs());
+
 /// Reads `30s`, `1m 30s`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    bounded(text, LONGEST, "a year")
+}
+
+/// Reads `180d`, `2years`.
+pub(super) fn long_duration(text: &str) -> Result<Duration, String> {
+    bounded(text, LONGEST_TOLD, "ten years")
+}
+
+fn bounded(text: &str, longest: Duration, in_words: &str) -> Result<Duration, String> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit: write `{text}s` or `{text}ms`"));
     }
     match humantime::parse_duration(text) {
-        Ok(duration) if duration <= LONGEST => Ok(duration),
-        Ok(_) => Err(format!("`{text}` is too long: a duration is at most a year")),
+        Ok(duration) if duration <= longest => Ok(duration),
+        Ok(_) => Err(format!("`{text}` is too long: a duration is at most {in_words}")),
         Err(error) => Err(format!(
             "`{text}` is not a duration: {error}\nhelp: a duration is written `30s`, `1m 30s` or `250ms`"
         )),

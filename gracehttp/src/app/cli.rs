@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::handoff::StartCommand;
 use crate::lifecycle::Events;
 use crate::listen::bind;
-use crate::server::ServerOptions;
 
 /// Does what the arguments of the process ask for.
 ///
@@ -50,7 +49,7 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
     let access = servers
         .iter()
         .map(|server| &server.options)
-        .map(|ServerOptions { name, endpoints, socket, .. }| bind::check_access(name, endpoints, socket));
+        .map(|options| bind::check_access(&options.name, options.all_endpoints(), &options.socket));
     Error::check(access.filter_map(Result::err).collect())?;
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
     print(&format!("the configuration of {} is in order\n", names.join(", ")))

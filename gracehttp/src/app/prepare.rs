@@ -55,11 +55,12 @@ impl Listeners {
         let mut of_servers = Vec::new();
         for options in servers.iter().map(|server| &server.options) {
             let mut listeners = Vec::new();
-            for endpoint in &options.endpoints {
+            for (endpoint, is_secure) in options.secured_endpoints() {
                 match open(&options.name, endpoint, &ListenOptions::of(options), &mut offered) {
                     Ok(opened) => {
                         opened.iter().for_each(|listener| fresh_files.note(listener));
-                        listeners.extend(opened);
+                        let secured = opened.into_iter().map(|listener| Listener { is_secure, ..listener });
+                        listeners.extend(secured);
                     }
                     Err(fault) => faults.push(fault),
                 }
@@ -108,7 +109,7 @@ fn endpoints<'e, S>(
     servers: &'e [Server<S>],
     own_addresses: &'e [OwnAddress],
 ) -> impl Iterator<Item = &'e Endpoint> {
-    let of_servers = servers.iter().flat_map(|server| &server.options.endpoints);
+    let of_servers = servers.iter().flat_map(|server| server.options.all_endpoints());
     of_servers.chain(own_addresses.iter().map(|address| &address.endpoint))
 }
 
@@ -147,7 +148,7 @@ impl Drop for FreshFiles {
 pub(super) fn raise_limit<S>(servers: &[Server<S>]) -> usize {
     let connections = servers.iter().map(|server| server.options.max_conns).fold(0, usize::saturating_add);
     // A host name has a listener for each address, and is not resolved yet: two is a guess.
-    let listeners = servers.iter().map(|server| 2 * server.options.endpoints.len()).sum();
+    let listeners = servers.iter().map(|server| 2 * server.options.all_endpoints().count()).sum();
     descriptors::raise_limit(connections, listeners)
 }
 
@@ -203,7 +204,7 @@ pub(super) fn announce(servers: &Servers, events: &Events) {
         events.emit(&Event::Serving(Serving {
             server: name.clone(),
             address: listener.local.clone(),
-            is_secure: server.is_secure(),
+            is_secure: listener.is_secure,
             http1: *http1,
             http2: options.has_http2(),
             max_conns: *max_conns,

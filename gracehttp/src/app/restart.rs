@@ -17,7 +17,7 @@ use crate::supervision::Supervised;
 /// All listeners of the process: those of its servers, then its own.
 pub(super) fn offers<'l>(servers: &'l Servers, own: &'l OwnListeners) -> Vec<(Offer, BorrowedFd<'l>)> {
     let of_servers = servers.acceptors().map(|(server, Acceptor { listener, .. })| {
-        let secure = server.is_secure();
+        let secure = listener.is_secure;
         let (server, endpoint) = (server.name().to_owned(), listener.spelled());
         (Offer { server, endpoint, secure }, listener.as_fd())
     });

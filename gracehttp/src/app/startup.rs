@@ -18,7 +18,7 @@ use crate::app::servers::Servers;
 use crate::app::supervised::{keep_listeners, rules};
 use crate::app::workers::Workers;
 use crate::config::{Provenance, Settings};
-use crate::conn::{Context, Moved, give_memory_back};
+use crate::conn::{Context, Moved, give_memory_back, redirected};
 use crate::error::Error;
 use crate::handoff::{
     self, Adopter, Inherited, LocalServer, Overheard, Parcel, Placement, Predecessor, REHEARSAL, WeakChannel,
@@ -396,6 +396,7 @@ fn context(
 ) -> Result<Arc<Context>, Error> {
     let Shared { workers, released, moved, parked, health } = *shared;
     let name = options.name.clone();
+    let dispatch = redirected(&options, dispatch);
     let dispatch: Arc<dyn Dispatch> = match &options.health {
         Some(path) => Arc::new(HealthDispatch::new(path.clone(), health.clone(), dispatch)),
         None => dispatch,
@@ -455,7 +456,8 @@ fn local_server(server: &Running) -> LocalServer<'_> {
         .filter_map(|acceptor| Some((acceptor.listener.number?, acceptor.listener.offer_index)));
     LocalServer {
         name: server.name(),
-        secure: server.is_secure(),
+        secure: server.context.is_secure(),
+        plain: server.context.options.has_plain(),
         http1: server.context.options.http1,
         listeners: listeners.collect(),
     }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::server::{Endpoint, ServerOptions};
 
 /// The keys of a server's endpoints.
-const LISTENING: &[&str] = &["listen", "port"];
+const LISTENING: &[&str] = &["listen", "port", "plain_listen"];
 
 impl Draft<'_, '_> {
     /// The contradictions between servers, within a server, and between signals.
@@ -49,7 +49,31 @@ impl Draft<'_, '_> {
         }
         #[cfg(feature = "tls")]
         faults.extend(self.half_pair(server));
+        #[cfg(feature = "tls")]
+        faults.extend(self.plain_beside_tls(server));
         faults
+    }
+
+    /// Endpoints in plain text beside TLS that is not there, or a redirect from endpoints that are not there.
+    #[cfg(feature = "tls")]
+    fn plain_beside_tls(&self, server: &ServerOptions) -> Option<Error> {
+        let name = &server.name;
+        if !server.is_tls() && !server.plain_endpoints.is_empty() {
+            let message = format!(
+                "server `{name}` has `plain_listen` and no `tls`, so all of its endpoints speak plain text: list them \
+                 in `listen`, or give it a certificate"
+            );
+            return Some(set_by(&self.origins(Some(name), &["plain_listen", "tls"]), &message));
+        }
+        if server.redirect_to_https.is_some() && !server.has_plain() {
+            let message = format!(
+                "server `{name}` has `redirect_to_https` and speaks TLS on all of its endpoints: give it one for plain \
+                 text, `plain_listen = \":80\"`"
+            );
+            let keys = ["redirect_to_https", "plain_listen", "tls"];
+            return Some(set_by(&self.origins(Some(name), &keys), &message));
+        }
+        None
     }
 
     /// A certificate without a key, or the reverse.
@@ -72,7 +96,7 @@ impl Draft<'_, '_> {
         let name = &server.name;
         let clash = |(index, endpoint): (usize, &Endpoint)| {
             let earlier =
-                server.endpoints[..index].iter().find(|earlier| earlier.clashes_within(endpoint))?;
+                server.all_endpoints().take(index).find(|earlier| earlier.clashes_within(endpoint))?;
             Some(if earlier == endpoint {
                 format!("server `{name}` is to listen on {endpoint} twice")
             } else {
@@ -81,13 +105,13 @@ impl Draft<'_, '_> {
                 )
             })
         };
-        let message = server.endpoints.iter().enumerate().find_map(clash)?;
+        let message = server.all_endpoints().enumerate().find_map(clash)?;
         Some(set_by(&self.origins(Some(name), LISTENING), &message))
     }
 
     /// The first endpoints of two servers that exclude each other.
     fn clash(&self, one: &ServerOptions, other: &ServerOptions) -> Option<Error> {
-        let mut pairs = one.endpoints.iter().flat_map(|a| other.endpoints.iter().map(move |b| (a, b)));
+        let mut pairs = one.all_endpoints().flat_map(|a| other.all_endpoints().map(move |b| (a, b)));
         let (a, b) = pairs.find(|(a, b)| a.clashes(b))?;
         let (one, other) = (&one.name, &other.name);
         let what = if a == b {

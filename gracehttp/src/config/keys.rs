@@ -7,7 +7,7 @@ use super::ControlAddress;
 use super::text::Text;
 use super::{MOST_THREADS, Settings, value};
 use crate::lifecycle::Signal;
-use crate::server::{Endpoint, ServerOptions, kinds};
+use crate::server::{Endpoint, HttpsPort, ServerOptions, kinds};
 
 /// What can be set about a `T`.
 pub(crate) struct Key<T> {
@@ -118,6 +118,34 @@ const LISTEN: Key<ServerOptions> = Key {
     form: Form::List,
     set: |server, text| value::endpoints(text).map(|endpoints| server.endpoints = endpoints),
     get: |server| Some(comma_separated(&server.endpoints)),
+};
+
+#[cfg(feature = "tls")]
+const PLAIN_LISTEN: Key<ServerOptions> = Key {
+    name: "plain_listen",
+    form: Form::List,
+    set: |server, text| value::endpoints_or_off(text).map(|endpoints| server.plain_endpoints = endpoints),
+    get: |server| match server.plain_endpoints.as_slice() {
+        [] => Some("off".to_owned()),
+        endpoints => Some(comma_separated(endpoints)),
+    },
+};
+
+const REDIRECT_TO_HTTPS: Key<ServerOptions> = Key {
+    name: "redirect_to_https",
+    form: Form::Bare,
+    set: |server, text| HttpsPort::read(text).map(|port| server.redirect_to_https = port),
+    get: |server| {
+        Some(server.redirect_to_https.as_ref().map_or_else(|| "false".to_owned(), ToString::to_string))
+    },
+};
+
+#[cfg(feature = "tls")]
+const HSTS: Key<ServerOptions> = Key {
+    name: "hsts",
+    form: Form::List,
+    set: |server, text| value::hsts_or_off(text).map(|policy| server.hsts = policy),
+    get: |server| Some(server.hsts.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string)),
 };
 
 #[cfg(feature = "tls")]

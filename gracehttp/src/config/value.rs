@@ -7,6 +7,8 @@ use std::time::Duration;
 #[cfg(feature = "cli")]
 use super::ControlAddress;
 use crate::lifecycle::{Signal, Supervise, show};
+#[cfg(feature = "tls")]
+use crate::server::Hsts;
 use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
 use crate::server::{Endpoint, HealthPath, Mode, WhenFull};
 
@@ -90,6 +92,21 @@ pub(super) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
         endpoints.push(endpoint);
     }
     Ok(endpoints)
+}
+
+/// One endpoint, or several, or none.
+#[cfg(feature = "tls")]
+pub(super) fn endpoints_or_off(text: &str) -> Result<Vec<Endpoint>, String> {
+    if text == "off" { Ok(Vec::new()) } else { endpoints(text) }
+}
+
+/// How long browsers are to come over HTTPS alone, or nothing about that.
+#[cfg(feature = "tls")]
+pub(super) fn hsts_or_off(text: &str) -> Result<Option<Hsts>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|reason| format!("{reason}; or `off`")),
+    }
 }
 
 /// Where the control socket is.

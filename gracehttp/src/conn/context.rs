@@ -150,7 +150,12 @@ impl Context {
         self.permits.ends()
     }
 
-    /// Whether the server's connections speak TLS.
+    /// Whether the server has connections over TLS, or without it.
+    pub(crate) fn serves(&self, is_secure: bool) -> bool {
+        if is_secure { self.is_secure() } else { self.options.has_plain() }
+    }
+
+    /// Whether the server's connections speak TLS, but for those of plain endpoints.
     pub(crate) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }

@@ -45,6 +45,14 @@ impl ConnectionInfo {
         }
     }
 
+    /// Whether the client speaks TLS with this process.
+    pub(crate) fn is_secure(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     /// A request is dropped without a whole response. It is remembered if the connection is being cut.
     pub(crate) fn note_unanswered(&self, asked: &Asked) {
         if self.context.drain.phase() == Phase::Cutting {

@@ -16,6 +16,7 @@ mod panics;
 #[cfg(test)]
 mod queue_tests;
 mod recycling;
+mod redirect;
 mod rest;
 #[cfg(feature = "http2")]
 mod sniff;
@@ -41,6 +42,7 @@ pub(crate) use http1::strict::read_heads;
 pub use info::{Generation, PeerAddr};
 pub(crate) use moved::{Moved, Report};
 pub(crate) use recycling::Waiting;
+pub(crate) use redirect::redirected;
 use rest::rest;
 pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 #[cfg(feature = "tls")]
@@ -114,12 +116,14 @@ impl Ahead {
     }
 }
 
-/// Gives a connection that was just accepted its task, on the runtime of the caller.
-pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, permit: Permit) {
+/// Gives a connection that was just accepted its task, on the runtime of the caller. A secure one begins with a TLS
+/// handshake.
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "none is secure"))]
+pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, is_secure: bool, permit: Permit) {
     let context = context.clone();
     // Two kinds of tasks rather than one: it would take the memory of the larger, that of a TLS session.
     #[cfg(feature = "tls")]
-    if let Some(acceptor) = context.tls.clone() {
+    if let Some(acceptor) = context.tls.clone().filter(|_| is_secure) {
         tokio::spawn(Box::pin(serve_tls(context, acceptor, stream, permit)));
         return;
     }

@@ -286,9 +286,9 @@ impl Adopter {
         // Both are always found: the predecessor sends only connections of servers that we named.
         let Some(Place { server, listener }) = self.placement.of(&server, listener) else { return Ok(()) };
         let Some(context) = self.contexts.get(server) else { return Ok(()) };
-        // The handlers of a server with TLS may rely on it. A predecessor of version 1 does not say which of its servers
-        // have it.
-        if context.is_secure() != session.is_some() {
+        // The handlers of a server with TLS alone may rely on it. A predecessor of version 1 does not say which of its
+        // servers have it.
+        if !context.serves(session.is_some()) {
             // Shut down explicitly: the predecessor may hold a duplicate, which would keep the connection open.
             let _ = sys::shut_down(fd.as_fd());
             return Ok(());

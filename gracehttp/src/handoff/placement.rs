@@ -34,8 +34,10 @@ impl From<ListenerV2> for PredecessorListener {
 #[derive(Debug)]
 pub(crate) struct LocalServer<'a> {
     pub(crate) name: &'a str,
-    /// Its connections speak TLS.
+    /// It serves connections over TLS.
     pub(crate) secure: bool,
+    /// It serves connections in plain text.
+    pub(crate) plain: bool,
     pub(crate) http1: bool,
     /// Its listeners, each with its index among those that the predecessor offers, if it was adopted.
     pub(crate) listeners: Vec<(ListenerNumber, Option<usize>)>,
@@ -46,7 +48,8 @@ impl LocalServer<'_> {
     /// on TLS and on client certificates.
     fn takes(&self, listener: &PredecessorListener) -> bool {
         match listener.secure {
-            Some(secure) => secure == self.secure && (secure || self.http1),
+            Some(true) => self.secure,
+            Some(false) => self.plain && self.http1,
             None => true,
         }
     }
@@ -139,7 +142,7 @@ mod tests {
     /// With listeners numbered from `first` on, which were adopted from these indices.
     fn server<'a>(name: &'a str, secure: bool, first: u16, indices: &[Option<usize>]) -> LocalServer<'a> {
         let listeners = (first..).zip(indices).map(|(listener, index)| (number(listener), *index)).collect();
-        LocalServer { name, secure, http1: true, listeners }
+        LocalServer { name, secure, plain: !secure, http1: true, listeners }
     }
 
     fn place(server: usize, listener: Option<u16>) -> Place {
@@ -194,6 +197,16 @@ mod tests {
         assert!(Placement::new(&[listener("web", false)], &[http2_only]).servers().is_empty());
         let secure = Placement::new(&[listener("web", true)], &[server("web", true, 1, &[Some(0)])]);
         assert_eq!(secure.servers(), ["web"]);
+    }
+
+    #[test]
+    fn a_server_with_both_kinds_of_endpoints_takes_both_kinds_of_connections() {
+        let offers = [listener("web", false), listener("old", true)];
+        let both = LocalServer { plain: true, ..server("web", true, 1, &[Some(0), Some(1)]) };
+        let placement = Placement::new(&offers, &[both]);
+        assert_eq!(placement.servers(), ["old", "web"]);
+        assert_eq!(placement.of("web", Some(number(1))), Some(place(0, Some(1))));
+        assert_eq!(placement.of("old", Some(number(2))), Some(place(0, Some(2))));
     }
 
     #[test]

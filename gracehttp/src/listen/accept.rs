@@ -156,6 +156,7 @@ fn admit(
         Address::Tcp(_) => Family::Tcp,
         Address::Unix(_) => Family::Unix,
     };
-    conn::spawn(context, Socket::accepted(fd, peer, family, listener.number), permit);
+    let socket = Socket::accepted(fd, peer, family, listener.number);
+    conn::spawn(context, socket, listener.is_secure, permit);
     None
 }

@@ -154,8 +154,12 @@ fn check_listener(socket: &Socket) -> Result<(), String> {
 
 /// Whether the configured users and groups of these endpoints' files exist.
 #[cfg(feature = "cli")]
-pub(crate) fn check_access(server: &str, endpoints: &[Endpoint], access: &SocketAccess) -> Result<(), Error> {
-    let path = endpoints.iter().find_map(|endpoint| match endpoint {
+pub(crate) fn check_access<'e>(
+    server: &str,
+    endpoints: impl IntoIterator<Item = &'e Endpoint>,
+    access: &SocketAccess,
+) -> Result<(), Error> {
+    let path = endpoints.into_iter().find_map(|endpoint| match endpoint {
         Endpoint::Unix(path) => Some(path),
         Endpoint::Tcp { .. } | Endpoint::Systemd(_) | Endpoint::Fd(_) => None,
     });

@@ -19,6 +19,8 @@ use crate::socket::ListenerNumber;
 pub(crate) struct Listener {
     pub(crate) endpoint: Endpoint,
     pub(crate) local: Address,
+    /// Whether its connections begin with a TLS handshake.
+    pub(crate) is_secure: bool,
     pub(crate) fd: OwnedFd,
     /// The file of a Unix socket, to be removed at the final stop. Dropping a listener leaves the file alone: at a
     /// restart the predecessor drops its listeners too.
@@ -41,6 +43,7 @@ impl Listener {
         Self {
             endpoint: endpoint.clone(),
             local,
+            is_secure: false,
             fd,
             socket_file,
             passed: None,

@@ -57,11 +57,6 @@ impl Running {
         &self.context.options.name
     }
 
-    /// Whether its connections speak TLS.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.context.is_secure()
-    }
-
     /// The phase that it is in.
     pub(crate) fn phase(&self) -> Phase {
         self.context.drain.phase()

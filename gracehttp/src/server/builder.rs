@@ -13,7 +13,9 @@ use crate::server::Tls;
 use crate::server::kinds::{self, Kind};
 use crate::server::route::noting_routes;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
-use crate::server::{Answers, Dispatch, Endpoint, Handler, Mode, Request, Server, ServerOptions, WhenFull};
+use crate::server::{
+    Answers, Dispatch, Endpoint, Handler, HttpsPort, Mode, Request, Server, ServerOptions, WhenFull,
+};
 
 /// Describes a [`Server`]; made by [`Server::builder`].
 ///
@@ -54,6 +56,42 @@ impl ServerBuilder {
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: Tls) -> Self {
         self.set(&["tls", "tls.cert", "tls.key"], |options| options.tls = Some(tls))
+    }
+
+    /// Listens on one more endpoint, whose connections speak plain text, beside the endpoints over TLS. All endpoints share
+    /// the handlers and the limits.
+    ///
+    /// It is for a server with [`tls`](Self::tls), and most useful with
+    /// [`redirect_to_https`](Self::redirect_to_https).
+    #[cfg(feature = "tls")]
+    pub fn plain_listen(mut self, endpoint: &str) -> Self {
+        match endpoint.parse() {
+            Ok(endpoint) => self.options.plain_endpoints.push(endpoint),
+            Err(fault) => self.faults.push(Error::of_server(&self.options.name, fault)),
+        }
+        self.set(&["plain_listen"], |_| ())
+    }
+
+    /// Answers requests over plain text with `308 Permanent Redirect` to the same address over HTTPS, at this port. It is
+    /// off by default.
+    ///
+    /// The path of [`health`](Self::health) and those under `/.well-known/acme-challenge/` are answered as usual.
+    pub fn redirect_to_https(self, port: u16) -> Self {
+        let port = HttpsPort::new(port);
+        let fault = "redirect_to_https is 0: valid is a port from 1 on";
+        self.require(port.is_some(), fault)
+            .set(&["redirect_to_https"], |options| options.redirect_to_https = port)
+    }
+
+    /// Tells browsers to reach this host over HTTPS alone: a duration, and after it perhaps `include_subdomains` and
+    /// `preload`, as in `"365d, include_subdomains, preload"`. Nothing is told by default.
+    ///
+    /// Responses over TLS say so in the field `Strict-Transport-Security`, unless the handler has set one.
+    #[cfg(feature = "tls")]
+    pub fn hsts(self, policy: &str) -> Self {
+        let policy = policy.parse();
+        let fault = policy.as_ref().err().map_or_else(String::new, |reason| format!("hsts: {reason}"));
+        self.require(policy.is_ok(), fault).set(&["hsts"], |options| options.hsts = policy.ok())
     }
 
     /// How many connections the server holds at once, over all of its endpoints; 100 000 by default.

@@ -6,6 +6,9 @@ mod builder;
 mod endpoint;
 mod handler;
 mod health_path;
+#[cfg(feature = "tls")]
+mod hsts;
+mod https_port;
 mod into_server;
 pub(crate) mod kinds;
 mod layer;
@@ -32,6 +35,9 @@ pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, Output};
 pub(crate) use health_path::HealthPath;
+#[cfg(feature = "tls")]
+pub(crate) use hsts::Hsts;
+pub(crate) use https_port::HttpsPort;
 pub use into_server::IntoServer;
 pub use layer::{Answer, BoxService};
 pub use listens::{Clash, Listens};

@@ -3,6 +3,9 @@
 use super::access::SocketAccess;
 use super::endpoint::Endpoint;
 use super::health_path::HealthPath;
+#[cfg(feature = "tls")]
+use super::hsts::Hsts;
+use super::https_port::HttpsPort;
 use super::when_full::WhenFull;
 #[cfg(feature = "tls")]
 use crate::server::Tls;
@@ -21,6 +24,12 @@ macro_rules! server_options {
             pub(crate) endpoints: Vec<Endpoint>,
             #[cfg(feature = "tls")]
             pub(crate) tls: Option<Tls>,
+            /// Endpoints that speak plain text beside those over TLS.
+            #[cfg(feature = "tls")]
+            pub(crate) plain_endpoints: Vec<Endpoint>,
+            #[cfg(feature = "tls")]
+            pub(crate) hsts: Option<Hsts>,
+            pub(crate) redirect_to_https: Option<HttpsPort>,
             pub(crate) max_conns: usize,
             pub(crate) backlog: u32,
             pub(crate) when_full: WhenFull,
@@ -38,6 +47,11 @@ macro_rules! server_options {
                     endpoints: Vec::new(),
                     #[cfg(feature = "tls")]
                     tls: None,
+                    #[cfg(feature = "tls")]
+                    plain_endpoints: Vec::new(),
+                    #[cfg(feature = "tls")]
+                    hsts: None,
+                    redirect_to_https: None,
                     max_conns: DEFAULT_MAX_CONNS,
                     backlog: 4096,
                     when_full: WhenFull::Recycle,
@@ -62,12 +76,37 @@ impl ServerOptions {
         false
     }
 
-    /// Whether the connections of this server begin with a TLS handshake.
+    /// Whether connections of this server begin with a TLS handshake: all but those of its plain endpoints.
     pub(crate) fn is_tls(&self) -> bool {
         #[cfg(feature = "tls")]
         return self.tls.is_some();
         #[cfg(not(feature = "tls"))]
         false
+    }
+
+    /// Whether connections of this server may speak plain text.
+    pub(crate) fn has_plain(&self) -> bool {
+        !self.is_tls() || !self.plain_endpoints().is_empty()
+    }
+
+    /// The endpoints that speak plain text on a server with TLS.
+    pub(crate) fn plain_endpoints(&self) -> &[Endpoint] {
+        #[cfg(feature = "tls")]
+        return &self.plain_endpoints;
+        #[cfg(not(feature = "tls"))]
+        &[]
+    }
+
+    /// All endpoints, the plain ones last.
+    pub(crate) fn all_endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().chain(self.plain_endpoints())
+    }
+
+    /// All endpoints, each with whether its connections begin with a TLS handshake.
+    pub(crate) fn secured_endpoints(&self) -> impl Iterator<Item = (&Endpoint, bool)> {
+        let is_tls = self.is_tls();
+        let usual = self.endpoints.iter().map(move |endpoint| (endpoint, is_tls));
+        usual.chain(self.plain_endpoints().iter().map(|endpoint| (endpoint, false)))
     }
 }
 

@@ -34,6 +34,11 @@ impl<'a> Surroundings<'a> {
         self.connection.is_some()
     }
 
+    /// A fact of the connection.
+    pub(crate) fn fact<T: Send + Sync + 'static>(self) -> Option<&'a T> {
+        self.connection?.get()
+    }
+
     /// Makes them the request's extensions.
     pub(crate) fn attach(self, request: &mut Request) {
         if let Some(facts) = self.connection {

@@ -8,10 +8,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::conn::Context;
+use crate::conn::{Context, redirected};
 use crate::lifecycle::{Address, Background, Phase};
 use crate::listen::bind::bind;
-use crate::listen::{ListenOptions, Running};
+use crate::listen::{ListenOptions, Listener, Running};
 use crate::log;
 use crate::server::{Endpoint, IntoServer, Permits, Server};
 use crate::test::sound;
@@ -72,9 +72,11 @@ impl TestServer {
         let tls = TlsAcceptor::of(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
         let released = Arc::new(Notify::new());
         let permits = Arc::new(Permits::new(options.max_conns, released.clone()));
-        let context = Context::new(options, tls, make(&state), permits, Arc::default(), Arc::default())
+        let dispatch = redirected(&options, make(&state));
+        let context = Context::new(options, tls, dispatch, permits, Arc::default(), Arc::default())
             .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
         let is_secure = context.is_secure();
+        let listeners = listeners.into_iter().map(|listener| Listener { is_secure, ..listener }).collect();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();
         Self { running: Some(running), released, address, is_secure }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! server web 127.0.0.1:0
+//! server both 127.0.0.1:0 plain=127.0.0.2:0 tls=self_signed redirect=443 hsts=365d,include_subdomains health=/healthz
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
 //! forever drain_timeout ready_timeout standby lame_duck
 //! task heeds | ignores | panics
@@ -27,7 +28,7 @@ use bytes::Bytes;
 use gracehttp::{
     App, Body, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, TlsInfo, WhenFull,
 };
-use http::header::{CONNECTION, CONTENT_TYPE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use http_body_util::channel::Channel;
@@ -123,6 +124,10 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
                 key = path.into();
                 server
             }
+            Some(("plain", endpoint)) => server.plain_listen(endpoint),
+            Some(("redirect", port)) => server.redirect_to_https(port.parse().expect("a port")),
+            Some(("hsts", policy)) => server.hsts(&policy.replace(',', ", ")),
+            Some(("health", path)) => server.health(path),
             Some(("tls", "self_signed")) => server.tls(Tls::self_signed()),
             Some(("max_conns", count)) => server.max_conns(count.parse::<usize>().expect("a count")),
             Some(("http1", on)) => server.http1(on == "yes"),
@@ -314,6 +319,7 @@ async fn route(shutdown: Shutdown, facts: Facts, mut request: Request) -> Respon
         (&Method::GET, "/ping") => pong().into_response(),
         // The number distinguishes this answer from all others.
         (&Method::GET, "/numbered") => ([("number", number(0).to_string())], pong()).into_response(),
+        (&Method::GET, "/own_hsts") => ([(STRICT_TRANSPORT_SECURITY, "max-age=1")], pong()).into_response(),
         (&Method::GET, "/facts") => (facts.fields(), pong()).into_response(),
         (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),

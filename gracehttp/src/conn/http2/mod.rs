@@ -47,7 +47,7 @@ use crate::sys::Probe;
 pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, mut permit: Permit) {
     permit.is_seen();
     let shares = Shares::of(&context.options);
-    let streams = Arc::new(Streams::new(shares));
+    let streams = Arc::new(Streams::new(shares).over_tls(stream.is_secure()));
     let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, true));
     let probe = Probe::of(stream.socket());
     let inspection = Inspection::new(ahead, streams.clone());

@@ -49,6 +49,8 @@ pub(crate) struct Streams {
     /// The stream whose request has just begun. hyper starts its task next, which takes it from here.
     begun: Mutex<Option<Arc<Progress>>>,
     pub(super) host: KnownHost,
+    /// They come over TLS.
+    pub(super) are_secure: bool,
     /// Bytes of responses that have gone out.
     taken: AtomicU64,
     pieces: AtomicU64,
@@ -102,6 +104,11 @@ pub(crate) struct Found {
 }
 
 impl Streams {
+    /// The same, of a connection that is over TLS or not.
+    pub(crate) fn over_tls(self, are_secure: bool) -> Self {
+        Self { are_secure, ..self }
+    }
+
     pub(crate) fn new(shares: Shares) -> Self {
         Self {
             traffic: Traffic::default(),
@@ -111,6 +118,7 @@ impl Streams {
             watched: Mutex::default(),
             begun: Mutex::default(),
             host: KnownHost::default(),
+            are_secure: false,
             taken: AtomicU64::new(0),
             pieces: AtomicU64::new(0),
             granted: AtomicU64::new(FIRST_WINDOW),

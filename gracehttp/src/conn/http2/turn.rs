@@ -51,7 +51,8 @@ impl Turn {
                 "the heads of its connection are over max_conn_memory",
             ));
         }
-        request::complete(request, size, options, &self.progress.streams().host)
+        let streams = self.progress.streams();
+        request::complete(request, size, options, &streams.host, streams.are_secure)
     }
 
     /// Resolves once the request may begin; true, once, if it had to wait.

@@ -195,6 +195,7 @@ impl Stage {
         let server = |name, secure, number| LocalServer {
             name,
             secure,
+            plain: !secure,
             http1: true,
             listeners: vec![(ListenerNumber::new(number).unwrap(), Some(usize::from(number) - 1))],
         };

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum_core::body::Body;
+#[cfg(feature = "tls")]
+use http::header::STRICT_TRANSPORT_SECURITY;
 use http::header::{ALLOW, CONNECTION};
 use http::response::Parts;
 use http::{HeaderValue, StatusCode, Version};
@@ -61,6 +63,8 @@ pub(crate) fn finish(
     if head.status == StatusCode::METHOD_NOT_ALLOWED && !head.headers.contains_key(ALLOW) {
         head.headers.insert(ALLOW, HeaderValue::from_static(""));
     }
+    #[cfg(feature = "tls")]
+    tell_hsts(&info, head);
     observe(&info, &asked, cause, head.status);
     let version = asked.version;
     let content = Content::of(body, head.status, &mut head.headers, info, asked);
@@ -71,6 +75,17 @@ pub(crate) fn finish(
         head.version = version;
     }
     content
+}
+
+/// Tells browsers to come over HTTPS alone. They ignore that on plain text (RFC 6797 section 8.1), and so it is not told
+/// there (section 7.2).
+#[cfg(feature = "tls")]
+fn tell_hsts(info: &ConnectionInfo, head: &mut Parts) {
+    if let Some(hsts) = &info.context.options.hsts
+        && info.is_secure()
+    {
+        head.headers.entry(STRICT_TRANSPORT_SECURITY).or_insert_with(|| hsts.value().clone());
+    }
 }
 
 /// Whether a handler may answer with this status. Interim responses are the connection's business (RFC 9110 section

@@ -1,0 +1,140 @@
+//! The redirect from plain text to HTTPS.
+
+use std::sync::Arc;
+
+use http::header::{HOST, LOCATION};
+use http::{HeaderValue, StatusCode};
+
+use crate::conn::grammar::is_host;
+use crate::conn::info::ConnectionInfo;
+use crate::server::{Dispatch, HttpsPort, Request, Response, ResponseFuture, ServerOptions, Surroundings};
+
+/// Where an authority looks for the answer to an HTTP-01 challenge (RFC 8555 section 8.3). It asks over plain text, before
+/// there is a certificate.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// The answers of a server whose requests over plain text are redirected if its options say so.
+pub(crate) fn redirected(options: &ServerOptions, application: Arc<dyn Dispatch>) -> Arc<dyn Dispatch> {
+    match options.redirect_to_https {
+        Some(port) => Arc::new(Redirect { port, application }),
+        None => application,
+    }
+}
+
+/// Redirects requests over plain text, and leaves the others to the application.
+struct Redirect {
+    port: HttpsPort,
+    application: Arc<dyn Dispatch>,
+}
+
+impl Dispatch for Redirect {
+    fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
+        if is_secure(surroundings) || request.uri().path().starts_with(CHALLENGES) {
+            return self.application.call(request, surroundings);
+        }
+        let response = self.answer(&request);
+        Box::pin(std::future::ready(response))
+    }
+}
+
+impl Redirect {
+    /// 308, since after it no client changes the method (RFC 9110 section 15.4.9). A request that names no host or no
+    /// resource has no address over HTTPS.
+    fn answer(&self, request: &Request) -> Response {
+        let mut response = Response::default();
+        match self.location(request) {
+            Some(location) => {
+                *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+                response.headers_mut().insert(LOCATION, location);
+            }
+            None => *response.status_mut() = StatusCode::BAD_REQUEST,
+        }
+        response
+    }
+
+    fn location(&self, request: &Request) -> Option<HeaderValue> {
+        let resource = request.uri().path_and_query()?.as_str();
+        // Neither the target of CONNECT nor the asterisk is a path.
+        let resource = match resource.as_bytes() {
+            [b'/', ..] => resource.to_owned(),
+            // In absolute form the path may be empty (RFC 9112 section 3.2.1).
+            [b'?', ..] => format!("/{resource}"),
+            _ => return None,
+        };
+        let host = without_port(host(request)?);
+        let location = match self.port.named() {
+            None => format!("https://{host}{resource}"),
+            Some(port) => format!("https://{host}:{port}{resource}"),
+        };
+        HeaderValue::try_from(location).ok()
+    }
+}
+
+fn is_secure(surroundings: Surroundings<'_>) -> bool {
+    surroundings.fact::<Arc<ConnectionInfo>>().is_some_and(|info| info.is_secure())
+}
+
+/// The host that the request names. A target in absolute form overrides the field (RFC 9112 section 3.2.2).
+fn host(request: &Request) -> Option<&str> {
+    let of_target = request.uri().authority().map(http::uri::Authority::as_str);
+    let host = match of_target {
+        Some(host) => host,
+        None => request.headers().get(HOST)?.to_str().ok()?,
+    };
+    is_host(host.as_bytes()).then_some(host)
+}
+
+/// A host that the grammar has passed, without its port: the colons of an IPv6 address are in brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => host,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum_core::body::Body;
+
+    fn location(port: u16, target: &str, host: Option<&str>) -> Option<String> {
+        struct Unreached;
+        impl Dispatch for Unreached {
+            fn call(&self, _: Request, _: Surroundings<'_>) -> ResponseFuture {
+                unreachable!()
+            }
+        }
+        let redirect = Redirect { port: HttpsPort::new(port).unwrap(), application: Arc::new(Unreached) };
+        let mut request = http::Request::builder().uri(target);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let location = redirect.location(&request.body(Body::empty()).unwrap())?;
+        Some(location.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_location_keeps_host_path_and_query() {
+        for (port, target, host, expected) in [
+            (443, "/", "a.test", "https://a.test/"),
+            (443, "/a%20b?c=d&e", "a.test:80", "https://a.test/a%20b?c=d&e"),
+            (8443, "//b.test/..", "a.test:8080", "https://a.test:8443//b.test/.."),
+            (443, "/", "a.test:", "https://a.test/"),
+            (443, "/", "[::1]", "https://[::1]/"),
+            (8443, "/?", "[::1]:80", "https://[::1]:8443/?"),
+            (443, "http://b.test:80/c", "a.test", "https://b.test/c"),
+            (443, "http://b.test?c", "a.test", "https://b.test/?c"),
+            (443, "http://b.test", "a.test", "https://b.test/"),
+        ] {
+            assert_eq!(location(port, target, Some(host)).as_deref(), Some(expected), "{target} {host}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_host_or_path_has_no_location() {
+        assert_eq!(location(443, "/", None), None);
+        for (target, host) in [("/", ""), ("/", "a b"), ("/", "u@a"), ("*", "a"), ("a:80", "a")] {
+            assert_eq!(location(443, target, Some(host)), None, "{target} {host}");
+        }
+    }
+}

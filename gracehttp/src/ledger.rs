@@ -10,11 +10,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::socket::Origin;
+use crate::sync::{AtomicBool, Ordering};
 use crate::sys::{self, SharedWords};
 
 /// The words before the first connection's. As many as a cache line has, so that no mark shares one with them. Both

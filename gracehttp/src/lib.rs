@@ -59,6 +59,8 @@ mod status;
 #[cfg(target_os = "linux")]
 mod supervision;
 #[cfg(target_os = "linux")]
+mod sync;
+#[cfg(target_os = "linux")]
 mod sys;
 #[cfg(target_os = "linux")]
 pub mod test;

@@ -3,13 +3,10 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use hyper::server::conn::http1;
-use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
@@ -23,6 +20,7 @@ use crate::metrics::ServerMetrics;
 use crate::parking::{Lot, ParkedCount};
 use crate::server::{Dispatch, Permit, Permits, ServerOptions};
 use crate::socket::{Socket, Stage};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Notify, Ordering};
 use crate::tls::TlsAcceptor;
 
 /// How many connections in the queue to the successor are enough: the largest batch, and some of the next one.

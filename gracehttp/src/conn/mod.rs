@@ -18,6 +18,8 @@ mod queue_tests;
 mod recycling;
 mod redirect;
 mod rest;
+#[cfg(all(test, gracehttp_model))]
+mod rest_model;
 #[cfg(feature = "http2")]
 mod sniff;
 #[cfg(feature = "tls")]

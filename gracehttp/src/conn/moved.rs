@@ -6,13 +6,11 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-use parking_lot::RwLock;
 
 use crate::ledger::{Entry, Ledger, Mark};
 use crate::socket::{Origin, Stage};
+use crate::sync::{AtomicBool, Ordering, RwLock};
 
 /// The pause between two attempts to report to a predecessor that does not listen at the moment.
 const RETRY: Duration = Duration::from_millis(1);

@@ -203,6 +203,10 @@ impl Kept {
     }
 }
 
+#[cfg(all(test, gracehttp_model))]
+#[path = "standby_model.rs"]
+mod model;
+
 #[cfg(test)]
 mod tests {
     use super::*;

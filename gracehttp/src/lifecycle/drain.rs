@@ -4,12 +4,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Context;
 
-use parking_lot::{Mutex, MutexGuard};
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+
+use crate::sync::{AtomicU32, Mutex, MutexGuard, Notify, Ordering};
 
 /// What a generation does with its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

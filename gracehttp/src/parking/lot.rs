@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use parking_lot::{Mutex, MutexGuard};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
@@ -19,6 +18,7 @@ use crate::log;
 use crate::parking::memory::ParkedCount;
 use crate::parking::slots::{Parked, Slots};
 use crate::socket::{Socket, Stage, Unread};
+use crate::sync::{Mutex, MutexGuard};
 use crate::sys::{self, Descriptor, Watched};
 
 /// The resolution of idle times. A `u32` of them lasts thirteen years.
@@ -358,6 +358,10 @@ impl AsFd for Instance {
         self.0.0.as_fd()
     }
 }
+
+#[cfg(all(test, gracehttp_model))]
+#[path = "lot_model.rs"]
+mod model;
 
 #[cfg(test)]
 #[path = "lot_tests.rs"]

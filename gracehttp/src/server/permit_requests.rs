@@ -4,7 +4,7 @@
 //! become free here. So this process requests permits from it to empty the queue. They count as held here from the
 //! request on, and may be used from the answer on. So no permit is used on both sides.
 
-use parking_lot::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard};
 
 /// The most permits that one request asks for. More than one, since each answer takes a round trip.
 const AT_ONCE: usize = 64;

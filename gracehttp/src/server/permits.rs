@@ -1,12 +1,10 @@
 //! The connection limit of a server: permits are counts, not objects.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use tokio::sync::Notify;
 
 use crate::lifecycle::{ConnectionEnd, ConnectionEnds};
 use crate::server::permit_requests::PermitRequests;
+use crate::sync::{AtomicBool, AtomicUsize, Notify, Ordering};
 
 /// How many connections a server may hold, and how many are held.
 ///
@@ -27,16 +25,16 @@ pub(crate) struct Permits {
     /// Wakes accept loops that wait for a permit.
     freed: Notify,
     /// Wakes the tasks that watch the counts of all servers: the drain, and the reports to the successor.
-    released: Arc<Notify>,
+    released: Arc<tokio::sync::Notify>,
 }
 
 impl Permits {
-    pub(crate) fn new(limit: usize, released: Arc<Notify>) -> Self {
+    pub(crate) fn new(limit: usize, released: Arc<tokio::sync::Notify>) -> Self {
         Self::with_ends(limit, released, ConnectionEnds::default())
     }
 
     /// The same, with the place that counts how connections end.
-    pub(crate) fn with_ends(limit: usize, released: Arc<Notify>, ends: ConnectionEnds) -> Self {
+    pub(crate) fn with_ends(limit: usize, released: Arc<tokio::sync::Notify>, ends: ConnectionEnds) -> Self {
         Self {
             limit,
             held: AtomicUsize::new(0),
@@ -313,6 +311,10 @@ impl Drop for Permit {
         }
     }
 }
+
+#[cfg(all(test, gracehttp_model))]
+#[path = "permits_model.rs"]
+mod model;
 
 #[cfg(test)]
 mod tests {

@@ -53,7 +53,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     let for_tests: BTreeSet<&str> = texts.iter().flat_map(|text| modules_for_tests(text)).collect();
     let is_for_tests = |file: &PathBuf| {
         let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-        name.ends_with("tests") || for_tests.contains(name)
+        name.ends_with("tests") || name.ends_with("_model") || for_tests.contains(name)
     };
     files.iter().filter(|file| !is_for_tests(file)).cloned().collect()
 }

@@ -322,6 +322,36 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         ..Key::ROW
     },
     Key {
+        name: "access_log",
+        kind: Ordinary(Choice { of: "AccessLog", words: &["off", "common", "combined", "json"] }),
+        example: "access_log = json", default: "off",
+        doc: "The form of the [access log](crate::guide::logs), one line a request.",
+        library: ByHand(&[Entry::new("access_log", "`off`, `common`, `combined` or `json`")]),
+        other_words: &["accesslog", "log_requests", "request_log", "log_format", "access_log_format"],
+        say: "a line for each request is `access_log = json`, `combined` or `common`",
+        ..Key::ROW
+    },
+    Key {
+        name: "access_log_to", kind: Ordinary(File), example: r#"access_log_to = "/var/log/app/access.log""#,
+        forms: &[r#"access_log_to = "stdout""#, r#"access_log_to = "tracing""#], default: "`stdout`",
+        doc: "Where the access log goes: standard output, events of `tracing`, or a file, which several servers may \
+              share. It is opened anew by `reopen-logs` and in a restart.",
+        library: ByHand(&[Entry::new("access_log_to", "`stdout`, `tracing`, or the path of a file")]),
+        other_words: &["access_log_file", "access_log_path", "access_log_target", "log_file"],
+        say: "the file of the access log is `access_log_to = \"/var/log/app/access.log\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "access_log_query", kind: Ordinary(Flag), example: "access_log_query = true", default: "false",
+        doc: "Whether the access log shows queries, which may hold secrets: those of the paths and of `Referer`.",
+        ..Key::ROW
+    },
+    Key {
+        name: "access_log_handshakes", kind: Ordinary(Flag), example: "access_log_handshakes = true", default: "false",
+        doc: "Whether TLS handshakes that fail have a line in the access log, too.",
+        ..Key::ROW
+    },
+    Key {
         name: "layer", kind: Own(ServerKey::Layer), example: "layer = TraceLayer::new_for_http()",
         doc: "A tower layer around all that the server answers; several are a tuple.",
         other_words: &["middleware", "wrap", "layers"],

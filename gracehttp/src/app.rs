@@ -16,6 +16,7 @@ mod parcels;
 mod prepare;
 mod receipts;
 mod rehearsal;
+mod reopener;
 mod restart;
 mod servers;
 mod standby;

@@ -11,7 +11,8 @@ pub use crate::listen::restore_limits;
 #[cfg(feature = "tls")]
 pub use crate::server::Tls;
 pub use crate::server::{
-    Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder, WhenFull,
+    AccessLog, Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,
+    WhenFull,
 };
 /// The version of axum whose extractors and routers work here. With `use gracehttp::axum`, a program needs no dependency
 /// of its own on axum, and can't have another version of it.

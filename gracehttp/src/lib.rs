@@ -11,6 +11,8 @@ compile_error!(
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+#[cfg(target_os = "linux")]
+mod access_log;
 #[cfg(all(target_os = "linux", feature = "admin"))]
 mod admin;
 #[cfg(target_os = "linux")]

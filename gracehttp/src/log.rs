@@ -90,6 +90,12 @@ pub(crate) fn error(message: fmt::Arguments<'_>) {
     emit(Level::Error, Some(Location::caller()), message);
 }
 
+/// Gives a line of the access log to the subscriber of the process. Only a thread of its own may wait for that.
+pub(crate) fn access(line: &[u8]) {
+    let line = String::from_utf8_lossy(line);
+    let _ = catch_unwind(AssertUnwindSafe(|| tracing::info!(target: "gracehttp::access", "{line}")));
+}
+
 /// Logs several faults, one a line, each after `prefix`. None counts as a repetition.
 pub(crate) fn errors(prefix: &str, faults: &dyn fmt::Display) {
     for fault in faults.to_string().lines() {

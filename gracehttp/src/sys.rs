@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -22,6 +21,7 @@ use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, UnixAddr, getpeername, sendmsg};
+use parking_lot::Mutex;
 use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -62,18 +62,22 @@ pub(crate) fn own_inherited(number: RawFd) -> Option<OwnedFd> {
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Calls `hook` when the process exits, unless a signal kills it. The hook must return, and must not panic.
+/// Calls `hook` when the process exits, unless a signal kills it, and before the hooks that are there already. The hook must
+/// return, and must not panic.
 pub(crate) fn at_exit(hook: fn()) {
-    static HOOK: OnceLock<(fn(), u32)> = OnceLock::new();
+    static HOOKS: Mutex<Vec<(fn(), u32)>> = Mutex::new(Vec::new());
     extern "C" fn run() {
-        // A child that the application has forked lacks the threads that the hook may wait for.
-        if let Some((hook, pid)) = HOOK.get()
-            && *pid == std::process::id()
-        {
-            hook();
-        }
+        let hooks = std::mem::take(&mut *HOOKS.lock());
+        // A child that the application has forked lacks the threads that a hook may wait for.
+        let own = hooks.iter().rev().filter(|(_, pid)| *pid == std::process::id());
+        own.for_each(|(hook, _)| hook());
     }
-    if HOOK.set((hook, std::process::id())).is_ok() {
+    let is_first = {
+        let mut hooks = HOOKS.lock();
+        hooks.push((hook, std::process::id()));
+        hooks.len() == 1
+    };
+    if is_first {
         // SAFETY: a plain registration; the function lives as long as the process. If it fails, the hook is not
         // called, and nothing else is lost.
         let _ = unsafe { libc::atexit(run) };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proc_macro2::{Group, Span};
 use quote::{ToTokens, quote};
 use syn::parse::{ParseBuffer, ParseStream};
-use syn::{Expr, Ident, Lit, LitInt, LitStr, Token, Type, UnOp, parenthesized, token};
+use syn::{Expr, ExprLit, Ident, Lit, LitInt, LitStr, Token, Type, UnOp, parenthesized, token};
 
 use super::endpoint::{Endpoint, endpoint};
 use super::list::comma_separated;
@@ -155,9 +155,13 @@ impl<'a> Value<'a> {
             Expr::Path(path) if words.iter().any(|known| path.path.is_ident(known)) => {
                 path.path.require_ident().cloned()
             }
+            // As in the file.
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) if words.contains(&text.value().as_str()) => {
+                Ok(Ident::new(&text.value(), text.span()))
+            }
             _ => {
                 let words = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>();
-                Err(self.misfit(choice, &format!("{}, without quotes", words.join(" or "))))
+                Err(self.misfit(choice, &words.join(" or ")))
             }
         }
     }

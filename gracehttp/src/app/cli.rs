@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 
 use clap::Command;
 
+use crate::access_log;
 use crate::app::configured::Configured;
 use crate::app::{App, life};
 use crate::config::report;
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::handoff::StartCommand;
 use crate::lifecycle::Events;
 use crate::listen::bind;
+use crate::server::{AccessLog, ServerOptions};
 
 /// Does what the arguments of the process ask for.
 ///
@@ -50,7 +52,12 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
         .iter()
         .map(|server| &server.options)
         .map(|options| bind::check_access(&options.name, options.all_endpoints(), &options.socket));
-    Error::check(access.filter_map(Result::err).collect())?;
+    let logs =
+        servers.iter().map(|server| &server.options).filter(|options| options.access_log != AccessLog::Off);
+    let logs = logs.map(|ServerOptions { name, access_log_to, .. }| {
+        access_log::check(access_log_to).map_err(|fault| Error::of_server(name, fault))
+    });
+    Error::check(access.chain(logs).filter_map(Result::err).collect())?;
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
     print(&format!("the configuration of {} is in order\n", names.join(", ")))
 }

@@ -16,12 +16,14 @@ use crate::app::configured::Configured;
 use crate::app::metrics;
 use crate::app::parcels::Handlers;
 use crate::app::receipts::Receipts;
+#[cfg(feature = "cli")]
+use crate::app::reopener::Reopener;
 use crate::app::servers::Servers;
 use crate::app::startup::{self, Started};
 use crate::app::workers::Workers;
 use crate::config::Settings;
 #[cfg(feature = "cli")]
-use crate::control::{Control, Progress};
+use crate::control::{Control, Progress, Reopen};
 use crate::error::Error;
 use crate::handoff::{Channel, Predecessor, StartCommand, WeakChannel};
 use crate::lifecycle::{
@@ -147,7 +149,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         document.show(observed.clone());
         announcer.serving(supervised.as_ref(), &observed, &pulse).await;
         #[cfg(feature = "cli")]
-        let (control, own) = serve_control(own, document, &observed, &requests, events);
+        let (control, own) = serve_control(own, document, &observed, &requests, &parcels.reopener, events);
         metrics::record(events, &observed);
         let process = Process {
             start_command,
@@ -246,11 +248,17 @@ fn serve_control(
     document: Arc<Document>,
     observed: &Arc<Observed>,
     requests: &Requests,
+    reopener: &Reopener,
     events: &Events,
 ) -> (Arc<Control>, OwnListeners) {
     let progress = Arc::new(Progress::default());
     events.subscribe(progress.clone());
-    let control = Control::new(document, observed.clone(), requests.requester(), progress);
+    let reopener = reopener.clone();
+    let reopen: Reopen = Box::new(move || {
+        let reopener = reopener.clone();
+        Box::pin(async move { reopener.reopen().await })
+    });
+    let control = Control::new(document, observed.clone(), requests.requester(), progress, reopen);
     let clients = control.clone();
     own.serve(OwnPurpose::Control, move |socket| clients.take_in(socket.fd));
     (control, own)

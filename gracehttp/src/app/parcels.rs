@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::app::drain_reports;
 use crate::app::life::Process;
 use crate::app::metrics;
+use crate::app::reopener::Reopener;
 use crate::handoff::{DRAIN, Parcel, ParcelHandlers, Predecessor, RECEIPTS, RESTART, STOP};
 use crate::lifecycle::{ReceiptHistory, Request, Requester, RestartReceipt, Trigger};
 #[cfg(any(feature = "admin", feature = "cli"))]
@@ -27,6 +28,8 @@ pub(super) struct Handlers {
     pub(super) of_predecessor: ParcelHandlers,
     /// The same for those of the successor.
     pub(super) of_successor: ParcelHandlers,
+    /// Log files are opened anew in all processes.
+    pub(super) reopener: Reopener,
     /// The receipts that come before the listeners.
     pub(super) history: ReceiptHistory,
     /// The reports of earlier generations that drain.
@@ -43,6 +46,7 @@ impl Handlers {
         let stops = requester.clone();
         self.of_predecessor.on(STOP, move |_| stops.ask(Request::Stop(Trigger::Predecessor)));
         let drains = requester.clone();
+        self.reopener.obey_successor(self);
         self.of_predecessor.on(DRAIN, move |_| drains.ask(Request::Stop(Trigger::Drain)));
     }
 

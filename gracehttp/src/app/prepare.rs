@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 
+use crate::access_log::AccessLog;
 use crate::app::servers::Servers;
 use crate::config::Provenance;
 use crate::error::Error;
@@ -14,7 +15,7 @@ use crate::listen::{
     descriptors, unlink_if_ours,
 };
 use crate::log;
-use crate::server::{DEFAULT_MAX_CONNS, Endpoint, Server, ServerOptions, SocketAccess};
+use crate::server::{AccessLogTo, DEFAULT_MAX_CONNS, Endpoint, Server, ServerOptions, SocketAccess};
 use crate::socket::ListenerNumber;
 use crate::tls::{KeyRing, TlsAcceptor};
 
@@ -33,6 +34,20 @@ pub(super) fn tls_acceptors<S>(
     }
     Error::check(faults)?;
     Ok(tls_acceptors)
+}
+
+/// The access log of each server that keeps one, in their order.
+pub(super) fn access_logs<S>(servers: &[Server<S>]) -> Result<Vec<Option<AccessLog>>, Error> {
+    let mut faults = Vec::new();
+    let mut logs = Vec::new();
+    for server in servers {
+        match AccessLog::of(&server.options) {
+            Ok(log) => logs.push(log),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    Error::check(faults)?;
+    Ok(logs)
 }
 
 /// The listeners of all servers, in their order, and those of the process itself.
@@ -101,7 +116,10 @@ pub(super) fn open_at_once<S>(servers: &[Server<S>], own_addresses: &[OwnAddress
         Endpoint::Systemd(_) | Endpoint::Fd(_) => true,
         Endpoint::Unix(_) => false,
     };
-    !servers.iter().any(|server| server.options.is_tls()) && endpoints(servers, own_addresses).all(at_once)
+    // A log file may be on a slow disk.
+    let has_log = |server: &Server<S>| matches!(server.options.access_log_to, AccessLogTo::File(_));
+    !servers.iter().any(|server| server.options.is_tls() || has_log(server))
+        && endpoints(servers, own_addresses).all(at_once)
 }
 
 /// Where the servers and the process itself are to listen.

@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+use crate::access_log::AccessLog;
 use crate::app::ancestry::{Ancestry, LISTENERS, kept_listeners};
 use crate::app::configured::Configured;
 use crate::app::metrics;
@@ -30,7 +31,7 @@ use crate::lifecycle::{
 use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
-use crate::server::{Dispatch, Permits, Server, ServerOptions, SocketAccess};
+use crate::server::{Dispatch, Permits, Server, ServerOptions, SocketAccess, note_routes_of_routers};
 use crate::status::Document;
 use crate::supervision::{Activation, PARCEL, Supervised};
 use crate::tls::{KeyRing, TlsAcceptor};
@@ -211,10 +212,11 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let open = move || {
         let listeners = Listeners::open(&servers, &own_addresses, offered);
         let tls_acceptors = prepare::tls_acceptors(&servers, &ticket_keys);
-        both(listeners, tls_acceptors).map(|opened| (opened, servers))
+        let opened = both(listeners, tls_acceptors);
+        both(opened, prepare::access_logs(&servers)).map(|opened| (opened, servers))
     };
     let opening = "opening the endpoints";
-    let ((mut listeners, tls_acceptors), mut servers) = match at_once {
+    let (((mut listeners, tls_acceptors), access_logs), mut servers) = match at_once {
         true => guarded(opening, open),
         false => aside("endpoints", opening, open).await,
     }??;
@@ -235,11 +237,15 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         })
         .unzip();
     let for_operators = operators.is_some();
+    let has_access_logs = access_logs.iter().any(Option::is_some);
     let make_services = {
         let workers = workers.clone();
         move |state: &S| {
             log::init();
             metrics::begin(for_operators);
+            if has_access_logs {
+                note_routes_of_routers();
+            }
             // A factory is the application's, and may start tasks.
             let _within = workers.enter();
             let made = factories
@@ -257,9 +263,10 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let shared =
         Shared { workers: &workers, released: &released, moved: &moved, parked: &parked, health: &health };
     let mut running = Vec::new();
-    let made = options.into_iter().zip(services).zip(tls_acceptors).zip(listeners.of_servers);
-    for (((options, service), tls), listeners) in made {
-        let context = context(options, service, tls, &shared)?;
+    let made =
+        options.into_iter().zip(services).zip(tls_acceptors).zip(access_logs).zip(listeners.of_servers);
+    for ((((options, service), tls), access_log), listeners) in made {
+        let context = context(options, service, tls, access_log, &shared)?;
         running.push(Running::start(&workers, &context, listeners));
     }
     let servers = Servers::new(running, released);
@@ -392,6 +399,7 @@ fn context(
     options: ServerOptions,
     dispatch: Arc<dyn Dispatch>,
     tls: Option<TlsAcceptor>,
+    access_log: Option<AccessLog>,
     shared: &Shared<'_>,
 ) -> Result<Arc<Context>, Error> {
     let Shared { workers, released, moved, parked, health } = *shared;
@@ -407,7 +415,7 @@ fn context(
     let ends = ConnectionEnds::counted_by(measured_by.map(|metrics| metrics as &'static dyn EndCounter));
     let permits = Arc::new(Permits::with_ends(options.max_conns, released.clone(), ends));
     let context = Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone());
-    context.map(|context| Arc::new(context.measured_by(measured_by))).map_err(|error| {
+    context.map(|context| Arc::new(context.measured_by(measured_by).logged_by(access_log))).map_err(|error| {
         Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
     })
 }
@@ -437,6 +445,7 @@ async fn take_over_from(
     );
     adopter.count_foreign(&held);
     let weak = channel.downgrade();
+    parcels.reopener.pass_on_to(predecessor.parcels());
     tokio::spawn(adopter.run());
     weak
 }

@@ -224,6 +224,20 @@ const HEALTH: Key<ServerOptions> = Key {
     get: |server| Some(server.health.as_ref().map_or_else(|| "off".to_owned(), ToString::to_string)),
 };
 
+const ACCESS_LOG: Key<ServerOptions> = Key {
+    name: "access_log",
+    form: Form::Text,
+    set: |server, text| value::access_log(text).map(|form| server.access_log = form),
+    get: |server| Some(server.access_log.name().to_owned()),
+};
+
+const ACCESS_LOG_TO: Key<ServerOptions> = Key {
+    name: "access_log_to",
+    form: Form::Text,
+    set: |server, text| value::access_log_to(text).map(|target| server.access_log_to = target),
+    get: |server| Some(server.access_log_to.to_string()),
+};
+
 /// The longest queue that `listen(2)` takes.
 const LONGEST_QUEUE: u32 = i32::MAX.unsigned_abs();
 

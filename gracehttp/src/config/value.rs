@@ -10,7 +10,7 @@ use crate::lifecycle::{Signal, Supervise, show};
 #[cfg(feature = "tls")]
 use crate::server::Hsts;
 use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
-use crate::server::{Endpoint, HealthPath, Mode, WhenFull};
+use crate::server::{AccessLog, AccessLogTo, Endpoint, HealthPath, Mode, WhenFull};
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -207,6 +207,19 @@ pub(super) fn size_from<N: Copy + TryFrom<u64> + TryInto<u64> + PartialOrd>(
         1 => "valid is a size from 1 byte on".to_owned(),
         least => format!("valid is a size from {} on", show_size(least)),
     })
+}
+
+pub(super) fn access_log(text: &str) -> Result<AccessLog, String> {
+    let form = AccessLog::ALL.into_iter().find(|form| form.name() == text);
+    form.ok_or_else(|| "valid is `off`, `common`, `combined` or `json`".to_owned())
+}
+
+/// Where an access log goes.
+pub(super) fn access_log_to(text: &str) -> Result<AccessLogTo, String> {
+    match text {
+        "" => Err("valid is `stdout`, `tracing`, or the path of a file".to_owned()),
+        _ => Ok(AccessLogTo::of(text.into())),
+    }
 }
 
 pub(super) fn when_full(text: &str) -> Result<WhenFull, String> {

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use crate::access_log::AccessLog;
 use crate::conn::MOVES_WITH;
 use crate::conn::cause::Tally;
 use crate::conn::moved::Moved;
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     pub(crate) answers: Tally,
     /// Counts for Prometheus; none if no one asks for it.
     pub(crate) metrics: Option<&'static ServerMetrics>,
+    /// Has a line for each request; none if the server keeps no such log.
+    pub(crate) access_log: Option<AccessLog>,
     /// The runtime that serves.
     pub(crate) workers: Handle,
     /// Notified when a connection was parked after the drain began: the lot may have been cleared before.
@@ -128,6 +131,7 @@ impl Context {
             spread: Spread::default(),
             answers: Tally::new(),
             metrics: None,
+            access_log: None,
             workers: Handle::current(),
             parked_late: Notify::new(),
             to_successor: Mutex::new(None),
@@ -141,6 +145,11 @@ impl Context {
     /// The same, with metrics.
     pub(crate) fn measured_by(self, metrics: Option<&'static ServerMetrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same, with an access log.
+    pub(crate) fn logged_by(self, access_log: Option<AccessLog>) -> Self {
+        Self { access_log, ..self }
     }
 
     /// How its connections have ended.

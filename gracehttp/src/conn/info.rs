@@ -10,9 +10,11 @@ use http::request::Parts;
 use http::{Extensions, StatusCode};
 use tokio::time::Instant;
 
+use crate::access_log::Client;
 use crate::conn::context::Context;
 #[cfg(feature = "tls")]
 use crate::conn::tls_info::TlsInfo;
+use crate::conn::visit::Visit;
 use crate::lifecycle::{Cut, CutRequest, CutWhile, Phase, Shutdown};
 use crate::server::Asked;
 use crate::socket::Stream;
@@ -26,6 +28,8 @@ pub(crate) struct ConnectionInfo {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) context: Arc<Context>,
+    /// For the access log; none if the server keeps none.
+    pub(super) visit: Option<Box<Visit>>,
     /// The first request that the server's end of the connection has interrupted.
     interrupted: OnceLock<Box<str>>,
     /// The request that asked to leave HTTP.
@@ -34,9 +38,17 @@ pub(crate) struct ConnectionInfo {
 
 impl ConnectionInfo {
     pub(crate) fn new(context: Arc<Context>, stream: &Stream, is_new: bool) -> Self {
+        let visit = context.access_log.as_ref().map(|_| {
+            #[cfg(feature = "tls")]
+            let tls = stream.session().map(|session| session.suite().version().name());
+            #[cfg(not(feature = "tls"))]
+            let tls = None;
+            Box::new(Visit::new(Client::new(stream.peer(), tls)))
+        });
         Self {
             is_new,
             peer: stream.peer(),
+            visit,
             #[cfg(feature = "tls")]
             tls: stream.session().map(TlsInfo::of),
             context,

@@ -27,6 +27,7 @@ mod tls_info;
 mod traffic;
 mod transport;
 mod upgraded;
+mod visit;
 
 #[cfg(feature = "tls")]
 use std::fmt::Display;
@@ -50,6 +51,8 @@ pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 #[cfg(feature = "tls")]
 pub use tls_info::TlsInfo;
 
+#[cfg(feature = "tls")]
+use crate::access_log::{Client, FailedHandshake};
 #[cfg(feature = "http2")]
 use crate::conn::close::Linger;
 use crate::conn::exchange::handlers_at_work;
@@ -283,6 +286,9 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
 fn note_failed_handshake(context: &Context, peer: Option<SocketAddr>, kind: &'static str, why: &dyn Display) {
     if let Some(metrics) = context.metrics {
         metrics.note_failed_handshake(kind);
+    }
+    if let Some(log) = context.access_log.as_ref().filter(|log| log.has_handshakes()) {
+        log.write_handshake(&Client::new(peer, None), &FailedHandshake { kind, why });
     }
     let (server, from) = (&context.options.name, info::client_in_words(peer));
     tracing::debug!(target: "gracehttp", "server `{server}`: the TLS handshake with {from} failed: {why}");

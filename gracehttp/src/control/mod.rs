@@ -11,4 +11,4 @@ mod server;
 pub(crate) use client::{Client, Outcome};
 pub(crate) use place::{Surroundings, place};
 pub(crate) use progress::Progress;
-pub(crate) use server::Control;
+pub(crate) use server::{Control, Reopen};

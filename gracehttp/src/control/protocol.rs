@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Drain {
         wait: bool,
     },
+    /// Opens the log files anew by their names.
+    ReopenLogs,
     /// The messages of the last minutes; without a number all that are kept.
     Logs {
         minutes: Option<u64>,
@@ -38,7 +40,8 @@ pub(crate) enum Command {
     },
 }
 
-const COMMANDS: [&str; 7] = ["status", "restart", "rehearse", "stop", "drain", "logs", "follow"];
+const COMMANDS: [&str; 8] =
+    ["status", "restart", "rehearse", "stop", "drain", "reopen-logs", "logs", "follow"];
 
 /// All fields that a request can have.
 #[derive(Deserialize)]
@@ -56,7 +59,11 @@ impl Command {
     /// Whether only the process that serves can do it.
     pub(crate) fn changes_service(&self) -> bool {
         match self {
-            Self::Restart { .. } | Self::Rehearse | Self::Stop { .. } | Self::Drain { .. } => true,
+            Self::Restart { .. }
+            | Self::Rehearse
+            | Self::Stop { .. }
+            | Self::Drain { .. }
+            | Self::ReopenLogs => true,
             Self::Status | Self::Logs { .. } | Self::Follow { .. } => false,
         }
     }
@@ -88,6 +95,7 @@ impl Command {
             ("rehearse", _) => Self::Rehearse,
             ("stop", _) => Self::Stop { wait },
             ("drain", _) => Self::Drain { wait },
+            ("reopen-logs", _) => Self::ReopenLogs,
             ("logs", _) => Self::Logs { minutes },
             ("follow", Some(generation)) => Self::Follow { generation },
             ("follow", None) => {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::control::progress::{Progress, Step, Subject};
 use crate::control::protocol::{Command, MAX_REQUEST, error, replaced, reply};
+use crate::error::Error;
 use crate::lifecycle::{Outcome, Request, Requester, RestartReceipt, Trigger, generation};
 use crate::log;
 use crate::status::{Document, Observed, with_text};
@@ -47,8 +49,13 @@ pub(crate) struct Control {
     observed: Arc<Observed>,
     requester: Requester,
     progress: Arc<Progress>,
+    reopen: Reopen,
     clients: Mutex<Vec<Client>>,
 }
+
+/// Opens the log files anew, and says how many.
+pub(crate) type Reopen =
+    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<usize, Error>> + Send>> + Send + Sync>;
 
 /// One connection.
 struct Client {
@@ -64,8 +71,9 @@ impl Control {
         observed: Arc<Observed>,
         requester: Requester,
         progress: Arc<Progress>,
+        reopen: Reopen,
     ) -> Arc<Self> {
-        Arc::new(Self { document, observed, requester, progress, clients: Mutex::default() })
+        Arc::new(Self { document, observed, requester, progress, reopen, clients: Mutex::default() })
     }
 
     /// Takes in a connection. It has to be called on the control runtime.
@@ -193,6 +201,14 @@ impl Conversation {
             }
             Command::Stop { wait } => self.stop(Trigger::Command, wait).await,
             Command::Drain { wait } => self.stop(Trigger::Drain, wait).await,
+            Command::ReopenLogs => {
+                self.accept().await?;
+                let done = match (self.control.reopen)().await {
+                    Ok(files) => json!({ "ok": true, "text": reopened(files) }),
+                    Err(error) => json!({ "ok": false, "error": error.to_string() }),
+                };
+                self.send(&reply("done", done)).await
+            }
             Command::Logs { minutes } => {
                 for message in log::history(minutes.map(|minutes| Duration::from_secs(minutes * 60))) {
                     self.send(&reply("message", serde_json::to_value(message)?)).await?;
@@ -267,6 +283,14 @@ impl Conversation {
     async fn send(&mut self, line: &Value) -> io::Result<()> {
         let line = format!("{line}\n");
         timeout(UNREAD, self.to_client.write_all(line.as_bytes())).await.map_err(io::Error::from)?
+    }
+}
+
+fn reopened(files: usize) -> String {
+    match files {
+        0 => "no server keeps an access log".to_owned(),
+        1 => "the access log was opened anew".to_owned(),
+        _ => format!("the {files} access logs were opened anew"),
     }
 }
 

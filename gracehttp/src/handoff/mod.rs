@@ -43,7 +43,8 @@ pub(crate) use inherited::{Inherited, inherited};
 #[cfg(any(feature = "admin", feature = "cli"))]
 pub(crate) use parcel::STATUS;
 pub(crate) use parcel::{
-    DRAIN, Parcel, ParcelHandlers, ParcelSender, RECEIPT, RECEIPTS, REHEARSAL, RESTART, STOP,
+    DRAIN, Parcel, ParcelHandlers, ParcelSender, PredecessorParcels, RECEIPT, RECEIPTS, REHEARSAL,
+    REOPEN_LOGS, RESTART, STOP,
 };
 pub(crate) use permit_reports::held_of;
 pub(crate) use placement::{LocalServer, Placement};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::handoff::channel::{Channel, WeakChannel};
-use crate::handoff::wire::{ToSuccessor, Version};
+use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
 
 /// This successor will be discarded once it is ready: it never serves.
 pub(crate) const REHEARSAL: &str = "rehearsal";
@@ -30,6 +30,9 @@ pub(crate) const STOP: &str = "stop";
 
 /// The same, but it accepts for a while before it stops.
 pub(crate) const DRAIN: &str = "drain";
+
+/// After the commit, to the predecessor: log files are to be opened anew.
+pub(crate) const REOPEN_LOGS: &str = "reopen_logs";
 
 /// The ledger in which the successor marks its connections, as a descriptor, before the listeners.
 pub(super) const LEDGER: &str = "ledger";
@@ -160,6 +163,26 @@ impl ParcelSender {
         let Some(channel) = self.channel.upgrade().filter(|_| self.can_send()) else { return false };
         channel.unread() < MOST_UNREAD
             && channel.try_send(&ToSuccessor::Parcel { name: name.to_owned(), data })
+    }
+}
+
+/// Sends parcels to the predecessor for as long as the channel to it is open.
+#[derive(Clone, Debug)]
+pub(crate) struct PredecessorParcels {
+    channel: WeakChannel,
+    version: Version,
+}
+
+impl PredecessorParcels {
+    pub(super) fn new(channel: &Channel, version: Version) -> Self {
+        Self { channel: channel.downgrade(), version }
+    }
+
+    /// Sends a parcel without data, unless the predecessor is gone, is of a release without parcels, or does not read.
+    pub(crate) fn offer(&self, name: &str) {
+        if let Some(channel) = self.channel.upgrade().filter(|_| self.version >= Version::Four) {
+            channel.try_send(&ToPredecessor::Parcel { name: name.to_owned(), data: Vec::new() });
+        }
     }
 }
 

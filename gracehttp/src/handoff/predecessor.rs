@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::inherited::Greeting;
-use crate::handoff::parcel::{DISCARD, LEDGER, Parcel, Parcels};
+use crate::handoff::parcel::{DISCARD, LEDGER, Parcel, Parcels, PredecessorParcels};
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::standard_error::{Overheard, STANDARD_ERROR};
 use crate::handoff::token::OwnershipToken;
@@ -202,6 +202,11 @@ impl Predecessor {
     /// The listeners that it offers, in its order.
     pub(crate) fn listeners(&self) -> &[PredecessorListener] {
         &self.listeners
+    }
+
+    /// A way for parcels to it.
+    pub(crate) fn parcels(&self) -> PredecessorParcels {
+        PredecessorParcels::new(&self.channel, self.version)
     }
 
     /// The version that both sides speak.

@@ -127,6 +127,8 @@ families! {
         "When this process read its configuration and began to serve, since 1970";
     LOST_MESSAGES: Kind::Counter, "gracehttp_log_messages_lost", [],
         "Log messages for which there was no room";
+    LOST_LINES: Kind::Counter, "gracehttp_access_log_lines_lost", [],
+        "Lines of access logs that their targets did not take, or took too slowly";
     LOST_SERIES: Kind::Counter, "gracehttp_metrics_lost_series", [],
         "Series for which the table of metrics had no room";
     BUILD: Kind::Info, "gracehttp_build", ["version"],

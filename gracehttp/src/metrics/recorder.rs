@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::access_log;
 use crate::lifecycle::{ConnectionEnd, CutReason, Event, Outcome, RestartReceipt, Subscriber};
 use crate::log;
-use crate::metrics::families::{CPU, ENDS, Family, LONGEST_PAUSE, LOST_MESSAGES, PHASE_DURATION, RESTARTS};
+use crate::metrics::families::{
+    CPU, ENDS, Family, LONGEST_PAUSE, LOST_LINES, LOST_MESSAGES, PHASE_DURATION, RESTARTS,
+};
 use crate::metrics::process;
 use crate::metrics::scrape::{DrainGauges, ServerGauges, Source};
 use crate::metrics::shared::{Count, Durations};
@@ -47,6 +50,7 @@ impl Recorder {
         let mut carried = self.carried.lock();
         carried.add(&CPU, &[], u64::try_from(process::cpu().as_micros()).unwrap_or(u64::MAX));
         carried.add(&LOST_MESSAGES, &[], log::lost());
+        carried.add(&LOST_LINES, &[], access_log::lost());
         servers
     }
 

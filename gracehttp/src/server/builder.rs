@@ -1,6 +1,7 @@
 //! The description of a server, key by key. The keys of `#[server(…)]` expand to these methods.
 
 use std::any::type_name;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum_core::BoxError;
@@ -14,7 +15,7 @@ use crate::server::kinds::{self, Kind};
 use crate::server::route::noting_routes;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
 use crate::server::{
-    Answers, Dispatch, Endpoint, Handler, HttpsPort, Mode, Request, Server, ServerOptions, WhenFull,
+    AccessLog, AccessLogTo, Answers, Dispatch, Endpoint, Handler, HttpsPort, Mode, Request, Server, ServerOptions, WhenFull,
 };
 
 /// Describes a [`Server`]; made by [`Server::builder`].
@@ -136,6 +137,30 @@ impl ServerBuilder {
     /// What a full server does for waiting clients. The default, [`WhenFull::Recycle`], makes room for them.
     pub fn when_full(self, choice: WhenFull) -> Self {
         self.set(&["when_full"], |options| options.when_full = choice)
+    }
+
+    /// Writes one line for each request, in this form. There is no access log by default.
+    ///
+    /// The [guide](crate::guide::logs) shows the forms, and what stands in the lines.
+    ///
+    /// ```
+    /// use gracehttp::{AccessLog, Server};
+    ///
+    /// let server = Server::builder("api").port(8080).access_log(AccessLog::Json).access_log_to("/var/log/app/access.log");
+    /// ```
+    pub fn access_log(self, form: AccessLog) -> Self {
+        self.set(&["access_log"], |options| options.access_log = form)
+    }
+
+    /// Where the access log goes: `stdout`, which is the default, `tracing`, or the path of a file, which several servers
+    /// may share.
+    pub fn access_log_to(self, target: impl Into<PathBuf>) -> Self {
+        let target: PathBuf = target.into();
+        self.require(
+            !target.as_os_str().is_empty(),
+            "access_log_to is empty: valid is `stdout`, `tracing`, or the path of a file",
+        )
+        .set(&["access_log_to"], |options| options.access_log_to = AccessLogTo::of(target))
     }
 
     /// The path at which the server says whether the application is ready for requests: `200 OK` or `503 Service

@@ -1,6 +1,7 @@
 //! What a server is: a name, endpoints, a service and its limits.
 
 mod access;
+mod access_log;
 mod asked;
 mod builder;
 mod endpoint;
@@ -30,6 +31,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use access::{Mode, SocketAccess};
+pub use access_log::AccessLog;
+pub(crate) use access_log::AccessLogTo;
 pub(crate) use asked::{Asked, Line};
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;
@@ -44,7 +47,6 @@ pub use listens::{Clash, Listens};
 pub(crate) use options::{DEFAULT_MAX_CONNS, ServerOptions};
 pub(crate) use permits::{Permit, Permits, Turn};
 pub(crate) use route::NotedWork;
-#[cfg(feature = "admin")]
 pub(crate) use route::note_routes_of_routers;
 pub(crate) use service::{Dispatch, Instead, ResponseFuture};
 pub use service::{Request, Response};

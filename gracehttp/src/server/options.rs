@@ -1,6 +1,7 @@
 //! What can be set about a server, with its defaults.
 
 use super::access::SocketAccess;
+use super::access_log::{AccessLog, AccessLogTo};
 use super::endpoint::Endpoint;
 use super::health_path::HealthPath;
 #[cfg(feature = "tls")]
@@ -35,6 +36,8 @@ macro_rules! server_options {
             pub(crate) when_full: WhenFull,
             pub(crate) socket: SocketAccess,
             pub(crate) health: Option<HealthPath>,
+            pub(crate) access_log: AccessLog,
+            pub(crate) access_log_to: AccessLogTo,
             $($(#[$condition])? pub(crate) $name: $type,)*
             /// The keys that the attribute or the builder has set, also those set to the default.
             pub(crate) chosen: Vec<&'static str>,
@@ -57,6 +60,8 @@ macro_rules! server_options {
                     when_full: WhenFull::Recycle,
                     socket: SocketAccess::default(),
                     health: None,
+                    access_log: AccessLog::Off,
+                    access_log_to: AccessLogTo::Stdout,
                     $($(#[$condition])? $name: $default,)*
                     chosen: Vec::new(),
                 }

@@ -4,16 +4,12 @@
 mod noting;
 
 use std::cell::Cell;
-#[cfg(any(feature = "admin", feature = "axum"))]
-use std::sync::atomic::AtomicBool;
-#[cfg(feature = "admin")]
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(feature = "axum")]
 pub(crate) use noting::{Routed, intern, note_route, noting_routes};
 
 /// Whether the routers of the application are to note their routes. The routes of modules always do: it costs nothing.
-#[cfg(any(feature = "admin", feature = "axum"))]
 static ARE_NOTED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -22,7 +18,6 @@ thread_local! {
 }
 
 /// From now on routers that the application makes note their routes.
-#[cfg(feature = "admin")]
 pub(crate) fn note_routes_of_routers() {
     ARE_NOTED.store(true, Ordering::Relaxed);
 }

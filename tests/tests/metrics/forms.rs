@@ -41,6 +41,7 @@ async fn both_forms_can_be_read_and_say_the_same() {
         "process_cpu_seconds_total",
         "gracehttp_accepted_connections_total",
         "gracehttp_log_messages_lost_total",
+        "gracehttp_access_log_lines_lost_total",
     ] {
         assert_eq!(prometheus.families[counter].kind, "counter");
     }

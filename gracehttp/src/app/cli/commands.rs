@@ -18,7 +18,7 @@ use crate::log::Recorded;
 use crate::status::Report;
 
 /// The commands, for the command line.
-pub(super) fn commands() -> [Command; 5] {
+pub(super) fn commands() -> [Command; 6] {
     let wait = || flag("wait", "Tell each step, and end when it is over");
     [
         Command::new("status")
@@ -32,6 +32,8 @@ pub(super) fn commands() -> [Command; 5] {
         Command::new("drain")
             .about("Stop it, but accept connections for a while in which it says that it is not ready")
             .arg(wait()),
+        Command::new("reopen-logs")
+            .about("Open the access logs anew by their names, after they were renamed"),
         Command::new("logs").about("Print the last messages of the process that serves").arg(
             Arg::new("minutes")
                 .long("minutes")
@@ -69,6 +71,13 @@ pub(super) fn run<S: Clone + Send + Sync + 'static>(
     match name {
         "status" => status(&mut client, arguments.get_flag("json")),
         "logs" => logs(&mut client, arguments.get_one("minutes").copied()),
+        "reopen-logs" => {
+            client.command(name, &json!({}))?;
+            match client.wait(&mut |_| ())? {
+                Outcome::Done(done) => print(&format!("{}\n", done["text"].as_str().unwrap_or("done"))),
+                Outcome::Failed { error, .. } => Err(Error::several(error.lines().map(Error::new).collect())),
+            }
+        }
         "restart" if arguments.get_flag("rehearse") => {
             client.command("rehearse", &json!({}))?;
             wait(client)

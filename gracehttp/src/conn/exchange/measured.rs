@@ -1,34 +1,56 @@
-//! A request as metrics see it, from its head to the end of its response.
+//! A request as metrics and the access log see it, from its head to the end of its response.
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{Request, StatusCode};
 
+use crate::access_log::{self, Entry, Outcome};
+use crate::conn::cause::Cause;
+use crate::conn::context::Context;
 use crate::conn::exchange::clock;
-use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels, ServerMetrics};
+use crate::conn::info::ConnectionInfo;
+use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels};
 use crate::server::NotedWork;
 
-/// One request, counted when it is dropped; nothing if its server has no metrics.
+/// One request, counted when it is dropped; nothing if its server has neither metrics nor an access log.
 #[derive(Debug)]
 pub(super) struct Measured(Option<Running>);
 
 #[derive(Debug)]
 struct Running {
-    active: ActiveRequest,
+    counted: Option<Counted>,
+    logged: Option<Box<Entry>>,
     /// In nanoseconds.
     since: u64,
-    method: KnownMethod,
     route: &'static str,
     status: Option<StatusCode>,
 }
 
+#[derive(Debug)]
+struct Counted {
+    active: ActiveRequest,
+    method: KnownMethod,
+}
+
 impl Measured {
     /// The head of a request has come.
-    pub(super) fn begin(metrics: Option<&'static ServerMetrics>, method: &Method) -> Self {
-        Self(metrics.map(|metrics| {
-            let (since, method) = (clock::precise(), KnownMethod::of(method));
-            Running { active: metrics.begin(), since, method, route: "", status: None }
-        }))
+    pub(super) fn begin<B>(context: &Context, request: &Request<B>) -> Self {
+        if context.metrics.is_none() && context.access_log.is_none() {
+            return Self(None);
+        }
+        let counted = context.metrics.map(|metrics| {
+            let method = KnownMethod::of(request.method());
+            Counted { active: metrics.begin(), method }
+        });
+        let logged = context.access_log.as_ref().map(|log| {
+            log.note(access_log::Request {
+                method: request.method(),
+                uri: request.uri(),
+                version: request.version(),
+                headers: request.headers(),
+            })
+        });
+        Self(Some(Running { counted, logged, since: clock::precise(), route: "", status: None }))
     }
 
     /// When the head came, if that is known.
@@ -51,23 +73,90 @@ impl Measured {
     }
 
     /// The head of the response is settled.
-    pub(super) fn note_status(&mut self, status: StatusCode) {
+    pub(super) fn note_head(&mut self, status: StatusCode, cause: Cause) {
         if let Some(running) = &mut self.0 {
             running.status = Some(status);
+            if let Some(entry) = &mut running.logged {
+                entry.first_byte = clock::precise();
+                entry.cause = (cause != Cause::Handler).then(|| cause.name());
+            }
+        }
+    }
+
+    /// A piece of the response's body goes to the client.
+    pub(super) fn note_piece(&mut self, bytes: usize) {
+        if let Some(Running { logged: Some(entry), .. }) = &mut self.0 {
+            entry.bytes += bytes as u64;
+        }
+    }
+
+    /// Logs the request at its end. `cut` says what its response is not whole for.
+    pub(super) fn log(&mut self, info: &ConnectionInfo, cut: Option<&'static str>) {
+        let Some(running) = &mut self.0 else { return };
+        let Some(entry) = running.logged.take() else { return };
+        let Some((log, visit)) = info.context.access_log.as_ref().zip(info.visit.as_deref()) else { return };
+        let since = |time: u64| Duration::from_nanos(time.saturating_sub(running.since));
+        let outcome = Outcome {
+            status: running.status.map(|status| status.as_u16()),
+            bytes: entry.bytes,
+            first_byte: (entry.first_byte > 0).then(|| since(entry.first_byte)),
+            total: Some(since(clock::precise())),
+            route: running.route,
+            cause: cut.or(entry.cause),
+        };
+        log.write(visit.client(), Some(entry), &outcome);
+    }
+
+    /// Logs a request that ends before its response has begun.
+    pub(super) fn log_unanswered(&mut self, info: &ConnectionInfo, is_given_up: bool) {
+        let Some(Running { logged: Some(_), status, .. }) = &mut self.0 else { return };
+        let (answer, cause) = info.cut();
+        // Metrics count it as unanswered all the same.
+        let before = std::mem::replace(status, answer);
+        self.log(info, Some(if is_given_up { GIVEN_UP } else { cause }));
+        if let Some(running) = &mut self.0 {
+            running.status = before;
+        }
+    }
+
+    /// Logs a request whose response has begun.
+    pub(super) fn log_answered(&mut self, info: &ConnectionInfo, end: ResponseEnd) {
+        if let Some(Running { logged: Some(_), .. }) = &self.0 {
+            let cut = match end {
+                ResponseEnd::Whole => None,
+                ResponseEnd::Broken => Some("broken_off"),
+                ResponseEnd::GivenUp => Some(GIVEN_UP),
+                ResponseEnd::Cut => Some(info.cut().1),
+            };
+            self.log(info, cut);
         }
     }
 }
 
+/// The cause of a request whose client was too slow.
+const GIVEN_UP: &str = "timed_out";
+
+/// How the body of a response ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ResponseEnd {
+    Whole,
+    /// The body itself has failed.
+    Broken,
+    /// The client took too little of it for too long.
+    GivenUp,
+    Cut,
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        let Some(Counted { active, method }) = &self.counted else { return };
         match self.status {
             Some(status) => {
-                let labels =
-                    RequestLabels { route: self.route, method: self.method, status: status.as_u16() };
+                let labels = RequestLabels { route: self.route, method: *method, status: status.as_u16() };
                 let nanos = clock::precise().saturating_sub(self.since);
-                self.active.note_answered(labels, Duration::from_nanos(nanos));
+                active.note_answered(labels, Duration::from_nanos(nanos));
             }
-            None => self.active.note_unanswered(),
+            None => active.note_unanswered(),
         }
     }
 }

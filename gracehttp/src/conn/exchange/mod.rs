@@ -18,6 +18,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use axum_core::body::Body as HandlerBody;
 use axum_core::extract::DefaultBodyLimit;
+use bytes::Buf as _;
 use http::header::EXPECT;
 use http::{Extensions, HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -31,7 +32,7 @@ use crate::conn::cause::Cause;
 use crate::conn::context::Context;
 use crate::conn::exchange::answer::{Content, Work, let_go};
 use crate::conn::exchange::body::RequestBody;
-use crate::conn::exchange::measured::Measured;
+use crate::conn::exchange::measured::{Measured, ResponseEnd};
 use crate::conn::info::ConnectionInfo;
 use crate::server::{Asked, Request, Response, Surroundings};
 
@@ -83,7 +84,7 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
     type Future = RequestFuture<P>;
 
     fn call(&self, mut request: http::Request<P::Body>) -> RequestFuture<P> {
-        let measured = Measured::begin(self.context().metrics, request.method());
+        let measured = Measured::begin(self.context(), &request);
         let (mut exchange, number) = Exchange::begin(&self.connection, measured);
         let asked = Asked::of(&request);
         let has_body = !request.body().is_end_stream();
@@ -205,18 +206,19 @@ impl<P: Protocol> Future for RequestFuture<P> {
         let is_last = turn.respond(connection, &info, &asked, response.status());
         let is_connect = asked.is_connect();
         let (mut head, body) = response.into_parts();
-        let content = answer::finish(info, asked, cause, is_last, &mut head, body);
-        exchange.measured.note_status(head.status);
+        let (content, cause) = answer::finish(info, asked, cause, is_last, &mut head, body);
+        exchange.measured.note_head(head.status, cause);
         let delivery = turn.deliver(connection, leaves_http(is_connect, head.status), cx);
-        let body = ResponseBody { content, exchange, delivery };
+        let body = ResponseBody { content, exchange, delivery, has_ended: false };
         Poll::Ready(Ok(http::Response::from_parts(head, body)))
     }
 }
 
 impl<P: Protocol> Drop for RequestFuture<P> {
     fn drop(&mut self) {
-        if let Some(request) = self.request.take() {
+        if let Some(mut request) = self.request.take() {
             request.info.note_unanswered(&request.asked);
+            request.exchange.measured.log_unanswered(&request.info, request.turn.is_given_up());
             let context = &request.info.context;
             self.work.settle(context, &request.asked, Cause::Handler);
             if let Poll::Ready(response) = std::mem::replace(&mut self.ahead, Poll::Pending) {
@@ -231,6 +233,8 @@ pub(crate) struct ResponseBody<P: Protocol> {
     content: Content,
     exchange: Exchange<P>,
     delivery: <P::Turn as Turn<P>>::Delivery,
+    /// Its last frame was given to the connection.
+    has_ended: bool,
 }
 
 impl<P: Protocol> Body for ResponseBody<P> {
@@ -242,7 +246,16 @@ impl<P: Protocol> Body for ResponseBody<P> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = &mut *self;
-        this.delivery.poll_frame(&mut this.content, &this.exchange.connection, cx)
+        let polled = ready!(this.delivery.poll_frame(&mut this.content, &this.exchange.connection, cx));
+        match &polled {
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(piece) => this.exchange.measured.note_piece(piece.remaining()),
+                None => this.has_ended = true,
+            },
+            Some(Err(_)) => {}
+            None => this.has_ended = true,
+        }
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -251,5 +264,17 @@ impl<P: Protocol> Body for ResponseBody<P> {
 
     fn size_hint(&self) -> SizeHint {
         self.content.size_hint()
+    }
+}
+
+impl<P: Protocol> Drop for ResponseBody<P> {
+    fn drop(&mut self) {
+        let end = match () {
+            () if self.content.is_broken() => ResponseEnd::Broken,
+            () if self.has_ended || self.delivery.is_end_stream(&self.content) => ResponseEnd::Whole,
+            () if self.delivery.is_given_up() => ResponseEnd::GivenUp,
+            () => ResponseEnd::Cut,
+        };
+        self.exchange.measured.log_answered(self.content.info(), end);
     }
 }

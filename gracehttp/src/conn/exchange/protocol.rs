@@ -64,6 +64,11 @@ pub(crate) trait Turn<P: Protocol>: Send + Unpin + 'static {
     /// The response is there. Returns whether its head has to say that it is the connection's last.
     fn respond(&mut self, connection: &P, info: &ConnectionInfo, asked: &Asked, status: StatusCode) -> bool;
 
+    /// Whether the request was given up because its client was too slow.
+    fn is_given_up(&self) -> bool {
+        false
+    }
+
     /// The head of the response is settled, and its body begins.
     fn deliver(self, connection: &P, leaves_http: bool, cx: &TaskContext<'_>) -> Self::Delivery;
 }
@@ -111,4 +116,9 @@ pub(crate) trait Delivery<P>: Send + Unpin + 'static {
     ) -> Poll<Option<Result<Frame<Self::Piece>, Error>>>;
 
     fn is_end_stream(&self, content: &Content) -> bool;
+
+    /// Whether the response was given up because its client was too slow.
+    fn is_given_up(&self) -> bool {
+        false
+    }
 }

@@ -43,6 +43,7 @@ use crate::conn::http1::activity::{Activity, Discard};
 use crate::conn::http1::limits::{Limits, Waiting};
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::{Candidate, Doing, Reason};
+use crate::conn::visit::CutBy;
 use crate::ledger::{Entry, Mark};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase, Stamp};
 use crate::socket::Stage;
@@ -89,6 +90,25 @@ impl End {
             }
         };
         ConnectionEnd::Cut(reason)
+    }
+}
+
+impl End {
+    /// What ends the request that is in flight. `is_answering`: nothing can be said to its client any more.
+    pub(super) fn cuts_by(&self, is_answering: bool) -> CutBy {
+        match self {
+            Self::Cut => CutBy::Deadline,
+            Self::TimedOut(Waiting::Answer | Waiting::RestOfAnswer) => CutBy::Client,
+            Self::TimedOut(Waiting::Head | Waiting::Body) if !is_answering => CutBy::RequestTimeout,
+            Self::TimedOut(_) => CutBy::Timeout,
+            Self::Finished
+            | Self::Broken
+            | Self::Rest
+            | Self::Refused(_)
+            | Self::Close
+            | Self::MakeRoom
+            | Self::Gone => CutBy::Client,
+        }
     }
 }
 

@@ -107,7 +107,9 @@ pub(super) async fn serve(
             }
             polled
         };
-        drive(&context, &activity, &mut limits, probe, rest, entry, poll).await
+        let end = drive(&context, &activity, &mut limits, probe, rest, entry, poll).await;
+        info.note_cut_by(end.cuts_by(limits.is_answering(&activity)));
+        end
     };
     let Ok(mut transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.

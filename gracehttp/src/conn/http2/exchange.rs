@@ -68,6 +68,10 @@ impl exchange::Turn<Streams> for Turn {
         false
     }
 
+    fn is_given_up(&self) -> bool {
+        self.progress().is_reset()
+    }
+
     fn deliver(self, _: &Streams, _: bool, _: &Context<'_>) -> Box<Outgoing> {
         Box::new(Outgoing::new(self.progress().clone()))
     }
@@ -135,5 +139,9 @@ impl Delivery<Streams> for Box<Outgoing> {
 
     fn is_end_stream(&self, content: &Content) -> bool {
         Outgoing::is_end_stream(self, content)
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.progress().is_reset()
     }
 }

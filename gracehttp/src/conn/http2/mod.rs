@@ -38,6 +38,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::panics::poll_contained;
 use crate::conn::recycling::Reason;
 use crate::conn::transport::{Transport, return_on_drop};
+use crate::conn::visit::CutBy;
 use crate::lifecycle::{ConnectionEnd, CutReason, CutWhile};
 use crate::server::Permit;
 use crate::socket::Stream;
@@ -72,8 +73,10 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
     .await;
     let is_answered =
         streams.traffic().open() == 0 && streams.count() == 0 && !streams.traffic().is_unflushed();
+    info.note_cut_by(end.cuts_by());
     drop(connection);
     context.answers.count_unseen(streams.unseen());
+    (0..streams.unseen()).for_each(|_| info.log_unread("protocol_error", None));
     let ends_as = end.of_connection(drive.is_leaving(), is_answered);
     if ends_as == ConnectionEnd::Cut(CutReason::Deadline) {
         info.note_cut(CutWhile::Streams, drive.opened_at());
@@ -111,6 +114,15 @@ impl End {
             Self::Cut => ConnectionEnd::Cut(CutReason::Deadline),
             Self::TooSlow => ConnectionEnd::Cut(CutReason::TimedOut),
             Self::Finished | Self::Refused(_) => ConnectionEnd::Finished,
+        }
+    }
+
+    /// What ends the requests that are in flight.
+    fn cuts_by(self) -> CutBy {
+        match self {
+            Self::Cut => CutBy::Deadline,
+            Self::TooSlow => CutBy::Timeout,
+            Self::Finished | Self::Unused(_) | Self::Refused(_) => CutBy::Client,
         }
     }
 

@@ -230,6 +230,11 @@ impl Progress {
         self.has_task.load(Ordering::Acquire)
     }
 
+    /// The same, for one that does not wait.
+    pub(super) fn is_reset(&self) -> bool {
+        self.is_reset.load(Ordering::Acquire)
+    }
+
     /// Whether the stream was reset because its client was too slow. If not, the reader of the request's body is
     /// woken when it is.
     pub(crate) fn poll_reset(&self, cx: &Context<'_>) -> bool {

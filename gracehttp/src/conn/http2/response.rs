@@ -33,6 +33,10 @@ impl Outgoing {
         Self { progress, rest: Bytes::new(), hold: None, end: None, frames: 0, is_in_pieces: false }
     }
 
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     pub(crate) fn poll_frame<B: Body<Data = Bytes> + Unpin>(
         &mut self,
         body: &mut B,

@@ -14,6 +14,7 @@ use crate::server::Asked;
 pub(crate) fn closing_response(info: &Arc<ConnectionInfo>, asked: Asked, cause: Cause) -> Vec<u8> {
     let (mut head, body) = own(cause).into_parts();
     finish(info.clone(), asked, cause, true, &mut head, body);
+    info.log_unread(cause.name(), Some(head.status));
     encode(&head)
 }
 

@@ -26,6 +26,8 @@ pub(crate) struct Content {
     left: Option<u64>,
     /// It ends with the connection.
     is_open_ended: bool,
+    /// The body has failed.
+    is_broken: bool,
     info: Arc<ConnectionInfo>,
     asked: Asked,
 }
@@ -44,7 +46,8 @@ impl Content {
         if has(headers, &TRANSFER_ENCODING) {
             headers.remove(TRANSFER_ENCODING);
         }
-        let mut content = Self { body: Some(body), left: None, is_open_ended: false, info, asked };
+        let mut content =
+            Self { body: Some(body), left: None, is_open_ended: false, is_broken: false, info, asked };
         match Room::of(&content.asked, status) {
             Room::Content => content.declare(headers),
             Room::Length => {
@@ -64,6 +67,15 @@ impl Content {
 
     pub(crate) fn is_open_ended(&self) -> bool {
         self.is_open_ended
+    }
+
+    /// Whether the body has failed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    pub(crate) fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 
     /// Settles how long the content is: by the body's own length, else by the handler's Content-Length.
@@ -136,6 +148,7 @@ impl Content {
 
     #[track_caller]
     fn break_off(&mut self, fault: fmt::Arguments<'_>) {
+        self.is_broken = true;
         self.tell(fault);
         self.info.context.answers.count_broken();
         if let Some(metrics) = self.info.context.metrics {

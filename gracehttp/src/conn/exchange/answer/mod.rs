@@ -38,7 +38,7 @@ pub(crate) fn own(cause: Cause) -> Response {
 }
 
 /// Corrects, counts and logs a response before it is sent. `is_last` announces to the client that it is the
-/// connection's last.
+/// connection's last. Returns the cause, which may be another one then, too.
 pub(crate) fn finish(
     info: Arc<ConnectionInfo>,
     asked: Asked,
@@ -46,7 +46,7 @@ pub(crate) fn finish(
     is_last: bool,
     head: &mut Parts,
     mut body: Body,
-) -> Content {
+) -> (Content, Cause) {
     if !is_final(head.status, &asked) {
         let status = head.status.as_u16();
         let fault =
@@ -74,7 +74,7 @@ pub(crate) fn finish(
         // hyper would add `keep-alive` for a client of HTTP/1.0 that asks for it, if the response were of HTTP/1.1.
         head.version = version;
     }
-    content
+    (content, cause)
 }
 
 /// Tells browsers to come over HTTPS alone. They ignore that on plain text (RFC 6797 section 8.1), and so it is not told
@@ -106,7 +106,9 @@ pub(crate) fn note_refused_by_hyper(info: &ConnectionInfo, error: &hyper::Error)
         error if error.is_parse() => Refusal::malformed(rule),
         _ => return,
     };
-    observe(info, &Asked::UNREAD, Cause::Refused(refusal), refusal.reason.status());
+    let (cause, status) = (Cause::Refused(refusal), refusal.reason.status());
+    observe(info, &Asked::UNREAD, cause, status);
+    info.log_unread(cause.name(), Some(status));
 }
 
 /// Counts and logs a response.

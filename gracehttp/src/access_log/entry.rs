@@ -1,0 +1,164 @@
+//! What the log keeps of a request until its end: its texts, escaped, as they stand in the line.
+
+use std::cell::RefCell;
+
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, Method, Uri, Version};
+
+use crate::access_log::escape::{Style, put};
+use crate::access_log::{AccessLog, Form};
+
+/// The most bytes of a line that a path takes. Together with the other texts it fits into one write to a pipe.
+const LONGEST_PATH: usize = 1536;
+
+/// The same for the client's other texts.
+const LONGEST: usize = 512;
+
+/// A method is part of the request line, too.
+const LONGEST_METHOD: usize = 32;
+
+/// How many entries a thread keeps for its next requests, and how large they may be.
+const MOST_KEPT: usize = 64;
+const LARGEST_KEPT: usize = 4 << 10;
+
+/// The head of a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// The texts of one request in one buffer, and what is counted until its end.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    pub(super) texts: Vec<u8>,
+    /// Where those begin that stand behind the status.
+    pub(super) split: usize,
+    /// The bytes of the response's body so far.
+    pub(crate) bytes: u64,
+    /// When the response began, in nanoseconds on the caller's clock.
+    pub(crate) first_byte: u64,
+    /// Why the response is not that of a handler.
+    pub(crate) cause: Option<&'static str>,
+}
+
+thread_local! {
+    #[expect(clippy::vec_box, reason = "what is kept is the allocation")]
+    static KEPT: RefCell<Vec<Box<Entry>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Entry {
+    /// An entry of an earlier request of this thread, if there is one: most requests allocate nothing.
+    fn new() -> Box<Self> {
+        KEPT.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    }
+
+    /// Keeps the memory of an entry for another one.
+    pub(super) fn recycle(mut self: Box<Self>) {
+        if self.texts.capacity() > LARGEST_KEPT {
+            return;
+        }
+        let Self { texts, split, bytes, first_byte, cause } = &mut *self;
+        texts.clear();
+        (*split, *bytes, *first_byte, *cause) = (0, 0, 0, None);
+        // A thread that ends keeps nothing any more.
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < MOST_KEPT {
+                kept.push(self);
+            }
+        });
+    }
+}
+
+impl AccessLog {
+    /// Notes the head of a request, while it is there.
+    pub(crate) fn note(&self, request: Request<'_>) -> Box<Entry> {
+        let mut entry = Entry::new();
+        let style = self.form.style();
+        match self.form {
+            Form::Common | Form::Combined => {
+                self.put_request_line(&mut entry.texts, style, request);
+                entry.split = entry.texts.len();
+                if self.form == Form::Combined {
+                    let (referer, user_agent) = self.texts(request.headers);
+                    for text in [referer, user_agent] {
+                        entry.texts.extend_from_slice(b" \"");
+                        put(&mut entry.texts, style, text.unwrap_or(b"-"), LONGEST);
+                        entry.texts.push(b'"');
+                    }
+                }
+            }
+            Form::Json => {
+                let texts = &mut entry.texts;
+                texts.extend_from_slice(br#""method":""#);
+                put(texts, style, request.method.as_str().as_bytes(), LONGEST_METHOD);
+                texts.extend_from_slice(br#"","path":""#);
+                self.put_target(texts, style, request.uri);
+                texts.extend_from_slice(br#"","protocol":""#);
+                texts.extend_from_slice(protocol(request.version));
+                texts.push(b'"');
+                let (referer, user_agent) = self.texts(request.headers);
+                for (name, text) in
+                    [(&br#","user_agent":""#[..], user_agent), (&br#","referer":""#[..], referer)]
+                {
+                    if let Some(text) = text {
+                        texts.extend_from_slice(name);
+                        put(texts, style, text, LONGEST);
+                        texts.push(b'"');
+                    }
+                }
+                entry.split = texts.len();
+            }
+        }
+        entry
+    }
+
+    fn put_request_line(&self, texts: &mut Vec<u8>, style: Style, request: Request<'_>) {
+        put(texts, style, request.method.as_str().as_bytes(), LONGEST_METHOD);
+        texts.push(b' ');
+        self.put_target(texts, style, request.uri);
+        texts.push(b' ');
+        texts.extend_from_slice(protocol(request.version));
+    }
+
+    fn put_target(&self, texts: &mut Vec<u8>, style: Style, uri: &Uri) {
+        match (uri.path(), uri.authority()) {
+            // That of a CONNECT.
+            ("", Some(authority)) => put(texts, style, authority.as_str().as_bytes(), LONGEST_PATH),
+            (path, _) => put(texts, style, path.as_bytes(), LONGEST_PATH),
+        }
+        if let Some(query) = uri.query().filter(|_| self.with_query) {
+            texts.push(b'?');
+            put(texts, style, query.as_bytes(), LONGEST);
+        }
+    }
+
+    /// Referer and user agent. Comparing the names of a few fields costs less than looking up two.
+    fn texts<'a>(&self, headers: &'a HeaderMap) -> (Option<&'a [u8]>, Option<&'a [u8]>) {
+        let (mut referer, mut user_agent) = (None, None);
+        for (name, value) in headers {
+            if user_agent.is_none() && name == USER_AGENT {
+                user_agent = Some(value.as_bytes());
+            } else if referer.is_none() && name == REFERER {
+                // It has the query of another page.
+                let value = value.as_bytes();
+                let end = value.iter().position(|byte| matches!(byte, b'?' | b'#') && !self.with_query);
+                referer = Some(&value[..end.unwrap_or(value.len())]);
+            }
+        }
+        (referer, user_agent)
+    }
+}
+
+fn protocol(version: Version) -> &'static [u8] {
+    match version {
+        Version::HTTP_09 => b"HTTP/0.9",
+        Version::HTTP_10 => b"HTTP/1.0",
+        Version::HTTP_2 => b"HTTP/2.0",
+        Version::HTTP_3 => b"HTTP/3.0",
+        _ => b"HTTP/1.1",
+    }
+}

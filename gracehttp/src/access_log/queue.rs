@@ -1,0 +1,167 @@
+//! Lines that wait for their writer. Threads that serve never wait for it: a line without room is counted, and gone.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::lifecycle::{places, thread_number};
+
+/// The most bytes of each place that may wait.
+const CAPACITY: usize = 1 << 20;
+
+/// With so many bytes in one place the writer gathers no longer.
+const MUCH: usize = 64 << 10;
+
+/// How long lines are gathered, to be written together.
+const GATHER: Duration = Duration::from_millis(10);
+
+/// The most places: one for each thread that serves, where there are not too many.
+const MOST_PLACES: usize = 16;
+
+/// A buffer that has grown larger gives its memory back.
+const LARGE: usize = 4 * MUCH;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    places: Box<[Place]>,
+    /// The writer knows that there are lines.
+    is_awake: AtomicBool,
+    /// It is to gather no longer.
+    hurries: AtomicBool,
+    lost: AtomicU64,
+    bell: Mutex<()>,
+    rung: Condvar,
+}
+
+/// On cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Place(Mutex<Vec<u8>>);
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self {
+            places: (0..places(MOST_PLACES)).map(|_| Place::default()).collect(),
+            is_awake: AtomicBool::new(false),
+            hurries: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+            bell: Mutex::new(()),
+            rung: Condvar::new(),
+        }
+    }
+
+    /// Adds the line that `put` appends, or counts it as lost.
+    pub(super) fn push(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut lines = self.places[thread_number() % self.places.len()].0.lock();
+        let before = lines.len();
+        if before >= CAPACITY {
+            drop(lines);
+            self.note_lost(1);
+            return;
+        }
+        put(&mut lines);
+        let after = lines.len();
+        drop(lines);
+        if before == 0 && !self.is_awake.swap(true, Ordering::AcqRel) {
+            self.ring();
+        }
+        if before < MUCH && after >= MUCH && !self.hurries.swap(true, Ordering::AcqRel) {
+            self.ring();
+        }
+    }
+
+    /// Wakes the writer for something else than lines.
+    pub(super) fn hurry(&self) {
+        self.is_awake.store(true, Ordering::Release);
+        self.hurries.store(true, Ordering::Release);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        // Under the lock: a writer that is about to wait would miss the notification.
+        let _bell = self.bell.lock();
+        self.rung.notify_one();
+    }
+
+    /// Waits until there is something to do, and then a little longer, in which more may come.
+    pub(super) fn wait(&self) {
+        let mut bell = self.bell.lock();
+        while !self.is_awake.load(Ordering::Acquire) {
+            self.rung.wait(&mut bell);
+        }
+        let end = Instant::now() + GATHER;
+        while !self.hurries.load(Ordering::Acquire) {
+            if self.rung.wait_until(&mut bell, end).timed_out() {
+                break;
+            }
+        }
+        // First: what comes from now on wakes it again.
+        self.hurries.store(false, Ordering::Release);
+        self.is_awake.store(false, Ordering::Release);
+    }
+
+    /// Gives all lines that wait to `write`, whole lines at a time.
+    pub(super) fn gather(&self, spare: &mut Vec<u8>, mut write: impl FnMut(&[u8])) {
+        for place in &self.places {
+            std::mem::swap(spare, &mut *place.0.lock());
+            if !spare.is_empty() {
+                write(spare);
+                spare.clear();
+                spare.shrink_to(LARGE);
+            }
+        }
+    }
+
+    pub(super) fn note_lost(&self, lines: u64) {
+        self.lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_without_room_are_counted_and_those_before_stay_whole() {
+        let queue = Queue::new();
+        let line = [b"x".repeat(99), b"\n".to_vec()].concat();
+        let pushed = 2 * CAPACITY / line.len();
+        (0..pushed).for_each(|_| queue.push(|lines| lines.extend_from_slice(&line)));
+        let mut gathered = 0;
+        queue.gather(&mut Vec::new(), |lines| {
+            assert!(lines.chunks(100).all(|chunk| chunk == line));
+            gathered += lines.len() / line.len();
+        });
+        assert_eq!(gathered as u64 + queue.lost(), pushed as u64);
+        assert!(queue.lost() > 0);
+        queue.push(|lines| lines.push(b'\n'));
+        queue.wait();
+        queue.gather(&mut Vec::new(), |lines| assert_eq!(lines, b"\n"));
+    }
+
+    #[test]
+    fn every_line_of_many_threads_wakes_its_writer() {
+        const THREADS: usize = 4;
+        const LINES: usize = 20_000;
+        let queue = Queue::new();
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    (0..LINES).for_each(|_| queue.push(|lines| lines.extend_from_slice(b"a line\n")))
+                });
+            }
+            let (mut gathered, mut spare) = (0, Vec::new());
+            while gathered + (queue.lost() as usize) < THREADS * LINES {
+                queue.wait();
+                queue.gather(&mut spare, |lines| {
+                    gathered += lines.split(|byte| *byte == b'\n').filter(|line| *line == b"a line").count();
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,123 @@
+//! The targets of a process. Servers that log to one file share it.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::access_log::queue::Queue;
+use crate::access_log::sink::Sink;
+use crate::access_log::writer;
+use crate::error::Error;
+use crate::server::AccessLogTo;
+
+/// How long the process waits at its end for its last lines.
+const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+
+/// How long a file may take to be opened anew.
+const REOPEN_LIMIT: Duration = Duration::from_secs(5);
+
+static TARGETS: LazyLock<Mutex<HashMap<AccessLogTo, Arc<Target>>>> = LazyLock::new(Mutex::default);
+
+/// One target with its queue and its writer.
+pub(super) struct Target {
+    pub(super) name: String,
+    pub(super) queue: Queue,
+    duties: Mutex<Vec<Duty>>,
+}
+
+/// What a writer is asked for beside its lines. It does so after it has written those that have come before.
+pub(super) enum Duty {
+    Flush(Sender<()>),
+    Reopen(Sender<Result<(), Error>>),
+}
+
+impl Target {
+    /// The target of this name, opened if no server has it yet.
+    pub(super) fn shared(to: &AccessLogTo) -> Result<Arc<Self>, Error> {
+        let mut targets = TARGETS.lock();
+        if let Some(target) = targets.get(to) {
+            return Ok(target.clone());
+        }
+        let sink = Sink::open(to)?;
+        let target = Arc::new(Self { name: to.to_string(), queue: Queue::new(), duties: Mutex::default() });
+        writer::start(&target, sink)?;
+        targets.insert(to.clone(), target.clone());
+        Ok(target)
+    }
+
+    pub(super) fn take_duties(&self) -> Vec<Duty> {
+        std::mem::take(&mut self.duties.lock())
+    }
+
+    pub(super) fn has_duties(&self) -> bool {
+        !self.duties.lock().is_empty()
+    }
+
+    fn ask<T>(&self, duty: impl FnOnce(Sender<T>) -> Duty) -> Receiver<T> {
+        let (sender, receiver) = channel();
+        self.duties.lock().push(duty(sender));
+        self.queue.hurry();
+        receiver
+    }
+}
+
+/// Writes all lines, within a limit: a target may take none any more.
+pub(crate) fn flush() {
+    let targets: Vec<_> = all().into_iter().map(|target| target.ask(Duty::Flush)).collect();
+    let end = Instant::now() + FLUSH_LIMIT;
+    for flushed in targets {
+        let _ = flushed.recv_timeout(end.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Opens all files anew by their names, and says how many. No line is written to the former ones afterwards.
+pub(crate) fn reopen() -> Result<usize, Error> {
+    let asked: Vec<_> = all().into_iter().map(|target| (target.ask(Duty::Reopen), target)).collect();
+    let end = Instant::now() + REOPEN_LIMIT;
+    let mut faults = Vec::new();
+    let count = asked.len();
+    for (reopened, target) in asked {
+        let left = end.saturating_duration_since(Instant::now());
+        let reopened = reopened.recv_timeout(left).unwrap_or_else(|_| {
+            let (name, limit) = (&target.name, REOPEN_LIMIT);
+            Err(Error::new(format!("the access log `{name}` was not opened anew within {limit:?}")))
+        });
+        faults.extend(reopened.err());
+    }
+    Error::check(faults).map(|()| count)
+}
+
+/// How many lines were lost.
+#[cfg(feature = "admin")]
+pub(crate) fn lost() -> u64 {
+    all().iter().map(|target| target.queue.lost()).sum()
+}
+
+fn all() -> Vec<Arc<Target>> {
+    TARGETS.lock().values().cloned().collect()
+}
+
+/// Whether a target could be opened, as far as that can be said without making a file.
+#[cfg(feature = "cli")]
+pub(crate) fn check(to: &AccessLogTo) -> Result<(), Error> {
+    use nix::unistd::{AccessFlags, access};
+
+    let AccessLogTo::File(path) = to else { return Ok(()) };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => std::path::Path::new("."),
+    };
+    let needed = if path.exists() { path } else { folder };
+    let is_folder = path.is_dir();
+    match access(needed, AccessFlags::W_OK) {
+        Ok(()) if !is_folder => Ok(()),
+        outcome => {
+            let error = outcome.err().map_or("it is a directory", nix::errno::Errno::desc);
+            let path = path.display();
+            Err(Error::new(format!("the access log `{path}` can't be opened: {error}")))
+        }
+    }
+}

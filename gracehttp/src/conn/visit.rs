@@ -1,0 +1,83 @@
+//! A connection as the access log of its server sees it.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use http::StatusCode;
+
+use crate::access_log::{Client, Outcome};
+use crate::conn::cause::Cause;
+use crate::conn::info::ConnectionInfo;
+
+/// What ends the requests that a connection has in flight at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum CutBy {
+    Client,
+    /// The deadline of the drain.
+    Deadline,
+    /// The client took too long, and is told nothing.
+    Timeout,
+    /// The client took too long with its request, and gets the status 408.
+    RequestTimeout,
+}
+
+impl CutBy {
+    const ALL: [Self; 4] = [Self::Client, Self::Deadline, Self::Timeout, Self::RequestTimeout];
+
+    /// Its name where programs read it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client_gone",
+            Self::Deadline => "deadline",
+            Self::Timeout => "timed_out",
+            Self::RequestTimeout => Cause::RequestTimedOut.name(),
+        }
+    }
+}
+
+/// What the access log keeps of a connection. Only a server with an access log has it.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    client: Client,
+    cut_by: AtomicU8,
+    /// The request in flight has a line already, with the answer that ends the connection.
+    has_last_line: AtomicBool,
+}
+
+impl Visit {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, cut_by: AtomicU8::new(CutBy::Client as u8), has_last_line: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl ConnectionInfo {
+    /// From now on, requests that end without a whole response do so for this reason.
+    pub(crate) fn note_cut_by(&self, cut_by: CutBy) {
+        if let Some(visit) = &self.visit {
+            visit.cut_by.store(cut_by as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// What a request gets that is dropped before its response, and why.
+    pub(crate) fn cut(&self) -> (Option<StatusCode>, &'static str) {
+        let Some(visit) = &self.visit else { return (None, "") };
+        let number = visit.cut_by.load(Ordering::Relaxed);
+        let cut_by = CutBy::ALL.into_iter().find(|cut_by| *cut_by as u8 == number).unwrap_or(CutBy::Client);
+        let is_told = cut_by == CutBy::RequestTimeout && !visit.has_last_line.swap(true, Ordering::Relaxed);
+        (is_told.then_some(StatusCode::REQUEST_TIMEOUT), cut_by.name())
+    }
+
+    /// Logs a request whose head could not be read, and its answer, unless its line is there already.
+    pub(crate) fn log_unread(&self, cause: &'static str, status: Option<StatusCode>) {
+        if let Some((log, visit)) = self.context.access_log.as_ref().zip(self.visit.as_deref())
+            && !visit.has_last_line.load(Ordering::Relaxed)
+        {
+            let status = status.map(|status| status.as_u16());
+            log.write(&visit.client, None, &Outcome::unread(status, cause));
+        }
+    }
+}

@@ -24,6 +24,9 @@ pub mod configuration {}
 #[doc = include_str!("../docs/guide/logging.md")]
 pub mod logging {}
 
+#[doc = include_str!("../docs/guide/logs.md")]
+pub mod logs {}
+
 #[doc = include_str!("../docs/guide/tls.md")]
 pub mod tls {}
 

@@ -6,6 +6,7 @@
 //! * [`client`] speaks HTTP over a raw socket and forgives nothing;
 //! * [`tls`] gives a test the records of a TLS connection into its hands;
 //! * [`load`] keeps many such clients busy, and explains every failure;
+//! * [`access`] reads the access log;
 //! * [`accounts`] are the receipts of restarts;
 //! * [`attack`] does what no honest client does, and measures what the honest ones notice;
 //! * [`control`] is an application with a control socket, and those who ask through it;
@@ -13,6 +14,7 @@
 //! * [`systemd`] boots a real one;
 //! * [`scratch`] holds what a test writes to the disk: plans, certificates, copies of binaries.
 
+pub mod access;
 pub mod accounts;
 pub mod attack;
 pub mod bench;

@@ -1,0 +1,415 @@
+//! The access log: one line for each request, whatever becomes of it, and no line that a client has made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::access::AccessLog;
+use tests::client::{get, post_head};
+use tests::control::Stage;
+use tests::h2::Http2;
+use tests::load::Style;
+use tests::patience::eventually;
+use tests::{App, Client, Exit, Launch, Load, Scratch, Target};
+
+struct Logged {
+    app: App,
+    target: Target,
+    log: AccessLog,
+    path: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Logged {
+    async fn new(plan: &str) -> Self {
+        Self::with(plan, |launch| launch).await
+    }
+
+    async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
+        let scratch = Scratch::new();
+        let path = scratch.join("access.log");
+        let name = plan.split_whitespace().nth(1).expect("a name").to_owned();
+        let key = |key: &str| format!("GRACEHTTP_SERVER__{}__{key}", name.to_uppercase());
+        let launch =
+            Launch::app(&scratch, plan).env(&key("ACCESS_LOG"), "json").env(&key("ACCESS_LOG_TO"), &path);
+        let app = change(launch).spawn();
+        Self { target: app.target(&name).await, app, log: AccessLog::at(&path), path, _scratch: scratch }
+    }
+
+    async fn client(&self) -> Client {
+        Client::connect(&self.target).await.expect("a connection")
+    }
+
+    /// Stops the application, which flushes, and returns all lines.
+    async fn end(self) -> Vec<Value> {
+        self.app.predecessors_leave_cleanly().await;
+        assert_eq!(self.app.stop().await, Exit::Code(0));
+        self.log.lines()
+    }
+}
+
+#[tokio::test]
+async fn a_line_has_what_is_known_of_a_request() {
+    let logged = Logged::new("server web 127.0.0.1:0").await;
+    let mut client = logged.client().await;
+    client
+        .send("GET /ping?token=secret HTTP/1.1\r\nHost: a\r\nUser-Agent: probe/1\r\nReferer: http://b/c?d=e#f\r\n\r\n")
+        .await
+        .unwrap();
+    let body = client.reply().await.unwrap().body.len();
+    let [line] = &logged.log.has(1).await[..] else { panic!() };
+    for (field, expected) in [
+        ("server", "web"),
+        ("client", "127.0.0.1"),
+        ("method", "GET"),
+        ("path", "/ping"),
+        ("protocol", "HTTP/1.1"),
+        ("user_agent", "probe/1"),
+        ("referer", "http://b/c"),
+    ] {
+        assert_eq!(line[field], expected, "{line}");
+    }
+    assert_eq!((&line["status"], &line["bytes"]), (&200.into(), &body.into()));
+    assert_eq!((&line["generation"], &line["cause"]), (&1.into(), &Value::Null));
+    assert!(line["total_us"].as_u64() >= line["first_byte_us"].as_u64(), "{line}");
+    assert!(
+        line["time"].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')),
+        "{line}"
+    );
+    assert_eq!(logged.end().await.len(), 1);
+}
+
+#[tokio::test]
+async fn each_request_has_one_line_whatever_becomes_of_it() {
+    let limits = |launch: Launch| {
+        launch
+            .env("GRACEHTTP_SERVER__WEB__HEADER_READ_TIMEOUT", "300ms")
+            .env("GRACEHTTP_SERVER__WEB__REQUEST_TIMEOUT", "300ms")
+            .env("GRACEHTTP_SERVER__WEB__MAX_HEADER_SIZE", "2000")
+            .env("GRACEHTTP_SERVER__WEB__HALF_CLOSE_TIMEOUT", "0s")
+    };
+    let logged = Logged::with("server web 127.0.0.1:0", limits).await;
+    let mut expected = Vec::new();
+    let mut expect = |path: &str, status: Option<u64>, cause: Option<&str>| {
+        expected.push((path.to_owned(), status, cause.map(str::to_owned)));
+    };
+
+    // Pipelined, HEAD among them.
+    let mut client = logged.client().await;
+    let head = "HEAD /ping HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.send([&get("/ping"), head, &get("/numbered?n=7")].concat()).await.unwrap();
+    expect("/ping", Some(200), None);
+    expect("/ping", Some(404), None);
+    expect("/numbered", Some(200), None);
+    logged.log.has(3).await;
+
+    // What no handler sees.
+    for (request, status, cause) in [
+        ("GET /ping HTTP/1.1\r\nHost : a\r\n\r\n".to_owned(), 400, "malformed"),
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(3000)), 414, "target_too_long"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nB: {}\r\n\r\n", "x".repeat(3000)), 431, "head_too_large"),
+        ("GET /half HTTP/1.1\r\nHo".to_owned(), 408, "request_timed_out"),
+    ] {
+        let mut client = logged.client().await;
+        client.send(request).await.unwrap();
+        assert_eq!(client.reply().await.unwrap().status, status);
+        expect("", Some(status.into()), Some(cause));
+    }
+
+    // A handler that takes too long, and a route that is not there.
+    let mut client = logged.client().await;
+    client.send(get("/slow?millis=5000")).await.unwrap();
+    assert_eq!(client.reply().await.unwrap().status, 503);
+    expect("/slow", Some(503), Some("handler_timed_out"));
+    assert_eq!(logged.client().await.get("/nowhere").await.unwrap().status, 404);
+    expect("/nowhere", Some(404), None);
+
+    // An upgrade.
+    let mut client = logged.client().await;
+    let upgrade = get("/upgrade").replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+    client.send(upgrade).await.unwrap();
+    assert!(client.piece().await.unwrap().is_some());
+    expect("/upgrade", Some(101), None);
+    drop(client);
+
+    // A client that leaves before its answer, and one that leaves in the middle of it.
+    let start = logged.app.log.end();
+    let mut client = logged.client().await;
+    client.send(post_head("/never", 0)).await.unwrap();
+    logged.app.log.line(start, "never begins").await;
+    drop(client);
+    expect("/never", None, Some("client_gone"));
+    let mut client = logged.client().await;
+    client.send(get("/events/endless")).await.unwrap();
+    assert!(client.piece().await.unwrap().is_some());
+    drop(client);
+    expect("/events/endless", Some(200), Some("client_gone"));
+
+    // A body that stops coming: the same request, not another one, gets the 408.
+    let mut client = logged.client().await;
+    client.send(post_head("/count", 100)).await.unwrap();
+    let reply = client.reply().await.unwrap();
+    expect(
+        "/count",
+        Some(reply.status.into()),
+        Some(if reply.status == 408 { "request_timed_out" } else { "handler_timed_out" }),
+    );
+
+    let lines = logged.log.has(expected.len()).await;
+    let mut seen: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let text = |field: &str| line[field].as_str().map(str::to_owned);
+            (text("path").unwrap_or_default(), line["status"].as_u64(), text("cause"))
+        })
+        .collect();
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected);
+    assert_eq!(logged.end().await.len(), expected.len());
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_drain_cuts_requests_that_have_their_line() {
+    let drain = |launch: Launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "200ms");
+    let logged = Logged::with("server web 127.0.0.1:0", drain).await;
+    let start = logged.app.log.end();
+    let mut client = logged.client().await;
+    client.send(get("/slow?millis=60000")).await.unwrap();
+    logged.app.log.line(start, "slow begins").await;
+    let Logged { app, log, .. } = logged;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((&lines[0]["status"], &lines[0]["cause"]), (&Value::Null, &"deadline".into()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn streams_of_http2_have_a_line_each() {
+    let logged = Logged::new("server tls 127.0.0.1:0 tls=self_signed").await;
+    let mut client = Http2::connect(&logged.target).await.unwrap();
+    for _ in 0..20 {
+        client.get("/ping").await.unwrap();
+    }
+    let start = logged.app.log.end();
+    let mut leaving = Http2::connect(&logged.target).await.unwrap();
+    let asked = tokio::spawn(async move { leaving.get("/never").await });
+    logged.app.log.line(start, "never begins").await;
+    asked.abort();
+    let lines = logged.log.has(21).await;
+    assert!(lines.iter().all(|line| line["protocol"] == "HTTP/2.0" && line["tls"] == "TLSv1.3"), "{lines:?}");
+    let cut: Vec<_> = lines.iter().filter(|line| line["path"] == "/never").collect();
+    assert_eq!((cut.len(), &cut[0]["status"], &cut[0]["cause"]), (1, &Value::Null, &"client_gone".into()));
+    assert_eq!(logged.end().await.len(), 21);
+}
+
+#[tokio::test]
+async fn no_client_forges_a_line() {
+    let logged = Logged::new("server web 127.0.0.1:0").await;
+    let forged: &[u8] = b"a\"}\\\x1b[2J\xff\xc3\xa4\t{\"status\":200";
+    let mut client = logged.client().await;
+    let request = [b"GET /ping HTTP/1.1\r\nHost: a\r\nUser-Agent: ", forged, b"\r\n\r\n"].concat();
+    client.send(&request).await.unwrap();
+    let status = client.reply().await.unwrap().status;
+    let mut client = logged.client().await;
+    let request =
+        [b"GET /ping HTTP/1.1\r\nHost: a\r\nReferer: ", &b"\xe2\x80\xae\"x\\".repeat(800)[..], b"\r\n\r\n"]
+            .concat();
+    client.send(&request).await.unwrap();
+    client.reply().await.unwrap();
+    let lines = logged.log.has(2).await;
+    if status == 200 {
+        assert!(lines.iter().any(|line| line["user_agent"] == *String::from_utf8_lossy(forged)), "{lines:?}");
+    }
+    let text = std::fs::read_to_string(&logged.path).unwrap();
+    assert!(text.lines().all(|line| line.len() < 4096), "it fits into one write to a pipe");
+    logged.end().await;
+}
+
+#[tokio::test]
+async fn restarts_in_a_storm_leave_one_line_for_each_answer() {
+    let logged = Logged::new("server web 127.0.0.1:0").await;
+    let load = Load::on(&logged.target)
+        .pause(Duration::from_millis(2))
+        .clients(8, Style::Get)
+        .clients(4, Style::Post)
+        .clients(4, Style::Pipelined)
+        .clients(2, Style::Fresh);
+    for _ in 0..6 {
+        load.answers(150).await;
+        logged.app.restart().await;
+    }
+    load.answers(150).await;
+    let report = load.stop().await;
+    let generations = logged.app.generations();
+    let lines = logged.end().await;
+    let answered = lines.iter().filter(|line| line["status"].is_u64()).count();
+    report.assert_unnoticed();
+    assert_eq!(answered as u64, report.answers, "{} lines", lines.len());
+    let last = lines.iter().filter_map(|line| line["generation"].as_u64()).max();
+    assert_eq!(last, Some(generations as u64));
+}
+
+#[tokio::test]
+async fn a_rotation_under_load_loses_no_line() {
+    let scratch = Scratch::new();
+    let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
+    let stage = Stage::with(|launch| {
+        launch
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
+    })
+    .await;
+    let load = Load::on(&stage.web).pause(Duration::from_millis(2)).clients(8, Style::Get);
+    load.answers(100).await;
+    std::fs::rename(&path, &old).unwrap();
+    load.answers(100).await;
+    assert_eq!(stage.run(&["reopen-logs"]).await.succeeded(), "the access log was opened anew\n");
+    let before = AccessLog::at(&old).lines().len();
+    load.answers(100).await;
+    let report = load.stop().await;
+    assert_eq!(AccessLog::at(&old).lines().len(), before, "the former file is left alone");
+    assert!(before >= 200 && !AccessLog::at(&path).lines().is_empty());
+
+    // What can't be opened is an error of the command, and the log goes on.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let told = stage.run(&["reopen-logs"]).await.failed();
+    assert!(told.contains("can't be opened"), "{told}");
+    std::fs::remove_dir(&path).unwrap();
+    stage.run(&["reopen-logs"]).await.succeeded();
+    stage.client().await.get("/ping").await.unwrap();
+    let log = AccessLog::at(&path);
+    eventually("a line in the new file", || log.lines().len() == 1).await;
+    assert!(report.answers >= 300);
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_predecessor_that_drains_opens_its_log_anew_too() {
+    let scratch = Scratch::new();
+    let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
+    let stage = Stage::with(|launch| {
+        launch
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
+    })
+    .await;
+    let start = stage.app.log.end();
+    let mut client = stage.client().await;
+    client.send(get("/slow?millis=2500")).await.unwrap();
+    stage.app.log.line(start, "slow begins").await;
+    stage.app.restart().await;
+    std::fs::rename(&path, &old).unwrap();
+    stage.run(&["reopen-logs"]).await.succeeded();
+    client.reply().await.unwrap();
+    let log = AccessLog::at(&path);
+    eventually("the line of the predecessor", || !log.of("/slow").is_empty()).await;
+    assert_eq!(log.of("/slow")[0]["generation"], 1);
+    assert!(AccessLog::at(&old).of("/slow").is_empty());
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_pipe_that_nothing_reads_holds_up_neither_requests_nor_the_end() {
+    let scratch = Scratch::new();
+    let fifo = scratch.join("access.fifo");
+    tests::process::run("mkfifo", &[fifo.as_os_str()]);
+    let logged = Logged::with("server web 127.0.0.1:0", |launch| {
+        launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &fifo)
+    })
+    .await;
+    let load = Load::on(&logged.target).pause(Duration::ZERO).clients(8, Style::Get);
+    load.answers(500).await;
+    // A reader that reads nothing: the pipe fills up.
+    let reader = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    load.answers(2000).await;
+    logged.app.restart().await;
+    load.answers(200).await;
+    load.stop().await.assert_unnoticed();
+    logged.app.log.line(0, "has lost").await;
+    logged.end().await;
+    drop(reader);
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_lines_and_nothing_else() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return tests::process::skipped("/dev/full");
+    }
+    let logged = Logged::with("server web 127.0.0.1:0", |launch| {
+        launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", "/dev/full")
+    })
+    .await;
+    let load = Load::on(&logged.target).clients(4, Style::Get);
+    load.answers(100).await;
+    logged.app.log.line(0, "the access log `/dev/full` can't be written").await;
+    load.stop().await.assert_unnoticed();
+    assert_eq!(logged.app.log.count(0, "can't be written"), 1, "{}", logged.app.log);
+    logged.end().await;
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_opened_ends_the_start_and_the_check() {
+    let stage = Stage::new().await;
+    for args in [&["check"][..], &["serve"]] {
+        let mut command = stage.command(args);
+        command.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json");
+        command.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", "/nowhere/access.log");
+        command.env_remove("GRACEHTTP_CONTROL");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{told}");
+        assert!(told.contains("the access log `/nowhere/access.log` can't be opened"), "{told}");
+    }
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn the_common_forms_go_to_standard_output_and_to_tracing() {
+    for (form, to, expected) in [
+        ("common", "stdout", r#"] "GET /ping HTTP/1.1" 200 "#),
+        ("combined", "stdout", r#" "http://b/c" "probe \"1\"""#),
+        ("combined", "tracing", r#" "http://b/c" "probe \"1\"""#),
+    ] {
+        let scratch = Scratch::new();
+        let launch = Launch::app(&scratch, "server web 127.0.0.1:0");
+        let launch = launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", form);
+        let app = launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", to).spawn();
+        let mut client = Client::connect(&app.target("web").await).await.unwrap();
+        let start = app.log.end();
+        client
+            .send(
+                "GET /ping?a=b HTTP/1.1\r\nHost: a\r\nUser-Agent: probe \"1\"\r\nReferer: http://b/c\r\n\r\n",
+            )
+            .await
+            .unwrap();
+        client.reply().await.unwrap();
+        let line = app.log.line(start, expected).await;
+        assert!(
+            line.contains("127.0.0.1 - - [") && line.contains(r#" +0000] "GET /ping HTTP/1.1" 200 "#),
+            "{line}"
+        );
+        assert_eq!(app.stop().await, Exit::Code(0));
+    }
+}
+
+#[tokio::test]
+async fn failed_handshakes_have_a_line_if_they_are_asked_for() {
+    for (asked, lines) in [("true", 1), ("false", 0)] {
+        let logged = Logged::with("server tls 127.0.0.1:0 tls=self_signed", |launch| {
+            launch.env("GRACEHTTP_SERVER__TLS__ACCESS_LOG_HANDSHAKES", asked)
+        })
+        .await;
+        let address = logged.target.address();
+        let mut client = Client::connect(&Target::Plain(address)).await.unwrap();
+        client.send(get("/ping")).await.unwrap();
+        let _ = client.closed().await;
+        let all = logged.end().await;
+        assert_eq!(all.len(), lines, "{all:?}");
+        assert!(
+            all.iter().all(|line| line["cause"] == "tls_handshake" && line["status"].is_null()),
+            "{all:?}"
+        );
+    }
+}

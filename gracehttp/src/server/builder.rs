@@ -15,7 +15,8 @@ use crate::server::kinds::{self, Kind};
 use crate::server::route::noting_routes;
 use crate::server::service::{HandlerDispatch, ServiceDispatch};
 use crate::server::{
-    AccessLog, AccessLogTo, Answers, Dispatch, Endpoint, Handler, HttpsPort, Mode, Request, Server, ServerOptions, WhenFull,
+    AccessLog, AccessLogTo, Answers, Dispatch, Endpoint, Handler, HttpsPort, Mode, Request, Server,
+    ServerOptions, WhenFull,
 };
 
 /// Describes a [`Server`]; made by [`Server::builder`].

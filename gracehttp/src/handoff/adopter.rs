@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +23,7 @@ use crate::handoff::session::{Session, Unusable};
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version};
 use crate::lifecycle::until_time;
-use crate::record::SessionAtRest;
-use crate::socket::{Family, ListenerNumber, Origin, Socket};
+use crate::socket::{Origin, Socket};
 use crate::sys;
 
 /// How soon a message is sent again for which the channel had no room.
@@ -294,9 +293,8 @@ impl Adopter {
             return Ok(());
         }
         let session = session.map(Session::receive).transpose()?;
-        let Some(socket) = connected_socket(fd, family.into(), origin, listener, session) else {
-            return Ok(());
-        };
+        // Not asked whether its client is still there: if not, the parking lot wakes it at once, and it ends like any other.
+        let socket = Socket { fd, family: family.into(), origin, listener, session };
         let permit = context.permits.adopt();
         let (stage, ahead) = (stage.into(), Bytes::from(ahead));
         settle(context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None });
@@ -332,20 +330,6 @@ fn spare_permits(context: &Context, asked: u64) -> u64 {
         context.permits.spare(asked)
     };
     spare as u64
-}
-
-/// The descriptor as a socket, if it is a connection that can be served.
-fn connected_socket(
-    fd: OwnedFd,
-    family: Family,
-    origin: Option<Origin>,
-    listener: Option<ListenerNumber>,
-    session: Option<SessionAtRest>,
-) -> Option<Socket> {
-    let socket = socket2::SockRef::from(&fd);
-    let connected = socket.peer_addr().is_ok() && socket.r#type().ok()? == socket2::Type::STREAM;
-    // The connection of a client that is gone has no address any more: there is nothing to serve.
-    connected.then_some(Socket { fd, family, origin, listener, session })
 }
 
 #[cfg(test)]

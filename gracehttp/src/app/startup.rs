@@ -275,7 +275,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let probes = health_checks.into_iter().map(|check| check.bind(state.clone())).collect();
     let beats = is_asked.then(|| pulse.watch());
     health.begin(Checks::new(probes, workers.clone(), beats)).await?;
-    tokio::spawn(give_memory_back(parked, servers.contexts()));
+    tokio::spawn(give_memory_back(parked));
     let (own, fresh_files) = (listeners.own, listeners.fresh_files);
     Ok(Prepared {
         settings,

@@ -173,18 +173,10 @@ pub(crate) async fn empty_lot(context: Arc<Context>) {
     }
 }
 
-/// Gives memory back to the system whenever many connections of these servers have parked.
-///
-/// Runs on the control runtime: no serving thread waits for it, except for a moment at the lock of its lot or its heap.
-/// The sessions then lie together in the heap of the control runtime's thread.
-pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>, servers: Vec<Arc<Context>>) {
-    let give_back = async || {
-        for server in &servers {
-            server.lot.relocate_sessions().await;
-        }
-        // Aside, since a large heap takes longer. It fails if there is no thread; the memory then stays until next time.
-        aside("memory", "giving memory back", sys::trim_heap).await
-    };
+/// Gives memory back to the system whenever many connections have parked.
+pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>) {
+    // Aside, since a large heap takes longer. It fails if there is no thread; the memory then stays until next time.
+    let give_back = || aside("memory", "giving memory back", sys::trim_heap);
     // Other C libraries have no such call.
     if cfg!(target_env = "gnu") {
         parked.attend(give_back).await;

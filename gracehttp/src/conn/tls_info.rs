@@ -33,7 +33,7 @@ pub struct TlsInfo {
 impl TlsInfo {
     pub(crate) fn of(session: &Session) -> Self {
         let facts = session.facts();
-        Self { suite: session.suite(), sni: facts.sni.as_deref().map(Arc::from), alpn: facts.alpn }
+        Self { suite: session.suite(), sni: facts.sni.clone(), alpn: facts.alpn }
     }
 
     /// The version that client and server agreed on: `TLSv1.2` or `TLSv1.3`.

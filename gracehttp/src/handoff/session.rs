@@ -150,9 +150,9 @@ mod conversion {
                 warnings,
                 refused_renegotiation,
                 message: CutMessage { header: message.header().to_vec(), missing: message.missing() },
-                sni: sni.map(Into::into),
+                sni: sni.as_deref().map(str::to_owned),
                 alpn: alpn.map(Into::into),
-                cut,
+                cut: cut.into(),
             }
         }
     }
@@ -185,7 +185,7 @@ mod conversion {
                 refused_renegotiation,
                 message: message.ok_or(Unusable::Invalid("a cut message"))?,
                 facts: Facts { sni: sni.map(Into::into), alpn: alpn.map(Into::into) },
-                cut,
+                cut: cut.into(),
             })
         }
     }

@@ -11,7 +11,6 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
-use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::log;
@@ -208,16 +207,6 @@ impl Lot {
         .collect();
         slots.shrink();
         taken
-    }
-
-    /// Moves the TLS sessions into other memory, all together. Those that connections keep from their handshakes lie
-    /// scattered over all the memory that the handshakes used, and none of its pages would be free.
-    pub(crate) async fn relocate_sessions(&self) {
-        let mut first = 0;
-        while self.slots().relocate_sessions(first..first + BATCH) {
-            first += BATCH;
-            yield_now().await;
-        }
     }
 
     /// Whether no connection is parked.

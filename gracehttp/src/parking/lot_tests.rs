@@ -4,6 +4,7 @@ use super::*;
 use crate::socket::Family;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use tokio::task::yield_now;
 
 fn connection(stage: Stage) -> (Parked, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();

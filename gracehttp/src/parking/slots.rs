@@ -1,11 +1,10 @@
 //! The slab of a parking lot: descriptors in the order in which they were parked.
 
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use slab::Slab;
 
-use crate::record::SessionAtRest;
+use crate::parking::sessions::{SessionKey, Sessions};
 use crate::socket::{Family, ListenerNumber, Origin, Socket, Stage};
 
 /// The end of a list. No slab grows that large.
@@ -18,14 +17,14 @@ pub(crate) struct Parked {
     pub(crate) stage: Stage,
 }
 
-/// All that is kept of a parked connection, with a pointer to its TLS session: 32 bytes, 40 with the slab's own mark.
+/// All that is kept of a parked connection, beside its TLS session.
 #[derive(Debug)]
 struct Slot {
     fd: OwnedFd,
     family: Family,
     stage: Stage,
     listener: Option<ListenerNumber>,
-    session: Option<SessionAtRest>,
+    session: Option<SessionKey>,
     origin: Option<Origin>,
     /// When it was parked, in ticks of the lot.
     since: u32,
@@ -43,6 +42,7 @@ struct Ends {
 #[derive(Debug)]
 pub(super) struct Slots {
     slab: Slab<Slot>,
+    sessions: Sessions,
     ends: [Ends; 2],
     /// How many there are of each stage.
     counts: [usize; 2],
@@ -50,7 +50,12 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Self { slab: Slab::new(), ends: [Ends { oldest: NONE, newest: NONE }; 2], counts: [0; 2] }
+        Self {
+            slab: Slab::new(),
+            sessions: Sessions::default(),
+            ends: [Ends { oldest: NONE, newest: NONE }; 2],
+            counts: [0; 2],
+        }
     }
 
     #[cfg(test)]
@@ -66,6 +71,7 @@ impl Slots {
     /// Puts a connection at the newest end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
         let Parked { socket: Socket { fd, family, origin, listener, session }, stage } = parked;
+        let session = session.map(|session| self.sessions.insert(session));
         let older = self.ends[stage as usize].newest;
         let key = self.slab.insert(Slot {
             fd,
@@ -100,6 +106,7 @@ impl Slots {
             None => self.ends[stage as usize].newest = older,
         }
         self.counts[stage as usize] -= 1;
+        let session = session.and_then(|key| self.sessions.remove(key));
         Some((Parked { socket: Socket { fd, family, origin, listener, session }, stage }, since))
     }
 
@@ -131,26 +138,15 @@ impl Slots {
         self.slab.get(key as usize).map(|slot| slot.fd.as_fd())
     }
 
-    /// Moves the TLS sessions of some slots into other memory. Returns whether there may be more behind them.
-    pub(super) fn relocate_sessions(&mut self, keys: Range<usize>) -> bool {
-        let end = keys.end;
-        for key in keys {
-            if let Some(slot) = self.slab.get_mut(key) {
-                slot.session = slot.session.take().map(SessionAtRest::relocated);
-            }
-        }
-        end < self.slab.capacity()
-    }
-
     /// Frees the memory of a slab that has become empty.
     pub(super) fn shrink(&mut self) {
         if self.slab.is_empty() {
-            self.slab = Slab::new();
+            *self = Self::new();
         }
     }
 }
 
-const _: () = assert!(size_of::<Slot>() <= 32);
+const _: () = assert!(size_of::<Slot>() <= 28);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! A session that is not in use: it can be kept for long, and sent to another process.
 
+use std::sync::Arc;
+
 use crate::record::keys::Secret;
 use crate::record::message::CutMessage;
 use crate::record::session::Session;
@@ -16,7 +18,7 @@ pub(crate) enum Alpn {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     /// The server name that the client asked for (RFC 6066 section 3).
-    pub(crate) sni: Option<Box<str>>,
+    pub(crate) sni: Option<Arc<str>>,
     pub(crate) alpn: Option<Alpn>,
 }
 
@@ -48,17 +50,21 @@ pub(crate) struct SessionParts {
     pub(crate) message: CutMessage,
     pub(crate) facts: Facts,
     /// The beginning of a record that has not come whole.
-    pub(crate) cut: Vec<u8>,
+    pub(crate) cut: Box<[u8]>,
 }
 
 /// What a parked connection keeps of its session, beside the server name.
-const _: () = assert!(size_of::<SessionParts>() <= 192);
+const _: () = assert!(size_of::<PackedSession>() <= 184);
 
 /// A session at rest. Deliberately not `Clone`: waking and sending consume it.
 #[derive(Debug)]
 pub(crate) struct SessionAtRest {
     parts: Box<SessionParts>,
 }
+
+/// A session at rest without a place of its own on the heap, so that many can lie together. Deliberately not `Clone`.
+#[derive(Debug)]
+pub(crate) struct PackedSession(SessionParts);
 
 /// A session that was sent to another process, which may or may not have taken it. It seals and opens nothing. It is
 /// dropped, or becomes a session at rest again if the other process has not taken it.
@@ -84,7 +90,32 @@ impl SessionParts {
             refused_renegotiation: false,
             message: CutMessage::default(),
             facts,
-            cut: Vec::new(),
+            cut: Box::default(),
+        }
+    }
+
+    /// The same parts in other memory. These here are wiped: a plain move would leave the secrets in what it moves from.
+    fn moved(&mut self) -> Self {
+        let moved = Self {
+            message: std::mem::take(&mut self.message),
+            facts: std::mem::take(&mut self.facts),
+            cut: std::mem::take(&mut self.cut),
+            ..self.secrets_copied()
+        };
+        self.client.secret.wipe();
+        self.server.secret.wipe();
+        moved
+    }
+
+    /// A copy without what has a default.
+    fn secrets_copied(&self) -> Self {
+        Self {
+            client: self.client.copied(),
+            server: self.server.copied(),
+            message: CutMessage::default(),
+            facts: Facts::default(),
+            cut: Box::default(),
+            ..*self
         }
     }
 }
@@ -117,7 +148,7 @@ impl SessionAtRest {
     /// The session in use again, and the beginning of a record that it had read.
     pub(crate) fn wake(mut self) -> (Session, Vec<u8>) {
         let cut = std::mem::take(&mut self.parts.cut);
-        (Session::of(self.parts), cut)
+        (Session::of(self.parts), cut.into_vec())
     }
 
     pub(crate) fn facts(&self) -> &Facts {
@@ -133,22 +164,18 @@ impl SessionAtRest {
     pub(crate) fn send(self) -> (SentSession, SessionParts) {
         let parts = &self.parts;
         let copy = SessionParts {
-            client: parts.client.copied(),
-            server: parts.server.copied(),
             message: parts.message.clone(),
             facts: parts.facts.clone(),
             cut: parts.cut.clone(),
-            ..**parts
+            ..parts.secrets_copied()
         };
         (SentSession { session: self }, copy)
     }
 
-    /// The same session in other memory: what was allocated beside it, during the handshake, can then be given back to the
-    /// system.
-    pub(crate) fn relocated(self) -> Self {
-        let (old, copy) = self.send();
-        drop(old);
-        Self::new(Box::new(copy))
+    /// The same session for a place among others. `share` may replace its server name by an equal one.
+    pub(crate) fn pack(mut self, share: impl FnOnce(&mut Arc<str>)) -> PackedSession {
+        self.parts.facts.sni.as_mut().map(share);
+        PackedSession(self.parts.moved())
     }
 
     /// A session that came from another process.
@@ -158,6 +185,13 @@ impl SessionAtRest {
             return Err(WrongSecret);
         }
         Ok(Self::new(Box::new(parts)))
+    }
+}
+
+impl PackedSession {
+    /// Moves the session out. What remains holds no secret and is to be dropped.
+    pub(crate) fn take(&mut self) -> SessionAtRest {
+        SessionAtRest::new(Box::new(self.0.moved()))
     }
 }
 

@@ -37,6 +37,10 @@ impl Secret {
         Self { ..*self }
     }
 
+    pub(super) fn wipe(&mut self) {
+        self.bytes.zeroize();
+    }
+
     /// Becomes the next traffic secret (RFC 8446 section 7.2).
     pub(super) fn advance(&mut self, suite: Suite) {
         let mut next = Zeroizing::new([0; 48]);
@@ -52,7 +56,7 @@ impl Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        self.wipe();
     }
 }
 

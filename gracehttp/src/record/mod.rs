@@ -55,7 +55,7 @@ use ring as provider;
 
 pub(crate) use alert::Fault;
 pub(crate) use at_rest::{
-    Alpn, DirectionParts, Facts, SentSession, SessionAtRest, SessionParts, WrongSecret,
+    Alpn, DirectionParts, Facts, PackedSession, SentSession, SessionAtRest, SessionParts, WrongSecret,
 };
 pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
 #[cfg(feature = "test-kit")]

@@ -53,7 +53,7 @@ impl Session {
     /// Ends the use. `cut` is the input that is not opened yet: the beginning of a record.
     pub(crate) fn rest(self, cut: &[u8]) -> SessionAtRest {
         let mut parts = self.parts;
-        parts.cut = cut.to_vec();
+        parts.cut = cut.into();
         SessionAtRest::new(parts)
     }
 }

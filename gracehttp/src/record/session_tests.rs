@@ -20,8 +20,8 @@ fn rested(session: Session) -> Session {
 }
 
 /// Rests in other memory, and wakes.
-fn relocated(session: Session) -> Session {
-    session.rest(&[]).relocated().wake().0
+fn packed(session: Session) -> Session {
+    session.rest(&[]).pack(|_| {}).take().wake().0
 }
 
 /// Goes to another process.
@@ -60,7 +60,7 @@ fn a_session_that_rests_or_moves_after_every_record_loses_nothing() {
         for suite in SUITES {
             let (mut session, mut client) = connect(&provider, suite);
             for round in 0..50_u8 {
-                for between in [rested, relocated, moved, refused] {
+                for between in [rested, packed, moved, refused] {
                     let text = vec![round; 1 + usize::from(round) * 100];
                     let sent = sent_by(&mut client, &text);
                     session = between(session);
@@ -79,7 +79,7 @@ fn keys_of_both_sides_are_renewed_over_moves() {
     for provider in providers() {
         for suite in suites_of(Version::Tls13) {
             let (mut session, mut client) = connect(&provider, suite);
-            for between in [rested, relocated, moved, refused].into_iter().cycle().take(30) {
+            for between in [rested, packed, moved, refused].into_iter().cycle().take(30) {
                 client.refresh_traffic_keys().unwrap();
                 let mut sent = written(&mut client);
                 sent.extend(sent_by(&mut client, b"ping"));
@@ -140,7 +140,7 @@ fn our_key_is_renewed_at_its_limit_over_moves() {
     for suite in suites_of(Version::Tls13) {
         let (session, mut client) = connect(&providers()[0], suite);
         let (mut session, mut renewals) = (lowered(session), 0);
-        for between in [rested, relocated, moved, refused].into_iter().cycle().take(100) {
+        for between in [rested, packed, moved, refused].into_iter().cycle().take(100) {
             let before = session.parts.server.sequence;
             let sealed = seal_all(&mut session, b"pong");
             assert_eq!(read_by(&mut client, &sealed), b"pong");
@@ -164,7 +164,7 @@ fn a_key_of_tls_1_2_ends_the_session_at_its_limit_over_moves() {
         let (mut session, mut output) = (session, Vec::new());
         session.limit = 32;
         // The first record was our Finished.
-        for between in [rested, relocated, moved, refused].into_iter().cycle().take(31) {
+        for between in [rested, packed, moved, refused].into_iter().cycle().take(31) {
             assert_eq!(session.is_nearly_worn_out(), session.parts.server.sequence >= 30);
             assert_eq!(session.seal(&[IoSlice::new(b"pong")], &mut output), Ok(4));
             session = between(session);

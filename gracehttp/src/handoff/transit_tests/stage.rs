@@ -81,7 +81,7 @@ pub(super) fn session(name: Name, cut: &[u8]) -> SessionAtRest {
         refused_renegotiation: false,
         message: CutMessage::default(),
         facts: Facts { sni: Some(name.to_string().into()), alpn: Some(Alpn::Http11) },
-        cut: cut.to_vec(),
+        cut: cut.into(),
     })
     .unwrap()
 }

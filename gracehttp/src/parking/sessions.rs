@@ -99,7 +99,7 @@ impl Names {
     }
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::record::{CutMessage, DirectionParts, Facts, Secret, SessionParts, Suite};

@@ -45,6 +45,8 @@ where
             .socket_mode(432)
             .socket_user("app")
             .socket_group("www-data")
+            .trusted_proxies(["10.0.0.0/8", "unix"])
+            .forwarded(["forwarded"])
             .when_full(facade::gracehttp::WhenFull::Wait)
             .tls(facade::gracehttp::Tls::files("cert.pem", "key.pem"))
             .handler::<_, (__M, Request), _>(r#match)

@@ -13,11 +13,13 @@
 
 #[cfg(test)]
 mod docs;
+mod lists;
 mod row;
 
 use Form::{Ordinary, Own};
 use Kind::{
-    Address, Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout,
+    Address, Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, List, Mode, Size, Text,
+    Timeout,
 };
 use Library::ByHand;
 pub(crate) use row::{Entry, Feature, Form, Key, Kind, Library};
@@ -81,6 +83,7 @@ pub(crate) enum RouteKey {
 
 /// The kernel takes a backlog of 31 bits.
 const MOST_BACKLOG: u64 = i32::MAX.unsigned_abs() as u64;
+const NETWORKS: &str = "networks in quotes";
 const OWNER: &str = "a name or a number, in quotes";
 
 #[rustfmt::skip]
@@ -308,6 +311,29 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         library: ByHand(&[Entry {
             other_words: &["group"],
             ..Entry::new("socket_group", "a name or a number, in quotes")
+        }]),
+        ..Key::ROW
+    },
+    Key {
+        name: "trusted_proxies", kind: Ordinary(List { expected: NETWORKS, check: lists::networks }),
+        example: r#"trusted_proxies = ["10.0.0.0/8", "::1", "unix"]"#, default: "none",
+        doc: "The [proxies](crate::guide::behind_a_proxy) whose word about a client counts: addresses, networks, and \
+              `unix` for all that comes over a Unix socket.",
+        library: ByHand(&[Entry {
+            other_words: &["trust_proxy", "trusted_proxy", "set_real_ip_from", "forwarded_allow_ips", "real_ip"],
+            ..Entry::new("trusted_proxies", "addresses, networks such as `\"10.0.0.0/8\"`, or `\"unix\"`; none at all is a choice, too")
+        }]),
+        ..Key::ROW
+    },
+    Key {
+        name: "forwarded", kind: Ordinary(List { expected: "names of header fields in quotes", check: lists::fields }),
+        example: r#"forwarded = ["x-forwarded-for", "x-forwarded-proto"]"#, forms: &[r#"forwarded = "forwarded""#],
+        default: "`x-forwarded-for`, `x-forwarded-proto`",
+        doc: "The header fields that these proxies set. No other is believed, since a proxy passes it on as the client \
+              has sent it.",
+        library: ByHand(&[Entry {
+            other_words: &["forwarded_headers", "x_forwarded_for", "real_ip_header", "use_x_forwarded_host"],
+            ..Entry::new("forwarded", "`\"forwarded\"`, or some of `\"x-forwarded-for\"`, `\"x-forwarded-proto\"`, `\"x-forwarded-host\"`")
         }]),
         ..Key::ROW
     },

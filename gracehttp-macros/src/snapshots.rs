@@ -111,6 +111,8 @@ fn handler_with_every_key() {
                 socket_mode = "0660",
                 socket_user = "app",
                 socket_group = "www-data",
+                trusted_proxies = ["10.0.0.0/8", "unix"],
+                forwarded = "forwarded",
                 crate = facade::gracehttp,
             )]
             pub async fn r#match(request: Request) -> Response {

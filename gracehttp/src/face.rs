@@ -3,11 +3,12 @@
 pub use crate::app::App;
 #[cfg(feature = "tls")]
 pub use crate::conn::TlsInfo;
-pub use crate::conn::{Generation, PeerAddr};
+pub use crate::conn::{ClientAddr, Generation, Host, PeerAddr};
 pub use crate::error::Error;
 pub use crate::health::{HealthCheck, HealthFunction, IntoHealthCheck};
 pub use crate::lifecycle::{Shutdown, Signal, Supervise, generation, on_exit, spawn};
 pub use crate::listen::restore_limits;
+pub use crate::proxy::Scheme;
 #[cfg(feature = "tls")]
 pub use crate::server::Tls;
 pub use crate::server::{

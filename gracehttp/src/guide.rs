@@ -30,6 +30,9 @@ pub mod logs {}
 #[doc = include_str!("../docs/guide/tls.md")]
 pub mod tls {}
 
+#[doc = include_str!("../docs/guide/behind_a_proxy.md")]
+pub mod behind_a_proxy {}
+
 #[cfg(feature = "admin")]
 #[doc = include_str!("../docs/guide/metrics.md")]
 pub mod metrics {}

@@ -49,6 +49,8 @@ pub mod metrics;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod parking;
+
+mod proxy;
 #[cfg(target_os = "linux")]
 #[cfg_attr(not(feature = "tls"), path = "record/without.rs")]
 mod record;

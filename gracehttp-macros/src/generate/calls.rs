@@ -23,6 +23,7 @@ fn call(Setting { key, argument }: &Setting, library: &TokenStream) -> TokenStre
         Argument::Flag(value) => value.into_token_stream(),
         Argument::Duration(value) => duration(*value),
         Argument::Text(text) => text.into_token_stream(),
+        Argument::Texts(texts) => quote!([#(#texts),*]),
         Argument::Choice { of, word } => {
             let (choices, variant) = (format_ident!("{of}"), variant(word));
             quote!(#library::#choices::#variant)

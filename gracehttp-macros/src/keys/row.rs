@@ -2,7 +2,8 @@
 
 use Form::{Ordinary, Own};
 use Kind::{
-    Address, Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, Mode, Size, Text, Timeout,
+    Address, Callback, Choice, Count, Duration, File, Flag, Keepalive, Length, List, Mode, Size, Text,
+    Timeout,
 };
 
 /// A key that an attribute knows. `O` lists the keys of that attribute with a form of their own.
@@ -92,6 +93,9 @@ pub(crate) enum Kind {
     Text { expected: &'static str },
     /// `key = "unix:/run/app.sock"`, or `key = off`: where the process itself listens.
     Address { only_unix: bool },
+    /// `key = ["one", "two"]`, or `key = "one"`. `expected` names the list in messages, and `check` says what is wrong
+    /// with it, and in which element.
+    List { expected: &'static str, check: fn(&[String]) -> Result<(), (usize, String)> },
     /// `key = word`: a variant of the library's enum `of`, in lower case.
     Choice { of: &'static str, words: &'static [&'static str] },
     /// `key = "file"`, or a macro that makes the path, such as `concat!(…)`.
@@ -162,7 +166,7 @@ impl<O> Key<O> {
             Ordinary(Flag | Choice { .. }) => true,
             Ordinary(Timeout) => is_number || self.default == "off",
             Ordinary(Count { .. } | Duration | Keepalive | Length | Size { .. }) => is_number,
-            Ordinary(Mode | Text { .. } | Address { .. } | File | Callback) | Own(_) => false,
+            Ordinary(Mode | Text { .. } | Address { .. } | File | List { .. } | Callback) | Own(_) => false,
         }
     }
 

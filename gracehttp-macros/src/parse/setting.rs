@@ -19,6 +19,7 @@ pub(crate) enum Argument {
     Flag(bool),
     Duration(Duration),
     Text(LitStr),
+    Texts(Vec<LitStr>),
     /// A variant of the library's enum `of`, in lower case.
     Choice {
         of: &'static str,

@@ -36,6 +36,7 @@ impl<'a> Value<'a> {
             Kind::Mode => Argument::Number(self.mode()?.into()),
             Kind::Text { expected } => Argument::Text(self.filled_text(expected)?),
             Kind::Address { only_unix } => Argument::Text(self.address(only_unix)?),
+            Kind::List { expected, check } => Argument::Texts(self.texts(expected, check)?),
             Kind::Choice { of, words } => Argument::Choice { of, word: self.choice(words)? },
             Kind::File => Argument::Code(self.text_or_macro("the path of a file, in quotes")?),
             Kind::Callback => Argument::Code(self.expr()?),
@@ -123,6 +124,26 @@ impl<'a> Value<'a> {
         match text.value().is_empty() {
             true => Err(self.misfit(text, expected)),
             false => Ok(text),
+        }
+    }
+
+    /// `key = ["one", "two"]`, or `key = "one"`.
+    fn texts(
+        &self,
+        expected: &str,
+        check: fn(&[String]) -> Result<(), (usize, String)>,
+    ) -> syn::Result<Vec<LitStr>> {
+        let elements: Vec<Expr> = match self.expr()? {
+            Expr::Array(array) if array.elems.is_empty() => return Err(self.misfit(array, expected)),
+            Expr::Array(array) => array.elems.into_iter().collect(),
+            single => vec![single],
+        };
+        let texts =
+            elements.iter().map(|element| self.string(element, expected)).collect::<syn::Result<Vec<_>>>()?;
+        let values: Vec<String> = texts.iter().map(LitStr::value).collect();
+        match check(&values) {
+            Ok(()) => Ok(texts),
+            Err((place, fault)) => Err(syn::Error::new(texts[place].span(), fault)),
         }
     }
 

@@ -217,6 +217,20 @@ const SOCKET_GROUP: Key<ServerOptions> = Key {
     get: |server| server.socket.group.clone(),
 };
 
+const TRUSTED_PROXIES: Key<ServerOptions> = Key {
+    name: "trusted_proxies",
+    form: Form::List,
+    set: |server, text| value::networks(text).map(|networks| server.trusted_proxies = networks),
+    get: |server| Some(comma_separated(&server.trusted_proxies.iter().collect::<Vec<_>>())),
+};
+
+const FORWARDED: Key<ServerOptions> = Key {
+    name: "forwarded",
+    form: Form::List,
+    set: |server, text| value::believed_fields(text).map(|fields| server.forwarded = fields),
+    get: |server| Some(server.forwarded.to_string()),
+};
+
 const HEALTH: Key<ServerOptions> = Key {
     name: "health",
     form: Form::Text,
@@ -328,6 +342,8 @@ mod tests {
             server.socket.user = Some("app".into());
             server.socket.group = Some("33".into());
             server.health = "/healthz".parse().ok();
+            server.trusted_proxies = value::networks("10.0.0.0/8, ::1, unix").unwrap();
+            server.forwarded = value::believed_fields("forwarded").unwrap();
             server
         });
         check(SERVER_KEYS, || {

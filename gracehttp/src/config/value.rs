@@ -7,6 +7,7 @@ use std::time::Duration;
 #[cfg(feature = "cli")]
 use super::ControlAddress;
 use crate::lifecycle::{Signal, Supervise, show};
+use crate::proxy::{BelievedFields, Network, Networks};
 #[cfg(feature = "tls")]
 use crate::server::Hsts;
 use crate::server::kinds::{LONGEST, LONGEST_KEEPALIVE};
@@ -144,6 +145,17 @@ pub(super) fn signals(text: &str) -> Result<Vec<Signal>, String> {
         signals.push(signal);
     }
     Ok(signals)
+}
+
+/// Networks with commas between them. The list may be empty.
+pub(super) fn networks(text: &str) -> Result<Networks, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| part.parse::<Network>().map_err(|reason| format!("`{part}`: {reason}"))).collect()
+}
+
+/// Names of header fields with commas between them.
+pub(super) fn believed_fields(text: &str) -> Result<BelievedFields, String> {
+    BelievedFields::read(text.split(',').map(str::trim).filter(|name| !name.is_empty()))
 }
 
 /// The path of a server's readiness, or none.

@@ -16,6 +16,7 @@ use crate::conn::context::Context;
 use crate::conn::tls_info::TlsInfo;
 use crate::conn::visit::Visit;
 use crate::lifecycle::{Cut, CutRequest, CutWhile, Phase, Shutdown};
+use crate::proxy::Peer;
 use crate::server::Asked;
 use crate::socket::Stream;
 
@@ -24,7 +25,7 @@ use crate::socket::Stream;
 pub(crate) struct ConnectionInfo {
     /// This task serves its first request.
     pub(crate) is_new: bool,
-    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) peer: Peer,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) context: Arc<Context>,
@@ -89,13 +90,13 @@ impl ConnectionInfo {
 
     /// The connection is cut at the deadline, and has been doing this since then.
     pub(crate) fn note_cut(self: &Arc<Self>, doing: CutWhile, since: Instant) {
-        let cut = Cut { peer: self.peer, doing, age: since.elapsed(), request: self.clone() };
+        let cut = Cut { peer: self.peer.address(), doing, age: since.elapsed(), request: self.clone() };
         self.context.ends().note_cut(cut);
     }
 
     /// The client's name in the log.
     pub(crate) fn client(&self) -> impl fmt::Display {
-        client_in_words(self.peer)
+        client_in_words(self.peer.address())
     }
 
     /// The connection's facts, as requests carry them. They are the same for all its requests: cloning them costs half
@@ -105,7 +106,7 @@ impl ConnectionInfo {
         extensions.insert(self.clone());
         // For axum's extractor of that name, and for crates that are written for axum.
         #[cfg(feature = "axum")]
-        if let Some(peer) = self.peer {
+        if let Some(peer) = self.peer.address() {
             extensions.insert(axum::extract::ConnectInfo(peer));
         }
         extensions
@@ -150,7 +151,11 @@ pub(crate) fn client_in_words(peer: Option<SocketAddr>) -> impl fmt::Display {
     })
 }
 
-/// Extractor: the address of the client.
+/// Extractor: the address at the other end of the connection.
+///
+/// That is the client itself, or the last proxy before this server. For limits, logs and all else that is about a client
+/// take [`ClientAddr`](crate::ClientAddr), which is the client behind the proxies that the server trusts; this one is for
+/// what is about the connection.
 ///
 /// A request over a Unix socket has no such address and is answered `500 Internal Server Error`; take
 /// `Option<PeerAddr>` where both may come. An IPv4 client has an IPv4 address here, even if its socket takes both
@@ -173,7 +178,7 @@ impl<S: Sync> FromRequestParts<S> for PeerAddr {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
         info(parts)
-            .and_then(|info| info.peer)
+            .and_then(|info| info.peer.address())
             .map(PeerAddr)
             .ok_or((StatusCode::INTERNAL_SERVER_ERROR, "this connection has no peer address"))
     }
@@ -183,7 +188,7 @@ impl<S: Sync> axum_core::extract::OptionalFromRequestParts<S> for PeerAddr {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Infallible> {
-        Ok(info(parts).and_then(|info| info.peer).map(PeerAddr))
+        Ok(info(parts).and_then(|info| info.peer.address()).map(PeerAddr))
     }
 }
 

@@ -1,6 +1,7 @@
 //! One connection: from its first byte to its close, or to its resting for the successor.
 
 mod cause;
+mod client;
 mod close;
 mod context;
 mod exchange;
@@ -39,6 +40,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+pub use client::{ClientAddr, Host};
 pub(crate) use context::{Capabilities, Context, Leaving, Resting};
 #[cfg(feature = "test-kit")]
 pub(crate) use http1::strict::read_heads;
@@ -247,7 +249,7 @@ fn serve_again(context: Arc<Context>, idle: Idle) {
 #[cfg(feature = "tls")]
 async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
     let Stream::Plain(bare) = stream else { return };
-    let peer = bare.peer();
+    let peer = bare.peer().address();
     // Boxed, since a handshake is short: otherwise each connection would keep room for rustls.
     let handshake = Box::pin(handshake(&acceptor, bare));
     let handshake = tokio::time::timeout(context.options.handshake_timeout, handshake);

@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use crate::conn::grammar::is_host;
 use crate::conn::info::ConnectionInfo;
+use crate::proxy::Scheme;
 use crate::server::{Dispatch, HttpsPort, Request, Response, ResponseFuture, ServerOptions, Surroundings};
 
 /// Where an authority looks for the answer to an HTTP-01 challenge (RFC 8555 section 8.3). It asks over plain text, before
@@ -29,7 +30,7 @@ struct Redirect {
 
 impl Dispatch for Redirect {
     fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
-        if is_secure(surroundings) || request.uri().path().starts_with(CHALLENGES) {
+        if is_secure(&request, surroundings) || request.uri().path().starts_with(CHALLENGES) {
             return self.application.call(request, surroundings);
         }
         let response = self.answer(&request);
@@ -70,8 +71,10 @@ impl Redirect {
     }
 }
 
-fn is_secure(surroundings: Surroundings<'_>) -> bool {
-    surroundings.fact::<Arc<ConnectionInfo>>().is_some_and(|info| info.is_secure())
+/// Whether the client speaks TLS, with this server or with a trusted proxy before it.
+fn is_secure(request: &Request, surroundings: Surroundings<'_>) -> bool {
+    let info = surroundings.fact::<Arc<ConnectionInfo>>();
+    info.is_some_and(|info| info.scheme_of(request.headers()) == Scheme::Https)
 }
 
 /// The host that the request names. A target in absolute form overrides the field (RFC 9112 section 3.2.2).

@@ -37,7 +37,7 @@ impl Upgraded {
         let first = open.connections.values().take(MAX_CUTS);
         first
             .map(|(info, since)| Cut {
-                peer: info.peer,
+                peer: info.peer.address(),
                 doing: CutWhile::Upgraded,
                 age: since.elapsed(),
                 request: Arc::new(info.left_by().unwrap_or("a request").to_owned()),

@@ -9,6 +9,7 @@ use axum_core::response::IntoResponse;
 use tower_service::Service;
 
 use crate::error::Error;
+use crate::proxy::{BelievedFields, Network, Networks};
 #[cfg(feature = "tls")]
 use crate::server::Tls;
 use crate::server::kinds::{self, Kind};
@@ -164,6 +165,27 @@ impl ServerBuilder {
         .set(&["access_log_to"], |options| options.access_log_to = AccessLogTo::of(target))
     }
 
+    /// The proxies whose word about a client counts: addresses, networks such as `10.0.0.0/8`, and `unix` for all that
+    /// comes over a Unix socket; none by default.
+    ///
+    /// [The guide](crate::guide::behind_a_proxy) tells what they may say.
+    pub fn trusted_proxies(self, networks: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        self.accept("trusted_proxies", networks_of(networks), |options, value| {
+            options.trusted_proxies = value
+        })
+    }
+
+    /// The header fields that the trusted proxies set: `forwarded`, or some of `x-forwarded-for`, `x-forwarded-proto` and
+    /// `x-forwarded-host`; the first two of these by default.
+    ///
+    /// No other field is believed, since a proxy passes it on as the client has sent it.
+    pub fn forwarded(self, fields: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        let names: Vec<String> = fields.into_iter().map(|name| name.as_ref().to_owned()).collect();
+        let fields = BelievedFields::read(names.iter().map(String::as_str));
+        let fields = fields.map_err(|reason| format!("`{}`: {reason}", names.join(", ")));
+        self.accept("forwarded", fields, |options, value| options.forwarded = value)
+    }
+
     /// The path at which the server says whether the application is ready for requests: `200 OK` or `503 Service
     /// Unavailable`, for GET and HEAD, before all routes. There is none by default.
     ///
@@ -252,6 +274,12 @@ impl ServerBuilder {
         let name = options.name.clone();
         Server { options, faults, answers, make: Box::new(move |state| make(state, &name)) }
     }
+}
+
+/// An error reads on from "KEY is ".
+fn networks_of(networks: impl IntoIterator<Item: AsRef<str>>) -> Result<Networks, String> {
+    let read = |text: &str| text.parse::<Network>().map_err(|reason| format!("`{text}`: {reason}"));
+    networks.into_iter().map(|text| read(text.as_ref())).collect()
 }
 
 /// Declares the builder's methods for ordinary keys.

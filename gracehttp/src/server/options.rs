@@ -8,6 +8,7 @@ use super::health_path::HealthPath;
 use super::hsts::Hsts;
 use super::https_port::HttpsPort;
 use super::when_full::WhenFull;
+use crate::proxy::{BelievedFields, Networks};
 #[cfg(feature = "tls")]
 use crate::server::Tls;
 
@@ -35,6 +36,8 @@ macro_rules! server_options {
             pub(crate) backlog: u32,
             pub(crate) when_full: WhenFull,
             pub(crate) socket: SocketAccess,
+            pub(crate) trusted_proxies: Networks,
+            pub(crate) forwarded: BelievedFields,
             pub(crate) health: Option<HealthPath>,
             pub(crate) access_log: AccessLog,
             pub(crate) access_log_to: AccessLogTo,
@@ -59,6 +62,8 @@ macro_rules! server_options {
                     backlog: 4096,
                     when_full: WhenFull::Recycle,
                     socket: SocketAccess::default(),
+                    trusted_proxies: Networks::default(),
+                    forwarded: BelievedFields::default(),
                     health: None,
                     access_log: AccessLog::Off,
                     access_log_to: AccessLogTo::Stdout,

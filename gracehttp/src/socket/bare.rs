@@ -15,6 +15,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
+use crate::proxy::Peer;
 use crate::socket::shortage::{Pause, is_shortage};
 use crate::socket::unwatched::ReadUnwatched;
 #[cfg(feature = "tls")]
@@ -80,14 +81,16 @@ impl BareStream {
         self.descriptor.is_standing()
     }
 
-    /// The address of the client; none on a Unix socket, whose clients have no name. On a dual-stack socket the
-    /// kernel shows an IPv4 client with an IPv6 address, which would surprise code that compares or logs addresses.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        let peer = match self.family {
-            Family::Tcp => self.peer.or_else(|| peer_of(self.as_fd())),
-            Family::Unix => None,
-        };
-        peer.map(canonical)
+    /// The other end of the connection. On a dual-stack socket the kernel shows an IPv4 client with an IPv6 address,
+    /// which would surprise code that compares or logs addresses.
+    pub(crate) fn peer(&self) -> Peer {
+        match self.family {
+            Family::Tcp => {
+                let address = self.peer.or_else(|| peer_of(self.as_fd()));
+                address.map_or(Peer::Gone, |address| Peer::Tcp(canonical(address)))
+            }
+            Family::Unix => Peer::Unix,
+        }
     }
 
     /// Has the runtime of the calling task watch it from now on.

@@ -1,7 +1,6 @@
 //! The stream under HTTP: a socket, or a TLS session on one.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,6 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::proxy::Peer;
 #[cfg(feature = "tls")]
 use crate::record::Session;
 use crate::record::SessionAtRest;
@@ -101,8 +101,8 @@ impl Stream {
         !matches!(self, Self::Plain(_))
     }
 
-    /// The address of the client.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+    /// The other end of the connection.
+    pub(crate) fn peer(&self) -> Peer {
         self.bare().peer()
     }
 

@@ -89,7 +89,7 @@ impl Place {
         // A reader that sees one of the new words sees this turn, too.
         fence(Ordering::Release);
         store(&self.server, address(&info.context));
-        self.peer.iter().zip(peer_to_words(info.peer)).for_each(|(word, value)| store(word, value));
+        self.peer.iter().zip(peer_to_words(info.peer.address())).for_each(|(word, value)| store(word, value));
         match line.short() {
             // Almost all lines. The words behind the line cost less than finding its end.
             Some((words, length)) => {

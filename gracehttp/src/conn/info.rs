@@ -44,7 +44,7 @@ impl ConnectionInfo {
             let tls = stream.session().map(|session| session.suite().version().name());
             #[cfg(not(feature = "tls"))]
             let tls = None;
-            Box::new(Visit::new(Client::new(stream.peer(), tls)))
+            Box::new(Visit::new(Client::new(stream.peer().address(), tls)))
         });
         Self {
             is_new,

@@ -42,12 +42,35 @@ pub(crate) enum ServerKey {
     Crate,
 }
 
-/// The keys of `tls(…)`: both are paths of files.
+/// The keys of `tls(…)` with a form of their own.
 #[derive(Clone, Copy)]
 pub(crate) enum TlsKey {
     Cert,
     Key,
+    Certs,
+    MinVersion,
+    CipherSuites,
+    Curves,
 }
+
+/// The values of `min_version`.
+pub(crate) const VERSIONS: &[&str] = &["1.2", "1.3"];
+
+/// The cipher suites that the library's record layer knows, by their names in the IANA registry.
+pub(crate) const CIPHER_SUITES: &[&str] = &[
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+];
+
+/// The groups of the key exchange, by their names in the IANA registry. The last one needs the feature `aws-lc-rs`.
+pub(crate) const CURVES: &[&str] = &["X25519", "secp256r1", "secp384r1", "X25519MLKEM768"];
 
 /// The keys of `#[gracehttp::main]` with a form of their own.
 #[derive(Clone, Copy)]
@@ -120,9 +143,15 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
     },
     Key {
         name: "tls", kind: Own(ServerKey::Tls), example: r#"tls(cert = "cert.pem", key = "key.pem")"#,
-        forms: &[r#"tls = ("cert.pem", "key.pem")"#, "tls = self_signed"], default: "plain text",
+        forms: &[
+            r#"tls = ("cert.pem", "key.pem")"#,
+            r#"tls(certs = [("a.pem", "a.key"), ("b.pem", "b.key")])"#,
+            "tls = self_signed",
+        ],
+        default: "plain text",
         doc: "Serves HTTPS with the certificate and key in these PEM files (feature `tls`), or with a certificate of \
-              its own making, for development (feature `self-signed`).",
+              its own making, for development (feature `self-signed`). [More keys](crate::guide::certificates) go into \
+              the same parentheses.",
         feature: Some(Feature::Tls),
         library: ByHand(&[
             Entry::new("tls", "`off`, or `self_signed`; instead of the next two"),
@@ -133,6 +162,32 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
             Entry {
                 other_words: &["key", "private_key", "key_file", "tls.private_key", "ssl", "https"],
                 ..Entry::new("tls.key", "the path of a PEM file; the variable ends in `TLS__KEY`")
+            },
+            Entry {
+                other_words: &["certs", "certificates", "tls.certificates"],
+                ..Entry::new("tls.certs", "pairs in place of these two: `[[\"a.pem\", \"a.key\"], …]`, in the variable \
+                                           `a.pem:a.key, …`")
+            },
+            Entry::new("tls.sni_strict", "`true` or `false`"),
+            Entry {
+                other_words: &["tls.reload", "tls.watch"],
+                ..Entry::new("tls.reload_interval", "a duration, or `0s` to look at no file until a command or a restart")
+            },
+            Entry {
+                other_words: &["tls.ocsp_file", "tls.staple", "tls.ssl_stapling_file"],
+                ..Entry::new("tls.ocsp", "the path of a DER file: the OCSP response for the first certificate")
+            },
+            Entry {
+                other_words: &["tls.version", "tls.min_protocol", "tls.ssl_protocols", "tls.protocols"],
+                ..Entry::new("tls.min_version", "`\"1.2\"` or `\"1.3\"`")
+            },
+            Entry {
+                other_words: &["tls.ciphers", "tls.suites", "tls.ssl_ciphers"],
+                ..Entry::new("tls.cipher_suites", "one or several, by their names in the IANA registry")
+            },
+            Entry {
+                other_words: &["tls.groups", "tls.kx_groups", "tls.ssl_ecdh_curve"],
+                ..Entry::new("tls.curves", "one or several of `X25519`, `secp256r1`, `secp384r1`, `X25519MLKEM768`")
             },
         ]),
         other_words: &["cert", "certificate", "key", "ssl", "https"],
@@ -406,6 +461,16 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
 pub(crate) const TLS: &[Key<TlsKey>] = &[
     Key { name: "cert", kind: Own(TlsKey::Cert), example: r#"cert = "cert.pem""#, ..Key::CODE },
     Key { name: "key", kind: Own(TlsKey::Key), example: r#"key = "key.pem""#, ..Key::CODE },
+    Key { name: "certs", kind: Own(TlsKey::Certs), example: r#"certs = [("a.pem", "a.key"), ("b.pem", "b.key")]"#, ..Key::CODE },
+    Key { name: "sni_strict", kind: Ordinary(Flag), example: "sni_strict = true", ..Key::CODE },
+    Key { name: "reload_interval", kind: Ordinary(Duration), example: r#"reload_interval = "1m""#, ..Key::CODE },
+    Key { name: "ocsp", kind: Ordinary(File), example: r#"ocsp = "ocsp.der""#, ..Key::CODE },
+    Key { name: "min_version", kind: Own(TlsKey::MinVersion), example: r#"min_version = "1.3""#, ..Key::CODE },
+    Key {
+        name: "cipher_suites", kind: Own(TlsKey::CipherSuites), example: r#"cipher_suites = ["TLS_AES_256_GCM_SHA384"]"#,
+        ..Key::CODE
+    },
+    Key { name: "curves", kind: Own(TlsKey::Curves), example: r#"curves = ["X25519", "secp256r1"]"#, ..Key::CODE },
 ];
 
 #[rustfmt::skip]

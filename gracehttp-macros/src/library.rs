@@ -9,7 +9,7 @@ use syn::parse::{Parse, ParseStream};
 use syn::{Ident, Token};
 
 use crate::generate::{duration, number};
-use crate::keys::{Entry, Feature, Form, Key, Kind, Library, MAIN, SERVER};
+use crate::keys::{CIPHER_SUITES, CURVES, Entry, Feature, Form, Key, Kind, Library, MAIN, SERVER, VERSIONS};
 use crate::parse::text;
 
 /// `server.methods => methods`.
@@ -35,14 +35,25 @@ impl Parse for View {
 pub(crate) fn expand(input: TokenStream) -> TokenStream {
     let view: syn::Result<View> = syn::parse2(input);
     let tokens = view.and_then(|view| match view.table.to_string().as_str() {
+        "tls" => view.words_of_tls(),
         "server" => view.of(SERVER),
         "process" => view.of(MAIN),
-        _ => Err(syn::Error::new(view.table.span(), "the tables are `server` and `process`")),
+        _ => Err(syn::Error::new(view.table.span(), "the tables are `server`, `process` and `tls`")),
     });
     tokens.unwrap_or_else(|error| error.to_compile_error())
 }
 
 impl View {
+    fn words_of_tls(&self) -> syn::Result<TokenStream> {
+        let words = match self.name.to_string().as_str() {
+            "versions" => VERSIONS,
+            "cipher_suites" => CIPHER_SUITES,
+            "curves" => CURVES,
+            _ => return Err(syn::Error::new(self.name.span(), "TLS has no such words")),
+        };
+        Ok(quote!(&[#(#words),*]))
+    }
+
     fn of<O>(&self, table: &[Key<O>]) -> syn::Result<TokenStream> {
         let Self { name, callback, .. } = self;
         let ordinary = || {

@@ -40,7 +40,7 @@ pub(crate) use module::{Content, Module, RoutedFunction, Shell};
 pub(crate) use path::{Path, explain};
 pub(crate) use route::{Route, RouteAttribute};
 pub(crate) use routes::{ModuleArguments, RoutesArguments};
-pub(crate) use server::{ServerArguments, Tls, WrittenEndpoint};
+pub(crate) use server::{Pair, ServerArguments, Tls, WrittenEndpoint};
 pub(crate) use setting::{Argument, Setting};
 
 /// An attribute and the item that it is on.

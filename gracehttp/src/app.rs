@@ -2,11 +2,15 @@
 
 mod ancestry;
 mod announcer;
+#[cfg(feature = "tls")]
+mod certificates;
 #[cfg(feature = "cli")]
 mod cli;
 mod configured;
 #[cfg(any(feature = "admin", feature = "cli"))]
 mod drain_reports;
+#[cfg(feature = "tls")]
+mod expiry;
 mod life;
 mod log_subscriber;
 #[cfg_attr(not(feature = "admin"), path = "app/metrics/without.rs")]

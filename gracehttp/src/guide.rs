@@ -37,6 +37,9 @@ pub mod behind_a_proxy {}
 #[doc = include_str!("../docs/guide/metrics.md")]
 pub mod metrics {}
 
+#[doc = include_str!("../docs/guide/certificates.md")]
+pub mod certificates {}
+
 #[doc = include_str!("../docs/guide/signals.md")]
 pub mod signals {}
 

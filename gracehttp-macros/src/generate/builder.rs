@@ -6,7 +6,7 @@ use syn::Visibility;
 
 use super::calls::{calls, number};
 use super::tokens::placed_at;
-use crate::validate::{Argument, Endpoint, Server, Setting, Tls};
+use crate::validate::{Argument, Endpoint, Pair, Server, Setting, Tls};
 
 /// The name of a server and where it listens. The compiler compares it with the other servers of an application.
 pub(super) fn listens(server: &Server, vis: &Visibility, library: &TokenStream) -> TokenStream {
@@ -41,7 +41,12 @@ pub(super) fn builder(server: &Server, library: &TokenStream) -> TokenStream {
     let (others, choices) = (calls(others, library), calls(choices, library));
     let tls = server.tls.as_ref().map(|(method, tls)| {
         let argument = match tls {
-            Tls::Files { cert, key } => placed_at(method, quote!(#library::Tls::files(#cert, #key))),
+            Tls::Files { first: Pair { cert, key }, others, settings } => {
+                let files = placed_at(method, quote!(#library::Tls::files(#cert, #key)));
+                let others = others.iter().map(|Pair { cert, key }| quote!(.and_files(#cert, #key)));
+                let settings = calls(settings, library);
+                quote!(#files #(#others)* #settings)
+            }
             Tls::SelfSigned(function) => quote!(#library::Tls::#function()),
         };
         quote!(.#method(#argument))

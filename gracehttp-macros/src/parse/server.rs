@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{Expr, ExprLit, Ident, Lit, LitStr, Path, Type};
+use syn::{Expr, ExprLit, ExprTuple, Ident, Lit, LitStr, Path, Type};
 
 use super::arguments::{self, Arguments, Reading};
 use super::endpoint::{Endpoint, endpoint};
@@ -12,7 +12,7 @@ use super::routes::ModuleArguments;
 use super::setting::{Argument, Setting};
 use super::text;
 use super::value::Value;
-use crate::errors::{Errors, feature_missing};
+use crate::errors::{Errors, feature_missing, known_words};
 use crate::keys::{self, Key, ServerKey, TlsKey};
 
 #[derive(Default)]
@@ -38,14 +38,21 @@ pub(crate) struct WrittenEndpoint {
 }
 
 pub(crate) enum Tls {
-    Files { cert: LitStr, key: LitStr },
+    Files { first: Pair, others: Vec<Pair>, settings: Vec<Setting> },
     SelfSigned(Path),
+}
+
+/// The files of a certificate and its key.
+pub(crate) struct Pair {
+    pub(crate) cert: LitStr,
+    pub(crate) key: LitStr,
 }
 
 #[derive(Default)]
 struct TlsFiles {
     cert: Option<LitStr>,
     key: Option<LitStr>,
+    certs: Vec<Pair>,
 }
 
 impl Arguments for ServerArguments {
@@ -209,10 +216,19 @@ impl Tls {
     fn listed(value: &Value<'_>) -> syn::Result<Self> {
         let (parens, inside) = value.list()?;
         let mut errors = Errors::default();
-        let (files, _) = arguments::read("tls(…)", inside.parse()?, &mut errors);
+        let (files, settings) = arguments::read("tls(…)", inside.parse()?, &mut errors);
         errors.into_result()?;
-        match files {
-            TlsFiles { cert: Some(cert), key: Some(key) } => Ok(Self::Files { cert, key }),
+        let TlsFiles { cert, key, certs } = files;
+        let mut pairs = certs.into_iter();
+        match (cert, key, pairs.next()) {
+            (Some(cert), Some(key), None) => {
+                Ok(Self::Files { first: Pair { cert, key }, others: Vec::new(), settings })
+            }
+            (None, None, Some(first)) => Ok(Self::Files { first, others: pairs.collect(), settings }),
+            (_, _, Some(_)) => {
+                let message = "`certs` stands in place of `cert` and `key`: list that pair first";
+                Err(syn::Error::new(parens.span.join(), message))
+            }
             _ => Err(value.misfit_at(parens.span.join(), "a certificate and its key")),
         }
     }
@@ -222,13 +238,8 @@ impl Tls {
         let expected = "the files of a certificate and its key, or `self_signed`";
         match value.expr()? {
             Expr::Tuple(files) => {
-                let mut elements = files.elems.iter();
-                match (elements.next(), elements.next(), elements.next()) {
-                    (Some(cert), Some(key), None) => {
-                        Ok(Self::Files { cert: value.file(cert, expected)?, key: value.file(key, expected)? })
-                    }
-                    _ => Err(value.misfit(files, expected)),
-                }
+                let first = Pair::read(value, &files, expected)?;
+                Ok(Self::Files { first, others: Vec::new(), settings: Vec::new() })
             }
             Expr::Path(path) if path.path.is_ident("self_signed") => match cfg!(feature = "self-signed") {
                 true => Ok(Self::SelfSigned(path.path)),
@@ -246,12 +257,78 @@ impl Arguments for TlsFiles {
 
     const KEYS: &'static [Key<TlsKey>] = keys::TLS;
 
-    fn read_own(&mut self, key: TlsKey, value: &Value<'_>, _: &mut Errors) -> Reading {
-        let file = Some(value.file(&value.expr()?, "a file's path in quotes")?);
+    fn read_own(&mut self, key: TlsKey, value: &Value<'_>, errors: &mut Errors) -> Reading {
+        let file = || value.file(&value.expr()?, "a file's path in quotes").map(Some);
         match key {
-            TlsKey::Cert => self.cert = file,
-            TlsKey::Key => self.key = file,
+            TlsKey::Cert => self.cert = file()?,
+            TlsKey::Key => self.key = file()?,
+            TlsKey::Certs => self.certs = pairs(value, errors)?,
+            TlsKey::MinVersion => {
+                let version = value.text("a version of TLS in quotes")?;
+                known(&version, keys::VERSIONS)?;
+                return Ok(vec![Argument::Text(version)]);
+            }
+            TlsKey::CipherSuites => return words(value, "cipher suites", keys::CIPHER_SUITES, errors),
+            TlsKey::Curves => return words(value, "curves", keys::CURVES, errors),
         }
         Ok(Vec::new())
+    }
+}
+
+impl Pair {
+    fn read(value: &Value<'_>, pair: &ExprTuple, expected: &str) -> syn::Result<Self> {
+        let mut elements = pair.elems.iter();
+        match (elements.next(), elements.next(), elements.next()) {
+            (Some(cert), Some(key), None) => {
+                Ok(Self { cert: value.file(cert, expected)?, key: value.file(key, expected)? })
+            }
+            _ => Err(value.misfit(pair, expected)),
+        }
+    }
+}
+
+/// `certs = [("a.pem", "a.key"), …]`.
+fn pairs(value: &Value<'_>, errors: &mut Errors) -> syn::Result<Vec<Pair>> {
+    let expected = "pairs of files, each a certificate and its key";
+    let list = match value.expr()? {
+        Expr::Array(array) if !array.elems.is_empty() => array,
+        other => return Err(value.misfit(other, expected)),
+    };
+    let pairs = list.elems.iter().filter_map(|element| match element {
+        Expr::Tuple(pair) => errors.take(Pair::read(value, pair, expected)),
+        other => {
+            errors.at(other, value.misfit(other, expected));
+            None
+        }
+    });
+    Ok(pairs.collect())
+}
+
+/// `key = ["…", "…"]`: one or several of these words.
+fn words(value: &Value<'_>, what: &str, all: &[&'static str], errors: &mut Errors) -> Reading {
+    let expected = format!("{what} in quotes, in brackets");
+    let list = match value.expr()? {
+        Expr::Array(array) if !array.elems.is_empty() => array,
+        other => return Err(value.misfit(other, &expected)),
+    };
+    for element in &list.elems {
+        let read = value.string(element, &expected).and_then(|word| known(&word, all));
+        errors.take(read);
+    }
+    Ok(vec![Argument::Code(Expr::Array(list))])
+}
+
+/// Whether a text is one of these words.
+fn known(text: &LitStr, all: &[&'static str]) -> syn::Result<()> {
+    match all.contains(&text.value().as_str()) {
+        true => Ok(()),
+        false => {
+            let message = format!(
+                "`{}` is unknown here\n{}",
+                text.value(),
+                known_words(&text.value(), "valid are", all)
+            );
+            Err(syn::Error::new(text.span(), message))
+        }
     }
 }

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::app::ancestry::Ancestry;
 use crate::app::announcer::Announcer;
+#[cfg(feature = "tls")]
+use crate::app::certificates;
 use crate::app::configured::Configured;
 use crate::app::metrics;
 use crate::app::parcels::Handlers;
@@ -26,6 +28,8 @@ use crate::config::Settings;
 use crate::control::{Control, Progress, Reopen};
 use crate::error::Error;
 use crate::handoff::{Channel, Predecessor, StartCommand, WeakChannel};
+#[cfg(not(feature = "cli"))]
+use crate::lifecycle::CertificateReloader;
 use crate::lifecycle::{
     Background, Event, Events, HeldBack, Phase, Pulse, Request, Requests, Signals, aside,
 };
@@ -33,8 +37,6 @@ use crate::listen::OwnListeners;
 #[cfg(feature = "cli")]
 use crate::listen::OwnPurpose;
 use crate::log;
-#[cfg(feature = "cli")]
-use crate::status::Document;
 use crate::status::{Observed, Snapshot};
 use crate::supervision::{Supervised, Watchdog};
 use crate::tls::KeyRing;
@@ -148,9 +150,21 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         events.subscribe(observed.clone());
         document.show(observed.clone());
         announcer.serving(supervised.as_ref(), &observed, &pulse).await;
-        #[cfg(feature = "cli")]
-        let (control, own) = serve_control(own, document, &observed, &requests, &parcels.reopener, events);
         metrics::record(events, &observed);
+        #[cfg(feature = "tls")]
+        let certificates = certificates::look_after(&servers, events);
+        #[cfg(not(feature = "tls"))]
+        let certificates = None;
+        #[cfg(feature = "cli")]
+        let (control, own) = {
+            let progress = Arc::new(Progress::default());
+            events.subscribe(progress.clone());
+            let (requester, reopen) = (requests.requester(), reopen(&parcels.reopener));
+            let control = Control::new(document, observed.clone(), requester, progress, reopen, certificates);
+            serve_control(own, control)
+        };
+        #[cfg(not(feature = "cli"))]
+        let _: Option<CertificateReloader> = certificates;
         let process = Process {
             start_command,
             configuration,
@@ -241,24 +255,19 @@ async fn start<S: Clone + Send + Sync + 'static>(
     Ok(None)
 }
 
-/// Opens the control socket, if there is one, to those who ask.
+/// Has the access logs opened anew.
 #[cfg(feature = "cli")]
-fn serve_control(
-    mut own: OwnListeners,
-    document: Arc<Document>,
-    observed: &Arc<Observed>,
-    requests: &Requests,
-    reopener: &Reopener,
-    events: &Events,
-) -> (Arc<Control>, OwnListeners) {
-    let progress = Arc::new(Progress::default());
-    events.subscribe(progress.clone());
+fn reopen(reopener: &Reopener) -> Reopen {
     let reopener = reopener.clone();
-    let reopen: Reopen = Box::new(move || {
+    Box::new(move || {
         let reopener = reopener.clone();
         Box::pin(async move { reopener.reopen().await })
-    });
-    let control = Control::new(document, observed.clone(), requests.requester(), progress, reopen);
+    })
+}
+
+/// Opens the control socket, if there is one, to those who ask.
+#[cfg(feature = "cli")]
+fn serve_control(mut own: OwnListeners, control: Arc<Control>) -> (Arc<Control>, OwnListeners) {
     let clients = control.clone();
     own.serve(OwnPurpose::Control, move |socket| clients.take_in(socket.fd));
     (control, own)

@@ -4,10 +4,11 @@
 //! success, pid ….`
 
 use crate::lifecycle::{
-    Address, Event, LoweredLimit, LoweredLimits, Outcome, Serving, Subscriber, SuccessorFault, Trigger,
-    generation, show, show_roughly,
+    Address, CertificateExpiry, Event, LoweredLimit, LoweredLimits, Outcome, ReloadOutcome, Serving,
+    Subscriber, SuccessorFault, Trigger, generation, show, show_roughly,
 };
 use crate::log;
+use std::time::Duration;
 
 /// Logs the events that an operator has to know.
 #[derive(Debug)]
@@ -25,6 +26,13 @@ impl Subscriber for LogSubscriber {
             Event::Serving(serving) => log_serving(serving),
             Event::SocketAccessFailed(error) | Event::Failed(error) => log::errors("", error),
             Event::StoppedEarly => log::info(format_args!("stopped while starting up, pid {own_pid}")),
+
+            Event::CertificateReloaded(reload) => match &reload.outcome {
+                ReloadOutcome::Kept { .. } => log::error(format_args!("{reload}")),
+                ReloadOutcome::Renewed { .. } => log::info(format_args!("{reload}")),
+                ReloadOutcome::Unchanged => {}
+            },
+            Event::CertificateExpires(expiry) => log_expiry(expiry),
 
             Event::RestartRequested { trigger } => log_requested(*trigger, "restart"),
             Event::StopRequested { trigger } => log_requested(*trigger, "stop"),
@@ -204,6 +212,31 @@ fn log_fault(prefix: &str, reason: &SuccessorFault) {
         _ => prefix,
     };
     log::errors(prefix, reason);
+}
+
+fn log_expiry(expiry: &CertificateExpiry) {
+    let CertificateExpiry { server, names, not_after, left } = expiry;
+    let end = humantime::format_rfc3339_seconds(*not_after);
+    let names = names.join(", ");
+    match left.is_zero() {
+        true => log::error(format_args!(
+            "server `{server}`: the certificate for {names} expired at {end}, so clients refuse it: replace it"
+        )),
+        false => log::notice(format_args!(
+            "server `{server}`: the certificate for {names} expires in {}, at {end}: replace its files before; no \
+             restart is needed",
+            days_in_words(*left)
+        )),
+    }
+}
+
+/// In whole days, or in hours on the last one.
+fn days_in_words(left: Duration) -> String {
+    match left.as_secs() / 3600 {
+        hours @ 0..24 => format!("{hours} hours"),
+        hours @ 24..48 => format!("1 day and {} hours", hours - 24),
+        hours => format!("{} days", hours / 24),
+    }
 }
 
 /// What to say of the connections that ended with a successor: those over TLS, and the plain ones that were busy.

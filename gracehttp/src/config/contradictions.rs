@@ -79,14 +79,24 @@ impl Draft<'_, '_> {
     /// A certificate without a key, or the reverse.
     #[cfg(feature = "tls")]
     fn half_pair(&self, server: &ServerOptions) -> Option<Error> {
-        let crate::server::CertificateFiles { cert, key } =
-            server.tls.as_ref().and_then(crate::server::Tls::files_named)?;
+        let tls = server.tls.as_ref()?;
+        let name = &server.name;
+        if matches!(&tls.source, crate::server::TlsSource::Files(all) if all.is_empty()) {
+            let set: Vec<_> =
+                self.provenance.iter().filter(|entry| entry.server.as_ref() == Some(name)).collect();
+            let of_tls = set.iter().find(|entry| entry.key.starts_with("tls."))?;
+            let message = format!(
+                "server `{name}` has `{}` and no certificate: set `tls.cert` and `tls.key`",
+                of_tls.key
+            );
+            return Some(set_by(&[&of_tls.origin], &message));
+        }
+        let crate::server::CertificateFiles { cert, key } = tls.files_named()?;
         let (there, missing) = match (cert.as_os_str().is_empty(), key.as_os_str().is_empty()) {
             (true, _) => ("tls.key", "tls.cert"),
             (_, true) => ("tls.cert", "tls.key"),
             _ => return None,
         };
-        let name = &server.name;
         let origins = self.origins(Some(name), &[there]);
         Some(set_by(&origins, &format!("server `{name}` has `{there}` and no `{missing}`: set both")))
     }

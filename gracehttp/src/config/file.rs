@@ -294,6 +294,20 @@ fn text_of(form: Form, value: &DeValue<'_>, written: &str) -> Result<String, Str
                 elements.iter().map(|element| element.get_ref().as_str()).collect();
             texts.map(|texts| texts.join(", ")).ok_or_else(|| "every element stands in quotes".to_owned())
         }
+        (Form::Pairs, DeValue::Array(pairs)) => {
+            let pair = |pair: &Spanned<DeValue<'_>>| match pair.get_ref() {
+                DeValue::String(text) => Some(text.clone().into_owned()),
+                DeValue::Array(files) => match &files[..] {
+                    [cert, key] => Some(format!("{}:{}", cert.get_ref().as_str()?, key.get_ref().as_str()?)),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let pairs: Option<Vec<String>> = pairs.iter().map(pair).collect();
+            pairs
+                .map(|pairs| pairs.join(", "))
+                .ok_or_else(|| "every pair is two texts in brackets".to_owned())
+        }
         (_, DeValue::Array(_) | DeValue::Table(_)) => Err("valid is a single value".to_owned()),
         _ => Ok(written.to_owned()),
     }
@@ -303,6 +317,8 @@ fn check_form(form: Form, value: &DeValue<'_>) -> Result<(), String> {
     match (form, value) {
         (Form::Bare, DeValue::String(_)) => Err("write it without quotes".to_owned()),
         (Form::Text, DeValue::String(_)) | (Form::List, DeValue::String(_) | DeValue::Array(_)) => Ok(()),
+        (Form::Pairs, DeValue::String(_) | DeValue::Array(_)) => Ok(()),
+        (Form::Pairs, _) => Err("write pairs in brackets".to_owned()),
         (Form::Text | Form::List, _) => Err("write it in quotes".to_owned()),
         _ => Ok(()),
     }

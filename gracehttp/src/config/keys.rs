@@ -7,7 +7,11 @@ use super::ControlAddress;
 use super::text::Text;
 use super::{MOST_THREADS, Settings, value};
 use crate::lifecycle::Signal;
+#[cfg(feature = "tls")]
+use crate::lifecycle::show;
 use crate::server::{Endpoint, HttpsPort, ServerOptions, kinds};
+#[cfg(feature = "tls")]
+use crate::server::{Tls, TlsSource, tls_words};
 
 /// What can be set about a `T`.
 pub(crate) struct Key<T> {
@@ -30,6 +34,9 @@ pub(crate) enum Form {
     Size,
     /// Several in quotes; in the environment with commas between them.
     List,
+    /// Pairs of texts, each in brackets; in the environment with a colon within a pair and commas between them.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "certificates and their keys are pairs"))]
+    Pairs,
 }
 
 /// An entry for an ordinary key, whose kind says how it is read and shown.
@@ -163,7 +170,7 @@ const TLS: Key<ServerOptions> = Key {
 const TLS_CERT: Key<ServerOptions> = Key {
     name: "tls.cert",
     form: Form::Text,
-    set: |server, text| value::path(text).map(|path| crate::server::Tls::set_cert(&mut server.tls, path)),
+    set: |server, text| value::path(text).map(|path| Tls::set_cert(&mut server.tls, path)),
     get: |server| Some(server.tls.as_ref()?.files_named()?.cert.display().to_string()),
 };
 
@@ -171,8 +178,86 @@ const TLS_CERT: Key<ServerOptions> = Key {
 const TLS_KEY: Key<ServerOptions> = Key {
     name: "tls.key",
     form: Form::Text,
-    set: |server, text| value::path(text).map(|path| crate::server::Tls::set_key(&mut server.tls, path)),
+    set: |server, text| value::path(text).map(|path| Tls::set_key(&mut server.tls, path)),
     get: |server| Some(server.tls.as_ref()?.files_named()?.key.display().to_string()),
+};
+
+#[cfg(feature = "tls")]
+const TLS_CERTS: Key<ServerOptions> = Key {
+    name: "tls.certs",
+    form: Form::Pairs,
+    set: |server, text| {
+        value::pairs(text).map(|pairs| Tls::set_source(&mut server.tls, TlsSource::Files(pairs)))
+    },
+    get: |server| {
+        let all = server.tls.as_ref()?.all_files();
+        let shown = all.iter().map(|files| format!("{}:{}", files.cert.display(), files.key.display()));
+        (all.len() > 1).then(|| shown.collect::<Vec<_>>().join(", "))
+    },
+};
+
+#[cfg(feature = "tls")]
+const TLS_SNI_STRICT: Key<ServerOptions> = Key {
+    name: "tls.sni_strict",
+    form: Form::Bare,
+    set: |server, text| value::flag(text).map(|on| Tls::adjust(&mut server.tls, |tls| tls.sni_strict(on))),
+    get: |server| Some(server.tls.as_ref()?.sni_strict.to_string()),
+};
+
+#[cfg(feature = "tls")]
+const TLS_RELOAD_INTERVAL: Key<ServerOptions> = Key {
+    name: "tls.reload_interval",
+    form: Form::Text,
+    set: |server, text| {
+        value::duration(text).map(|time| Tls::adjust(&mut server.tls, |tls| tls.reload_interval(time)))
+    },
+    get: |server| Some(show(server.tls.as_ref()?.reload_interval)),
+};
+
+#[cfg(feature = "tls")]
+const TLS_OCSP: Key<ServerOptions> = Key {
+    name: "tls.ocsp",
+    form: Form::Text,
+    set: |server, text| value::path(text).map(|path| Tls::adjust(&mut server.tls, |tls| tls.ocsp(path))),
+    get: |server| Some(server.tls.as_ref()?.ocsp.as_ref()?.display().to_string()),
+};
+
+#[cfg(feature = "tls")]
+const TLS_MIN_VERSION: Key<ServerOptions> = Key {
+    name: "tls.min_version",
+    form: Form::Text,
+    set: |server, text| {
+        tls_words::check([text], tls_words::VERSIONS)?;
+        Tls::adjust(&mut server.tls, |tls| tls.min_version(text));
+        Ok(())
+    },
+    get: |server| server.tls.as_ref()?.min_version.clone(),
+};
+
+#[cfg(feature = "tls")]
+const TLS_CIPHER_SUITES: Key<ServerOptions> = Key {
+    name: "tls.cipher_suites",
+    form: Form::List,
+    set: |server, text| {
+        let names = value::words(text, tls_words::CIPHER_SUITES)?;
+        Tls::adjust(&mut server.tls, |tls| tls.cipher_suites(names));
+        Ok(())
+    },
+    get: |server| {
+        server.tls.as_ref().map(|tls| tls.cipher_suites.join(", ")).filter(|names| !names.is_empty())
+    },
+};
+
+#[cfg(feature = "tls")]
+const TLS_CURVES: Key<ServerOptions> = Key {
+    name: "tls.curves",
+    form: Form::List,
+    set: |server, text| {
+        let names = value::words(text, tls_words::CURVES)?;
+        Tls::adjust(&mut server.tls, |tls| tls.curves(names));
+        Ok(())
+    },
+    get: |server| server.tls.as_ref().map(|tls| tls.curves.join(", ")).filter(|names| !names.is_empty()),
 };
 
 const MAX_CONNS: Key<ServerOptions> = Key {
@@ -257,7 +342,11 @@ const LONGEST_QUEUE: u32 = i32::MAX.unsigned_abs();
 
 /// Whether a value of `key` says again what a value of `other` said. One place can have only one of them.
 pub(super) fn excludes(key: &str, other: &str) -> bool {
-    let pair = |a: &str, b: &str| (a == "port" && b == "listen") || (a == "tls" && b.starts_with("tls."));
+    let pair = |a: &str, b: &str| {
+        (a == "port" && b == "listen")
+            || (a == "tls" && b.starts_with("tls."))
+            || (a == "tls.certs" && (b == "tls.cert" || b == "tls.key"))
+    };
     pair(key, other) || pair(other, key)
 }
 

@@ -51,6 +51,11 @@ fn written(form: Form, value: &str) -> String {
             let elements = value.split(", ").filter(|element| !element.is_empty()).map(quoted);
             format!("[{}]", elements.collect::<Vec<_>>().join(", "))
         }
+        Form::Pairs => {
+            let pairs = value.split(", ").filter_map(|pair| pair.split_once(':'));
+            let pairs = pairs.map(|(one, other)| format!("[{}, {}]", quoted(one), quoted(other)));
+            format!("[{}]", pairs.collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

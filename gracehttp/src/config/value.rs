@@ -269,6 +269,28 @@ pub(super) fn tls(text: &str) -> Result<Option<crate::server::Tls>, String> {
     }
 }
 
+/// Pairs of a certificate's and a key's file: `a.pem:a.key, b.pem:b.key`.
+#[cfg(feature = "tls")]
+pub(super) fn pairs(text: &str) -> Result<Vec<crate::server::CertificateFiles>, String> {
+    let pair = |text: &str| {
+        let (cert, key) = text.trim().split_once(':')?;
+        let is_whole = !cert.is_empty() && !key.is_empty() && !key.contains(':');
+        is_whole.then(|| crate::server::CertificateFiles { cert: cert.into(), key: key.into() })
+    };
+    let pairs = text.split(',').map(pair).collect::<Option<Vec<_>>>();
+    pairs.ok_or_else(|| {
+        "valid are pairs of files: `[[\"a.pem\", \"a.key\"], …]` in the file, `a.pem:a.key, …` in a variable".to_owned()
+    })
+}
+
+/// One or several of these words.
+#[cfg(feature = "tls")]
+pub(super) fn words(text: &str, all: &[&str]) -> Result<Vec<String>, String> {
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    crate::server::tls_words::check(words.iter().copied(), all)?;
+    Ok(words.into_iter().map(str::to_owned).collect())
+}
+
 pub(super) fn show_or_off(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "off".to_owned(), show)
 }

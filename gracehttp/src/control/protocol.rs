@@ -21,6 +21,8 @@ pub(crate) enum Command {
     },
     /// A successor is started up to ready, and then discarded.
     Rehearse,
+    /// All certificates are read again.
+    ReloadCerts,
     Stop {
         wait: bool,
     },
@@ -40,8 +42,8 @@ pub(crate) enum Command {
     },
 }
 
-const COMMANDS: [&str; 8] =
-    ["status", "restart", "rehearse", "stop", "drain", "reopen-logs", "logs", "follow"];
+const COMMANDS: [&str; 9] =
+    ["status", "restart", "rehearse", "reload-certs", "stop", "drain", "reopen-logs", "logs", "follow"];
 
 /// All fields that a request can have.
 #[derive(Deserialize)]
@@ -61,6 +63,7 @@ impl Command {
         match self {
             Self::Restart { .. }
             | Self::Rehearse
+            | Self::ReloadCerts
             | Self::Stop { .. }
             | Self::Drain { .. }
             | Self::ReopenLogs => true,
@@ -93,6 +96,7 @@ impl Command {
             ("status", _) => Self::Status,
             ("restart", _) => Self::Restart { wait },
             ("rehearse", _) => Self::Rehearse,
+            ("reload-certs", _) => Self::ReloadCerts,
             ("stop", _) => Self::Stop { wait },
             ("drain", _) => Self::Drain { wait },
             ("reopen-logs", _) => Self::ReopenLogs,

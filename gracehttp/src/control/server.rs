@@ -20,7 +20,10 @@ use tokio::time::{sleep, timeout};
 use crate::control::progress::{Progress, Step, Subject};
 use crate::control::protocol::{Command, MAX_REQUEST, error, replaced, reply};
 use crate::error::Error;
-use crate::lifecycle::{Outcome, Request, Requester, RestartReceipt, Trigger, generation};
+use crate::lifecycle::{
+    CertificateReload, CertificateReloader, Outcome, ReloadOutcome, Request, Requester, RestartReceipt,
+    Trigger, generation,
+};
 use crate::log;
 use crate::status::{Document, Observed, with_text};
 use crate::sys::{Presence, Probe};
@@ -50,6 +53,8 @@ pub(crate) struct Control {
     requester: Requester,
     progress: Arc<Progress>,
     reopen: Reopen,
+    /// `None` if no server has certificates.
+    certificates: Option<CertificateReloader>,
     clients: Mutex<Vec<Client>>,
 }
 
@@ -72,8 +77,10 @@ impl Control {
         requester: Requester,
         progress: Arc<Progress>,
         reopen: Reopen,
+        certificates: Option<CertificateReloader>,
     ) -> Arc<Self> {
-        Arc::new(Self { document, observed, requester, progress, reopen, clients: Mutex::default() })
+        let clients = Mutex::default();
+        Arc::new(Self { document, observed, requester, progress, reopen, certificates, clients })
     }
 
     /// Takes in a connection. It has to be called on the control runtime.
@@ -113,6 +120,30 @@ impl Control {
                 _ => sleep(RECEIPT_CHECK).await,
             }
         }
+    }
+
+    /// Has all certificates read again, and says what became of each.
+    async fn reload_certificates(&self) -> Value {
+        let Some(reloader) = &self.certificates else {
+            return error("no server has certificates: set `tls`");
+        };
+        let Some(outcomes) = reloader.ask().await else {
+            return error("the certificates are not looked after any more: restart");
+        };
+        if outcomes.is_empty() {
+            return error("no server has its certificates in files: there is nothing to read");
+        }
+        let is_ok = |reload: &CertificateReload| !matches!(reload.outcome, ReloadOutcome::Kept { .. });
+        let shown = outcomes.iter().map(|reload| {
+            json!({
+                "server": reload.server,
+                "certificate": reload.certificate,
+                "outcome": reload.outcome.name(),
+                "ok": is_ok(reload),
+                "text": reload.to_string(),
+            })
+        });
+        reply("done", json!({ "ok": outcomes.iter().all(is_ok), "certificates": shown.collect::<Vec<_>>() }))
     }
 
     /// Lets clients hear the last that they wait for. The process ends afterwards.
@@ -198,6 +229,10 @@ impl Conversation {
                 }
                 self.accept().await?;
                 self.follow(Subject::Rehearsal(number), steps).await
+            }
+            Command::ReloadCerts => {
+                let done = self.control.reload_certificates().await;
+                self.send(&done).await
             }
             Command::Stop { wait } => self.stop(Trigger::Command, wait).await,
             Command::Drain { wait } => self.stop(Trigger::Drain, wait).await,

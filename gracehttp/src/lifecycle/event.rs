@@ -7,14 +7,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::unistd::Pid;
 use parking_lot::RwLock;
 
 use crate::error::Error;
 use crate::lifecycle::{
-    Answers, CleanUpUnfinished, EndCounts, RestartReceipt, TasksLeft, Tie, Trigger, show,
+    Answers, CertificateReload, CleanUpUnfinished, EndCounts, RestartReceipt, TasksLeft, Tie, Trigger, show,
 };
 
 /// Something that happened in the life of a process.
@@ -35,6 +35,11 @@ pub(crate) enum Event {
     Failed(Error),
     /// A request to stop has ended the process before it came to serve.
     StoppedEarly,
+
+    /// A certificate was read again, and there is something to tell.
+    CertificateReloaded(CertificateReload),
+    /// A certificate expires soon, or has expired.
+    CertificateExpires(CertificateExpiry),
 
     /// A restart is asked for.
     RestartRequested { trigger: Trigger },
@@ -101,6 +106,17 @@ pub(crate) enum Event {
     Stopped,
     /// The process ends, and its successor serves.
     Replaced { successor: Pid },
+}
+
+/// A certificate that expires soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateExpiry {
+    pub(crate) server: String,
+    /// For whom it is.
+    pub(crate) names: Vec<String>,
+    pub(crate) not_after: SystemTime,
+    /// Zero if it has expired.
+    pub(crate) left: Duration,
 }
 
 /// An endpoint that accepts.

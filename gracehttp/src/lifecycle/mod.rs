@@ -10,6 +10,7 @@ mod event;
 mod generation;
 mod pulse;
 mod receipt;
+mod reload;
 mod requests;
 mod shutdown;
 mod signals;
@@ -28,13 +29,14 @@ pub(crate) use ends::{
     moved,
 };
 pub(crate) use event::{
-    Address, Event, Events, HeldConnections, LoweredLimit, LoweredLimits, Serving, Subscriber,
-    SuccessorDeath, SuccessorFault,
+    Address, CertificateExpiry, Event, Events, HeldConnections, LoweredLimit, LoweredLimits, Serving,
+    Subscriber, SuccessorDeath, SuccessorFault,
 };
 pub use generation::generation;
 pub(crate) use generation::set_generation;
 pub(crate) use pulse::{Answering, Beat, Pulse};
 pub(crate) use receipt::{CutConnection, Outcome, ReceiptHistory, RestartReceipt, ServerReceipt, Steps};
+pub(crate) use reload::{CertificateReload, CertificateReloader, ReloadOutcome};
 pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;
 pub use signals::Signal;

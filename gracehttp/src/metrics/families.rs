@@ -109,6 +109,10 @@ families! {
         "TLS handshakes that were completed";
     FAILED_HANDSHAKES: Kind::Counter, "gracehttp_failed_tls_handshakes", ["server", "reason"],
         "TLS handshakes that failed";
+    CERTIFICATE_RELOADS: Kind::Counter, "gracehttp_certificate_reloads", ["server", "outcome"],
+        "Certificates that were read again: renewed, or kept because the new one can't be used";
+    CERTIFICATE_END: Kind::Gauge, "gracehttp_certificate_not_after" in Seconds, ["server", "certificate", "name"],
+        "When a certificate expires, since 1970: by its place in the configuration, with its first name";
     RESTARTS: Kind::Counter, "gracehttp_restarts", ["outcome"],
         "Restarts by outcome, each counted at its end";
     PHASE_DURATION: Kind::Histogram(&PHASES), "gracehttp_restart_phase_duration" in Seconds, ["phase"],

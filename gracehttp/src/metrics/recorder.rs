@@ -10,7 +10,8 @@ use crate::access_log;
 use crate::lifecycle::{ConnectionEnd, CutReason, Event, Outcome, RestartReceipt, Subscriber};
 use crate::log;
 use crate::metrics::families::{
-    CPU, ENDS, Family, LONGEST_PAUSE, LOST_LINES, LOST_MESSAGES, PHASE_DURATION, RESTARTS,
+    CERTIFICATE_RELOADS, CPU, ENDS, Family, LONGEST_PAUSE, LOST_LINES, LOST_MESSAGES, PHASE_DURATION,
+    RESTARTS,
 };
 use crate::metrics::process;
 use crate::metrics::scrape::{DrainGauges, ServerGauges, Source};
@@ -97,6 +98,11 @@ impl Subscriber for Recorder {
             Event::RestartDone(receipt) => {
                 self.note_restart(outcome(receipt.outcome));
                 note_steps(receipt);
+            }
+            Event::CertificateReloaded(reload) => {
+                let values = [&*reload.server, reload.outcome.name()];
+                let labels = CERTIFICATE_RELOADS.labels.iter().copied().zip(values);
+                Count::of(&CERTIFICATE_RELOADS.full_name(), labels, ONE).add(1);
             }
             Event::Draining { limit, .. } => self.life.lock().drain_until = Some(Instant::now() + *limit),
             Event::StandbyOver { .. } => _ = self.carry(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
@@ -37,6 +37,17 @@ pub(crate) struct ServerGauges {
     pub(crate) waiting: Option<usize>,
     /// Connections that this process holds, those of upgrades included.
     pub(crate) held: u64,
+    /// Its certificates, in their order.
+    pub(crate) certificates: Vec<CertificateGauge>,
+}
+
+/// A certificate of a server.
+#[derive(Debug)]
+pub(crate) struct CertificateGauge {
+    /// The first name that it is for.
+    pub(crate) name: String,
+    /// When it expires.
+    pub(crate) not_after: SystemTime,
 }
 
 /// What an earlier generation that drains has told of itself.
@@ -251,6 +262,11 @@ fn gauges(recorder: Option<&Recorder>) -> Vec<(&'static Family, Labels, f64)> {
                 add(&families::CONNECTIONS, &[name, state], count as f64);
             }
             add(&families::LIMIT, &[name], server.limit as f64);
+            for (place, certificate) in (1..).zip(&server.certificates) {
+                let end = certificate.not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let labels = [name, &format!("{place}"), &certificate.name];
+                add(&families::CERTIFICATE_END, &labels, end.as_secs_f64());
+            }
             if let Some(waiting) = server.waiting {
                 add(&families::WAITING, &[name], waiting as f64);
             }

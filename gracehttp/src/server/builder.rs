@@ -58,7 +58,7 @@ impl ServerBuilder {
     /// Serves HTTPS with this certificate.
     #[cfg(feature = "tls")]
     pub fn tls(self, tls: Tls) -> Self {
-        self.set(&["tls", "tls.cert", "tls.key"], |options| options.tls = Some(tls))
+        self.set(&["tls", "tls.cert", "tls.key", "tls.certs"], |options| options.tls = Some(tls))
     }
 
     /// Listens on one more endpoint, whose connections speak plain text, beside the endpoints over TLS. All endpoints share

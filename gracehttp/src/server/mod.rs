@@ -25,6 +25,8 @@ mod state;
 mod surroundings;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+pub(crate) mod tls_words;
 mod when_full;
 
 use std::fmt;

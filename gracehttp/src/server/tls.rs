@@ -2,15 +2,27 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often the files are looked at where no directory tells of changes.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Where a server finds its certificates and their private keys.
 ///
-/// The process reads the files when it starts, before it accepts. A restart reads them again, so a renewed
-/// certificate takes effect.
+/// The process reads the files when it starts, before it accepts, and again whenever they change: new handshakes get the
+/// renewed certificate ([how](crate::guide::certificates#renewed-without-a-restart)).
 #[derive(Debug, Clone)]
 pub struct Tls {
     pub(crate) source: Source,
     pub(crate) sni_strict: bool,
+    /// How often the files are looked at; zero if only a command or a restart reads them again.
+    pub(crate) reload_interval: Duration,
+    /// The OCSP response for the first certificate.
+    pub(crate) ocsp: Option<PathBuf>,
+    /// Words of `tls_words`; all that there are if none is chosen.
+    pub(crate) min_version: Option<String>,
+    pub(crate) cipher_suites: Vec<String>,
+    pub(crate) curves: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -43,7 +55,88 @@ impl Tls {
     }
 
     fn of(source: Source) -> Self {
-        Self { source, sni_strict: false }
+        Self {
+            source,
+            sni_strict: false,
+            reload_interval: RELOAD_INTERVAL,
+            ocsp: None,
+            min_version: None,
+            cipher_suites: Vec::new(),
+            curves: Vec::new(),
+        }
+    }
+
+    /// One more certificate and its key, for clients that ask for one of its names (SNI), exact or by wildcard. Of several
+    /// for the same name a client gets the first whose signatures it verifies, so an ECDSA and an RSA certificate can stand
+    /// side by side. The certificate of [`files`](Self::files) is the default.
+    ///
+    /// ```
+    /// # use gracehttp::Tls;
+    /// let tls = Tls::files("a.pem", "a.key").and_files("b.pem", "b.key").sni_strict(true);
+    /// ```
+    pub fn and_files(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        let files = CertificateFiles { cert: cert.into(), key: key.into() };
+        match &mut self.source {
+            Source::Files(all) => all.push(files),
+            #[cfg(feature = "self-signed")]
+            Source::SelfSigned => self.source = Source::Files(vec![files]),
+        }
+        self
+    }
+
+    /// Whether a client that asks for a name of no certificate is refused, by the alert `unrecognized_name`. Otherwise it
+    /// gets the default. Clients that ask for no name always do.
+    pub fn sni_strict(mut self, is_strict: bool) -> Self {
+        self.sni_strict = is_strict;
+        self
+    }
+
+    /// How often the files are looked at where the system tells of no change, such as on a network file system: a minute
+    /// unless this says otherwise. Zero turns both off: then a restart, or the command `reload-certs`, reads them again.
+    pub fn reload_interval(mut self, interval: Duration) -> Self {
+        self.reload_interval = interval;
+        self
+    }
+
+    /// The file of an OCSP response in DER that is stapled to the first certificate. It is read again like that one.
+    pub fn ocsp(mut self, response: impl Into<PathBuf>) -> Self {
+        self.ocsp = Some(response.into());
+        self
+    }
+
+    /// The oldest version of TLS that is spoken: `1.2`, as without it, or `1.3`. Another word is an error at the start.
+    pub fn min_version(mut self, version: impl Into<String>) -> Self {
+        self.min_version = Some(version.into());
+        self
+    }
+
+    /// The cipher suites that are offered, in this order, by their names in the IANA registry, in place of all that rustls
+    /// has. An unknown one is an error at the start.
+    pub fn cipher_suites<W: Into<String>>(mut self, names: impl IntoIterator<Item = W>) -> Self {
+        self.cipher_suites = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The groups of the key exchange that are offered, in this order, in place of all that rustls prefers: `X25519`,
+    /// `secp256r1`, `secp384r1`, and with the feature `aws-lc-rs` `X25519MLKEM768`. Another one is an error at the start.
+    pub fn curves<W: Into<String>>(mut self, names: impl IntoIterator<Item = W>) -> Self {
+        self.curves = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Changes what is set about TLS. Where there is none yet, its certificate is still to be set.
+    pub(crate) fn adjust(tls: &mut Option<Self>, change: impl FnOnce(Self) -> Self) {
+        let present = tls.take().unwrap_or_else(|| Self::of(Source::Files(Vec::new())));
+        *tls = Some(change(present));
+    }
+
+    /// All files of certificates and keys.
+    pub(crate) fn all_files(&self) -> &[CertificateFiles] {
+        match &self.source {
+            Source::Files(all) => all,
+            #[cfg(feature = "self-signed")]
+            Source::SelfSigned => &[],
+        }
     }
 
     /// Sets the file of the certificate; the key stays.

@@ -3,9 +3,10 @@
 use std::os::fd::AsFd as _;
 use std::sync::Weak;
 
+use crate::conn::Context;
 use crate::lifecycle::Address;
 use crate::listen::Listener;
-use crate::metrics::{DrainGauges, DrainingConnections, ServerGauges, Source};
+use crate::metrics::{CertificateGauge, DrainGauges, DrainingConnections, ServerGauges, Source};
 use crate::socket::Stage;
 use crate::status::predecessors::Told;
 use crate::status::snapshot::{Observed, ObservedServer};
@@ -47,9 +48,26 @@ impl ObservedServer {
             foreign: context.permits.foreign(),
             limit: context.permits.limit(),
             held: context.ends().counts().open(),
+            certificates: certificates(context),
             waiting: queues.reduce(|one, other| one + other),
         }
     }
+}
+
+fn certificates(context: &Context) -> Vec<CertificateGauge> {
+    #[cfg(feature = "tls")]
+    let certificates = context.tls.iter().flat_map(|tls| tls.certificates()).filter_map(|facts| {
+        Some(CertificateGauge {
+            name: facts.names.into_iter().next().unwrap_or_default(),
+            not_after: facts.not_after?,
+        })
+    });
+    #[cfg(not(feature = "tls"))]
+    let certificates = {
+        let _ = context;
+        std::iter::empty()
+    };
+    certificates.collect()
 }
 
 /// How many clients wait; none where the kernel does not say it, such as one without unix_diag of a Unix socket.

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::log;
-use crate::server::{ServerOptions, TlsSource as Source};
+use crate::server::{ServerOptions, Tls, TlsSource as Source};
 use crate::tls::certificate::Certificate;
-#[cfg(any(feature = "admin", feature = "cli"))]
 use crate::tls::certificate::CertificateFacts;
-use crate::tls::files;
+use crate::tls::files::{self, PairSources};
 use crate::tls::key_ring::KeyRing;
 use crate::tls::presented::Presented;
 use crate::tls::set::CertificateSet;
@@ -23,13 +22,12 @@ impl TlsAcceptor {
     /// Reads the server's certificates, if it has TLS. Its session tickets are made with the keys of the ring.
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
         let Some(tls) = &options.tls else { return Ok(None) };
-        let certificates = certificates(&options.name, &tls.source)?;
+        let certificates = certificates(&options.name, tls)?;
         let set = CertificateSet::new(certificates, tls.sni_strict);
-        Ok(Some(Self { presented: Arc::new(Presented::new(options, keys, set)?) }))
+        Ok(Some(Self { presented: Arc::new(Presented::new(options, tls, keys, set)?) }))
     }
 
     /// What an operator wants to know of its certificates, in their order.
-    #[cfg(any(feature = "admin", feature = "cli"))]
     pub(crate) fn certificates(&self) -> Vec<CertificateFacts> {
         let current = self.presented.current();
         current.set.certificates().iter().map(|certificate| certificate.facts().clone()).collect()
@@ -42,13 +40,14 @@ impl TlsAcceptor {
 }
 
 /// The certificates of a source, in their order. All faults are reported together.
-fn certificates(server: &str, source: &Source) -> Result<Vec<Arc<Certificate>>, Error> {
+fn certificates(server: &str, tls: &Tls) -> Result<Vec<Arc<Certificate>>, Error> {
     let mut faults = Vec::new();
     let mut certificates = Vec::new();
-    match source {
+    match &tls.source {
         Source::Files(all) => {
-            for files in all {
-                match files::certificate(server, files) {
+            for (place, files) in all.iter().enumerate() {
+                let sources = PairSources { files, ocsp: tls.ocsp.as_deref().filter(|_| place == 0) };
+                match files::settled_certificate(server, sources) {
                     Ok(certificate) => {
                         for flaw in certificate.flaws() {
                             log::notice(format_args!("server `{server}`: the certificate {files}: {flaw}"));

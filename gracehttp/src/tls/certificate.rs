@@ -44,6 +44,13 @@ impl Certificate {
         Ok(Self { certified: Arc::new(certified), facts, flaws })
     }
 
+    /// The same with an OCSP response for those clients that ask for one.
+    pub(super) fn stapled(self, response: Vec<u8>) -> Self {
+        let mut certified = Arc::unwrap_or_clone(self.certified);
+        certified.ocsp = Some(response);
+        Self { certified: Arc::new(certified), ..self }
+    }
+
     /// What an operator wants to know of it.
     pub(crate) fn facts(&self) -> &CertificateFacts {
         &self.facts
@@ -53,6 +60,11 @@ impl Certificate {
     /// start, since some clients check neither. It is one not to replace a better certificate.
     pub(crate) fn flaws(&self) -> &[String] {
         &self.flaws
+    }
+
+    /// Whether both present the same chain.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.certified.cert == other.certified.cert && self.certified.ocsp == other.certified.ocsp
     }
 
     /// The names that clients ask for.

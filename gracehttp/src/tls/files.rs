@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -10,19 +12,80 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::Error;
 use crate::server::CertificateFiles;
 use crate::tls::certificate::Certificate;
+use crate::tls::validity as der;
+
+/// Where all of one certificate is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PairSources<'a> {
+    pub(super) files: &'a CertificateFiles,
+    /// The OCSP response that is stapled to it.
+    pub(super) ocsp: Option<&'a Path>,
+}
+
+impl<'a> PairSources<'a> {
+    pub(super) fn paths(self) -> impl Iterator<Item = &'a Path> {
+        let CertificateFiles { cert, key } = self.files;
+        [cert, key].into_iter().map(PathBuf::as_path).chain(self.ocsp)
+    }
+}
 
 /// The certificate in these files of `server`, checked as a whole.
-pub(super) fn certificate(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
+pub(super) fn certificate(server: &str, sources: PairSources<'_>) -> Result<Certificate, Error> {
+    let PairSources { files, ocsp } = sources;
     let CertificateFiles { cert, key } = files;
     let chain = read_chain(server, cert);
     let key = read_key(server, key);
-    match (chain, key) {
-        (Ok(chain), Ok(key)) => {
-            Certificate::check(&format!("server `{server}`: the certificate {files}"), chain, key)
-        }
-        (Err(one), Err(other)) => Err(Error::several(vec![one, other])),
-        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
+    let shown = format!("server `{server}`: the certificate {files}");
+    let certificate = match (chain, key) {
+        (Ok(chain), Ok(key)) => Certificate::check(&shown, chain, key)?,
+        (Err(one), Err(other)) => return Err(Error::several(vec![one, other])),
+        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => return Err(fault),
+    };
+    match ocsp {
+        Some(path) => Ok(certificate.stapled(read_ocsp(server, path)?)),
+        None => Ok(certificate),
     }
+}
+
+/// An OCSP response in DER. Whether it is about the certificate is the business of clients.
+fn read_ocsp(server: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    let response = read(server, "OCSP", path)?;
+    // An OCSPResponse with a status of 0, `successful` (RFC 6960 section 4.2.1).
+    let is_response = der::sequence(&mut &response[..]).is_some_and(|inside| inside.starts_with(&[10, 1, 0]));
+    match is_response {
+        true => Ok(response),
+        false => Err(in_file(
+            server,
+            "OCSP",
+            path,
+            "holds no successful OCSP response in DER: have a new one made",
+        )),
+    }
+}
+
+/// For how long a pair is waited for of which only one file is replaced yet.
+const HALF_REPLACED: Duration = Duration::from_secs(1);
+
+/// A pair at the start of a process, which has no certificate from before. It may start in the moment in which the files
+/// are replaced, one after the other: a pair that does not fit and has changed just now is read again for a while.
+pub(super) fn settled_certificate(server: &str, sources: PairSources<'_>) -> Result<Certificate, Error> {
+    let start = Instant::now();
+    loop {
+        let read = certificate(server, sources);
+        if read.is_ok() || start.elapsed() >= HALF_REPLACED || !has_just_changed(sources) {
+            return read;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn has_just_changed(sources: PairSources<'_>) -> bool {
+    let is_new = |metadata: io::Result<fs::Metadata>| {
+        let age = metadata.and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        age.is_some_and(|age| age < 10 * HALF_REPLACED)
+    };
+    // A link that was replaced may lead to files that are old.
+    sources.paths().any(|path| is_new(fs::metadata(path)) || is_new(fs::symlink_metadata(path)))
 }
 
 fn read_chain(server: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {

@@ -7,6 +7,8 @@ mod certificate;
 #[cfg(feature = "tls")]
 mod challenges;
 #[cfg(feature = "tls")]
+mod choices;
+#[cfg(feature = "tls")]
 mod failure;
 #[cfg(feature = "tls")]
 mod files;
@@ -21,7 +23,11 @@ mod names;
 #[cfg(test)]
 pub(crate) mod peer;
 #[cfg(feature = "tls")]
+mod places;
+#[cfg(feature = "tls")]
 mod presented;
+#[cfg(feature = "tls")]
+mod reload;
 #[cfg(feature = "tls")]
 mod resolver;
 #[cfg(feature = "tls")]
@@ -30,6 +36,8 @@ mod set;
 mod tickets;
 #[cfg(feature = "tls")]
 mod validity;
+#[cfg(feature = "tls")]
+mod watch;
 #[cfg(not(feature = "tls"))]
 mod without;
 
@@ -42,5 +50,11 @@ pub(crate) use failure::{is_challenge, kind_of};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::handshake;
 pub(crate) use key_ring::{KeyRing, TicketKey};
+#[cfg(feature = "tls")]
+pub(crate) use places::Place;
+#[cfg(feature = "tls")]
+pub(crate) use reload::{Look, Reloader};
+#[cfg(feature = "tls")]
+pub(crate) use watch::Watch;
 #[cfg(not(feature = "tls"))]
 pub(crate) use without::TlsAcceptor;

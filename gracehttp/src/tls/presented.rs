@@ -7,9 +7,9 @@ use tokio_rustls::rustls::server::ResolvesServerCertUsingSni;
 use tokio_rustls::rustls::{KeyLog, ServerConfig};
 
 use crate::error::Error;
-use crate::server::ServerOptions;
-use crate::tls::certificate::provider;
+use crate::server::{ServerOptions, Tls};
 use crate::tls::challenges::{Challenges, PROTOCOL};
+use crate::tls::choices::Choices;
 use crate::tls::key_ring::KeyRing;
 use crate::tls::resolver::HandshakeResolver;
 use crate::tls::set::CertificateSet;
@@ -30,13 +30,17 @@ pub(super) struct Current {
 }
 
 impl Presented {
-    pub(super) fn new(options: &ServerOptions, keys: &KeyRing, set: CertificateSet) -> Result<Self, Error> {
-        let current = Arc::new(Current { config: config(options, keys)?, set });
+    pub(super) fn new(
+        options: &ServerOptions,
+        tls: &Tls,
+        keys: &KeyRing,
+        set: CertificateSet,
+    ) -> Result<Self, Error> {
+        let current = Arc::new(Current { config: config(options, tls, keys)?, set });
         Ok(Self { current: RwLock::new(current), challenges: Challenges::default() })
     }
 
     /// New handshakes get a certificate of this set. Connections and session tickets are not touched.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a reload replaces the set"))]
     pub(crate) fn replace(&self, set: CertificateSet) {
         let mut current = self.current.write();
         *current = Arc::new(Current { config: current.config.clone(), set });
@@ -70,10 +74,12 @@ impl Presented {
     }
 }
 
-fn config(options: &ServerOptions, keys: &KeyRing) -> Result<ServerConfig, Error> {
+fn config(options: &ServerOptions, tls: &Tls, keys: &KeyRing) -> Result<ServerConfig, Error> {
     let (server, http1, http2) = (&options.name, options.http1, options.has_http2());
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+    let unusable = |reason| Error::new(format!("server `{server}`: tls.{reason}"));
+    let Choices { provider, versions } = Choices::of(tls).map_err(unusable)?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
         // Each handshake has a resolver of its own.
         .map(|builder| {
             builder.with_no_client_auth().with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()))
@@ -108,7 +114,8 @@ mod tests {
         {
             let options = ServerOptions { http1, http2, ..ServerOptions::new("web") };
             let set = CertificateSet::default();
-            let presented = Presented::new(&options, &KeyRing::default(), set).unwrap();
+            let presented =
+                Presented::new(&options, &Tls::files("a.pem", "a.key"), &KeyRing::default(), set).unwrap();
             let (config, _) = presented.for_handshake(Arc::new(ConnectionKeyLog::default()));
             assert!(
                 config.alpn_protocols.iter().map(Vec::as_slice).eq(offered.iter().map(|of| of.as_bytes()))

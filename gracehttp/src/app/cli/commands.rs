@@ -18,7 +18,7 @@ use crate::log::Recorded;
 use crate::status::Report;
 
 /// The commands, for the command line.
-pub(super) fn commands() -> [Command; 6] {
+pub(super) fn commands() -> [Command; 7] {
     let wait = || flag("wait", "Tell each step, and end when it is over");
     [
         Command::new("status")
@@ -34,6 +34,7 @@ pub(super) fn commands() -> [Command; 6] {
             .arg(wait()),
         Command::new("reopen-logs")
             .about("Open the access logs anew by their names, after they were renamed"),
+        Command::new("reload-certs").about("Have the process that serves read its certificates again"),
         Command::new("logs").about("Print the last messages of the process that serves").arg(
             Arg::new("minutes")
                 .long("minutes")
@@ -78,6 +79,7 @@ pub(super) fn run<S: Clone + Send + Sync + 'static>(
                 Outcome::Failed { error, .. } => Err(Error::several(error.lines().map(Error::new).collect())),
             }
         }
+        "reload-certs" => reload_certs(&mut client),
         "restart" if arguments.get_flag("rehearse") => {
             client.command("rehearse", &json!({}))?;
             wait(client)
@@ -133,6 +135,20 @@ fn logs(client: &mut Client, minutes: Option<u64>) -> Result<(), Error> {
         let message = serde_json::from_value::<Recorded>(reply).unwrap_or_default();
         _ = writeln!(text, "{message}");
     }
+}
+
+/// Prints what became of each certificate. One that can't be used is this command's error, too.
+fn reload_certs(client: &mut Client) -> Result<(), Error> {
+    let done = client.command("reload-certs", &json!({}))?;
+    let mut faults = Vec::new();
+    for certificate in done["certificates"].as_array().into_iter().flatten() {
+        let text = certificate["text"].as_str().unwrap_or_default();
+        match certificate["ok"] == true {
+            true => print(&format!("{text}\n"))?,
+            false => faults.push(Error::new(text)),
+        }
+    }
+    Error::check(faults)
 }
 
 /// Prints each step as it comes. What has failed is this command's error, too.

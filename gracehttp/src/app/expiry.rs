@@ -1,0 +1,75 @@
+//! Certificates that expire soon.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use crate::lifecycle::{CertificateExpiry, Event, Events};
+use crate::tls::TlsAcceptor;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How many days before the end there is a notice; the last at the end itself.
+const NOTICES: [u32; 6] = [30, 14, 7, 3, 1, 0];
+
+/// Tells of certificates that expire, each notice once.
+pub(super) struct Expiry {
+    acceptors: Vec<(String, TlsAcceptor)>,
+    /// The last notice of each certificate, by its server, place and end: a renewed one begins anew.
+    told: HashMap<(String, usize, SystemTime), u32>,
+}
+
+impl Expiry {
+    pub(super) fn new(acceptors: Vec<(String, TlsAcceptor)>) -> Self {
+        Self { acceptors, told: HashMap::new() }
+    }
+
+    pub(super) fn look(&mut self, now: SystemTime, events: &Events) {
+        for (server, acceptor) in &self.acceptors {
+            for (place, facts) in acceptor.certificates().into_iter().enumerate() {
+                let Some(not_after) = facts.not_after else { continue };
+                let left = not_after.duration_since(now).unwrap_or_default();
+                let Some(notice) = due(left) else { continue };
+                let told = self.told.entry((server.clone(), place, not_after)).or_insert(u32::MAX);
+                if notice < *told {
+                    *told = notice;
+                    let (server, names) = (server.clone(), facts.names);
+                    events.emit(&Event::CertificateExpires(CertificateExpiry {
+                        server,
+                        names,
+                        not_after,
+                        left,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+/// The last notice that is due with so much time left.
+fn due(left: Duration) -> Option<u32> {
+    NOTICES.into_iter().rev().find(|days| left <= DAY * *days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notices_are_due_thirty_fourteen_seven_three_and_one_days_before_the_end() {
+        for (days, notice) in [
+            (31, None),
+            (30, Some(30)),
+            (15, Some(30)),
+            (14, Some(14)),
+            (7, Some(7)),
+            (4, Some(7)),
+            (3, Some(3)),
+            (2, Some(3)),
+            (1, Some(1)),
+            (0, Some(0)),
+        ] {
+            assert_eq!(due(DAY * days), notice, "{days}");
+        }
+        assert_eq!(due(DAY / 2), Some(1));
+    }
+}

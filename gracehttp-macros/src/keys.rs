@@ -51,6 +51,14 @@ pub(crate) enum TlsKey {
     MinVersion,
     CipherSuites,
     Curves,
+    Acme,
+}
+
+/// The keys of `tls(acme(…))` with a form of their own.
+#[derive(Clone, Copy)]
+pub(crate) enum AcmeKey {
+    Domains,
+    Cache,
 }
 
 /// The values of `min_version`.
@@ -188,6 +196,29 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
             Entry {
                 other_words: &["tls.groups", "tls.kx_groups", "tls.ssl_ecdh_curve"],
                 ..Entry::new("tls.curves", "one or several of `X25519`, `secp256r1`, `secp384r1`, `X25519MLKEM768`")
+            },
+            Entry {
+                other_words: &["tls.domains", "tls.acme.domain", "tls.acme.names"],
+                ..Entry::new(
+                    "tls.acme.domains",
+                    "the names of a certificate that an authority issues and renews (feature `acme`); instead of files",
+                )
+            },
+            Entry {
+                other_words: &["tls.acme.email", "tls.acme.contacts"],
+                ..Entry::new("tls.acme.contact", "`\"mailto:ops@example.org\"`")
+            },
+            Entry {
+                other_words: &["tls.acme.dir", "tls.acme.storage"],
+                ..Entry::new("tls.acme.cache", "the path of the directory that keeps account and certificate")
+            },
+            Entry {
+                other_words: &["tls.acme.server", "tls.acme.url", "tls.acme.authority"],
+                ..Entry::new("tls.acme.directory", "`\"production\"` or `\"staging\"` of Let's Encrypt, or a URL")
+            },
+            Entry {
+                other_words: &["tls.acme.root", "tls.acme.ca_file"],
+                ..Entry::new("tls.acme.ca", "the path of a PEM file: whom to trust as the authority's own server")
             },
         ]),
         other_words: &["cert", "certificate", "key", "ssl", "https"],
@@ -471,6 +502,25 @@ pub(crate) const TLS: &[Key<TlsKey>] = &[
         ..Key::CODE
     },
     Key { name: "curves", kind: Own(TlsKey::Curves), example: r#"curves = ["X25519", "secp256r1"]"#, ..Key::CODE },
+    Key {
+        name: "acme", kind: Own(TlsKey::Acme),
+        example: r#"acme(domains = ["example.org"], cache = "/var/lib/app/acme")"#, ..Key::CODE
+    },
+];
+
+#[rustfmt::skip]
+pub(crate) const ACME: &[Key<AcmeKey>] = &[
+    Key { name: "domains", kind: Own(AcmeKey::Domains), example: r#"domains = ["example.org"]"#, ..Key::CODE },
+    Key { name: "cache", kind: Own(AcmeKey::Cache), example: r#"cache = "/var/lib/app/acme""#, ..Key::CODE },
+    Key {
+        name: "contact", kind: Ordinary(Text { expected: "an address in quotes" }),
+        example: r#"contact = "mailto:ops@example.org""#, ..Key::CODE
+    },
+    Key {
+        name: "directory", kind: Ordinary(Text { expected: "`\"staging\"`, or the URL of a directory in quotes" }),
+        example: r#"directory = "staging""#, ..Key::CODE
+    },
+    Key { name: "ca", kind: Ordinary(File), example: r#"ca = "ca.pem""#, ..Key::CODE },
 ];
 
 #[rustfmt::skip]

@@ -3,6 +3,7 @@
 //! Each value that is read has its type: a duration, an endpoint, the path of a route. What several values mean
 //! together is for the second step, `validate`.
 
+mod acme;
 mod arguments;
 mod attributes;
 mod conditions;
@@ -29,6 +30,7 @@ use syn::Attribute;
 use crate::errors::Errors;
 use arguments::Arguments;
 
+pub(crate) use acme::Acme;
 pub(crate) use attributes::{is_named, is_route};
 pub(crate) use conditions::Conditional;
 pub(crate) use endpoint::Endpoint;

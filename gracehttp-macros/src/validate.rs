@@ -15,7 +15,7 @@ mod types;
 
 use std::ops::Deref;
 
-pub(crate) use crate::parse::{Argument, Conditional, Endpoint, Pair, Setting, Shell, Signals, Tls};
+pub(crate) use crate::parse::{Acme, Argument, Conditional, Endpoint, Pair, Setting, Shell, Signals, Tls};
 pub(crate) use handler::{Handler, HandlerArgument};
 pub(crate) use health::{HealthCheck, HealthItem, health};
 pub(crate) use main::{Main, MainItem, main};

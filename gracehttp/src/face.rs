@@ -10,7 +10,7 @@ pub use crate::lifecycle::{Shutdown, Signal, Supervise, generation, on_exit, spa
 pub use crate::listen::restore_limits;
 pub use crate::proxy::Scheme;
 #[cfg(feature = "tls")]
-pub use crate::server::Tls;
+pub use crate::server::{Acme, Tls};
 pub use crate::server::{
     AccessLog, Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,
     WhenFull,

@@ -1,12 +1,12 @@
 //! A server's keys: the calls of its builder, and what other servers are compared with.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::Visibility;
 
 use super::calls::{calls, number};
 use super::tokens::placed_at;
-use crate::validate::{Argument, Endpoint, Pair, Server, Setting, Tls};
+use crate::validate::{Acme, Argument, Endpoint, Pair, Server, Setting, Tls};
 
 /// The name of a server and where it listens. The compiler compares it with the other servers of an application.
 pub(super) fn listens(server: &Server, vis: &Visibility, library: &TokenStream) -> TokenStream {
@@ -46,6 +46,15 @@ pub(super) fn builder(server: &Server, library: &TokenStream) -> TokenStream {
                 let others = others.iter().map(|Pair { cert, key }| quote!(.and_files(#cert, #key)));
                 let settings = calls(settings, library);
                 quote!(#files #(#others)* #settings)
+            }
+            Tls::Acme(Acme { domains, cache, settings }, others) => {
+                let count = domains.len();
+                let cache = cache.as_ref().map_or_else(|| quote!(""), ToTokens::to_token_stream);
+                let settings = calls(settings, library);
+                let acme = quote!(#library::Acme::new([#(#domains),*] as [&str; #count], #cache) #settings);
+                let others = calls(others, library);
+                let tls = placed_at(method, quote!(#library::Tls::acme(#acme)));
+                quote!(#tls #others)
             }
             Tls::SelfSigned(function) => quote!(#library::Tls::#function()),
         };

@@ -6,6 +6,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Expr, ExprLit, ExprTuple, Ident, Lit, LitStr, Path, Type};
 
+use super::acme::Acme;
 use super::arguments::{self, Arguments, Reading};
 use super::endpoint::{Endpoint, endpoint};
 use super::routes::ModuleArguments;
@@ -40,6 +41,7 @@ pub(crate) struct WrittenEndpoint {
 pub(crate) enum Tls {
     Files { first: Pair, others: Vec<Pair>, settings: Vec<Setting> },
     SelfSigned(Path),
+    Acme(Acme, Vec<Setting>),
 }
 
 /// The files of a certificate and its key.
@@ -53,6 +55,7 @@ struct TlsFiles {
     cert: Option<LitStr>,
     key: Option<LitStr>,
     certs: Vec<Pair>,
+    acme: Option<Acme>,
 }
 
 impl Arguments for ServerArguments {
@@ -218,7 +221,17 @@ impl Tls {
         let mut errors = Errors::default();
         let (files, settings) = arguments::read("tls(…)", inside.parse()?, &mut errors);
         errors.into_result()?;
-        let TlsFiles { cert, key, certs } = files;
+        let TlsFiles { cert, key, certs, acme } = files;
+        let has_files = cert.is_some() || key.is_some() || !certs.is_empty();
+        if let Some(acme) = acme {
+            return match has_files {
+                false => Ok(Self::Acme(acme, settings)),
+                true => {
+                    let message = "`acme(…)` stands in place of certificates in files: keep one of them";
+                    Err(syn::Error::new(parens.span.join(), message))
+                }
+            };
+        }
         let mut pairs = certs.into_iter();
         match (cert, key, pairs.next()) {
             (Some(cert), Some(key), None) => {
@@ -270,6 +283,7 @@ impl Arguments for TlsFiles {
             }
             TlsKey::CipherSuites => return words(value, "cipher suites", keys::CIPHER_SUITES, errors),
             TlsKey::Curves => return words(value, "curves", keys::CURVES, errors),
+            TlsKey::Acme => self.acme = Some(Acme::read(value, errors)?),
         }
         Ok(Vec::new())
     }

@@ -67,7 +67,9 @@ pub(super) fn look_after(servers: &Servers, events: &Events) -> Option<Certifica
     let (mut reloaders, mut acceptors) = (Vec::new(), Vec::new());
     for (server, acceptor) in secure {
         reloaders.extend(Reloader::of(&server.context.options, &acceptor));
-        acceptors.push((server.name().to_owned(), acceptor));
+        // Before one that an authority renews expires, its keeper tells of each failure.
+        let is_kept = server.context.options.tls.as_ref().is_some_and(|tls| tls.authority().is_some());
+        acceptors.extend((!is_kept).then(|| (server.name().to_owned(), acceptor)));
     }
     if acceptors.is_empty() {
         return None;

@@ -9,6 +9,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+#[cfg(feature = "acme")]
+use crate::acme::Keepers;
 use crate::app::App;
 use crate::app::ancestry::Ancestry;
 use crate::app::announcer::Announcer;
@@ -74,6 +76,9 @@ pub(super) struct Process {
     pub(super) pulse: Arc<Pulse>,
     pub(super) events: Events,
     pub(super) announcer: Announcer,
+    /// They keep the certificates valid that an authority issues.
+    #[cfg(feature = "acme")]
+    pub(super) keepers: Keepers,
     /// What snapshots of this process are taken of.
     pub(super) observed: Arc<Observed>,
     /// A second signal to stop has come: this process waits for nothing in flight any more.
@@ -165,6 +170,9 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         };
         #[cfg(not(feature = "cli"))]
         let _: Option<CertificateReloader> = certificates;
+        #[cfg(feature = "acme")]
+        let keepers =
+            Keepers::start(servers.iter().map(|server| (&server.context.options, &server.context.tls)));
         let process = Process {
             start_command,
             configuration,
@@ -185,6 +193,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             pulse,
             events: events.clone(),
             announcer,
+            #[cfg(feature = "acme")]
+            keepers,
             observed,
             ends_at_once: false,
         };

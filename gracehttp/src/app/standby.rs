@@ -36,6 +36,9 @@ impl Process {
             Predecessor::announce_successor(&predecessor).await;
         }
         self.pause_accepting(claims);
+        // From the commit on the successor orders.
+        #[cfg(feature = "acme")]
+        self.keepers.stop();
         let signals = Arc::new(StandbySignals::default());
         self.commit_account(&successor, signals.clone());
         self.observed.begin_drain();
@@ -263,6 +266,8 @@ impl Process {
             server.open();
         }
         self.own.resume();
+        #[cfg(feature = "acme")]
+        self.keepers.resume();
         self.lose_moved();
         let receipt = self.close_account(Outcome::TakenBack, Some(why.to_string()), true);
         self.settle_all(back);

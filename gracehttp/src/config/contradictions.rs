@@ -50,8 +50,20 @@ impl Draft<'_, '_> {
         #[cfg(feature = "tls")]
         faults.extend(self.half_pair(server));
         #[cfg(feature = "tls")]
+        faults.extend(self.acme(server));
+        #[cfg(feature = "tls")]
         faults.extend(self.plain_beside_tls(server));
         faults
+    }
+
+    /// What is wrong with the authority that is to issue the certificate.
+    #[cfg(feature = "tls")]
+    fn acme(&self, server: &ServerOptions) -> Option<Error> {
+        let fault = server.tls.as_ref()?.authority()?.fault()?;
+        let name = &server.name;
+        let keys = ["domains", "contact", "cache", "directory", "ca"].map(|key| format!("tls.acme.{key}"));
+        let keys = keys.each_ref().map(String::as_str);
+        Some(set_by(&self.origins(Some(name), &keys), &format!("server `{name}`: {fault}")))
     }
 
     /// Endpoints in plain text beside TLS that is not there, or a redirect from endpoints that are not there.

@@ -4,6 +4,8 @@
 
 #[cfg(feature = "cli")]
 use super::ControlAddress;
+#[cfg(feature = "tls")]
+use super::acme_keys::{TLS_ACME_CA, TLS_ACME_CACHE, TLS_ACME_CONTACT, TLS_ACME_DIRECTORY, TLS_ACME_DOMAINS};
 use super::text::Text;
 use super::{MOST_THREADS, Settings, value};
 use crate::lifecycle::Signal;
@@ -162,7 +164,7 @@ const TLS: Key<ServerOptions> = Key {
     set: |server, text| value::tls(text).map(|tls| server.tls = tls),
     get: |server| match &server.tls {
         None => Some("off".to_owned()),
-        Some(tls) => tls.files_named().is_none().then(|| "self_signed".to_owned()),
+        Some(tls) => tls.is_self_signed().then(|| "self_signed".to_owned()),
     },
 };
 
@@ -346,6 +348,7 @@ pub(super) fn excludes(key: &str, other: &str) -> bool {
         (a == "port" && b == "listen")
             || (a == "tls" && b.starts_with("tls."))
             || (a == "tls.certs" && (b == "tls.cert" || b == "tls.key"))
+            || (a.starts_with("tls.acme.") && matches!(b, "tls.cert" | "tls.key" | "tls.certs"))
     };
     pair(key, other) || pair(other, key)
 }

@@ -1,5 +1,7 @@
 //! The configuration: the file overrides the attribute (or the builder), and the environment overrides both.
 
+#[cfg(feature = "tls")]
+mod acme_keys;
 mod contradictions;
 mod draft;
 mod early;

@@ -7,6 +7,8 @@ use std::time::Duration;
 /// How often the files are looked at where no directory tells of changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
+use crate::server::Acme;
+
 /// Where a server finds its certificates and their private keys.
 ///
 /// The process reads the files when it starts, before it accepts, and again whenever they change: new handshakes get the
@@ -31,6 +33,8 @@ pub(crate) enum Source {
     Files(Vec<CertificateFiles>),
     #[cfg(feature = "self-signed")]
     SelfSigned,
+    /// An authority issues it.
+    Acme(Box<Acme>),
 }
 
 /// The files of a certificate and its key. A file that is not set is an empty path.
@@ -52,6 +56,34 @@ impl Tls {
     #[cfg(feature = "self-signed")]
     pub fn self_signed() -> Self {
         Self::of(Source::SelfSigned)
+    }
+
+    /// A certificate that an authority issues and renews by itself (feature `acme`).
+    pub fn acme(acme: Acme) -> Self {
+        Self::of(Source::Acme(Box::new(acme)))
+    }
+
+    /// Changes what is set about the authority, which stands in place of files from then on.
+    pub(crate) fn adjust_acme(tls: &mut Option<Self>, change: impl FnOnce(&mut Acme)) {
+        let mut acme = tls.as_ref().and_then(Self::authority).cloned().unwrap_or_default();
+        change(&mut acme);
+        Self::set_source(tls, Source::Acme(Box::new(acme)));
+    }
+
+    pub(crate) fn is_self_signed(&self) -> bool {
+        match &self.source {
+            #[cfg(feature = "self-signed")]
+            Source::SelfSigned => true,
+            _ => false,
+        }
+    }
+
+    /// What is set about the authority that issues the certificate.
+    pub(crate) fn authority(&self) -> Option<&Acme> {
+        match &self.source {
+            Source::Acme(acme) => Some(acme),
+            _ => None,
+        }
     }
 
     fn of(source: Source) -> Self {
@@ -80,6 +112,7 @@ impl Tls {
             Source::Files(all) => all.push(files),
             #[cfg(feature = "self-signed")]
             Source::SelfSigned => self.source = Source::Files(vec![files]),
+            Source::Acme(_) => self.source = Source::Files(vec![files]),
         }
         self
     }
@@ -136,6 +169,7 @@ impl Tls {
             Source::Files(all) => all,
             #[cfg(feature = "self-signed")]
             Source::SelfSigned => &[],
+            Source::Acme(_) => &[],
         }
     }
 
@@ -165,6 +199,7 @@ impl Tls {
             Source::Files(all) => all.first().filter(|_| all.len() == 1),
             #[cfg(feature = "self-signed")]
             Source::SelfSigned => None,
+            Source::Acme(_) => None,
         }
     }
 }

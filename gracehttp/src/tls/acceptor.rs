@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::log;
-use crate::server::{ServerOptions, Tls, TlsSource as Source};
+use crate::server::{Acme, ServerOptions, Tls, TlsSource as Source};
 use crate::tls::certificate::Certificate;
 use crate::tls::certificate::CertificateFacts;
 use crate::tls::files::{self, PairSources};
@@ -60,7 +60,26 @@ fn certificates(server: &str, tls: &Tls) -> Result<Vec<Arc<Certificate>>, Error>
         }
         #[cfg(feature = "self-signed")]
         Source::SelfSigned => certificates.push(Arc::new(Certificate::self_signed(server)?)),
+        Source::Acme(acme) => certificates.extend(kept(server, acme)),
     }
     Error::check(faults)?;
     Ok(certificates)
+}
+
+/// What the authority has issued earlier. Without it the server starts, too, and refuses handshakes until there is one.
+fn kept(server: &str, acme: &Acme) -> Option<Arc<Certificate>> {
+    match issued(server, acme)? {
+        Ok(certificate) => Some(Arc::new(certificate)),
+        Err(fault) => {
+            log::notice(format_args!("{fault}; another certificate is ordered"));
+            None
+        }
+    }
+}
+
+/// Reads the certificate that an authority has issued, if there is one.
+pub(crate) fn issued(server: &str, acme: &Acme) -> Option<Result<Certificate, Error>> {
+    let files = acme.files();
+    let is_there = files.cert.exists();
+    is_there.then(|| files::certificate(server, PairSources { files: &files, ocsp: None }))
 }

@@ -43,8 +43,14 @@ mod without;
 
 #[cfg(feature = "tls")]
 pub(crate) use acceptor::TlsAcceptor;
-#[cfg(all(feature = "tls", feature = "test-kit"))]
+#[cfg(feature = "acme")]
+pub(crate) use acceptor::issued;
+#[cfg(feature = "acme")]
+pub(crate) use certificate::Certificate;
+#[cfg(all(feature = "tls", any(feature = "test-kit", feature = "acme")))]
 pub(crate) use certificate::provider as crypto_provider;
+#[cfg(feature = "acme")]
+pub(crate) use challenges::Challenges;
 #[cfg(feature = "tls")]
 pub(crate) use failure::{is_challenge, kind_of};
 #[cfg(feature = "tls")]
@@ -56,5 +62,9 @@ pub(crate) use places::Place;
 pub(crate) use reload::{Look, Reloader};
 #[cfg(feature = "tls")]
 pub(crate) use watch::Watch;
+#[cfg(feature = "acme")]
+pub(crate) use presented::Presented;
+#[cfg(feature = "acme")]
+pub(crate) use set::CertificateSet;
 #[cfg(not(feature = "tls"))]
 pub(crate) use without::TlsAcceptor;

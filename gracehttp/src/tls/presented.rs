@@ -46,8 +46,29 @@ impl Presented {
         *current = Arc::new(Current { config: current.config.clone(), set });
     }
 
+    /// The same, unless the present set will do.
+    #[cfg(feature = "acme")]
+    pub(crate) fn replace_unless(
+        &self,
+        will_do: impl FnOnce(&CertificateSet) -> bool,
+        other: impl FnOnce() -> CertificateSet,
+    ) {
+        if !will_do(&self.current().set) {
+            self.replace(other());
+        }
+    }
+
+    /// When the certificate expires, if there is one.
+    #[cfg(feature = "acme")]
+    pub(crate) fn expiry(&self) -> Option<std::time::SystemTime> {
+        self.current().set.certificates().first()?.facts().not_after
+    }
+
     /// What certificates an authority is to see for its challenges.
-    #[cfg_attr(not(test), expect(dead_code, reason = "an authority's client sets challenges"))]
+    #[cfg_attr(
+        not(any(test, feature = "acme")),
+        expect(dead_code, reason = "an authority's client sets challenges")
+    )]
     pub(crate) fn challenges(&self) -> &Challenges {
         &self.challenges
     }

@@ -7,6 +7,7 @@
 //! server web 127.0.0.1:0
 //! server both 127.0.0.1:0 plain=127.0.0.2:0 tls=self_signed redirect=443 hsts=365d,include_subdomains health=/healthz
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
+//! server issued 127.0.0.1:0 acme=DOMAINS;CACHE;DIRECTORY;CA
 //! forever drain_timeout ready_timeout standby lame_duck
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gracehttp::{
-    App, Body, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, TlsInfo, WhenFull,
+    Acme, App, Body, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, TlsInfo, WhenFull,
 };
 use http::header::{CONNECTION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{Method, StatusCode};
@@ -123,6 +124,13 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
             Some(("key", path)) => {
                 key = path.into();
                 server
+            }
+            // Of an authority with its own directory and its own certificate.
+            Some(("acme", words)) => {
+                let words: Vec<&str> = words.split(';').collect();
+                let [domains, cache, directory, ca] = words[..] else { panic!("DOMAINS;CACHE;DIRECTORY;CA") };
+                let acme = Acme::new(domains.split(','), cache).contact("mailto:ops@example.org");
+                server.tls(Tls::acme(acme.directory(directory).ca(ca)))
             }
             Some(("plain", endpoint)) => server.plain_listen(endpoint),
             Some(("redirect", port)) => server.redirect_to_https(port.parse().expect("a port")),

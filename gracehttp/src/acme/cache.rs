@@ -1,0 +1,136 @@
+//! What outlives the process: the account, the certificate, and the order under way.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::acme::order::Failure;
+use crate::server::Acme;
+
+/// The directory of one authority, for one certificate. The calls wait for the disk.
+#[derive(Clone, Debug)]
+pub(super) struct Cache {
+    folder: PathBuf,
+    certificate: PathBuf,
+}
+
+/// An order that the authority knows, and the key of its certificate.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SavedOrder {
+    pub(super) url: String,
+    pub(super) domains: Vec<String>,
+    pub(super) key: String,
+}
+
+/// Held by the one process that orders. It ends with the process at the latest.
+pub(super) struct Lock {
+    _file: Flock<File>,
+}
+
+impl Cache {
+    pub(super) fn of(acme: &Acme) -> Self {
+        Self { folder: acme.folder(), certificate: acme.certificate_file() }
+    }
+
+    /// Takes the lock; none while another process has it.
+    pub(super) fn lock(&self) -> Result<Option<Lock>, Failure> {
+        let create = || DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
+        create().map_err(|error| fault("be created", &self.folder, &error))?;
+        let path = self.folder.join("lock");
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let file = open().map_err(|error| fault("be written", &path, &error))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Some(Lock { _file: file })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(fault("be locked", &path, &errno.into())),
+        }
+    }
+
+    /// The account as it was stored.
+    pub(super) fn account<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
+        self.read(&self.account_file())
+    }
+
+    pub(super) fn store_account(&self, account: &impl Serialize) -> Result<(), Failure> {
+        self.write_json(&self.account_file(), account)
+    }
+
+    /// The authority does not know the account any more.
+    pub(super) fn forget_account(&self) {
+        // If it can't be removed, the next attempt fails in the same way, and says so.
+        let _ = fs::remove_file(self.account_file());
+    }
+
+    /// The order under way.
+    pub(super) fn order(&self) -> Result<Option<SavedOrder>, Failure> {
+        self.read(&self.order_file())
+    }
+
+    pub(super) fn store_order(&self, order: &SavedOrder) -> Result<(), Failure> {
+        self.write_json(&self.order_file(), order)
+    }
+
+    pub(super) fn forget_order(&self) {
+        let _ = fs::remove_file(self.order_file());
+    }
+
+    /// Stores a certificate with its key, in place of an earlier one.
+    pub(super) fn store_certificate(&self, pem: &str) -> Result<(), Failure> {
+        write(&self.certificate, pem.as_bytes())
+    }
+
+    fn account_file(&self) -> PathBuf {
+        self.folder.join("account.json")
+    }
+
+    fn order_file(&self) -> PathBuf {
+        self.certificate.with_added_extension("order")
+    }
+
+    /// What a file holds; none if there is no file, or if it is damaged: then all can be had anew.
+    fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, Failure> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fault("be read", path, &error)),
+        }
+    }
+
+    fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), Failure> {
+        let bytes = serde_json::to_vec(value).map_err(|error| Failure::local(error.to_string()))?;
+        write(path, &bytes)
+    }
+}
+
+/// Replaces a file whole: after a crash it has the old content or the new one. Only its owner can read it.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let temporary = path.with_added_extension("new");
+    let written = || {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    written().map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        fault("be written", path, &error)
+    })
+}
+
+fn fault(what: &str, path: &Path, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "let the user that runs this process own the directory and write to it"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on that disk",
+        _ => "correct `tls.acme.cache`, or what stands there",
+    };
+    Failure::local(format!("{} cannot {what} ({error}): {remedy}", path.display()))
+}

@@ -1,0 +1,125 @@
+//! The few requests that an order needs, each on a connection of its own.
+
+use std::fs;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{HOST, RETRY_AFTER};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::acme::order::Failure;
+use crate::server::Acme;
+use crate::tls::crypto_provider;
+
+/// How long one request may take, from the name server to the last byte.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Certificate chains are the largest that an authority sends.
+const LARGEST: usize = 1 << 20;
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Speaks HTTP/1.1 over TLS. Clones share what they have heard.
+#[derive(Clone)]
+pub(super) struct Client {
+    tls: TlsConnector,
+    /// For how long the authority wants no more requests, as its last answer says.
+    wanted_pause: Arc<Mutex<Option<Duration>>>,
+}
+
+impl Client {
+    /// Reads the file of the certificates to trust, if there is one.
+    pub(super) fn new(acme: &Acme) -> Result<Self, Failure> {
+        let mut roots = RootCertStore::empty();
+        match &acme.ca {
+            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Some(file) => {
+                let unusable = |reason: String| {
+                    Failure::local(format!("`tls.acme.ca`: {} cannot be used: {reason}", file.display()))
+                };
+                let pem = fs::read(file).map_err(|error| unusable(error.to_string()))?;
+                for certificate in CertificateDer::pem_slice_iter(&pem) {
+                    let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
+                    roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+                }
+                if roots.is_empty() {
+                    return Err(unusable("it holds no certificate in PEM".to_owned()));
+                }
+            }
+        }
+        let config = ClientConfig::builder_with_provider(crypto_provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Failure::local(error.to_string()))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), wanted_pause: Arc::default() })
+    }
+
+    /// For how long the authority wants no more requests.
+    pub(super) fn wanted_pause(&self) -> Option<Duration> {
+        *self.wanted_pause.lock()
+    }
+
+    async fn exchange(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>, Fault> {
+        let (mut head, body) = request.into_parts();
+        let authority = head.uri.authority().ok_or("the URL names no host")?.clone();
+        if head.uri.scheme_str() != Some("https") {
+            return Err(format!("{}: an authority is asked over https alone", head.uri).into());
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned())?;
+        let at = |error: std::io::Error| format!("{authority}: {error}");
+        let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(443))).await.map_err(at)?;
+        let stream = self.tls.connect(name, stream).await.map_err(at)?;
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
+        // What goes wrong on the connection, its request hears of. It ends with the sender.
+        tokio::spawn(connection);
+        head.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
+        head.uri = Uri::builder()
+            .path_and_query(head.uri.path_and_query().map_or("/", |path| path.as_str()))
+            .build()?;
+        let (head, body) = sender.send_request(Request::from_parts(head, body)).await?.into_parts();
+        let body = Limited::new(body, LARGEST).collect().await?.to_bytes();
+        if head.status == StatusCode::TOO_MANY_REQUESTS || head.status == StatusCode::SERVICE_UNAVAILABLE {
+            *self.wanted_pause.lock() = head.headers.get(RETRY_AFTER).and_then(pause);
+        }
+        Ok(Response::from_parts(head, Full::new(body)))
+    }
+}
+
+impl HttpClient for Client {
+    fn request(
+        &self,
+        request: Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
+        let exchange = tokio::time::timeout(PATIENCE, self.clone().exchange(request));
+        Box::pin(async move {
+            match exchange.await {
+                Ok(answer) => answer.map(BytesResponse::from).map_err(Error::Other),
+                Err(_) => Err(Error::Other(format!("no answer within {PATIENCE:?}").into())),
+            }
+        })
+    }
+}
+
+/// Seconds, or a date (RFC 9110 section 10.2.3).
+fn pause(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
+}

@@ -1,0 +1,80 @@
+//! How long to wait after a failure.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::Duration;
+
+/// After the first failure that the authority has nothing to do with, or knows nothing of.
+const SOON: Duration = Duration::from_secs(5);
+
+/// After the first refusal: authorities allow few of them an hour.
+const LATER: Duration = Duration::from_secs(60);
+
+const LONGEST_UNHEARD: Duration = Duration::from_secs(60 * 60);
+const LONGEST_REFUSED: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// Whose failure it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The disk's, the network's, or that of an authority which is down.
+    Unheard,
+    /// The authority has refused something.
+    Refused,
+}
+
+/// The failures in a row.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    failures: u32,
+}
+
+impl Retry {
+    /// How long to wait now: twice as long each time, with jitter, since the authority may have failed for all of its
+    /// clients at once. Not shorter than it wants.
+    pub(super) fn pause(&mut self, kind: Kind, wanted: Option<Duration>) -> Duration {
+        let (first, longest) = match kind {
+            Kind::Unheard => (SOON, LONGEST_UNHEARD),
+            Kind::Refused => (LATER, LONGEST_REFUSED),
+        };
+        let doubled = first.saturating_mul(1 << self.failures.min(16)).min(longest);
+        self.failures += 1;
+        match wanted {
+            // A moment later than it says: clocks count in whole seconds.
+            Some(wanted) => wanted + jitter(wanted / 10) + Duration::from_millis(100),
+            None => doubled + jitter(doubled / 4),
+        }
+    }
+
+    /// It has gone well.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// Any duration up to this one.
+pub(super) fn jitter(most: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0_u8) % 1024;
+    most.mul_f64(random as f64 / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit_and_begin_anew() {
+        let mut retry = Retry::default();
+        let between = |pause: Duration, least: u64, most: u64| {
+            assert!((least..=most).contains(&pause.as_secs()), "{pause:?}");
+        };
+        between(retry.pause(Kind::Refused, None), 60, 75);
+        between(retry.pause(Kind::Refused, None), 120, 150);
+        for _ in 0..40 {
+            retry.pause(Kind::Refused, None);
+        }
+        between(retry.pause(Kind::Refused, None), 6 * 3600, 27_000);
+        between(retry.pause(Kind::Unheard, None), 3600, 4500);
+        retry.reset();
+        between(retry.pause(Kind::Unheard, None), 5, 6);
+        between(retry.pause(Kind::Refused, Some(Duration::from_secs(100))), 100, 111);
+    }
+}

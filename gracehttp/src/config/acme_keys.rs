@@ -1,0 +1,58 @@
+//! The keys of a certificate that an authority issues.
+
+use super::keys::{Form, Key};
+use super::value;
+use crate::server::{Acme, ServerOptions, Tls};
+
+pub(super) const TLS_ACME_DOMAINS: Key<ServerOptions> = Key {
+    name: "tls.acme.domains",
+    form: Form::List,
+    set: |server, text| {
+        let domains: Vec<String> = text.split(',').map(|domain| domain.trim().to_owned()).collect();
+        Tls::adjust_acme(&mut server.tls, |acme| acme.domains = domains);
+        Ok(())
+    },
+    get: |server| of(server, |acme| Some(acme.domains.join(", ")).filter(|domains| !domains.is_empty())),
+};
+
+pub(super) const TLS_ACME_CONTACT: Key<ServerOptions> = Key {
+    name: "tls.acme.contact",
+    form: Form::Text,
+    set: |server, text| {
+        Tls::adjust_acme(&mut server.tls, |acme| acme.contact = Some(text.to_owned()));
+        Ok(())
+    },
+    get: |server| of(server, |acme| acme.contact.clone()),
+};
+
+pub(super) const TLS_ACME_CACHE: Key<ServerOptions> = Key {
+    name: "tls.acme.cache",
+    form: Form::Text,
+    set: |server, text| {
+        value::path(text).map(|path| Tls::adjust_acme(&mut server.tls, |acme| acme.cache = path))
+    },
+    get: |server| of(server, |acme| Some(acme.cache.display().to_string()).filter(|path| !path.is_empty())),
+};
+
+pub(super) const TLS_ACME_DIRECTORY: Key<ServerOptions> = Key {
+    name: "tls.acme.directory",
+    form: Form::Text,
+    set: |server, text| {
+        Tls::adjust_acme(&mut server.tls, |acme| acme.directory = Some(text.to_owned()));
+        Ok(())
+    },
+    get: |server| of(server, |acme| Some(acme.directory.clone().unwrap_or_else(|| "production".to_owned()))),
+};
+
+pub(super) const TLS_ACME_CA: Key<ServerOptions> = Key {
+    name: "tls.acme.ca",
+    form: Form::Text,
+    set: |server, text| {
+        value::path(text).map(|path| Tls::adjust_acme(&mut server.tls, |acme| acme.ca = Some(path)))
+    },
+    get: |server| of(server, |acme| acme.ca.as_ref().map(|path| path.display().to_string())),
+};
+
+fn of(server: &ServerOptions, get: impl FnOnce(&Acme) -> Option<String>) -> Option<String> {
+    get(server.tls.as_ref()?.authority()?)
+}

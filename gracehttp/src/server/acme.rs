@@ -1,0 +1,162 @@
+//! What can be set about certificates that an authority issues by itself (ACME, RFC 8555).
+
+use std::path::{Path, PathBuf};
+
+use crate::server::CertificateFiles;
+
+/// The authority that is asked if none is chosen.
+const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
+const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
+
+/// A certificate that an authority issues and renews by itself, by ACME: Let's Encrypt, unless
+/// [`directory`](Self::directory) says otherwise. Who uses it agrees to the authority's terms of service.
+///
+/// ```
+/// use gracehttp::{Acme, Tls};
+///
+/// let acme = Acme::new(["example.org", "www.example.org"], "/var/lib/app/acme").contact("mailto:ops@example.org");
+/// let tls = Tls::acme(acme);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acme {
+    pub(crate) domains: Vec<String>,
+    pub(crate) contact: Option<String>,
+    pub(crate) cache: PathBuf,
+    /// `None` for production.
+    pub(crate) directory: Option<String>,
+    pub(crate) ca: Option<PathBuf>,
+}
+
+impl Acme {
+    /// A certificate for these names. Account, key and certificate are kept in the directory `cache`, over restarts, too.
+    pub fn new<N: Into<String>>(domains: impl IntoIterator<Item = N>, cache: impl Into<PathBuf>) -> Self {
+        Self {
+            domains: domains.into_iter().map(Into::into).collect(),
+            cache: cache.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Whom the authority may write to, such as `mailto:ops@example.org`.
+    pub fn contact(mut self, contact: impl Into<String>) -> Self {
+        self.contact = Some(contact.into());
+        self
+    }
+
+    /// The URL of another authority's directory; `staging` is the one of Let's Encrypt for trials, whose certificates no
+    /// client trusts.
+    pub fn directory(mut self, directory: impl Into<String>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// The PEM file of the certificates by which the authority's own server is known, in place of those that browsers
+    /// trust: for an authority of one's own.
+    pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca = Some(file.into());
+        self
+    }
+
+    /// The URL of the authority's directory.
+    pub(crate) fn directory_url(&self) -> &str {
+        match self.directory.as_deref() {
+            None | Some("production") => PRODUCTION,
+            Some("staging") => STAGING,
+            Some(url) => url,
+        }
+    }
+
+    /// Where all that comes from this authority is kept. What one has issued must not be taken for another's.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let url = self.directory_url();
+        let place = url.strip_prefix("https://").unwrap_or(url);
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
+        self.cache.join(place.chars().map(allowed).collect::<String>())
+    }
+
+    /// The file of the certificate and its key: both in one, so that they are replaced together.
+    pub(crate) fn certificate_file(&self) -> PathBuf {
+        let name = self.domains.first().map_or("certificate", String::as_str);
+        self.folder().join(format!("{name}.pem"))
+    }
+
+    /// The same, as a pair of files.
+    pub(crate) fn files(&self) -> CertificateFiles {
+        CertificateFiles { cert: self.certificate_file(), key: self.certificate_file() }
+    }
+
+    /// What is wrong with it, and what would be valid.
+    pub(crate) fn fault(&self) -> Option<String> {
+        if cfg!(not(feature = "acme")) {
+            return Some("`tls.acme` needs gracehttp's feature `acme`".to_owned());
+        }
+        if self.domains.is_empty() {
+            return Some("`tls.acme` has no `domains`: name those that the certificate is for".to_owned());
+        }
+        if let Some(wrong) = self.domains.iter().find(|domain| !is_domain(domain)) {
+            return Some(format!(
+                "`tls.acme.domains`: `{wrong}` is not a domain that can be validated by TLS-ALPN-01: valid is one such as \
+                 `www.example.org`, in lower case, without a wildcard"
+            ));
+        }
+        if self.cache == Path::new("") {
+            return Some(
+                "`tls.acme` has no `cache`: name a directory that keeps account and certificate, such as \
+                 `/var/lib/app/acme`"
+                    .to_owned(),
+            );
+        }
+        if !self.directory_url().starts_with("https://") {
+            return Some(format!(
+                "`tls.acme.directory`: `{}` is neither `production`, `staging` nor the URL of a directory, which begins \
+                 with `https://`",
+                self.directory_url()
+            ));
+        }
+        let is_contact = |contact: &String| contact.starts_with("mailto:") && contact.contains('@');
+        self.contact.as_ref().filter(|contact| !is_contact(contact)).map(|contact| {
+            format!("`tls.acme.contact`: `{contact}` is not valid: valid is an address such as `mailto:ops@example.org`")
+        })
+    }
+}
+
+fn is_domain(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty() && label.len() < 64 && !label.starts_with('-') && label.bytes().all(allowed)
+    };
+    let ends_in_number =
+        name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    name.len() < 254 && name.split('.').all(is_label) && !ends_in_number
+}
+
+#[cfg(all(test, feature = "acme"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_authority_issued_is_not_taken_for_another_s() {
+        let of = |acme: Acme| acme.certificate_file().display().to_string();
+        let acme = || Acme::new(["a.test"], "/c");
+        assert_eq!(of(acme()), "/c/acme-v02.api.letsencrypt.org_directory/a.test.pem");
+        assert_eq!(
+            of(acme().directory("https://[::1]:14000/dir/../x")),
+            "/c/___1__14000_dir_.._x/a.test.pem"
+        );
+        assert_ne!(of(acme()), of(acme().directory("staging")));
+    }
+
+    #[test]
+    fn a_mistake_is_explained() {
+        let fault = |acme: Acme| acme.fault().unwrap_or_default();
+        let acme = |domain: &str| Acme::new([domain], "/c");
+        assert_eq!(fault(acme("www.example.org").contact("mailto:a@b").directory("staging")), "");
+        for wrong in ["*.a.test", "192.0.2.1", "A.test", "a..test", "-a.test", "a/../b", ""] {
+            assert!(fault(acme(wrong)).contains("is not a domain"), "{wrong}");
+        }
+        assert!(fault(Acme::default()).contains("no `domains`"));
+        assert!(fault(Acme::new(["a.test"], "")).contains("no `cache`"));
+        assert!(fault(acme("a.test").directory("http://ca")).contains("begins with `https://`"));
+        assert!(fault(acme("a.test").contact("ops@a.test")).contains("valid is an address"));
+    }
+}

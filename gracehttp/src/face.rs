@@ -9,12 +9,12 @@ pub use crate::health::{HealthCheck, HealthFunction, IntoHealthCheck};
 pub use crate::lifecycle::{Shutdown, Signal, Supervise, generation, on_exit, spawn};
 pub use crate::listen::restore_limits;
 pub use crate::proxy::Scheme;
-#[cfg(feature = "tls")]
-pub use crate::server::{Acme, Tls};
 pub use crate::server::{
     AccessLog, Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,
     WhenFull,
 };
+#[cfg(feature = "tls")]
+pub use crate::server::{Acme, Tls};
 /// The version of axum whose extractors and routers work here. With `use gracehttp::axum`, a program needs no dependency
 /// of its own on axum, and can't have another version of it.
 #[cfg(feature = "axum")]

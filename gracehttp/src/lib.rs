@@ -11,13 +11,10 @@ compile_error!(
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
-<<<<<<< HEAD
 #[cfg(target_os = "linux")]
 mod access_log;
-=======
 #[cfg(all(target_os = "linux", feature = "acme"))]
 mod acme;
->>>>>>> 5fcb9a8 (feat(acme): certificates that an authority issues and renews by itself)
 #[cfg(all(target_os = "linux", feature = "admin"))]
 mod admin;
 #[cfg(target_os = "linux")]

@@ -1,12 +1,9 @@
 //! What a server is: a name, endpoints, a service and its limits.
 
 mod access;
-<<<<<<< HEAD
 mod access_log;
-=======
 #[cfg(feature = "tls")]
 mod acme;
->>>>>>> 5fcb9a8 (feat(acme): certificates that an authority issues and renews by itself)
 mod asked;
 mod builder;
 mod endpoint;
@@ -38,13 +35,10 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use access::{Mode, SocketAccess};
-<<<<<<< HEAD
 pub use access_log::AccessLog;
 pub(crate) use access_log::AccessLogTo;
-=======
 #[cfg(feature = "tls")]
 pub use acme::Acme;
->>>>>>> 5fcb9a8 (feat(acme): certificates that an authority issues and renews by itself)
 pub(crate) use asked::{Asked, Line};
 pub use builder::ServerBuilder;
 pub use endpoint::Endpoint;

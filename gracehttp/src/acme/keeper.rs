@@ -102,7 +102,8 @@ impl Keeper {
         let is_there = |set: &CertificateSet| {
             set.certificates().first().is_some_and(|present| present.is_same(certificate))
         };
-        self.presented.replace_unless(is_there, || CertificateSet::new(vec![certificate.clone()], self.sni_strict));
+        self.presented
+            .replace_unless(is_there, || CertificateSet::new(vec![certificate.clone()], self.sni_strict));
     }
 
     fn due(&self, certificate: Option<&Certificate>) -> Due {

@@ -58,13 +58,13 @@ pub(crate) use handshake::handshake;
 pub(crate) use key_ring::{KeyRing, TicketKey};
 #[cfg(feature = "tls")]
 pub(crate) use places::Place;
-#[cfg(feature = "tls")]
-pub(crate) use reload::{Look, Reloader};
-#[cfg(feature = "tls")]
-pub(crate) use watch::Watch;
 #[cfg(feature = "acme")]
 pub(crate) use presented::Presented;
+#[cfg(feature = "tls")]
+pub(crate) use reload::{Look, Reloader};
 #[cfg(feature = "acme")]
 pub(crate) use set::CertificateSet;
+#[cfg(feature = "tls")]
+pub(crate) use watch::Watch;
 #[cfg(not(feature = "tls"))]
 pub(crate) use without::TlsAcceptor;

@@ -633,6 +633,16 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::CODE
     },
     Key {
+        name: "unknown_keys", kind: Ordinary(Choice { of: "UnknownKeys", words: &["error", "warn"] }),
+        example: "unknown_keys = warn", default: "error",
+        doc: "Whether keys, servers and variables that this program does not have keep it from starting; with `warn` \
+              [each is a notice](crate::guide::configuration#an-older-program-with-a-newer-file).",
+        library: ByHand(&[Entry::new("unknown_keys", "`error` or `warn`")]),
+        other_words: &["lenient", "strict", "deny_unknown", "ignore_unknown"],
+        say: "whether unknown keys keep the process from starting is `unknown_keys = error` or `warn`",
+        ..Key::ROW
+    },
+    Key {
         name: "cli", kind: Own(MainKey::Cli), example: "cli", default: "off",
         doc: "A [command line](crate::guide::configuration#a-command-line): `serve`, `check`, `config`, `routes`, \
               and commands for the process that serves (feature `cli`).",

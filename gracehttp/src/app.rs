@@ -43,7 +43,7 @@ use crate::app::log_subscriber::LogSubscriber;
 use crate::app::start_up_code::UnreadStartUpCode;
 #[cfg(feature = "cli")]
 use crate::config::value;
-use crate::config::{MOST_THREADS, Section, Settings, read_settings, refuse_settings};
+use crate::config::{MOST_THREADS, Section, Settings, UnknownKeys, read_settings, refuse_settings};
 use crate::error::Error;
 use crate::health::{HealthCheck, IntoHealthCheck};
 use crate::lifecycle::{Event, Events, Signal, Supervise};
@@ -86,6 +86,8 @@ pub struct App<S> {
     start_up_code: UnreadStartUpCode<S>,
     /// Always false without the feature `cli`.
     has_command_line: bool,
+    /// Whether the command line asks to pass over unknown keys.
+    is_lenient: bool,
 }
 
 impl<S: Clone + Send + Sync + 'static> App<S> {
@@ -208,6 +210,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
             config: None,
             start_up_code,
             has_command_line: false,
+            is_lenient: false,
         }
     }
 
@@ -284,6 +287,11 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// default where the environment calls for one.
     pub fn supervise(self, choice: Supervise) -> Self {
         self.set("supervise", |settings| settings.supervise = choice)
+    }
+
+    /// Whether keys, servers and variables that this program does not have keep it from starting, which is the default.
+    pub fn unknown_keys(self, choice: UnknownKeys) -> Self {
+        self.set("unknown_keys", |settings| settings.unknown_keys = choice)
     }
 
     /// The address for operators, as in `admin("127.0.0.1:9099")` or `admin("unix:/run/app-admin.sock")`:

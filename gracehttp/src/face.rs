@@ -1,6 +1,7 @@
 //! The public items of the crate, beside its public modules.
 
 pub use crate::app::App;
+pub use crate::config::UnknownKeys;
 #[cfg(feature = "tls")]
 pub use crate::conn::TlsInfo;
 pub use crate::conn::{ClientAddr, Generation, Host, PeerAddr};

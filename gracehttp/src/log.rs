@@ -103,6 +103,11 @@ pub(crate) fn errors(prefix: &str, faults: &dyn fmt::Display) {
     }
 }
 
+/// Logs a notice that is said once. It does not count as a repetition.
+pub(crate) fn notice_once(message: fmt::Arguments<'_>) {
+    emit(Level::Notice, None, message);
+}
+
 /// Notes which crate is the application's, by the name of one of its types.
 pub(crate) fn set_own_crate(type_name: &'static str) {
     plain::set_own_crate(type_name);

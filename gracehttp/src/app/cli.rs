@@ -3,10 +3,11 @@
 
 mod commands;
 mod routes;
+mod trial;
 
 use std::io::{self, Write as _};
 
-use clap::Command;
+use clap::{Arg, ArgAction, Command};
 
 use crate::access_log;
 use crate::app::configured::Configured;
@@ -16,15 +17,20 @@ use crate::error::Error;
 use crate::handoff::StartCommand;
 use crate::lifecycle::Events;
 use crate::listen::bind;
+use crate::log;
 use crate::server::{AccessLog, ServerOptions};
+
+const LENIENT: &str = "lenient";
 
 /// Does what the arguments of the process ask for.
 ///
 /// Arguments that make no sense end the process here and now, as everywhere with clap; nothing has been
 /// touched yet.
-pub(super) fn obey<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Events) -> Result<(), Error> {
-    match command().get_matches().subcommand() {
-        Some(("check", _)) => check(app),
+pub(super) fn obey<S: Clone + Send + Sync + 'static>(mut app: App<S>, events: &Events) -> Result<(), Error> {
+    let arguments = command().get_matches();
+    app.is_lenient = arguments.get_flag(LENIENT);
+    match arguments.subcommand() {
+        Some(("check", arguments)) => check(app, arguments.get_flag("bind")),
         Some(("config", _)) => show(app),
         // They are code: no file and no variable changes them, and no fault in one keeps them from being printed.
         Some(("routes", _)) => print(&routes::table(&app.servers)),
@@ -36,16 +42,28 @@ pub(super) fn obey<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
 fn command() -> Command {
     let command = Command::new(env!("CARGO_PKG_NAME")).subcommands([
         Command::new("serve").about("Serve, until a signal says otherwise (the default)"),
-        Command::new("check").about("Check configuration and certificates, and serve nothing"),
+        Command::new("check").about("Check configuration and certificates, and serve nothing").arg(
+            Arg::new("bind").long("bind").action(ArgAction::SetTrue).help(
+                "Also try whether the endpoints could be bound, without disturbing the running service",
+            ),
+        ),
         Command::new("config").about("Print every value of the configuration, and where it comes from"),
         Command::new("routes").about("Print every route of every server, and the handler that answers it"),
     ]);
-    command.subcommands(commands::commands())
+    let lenient = Arg::new(LENIENT)
+        .long(LENIENT)
+        .global(true)
+        .action(ArgAction::SetTrue)
+        .help("Pass over keys that this program does not have: `unknown_keys = warn`");
+    command.subcommands(commands::commands()).arg(lenient)
 }
 
-/// All that can be found wrong without touching a socket.
-fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
-    let Configured { servers, .. } = Configured::settle(app, &StartCommand::capture())?;
+/// All that can be found wrong without touching a socket, or with `tries_endpoints` without serving at one.
+fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -> Result<(), Error> {
+    let start_command = StartCommand::capture();
+    let Configured { servers, settings, own_addresses, origins, .. } =
+        Configured::settle(app, &start_command)?;
+    origins.notices.iter().for_each(|notice| log::notice_once(format_args!("{notice}")));
     #[cfg(feature = "tls")]
     crate::app::prepare::tls_acceptors(&servers, &crate::tls::KeyRing::default())?;
     let access = servers
@@ -58,14 +76,17 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
         access_log::check(access_log_to).map_err(|fault| Error::of_server(name, fault))
     });
     Error::check(access.chain(logs).filter_map(Result::err).collect())?;
+    if tries_endpoints {
+        trial::run(&servers, &own_addresses, &settings, &start_command)?;
+    }
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
     print(&format!("the configuration of {} is in order\n", names.join(", ")))
 }
 
 fn show<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {
-    let Configured { servers, settings, provenance, .. } = Configured::settle(app, &StartCommand::capture())?;
+    let Configured { servers, settings, origins, .. } = Configured::settle(app, &StartCommand::capture())?;
     let servers: Vec<_> = servers.iter().map(|server| &server.options).collect();
-    print(&report::toml(&settings, &servers, &provenance))
+    print(&report::toml(&settings, &servers, &origins.provenance))
 }
 
 /// Not `print!`, which panics if the reader of a pipe is gone.

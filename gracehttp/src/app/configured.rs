@@ -7,7 +7,7 @@ use crate::app::operators;
 use crate::app::start_up_code::StartUpCode;
 #[cfg(feature = "cli")]
 use crate::config::ControlAddress;
-use crate::config::{self, Provenance, Settings};
+use crate::config::{self, AppVariable, Provenance, Settings};
 #[cfg(feature = "cli")]
 use crate::control::{self, Surroundings};
 use crate::error::Error;
@@ -27,10 +27,19 @@ pub(super) struct Configured<S> {
     pub(super) start_up_code: StartUpCode<S>,
     /// Where the process itself listens.
     pub(super) own_addresses: Vec<OwnAddress>,
-    /// Of the values that are not the attributes'.
-    pub(super) provenance: Vec<Provenance>,
+    pub(super) origins: Origins,
     /// The configuration file, if there is one: a successor has to find it again.
     pub(super) file: Option<PathBuf>,
+}
+
+/// What the process tells of its configuration when it starts.
+pub(super) struct Origins {
+    /// Of the values that are not the attributes'.
+    pub(super) provenance: Vec<Provenance>,
+    /// What the environment sets in the application's section.
+    pub(super) app_variables: Vec<AppVariable>,
+    /// One for each unknown key that is passed over.
+    pub(super) notices: Vec<String>,
 }
 
 impl<S: Send + 'static> Configured<S> {
@@ -45,23 +54,26 @@ impl<S: Send + 'static> Configured<S> {
             health_checks,
             start_up_code,
             has_command_line,
+            is_lenient,
         } = app;
         faults.extend(servers.iter_mut().flat_map(|server| server.faults.drain(..)));
         let mut options: Vec<&mut ServerOptions> =
             servers.iter_mut().map(|server| &mut server.options).collect();
         let read_app = |section: config::Section<'_>| start_up_code.read(section);
-        let settled = config::settle(
-            start_command.environment(),
-            config.as_deref(),
-            &mut settings,
-            &mut options,
-            read_app,
-        );
+        let sources = config::Sources {
+            environment: start_command.environment(),
+            chosen: config.as_deref(),
+            is_lenient,
+        };
+        let settled = config::settle(&sources, &mut settings, &mut options, read_app);
         match settled {
-            Ok(config::Settled { app: start_up_code, provenance, file }) if faults.is_empty() => {
+            Ok(settled) if faults.is_empty() => {
+                let config::Settled { app: start_up_code, provenance, app_variables, notices, file } =
+                    settled;
                 let file = file.map(|file| start_command.resolve(&file));
                 let own_addresses = own_addresses(&settings, has_command_line, start_command);
-                Ok(Self { servers, settings, health_checks, start_up_code, own_addresses, provenance, file })
+                let origins = Origins { provenance, app_variables, notices };
+                Ok(Self { servers, settings, health_checks, start_up_code, own_addresses, origins, file })
             }
             Ok(_) => Err(Error::several(faults)),
             Err(fault) => {

@@ -22,6 +22,9 @@ impl Subscriber for LogSubscriber {
                 let of = server.as_deref().map_or_else(String::new, |server| format!(" of server {server}"));
                 log::info(format_args!("{key}{of} is {value}, set by {origin}"));
             }
+            Event::AppSetting { key, variable } => {
+                log::info(format_args!("[app] {key} is set by {variable}"))
+            }
             Event::LimitsLowered(lowered) => log_lowered_limits(lowered),
             Event::Serving(serving) => log_serving(serving),
             Event::SocketAccessFailed(error) | Event::Failed(error) => log::errors("", error),

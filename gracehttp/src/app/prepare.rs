@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::os::fd::RawFd;
 
 use crate::access_log::AccessLog;
+use crate::app::configured::Origins;
 use crate::app::servers::Servers;
-use crate::config::Provenance;
+use crate::config::{AppVariable, Provenance};
 use crate::error::Error;
 use crate::lifecycle::{Event, Events, Serving, aside, generation};
 use crate::listen::bind::open;
@@ -231,9 +232,14 @@ pub(super) fn announce(servers: &Servers, events: &Events) {
     }
 }
 
-/// One event for each value that is not the attribute's.
-pub(super) fn announce_settings(provenance: Vec<Provenance>, events: &Events) {
+/// One event for each value that is not the attribute's. The values of the application's section are its own affair.
+pub(super) fn announce_settings(origins: Origins, events: &Events) {
+    let Origins { provenance, app_variables, notices } = origins;
+    notices.iter().for_each(|notice| log::notice_once(format_args!("{notice}")));
     for Provenance { server, key, value, origin } in provenance {
         events.emit(&Event::Setting { server, key, value, origin: origin.to_string() });
+    }
+    for AppVariable { key, variable } in app_variables {
+        events.emit(&Event::AppSetting { key, variable });
     }
 }

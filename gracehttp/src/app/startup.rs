@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use crate::access_log::AccessLog;
 use crate::app::ancestry::{Ancestry, LISTENERS, kept_listeners};
-use crate::app::configured::Configured;
+use crate::app::configured::{Configured, Origins};
 use crate::app::metrics;
 use crate::app::operators::Operators;
 use crate::app::parcels::Handlers;
@@ -18,7 +18,7 @@ use crate::app::receipts;
 use crate::app::servers::Servers;
 use crate::app::supervised::{keep_listeners, rules};
 use crate::app::workers::Workers;
-use crate::config::{Provenance, Settings};
+use crate::config::Settings;
 use crate::conn::{Context, Moved, give_memory_back, redirected};
 use crate::error::Error;
 use crate::handoff::{
@@ -61,7 +61,7 @@ pub(super) struct Prepared {
     own: OwnListeners,
     moved: Arc<Moved>,
     keys: KeyRing,
-    provenance: Vec<Provenance>,
+    origins: Origins,
     fresh_files: FreshFiles,
     predecessor: Option<Predecessor>,
     /// Standard error, which the predecessor hears as long as this process may fail.
@@ -184,7 +184,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
-    let Configured { servers, settings, health_checks, start_up_code, provenance, own_addresses, .. } = app;
+    let Configured { servers, settings, health_checks, start_up_code, origins, own_addresses, .. } = app;
     let Origin { mut predecessor, supervised, sockets } = origin;
     let health = Arc::new(Health::new());
     events.subscribe(health.clone());
@@ -283,7 +283,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         own,
         moved,
         keys,
-        provenance,
+        origins,
         fresh_files,
         predecessor,
         overheard: None,
@@ -325,7 +325,7 @@ impl Prepared {
             mut own,
             moved,
             keys,
-            provenance,
+            origins,
             fresh_files,
             predecessor,
             overheard,
@@ -370,7 +370,7 @@ impl Prepared {
         };
         prepare::update_access(&servers, &events, access).await;
         prepare::announce(&servers, &events);
-        prepare::announce_settings(provenance, &events);
+        prepare::announce_settings(origins, &events);
         fresh_files.keep();
         Ok(Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, document })
     }

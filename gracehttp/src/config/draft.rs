@@ -1,9 +1,10 @@
 //! An unfinished configuration: the values so far, their origins, and the faults.
 
+use std::fmt;
 use std::mem::discriminant;
 
 use super::keys::{Form, Key, PROCESS_KEYS, SERVER_KEYS, excludes, replaces};
-use super::{Origin, Provenance, Settings};
+use super::{Origin, Provenance, Settings, UnknownKeys};
 use crate::error::Error;
 use crate::server::ServerOptions;
 
@@ -11,7 +12,15 @@ pub(super) struct Draft<'a, 'b> {
     pub(super) settings: &'a mut Settings,
     pub(super) servers: &'a mut [&'b mut ServerOptions],
     pub(super) provenance: Vec<Provenance>,
-    pub(super) faults: Vec<Error>,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// What is wrong with an entry of the file or of the environment.
+pub(super) enum Fault<E = Error> {
+    /// This program does not have the key, the server or the variable; another version of it may. Whether that is a fault
+    /// is itself a key.
+    Unknown(E),
+    Wrong(E),
 }
 
 /// The key that a value sets.
@@ -78,12 +87,36 @@ impl<'a, 'b> Draft<'a, 'b> {
         Ok(())
     }
 
-    /// The application's settings and the origins of the values, or all faults.
-    pub(super) fn finish<A>(mut self, app: Option<A>) -> Result<(A, Vec<Provenance>), Error> {
-        self.faults.extend(self.contradictions());
+    /// Whether what this program does not know is passed over, with a notice.
+    pub(super) fn is_lenient(&self) -> bool {
+        self.settings.unknown_keys == UnknownKeys::Warn
+    }
+
+    /// Notes a fault of an entry.
+    pub(super) fn wrong(&mut self, fault: Error) {
+        self.faults.push(Fault::Wrong(fault));
+    }
+
+    /// The application's settings, the origins of the values, and a notice for each unknown key; or all faults.
+    pub(super) fn finish<A>(self, app: Option<A>) -> Result<(A, Vec<Provenance>, Vec<String>), Error> {
+        let contradictions = self.contradictions();
+        let is_lenient = self.is_lenient();
+        let (mut faults, mut notices) = (Vec::new(), Vec::new());
+        for fault in self.faults {
+            match fault {
+                Fault::Unknown(fault) if is_lenient => notices.push(passed_over(&fault)),
+                Fault::Unknown(fault) | Fault::Wrong(fault) => faults.push(fault),
+            }
+        }
+        faults.extend(contradictions);
         match app {
-            Some(app) if self.faults.is_empty() => Ok((app, self.provenance)),
-            _ => Err(Error::several(self.faults)),
+            Some(app) if faults.is_empty() => Ok((app, self.provenance, notices)),
+            _ => Err(Error::several(faults)),
         }
     }
+}
+
+/// The notice about something unknown.
+pub(super) fn passed_over(what: &dyn fmt::Display) -> String {
+    format!("passed over (unknown_keys = warn): {what}")
 }

@@ -1,11 +1,11 @@
 //! The environment, which overrides the file and the attributes: `GRACEHTTP_SERVER__<NAME>__<KEY>` for a server,
-//! `GRACEHTTP_<KEY>` for the process. An unknown variable that begins with `GRACEHTTP_` is a fault.
+//! `GRACEHTTP_<KEY>` for the process, `GRACEHTTP_APP__<KEY>` for the application. An unknown variable that begins with `GRACEHTTP_` is a fault.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 use super::Origin;
-use super::draft::{Draft, Place};
+use super::draft::{Draft, Fault, Place};
 use super::keys::{PROCESS_KEYS, SERVER_KEYS};
 use super::words;
 use crate::error::Error;
@@ -13,6 +13,9 @@ use crate::log;
 
 const PREFIX: &str = "GRACEHTTP_";
 const SERVER_PREFIX: &str = "GRACEHTTP_SERVER__";
+
+/// What variables for the application's section begin with.
+const APP_PREFIX: &str = "GRACEHTTP_APP__";
 
 /// The variable with the descriptor of a successor's end of the socketpair. It is neither a setting nor a fault.
 pub(crate) const HANDOFF_VARIABLE: &str = "GRACEHTTP_HANDOFF";
@@ -40,10 +43,24 @@ fn upper_key(key: &str) -> String {
     key.to_ascii_uppercase().replace('.', "__")
 }
 
+/// The variables of the application's section, without what they begin with, sorted.
+pub(super) fn of_app(environment: &[(OsString, OsString)]) -> BTreeMap<String, &OsStr> {
+    let stripped = environment.iter().filter_map(|(variable, text)| {
+        let key = variable.to_str()?.strip_prefix(APP_PREFIX)?;
+        Some((key.to_owned(), text.as_os_str()))
+    });
+    stripped.collect()
+}
+
+/// The variable that sets these keys, one in the other, of the application's section.
+pub(super) fn app_variable(path: &str) -> String {
+    format!("{APP_PREFIX}{path}")
+}
+
 /// Sets the values of the variables.
 pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, '_>) {
     let names = draft.server_names();
-    draft.faults.extend(shared_names(&names));
+    draft.faults.extend(shared_names(&names).into_iter().map(Fault::Wrong));
     let targets = Targets::new(&names);
     let mut foreign = Vec::new();
     for (variable, text) in ours(environment) {
@@ -60,7 +77,7 @@ pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, 
             None => Err("the value is not UTF-8".to_owned()),
         };
         if let Err(reason) = result {
-            draft.faults.push(Error::new(format!("{variable}={}: {reason}", text.display())));
+            draft.wrong(Error::new(format!("{variable}={}: {reason}", text.display())));
         }
     }
     if let [first, others @ ..] = foreign.as_slice() {
@@ -100,7 +117,7 @@ fn ours(environment: &[(OsString, OsString)]) -> BTreeMap<String, &OsStr> {
     environment
         .iter()
         .map(|(variable, text)| (variable.to_string_lossy().into_owned(), text.as_os_str()))
-        .filter(|(variable, _)| variable.starts_with(PREFIX))
+        .filter(|(variable, _)| variable.starts_with(PREFIX) && !variable.starts_with(APP_PREFIX))
         .filter(|(variable, _)| {
             ![HANDOFF_VARIABLE, SUPERVISOR_VARIABLE, CONFIG_VARIABLE].contains(&variable.as_str())
         })
@@ -122,9 +139,11 @@ impl Targets {
         Self(Place::all(names.len()).map(named).collect())
     }
 
-    fn unknown(&self, variable: &str, names: &[String]) -> Error {
+    fn unknown(&self, variable: &str, names: &[String]) -> Fault {
         if let Some(reason) = unsettable(variable, names) {
-            return Error::new(format!("{variable} is not a setting of this program: {reason}"));
+            return Fault::Wrong(Error::new(format!(
+                "{variable} is not a setting of this program: {reason}"
+            )));
         }
         let suggestion = match self.meant(variable, names).as_slice() {
             [] => String::new(),
@@ -144,7 +163,9 @@ impl Targets {
                 list(&mut PROCESS_KEYS.iter().map(|key| key.name).chain(["config"]))
             )
         };
-        Error::new(format!("{variable} is not a setting of this program: {suggestion}{valid}"))
+        Fault::Unknown(Error::new(format!(
+            "{variable} is not a setting of this program: {suggestion}{valid}"
+        )))
     }
 
     /// The variables that may have been meant. A key of a server suggests the variables of all servers.
@@ -181,7 +202,7 @@ fn unsettable(variable: &str, names: &[String]) -> Option<String> {
     }
     let key = variable.strip_prefix(PREFIX)?.to_ascii_lowercase();
     if key == "app" || key.starts_with("app_") {
-        return Some("`[app]` has no variables, and is read from the file alone".to_owned());
+        return Some(format!("a key of `[app]` is set by {APP_PREFIX}<KEY>, with two underscores"));
     }
     words::code_of_process(&key).or_else(|| words::missing_feature_of_process(&key).map(needs))
 }

@@ -33,7 +33,7 @@ fn apply_raw(
 ) -> Result<Vec<Provenance>, Error> {
     let mut draft = Draft::new(settings, servers);
     super::apply(variables, &mut draft);
-    draft.finish(Some(())).map(|((), provenance)| provenance)
+    draft.finish(Some(())).map(|((), provenance, _)| provenance)
 }
 
 /// The faults of these variables for a server `ping` on port 9090.
@@ -179,7 +179,7 @@ fn unknown_variable_is_an_error_with_a_suggestion() {
         ("GRACEHTTP_THREADS", "did you mean GRACEHTTP_WORKER_THREADS?"),
         ("GRACEHTTP_SERVER__PING__NAME", "`name` is set in the code alone, as a key of `#[server(…)]`"),
         ("GRACEHTTP_ON_INFO", "`on_info` is set in the code alone, as a key of `#[gracehttp::main(…)]`"),
-        ("GRACEHTTP_APP__GREETING", "`[app]` has no variables, and is read from the file alone"),
+        ("GRACEHTTP_APP_GREETING", "a key of `[app]` is set by GRACEHTTP_APP__<KEY>, with two underscores"),
         #[cfg(feature = "tls")]
         ("GRACEHTTP_SERVER__PING__CERT", "did you mean GRACEHTTP_SERVER__PING__TLS__CERT?"),
         ("GRACEHTTP_COLOUR_OF_THE_SKY", "valid is GRACEHTTP_<KEY> with a key (DRAIN_TIMEOUT, "),

@@ -6,22 +6,21 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::Origin;
-use super::draft::{Draft, Place};
+use super::draft::{Draft, Fault, Place};
 use super::env::CONFIG_VARIABLE;
 use super::keys::{Form, PROCESS_KEYS, SERVER_KEYS};
 use super::words;
 use crate::error::Error;
 
 /// The file that is read if neither the environment nor the application names one. It need not exist.
-const DEFAULT_FILE: &str = "Gracehttp.toml";
+pub(super) const DEFAULT_FILE: &str = "Gracehttp.toml";
 
 const SERVERS: &str = "server";
-const APP: &str = "app";
+pub(super) const APP: &str = "app";
 const CONFIG: &str = "config";
 
 /// The text of a configuration file.
@@ -64,7 +63,7 @@ impl File {
     }
 
     /// Sets the framework's keys, and returns the application's section; `None` if the file is not TOML.
-    pub(super) fn apply<'i>(&'i self, draft: &mut Draft<'_, '_>) -> Option<Section<'i>> {
+    pub(super) fn apply<'i>(&'i self, draft: &mut Draft<'_, '_>) -> Option<Option<Spanned<DeValue<'i>>>> {
         let (root, mut errors) = DeTable::parse_recoverable(&self.text);
         if !errors.is_empty() {
             errors.sort_by_key(|error| error.span().map(|span| span.start));
@@ -76,22 +75,26 @@ impl File {
                 ),
                 (message, span) => self.fault(span.as_ref(), message),
             });
-            draft.faults.extend(faults);
+            draft.faults.extend(faults.map(Fault::Wrong));
             return None;
         }
         let mut root = root.into_inner();
-        let app = Section { file: Some(self), value: root.remove(APP) };
+        let app = root.remove(APP);
         let mut reader = Reader { names: draft.server_names(), findings: Vec::new() };
         reader.read_root(&root);
         // The parser does not keep the order of the file.
         reader.findings.sort_by_key(|finding| finding.span.start);
         for Finding { span, what } in reader.findings {
             let result = match what {
-                Ok((place, value)) => self.set(draft, place, value),
+                Ok((place, value)) => self.set(draft, place, value).map_err(Fault::Wrong),
                 Err(fault) => Err(fault),
             };
-            if let Err(fault) = result {
-                draft.faults.push(self.fault(Some(&span), &fault));
+            match result {
+                Ok(()) => {}
+                Err(Fault::Wrong(fault)) => draft.wrong(self.fault(Some(&span), &fault)),
+                Err(Fault::Unknown(fault)) => {
+                    draft.faults.push(Fault::Unknown(self.fault(Some(&span), &fault)));
+                }
             }
         }
         Some(app)
@@ -118,13 +121,13 @@ impl File {
             })
     }
 
-    fn fault(&self, span: Option<&Range<usize>>, message: &str) -> Error {
+    pub(super) fn fault(&self, span: Option<&Range<usize>>, message: &str) -> Error {
         let line = span.map_or_else(String::new, |span| format!(":{}", self.line(span.start)));
         Error::new(format!("{}{line}: {}", self.path.display(), message.replace('\n', "; ")))
     }
 
     /// The line at this offset, if it sets a value.
-    fn setting_at(&self, offset: usize) -> Option<&str> {
+    pub(super) fn setting_at(&self, offset: usize) -> Option<&str> {
         let line = self.text.lines().nth(self.line(offset) - 1)?.trim();
         (line.contains('=') && !line.starts_with('[')).then_some(line)
     }
@@ -159,7 +162,7 @@ fn unreadable(path: &Path, named_by: Option<&str>, error: io::Error) -> Error {
 /// A finding in the file: a value with its key, or a fault.
 struct Finding<'t, 'i> {
     span: Range<usize>,
-    what: Result<(Place, &'t Spanned<DeValue<'i>>), String>,
+    what: Result<(Place, &'t Spanned<DeValue<'i>>), Fault<String>>,
 }
 
 /// Finds the meaning of every key in the file.
@@ -184,16 +187,18 @@ impl<'t, 'i> Reader<'t, 'i> {
 
     fn read_servers(&mut self, key: &Spanned<DeString<'i>>, servers: &'t Spanned<DeValue<'i>>) {
         let Some(servers) = servers.get_ref().as_table() else {
-            return self.fault(key, "servers are tables, one for each: `[server.NAME]`".to_owned());
+            let fault = "servers are tables, one for each: `[server.NAME]`";
+            return self.fault(key, Fault::Wrong(fault.to_owned()));
         };
         for (key, table) in servers {
             let name = key.get_ref().as_ref();
             match (self.names.iter().position(|known| known == name), table.get_ref().as_table()) {
                 (Some(index), Some(table)) => self.read_server(index, "", table),
                 (Some(_), None) => {
-                    self.fault(key, format!("a server is a table: `[server.{name}]`, then its keys"));
+                    let fault = format!("a server is a table: `[server.{name}]`, then its keys");
+                    self.fault(key, Fault::Wrong(fault));
                 }
-                (None, _) => self.fault(key, self.unknown_server(name)),
+                (None, _) => self.fault(key, Fault::Unknown(self.unknown_server(name))),
             }
         }
     }
@@ -215,38 +220,40 @@ impl<'t, 'i> Reader<'t, 'i> {
         self.findings.push(Finding { span: key.span(), what: Ok((place, value)) });
     }
 
-    fn fault(&mut self, key: &Spanned<DeString<'i>>, message: String) {
-        self.findings.push(Finding { span: key.span(), what: Err(message) });
+    fn fault(&mut self, key: &Spanned<DeString<'i>>, fault: Fault<String>) {
+        self.findings.push(Finding { span: key.span(), what: Err(fault) });
     }
 
-    fn unknown_at_top(&self, name: &str) -> String {
+    fn unknown_at_top(&self, name: &str) -> Fault<String> {
         if SERVER_KEYS.iter().any(|key| key.name == name) {
             let server = match self.names.as_slice() {
                 [only] => only,
                 _ => "NAME",
             };
-            return format!("`{name}` is a key of a server: write it under `[server.{server}]`");
+            return Fault::Wrong(format!(
+                "`{name}` is a key of a server: write it under `[server.{server}]`"
+            ));
         }
         if self.names.iter().any(|server| server == name) {
-            return format!("a server has its keys under `[server.{name}]`");
+            return Fault::Wrong(format!("a server has its keys under `[server.{name}]`"));
         }
         if name == CONFIG {
-            return format!(
+            return Fault::Wrong(format!(
                 "`{name}` can't be set in the file that it names, but in the code or by {CONFIG_VARIABLE}"
-            );
+            ));
         }
         if let Some(code) = words::code_of_process(name).or_else(|| words::code_of_server(name)) {
-            return code;
+            return Fault::Wrong(code);
         }
         if let Some(feature) = words::missing_feature_of_process(name) {
-            return format!("the key `{name}` needs gracehttp's feature `{feature}`");
+            return Fault::Wrong(format!("the key `{name}` needs gracehttp's feature `{feature}`"));
         }
         let keys: Vec<&str> = PROCESS_KEYS.iter().map(|key| key.name).collect();
         let suggestion = suggestion(&words::meant_of_process(name, &[SERVERS, APP]));
-        format!(
+        Fault::Unknown(format!(
             "there is no key `{name}`:{suggestion} valid are {}, `[server.NAME]` and `[app]`",
             keys.join(", ")
-        )
+        ))
     }
 
     fn unknown_server(&self, name: &str) -> String {
@@ -259,22 +266,27 @@ impl<'t, 'i> Reader<'t, 'i> {
         )
     }
 
-    fn unknown_of_server(&self, index: usize, name: &str) -> String {
+    fn unknown_of_server(&self, index: usize, name: &str) -> Fault<String> {
         let server = &self.names[index];
         if PROCESS_KEYS.iter().any(|key| key.name == name) {
-            return format!(
+            return Fault::Wrong(format!(
                 "`{name}` is no key of server `{server}`, but of the process: write it above the first table"
-            );
+            ));
         }
         if let Some(feature) = words::missing_feature_of_server(name) {
-            return format!("`{name}` of server `{server}` needs gracehttp's feature `{feature}`");
+            return Fault::Wrong(format!(
+                "`{name}` of server `{server}` needs gracehttp's feature `{feature}`"
+            ));
         }
         if let Some(code) = words::code_of_server(name) {
-            return code;
+            return Fault::Wrong(code);
         }
         let keys: Vec<&str> = SERVER_KEYS.iter().map(|key| key.name).collect();
         let suggestion = suggestion(&words::meant_of_server(name));
-        format!("server `{server}` has no key `{name}`:{suggestion} valid are {}", keys.join(", "))
+        Fault::Unknown(format!(
+            "server `{server}` has no key `{name}`:{suggestion} valid are {}",
+            keys.join(", ")
+        ))
     }
 }
 
@@ -320,41 +332,6 @@ fn check_form(form: Form, value: &DeValue<'_>) -> Result<(), String> {
         (Form::Pairs, DeValue::String(_) | DeValue::Array(_)) => Ok(()),
         (Form::Pairs, _) => Err("write pairs in brackets".to_owned()),
         (Form::Text | Form::List, _) => Err("write it in quotes".to_owned()),
-        _ => Ok(()),
-    }
-}
-
-/// The application's section of the file.
-#[derive(Debug, Default)]
-pub(crate) struct Section<'i> {
-    file: Option<&'i File>,
-    value: Option<Spanned<DeValue<'i>>>,
-}
-
-/// Reads the section as the application's own type. A missing section is an empty table, since the type may have
-/// defaults.
-pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result<T, Error> {
-    let absent = section.value.is_none();
-    let value = section.value.unwrap_or_else(|| Spanned::new(0..0, DeValue::Table(DeTable::new())));
-    T::deserialize(ValueDeserializer::from(value)).map_err(|error| {
-        let place = section.file.zip(error.span()).and_then(|(file, span)| file.setting_at(span.start));
-        let place = place.map_or_else(String::new, |setting| format!(", at `{setting}`"));
-        let message = format!("the application's settings, `[{APP}]`{place}: {}", error.message());
-        match section.file {
-            Some(file) if absent => file.fault(None, &message),
-            Some(file) => file.fault(error.span().as_ref(), &message),
-            None => Error::new(format!("{message}; there is no {DEFAULT_FILE}")),
-        }
-    })
-}
-
-/// Refuses a section, for an application that reads no settings.
-pub(crate) fn refuse_settings(section: Section<'_>) -> Result<(), Error> {
-    match (section.file, section.value) {
-        (Some(file), Some(value)) => Err(file.fault(
-            Some(&value.span()),
-            "the start-up code of this program takes no settings: remove `[app]`",
-        )),
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::config::section::{Section, read_settings, refuse_settings};
 use crate::config::{Provenance, Settings};
 use crate::lifecycle::Signal;
 use crate::server::ServerOptions;
@@ -30,8 +31,11 @@ fn read(text: &str) -> Result<Outcome, Vec<String>> {
     let file = File { path: "a.toml".into(), text: text.into() };
     let mut servers = [&mut ping, &mut admin];
     let mut draft = Draft::new(&mut settings, &mut servers);
-    let app = file.apply(&mut draft).map(|app| read_settings(app).map_err(|error| error.to_string()));
-    let (app, provenance) =
+    let app = file
+        .apply(&mut draft)
+        .map(|app| Section::of(Some(&file), app))
+        .map(|app| read_settings(app).map_err(|error| error.to_string()));
+    let (app, provenance, _) =
         draft.finish(app).map_err(|error| error.to_string().lines().map(String::from).collect::<Vec<_>>())?;
     Ok(Outcome { settings, ping, app, provenance })
 }
@@ -251,7 +255,7 @@ struct App {
 fn app_fault(text: &str) -> String {
     let file = File { path: "a.toml".into(), text: text.into() };
     let (mut settings, mut servers) = (Settings::default(), []);
-    let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
+    let section = Section::of(Some(&file), file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap());
     read_settings::<App>(section).unwrap_err().to_string()
 }
 
@@ -281,7 +285,7 @@ fn faults_in_the_section_of_the_application_have_their_lines() {
 fn unread_settings_are_a_fault() {
     let file = File { path: "a.toml".into(), text: "[app]\nx = 1".into() };
     let (mut settings, mut servers) = (Settings::default(), []);
-    let section = file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap();
+    let section = Section::of(Some(&file), file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap());
     let fault = refuse_settings(section).unwrap_err().to_string();
     assert!(fault.starts_with("a.toml:1: the start-up code of this program takes no settings"), "{fault}");
     refuse_settings(Section::default()).unwrap();

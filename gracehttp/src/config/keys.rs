@@ -120,6 +120,13 @@ const SUPERVISE: Key<Settings> = Key {
     get: |settings| Some(settings.supervise.name().to_owned()),
 };
 
+pub(super) const UNKNOWN_KEYS: Key<Settings> = Key {
+    name: "unknown_keys",
+    form: Form::Text,
+    set: |settings, text| value::unknown_keys(text).map(|choice| settings.unknown_keys = choice),
+    get: |settings| Some(settings.unknown_keys.name().to_owned()),
+};
+
 const PORT: Key<ServerOptions> = Key { name: "port", form: Form::Bare, set: set_port, get: |_| None };
 
 const LISTEN: Key<ServerOptions> = Key {

@@ -8,21 +8,28 @@ mod early;
 pub(crate) mod env;
 mod file;
 mod keys;
+mod merged;
 #[cfg(feature = "cli")]
 pub(crate) mod report;
+mod said;
+mod section;
 mod text;
+mod unknown_keys;
 pub(crate) mod value;
 mod words;
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use draft::Draft;
+use draft::{Draft, Fault, Place};
 pub(crate) use early::supervise;
 pub(crate) use env::{HANDOFF_VARIABLE, SUPERVISOR_VARIABLE};
 use file::File;
-pub(crate) use file::{Section, read_settings, refuse_settings};
+use said::Said;
+pub(crate) use section::{Section, read_settings, refuse_settings};
+pub use unknown_keys::UnknownKeys;
 
 use crate::error::Error;
 use crate::lifecycle::{Signal, Supervise};
@@ -45,6 +52,7 @@ macro_rules! settings {
             pub(crate) worker_threads: Option<usize>,
             pub(crate) pid_file: Option<PathBuf>,
             pub(crate) supervise: Supervise,
+            pub(crate) unknown_keys: UnknownKeys,
             /// Where the control socket is.
             #[cfg(feature = "cli")]
             pub(crate) control: ControlAddress,
@@ -64,6 +72,7 @@ macro_rules! settings {
                     worker_threads: None,
                     pid_file: None,
                     supervise: Supervise::Auto,
+                    unknown_keys: UnknownKeys::Error,
                     #[cfg(feature = "cli")]
                     control: ControlAddress::default(),
                     #[cfg(feature = "admin")]
@@ -99,6 +108,14 @@ pub(crate) struct Provenance {
     pub(crate) origin: Origin,
 }
 
+/// A key of the application's section that a variable sets. Its value may be a secret, so none is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AppVariable {
+    /// The keys, one in the other: `database.url`.
+    pub(crate) key: String,
+    pub(crate) variable: String,
+}
+
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -106,12 +123,16 @@ pub(crate) enum Origin {
     Line(String),
     /// A variable of the environment.
     Variable(String),
+    /// An argument of the command line.
+    Argument(&'static str),
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Line(place) | Self::Variable(place)) = self;
-        f.write_str(place)
+        f.write_str(match self {
+            Self::Line(place) | Self::Variable(place) => place,
+            Self::Argument(argument) => argument,
+        })
     }
 }
 
@@ -121,34 +142,67 @@ pub(crate) struct Settled<A> {
     pub(crate) app: A,
     /// The values that the file or the environment has set.
     pub(crate) provenance: Vec<Provenance>,
+    /// The keys of the application's section that variables set.
+    pub(crate) app_variables: Vec<AppVariable>,
+    /// One for each key that this program does not have and that it may pass over.
+    pub(crate) notices: Vec<String>,
     /// The path of the file as it was given, if there is one.
     pub(crate) file: Option<PathBuf>,
+}
+
+/// Where the configuration comes from, beside the builder.
+pub(crate) struct Sources<'a> {
+    pub(crate) environment: &'a [(OsString, OsString)],
+    /// The file that the application names itself.
+    pub(crate) chosen: Option<&'a Path>,
+    /// Whether the command line asks to pass over unknown keys.
+    pub(crate) is_lenient: bool,
 }
 
 /// Reads the file and the environment, and settles every value. All faults come as one error: those of the file, of
 /// the environment, and of values that contradict each other.
 ///
-/// `chosen` is the file that the application names itself; `read_app` gets the application's section of the file.
+/// `read_app` gets the application's section of the file.
 pub(crate) fn settle<A>(
-    environment: &[(OsString, OsString)],
-    chosen: Option<&Path>,
+    sources: &Sources<'_>,
     settings: &mut Settings,
     servers: &mut [&mut ServerOptions],
     read_app: impl FnOnce(Section<'_>) -> Result<A, Error>,
 ) -> Result<Settled<A>, Error> {
+    let Sources { environment, chosen, is_lenient } = *sources;
     let mut draft = Draft::new(settings, servers);
-    let mut path = None;
-    let app = match File::find(environment, chosen) {
-        Ok(Some(file)) => {
-            path = Some(file.path.clone());
-            // `None`: the file is not TOML.
-            file.apply(&mut draft).map(read_app)
-        }
-        Ok(None) => Some(read_app(Section::default())),
-        Err(fault) => Some(Err(fault)),
-    };
-    let app = app.and_then(|app| app.map_err(|fault| draft.faults.push(fault)).ok());
+    let found = File::find(environment, chosen);
+    let file = found.as_ref().ok().and_then(Option::as_ref);
+    // `None`: the file is not TOML.
+    let of_file = file.map_or(Some(None), |file| file.apply(&mut draft));
+    let faults_before_app = draft.faults.len();
     env::apply(environment, &mut draft);
-    let (app, provenance) = draft.finish(app)?;
-    Ok(Settled { app, provenance, file: path })
+    if is_lenient {
+        // It can't fail: the key has this value.
+        let _ = draft.set(Place::Process(&keys::UNKNOWN_KEYS), "warn", Origin::Argument("--lenient"));
+    }
+
+    let mut faults_of_app = Vec::new();
+    let said =
+        Said::by(env::of_app(environment)).map_err(|fault| faults_of_app.push(fault)).unwrap_or_default();
+    let passed_over = RefCell::default();
+    let app = match (&found, of_file) {
+        (Ok(file), Some(value)) => {
+            let section = Section::of(file.as_ref(), value);
+            let section = section.with_variables(&said, draft.is_lenient().then_some(&passed_over));
+            read_app(section).map_err(|fault| faults_of_app.push(fault)).ok()
+        }
+        _ => None,
+    };
+    let file = found.map_err(|fault| faults_of_app.push(fault)).ok().flatten();
+    draft.faults.splice(faults_before_app..faults_before_app, faults_of_app.into_iter().map(Fault::Wrong));
+    let (app, provenance, mut notices) = draft.finish(app)?;
+    notices.extend(passed_over.into_inner());
+    Ok(Settled {
+        app,
+        provenance,
+        app_variables: said.variables(),
+        notices,
+        file: file.map(|file| file.path),
+    })
 }

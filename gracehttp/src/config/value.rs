@@ -6,6 +6,7 @@ use std::time::Duration;
 
 #[cfg(feature = "cli")]
 use super::ControlAddress;
+use super::UnknownKeys;
 use crate::lifecycle::{Signal, Supervise, show};
 use crate::proxy::{BelievedFields, Network, Networks};
 #[cfg(feature = "tls")]
@@ -242,6 +243,11 @@ pub(super) fn when_full(text: &str) -> Result<WhenFull, String> {
 pub(super) fn supervise(text: &str) -> Result<Supervise, String> {
     let choice = Supervise::ALL.into_iter().find(|choice| choice.name() == text);
     choice.ok_or_else(|| "valid is `auto`, `off` or `always`".to_owned())
+}
+
+pub(super) fn unknown_keys(text: &str) -> Result<UnknownKeys, String> {
+    let choice = UnknownKeys::ALL.into_iter().find(|choice| choice.name() == text);
+    choice.ok_or_else(|| "valid is `error` or `warn`".to_owned())
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {

@@ -25,6 +25,8 @@ pub(crate) enum Event {
     Starting,
     /// A setting has a value that is not the attribute's. `server` is empty for a setting of the process.
     Setting { server: Option<String>, key: &'static str, value: String, origin: String },
+    /// A variable sets a key of the application's own settings. Its value may be a secret.
+    AppSetting { key: String, variable: String },
     /// Connection limits that the user chose were lowered to what the process may open.
     LimitsLowered(LoweredLimits),
     /// An endpoint accepts.

@@ -246,7 +246,7 @@ fn bind_each(
     }
 }
 
-fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for mut address in (host, port).to_socket_addrs()? {
         // A name can resolve to an IPv4-mapped address, to which no IPv6-only socket can be bound.
@@ -262,6 +262,13 @@ fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions<'_>) -> io::Result<Socket> {
+    let socket = bind_silently(address, only_v6)?;
+    options.listen(&socket)?;
+    Ok(socket)
+}
+
+/// Binds an address without listening there: no client notices.
+pub(super) fn bind_silently(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
@@ -271,7 +278,6 @@ fn bind_address(address: SocketAddr, only_v6: bool, options: &ListenOptions<'_>)
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    options.listen(&socket)?;
     Ok(socket)
 }
 
@@ -280,7 +286,7 @@ fn tcp_listener(endpoint: &Endpoint, socket: Socket) -> io::Result<Listener> {
 }
 
 /// The kernel lacks the whole family, or no interface has this address.
-fn address_missing(error: &io::Error) -> bool {
+pub(super) fn address_missing(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
     matches!(errno, Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL))
 }

@@ -10,26 +10,42 @@ const STATE_LISTEN: &str = "0A";
 /// The processes that listen on `address`, such as `pid 812 (nginx)`. `None` if they can't be found: without privileges,
 /// /proc shows only the descriptors of one's own user.
 pub(super) fn of_tcp(address: SocketAddr) -> Option<String> {
+    named(&pids_of_tcp(address))
+}
+
+/// The processes that listen on the socket file `path`.
+pub(super) fn of_unix(path: &Path) -> Option<String> {
+    named(&processes_with(&inodes_of_unix(path)))
+}
+
+/// The pids of the processes that listen on `address`, as far as /proc shows them.
+pub(super) fn pids_of_tcp(address: SocketAddr) -> Vec<u32> {
     let tables =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
     let inodes = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(|line| {
         let columns: Vec<&str> = line.split_whitespace().collect();
         let local = columns.get(1).and_then(|column| parse_address(column))?;
         let listens = columns.get(3) == Some(&STATE_LISTEN);
-        (listens && clash(local, address)).then(|| columns.get(9).copied())?
+        (listens && clash(local, address)).then(|| columns.get(9).map(|inode| (*inode).to_owned()))?
     });
     processes_with(&inodes.collect::<Vec<_>>())
 }
 
-/// The processes that listen on the socket file `path`.
-pub(super) fn of_unix(path: &Path) -> Option<String> {
+/// The same for a socket file; `None` if no process listens there.
+#[cfg(feature = "cli")]
+pub(super) fn pids_of_unix(path: &Path) -> Option<Vec<u32>> {
+    let inodes = inodes_of_unix(path);
+    (!inodes.is_empty()).then(|| processes_with(&inodes))
+}
+
+fn inodes_of_unix(path: &Path) -> Vec<String> {
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let inodes = table.lines().skip(1).filter_map(|line| {
         let mut columns = line.split_whitespace().skip(6);
         let inode = columns.next()?;
-        (columns.next() == path.to_str()).then_some(inode)
+        (columns.next() == path.to_str()).then(|| inode.to_owned())
     });
-    processes_with(&inodes.collect::<Vec<_>>())
+    inodes.collect()
 }
 
 /// `0100007F:2382`: words of an address in the machine's byte order, and the port.
@@ -55,30 +71,36 @@ pub(super) fn clash(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() == b.port() && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
 }
 
-fn processes_with(inodes: &[&str]) -> Option<String> {
+fn processes_with(inodes: &[String]) -> Vec<u32> {
     let sockets: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
     if sockets.is_empty() {
-        return None;
+        return Vec::new();
     }
-    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let holders = processes.flatten().filter_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
         let holds = descriptors.any(|descriptor| {
             fs::read_link(descriptor.path())
                 .is_ok_and(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
         });
-        if !holds {
-            return None;
-        }
-        if pid == std::process::id() {
-            return Some("this process itself, for another endpoint".to_owned());
-        }
-        let command = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        Some(format!("pid {pid} ({})", command.trim_end()))
+        holds.then_some(pid)
     });
-    // A pre-forking server has dozens; two show what it is.
-    let shown: Vec<String> = processes.take(2).collect();
+    holders.collect()
+}
+
+/// A pre-forking server has dozens of processes; two show what it is.
+fn named(pids: &[u32]) -> Option<String> {
+    let shown: Vec<String> = pids.iter().take(2).map(|pid| name(*pid)).collect();
     (!shown.is_empty()).then(|| shown.join(" and "))
+}
+
+fn name(pid: u32) -> String {
+    if pid == std::process::id() {
+        return "this process itself, for another endpoint".to_owned();
+    }
+    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("pid {pid} ({})", command.trim_end())
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod owner;
 mod running;
 mod socket_access;
 mod socket_file;
+#[cfg(feature = "cli")]
+mod trial;
 
 pub(crate) use accept::AcceptState;
 pub(crate) use descriptors::limit_at_start;
@@ -27,3 +29,5 @@ pub(crate) use own::{OwnAddress, OwnListener, OwnListeners};
 pub(crate) use owner::OwnPurpose;
 pub(crate) use running::{Acceptor, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
+#[cfg(feature = "cli")]
+pub(crate) use trial::try_endpoint;

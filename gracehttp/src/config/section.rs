@@ -1,0 +1,98 @@
+//! The application's section: the table `[app]` of the file, and the variables over it.
+
+use std::cell::RefCell;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::draft::passed_over;
+use super::file::{APP, DEFAULT_FILE, File};
+use super::merged::{At, Fault, Merged, Reading};
+use super::said::Said;
+use crate::error::Error;
+
+/// The application's section of the configuration.
+#[derive(Debug, Default)]
+pub(crate) struct Section<'i> {
+    file: Option<&'i File>,
+    value: Option<Spanned<DeValue<'i>>>,
+    said: Said,
+    /// Where unknown keys are noted, if they may be passed over.
+    notices: Option<&'i RefCell<Vec<String>>>,
+}
+
+impl<'i> Section<'i> {
+    /// The section of this file.
+    pub(super) fn of(file: Option<&'i File>, value: Option<Spanned<DeValue<'i>>>) -> Self {
+        Self { file, value, ..Self::default() }
+    }
+
+    pub(super) fn with_variables(self, said: &Said, notices: Option<&'i RefCell<Vec<String>>>) -> Self {
+        Self { said: said.clone(), notices, ..self }
+    }
+
+    fn fault(&self, Fault { message, at }: Fault) -> Error {
+        match (self.file, at) {
+            (_, Some(At::Variable(variable))) => Error::new(format!("{variable}: {message}")),
+            (Some(file), Some(At::File(span))) => {
+                let setting = file.setting_at(span.start);
+                let setting = setting.map_or_else(String::new, |setting| format!(", at `{setting}`"));
+                file.fault(Some(&span), &format!("the application's settings, `[{APP}]`{setting}: {message}"))
+            }
+            (Some(file), None) => {
+                file.fault(None, &format!("the application's settings, `[{APP}]`: {message}"))
+            }
+            (None, _) => Error::new(format!(
+                "the application's settings, `[{APP}]`: {message}; there is no {DEFAULT_FILE}"
+            )),
+        }
+    }
+}
+
+/// Reads the section as the application's own type. A missing section is an empty table, since the type may have
+/// defaults.
+pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result<T, Error> {
+    let empty = Spanned::new(0..0, DeValue::Table(DeTable::new()));
+    let has_place = section.value.is_some();
+    let value = section.value.as_ref().unwrap_or(&empty);
+    let read = |reading: &Reading| {
+        T::deserialize(Merged::root(value, &section.said, reading)).map_err(|mut fault| {
+            fault.message = reading.masked(fault.message);
+            fault.at = fault.at.filter(|at| has_place || matches!(at, At::Variable(_)));
+            fault
+        })
+    };
+    let strict = match (read(&Reading::strict()), section.notices) {
+        (Err(_), Some(notices)) => {
+            // The type may refuse unknown fields, so these are left out and told.
+            let lenient = Reading::lenient();
+            let value = read(&lenient);
+            notices.borrow_mut().extend(lenient.unknown().iter().map(|field| {
+                passed_over(&format!("the application's settings, `[{APP}]`, have no key `{field}`"))
+            }));
+            value
+        }
+        (strict, _) => strict,
+    };
+    strict.map_err(|fault| section.fault(fault))
+}
+
+/// Refuses a section, for an application that reads no settings.
+pub(crate) fn refuse_settings(section: Section<'_>) -> Result<(), Error> {
+    const NONE: &str = "the start-up code of this program takes no settings";
+    let mut faults = Vec::new();
+    if let (Some(file), Some(value)) = (section.file, &section.value) {
+        faults.push(file.fault(Some(&value.span()), &format!("{NONE}: remove `[app]`")));
+    }
+    faults.extend(
+        section.said.variables().iter().map(|set| Error::new(format!("{}: {NONE}: unset it", set.variable))),
+    );
+    match section.notices {
+        Some(notices) => {
+            notices.borrow_mut().extend(faults.iter().map(|fault| passed_over(fault)));
+            Ok(())
+        }
+        None => Error::check(faults),
+    }
+}

@@ -633,6 +633,24 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::CODE
     },
     Key {
+        name: "log_format", kind: Ordinary(Choice { of: "LogFormat", words: &["text", "json"] }),
+        example: "log_format = json", default: "text",
+        doc: "How the log is written to standard error: lines for people, or [JSON objects](crate::guide::logging#json).",
+        library: ByHand(&[Entry::new("log_format", "`text` or `json`")]),
+        other_words: &["log_json", "json_logs", "log_style"],
+        say: "the form of the log is `log_format = text` or `json`",
+        ..Key::ROW
+    },
+    Key {
+        name: "log", kind: Ordinary(Text { expected: "targets with levels" }),
+        example: r#"log = "gracehttp=info,my_app=debug""#, default: "see [the guide](crate::guide::logging)",
+        doc: "Levels of the log for some targets. `RUST_LOG` wins over it.",
+        library: ByHand(&[Entry::new("log", "targets with levels, as `RUST_LOG` has them")]),
+        other_words: &["log_level", "log_levels", "rust_log", "verbosity"],
+        say: "levels of the log are `log = \"gracehttp=info,my_app=debug\"`",
+        ..Key::ROW
+    },
+    Key {
         name: "unknown_keys", kind: Ordinary(Choice { of: "UnknownKeys", words: &["error", "warn"] }),
         example: "unknown_keys = warn", default: "error",
         doc: "Whether keys, servers and variables that this program does not have keep it from starting; with `warn` \
@@ -674,7 +692,7 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
     Key {
         name: "on_info", kind: Ordinary(Callback), example: "on_info = my_function", default: "`tracing`",
         doc: "A function of `&str` that takes the messages of this level; see [`log`](crate::log).",
-        other_words: &["logger", "log", "on_log"],
+        other_words: &["logger", "on_log"],
         say: "messages go to `tracing`, or to `on_info = …`, `on_notice = …`, `on_error = …`",
         ..Key::CODE
     },

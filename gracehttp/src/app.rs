@@ -12,6 +12,7 @@ mod drain_reports;
 #[cfg(feature = "tls")]
 mod expiry;
 mod life;
+mod log_fields;
 mod log_subscriber;
 #[cfg_attr(not(feature = "admin"), path = "app/metrics/without.rs")]
 mod metrics;
@@ -47,7 +48,7 @@ use crate::config::{MOST_THREADS, Section, Settings, UnknownKeys, read_settings,
 use crate::error::Error;
 use crate::health::{HealthCheck, IntoHealthCheck};
 use crate::lifecycle::{Event, Events, Signal, Supervise};
-use crate::log;
+use crate::log::{self, LogFormat};
 use crate::server::kinds::{self, Kind};
 use crate::server::{IntoServer, Server};
 
@@ -287,6 +288,22 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// default where the environment calls for one.
     pub fn supervise(self, choice: Supervise) -> Self {
         self.set("supervise", |settings| settings.supervise = choice)
+    }
+
+    /// How the log is written to standard error: lines for people, which is the default, or
+    /// [JSON objects](crate::guide::logging#json). An application's own subscriber has a form of its own.
+    pub fn log_format(self, format: LogFormat) -> Self {
+        self.set("log_format", |settings| settings.log_format = format)
+    }
+
+    /// Levels of the log for some targets, as in `gracehttp=info,my_app=debug`, over the default ones. `RUST_LOG` wins over
+    /// it.
+    pub fn log(self, levels: impl Into<String>) -> Self {
+        let levels = levels.into();
+        match log::levels(&levels) {
+            Ok(_) => self.set("log", |settings| settings.log = Some(levels)),
+            Err(reason) => self.require(false, format!("log is `{levels}`: {reason}")),
+        }
     }
 
     /// Whether keys, servers and variables that this program does not have keep it from starting, which is the default.

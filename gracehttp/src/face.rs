@@ -9,6 +9,7 @@ pub use crate::error::Error;
 pub use crate::health::{HealthCheck, HealthFunction, IntoHealthCheck};
 pub use crate::lifecycle::{Shutdown, Signal, Supervise, generation, on_exit, spawn};
 pub use crate::listen::restore_limits;
+pub use crate::log::LogFormat;
 pub use crate::proxy::Scheme;
 pub use crate::server::{
     AccessLog, Answer, BoxService, Endpoint, Handler, IntoServer, Request, Response, Server, ServerBuilder,

@@ -13,17 +13,21 @@
 //! A client may be able to trigger a notice or an error again and again. So each place in the code logs at most 20 in
 //! ten seconds. Further ones are counted, and the last of them is logged with their number.
 
+mod format;
 #[cfg(any(feature = "admin", feature = "cli"))]
 mod history;
+mod json;
 mod panics;
 mod plain;
 mod queue;
 mod repeats;
+mod structured;
 mod writer;
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::RwLock;
@@ -32,9 +36,13 @@ use tracing::dispatcher::{self, Dispatch};
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub use format::LogFormat;
+pub(crate) use format::{LogChoice, choose, is_chosen_by_rust_log, is_json, levels};
 #[cfg(any(feature = "admin", feature = "cli"))]
 pub(crate) use history::{Passed, Recorded, continue_from, for_successor, history};
+pub(crate) use json::{Fields, Value};
 pub(crate) use panics::install_hook;
+pub(crate) use structured::about;
 pub(crate) use writer::flush;
 #[cfg(feature = "admin")]
 pub(crate) use writer::lost;
@@ -108,6 +116,27 @@ pub(crate) fn notice_once(message: fmt::Arguments<'_>) {
     emit(Level::Notice, None, message);
 }
 
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// Notes the generation of this process, for lines that show it.
+pub(crate) fn note_generation(generation: u64) {
+    GENERATION.store(generation, Ordering::Relaxed);
+}
+
+/// The generation of this process, once it is known.
+fn generation() -> Option<u64> {
+    Some(GENERATION.load(Ordering::Relaxed)).filter(|generation| *generation > 0)
+}
+
+/// A line at level error, as the log would write it, for a process that has none of its own.
+pub(crate) fn error_line(message: fmt::Arguments<'_>, fields: &Fields) -> Vec<u8> {
+    let now = SystemTime::now();
+    if is_json() {
+        return structured::line(now, "ERROR", &message.to_string(), fields);
+    }
+    format!("{} ERROR gracehttp: {message}\n", humantime::format_rfc3339_seconds(now)).into_bytes()
+}
+
 /// Notes which crate is the application's, by the name of one of its types.
 pub(crate) fn set_own_crate(type_name: &'static str) {
     plain::set_own_crate(type_name);
@@ -165,6 +194,14 @@ impl Level {
         self.slot().read().clone()
     }
 
+    fn of_tracing(self) -> tracing::Level {
+        match self {
+            Self::Info => tracing::Level::INFO,
+            Self::Notice => tracing::Level::WARN,
+            Self::Error => tracing::Level::ERROR,
+        }
+    }
+
     fn event(self, text: &str, span: &Span) {
         match self {
             Self::Info => tracing::info!(target: "gracehttp", parent: span, "{text}"),
@@ -178,6 +215,8 @@ impl Level {
 struct Message {
     level: Level,
     text: String,
+    /// What it says, in fields.
+    fields: Fields,
     written_at: SystemTime,
     callback: Option<Callback>,
     /// The application's own subscriber.
@@ -191,6 +230,7 @@ impl Message {
         Self {
             level,
             text,
+            fields: structured::current_fields(),
             written_at: SystemTime::now(),
             callback: level.callback(),
             subscriber: subscriber_of_application(),
@@ -209,8 +249,24 @@ impl Message {
         let event = || self.level.event(&self.text, &self.span);
         let _ = catch_unwind(AssertUnwindSafe(|| match &self.subscriber {
             Some(subscriber) => dispatcher::with_default(subscriber, event),
+            None if is_json() => self.write_line(),
             None => plain::at(self.written_at, || dispatcher::with_default(plain::subscriber(), event)),
         }));
+    }
+}
+
+impl Message {
+    /// As a line of JSON, if its level is logged.
+    fn write_line(&self) {
+        let level = self.level.of_tracing();
+        if plain::takes(level) {
+            writer::push(Entry::Line(structured::line(
+                self.written_at,
+                level.as_str(),
+                &self.text,
+                &self.fields,
+            )));
+        }
     }
 }
 

@@ -103,7 +103,7 @@ async fn check_bind_tells_what_is_free_what_the_service_holds_and_what_another_p
     let scratch = Scratch::new();
     let app = launch(&scratch).start("web").await;
     let (web, first) = (app.target("web").await, app.current());
-    let address = app.addr("web").await;
+    let address = app.address("web").await;
     let socket = scratch.path().join("free.sock");
     let file = |web: &str, admin: &str| {
         format!("[server.web]\nlisten = \"{web}\"\n[server.admin]\nlisten = \"{admin}\"\n")

@@ -25,7 +25,7 @@ use crate::app::reopener::Reopener;
 use crate::app::servers::Servers;
 use crate::app::startup::{self, Started};
 use crate::app::workers::Workers;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 #[cfg(feature = "cli")]
 use crate::control::{Control, Progress, Reopen};
 use crate::error::Error;
@@ -99,6 +99,9 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     // alone leaves the environment.
     let held_back = Signals::hold_back();
     let watchdog = Watchdog::take();
+    // Before the first message, and before a supervisor parts from this process.
+    let environment: Vec<_> = std::env::vars_os().collect();
+    log::choose(config::log_choice(&environment, app.config.as_deref(), &app.settings));
     let (ancestry, start_command) = Ancestry::find(&app)?;
     log::install_hook();
     events.emit(&Event::Starting);

@@ -3,6 +3,7 @@
 //! Two messages keep the original's words, since scripts look for them: `Received SIG. …` and `start new process
 //! success, pid ….`
 
+use crate::app::log_fields;
 use crate::lifecycle::{
     Address, CertificateExpiry, Event, LoweredLimit, LoweredLimits, Outcome, ReloadOutcome, Serving,
     Subscriber, SuccessorFault, Trigger, generation, show, show_roughly,
@@ -16,146 +17,151 @@ pub(super) struct LogSubscriber;
 
 impl Subscriber for LogSubscriber {
     fn on_event(&self, event: &Event) {
-        let own_pid = std::process::id();
-        match event {
-            Event::Setting { server, key, value, origin } => {
-                let of = server.as_deref().map_or_else(String::new, |server| format!(" of server {server}"));
-                log::info(format_args!("{key}{of} is {value}, set by {origin}"));
-            }
-            Event::AppSetting { key, variable } => {
-                log::info(format_args!("[app] {key} is set by {variable}"))
-            }
-            Event::LimitsLowered(lowered) => log_lowered_limits(lowered),
-            Event::Serving(serving) => log_serving(serving),
-            Event::SocketAccessFailed(error) | Event::Failed(error) => log::errors("", error),
-            Event::StoppedEarly => log::info(format_args!("stopped while starting up, pid {own_pid}")),
+        match log::is_json() {
+            true => log::about(log_fields::of(event), || log_in_words(event)),
+            false => log_in_words(event),
+        }
+    }
+}
 
-            Event::CertificateReloaded(reload) => match &reload.outcome {
-                ReloadOutcome::Kept { .. } => log::error(format_args!("{reload}")),
-                ReloadOutcome::Renewed { .. } => log::info(format_args!("{reload}")),
-                ReloadOutcome::Unchanged => {}
-            },
-            Event::CertificateExpires(expiry) => log_expiry(expiry),
+fn log_in_words(event: &Event) {
+    let own_pid = std::process::id();
+    match event {
+        Event::Setting { server, key, value, origin } => {
+            let of = server.as_deref().map_or_else(String::new, |server| format!(" of server {server}"));
+            let unused = match *key == "log" && log::is_chosen_by_rust_log() {
+                true => "; RUST_LOG wins over it",
+                false => "",
+            };
+            log::info(format_args!("{key}{of} is {value}, set by {origin}{unused}"));
+        }
+        Event::AppSetting { key, variable } => log::info(format_args!("[app] {key} is set by {variable}")),
+        Event::LimitsLowered(lowered) => log_lowered_limits(lowered),
+        Event::Serving(serving) => log_serving(serving),
+        Event::SocketAccessFailed(error) | Event::Failed(error) => log::errors("", error),
+        Event::StoppedEarly => log::info(format_args!("stopped while starting up, pid {own_pid}")),
 
-            Event::RestartRequested { trigger } => log_requested(*trigger, "restart"),
-            Event::StopRequested { trigger } => log_requested(*trigger, "stop"),
-            Event::RestartRefused { trigger, reason } => log::error(format_args!(
-                "{trigger} is refused, nothing is restarted: {reason}, so a successor would end, too. Let a \
+        Event::CertificateReloaded(reload) => match &reload.outcome {
+            ReloadOutcome::Kept { .. } => log::error(format_args!("{reload}")),
+            ReloadOutcome::Renewed { .. } => log::info(format_args!("{reload}")),
+            ReloadOutcome::Unchanged => {}
+        },
+        Event::CertificateExpires(expiry) => log_expiry(expiry),
+
+        Event::RestartRequested { trigger } => log_requested(*trigger, "restart"),
+        Event::StopRequested { trigger } => log_requested(*trigger, "stop"),
+        Event::RestartRefused { trigger, reason } => log::error(format_args!(
+            "{trigger} is refused, nothing is restarted: {reason}, so a successor would end, too. Let a \
                  supervisor stay in its place (`supervise = auto`, or `always`), or start a new container, and stop this \
                  one by SIGTERM"
-            )),
-            Event::RestartIgnored { trigger, successor: None } => {
-                log::notice(format_args!("{trigger} is ignored: this process, pid {own_pid}, is stopping"));
-            }
-            Event::RestartIgnored { trigger, successor: Some(successor) } => log::notice(format_args!(
-                "{trigger} is ignored: this process, pid {own_pid}, is draining; pid {successor} serves now"
-            )),
-            Event::SuccessorFailed { successor, reason, .. } => {
-                let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
-                log_fault(&format!("start new process failed{prefix}: "), reason);
-                log::error(format_args!("generation {}, pid {own_pid}, serves on", generation()));
-            }
-            Event::Committed { successor } => {
-                log::info(format_args!("start new process success, pid {successor}."));
-            }
-            Event::RestartPassedOn { trigger, successor } => {
-                log::info(format_args!("{trigger} came meanwhile: pid {successor} restarts once more"));
-            }
-            Event::TookBack { successor, why, connections, lost, busy } => {
-                let count = connections_in_words(*connections);
-                let lost = lost_in_words(*lost, *busy);
-                log::error(format_args!(
-                    "the successor, pid {successor}, died in standby: {why}; generation {}, pid {own_pid}, serves \
-                     again and has taken {count} back{lost}",
-                    generation()
-                ));
-            }
-            Event::SuccessorDied { successor, why, is_supervised } => {
-                let next = match is_supervised {
-                    true => "the supervisor starts a fresh process",
-                    false => "no process serves: start the application again",
-                };
-                log::error(format_args!("the successor, pid {successor}, died after standby: {why}; {next}"));
-            }
-
-            Event::RestartDone(receipt) => match (receipt.outcome, receipt.successor) {
-                (Outcome::Succeeded, Some(successor)) => {
-                    log::info(format_args!("restart done, pid {successor} serves; {receipt}"));
-                }
-                (Outcome::TakenBack, _) => log::info(format_args!("restart taken back; {receipt}")),
-                (Outcome::Failed, Some(successor)) if receipt.failed_after_commit() => {
-                    let reason = receipt.reason.as_deref().unwrap_or("it died");
-                    log::error(format_args!(
-                        "restart failed, pid {successor} has ended: {reason}; {receipt}"
-                    ));
-                }
-                // Other lines say as much: no connection has changed its process.
-                _ => {}
-            },
-
-            Event::RehearsalRequested { trigger } => log_requested(*trigger, "rehearsal"),
-            Event::RehearsalReady { successor, within } => log::info(format_args!(
-                "the rehearsal has succeeded: pid {successor} was ready within {} and is discarded",
-                show_roughly(*within)
-            )),
-            Event::RehearsalFailed { successor, reason, .. } => {
-                let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
-                log_fault(&format!("the rehearsal has failed{prefix}: "), reason);
-            }
-            Event::Rehearsed => log::info(format_args!("pid {own_pid} was a rehearsal and ends")),
-
-            Event::SecondStop { trigger, connections } => {
-                log_requested(*trigger, "stop");
-                log::notice(format_args!(
-                    "a second signal ends the drain at once, with {} open",
-                    connections_in_words(*connections)
-                ));
-            }
-            Event::DrainTimedOut { limit, connections, tasks } => {
-                let total = connections.iter().map(|held| held.count).sum();
-                let of_servers: Vec<String> = connections
-                    .iter()
-                    .map(|held| format!("{} of server {}", held.count, held.server))
-                    .collect();
-                let of_servers = (!of_servers.is_empty())
-                    .then(|| format!("{} ({})", connections_in_words(total), of_servers.join(", ")));
-                let left: Vec<String> =
-                    of_servers.into_iter().chain(tasks.as_ref().map(ToString::to_string)).collect();
-                log::notice(format_args!(
-                    "the drain's limit of {} has passed: cutting {}",
-                    show(*limit),
-                    left.join(" and ")
-                ));
-            }
-            Event::TasksCut(left) => log::notice(format_args!("cutting {left}")),
-            Event::CleanUpUnfinished(unfinished) => log::error(format_args!("{unfinished}")),
-            Event::CleanUpAbandoned { trigger } => {
-                log_requested(*trigger, "stop");
-                log::notice(format_args!("one more stop signal: the clean-up code is given up"));
-            }
-            Event::Drained { server, ends } => {
-                let ends: Vec<String> = ends.ends().map(|(end, count)| format!("{count} {end}")).collect();
-                let ends = if ends.is_empty() { "none".to_owned() } else { ends.join(", ") };
-                tracing::debug!(target: "gracehttp", "server `{server}`: its connections in the drain: {ends}");
-            }
-            Event::Answered { server, answers } => {
-                tracing::debug!(target: "gracehttp", "server `{server}` has answered: {answers}");
-            }
-            Event::Stopped => log::info(format_args!("stopped, pid {own_pid}")),
-            Event::Replaced { successor } => {
-                log::info(format_args!("pid {own_pid} has ended; pid {successor} serves"));
-            }
-
-            // Other lines say as much.
-            Event::Starting
-            | Event::SuccessorStarted { .. }
-            | Event::SuccessorReady { .. }
-            | Event::SuccessorGone { .. }
-            | Event::RehearsalStarted { .. }
-            | Event::RehearsalDone { .. }
-            | Event::StandbyOver { .. }
-            | Event::Draining { .. } => {}
+        )),
+        Event::RestartIgnored { trigger, successor: None } => {
+            log::notice(format_args!("{trigger} is ignored: this process, pid {own_pid}, is stopping"));
         }
+        Event::RestartIgnored { trigger, successor: Some(successor) } => log::notice(format_args!(
+            "{trigger} is ignored: this process, pid {own_pid}, is draining; pid {successor} serves now"
+        )),
+        Event::SuccessorFailed { successor, reason, .. } => {
+            let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
+            log_fault(&format!("start new process failed{prefix}: "), reason);
+            log::error(format_args!("generation {}, pid {own_pid}, serves on", generation()));
+        }
+        Event::Committed { successor } => {
+            log::info(format_args!("start new process success, pid {successor}."));
+        }
+        Event::RestartPassedOn { trigger, successor } => {
+            log::info(format_args!("{trigger} came meanwhile: pid {successor} restarts once more"));
+        }
+        Event::TookBack { successor, why, connections, lost, busy } => {
+            let count = connections_in_words(*connections);
+            let lost = lost_in_words(*lost, *busy);
+            log::error(format_args!(
+                "the successor, pid {successor}, died in standby: {why}; generation {}, pid {own_pid}, serves \
+                     again and has taken {count} back{lost}",
+                generation()
+            ));
+        }
+        Event::SuccessorDied { successor, why, is_supervised } => {
+            let next = match is_supervised {
+                true => "the supervisor starts a fresh process",
+                false => "no process serves: start the application again",
+            };
+            log::error(format_args!("the successor, pid {successor}, died after standby: {why}; {next}"));
+        }
+
+        Event::RestartDone(receipt) => match (receipt.outcome, receipt.successor) {
+            (Outcome::Succeeded, Some(successor)) => {
+                log::info(format_args!("restart done, pid {successor} serves; {receipt}"));
+            }
+            (Outcome::TakenBack, _) => log::info(format_args!("restart taken back; {receipt}")),
+            (Outcome::Failed, Some(successor)) if receipt.failed_after_commit() => {
+                let reason = receipt.reason.as_deref().unwrap_or("it died");
+                log::error(format_args!("restart failed, pid {successor} has ended: {reason}; {receipt}"));
+            }
+            // Other lines say as much: no connection has changed its process.
+            _ => {}
+        },
+
+        Event::RehearsalRequested { trigger } => log_requested(*trigger, "rehearsal"),
+        Event::RehearsalReady { successor, within } => log::info(format_args!(
+            "the rehearsal has succeeded: pid {successor} was ready within {} and is discarded",
+            show_roughly(*within)
+        )),
+        Event::RehearsalFailed { successor, reason, .. } => {
+            let prefix = successor.map_or_else(String::new, |pid| format!(", pid {pid}"));
+            log_fault(&format!("the rehearsal has failed{prefix}: "), reason);
+        }
+        Event::Rehearsed => log::info(format_args!("pid {own_pid} was a rehearsal and ends")),
+
+        Event::SecondStop { trigger, connections } => {
+            log_requested(*trigger, "stop");
+            log::notice(format_args!(
+                "a second signal ends the drain at once, with {} open",
+                connections_in_words(*connections)
+            ));
+        }
+        Event::DrainTimedOut { limit, connections, tasks } => {
+            let total = connections.iter().map(|held| held.count).sum();
+            let of_servers: Vec<String> =
+                connections.iter().map(|held| format!("{} of server {}", held.count, held.server)).collect();
+            let of_servers = (!of_servers.is_empty())
+                .then(|| format!("{} ({})", connections_in_words(total), of_servers.join(", ")));
+            let left: Vec<String> =
+                of_servers.into_iter().chain(tasks.as_ref().map(ToString::to_string)).collect();
+            log::notice(format_args!(
+                "the drain's limit of {} has passed: cutting {}",
+                show(*limit),
+                left.join(" and ")
+            ));
+        }
+        Event::TasksCut(left) => log::notice(format_args!("cutting {left}")),
+        Event::CleanUpUnfinished(unfinished) => log::error(format_args!("{unfinished}")),
+        Event::CleanUpAbandoned { trigger } => {
+            log_requested(*trigger, "stop");
+            log::notice(format_args!("one more stop signal: the clean-up code is given up"));
+        }
+        Event::Drained { server, ends } => {
+            let ends: Vec<String> = ends.ends().map(|(end, count)| format!("{count} {end}")).collect();
+            let ends = if ends.is_empty() { "none".to_owned() } else { ends.join(", ") };
+            tracing::debug!(target: "gracehttp", "server `{server}`: its connections in the drain: {ends}");
+        }
+        Event::Answered { server, answers } => {
+            tracing::debug!(target: "gracehttp", "server `{server}` has answered: {answers}");
+        }
+        Event::Stopped => log::info(format_args!("stopped, pid {own_pid}")),
+        Event::Replaced { successor } => {
+            log::info(format_args!("pid {own_pid} has ended; pid {successor} serves"));
+        }
+
+        // Other lines say as much.
+        Event::Starting
+        | Event::SuccessorStarted { .. }
+        | Event::SuccessorReady { .. }
+        | Event::SuccessorGone { .. }
+        | Event::RehearsalStarted { .. }
+        | Event::RehearsalDone { .. }
+        | Event::StandbyOver { .. }
+        | Event::Draining { .. } => {}
     }
 }
 

@@ -26,7 +26,7 @@ use crate::handoff::{
 };
 use crate::health::{Checks, Health, HealthDispatch};
 use crate::lifecycle::{
-    Background, ConnectionEnds, EndCounter, Events, Pulse, aside, guarded, set_generation,
+    Background, ConnectionEnds, EndCounter, Events, Pulse, aside, generation, guarded, set_generation,
 };
 use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
 use crate::log;
@@ -132,6 +132,7 @@ pub(super) async fn prepare<S: Clone + Send + Sync + 'static>(
     // They get up meanwhile. Whether they could is looked at when they are needed.
     let started = Workers::start(&app.settings);
     let mut origin = Origin::of(ancestry, parcels).await?;
+    log::note_generation(generation());
     let overheard = origin.predecessor.as_mut().and_then(Predecessor::overhear);
     let channel = origin.predecessor.as_ref().map(|predecessor| predecessor.channel().clone());
     let prepared = begin(app, origin, descriptors, (started, workers), parcels, events).await;

@@ -1,4 +1,4 @@
-//! The one key that is needed before the configuration is settled: whether there is a supervisor.
+//! The keys that are needed before the configuration is settled: whether there is a supervisor, and the form of the log.
 
 use std::ffi::OsString;
 use std::fs;
@@ -7,8 +7,9 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::file::File;
-use super::{env, value};
+use super::{Settings, env, value};
 use crate::lifecycle::Supervise;
+use crate::log::LogChoice;
 
 /// What the environment, the file or else `chosen`, the attribute's value, say about the supervisor. A value that is not
 /// valid is passed over here; the process that then serves reports it with all other faults.
@@ -17,21 +18,47 @@ pub(crate) fn supervise(
     file: Option<&Path>,
     chosen: Supervise,
 ) -> Supervise {
-    let variable = env::process_variable("supervise");
-    let of_environment = || {
-        let (_, text) = environment.iter().find(|(name, _)| *name == *variable)?;
-        value::supervise(text.to_str()?.trim()).ok()
-    };
-    of_environment().or_else(|| of_file(environment, file)).unwrap_or(chosen)
+    first_valid("supervise", environment, file, |text| value::supervise(text).ok()).unwrap_or(chosen)
 }
 
-fn of_file(environment: &[(OsString, OsString)], file: Option<&Path>) -> Option<Supervise> {
+/// The same for the log, whose first line may come before the configuration is settled.
+pub(crate) fn log_choice(
+    environment: &[(OsString, OsString)],
+    file: Option<&Path>,
+    chosen: &Settings,
+) -> LogChoice {
+    let format = first_valid("log_format", environment, file, |text| value::log_format(text).ok());
+    let levels = first_valid("log", environment, file, |text| value::log_levels(text).ok());
+    LogChoice { format: format.unwrap_or(chosen.log_format), levels: levels.or_else(|| chosen.log.clone()) }
+}
+
+/// The first value that is valid: of the environment, or of the file.
+fn first_valid<T>(
+    key: &str,
+    environment: &[(OsString, OsString)],
+    file: Option<&Path>,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let variable = env::process_variable(key);
+    let of_environment = || {
+        let (_, text) = environment.iter().find(|(name, _)| *name == *variable)?;
+        read(text.to_str()?.trim())
+    };
+    of_environment().or_else(|| of_file(key, environment, file, &read))
+}
+
+fn of_file<T>(
+    key: &str,
+    environment: &[(OsString, OsString)],
+    file: Option<&Path>,
+    read: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
     let (path, _) = File::named(environment, file).ok()?;
     // A pipe can be read only once, and its writer may be slow.
     let is_regular = fs::metadata(&path).is_ok_and(|found| found.is_file());
     let text = is_regular.then(|| fs::read_to_string(path).ok()).flatten()?;
     let (root, _) = DeTable::parse_recoverable(&text);
-    value::supervise(root.get_ref().get("supervise")?.get_ref().as_str()?).ok()
+    read(root.get_ref().get(key)?.get_ref().as_str()?)
 }
 
 #[cfg(test)]

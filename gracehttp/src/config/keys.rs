@@ -120,6 +120,20 @@ const SUPERVISE: Key<Settings> = Key {
     get: |settings| Some(settings.supervise.name().to_owned()),
 };
 
+const LOG_FORMAT: Key<Settings> = Key {
+    name: "log_format",
+    form: Form::Text,
+    set: |settings, text| value::log_format(text).map(|format| settings.log_format = format),
+    get: |settings| Some(settings.log_format.name().to_owned()),
+};
+
+const LOG: Key<Settings> = Key {
+    name: "log",
+    form: Form::Text,
+    set: |settings, text| value::log_levels(text).map(|levels| settings.log = Some(levels)),
+    get: |settings| settings.log.clone(),
+};
+
 pub(super) const UNKNOWN_KEYS: Key<Settings> = Key {
     name: "unknown_keys",
     form: Form::Text,

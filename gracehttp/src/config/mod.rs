@@ -24,7 +24,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use draft::{Draft, Fault, Place};
-pub(crate) use early::supervise;
+pub(crate) use early::{log_choice, supervise};
 pub(crate) use env::{HANDOFF_VARIABLE, SUPERVISOR_VARIABLE};
 use file::File;
 use said::Said;
@@ -33,6 +33,7 @@ pub use unknown_keys::UnknownKeys;
 
 use crate::error::Error;
 use crate::lifecycle::{Signal, Supervise};
+use crate::log::LogFormat;
 #[cfg(feature = "admin")]
 use crate::server::Endpoint;
 use crate::server::ServerOptions;
@@ -53,6 +54,9 @@ macro_rules! settings {
             pub(crate) pid_file: Option<PathBuf>,
             pub(crate) supervise: Supervise,
             pub(crate) unknown_keys: UnknownKeys,
+            pub(crate) log_format: LogFormat,
+            /// Targets with levels.
+            pub(crate) log: Option<String>,
             /// Where the control socket is.
             #[cfg(feature = "cli")]
             pub(crate) control: ControlAddress,
@@ -73,6 +77,8 @@ macro_rules! settings {
                     pid_file: None,
                     supervise: Supervise::Auto,
                     unknown_keys: UnknownKeys::Error,
+                    log_format: LogFormat::Text,
+                    log: None,
                     #[cfg(feature = "cli")]
                     control: ControlAddress::default(),
                     #[cfg(feature = "admin")]

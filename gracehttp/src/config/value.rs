@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::ControlAddress;
 use super::UnknownKeys;
 use crate::lifecycle::{Signal, Supervise, show};
+use crate::log::{self, LogFormat};
 use crate::proxy::{BelievedFields, Network, Networks};
 #[cfg(feature = "tls")]
 use crate::server::Hsts;
@@ -243,6 +244,15 @@ pub(super) fn when_full(text: &str) -> Result<WhenFull, String> {
 pub(super) fn supervise(text: &str) -> Result<Supervise, String> {
     let choice = Supervise::ALL.into_iter().find(|choice| choice.name() == text);
     choice.ok_or_else(|| "valid is `auto`, `off` or `always`".to_owned())
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
+    let format = LogFormat::ALL.into_iter().find(|format| format.name() == text);
+    format.ok_or_else(|| "valid is `text` or `json`".to_owned())
+}
+
+pub(super) fn log_levels(text: &str) -> Result<String, String> {
+    log::levels(text).map(|_| text.to_owned())
 }
 
 pub(super) fn unknown_keys(text: &str) -> Result<UnknownKeys, String> {

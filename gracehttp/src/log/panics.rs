@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use nix::unistd::gettid;
 
-use super::writer::{self, Entry};
+use super::json::Fields;
+use super::writer::{self, Entry, Panic};
 use crate::error::panic_message;
 
 /// How long a panicking thread waits until its panic is logged, since the process may end with it. If standard error
@@ -33,7 +34,9 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let name = thread.name().unwrap_or("<unnamed>");
     let mut text = format!("\nthread '{name}' ({}) panicked", gettid());
     let mut place = (String::new(), 0);
+    let mut fields: Fields = vec![("event", "panic".into()), ("thread", name.into())];
     if let Some(location) = panic.location() {
+        fields.push(("location", location.to_string().into()));
         place = (location.file().to_owned(), location.line());
         // Writing to a `String` does not fail.
         let _ = write!(text, " at {location}");
@@ -44,6 +47,6 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     if backtrace.status() == BacktraceStatus::Disabled && !HINT_SHOWN.swap(true, Ordering::Relaxed) {
         text.push_str("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
     }
-    writer::push_limited(place, Entry::Panic(text, backtrace));
+    writer::push_limited(place, Entry::Panic(Panic { text, fields, backtrace }));
     writer::settle(LOG_LIMIT);
 }

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::{self, IsTerminal as _};
-use std::str::FromStr as _;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -16,6 +15,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+use super::format;
+use super::structured::Structured;
 use super::writer::{self, Entry};
 
 /// Marks the plain subscriber, so that it can be recognised.
@@ -37,6 +38,10 @@ pub(super) fn is_plain(dispatch: &Dispatch) -> bool {
 pub(super) fn subscriber() -> &'static Dispatch {
     static PLAIN: OnceLock<Dispatch> = OnceLock::new();
     PLAIN.get_or_init(|| {
+        let registry = tracing_subscriber::registry().with(Plain);
+        if format::is_json() {
+            return Dispatch::new(registry.with(Structured.with_filter(targets().clone())));
+        }
         let colours =
             io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let lines = tracing_subscriber::fmt::layer()
@@ -45,9 +50,24 @@ pub(super) fn subscriber() -> &'static Dispatch {
             .with_ansi(colours)
             // A failed write would be reported with `eprintln!`, which panics if standard error has failed.
             .log_internal_errors(false)
-            .with_filter(targets(std::env::var("RUST_LOG").ok().as_deref(), OWN_CRATE.get().copied()));
-        Dispatch::new(tracing_subscriber::registry().with(Plain).with(lines))
+            .with_filter(targets().clone());
+        Dispatch::new(registry.with(lines))
     })
+}
+
+/// Which messages are logged.
+fn targets() -> &'static Targets {
+    static TARGETS: OnceLock<Targets> = OnceLock::new();
+    TARGETS.get_or_init(|| {
+        let rust_log = std::env::var("RUST_LOG").ok();
+        let levels = format::chosen().levels;
+        format::targets(rust_log.as_deref(), levels.as_deref(), OWN_CRATE.get().copied())
+    })
+}
+
+/// Whether a message of the framework at this level is logged.
+pub(super) fn takes(level: tracing::Level) -> bool {
+    targets().would_enable("gracehttp", &level)
 }
 
 static OWN_CRATE: OnceLock<&str> = OnceLock::new();
@@ -59,19 +79,6 @@ pub(super) fn set_own_crate(type_name: &'static str) {
         // Fails only for a second application in the process, which belongs to the same crate.
         let _ = OWN_CRATE.set(name);
     }
-}
-
-/// The targets of `RUST_LOG`. If it is unset, empty or invalid, the default applies: info for the framework and the
-/// application, and only errors for all other crates, since many of them warn about odd bytes from a client.
-fn targets(rust_log: Option<&str>, own_crate: Option<&str>) -> Targets {
-    rust_log
-        .filter(|directives| !directives.trim().is_empty())
-        .and_then(|directives| Targets::from_str(directives).ok())
-        .unwrap_or_else(|| {
-            let ours = ["gracehttp"].into_iter().chain(own_crate);
-            let ours = ours.map(|name| (name, LevelFilter::INFO));
-            Targets::new().with_default(LevelFilter::ERROR).with_targets(ours)
-        })
 }
 
 /// Receives each event in one piece.
@@ -99,33 +106,16 @@ pub(super) fn at(time: SystemTime, log: impl FnOnce()) {
     WRITTEN_AT.set(None);
 }
 
+/// When the event was logged.
+pub(super) fn now() -> SystemTime {
+    WRITTEN_AT.get().unwrap_or_else(SystemTime::now)
+}
+
 /// Formats the time as UTC to the second, which is easy to compare with a clock.
 struct Seconds;
 
 impl FormatTime for Seconds {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-        let time = WRITTEN_AT.get().unwrap_or_else(SystemTime::now);
-        write!(writer, "{}", humantime::format_rfc3339_seconds(time))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tracing::Level;
-
-    #[test]
-    fn rust_log_is_honoured_and_nonsense_means_the_default() {
-        assert!(!targets(Some("gracehttp=warn"), None).would_enable("gracehttp", &Level::INFO));
-        assert!(targets(Some("info"), None).would_enable("h2", &Level::INFO));
-        for default in [None, Some(""), Some("a=b=c")] {
-            let default = targets(default, Some("my_app"));
-            for ours in ["gracehttp", "my_app", "my_app::users"] {
-                assert!(default.would_enable(ours, &Level::INFO), "{ours}");
-                assert!(!default.would_enable(ours, &Level::DEBUG), "{ours}");
-            }
-            assert!(!default.would_enable("h2::proto", &Level::WARN));
-            assert!(default.would_enable("h2::proto", &Level::ERROR));
-        }
+        write!(writer, "{}", humantime::format_rfc3339_seconds(now()))
     }
 }

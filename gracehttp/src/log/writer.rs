@@ -5,14 +5,15 @@ use std::cell::Cell;
 use std::io;
 use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::json::Fields;
 use super::queue::{Next, Queue};
 use super::repeats::{Place, Repeats};
-use super::{Level, Message};
+use super::{Level, Message, format, structured};
 use crate::sys;
 
 /// The most bytes of messages that may wait.
@@ -32,17 +33,39 @@ static REPEATS: Mutex<Repeats<Entry>> = Mutex::new(Repeats::new());
 pub(super) enum Entry {
     /// A line for standard error, with its newline.
     Line(Vec<u8>),
-    /// The message of a panic, with its backtrace. The writer looks up the names in it, because that takes long.
-    Panic(String, Backtrace),
+    Panic(Panic),
     /// For a callback, or for the application's own subscriber.
     Message(Message),
+}
+
+/// The message of a panic, with its backtrace. The writer looks up the names in it, because that takes long.
+#[derive(Debug)]
+pub(super) struct Panic {
+    pub(super) text: String,
+    pub(super) fields: Fields,
+    pub(super) backtrace: Backtrace,
+}
+
+impl Panic {
+    fn deliver(self) {
+        let Self { text, mut fields, backtrace } = self;
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+        if format::is_json() {
+            fields.extend(backtrace.map(|backtrace| ("backtrace", backtrace.into())));
+            return write(&structured::line(SystemTime::now(), "ERROR", text.trim(), &fields));
+        }
+        match backtrace {
+            Some(backtrace) => write(format!("{text}stack backtrace:\n{backtrace}").as_bytes()),
+            None => write(text.as_bytes()),
+        }
+    }
 }
 
 impl Entry {
     fn size(&self) -> usize {
         let text = match self {
             Self::Line(line) => line.len(),
-            Self::Panic(text, _) => text.len(),
+            Self::Panic(panic) => panic.text.len(),
             Self::Message(message) => message.text.len(),
         };
         size_of::<Self>() + text
@@ -53,7 +76,7 @@ impl Entry {
     fn keep(&self) {
         match self {
             Self::Line(_) => {}
-            Self::Panic(text, _) => super::history::note_panic(text),
+            Self::Panic(panic) => super::history::note_panic(&panic.text),
             Self::Message(message) => super::history::note(message),
         }
     }
@@ -64,10 +87,7 @@ impl Entry {
     fn deliver(self) {
         match self {
             Self::Line(line) => write(&line),
-            Self::Panic(text, backtrace) => match backtrace.status() {
-                BacktraceStatus::Captured => write(format!("{text}stack backtrace:\n{backtrace}").as_bytes()),
-                _ => write(text.as_bytes()),
-            },
+            Self::Panic(panic) => panic.deliver(),
             Self::Message(message) => message.deliver(),
         }
     }
@@ -82,9 +102,13 @@ impl Entry {
         match self {
             Self::Line(line) => Self::Line(with(&String::from_utf8_lossy(&line)).into_bytes()),
             // The first panics from this place have shown the backtrace.
-            Self::Panic(text, _) => Self::Panic(with(&text), Backtrace::disabled()),
+            Self::Panic(Panic { text, mut fields, .. }) => {
+                fields.push(("repeated", count.into()));
+                Self::Panic(Panic { text: with(&text), fields, backtrace: Backtrace::disabled() })
+            }
             Self::Message(mut message) => {
                 message.text.push_str(&times);
+                message.fields.push(("repeated", count.into()));
                 Self::Message(message)
             }
         }

@@ -19,6 +19,14 @@ impl Default for Settings {
 #[server(listen = "127.0.0.1:0", max_conns = 500, backlog = 4096, idle_timeout = "60s")]
 async fn web(State(settings): State<Settings>, request: Request) -> String {
     match request.uri().path() {
+        "/log" => {
+            let query = request.uri().query().unwrap_or_default();
+            tracing::info_span!("visit", number = 7).in_scope(|| {
+                tracing::warn!(target: "my_target", query, count = 3, ratio = 0.5, on = true, "a client says\n{query}");
+            });
+            String::new()
+        }
+        "/panic" => panic!("the handler's own\nfault"),
         "/greeting" => format!("{} {}", settings.greeting, settings.workers),
         _ => format!("pong by pid:{}", std::process::id()),
     }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,6 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid};
 
+use crate::log;
 use crate::supervision::message::{MAX_MESSAGE, ToSupervisor};
 use crate::supervision::notifier::Notifier;
 use crate::supervision::page::{Current, Page, State, nanos, now};
@@ -445,12 +446,12 @@ fn report_untold(told: io::Result<()>) {
 /// Writes a line to standard error, as the log would: the application's log belongs to the workers. A line for which
 /// there is no room is lost.
 fn say(words: fmt::Arguments<'_>) {
-    let time = humantime::format_rfc3339_seconds(SystemTime::now());
-    let line = format!("{time} ERROR gracehttp: supervisor, pid {}: {words}\n", std::process::id());
+    let words = format_args!("supervisor, pid {}: {words}", std::process::id());
+    let line = log::error_line(words, &vec![("process", "supervisor".into())]);
     let stderr = io::stderr();
     let mut writable = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     if poll(&mut writable, PollTimeout::ZERO) == Ok(1) {
         // There is no other place to report to.
-        let _ = nix::unistd::write(&stderr, line.as_bytes());
+        let _ = nix::unistd::write(&stderr, &line);
     }
 }

@@ -633,6 +633,25 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::CODE
     },
     Key {
+        name: "user", kind: Ordinary(Text { expected: OWNER }), example: r#"user = "app""#,
+        default: "that of the process",
+        doc: "The user as whom the process serves: root binds the endpoints, and then \
+              [gives up its rights](crate::guide::deployment#as-another-user).",
+        library: ByHand(&[Entry::new("user", "a name or a number, in quotes")]),
+        other_words: &["run_as", "uid", "setuid", "username"],
+        say: "the user as whom the process serves is `user = \"app\"`",
+        ..Key::ROW
+    },
+    Key {
+        name: "group", kind: Ordinary(Text { expected: OWNER }), example: r#"group = "app""#,
+        default: "that of `user`",
+        doc: "The group in which the process serves, with `user`.",
+        library: ByHand(&[Entry::new("group", "a name or a number, in quotes")]),
+        other_words: &["gid", "setgid"],
+        say: "the group in which the process serves is `group = \"app\"`",
+        ..Key::ROW
+    },
+    Key {
         name: "log_format", kind: Ordinary(Choice { of: "LogFormat", words: &["text", "json"] }),
         example: "log_format = json", default: "text",
         doc: "How the log is written to standard error: lines for people, or [JSON objects](crate::guide::logging#json).",

@@ -24,6 +24,7 @@ mod rehearsal;
 mod reopener;
 mod restart;
 mod servers;
+mod service_user;
 mod standby;
 mod start_up_code;
 mod startup;
@@ -288,6 +289,21 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     /// default where the environment calls for one.
     pub fn supervise(self, choice: Supervise) -> Self {
         self.set("supervise", |settings| settings.supervise = choice)
+    }
+
+    /// The user as whom the process serves: root binds the endpoints, and then gives up all its rights. See
+    /// [the guide](crate::guide::deployment#as-another-user).
+    pub fn user(self, user: impl Into<String>) -> Self {
+        let user = user.into();
+        self.require(!user.is_empty(), "user is empty: valid is a name or a number")
+            .set("user", |settings| settings.user = Some(user))
+    }
+
+    /// The group in which it serves, in place of the user's own.
+    pub fn group(self, group: impl Into<String>) -> Self {
+        let group = group.into();
+        self.require(!group.is_empty(), "group is empty: valid is a name or a number")
+            .set("group", |settings| settings.group = Some(group))
     }
 
     /// How the log is written to standard error: lines for people, which is the default, or

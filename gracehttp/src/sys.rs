@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod descriptor;
+mod privileges;
 mod processes;
 mod shared_memory;
 #[cfg(feature = "admin")]
@@ -27,6 +28,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use descriptor::{Descriptor, read};
+pub(crate) use privileges::{become_user, forgo_new_rights};
 pub(crate) use processes::{
     Program, adopt_orphans, become_program, exit_now, fork, note_sender, send_signal,
 };

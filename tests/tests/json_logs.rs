@@ -1,7 +1,6 @@
 //! The log as JSON: from the first line on, every line is one object, whatever is in it.
 
 use serde_json::Value;
-use tests::client::get;
 use tests::supervised::{Supervised, WEB, supervised};
 use tests::{App, Client, Exit, Launch, Scratch};
 
@@ -34,8 +33,8 @@ async fn each_line_is_an_object_with_the_fields_of_its_event() {
     let (web, first) = (app.target("web").await, app.current());
     let mut client = Client::connect(&web).await.unwrap();
     let hostile = "a%22b%5C%0A%1b[31m%7B%22level%22:%22ERROR%22%7D";
-    client.request(get(&format!("/log?{hostile}"))).await.unwrap();
-    client.request(get("/panic")).await.unwrap();
+    client.get(&format!("/log?{hostile}")).await.unwrap();
+    client.get("/panic").await.unwrap();
     let successor = app.restart().await;
     app.serves(&web, &successor).await;
     first.exit().await;

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::config;
 use crate::error::Error;
 use crate::handoff::{self, Inherited, StartCommand};
+use crate::lifecycle::Privileges;
 use crate::listen::OfferedListeners;
 use crate::supervision::{self, Activation, Begun, Kept, Legacy, Supervised};
 
@@ -56,7 +57,11 @@ impl Ancestry {
             Begun::Supervisor(supervisor) => {
                 // The worker has them.
                 activation.close();
-                supervisor.run()
+                let environment = start_command.environment();
+                let (user, group) = config::user_and_group(environment, app.config.as_deref(), &app.settings);
+                // The worker reports a fault.
+                let privileges = Privileges::find(user.as_deref(), group.as_deref()).ok().flatten();
+                supervisor.run(privileges)
             }
         }
     }

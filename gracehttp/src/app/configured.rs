@@ -112,7 +112,7 @@ fn control_address(
         return None;
     }
     let path = control::place(&settings.control, &surroundings(settings, start_command))?;
-    Some(OwnAddress { purpose: OwnPurpose::Control, endpoint: Endpoint::Unix(path), is_required })
+    Some(OwnAddress::new(OwnPurpose::Control, Endpoint::Unix(path), is_required))
 }
 
 /// What says where the control socket is, if no key does.

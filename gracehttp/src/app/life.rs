@@ -33,7 +33,7 @@ use crate::handoff::{Channel, Predecessor, StartCommand, WeakChannel};
 #[cfg(not(feature = "cli"))]
 use crate::lifecycle::CertificateReloader;
 use crate::lifecycle::{
-    Background, Event, Events, HeldBack, Phase, Pulse, Request, Requests, Signals, aside,
+    Background, Event, Events, HeldBack, Phase, Privileges, Pulse, Request, Requests, Signals, aside,
 };
 use crate::listen::OwnListeners;
 #[cfg(feature = "cli")]
@@ -102,6 +102,9 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     // Before the first message, and before a supervisor parts from this process.
     let environment: Vec<_> = std::env::vars_os().collect();
     log::choose(config::log_choice(&environment, app.config.as_deref(), &app.settings));
+    if let (Some(_), _) = config::user_and_group(&environment, app.config.as_deref(), &app.settings) {
+        Privileges::forgo_new_rights();
+    }
     let (ancestry, start_command) = Ancestry::find(&app)?;
     log::install_hook();
     events.emit(&Event::Starting);

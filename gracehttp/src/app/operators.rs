@@ -19,11 +19,7 @@ use crate::status::Document;
 /// Where operators ask, if they can.
 pub(super) fn address(settings: &Settings) -> Option<OwnAddress> {
     #[cfg(feature = "admin")]
-    return settings.admin.clone().map(|endpoint| OwnAddress {
-        purpose: OwnPurpose::Admin,
-        endpoint,
-        is_required: true,
-    });
+    return settings.admin.clone().map(|endpoint| OwnAddress::new(OwnPurpose::Admin, endpoint, true));
     #[cfg(not(feature = "admin"))]
     {
         let _ = settings;

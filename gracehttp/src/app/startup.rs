@@ -16,6 +16,7 @@ use crate::app::parcels::Handlers;
 use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::app::receipts;
 use crate::app::servers::Servers;
+use crate::app::service_user::ServiceUser;
 use crate::app::supervised::{keep_listeners, rules};
 use crate::app::workers::Workers;
 use crate::config::Settings;
@@ -185,7 +186,8 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
-    let Configured { servers, settings, health_checks, start_up_code, origins, own_addresses, .. } = app;
+    let Configured { mut servers, settings, health_checks, start_up_code, origins, mut own_addresses, file } =
+        app;
     let Origin { mut predecessor, supervised, sockets } = origin;
     let health = Arc::new(Health::new());
     events.subscribe(health.clone());
@@ -208,6 +210,10 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         Sockets::Offered(offered) => offered,
         Sockets::Passed(activation) => activation.offered(prepare::descriptors_of(&servers, &own_addresses)),
     };
+    let user = ServiceUser::find(&settings)?;
+    if let Some(user) = &user {
+        user.own_socket_files(&mut servers, &mut own_addresses);
+    }
     let ticket_keys = keys.clone();
     let at_once = prepare::open_at_once(&servers, &own_addresses);
     let open = move || {
@@ -221,6 +227,9 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         true => guarded(opening, open),
         false => aside("endpoints", opening, open).await,
     }??;
+    if let Some(user) = &user {
+        user.assume(&servers, file.as_deref())?;
+    }
     let operators = Operators::new(&settings, &health, &document, events);
     if predecessor.is_none() {
         operators.open(&mut listeners.own);

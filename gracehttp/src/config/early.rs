@@ -1,4 +1,5 @@
-//! The keys that are needed before the configuration is settled: whether there is a supervisor, and the form of the log.
+//! The keys that are needed before the configuration is settled: whether there is a supervisor, the form of the log,
+//! and the user.
 
 use std::ffi::OsString;
 use std::fs;
@@ -30,6 +31,16 @@ pub(crate) fn log_choice(
     let format = first_valid("log_format", environment, file, |text| value::log_format(text).ok());
     let levels = first_valid("log", environment, file, |text| value::log_levels(text).ok());
     LogChoice { format: format.unwrap_or(chosen.log_format), levels: levels.or_else(|| chosen.log.clone()) }
+}
+
+/// The same for the user as whom the process serves, and the group.
+pub(crate) fn user_and_group(
+    environment: &[(OsString, OsString)],
+    file: Option<&Path>,
+    chosen: &Settings,
+) -> (Option<String>, Option<String>) {
+    let named = |key| first_valid(key, environment, file, |text| value::named(text).ok());
+    (named("user").or_else(|| chosen.user.clone()), named("group").or_else(|| chosen.group.clone()))
 }
 
 /// The first value that is valid: of the environment, or of the file.

@@ -120,6 +120,20 @@ const SUPERVISE: Key<Settings> = Key {
     get: |settings| Some(settings.supervise.name().to_owned()),
 };
 
+const USER: Key<Settings> = Key {
+    name: "user",
+    form: Form::Text,
+    set: |settings, text| value::named(text).map(|user| settings.user = Some(user)),
+    get: |settings| settings.user.clone(),
+};
+
+const GROUP: Key<Settings> = Key {
+    name: "group",
+    form: Form::Text,
+    set: |settings, text| value::named(text).map(|group| settings.group = Some(group)),
+    get: |settings| settings.group.clone(),
+};
+
 const LOG_FORMAT: Key<Settings> = Key {
     name: "log_format",
     form: Form::Text,

@@ -24,7 +24,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use draft::{Draft, Fault, Place};
-pub(crate) use early::{log_choice, supervise};
+pub(crate) use early::{log_choice, supervise, user_and_group};
 pub(crate) use env::{HANDOFF_VARIABLE, SUPERVISOR_VARIABLE};
 use file::File;
 use said::Said;
@@ -54,6 +54,9 @@ macro_rules! settings {
             pub(crate) pid_file: Option<PathBuf>,
             pub(crate) supervise: Supervise,
             pub(crate) unknown_keys: UnknownKeys,
+            /// As whom the process serves, and in which group.
+            pub(crate) user: Option<String>,
+            pub(crate) group: Option<String>,
             pub(crate) log_format: LogFormat,
             /// Targets with levels.
             pub(crate) log: Option<String>,
@@ -77,6 +80,8 @@ macro_rules! settings {
                     pid_file: None,
                     supervise: Supervise::Auto,
                     unknown_keys: UnknownKeys::Error,
+                    user: None,
+                    group: None,
                     log_format: LogFormat::Text,
                     log: None,
                     #[cfg(feature = "cli")]

@@ -8,6 +8,7 @@ mod drain;
 mod ends;
 mod event;
 mod generation;
+mod privileges;
 mod pulse;
 mod receipt;
 mod reload;
@@ -34,6 +35,7 @@ pub(crate) use event::{
 };
 pub use generation::generation;
 pub(crate) use generation::set_generation;
+pub(crate) use privileges::Privileges;
 pub(crate) use pulse::{Answering, Beat, Pulse};
 pub(crate) use receipt::{CutConnection, Outcome, ReceiptHistory, RestartReceipt, ServerReceipt, Steps};
 pub(crate) use reload::{CertificateReload, CertificateReloader, ReloadOutcome};

@@ -27,7 +27,9 @@ pub(super) fn tcp(
         io::ErrorKind::AddrInUse => in_use(address, offered, &elsewhere),
         io::ErrorKind::PermissionDenied if address.port() < FIRST_UNPRIVILEGED_PORT => format!(
             "permission denied: ports below {FIRST_UNPRIVILEGED_PORT} take root or the capability \
-             CAP_NET_BIND_SERVICE; grant it, or {elsewhere}"
+             CAP_NET_BIND_SERVICE, which a process that has become another `user` lacks: stop the service and start it \
+             again as root, grant the capability (AmbientCapabilities= of its unit), let a socket unit pass the socket, \
+             lower `net.ipv4.ip_unprivileged_port_start`, or {elsewhere}"
         ),
         io::ErrorKind::AddrNotAvailable => {
             format!("no interface of this machine has the address {}; {elsewhere}", address.ip())

@@ -39,6 +39,15 @@ pub(crate) struct OwnAddress {
     pub(crate) endpoint: Endpoint,
     /// Without it the process does not start.
     pub(crate) is_required: bool,
+    /// Owner and mode of the file of a Unix socket.
+    pub(crate) socket: SocketAccess,
+}
+
+impl OwnAddress {
+    pub(crate) fn new(purpose: OwnPurpose, endpoint: Endpoint, is_required: bool) -> Self {
+        let socket = SocketAccess { mode: Mode::new(0o600), ..SocketAccess::default() };
+        Self { purpose, endpoint, is_required, socket }
+    }
 }
 
 /// All listeners of the process itself.
@@ -62,13 +71,12 @@ impl OwnListeners {
         address: &OwnAddress,
         offered: &mut OfferedListeners,
     ) -> Result<Vec<Arc<Listener>>, Error> {
-        let OwnAddress { purpose, endpoint, .. } = address;
-        let access = SocketAccess { mode: Mode::new(0o600), ..SocketAccess::default() };
+        let OwnAddress { purpose, endpoint, socket, .. } = address;
         let options = ListenOptions {
             backlog: BACKLOG,
             tcp_keepalive: Some(Duration::from_secs(60)),
             nodelay: true,
-            access: &access,
+            access: socket,
         };
         let opened = bind::open(purpose.name(), endpoint, &options, offered)?;
         let opened: Vec<Arc<Listener>> = opened.into_iter().map(Arc::new).collect();
@@ -203,7 +211,7 @@ mod tests {
 
     fn control_at(path: &Path) -> OwnAddress {
         let endpoint = Endpoint::Unix(path.to_owned());
-        OwnAddress { purpose: OwnPurpose::Control, endpoint, is_required: true }
+        OwnAddress::new(OwnPurpose::Control, endpoint, true)
     }
 
     /// Whether a connection is taken in: its other end is closed at once.

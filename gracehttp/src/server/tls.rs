@@ -193,6 +193,15 @@ impl Tls {
         }
     }
 
+    /// The files of all certificates and their keys.
+    pub(crate) fn pairs(&self) -> &[CertificateFiles] {
+        match &self.source {
+            Source::Files(all) => all,
+            #[cfg(feature = "self-signed")]
+            Source::SelfSigned => &[],
+        }
+    }
+
     /// The files of the one certificate and its key.
     pub(crate) fn files_named(&self) -> Option<&CertificateFiles> {
         match &self.source {

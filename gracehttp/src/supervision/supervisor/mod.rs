@@ -20,6 +20,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpid};
 
+use crate::lifecycle::Privileges;
 use crate::log;
 use crate::supervision::message::{MAX_MESSAGE, ToSupervisor};
 use crate::supervision::notifier::Notifier;
@@ -147,10 +148,18 @@ impl Supervisor {
         })
     }
 
-    /// Supervises until the service ends, and ends with it.
-    pub(crate) fn run(mut self) -> ! {
+    /// Supervises until the service ends, and ends with it. Once the first worker serves, this process has no more use for
+    /// the rights of root than the worker has.
+    pub(crate) fn run(mut self, mut privileges: Option<Privileges>) -> ! {
         loop {
             self.read_messages();
+            if self.page.current().state == State::Serving
+                && let Some(privileges) = privileges.take()
+                && let Err(error) = privileges.assume()
+            {
+                say(format_args!("{error}"));
+                sys::exit_now(1);
+            }
             self.reap();
             self.judge();
             self.forward();

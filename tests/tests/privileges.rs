@@ -78,10 +78,13 @@ async fn all_threads_are_the_user_s_and_so_are_its_files_and_its_successors() {
     let scratch = Scratch::new();
     let socket = scratch.join("web.sock");
     let pid_file = scratch.join("app.pid");
+    let log_file = scratch.join("access.log");
     let app = launch(&scratch, ids)
         .env("GRACEHTTP_USER", "nobody")
         .env("GRACEHTTP_PID_FILE", &pid_file)
         .env("GRACEHTTP_CONTROL", format!("unix:{}", scratch.join("control.sock").display()))
+        .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "common")
+        .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &log_file)
         .env("GRACEHTTP_SERVER__ADMIN__LISTEN", format!("unix:{}", socket.display()))
         .start("web")
         .await;
@@ -89,7 +92,7 @@ async fn all_threads_are_the_user_s_and_so_are_its_files_and_its_successors() {
     app.log.line(0, "the rights of root are given up: this process is user nobody").await;
     assert_dropped(first.pid(), ids);
     tests::patience::eventually("the pid file", || pid_file.exists()).await;
-    for file in [&socket, &scratch.join("control.sock"), &pid_file] {
+    for file in [&socket, &scratch.join("control.sock"), &pid_file, &log_file] {
         assert_eq!(owner(file), ids, "{}", file.display());
     }
     let mut client = Client::connect(&web).await.unwrap();

@@ -15,7 +15,7 @@ use crate::app::{App, life};
 use crate::config::report;
 use crate::error::Error;
 use crate::handoff::StartCommand;
-use crate::lifecycle::Events;
+use crate::lifecycle::{Events, Privileges};
 use crate::listen::bind;
 use crate::log;
 use crate::server::{AccessLog, ServerOptions};
@@ -63,6 +63,7 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -
     let start_command = StartCommand::capture();
     let Configured { servers, settings, own_addresses, origins, .. } =
         Configured::settle(app, &start_command)?;
+    Privileges::find(settings.user.as_deref(), settings.group.as_deref())?;
     origins.notices.iter().for_each(|notice| log::notice_once(format_args!("{notice}")));
     #[cfg(feature = "tls")]
     crate::app::prepare::tls_acceptors(&servers, &crate::tls::KeyRing::default())?;

@@ -220,6 +220,15 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         let listeners = Listeners::open(&servers, &own_addresses, offered);
         let tls_acceptors = prepare::tls_acceptors(&servers, &ticket_keys);
         let opened = both(listeners, tls_acceptors);
+        let opened = match user {
+            // Before the files of the logs: the user could not open again what root has made.
+            Some(user) => {
+                let opened = opened?;
+                user.assume(&servers, file.as_deref())?;
+                Ok(opened)
+            }
+            None => opened,
+        };
         both(opened, prepare::access_logs(&servers)).map(|opened| (opened, servers))
     };
     let opening = "opening the endpoints";
@@ -227,9 +236,6 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         true => guarded(opening, open),
         false => aside("endpoints", opening, open).await,
     }??;
-    if let Some(user) = &user {
-        user.assume(&servers, file.as_deref())?;
-    }
     let operators = Operators::new(&settings, &health, &document, events);
     if predecessor.is_none() {
         operators.open(&mut listeners.own);

@@ -180,7 +180,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     }
 
     /// What start-up code takes is read of the application's section of the configuration.
-    pub(crate) fn reading<A, F, Fut>(read: fn(Section<'_>) -> Result<A, Error>, start_up: F) -> Self
+    pub(crate) fn reading<A, F, Fut>(read: fn(&Section<'_>) -> Result<A, Error>, start_up: F) -> Self
     where
         A: Send + 'static,
         F: FnOnce(A) -> Fut + Send + 'static,
@@ -190,7 +190,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
     }
 
     /// The same, for start-up code that can fail.
-    pub(crate) fn try_reading<A, F, Fut, E>(read: fn(Section<'_>) -> Result<A, Error>, start_up: F) -> Self
+    pub(crate) fn try_reading<A, F, Fut, E>(read: fn(&Section<'_>) -> Result<A, Error>, start_up: F) -> Self
     where
         A: Send + 'static,
         F: FnOnce(A) -> Fut + Send + 'static,

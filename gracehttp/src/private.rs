@@ -273,7 +273,7 @@ impl<T: DeserializeOwned + Send + 'static> AppSettings for T {}
 #[derive(Debug)]
 pub struct StartUp<F, A, O> {
     start_up: F,
-    read: fn(Section<'_>) -> Result<A, Error>,
+    read: fn(&Section<'_>) -> Result<A, Error>,
     output: PhantomData<fn() -> O>,
 }
 

@@ -59,7 +59,7 @@ impl<S: Send + 'static> Configured<S> {
         faults.extend(servers.iter_mut().flat_map(|server| server.faults.drain(..)));
         let mut options: Vec<&mut ServerOptions> =
             servers.iter_mut().map(|server| &mut server.options).collect();
-        let read_app = |section: config::Section<'_>| start_up_code.read(section);
+        let read_app = |section: &config::Section<'_>| start_up_code.read(section);
         let sources = config::Sources {
             environment: start_command.environment(),
             chosen: config.as_deref(),

@@ -11,7 +11,7 @@ use crate::config::Section;
 use crate::error::Error;
 use crate::lifecycle::aside;
 
-type Read<S> = Box<dyn FnOnce(Section<'_>) -> Result<StartUpCode<S>, Error> + Send>;
+type Read<S> = Box<dyn FnOnce(&Section<'_>) -> Result<StartUpCode<S>, Error> + Send>;
 type Run<S> = Box<dyn FnOnce(&Handle, GivenUp) -> Result<S, BoxError> + Send>;
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -25,13 +25,13 @@ pub(crate) struct UnreadStartUpCode<S> {
 
 impl<S: Send + 'static> UnreadStartUpCode<S> {
     /// `read` turns the application's section of the configuration into the argument of the code.
-    pub(crate) fn new<A, F, Fut>(read: fn(Section<'_>) -> Result<A, Error>, code: F) -> Self
+    pub(crate) fn new<A, F, Fut>(read: fn(&Section<'_>) -> Result<A, Error>, code: F) -> Self
     where
         A: Send + 'static,
         F: FnOnce(A) -> Fut + Send + 'static,
         Fut: Future<Output = Result<S, BoxError>>,
     {
-        let read = move |section: Section<'_>| {
+        let read = move |section: &Section<'_>| {
             let settings = read(section)?;
             let run = |runtime: &Handle, given_up| runtime.block_on(unless(given_up, code(settings)));
             Ok(StartUpCode { run: Box::new(run) })
@@ -39,7 +39,7 @@ impl<S: Send + 'static> UnreadStartUpCode<S> {
         Self { read: Box::new(read) }
     }
 
-    pub(crate) fn read(self, section: Section<'_>) -> Result<StartUpCode<S>, Error> {
+    pub(crate) fn read(self, section: &Section<'_>) -> Result<StartUpCode<S>, Error> {
         (self.read)(section)
     }
 }

@@ -34,7 +34,7 @@ fn read(text: &str) -> Result<Outcome, Vec<String>> {
     let app = file
         .apply(&mut draft)
         .map(|app| Section::of(Some(&file), app))
-        .map(|app| read_settings(app).map_err(|error| error.to_string()));
+        .map(|app| read_settings(&app).map_err(|error| error.to_string()));
     let (app, provenance, _) =
         draft.finish(app).map_err(|error| error.to_string().lines().map(String::from).collect::<Vec<_>>())?;
     Ok(Outcome { settings, ping, app, provenance })
@@ -256,7 +256,7 @@ fn app_fault(text: &str) -> String {
     let file = File { path: "a.toml".into(), text: text.into() };
     let (mut settings, mut servers) = (Settings::default(), []);
     let section = Section::of(Some(&file), file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap());
-    read_settings::<App>(section).unwrap_err().to_string()
+    read_settings::<App>(&section).unwrap_err().to_string()
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn faults_in_the_section_of_the_application_have_their_lines() {
         let found = app_fault(text);
         assert!(found.starts_with(fault), "{found}\n{fault}");
     }
-    let none = read_settings::<App>(Section::default()).unwrap_err().to_string();
+    let none = read_settings::<App>(&Section::default()).unwrap_err().to_string();
     assert!(none.ends_with("missing field `workers`; there is no Gracehttp.toml"), "{none}");
 }
 
@@ -286,9 +286,9 @@ fn unread_settings_are_a_fault() {
     let file = File { path: "a.toml".into(), text: "[app]\nx = 1".into() };
     let (mut settings, mut servers) = (Settings::default(), []);
     let section = Section::of(Some(&file), file.apply(&mut Draft::new(&mut settings, &mut servers)).unwrap());
-    let fault = refuse_settings(section).unwrap_err().to_string();
+    let fault = refuse_settings(&section).unwrap_err().to_string();
     assert!(fault.starts_with("a.toml:1: the start-up code of this program takes no settings"), "{fault}");
-    refuse_settings(Section::default()).unwrap();
+    refuse_settings(&Section::default()).unwrap();
 }
 
 #[test]

@@ -178,7 +178,7 @@ pub(crate) fn settle<A>(
     sources: &Sources<'_>,
     settings: &mut Settings,
     servers: &mut [&mut ServerOptions],
-    read_app: impl FnOnce(Section<'_>) -> Result<A, Error>,
+    read_app: impl FnOnce(&Section<'_>) -> Result<A, Error>,
 ) -> Result<Settled<A>, Error> {
     let Sources { environment, chosen, is_lenient } = *sources;
     let mut draft = Draft::new(settings, servers);
@@ -201,7 +201,7 @@ pub(crate) fn settle<A>(
         (Ok(file), Some(value)) => {
             let section = Section::of(file.as_ref(), value);
             let section = section.with_variables(&said, draft.is_lenient().then_some(&passed_over));
-            read_app(section).map_err(|fault| faults_of_app.push(fault)).ok()
+            read_app(&section).map_err(|fault| faults_of_app.push(fault)).ok()
         }
         _ => None,
     };

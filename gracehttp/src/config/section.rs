@@ -52,7 +52,7 @@ impl<'i> Section<'i> {
 
 /// Reads the section as the application's own type. A missing section is an empty table, since the type may have
 /// defaults.
-pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result<T, Error> {
+pub(crate) fn read_settings<T: DeserializeOwned>(section: &Section<'_>) -> Result<T, Error> {
     let empty = Spanned::new(0..0, DeValue::Table(DeTable::new()));
     let has_place = section.value.is_some();
     let value = section.value.as_ref().unwrap_or(&empty);
@@ -79,7 +79,7 @@ pub(crate) fn read_settings<T: DeserializeOwned>(section: Section<'_>) -> Result
 }
 
 /// Refuses a section, for an application that reads no settings.
-pub(crate) fn refuse_settings(section: Section<'_>) -> Result<(), Error> {
+pub(crate) fn refuse_settings(section: &Section<'_>) -> Result<(), Error> {
     const NONE: &str = "the start-up code of this program takes no settings";
     let mut faults = Vec::new();
     if let (Some(file), Some(value)) = (section.file, &section.value) {

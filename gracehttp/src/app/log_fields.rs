@@ -29,6 +29,16 @@ pub(super) fn of(event: &Event) -> Fields {
             note("http2", (*http2).into());
             note("max_conns", number(*max_conns));
         }
+        Event::CertificateReloaded(reload) => {
+            note("server", reload.server.as_str().into());
+            note("certificate", reload.certificate.as_str().into());
+            note("outcome", reload.outcome.name().into());
+        }
+        Event::CertificateExpires(expiry) => {
+            note("server", expiry.server.as_str().into());
+            note("names", expiry.names.join(", ").into());
+            note("left_s", Value::Number(expiry.left.as_secs()));
+        }
         Event::RestartRequested { trigger }
         | Event::StopRequested { trigger }
         | Event::RehearsalRequested { trigger }
@@ -131,6 +141,8 @@ fn name(event: &Event) -> &'static str {
         Event::Setting { .. } | Event::AppSetting { .. } => "setting",
         Event::LimitsLowered(_) => "limits_lowered",
         Event::Serving(_) => "serving",
+        Event::CertificateReloaded(_) => "certificate_reloaded",
+        Event::CertificateExpires(_) => "certificate_expires",
         Event::SocketAccessFailed(_) => "socket_access_failed",
         Event::Failed(_) => "failed",
         Event::StoppedEarly => "stopped_early",

@@ -28,7 +28,6 @@ pub(crate) enum ReloadOutcome {
 
 impl ReloadOutcome {
     /// In one word, for programs.
-    #[cfg_attr(not(any(feature = "admin", feature = "cli")), expect(dead_code, reason = "operators read it"))]
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Renewed { .. } => "renewed",

@@ -197,6 +197,7 @@ impl Tls {
     pub(crate) fn pairs(&self) -> &[CertificateFiles] {
         match &self.source {
             Source::Files(all) => all,
+            Source::Acme(_) => &[],
             #[cfg(feature = "self-signed")]
             Source::SelfSigned => &[],
         }

@@ -464,6 +464,21 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         ..Key::ROW
     },
     Key {
+        name: "request_id", kind: Ordinary(Flag), example: "request_id = true", default: "false",
+        doc: "Whether each request has an [id](crate::guide::logs#request-ids): in `x-request-id` of its response, in \
+              `RequestId`, in the access log and in its span.",
+        other_words: &["x_request_id", "request_ids", "correlation_id"],
+        say: "ids of requests are `request_id = true`",
+        ..Key::ROW
+    },
+    Key {
+        name: "request_span", kind: Ordinary(Flag), example: "request_span = true", default: "false",
+        doc: "Whether each request has a [span](crate::guide::logs#spans) of `tracing`, in which its handler runs.",
+        other_words: &["tracing", "trace", "spans", "otel", "opentelemetry"],
+        say: "a span for each request is `request_span = true`",
+        ..Key::ROW
+    },
+    Key {
         name: "layer", kind: Own(ServerKey::Layer), example: "layer = TraceLayer::new_for_http()",
         doc: "A tower layer around all that the server answers; several are a tuple.",
         other_words: &["middleware", "wrap", "layers"],

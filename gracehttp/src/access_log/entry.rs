@@ -28,6 +28,8 @@ pub(crate) struct Request<'a> {
     pub(crate) uri: &'a Uri,
     pub(crate) version: Version,
     pub(crate) headers: &'a HeaderMap,
+    /// Its id, if its server gives it one.
+    pub(crate) id: Option<&'a str>,
 }
 
 /// The texts of one request in one buffer, and what is counted until its end.
@@ -109,6 +111,11 @@ impl AccessLog {
                         put(texts, style, text, LONGEST);
                         texts.push(b'"');
                     }
+                }
+                if let Some(id) = request.id {
+                    texts.extend_from_slice(br#","request_id":""#);
+                    put(texts, style, id.as_bytes(), LONGEST);
+                    texts.push(b'"');
                 }
                 entry.split = texts.len();
             }

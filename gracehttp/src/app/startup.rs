@@ -236,6 +236,8 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         true => guarded(opening, open),
         false => aside("endpoints", opening, open).await,
     }??;
+    let has_spans = servers.iter().any(|server| server.options.request_span);
+    let shows_routes = has_spans || access_logs.iter().any(Option::is_some);
     let operators = Operators::new(&settings, &health, &document, events);
     if predecessor.is_none() {
         operators.open(&mut listeners.own);
@@ -253,13 +255,12 @@ async fn begin<S: Clone + Send + Sync + 'static>(
         })
         .unzip();
     let for_operators = operators.is_some();
-    let has_access_logs = access_logs.iter().any(Option::is_some);
     let make_services = {
         let workers = workers.clone();
         move |state: &S| {
             log::init();
             metrics::begin(for_operators);
-            if has_access_logs {
+            if shows_routes {
                 note_routes_of_routers();
             }
             // A factory is the application's, and may start tasks.

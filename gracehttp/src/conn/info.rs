@@ -29,7 +29,7 @@ pub(crate) struct ConnectionInfo {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) context: Arc<Context>,
-    /// For the access log; none if the server keeps none.
+    /// For the access log and spans; none if the server has neither.
     pub(super) visit: Option<Box<Visit>>,
     /// The first request that the server's end of the connection has interrupted.
     interrupted: OnceLock<Box<str>>,
@@ -39,7 +39,8 @@ pub(crate) struct ConnectionInfo {
 
 impl ConnectionInfo {
     pub(crate) fn new(context: Arc<Context>, stream: &Stream, is_new: bool) -> Self {
-        let visit = context.access_log.as_ref().map(|_| {
+        let is_followed = context.access_log.is_some() || context.options.request_span;
+        let visit = is_followed.then(|| {
             #[cfg(feature = "tls")]
             let tls = stream.session().map(|session| session.suite().version().name());
             #[cfg(not(feature = "tls"))]

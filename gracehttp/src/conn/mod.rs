@@ -18,6 +18,7 @@ mod panics;
 mod queue_tests;
 mod recycling;
 mod redirect;
+mod request_id;
 mod rest;
 #[cfg(all(test, gracehttp_model))]
 mod rest_model;
@@ -25,6 +26,7 @@ mod rest_model;
 mod sniff;
 #[cfg(feature = "tls")]
 mod tls_info;
+mod trace_context;
 mod traffic;
 mod transport;
 mod upgraded;
@@ -48,10 +50,12 @@ pub use info::{Generation, PeerAddr};
 pub(crate) use moved::{Moved, Report};
 pub(crate) use recycling::Waiting;
 pub(crate) use redirect::redirected;
+pub use request_id::RequestId;
 use rest::rest;
 pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 #[cfg(feature = "tls")]
 pub use tls_info::TlsInfo;
+pub use trace_context::TraceContext;
 
 #[cfg(feature = "tls")]
 use crate::access_log::{Client, FailedHandshake};

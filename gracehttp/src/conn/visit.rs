@@ -1,4 +1,4 @@
-//! A connection as the access log of its server sees it.
+//! A connection as the access log and the spans of its server see it.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
@@ -35,7 +35,7 @@ impl CutBy {
     }
 }
 
-/// What the access log keeps of a connection. Only a server with an access log has it.
+/// What the access log and the spans keep of a connection. Only a server with one of them has it.
 #[derive(Debug)]
 pub(crate) struct Visit {
     client: Client,

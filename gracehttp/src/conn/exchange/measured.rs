@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
+use tracing::span::Entered;
 
 use crate::access_log::{self, Entry, Outcome};
 use crate::conn::cause::Cause;
-use crate::conn::context::Context;
 use crate::conn::exchange::clock;
+use crate::conn::exchange::traced::{self, Traced};
 use crate::conn::info::ConnectionInfo;
+use crate::conn::request_id::RequestId;
 use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels};
 use crate::server::NotedWork;
 
-/// One request, counted when it is dropped; nothing if its server has neither metrics nor an access log.
+/// One request, counted when it is dropped; nothing if its server has neither metrics, an access log, ids nor spans.
 #[derive(Debug)]
 pub(super) struct Measured(Option<Running>);
 
@@ -20,6 +22,8 @@ pub(super) struct Measured(Option<Running>);
 struct Running {
     counted: Option<Counted>,
     logged: Option<Box<Entry>>,
+    traced: Option<Box<Traced>>,
+    method: &'static str,
     /// In nanoseconds.
     since: u64,
     route: &'static str,
@@ -34,10 +38,14 @@ struct Counted {
 
 impl Measured {
     /// The head of a request has come.
-    pub(super) fn begin<B>(context: &Context, request: &Request<B>) -> Self {
-        if context.metrics.is_none() && context.access_log.is_none() {
+    pub(super) fn begin<B>(info: &ConnectionInfo, request: &Request<B>) -> Self {
+        let context = &info.context;
+        let is_traced = Traced::is_wanted(info);
+        if context.metrics.is_none() && context.access_log.is_none() && !is_traced {
             return Self(None);
         }
+        let traced = is_traced.then(|| Traced::begin(info, request));
+        let id = traced.as_ref().and_then(|traced| traced.id.as_ref());
         let counted = context.metrics.map(|metrics| {
             let method = KnownMethod::of(request.method());
             Counted { active: metrics.begin(), method }
@@ -48,9 +56,19 @@ impl Measured {
                 uri: request.uri(),
                 version: request.version(),
                 headers: request.headers(),
+                id: id.map(RequestId::as_str),
             })
         });
-        Self(Some(Running { counted, logged, since: clock::precise(), route: "", status: None }))
+        let method = traced::known(request.method());
+        Self(Some(Running {
+            counted,
+            logged,
+            traced,
+            method,
+            since: clock::precise(),
+            route: "",
+            status: None,
+        }))
     }
 
     /// When the head came, if that is known.
@@ -61,6 +79,20 @@ impl Measured {
     /// Some of the work on the response begins.
     pub(super) fn begin_work(&self) -> Option<NotedWork> {
         self.0.as_ref().map(|_| NotedWork::begin())
+    }
+
+    /// As long as the result is there, the events of this thread belong to the request.
+    pub(super) fn enter(&self) -> Option<Entered<'_>> {
+        self.traced()?.enter()
+    }
+
+    /// The request's id, if its server gives it one.
+    pub(super) fn id(&self) -> Option<&RequestId> {
+        self.traced()?.id.as_ref()
+    }
+
+    fn traced(&self) -> Option<&Traced> {
+        self.0.as_ref()?.traced.as_deref()
     }
 
     /// It ends. Notes by which route it was done.
@@ -76,6 +108,10 @@ impl Measured {
     pub(super) fn note_head(&mut self, status: StatusCode, cause: Cause) {
         if let Some(running) = &mut self.0 {
             running.status = Some(status);
+            if let Some(traced) = &running.traced {
+                traced.note_head(status, running.route);
+                traced.name(running.method, running.route);
+            }
             if let Some(entry) = &mut running.logged {
                 entry.first_byte = clock::precise();
                 entry.cause = (cause != Cause::Handler).then(|| cause.name());
@@ -109,8 +145,11 @@ impl Measured {
 
     /// Logs a request that ends before its response has begun.
     pub(super) fn log_unanswered(&mut self, info: &ConnectionInfo, is_given_up: bool) {
-        let Some(Running { logged: Some(_), status, .. }) = &mut self.0 else { return };
+        let Some(Running { status, traced, .. }) = &mut self.0 else { return };
         let (answer, cause) = info.cut();
+        if let Some(traced) = traced {
+            traced.note_cut(if is_given_up { GIVEN_UP } else { cause });
+        }
         // Metrics count it as unanswered all the same.
         let before = std::mem::replace(status, answer);
         self.log(info, Some(if is_given_up { GIVEN_UP } else { cause }));
@@ -121,15 +160,17 @@ impl Measured {
 
     /// Logs a request whose response has begun.
     pub(super) fn log_answered(&mut self, info: &ConnectionInfo, end: ResponseEnd) {
-        if let Some(Running { logged: Some(_), .. }) = &self.0 {
-            let cut = match end {
-                ResponseEnd::Whole => None,
-                ResponseEnd::Broken => Some("broken_off"),
-                ResponseEnd::GivenUp => Some(GIVEN_UP),
-                ResponseEnd::Cut => Some(info.cut().1),
-            };
-            self.log(info, cut);
+        let Some(Running { traced, .. }) = &self.0 else { return };
+        let cut = match end {
+            ResponseEnd::Whole => None,
+            ResponseEnd::Broken => Some("broken_off"),
+            ResponseEnd::GivenUp => Some(GIVEN_UP),
+            ResponseEnd::Cut => Some(info.cut().1),
+        };
+        if let Some((traced, cut)) = traced.as_ref().zip(cut) {
+            traced.note_cut(cut);
         }
+        self.log(info, cut);
     }
 }
 

@@ -9,6 +9,7 @@ mod body;
 mod clock;
 mod measured;
 mod protocol;
+mod traced;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -34,6 +35,7 @@ use crate::conn::exchange::answer::{Content, Work, let_go};
 use crate::conn::exchange::body::RequestBody;
 use crate::conn::exchange::measured::{Measured, ResponseEnd};
 use crate::conn::info::ConnectionInfo;
+use crate::conn::request_id::X_REQUEST_ID;
 use crate::server::{Asked, Request, Response, Surroundings};
 
 /// The service of one connection, as hyper calls it.
@@ -84,7 +86,7 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
     type Future = RequestFuture<P>;
 
     fn call(&self, mut request: http::Request<P::Body>) -> RequestFuture<P> {
-        let measured = Measured::begin(self.context(), &request);
+        let measured = Measured::begin(&self.info, &request);
         let (mut exchange, number) = Exchange::begin(&self.connection, measured);
         let asked = Asked::of(&request);
         let has_body = !request.body().is_end_stream();
@@ -95,6 +97,10 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
         let (work, ahead) = match turn.check(&mut request, &self.context().options) {
             Ok(()) => {
                 let noted = exchange.measured.begin_work();
+                if let Some(id) = exchange.measured.id() {
+                    request.extensions_mut().insert(id.clone());
+                }
+                let entered = exchange.measured.enter();
                 let leaves = at_work::enter(&self.info, &asked, exchange.measured.since());
                 let surroundings = Surroundings::of_connection(&self.facts);
                 let request = self.prepare(request, &turn, has_body);
@@ -102,7 +108,7 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
                 let ahead = task.map_or(Poll::Pending, |task| {
                     work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
                 });
-                drop(leaves);
+                drop((leaves, entered));
                 exchange.measured.end_work(noted);
                 (work, ahead)
             }
@@ -178,9 +184,10 @@ impl<P: Protocol> RequestFuture<P> {
         match std::mem::replace(&mut self.ahead, Poll::Pending) {
             Poll::Pending => {
                 let noted = request.exchange.measured.begin_work();
+                let entered = request.exchange.measured.enter();
                 let leaves = at_work::enter(&request.info, &request.asked, None);
                 let polled = self.work.poll(context, &request.asked, cx);
-                drop(leaves);
+                drop((leaves, entered));
                 request.exchange.measured.end_work(noted);
                 polled
             }
@@ -208,6 +215,9 @@ impl<P: Protocol> Future for RequestFuture<P> {
         let (mut head, body) = response.into_parts();
         let (content, cause) = answer::finish(info, asked, cause, is_last, &mut head, body);
         exchange.measured.note_head(head.status, cause);
+        if let Some(id) = exchange.measured.id() {
+            head.headers.insert(X_REQUEST_ID, id.value().clone());
+        }
         let delivery = turn.deliver(connection, leaves_http(is_connect, head.status), cx);
         let body = ResponseBody { content, exchange, delivery, has_ended: false };
         Poll::Ready(Ok(http::Response::from_parts(head, body)))

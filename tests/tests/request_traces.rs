@@ -46,6 +46,36 @@ async fn a_request_has_one_id_in_its_response_and_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_trusted_proxy_brings_the_id_and_the_client() {
+    let scratch = Scratch::new();
+    let path = scratch.join("access.log");
+    let mut launch = Launch::app(&scratch, "server web 127.0.0.1:0");
+    for (key, value) in [
+        ("REQUEST_ID", "true"),
+        ("ACCESS_LOG", "json"),
+        ("TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("FORWARDED", "x-forwarded"),
+    ] {
+        launch = launch.env(&format!("GRACEHTTP_SERVER__WEB__{key}"), value);
+    }
+    let app = launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path).spawn();
+    let mut client = Client::connect(&app.target("web").await).await.unwrap();
+    let fields = "\r\nX-Request-Id: of-the-proxy.1\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n";
+    client.send(get("/ping").replace("\r\n\r\n", fields)).await.unwrap();
+    assert_eq!(client.reply().await.unwrap().header("x-request-id"), Some("of-the-proxy.1"));
+    let forged = "\r\nX-Request-Id: a\"b\r\nX-Forwarded-For: 203.0.113.8\r\n\r\n";
+    client.send(get("/ping").replace("\r\n\r\n", forged)).await.unwrap();
+    assert_eq!(client.reply().await.unwrap().header("x-request-id").map(str::len), Some(32));
+    let lines = AccessLog::at(&path).has(2).await;
+    assert_eq!(
+        (&lines[0]["request_id"], &lines[0]["client"]),
+        (&"of-the-proxy.1".into(), &"203.0.113.7".into())
+    );
+    assert_eq!(lines[1]["client"], "203.0.113.8");
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
 async fn notices_about_a_request_are_inside_its_span() {
     let scratch = Scratch::new();
     let plan = "server web 127.0.0.1:0\nstart subscribe";

@@ -1,6 +1,7 @@
 //! What the log keeps of a request until its end: its texts, escaped, as they stand in the line.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, Method, Uri, Version};
@@ -28,8 +29,20 @@ pub(crate) struct Request<'a> {
     pub(crate) uri: &'a Uri,
     pub(crate) version: Version,
     pub(crate) headers: &'a HeaderMap,
+    /// Who has sent it.
+    pub(crate) sender: Sender,
     /// Its id, if its server gives it one.
     pub(crate) id: Option<&'a str>,
+}
+
+/// Who has sent a request.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Sender {
+    /// The client of the connection.
+    #[default]
+    Connection,
+    /// Another client, for whom a trusted proxy speaks. It may hide the address.
+    Behind(Option<IpAddr>),
 }
 
 /// The texts of one request in one buffer, and what is counted until its end.
@@ -38,6 +51,7 @@ pub(crate) struct Entry {
     pub(super) texts: Vec<u8>,
     /// Where those begin that stand behind the status.
     pub(super) split: usize,
+    pub(super) sender: Sender,
     /// The bytes of the response's body so far.
     pub(crate) bytes: u64,
     /// When the response began, in nanoseconds on the caller's clock.
@@ -62,9 +76,9 @@ impl Entry {
         if self.texts.capacity() > LARGEST_KEPT {
             return;
         }
-        let Self { texts, split, bytes, first_byte, cause } = &mut *self;
+        let Self { texts, split, sender, bytes, first_byte, cause } = &mut *self;
         texts.clear();
-        (*split, *bytes, *first_byte, *cause) = (0, 0, 0, None);
+        (*split, *sender, *bytes, *first_byte, *cause) = (0, Sender::Connection, 0, 0, None);
         // A thread that ends keeps nothing any more.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();
@@ -79,6 +93,7 @@ impl AccessLog {
     /// Notes the head of a request, while it is there.
     pub(crate) fn note(&self, request: Request<'_>) -> Box<Entry> {
         let mut entry = Entry::new();
+        entry.sender = request.sender;
         let style = self.form.style();
         match self.form {
             Form::Common | Form::Combined => {

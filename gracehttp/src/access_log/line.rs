@@ -1,8 +1,10 @@
 //! The line of a request that has ended.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::access_log::entry::Sender;
 use crate::access_log::escape::{Style, put};
 use crate::access_log::{AccessLog, Entry, Form, clock};
 use crate::lifecycle::generation;
@@ -75,7 +77,7 @@ impl AccessLog {
         line.extend_from_slice(br#"","server":""#);
         line.extend_from_slice(&self.server);
         line.extend_from_slice(br#"","client":""#);
-        line.extend_from_slice(client.address.as_bytes());
+        put_sender(line, client, entry);
         line.push(b'"');
         if let Some(entry) = entry {
             line.push(b',');
@@ -112,7 +114,7 @@ impl AccessLog {
     }
 
     fn put_common(&self, line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
-        line.extend_from_slice(client.address.as_bytes());
+        put_sender(line, client, entry);
         line.extend_from_slice(b" - - [");
         clock::put_common(line, clock::began(outcome.total.unwrap_or_default()));
         line.extend_from_slice(b"] \"");
@@ -126,6 +128,15 @@ impl AccessLog {
         put_field(line, b" ", outcome.bytes);
         line.extend_from_slice(rest);
         line.push(b'\n');
+    }
+}
+
+fn put_sender(line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>) {
+    match entry.map_or(Sender::Connection, |entry| entry.sender) {
+        Sender::Connection => line.extend_from_slice(client.address.as_bytes()),
+        // Writing to memory does not fail.
+        Sender::Behind(Some(ip)) => _ = write!(line, "{ip}"),
+        Sender::Behind(None) => line.extend_from_slice(b"unknown"),
     }
 }
 

@@ -18,7 +18,7 @@ mod writer;
 
 use std::sync::Arc;
 
-pub(crate) use entry::{Entry, Request};
+pub(crate) use entry::{Entry, Request, Sender};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::FailedHandshake;
 pub(crate) use line::{Client, Outcome};

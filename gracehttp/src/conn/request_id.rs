@@ -20,7 +20,7 @@ const LONGEST: usize = 128;
 /// Extractor: the id of the request, with the key `request_id = true`.
 ///
 /// The response has it in its field `x-request-id`, and the access log in `request_id`. It is made here, from digits and
-/// the letters up to `f`, and no other process makes the same one. From a [trusted proxy](crate::ServerBuilder) the field
+/// the letters up to `f`, and no other process makes the same one. From a [trusted proxy](crate::guide::behind_a_proxy) the field
 /// `x-request-id` of the request is taken over instead.
 ///
 /// Without the key a request has no id and is answered `500 Internal Server Error`; take `Option<RequestId>` where that

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use tracing::span::Entered;
 
-use crate::access_log::{self, Entry, Outcome};
+use crate::access_log::{self, Entry, Outcome, Sender};
 use crate::conn::cause::Cause;
 use crate::conn::exchange::clock;
 use crate::conn::exchange::traced::{self, Traced};
@@ -56,6 +56,10 @@ impl Measured {
                 uri: request.uri(),
                 version: request.version(),
                 headers: request.headers(),
+                sender: match info.is_from_trusted_proxy() {
+                    true => Sender::Behind(info.client_of(request.headers()).map(|client| client.ip)),
+                    false => Sender::Connection,
+                },
                 id: id.map(RequestId::as_str),
             })
         });

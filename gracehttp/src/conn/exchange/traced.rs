@@ -10,7 +10,7 @@ use tracing::field::{Empty, debug, display};
 use tracing::span::Entered;
 
 use crate::conn::info::ConnectionInfo;
-use crate::conn::request_id::RequestId;
+use crate::conn::request_id::{RequestId, X_REQUEST_ID};
 use crate::conn::trace_context::TraceContext;
 use crate::lifecycle::generation;
 
@@ -30,7 +30,11 @@ impl Traced {
 
     pub(super) fn begin<B>(info: &ConnectionInfo, request: &Request<B>) -> Box<Self> {
         let options = &info.context.options;
-        let id = options.request_id.then(RequestId::make);
+        let of_proxy = || {
+            let value = request.headers().get(X_REQUEST_ID).filter(|_| info.is_from_trusted_proxy())?;
+            RequestId::of_proxy(value)
+        };
+        let id = options.request_id.then(|| of_proxy().unwrap_or_else(RequestId::make));
         let span = options.request_span.then(|| span(info, request, id.as_ref()));
         Box::new(Self { id, span })
     }
@@ -123,8 +127,8 @@ fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) 
     if method == "HTTP" {
         span.record("http.request.method_original", debug(request.method()));
     }
-    if let Some(peer) = info.peer {
-        span.record("client.address", display(peer.ip()));
+    if let Some(client) = info.client_of(request.headers()) {
+        span.record("client.address", display(client.ip));
     }
     if let Some(authority) = authority(request) {
         span.record("server.address", authority.host());

@@ -44,6 +44,10 @@ pub(crate) struct OwnAddress {
 }
 
 impl OwnAddress {
+    #[cfg_attr(
+        not(any(test, feature = "admin", feature = "cli")),
+        expect(dead_code, reason = "there is none then")
+    )]
     pub(crate) fn new(purpose: OwnPurpose, endpoint: Endpoint, is_required: bool) -> Self {
         let socket = SocketAccess { mode: Mode::new(0o600), ..SocketAccess::default() };
         Self { purpose, endpoint, is_required, socket }

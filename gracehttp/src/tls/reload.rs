@@ -58,10 +58,6 @@ impl Reloader {
     /// `None` for a server without files of certificates.
     pub(crate) fn of(options: &ServerOptions, acceptor: &TlsAcceptor) -> Option<Self> {
         let tls = options.tls.as_ref()?;
-        #[cfg_attr(
-            not(feature = "self-signed"),
-            expect(irrefutable_let_patterns, reason = "there is another source")
-        )]
         let Source::Files(all) = &tls.source else { return None };
         let pairs = all.iter().enumerate().map(|(place, files)| Pair {
             files: files.clone(),

@@ -23,7 +23,7 @@ where
     }
 }
 ::core::compile_error! {
-    "`#[server]` has no key `prot`\nhelp: did you mean `port`? the keys are: `port`, `listen`, `name`, `state`, `tls`, `plain_listen`, `redirect_to_https`, `hsts`, `max_conns`, `backlog`, `http1`, `http2`, `handshake_timeout`, `header_read_timeout`, `request_timeout`, `idle_timeout`, `max_body`, `max_header_size`, `max_headers`, `tcp_keepalive`, `nodelay`, `when_full`, `half_close_timeout`, `max_conn_memory`, `socket_mode`, `socket_user`, `socket_group`, `trusted_proxies`, `forwarded`, `health`, `access_log`, `access_log_to`, `access_log_query`, `access_log_handshakes`, `request_id`, `request_span`, `layer`, `prefix`, `routes`, `crate`"
+    "`#[server]` has no key `prot`\nhelp: did you mean `port`? the keys are: `port`, `listen`, `name`, `state`, `tls`, `plain_listen`, `redirect_to_https`, `hsts`, `max_conns`, `backlog`, `http1`, `http2`, `handshake_timeout`, `header_read_timeout`, `request_timeout`, `idle_timeout`, `max_body`, `max_header_size`, `max_headers`, `tcp_keepalive`, `nodelay`, `when_full`, `half_close_timeout`, `max_conn_memory`, `socket_mode`, `socket_user`, `socket_group`, `trusted_proxies`, `forwarded`, `proxy_protocol`, `health`, `access_log`, `access_log_to`, `access_log_query`, `access_log_handshakes`, `request_id`, `request_span`, `layer`, `prefix`, `routes`, `crate`"
 }
 ::core::compile_error! {
     "`max_conns` takes a whole number, as in `max_conns = 1000`"

@@ -47,6 +47,7 @@ where
             .socket_group("www-data")
             .trusted_proxies(["10.0.0.0/8", "unix"])
             .forwarded(["forwarded"])
+            .proxy_protocol(["127.0.0.1"])
             .when_full(facade::gracehttp::WhenFull::Wait)
             .tls(facade::gracehttp::Tls::files("cert.pem", "key.pem"))
             .handler::<_, (__M, Request), _>(r#match)

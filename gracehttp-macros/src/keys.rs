@@ -424,6 +424,18 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         ..Key::ROW
     },
     Key {
+        name: "proxy_protocol", kind: Ordinary(List { expected: NETWORKS, check: lists::networks }),
+        example: r#"proxy_protocol = ["10.0.0.0/8"]"#, default: "none",
+        doc: "The proxies that begin each connection with a header of the [PROXY \
+              protocol](crate::guide::behind_a_proxy#the-proxy-protocol). From these it is required, from others it is not \
+              accepted.",
+        library: ByHand(&[Entry {
+            other_words: &["proxyprotocol", "accept_proxy", "send_proxy", "proxy_header"],
+            ..Entry::new("proxy_protocol", "addresses, networks such as `\"10.0.0.0/8\"`, or `\"unix\"`; none at all is a choice, too")
+        }]),
+        ..Key::ROW
+    },
+    Key {
         name: "health", kind: Own(ServerKey::Health), example: r#"health = "/healthz""#, default: "none",
         doc: "A path at which the server says whether the application is [ready](crate::guide::health), before all \
               routes.",

@@ -113,6 +113,7 @@ fn handler_with_every_key() {
                 socket_group = "www-data",
                 trusted_proxies = ["10.0.0.0/8", "unix"],
                 forwarded = "forwarded",
+                proxy_protocol = "127.0.0.1",
                 crate = facade::gracehttp,
             )]
             pub async fn r#match(request: Request) -> Response {

@@ -4,7 +4,7 @@ pub use crate::app::App;
 pub use crate::config::UnknownKeys;
 #[cfg(feature = "tls")]
 pub use crate::conn::TlsInfo;
-pub use crate::conn::{ClientAddr, Generation, Host, PeerAddr, RequestId, TraceContext};
+pub use crate::conn::{ClientAddr, Generation, Host, PeerAddr, ProxyInfo, ProxySsl, RequestId, TraceContext};
 pub use crate::error::Error;
 pub use crate::health::{HealthCheck, HealthFunction, IntoHealthCheck};
 pub use crate::lifecycle::{Shutdown, Signal, Supervise, generation, on_exit, spawn};

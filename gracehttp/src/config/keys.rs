@@ -353,6 +353,13 @@ const FORWARDED: Key<ServerOptions> = Key {
     get: |server| Some(server.forwarded.to_string()),
 };
 
+const PROXY_PROTOCOL: Key<ServerOptions> = Key {
+    name: "proxy_protocol",
+    form: Form::List,
+    set: |server, text| value::networks(text).map(|networks| server.proxy_protocol = networks),
+    get: |server| Some(comma_separated(&server.proxy_protocol.iter().collect::<Vec<_>>())),
+};
+
 const HEALTH: Key<ServerOptions> = Key {
     name: "health",
     form: Form::Text,

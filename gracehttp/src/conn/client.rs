@@ -22,10 +22,10 @@ pub(crate) struct Client {
 
 /// Computed when it is asked for: a request that asks for nothing pays nothing.
 impl ConnectionInfo {
-    /// Whether the other end of the connection is a trusted proxy.
+    /// Whether the connection is that of a trusted proxy, behind the one that speaks the PROXY protocol if there is one.
     pub(crate) fn is_from_trusted_proxy(&self) -> bool {
         let trusted = &self.context.options.trusted_proxies;
-        !trusted.is_empty() && trusted.contains(self.peer)
+        !trusted.is_empty() && trusted.contains(self.client)
     }
 
     /// The client of a request with these headers. None has a client of a Unix socket of whom no proxy speaks, and one
@@ -34,13 +34,14 @@ impl ConnectionInfo {
         match self.said(headers).client {
             Some(Node::Address { ip, port }) => Some(Client { ip, port }),
             Some(Node::Hidden) => None,
-            None => self.peer.address().map(|peer| Client { ip: peer.ip(), port: Some(peer.port()) }),
+            None => self.client.address().map(|peer| Client { ip: peer.ip(), port: Some(peer.port()) }),
         }
     }
 
     /// What the client of such a request speaks.
     pub(crate) fn scheme_of(&self, headers: &HeaderMap) -> Scheme {
-        let own = if self.is_secure() { Scheme::Https } else { Scheme::Http };
+        let is_secure = self.is_secure() || self.introduced.as_deref().and_then(proxy::ssl).is_some();
+        let own = if is_secure { Scheme::Https } else { Scheme::Http };
         self.said(headers).scheme.unwrap_or(own)
     }
 

@@ -16,7 +16,7 @@ use crate::conn::context::Context;
 use crate::conn::tls_info::TlsInfo;
 use crate::conn::visit::Visit;
 use crate::lifecycle::{Cut, CutRequest, CutWhile, Phase, Shutdown};
-use crate::proxy::Peer;
+use crate::proxy::{Header, Peer};
 use crate::server::Asked;
 use crate::socket::Stream;
 
@@ -26,6 +26,9 @@ pub(crate) struct ConnectionInfo {
     /// This task serves its first request.
     pub(crate) is_new: bool,
     pub(crate) peer: Peer,
+    /// The one that a PROXY header names, or the peer.
+    pub(crate) client: Peer,
+    pub(crate) introduced: Option<Arc<Header>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsInfo>,
     pub(crate) context: Arc<Context>,
@@ -45,11 +48,13 @@ impl ConnectionInfo {
             let tls = stream.session().map(|session| session.suite().version().name());
             #[cfg(not(feature = "tls"))]
             let tls = None;
-            Box::new(Visit::new(Client::new(stream.peer().address(), tls)))
+            Box::new(Visit::new(Client::new(stream.client().address(), tls)))
         });
         Self {
             is_new,
             peer: stream.peer(),
+            client: stream.client(),
+            introduced: stream.introduced().cloned(),
             visit,
             #[cfg(feature = "tls")]
             tls: stream.session().map(TlsInfo::of),
@@ -65,6 +70,12 @@ impl ConnectionInfo {
         return self.tls.is_some();
         #[cfg(not(feature = "tls"))]
         false
+    }
+
+    /// Whether the connection can't move to the successor: it speaks TLS, and the successor takes no sessions, or what
+    /// its PROXY header said would be lost.
+    pub(crate) fn stays_behind(&self) -> bool {
+        self.introduced.is_some() || self.context.stays_behind()
     }
 
     /// A request is dropped without a whole response. It is remembered if the connection is being cut.
@@ -91,13 +102,13 @@ impl ConnectionInfo {
 
     /// The connection is cut at the deadline, and has been doing this since then.
     pub(crate) fn note_cut(self: &Arc<Self>, doing: CutWhile, since: Instant) {
-        let cut = Cut { peer: self.peer.address(), doing, age: since.elapsed(), request: self.clone() };
+        let cut = Cut { peer: self.client.address(), doing, age: since.elapsed(), request: self.clone() };
         self.context.ends().note_cut(cut);
     }
 
     /// The client's name in the log.
     pub(crate) fn client(&self) -> impl fmt::Display {
-        client_in_words(self.peer.address())
+        client_in_words(self.client.address())
     }
 
     /// The connection's facts, as requests carry them. They are the same for all its requests: cloning them costs half

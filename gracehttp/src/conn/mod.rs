@@ -10,9 +10,11 @@ mod http1;
 #[cfg(feature = "http2")]
 mod http2;
 mod info;
+mod introduction;
 mod limits;
 mod moved;
 mod panics;
+mod proxy_info;
 #[cfg(feature = "self-signed")]
 #[cfg(test)]
 mod queue_tests;
@@ -40,6 +42,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+#[cfg(feature = "tls")]
+use bytes::BytesMut;
 use tokio::time::Instant;
 
 pub use client::{ClientAddr, Host};
@@ -48,6 +52,7 @@ pub(crate) use context::{Capabilities, Context, Leaving, Resting};
 pub(crate) use http1::strict::read_heads;
 pub use info::{Generation, PeerAddr};
 pub(crate) use moved::{Moved, Report};
+pub use proxy_info::{ProxyInfo, ProxySsl};
 pub(crate) use recycling::Waiting;
 pub(crate) use redirect::redirected;
 pub use request_id::RequestId;
@@ -173,18 +178,18 @@ fn first_bytes(context: &Context, mut stream: Stream) -> Result<(Stream, Bytes),
 /// Serves a plain-text connection of which only `ahead` was read so far.
 #[cfg(not(feature = "http2"))]
 async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, pace: Pace, permit: Permit) {
+    let Some((stream, ahead, permit)) = introduction::of_plain(&context, stream, ahead, pace, permit).await
+    else {
+        return;
+    };
     serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, pace, permit).await;
 }
 
 /// Serves a plain-text connection of which only `ahead` was read so far.
 #[cfg(feature = "http2")]
-async fn serve_plain(
-    context: Arc<Context>,
-    mut stream: Stream,
-    ahead: Bytes,
-    pace: Pace,
-    mut permit: Permit,
-) {
+async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, pace: Pace, permit: Permit) {
+    let begun = introduction::of_plain(&context, stream, ahead, pace, permit).await;
+    let Some((mut stream, ahead, mut permit)) = begun else { return };
     let options = &context.options;
     if !options.http2 {
         return serve_http1(context, stream, Ahead::now(ahead), Stage::Fresh, pace, permit).await;
@@ -252,10 +257,16 @@ fn serve_again(context: Arc<Context>, idle: Idle) {
 /// finished, and its connection served.
 #[cfg(feature = "tls")]
 async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
-    let Stream::Plain(bare) = stream else { return };
+    let Stream::Plain(mut bare) = stream else { return };
     let peer = bare.peer().address();
     // Boxed, since a handshake is short: otherwise each connection would keep room for rustls.
-    let handshake = Box::pin(handshake(&acceptor, bare));
+    let handshake = Box::pin(async {
+        let mut seen = BytesMut::new();
+        if introduction::is_owed(&context, &bare) {
+            introduction::read(&context, &mut bare, &mut seen).await?;
+        }
+        handshake(&acceptor, bare, &seen).await
+    });
     let handshake = tokio::time::timeout(context.options.handshake_timeout, handshake);
     let handshake = tokio::select! {
         biased;

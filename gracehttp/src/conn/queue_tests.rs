@@ -34,8 +34,14 @@ async fn parked_connections_queue_only_as_fast_as_the_successor_takes_them() {
     for _ in 0..PARKED {
         let (ours, client) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let socket =
-            Socket { fd: ours.into(), family: Family::Unix, origin: None, listener: None, session: None };
+        let socket = Socket {
+            fd: ours.into(),
+            family: Family::Unix,
+            origin: None,
+            listener: None,
+            session: None,
+            introduced: None,
+        };
         context.permits.adopt().into_count();
         context.lot.park(Parked { socket, stage: Stage::Idle }).unwrap();
         // One client is enough: nobody watches the lot for the ends of the others.

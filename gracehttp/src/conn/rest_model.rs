@@ -47,6 +47,7 @@ impl Server {
                     origin: None,
                     listener: None,
                     session: None,
+                    introduced: None,
                 },
                 stage: Stage::Idle,
                 ahead: Default::default(),

@@ -294,7 +294,7 @@ impl Adopter {
         }
         let session = session.map(Session::receive).transpose()?;
         // Not asked whether its client is still there: if not, the parking lot wakes it at once, and it ends like any other.
-        let socket = Socket { fd, family: family.into(), origin, listener, session };
+        let socket = Socket { fd, family: family.into(), origin, listener, session, introduced: None };
         let permit = context.permits.adopt();
         let (stage, ahead) = (stage.into(), Bytes::from(ahead));
         settle(context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None });

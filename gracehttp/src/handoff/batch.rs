@@ -150,6 +150,8 @@ impl Batch {
             // Messages of earlier versions hold no session, so the successor would read the connection as plain text. Its
             // server lets no such connection leave; this makes sure.
             .filter(|(_, resting)| version >= Version::Three || resting.socket.session.is_none())
+            // Nor does any message hold a PROXY header.
+            .filter(|(_, resting)| resting.socket.introduced.is_none())
             .map(Sent::new)
             .unzip();
         let message = match version {

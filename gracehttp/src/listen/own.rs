@@ -184,7 +184,14 @@ async fn accept_all(purpose: OwnPurpose, listener: Arc<Listener>, serve: Serve) 
             match ready.try_io(|listener| sys::accept(listener.get_ref().0.as_fd())) {
                 Ok(Ok(Accepted { fd, .. })) => {
                     errors.note_accepted();
-                    serve(Socket { fd, family, origin: None, listener: None, session: None });
+                    serve(Socket {
+                        fd,
+                        family,
+                        origin: None,
+                        listener: None,
+                        session: None,
+                        introduced: None,
+                    });
                     tokio::task::consume_budget().await;
                 }
                 Ok(Err(error)) => match errors.note_error(&error, Instant::now()) {

@@ -27,8 +27,14 @@ fn connection() -> (Parked, UnixStream) {
     let (ours, client) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     client.set_nonblocking(true).unwrap();
-    let socket =
-        Socket { fd: ours.into(), family: Family::Unix, origin: None, listener: None, session: None };
+    let socket = Socket {
+        fd: ours.into(),
+        family: Family::Unix,
+        origin: None,
+        listener: None,
+        session: None,
+        introduced: None,
+    };
     (Parked { socket, stage: Stage::Idle }, client)
 }
 

@@ -9,8 +9,14 @@ use tokio::task::yield_now;
 fn connection(stage: Stage) -> (Parked, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let socket =
-        Socket { fd: ours.into(), family: Family::Unix, origin: None, listener: None, session: None };
+    let socket = Socket {
+        fd: ours.into(),
+        family: Family::Unix,
+        origin: None,
+        listener: None,
+        session: None,
+        introduced: None,
+    };
     (Parked { socket, stage }, theirs)
 }
 

@@ -1,10 +1,13 @@
 //! The slab of a parking lot: descriptors in the order in which they were parked.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use slab::Slab;
 
 use crate::parking::sessions::{SessionKey, Sessions};
+use crate::proxy::Header;
 use crate::socket::{Family, ListenerNumber, Origin, Socket, Stage};
 
 /// The end of a list. No slab grows that large.
@@ -43,6 +46,8 @@ struct Ends {
 pub(super) struct Slots {
     slab: Slab<Slot>,
     sessions: Sessions,
+    /// The PROXY headers of connections that had one, by their keys: the others pay nothing for it.
+    introductions: HashMap<u32, Arc<Header>>,
     ends: [Ends; 2],
     /// How many there are of each stage.
     counts: [usize; 2],
@@ -53,6 +58,7 @@ impl Slots {
         Self {
             slab: Slab::new(),
             sessions: Sessions::default(),
+            introductions: HashMap::new(),
             ends: [Ends { oldest: NONE, newest: NONE }; 2],
             counts: [0; 2],
         }
@@ -70,7 +76,7 @@ impl Slots {
 
     /// Puts a connection at the newest end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
-        let Parked { socket: Socket { fd, family, origin, listener, session }, stage } = parked;
+        let Parked { socket: Socket { fd, family, origin, listener, session, introduced }, stage } = parked;
         let session = session.map(|session| self.sessions.insert(session));
         let older = self.ends[stage as usize].newest;
         let key = self.slab.insert(Slot {
@@ -84,6 +90,9 @@ impl Slots {
             older,
             newer: NONE,
         }) as u32;
+        if let Some(header) = introduced {
+            self.introductions.insert(key, header);
+        }
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = key,
             None => self.ends[stage as usize].oldest = key,
@@ -107,7 +116,11 @@ impl Slots {
         }
         self.counts[stage as usize] -= 1;
         let session = session.and_then(|key| self.sessions.remove(key));
-        Some((Parked { socket: Socket { fd, family, origin, listener, session }, stage }, since))
+        let introduced = match self.introductions.is_empty() {
+            true => None,
+            false => self.introductions.remove(&key),
+        };
+        Some((Parked { socket: Socket { fd, family, origin, listener, session, introduced }, stage }, since))
     }
 
     /// How many connections of a stage are parked.
@@ -162,6 +175,7 @@ mod tests {
                 origin: None,
                 listener: None,
                 session: None,
+                introduced: None,
             },
             stage,
         }

@@ -2,14 +2,19 @@
 
 mod backwards;
 mod believed;
+mod crc32c;
 mod forwarded;
+mod header;
 mod networks;
 mod node;
+mod ssl;
 mod x_forwarded;
 
 pub(crate) use believed::BelievedFields;
+pub(crate) use header::Header;
 pub(crate) use networks::{Network, Networks};
 pub(crate) use node::Node;
+pub(crate) use ssl::{Ssl, ssl};
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

@@ -186,6 +186,15 @@ impl ServerBuilder {
         self.accept("forwarded", fields, |options, value| options.forwarded = value)
     }
 
+    /// The proxies that begin each connection with a header of the PROXY protocol, version 1 or 2: addresses, networks, and
+    /// `unix`; none by default.
+    ///
+    /// From these the header is required; from others none is accepted. [The
+    /// guide](crate::guide::behind_a_proxy#the-proxy-protocol) tells more.
+    pub fn proxy_protocol(self, networks: impl IntoIterator<Item: AsRef<str>>) -> Self {
+        self.accept("proxy_protocol", networks_of(networks), |options, value| options.proxy_protocol = value)
+    }
+
     /// The path at which the server says whether the application is ready for requests: `200 OK` or `503 Service
     /// Unavailable`, for GET and HEAD, before all routes. There is none by default.
     ///

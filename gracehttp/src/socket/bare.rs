@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use nix::libc::MSG_NOSIGNAL;
@@ -15,7 +16,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-use crate::proxy::Peer;
+use crate::proxy::{Header, Peer};
 use crate::socket::shortage::{Pause, is_shortage};
 use crate::socket::unwatched::ReadUnwatched;
 #[cfg(feature = "tls")]
@@ -38,6 +39,7 @@ pub(crate) struct BareStream {
     listener: Option<ListenerNumber>,
     /// The address of the client, if `accept` has told it.
     peer: Option<SocketAddr>,
+    introduced: Option<Arc<Header>>,
 }
 
 impl BareStream {
@@ -46,6 +48,7 @@ impl BareStream {
         family: Family,
         origin: Option<Origin>,
         listener: Option<ListenerNumber>,
+        introduced: Option<Arc<Header>>,
     ) -> Self {
         Self {
             descriptor,
@@ -56,6 +59,7 @@ impl BareStream {
             origin,
             listener,
             peer: None,
+            introduced,
         }
     }
 
@@ -72,8 +76,8 @@ impl BareStream {
 
     /// The socket with the registration of its parking lot, if that [stands](Self::is_standing).
     pub(super) fn standing(self) -> Socket<Descriptor> {
-        let Self { descriptor, family, origin, listener, .. } = self;
-        Socket { fd: descriptor, family, origin, listener, session: None }
+        let Self { descriptor, family, origin, listener, introduced, .. } = self;
+        Socket { fd: descriptor, family, origin, listener, session: None, introduced }
     }
 
     /// Whether its registration with the parking lot can be armed again.
@@ -91,6 +95,23 @@ impl BareStream {
             }
             Family::Unix => Peer::Unix,
         }
+    }
+
+    /// Its PROXY header, if that was read.
+    pub(crate) fn introduced(&self) -> Option<&Arc<Header>> {
+        self.introduced.as_ref()
+    }
+
+    /// Its PROXY header was read. A predecessor in standby would wait for it again: the connection can't go back.
+    pub(crate) fn introduce(&mut self, header: Arc<Header>) {
+        self.introduced = Some(header);
+        self.origin = None;
+    }
+
+    /// The client: the one that the proxy names, or the other end of the connection.
+    pub(crate) fn client(&self) -> Peer {
+        let named = self.introduced.as_ref().and_then(|header| header.addresses);
+        named.map_or_else(|| self.peer(), |addresses| Peer::Tcp(addresses.source))
     }
 
     /// Has the runtime of the calling task watch it from now on.

@@ -11,6 +11,7 @@ mod unwatched;
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 #[cfg(feature = "tls")]
@@ -23,6 +24,7 @@ pub(crate) use secure::SecureStream;
 pub(crate) use stream::Stream;
 pub(crate) use unwatched::Unwatched;
 
+use crate::proxy::Header;
 use crate::record::SessionAtRest;
 use crate::sys::Descriptor;
 
@@ -59,21 +61,23 @@ pub(crate) struct Socket<D = OwnedFd> {
     pub(crate) listener: Option<ListenerNumber>,
     /// Its TLS session, once the handshake is done.
     pub(crate) session: Option<SessionAtRest>,
+    /// Its PROXY header, once that was read.
+    pub(crate) introduced: Option<Arc<Header>>,
 }
 
 impl<D> Socket<D> {
     /// The same, with its descriptor in another form.
     pub(crate) fn map_fd<E>(self, change: impl FnOnce(D) -> E) -> Socket<E> {
-        let Self { fd, family, origin, listener, session } = self;
-        Socket { fd: change(fd), family, origin, listener, session }
+        let Self { fd, family, origin, listener, session, introduced } = self;
+        Socket { fd: change(fd), family, origin, listener, session, introduced }
     }
 }
 
 impl Socket<Descriptor> {
     /// A stream on it. The runtime watches it as soon as something waits for it.
     pub(crate) fn wake(self) -> Stream {
-        let Self { fd, family, origin, listener, session } = self;
-        Stream::new(BareStream::new(fd, family, origin, listener), session)
+        let Self { fd, family, origin, listener, session, introduced } = self;
+        Stream::new(BareStream::new(fd, family, origin, listener, introduced), session)
     }
 }
 
@@ -85,7 +89,7 @@ impl Socket {
         family: Family,
         listener: Option<ListenerNumber>,
     ) -> Stream {
-        let bare = BareStream::new(Descriptor::new(fd), family, None, listener);
+        let bare = BareStream::new(Descriptor::new(fd), family, None, listener, None);
         Stream::new(bare.with_peer(peer), None)
     }
 

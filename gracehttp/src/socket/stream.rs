@@ -3,12 +3,13 @@
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::proxy::Peer;
+use crate::proxy::{Header, Peer};
 #[cfg(feature = "tls")]
 use crate::record::Session;
 use crate::record::SessionAtRest;
@@ -104,6 +105,16 @@ impl Stream {
     /// The other end of the connection.
     pub(crate) fn peer(&self) -> Peer {
         self.bare().peer()
+    }
+
+    /// The client, as a PROXY header names it, or the other end of the connection.
+    pub(crate) fn client(&self) -> Peer {
+        self.bare().client()
+    }
+
+    /// Its PROXY header, if that was read.
+    pub(crate) fn introduced(&self) -> Option<&Arc<Header>> {
+        self.bare().introduced()
     }
 
     /// The predecessor's number of the connection, if it came from there.

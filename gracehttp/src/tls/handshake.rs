@@ -38,12 +38,19 @@ const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 const NO_RECORD: &str = "the client sent no TLS record; it may speak plain HTTP";
 
 /// Makes a TLS session of a socket. If that fails, the client is sent the alert that says why.
-pub(crate) async fn handshake(acceptor: &TlsAcceptor, bare: BareStream) -> io::Result<SecureStream> {
+///
+/// `ahead` is what was read of it already.
+pub(crate) async fn handshake(
+    acceptor: &TlsAcceptor,
+    bare: BareStream,
+    ahead: &[u8],
+) -> io::Result<SecureStream> {
+    let mut input = Vec::with_capacity(SMALL.max(ahead.len()));
+    input.extend_from_slice(ahead);
     let key_log = Arc::new(ConnectionKeyLog::default());
     let (config, resolver) = acceptor.presented().for_handshake(key_log.clone());
     let rustls = ServerConnection::new(config).map_err(io::Error::other)?;
-    let mut handshake =
-        Handshake { bare, rustls, resolver, input: Vec::with_capacity(SMALL), after_change: 0 };
+    let mut handshake = Handshake { bare, rustls, resolver, input, after_change: 0 };
     handshake.run().await?;
     if handshake.rustls.alpn_protocol() == Some(challenges::PROTOCOL) {
         handshake.rustls.send_close_notify();

@@ -90,7 +90,7 @@ async fn each_byte_may_come_in_a_segment_of_its_own() {
         for config in [Arc::new(client_config(version)), returning(&acceptor, version).await] {
             let (bare, socket) = sockets();
             let mut client = TestClient::new(&config, socket);
-            let (stream, ()) = tokio::join!(handshake(&acceptor, bare), client.handshake_in_bytes());
+            let (stream, ()) = tokio::join!(handshake(&acceptor, bare, &[]), client.handshake_in_bytes());
             assert_works(&mut stream.unwrap(), &mut client).await;
         }
     }
@@ -104,7 +104,7 @@ async fn what_comes_in_the_segment_of_finished_is_not_lost() {
         let config = returning(&acceptor, version).await;
         let (bare, socket) = sockets();
         let mut client = TestClient::new(&config, socket);
-        let (stream, cut) = tokio::join!(handshake(&acceptor, bare), async {
+        let (stream, cut) = tokio::join!(handshake(&acceptor, bare, &[]), async {
             let finished = client.last_flight().await;
             let (whole, cut) = (client.sealed(b"GET / HTTP/1.1"), client.sealed(b"the second"));
             client.send(&[&finished[..], &whole, &cut[..20]].concat()).await;
@@ -196,7 +196,7 @@ async fn finished_of_tls_1_2_may_come_in_several_records() {
         let (bare, socket) = sockets();
         let mut client = TestClient::new(&Arc::new(config), socket);
         let acceptor = acceptor();
-        let (stream, mut key) = tokio::join!(handshake(&acceptor, bare), async {
+        let (stream, mut key) = tokio::join!(handshake(&acceptor, bare, &[]), async {
             let hello = client.output();
             client.send(&hello).await;
             let mut answer = Vec::new();
@@ -231,7 +231,7 @@ async fn a_key_update_right_behind_finished_is_answered_with_the_first_data() {
     let (acceptor, config) = (acceptor(), Arc::new(client_config(&TLS13)));
     let (bare, socket) = sockets();
     let mut client = TestClient::new(&config, socket);
-    let (stream, ()) = tokio::join!(handshake(&acceptor, bare), async {
+    let (stream, ()) = tokio::join!(handshake(&acceptor, bare, &[]), async {
         let finished = client.last_flight().await;
         client.rustls.refresh_traffic_keys().unwrap();
         let update = client.output();
@@ -333,7 +333,7 @@ async fn early_data_is_rejected_and_the_connection_works() {
     let mut client = TestClient::new(&config, socket);
     use std::io::Write as _;
     client.rustls.early_data().expect("a session that allows it").write_all(b"too early").unwrap();
-    let (stream, ()) = tokio::join!(handshake(&acceptor, bare), async {
+    let (stream, ()) = tokio::join!(handshake(&acceptor, bare, &[]), async {
         let last = client.last_flight().await;
         client.send(&last).await;
     });
@@ -345,7 +345,7 @@ async fn early_data_is_rejected_and_the_connection_works() {
 async fn answer(bytes: &[u8]) -> (Vec<u8>, ErrorKind) {
     let (bare, mut socket) = sockets();
     socket.write_all(bytes).await.unwrap();
-    let error = handshake(&acceptor(), bare).await.unwrap_err();
+    let error = handshake(&acceptor(), bare, &[]).await.unwrap_err();
     let mut said = Vec::new();
     socket.read_to_end(&mut said).await.unwrap();
     (said, error.kind())
@@ -398,7 +398,7 @@ async fn a_client_without_a_common_suite_is_told_so() {
     let mut client = TestClient::new(&config, socket);
     let hello = client.output();
     client.send(&hello).await;
-    let error = handshake(&acceptor(), bare).await.unwrap_err();
+    let error = handshake(&acceptor(), bare, &[]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     let alert = client.read_to_end().await.unwrap_err();
     assert_eq!(alert, Error::AlertReceived(AlertDescription::HandshakeFailure));
@@ -413,7 +413,7 @@ async fn a_client_that_leaves_ends_the_handshake() {
         let hello = client.output();
         client.send(&hello[..sent]).await;
         drop(client);
-        assert_eq!(handshake(&acceptor(), bare).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(handshake(&acceptor(), bare, &[]).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
     }
 }
 

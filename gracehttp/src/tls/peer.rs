@@ -64,7 +64,8 @@ pub(crate) fn sockets() -> (BareStream, UnixStream) {
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
     let fd = Descriptor::new(ours.into());
-    let socket = Socket { fd, family: Family::Unix, origin: None, listener: None, session: None };
+    let socket =
+        Socket { fd, family: Family::Unix, origin: None, listener: None, session: None, introduced: None };
     let Stream::Plain(bare) = socket.wake() else { panic!("a plain socket") };
     (bare, UnixStream::from_std(theirs).unwrap())
 }
@@ -76,7 +77,7 @@ pub(crate) async fn connect(
 ) -> (SecureStream, TestClient) {
     let (bare, socket) = sockets();
     let mut client = TestClient::new(config, socket);
-    let (stream, ()) = tokio::join!(handshake(acceptor, bare), async {
+    let (stream, ()) = tokio::join!(handshake(acceptor, bare, &[]), async {
         let last = client.last_flight().await;
         client.send(&last).await;
     });

@@ -58,7 +58,7 @@ async fn seen(
         client.send(&output).await;
         Ok(client.rustls.peer_certificates().unwrap()[0].to_vec())
     };
-    let (ours, seen) = tokio::join!(handshake(acceptor, bare), as_client);
+    let (ours, seen) = tokio::join!(handshake(acceptor, bare, &[]), as_client);
     (seen, ours.map(drop))
 }
 

@@ -120,7 +120,7 @@ impl Turn {
             Phase::HandingOver | Phase::SuccessorFull => {
                 activity.answers_in_restart();
                 let is_late = || Instant::now() >= info.context.spread.end();
-                let stays = !activity.can_move() || info.context.stays_behind();
+                let stays = !activity.can_move() || info.stays_behind();
                 stays && (self.is_newest(activity) || is_late())
             }
             Phase::Stopping => self.is_newest(activity),

@@ -67,7 +67,14 @@ impl Connection {
         let context = Context::new(options, None, Arc::new(Echo), permits, moved, Arc::default()).unwrap();
         let context = Arc::new(context);
         let origin = Some(ORIGIN);
-        let socket = Socket { fd: ours.into(), family: Family::Unix, origin, listener: None, session: None };
+        let socket = Socket {
+            fd: ours.into(),
+            family: Family::Unix,
+            origin,
+            listener: None,
+            session: None,
+            introduced: None,
+        };
         let permit = context.permits.adopt();
         let stream = socket.map_fd(Descriptor::new).wake();
         // It may rest meanwhile, and is woken then.

@@ -33,7 +33,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::STALLED;
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::{Ahead, Pace};
-use crate::lifecycle::{ConnectionEnd, CutReason};
+use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
 use crate::server::{Asked, Permit};
 use crate::socket::{Stage, Stream, Unread};
 use crate::sys::Probe;
@@ -68,7 +68,8 @@ pub(super) async fn serve(
 ) -> Left {
     permit.is_seen();
     let mut limits = Limits::new(stage, ahead.since);
-    let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes);
+    let stays_behind = stream.introduced().is_some() && context.drain.phase() != Phase::Serving;
+    let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes) && !stays_behind;
     let activity = Arc::new(Activity::new(can_rest));
     let entry = context.moved.entry(stream.origin());
     let rest = match can_rest {

@@ -231,7 +231,14 @@ impl Stage {
         self.clients.push(theirs);
         let context = if session.is_some() { &self.predecessor.secure } else { &self.predecessor.plain };
         let listener = ListenerNumber::new(if session.is_some() { 1 } else { 2 });
-        let socket = Socket { fd: ours.into(), family: Family::Unix, origin: None, listener, session };
+        let socket = Socket {
+            fd: ours.into(),
+            family: Family::Unix,
+            origin: None,
+            listener,
+            session,
+            introduced: None,
+        };
         let permit = context.permits.adopt();
         let resting = Resting {
             socket,

@@ -15,7 +15,7 @@ const V1: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\r\n";
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
 /// Version 2, from 192.0.2.1, with the authority `a.example` and TLS 1.3 at the proxy.
-const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x2d\xc0\x00\x02\x01\xc6\x33\x64\x01\x12\x67\x01\xbb\
+const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x2a\xc0\x00\x02\x01\xc6\x33\x64\x01\x12\x67\x01\xbb\
                     \x02\x00\x09a.example\x20\x00\x0f\x01\x00\x00\x00\x00\x21\x00\x07TLSv1.3";
 
 async fn words(
@@ -203,7 +203,7 @@ async fn a_parked_connection_keeps_its_client() {
 #[tokio::test]
 async fn restarts_lose_no_header_and_believe_none_twice() {
     let service = Service::with("server web 127.0.0.1:0", |launch| {
-        launch.env("GRACEHTTP_SERVER_WEB__PROXY_PROTOCOL", "127.0.0.2")
+        launch.env("GRACEHTTP_SERVER__WEB__PROXY_PROTOCOL", "127.0.0.2")
     })
     .await;
     let connect = async || {

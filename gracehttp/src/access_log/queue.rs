@@ -11,16 +11,16 @@ use crate::lifecycle::{places, thread_number};
 const CAPACITY: usize = 1 << 20;
 
 /// With so many bytes in one place the writer gathers no longer.
-const MUCH: usize = 64 << 10;
+const MUCH: usize = 256 << 10;
 
 /// How long lines are gathered, to be written together.
-const GATHER: Duration = Duration::from_millis(10);
+const GATHER: Duration = Duration::from_millis(20);
 
 /// The most places: one for each thread that serves, where there are not too many.
 const MOST_PLACES: usize = 16;
 
 /// A buffer that has grown larger gives its memory back.
-const LARGE: usize = 4 * MUCH;
+const LARGE: usize = MUCH;
 
 #[derive(Debug)]
 pub(super) struct Queue {

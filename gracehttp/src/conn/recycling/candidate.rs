@@ -105,10 +105,6 @@ impl Drop for Candidate<'_> {
 }
 
 /// Resolves when a new connection whose protocol is not known yet is to close.
-#[cfg_attr(
-    not(any(feature = "http2", feature = "tls")),
-    expect(dead_code, reason = "HTTP/1 is known at once")
-)]
 pub(in crate::conn) async fn newcomer_is_to_close(context: &Context, permit: &mut Permit, stays: bool) {
     let since = Instant::now();
     permit.is_seen();

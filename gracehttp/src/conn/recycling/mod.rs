@@ -32,7 +32,6 @@ use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use tokio::time::Instant;
 
-#[cfg(any(feature = "http2", feature = "tls"))]
 pub(super) use candidate::newcomer_is_to_close;
 pub(super) use candidate::{Candidate, Reason};
 use spread::Slot;

@@ -51,6 +51,7 @@ pub(crate) enum TlsKey {
     MinVersion,
     CipherSuites,
     Curves,
+    ClientCrl,
     Acme,
 }
 
@@ -196,6 +197,18 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
             Entry {
                 other_words: &["tls.groups", "tls.kx_groups", "tls.ssl_ecdh_curve"],
                 ..Entry::new("tls.curves", "one or several of `X25519`, `secp256r1`, `secp384r1`, `X25519MLKEM768`")
+            },
+            Entry {
+                other_words: &["tls.ca", "tls.client_ca_file", "tls.ssl_client_certificate"],
+                ..Entry::new("tls.client_ca", "the path of a PEM file: the authorities of client certificates")
+            },
+            Entry {
+                other_words: &["tls.verify_client", "tls.ssl_verify_client"],
+                ..Entry::new("tls.client_auth", "`required` or `optional`")
+            },
+            Entry {
+                other_words: &["tls.crl", "tls.ssl_crl"],
+                ..Entry::new("tls.client_crl", "the path of a revocation list in PEM or DER, or several")
             },
             Entry {
                 other_words: &["tls.domains", "tls.acme.domain", "tls.acme.names"],
@@ -528,6 +541,12 @@ pub(crate) const TLS: &[Key<TlsKey>] = &[
         name: "cipher_suites", kind: Own(TlsKey::CipherSuites), example: r#"cipher_suites = ["TLS_AES_256_GCM_SHA384"]"#,
         ..Key::CODE
     },
+    Key { name: "client_ca", kind: Ordinary(File), example: r#"client_ca = "clients.pem""#, ..Key::CODE },
+    Key {
+        name: "client_auth", kind: Ordinary(Choice { of: "ClientAuth", words: &["required", "optional"] }),
+        example: "client_auth = optional", ..Key::CODE
+    },
+    Key { name: "client_crl", kind: Own(TlsKey::ClientCrl), example: r#"client_crl = "clients.crl""#, ..Key::CODE },
     Key { name: "curves", kind: Own(TlsKey::Curves), example: r#"curves = ["X25519", "secp256r1"]"#, ..Key::CODE },
     Key {
         name: "acme", kind: Own(TlsKey::Acme),

@@ -2,9 +2,9 @@
 
 pub use crate::app::App;
 pub use crate::config::UnknownKeys;
-#[cfg(feature = "tls")]
-pub use crate::conn::TlsInfo;
 pub use crate::conn::{ClientAddr, Generation, Host, PeerAddr, ProxyInfo, ProxySsl, RequestId, TraceContext};
+#[cfg(feature = "tls")]
+pub use crate::conn::{ClientCert, TlsInfo};
 pub use crate::error::Error;
 pub use crate::health::{HealthCheck, HealthFunction, IntoHealthCheck};
 pub use crate::lifecycle::{Shutdown, Signal, Supervise, generation, on_exit, spawn};
@@ -16,7 +16,7 @@ pub use crate::server::{
     WhenFull,
 };
 #[cfg(feature = "tls")]
-pub use crate::server::{Acme, Tls};
+pub use crate::server::{Acme, ClientAuth, Tls};
 /// The version of axum whose extractors and routers work here. With `use gracehttp::axum`, a program needs no dependency
 /// of its own on axum, and can't have another version of it.
 #[cfg(feature = "axum")]

@@ -166,7 +166,7 @@ async fn a_renewed_certificate_is_that_of_new_handshakes_and_connections_and_tic
     }
     new.write(&served.directory);
     served.presents(&new).await;
-    let line = served.logs("new handshakes get the renewed certificate").await;
+    let line = served.logs("new handshakes use the renewed certificate").await;
     assert!(line.contains("server `web`") && line.contains("cert.pem (key "), "{line}");
     for (mut stream, config) in streams {
         ask(&mut stream).await.expect("an answer on the connection of before");
@@ -248,7 +248,7 @@ async fn of_a_pair_that_is_half_replaced_the_one_before_stays_and_it_is_told_onc
     replace(&served.directory.join("cert.pem"), &new.cert);
     let told = "the key does not belong to the certificate";
     let line = served.logs(told).await;
-    assert!(line.ends_with("; the certificate before stays in use"), "{line}");
+    assert!(line.ends_with("; what was there before stays in use"), "{line}");
     assert_eq!(shown(served.address(), "localhost").await.expect("a handshake"), old.der);
     // Several more looks.
     sleep(Duration::from_secs(1)).await;
@@ -292,7 +292,7 @@ async fn a_command_has_certificates_read_again_and_says_how_that_went() {
 
     replace(&scratch.join("key.pem"), &new.key);
     let told = stage.run(&["reload-certs"]).await.succeeded();
-    assert!(told.contains("new handshakes get the renewed certificate"), "{told}");
+    assert!(told.contains("new handshakes use the renewed certificate"), "{told}");
     assert_eq!(shown(stage.web.address(), "localhost").await.expect("a handshake"), new.der);
 }
 

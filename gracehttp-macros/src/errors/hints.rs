@@ -66,10 +66,9 @@ const HINTS: &[Hint] = &[
     },
     Hint {
         attribute: SERVER,
-        words: &["client_ca", "proxy_protocol"],
-        say: "this version has nothing of the kind",
+        words: &["client_ca", "client_auth", "client_crl"],
+        say: "it is a key of TLS: `tls(cert = \"cert.pem\", key = \"key.pem\", client_ca = \"clients.pem\")`",
     },
-    Hint { attribute: TLS, words: &["client_ca"], say: "this version asks no client for a certificate" },
     Hint {
         attribute: TLS,
         words: &["certificate", "cert_file", "chain"],
@@ -90,7 +89,7 @@ mod tests {
     fn word_has_a_hint_where_it_means_something() {
         assert!(for_unknown(SERVER, "drain_timeout").is_some_and(|say| say.contains("gracehttp::main")));
         assert!(for_unknown(MAIN, "port").is_some_and(|say| say.contains("#[server(…)]")));
-        assert!(for_unknown("tls(…)", "client_ca").is_some());
+        assert!(for_unknown("tls(…)", "private_key").is_some());
         assert_eq!(for_unknown(MAIN, "colour"), None);
     }
 }

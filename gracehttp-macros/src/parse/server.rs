@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
-use syn::{Expr, ExprLit, ExprTuple, Ident, Lit, LitStr, Path, Type};
+use syn::{Expr, ExprLit, ExprTuple, Ident, Lit, LitStr, Path, Type, parse_quote};
 
 use super::acme::Acme;
 use super::arguments::{self, Arguments, Reading};
@@ -282,6 +282,7 @@ impl Arguments for TlsFiles {
                 return Ok(vec![Argument::Text(version)]);
             }
             TlsKey::CipherSuites => return words(value, "cipher suites", keys::CIPHER_SUITES, errors),
+            TlsKey::ClientCrl => return files(value, errors),
             TlsKey::Curves => return words(value, "curves", keys::CURVES, errors),
             TlsKey::Acme => self.acme = Some(Acme::read(value, errors)?),
         }
@@ -316,6 +317,23 @@ fn pairs(value: &Value<'_>, errors: &mut Errors) -> syn::Result<Vec<Pair>> {
         }
     });
     Ok(pairs.collect())
+}
+
+/// `key = "file"`, or several in brackets.
+fn files(value: &Value<'_>, errors: &mut Errors) -> Reading {
+    let expected = "a file's path in quotes, or several in brackets";
+    let list = match value.expr()? {
+        Expr::Array(array) if !array.elems.is_empty() => array,
+        single => {
+            let file = value.file(&single, expected)?;
+            return Ok(vec![Argument::Code(parse_quote!([#file]))]);
+        }
+    };
+    for element in &list.elems {
+        let read = value.file(element, expected);
+        errors.take(read);
+    }
+    Ok(vec![Argument::Code(Expr::Array(list))])
 }
 
 /// `key = ["…", "…"]`: one or several of these words.

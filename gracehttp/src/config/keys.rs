@@ -11,9 +11,9 @@ use super::{MOST_THREADS, Settings, value};
 use crate::lifecycle::Signal;
 #[cfg(feature = "tls")]
 use crate::lifecycle::show;
-use crate::server::{Endpoint, HttpsPort, ServerOptions, kinds};
 #[cfg(feature = "tls")]
-use crate::server::{Tls, TlsSource, tls_words};
+use crate::server::{ClientAuth, Tls, TlsSource, tls_words};
+use crate::server::{Endpoint, HttpsPort, ServerOptions, kinds};
 
 /// What can be set about a `T`.
 pub(crate) struct Key<T> {
@@ -295,6 +295,43 @@ const TLS_CURVES: Key<ServerOptions> = Key {
         Ok(())
     },
     get: |server| server.tls.as_ref().map(|tls| tls.curves.join(", ")).filter(|names| !names.is_empty()),
+};
+
+#[cfg(feature = "tls")]
+const TLS_CLIENT_CA: Key<ServerOptions> = Key {
+    name: "tls.client_ca",
+    form: Form::Text,
+    set: |server, text| value::path(text).map(|path| Tls::adjust(&mut server.tls, |tls| tls.client_ca(path))),
+    get: |server| Some(server.tls.as_ref()?.client_ca.as_ref()?.display().to_string()),
+};
+
+#[cfg(feature = "tls")]
+const TLS_CLIENT_AUTH: Key<ServerOptions> = Key {
+    name: "tls.client_auth",
+    form: Form::Text,
+    set: |server, text| {
+        let choice = ClientAuth::ALL.into_iter().find(|choice| choice.name() == text);
+        let choice = choice.ok_or("valid is `required` or `optional`")?;
+        Tls::adjust(&mut server.tls, |tls| tls.client_auth(choice));
+        Ok(())
+    },
+    get: |server| Some(server.tls.as_ref()?.client_auth?.name().to_owned()),
+};
+
+#[cfg(feature = "tls")]
+const TLS_CLIENT_CRL: Key<ServerOptions> = Key {
+    name: "tls.client_crl",
+    form: Form::List,
+    set: |server, text| {
+        let paths = text.split(',').map(str::trim).map(value::path).collect::<Result<Vec<_>, _>>()?;
+        Tls::adjust(&mut server.tls, |tls| tls.client_crl(paths));
+        Ok(())
+    },
+    get: |server| {
+        let lists = &server.tls.as_ref()?.client_crls;
+        let shown: Vec<_> = lists.iter().map(|path| path.display().to_string()).collect();
+        (!shown.is_empty()).then(|| shown.join(", "))
+    },
 };
 
 const MAX_CONNS: Key<ServerOptions> = Key {

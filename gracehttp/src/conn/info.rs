@@ -11,6 +11,8 @@ use http::{Extensions, StatusCode};
 use tokio::time::Instant;
 
 use crate::access_log::Client;
+#[cfg(feature = "tls")]
+use crate::conn::client_cert::ClientCert;
 use crate::conn::context::Context;
 #[cfg(feature = "tls")]
 use crate::conn::tls_info::TlsInfo;
@@ -31,6 +33,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) introduced: Option<Arc<Header>>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsInfo>,
+    #[cfg(feature = "tls")]
+    pub(super) client: Option<ClientCert>,
     pub(crate) context: Arc<Context>,
     /// For the access log and spans; none if the server has neither.
     pub(super) visit: Option<Box<Visit>>,
@@ -58,6 +62,8 @@ impl ConnectionInfo {
             visit,
             #[cfg(feature = "tls")]
             tls: stream.session().map(TlsInfo::of),
+            #[cfg(feature = "tls")]
+            client: stream.client().cloned().map(ClientCert::new),
             context,
             interrupted: OnceLock::new(),
             left_by: OnceLock::new(),

@@ -2,6 +2,8 @@
 
 mod cause;
 mod client;
+#[cfg(feature = "tls")]
+mod client_cert;
 mod close;
 mod context;
 mod exchange;
@@ -47,6 +49,8 @@ use bytes::BytesMut;
 use tokio::time::Instant;
 
 pub use client::{ClientAddr, Host};
+#[cfg(feature = "tls")]
+pub use client_cert::ClientCert;
 pub(crate) use context::{Capabilities, Context, Leaving, Resting};
 #[cfg(feature = "test-kit")]
 pub(crate) use http1::strict::read_heads;

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateReload {
     pub(crate) server: String,
-    /// Its files, as messages show them.
+    /// What it is, with its files, as messages show it.
     pub(crate) certificate: String,
     pub(crate) outcome: ReloadOutcome,
 }
@@ -42,7 +42,7 @@ impl fmt::Display for CertificateReload {
         let Self { server, certificate, outcome } = self;
         match outcome {
             ReloadOutcome::Renewed { not_after } => {
-                write!(f, "server `{server}`: new handshakes get the renewed certificate {certificate}")?;
+                write!(f, "server `{server}`: new handshakes use the renewed {certificate}")?;
                 match not_after {
                     Some(not_after) => {
                         write!(f, ", valid until {}", humantime::format_rfc3339_seconds(*not_after))
@@ -51,10 +51,10 @@ impl fmt::Display for CertificateReload {
                 }
             }
             ReloadOutcome::Unchanged => {
-                write!(f, "server `{server}`: the certificate {certificate} is unchanged")
+                write!(f, "server `{server}`: the {certificate} is unchanged")
             }
             // It names server and files.
-            ReloadOutcome::Kept { reason } => write!(f, "{reason}; the certificate before stays in use"),
+            ReloadOutcome::Kept { reason } => write!(f, "{reason}; what was there before stays in use"),
         }
     }
 }

@@ -6,6 +6,8 @@ mod access_log;
 mod acme;
 mod asked;
 mod builder;
+#[cfg(feature = "tls")]
+mod client_auth;
 mod endpoint;
 mod handler;
 mod health_path;
@@ -41,6 +43,8 @@ pub(crate) use access_log::AccessLogTo;
 pub use acme::Acme;
 pub(crate) use asked::{Asked, Line};
 pub use builder::ServerBuilder;
+#[cfg(feature = "tls")]
+pub use client_auth::ClientAuth;
 pub use endpoint::Endpoint;
 pub use handler::{Handler, Output};
 pub(crate) use health_path::HealthPath;

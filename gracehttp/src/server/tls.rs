@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How often the files are looked at where no directory tells of changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
-use crate::server::Acme;
+use crate::server::{Acme, ClientAuth};
 
 /// Where a server finds its certificates and their private keys.
 ///
@@ -25,6 +25,10 @@ pub struct Tls {
     pub(crate) min_version: Option<String>,
     pub(crate) cipher_suites: Vec<String>,
     pub(crate) curves: Vec<String>,
+    /// The authorities of client certificates; without them no client is asked for one.
+    pub(crate) client_ca: Option<PathBuf>,
+    pub(crate) client_auth: Option<ClientAuth>,
+    pub(crate) client_crls: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +99,9 @@ impl Tls {
             min_version: None,
             cipher_suites: Vec::new(),
             curves: Vec::new(),
+            client_ca: None,
+            client_auth: None,
+            client_crls: Vec::new(),
         }
     }
 
@@ -154,6 +161,26 @@ impl Tls {
     /// `secp256r1`, `secp384r1`, and with the feature `aws-lc-rs` `X25519MLKEM768`. Another one is an error at the start.
     pub fn curves<W: Into<String>>(mut self, names: impl IntoIterator<Item = W>) -> Self {
         self.curves = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Asks clients for a certificate, which one of the authorities in this PEM file has to have issued, directly or over
+    /// others. A client without one is refused, unless [`client_auth`](Self::client_auth) says otherwise.
+    pub fn client_ca(mut self, authorities: impl Into<PathBuf>) -> Self {
+        self.client_ca = Some(authorities.into());
+        self
+    }
+
+    /// Whether a client has to show a certificate.
+    pub fn client_auth(mut self, choice: ClientAuth) -> Self {
+        self.client_auth = Some(choice);
+        self
+    }
+
+    /// The revocation lists (CRLs) of those authorities, in PEM or DER, a file each. With any, the list of every issuer in a
+    /// client's chain has to be there and current, or the client is refused. They are read again as certificates are.
+    pub fn client_crl<P: Into<PathBuf>>(mut self, lists: impl IntoIterator<Item = P>) -> Self {
+        self.client_crls = lists.into_iter().map(Into::into).collect();
         self
     }
 

@@ -56,6 +56,15 @@ impl Stream {
         }
     }
 
+    /// The certificate that the client has shown, in DER.
+    #[cfg(feature = "tls")]
+    pub(crate) fn client(&self) -> Option<&std::sync::Arc<[u8]>> {
+        match self {
+            Self::Secure(secure) => secure.client(),
+            Self::Plain(_) => None,
+        }
+    }
+
     /// Its TLS session.
     #[cfg(feature = "tls")]
     pub(crate) fn session(&self) -> Option<&Session> {

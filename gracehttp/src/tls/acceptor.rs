@@ -7,6 +7,7 @@ use crate::log;
 use crate::server::{Acme, ServerOptions, Tls, TlsSource as Source};
 use crate::tls::certificate::Certificate;
 use crate::tls::certificate::CertificateFacts;
+use crate::tls::clients::ClientFiles;
 use crate::tls::files::{self, PairSources};
 use crate::tls::key_ring::KeyRing;
 use crate::tls::presented::Presented;
@@ -22,9 +23,14 @@ impl TlsAcceptor {
     /// Reads the server's certificates, if it has TLS. Its session tickets are made with the keys of the ring.
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
         let Some(tls) = &options.tls else { return Ok(None) };
-        let certificates = certificates(&options.name, tls)?;
+        let clients = ClientFiles::of(&options.name, tls)?.map(|files| files.read(&options.name)).transpose();
+        let (certificates, clients) = match (certificates(&options.name, tls), clients) {
+            (Ok(certificates), Ok(clients)) => (certificates, clients),
+            (Err(one), Err(other)) => return Err(Error::several(vec![one, other])),
+            (Err(fault), _) | (_, Err(fault)) => return Err(fault),
+        };
         let set = CertificateSet::new(certificates, tls.sni_strict);
-        Ok(Some(Self { presented: Arc::new(Presented::new(options, tls, keys, set)?) }))
+        Ok(Some(Self { presented: Arc::new(Presented::new(options, tls, keys, clients, set)?) }))
     }
 
     /// What an operator wants to know of its certificates, in their order.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use tokio_rustls::rustls;
+use tokio_rustls::rustls::{self, CertificateError};
 
 /// Why a handshake leads to no connection, where rustls sees no fault.
 #[derive(Debug)]
@@ -46,10 +46,28 @@ pub(crate) fn kind_of(error: &io::Error) -> &'static str {
         Some(rustls::Error::AlertReceived(_)) => "alert_received",
         Some(rustls::Error::NoApplicationProtocol) => "no_common_protocol",
         Some(rustls::Error::PeerIncompatible(_)) => "incompatible",
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => "certificate",
+        Some(rustls::Error::NoCertificatesPresented) => "no_certificate",
+        Some(rustls::Error::InvalidCertificate(fault)) => kind_of_certificate(fault),
         Some(_) => "invalid_message",
         None if error.kind() == io::ErrorKind::InvalidData => "no_tls",
         None if error.kind() == io::ErrorKind::Other => "internal",
         None => "closed",
+    }
+}
+
+/// Why the certificate of a client was refused.
+fn kind_of_certificate(fault: &CertificateError) -> &'static str {
+    match fault {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => "certificate_expired",
+        CertificateError::Revoked => "certificate_revoked",
+        CertificateError::UnknownIssuer => "certificate_of_unknown_issuer",
+        CertificateError::UnknownRevocationStatus => "no_revocation_list",
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "revocation_list_expired"
+        }
+        _ => "certificate",
     }
 }

@@ -88,7 +88,7 @@ fn has_just_changed(sources: PairSources<'_>) -> bool {
     sources.paths().any(|path| is_new(fs::metadata(path)) || is_new(fs::symlink_metadata(path)))
 }
 
-fn read_chain(server: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(super) fn read_chain(server: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let text = read(server, "certificate", path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
@@ -130,7 +130,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
     text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
-fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = fs::read(path).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => match std::path::absolute(path) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
-use tokio_rustls::rustls::ServerConnection;
+use tokio_rustls::rustls::{HandshakeKind, ServerConnection};
 
 use crate::log;
 use crate::record::{Alpn, Established, Facts, HEADER_LENGTH, MAX_SEALED_LENGTH, NotEstablished, Session};
@@ -57,9 +57,10 @@ pub(crate) async fn handshake(
         handshake.send().await?;
         return Err(io::Error::other(Refusal::Challenge));
     }
+    let client = handshake.client()?;
     let Handshake { bare, rustls, input, after_change, resolver: _ } = handshake;
     let session = Session::new(take_over(rustls, &key_log, after_change)?);
-    Ok(SecureStream::new(bare, session, input))
+    Ok(SecureStream::new(bare, session, input).of_client(client))
 }
 
 /// A handshake under way.
@@ -104,6 +105,17 @@ impl Handshake {
                 }
             }
         }
+    }
+
+    /// The certificate of the client, which was verified. rustls does not verify it again when a session is resumed.
+    fn client(&self) -> io::Result<Option<Arc<[u8]>>> {
+        let Some(clients) = self.resolver.clients() else { return Ok(None) };
+        let chain = self.rustls.peer_certificates();
+        if self.rustls.handshake_kind() == Some(HandshakeKind::Resumed) {
+            let verified = clients.verify_again(chain);
+            verified.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+        Ok(chain.and_then(|chain| chain.first()).map(|leaf| Arc::from(leaf.as_ref())))
     }
 
     /// Sends all that rustls has to send.

@@ -9,6 +9,8 @@ mod challenges;
 #[cfg(feature = "tls")]
 mod choices;
 #[cfg(feature = "tls")]
+mod clients;
+#[cfg(feature = "tls")]
 mod failure;
 #[cfg(feature = "tls")]
 mod files;
@@ -32,6 +34,8 @@ mod reload;
 mod resolver;
 #[cfg(feature = "tls")]
 mod set;
+#[cfg(feature = "tls")]
+mod subject;
 #[cfg(feature = "tls")]
 mod tickets;
 #[cfg(feature = "tls")]
@@ -57,6 +61,8 @@ pub(crate) use failure::{is_challenge, kind_of};
 pub(crate) use handshake::handshake;
 pub(crate) use key_ring::{KeyRing, TicketKey};
 #[cfg(feature = "tls")]
+pub(crate) use names::all_of as names_of;
+#[cfg(feature = "tls")]
 pub(crate) use places::Place;
 #[cfg(feature = "acme")]
 pub(crate) use presented::Presented;
@@ -64,6 +70,8 @@ pub(crate) use presented::Presented;
 pub(crate) use reload::{Look, Reloader};
 #[cfg(feature = "acme")]
 pub(crate) use set::CertificateSet;
+#[cfg(feature = "tls")]
+pub(crate) use subject::subject_of;
 #[cfg(feature = "tls")]
 pub(crate) use watch::Watch;
 #[cfg(not(feature = "tls"))]

@@ -9,6 +9,8 @@ const OBJECT_IDENTIFIER: u8 = 0x06;
 const OCTET_STRING: u8 = 0x04;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
+const URI: u8 = 0x86;
+const MAIL: u8 = 0x81;
 
 /// 2.5.29.17, `subjectAltName`.
 const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
@@ -24,6 +26,15 @@ pub(super) fn dns_of(certificate: &[u8]) -> Vec<String> {
         .filter(|element| element.tag == DNS_NAME)
         .filter_map(|element| shown(&element))
         .collect()
+}
+
+/// All that tell who somebody is: names, addresses, URIs and addresses of mail.
+pub(crate) fn all_of(certificate: &[u8]) -> Vec<String> {
+    let text = |element: &Element<'_>| match element.tag {
+        URI | MAIL => std::str::from_utf8(element.content).ok().map(str::to_owned),
+        _ => shown(element),
+    };
+    elements(certificate).filter_map(|element| text(&element)).collect()
 }
 
 fn elements(certificate: &[u8]) -> impl Iterator<Item = Element<'_>> {

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::server::{ServerOptions, Tls};
 use crate::tls::challenges::{Challenges, PROTOCOL};
 use crate::tls::choices::Choices;
+use crate::tls::clients::Clients;
 use crate::tls::key_ring::KeyRing;
 use crate::tls::resolver::HandshakeResolver;
 use crate::tls::set::CertificateSet;
@@ -18,6 +19,7 @@ use crate::tls::tickets::Tickets;
 /// What the handshakes of a server need. Each handshake takes it once, as it is at its beginning, and keeps it.
 #[derive(Debug)]
 pub(crate) struct Presented {
+    blueprint: Blueprint,
     current: RwLock<Arc<Current>>,
     challenges: Challenges,
 }
@@ -26,6 +28,8 @@ pub(crate) struct Presented {
 #[derive(Debug)]
 pub(super) struct Current {
     config: ServerConfig,
+    /// `None` if clients are not asked for certificates.
+    pub(super) clients: Option<Clients>,
     pub(super) set: CertificateSet,
 }
 
@@ -34,16 +38,29 @@ impl Presented {
         options: &ServerOptions,
         tls: &Tls,
         keys: &KeyRing,
+        clients: Option<Clients>,
         set: CertificateSet,
     ) -> Result<Self, Error> {
-        let current = Arc::new(Current { config: config(options, tls, keys)?, set });
-        Ok(Self { current: RwLock::new(current), challenges: Challenges::default() })
+        let (http1, http2) = (options.http1, options.has_http2());
+        let (server, tls, keys) = (options.name.clone(), tls.clone(), keys.clone());
+        let blueprint = Blueprint { server, tls, http1, http2, keys };
+        let current = Arc::new(Current { config: blueprint.config(clients.as_ref())?, clients, set });
+        Ok(Self { blueprint, current: RwLock::new(current), challenges: Challenges::default() })
     }
 
     /// New handshakes get a certificate of this set. Connections and session tickets are not touched.
     pub(crate) fn replace(&self, set: CertificateSet) {
         let mut current = self.current.write();
-        *current = Arc::new(Current { config: current.config.clone(), set });
+        *current =
+            Arc::new(Current { config: current.config.clone(), clients: current.clients.clone(), set });
+    }
+
+    /// New handshakes are for these clients. Session tickets of before are not taken any more.
+    pub(super) fn replace_clients(&self, clients: Clients) -> Result<(), Error> {
+        let config = self.blueprint.config(Some(&clients))?;
+        let mut current = self.current.write();
+        *current = Arc::new(Current { config, clients: Some(clients), set: current.set.clone() });
+        Ok(())
     }
 
     /// The same, unless the present set will do.
@@ -95,32 +112,49 @@ impl Presented {
     }
 }
 
-fn config(options: &ServerOptions, tls: &Tls, keys: &KeyRing) -> Result<ServerConfig, Error> {
-    let (server, http1, http2) = (&options.name, options.http1, options.has_http2());
-    let unusable = |reason| Error::new(format!("server `{server}`: tls.{reason}"));
-    let Choices { provider, versions } = Choices::of(tls).map_err(unusable)?;
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        // Each handshake has a resolver of its own.
-        .map(|builder| {
-            builder.with_no_client_auth().with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()))
-        })
-        .map_err(|error| {
-            Error::caused_by(format!("server `{server}`: no TLS is possible: {error}"), error)
-        })?;
-    config.alpn_protocols = [(http2, "h2"), (http1, "http/1.1")]
-        .into_iter()
-        .filter(|(spoken, _)| *spoken)
-        .map(|(_, protocol)| protocol.into())
-        .collect();
-    // rustls makes only the handshake; its secrets go to our record layer. So no data of the application may pass
-    // through rustls: neither early data of the client (RFC 8446 section 2.3) nor data that we send before the client's
-    // Finished (section 4.4.4).
-    config.enable_secret_extraction = true;
-    config.max_early_data_size = 0;
-    config.send_half_rtt_data = false;
-    config.ticketer = Arc::new(Tickets::new(server, keys.clone()));
-    Ok(config)
+/// What a configuration is made of, beside what is replaced.
+#[derive(Debug)]
+struct Blueprint {
+    server: String,
+    tls: Tls,
+    http1: bool,
+    http2: bool,
+    keys: KeyRing,
+}
+
+impl Blueprint {
+    fn config(&self, clients: Option<&Clients>) -> Result<ServerConfig, Error> {
+        let Self { server, tls, http1, http2, keys } = self;
+        let unusable = |reason| Error::new(format!("server `{server}`: tls.{reason}"));
+        let Choices { provider, versions } = Choices::of(tls).map_err(unusable)?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            // Each handshake has a resolver of its own.
+            .map(|builder| {
+                let builder = match clients {
+                    Some(clients) => builder.with_client_cert_verifier(clients.verifier.clone()),
+                    None => builder.with_no_client_auth(),
+                };
+                builder.with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()))
+            })
+            .map_err(|error| {
+                Error::caused_by(format!("server `{server}`: no TLS is possible: {error}"), error)
+            })?;
+        config.alpn_protocols = [(*http2, "h2"), (*http1, "http/1.1")]
+            .into_iter()
+            .filter(|(spoken, _)| *spoken)
+            .map(|(_, protocol)| protocol.into())
+            .collect();
+        // rustls makes only the handshake; its secrets go to our record layer. So no data of the application may pass
+        // through rustls: neither early data of the client (RFC 8446 section 2.3) nor data that we send before the client's
+        // Finished (section 4.4.4).
+        config.enable_secret_extraction = true;
+        config.max_early_data_size = 0;
+        config.send_half_rtt_data = false;
+        config.ticketer =
+            Arc::new(Tickets::new(server, clients.map(|clients| &clients.digest), keys.clone()));
+        Ok(config)
+    }
 }
 
 #[cfg(all(test, feature = "http2"))]
@@ -136,7 +170,8 @@ mod tests {
             let options = ServerOptions { http1, http2, ..ServerOptions::new("web") };
             let set = CertificateSet::default();
             let presented =
-                Presented::new(&options, &Tls::files("a.pem", "a.key"), &KeyRing::default(), set).unwrap();
+                Presented::new(&options, &Tls::files("a.pem", "a.key"), &KeyRing::default(), None, set)
+                    .unwrap();
             let (config, _) = presented.for_handshake(Arc::new(ConnectionKeyLog::default()));
             assert!(
                 config.alpn_protocols.iter().map(Vec::as_slice).eq(offered.iter().map(|of| of.as_bytes()))

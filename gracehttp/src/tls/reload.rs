@@ -13,6 +13,7 @@ use crate::lifecycle::{CertificateReload, ReloadOutcome};
 use crate::server::{CertificateFiles, ServerOptions, TlsSource as Source};
 use crate::tls::TlsAcceptor;
 use crate::tls::certificate::Certificate;
+use crate::tls::clients::ClientFiles;
 use crate::tls::files::{self, PairSources};
 use crate::tls::places::{Place, places_of};
 use crate::tls::presented::Presented;
@@ -36,6 +37,14 @@ pub(crate) struct Reloader {
     is_strict: bool,
     interval: Option<Duration>,
     pairs: Vec<Pair>,
+    clients: Option<ClientTrust>,
+}
+
+/// Who may be a client, and the files that say it.
+#[derive(Debug)]
+struct ClientTrust {
+    files: ClientFiles,
+    fault: Option<Fault>,
 }
 
 /// A certificate and its files.
@@ -71,6 +80,10 @@ impl Reloader {
             is_strict: tls.sni_strict,
             interval: Some(tls.reload_interval).filter(|interval| !interval.is_zero()),
             pairs: pairs.collect(),
+            // The start has read it without a fault.
+            clients: ClientFiles::of(&options.name, tls)
+                .ok()?
+                .map(|files| ClientTrust { files, fault: None }),
         })
     }
 
@@ -81,12 +94,15 @@ impl Reloader {
 
     /// Whether a fault waits to be told.
     pub(crate) fn has_doubts(&self) -> bool {
-        self.pairs.iter().any(|pair| pair.fault.as_ref().is_some_and(|fault| !fault.is_told))
+        let of_clients = self.clients.iter().filter_map(|clients| clients.fault.as_ref());
+        self.pairs.iter().filter_map(|pair| pair.fault.as_ref()).chain(of_clients).any(|fault| !fault.is_told)
     }
 
     /// Where a change of the files shows, as they are found now.
     pub(crate) fn places(&self) -> BTreeSet<Place> {
-        self.pairs.iter().flat_map(|pair| pair.sources().paths()).flat_map(places_of).collect()
+        let of_clients = self.clients.iter().flat_map(|clients| clients.files.paths());
+        let of_pairs = self.pairs.iter().flat_map(|pair| pair.sources().paths());
+        of_pairs.chain(of_clients).flat_map(places_of).collect()
     }
 
     /// Reads what has changed, and returns what there is to tell. It can wait for a disk.
@@ -96,15 +112,53 @@ impl Reloader {
         let mut told = Vec::new();
         for (pair, present) in self.pairs.iter_mut().zip(&mut certificates) {
             if let Some(outcome) = pair.look(&self.server, present, look) {
-                let certificate = pair.files.to_string();
+                let certificate = format!("certificate {}", pair.files);
                 told.push(CertificateReload { server: self.server.clone(), certificate, outcome });
             }
         }
         if told.iter().any(|reload| matches!(reload.outcome, ReloadOutcome::Renewed { .. })) {
             self.presented.replace(CertificateSet::new(certificates, self.is_strict));
         }
+        told.extend(self.look_at_clients(look));
         told
     }
+
+    fn look_at_clients(&mut self, look: Look) -> Option<CertificateReload> {
+        let clients = self.clients.as_mut()?;
+        let present = self.presented.current();
+        let read = clients.files.read(&self.server).and_then(|read| {
+            let is_same = present.clients.as_ref().is_some_and(|present| present.digest == read.digest);
+            if !is_same {
+                self.presented.replace_clients(read)?;
+            }
+            Ok(is_same)
+        });
+        let outcome = match read {
+            Ok(is_same) => {
+                clients.fault = None;
+                match is_same {
+                    true if look == Look::Usual => return None,
+                    true => ReloadOutcome::Unchanged,
+                    false => ReloadOutcome::Renewed { not_after: None },
+                }
+            }
+            Err(fault) => tell(&mut clients.fault, look, fault.to_string())?,
+        };
+        Some(CertificateReload {
+            server: self.server.clone(),
+            certificate: clients.files.to_string(),
+            outcome,
+        })
+    }
+}
+
+/// Notes a fault. Returns it if it is to be told now: one that is new may be half of a replacement.
+fn tell(noted: &mut Option<Fault>, look: Look, reason: String) -> Option<ReloadOutcome> {
+    let former = noted.take().filter(|former| former.reason == reason);
+    let is_told = former.as_ref().is_some_and(|former| former.is_told);
+    let tell = look == Look::Asked || (former.is_some() && !is_told);
+    *noted = Some(Fault { reason: reason.clone(), is_told: is_told || tell });
+    tell.then_some(ReloadOutcome::Kept { reason })
 }
 
 impl Pair {
@@ -129,15 +183,7 @@ impl Pair {
                 *present = Arc::new(renewed);
                 Some(ReloadOutcome::Renewed { not_after })
             }
-            Err(fault) => {
-                let reason = fault.to_string();
-                let former = self.fault.take().filter(|former| former.reason == reason);
-                let is_told = former.as_ref().is_some_and(|former| former.is_told);
-                // One that is new may be half of a replacement.
-                let tell = look == Look::Asked || (former.is_some() && !is_told);
-                self.fault = Some(Fault { reason: reason.clone(), is_told: is_told || tell });
-                tell.then_some(ReloadOutcome::Kept { reason })
-            }
+            Err(fault) => tell(&mut self.fault, look, fault.to_string()),
         }
     }
 

@@ -7,6 +7,7 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::tls::challenges::{Challenges, is_challenge};
+use crate::tls::clients::Clients;
 use crate::tls::presented::Current;
 
 /// Chooses the certificate of one handshake, and notes if there is none for the client.
@@ -20,6 +21,11 @@ pub(super) struct HandshakeResolver {
 impl HandshakeResolver {
     pub(super) fn new(current: Arc<Current>, challenges: Challenges) -> Self {
         Self { current, challenges, has_refused: AtomicBool::new(false) }
+    }
+
+    /// Who may be a client, as this handshake has found it.
+    pub(super) fn clients(&self) -> Option<&Clients> {
+        self.current.clients.as_ref()
     }
 
     /// Whether the client has asked for a name of which there is no certificate.

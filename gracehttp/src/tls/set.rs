@@ -9,7 +9,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use crate::tls::certificate::Certificate;
 
 /// All certificates of a server. It never changes: a renewed certificate makes another set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CertificateSet {
     certificates: Vec<Arc<Certificate>>,
     /// Which certificates name it, by a name or by a wildcard such as `*.example.org`, in small letters.

@@ -13,19 +13,27 @@ const NAME_LEN: usize = 16;
 /// A ticket is the key's name, a nonce, and the session under ChaCha20-Poly1305 (RFC 8439). The server's name
 /// is authenticated with it: servers share the keys, but not the sessions.
 pub(super) struct Tickets {
-    server: String,
+    /// For whom a ticket is: the server, and who may be its clients.
+    scope: Vec<u8>,
     ring: KeyRing,
 }
 
 impl Tickets {
-    pub(super) fn new(server: &str, ring: KeyRing) -> Self {
+    /// `clients` is the digest of all that decides who may be a client, if clients are asked for certificates.
+    pub(super) fn new(server: &str, clients: Option<&[u8; 32]>, ring: KeyRing) -> Self {
         // Made now: a successor would not know a first key that is made while it starts.
         let _ = ring.current(random);
-        Self { server: server.to_owned(), ring }
+        let mut scope = server.as_bytes().to_vec();
+        if let Some(clients) = clients {
+            // No server's name has a zero.
+            scope.push(0);
+            scope.extend_from_slice(clients);
+        }
+        Self { scope, ring }
     }
 
     fn aad(&self) -> Aad<&[u8]> {
-        Aad::from(self.server.as_bytes())
+        Aad::from(&self.scope)
     }
 }
 
@@ -67,7 +75,7 @@ impl ProducesTickets for Tickets {
 
 impl std::fmt::Debug for Tickets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tickets").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Tickets").finish_non_exhaustive()
     }
 }
 
@@ -78,16 +86,18 @@ mod tests {
     #[test]
     fn a_ticket_opens_in_the_next_generation_and_nowhere_else() {
         let (ring, next) = (KeyRing::default(), KeyRing::default());
-        let ticket = Tickets::new("a", ring.clone()).encrypt(b"session").unwrap();
+        let ticket = Tickets::new("a", None, ring.clone()).encrypt(b"session").unwrap();
         next.adopt(ring.for_successor(std::time::Duration::ZERO));
-        assert_eq!(Tickets::new("a", next.clone()).decrypt(&ticket).unwrap(), b"session");
-        assert!(Tickets::new("b", next).decrypt(&ticket).is_none(), "another server's session");
-        assert!(Tickets::new("a", KeyRing::default()).decrypt(&ticket).is_none(), "another ring");
+        assert_eq!(Tickets::new("a", None, next.clone()).decrypt(&ticket).unwrap(), b"session");
+        assert!(Tickets::new("b", None, next.clone()).decrypt(&ticket).is_none(), "another server's session");
+        let strangers = Tickets::new("a", Some(&[1; 32]), next);
+        assert!(strangers.decrypt(&ticket).is_none(), "others may be clients now");
+        assert!(Tickets::new("a", None, KeyRing::default()).decrypt(&ticket).is_none(), "another ring");
     }
 
     #[test]
     fn a_changed_or_cut_ticket_is_refused() {
-        let tickets = Tickets::new("a", KeyRing::default());
+        let tickets = Tickets::new("a", None, KeyRing::default());
         let mut ticket = tickets.encrypt(b"session").unwrap();
         assert!(tickets.decrypt(&ticket[..20]).is_none());
         *ticket.last_mut().unwrap() ^= 1;

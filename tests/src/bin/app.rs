@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gracehttp::{
-    Acme, App, Body, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, TlsInfo, WhenFull,
+    Acme, App, Body, ClientCert, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, TlsInfo,
+    WhenFull,
 };
 use http::header::{CONNECTION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{Method, StatusCode};
@@ -283,11 +284,12 @@ static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![b'x'; 16 << 20].into());
 struct Facts {
     peer: Option<PeerAddr>,
     tls: Option<TlsInfo>,
+    client: Option<ClientCert>,
 }
 
 impl Facts {
     /// As fields of a response.
-    fn fields(&self) -> [(&'static str, String); 5] {
+    fn fields(&self) -> [(&'static str, String); 7] {
         let tls = |fact: fn(&TlsInfo) -> Option<&str>| match &self.tls {
             Some(tls) => fact(tls).unwrap_or("none").to_owned(),
             None => "no TLS".to_owned(),
@@ -298,6 +300,8 @@ impl Facts {
             ("tls-cipher", tls(|tls| Some(tls.cipher()))),
             ("tls-sni", tls(TlsInfo::sni)),
             ("tls-alpn", tls(|tls| tls.alpn())),
+            ("client-subject", self.client.as_ref().map_or("none".to_owned(), ClientCert::subject)),
+            ("client-print", self.client.as_ref().map_or("none".to_owned(), ClientCert::fingerprint)),
         ]
     }
 }
@@ -306,11 +310,12 @@ async fn answer(
     shutdown: Shutdown,
     peer: Option<PeerAddr>,
     tls: Option<TlsInfo>,
+    client: Option<ClientCert>,
     request: Request,
 ) -> Response {
     let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
     MOST.fetch_max(running, Ordering::SeqCst);
-    let response = route(shutdown, Facts { peer, tls }, request).await;
+    let response = route(shutdown, Facts { peer, tls, client }, request).await;
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     response
 }

@@ -1,0 +1,123 @@
+//! Who may be a client: the authorities of client certificates, and what they have revoked.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ring::digest::{Context, SHA256};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::{Error as TlsError, RootCertStore};
+
+use crate::error::Error;
+use crate::server::{ClientAuth, Tls};
+use crate::tls::certificate::provider;
+use crate::tls::files::{read, read_chain};
+
+/// Where the authorities and their revocation lists are.
+#[derive(Clone, Debug)]
+pub(super) struct ClientFiles {
+    ca: PathBuf,
+    crls: Vec<PathBuf>,
+    auth: ClientAuth,
+}
+
+/// Verifies client certificates.
+#[derive(Clone, Debug)]
+pub(super) struct Clients {
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// Of all that decides who may be a client. A session ticket counts only as long as it is the same: a client that was
+    /// revoked since has to show its certificate again.
+    pub(super) digest: [u8; 32],
+}
+
+impl ClientFiles {
+    /// `None` if no client is asked for a certificate.
+    pub(super) fn of(server: &str, tls: &Tls) -> Result<Option<Self>, Error> {
+        let auth = tls.client_auth;
+        match &tls.client_ca {
+            Some(ca) => {
+                let (ca, crls) = (ca.clone(), tls.client_crls.clone());
+                Ok(Some(Self { ca, crls, auth: auth.unwrap_or_default() }))
+            }
+            None if auth.is_some() || !tls.client_crls.is_empty() => {
+                let key = if auth.is_some() { "client_auth" } else { "client_crl" };
+                Err(Error::new(format!(
+                    "server `{server}` has `tls.{key}` and no `tls.client_ca`: set the file of the authorities, too"
+                )))
+            }
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        [&self.ca].into_iter().chain(&self.crls).map(PathBuf::as_path)
+    }
+
+    /// Reads them. They are used whole or not at all.
+    pub(super) fn read(&self, server: &str) -> Result<Clients, Error> {
+        let mut digest = Context::new(&SHA256);
+        let mut add = |bytes: &[u8]| {
+            digest.update(&bytes.len().to_be_bytes());
+            digest.update(bytes);
+        };
+        add(self.auth.name().as_bytes());
+        let mut roots = RootCertStore::empty();
+        for authority in read_chain(server, &self.ca)? {
+            add(&authority);
+            roots.add(authority).map_err(|error| self.unusable(server, &error))?;
+        }
+        let mut lists = Vec::new();
+        for path in &self.crls {
+            lists.extend(read_lists(server, path)?);
+        }
+        lists.iter().for_each(|list| add(list));
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        // A list that is out of date says nothing of what was revoked since.
+        let builder = builder.with_crls(lists).enforce_revocation_expiration();
+        let builder = match self.auth {
+            ClientAuth::Required => builder,
+            ClientAuth::Optional => builder.allow_unauthenticated(),
+        };
+        let verifier = builder.build().map_err(|error| self.unusable(server, &error))?;
+        let mut digested = [0; 32];
+        digested.copy_from_slice(digest.finish().as_ref());
+        Ok(Clients { verifier, digest: digested })
+    }
+
+    fn unusable(&self, server: &str, error: &dyn fmt::Display) -> Error {
+        Error::new(format!("server `{server}`: the {self} can't be used ({error}): replace them"))
+    }
+}
+
+impl fmt::Display for ClientFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client authorities {}", self.ca.display())?;
+        self.crls.iter().try_for_each(|path| write!(f, ", {}", path.display()))
+    }
+}
+
+impl Clients {
+    /// Verifies a client that has resumed a session: the handshake of before may be long ago.
+    pub(super) fn verify_again(&self, chain: Option<&[CertificateDer<'static>]>) -> Result<(), TlsError> {
+        match chain {
+            Some([leaf, others @ ..]) => {
+                self.verifier.verify_client_cert(leaf, others, UnixTime::now()).map(drop)
+            }
+            _ if self.verifier.client_auth_mandatory() => Err(TlsError::NoCertificatesPresented),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The lists in a file of PEM, or the one of DER.
+fn read_lists(server: &str, path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+    let bytes = read(server, "revocation list", path)?;
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        _ => Ok(vec![bytes.into()]),
+    }
+}

@@ -80,5 +80,5 @@ impl<S: Sync> OptionalFromRequestParts<S> for ClientCert {
 }
 
 fn of_request(parts: &Parts) -> Option<ClientCert> {
-    info(parts)?.client.clone()
+    info(parts)?.client_cert.clone()
 }

@@ -34,7 +34,7 @@ pub(crate) struct ConnectionInfo {
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<TlsInfo>,
     #[cfg(feature = "tls")]
-    pub(super) client: Option<ClientCert>,
+    pub(super) client_cert: Option<ClientCert>,
     pub(crate) context: Arc<Context>,
     /// For the access log and spans; none if the server has neither.
     pub(super) visit: Option<Box<Visit>>,
@@ -63,7 +63,7 @@ impl ConnectionInfo {
             #[cfg(feature = "tls")]
             tls: stream.session().map(TlsInfo::of),
             #[cfg(feature = "tls")]
-            client: stream.client().cloned().map(ClientCert::new),
+            client_cert: stream.client_cert().cloned().map(ClientCert::new),
             context,
             interrupted: OnceLock::new(),
             left_by: OnceLock::new(),

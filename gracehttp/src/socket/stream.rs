@@ -58,9 +58,9 @@ impl Stream {
 
     /// The certificate that the client has shown, in DER.
     #[cfg(feature = "tls")]
-    pub(crate) fn client(&self) -> Option<&std::sync::Arc<[u8]>> {
+    pub(crate) fn client_cert(&self) -> Option<&std::sync::Arc<[u8]>> {
         match self {
-            Self::Secure(secure) => secure.client(),
+            Self::Secure(secure) => secure.client_cert(),
             Self::Plain(_) => None,
         }
     }

@@ -49,7 +49,7 @@ impl SecureStream {
     }
 
     /// The certificate that the client has shown, in DER.
-    pub(crate) fn client(&self) -> Option<&Arc<[u8]>> {
+    pub(crate) fn client_cert(&self) -> Option<&Arc<[u8]>> {
         self.client.as_ref()
     }
 

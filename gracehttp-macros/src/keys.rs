@@ -22,7 +22,7 @@ use Kind::{
     Timeout,
 };
 use Library::ByHand;
-pub(crate) use row::{Entry, Feature, Form, Key, Kind, Library};
+pub(crate) use row::{CheckList, Entry, Feature, Form, Key, Kind, Library};
 
 /// The keys of `#[server]` with a form of their own.
 #[derive(Clone, Copy)]

@@ -67,16 +67,20 @@ pub(crate) fn own_inherited(number: RawFd) -> Option<OwnedFd> {
 /// Calls `hook` when the process exits, unless a signal kills it, and before the hooks that are there already. The hook must
 /// return, and must not panic.
 pub(crate) fn at_exit(hook: fn()) {
-    static HOOKS: Mutex<Vec<(fn(), u32)>> = Mutex::new(Vec::new());
+    struct Hook {
+        run: fn(),
+        /// The process that it is for: a child that the application has forked lacks the threads that it may wait for.
+        pid: u32,
+    }
+    static HOOKS: Mutex<Vec<Hook>> = Mutex::new(Vec::new());
     extern "C" fn run() {
         let hooks = std::mem::take(&mut *HOOKS.lock());
-        // A child that the application has forked lacks the threads that a hook may wait for.
-        let own = hooks.iter().rev().filter(|(_, pid)| *pid == std::process::id());
-        own.for_each(|(hook, _)| hook());
+        let own = hooks.iter().rev().filter(|hook| hook.pid == std::process::id());
+        own.for_each(|hook| (hook.run)());
     }
     let is_first = {
         let mut hooks = HOOKS.lock();
-        hooks.push((hook, std::process::id()));
+        hooks.push(Hook { run: hook, pid: std::process::id() });
         hooks.len() == 1
     };
     if is_first {

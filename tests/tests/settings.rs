@@ -82,7 +82,7 @@ async fn a_newer_file_is_a_fault_or_with_unknown_keys_warn_one_notice_for_each_k
             .any(|line| line.starts_with("unknown_keys = \"warn\"") && line.ends_with("# --lenient"))
     );
 
-    scratch.write(FILE, &format!("unknown_keys = \"warn\"\n{newer}"));
+    scratch.write(FILE, format!("unknown_keys = \"warn\"\n{newer}"));
     let app = launch(&scratch).start("web").await;
     for key in ["`drain_polish`", "`max_dreams`", "no server `new`", "no key `wish`"] {
         let line = app.log.line(0, key).await;
@@ -108,7 +108,7 @@ async fn check_bind_tells_what_is_free_what_the_service_holds_and_what_another_p
     let file = |web: &str, admin: &str| {
         format!("[server.web]\nlisten = \"{web}\"\n[server.admin]\nlisten = \"{admin}\"\n")
     };
-    scratch.write(FILE, &file(&address.to_string(), &format!("unix:{}", socket.display())));
+    scratch.write(FILE, file(&address.to_string(), &format!("unix:{}", socket.display())));
     let found = run(&scratch, &["check", "--bind"], &[]);
     let told = text(&found.stdout);
     assert!(found.status.success(), "{found:?}");
@@ -125,7 +125,7 @@ async fn check_bind_tells_what_is_free_what_the_service_holds_and_what_another_p
 
     let (tcp, _unix) = (TcpListener::bind("127.0.0.1:0").unwrap(), UnixListener::bind(&socket).unwrap());
     let held = tcp.local_addr().unwrap();
-    scratch.write(FILE, &file(&held.to_string(), &format!("unix:{}", socket.display())));
+    scratch.write(FILE, file(&held.to_string(), &format!("unix:{}", socket.display())));
     let refused = run(&scratch, &["check", "--bind"], &[]);
     let told = text(&refused.stderr);
     assert!(

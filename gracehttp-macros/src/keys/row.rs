@@ -69,6 +69,9 @@ pub(crate) enum Form<O> {
     Own(O),
 }
 
+/// Says what is wrong with a list, and in which element.
+pub(crate) type CheckList = fn(&[String]) -> Result<(), (usize, String)>;
+
 /// How the value of an ordinary key is written, and which values fit.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
@@ -95,7 +98,7 @@ pub(crate) enum Kind {
     Address { only_unix: bool },
     /// `key = ["one", "two"]`, or `key = "one"`. `expected` names the list in messages, and `check` says what is wrong
     /// with it, and in which element.
-    List { expected: &'static str, check: fn(&[String]) -> Result<(), (usize, String)> },
+    List { expected: &'static str, check: CheckList },
     /// `key = word`: a variant of the library's enum `of`, in lower case.
     Choice { of: &'static str, words: &'static [&'static str] },
     /// `key = "file"`, or a macro that makes the path, such as `concat!(…)`.

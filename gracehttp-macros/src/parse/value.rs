@@ -13,7 +13,7 @@ use super::list::comma_separated;
 use super::setting::{Argument, Setting};
 use super::text;
 use crate::errors::Errors;
-use crate::keys::Kind;
+use crate::keys::{CheckList, Kind};
 
 /// What stands behind a key: `= value` or `(…)`, not yet read.
 pub(crate) struct Value<'a> {
@@ -128,11 +128,7 @@ impl<'a> Value<'a> {
     }
 
     /// `key = ["one", "two"]`, or `key = "one"`.
-    fn texts(
-        &self,
-        expected: &str,
-        check: fn(&[String]) -> Result<(), (usize, String)>,
-    ) -> syn::Result<Vec<LitStr>> {
+    fn texts(&self, expected: &str, check: CheckList) -> syn::Result<Vec<LitStr>> {
         let elements: Vec<Expr> = match self.expr()? {
             Expr::Array(array) if array.elems.is_empty() => return Err(self.misfit(array, expected)),
             Expr::Array(array) => array.elems.into_iter().collect(),

@@ -152,7 +152,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
-                    (0..LINES).for_each(|_| queue.push(|lines| lines.extend_from_slice(b"a line\n")))
+                    (0..LINES).for_each(|_| queue.push(|lines| lines.extend_from_slice(b"a line\n")));
                 });
             }
             let (mut gathered, mut spare) = (0, Vec::new());

@@ -74,8 +74,8 @@ impl Scheme {
     fn read(text: &str) -> Option<Self> {
         let is = |word: &&str| text.eq_ignore_ascii_case(word);
         match () {
-            () if ["http", "ws"].iter().any(|word| is(word)) => Some(Self::Http),
-            () if ["https", "wss"].iter().any(|word| is(word)) => Some(Self::Https),
+            () if ["http", "ws"].iter().any(is) => Some(Self::Http),
+            () if ["https", "wss"].iter().any(is) => Some(Self::Https),
             () => None,
         }
     }

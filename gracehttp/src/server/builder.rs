@@ -171,7 +171,7 @@ impl ServerBuilder {
     /// [The guide](crate::guide::behind_a_proxy) tells what they may say.
     pub fn trusted_proxies(self, networks: impl IntoIterator<Item: AsRef<str>>) -> Self {
         self.accept("trusted_proxies", networks_of(networks), |options, value| {
-            options.trusted_proxies = value
+            options.trusted_proxies = value;
         })
     }
 

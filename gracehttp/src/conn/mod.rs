@@ -26,6 +26,9 @@ mod request_id;
 mod rest;
 #[cfg(all(test, gracehttp_model))]
 mod rest_model;
+#[cfg(feature = "self-signed")]
+#[cfg(test)]
+mod rest_tests;
 #[cfg(feature = "http2")]
 mod sniff;
 #[cfg(feature = "tls")]

@@ -143,6 +143,13 @@ impl Lot {
         self.slots().len()
     }
 
+    #[cfg(test)]
+    /// Registers a descriptor with which the lot has no registration. From now on it can't be parked, as if the kernel
+    /// refused to watch it.
+    pub(crate) fn occupy(&self, fd: BorrowedFd<'_>) {
+        self.watch.add(fd, EpollEvent::empty()).unwrap();
+    }
+
     /// Parks a connection. If the kernel can't watch one more, it comes back, to be served awake.
     pub(crate) fn park(&self, parked: Parked) -> Result<(), Parked> {
         let mut slots = self.slots();

@@ -23,7 +23,8 @@
 //! | phase | without a byte of the next request | with half a head |
 //! | --- | --- | --- |
 //! | `Serving`, `SuccessorFull`, `Stopping` | [`End::Rest`] after its answer or after a while, if it may | goes on |
-//! | `HandingOver` | [`End::Rest`], if it may | [`End::Rest`], if it may |
+//! | `HandingOver`, with a successor | [`End::Rest`], if it may | [`End::Rest`], if it may |
+//! | `HandingOver`, once the successor is gone | goes on | goes on |
 //! | `ClosingIdle` | [`End::Close`] | goes on |
 //! | `Cutting` | [`End::Cut`], and so for a busy one | [`End::Cut`] |
 
@@ -284,7 +285,12 @@ impl Drive<'_, '_> {
         match phase {
             Phase::Cutting => Some(End::Cut),
             // With half a head, too: what was read travels along.
-            Phase::HandingOver => (is_idle && self.rest != Rest::Never).then_some(End::Rest),
+            // Without a successor it would come back at once where the kernel can't watch it for the parking lot. The next
+            // phase is about to begin.
+            Phase::HandingOver => {
+                let may_move = is_idle && self.rest != Rest::Never && self.context.has_successor();
+                may_move.then_some(End::Rest)
+            }
             Phase::ClosingIdle => (is_idle && is_waiting).then_some(End::Close),
             Phase::Serving | Phase::SuccessorFull | Phase::Stopping => {
                 (is_idle && is_waiting && self.is_to_rest(now)).then_some(End::Rest)

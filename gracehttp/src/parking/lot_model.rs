@@ -138,6 +138,8 @@ fn what_was_taken_out_is_answered_by_its_new_owner() {
         let taken = successor.join().unwrap();
         while serve_woken(&lot, true) > 0 {}
         taken.iter().for_each(|parked| answer(&parked.socket.fd));
+        // No registration is left behind.
+        taken.iter().for_each(|parked| lot.occupy(parked.socket.fd.as_fd()));
         assert_answered(&mut clients, 1);
         assert_eq!(taken.len() + lot.len(), 2);
     });

@@ -214,6 +214,23 @@ mod tests {
         }
     }
 
+    /// How many children have ended, but were not reaped, before they ran a program: until then they have the name of the
+    /// thread that made them.
+    fn dead_children_of_this_thread() -> usize {
+        let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+        let is_dead_child = |stat: &String| {
+            let (front, rest) = stat.rsplit_once(") ").unwrap_or_default();
+            let mut rest = rest.split(' ');
+            let parent = std::process::id().to_string();
+            front.split_once('(').is_some_and(|(_, comm)| comm == name.trim_end())
+                && rest.next() == Some("Z")
+                && rest.next() == Some(&parent)
+        };
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let stats = processes.filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok());
+        stats.filter(is_dead_child).count()
+    }
+
     #[test]
     fn a_program_gets_its_inheritance_and_nothing_else() {
         let (mut reader, writer) = io::pipe().unwrap();
@@ -256,5 +273,6 @@ mod tests {
             Inheritance { descriptor: reader.as_fd(), ignored: &[], held_back: &[], descriptors: None };
         let error = spawn(&program, &inheritance).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(dead_children_of_this_thread(), 0);
     }
 }

@@ -29,15 +29,29 @@ mod tests {
     #[test]
     fn a_valid_authority_is_known_until_another_comes_and_an_invalid_one_never_is() {
         let known = KnownHost::default();
-        for (authority, is_valid) in [
-            ("a.test", true),
-            ("a.test", true),
-            ("user@a.test", false),
-            ("a.test:1", true),
-            ("user@a.test", false),
+        let mut last: Option<HeaderValue> = None;
+        for (authority, is_valid, is_known) in [
+            ("a.test", true, false),
+            ("a.test", true, true),
+            ("user@a.test", false, false),
+            ("user@a.test", false, false),
+            ("a.test", true, true),
+            ("a.test:1", true, false),
+            ("a.test:1", true, true),
+            ("a.test", true, false),
         ] {
             let value = known.value(authority);
-            assert_eq!(value.map(|value| value == authority), is_valid.then_some(true), "{authority}");
+            assert_eq!(
+                value.as_ref().map(|value| value == authority),
+                is_valid.then_some(true),
+                "{authority}"
+            );
+            let Some(value) = value else { continue };
+            // A value that is known is the same memory.
+            let is_same =
+                last.as_ref().is_some_and(|last| last.as_bytes().as_ptr() == value.as_bytes().as_ptr());
+            assert_eq!(is_same, is_known, "{authority}");
+            last = Some(value);
         }
     }
 }

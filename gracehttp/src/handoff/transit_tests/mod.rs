@@ -5,6 +5,7 @@
 //! it: a number that is used twice under one key fails the test.
 
 mod any_order;
+mod gone;
 mod marks;
 mod stage;
 

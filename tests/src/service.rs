@@ -1,11 +1,14 @@
 //! An application and its main server.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Target};
 use crate::generation::{Exit, Generation};
-use crate::process::{App, Launch};
+use crate::patience::PATIENCE;
+use crate::process::{App, Launch, bin};
 use crate::scratch::Scratch;
 
 /// A running application, and the target of the first server of its plan.
@@ -16,7 +19,7 @@ pub struct Service {
     /// The first server of the plan.
     pub target: Target,
     /// Holds the plan of later generations. It is the last field, so the application ends first.
-    _scratch: Scratch,
+    pub scratch: Scratch,
 }
 
 impl Service {
@@ -28,9 +31,43 @@ impl Service {
     /// Starts one with this plan and this change of its launch.
     pub async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
         let scratch = Scratch::new();
-        let app = change(Launch::app(&scratch, plan)).spawn();
+        let launch = Launch::app(&scratch, plan);
+        Self::begin(scratch, plan, change(launch)).await
+    }
+
+    /// Starts a copy of the program, which a test may [replace](Self::install).
+    pub async fn installed(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
+        let scratch = Scratch::new();
+        let program = scratch.install(&bin("app"), "app");
+        let launch = Launch::program(program).plan(&scratch, plan);
+        Self::begin(scratch, plan, change(launch)).await
+    }
+
+    async fn begin(scratch: Scratch, plan: &str, launch: Launch) -> Self {
+        let app = launch.spawn();
         let target = app.target(plan.split_whitespace().nth(1).expect("a server in the plan")).await;
-        Self { app, target, _scratch: scratch }
+        Self { app, target, scratch }
+    }
+
+    /// The next generation is this program of the tests.
+    pub fn install(&self, program: &str) {
+        self.scratch.install(&bin(program), "app");
+    }
+
+    /// A shell starts the next generation, with `words` before the program's name.
+    pub fn next_starts_by(&self, words: &str) {
+        let real = self.scratch.install(&bin("app"), "real");
+        let script = format!("#!/bin/sh\n{words} {} \"$@\"\n", real.display());
+        let script = self.scratch.write("script", script);
+        let installed = self.scratch.install(&script, "app");
+        std::fs::set_permissions(installed, Permissions::from_mode(0o755)).expect("a file of this test");
+    }
+
+    /// Waits for an error with one of these reasons.
+    pub async fn error_since(&self, start: usize, reasons: &[&str]) {
+        let matches =
+            |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
+        self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), matches).await;
     }
 
     /// A new connection.

@@ -1,43 +1,42 @@
 //! The other end of the handoff may be another release, broken, or malicious: the predecessor neither crashes nor
 //! hangs, and no client loses its connection. Either end may also die during the handoff.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::ops::Deref;
 use std::time::Duration;
 
 use tests::client::{Pause, get, get_once, post_head};
 use tests::load::Style;
 use tests::patience::{GLANCE, PATIENCE, eventually, within};
-use tests::process::{bin, tool};
-use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Strace, Target};
+use tests::process::tool;
+use tests::{Client, Exit, Launch, Load, Service, Signal, Strace};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
 /// An application that serves, and whose successors may be impostors.
-struct Stage {
-    app: App,
-    target: Target,
-    scratch: Scratch,
+struct Stage(Service);
+
+impl Deref for Stage {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.0
+    }
 }
 
 impl Stage {
     async fn new(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
-        let scratch = Scratch::new();
-        let program = scratch.install(&bin("app"), "app");
-        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_STANDBY", "10s");
-        let app = change(launch).spawn();
-        let target = app.target("web").await;
-        Self { app, target, scratch }
+        Self(Service::installed(plan, |launch| change(launch.env("GRACEHTTP_STANDBY", "10s"))).await)
     }
 
     /// The next successor is this impostor.
     fn next_is(&self, word: &str) {
-        self.scratch.install(&bin("impostor"), "app");
+        self.install("impostor");
         self.scratch.write("plan", format!("impostor {word}"));
     }
 
     /// The next successor is honest again.
     fn next_is_honest(&self, plan: &str) {
-        self.scratch.install(&bin("app"), "app");
+        self.install("app");
         self.scratch.write("plan", plan);
     }
 
@@ -49,11 +48,6 @@ impl Stage {
             clients.push(client);
         }
         clients
-    }
-
-    async fn error_since(&self, start: usize, reason: &str) {
-        let matches = |line: &str| line.contains("ERROR") && line.contains(reason);
-        self.app.log.find(start, PATIENCE, &format!("an error with {reason:?}"), matches).await;
     }
 }
 
@@ -91,7 +85,7 @@ async fn is_refused(word: &str, reason: &str) {
         load.mark(format!("impostor {word}, {attempt}"));
         let start = stage.app.log.end();
         serving.signal(Signal::USR2);
-        stage.error_since(start, reason).await;
+        stage.error_since(start, &[reason]).await;
         stage.app.log.line(start, "serves on").await;
         eventually("the impostor's end", || serving.children().is_empty()).await;
         let before = *before.get_or_insert_with(descriptors);
@@ -176,7 +170,7 @@ async fn everything_comes_back(word: &str) {
     stage.next_is(word);
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
-    stage.error_since(start, "SIGKILL").await;
+    stage.error_since(start, &["SIGKILL"]).await;
     stage.app.log.line(start, "serves again").await;
     all_are_served_by(&mut clients, old.pid()).await;
     assert_eq!(get_once(&stage.target, "/ping").await.expect("an answer").pid(), Some(old.pid()));
@@ -338,14 +332,11 @@ async fn predecessor_serves_all_clients_again_when_its_successor_is_killed_durin
     let old = stage.app.first();
     let mut clients = stage.idle_clients(1500).await;
     // It dies at its fifth batch on one thread; the main thread receives fewer messages.
-    let real = stage.scratch.install(&bin("app"), "real");
     let trace = "strace -D -f -qq -o /dev/null -e trace=sendmsg -e inject=sendmsg:signal=KILL:when=5";
-    let script = stage.scratch.write("script", format!("#!/bin/sh\nexec {trace} {}\n", real.display()));
-    let installed = stage.scratch.install(&script, "app");
-    std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).unwrap();
+    stage.next_starts_by(&format!("exec {trace}"));
     let start = stage.app.log.end();
     old.signal(Signal::USR2);
-    stage.error_since(start, "SIGKILL").await;
+    stage.error_since(start, &["SIGKILL"]).await;
     stage.app.log.line(start, "serves again").await;
     all_are_served_by(&mut clients, old.pid()).await;
     stage.next_is_honest(WEB);
@@ -474,7 +465,7 @@ async fn only_the_request_in_the_handler_is_lost_when_the_successor_is_killed_du
     eventually("the successor to sleep", || successor.is_asleep()).await;
     successor.kill();
     assert!(busy.reply().await.is_err(), "its handler is dead");
-    stage.error_since(start, "SIGKILL").await;
+    stage.error_since(start, &["SIGKILL"]).await;
     all_are_served_by(&mut clients, old.pid()).await;
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Deref;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -12,15 +13,19 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tests::load::Style;
 use tests::patience::{PATIENCE, eventually};
 use tests::process::{bin, run, tool};
-use tests::{App, Exit, Launch, Load, Scratch, Signal, Target};
+use tests::{Exit, Launch, Load, Scratch, Service, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
 /// A running copy of the application, which a test may break.
-struct Stage {
-    app: App,
-    target: Target,
-    scratch: Scratch,
+struct Stage(Service);
+
+impl Deref for Stage {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.0
+    }
 }
 
 impl Stage {
@@ -29,12 +34,7 @@ impl Stage {
     }
 
     async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
-        let scratch = Scratch::new();
-        let program = scratch.install(&bin("app"), "app");
-        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_STANDBY", "300ms");
-        let app = change(launch).spawn();
-        let target = app.target("web").await;
-        Self { app, target, scratch }
+        Self(Service::installed(plan, |launch| change(launch.env("GRACEHTTP_STANDBY", "300ms"))).await)
     }
 
     fn load(&self) -> Load {
@@ -81,12 +81,6 @@ impl Stage {
         let start = self.app.log.end();
         self.app.signal(Signal::USR2);
         self.error_since(start, reasons).await;
-    }
-
-    async fn error_since(&self, start: usize, reasons: &[&str]) {
-        let matches =
-            |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
-        self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), matches).await;
     }
 }
 
@@ -268,11 +262,8 @@ async fn case_17_predecessor_serves_on_when_the_successor_is_killed_during_the_h
         return;
     }
     let stage = Stage::new().await;
-    let real = stage.scratch.install(&bin("app"), "real");
     let trace = "strace -D -f -qq -o /dev/null -e trace=recvmsg -e inject=recvmsg:signal=KILL:when=1";
-    let script = stage.scratch.write("script", format!("#!/bin/sh\nexec {trace} {}\n", real.display()));
-    let installed = stage.scratch.install(&script, "app");
-    fs::set_permissions(installed, fs::Permissions::from_mode(0o755)).unwrap();
+    stage.next_starts_by(&format!("exec {trace}"));
     stage.keeps_serving(&["SIGKILL"], reinstall).await;
 }
 

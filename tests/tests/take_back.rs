@@ -54,6 +54,20 @@ impl Stage {
         text
     }
 
+    /// The same of thirty connections, of which seven were [busy](Self::busy).
+    async fn takes_back_but_the_busy(&mut self) {
+        let line = self.taken_back().await;
+        let told = "has taken 23 connections back; 7 busy plain connections are lost with it";
+        assert!(line.contains(told), "{line}");
+    }
+
+    /// The successor answers each client once more.
+    async fn all_are_answered_by_the_successor(&mut self) {
+        for client in &mut self.clients {
+            assert_eq!(client.get("/ping").await.expect("an answer").pid(), Some(self.successor.pid()));
+        }
+    }
+
     /// A client in the middle of each of these, which the successor has begun to read.
     async fn busy(&mut self) -> Vec<Client> {
         let halves = [
@@ -124,17 +138,11 @@ async fn idle_connections_come_back_from_a_crash_and_busy_ones_close() {
     let mut stage = Stage::new(30, |launch| launch).await;
     let mut busy = stage.busy().await;
     for _ in 0..3 {
-        for client in &mut stage.clients {
-            assert_eq!(client.get("/ping").await.unwrap().pid(), Some(stage.successor.pid()));
-        }
+        stage.all_are_answered_by_the_successor().await;
     }
     stage.successor_sleeps().await;
     busy.last_mut().expect("one that aborts").send(get("/abort")).await.unwrap();
-    let line = stage.taken_back().await;
-    assert!(
-        line.contains("has taken 23 connections back; 7 busy plain connections are lost with it"),
-        "{line}"
-    );
+    stage.takes_back_but_the_busy().await;
     stage.all_are_answered_by_the_predecessor().await;
     stage.are_lost(busy).await;
 }
@@ -149,20 +157,14 @@ async fn idle_connections_come_back_to_a_predecessor_that_was_suspended() {
     eventually("the predecessor to stop", || stage.old.is_stopped()).await;
     // Longer than the successor waits for a predecessor that has to be told.
     for _ in 0..3 {
-        for client in &mut stage.clients {
-            assert_eq!(client.get("/ping").await.unwrap().pid(), Some(stage.successor.pid()));
-        }
+        stage.all_are_answered_by_the_successor().await;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     stage.clients[0].send(&get("/ping")[..10]).await.unwrap();
     stage.successor_sleeps().await;
     stage.successor.kill();
     stage.old.signal(Signal::CONT);
-    let line = stage.taken_back().await;
-    assert!(
-        line.contains("has taken 23 connections back; 7 busy plain connections are lost with it"),
-        "{line}"
-    );
+    stage.takes_back_but_the_busy().await;
     let begun = stage.clients.remove(0);
     stage.all_are_answered_by_the_predecessor().await;
     stage.are_lost(vec![begun]).await;
@@ -177,11 +179,7 @@ async fn idle_connections_come_back_without_shared_memory() {
     let mut busy = stage.busy().await;
     stage.successor_sleeps().await;
     busy.last_mut().expect("one that aborts").send(get("/abort")).await.unwrap();
-    let line = stage.taken_back().await;
-    assert!(
-        line.contains("has taken 23 connections back; 7 busy plain connections are lost with it"),
-        "{line}"
-    );
+    stage.takes_back_but_the_busy().await;
     stage.all_are_answered_by_the_predecessor().await;
     stage.are_lost(busy).await;
 }

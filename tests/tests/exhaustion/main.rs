@@ -3,25 +3,28 @@
 
 mod shortage;
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once};
 use tests::generation::Generation;
 use tests::load::Style;
 use tests::patience::{PATIENCE, eventually};
-use tests::process::{bin, run, tool};
-use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Strace, Target};
+use tests::process::{run, tool};
+use tests::{Client, Exit, Launch, Load, Scratch, Service, Signal, Strace};
 use tokio::task::JoinSet;
 
 const WEB: &str = "server web 127.0.0.1:0";
 
 /// A running copy of the application. A test may replace the program.
-struct Stage {
-    app: App,
-    target: Target,
-    scratch: Scratch,
+struct Stage(Service);
+
+impl Deref for Stage {
+    type Target = Service;
+
+    fn deref(&self) -> &Service {
+        &self.0
+    }
 }
 
 impl Stage {
@@ -30,12 +33,7 @@ impl Stage {
     }
 
     async fn with(plan: &str, change: impl FnOnce(Launch) -> Launch) -> Self {
-        let scratch = Scratch::new();
-        let program = scratch.install(&bin("app"), "app");
-        let launch = Launch::program(program).plan(&scratch, plan).env("GRACEHTTP_STANDBY", "300ms");
-        let app = change(launch).spawn();
-        let target = app.target("web").await;
-        Self { app, target, scratch }
+        Self(Service::installed(plan, |launch| change(launch.env("GRACEHTTP_STANDBY", "300ms"))).await)
     }
 
     /// The next generation runs in a shell that runs `words` first.
@@ -43,23 +41,8 @@ impl Stage {
         self.next_starts_by(&format!("{words}\nexec"));
     }
 
-    /// A shell starts the next generation, with `words` before the program's name.
-    fn next_starts_by(&self, words: &str) {
-        let real = self.scratch.install(&bin("app"), "real");
-        let script = format!("#!/bin/sh\n{words} {} \"$@\"\n", real.display());
-        let script = self.scratch.write("script", script);
-        let installed = self.scratch.install(&script, "app");
-        std::fs::set_permissions(installed, std::fs::Permissions::from_mode(0o755)).expect("writable");
-    }
-
     fn next_starts_normally(&self) {
-        self.scratch.install(&bin("app"), "app");
-    }
-
-    async fn restart(&self) -> Arc<Generation> {
-        let successor = self.app.restart().await;
-        self.app.serves(&self.target, &successor).await;
-        successor
+        self.install("app");
     }
 
     /// Restarts under load in spite of the fault. No client notices, and the predecessor ends without an error.
@@ -85,12 +68,7 @@ impl Stage {
             load.mark(format!("restart into the fault, {attempt}"));
             let start = self.app.log.end();
             serving.signal(Signal::USR2);
-            let is_expected =
-                |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
-            self.app
-                .log
-                .find(start, PATIENCE, &format!("an error with one of {reasons:?}"), is_expected)
-                .await;
+            self.error_since(start, reasons).await;
             load.answers(30).await;
             eventually("the successor to be reaped", || serving.children().is_empty()).await;
         }

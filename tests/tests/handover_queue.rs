@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use tests::client::{Pause, get, get_once};
-use tests::patience::PATIENCE;
-use tests::{App, Client, Generation, Launch, Scratch, Signal, Target};
+use tests::patience::{PATIENCE, eventually};
+use tests::{Account, App, Client, Generation, Launch, Scratch, Signal, Target};
 
 const WEB: &str = "server web 127.0.0.1:0";
 
@@ -142,16 +142,20 @@ async fn the_predecessor_is_stopped_in_the_middle() {
     }
 }
 
-/// Those that have moved are idle, so all come back. (TLS connections that have moved end with the successor.)
+/// Those that have moved are idle, so all come back. (TLS connections that have moved end with the successor.) It is killed
+/// as the first ones leave, and once some have moved.
 #[tokio::test]
 async fn the_successor_is_killed_in_the_middle() {
     let mut stage = Stage::new("").await;
     for _ in 0..attempts() {
-        let begin = stage.app.log.end();
-        let [old, new] = stage.middle_of_a_restart().await;
-        new.kill();
-        stage.app.log.line(begin, "serves again").await;
-        stage.all_are_answered(&[&old]).await;
+        for moved in [0, 200] {
+            let begin = stage.app.log.end();
+            let [old, new] = stage.middle_of_a_restart().await;
+            eventually("connections to move", || new.descriptors() > moved).await;
+            new.kill();
+            stage.app.log.line(begin, "serves again").await;
+            stage.all_are_answered(&[&old]).await;
+        }
     }
     let [old, new] = stage.middle_of_a_restart().await;
     stage.settles_in(new, &[&old]).await;
@@ -168,6 +172,33 @@ async fn the_successor_is_restarted_in_the_middle() {
             let third = stage.app.successor_since(begin).await;
             stage.all_are_answered(&[&first, &second, &third]).await;
             stage.settles_in(third, &[&first, &second]).await;
+        }
+    }
+}
+
+/// Half of the clients close their connections while these move. Their permits return: as many new clients are served. The
+/// receipt accounts for each.
+#[tokio::test]
+async fn clients_leave_while_their_connections_move() {
+    for options in [" when_full=wait", " when_full=wait tls=self_signed"] {
+        let mut stage = Stage::new(options).await;
+        let count = stage.idle.len();
+        for _ in 0..attempts() {
+            let begin = stage.app.log.end();
+            let [old, new] = stage.middle_of_a_restart().await;
+            // What is on its way now arrives without its client.
+            new.signal(Signal::STOP);
+            stage.idle.truncate(count / 2);
+            new.signal(Signal::CONT);
+            while stage.idle.len() < count {
+                let mut client = Client::connect(&stage.target).await.expect("a connection").limit(PATIENCE);
+                client.get("/ping").await.expect("an answer with a permit of one that left");
+                stage.idle.push(client);
+            }
+            stage.settles_in(new, &[&old]).await;
+            let account = Account::read(&stage.app.log.line(begin, "restart done").await);
+            account.assert_balanced();
+            assert_eq!((account.before, account.accepted), (count as u64, 0), "{account:?}");
         }
     }
 }

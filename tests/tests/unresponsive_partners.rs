@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use tests::client::{Pause, get, get_once};
+use tests::h2::{Http2, Outcome};
 use tests::patience::{PATIENCE, eventually, within};
 use tests::process::{bin, tool};
 use tests::{App, Client, Exit, Generation, Launch, Scratch, Signal, Strace, Target};
@@ -110,6 +111,29 @@ async fn a3_parked_connections_move_while_all_workers_of_the_predecessor_are_blo
     assert_eq!(blocked.pause(Duration::ZERO).await, Pause::Open, "the handler still blocks");
     assert_eq!(blocked.reply().await.expect("an answer").pid(), Some(old.pid()));
     assert!(old.exit().await.is_clean(), "{}", stage.app.log);
+}
+
+/// The same for a handler of an HTTP/2 request, which blocks one thread of two, or the only one. Requests that have come
+/// meanwhile are answered there.
+#[tokio::test]
+async fn parked_connections_move_while_a_handler_of_http2_blocks_its_thread() {
+    for threads in ["2", "1"] {
+        let mut stage = Stage::new(50, |launch| {
+            launch.env("GRACEHTTP_WORKER_THREADS", threads).env("GRACEHTTP_DRAIN_TIMEOUT", "60s")
+        })
+        .await;
+        let old = stage.app.first();
+        let mut multiplexed = Http2::connect(&stage.web).await.expect("a connection");
+        let blocked = tokio::spawn(async move { multiplexed.get("/block?ms=6000").await });
+        stage.app.log.line(0, "block begins").await;
+        let successor = stage.app.restart().await;
+        stage.all_move_to(&successor).await;
+        stage.all_are_answered_by(&successor).await;
+        assert!(!blocked.is_finished(), "the handler still blocks");
+        let Ok(Ok(Outcome::Reply(reply))) = blocked.await else { panic!("no answer\n{}", stage.app.log) };
+        assert_eq!(reply.pid(), Some(old.pid()));
+        assert_eq!(old.exit().await, Exit::Code(0), "{}", stage.app.log);
+    }
 }
 
 /// A stop needs no serving thread either: parked connections close after the grace, and the deadline holds.

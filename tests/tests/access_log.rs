@@ -286,6 +286,70 @@ async fn a_rotation_under_load_loses_no_line() {
 }
 
 #[tokio::test]
+async fn a_rotation_while_a_successor_starts_reaches_it() {
+    let scratch = Scratch::new();
+    let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
+    let stage = Stage::with(|launch| {
+        launch
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
+    })
+    .await;
+    stage.client().await.get("/ping").await.unwrap();
+    let log = AccessLog::at(&path);
+    log.has(1).await;
+    stage.plan("server web 127.0.0.1:0\nstart sleep 1500\n");
+    let start = stage.app.log.end();
+    stage.app.signal(tests::Signal::USR2);
+    // It has opened its files by then.
+    stage.app.log.line(start, "start-up code of pid").await;
+    std::fs::rename(&path, &old).unwrap();
+    stage.run(&["reopen-logs"]).await.succeeded();
+    let successor = stage.app.successor_since(start).await;
+    stage.app.serves(&stage.web, &successor).await;
+    eventually("a line of the successor", || log.lines().iter().any(|line| line["generation"] == 2)).await;
+    assert_eq!(AccessLog::at(&old).lines().len(), 1, "the former file is left alone");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_line_that_was_cut_off_spoils_no_other() {
+    let scratch = Scratch::new();
+    let path = scratch.write("access.log", "{\"status\":200}\n{\"sta");
+    let stage = Stage::with(|launch| {
+        launch
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
+            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
+    })
+    .await;
+    let ends_with = async |parts: &[&str]| {
+        stage.client().await.get("/ping").await.unwrap();
+        let last = || {
+            let text = std::fs::read_to_string(&path).unwrap();
+            text.lines().rev().take(parts.len()).map(str::to_owned).collect::<Vec<_>>()
+        };
+        let is_so = || last().iter().zip(parts).all(|(line, part)| line.starts_with(part));
+        eventually(&format!("{parts:?} at the end of the log"), is_so).await;
+    };
+    let whole = "{\"time\":";
+    ends_with(&[whole, "{\"sta", "{\"status\":200}"]).await;
+    // As a full disk and a process that was killed leave it.
+    let tear = || {
+        use std::io::Write as _;
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"{\"torn").unwrap();
+    };
+    tear();
+    stage.run(&["reopen-logs"]).await.succeeded();
+    ends_with(&[whole, "{\"torn", whole]).await;
+    tear();
+    stage.app.restart().await;
+    ends_with(&[whole, "{\"torn", whole]).await;
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("\n\n"));
+    stage.stop().await;
+}
+
+#[tokio::test]
 async fn a_predecessor_that_drains_opens_its_log_anew_too() {
     let scratch = Scratch::new();
     let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));

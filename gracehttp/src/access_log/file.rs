@@ -3,8 +3,10 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::PIPE_BUF;
@@ -15,6 +17,9 @@ const MODE: u32 = 0o640;
 
 /// How long a full pipe is awaited between two looks at the writer's other duties.
 const PATIENCE: u16 = 100;
+
+/// How long another process may take to write what it has begun.
+const MID_WRITE: Duration = Duration::from_millis(5);
 
 /// Opens a log file, and makes it if there is none.
 ///
@@ -39,6 +44,28 @@ pub(super) fn is_fifo(path: &Path) -> bool {
 pub(super) fn is_regular(file: BorrowedFd<'_>) -> bool {
     use nix::sys::stat::{SFlag, fstat};
     fstat(file).is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG)
+}
+
+/// Opens a file of this path for a look at its end; none if it is no regular one.
+pub(super) fn open_to_look(path: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags((nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY).bits());
+    options.open(path).ok().filter(|file| is_regular(file.as_fd()))
+}
+
+/// Whether a file ends within a line, which its writer could not finish. Looks twice: another process may be writing.
+pub(super) fn ends_within_line(file: &File) -> bool {
+    let has_fragment = || {
+        let Some(last) = file.metadata().ok().and_then(|found| found.len().checked_sub(1)) else {
+            return false;
+        };
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, last).is_ok() && byte != [b'\n']
+    };
+    has_fragment() && {
+        thread::sleep(MID_WRITE);
+        has_fragment()
+    }
 }
 
 /// How a write ended.

@@ -26,7 +26,7 @@ pub(crate) use line::{Client, Outcome};
 pub(crate) use target::check;
 #[cfg(feature = "admin")]
 pub(crate) use target::lost;
-pub(crate) use target::reopen;
+pub(crate) use target::{follow_names, reopen};
 
 use crate::access_log::escape::Style;
 use crate::access_log::target::Target;

@@ -13,9 +13,18 @@ use crate::log;
 use crate::server::AccessLogTo;
 
 pub(super) enum Sink {
-    Stdout,
+    Stdout(Line),
     Tracing,
     File(LogFile),
+}
+
+/// Whether the last line of a target is whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Line {
+    #[default]
+    Whole,
+    /// The last write ended within it.
+    Torn,
 }
 
 /// A file that can be opened anew by its name.
@@ -23,8 +32,9 @@ pub(super) struct LogFile {
     path: PathBuf,
     /// None while it is a FIFO without a reader.
     file: Option<File>,
-    /// The last write ended within a line.
-    is_torn: bool,
+    /// The same file, if it is a regular one, for looks at its end.
+    end: Option<File>,
+    line: Line,
     /// It could not be written, and that was logged.
     has_failed: bool,
 }
@@ -38,7 +48,7 @@ pub(super) struct Sent {
 impl Sink {
     pub(super) fn open(to: &AccessLogTo) -> Result<Self, Error> {
         Ok(match to {
-            AccessLogTo::Stdout => Self::Stdout,
+            AccessLogTo::Stdout => Self::Stdout(Line::Whole),
             AccessLogTo::Tracing => Self::Tracing,
             AccessLogTo::File(path) => Self::File(LogFile::open(path)?),
         })
@@ -59,9 +69,9 @@ impl Sink {
                 lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).for_each(log::access);
                 Sent { lost: 0, rest: Vec::new() }
             }
-            Self::Stdout => {
+            Self::Stdout(line) => {
                 let stdout = io::stdout();
-                send(stdout.as_fd(), lines, has_to_pause).0
+                send(stdout.as_fd(), line, lines, has_to_pause).0
             }
             Self::File(file) => file.send(lines, has_to_pause),
         }
@@ -81,33 +91,39 @@ impl LogFile {
                 ));
             }
         };
-        Ok(Self { path: path.to_owned(), file, is_torn: false, has_failed: false })
+        let end = file::open_to_look(path);
+        let mut opened = Self { path: path.to_owned(), file, end, line: Line::Whole, has_failed: false };
+        opened.look_at_end();
+        Ok(opened)
+    }
+
+    /// Looks whether the last line is whole. Another process that writes this file may have torn it, or this one before
+    /// the file was opened anew.
+    fn look_at_end(&mut self) {
+        if self.end.as_ref().is_some_and(file::ends_within_line) {
+            self.line = Line::Torn;
+        }
     }
 
     fn send(&mut self, lines: &[u8], has_to_pause: impl FnMut() -> bool) -> Sent {
         if self.file.is_none() {
             self.file = file::open(&self.path).ok();
         }
+        if self.has_failed {
+            self.look_at_end();
+        }
         let Some(file) = &self.file else {
             self.note_failure("it is a FIFO that nothing reads");
             return Sent { lost: count(lines), rest: Vec::new() };
         };
-        if self.is_torn {
-            // The rest of that line is lost. The next one begins a line of its own.
-            match nix::unistd::write(file, b"\n") {
-                Ok(_) => self.is_torn = false,
-                Err(_) => return Sent { lost: count(lines), rest: Vec::new() },
-            }
-        }
-        let (sent, failed) = send(file.as_fd(), lines, has_to_pause);
+        let (sent, failed) = send(file.as_fd(), &mut self.line, lines, has_to_pause);
         match failed {
             None if self.has_failed => {
                 self.has_failed = false;
                 log::info(format_args!("the access log `{}` is written again", self.path.display()));
             }
             None => {}
-            Some((is_torn, error)) => {
-                self.is_torn = is_torn;
+            Some(error) => {
                 if error == Errno::EPIPE {
                     self.file = None;
                 }
@@ -127,18 +143,29 @@ impl LogFile {
     }
 }
 
-/// Also returns whether and why it has failed, and whether the last line that was written is not whole.
+/// Also returns why it has failed.
 fn send(
     file: BorrowedFd<'_>,
+    line: &mut Line,
     lines: &[u8],
     has_to_pause: impl FnMut() -> bool,
-) -> (Sent, Option<(bool, Errno)>) {
+) -> (Sent, Option<Errno>) {
+    let lost = |lines| Sent { lost: count(lines), rest: Vec::new() };
+    if *line == Line::Torn {
+        // The rest of that line is lost. The next one begins a line of its own.
+        match nix::unistd::write(file, b"\n") {
+            Ok(_) => *line = Line::Whole,
+            Err(error) => return (lost(lines), Some(error)),
+        }
+    }
     match file::write(file, file::is_regular(file), lines, has_to_pause) {
-        Written::All => (Sent { lost: 0, rest: Vec::new() }, None),
+        Written::All => (lost(&[]), None),
         Written::Paused(written) => (Sent { lost: 0, rest: lines[written..].to_vec() }, None),
         Written::Failed(written, error) => {
-            let is_torn = written > 0 && lines[written - 1] != b'\n';
-            (Sent { lost: count(&lines[written..]), rest: Vec::new() }, Some((is_torn, error)))
+            if written > 0 && lines[written - 1] != b'\n' {
+                *line = Line::Torn;
+            }
+            (lost(&lines[written..]), Some(error))
         }
     }
 }

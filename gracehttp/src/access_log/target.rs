@@ -32,6 +32,8 @@ pub(super) struct Target {
 pub(super) enum Duty {
     Flush(Sender<()>),
     Reopen(Sender<Result<(), Error>>),
+    /// Before it writes any line: see [`follow_names`].
+    FollowName,
 }
 
 impl Target {
@@ -58,9 +60,13 @@ impl Target {
 
     fn ask<T>(&self, duty: impl FnOnce(Sender<T>) -> Duty) -> Receiver<T> {
         let (sender, receiver) = channel();
-        self.duties.lock().push(duty(sender));
-        self.queue.hurry();
+        self.charge(duty(sender));
         receiver
+    }
+
+    fn charge(&self, duty: Duty) {
+        self.duties.lock().push(duty);
+        self.queue.hurry();
     }
 }
 
@@ -88,6 +94,14 @@ pub(crate) fn reopen() -> Result<usize, Error> {
         faults.extend(reopened.err());
     }
     Error::check(faults).map(|()| count)
+}
+
+/// From now on all lines go to the files that have the names of the targets now, which is not waited for.
+///
+/// A process that takes another's place has opened its files long before, when it began to start. Whoever has renamed them
+/// meanwhile has told the process that served.
+pub(crate) fn follow_names() {
+    all().iter().for_each(|target| target.charge(Duty::FollowName));
 }
 
 /// How many lines were lost.

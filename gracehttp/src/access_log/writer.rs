@@ -44,6 +44,11 @@ impl Writer {
             self.target.queue.wait();
             // Before the lines are gathered: those that came before a duty are among them.
             let duties = self.target.take_duties();
+            if duties.iter().any(|duty| matches!(duty, Duty::FollowName))
+                && let Err(error) = self.sink.reopen()
+            {
+                log::errors("", &error);
+            }
             let target = self.target.clone();
             let left = std::mem::take(&mut self.left);
             if !left.is_empty() {
@@ -78,6 +83,8 @@ impl Writer {
     fn meet(&mut self, duty: Duty) {
         // If the other side waits no longer, it has met its limit.
         match duty {
+            // That came first.
+            Duty::FollowName => {}
             Duty::Flush(done) => {
                 let left = std::mem::take(&mut self.left);
                 self.write(&left, false);

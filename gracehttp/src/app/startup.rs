@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use crate::access_log::AccessLog;
+use crate::access_log::{self, AccessLog};
 use crate::app::ancestry::{Ancestry, LISTENERS, kept_listeners};
 use crate::app::configured::{Configured, Origins};
 use crate::app::metrics;
@@ -369,6 +369,9 @@ impl Prepared {
             }
             // Before it accepts: nobody is refused if the first request crashes it.
             keep_listeners(supervised, &servers, &own).await;
+        }
+        if is_restart {
+            access_log::follow_names();
         }
         for server in servers.iter() {
             server.update_options(Acceptor::is_adopted);

@@ -290,3 +290,34 @@ async fn tls_connections_of_a_server_that_loses_tls_are_told_to_close() {
 async fn plain_connections_of_a_server_that_gains_tls_are_told_to_close() {
     connections_do_not_change_their_kind("", "tls=self_signed").await;
 }
+
+/// A server with both kinds of endpoints keeps one kind. A half request and an idle connection of the other kind get their
+/// answers all the same.
+#[tokio::test]
+async fn connections_of_a_server_that_loses_one_of_its_kinds_are_answered() {
+    for after in ["127.0.0.1:0", "127.0.0.1:0 tls=self_signed"] {
+        let scratch = Scratch::new();
+        let both = "server web 127.0.0.1:0 plain=127.0.0.1:0 tls=self_signed";
+        let app = Launch::app(&scratch, both).env("GRACEHTTP_STANDBY", "300ms").spawn();
+        let mut clients = Vec::new();
+        for scheme in ["http", "https"] {
+            let line = app.log.line(0, &format!("serving web on {scheme}://")).await;
+            let (_, url) = line.split_once("serving web on ").expect("found by these words");
+            let target = Target::from_url(url.split_whitespace().next().expect("a URL"));
+            let mut half = Client::connect(&target).await.expect("a connection");
+            half.get("/ping").await.expect("an answer");
+            half.send("GET /ping HTTP/1.1\r\nHo").await.expect("room");
+            let mut idle = Client::connect(&target).await.expect("a connection");
+            idle.get("/ping").await.expect("an answer");
+            clients.push((half, idle));
+        }
+        scratch.write("plan", format!("server web {after}"));
+        app.restart().await;
+        for (mut half, mut idle) in clients {
+            half.send("st: a\r\n\r\n").await.expect("room");
+            assert_eq!(half.reply().await.expect("an answer").status, 200);
+            assert_eq!(idle.get("/ping").await.expect("an answer").status, 200);
+        }
+        app.predecessors_leave_cleanly().await;
+    }
+}

@@ -17,7 +17,7 @@ use crate::conn::{Context, Moved, Resting, settle};
 use crate::handoff::channel::{Channel, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::parcel::ParcelHandlers;
-use crate::handoff::placement::{Place, Placement};
+use crate::handoff::placement::Placement;
 use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
 use crate::handoff::session::{Session, Unusable};
 use crate::handoff::token::OwnershipToken;
@@ -282,16 +282,15 @@ impl Adopter {
     fn adopt_one(&self, origin: Option<Origin>, Arrival { connection, fd }: Arrival) -> Result<(), Unusable> {
         let ConnectionV3 { connection: ConnectionV2 { listener, connection }, session } = connection;
         let ConnectionV1 { server, family, stage, ahead } = connection;
-        // Both are always found: the predecessor sends only connections of servers that we named.
-        let Some(Place { server, listener }) = self.placement.of(&server, listener) else { return Ok(()) };
-        let Some(context) = self.contexts.get(server) else { return Ok(()) };
         // The handlers of a server with TLS alone may rely on it. A predecessor of version 1 does not say which of its
-        // servers have it.
-        if !context.serves(session.is_some()) {
+        // servers have it; others send only connections that have a place.
+        let place = self.placement.of(&server, listener, session.is_some());
+        let found = place.and_then(|place| Some((place.listener, self.contexts.get(place.server)?)));
+        let Some((listener, context)) = found.filter(|(_, context)| context.serves(session.is_some())) else {
             // Shut down explicitly: the predecessor may hold a duplicate, which would keep the connection open.
             let _ = sys::shut_down(fd.as_fd());
             return Ok(());
-        }
+        };
         let session = session.map(Session::receive).transpose()?;
         // Not asked whether its client is still there: if not, the parking lot wakes it at once, and it ends like any other.
         let socket = Socket { fd, family: family.into(), origin, listener, session, introduced: None };

@@ -2,7 +2,8 @@
 //!
 //! A connection follows the listener that accepted it: its client talks to the server that listens there now, even if
 //! that server has another name. If the listener is gone, the connection stays with its server: the one of the same
-//! name, or the one that has another of its listeners.
+//! name, or the one that has another of its listeners. In either case it has to be a server for its kind: over TLS, or in
+//! plain text.
 
 use std::collections::HashMap;
 
@@ -44,14 +45,15 @@ pub(crate) struct LocalServer<'a> {
 }
 
 impl LocalServer<'_> {
-    /// Whether connections of a listener can go on here. A plain-text connection must not reach a server that relies
-    /// on TLS and on client certificates.
-    fn takes(&self, listener: &PredecessorListener) -> bool {
-        match listener.secure {
-            Some(true) => self.secure,
-            Some(false) => self.plain && self.http1,
-            None => true,
-        }
+    /// Whether connections of a kind can go on here. A plain-text connection must not reach a server that relies on TLS and
+    /// on client certificates.
+    fn takes(&self, is_secure: bool) -> bool {
+        if is_secure { self.secure } else { self.plain && self.http1 }
+    }
+
+    /// Whether those of a listener can.
+    fn takes_from(&self, listener: &PredecessorListener) -> bool {
+        listener.secure.is_none_or(|is_secure| self.takes(is_secure))
     }
 }
 
@@ -64,31 +66,71 @@ pub(super) struct Place {
     pub(super) listener: Option<ListenerNumber>,
 }
 
+/// Where the connections of a server belong whose listener does not tell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Homes {
+    secure: Option<usize>,
+    plain: Option<usize>,
+}
+
+impl Homes {
+    fn of(&self, is_secure: bool) -> Option<usize> {
+        if is_secure { self.secure } else { self.plain }
+    }
+
+    /// The server against whose limit all of them count.
+    fn any(&self) -> Option<usize> {
+        self.secure.or(self.plain)
+    }
+}
+
 /// The places of all connections of the predecessor.
 #[derive(Debug, Default)]
 pub(crate) struct Placement {
-    /// By the index of the predecessor's listener.
-    by_listener: Vec<Option<Place>>,
+    /// By the index of the predecessor's listener, each with the kinds of connections that its server takes: one that the
+    /// predecessor got from a predecessor of its own may be of another kind than its listener is now.
+    by_listener: Vec<Option<(Place, Homes)>>,
     /// By the name of the predecessor's server.
-    by_server: HashMap<String, usize>,
+    by_server: HashMap<String, Homes>,
 }
 
 impl Placement {
     pub(crate) fn new(offered: &[PredecessorListener], servers: &[LocalServer<'_>]) -> Self {
-        let by_listener: Vec<Option<Place>> = offered
+        let adopted: Vec<Option<Place>> = offered
             .iter()
             .enumerate()
             .map(|(index, listener)| adopted_by(servers, index, listener))
             .collect();
         let mut by_server = HashMap::new();
-        for (listener, place) in offered.iter().zip(&by_listener) {
-            let same_name =
-                servers.iter().position(|server| server.name == listener.server && server.takes(listener));
-            if let Some(server) = same_name.or(place.map(|place| place.server)) {
-                by_server.entry(listener.server.clone()).or_insert(server);
+        for PredecessorListener { server, .. } in offered {
+            let of_server =
+                || offered.iter().zip(&adopted).filter(|(listener, _)| listener.server == *server);
+            let home = |is_secure: bool| {
+                let same_name =
+                    servers.iter().position(|local| local.name == server && local.takes(is_secure));
+                let adopting = || {
+                    of_server().find_map(|(_, place)| {
+                        place.map(|place| place.server).filter(|index| servers[*index].takes(is_secure))
+                    })
+                };
+                same_name.or_else(adopting)
+            };
+            let homes = Homes { secure: home(true), plain: home(false) };
+            // The predecessor sends all connections of a server that is named, or none. It says a proper goodbye to those
+            // that stay; here one without a place could only be cut off.
+            let takes_all = of_server().all(|(listener, _)| match listener.secure {
+                Some(is_secure) => homes.of(is_secure).is_some(),
+                None => homes.any().is_some(),
+            });
+            if takes_all {
+                by_server.insert(server.clone(), homes);
             }
         }
-        Self { by_listener, by_server }
+        let kinds = |place: Place| {
+            let takes = |is_secure| servers[place.server].takes(is_secure).then_some(place.server);
+            (place, Homes { secure: takes(true), plain: takes(false) })
+        };
+        Self { by_listener: adopted.into_iter().map(|place| place.map(kinds)).collect(), by_server }
     }
 
     /// The servers of the predecessor whose connections have a place here.
@@ -98,16 +140,26 @@ impl Placement {
         servers
     }
 
-    /// Where a connection belongs that the predecessor's server accepted from this listener.
-    pub(super) fn of(&self, server: &str, listener: Option<ListenerNumber>) -> Option<Place> {
+    /// Where a connection of this kind belongs that the predecessor's server accepted from this listener.
+    pub(super) fn of(
+        &self,
+        server: &str,
+        listener: Option<ListenerNumber>,
+        is_secure: bool,
+    ) -> Option<Place> {
         let index = listener.map(|number| usize::from(number.get()) - 1);
         let by_listener = index.and_then(|index| *self.by_listener.get(index)?);
-        by_listener.or_else(|| self.server(server).map(|server| Place { server, listener: None }))
+        let by_listener =
+            by_listener.filter(|(_, kinds)| kinds.of(is_secure).is_some()).map(|(place, _)| place);
+        by_listener.or_else(|| {
+            let server = self.by_server.get(server)?.of(is_secure)?;
+            Some(Place { server, listener: None })
+        })
     }
 
     /// The index of our server that corresponds to this server of the predecessor.
     pub(super) fn server(&self, name: &str) -> Option<usize> {
-        self.by_server.get(name).copied()
+        self.by_server.get(name)?.any()
     }
 
     /// How many of these connections count against the limit of our server with this index.
@@ -124,7 +176,7 @@ fn adopted_by(servers: &[LocalServer<'_>], index: usize, listener: &PredecessorL
         let (number, _) = local.listeners.iter().find(|(_, adopted)| *adopted == Some(index))?;
         Some((server, *number))
     })?;
-    servers[server].takes(listener).then_some(Place { server, listener: Some(number) })
+    servers[server].takes_from(listener).then_some(Place { server, listener: Some(number) })
 }
 
 #[cfg(test)]
@@ -160,9 +212,9 @@ mod tests {
     fn a_renamed_server_is_known_by_its_listener() {
         let placement = Placement::new(&[listener("web", false)], &[server("site", false, 1, &[Some(0)])]);
         assert_eq!(placement.servers(), ["web"]);
-        assert_eq!(placement.of("web", Some(number(1))), Some(place(0, Some(1))));
+        assert_eq!(placement.of("web", Some(number(1)), false), Some(place(0, Some(1))));
         assert_eq!(
-            placement.of("web", None),
+            placement.of("web", None, false),
             Some(place(0, None)),
             "one that an earlier generation accepted"
         );
@@ -173,26 +225,26 @@ mod tests {
     fn two_servers_that_change_places_change_their_connections_too() {
         let servers = [server("a", false, 1, &[Some(1)]), server("b", false, 2, &[Some(0)])];
         let placement = Placement::new(&[listener("a", false), listener("b", false)], &servers);
-        assert_eq!(placement.of("a", Some(number(1))), Some(place(1, Some(2))));
-        assert_eq!(placement.of("b", Some(number(2))), Some(place(0, Some(1))));
+        assert_eq!(placement.of("a", Some(number(1)), false), Some(place(1, Some(2))));
+        assert_eq!(placement.of("b", Some(number(2)), false), Some(place(0, Some(1))));
     }
 
     #[test]
     fn a_connection_of_a_removed_endpoint_stays_with_its_server() {
         let offers = [listener("web", false), listener("web", false)];
         let same_name = Placement::new(&offers, &[server("web", false, 1, &[Some(0)])]);
-        assert_eq!(same_name.of("web", Some(number(2))), Some(place(0, None)));
+        assert_eq!(same_name.of("web", Some(number(2)), false), Some(place(0, None)));
         let renamed = Placement::new(&offers, &[server("site", false, 1, &[Some(1)])]);
-        assert_eq!(renamed.of("web", Some(number(1))), Some(place(0, None)));
+        assert_eq!(renamed.of("web", Some(number(1)), false), Some(place(0, None)));
         let moved = Placement::new(&offers, &[server("web", false, 1, &[None])]);
-        assert_eq!(moved.of("web", Some(number(1))), Some(place(0, None)), "to another port");
+        assert_eq!(moved.of("web", Some(number(1)), false), Some(place(0, None)), "to another port");
     }
 
     #[test]
     fn a_plain_text_connection_does_not_reach_a_server_with_tls() {
         let placement = Placement::new(&[listener("web", false)], &[server("web", true, 1, &[Some(0)])]);
         assert!(placement.servers().is_empty());
-        assert_eq!(placement.of("web", Some(number(1))), None);
+        assert_eq!(placement.of("web", Some(number(1)), false), None);
         let http2_only = LocalServer { http1: false, ..server("web", false, 1, &[Some(0)]) };
         assert!(Placement::new(&[listener("web", false)], &[http2_only]).servers().is_empty());
         let secure = Placement::new(&[listener("web", true)], &[server("web", true, 1, &[Some(0)])]);
@@ -205,8 +257,24 @@ mod tests {
         let both = LocalServer { plain: true, ..server("web", true, 1, &[Some(0), Some(1)]) };
         let placement = Placement::new(&offers, &[both]);
         assert_eq!(placement.servers(), ["old", "web"]);
-        assert_eq!(placement.of("web", Some(number(1))), Some(place(0, Some(1))));
-        assert_eq!(placement.of("old", Some(number(2))), Some(place(0, Some(2))));
+        assert_eq!(placement.of("web", Some(number(1)), false), Some(place(0, Some(1))));
+        assert_eq!(placement.of("old", Some(number(2)), true), Some(place(0, Some(2))));
+    }
+
+    #[test]
+    fn a_server_whose_connections_have_a_place_only_in_part_keeps_all_of_them() {
+        let offers = [listener("web", true), listener("web", false)];
+        for secure in [true, false] {
+            let one_kind = server("web", secure, 1, &[Some(0), Some(1)]);
+            assert!(Placement::new(&offers, &[one_kind]).servers().is_empty());
+        }
+        let apart = [server("web", true, 1, &[Some(0)]), server("redirect", false, 2, &[Some(1)])];
+        let placement = Placement::new(&offers, &apart);
+        assert_eq!(placement.servers(), ["web"]);
+        assert_eq!(placement.of("web", Some(number(2)), false), Some(place(1, Some(2))));
+        // Of an earlier generation, in which the listener was of the other kind, or of which it is not known.
+        assert_eq!(placement.of("web", Some(number(2)), true), Some(place(0, None)));
+        assert_eq!(placement.of("web", None, false), Some(place(1, None)));
     }
 
     #[test]

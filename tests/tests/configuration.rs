@@ -136,7 +136,7 @@ async fn all_faults_of_file_application_and_environment_are_reported_at_once() {
             "Gracehttp.toml:6: server `web` has no key `max_cons`: did you mean `max_conns`?",
             "Gracehttp.toml:7: `backlog = -1` of server `web`: valid is a whole number from 1",
             "Gracehttp.toml:9: there is no server `wbe`: did you mean `web`?",
-            "Gracehttp.toml:16: the application's settings, `[app]`, at `workers = 300`: invalid value",
+            "Gracehttp.toml:16: the application's settings, `[app]`, at `workers`: invalid value",
             "GRACEHTTP_SERVER__WEB__PROT is not a setting of this program: did you mean GRACEHTTP_SERVER__WEB__PORT?",
             "Gracehttp.toml:13: server `admin` has `tls.cert` and no `tls.key`: set both",
         ],

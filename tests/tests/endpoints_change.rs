@@ -297,7 +297,7 @@ async fn plain_connections_of_a_server_that_gains_tls_are_told_to_close() {
 async fn connections_of_a_server_that_loses_one_of_its_kinds_are_answered() {
     for after in ["127.0.0.1:0", "127.0.0.1:0 tls=self_signed"] {
         let scratch = Scratch::new();
-        let both = "server web 127.0.0.1:0 plain=127.0.0.1:0 tls=self_signed";
+        let both = "server web 127.0.0.1:0 plain=127.0.0.2:0 tls=self_signed";
         let app = Launch::app(&scratch, both).env("GRACEHTTP_STANDBY", "300ms").spawn();
         let mut clients = Vec::new();
         for scheme in ["http", "https"] {

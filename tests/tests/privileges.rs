@@ -170,7 +170,14 @@ async fn what_can_t_be_done_is_an_error_before_anything_is_served() {
     refused(&scratch, &[("GRACEHTTP_USER", "4294960000")], "set `group`").await;
     let file = scratch.write("Gracehttp.toml", "standby = \"1s\"\n");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    refused(&scratch, &[("GRACEHTTP_USER", "nobody")], "as whom every restart and reload will read it").await;
+    let unreadable = "as whom every restart and reload will read it";
+    refused(&scratch, &[("GRACEHTTP_USER", "nobody")], unreadable).await;
+    fs::remove_file(&file).unwrap();
+    let secret = scratch.write("secret", "hunter2\n");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let secret = secret.to_str().expect("a path in UTF-8");
+    let variables = [("GRACEHTTP_USER", "nobody"), ("GRACEHTTP_APP__GREETING_FILE", secret)];
+    refused(&scratch, &variables, unreadable).await;
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ pub(super) struct Configured<S> {
     pub(super) origins: Origins,
     /// The configuration file, if there is one: a successor has to find it again.
     pub(super) file: Option<PathBuf>,
+    /// The files from which the application's secrets were read.
+    pub(super) secret_files: Vec<PathBuf>,
 }
 
 /// What the process tells of its configuration when it starts.
@@ -68,12 +70,27 @@ impl<S: Send + 'static> Configured<S> {
         let settled = config::settle(&sources, &mut settings, &mut options, read_app);
         match settled {
             Ok(settled) if faults.is_empty() => {
-                let config::Settled { app: start_up_code, provenance, app_variables, notices, file } =
-                    settled;
+                let config::Settled {
+                    app: start_up_code,
+                    provenance,
+                    app_variables,
+                    notices,
+                    file,
+                    secret_files,
+                } = settled;
                 let file = file.map(|file| start_command.resolve(&file));
                 let own_addresses = own_addresses(&settings, has_command_line, start_command);
                 let origins = Origins { provenance, app_variables, notices };
-                Ok(Self { servers, settings, health_checks, start_up_code, own_addresses, origins, file })
+                Ok(Self {
+                    servers,
+                    settings,
+                    health_checks,
+                    start_up_code,
+                    own_addresses,
+                    origins,
+                    file,
+                    secret_files,
+                })
             }
             Ok(_) => Err(Error::several(faults)),
             Err(fault) => {

@@ -1,6 +1,6 @@
 //! The user as whom the process serves, once it has what only root can get.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
 use crate::error::Error;
@@ -45,16 +45,23 @@ impl ServiceUser {
 
     /// From now on this process is the user's. What a restart reads again has to be readable then: a fault that is found at
     /// the next restart comes too late.
-    pub(super) fn assume<S>(&self, servers: &[Server<S>], configuration: Option<&Path>) -> Result<(), Error> {
+    pub(super) fn assume<S>(
+        &self,
+        servers: &[Server<S>],
+        configuration: Option<&Path>,
+        secrets: &[PathBuf],
+    ) -> Result<(), Error> {
         if !self.is_to_change {
             return Ok(());
         }
         self.privileges.assume()?;
         log::info(format_args!("the rights of root are given up: this process is {}", self.privileges));
         let configuration = configuration.map(|path| ("the configuration file", path));
+        let secrets = secrets.iter().map(|path| ("the secret", path.as_path()));
         let certificates = servers.iter().flat_map(|server| files_of(server));
         let unreadable = configuration
             .into_iter()
+            .chain(secrets)
             .chain(certificates)
             .filter_map(|(what, path)| self.privileges.check_readable(what, path).err());
         Error::check(unreadable.collect())
@@ -66,8 +73,10 @@ impl ServiceUser {
 fn files_of<S>(server: &Server<S>) -> Vec<(&'static str, &Path)> {
     let tls = server.options.tls.as_ref();
     let pairs = tls.into_iter().flat_map(|tls| tls.pairs());
+    let ocsp = tls.and_then(|tls| tls.ocsp.as_deref());
     pairs
         .flat_map(|pair| [("the certificate", pair.cert.as_path()), ("the private key", pair.key.as_path())])
+        .chain(ocsp.map(|path| ("the OCSP response", path)))
         .collect()
 }
 

@@ -186,8 +186,16 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     parcels: &Handlers,
     events: &Events,
 ) -> Result<Prepared, Error> {
-    let Configured { mut servers, settings, health_checks, start_up_code, origins, mut own_addresses, file } =
-        app;
+    let Configured {
+        mut servers,
+        settings,
+        health_checks,
+        start_up_code,
+        origins,
+        mut own_addresses,
+        file,
+        secret_files,
+    } = app;
     let Origin { mut predecessor, supervised, sockets } = origin;
     let health = Arc::new(Health::new());
     events.subscribe(health.clone());
@@ -224,7 +232,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
             // Before the files of the logs: the user could not open again what root has made.
             Some(user) => {
                 let opened = opened?;
-                user.assume(&servers, file.as_deref())?;
+                user.assume(&servers, file.as_deref(), &secret_files)?;
                 Ok(opened)
             }
             None => opened,

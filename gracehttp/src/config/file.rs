@@ -128,8 +128,9 @@ impl File {
 
     /// The line at this offset, if it sets a value.
     pub(super) fn setting_at(&self, offset: usize) -> Option<&str> {
-        let line = self.text.lines().nth(self.line(offset) - 1)?.trim();
-        (line.contains('=') && !line.starts_with('[')).then_some(line)
+        let (key, _) = self.text.lines().nth(self.line(offset) - 1)?.split_once('=')?;
+        let key = key.trim();
+        (!key.starts_with('[')).then_some(key)
     }
 
     fn line(&self, offset: usize) -> usize {

@@ -264,12 +264,12 @@ fn faults_in_the_section_of_the_application_have_their_lines() {
     for (text, fault) in [
         (
             "\n[app]\nworkers = 'x'",
-            "a.toml:3: the application's settings, `[app]`, at `workers = 'x'`: invalid type: string \"x\"",
+            "a.toml:3: the application's settings, `[app]`, at `workers`: invalid type: string \"x\"",
         ),
-        ("\n[app]\nworkers = 300", "a.toml:3: the application's settings, `[app]`, at `workers = 300`: "),
+        ("\n[app]\nworkers = 300", "a.toml:3: the application's settings, `[app]`, at `workers`: "),
         (
             "\n[app]\nworkers = 3\nwrkrs = 1",
-            "a.toml:4: the application's settings, `[app]`, at `wrkrs = 1`: unknown field `wrkrs`",
+            "a.toml:4: the application's settings, `[app]`, at `wrkrs`: unknown field `wrkrs`",
         ),
         ("\n[app]", "a.toml:2: the application's settings, `[app]`: missing field `workers`"),
         ("", "a.toml: the application's settings, `[app]`: missing field `workers`"),
@@ -277,6 +277,9 @@ fn faults_in_the_section_of_the_application_have_their_lines() {
         let found = app_fault(text);
         assert!(found.starts_with(fault), "{found}\n{fault}");
     }
+    // A misspelt key may have a secret.
+    let found = app_fault("[app]\nworkers = 3\npasswrod = \"hunter2\"");
+    assert!(found.contains("at `passwrod`: unknown field") && !found.contains("hunter2"), "{found}");
     let none = read_settings::<App>(&Section::default()).unwrap_err().to_string();
     assert!(none.ends_with("missing field `workers`; there is no Gracehttp.toml"), "{none}");
 }

@@ -8,6 +8,7 @@ mod text;
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use serde::Deserializer;
 use serde::de::value::StringDeserializer;
@@ -19,6 +20,9 @@ use toml::de::{DeValue, ValueDeserializer};
 use super::said::{Said, Variable};
 use secret::Secret;
 use text::Text;
+
+/// Shorter secrets are not masked: any sentence has their letters, and a gap in its words would tell which they are.
+const SHORTEST_MASKED: usize = 4;
 
 /// What a variable of a secret ends in: its text is the path of a file.
 const OF_FILE: &str = "_FILE";
@@ -69,8 +73,15 @@ pub(super) struct Reading {
     /// Whether fields that the type does not have are left out.
     is_lenient: bool,
     unknown: RefCell<Vec<String>>,
-    /// Texts that no message may show.
-    secrets: RefCell<Vec<String>>,
+    secrets: RefCell<Vec<SecretRead>>,
+}
+
+/// A secret that was read.
+#[derive(Debug)]
+struct SecretRead {
+    /// No message may show it.
+    text: String,
+    file: PathBuf,
 }
 
 impl Reading {
@@ -87,10 +98,16 @@ impl Reading {
         self.unknown.borrow().clone()
     }
 
+    /// The files from which secrets were read.
+    pub(super) fn secret_files(&self) -> Vec<PathBuf> {
+        self.secrets.borrow().iter().map(|secret| secret.file.clone()).collect()
+    }
+
     /// A message without the secrets. Code of the application may have put them into it.
     pub(super) fn masked(&self, message: String) -> String {
         let secrets = self.secrets.borrow();
-        secrets.iter().filter(|secret| !secret.is_empty()).fold(message, |message, secret| {
+        let texts = secrets.iter().map(|secret| &secret.text);
+        texts.filter(|secret| secret.chars().count() >= SHORTEST_MASKED).fold(message, |message, secret| {
             // As it is, and as `{:?}` shows it.
             let shown = format!("{secret:?}");
             message.replace(shown.trim_matches('"'), "…").replace(secret.as_str(), "…")
@@ -258,7 +275,8 @@ impl<'de> MapAccess<'de> for Table<'de, '_> {
         let said = match said {
             Some(SaidOfKey::File(variable)) => {
                 let secret = Secret::read(variable)?;
-                self.reading.secrets.borrow_mut().push(secret.text.clone());
+                let read = SecretRead { text: secret.text.clone(), file: variable.text.clone().into() };
+                self.reading.secrets.borrow_mut().push(read);
                 // The message of the type may show the value, so it is left out.
                 return seed.deserialize(secret.text()).map_err(|_| secret.unfit(&key));
             }

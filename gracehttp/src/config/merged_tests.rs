@@ -154,6 +154,14 @@ fn a_secret_is_read_without_its_end_of_line_and_shown_nowhere() {
             Err(format!("refused: {all:?}"))
         }
     }
+    let short = named.to_owned() + "-short";
+    fs::write(&short, "e").unwrap();
+    let of_short = read("", &[("WORKERS_FILE", &short)]).unwrap_err();
+    assert!(
+        of_short.contains("does not fit the type of `workers` (it is not shown, as a secret)"),
+        "{of_short}"
+    );
+    fs::remove_file(&short).unwrap();
     let told = read_in::<Talkative>("", &[("KEY_FILE", named)], &Reading::strict()).unwrap_err();
     fs::remove_file(&path).unwrap();
     assert_eq!(settings.unwrap().greeting, "hunter2");

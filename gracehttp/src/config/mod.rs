@@ -159,6 +159,8 @@ pub(crate) struct Settled<A> {
     pub(crate) notices: Vec<String>,
     /// The path of the file as it was given, if there is one.
     pub(crate) file: Option<PathBuf>,
+    /// The files from which the application's secrets were read.
+    pub(crate) secret_files: Vec<PathBuf>,
 }
 
 /// Where the configuration comes from, beside the builder.
@@ -196,11 +198,12 @@ pub(crate) fn settle<A>(
     let mut faults_of_app = Vec::new();
     let said =
         Said::by(env::of_app(environment)).map_err(|fault| faults_of_app.push(fault)).unwrap_or_default();
-    let passed_over = RefCell::default();
+    let (passed_over, secret_files) = (RefCell::default(), RefCell::default());
     let app = match (&found, of_file) {
         (Ok(file), Some(value)) => {
             let section = Section::of(file.as_ref(), value);
             let section = section.with_variables(&said, draft.is_lenient().then_some(&passed_over));
+            let section = section.noting_secret_files(&secret_files);
             read_app(&section).map_err(|fault| faults_of_app.push(fault)).ok()
         }
         _ => None,
@@ -215,5 +218,6 @@ pub(crate) fn settle<A>(
         app_variables: said.variables(),
         notices,
         file: file.map(|file| file.path),
+        secret_files: secret_files.into_inner(),
     })
 }

@@ -1,6 +1,7 @@
 //! The application's section: the table `[app]` of the file, and the variables over it.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
@@ -20,6 +21,8 @@ pub(crate) struct Section<'i> {
     said: Said,
     /// Where unknown keys are noted, if they may be passed over.
     notices: Option<&'i RefCell<Vec<String>>>,
+    /// Where the files are noted from which secrets are read.
+    secret_files: Option<&'i RefCell<Vec<PathBuf>>>,
 }
 
 impl<'i> Section<'i> {
@@ -30,6 +33,10 @@ impl<'i> Section<'i> {
 
     pub(super) fn with_variables(self, said: &Said, notices: Option<&'i RefCell<Vec<String>>>) -> Self {
         Self { said: said.clone(), notices, ..self }
+    }
+
+    pub(super) fn noting_secret_files(self, files: &'i RefCell<Vec<PathBuf>>) -> Self {
+        Self { secret_files: Some(files), ..self }
     }
 
     fn fault(&self, Fault { message, at }: Fault) -> Error {
@@ -57,11 +64,15 @@ pub(crate) fn read_settings<T: DeserializeOwned>(section: &Section<'_>) -> Resul
     let has_place = section.value.is_some();
     let value = section.value.as_ref().unwrap_or(&empty);
     let read = |reading: &Reading| {
-        T::deserialize(Merged::root(value, &section.said, reading)).map_err(|mut fault| {
+        let value = T::deserialize(Merged::root(value, &section.said, reading)).map_err(|mut fault| {
             fault.message = reading.masked(fault.message);
             fault.at = fault.at.filter(|at| has_place || matches!(at, At::Variable(_)));
             fault
-        })
+        })?;
+        if let Some(files) = section.secret_files {
+            *files.borrow_mut() = reading.secret_files();
+        }
+        Ok(value)
     };
     let strict = match (read(&Reading::strict()), section.notices) {
         (Err(_), Some(notices)) => {

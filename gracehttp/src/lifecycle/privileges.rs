@@ -3,8 +3,10 @@
 use std::ffi::CString;
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use nix::fcntl::OFlag;
 use nix::unistd::{Group, Uid, User, getgrouplist, getresuid};
 
 use crate::error::Error;
@@ -109,9 +111,11 @@ impl Privileges {
         Ok(())
     }
 
-    /// Whether a file can be read now that the rights are given up. A restart reads it again.
+    /// Whether a file can be read now that the rights are given up. A restart reads it again. A pipe is not waited for.
     pub(crate) fn check_readable(&self, what: &str, path: &Path) -> Result<(), Error> {
-        fs::File::open(path).map(drop).map_err(|error| {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+        options.open(path).map(drop).map_err(|error| {
             Error::caused_by(
                 format!(
                     "{what} {} can't be read by user `{}` ({error}), as whom every restart and reload will read it: make it \

@@ -61,7 +61,12 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> 
     setresuid(uid, uid, uid)?;
     let root = Uid::from_raw(0);
     match setresuid(root, root, root) {
-        Err(Errno::EPERM) => Ok(()),
-        _ => Err(io::Error::other("the process can become root again")),
+        Err(Errno::EPERM) => {}
+        _ => return Err(io::Error::other("the process can become root again")),
     }
+    // From other processes of the user the kernel now hides what /proc says about this one, since it may have secrets of
+    // root. It has none that its successors, which the user starts, do not have; and they look whose pid file it is, as the
+    // commands look who has the endpoints.
+    let _ = nix::sys::prctl::set_dumpable(true);
+    Ok(())
 }

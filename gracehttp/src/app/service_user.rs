@@ -73,10 +73,15 @@ impl ServiceUser {
 fn files_of<S>(server: &Server<S>) -> Vec<(&'static str, &Path)> {
     let tls = server.options.tls.as_ref();
     let pairs = tls.into_iter().flat_map(|tls| tls.pairs());
-    let ocsp = tls.and_then(|tls| tls.ocsp.as_deref());
+    let others = tls.into_iter().flat_map(|tls| {
+        let ocsp = tls.ocsp.iter().map(|path| ("the OCSP response", path.as_path()));
+        let authorities = tls.client_ca.iter().map(|path| ("the file of authorities", path.as_path()));
+        let revoked = tls.client_crls.iter().map(|path| ("the revocation list", path.as_path()));
+        ocsp.chain(authorities).chain(revoked)
+    });
     pairs
         .flat_map(|pair| [("the certificate", pair.cert.as_path()), ("the private key", pair.key.as_path())])
-        .chain(ocsp.map(|path| ("the OCSP response", path)))
+        .chain(others)
         .collect()
 }
 

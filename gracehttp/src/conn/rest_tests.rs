@@ -36,6 +36,7 @@ async fn one_that_can_neither_move_nor_park_does_not_spin() {
         origin: Origin::new(7),
         listener: None,
         session: None,
+        introduced: None,
     };
     let permit = context.permits.adopt();
     let (to_successor, leaving) = unbounded_channel();

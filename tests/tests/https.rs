@@ -138,6 +138,23 @@ async fn plain_text_is_redirected_and_tls_is_not() {
 }
 
 #[tokio::test]
+async fn a_client_behind_a_trusted_proxy_is_redirected_to_the_host_that_it_knows() {
+    let redirected = async |trusted: &str| {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, &format!("{BOTH} redirect=443"))
+            .env("GRACEHTTP_SERVER__WEB__TRUSTED_PROXIES", trusted)
+            .env("GRACEHTTP_SERVER__WEB__FORWARDED", "x-forwarded-host, x-forwarded-proto")
+            .spawn();
+        let (_, plain) = targets(&app).await;
+        let fields = "X-Forwarded-Host: shop.test:80\r\nX-Forwarded-Proto: http\r\n";
+        let request = format!("GET /a HTTP/1.1\r\nHost: backend:8080\r\n{fields}\r\n");
+        location(&reply(&plain, &request).await).map(str::to_owned)
+    };
+    assert_eq!(redirected("127.0.0.0/8").await.as_deref(), Some("https://shop.test/a"));
+    assert_eq!(redirected("10.0.0.0/8").await.as_deref(), Some("https://backend/a"));
+}
+
+#[tokio::test]
 async fn a_redirected_body_is_not_taken_for_a_request() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0 redirect=443").spawn();

@@ -61,7 +61,7 @@ impl ConnectionInfo {
 }
 
 /// The host of the request itself. One in its target counts more than the field (RFC 9112 section 3.2.2).
-fn own_host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+pub(super) fn own_host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let target = uri.authority().map(|authority| authority.as_str());
     let host = target.or_else(|| headers.get(HOST)?.to_str().ok())?;
     is_host(host.as_bytes()).then(|| host.to_owned())

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{HOST, LOCATION};
+use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 
-use crate::conn::grammar::is_host;
+use crate::conn::client::own_host;
 use crate::conn::info::ConnectionInfo;
 use crate::proxy::Scheme;
 use crate::server::{Dispatch, HttpsPort, Request, Response, ResponseFuture, ServerOptions, Surroundings};
@@ -30,10 +30,11 @@ struct Redirect {
 
 impl Dispatch for Redirect {
     fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
-        if is_secure(&request, surroundings) || request.uri().path().starts_with(CHALLENGES) {
+        let info = surroundings.fact::<Arc<ConnectionInfo>>().map(|info| &**info);
+        if is_secure(&request, info) || request.uri().path().starts_with(CHALLENGES) {
             return self.application.call(request, surroundings);
         }
-        let response = self.answer(&request);
+        let response = self.answer(&request, host(&request, info));
         Box::pin(std::future::ready(response))
     }
 }
@@ -41,9 +42,9 @@ impl Dispatch for Redirect {
 impl Redirect {
     /// 308, since after it no client changes the method (RFC 9110 section 15.4.9). A request that names no host or no
     /// resource has no address over HTTPS.
-    fn answer(&self, request: &Request) -> Response {
+    fn answer(&self, request: &Request, host: Option<String>) -> Response {
         let mut response = Response::default();
-        match self.location(request) {
+        match host.and_then(|host| self.location(request, &host)) {
             Some(location) => {
                 *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
                 response.headers_mut().insert(LOCATION, location);
@@ -53,7 +54,7 @@ impl Redirect {
         response
     }
 
-    fn location(&self, request: &Request) -> Option<HeaderValue> {
+    fn location(&self, request: &Request, host: &str) -> Option<HeaderValue> {
         let resource = request.uri().path_and_query()?.as_str();
         // Neither the target of CONNECT nor the asterisk is a path.
         let resource = match resource.as_bytes() {
@@ -62,7 +63,7 @@ impl Redirect {
             [b'?', ..] => format!("/{resource}"),
             _ => return None,
         };
-        let host = without_port(host(request)?);
+        let host = without_port(host);
         let location = match self.port.named() {
             None => format!("https://{host}{resource}"),
             Some(port) => format!("https://{host}:{port}{resource}"),
@@ -72,19 +73,16 @@ impl Redirect {
 }
 
 /// Whether the client speaks TLS, with this server or with a trusted proxy before it.
-fn is_secure(request: &Request, surroundings: Surroundings<'_>) -> bool {
-    let info = surroundings.fact::<Arc<ConnectionInfo>>();
+fn is_secure(request: &Request, info: Option<&ConnectionInfo>) -> bool {
     info.is_some_and(|info| info.scheme_of(request.headers()) == Scheme::Https)
 }
 
-/// The host that the request names. A target in absolute form overrides the field (RFC 9112 section 3.2.2).
-fn host(request: &Request) -> Option<&str> {
-    let of_target = request.uri().authority().map(http::uri::Authority::as_str);
-    let host = match of_target {
-        Some(host) => host,
-        None => request.headers().get(HOST)?.to_str().ok()?,
-    };
-    is_host(host.as_bytes()).then_some(host)
+/// The host that the client has asked for. A trusted proxy may ask this server by a name that clients don't know.
+fn host(request: &Request, info: Option<&ConnectionInfo>) -> Option<String> {
+    match info {
+        Some(info) => info.host_of(request.headers(), request.uri()),
+        None => own_host(request.headers(), request.uri()),
+    }
 }
 
 /// A host that the grammar has passed, without its port: the colons of an IPv6 address are in brackets.
@@ -110,9 +108,10 @@ mod tests {
         let redirect = Redirect { port: HttpsPort::new(port).unwrap(), application: Arc::new(Unreached) };
         let mut request = http::Request::builder().uri(target);
         if let Some(host) = host {
-            request = request.header(HOST, host);
+            request = request.header(http::header::HOST, host);
         }
-        let location = redirect.location(&request.body(Body::empty()).unwrap())?;
+        let request = request.body(Body::empty()).unwrap();
+        let location = redirect.location(&request, &super::host(&request, None)?)?;
         Some(location.to_str().unwrap().to_owned())
     }
 

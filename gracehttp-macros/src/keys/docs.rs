@@ -32,7 +32,7 @@ fn check(file: &str, name: &str, table: &str) {
         return fs::write(path(file), [before, &begin, table, end, after].concat()).unwrap();
     }
     panic!(
-        "{file}: the table `{name}` is not that of gracehttp-macros/src/keys.rs, but\n{found}\nRun the tests with \
+        "{file}: the table `{name}` is not that of gracehttp-macros/src/keys/, but\n{found}\nRun the tests with \
          BLESS=1 to write it:\n{table}"
     );
 }

@@ -14,6 +14,8 @@ pub(crate) mod report;
 mod said;
 mod section;
 mod text;
+#[cfg(feature = "tls")]
+mod tls_keys;
 mod unknown_keys;
 pub(crate) mod value;
 mod words;

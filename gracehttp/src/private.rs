@@ -51,6 +51,26 @@ pub fn read_handoff_message(datagram: &[u8]) {
     crate::handoff::read_message(datagram);
 }
 
+/// Reads the beginning of a connection that may have a PROXY header. For the fuzz target `proxy_headers`.
+///
+/// # Panics
+///
+/// If the header depends on how its bytes come, or is another one when it is read again.
+#[cfg(feature = "test-kit")]
+pub fn read_proxy_header(bytes: &[u8]) {
+    crate::proxy::read_header(bytes);
+}
+
+/// Reads the fields of a request from a trusted proxy. For the fuzz target `forwarded_fields`.
+///
+/// # Panics
+///
+/// If what a client has sent to the proxy changes who the client is.
+#[cfg(feature = "test-kit")]
+pub fn read_forwarded_fields(script: &[u8]) {
+    crate::proxy::read_fields(script);
+}
+
 /// Lowers the limit of TLS records that one key may seal, in this process. For tests of what happens at the limit.
 #[cfg(all(feature = "test-kit", feature = "tls"))]
 pub fn lower_record_limit(records: u64) {

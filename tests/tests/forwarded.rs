@@ -35,6 +35,8 @@ servers! {
     alone();
     behind(, trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8"]);
     by_host(, trusted_proxies = "127.0.0.1", forwarded = ["x-forwarded-for", "x-forwarded-host"]);
+    redirecting(, trusted_proxies = "127.0.0.1", forwarded = ["x-forwarded-proto", "x-forwarded-host"],
+        redirect_to_https = 8443);
     standard(, trusted_proxies = ["127.0.0.1"], forwarded = "forwarded");
     elsewhere(, trusted_proxies = ["10.0.0.0/8", "unix", "::1"]);
 }
@@ -97,6 +99,25 @@ async fn a_host_that_is_none_is_not_believed() {
         let fields = format!("X-Forwarded-Host: {host}\r\n");
         assert_eq!(seen(by_host::server, &fields).await, "127.0.0.1 http example.com", "{host}");
     }
+}
+
+/// A redirect leads to the host that the client knows: it can't reach the one behind the proxy.
+#[tokio::test]
+async fn a_redirect_names_the_host_that_the_client_has_asked_for() {
+    let server = TestServer::spawn(redirecting::server(), ()).await;
+    let target = Target::from_url(&server.url());
+    for (fields, expected) in [
+        ("X-Forwarded-Host: shop.example:80\r\n", "https://shop.example:8443/a?b"),
+        ("X-Forwarded-Host: evil/path\r\n", "https://inner:8443/a?b"),
+        ("", "https://inner:8443/a?b"),
+    ] {
+        let mut client = Client::connect(&target).await.expect("a connection");
+        let request = format!("GET /a?b HTTP/1.1\r\nHost: inner:8080\r\n{fields}\r\n");
+        client.send(request).await.expect("room");
+        let reply = client.reply().await.expect("a response");
+        assert_eq!((reply.status, reply.header("location")), (308, Some(expected)), "{fields}");
+    }
+    server.shutdown().await;
 }
 
 /// The facts are the connection's, and each request says its own.

@@ -1,13 +1,13 @@
-//! The PROXY protocol, byte by byte, over plain text and TLS, and in restarts.
+//! The PROXY protocol, byte by byte, over plain text and TLS.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use gracehttp::test::TestServer;
 use gracehttp::{ClientAddr, PeerAddr, ProxyInfo, Scheme, server};
+use tests::Client;
 use tests::patience::{PATIENCE, within};
 use tests::tls;
-use tests::{Client, Service};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -196,41 +196,4 @@ async fn a_parked_connection_keeps_its_client() {
         assert_eq!(client.get("/").await.expect("an answer").text(), "192.0.2.1 http unnamed plain");
     }
     server.shutdown().await;
-}
-
-/// A silent client moves to the successor, where its header is required as before. One whose header was read stays, and is
-/// told to close: never does a request get another client's address.
-#[tokio::test]
-async fn restarts_lose_no_header_and_believe_none_twice() {
-    let service = Service::with("server web 127.0.0.1:0", |launch| {
-        launch.env("GRACEHTTP_SERVER__WEB__PROXY_PROTOCOL", "127.0.0.2")
-    })
-    .await;
-    let connect = async || {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.bind("127.0.0.2:0".parse().expect("an address")).expect("a free port");
-        socket.connect(service.target.address()).await.expect("a connection")
-    };
-    let (silent, liar) = (connect().await, connect().await);
-    let mut half = connect().await;
-    half.write_all(&V1[..20]).await.expect("room");
-    let mut read = connect().await;
-    read.write_all(V1).await.expect("room");
-    let mut read = Client::over(read);
-    assert_eq!(read.get("/ping").await.expect("an answer").status, 200);
-
-    let successor = service.restart().await;
-    let reply = read.get("/ping").await.expect("an answer");
-    assert!(reply.closes(), "its response says that it closes");
-
-    let mut silent = Client::over(silent);
-    silent.send(V1).await.expect("room");
-    assert_eq!(silent.get("/ping").await.expect("an answer").pid(), Some(successor.pid()));
-
-    half.write_all(&V1[20..]).await.expect("room");
-    assert_eq!(Client::over(half).get("/ping").await.expect("an answer").status, 200);
-
-    let mut liar = Client::over(liar);
-    liar.send(REQUEST).await.expect("room");
-    assert!(liar.reply().await.is_err(), "a request without the header is not served");
 }

@@ -71,6 +71,8 @@ pub(crate) struct Context {
     moves_with: AtomicUsize,
     /// Whether the successor can take over TLS sessions.
     takes_sessions: AtomicBool,
+    /// Whether the successor learns the PROXY headers of connections.
+    takes_proxy_headers: AtomicBool,
 }
 
 /// A connection that moves to the successor, and its server in this process.
@@ -105,6 +107,8 @@ pub(crate) struct Capabilities {
     pub(crate) ahead: usize,
     /// Whether it may have a TLS session.
     pub(crate) sessions: bool,
+    /// Whether it may have a PROXY header, or owe one.
+    pub(crate) proxy_headers: bool,
 }
 
 impl Context {
@@ -139,6 +143,7 @@ impl Context {
             shortened: Notify::new(),
             moves_with: AtomicUsize::new(MOVES_WITH),
             takes_sessions: AtomicBool::new(true),
+            takes_proxy_headers: AtomicBool::new(true),
         })
     }
 
@@ -171,6 +176,7 @@ impl Context {
     pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, capabilities: Capabilities) {
         self.moves_with.store(capabilities.ahead, Ordering::Relaxed);
         self.takes_sessions.store(capabilities.sessions, Ordering::Relaxed);
+        self.takes_proxy_headers.store(capabilities.proxy_headers, Ordering::Relaxed);
         *self.to_successor() = Some(to_successor);
     }
 
@@ -182,6 +188,23 @@ impl Context {
     /// Whether no connection can be handed over, because all of them speak TLS and the successor takes no sessions.
     pub(crate) fn stays_behind(&self) -> bool {
         self.is_secure() && !self.takes_sessions.load(Ordering::Relaxed)
+    }
+
+    /// Whether a connection can be handed over although its PROXY header was read, or has to come.
+    pub(crate) fn takes_proxy_headers(&self) -> bool {
+        self.takes_proxy_headers.load(Ordering::Relaxed)
+    }
+
+    /// Whether a resting connection has to begin with a PROXY header that was not read yet.
+    pub(crate) fn is_owed_header(&self, resting: &Resting) -> bool {
+        let socket = &resting.socket;
+        let is_new = resting.stage == Stage::Fresh && socket.session.is_none();
+        is_new && socket.proxy_header.is_owed(&self.options.proxy_protocol, || socket.peer())
+    }
+
+    /// Whether a PROXY header of a resting connection was read, or has to come.
+    pub(crate) fn has_or_owes_header(&self, resting: &Resting) -> bool {
+        resting.socket.proxy_header.read().is_some() || self.is_owed_header(resting)
     }
 
     /// Keeps connections here while the successor has no room for more, or is gone.
@@ -200,6 +223,7 @@ impl Context {
         // The next one may take more.
         self.moves_with.store(MOVES_WITH, Ordering::Relaxed);
         self.takes_sessions.store(true, Ordering::Relaxed);
+        self.takes_proxy_headers.store(true, Ordering::Relaxed);
     }
 
     /// Whether there is a successor to which connections can go.

@@ -79,9 +79,9 @@ impl ConnectionInfo {
     }
 
     /// Whether the connection can't move to the successor: it speaks TLS, and the successor takes no sessions, or what
-    /// its PROXY header said would be lost.
+    /// its PROXY header said would be lost there.
     pub(crate) fn stays_behind(&self) -> bool {
-        self.introduced.is_some() || self.context.stays_behind()
+        (self.introduced.is_some() && !self.context.takes_proxy_headers()) || self.context.stays_behind()
     }
 
     /// A request is dropped without a whole response. It is remembered if the connection is being cut.

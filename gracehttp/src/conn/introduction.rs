@@ -1,7 +1,7 @@
 //! The PROXY header of a connection: read before TLS, and before a byte of HTTP.
 //!
-//! A connection owes a header if its peer is one of `proxy_protocol`. That needs no mark: while a connection is parked
-//! or moves, no more than its peer and its stage is known of it, and both say the same in the successor.
+//! A connection owes a header if its peer is one of `proxy_protocol`. One that moves takes along whether it owes a header,
+//! or the header itself: the list of the successor may be another one.
 
 use std::io;
 use std::sync::Arc;
@@ -38,8 +38,7 @@ pub(super) enum Introduction {
 
 /// Whether this connection has to begin with a header that was not read yet.
 pub(super) fn is_owed(context: &Context, bare: &BareStream) -> bool {
-    let listed = &context.options.proxy_protocol;
-    !listed.is_empty() && bare.introduced().is_none() && listed.contains(bare.peer())
+    bare.owes_header(&context.options.proxy_protocol)
 }
 
 /// Reads the header of a plain connection that owes one. None if the connection goes another way.

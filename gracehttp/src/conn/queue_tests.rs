@@ -13,7 +13,7 @@ use crate::conn::{Capabilities, Context, empty_lot};
 use crate::lifecycle::Phase;
 use crate::parking::{Parked, Woken};
 use crate::server::Permit;
-use crate::socket::{Family, Socket, Stage};
+use crate::socket::{Family, ProxyHeader, Socket, Stage};
 
 const PARKED: usize = 500;
 
@@ -40,7 +40,7 @@ async fn parked_connections_queue_only_as_fast_as_the_successor_takes_them() {
             origin: None,
             listener: None,
             session: None,
-            introduced: None,
+            proxy_header: ProxyHeader::AsListed,
         };
         context.permits.adopt().into_count();
         context.lot.park(Parked { socket, stage: Stage::Idle }).unwrap();
@@ -49,7 +49,7 @@ async fn parked_connections_queue_only_as_fast_as_the_successor_takes_them() {
         clients.push(client);
     }
     let (to_successor, mut queue) = unbounded_channel();
-    context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true });
+    context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true, proxy_headers: true });
     let emptying = tokio::spawn(empty_lot(context.clone()));
     context.drain.enter(Phase::HandingOver);
     settle().await;

@@ -12,7 +12,7 @@ use crate::conn::rest::settle;
 use crate::conn::{Capabilities, Context, Leaving, empty_lot};
 use crate::lifecycle::Phase;
 use crate::server::Turn;
-use crate::socket::{Family, Socket, Stage};
+use crate::socket::{Family, ProxyHeader, Socket, Stage};
 use crate::sync::model::check;
 
 const CONNECTIONS: usize = 2;
@@ -47,7 +47,7 @@ impl Server {
                     origin: None,
                     listener: None,
                     session: None,
-                    introduced: None,
+                    proxy_header: ProxyHeader::AsListed,
                 },
                 stage: Stage::Idle,
                 ahead: Default::default(),
@@ -62,7 +62,7 @@ impl Server {
     /// The commit: from now on connections go to the successor.
     fn hands_over(context: &Context) -> UnboundedReceiver<Leaving> {
         let (to_successor, leaving) = unbounded_channel();
-        context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true });
+        context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true, proxy_headers: true });
         context.drain.enter(Phase::HandingOver);
         leaving
     }

@@ -21,9 +21,12 @@ use crate::handoff::placement::Placement;
 use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
 use crate::handoff::session::{Session, Unusable};
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version};
+use crate::handoff::wire::{
+    self, ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version,
+};
 use crate::lifecycle::until_time;
-use crate::socket::{Origin, Socket};
+use crate::proxy::Header;
+use crate::socket::{Origin, ProxyHeader, Socket};
 use crate::sys;
 
 /// How soon a message is sent again for which the channel had no room.
@@ -279,7 +282,8 @@ impl Adopter {
         }
     }
 
-    fn adopt_one(&self, origin: Option<Origin>, Arrival { connection, fd }: Arrival) -> Result<(), Unusable> {
+    fn adopt_one(&self, origin: Option<Origin>, arrival: Arrival) -> Result<(), Unusable> {
+        let Arrival { connection, proxy_header: said, fd } = arrival;
         let ConnectionV3 { connection: ConnectionV2 { listener, connection }, session } = connection;
         let ConnectionV1 { server, family, stage, ahead } = connection;
         // The handlers of a server with TLS alone may rely on it. A predecessor of version 1 does not say which of its
@@ -293,7 +297,14 @@ impl Adopter {
         };
         let session = session.map(Session::receive).transpose()?;
         // Not asked whether its client is still there: if not, the parking lot wakes it at once, and it ends like any other.
-        let socket = Socket { fd, family: family.into(), origin, listener, session, introduced: None };
+        let proxy_header = ProxyHeader::AsListed;
+        let socket = Socket { fd, family: family.into(), origin, listener, session, proxy_header };
+        let Some(proxy_header) = known(said, context, &socket) else {
+            // Without it the proxy would be taken for the client.
+            let _ = sys::shut_down(socket.fd.as_fd());
+            return Ok(());
+        };
+        let socket = Socket { proxy_header, ..socket };
         let permit = context.permits.adopt();
         let (stage, ahead) = (stage.into(), Bytes::from(ahead));
         settle(context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None });
@@ -316,6 +327,20 @@ impl Adopter {
         }
         self.count_foreign(&[]);
     }
+}
+
+/// What the predecessor says of a connection's PROXY header; none if that header makes no sense.
+fn known(said: Option<wire::ProxyHeader>, context: &Context, socket: &Socket) -> Option<ProxyHeader> {
+    let decided = |is_owed| ProxyHeader::decided(is_owed, &context.options.proxy_protocol, || socket.peer());
+    Some(match said {
+        None => ProxyHeader::AsListed,
+        Some(wire::ProxyHeader::None) => decided(false),
+        Some(wire::ProxyHeader::Owed) => decided(true),
+        Some(wire::ProxyHeader::Read(bytes)) => match Header::read(&bytes) {
+            Ok(Some((header, length))) if length == bytes.len() => ProxyHeader::Read(Arc::new(header)),
+            _ => return None,
+        },
+    })
 }
 
 /// How many of the requested permits can be granted to the predecessor. If this process has a successor, only that

@@ -17,7 +17,9 @@ use tokio::time::Instant;
 use crate::conn::{Context, Leaving, Resting};
 use crate::handoff::session::{Session, not_taken, variable_size};
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{ConnectionV1, ConnectionV2, ConnectionV3, ToSuccessor, Version};
+use crate::handoff::wire::{
+    ConnectionV1, ConnectionV2, ConnectionV3, ConnectionV7, ProxyHeader, ToSuccessor, Version,
+};
 use crate::lifecycle::{ConnectionEnd, moved};
 use crate::record::SentSession;
 use crate::socket::{Socket, Stage};
@@ -54,7 +56,9 @@ impl Size {
     /// let it leave with more bytes than a message takes.
     pub(super) fn add(&mut self, (context, resting): &Leaving) -> bool {
         let session = resting.socket.session.as_ref().map_or(0, variable_size);
-        let bytes = self.bytes + DESCRIPTION + context.options.name.len() + resting.ahead.len() + session;
+        let header = resting.socket.proxy_header.read().map_or(0, |header| header.bytes().len());
+        let bytes =
+            self.bytes + DESCRIPTION + context.options.name.len() + resting.ahead.len() + session + header;
         if self.is_full() || (self.count > 0 && bytes > self.limit) {
             return false;
         }
@@ -138,33 +142,34 @@ impl Batch {
     ) -> Result<(Self, ToSuccessor), (VecDeque<Leaving>, io::Error)> {
         let withdrawal = match version {
             Version::One => Withdrawal::Unsupported,
-            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six => {
+            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six | Version::Seven => {
                 match OwnershipToken::new() {
                     Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
                     Err(error) => return Err((connections, error)),
                 }
             }
         };
-        let (connections, described): (Vec<Sent>, Vec<ConnectionV3>) = connections
+        let (connections, described): (Vec<Sent>, Vec<ConnectionV7>) = connections
             .into_iter()
             // Messages of earlier versions hold no session, so the successor would read the connection as plain text. Its
             // server lets no such connection leave; this makes sure.
             .filter(|(_, resting)| version >= Version::Three || resting.socket.session.is_none())
-            // Nor does any message hold a PROXY header.
-            .filter(|(_, resting)| resting.socket.introduced.is_none())
+            // Nor do they hold a PROXY header, so the successor would take the proxy for the client.
+            .filter(|(context, resting)| version >= Version::Seven || !context.has_or_owes_header(resting))
             .map(Sent::new)
             .unzip();
         let message = match version {
             Version::One => ToSuccessor::Connections {
-                connections: described.into_iter().map(|described| described.connection.connection).collect(),
+                connections: older(described).map(|described| described.connection.connection).collect(),
             },
             Version::Two => ToSuccessor::Batch {
                 number,
-                connections: described.into_iter().map(|described| described.connection).collect(),
+                connections: older(described).map(|described| described.connection).collect(),
             },
             Version::Three | Version::Four | Version::Five | Version::Six => {
-                ToSuccessor::BatchV3 { number, connections: described }
+                ToSuccessor::BatchV3 { number, connections: older(described).collect() }
             }
+            Version::Seven => ToSuccessor::BatchV7 { number, connections: described },
         };
         Ok((Self { number, first, connections, withdrawal }, message))
     }
@@ -246,8 +251,18 @@ impl Batch {
     }
 }
 
+/// As version 3 describes them.
+fn older(connections: Vec<ConnectionV7>) -> impl Iterator<Item = ConnectionV3> {
+    connections.into_iter().map(|described| described.connection)
+}
+
 impl Sent {
-    fn new((context, mut resting): Leaving) -> (Self, ConnectionV3) {
+    fn new((context, mut resting): Leaving) -> (Self, ConnectionV7) {
+        let proxy_header = match resting.socket.proxy_header.read() {
+            Some(header) => ProxyHeader::Read(header.bytes().to_vec()),
+            None if context.is_owed_header(&resting) => ProxyHeader::Owed,
+            None => ProxyHeader::None,
+        };
         let (sent, session) = resting.socket.session.take().map(Session::of).unzip();
         let connection = ConnectionV1 {
             server: context.options.name.clone(),
@@ -256,7 +271,8 @@ impl Sent {
             ahead: resting.ahead.to_vec(),
         };
         let connection = ConnectionV2 { listener: resting.socket.listener, connection };
-        (Self { context, resting, session: sent }, ConnectionV3 { connection, session })
+        let connection = ConnectionV3 { connection, session };
+        (Self { context, resting, session: sent }, ConnectionV7 { connection, proxy_header })
     }
 
     /// It is this process's again.
@@ -286,7 +302,8 @@ mod tests {
     #[test]
     fn no_connection_is_larger_than_it_counts() {
         let (name, ahead, sni, cut) = ("n".repeat(300), vec![0; 300], "s".repeat(255), vec![0; 20_000]);
-        let variable = name.len() + ahead.len() + sni.len() + cut.len();
+        let header = vec![0; 8 << 10];
+        let variable = name.len() + ahead.len() + sni.len() + cut.len() + header.len();
         let direction = || Direction { secret: Secret(vec![0xff; 48]), sequence: u64::MAX };
         let session = Session {
             suite: u16::MAX,
@@ -304,10 +321,11 @@ mod tests {
         let connection = ConnectionV1 { server: name, family: Family::Unix, stage: Stage::Idle, ahead };
         let connection = ConnectionV2 { listener: NonZeroU16::new(u16::MAX), connection };
         let connection = ConnectionV3 { connection, session: Some(session) };
+        let connection = ConnectionV7 { connection, proxy_header: ProxyHeader::Read(header) };
         let size = postcard::experimental::serialized_size(&connection).unwrap();
         assert!(size <= DESCRIPTION + variable, "{size}");
         let connections = vec![connection];
-        let message = ToSuccessor::BatchV3 { number: u32::MAX, connections };
+        let message = ToSuccessor::BatchV7 { number: u32::MAX, connections };
         assert!(postcard::experimental::serialized_size(&message).unwrap() <= size + DESCRIPTION);
     }
 }

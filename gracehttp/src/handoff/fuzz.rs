@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::handoff::session::Session;
-use crate::handoff::wire::{ConnectionV3, Hello, ToPredecessor, ToSuccessor};
+use crate::handoff::wire::{ConnectionV3, ConnectionV7, Hello, ToPredecessor, ToSuccessor};
 
 /// Reads a datagram as each side would, and panics unless what it says survives the way back.
 pub(crate) fn read_message(datagram: &[u8]) {
@@ -12,10 +12,15 @@ pub(crate) fn read_message(datagram: &[u8]) {
         let _ = hello.agree();
     }
     read::<ToPredecessor>(datagram);
-    if let Some(ToSuccessor::BatchV3 { connections, .. }) = read(datagram) {
-        for ConnectionV3 { session, .. } in connections {
-            session.into_iter().for_each(receive);
+    let connections: Vec<ConnectionV3> = match read(datagram) {
+        Some(ToSuccessor::BatchV3 { connections, .. }) => connections,
+        Some(ToSuccessor::BatchV7 { connections, .. }) => {
+            connections.into_iter().map(|ConnectionV7 { connection, .. }| connection).collect()
         }
+        _ => return,
+    };
+    for ConnectionV3 { session, .. } in connections {
+        session.into_iter().for_each(receive);
     }
 }
 

@@ -14,7 +14,9 @@ use crate::handoff::parcel::{DISCARD, LEDGER, Parcel, Parcels, PredecessorParcel
 use crate::handoff::placement::PredecessorListener;
 use crate::handoff::standard_error::{Overheard, STANDARD_ERROR};
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{ConnectionV1, ConnectionV3, ServerCount, ToPredecessor, ToSuccessor, Version};
+use crate::handoff::wire::{
+    ConnectionV1, ConnectionV3, ConnectionV7, ProxyHeader, ServerCount, ToPredecessor, ToSuccessor, Version,
+};
 use crate::ledger::Ledger;
 use crate::listen::OfferedListeners;
 use crate::tls::TicketKey;
@@ -59,6 +61,8 @@ fn unresponsive() -> Error {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) connection: ConnectionV3,
+    /// None from a predecessor before version 7, which moves no connection that has or owes one.
+    pub(crate) proxy_header: Option<ProxyHeader>,
     pub(crate) fd: OwnedFd,
 }
 
@@ -76,11 +80,25 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     /// Of version 1: without a token.
     fn unnumbered(connections: Vec<ConnectionV1>, fds: Vec<OwnedFd>) -> Self {
-        Self::new(None, connections, fds.into_iter())
+        Self::new(None, undetermined(connections), fds.into_iter())
     }
 
     /// The first descriptor is the token.
     fn numbered(number: u32, connections: Vec<impl Into<ConnectionV3>>, fds: Vec<OwnedFd>) -> Self {
+        Self::with_token(number, undetermined(connections), fds)
+    }
+
+    /// The same, of version 7.
+    fn with_headers(number: u32, connections: Vec<ConnectionV7>, fds: Vec<OwnedFd>) -> Self {
+        let connections = connections.into_iter().map(|sent| (sent.connection, Some(sent.proxy_header)));
+        Self::with_token(number, connections, fds)
+    }
+
+    fn with_token(
+        number: u32,
+        connections: impl ExactSizeIterator<Item = (ConnectionV3, Option<ProxyHeader>)>,
+        fds: Vec<OwnedFd>,
+    ) -> Self {
         let mut fds = fds.into_iter();
         let token = fds.next().map(OwnershipToken::received);
         Self::new(Some((number, token)), connections, fds)
@@ -88,15 +106,23 @@ impl Arrivals {
 
     fn new(
         batch: Option<(u32, Option<OwnershipToken>)>,
-        connections: Vec<impl Into<ConnectionV3>>,
+        connections: impl ExactSizeIterator<Item = (ConnectionV3, Option<ProxyHeader>)>,
         fds: impl ExactSizeIterator<Item = OwnedFd>,
     ) -> Self {
         let missing = connections.len().saturating_sub(fds.len());
-        let arrivals = connections.into_iter().zip(fds);
-        let arrivals =
-            arrivals.map(|(connection, fd)| Arrival { connection: connection.into(), fd }).collect();
+        let arrivals = connections
+            .zip(fds)
+            .map(|((connection, proxy_header), fd)| Arrival { connection, proxy_header, fd })
+            .collect();
         Self { batch, arrivals, missing }
     }
+}
+
+/// Connections of a version that says nothing about PROXY headers.
+fn undetermined(
+    connections: Vec<impl Into<ConnectionV3>>,
+) -> impl ExactSizeIterator<Item = (ConnectionV3, Option<ProxyHeader>)> {
+    connections.into_iter().map(|connection| (connection.into(), None))
 }
 
 /// A message of the predecessor after the commit.
@@ -296,6 +322,9 @@ impl Predecessor {
                 }
                 Ok(Incoming::Message(ToSuccessor::BatchV3 { number, connections }, fds)) => {
                     return FromPredecessor::Connections(Arrivals::numbered(number, connections, fds));
+                }
+                Ok(Incoming::Message(ToSuccessor::BatchV7 { number, connections }, fds)) => {
+                    return FromPredecessor::Connections(Arrivals::with_headers(number, connections, fds));
                 }
                 Ok(Incoming::Message(ToSuccessor::Commit { held } | ToSuccessor::Held { held }, _)) => {
                     return FromPredecessor::Held(held);

@@ -144,7 +144,11 @@ impl Successor {
 
     /// Which connections it can take over.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        Capabilities { ahead: self.version.max_ahead(), sessions: self.version >= Version::Three }
+        Capabilities {
+            ahead: self.version.max_ahead(),
+            sessions: self.version >= Version::Three,
+            proxy_headers: self.version >= Version::Seven,
+        }
     }
 
     /// Sends it parcels, from the commit on.
@@ -368,7 +372,7 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
             Version::One => {
                 ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
             }
-            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six => {
+            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six | Version::Seven => {
                 ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
             }
         };

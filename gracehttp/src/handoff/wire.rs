@@ -40,6 +40,8 @@ pub(crate) enum Version {
     Five = 5,
     /// A batch is sent before the one before it is confirmed.
     Six = 6,
+    /// Connections take their PROXY headers along.
+    Seven = 7,
 }
 
 impl Version {
@@ -47,7 +49,7 @@ impl Version {
     pub(crate) const fn max_ahead(self) -> usize {
         match self {
             Self::One => 32 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six => 64 << 10,
+            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven => 64 << 10,
         }
     }
 
@@ -55,7 +57,7 @@ impl Version {
     pub(crate) const fn max_message(self) -> usize {
         match self {
             Self::One => 64 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six => MAX_MESSAGE,
+            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven => MAX_MESSAGE,
         }
     }
 
@@ -65,7 +67,7 @@ impl Version {
     pub(crate) const fn max_batch(self) -> usize {
         match self {
             Self::One | Self::Two | Self::Three | Self::Four => 64,
-            Self::Five | Self::Six => MAX_FDS - 1,
+            Self::Five | Self::Six | Self::Seven => MAX_FDS - 1,
         }
     }
 
@@ -76,16 +78,16 @@ impl Version {
     pub(crate) const fn max_unconfirmed(self) -> usize {
         match self {
             Self::One | Self::Two | Self::Three | Self::Four | Self::Five => 1,
-            Self::Six => 2,
+            Self::Six | Self::Seven => 2,
         }
     }
 }
 
-const _: () = assert!(MOVES_WITH <= Version::Six.max_ahead(), "no message has room for such a connection");
+const _: () = assert!(MOVES_WITH <= Version::Seven.max_ahead(), "no message has room for such a connection");
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
-pub(crate) const NEWEST_VERSION: u16 = Version::Six as u16;
+pub(crate) const NEWEST_VERSION: u16 = Version::Seven as u16;
 
 /// How many bytes a hello takes at most.
 pub(super) const LARGEST_HELLO: usize = 64;
@@ -131,6 +133,7 @@ impl Hello {
             4 if self.oldest <= 4 => Ok(Version::Four),
             5 if self.oldest <= 5 => Ok(Version::Five),
             6 if self.oldest <= 6 => Ok(Version::Six),
+            7 if self.oldest <= 7 => Ok(Version::Seven),
             _ => Err(format!(
                 "it speaks versions {} to {} of the handoff protocol and this process {OLDEST_VERSION} to \
                  {NEWEST_VERSION}: stop the service and start it again instead of restarting it",
@@ -298,6 +301,35 @@ impl From<ConnectionV2> for ConnectionV3 {
     }
 }
 
+/// A connection, as version 7 sends it: with its PROXY header.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConnectionV7 {
+    pub(crate) connection: ConnectionV3,
+    pub(crate) proxy_header: ProxyHeader,
+}
+
+/// The PROXY header of a connection.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ProxyHeader {
+    /// It has none.
+    None,
+    /// It has not come whole. What has come of it is among the bytes that were read ahead.
+    Owed,
+    /// As it was read.
+    Read(Vec<u8>),
+}
+
+/// Not derived: a header has up to 8 KiB of whatever a proxy says.
+impl std::fmt::Debug for ProxyHeader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Owed => f.write_str("Owed"),
+            Self::Read(bytes) => f.debug_tuple("Read").field(&bytes.len()).finish(),
+        }
+    }
+}
+
 /// From the predecessor to the successor.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToSuccessor {
@@ -331,6 +363,8 @@ pub(crate) enum ToSuccessor {
     /// Version 4: what a room has to tell, by name; its descriptors are attached. Before the listeners, or after the
     /// commit. A name that is not known is ignored.
     Parcel { name: String, data: Vec<u8> },
+    /// Version 7: the same as [`Batch`](Self::Batch), for connections that may have TLS sessions and PROXY headers.
+    BatchV7 { number: u32, connections: Vec<ConnectionV7> },
 }
 
 /// From the successor to the predecessor.

@@ -36,7 +36,7 @@ trait Numbered {
 }
 
 impl Numbered for ToSuccessor {
-    const COUNT: u8 = 13;
+    const COUNT: u8 = 14;
 
     fn number(&self) -> u8 {
         match self {
@@ -53,6 +53,7 @@ impl Numbered for ToSuccessor {
             Self::Counts { .. } => 10,
             Self::BatchV3 { .. } => 11,
             Self::Parcel { .. } => 12,
+            Self::BatchV7 { .. } => 13,
         }
     }
 }
@@ -115,6 +116,10 @@ fn golden_to_successor() -> Vec<(ToSuccessor, Vec<u8>)> {
         cut: vec![23, 3, 3],
     };
     let bare = ConnectionV2 { listener: None, connection: connection("a", Family::Unix, Stage::Fresh, b"") };
+    let with_header = |proxy_header| {
+        let bare = connection("a", Family::Unix, Stage::Fresh, b"");
+        ConnectionV7 { connection: bare.into(), proxy_header }
+    };
     let empty = || Direction { secret: Secret(Vec::new()), sequence: 0 };
     let bare_session = Session {
         suite: 0,
@@ -197,6 +202,30 @@ fn golden_to_successor() -> Vec<(ToSuccessor, Vec<u8>)> {
             ToSuccessor::Parcel { name: "status".to_owned(), data: vec![7; 300] },
             &[&[12, 6], b"status", &[0xac, 2], &[7; 300]],
         ),
+        // Version 7.
+        (
+            ToSuccessor::BatchV7 {
+                number: 300,
+                connections: vec![
+                    with_header(ProxyHeader::None),
+                    with_header(ProxyHeader::Owed),
+                    with_header(ProxyHeader::Read(b"PROXY".to_vec())),
+                ],
+            },
+            &[
+                &[13, 0xac, 2, 3],
+                &[0, 1],
+                b"a",
+                &[1, 0, 0, 0, 0],
+                &[0, 1],
+                b"a",
+                &[1, 0, 0, 0, 1],
+                &[0, 1],
+                b"a",
+                &[1, 0, 0, 0, 2, 5],
+                b"PROXY",
+            ],
+        ),
     ]
     .map(|(message, bytes)| (message, bytes.concat()))
     .into()
@@ -233,9 +262,11 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
 #[test]
 fn versions_agree_on_the_newest_that_both_speak() {
     let ours = Hello::new(1);
-    assert_eq!(ours.agree(), Ok(Version::Six));
+    assert_eq!(ours.agree(), Ok(Version::Seven));
     let newer = Hello { newest: 9, ..ours.clone() };
-    assert_eq!(newer.agree(), Ok(Version::Six));
+    assert_eq!(newer.agree(), Ok(Version::Seven));
+    let sixth_release = Hello { newest: 6, ..ours.clone() };
+    assert_eq!(sixth_release.agree(), Ok(Version::Six));
     let fifth_release = Hello { newest: 5, ..ours.clone() };
     assert_eq!(fifth_release.agree(), Ok(Version::Five));
     let fourth_release = Hello { newest: 4, ..ours.clone() };
@@ -262,7 +293,7 @@ fn strangers_are_refused_with_a_reason() {
 #[test]
 fn d18_the_hello_is_frozen() {
     let hello = Hello { generation: 300, pid: 7, ..Hello::new(0) };
-    golden(&hello, &[&b"gracehdf"[..], &[1, 6, 0xac, 2, 14]].concat());
+    golden(&hello, &[&b"gracehdf"[..], &[1, 7, 0xac, 2, 14]].concat());
 }
 
 #[test]
@@ -348,6 +379,19 @@ impl Values {
         ConnectionV2 { listener: NonZeroU16::new(self.next() as u16), connection: self.connection() }
     }
 
+    fn connection_v3(&mut self) -> ConnectionV3 {
+        ConnectionV3 { connection: self.connection_v2(), session: self.flag().then(|| self.session()) }
+    }
+
+    fn connection_v7(&mut self) -> ConnectionV7 {
+        let proxy_header = match self.below(3) {
+            0 => ProxyHeader::None,
+            1 => ProxyHeader::Owed,
+            _ => ProxyHeader::Read(self.bytes()),
+        };
+        ConnectionV7 { connection: self.connection_v3(), proxy_header }
+    }
+
     fn bytes(&mut self) -> Vec<u8> {
         self.several(|values| values.next() as u8)
     }
@@ -412,14 +456,9 @@ impl Values {
                 held: self.several(Self::count),
                 asked: self.several(Self::count),
             },
-            11 => ToSuccessor::BatchV3 {
-                number,
-                connections: self.several(|values| ConnectionV3 {
-                    connection: values.connection_v2(),
-                    session: values.flag().then(|| values.session()),
-                }),
-            },
+            11 => ToSuccessor::BatchV3 { number, connections: self.several(Self::connection_v3) },
             12 => ToSuccessor::Parcel { name: self.text(), data: self.bytes() },
+            13 => ToSuccessor::BatchV7 { number, connections: self.several(Self::connection_v7) },
             number => panic!("no value of variant {number}"),
         }
     }

@@ -20,7 +20,7 @@ use super::socket_file::unlink_if_ours;
 use crate::error::Error;
 use crate::lifecycle::Address;
 use crate::server::{Endpoint, Mode, SocketAccess};
-use crate::socket::{Family, Socket};
+use crate::socket::{Family, ProxyHeader, Socket};
 use crate::sys::{self, Accepted};
 
 /// A few operators and scripts connect, not all the world.
@@ -190,7 +190,7 @@ async fn accept_all(purpose: OwnPurpose, listener: Arc<Listener>, serve: Serve) 
                         origin: None,
                         listener: None,
                         session: None,
-                        introduced: None,
+                        proxy_header: ProxyHeader::AsListed,
                     });
                     tokio::task::consume_budget().await;
                 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use shuttle::thread;
 
 use super::*;
-use crate::socket::Family;
+use crate::socket::{Family, ProxyHeader};
 use crate::sync::model::check;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -33,7 +33,7 @@ fn connection() -> (Parked, UnixStream) {
         origin: None,
         listener: None,
         session: None,
-        introduced: None,
+        proxy_header: ProxyHeader::AsListed,
     };
     (Parked { socket, stage: Stage::Idle }, client)
 }

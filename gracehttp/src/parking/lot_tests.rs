@@ -1,7 +1,7 @@
 //! A lot wakes the connections that have bytes, and ends those that rested too long.
 
 use super::*;
-use crate::socket::Family;
+use crate::socket::{Family, ProxyHeader};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use tokio::task::yield_now;
@@ -15,7 +15,7 @@ fn connection(stage: Stage) -> (Parked, UnixStream) {
         origin: None,
         listener: None,
         session: None,
-        introduced: None,
+        proxy_header: ProxyHeader::AsListed,
     };
     (Parked { socket, stage }, theirs)
 }

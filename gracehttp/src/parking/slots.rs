@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use slab::Slab;
 
 use crate::parking::sessions::{SessionKey, Sessions};
-use crate::proxy::Header;
-use crate::socket::{Family, ListenerNumber, Origin, Socket, Stage};
+use crate::socket::{Family, ListenerNumber, Origin, ProxyHeader, Socket, Stage};
 
 /// The end of a list. No slab grows that large.
 const NONE: u32 = u32::MAX;
@@ -46,8 +44,9 @@ struct Ends {
 pub(super) struct Slots {
     slab: Slab<Slot>,
     sessions: Sessions,
-    /// The PROXY headers of connections that had one, by their keys: the others pay nothing for it.
-    introductions: HashMap<u32, Arc<Header>>,
+    /// The PROXY headers of connections for which the list does not say everything, by their keys: the others pay nothing
+    /// for it.
+    proxy_headers: HashMap<u32, ProxyHeader>,
     ends: [Ends; 2],
     /// How many there are of each stage.
     counts: [usize; 2],
@@ -58,7 +57,7 @@ impl Slots {
         Self {
             slab: Slab::new(),
             sessions: Sessions::default(),
-            introductions: HashMap::new(),
+            proxy_headers: HashMap::new(),
             ends: [Ends { oldest: NONE, newest: NONE }; 2],
             counts: [0; 2],
         }
@@ -76,7 +75,7 @@ impl Slots {
 
     /// Puts a connection at the newest end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
-        let Parked { socket: Socket { fd, family, origin, listener, session, introduced }, stage } = parked;
+        let Parked { socket: Socket { fd, family, origin, listener, session, proxy_header }, stage } = parked;
         let session = session.map(|session| self.sessions.insert(session));
         let older = self.ends[stage as usize].newest;
         let key = self.slab.insert(Slot {
@@ -90,8 +89,8 @@ impl Slots {
             older,
             newer: NONE,
         }) as u32;
-        if let Some(header) = introduced {
-            self.introductions.insert(key, header);
+        if !matches!(proxy_header, ProxyHeader::AsListed) {
+            self.proxy_headers.insert(key, proxy_header);
         }
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = key,
@@ -116,11 +115,14 @@ impl Slots {
         }
         self.counts[stage as usize] -= 1;
         let session = session.and_then(|key| self.sessions.remove(key));
-        let introduced = match self.introductions.is_empty() {
-            true => None,
-            false => self.introductions.remove(&key),
+        let proxy_header = match self.proxy_headers.is_empty() {
+            true => ProxyHeader::AsListed,
+            false => self.proxy_headers.remove(&key).unwrap_or_default(),
         };
-        Some((Parked { socket: Socket { fd, family, origin, listener, session, introduced }, stage }, since))
+        Some((
+            Parked { socket: Socket { fd, family, origin, listener, session, proxy_header }, stage },
+            since,
+        ))
     }
 
     /// How many connections of a stage are parked.
@@ -175,7 +177,7 @@ mod tests {
                 origin: None,
                 listener: None,
                 session: None,
-                introduced: None,
+                proxy_header: ProxyHeader::AsListed,
             },
             stage,
         }

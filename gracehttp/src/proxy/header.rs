@@ -1,8 +1,10 @@
 //! The PROXY protocol, versions 1 and 2: a header before everything else on a connection, in which a proxy says for
 //! whom it has connected.
 //!
-//! The reader is our own: the crate `ppp` checks no CRC32C, bounds no length, and tells incomplete headers from
-//! malformed ones only in part.
+//! The reader is our own. The crate `ppp` (2.3.0) calls a header of version 1 malformed that has come up to the space
+//! before its last port, and calls `PROXY UNKNOWN a b c d e f` incomplete for as long as bytes come. It takes a port with a
+//! plus sign, checks neither a CRC32C nor whether the TLVs are whole, takes headers of datagrams, and refuses a LOCAL
+//! header that has a family and no addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -28,8 +30,10 @@ const CRC32C: u8 = 0x03;
 pub(crate) struct Header {
     /// None if the proxy speaks for itself, or for a client without an address.
     pub(crate) addresses: Option<Addresses>,
-    /// Checked: type, length, value, one behind the other.
-    tlvs: Box<[u8]>,
+    /// As it was read: a successor reads it again.
+    bytes: Box<[u8]>,
+    /// Where its TLVs begin. They are checked: type, length, value, one behind the other.
+    tlvs_at: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +59,16 @@ impl Header {
         }
     }
 
+    /// The header as it was read.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// The value of the first TLV of this type.
     pub(crate) fn tlv(&self, kind: u8) -> Option<&[u8]> {
-        tlvs(&self.tlvs).find_map(|tlv| tlv.filter(|(found, _)| *found == kind)).map(|(_, value)| value)
+        tlvs(&self.bytes[self.tlvs_at..])
+            .find_map(|tlv| tlv.filter(|(found, _)| *found == kind))
+            .map(|(_, value)| value)
     }
 }
 
@@ -79,7 +90,8 @@ fn version_1(bytes: &[u8]) -> Result<Option<(Header, usize)>, &'static str> {
         }
         _ => return Err("its line is malformed"),
     };
-    Ok(Some((Header { addresses, tlvs: Box::default() }, end + 2)))
+    let length = end + 2;
+    Ok(Some((Header { addresses, bytes: bytes[..length].into(), tlvs_at: length }, length)))
 }
 
 fn addresses<A: std::str::FromStr + Into<IpAddr>>(
@@ -130,12 +142,13 @@ fn version_2(bytes: &[u8]) -> Result<Option<(Header, usize)>, &'static str> {
         0x00 => (None, rest),
         _ => return Err("its family or transport is not that of a connection"),
     };
+    let length = FIXED + length;
     let is_opaque = is_local || fixed[13] == 0x00;
     if !is_opaque {
-        check_tlvs(&bytes[..FIXED + length], block)?;
+        check_tlvs(&bytes[..length], block)?;
     }
-    let kept: &[u8] = if is_opaque { &[] } else { block };
-    Ok(Some((Header { addresses: named, tlvs: kept.into() }, FIXED + length)))
+    let tlvs_at = if is_opaque { length } else { length - block.len() };
+    Ok(Some((Header { addresses: named, bytes: bytes[..length].into(), tlvs_at }, length)))
 }
 
 /// Both ports are at the end of the block.

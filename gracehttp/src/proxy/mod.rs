@@ -4,6 +4,8 @@ mod backwards;
 mod believed;
 mod crc32c;
 mod forwarded;
+#[cfg(feature = "test-kit")]
+mod fuzz;
 mod header;
 mod networks;
 mod node;
@@ -11,6 +13,8 @@ mod ssl;
 mod x_forwarded;
 
 pub(crate) use believed::BelievedFields;
+#[cfg(feature = "test-kit")]
+pub(crate) use fuzz::{read_fields, read_header};
 pub(crate) use header::Header;
 pub(crate) use networks::{Network, Networks};
 pub(crate) use node::Node;

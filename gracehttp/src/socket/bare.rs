@@ -16,12 +16,12 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop::poll_proceed;
 
-use crate::proxy::{Header, Peer};
+use crate::proxy::{Header, Networks, Peer};
 use crate::socket::shortage::{Pause, is_shortage};
 use crate::socket::unwatched::ReadUnwatched;
 #[cfg(feature = "tls")]
 use crate::socket::unwatched::Wait;
-use crate::socket::{Family, ListenerNumber, Origin, Socket};
+use crate::socket::{Family, ListenerNumber, Origin, ProxyHeader, Socket};
 use crate::sys::{self, Descriptor};
 
 /// A connected socket.
@@ -39,7 +39,7 @@ pub(crate) struct BareStream {
     listener: Option<ListenerNumber>,
     /// The address of the client, if `accept` has told it.
     peer: Option<SocketAddr>,
-    introduced: Option<Arc<Header>>,
+    proxy_header: ProxyHeader,
 }
 
 impl BareStream {
@@ -48,7 +48,7 @@ impl BareStream {
         family: Family,
         origin: Option<Origin>,
         listener: Option<ListenerNumber>,
-        introduced: Option<Arc<Header>>,
+        proxy_header: ProxyHeader,
     ) -> Self {
         Self {
             descriptor,
@@ -59,7 +59,7 @@ impl BareStream {
             origin,
             listener,
             peer: None,
-            introduced,
+            proxy_header,
         }
     }
 
@@ -76,8 +76,8 @@ impl BareStream {
 
     /// The socket with the registration of its parking lot, if that [stands](Self::is_standing).
     pub(super) fn standing(self) -> Socket<Descriptor> {
-        let Self { descriptor, family, origin, listener, introduced, .. } = self;
-        Socket { fd: descriptor, family, origin, listener, session: None, introduced }
+        let Self { descriptor, family, origin, listener, proxy_header, .. } = self;
+        Socket { fd: descriptor, family, origin, listener, session: None, proxy_header }
     }
 
     /// Whether its registration with the parking lot can be armed again.
@@ -88,29 +88,28 @@ impl BareStream {
     /// The other end of the connection. On a dual-stack socket the kernel shows an IPv4 client with an IPv6 address,
     /// which would surprise code that compares or logs addresses.
     pub(crate) fn peer(&self) -> Peer {
-        match self.family {
-            Family::Tcp => {
-                let address = self.peer.or_else(|| peer_of(self.as_fd()));
-                address.map_or(Peer::Gone, |address| Peer::Tcp(canonical(address)))
-            }
-            Family::Unix => Peer::Unix,
-        }
+        peer(self.family, || self.peer.or_else(|| peer_of(self.as_fd())))
     }
 
     /// Its PROXY header, if that was read.
     pub(crate) fn introduced(&self) -> Option<&Arc<Header>> {
-        self.introduced.as_ref()
+        self.proxy_header.read()
+    }
+
+    /// Whether it has to begin with a PROXY header that was not read yet.
+    pub(crate) fn owes_header(&self, listed: &Networks) -> bool {
+        self.proxy_header.is_owed(listed, || self.peer())
     }
 
     /// Its PROXY header was read. A predecessor in standby would wait for it again: the connection can't go back.
     pub(crate) fn introduce(&mut self, header: Arc<Header>) {
-        self.introduced = Some(header);
+        self.proxy_header = ProxyHeader::Read(header);
         self.origin = None;
     }
 
     /// The client: the one that the proxy names, or the other end of the connection.
     pub(crate) fn client(&self) -> Peer {
-        let named = self.introduced.as_ref().and_then(|header| header.addresses);
+        let named = self.introduced().and_then(|header| header.addresses);
         named.map_or_else(|| self.peer(), |addresses| Peer::Tcp(addresses.source))
     }
 
@@ -222,8 +221,16 @@ impl BareStream {
     }
 }
 
+/// The other end of a connection of this family.
+pub(super) fn peer(family: Family, address: impl FnOnce() -> Option<SocketAddr>) -> Peer {
+    match family {
+        Family::Tcp => address().map_or(Peer::Gone, |address| Peer::Tcp(canonical(address))),
+        Family::Unix => Peer::Unix,
+    }
+}
+
 /// The address of a TCP client, as long as it is connected.
-fn peer_of(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+pub(super) fn peer_of(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
     SockRef::from(&socket).peer_addr().ok()?.as_socket()
 }
 

@@ -2,6 +2,7 @@
 //! while it is awake.
 
 mod bare;
+mod proxy_header;
 #[cfg(feature = "tls")]
 mod secure;
 mod shortage;
@@ -10,8 +11,7 @@ mod unwatched;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU16, NonZeroU32};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 #[cfg(feature = "tls")]
@@ -19,12 +19,13 @@ use nix::sys::socket::send;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 
 pub(crate) use bare::BareStream;
+pub(crate) use proxy_header::ProxyHeader;
 #[cfg(feature = "tls")]
 pub(crate) use secure::SecureStream;
 pub(crate) use stream::Stream;
 pub(crate) use unwatched::Unwatched;
 
-use crate::proxy::Header;
+use crate::proxy::Peer;
 use crate::record::SessionAtRest;
 use crate::sys::Descriptor;
 
@@ -61,23 +62,22 @@ pub(crate) struct Socket<D = OwnedFd> {
     pub(crate) listener: Option<ListenerNumber>,
     /// Its TLS session, once the handshake is done.
     pub(crate) session: Option<SessionAtRest>,
-    /// Its PROXY header, once that was read.
-    pub(crate) introduced: Option<Arc<Header>>,
+    pub(crate) proxy_header: ProxyHeader,
 }
 
 impl<D> Socket<D> {
     /// The same, with its descriptor in another form.
     pub(crate) fn map_fd<E>(self, change: impl FnOnce(D) -> E) -> Socket<E> {
-        let Self { fd, family, origin, listener, session, introduced } = self;
-        Socket { fd: change(fd), family, origin, listener, session, introduced }
+        let Self { fd, family, origin, listener, session, proxy_header } = self;
+        Socket { fd: change(fd), family, origin, listener, session, proxy_header }
     }
 }
 
 impl Socket<Descriptor> {
     /// A stream on it. The runtime watches it as soon as something waits for it.
     pub(crate) fn wake(self) -> Stream {
-        let Self { fd, family, origin, listener, session, introduced } = self;
-        Stream::new(BareStream::new(fd, family, origin, listener, introduced), session)
+        let Self { fd, family, origin, listener, session, proxy_header } = self;
+        Stream::new(BareStream::new(fd, family, origin, listener, proxy_header), session)
     }
 }
 
@@ -89,7 +89,7 @@ impl Socket {
         family: Family,
         listener: Option<ListenerNumber>,
     ) -> Stream {
-        let bare = BareStream::new(Descriptor::new(fd), family, None, listener, None);
+        let bare = BareStream::new(Descriptor::new(fd), family, None, listener, ProxyHeader::AsListed);
         Stream::new(bare.with_peer(peer), None)
     }
 
@@ -105,6 +105,11 @@ impl Socket {
         }
         // Explicitly: another process may hold a duplicate, which would keep the connection open.
         let _ = shutdown(self.fd.as_raw_fd(), Shutdown::Both);
+    }
+
+    /// The other end of the connection.
+    pub(crate) fn peer(&self) -> Peer {
+        bare::peer(self.family, || bare::peer_of(self.fd.as_fd()))
     }
 
     /// Whether a record of the client has begun to come and is not whole.

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
 };
 
 use crate::server::{ServerOptions, Tls};
-use crate::socket::{BareStream, Family, SecureStream, Socket, Stream};
+use crate::socket::{BareStream, Family, ProxyHeader, SecureStream, Socket, Stream};
 use crate::sys::Descriptor;
 use crate::tls::certificate::provider;
 use crate::tls::{KeyRing, TlsAcceptor, handshake};
@@ -64,8 +64,14 @@ pub(crate) fn sockets() -> (BareStream, UnixStream) {
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
     let fd = Descriptor::new(ours.into());
-    let socket =
-        Socket { fd, family: Family::Unix, origin: None, listener: None, session: None, introduced: None };
+    let socket = Socket {
+        fd,
+        family: Family::Unix,
+        origin: None,
+        listener: None,
+        session: None,
+        proxy_header: ProxyHeader::AsListed,
+    };
     let Stream::Plain(bare) = socket.wake() else { panic!("a plain socket") };
     (bare, UnixStream::from_std(theirs).unwrap())
 }

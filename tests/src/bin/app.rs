@@ -7,6 +7,7 @@
 //! server web 127.0.0.1:0
 //! server both 127.0.0.1:0 plain=127.0.0.2:0 tls=self_signed redirect=443 hsts=365d,include_subdomains health=/healthz
 //! server tls 127.0.0.1:0 [::1]:0 cert=FILE key=FILE max_conns=50 idle_timeout=500ms
+//! server proxied 127.0.0.1:0 proxy_protocol=10.0.0.0/8,unix
 //! server issued 127.0.0.1:0 acme=DOMAINS;CACHE;DIRECTORY;CA
 //! forever drain_timeout ready_timeout standby lame_duck
 //! task heeds | ignores | panics
@@ -27,8 +28,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gracehttp::{
-    Acme, App, Body, ClientCert, IntoResponse, PeerAddr, Request, Response, Server, Shutdown, Tls, TlsInfo,
-    WhenFull,
+    Acme, App, Body, ClientAddr, ClientCert, FromRequestParts as _, IntoResponse, PeerAddr, ProxyInfo, Request,
+    Response, Scheme, Server, Shutdown, Tls, TlsInfo, WhenFull,
 };
 use http::header::{CONNECTION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{Method, StatusCode};
@@ -133,6 +134,7 @@ fn server(name: &str, options: &[&str]) -> Server<()> {
                 let acme = Acme::new(domains.split(','), cache).contact("mailto:ops@example.org");
                 server.tls(Tls::acme(acme.directory(directory).ca(ca)))
             }
+            Some(("proxy_protocol", networks)) => server.proxy_protocol(networks.split(',')),
             Some(("plain", endpoint)) => server.plain_listen(endpoint),
             Some(("redirect", port)) => server.redirect_to_https(port.parse().expect("a port")),
             Some(("hsts", policy)) => server.hsts(&policy.replace(',', ", ")),
@@ -306,6 +308,18 @@ impl Facts {
     }
 }
 
+/// What is known of the client behind a proxy, as fields of a response.
+async fn proxied(mut head: http::request::Parts) -> [(&'static str, String); 3] {
+    let client = ClientAddr::from_request_parts(&mut head, &()).await;
+    let proxy = ProxyInfo::from_request_parts(&mut head, &()).await;
+    let scheme = Scheme::from_request_parts(&mut head, &()).await;
+    [
+        ("client", client.map_or("none".to_owned(), |client| client.0.to_string())),
+        ("scheme", scheme.map_or_else(|never| match never {}, |scheme| scheme.to_string())),
+        ("proxy", proxy.map_or("none".to_owned(), |proxy| proxy.authority().unwrap_or("unnamed").to_owned())),
+    ]
+}
+
 async fn answer(
     shutdown: Shutdown,
     peer: Option<PeerAddr>,
@@ -333,7 +347,10 @@ async fn route(shutdown: Shutdown, facts: Facts, mut request: Request) -> Respon
         // The number distinguishes this answer from all others.
         (&Method::GET, "/numbered") => ([("number", number(0).to_string())], pong()).into_response(),
         (&Method::GET, "/own_hsts") => ([(STRICT_TRANSPORT_SECURITY, "max-age=1")], pong()).into_response(),
-        (&Method::GET, "/facts") => (facts.fields(), pong()).into_response(),
+        (&Method::GET, "/facts") => {
+            let proxied = proxied(head.clone()).await;
+            (facts.fields(), proxied, pong()).into_response()
+        }
         (&Method::POST, "/echo") => match body.collect().await {
             Ok(body) => body.to_bytes().into_response(),
             Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),

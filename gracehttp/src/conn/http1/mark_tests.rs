@@ -9,7 +9,7 @@ use super::*;
 use crate::conn::{Moved, serve_http1, wake_parked};
 use crate::ledger::{Ledger, Mark};
 use crate::server::{Dispatch, Permits, Request, ResponseFuture, ServerOptions, Surroundings};
-use crate::socket::{Family, Origin, Socket};
+use crate::socket::{Family, Origin, ProxyHeader, Socket};
 use crate::sys::Descriptor;
 
 /// Answers each request with its body.
@@ -73,7 +73,7 @@ impl Connection {
             origin,
             listener: None,
             session: None,
-            introduced: None,
+            proxy_header: ProxyHeader::AsListed,
         };
         let permit = context.permits.adopt();
         let stream = socket.map_fd(Descriptor::new).wake();

@@ -33,7 +33,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::STALLED;
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::{Ahead, Pace};
-use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
+use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::server::{Asked, Permit};
 use crate::socket::{Stage, Stream, Unread};
 use crate::sys::Probe;
@@ -68,7 +68,7 @@ pub(super) async fn serve(
 ) -> Left {
     permit.is_seen();
     let mut limits = Limits::new(stage, ahead.since);
-    let stays_behind = stream.introduced().is_some() && context.drain.phase() != Phase::Serving;
+    let stays_behind = stream.introduced().is_some() && !context.takes_proxy_headers();
     let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes) && !stays_behind;
     let activity = Arc::new(Activity::new(can_rest));
     let entry = context.moved.entry(stream.origin());

@@ -7,6 +7,7 @@
 mod any_order;
 mod gone;
 mod marks;
+mod proxy_headers;
 mod stage;
 
 use std::collections::BTreeSet;

@@ -26,7 +26,7 @@ use crate::handoff::wire::{Hello, ListenerV2, ToPredecessor, ToSuccessor, Versio
 use crate::ledger::Ledger;
 use crate::lifecycle::{ConnectionEnd, Phase};
 use crate::record::{Alpn, CutMessage, DirectionParts, Facts, Secret, SessionAtRest, SessionParts, Suite};
-use crate::socket::{self, Family, ListenerNumber, Socket};
+use crate::socket::{self, Family, ListenerNumber, ProxyHeader, Socket};
 
 /// The two servers of a process.
 #[derive(Clone)]
@@ -225,24 +225,29 @@ impl Stage {
     }
 
     pub(super) fn leave_with(&mut self, session: Option<SessionAtRest>, ahead: &[u8]) {
+        self.leave_behind_proxy(session, ahead, socket::Stage::Idle, ProxyHeader::AsListed);
+    }
+
+    /// A connection whose PROXY header is in this state leaves for the successor.
+    pub(super) fn leave_behind_proxy(
+        &mut self,
+        session: Option<SessionAtRest>,
+        ahead: &[u8],
+        stage: socket::Stage,
+        proxy_header: ProxyHeader,
+    ) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         theirs.set_nonblocking(true).unwrap();
         self.clients.push(theirs);
         let context = if session.is_some() { &self.predecessor.secure } else { &self.predecessor.plain };
         let listener = ListenerNumber::new(if session.is_some() { 1 } else { 2 });
-        let socket = Socket {
-            fd: ours.into(),
-            family: Family::Unix,
-            origin: None,
-            listener,
-            session,
-            introduced: None,
-        };
+        let socket =
+            Socket { fd: ours.into(), family: Family::Unix, origin: None, listener, session, proxy_header };
         let permit = context.permits.adopt();
         let resting = Resting {
             socket,
-            stage: socket::Stage::Idle,
+            stage,
             ahead: Bytes::copy_from_slice(ahead),
             permit,
             has_answered: false,
@@ -266,7 +271,12 @@ impl Stage {
                 Incoming::Message(ToSuccessor::Ping { number }, _) => {
                     self.to_predecessor.send(&ToPredecessor::Pong { number }, &[]).await.unwrap();
                 }
-                Incoming::Message(batch @ (ToSuccessor::BatchV3 { .. } | ToSuccessor::Batch { .. }), fds) => {
+                Incoming::Message(
+                    batch @ (ToSuccessor::BatchV7 { .. }
+                    | ToSuccessor::BatchV3 { .. }
+                    | ToSuccessor::Batch { .. }),
+                    fds,
+                ) => {
                     return Some((batch, fds));
                 }
                 Incoming::Message(..) => {}

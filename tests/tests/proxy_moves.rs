@@ -202,7 +202,8 @@ async fn connections_come_back_from_a_dead_successor_with_their_client_or_not_at
 async fn connections_stay_behind_if_the_successor_can_not_know_their_client() {
     let scratch = Scratch::new();
     let plan = format!("server web 127.0.0.1:0 proxy_protocol={ONE}");
-    let app = Launch::app(&scratch, &plan).env("GRACEHTTP_DRAIN_TIMEOUT", "3s").spawn();
+    let launch = Launch::program(scratch.install(&bin("app"), "app")).plan(&scratch, &plan);
+    let app = launch.env("GRACEHTTP_DRAIN_TIMEOUT", "3s").spawn();
     let address = app.address("web").await;
     let mut read = Client::over(connect(ONE, address, V1).await);
     assert_eq!(seen(&mut read).await, OF_V1);

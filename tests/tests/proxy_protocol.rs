@@ -111,11 +111,13 @@ async fn a_listed_peer_without_a_header_is_not_served() {
     let server = TestServer::spawn(listed::server(), ()).await;
     let mut wrong_version = V2.to_vec();
     wrong_version[12] = 0x31;
+    let wrong_sum = [&V2[..14], &[0, 19], &V2[16..28], b"\x03\x00\x04\x00\x00\x00\x00"].concat();
     for bytes in [
         REQUEST,
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"PROXY TCP4 1 2 3 4\r\n",
         &wrong_version,
+        &wrong_sum,
         b"\r\n\r\n\0x",
     ] {
         assert_eq!(answer(server.address(), &[bytes, REQUEST]).await, "");

@@ -79,7 +79,7 @@ impl Proxy {
         let config = |folder: &Path, address| {
             let folder = folder.display();
             format!(
-                "daemon off; master_process off; pid {folder}/pid; error_log stderr crit; events {{}}\n{}",
+                "daemon off; master_process off; pid {folder}/pid; error_log stderr crit;\n{}events {{}}\n",
                 config(address).replace("FOLDER", &folder.to_string())
             )
         };

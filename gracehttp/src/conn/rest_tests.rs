@@ -14,7 +14,7 @@ use crate::conn::moved::Report;
 use crate::conn::rest::settle;
 use crate::conn::{Capabilities, Context};
 use crate::lifecycle::Phase;
-use crate::socket::{Family, Origin, Socket, Stage};
+use crate::socket::{Family, Origin, ProxyHeader, Socket, Stage};
 
 /// It waits for the next phase instead of being sent, refused and woken again without end.
 #[tokio::test]
@@ -36,11 +36,11 @@ async fn one_that_can_neither_move_nor_park_does_not_spin() {
         origin: Origin::new(7),
         listener: None,
         session: None,
-        introduced: None,
+        proxy_header: ProxyHeader::AsListed,
     };
     let permit = context.permits.adopt();
     let (to_successor, leaving) = unbounded_channel();
-    context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true });
+    context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true, proxy_headers: true });
     context.drain.enter(Phase::HandingOver);
     drop(leaving);
     let (stage, ahead) = (Stage::Idle, Bytes::new());

@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gracehttp::{
-    Acme, App, Body, ClientAddr, ClientCert, FromRequestParts as _, IntoResponse, PeerAddr, ProxyInfo, Request,
-    Response, Scheme, Server, Shutdown, Tls, TlsInfo, WhenFull,
+    Acme, App, Body, ClientAddr, ClientCert, FromRequestParts as _, IntoResponse, PeerAddr, ProxyInfo,
+    Request, Response, Scheme, Server, Shutdown, Tls, TlsInfo, WhenFull,
 };
 use http::header::{CONNECTION, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use http::{Method, StatusCode};

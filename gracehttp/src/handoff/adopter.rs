@@ -25,7 +25,6 @@ use crate::handoff::wire::{
     self, ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version,
 };
 use crate::lifecycle::until_time;
-use crate::proxy::Header;
 use crate::socket::{Origin, ProxyHeader, Socket};
 use crate::sys;
 
@@ -336,10 +335,7 @@ fn known(said: Option<wire::ProxyHeader>, context: &Context, socket: &Socket) ->
         None => ProxyHeader::AsListed,
         Some(wire::ProxyHeader::None) => decided(false),
         Some(wire::ProxyHeader::Owed) => decided(true),
-        Some(wire::ProxyHeader::Read(bytes)) => match Header::read(&bytes) {
-            Ok(Some((header, length))) if length == bytes.len() => ProxyHeader::Read(Arc::new(header)),
-            _ => return None,
-        },
+        Some(wire::ProxyHeader::Read(bytes)) => ProxyHeader::received(&bytes)?,
     })
 }
 

@@ -29,6 +29,12 @@ impl ProxyHeader {
         }
     }
 
+    /// One that another process has read; none if these bytes are no header.
+    pub(crate) fn received(bytes: &[u8]) -> Option<Self> {
+        let (header, length) = Header::read(bytes).ok().flatten()?;
+        (length == bytes.len()).then(|| Self::Read(Arc::new(header)))
+    }
+
     /// Whether a new connection from this peer has to begin with a header that was not read yet.
     pub(crate) fn is_owed(&self, listed: &Networks, peer: impl FnOnce() -> Peer) -> bool {
         match self {

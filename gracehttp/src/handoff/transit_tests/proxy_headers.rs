@@ -2,7 +2,6 @@
 
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 use tokio::time::sleep;
 
@@ -10,7 +9,6 @@ use crate::conn::MOVES_WITH;
 use crate::handoff::transit_tests::stage::{Stage, session};
 use crate::handoff::transit_tests::{LATE, SOON};
 use crate::handoff::wire::{self, ToPredecessor, ToSuccessor, Version};
-use crate::proxy::Header;
 use crate::socket::{self, ProxyHeader, Socket};
 
 /// A header of this length, as one of a proxy that speaks for itself may have.
@@ -20,7 +18,7 @@ fn bytes(length: u16) -> Vec<u8> {
 }
 
 fn header(bytes: &[u8]) -> ProxyHeader {
-    ProxyHeader::Read(Arc::new(Header::read(bytes).unwrap().unwrap().0))
+    ProxyHeader::received(bytes).unwrap()
 }
 
 const V1: &[u8] = b"PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\r\n";

@@ -8,6 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use tests::control::Stage;
+use tests::patience::{PATIENCE, within};
 use tests::{Scratch, tls};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -207,6 +208,32 @@ async fn a_client_that_is_revoked_is_refused_from_the_next_handshake_on_whatever
     for (alice, bob) in &both {
         visit(address, alice).await.expect("an answer");
         assert!(visit(address, bob).await.is_err());
+    }
+}
+
+/// Nor does one come in over a connection of before.
+#[tokio::test]
+async fn a_connection_of_before_certificates_were_required_is_not_served_by_the_successor() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    let (cert, key) = scratch.certificate("server");
+    let ca = scratch.write("clients.pem", &authority.pem);
+    let file = scratch.join("app.toml");
+    let before = format!("[server.web.tls]\ncert = \"{}\"\nkey = \"{}\"\n", cert.display(), key.display());
+    for optional in ["", "client_auth = \"optional\"\n"] {
+        let asked = format!("{before}client_ca = \"{}\"\n", ca.display());
+        let first = if optional.is_empty() { before.clone() } else { format!("{asked}{optional}") };
+        std::fs::write(&file, first).expect("writable");
+        let stage = Stage::with(|launch| launch.env("GRACEHTTP_CONFIG", &file)).await;
+        let nobody = config(&TLS13, None);
+        let mut stream = connect(stage.web.address(), &nobody).await.expect("a handshake");
+        assert!(ask(&mut stream).await.expect("an answer").contains("client-subject: none\r\n"));
+        std::fs::write(&file, asked).expect("writable");
+        stage.app.restart().await;
+        // It ends in order, as one with an identity does.
+        let mut rest = Vec::new();
+        let end = within(PATIENCE, "the end", stream.read_to_end(&mut rest)).await;
+        assert_eq!(end.expect("a close in order"), 0);
+        assert!(visit(stage.web.address(), &nobody).await.is_err());
     }
 }
 

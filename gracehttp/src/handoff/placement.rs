@@ -3,7 +3,8 @@
 //! A connection follows the listener that accepted it: its client talks to the server that listens there now, even if
 //! that server has another name. If the listener is gone, the connection stays with its server: the one of the same
 //! name, or the one that has another of its listeners. In either case it has to be a server for its kind: over TLS, or in
-//! plain text.
+//! plain text. No connection moves to a server that requires client certificates: identities do not move, and one without an
+//! identity must not get in this way.
 
 use std::collections::HashMap;
 
@@ -39,6 +40,8 @@ pub(crate) struct LocalServer<'a> {
     pub(crate) secure: bool,
     /// It serves connections in plain text.
     pub(crate) plain: bool,
+    /// All its connections over TLS have to have the identity of a client.
+    pub(crate) requires_identity: bool,
     pub(crate) http1: bool,
     /// Its listeners, each with its index among those that the predecessor offers, if it was adopted.
     pub(crate) listeners: Vec<(ListenerNumber, Option<usize>)>,
@@ -92,6 +95,10 @@ pub(crate) struct Placement {
     by_listener: Vec<Option<(Place, Homes)>>,
     /// By the name of the predecessor's server.
     by_server: HashMap<String, Homes>,
+    /// Of those, the ones whose connections stay all the same, and count here.
+    staying: Vec<String>,
+    /// By the index of a server of this process: whether no connection over TLS reaches it from the predecessor.
+    requires_identity: Vec<bool>,
 }
 
 impl Placement {
@@ -102,6 +109,7 @@ impl Placement {
             .map(|(index, listener)| adopted_by(servers, index, listener))
             .collect();
         let mut by_server = HashMap::new();
+        let mut staying = Vec::new();
         for PredecessorListener { server, .. } in offered {
             let of_server =
                 || offered.iter().zip(&adopted).filter(|(listener, _)| listener.server == *server);
@@ -122,6 +130,14 @@ impl Placement {
                 Some(is_secure) => homes.of(is_secure).is_some(),
                 None => homes.any().is_some(),
             });
+            let is_closed =
+                |server: Option<usize>| server.is_some_and(|index| servers[index].requires_identity);
+            let leads_to_closed = of_server().any(|(listener, place)| {
+                listener.secure != Some(false) && is_closed(place.map(|place| place.server))
+            });
+            if leads_to_closed || is_closed(homes.secure) {
+                staying.push(server.clone());
+            }
             if takes_all {
                 by_server.insert(server.clone(), homes);
             }
@@ -130,12 +146,18 @@ impl Placement {
             let takes = |is_secure| servers[place.server].takes(is_secure).then_some(place.server);
             (place, Homes { secure: takes(true), plain: takes(false) })
         };
-        Self { by_listener: adopted.into_iter().map(|place| place.map(kinds)).collect(), by_server }
+        Self {
+            by_listener: adopted.into_iter().map(|place| place.map(kinds)).collect(),
+            by_server,
+            staying,
+            requires_identity: servers.iter().map(|server| server.requires_identity).collect(),
+        }
     }
 
-    /// The servers of the predecessor whose connections have a place here.
+    /// The servers of the predecessor whose connections come here.
     pub(crate) fn servers(&self) -> Vec<String> {
-        let mut servers: Vec<String> = self.by_server.keys().cloned().collect();
+        let comes = |server: &&String| !self.staying.contains(*server);
+        let mut servers: Vec<String> = self.by_server.keys().filter(comes).cloned().collect();
         servers.sort_unstable();
         servers
     }
@@ -151,10 +173,11 @@ impl Placement {
         let by_listener = index.and_then(|index| *self.by_listener.get(index)?);
         let by_listener =
             by_listener.filter(|(_, kinds)| kinds.of(is_secure).is_some()).map(|(place, _)| place);
-        by_listener.or_else(|| {
+        let place = by_listener.or_else(|| {
             let server = self.by_server.get(server)?.of(is_secure)?;
             Some(Place { server, listener: None })
-        })
+        });
+        place.filter(|place| !(is_secure && self.requires_identity[place.server]))
     }
 
     /// The index of our server that corresponds to this server of the predecessor.
@@ -194,7 +217,7 @@ mod tests {
     /// With listeners numbered from `first` on, which were adopted from these indices.
     fn server<'a>(name: &'a str, secure: bool, first: u16, indices: &[Option<usize>]) -> LocalServer<'a> {
         let listeners = (first..).zip(indices).map(|(listener, index)| (number(listener), *index)).collect();
-        LocalServer { name, secure, plain: !secure, http1: true, listeners }
+        LocalServer { name, secure, plain: !secure, requires_identity: false, http1: true, listeners }
     }
 
     fn place(server: usize, listener: Option<u16>) -> Place {
@@ -249,6 +272,19 @@ mod tests {
         assert!(Placement::new(&[listener("web", false)], &[http2_only]).servers().is_empty());
         let secure = Placement::new(&[listener("web", true)], &[server("web", true, 1, &[Some(0)])]);
         assert_eq!(secure.servers(), ["web"]);
+    }
+
+    /// What came before the server required certificates has none.
+    #[test]
+    fn a_connection_without_identity_does_not_reach_a_server_that_requires_one() {
+        let strict = |name| LocalServer { requires_identity: true, ..server(name, true, 1, &[Some(0)]) };
+        for name in ["web", "renamed"] {
+            let placement = Placement::new(&[listener("web", true)], &[strict(name)]);
+            assert!(placement.servers().is_empty());
+            assert_eq!(placement.of("web", Some(number(1)), true), None);
+            assert_eq!(placement.of("web", None, true), None);
+            assert_eq!(placement.count(0, &counts(&[("web", 3)])), 3, "they count as long as they stay");
+        }
     }
 
     #[test]

@@ -67,6 +67,11 @@ impl Tls {
         Self::of(Source::Acme(Box::new(acme)))
     }
 
+    /// Whether no client without a certificate is served.
+    pub(crate) fn requires_client_cert(&self) -> bool {
+        self.client_ca.is_some() && self.client_auth.unwrap_or_default() == ClientAuth::Required
+    }
+
     /// Changes what is set about the authority, which stands in place of files from then on.
     pub(crate) fn adjust_acme(tls: &mut Option<Self>, change: impl FnOnce(&mut Acme)) {
         let mut acme = tls.as_ref().and_then(Self::authority).cloned().unwrap_or_default();

@@ -196,6 +196,7 @@ impl Stage {
             name,
             secure,
             plain: !secure,
+            requires_identity: false,
             http1: true,
             listeners: vec![(ListenerNumber::new(number).unwrap(), Some(usize::from(number) - 1))],
         };

@@ -218,6 +218,74 @@ async fn links_that_are_replaced_are_followed() {
     }
 }
 
+/// Whoever makes a directory anew, or puts another one in its place, replaces what is watched, too.
+#[tokio::test]
+async fn directories_that_are_replaced_are_followed() {
+    let pairs: Vec<_> = (0..5).map(|_| Pair::new(&["localhost"])).collect();
+    let slow = |launch: Launch| launch.env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "1h");
+    let served = Served::with(|directory| pairs[0].write(directory), slow).await;
+    let directory = &served.directory;
+    fs::remove_dir_all(directory).expect("writable");
+    sleep(Duration::from_millis(300)).await;
+    pairs[1].write(directory);
+    served.presents(&pairs[1]).await;
+    pairs[2].write(directory);
+    served.presents(&pairs[2]).await;
+    let other = directory.with_file_name("other");
+    pairs[3].write(&other);
+    fs::rename(directory, directory.with_file_name("former")).expect("writable");
+    fs::rename(&other, directory).expect("writable");
+    served.presents(&pairs[3]).await;
+    pairs[4].write(directory);
+    served.presents(&pairs[4]).await;
+}
+
+/// What is no file could be read, or waited for, without end. Then nothing would be renewed any more.
+#[tokio::test]
+async fn a_pipe_a_device_or_a_huge_file_in_place_of_a_certificate_is_a_fault_and_no_wait() {
+    let (old, new) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));
+    let served = Served::new(&old).await;
+    let cert = served.directory.join("cert.pem");
+    let put = |what: &str| {
+        let other = cert.with_extension("other");
+        match what {
+            "pipe" => {
+                let made = std::process::Command::new("mkfifo").arg(&other).status().expect("a program");
+                assert!(made.success());
+            }
+            "device" => symlink("/dev/zero", &other).expect("writable"),
+            _ => fs::File::create(&other).and_then(|file| file.set_len(64 << 20)).expect("writable"),
+        }
+        fs::rename(&other, &cert).expect("writable");
+    };
+    for (what, reason) in [("pipe", "a pipe"), ("device", "a device"), ("huge", "longer than 16 MiB")] {
+        let start = served.service.app.log.end();
+        put(what);
+        within(PATIENCE, what, served.service.app.log.line(start, reason)).await;
+        let pair = if what == "device" { &old } else { &new };
+        pair.write(&served.directory);
+        served.presents(pair).await;
+    }
+}
+
+/// One flaw does not excuse another.
+#[tokio::test]
+async fn a_certificate_with_a_flaw_is_replaced_by_none_with_another_flaw() {
+    let (other, next) = (Pair::new(&["elsewhere.test"]), Pair::new(&["localhost"]));
+    let mut old = Pair::with(&["localhost"], |params| {
+        params.distinguished_name.push(rcgen::DnType::CommonName, "out of order");
+    });
+    old.cert += &other.cert;
+    let expired = Pair::with(&["localhost"], |params| params.not_after = rcgen::date_time_ymd(2001, 2, 3));
+    let served = Served::new(&old).await;
+    expired.write(&served.directory);
+    let line = served.logs("stays in use").await;
+    assert!(line.contains("it expired at 2001-02-03"), "{line}");
+    assert_eq!(shown(served.address(), "localhost").await.expect("a handshake"), old.der);
+    next.write(&served.directory);
+    served.presents(&next).await;
+}
+
 /// A file that changes over another of its names: the directory tells nothing of it, as on a network file system.
 #[tokio::test]
 async fn a_change_that_no_directory_tells_of_is_found_after_the_interval() {

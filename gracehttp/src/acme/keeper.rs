@@ -157,7 +157,7 @@ impl Keeper {
         let until = certificate.facts().not_after.map(humantime::format_rfc3339_seconds);
         let until = until.map_or_else(String::new, |until| format!(", valid until {until}"));
         log::info(format_args!("server `{server}`: there is a new certificate for {domains}{until}"));
-        for flaw in certificate.flaws() {
+        for flaw in certificate.flaws(SystemTime::now()) {
             log::notice(format_args!("server `{server}`: the new certificate: {flaw}; is the clock right?"));
         }
         Ok(())

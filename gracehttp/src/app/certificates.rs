@@ -71,7 +71,7 @@ pub(super) fn look_after(servers: &Servers, events: &Events) -> Option<Certifica
         let is_kept = server.context.options.tls.as_ref().is_some_and(|tls| tls.authority().is_some());
         acceptors.extend((!is_kept).then(|| (server.name().to_owned(), acceptor)));
     }
-    if acceptors.is_empty() {
+    if acceptors.is_empty() && reloaders.is_empty() {
         return None;
     }
     match begin(reloaders, acceptors, events) {
@@ -120,8 +120,7 @@ struct Caretaker {
     expiry: Expiry,
     bell: Arc<Bell>,
     asked: Receiver<Answer>,
-    /// With the places that it watches.
-    watch: Option<(BTreeSet<Place>, Watch)>,
+    watch: Option<Watch>,
     events: Events,
 }
 
@@ -139,15 +138,16 @@ impl Caretaker {
         }
     }
 
-    /// Watches all that the files are reached over.
+    /// Watches all that the files are reached over. It is done anew before each look: a directory that was replaced, or made
+    /// again, is another one under the same name.
     fn watch(&mut self) {
         let watched = self.reloaders.iter().filter(|reloader| reloader.interval().is_some());
         let places: BTreeSet<Place> = watched.flat_map(Reloader::places).collect();
-        if places.is_empty() || self.watch.as_ref().is_some_and(|(watched, _)| *watched == places) {
+        if places.is_empty() {
             return;
         }
         match Watch::new(&places) {
-            Ok(watch) => self.watch = Some((places, watch)),
+            Ok(watch) => self.watch = Some(watch),
             Err(error) => {
                 tracing::debug!(target: "gracehttp", "no directory of certificates is watched: {error}");
             }
@@ -196,13 +196,13 @@ impl Caretaker {
     fn poll(&self, within: Duration) -> (bool, bool) {
         let ring = &self.bell.ring;
         let mut sources = vec![PollFd::new(ring.as_fd(), PollFlags::POLLIN)];
-        sources.extend(self.watch.iter().map(|(_, watch)| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
+        sources.extend(self.watch.iter().map(|watch| PollFd::new(watch.as_fd(), PollFlags::POLLIN)));
         // Rounded up: else the last millisecond would be spent in a loop.
         let millis = i32::try_from(within.as_millis() + 1).unwrap_or(i32::MAX);
         if poll(&mut sources, PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)).is_err() {
             return (false, false);
         }
-        let has_changed = self.watch.as_ref().is_some_and(|(_, watch)| watch.has_news());
+        let has_changed = self.watch.as_ref().is_some_and(Watch::has_news);
         (ring.read().is_ok(), has_changed)
     }
 }

@@ -1,6 +1,7 @@
 //! The TLS side of a server.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::error::Error;
 use crate::log;
@@ -55,7 +56,7 @@ fn certificates(server: &str, tls: &Tls) -> Result<Vec<Arc<Certificate>>, Error>
                 let sources = PairSources { files, ocsp: tls.ocsp.as_deref().filter(|_| place == 0) };
                 match files::settled_certificate(server, sources) {
                     Ok(certificate) => {
-                        for flaw in certificate.flaws() {
+                        for flaw in certificate.flaws(SystemTime::now()) {
                             log::notice(format_args!("server `{server}`: the certificate {files}: {flaw}"));
                         }
                         certificates.push(Arc::new(certificate));

@@ -1,5 +1,6 @@
 //! One certificate with its key, checked as a whole.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,11 +26,30 @@ pub(crate) struct CertificateFacts {
 pub(crate) struct Certificate {
     certified: Arc<CertifiedKey>,
     facts: CertificateFacts,
-    flaws: Vec<String>,
+}
+
+/// What clients may refuse a certificate for, in words.
+#[derive(Debug)]
+pub(crate) enum Flaw {
+    Dates(String),
+    Order(String),
+}
+
+impl Flaw {
+    pub(super) fn is_of_same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Dates(words) | Self::Order(words)) = self;
+        f.write_str(words)
+    }
 }
 
 impl Certificate {
-    /// Checks chain, key, version and dates together. `shown` is what messages begin with: server and certificate.
+    /// Checks chain, key and version together. `shown` is what messages begin with: server and certificate.
     pub(crate) fn check(
         shown: &str,
         chain: Vec<CertificateDer<'static>>,
@@ -37,11 +57,10 @@ impl Certificate {
     ) -> Result<Self, Error> {
         let version = chain.first().and_then(|leaf| validity::version(leaf));
         let facts = facts(&chain);
-        let flaws = flaws(&chain, SystemTime::now());
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
             Error::caused_by(format!("{shown}: {}", why_unusable(version, &error)), error)
         })?;
-        Ok(Self { certified: Arc::new(certified), facts, flaws })
+        Ok(Self { certified: Arc::new(certified), facts })
     }
 
     /// The same with an OCSP response for those clients that ask for one.
@@ -56,10 +75,10 @@ impl Certificate {
         &self.facts
     }
 
-    /// What clients may refuse it for: its dates, or the order of its chain. That is no reason for a server to refuse to
+    /// What clients may refuse it for at this time: its dates, or the order of its chain. That is no reason for a server to refuse to
     /// start, since some clients check neither. It is one not to replace a better certificate.
-    pub(crate) fn flaws(&self) -> &[String] {
-        &self.flaws
+    pub(crate) fn flaws(&self, now: SystemTime) -> Vec<Flaw> {
+        flaws(&self.certified.cert, now)
     }
 
     /// Whether both present the same chain.
@@ -132,7 +151,7 @@ fn facts(chain: &[CertificateDer<'static>]) -> CertificateFacts {
     }
 }
 
-fn flaws(chain: &[CertificateDer<'static>], now: SystemTime) -> Vec<String> {
+fn flaws(chain: &[CertificateDer<'static>], now: SystemTime) -> Vec<Flaw> {
     let dates = chain.first().and_then(|leaf| validity::of(leaf));
     let dates = dates.and_then(|Validity { not_before, not_after }| {
         let shown = |time| humantime::format_rfc3339_seconds(time);
@@ -161,7 +180,7 @@ fn flaws(chain: &[CertificateDer<'static>], now: SystemTime) -> Vec<String> {
             at + 1
         )
     });
-    dates.into_iter().chain(order).collect()
+    dates.map(Flaw::Dates).into_iter().chain(order.map(Flaw::Order)).collect()
 }
 
 fn why_unusable(version: Option<u8>, error: &rustls::Error) -> String {

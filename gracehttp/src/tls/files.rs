@@ -1,11 +1,13 @@
 //! Certificates and keys in PEM files, as operators leave them there.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -130,8 +132,28 @@ fn is_encrypted(pem: &[u8]) -> bool {
     text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----") || text.contains("Proc-Type: 4,ENCRYPTED")
 }
 
+/// The longest file. The revocation lists of large authorities have some megabytes.
+const LONGEST: u64 = 16 << 20;
+
+/// What a file holds. Whatever stands at its path, this ends soon: a pipe may never have a writer, and a device no end.
+pub(super) fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    // Without the flag, opening a pipe waits for its writer.
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    let kind = file.metadata()?.file_type();
+    // Reading a directory fails by itself, in words that are known.
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(io::Error::other("it is a pipe, a socket or a device"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > LONGEST {
+        true => Err(io::Error::other("it is longer than 16 MiB")),
+        false => Ok(bytes),
+    }
+}
+
 pub(super) fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = fs::read(path).map_err(|error| {
+    let bytes = contents(path).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => match std::path::absolute(path) {
                 Ok(absolute) if path.is_relative() => format!(

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::rustls::{HandshakeKind, ServerConnection};
 
 use crate::log;
@@ -42,13 +43,18 @@ const NO_RECORD: &str = "the client sent no TLS record; it may speak plain HTTP"
 /// `ahead` is what was read of it already.
 pub(crate) async fn handshake(
     acceptor: &TlsAcceptor,
-    bare: BareStream,
+    mut bare: BareStream,
     ahead: &[u8],
 ) -> io::Result<SecureStream> {
     let mut input = Vec::with_capacity(SMALL.max(ahead.len()));
     input.extend_from_slice(ahead);
     let key_log = Arc::new(ConnectionKeyLog::default());
-    let (config, resolver) = acceptor.presented().for_handshake(key_log.clone());
+    let presented = acceptor.presented();
+    let (config, resolver) =
+        match presented.awaits_authority() && is_of_authority(&mut bare, &mut input).await? {
+            true => presented.for_authority(key_log.clone()).map_err(io::Error::other)?,
+            false => presented.for_handshake(key_log.clone()),
+        };
     let rustls = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut handshake = Handshake { bare, rustls, resolver, input, after_change: 0 };
     handshake.run().await?;
@@ -61,6 +67,30 @@ pub(crate) async fn handshake(
     let Handshake { bare, rustls, input, after_change, resolver: _ } = handshake;
     let session = Session::new(take_over(rustls, &key_log, after_change)?);
     Ok(SecureStream::new(bare, session, input).of_client(client))
+}
+
+/// Whether a client is an authority that looks at a challenge. Its ClientHello says so, which is read and stays in the input.
+async fn is_of_authority(bare: &mut BareStream, input: &mut Vec<u8>) -> io::Result<bool> {
+    let mut reader = Acceptor::default();
+    let mut given = 0;
+    loop {
+        let mut new = &input[given..];
+        while !new.is_empty() {
+            if reader.read_tls(&mut new).is_err() {
+                return Ok(false);
+            }
+            match reader.accept() {
+                Ok(Some(accepted)) => return Ok(challenges::is_challenge(&accepted.client_hello())),
+                Ok(None) => {}
+                // The handshake finds the same fault, and answers it.
+                Err(_) => return Ok(false),
+            }
+        }
+        given = input.len();
+        if bare.read_buf(input).await? == 0 {
+            return Ok(false);
+        }
+    }
 }
 
 /// A handshake under way.

@@ -15,7 +15,7 @@ pub(crate) struct Place {
 /// As many as the kernel follows.
 const MOST_LINKS: usize = 40;
 
-/// The names by which a path reaches its file: its own, and each symbolic link on the way. certbot replaces a link to
+/// The names by which a path reaches its file: its own, each symbolic link on the way, and where the way ends too early. certbot replaces a link to
 /// the file, Kubernetes one to its directory.
 pub(super) fn places_of(path: &Path) -> Vec<Place> {
     let Ok(absolute) = std::path::absolute(path) else { return Vec::new() };
@@ -29,8 +29,13 @@ pub(super) fn places_of(path: &Path) -> Vec<Place> {
         }
         let next = reached.join(&name);
         let target = fs::read_link(&next).ok();
-        if target.is_some() || ahead.is_empty() {
+        let is_missing = fs::symlink_metadata(&next).is_err();
+        if target.is_some() || is_missing || ahead.is_empty() {
             places.push(Place { directory: reached.clone(), name });
+        }
+        // The rest of the way shows once this is there.
+        if is_missing {
+            break;
         }
         match target {
             Some(_) if places.len() > MOST_LINKS => break,
@@ -82,6 +87,7 @@ mod tests {
         assert_eq!(found, [place("", "tls.crt"), place("", "..data"), place("..2024", "tls.crt")]);
         assert_eq!(places_of(&root.join("..2024/deep/../tls.crt")), [place("..2024", "tls.crt")]);
         assert_eq!(places_of(&root.join("none.pem")), [place("", "none.pem")]);
+        assert_eq!(places_of(&root.join("none/deep/cert.pem")), [place("", "none")]);
         assert!(places_of(&root.join("loop")).len() <= MOST_LINKS + 1);
         fs::remove_dir_all(root).unwrap();
     }

@@ -94,6 +94,22 @@ impl Presented {
         self.current.read().clone()
     }
 
+    /// Whether an authority may come to look at a challenge, where clients need a certificate. The authority has none.
+    pub(super) fn awaits_authority(&self) -> bool {
+        self.challenges.are_expected() && self.current.read().clients.is_some()
+    }
+
+    /// The configuration for the handshake of an authority that looks at a challenge. It is not asked for a certificate, and
+    /// gets no session to resume.
+    pub(super) fn for_authority(
+        &self,
+        key_log: Arc<dyn KeyLog>,
+    ) -> Result<(Arc<ServerConfig>, Arc<HandshakeResolver>), Error> {
+        let mut config = self.blueprint.config(None)?;
+        config.send_tls13_tickets = 0;
+        Ok(self.for_one(config, self.current(), key_log))
+    }
+
     /// The configuration for one handshake, whose secrets the log gets, and its resolver. A clone is little more than some
     /// pointers.
     pub(super) fn for_handshake(
@@ -101,7 +117,15 @@ impl Presented {
         key_log: Arc<dyn KeyLog>,
     ) -> (Arc<ServerConfig>, Arc<HandshakeResolver>) {
         let current = self.current();
-        let mut config = current.config.clone();
+        self.for_one(current.config.clone(), current, key_log)
+    }
+
+    fn for_one(
+        &self,
+        mut config: ServerConfig,
+        current: Arc<Current>,
+        key_log: Arc<dyn KeyLog>,
+    ) -> (Arc<ServerConfig>, Arc<HandshakeResolver>) {
         let resolver = Arc::new(HandshakeResolver::new(current, self.challenges.clone()));
         config.key_log = key_log;
         config.cert_resolver = resolver.clone();

@@ -1,10 +1,9 @@
 //! The files of a server's certificates, read again while it serves.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ring::digest::{Context, Digest, SHA256};
 
@@ -12,7 +11,7 @@ use crate::error::Error;
 use crate::lifecycle::{CertificateReload, ReloadOutcome};
 use crate::server::{CertificateFiles, ServerOptions, TlsSource as Source};
 use crate::tls::TlsAcceptor;
-use crate::tls::certificate::Certificate;
+use crate::tls::certificate::{Certificate, Flaw};
 use crate::tls::clients::ClientFiles;
 use crate::tls::files::{self, PairSources};
 use crate::tls::places::{Place, places_of};
@@ -64,26 +63,37 @@ struct Fault {
 }
 
 impl Reloader {
-    /// `None` for a server without files of certificates.
+    /// `None` for a server whose certificates and clients are in no files of the operator.
     pub(crate) fn of(options: &ServerOptions, acceptor: &TlsAcceptor) -> Option<Self> {
         let tls = options.tls.as_ref()?;
-        let Source::Files(all) = &tls.source else { return None };
-        let pairs = all.iter().enumerate().map(|(place, files)| Pair {
-            files: files.clone(),
-            ocsp: tls.ocsp.clone().filter(|_| place == 0),
-            read: None,
-            fault: None,
-        });
+        let all = match &tls.source {
+            Source::Files(all) => all.as_slice(),
+            // Others make or renew the certificates. Who may be a client is in files all the same.
+            _ => &[],
+        };
+        let pairs: Vec<_> = all
+            .iter()
+            .enumerate()
+            .map(|(place, files)| Pair {
+                files: files.clone(),
+                ocsp: tls.ocsp.clone().filter(|_| place == 0),
+                read: None,
+                fault: None,
+            })
+            .collect();
+        // The start has read it without a fault.
+        let clients =
+            ClientFiles::of(&options.name, tls).ok()?.map(|files| ClientTrust { files, fault: None });
+        if pairs.is_empty() && clients.is_none() {
+            return None;
+        }
         Some(Self {
             server: options.name.clone(),
             presented: acceptor.presented().clone(),
             is_strict: tls.sni_strict,
             interval: Some(tls.reload_interval).filter(|interval| !interval.is_zero()),
-            pairs: pairs.collect(),
-            // The start has read it without a fault.
-            clients: ClientFiles::of(&options.name, tls)
-                .ok()?
-                .map(|files| ClientTrust { files, fault: None }),
+            pairs,
+            clients,
         })
     }
 
@@ -193,8 +203,11 @@ impl Pair {
         if read.is_same(present) {
             return Ok(None);
         }
-        let worse = read.flaws().iter().find(|_| present.flaws().is_empty());
-        match worse {
+        // As they are now: the present one may have expired since it was read.
+        let now = SystemTime::now();
+        let present = present.flaws(now);
+        let is_new = |flaw: &Flaw| !present.iter().any(|known| known.is_of_same_kind(flaw));
+        match read.flaws(now).into_iter().find(is_new) {
             Some(flaw) => {
                 Err(Error::new(format!("server `{server}`: the certificate {}: {flaw}", self.files)))
             }
@@ -206,7 +219,7 @@ impl Pair {
     fn held(&self) -> Option<Vec<u8>> {
         let mut context = Context::new(&SHA256);
         for path in self.sources().paths() {
-            let bytes = fs::read(path).ok()?;
+            let bytes = files::contents(path).ok()?;
             context.update(&bytes.len().to_be_bytes());
             context.update(&bytes);
         }

@@ -66,6 +66,31 @@ async fn a_certificate_is_ordered_installed_and_kept() {
     assert!(trusted_get(self::endpoint(&app).await, "b.test", root).await.is_ok());
 }
 
+/// An authority has no client certificate. Who may be a client is read again all the same.
+#[tokio::test]
+async fn a_server_that_requires_client_certificates_shows_an_authority_its_challenge() {
+    let scratch = Scratch::new();
+    let authority = Authority::start(&scratch, 90 * DAY).await;
+    let issuer = |name: &str| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.self_signed(&key).unwrap().pem()
+    };
+    let clients = scratch.write("clients.pem", issuer("clients"));
+    let app = Launch::app(&scratch, &plan(&scratch, &authority, "a.test"))
+        .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CA", &clients)
+        .spawn();
+    let endpoint = endpoint(&app).await;
+    authority.validate_at(endpoint);
+    app.log.line(0, ISSUED).await;
+    // Others are refused as before, after the challenge as well.
+    assert!(trusted_get(endpoint, "a.test", authority.root()).await.is_err());
+    scratch.write("clients.pem", issuer("others"));
+    app.log.line(0, "new handshakes use the renewed client authorities").await;
+}
+
 #[tokio::test]
 async fn a_certificate_is_renewed_before_it_expires() {
     let scratch = Scratch::new();

@@ -43,7 +43,12 @@ pub(crate) async fn looks_right(endpoint: SocketAddr, name: &str, digest: &[u8])
         return Err("the certificate is not for this name alone".to_owned());
     }
     let end = stream.read_u8().await;
-    end.err().map(|_| ()).ok_or_else(|| "no HTTP is spoken after a challenge".to_owned())
+    match end {
+        Ok(_) => Err("HTTP is spoken after a challenge".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+        // An alert.
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// The status line of an answer over a connection whose certificate a client of this root trusts, and the certificate.

@@ -24,7 +24,6 @@ mod config;
 #[cfg(target_os = "linux")]
 mod conn;
 #[cfg(all(target_os = "linux", feature = "cli"))]
-#[cfg(feature = "cli")]
 mod control;
 #[cfg(target_os = "linux")]
 mod error;
@@ -51,7 +50,7 @@ pub mod metrics;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod parking;
-
+#[cfg(target_os = "linux")]
 mod proxy;
 #[cfg(target_os = "linux")]
 #[cfg_attr(not(feature = "tls"), path = "record/without.rs")]

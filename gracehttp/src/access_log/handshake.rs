@@ -1,10 +1,15 @@
 //! Lines of clients that never came to a request.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use crate::access_log::escape::put;
-use crate::access_log::{AccessLog, Client, Form, clock};
+use crate::access_log::line::put_field;
+use crate::access_log::{AccessLog, Client, Form, Outcome};
 use crate::lifecycle::generation;
+
+/// The cause of these lines, where programs read it.
+const CAUSE: &str = "tls_handshake";
 
 /// The most bytes of a line that the reason takes.
 const LONGEST: usize = 512;
@@ -22,15 +27,13 @@ impl AccessLog {
         let why = failed.why.to_string();
         self.target.queue.push(|line| match self.form {
             Form::Json => {
-                line.extend_from_slice(br#"{"time":""#);
-                clock::put_rfc3339(line, clock::began(std::time::Duration::ZERO));
-                line.extend_from_slice(br#"","server":""#);
-                line.extend_from_slice(&self.server);
-                line.extend_from_slice(br#"","client":""#);
+                self.begin_json(line, Duration::ZERO);
                 line.extend_from_slice(client.address().as_bytes());
                 line.extend_from_slice(br#"","status":null,"bytes":0"#);
-                super::line::put_field(line, br#","generation":"#, generation());
-                line.extend_from_slice(br#","cause":"tls_handshake","tls_failure":""#);
+                put_field(line, br#","generation":"#, generation());
+                line.extend_from_slice(br#","cause":""#);
+                line.extend_from_slice(CAUSE.as_bytes());
+                line.extend_from_slice(br#"","tls_failure":""#);
                 line.extend_from_slice(failed.kind.as_bytes());
                 line.extend_from_slice(br#"","reason":""#);
                 put(line, self.form.style(), why.as_bytes(), LONGEST);
@@ -38,13 +41,7 @@ impl AccessLog {
             }
             Form::Common | Form::Combined => {
                 line.extend_from_slice(client.address().as_bytes());
-                line.extend_from_slice(b" - - [");
-                clock::put_common(line, clock::began(std::time::Duration::ZERO));
-                line.extend_from_slice(b"] \"-\" 499 0");
-                if self.form == Form::Combined {
-                    line.extend_from_slice(br#" "-" "-""#);
-                }
-                line.push(b'\n');
+                self.end_common(line, None, &Outcome::unread(None, CAUSE));
             }
         });
     }

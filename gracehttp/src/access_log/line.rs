@@ -72,11 +72,7 @@ impl AccessLog {
     }
 
     fn put_json(&self, line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
-        line.extend_from_slice(br#"{"time":""#);
-        clock::put_rfc3339(line, clock::began(outcome.total.unwrap_or_default()));
-        line.extend_from_slice(br#"","server":""#);
-        line.extend_from_slice(&self.server);
-        line.extend_from_slice(br#"","client":""#);
+        self.begin_json(line, outcome.total.unwrap_or_default());
         put_sender(line, client, entry);
         line.push(b'"');
         if let Some(entry) = entry {
@@ -115,6 +111,20 @@ impl AccessLog {
 
     fn put_common(&self, line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
         put_sender(line, client, entry);
+        self.end_common(line, entry, outcome);
+    }
+
+    /// A line of JSON up to the client, about what began so long ago.
+    pub(super) fn begin_json(&self, line: &mut Vec<u8>, lasted: Duration) {
+        line.extend_from_slice(br#"{"time":""#);
+        clock::put_rfc3339(line, clock::began(lasted));
+        line.extend_from_slice(br#"","server":""#);
+        line.extend_from_slice(&self.server);
+        line.extend_from_slice(br#"","client":""#);
+    }
+
+    /// A line of the Common Log Format behind the client.
+    pub(super) fn end_common(&self, line: &mut Vec<u8>, entry: Option<&Entry>, outcome: &Outcome) {
         line.extend_from_slice(b" - - [");
         clock::put_common(line, clock::began(outcome.total.unwrap_or_default()));
         line.extend_from_slice(b"] \"");

@@ -12,6 +12,9 @@ use crate::{log, sys};
 /// The shortest time between two messages about lines that are lost.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// The most bytes that are kept for a full pipe beside its queue.
+const MOST_LEFT: usize = 4 << 20;
+
 /// Starts the writer of a target.
 pub(super) fn start(target: &Arc<Target>, sink: Sink) -> Result<(), Error> {
     static AT_EXIT: Once = Once::new();
@@ -23,9 +26,6 @@ pub(super) fn start(target: &Arc<Target>, sink: Sink) -> Result<(), Error> {
         Error::caused_by(format!("no thread for the access log `{}`: {error}", target.name), error)
     })
 }
-
-/// The most bytes that are kept for a full pipe beside its queue.
-const MOST_LEFT: usize = 4 << 20;
 
 struct Writer {
     target: Arc<Target>,

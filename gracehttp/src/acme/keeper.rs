@@ -63,16 +63,16 @@ impl Keeper {
 
     /// Does what is due. Returns how long nothing will be.
     async fn look_after(&self) -> Result<Duration, Failure> {
-        if let Due::In(time) = self.due(self.read().await.as_deref()) {
+        if let Due::In(time) = self.due(self.take_from_cache().await.as_deref()) {
             return Ok(time);
         }
         let _lock = self.lock().await?;
         // Another process may have renewed it meanwhile.
-        if let Due::In(time) = self.due(self.read().await.as_deref()) {
+        if let Due::In(time) = self.due(self.take_from_cache().await.as_deref()) {
             return Ok(time);
         }
         self.renew().await?;
-        Ok(match self.due(self.read().await.as_deref()) {
+        Ok(match self.due(self.take_from_cache().await.as_deref()) {
             Due::In(time) => time,
             // By the clock of this machine, the new certificate is not valid. Another one would not be, either.
             Due::Now => LONGEST_SLEEP,
@@ -80,7 +80,7 @@ impl Keeper {
     }
 
     /// Installs what the cache has, and returns it.
-    async fn read(&self) -> Option<Arc<Certificate>> {
+    async fn take_from_cache(&self) -> Option<Arc<Certificate>> {
         let (server, acme) = (self.server.clone(), self.acme.clone());
         let read = move || issued(&server, &acme);
         match aside("acme-cache", "the certificate", read).await {
@@ -151,7 +151,7 @@ impl Keeper {
             Ok(())
         })
         .await?;
-        let Some(certificate) = self.read().await else {
+        let Some(certificate) = self.take_from_cache().await else {
             return Err(Failure::local("the certificate that was issued cannot be used"));
         };
         let until = certificate.facts().not_after.map(humantime::format_rfc3339_seconds);

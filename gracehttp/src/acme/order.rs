@@ -38,19 +38,19 @@ pub(super) struct Failure {
 impl Failure {
     /// One of this machine.
     pub(super) fn local(why: impl Into<String>) -> Self {
-        Self { why: why.into(), kind: Kind::Unheard, wanted: None }
+        Self { why: why.into(), kind: Kind::Fault, wanted: None }
     }
 
     fn refused(why: impl Into<String>) -> Self {
-        Self { why: why.into(), kind: Kind::Refused, wanted: None }
+        Self { why: why.into(), kind: Kind::Refusal, wanted: None }
     }
 
     fn of(what: &str, error: &AcmeError, client: &Client) -> Self {
         let kind = match error {
             // The authority has lost count of our nonces, which says nothing about the order.
-            AcmeError::Api(problem) if problem.r#type.as_deref() == Some(BAD_NONCE) => Kind::Unheard,
-            AcmeError::Api(_) => Kind::Refused,
-            _ => Kind::Unheard,
+            AcmeError::Api(problem) if problem.r#type.as_deref() == Some(BAD_NONCE) => Kind::Fault,
+            AcmeError::Api(_) => Kind::Refusal,
+            _ => Kind::Fault,
         };
         Self { why: format!("{what}: {error}"), kind, wanted: client.wanted_pause() }
     }

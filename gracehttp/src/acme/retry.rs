@@ -4,21 +4,21 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 /// After the first failure that the authority has nothing to do with, or knows nothing of.
-const SOON: Duration = Duration::from_secs(5);
+const FIRST_AFTER_FAULT: Duration = Duration::from_secs(5);
 
 /// After the first refusal: authorities allow few of them an hour.
-const LATER: Duration = Duration::from_secs(60);
+const FIRST_AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
-const LONGEST_UNHEARD: Duration = Duration::from_secs(60 * 60);
-const LONGEST_REFUSED: Duration = Duration::from_secs(6 * 60 * 60);
+const LONGEST_AFTER_FAULT: Duration = Duration::from_secs(60 * 60);
+const LONGEST_AFTER_REFUSAL: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Whose failure it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The disk's, the network's, or that of an authority which is down.
-    Unheard,
+    Fault,
     /// The authority has refused something.
-    Refused,
+    Refusal,
 }
 
 /// The failures in a row.
@@ -32,8 +32,8 @@ impl Retry {
     /// clients at once. Not shorter than it wants.
     pub(super) fn pause(&mut self, kind: Kind, wanted: Option<Duration>) -> Duration {
         let (first, longest) = match kind {
-            Kind::Unheard => (SOON, LONGEST_UNHEARD),
-            Kind::Refused => (LATER, LONGEST_REFUSED),
+            Kind::Fault => (FIRST_AFTER_FAULT, LONGEST_AFTER_FAULT),
+            Kind::Refusal => (FIRST_AFTER_REFUSAL, LONGEST_AFTER_REFUSAL),
         };
         let doubled = first.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures += 1;
@@ -66,15 +66,15 @@ mod tests {
         let between = |pause: Duration, least: u64, most: u64| {
             assert!((least..=most).contains(&pause.as_secs()), "{pause:?}");
         };
-        between(retry.pause(Kind::Refused, None), 60, 75);
-        between(retry.pause(Kind::Refused, None), 120, 150);
+        between(retry.pause(Kind::Refusal, None), 60, 75);
+        between(retry.pause(Kind::Refusal, None), 120, 150);
         for _ in 0..40 {
-            retry.pause(Kind::Refused, None);
+            retry.pause(Kind::Refusal, None);
         }
-        between(retry.pause(Kind::Refused, None), 6 * 3600, 27_000);
-        between(retry.pause(Kind::Unheard, None), 3600, 4500);
+        between(retry.pause(Kind::Refusal, None), 6 * 3600, 27_000);
+        between(retry.pause(Kind::Fault, None), 3600, 4500);
         retry.reset();
-        between(retry.pause(Kind::Unheard, None), 5, 6);
-        between(retry.pause(Kind::Refused, Some(Duration::from_secs(100))), 100, 111);
+        between(retry.pause(Kind::Fault, None), 5, 6);
+        between(retry.pause(Kind::Refusal, Some(Duration::from_secs(100))), 100, 111);
     }
 }

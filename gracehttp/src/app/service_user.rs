@@ -72,7 +72,7 @@ impl ServiceUser {
 #[cfg(feature = "tls")]
 fn files_of<S>(server: &Server<S>) -> Vec<(&'static str, &Path)> {
     let tls = server.options.tls.as_ref();
-    let pairs = tls.into_iter().flat_map(|tls| tls.pairs());
+    let pairs = tls.into_iter().flat_map(|tls| tls.all_files());
     let others = tls.into_iter().flat_map(|tls| {
         let ocsp = tls.ocsp.iter().map(|path| ("the OCSP response", path.as_path()));
         let authorities = tls.client_ca.iter().map(|path| ("the file of authorities", path.as_path()));

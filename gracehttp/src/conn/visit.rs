@@ -62,7 +62,8 @@ impl ConnectionInfo {
         }
     }
 
-    /// What a request gets that is dropped before its response, and why.
+    /// What a request gets that is dropped before its response, and why. If it gets a 408, it has the connection's last line
+    /// from now on: see [`log_unread`](Self::log_unread).
     pub(crate) fn cut(&self) -> (Option<StatusCode>, &'static str) {
         let Some(visit) = &self.visit else { return (None, "") };
         let number = visit.cut_by.load(Ordering::Relaxed);

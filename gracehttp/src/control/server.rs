@@ -46,6 +46,9 @@ const RECEIPT_CHECK: Duration = Duration::from_millis(100);
 /// The pause between two looks whether a client that waits is still there. A client that is gone frees its place.
 const PRESENCE_CHECK: Duration = Duration::from_millis(500);
 
+/// The answer where there are no files to read: without TLS, or if an authority issues all certificates.
+const NO_FILES: &str = "no server has certificates in files: there is nothing to read";
+
 /// What clients can ask for, and ask of.
 pub(crate) struct Control {
     document: Arc<Document>,
@@ -53,7 +56,7 @@ pub(crate) struct Control {
     requester: Requester,
     progress: Arc<Progress>,
     reopen: Reopen,
-    /// `None` if no server has certificates.
+    /// `None` if no server has certificates, or an authority renews all of them.
     certificates: Option<CertificateReloader>,
     clients: Mutex<Vec<Client>>,
 }
@@ -125,13 +128,13 @@ impl Control {
     /// Has all certificates read again, and says what became of each.
     async fn reload_certificates(&self) -> Value {
         let Some(reloader) = &self.certificates else {
-            return error("no server has certificates: set `tls`");
+            return error(NO_FILES);
         };
         let Some(outcomes) = reloader.ask().await else {
             return error("the certificates are not looked after any more: restart");
         };
         if outcomes.is_empty() {
-            return error("no server has its certificates in files: there is nothing to read");
+            return error(NO_FILES);
         }
         let is_ok = |reload: &CertificateReload| !matches!(reload.outcome, ReloadOutcome::Kept { .. });
         let shown = outcomes.iter().map(|reload| {

@@ -123,13 +123,15 @@ fn version_2(bytes: &[u8]) -> Result<Option<(Header, usize)>, &'static str> {
     }
     let Some(rest) = rest.get(..length) else { return Ok(None) };
     // A proxy that speaks for itself may fill in anything.
-    let (named, block) = match fixed[13] {
+    let (addresses, tlv_block) = match fixed[13] {
         _ if is_local => (None, rest),
+        // TCP over IPv4.
         0x11 => {
             let (block, rest) = rest.split_first_chunk::<12>().ok_or("its addresses are cut off")?;
             let ip = |at: usize| Ipv4Addr::new(block[at], block[at + 1], block[at + 2], block[at + 3]).into();
             (Some(in_block(block, ip(0), ip(4))), rest)
         }
+        // TCP over IPv6.
         0x21 => {
             let (block, rest) = rest.split_first_chunk::<36>().ok_or("its addresses are cut off")?;
             let ip =
@@ -145,10 +147,10 @@ fn version_2(bytes: &[u8]) -> Result<Option<(Header, usize)>, &'static str> {
     let length = FIXED + length;
     let is_opaque = is_local || fixed[13] == 0x00;
     if !is_opaque {
-        check_tlvs(&bytes[..length], block)?;
+        check_tlvs(&bytes[..length], tlv_block)?;
     }
-    let tlvs_at = if is_opaque { length } else { length - block.len() };
-    Ok(Some((Header { addresses: named, bytes: bytes[..length].into(), tlvs_at }, length)))
+    let tlvs_at = if is_opaque { length } else { length - tlv_block.len() };
+    Ok(Some((Header { addresses, bytes: bytes[..length].into(), tlvs_at }, length)))
 }
 
 /// Both ports are at the end of the block.

@@ -21,7 +21,7 @@ pub(crate) use node::Node;
 pub(crate) use ssl::{Ssl, ssl};
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::HeaderMap;
 
@@ -122,9 +122,4 @@ fn first_untrusted(nodes: impl Iterator<Item = Option<Node>>, trusted: &Networks
         }
     }
     first
-}
-
-/// An IPv4-mapped address as IPv4.
-fn canonical(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
 }

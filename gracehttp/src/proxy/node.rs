@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::proxy::canonical;
-
 /// A client, or a proxy, as the next one names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Node {
@@ -47,7 +45,7 @@ impl Node {
             return None;
         }
         // A hidden port is as good as none.
-        Some(Self::Address { ip: canonical(ip), port: port.and_then(|port| port.parse().ok()) })
+        Some(Self::Address { ip: ip.to_canonical(), port: port.and_then(|port| port.parse().ok()) })
     }
 }
 

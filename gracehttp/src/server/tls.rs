@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::server::{Acme, ClientAuth};
+
 /// How often the files are looked at where no directory tells of changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
-
-use crate::server::{Acme, ClientAuth};
 
 /// Where a server finds its certificates and their private keys.
 ///
@@ -225,23 +225,11 @@ impl Tls {
         }
     }
 
-    /// The files of all certificates and their keys.
-    pub(crate) fn pairs(&self) -> &[CertificateFiles] {
-        match &self.source {
-            Source::Files(all) => all,
-            Source::Acme(_) => &[],
-            #[cfg(feature = "self-signed")]
-            Source::SelfSigned => &[],
-        }
-    }
-
     /// The files of the one certificate and its key.
     pub(crate) fn files_named(&self) -> Option<&CertificateFiles> {
-        match &self.source {
-            Source::Files(all) => all.first().filter(|_| all.len() == 1),
-            #[cfg(feature = "self-signed")]
-            Source::SelfSigned => None,
-            Source::Acme(_) => None,
+        match self.all_files() {
+            [one] => Some(one),
+            _ => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::Error;
 use crate::server::CertificateFiles;
 use crate::tls::certificate::Certificate;
-use crate::tls::validity as der;
+use crate::tls::der;
 
 /// Where all of one certificate is.
 #[derive(Clone, Copy, Debug)]

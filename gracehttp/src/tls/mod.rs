@@ -11,6 +11,8 @@ mod choices;
 #[cfg(feature = "tls")]
 mod clients;
 #[cfg(feature = "tls")]
+mod der;
+#[cfg(feature = "tls")]
 mod failure;
 #[cfg(feature = "tls")]
 mod files;

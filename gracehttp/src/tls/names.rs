@@ -2,10 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::validity::{EXPLICIT_VERSION, Element, next, sequence};
+use super::der::{EXPLICIT_VERSION, Element, OBJECT_IDENTIFIER, next, sequence};
 
 const EXTENSIONS: u8 = 0xa3;
-const OBJECT_IDENTIFIER: u8 = 0x06;
 const OCTET_STRING: u8 = 0x04;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::validity::{Element, issuer_and_subject, next, sequence};
+use super::der::{Element, OBJECT_IDENTIFIER, next, sequence};
+use super::validity::issuer_and_subject;
 
 const SET: u8 = 0x31;
-const OBJECT_IDENTIFIER: u8 = 0x06;
 const UTF8_STRING: u8 = 0x0c;
 const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;

@@ -5,22 +5,16 @@
 
 use std::time::SystemTime;
 
+use super::der::{EXPLICIT_VERSION, Element, INTEGER, next, sequence};
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Validity {
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
 }
 
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
-pub(super) const EXPLICIT_VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-
-pub(super) struct Element<'a> {
-    pub(super) tag: u8,
-    pub(super) content: &'a [u8],
-}
 
 /// The X.509 version. Version 1 has no element for it.
 pub(super) fn version(certificate: &[u8]) -> Option<u8> {
@@ -37,20 +31,20 @@ pub(super) fn version(certificate: &[u8]) -> Option<u8> {
 
 /// `None` if the certificate does not look as expected: then nothing is known about its dates.
 pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
-    let certificate = sequence(&mut &certificate[..])?;
-    let mut to_be_signed = sequence(&mut &certificate[..])?;
-    let first = next(&mut to_be_signed)?;
-    if first.tag == EXPLICIT_VERSION {
-        let _serial_number = next(&mut to_be_signed)?;
-    }
-    let _signature_algorithm = sequence(&mut to_be_signed)?;
-    let _issuer = sequence(&mut to_be_signed)?;
-    let mut validity = sequence(&mut to_be_signed)?;
+    let (_issuer, mut behind) = issuer(certificate)?;
+    let mut validity = sequence(&mut behind)?;
     Some(Validity { not_before: time(&next(&mut validity)?)?, not_after: time(&next(&mut validity)?)? })
 }
 
 /// The names of issuer and subject, as they are encoded: in a chain an issuer's is that of the next subject.
 pub(super) fn issuer_and_subject(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (issuer, mut behind) = issuer(certificate)?;
+    let _validity = sequence(&mut behind)?;
+    Some((issuer, sequence(&mut behind)?))
+}
+
+/// The name of the issuer, and what is behind it.
+fn issuer(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let certificate = sequence(&mut &certificate[..])?;
     let mut to_be_signed = sequence(&mut &certificate[..])?;
     let first = next(&mut to_be_signed)?;
@@ -59,27 +53,7 @@ pub(super) fn issuer_and_subject(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     }
     let _signature_algorithm = sequence(&mut to_be_signed)?;
     let issuer = sequence(&mut to_be_signed)?;
-    let _validity = sequence(&mut to_be_signed)?;
-    Some((issuer, sequence(&mut to_be_signed)?))
-}
-
-pub(super) fn sequence<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
-    next(input).filter(|element| element.tag == SEQUENCE).map(|element| element.content)
-}
-
-pub(super) fn next<'a>(input: &mut &'a [u8]) -> Option<Element<'a>> {
-    let (&[tag, first_length], mut rest) = input.split_first_chunk::<2>()?;
-    let mut length = usize::from(first_length);
-    if first_length & 0x80 != 0 {
-        // The long form: how many bytes the length has, then the length.
-        let (bytes, after) = rest.split_at_checked(usize::from(first_length & 0x7f))?;
-        length =
-            bytes.iter().try_fold(0usize, |sum, &byte| sum.checked_mul(256)?.checked_add(byte.into()))?;
-        rest = after;
-    }
-    let (content, rest) = rest.split_at_checked(length)?;
-    *input = rest;
-    Some(Element { tag, content })
+    Some((issuer, to_be_signed))
 }
 
 fn time(element: &Element<'_>) -> Option<SystemTime> {

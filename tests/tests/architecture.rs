@@ -77,12 +77,14 @@ fn code(file: &Path) -> String {
     code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// The first word of each path that begins with `prefix`, including paths in braces.
+/// The first word of each path that begins with `prefix`, including paths in braces. A link in a text is no import.
 fn words_after<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
     let first = |text: &'a str| {
         text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
     };
-    let rests = code.match_indices(prefix).map(|(start, _)| &code[start + prefix.len()..]);
+    let is_link = |before: &str| before.ends_with("](") || before.ends_with('@');
+    let paths = code.match_indices(prefix).filter(|(start, _)| !is_link(&code[..*start]));
+    let rests = paths.map(|(start, _)| &code[start + prefix.len()..]);
     let words = rests.flat_map(|rest| match rest.strip_prefix('{').and_then(|list| list.split_once('}')) {
         Some((list, _)) => list.split(',').map(first).collect::<Vec<_>>(),
         None => vec![first(rest)],

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
-/// After the first failure that the authority has nothing to do with, or knows nothing of.
+/// After the first failure that was no refusal.
 const FIRST_AFTER_FAULT: Duration = Duration::from_secs(5);
 
 /// After the first refusal: authorities allow few of them an hour.

@@ -179,6 +179,16 @@ async fn what_can_t_be_done_is_an_error_before_anything_is_served() {
     let secret = secret.to_str().expect("a path in UTF-8");
     let variables = [("GRACEHTTP_USER", "nobody"), ("GRACEHTTP_APP__GREETING_FILE", secret)];
     refused(&scratch, &variables, unreadable).await;
+    let folder = scratch.join("of-root");
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    let cache = folder.join("acme");
+    let variables = [
+        ("GRACEHTTP_USER", "nobody"),
+        ("GRACEHTTP_SERVER__WEB__TLS__ACME__DOMAINS", "example.org"),
+        ("GRACEHTTP_SERVER__WEB__TLS__ACME__CACHE", cache.to_str().expect("a path in UTF-8")),
+    ];
+    refused(&scratch, &variables, "can't be written to by user `nobody`").await;
 }
 
 #[tokio::test]

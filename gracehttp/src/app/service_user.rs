@@ -64,8 +64,19 @@ impl ServiceUser {
             .chain(secrets)
             .chain(certificates)
             .filter_map(|(what, path)| self.privileges.check_readable(what, path).err());
+        #[cfg(feature = "acme")]
+        let unreadable = unreadable.chain(caches(servers).filter_map(|cache| {
+            self.privileges.check_writable("the directory of an authority's certificates", cache).err()
+        }));
         Error::check(unreadable.collect())
     }
+}
+
+/// Where certificates of authorities are kept.
+#[cfg(feature = "acme")]
+fn caches<S>(servers: &[Server<S>]) -> impl Iterator<Item = &Path> {
+    let authorities = servers.iter().filter_map(|server| server.options.tls.as_ref()?.authority());
+    authorities.map(|acme| acme.cache.as_path())
 }
 
 /// The files of a server's certificates.
@@ -77,6 +88,9 @@ fn files_of<S>(server: &Server<S>) -> Vec<(&'static str, &Path)> {
         let ocsp = tls.ocsp.iter().map(|path| ("the OCSP response", path.as_path()));
         let authorities = tls.client_ca.iter().map(|path| ("the file of authorities", path.as_path()));
         let revoked = tls.client_crls.iter().map(|path| ("the revocation list", path.as_path()));
+        #[cfg(feature = "acme")]
+        let revoked = revoked
+            .chain(tls.authority().and_then(|acme| acme.ca.as_deref()).map(|path| ("`tls.acme.ca`", path)));
         ocsp.chain(authorities).chain(revoked)
     });
     pairs

@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
+#[cfg(feature = "acme")]
+use nix::unistd::{AccessFlags, access};
 use nix::unistd::{Group, Uid, User, getgrouplist, getresuid};
 
 use crate::error::Error;
@@ -121,6 +123,24 @@ impl Privileges {
                     "{what} {} can't be read by user `{}` ({error}), as whom every restart and reload will read it: make it \
                      readable for that user, for example by its group",
                     path.display(),
+                    self.name
+                ),
+                error,
+            )
+        })
+    }
+
+    /// Whether a directory can be written to, or made where it is missing, now that the rights are given up.
+    #[cfg(feature = "acme")]
+    pub(crate) fn check_writable(&self, what: &str, folder: &Path) -> Result<(), Error> {
+        let place = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let existing = place.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&place);
+        access(existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|error| {
+            Error::caused_by(
+                format!(
+                    "{what} {} can't be written to by user `{}` ({error}), as whom this process will: make it before the \
+                     start, and give it to that user",
+                    folder.display(),
                     self.name
                 ),
                 error,

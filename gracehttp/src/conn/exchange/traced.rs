@@ -108,7 +108,7 @@ fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) 
         http.response.status_code = Empty,
         http.route = Empty,
         url.path = request.uri().path(),
-        url.scheme = if info.context.is_secure() { "https" } else { "http" },
+        url.scheme = info.scheme_of(request.headers()).as_str(),
         server.address = Empty,
         server.port = Empty,
         client.address = Empty,

@@ -1,6 +1,6 @@
 //! The access log: one line for each request, whatever becomes of it, and no line that a client has made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -250,16 +250,20 @@ async fn restarts_in_a_storm_leave_one_line_for_each_answer() {
     assert_eq!(last, Some(generations as u64));
 }
 
+/// A process whose commands the tests run, and whose server `web` logs to this file.
+async fn logging_to(path: &Path) -> Stage {
+    Stage::with(|launch| {
+        let launch = launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json");
+        launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", path)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_rotation_under_load_loses_no_line() {
     let scratch = Scratch::new();
     let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
-    let stage = Stage::with(|launch| {
-        launch
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
-    })
-    .await;
+    let stage = logging_to(&path).await;
     let load = Load::on(&stage.web).pause(Duration::from_millis(2)).clients(8, Style::Get);
     load.answers(100).await;
     std::fs::rename(&path, &old).unwrap();
@@ -289,12 +293,7 @@ async fn a_rotation_under_load_loses_no_line() {
 async fn a_rotation_while_a_successor_starts_reaches_it() {
     let scratch = Scratch::new();
     let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
-    let stage = Stage::with(|launch| {
-        launch
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
-    })
-    .await;
+    let stage = logging_to(&path).await;
     stage.client().await.get("/ping").await.unwrap();
     let log = AccessLog::at(&path);
     log.has(1).await;
@@ -316,12 +315,7 @@ async fn a_rotation_while_a_successor_starts_reaches_it() {
 async fn a_line_that_was_cut_off_spoils_no_other() {
     let scratch = Scratch::new();
     let path = scratch.write("access.log", "{\"status\":200}\n{\"sta");
-    let stage = Stage::with(|launch| {
-        launch
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
-    })
-    .await;
+    let stage = logging_to(&path).await;
     let ends_with = async |parts: &[&str]| {
         stage.client().await.get("/ping").await.unwrap();
         let last = || {
@@ -353,12 +347,7 @@ async fn a_line_that_was_cut_off_spoils_no_other() {
 async fn a_predecessor_that_drains_opens_its_log_anew_too() {
     let scratch = Scratch::new();
     let (path, old) = (scratch.join("access.log"), scratch.join("access.log.1"));
-    let stage = Stage::with(|launch| {
-        launch
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json")
-            .env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &path)
-    })
-    .await;
+    let stage = logging_to(&path).await;
     let start = stage.app.log.end();
     let mut client = stage.client().await;
     client.send(get("/slow?millis=2500")).await.unwrap();

@@ -274,9 +274,10 @@ async fn d5_stop_ends_a_process_that_opens_its_endpoints_slowly() {
     let scratch = Scratch::new();
     let aliases = silent_pipe(&scratch, "aliases");
     let app = Launch::app(&scratch, "server web slow-name:0").env("HOSTALIASES", &aliases).spawn();
+    let first = app.first();
     let _writer = tokio::select! {
         writer = opened_by_reader(&aliases) => writer,
-        _ = app.current().exit() => return skipped("a C library whose names have aliases (`hosts: … dns` in nsswitch.conf)"),
+        _ = first.exit() => return skipped("a C library whose names have aliases (`hosts: … dns` in nsswitch.conf)"),
     };
     assert!(app.stop().await.is_clean());
     app.log.line(0, "stopped while starting up").await;

@@ -32,7 +32,7 @@ use crate::lifecycle::{
 use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
-use crate::server::{Dispatch, Permits, Server, ServerOptions, SocketAccess, Tls, note_routes_of_routers};
+use crate::server::{Dispatch, Permits, Server, ServerOptions, SocketAccess, note_routes_of_routers};
 use crate::status::Document;
 use crate::supervision::{Activation, PARCEL, Supervised};
 use crate::tls::{KeyRing, TlsAcceptor};
@@ -495,7 +495,7 @@ fn local_server(server: &Running) -> LocalServer<'_> {
         name: server.name(),
         secure: server.context.is_secure(),
         plain: server.context.options.has_plain(),
-        requires_identity: server.context.options.tls.as_ref().is_some_and(Tls::requires_client_cert),
+        requires_identity: server.context.options.requires_client_cert(),
         http1: server.context.options.http1,
         listeners: listeners.collect(),
     }

@@ -88,6 +88,14 @@ impl ServerOptions {
         false
     }
 
+    /// Whether all its connections over TLS have to have the certificate of a client.
+    pub(crate) fn requires_client_cert(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.as_ref().is_some_and(Tls::requires_client_cert);
+        #[cfg(not(feature = "tls"))]
+        false
+    }
+
     /// Whether connections of this server begin with a TLS handshake: all but those of its plain endpoints.
     pub(crate) fn is_tls(&self) -> bool {
         #[cfg(feature = "tls")]

@@ -14,9 +14,10 @@ use crate::conn::request_id::RequestId;
 use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels};
 use crate::server::NotedWork;
 
-/// One request, counted when it is dropped; nothing if its server has neither metrics, an access log, ids nor spans.
+/// One request, counted when it is dropped; nothing if its server has neither metrics, an access log, ids nor spans. It is
+/// boxed because it moves several times, which would cost each request of a server that has none of them.
 #[derive(Debug)]
-pub(super) struct Measured(Option<Running>);
+pub(super) struct Measured(Option<Box<Running>>);
 
 #[derive(Debug)]
 struct Running {
@@ -64,7 +65,7 @@ impl Measured {
             })
         });
         let method = traced::known(request.method());
-        Self(Some(Running {
+        Self(Some(Box::new(Running {
             counted,
             logged,
             traced,
@@ -72,7 +73,7 @@ impl Measured {
             since: clock::precise(),
             route: "",
             status: None,
-        }))
+        })))
     }
 
     /// When the head came, if that is known.
@@ -125,7 +126,7 @@ impl Measured {
 
     /// A piece of the response's body goes to the client.
     pub(super) fn note_piece(&mut self, bytes: usize) {
-        if let Some(Running { logged: Some(entry), .. }) = &mut self.0 {
+        if let Some(Running { logged: Some(entry), .. }) = self.0.as_deref_mut() {
             entry.bytes += bytes as u64;
         }
     }
@@ -149,7 +150,7 @@ impl Measured {
 
     /// Logs a request that ends before its response has begun.
     pub(super) fn log_unanswered(&mut self, info: &ConnectionInfo, is_given_up: bool) {
-        let Some(Running { status, traced, .. }) = &mut self.0 else { return };
+        let Some(Running { status, traced, .. }) = self.0.as_deref_mut() else { return };
         let (answer, cause) = info.cut();
         if let Some(traced) = traced {
             traced.note_cut(if is_given_up { GIVEN_UP } else { cause });
@@ -164,7 +165,7 @@ impl Measured {
 
     /// Logs a request whose response has begun.
     pub(super) fn log_answered(&mut self, info: &ConnectionInfo, end: ResponseEnd) {
-        let Some(Running { traced, .. }) = &self.0 else { return };
+        let Some(Running { traced, .. }) = self.0.as_deref() else { return };
         let cut = match end {
             ResponseEnd::Whole => None,
             ResponseEnd::Broken => Some("broken_off"),

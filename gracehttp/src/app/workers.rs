@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::config::Settings;
 use crate::error::Error;
-use crate::lifecycle::Pulse;
+use crate::lifecycle::{Pulse, Stalls};
 
 /// The runtime of the connections and handlers.
 ///
@@ -20,7 +20,10 @@ pub(super) struct Workers {
 }
 
 impl Workers {
+    /// Has to be called on the control runtime, which then looks after the threads.
     pub(super) fn start(settings: &Settings) -> Result<Self, Error> {
+        let stalls = Arc::new(Stalls::default());
+        let (waiting, working) = (stalls.clone(), stalls.clone());
         let mut builder = Builder::new_multi_thread();
         if let Some(threads) = settings.worker_threads {
             builder.worker_threads(threads);
@@ -28,9 +31,12 @@ impl Workers {
         let runtime = builder
             .enable_all()
             .thread_name("gracehttp")
+            .on_thread_park(move || waiting.note_wait())
+            .on_thread_unpark(move || working.note_work())
             .build()
             .map_err(|error| Error::caused_by(format!("no runtime for the servers: {error}"), error))?;
         let handle = runtime.handle().clone();
+        tokio::spawn(stalls.relieve(handle.clone()));
         let pulse = Arc::new(Pulse::new(handle.clone()));
         Ok(Self { runtime: Some(runtime), handle, pulse })
     }

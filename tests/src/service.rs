@@ -5,9 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::client::{Client, Target};
 use crate::generation::{Exit, Generation};
-use crate::patience::PATIENCE;
+use crate::load::{Load, Style};
+use crate::patience::{PATIENCE, eventually};
 use crate::process::{App, Launch, bin};
 use crate::scratch::Scratch;
 
@@ -68,6 +71,46 @@ impl Service {
         let matches =
             |line: &str| line.contains("ERROR") && reasons.iter().any(|reason| line.contains(reason));
         self.app.log.find(start, PATIENCE, &format!("an error with one of {reasons:?}"), matches).await;
+    }
+
+    /// Clients of all kinds that notice any fault.
+    pub fn load(&self) -> Load {
+        Load::on(&self.target).clients(3, Style::Get).clients(2, Style::Post).clients(2, Style::Fresh)
+    }
+
+    /// Restarts, and waits for an error with one of these reasons.
+    pub async fn fails_to_restart(&self, reasons: &[&str]) {
+        let start = self.app.log.end();
+        self.app.signal(Signal::USR2);
+        self.error_since(start, reasons).await;
+    }
+
+    /// Restarts into a fault twice. Each time it expects an error with one of `reasons`, and a predecessor that serves on
+    /// and leaks nothing. Then it calls `repair`, and restarts once more. No client notices.
+    pub async fn keeps_serving(&self, reasons: &[&str], repair: impl FnOnce(&Scratch)) {
+        let serving = self.app.current();
+        let load = self.load();
+        load.answers(20).await;
+        let descriptors =
+            || serving.descriptor_names().iter().filter(|name| !name.contains("socket")).count();
+        let mut before = None;
+        for attempt in 1..=2 {
+            load.mark(format!("restart into the fault, {attempt}"));
+            self.fails_to_restart(reasons).await;
+            load.answers(30).await;
+            eventually("the successor to be reaped", || serving.children().is_empty()).await;
+            assert_eq!(self.app.pid(), serving.pid(), "no successor took over\n{}", self.app.log);
+            // The first failure may open descriptors that stay open, such as a handle on children; the second must
+            // open none.
+            let before = *before.get_or_insert_with(descriptors);
+            eventually("as many descriptors as before", || descriptors() <= before).await;
+        }
+        repair(&self.scratch);
+        load.mark("restart after the repair");
+        self.restart().await;
+        load.answers(30).await;
+        load.stop().await.assert_unnoticed();
+        assert_eq!(serving.exit().await, Exit::Code(0));
     }
 
     /// A new connection.

@@ -91,7 +91,8 @@ async fn a_predecessor_that_takes_over_again_still_has_its_tasks() {
 async fn a_task_that_ignores_the_signal_is_cut_at_the_deadline_and_clean_up_code_still_runs() {
     let stage = stage_with("task ignores\ntask ignores\nexit quick", "500ms").await;
     assert_eq!(stage.app.stop().await, Exit::Code(0));
-    let cut = "the drain's limit of 500ms has passed: cutting 2 background tasks (tests/src/bin/app.rs:";
+    let cut =
+        "the drain's limit of 500ms has passed: cutting 2 background tasks (tests/src/bin/app/start_up.rs:";
     stage.logs(&[cut, "stopped, pid"]).await;
     stage.logs(&["clean-up of pid", "stopped, pid"]).await;
 }
@@ -111,7 +112,7 @@ async fn a_panic_in_a_task_is_logged_and_the_process_keeps_serving() {
     stage.app.log.line(0, "panicked: the task panics").await;
     get_once(&stage.app.target("web").await, "/ping").await.unwrap();
     assert_eq!(stage.app.stop().await, Exit::Code(0));
-    stage.logs(&["a background task (tests/src/bin/app.rs:"]).await;
+    stage.logs(&["a background task (tests/src/bin/app/start_up.rs:"]).await;
 }
 
 #[tokio::test]

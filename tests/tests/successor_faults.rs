@@ -37,37 +37,8 @@ impl Stage {
         Self(Service::installed(plan, |launch| change(launch.env("GRACEHTTP_STANDBY", "300ms"))).await)
     }
 
-    fn load(&self) -> Load {
-        Load::on(&self.target).clients(3, Style::Get).clients(2, Style::Post).clients(2, Style::Fresh)
-    }
-
-    /// Restarts into the fault twice. Each time it expects an error line with one of `reasons`, and a predecessor that
-    /// serves on. Then it calls `repair`, and restarts once more.
     async fn keeps_serving(self, reasons: &[&str], repair: impl FnOnce(&Scratch)) {
-        let serving = self.app.current();
-        let load = self.load();
-        load.answers(20).await;
-        let descriptors =
-            || serving.descriptor_names().iter().filter(|name| !name.contains("socket")).count();
-        let mut before = None;
-        for attempt in 1..=2 {
-            load.mark(format!("restart into the fault, {attempt}"));
-            self.fails_to_restart(reasons).await;
-            load.answers(30).await;
-            eventually("the successor to be reaped", || serving.children().is_empty()).await;
-            assert_eq!(self.app.pid(), serving.pid(), "no successor took over\n{}", self.app.log);
-            // The first failure may open descriptors that stay open, such as a handle on children; the second must
-            // open none.
-            let before = *before.get_or_insert_with(descriptors);
-            eventually("as many descriptors as before", || descriptors() <= before).await;
-        }
-        repair(&self.scratch);
-        load.mark("restart after the repair");
-        let successor = self.app.restart().await;
-        self.app.serves(&self.target, &successor).await;
-        load.answers(30).await;
-        load.stop().await.assert_unnoticed();
-        assert_eq!(serving.exit().await, Exit::Code(0));
+        self.0.keeps_serving(reasons, repair).await;
         assert!(self.app.stop().await.is_clean());
     }
 
@@ -75,12 +46,6 @@ impl Stage {
         next_start_is_sane(&self.scratch);
         let successor = self.app.restart().await;
         self.app.serves(&self.target, &successor).await;
-    }
-
-    async fn fails_to_restart(&self, reasons: &[&str]) {
-        let start = self.app.log.end();
-        self.app.signal(Signal::USR2);
-        self.error_since(start, reasons).await;
     }
 }
 

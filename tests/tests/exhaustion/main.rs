@@ -56,32 +56,6 @@ impl Stage {
         assert_eq!(self.app.log.count(0, "ERROR"), 0, "{fault}: {}", self.app.log);
         assert_eq!(self.app.stop().await, Exit::Code(0), "{fault}");
     }
-
-    /// Restarts twice into the fault, and each time the predecessor keeps serving. Then restarts after the repair. No
-    /// client notices.
-    async fn keeps_serving(&self, reasons: &[&str], repair: impl FnOnce()) {
-        let serving = self.app.current();
-        let load =
-            Load::on(&self.target).clients(3, Style::Get).clients(2, Style::Post).clients(2, Style::Fresh);
-        load.answers(20).await;
-        for attempt in 1..=2 {
-            load.mark(format!("restart into the fault, {attempt}"));
-            let start = self.app.log.end();
-            serving.signal(Signal::USR2);
-            self.error_since(start, reasons).await;
-            load.answers(30).await;
-            eventually("the successor to be reaped", || serving.children().is_empty()).await;
-        }
-        repair();
-        load.mark("restart after the repair");
-        let start = self.app.log.end();
-        serving.signal(Signal::USR2);
-        let successor = self.app.successor_since(start).await;
-        self.app.serves(&self.target, &successor).await;
-        load.answers(30).await;
-        load.stop().await.assert_unnoticed();
-        assert_eq!(serving.exit().await, Exit::Code(0));
-    }
 }
 
 /// Accept fails with `error` while clients wait. The application backs off instead of spinning, logs the error once,
@@ -278,7 +252,8 @@ async fn emfile_while_the_successor_receives_listeners_keeps_the_predecessor_ser
     let plan = (0..40).fold(WEB.to_owned(), |plan, number| format!("{plan}\nserver s{number} 127.0.0.1:0"));
     let stage = Stage::new(&plan).await;
     stage.next_starts_after("ulimit -n 20");
-    stage.keeps_serving(&["open descriptors", "Too many open files"], || stage.next_starts_normally()).await;
+    let reasons = ["open descriptors", "Too many open files"];
+    stage.keeps_serving(&reasons, |_| stage.next_starts_normally()).await;
 }
 
 /// The kernel creates no new process.

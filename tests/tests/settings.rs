@@ -1,7 +1,9 @@
 //! Settings of the application from the environment, secrets in files, unknown keys that are passed over, and
 //! `check --bind`.
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Output};
 
@@ -62,6 +64,28 @@ async fn a_secret_of_a_file_is_used_and_shown_nowhere_and_a_restart_reads_it_aga
         told.contains("GRACEHTTP_APP__WORKERS_FILE: the content of") && !told.contains("hunter"),
         "{told}"
     );
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_a_fault() {
+    let scratch = Scratch::new();
+    for (name, value, expected) in [
+        (&b"GRACEHTTP_APP__GREETING"[..], &b"caf\xe9"[..], "GRACEHTTP_APP__GREETING: the value is not UTF-8"),
+        (
+            b"GRACEHTTP_APP__GR\xe9ETING",
+            b"hello",
+            "GRACEHTTP_APP__GR\u{fffd}ETING is not a setting: the name is not UTF-8",
+        ),
+    ] {
+        let mut command = Command::new(bin("configured"));
+        command
+            .arg("check")
+            .current_dir(scratch.path())
+            .env(OsStr::from_bytes(name), OsStr::from_bytes(value));
+        let refused = command.output().expect("a binary of this package");
+        let told = text(&refused.stderr);
+        assert!(!refused.status.success() && told.contains(expected), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -43,11 +43,12 @@ fn upper_key(key: &str) -> String {
     key.to_ascii_uppercase().replace('.', "__")
 }
 
-/// The variables of the application's section, without what they begin with, sorted.
+/// The variables of the application's section, without what they begin with, sorted. A name that is not UTF-8 has
+/// [`REPLACEMENT_CHARACTER`](char::REPLACEMENT_CHARACTER)s.
 pub(super) fn of_app(environment: &[(OsString, OsString)]) -> BTreeMap<String, &OsStr> {
     let stripped = environment.iter().filter_map(|(variable, text)| {
-        let key = variable.to_str()?.strip_prefix(APP_PREFIX)?;
-        Some((key.to_owned(), text.as_os_str()))
+        let key = variable.to_string_lossy().strip_prefix(APP_PREFIX)?.to_owned();
+        Some((key, text.as_os_str()))
     });
     stripped.collect()
 }

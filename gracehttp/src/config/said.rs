@@ -43,6 +43,9 @@ impl Said {
                 _ if path.split(INNER).any(str::is_empty) => {
                     Err(format!("{name} is not a setting: a part between two underscores is empty"))
                 }
+                _ if path.contains(char::REPLACEMENT_CHARACTER) => {
+                    Err(format!("{name} is not a setting: the name is not UTF-8"))
+                }
                 None => Err(format!("{name}: the value is not UTF-8")),
                 Some(text) => insert(&mut root, &path, Variable { name, text: text.to_owned() }),
             };

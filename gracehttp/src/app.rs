@@ -11,6 +11,7 @@ mod configured;
 mod drain_reports;
 #[cfg(feature = "tls")]
 mod expiry;
+mod last_lines;
 mod life;
 mod log_fields;
 mod log_subscriber;
@@ -30,6 +31,7 @@ mod start_up_code;
 mod startup;
 mod stop;
 mod supervised;
+mod take_over;
 mod workers;
 
 use std::error::Error as StdError;

@@ -1,4 +1,4 @@
-//! From the description of an application to its first accept.
+//! From the description of an application to all that it needs to serve.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use crate::access_log::{self, AccessLog};
+use crate::access_log::AccessLog;
 use crate::app::ancestry::{Ancestry, LISTENERS, kept_listeners};
 use crate::app::configured::{Configured, Origins};
 use crate::app::metrics;
@@ -17,65 +17,45 @@ use crate::app::prepare::{self, FreshFiles, Listeners};
 use crate::app::receipts;
 use crate::app::servers::Servers;
 use crate::app::service_user::ServiceUser;
-use crate::app::supervised::{keep_listeners, rules};
 use crate::app::workers::Workers;
 use crate::config::Settings;
 use crate::conn::{Context, Moved, give_memory_back, redirected};
 use crate::error::Error;
-use crate::handoff::{
-    self, Adopter, Inherited, LocalServer, Overheard, Parcel, Placement, Predecessor, REHEARSAL, WeakChannel,
-};
+use crate::handoff::{Inherited, Overheard, Parcel, Predecessor, REHEARSAL};
 use crate::health::{Checks, Health, HealthDispatch};
 use crate::lifecycle::{
     Background, ConnectionEnds, EndCounter, Events, Pulse, aside, generation, guarded, set_generation,
 };
-use crate::listen::{Acceptor, OfferedListeners, OwnListeners, Running};
+use crate::listen::{OfferedListeners, OwnListeners, Running};
 use crate::log;
 use crate::parking::ParkedCount;
-use crate::server::{Dispatch, Permits, Server, ServerOptions, SocketAccess, note_routes_of_routers};
+use crate::server::{Dispatch, Permits, Server, ServerOptions, note_routes_of_routers};
 use crate::status::Document;
 use crate::supervision::{Activation, PARCEL, Supervised};
 use crate::tls::{KeyRing, TlsAcceptor};
 
-/// What serves.
-pub(super) struct Started {
+/// All that a process needs to serve. No later step can fail.
+pub(super) struct Prepared {
     pub(super) settings: Settings,
     pub(super) servers: Servers,
     pub(super) own: OwnListeners,
-    /// Of the TLS session tickets.
+    pub(super) moved: Arc<Moved>,
     pub(super) keys: KeyRing,
-    /// To the predecessor, which may still be draining.
-    pub(super) predecessor: Option<WeakChannel>,
-    /// The supervisor of the service, if it has one.
+    pub(super) origins: Origins,
+    pub(super) fresh_files: FreshFiles,
+    pub(super) predecessor: Option<Predecessor>,
+    /// Standard error, which the predecessor hears as long as this process may fail.
+    pub(super) overheard: Option<Overheard>,
     pub(super) supervised: Option<Supervised>,
-    /// Of the connections and handlers.
+    /// This process was started only to show that it could serve.
+    pub(super) is_rehearsal: bool,
+    pub(super) parcels: Handlers,
     pub(super) workers: Handle,
     pub(super) pulse: Arc<Pulse>,
-    /// What operators read.
+    pub(super) health: Arc<Health>,
     pub(super) document: Arc<Document>,
-}
-
-/// All that a process needs to serve. No later step can fail.
-pub(super) struct Prepared {
-    settings: Settings,
-    servers: Servers,
-    own: OwnListeners,
-    moved: Arc<Moved>,
-    keys: KeyRing,
-    origins: Origins,
-    fresh_files: FreshFiles,
-    predecessor: Option<Predecessor>,
-    /// Standard error, which the predecessor hears as long as this process may fail.
-    overheard: Option<Overheard>,
-    supervised: Option<Supervised>,
-    is_rehearsal: bool,
-    parcels: Handlers,
-    workers: Handle,
-    pulse: Arc<Pulse>,
-    health: Arc<Health>,
-    document: Arc<Document>,
-    operators: Operators,
-    events: Events,
+    pub(super) operators: Operators,
+    pub(super) events: Events,
 }
 
 /// From where a process gets what it does not make itself.
@@ -155,16 +135,8 @@ pub(super) async fn end_early(workers: &OnceCell<Workers>, events: &Events) {
     }
 }
 
-/// Standard error is the former one again, with all that was written before.
-async fn end_overhearing(overheard: Option<Overheard>) {
-    if let Some(overheard) = overheard {
-        flush_log().await;
-        overheard.end().await;
-    }
-}
-
 /// Waits until all messages are written.
-async fn flush_log() {
+pub(super) async fn flush_log() {
     // Fails if `flush` panics, which it does not.
     let _ = spawn_blocking(log::flush).await;
 }
@@ -324,86 +296,6 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     })
 }
 
-impl Prepared {
-    /// Whether this process was started only to show that it could serve.
-    pub(super) fn is_rehearsal(&self) -> bool {
-        self.is_rehearsal
-    }
-
-    /// Says that this process could serve, and waits until the predecessor discards it. Its listeners are closed then,
-    /// and the socket files that it has made are gone.
-    pub(super) async fn rehearse(mut self) {
-        end_overhearing(self.overheard.take()).await;
-        let Some(predecessor) = &self.predecessor else { return };
-        let ours: Vec<LocalServer<'_>> = self.servers.iter().map(local_server).collect();
-        let placement = Placement::new(predecessor.listeners(), &ours);
-        predecessor.rehearsed(placement.servers(), claimed(&ours, &self.own)).await;
-    }
-
-    /// Takes the predecessor's place, if there is one, and accepts. From here on a signal to stop finds a process that
-    /// serves. One thing can fail: the predecessor died at the last moment, and the supervisor has started another
-    /// process in its place.
-    pub(super) async fn take_over(self) -> Result<Started, Error> {
-        let Self {
-            settings,
-            servers,
-            mut own,
-            moved,
-            keys,
-            origins,
-            fresh_files,
-            predecessor,
-            overheard,
-            supervised,
-            is_rehearsal: _,
-            parcels,
-            workers,
-            pulse,
-            health,
-            document,
-            operators,
-            events,
-        } = self;
-        let is_restart = predecessor.is_some();
-        let predecessor = match predecessor {
-            Some(predecessor) => Some(take_over_from(predecessor, &servers, &own, &moved, &parcels).await),
-            None => None,
-        };
-        if let Some(supervised) = &supervised {
-            if !supervised.take_place(&rules(&settings)) {
-                return Err(Error::new(
-                    "the predecessor has died, and its supervisor has started another process in its place",
-                ));
-            }
-            // Before it accepts: nobody is refused if the first request crashes it.
-            keep_listeners(supervised, &servers, &own).await;
-        }
-        if is_restart {
-            access_log::follow_names();
-        }
-        for server in servers.iter() {
-            server.update_options(Acceptor::is_adopted);
-            server.open();
-        }
-        health.serve();
-        // No client waits for what the pipe still has. Before this process says that it serves: its messages stay in their
-        // order.
-        end_overhearing(overheard).await;
-        if is_restart {
-            operators.open(&mut own);
-        }
-        let access = |server: &Running, acceptor: &Acceptor| match acceptor.is_adopted() {
-            true => server.context.options.socket.clone(),
-            false => SocketAccess::default(),
-        };
-        prepare::update_access(&servers, &events, access).await;
-        prepare::announce(&servers, &events);
-        prepare::announce_settings(origins, &events);
-        fresh_files.keep();
-        Ok(Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, document })
-    }
-}
-
 /// What the connections of all servers share.
 struct Shared<'a> {
     workers: &'a Handle,
@@ -446,57 +338,4 @@ fn context(
     context.map(|context| Arc::new(context.measured_by(measured_by).logged_by(access_log))).map_err(|error| {
         Error::caused_by(format!("server `{name}`: no parking lot for its connections: {error}"), error)
     })
-}
-
-/// Says that we are ready, waits for the commit, and from then on takes in what the predecessor sends.
-async fn take_over_from(
-    mut predecessor: Predecessor,
-    servers: &Servers,
-    own: &OwnListeners,
-    moved: &Arc<Moved>,
-    parcels: &Handlers,
-) -> WeakChannel {
-    let ledger = predecessor.take_ledger();
-    let channel = predecessor.channel();
-    let reports = channel.clone();
-    moved.watch(ledger, move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
-    let ours: Vec<LocalServer<'_>> = servers.iter().map(local_server).collect();
-    let placement = Placement::new(predecessor.listeners(), &ours);
-    let held = predecessor.ready(placement.servers(), claimed(&ours, own)).await;
-    let adopter = Adopter::new(
-        &predecessor,
-        servers.contexts(),
-        placement,
-        moved.clone(),
-        servers.released(),
-        parcels.of_predecessor.clone(),
-    );
-    adopter.count_foreign(&held);
-    let weak = channel.downgrade();
-    parcels.reopener.pass_on_to(predecessor.parcels());
-    tokio::spawn(adopter.run());
-    weak
-}
-
-/// Which of the offered listeners these servers have, by their indices.
-fn claimed(servers: &[LocalServer<'_>], own: &OwnListeners) -> impl Iterator<Item = usize> {
-    let of_servers = servers.iter().flat_map(|server| &server.listeners);
-    let own = own.iter().map(|own| own.listener.offer_index);
-    of_servers.map(|(_, offer_index)| *offer_index).chain(own).flatten()
-}
-
-/// A server as the connections of the predecessor see it.
-fn local_server(server: &Running) -> LocalServer<'_> {
-    let listeners = server
-        .acceptors
-        .iter()
-        .filter_map(|acceptor| Some((acceptor.listener.number?, acceptor.listener.offer_index)));
-    LocalServer {
-        name: server.name(),
-        secure: server.context.is_secure(),
-        plain: server.context.options.has_plain(),
-        requires_identity: server.context.options.requires_client_cert(),
-        http1: server.context.options.http1,
-        listeners: listeners.collect(),
-    }
 }

@@ -1,6 +1,5 @@
 //! What the log keeps of a request until its end: its texts, escaped, as they stand in the line.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 
 use http::header::{REFERER, USER_AGENT};
@@ -18,8 +17,10 @@ const LONGEST: usize = 512;
 /// A method is part of the request line, too.
 const LONGEST_METHOD: usize = 32;
 
-/// How many entries a thread keeps for its next requests, and how large they may be.
-const MOST_KEPT: usize = 64;
+/// What a line of the combined form has in place of referer and user agent.
+pub(super) const NO_FIELDS: &[u8] = br#" "-" "-""#;
+
+/// An entry with more memory gives it back.
 const LARGEST_KEPT: usize = 4 << 10;
 
 /// The head of a request.
@@ -54,45 +55,26 @@ pub(crate) struct Entry {
     pub(super) sender: Sender,
     /// The bytes of the response's body so far.
     pub(crate) bytes: u64,
-    /// When the response began, in nanoseconds on the caller's clock.
-    pub(crate) first_byte: u64,
+    /// When the response began, in nanoseconds on the caller's clock; none if it ended at that moment.
+    pub(crate) first_byte: Option<u64>,
     /// Why the response is not that of a handler.
     pub(crate) cause: Option<&'static str>,
 }
 
-thread_local! {
-    #[expect(clippy::vec_box, reason = "what is kept is the allocation")]
-    static KEPT: RefCell<Vec<Box<Entry>>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Entry {
-    /// An entry of an earlier request of this thread, if there is one: most requests allocate nothing.
-    fn new() -> Box<Self> {
-        KEPT.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
-    }
-
-    /// Keeps the memory of an entry for another one.
-    pub(super) fn recycle(mut self: Box<Self>) {
+    /// The entry of another request, with the memory of this one.
+    pub(crate) fn recycled(mut self) -> Self {
         if self.texts.capacity() > LARGEST_KEPT {
-            return;
+            return Self::default();
         }
-        let Self { texts, split, sender, bytes, first_byte, cause } = &mut *self;
-        texts.clear();
-        (*split, *sender, *bytes, *first_byte, *cause) = (0, Sender::Connection, 0, 0, None);
-        // A thread that ends keeps nothing any more.
-        let _ = KEPT.try_with(|kept| {
-            let mut kept = kept.borrow_mut();
-            if kept.len() < MOST_KEPT {
-                kept.push(self);
-            }
-        });
+        self.texts.clear();
+        Self { texts: self.texts, ..Self::default() }
     }
 }
 
 impl AccessLog {
-    /// Notes the head of a request, while it is there.
-    pub(crate) fn note(&self, request: Request<'_>) -> Box<Entry> {
-        let mut entry = Entry::new();
+    /// Notes the head of a request, while it is there, in an entry that has nothing yet.
+    pub(crate) fn note(&self, entry: &mut Entry, request: Request<'_>) {
         entry.sender = request.sender;
         let style = self.form.style();
         match self.form {
@@ -110,9 +92,8 @@ impl AccessLog {
             }
             Form::Json => {
                 let texts = &mut entry.texts;
-                texts.extend_from_slice(br#""method":""#);
-                put(texts, style, request.method.as_str().as_bytes(), LONGEST_METHOD);
-                texts.extend_from_slice(br#"","path":""#);
+                put_json_text(texts, br#","method":""#, request.method.as_str().as_bytes(), LONGEST_METHOD);
+                texts.extend_from_slice(br#","path":""#);
                 self.put_target(texts, style, request.uri);
                 texts.extend_from_slice(br#"","protocol":""#);
                 texts.extend_from_slice(protocol(request.version));
@@ -122,18 +103,32 @@ impl AccessLog {
                     [(&br#","user_agent":""#[..], user_agent), (&br#","referer":""#[..], referer)]
                 {
                     if let Some(text) = text {
-                        texts.extend_from_slice(name);
-                        put(texts, style, text, LONGEST);
-                        texts.push(b'"');
+                        put_json_text(texts, name, text, LONGEST);
                     }
                 }
                 if let Some(id) = request.id {
-                    texts.extend_from_slice(br#","request_id":""#);
-                    put(texts, style, id.as_bytes(), LONGEST);
-                    texts.push(b'"');
+                    put_json_text(texts, br#","request_id":""#, id.as_bytes(), LONGEST);
                 }
                 entry.split = texts.len();
             }
+        }
+    }
+
+    /// The entry of a request of which only method and path are known.
+    pub(super) fn note_line(&self, line: &str) -> Entry {
+        let mut entry = Entry::default();
+        let (texts, style) = (&mut entry.texts, self.form.style());
+        let (method, path) = line.split_once(' ').unwrap_or((line, ""));
+        match self.form {
+            Form::Json => {
+                put_json_text(texts, br#","method":""#, method.as_bytes(), LONGEST_METHOD);
+                put_json_text(texts, br#","path":""#, path.as_bytes(), LONGEST_PATH);
+            }
+            Form::Common | Form::Combined => put(texts, style, line.as_bytes(), LONGEST_PATH),
+        }
+        entry.split = entry.texts.len();
+        if self.form == Form::Combined {
+            entry.texts.extend_from_slice(NO_FIELDS);
         }
         entry
     }
@@ -173,6 +168,13 @@ impl AccessLog {
         }
         (referer, user_agent)
     }
+}
+
+/// A field of a line of JSON; `name` goes as far as its text.
+fn put_json_text(texts: &mut Vec<u8>, name: &[u8], text: &[u8], most: usize) {
+    texts.extend_from_slice(name);
+    put(texts, Style::Json, text, most);
+    texts.push(b'"');
 }
 
 fn protocol(version: Version) -> &'static [u8] {

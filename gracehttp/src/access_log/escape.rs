@@ -16,20 +16,15 @@ const DIGITS: &[u8; 16] = b"0123456789abcdef";
 const CUT: &[u8] = b"...";
 
 /// Whether a byte stands for itself in both styles.
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        plain[byte] = byte != b'"' as usize && byte != b'\\' as usize;
-        byte += 1;
-    }
-    plain
-};
+fn is_plain(byte: u8) -> bool {
+    // Without branches: of a whole text, the compiler looks at many bytes at once.
+    (byte >= b' ') & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+}
 
 /// Appends a text, in at most `most` bytes and the mark of a text that was cut off.
 pub(super) fn put(line: &mut Vec<u8>, style: Style, text: &[u8], most: usize) {
     let shown = &text[..text.len().min(most)];
-    if shown.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+    if shown.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
         line.extend_from_slice(shown);
     } else if !put_escaped(line, style, shown, most) {
         line.extend_from_slice(CUT);
@@ -47,7 +42,7 @@ fn put_escaped(line: &mut Vec<u8>, style: Style, text: &[u8], most: usize) -> bo
     match style {
         Style::Hex => text.iter().all(|byte| {
             match *byte {
-                byte if PLAIN[usize::from(byte)] => line.push(byte),
+                byte if is_plain(byte) => line.push(byte),
                 byte @ (b'"' | b'\\') => line.extend_from_slice(&[b'\\', byte]),
                 byte => line.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte)]),
             }
@@ -57,7 +52,7 @@ fn put_escaped(line: &mut Vec<u8>, style: Style, text: &[u8], most: usize) -> bo
             let invalid = (!chunk.invalid().is_empty()).then_some(char::REPLACEMENT_CHARACTER);
             chunk.valid().chars().chain(invalid).all(|character| {
                 match u8::try_from(character) {
-                    Ok(byte) if PLAIN[usize::from(byte)] => line.push(byte),
+                    Ok(byte) if is_plain(byte) => line.push(byte),
                     Ok(byte @ (b'"' | b'\\')) => line.extend_from_slice(&[b'\\', byte]),
                     _ => {
                         let mut units = [0; 2];

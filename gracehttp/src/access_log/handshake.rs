@@ -4,9 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::access_log::escape::put;
-use crate::access_log::line::put_field;
-use crate::access_log::{AccessLog, Client, Form, Outcome};
-use crate::lifecycle::generation;
+use crate::access_log::{AccessLog, Form, Outcome};
 
 /// The cause of these lines, where programs read it.
 const CAUSE: &str = "tls_handshake";
@@ -23,14 +21,13 @@ pub(crate) struct FailedHandshake<'a> {
 
 impl AccessLog {
     /// Logs a failed handshake.
-    pub(crate) fn write_handshake(&self, client: &Client, failed: &FailedHandshake<'_>) {
+    pub(crate) fn write_handshake(&self, client: &str, failed: &FailedHandshake<'_>) {
         let why = failed.why.to_string();
         self.target.queue.push(|line| match self.form {
             Form::Json => {
                 self.begin_json(line, Duration::ZERO);
-                line.extend_from_slice(client.address().as_bytes());
-                line.extend_from_slice(br#"","status":null,"bytes":0"#);
-                put_field(line, br#","generation":"#, generation());
+                line.extend_from_slice(&self.client(client, None).constant);
+                line.extend_from_slice(br#","status":null,"bytes":0"#);
                 line.extend_from_slice(br#","cause":""#);
                 line.extend_from_slice(CAUSE.as_bytes());
                 line.extend_from_slice(br#"","tls_failure":""#);
@@ -40,7 +37,7 @@ impl AccessLog {
                 line.extend_from_slice(b"\"}\n");
             }
             Form::Common | Form::Combined => {
-                line.extend_from_slice(client.address().as_bytes());
+                line.extend_from_slice(client.as_bytes());
                 self.end_common(line, None, &Outcome::unread(None, CAUSE));
             }
         });

@@ -1,10 +1,10 @@
 //! The line of a request that has ended.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Duration;
 
-use crate::access_log::entry::Sender;
+use crate::access_log::entry::{NO_FIELDS, Sender};
 use crate::access_log::escape::{Style, put};
 use crate::access_log::{AccessLog, Entry, Form, clock};
 use crate::lifecycle::generation;
@@ -12,15 +12,19 @@ use crate::lifecycle::generation;
 /// The most bytes of a line that a route takes. The application chose it.
 const LONGEST_ROUTE: usize = 256;
 
+/// What stands for the address of a client that is not known.
+pub(crate) const UNKNOWN: &str = "unknown";
+
 /// In the Common Log Format, the status of a request that got no response, as nginx has it.
 const UNANSWERED: u16 = 499;
 
-/// The client as lines show it, made once a connection.
+/// What all lines of a connection have in common, made once.
 #[derive(Debug)]
 pub(crate) struct Client {
-    address: Box<str>,
-    /// `TLSv1.3`.
-    tls: Option<&'static str>,
+    /// In JSON, from behind the time to the request.
+    pub(super) constant: Box<[u8]>,
+    /// Where the client's address stands in it.
+    address: Range<usize>,
 }
 
 /// How a request ended.
@@ -47,42 +51,54 @@ impl Outcome {
     }
 }
 
-impl Client {
-    pub(crate) fn new(peer: Option<SocketAddr>, tls: Option<&'static str>) -> Self {
-        Self { address: peer.map_or_else(|| "unix".into(), |peer| peer.ip().to_string().into()), tls }
-    }
-
-    #[cfg(feature = "tls")]
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-}
-
 impl AccessLog {
+    /// The client of a connection, by its address or by what stands in its place, and the version of its TLS.
+    pub(crate) fn client(&self, address: &str, tls: Option<&'static str>) -> Client {
+        let mut constant = Vec::with_capacity(96 + self.server.len());
+        if self.form == Form::Json {
+            constant.extend_from_slice(br#"","server":""#);
+            constant.extend_from_slice(&self.server);
+            constant.extend_from_slice(br#"","client":""#);
+        }
+        let begin = constant.len();
+        constant.extend_from_slice(address.as_bytes());
+        let address = begin..constant.len();
+        if self.form == Form::Json {
+            constant.push(b'"');
+            if let Some(tls) = tls {
+                constant.extend_from_slice(br#","tls":""#);
+                constant.extend_from_slice(tls.as_bytes());
+                constant.push(b'"');
+            }
+            put_field(&mut constant, br#","generation":"#, generation());
+        }
+        Client { constant: constant.into(), address }
+    }
+
     /// Logs a request; without an entry, one whose head could not be read.
-    pub(crate) fn write(&self, client: &Client, entry: Option<Box<Entry>>, outcome: &Outcome) {
-        let read = entry.as_deref();
-        self.target.queue.push(|line| match self.form {
-            Form::Json => self.put_json(line, client, read, outcome),
-            Form::Common | Form::Combined => self.put_common(line, client, read, outcome),
-        });
-        if let Some(entry) = entry {
-            entry.recycle();
+    pub(crate) fn write(&self, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
+        self.target.queue.push(|line| self.put(line, client, entry, outcome));
+    }
+
+    /// Logs a request that ends with the process, by method and path, when all others have their lines.
+    pub(crate) fn write_last(&self, client: &str, request: &str, lasted: Duration) {
+        let (client, entry) = (self.client(client, None), self.note_line(request));
+        let outcome = Outcome { total: Some(lasted), ..Outcome::unread(None, "exit") };
+        self.target.queue.push_last(|line| self.put(line, &client, Some(&entry), &outcome));
+    }
+
+    fn put(&self, line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
+        match self.form {
+            Form::Json => self.put_json(line, client, entry, outcome),
+            Form::Common | Form::Combined => self.put_common(line, client, entry, outcome),
         }
     }
 
     fn put_json(&self, line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
         self.begin_json(line, outcome.total.unwrap_or_default());
-        put_sender(line, client, entry);
-        line.push(b'"');
+        client.put(line, sender_of(entry));
         if let Some(entry) = entry {
-            line.push(b',');
             line.extend_from_slice(&entry.texts);
-        }
-        if let Some(tls) = client.tls {
-            line.extend_from_slice(br#","tls":""#);
-            line.extend_from_slice(tls.as_bytes());
-            line.push(b'"');
         }
         if !outcome.route.is_empty() {
             line.extend_from_slice(br#","route":""#);
@@ -100,7 +116,6 @@ impl AccessLog {
         if let Some(total) = outcome.total {
             put_field(line, br#","total_us":"#, micros(total));
         }
-        put_field(line, br#","generation":"#, generation());
         if let Some(cause) = outcome.cause {
             line.extend_from_slice(br#","cause":""#);
             line.extend_from_slice(cause.as_bytes());
@@ -110,17 +125,14 @@ impl AccessLog {
     }
 
     fn put_common(&self, line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
-        put_sender(line, client, entry);
+        client.put(line, sender_of(entry));
         self.end_common(line, entry, outcome);
     }
 
-    /// A line of JSON up to the client, about what began so long ago.
+    /// The time of a line of JSON, about what began so long ago.
     pub(super) fn begin_json(&self, line: &mut Vec<u8>, lasted: Duration) {
         line.extend_from_slice(br#"{"time":""#);
         clock::put_rfc3339(line, clock::began(lasted));
-        line.extend_from_slice(br#"","server":""#);
-        line.extend_from_slice(&self.server);
-        line.extend_from_slice(br#"","client":""#);
     }
 
     /// A line of the Common Log Format behind the client.
@@ -130,7 +142,7 @@ impl AccessLog {
         line.extend_from_slice(b"] \"");
         let (request, rest) = match entry {
             Some(entry) => entry.texts.split_at(entry.split),
-            None if self.form == Form::Combined => (&b"-"[..], &br#" "-" "-""#[..]),
+            None if self.form == Form::Combined => (&b"-"[..], NO_FIELDS),
             None => (&b"-"[..], &b""[..]),
         };
         line.extend_from_slice(request);
@@ -141,13 +153,26 @@ impl AccessLog {
     }
 }
 
-fn put_sender(line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>) {
-    match entry.map_or(Sender::Connection, |entry| entry.sender) {
-        Sender::Connection => line.extend_from_slice(client.address.as_bytes()),
-        // Writing to memory does not fail.
-        Sender::Behind(Some(ip)) => _ = write!(line, "{ip}"),
-        Sender::Behind(None) => line.extend_from_slice(b"unknown"),
+impl Client {
+    fn put(&self, line: &mut Vec<u8>, sender: Sender) {
+        let (before, behind) = (&self.constant[..self.address.start], &self.constant[self.address.end..]);
+        match sender {
+            Sender::Connection => line.extend_from_slice(&self.constant),
+            Sender::Behind(ip) => {
+                line.extend_from_slice(before);
+                match ip {
+                    // Writing to memory does not fail.
+                    Some(ip) => _ = write!(line, "{ip}"),
+                    None => line.extend_from_slice(UNKNOWN.as_bytes()),
+                }
+                line.extend_from_slice(behind);
+            }
+        }
     }
+}
+
+fn sender_of(entry: Option<&Entry>) -> Sender {
+    entry.map_or(Sender::Connection, |entry| entry.sender)
 }
 
 pub(super) fn put_field(line: &mut Vec<u8>, name: &[u8], number: u64) {

@@ -21,12 +21,12 @@ use std::sync::Arc;
 pub(crate) use entry::{Entry, Request, Sender};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::FailedHandshake;
-pub(crate) use line::{Client, Outcome};
+pub(crate) use line::{Client, Outcome, UNKNOWN};
 #[cfg(feature = "cli")]
 pub(crate) use target::check;
 #[cfg(feature = "admin")]
 pub(crate) use target::lost;
-pub(crate) use target::{follow_names, reopen};
+pub(crate) use target::{close, follow_names, reopen};
 
 use crate::access_log::escape::Style;
 use crate::access_log::target::Target;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::lifecycle::{places, thread_number};
 
@@ -30,6 +30,8 @@ pub(super) struct Queue {
     /// It is to gather no longer.
     hurries: AtomicBool,
     lost: AtomicU64,
+    /// The process ends, and only its own last lines come.
+    is_closed: AtomicBool,
     bell: Mutex<()>,
     rung: Condvar,
 }
@@ -46,6 +48,7 @@ impl Queue {
             is_awake: AtomicBool::new(false),
             hurries: AtomicBool::new(false),
             lost: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
             bell: Mutex::new(()),
             rung: Condvar::new(),
         }
@@ -53,7 +56,29 @@ impl Queue {
 
     /// Adds the line that `put` appends, or counts it as lost.
     pub(super) fn push(&self, put: impl FnOnce(&mut Vec<u8>)) {
-        let mut lines = self.places[thread_number() % self.places.len()].0.lock();
+        let lines = self.place().lock();
+        if !self.is_closed.load(Ordering::Relaxed) {
+            self.add(lines, put);
+        }
+    }
+
+    /// The same, also after it was closed.
+    pub(super) fn push_last(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        self.add(self.place().lock(), put);
+    }
+
+    /// From now on takes no line but the [last ones](Self::push_last).
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        // A thread that locks its place from now on sees it.
+        self.places.iter().for_each(|place| drop(place.0.lock()));
+    }
+
+    fn place(&self) -> &Mutex<Vec<u8>> {
+        &self.places[thread_number() % self.places.len()].0
+    }
+
+    fn add(&self, mut lines: MutexGuard<'_, Vec<u8>>, put: impl FnOnce(&mut Vec<u8>)) {
         let before = lines.len();
         if before >= CAPACITY {
             drop(lines);
@@ -142,6 +167,16 @@ mod tests {
         queue.push(|lines| lines.push(b'\n'));
         queue.wait();
         queue.gather(&mut Vec::new(), |lines| assert_eq!(lines, b"\n"));
+    }
+
+    #[test]
+    fn a_closed_queue_takes_the_last_lines_alone() {
+        let queue = Queue::new();
+        queue.push(|lines| lines.extend_from_slice(b"before\n"));
+        queue.close();
+        queue.push(|lines| lines.extend_from_slice(b"behind\n"));
+        queue.push_last(|lines| lines.extend_from_slice(b"last\n"));
+        queue.gather(&mut Vec::new(), |lines| assert_eq!(lines, b"before\nlast\n"));
     }
 
     #[test]

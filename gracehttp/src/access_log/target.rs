@@ -79,6 +79,11 @@ pub(crate) fn flush() {
     }
 }
 
+/// The process ends: from now on no request has a line any more but those of [`write_last`](crate::access_log::AccessLog::write_last).
+pub(crate) fn close() {
+    all().iter().for_each(|target| target.queue.close());
+}
+
 /// Opens all files anew by their names, and says how many. No line is written to the former ones afterwards.
 pub(crate) fn reopen() -> Result<usize, Error> {
     let asked: Vec<_> = all().into_iter().map(|target| (target.ask(Duty::Reopen), target)).collect();

@@ -17,13 +17,15 @@ use crate::app::announcer::Announcer;
 #[cfg(feature = "tls")]
 use crate::app::certificates;
 use crate::app::configured::Configured;
+use crate::app::last_lines::LastLines;
 use crate::app::metrics;
 use crate::app::parcels::Handlers;
 use crate::app::receipts::Receipts;
 #[cfg(feature = "cli")]
 use crate::app::reopener::Reopener;
 use crate::app::servers::Servers;
-use crate::app::startup::{self, Started};
+use crate::app::startup;
+use crate::app::take_over::Started;
 use crate::app::workers::Workers;
 use crate::config::{self, Settings};
 #[cfg(feature = "cli")]
@@ -136,14 +138,14 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     };
     // Outlives each way in which the start-up can end: the clean-up code runs there.
     let workers = OnceCell::new();
-    control.block_on(async {
+    let last_lines = control.block_on(async {
         let configuration = app.file.clone();
         let mut announcer = Announcer::start(&app.settings, &start_command, watchdog, &ancestry, events);
         let parcels = Handlers::default();
         parcels.pass_requests_on(&requests.requester());
         let started = start(app, ancestry, requests, &workers, &parcels, events).await?;
         let Some((started, requests)) = started else {
-            return Ok(());
+            return Ok(LastLines::default());
         };
         let Started { settings, servers, own, keys, predecessor, supervised, workers, pulse, document } =
             started;
@@ -204,9 +206,10 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
             observed,
             ends_at_once: false,
         };
-        process.serve().await;
-        Ok(())
-    })
+        Ok(process.serve().await)
+    })?;
+    last_lines.write(workers.into_inner());
+    Ok(())
 }
 
 /// Settles the configuration, which can be slow to read. A stop signal that comes first ends it: one of those that
@@ -244,7 +247,7 @@ async fn start<S: Clone + Send + Sync + 'static>(
     let supervised = ancestry.supervised();
     let prepare_to_serve = async {
         let prepared = startup::prepare(app, ancestry, workers, parcels, events).await?;
-        if prepared.is_rehearsal() {
+        if prepared.is_rehearsal {
             prepared.rehearse().await;
             return Ok::<_, Error>(None);
         }
@@ -290,8 +293,8 @@ fn serve_control(mut own: OwnListeners, control: Arc<Control>) -> (Arc<Control>,
 }
 
 impl Process {
-    /// Serves until a signal stops the process or a successor has its place.
-    async fn serve(mut self) {
+    /// Serves until a signal stops the process or a successor has its place. Returns what is to be logged at the very end.
+    async fn serve(mut self) -> LastLines {
         self.report_to_supervisor().await;
         loop {
             let request = self.requests.next().await;
@@ -321,6 +324,7 @@ impl Process {
             Predecessor::announce_exit(&predecessor).await;
         }
         self.announcer.settled().await;
+        LastLines::of(&self.servers)
     }
 
     /// The process at this moment.

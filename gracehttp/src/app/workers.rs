@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -44,6 +45,13 @@ impl Workers {
     /// Tells whether they answer.
     pub(super) fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
+    }
+
+    /// Drops all tasks, for which the threads get so much time.
+    pub(super) fn end_within(mut self, patience: Duration) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(patience);
+        }
     }
 }
 

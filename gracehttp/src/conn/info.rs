@@ -1,5 +1,6 @@
 //! What a handler can know of the connection and the process behind its request.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt::{self, Display as _};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use http::request::Parts;
 use http::{Extensions, StatusCode};
 use tokio::time::Instant;
 
-use crate::access_log::Client;
+use crate::access_log::UNKNOWN;
 #[cfg(feature = "tls")]
 use crate::conn::client_cert::ClientCert;
 use crate::conn::context::Context;
@@ -52,7 +53,8 @@ impl ConnectionInfo {
             let tls = stream.session().map(|session| session.suite().version().name());
             #[cfg(not(feature = "tls"))]
             let tls = None;
-            Box::new(Visit::new(Client::new(stream.client().address(), tls)))
+            let log = context.access_log.as_ref();
+            Box::new(Visit::new(log.map(|log| log.client(&name_in_log(stream.client()), tls))))
         });
         Self {
             is_new,
@@ -114,7 +116,7 @@ impl ConnectionInfo {
 
     /// The client's name in the log.
     pub(crate) fn client(&self) -> impl fmt::Display {
-        client_in_words(self.client.address())
+        client_in_words(self.client)
     }
 
     /// The connection's facts, as requests carry them. They are the same for all its requests: cloning them costs half
@@ -161,12 +163,22 @@ pub(super) fn info(parts: &Parts) -> Option<&ConnectionInfo> {
     parts.extensions.get::<Arc<ConnectionInfo>>().map(|info| &**info)
 }
 
-/// The name of a client in the log, by its address.
-pub(crate) fn client_in_words(peer: Option<SocketAddr>) -> impl fmt::Display {
+/// The name of a client in messages.
+pub(crate) fn client_in_words(peer: Peer) -> impl fmt::Display {
     fmt::from_fn(move |f| match peer {
-        Some(peer) => peer.fmt(f),
-        None => f.write_str("a Unix socket"),
+        Peer::Tcp(address) => address.fmt(f),
+        Peer::Unix => f.write_str("a Unix socket"),
+        Peer::Gone => f.write_str("a client that has left"),
     })
+}
+
+/// The name of a client in the access log.
+pub(crate) fn name_in_log(peer: Peer) -> Cow<'static, str> {
+    match peer {
+        Peer::Tcp(address) => address.ip().to_string().into(),
+        Peer::Unix => "unix".into(),
+        Peer::Gone => UNKNOWN.into(),
+    }
 }
 
 /// Extractor: the address at the other end of the connection.

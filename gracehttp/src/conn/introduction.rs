@@ -120,7 +120,7 @@ pub(super) async fn introduce(
 /// Reads the header, for as long as it takes. What is behind it stays in the buffer. Cancel safe.
 pub(super) async fn read(context: &Context, bare: &mut BareStream, seen: &mut BytesMut) -> io::Result<()> {
     let (header, length) = whole(bare, seen).await.inspect_err(|why| {
-        let (server, peer) = (&context.options.name, client_in_words(bare.peer().address()));
+        let (server, peer) = (&context.options.name, client_in_words(bare.peer()));
         // At level debug, as are failed handshakes.
         tracing::debug!(target: "gracehttp", "server `{server}`: no PROXY header from {peer}: {why}");
     })?;

@@ -42,7 +42,6 @@ mod visit;
 #[cfg(feature = "tls")]
 use std::fmt::Display;
 #[cfg(feature = "tls")]
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +54,7 @@ pub use client::{ClientAddr, Host};
 #[cfg(feature = "tls")]
 pub use client_cert::ClientCert;
 pub(crate) use context::{Capabilities, Context, Leaving, Resting};
+pub(crate) use exchange::log_handlers_at_work;
 #[cfg(feature = "test-kit")]
 pub(crate) use http1::strict::read_heads;
 pub use info::{Generation, PeerAddr};
@@ -68,9 +68,10 @@ pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 #[cfg(feature = "tls")]
 pub use tls_info::TlsInfo;
 pub use trace_context::TraceContext;
+pub(crate) use visit::note_exit;
 
 #[cfg(feature = "tls")]
-use crate::access_log::{Client, FailedHandshake};
+use crate::access_log::FailedHandshake;
 #[cfg(feature = "http2")]
 use crate::conn::close::Linger;
 use crate::conn::exchange::handlers_at_work;
@@ -84,6 +85,8 @@ use crate::lifecycle::Cut;
 use crate::lifecycle::Phase;
 #[cfg(any(feature = "http2", feature = "tls"))]
 use crate::lifecycle::{ConnectionEnd, CutReason};
+#[cfg(feature = "tls")]
+use crate::proxy::Peer;
 #[cfg(all(feature = "http2", feature = "tls"))]
 use crate::record::Alpn;
 use crate::server::Permit;
@@ -265,7 +268,7 @@ fn serve_again(context: Arc<Context>, idle: Idle) {
 #[cfg(feature = "tls")]
 async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
     let Stream::Plain(mut bare) = stream else { return };
-    let peer = bare.peer().address();
+    let peer = bare.peer();
     // Boxed, since a handshake is short: otherwise each connection would keep room for rustls.
     let handshake = Box::pin(async {
         let mut seen = BytesMut::new();
@@ -307,12 +310,12 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
 
 /// Logged at level debug: any stranger can cause it.
 #[cfg(feature = "tls")]
-fn note_failed_handshake(context: &Context, peer: Option<SocketAddr>, kind: &'static str, why: &dyn Display) {
+fn note_failed_handshake(context: &Context, peer: Peer, kind: &'static str, why: &dyn Display) {
     if let Some(metrics) = context.metrics {
         metrics.note_failed_handshake(kind);
     }
     if let Some(log) = context.access_log.as_ref().filter(|log| log.has_handshakes()) {
-        log.write_handshake(&Client::new(peer, None), &FailedHandshake { kind, why });
+        log.write_handshake(&info::name_in_log(peer), &FailedHandshake { kind, why });
     }
     let (server, from) = (&context.options.name, info::client_in_words(peer));
     tracing::debug!(target: "gracehttp", "server `{server}`: the TLS handshake with {from} failed: {why}");

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use http::StatusCode;
 
-use crate::access_log::{Client, Outcome};
+use crate::access_log::{AccessLog, Client, Outcome};
 use crate::conn::cause::Cause;
 use crate::conn::info::ConnectionInfo;
+
+/// The process ends, and with it all that is open.
+static ENDS: AtomicBool = AtomicBool::new(false);
 
 /// What ends the requests that a connection has in flight at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +22,12 @@ pub(crate) enum CutBy {
     Timeout,
     /// The client took too long with its request, and gets the status 408.
     RequestTimeout,
+    /// The end of the process.
+    Exit,
 }
 
 impl CutBy {
-    const ALL: [Self; 4] = [Self::Client, Self::Deadline, Self::Timeout, Self::RequestTimeout];
+    const ALL: [Self; 5] = [Self::Client, Self::Deadline, Self::Timeout, Self::RequestTimeout, Self::Exit];
 
     /// Its name where programs read it.
     fn name(self) -> &'static str {
@@ -31,26 +36,29 @@ impl CutBy {
             Self::Deadline => "deadline",
             Self::Timeout => "timed_out",
             Self::RequestTimeout => Cause::RequestTimedOut.name(),
+            Self::Exit => "exit",
         }
     }
+}
+
+/// From now on, what ends requests that no one has cut is the end of the process, not their clients.
+pub(crate) fn note_exit() {
+    ENDS.store(true, Ordering::Relaxed);
 }
 
 /// What the access log and the spans keep of a connection. Only a server with one of them has it.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    client: Client,
+    /// None if it has spans alone.
+    client: Option<Client>,
     cut_by: AtomicU8,
     /// The request in flight has a line already, with the answer that ends the connection.
     has_last_line: AtomicBool,
 }
 
 impl Visit {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: Option<Client>) -> Self {
         Self { client, cut_by: AtomicU8::new(CutBy::Client as u8), has_last_line: AtomicBool::new(false) }
-    }
-
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
     }
 }
 
@@ -68,17 +76,26 @@ impl ConnectionInfo {
         let Some(visit) = &self.visit else { return (None, "") };
         let number = visit.cut_by.load(Ordering::Relaxed);
         let cut_by = CutBy::ALL.into_iter().find(|cut_by| *cut_by as u8 == number).unwrap_or(CutBy::Client);
+        let cut_by = match cut_by {
+            CutBy::Client if ENDS.load(Ordering::Relaxed) => CutBy::Exit,
+            cut_by => cut_by,
+        };
         let is_told = cut_by == CutBy::RequestTimeout && !visit.has_last_line.swap(true, Ordering::Relaxed);
         (is_told.then_some(StatusCode::REQUEST_TIMEOUT), cut_by.name())
     }
 
     /// Logs a request whose head could not be read, and its answer, unless its line is there already.
     pub(crate) fn log_unread(&self, cause: &'static str, status: Option<StatusCode>) {
-        if let Some((log, visit)) = self.context.access_log.as_ref().zip(self.visit.as_deref())
-            && !visit.has_last_line.load(Ordering::Relaxed)
+        if let Some((log, client)) = self.log()
+            && !self.visit.as_ref().is_some_and(|visit| visit.has_last_line.load(Ordering::Relaxed))
         {
             let status = status.map(|status| status.as_u16());
-            log.write(&visit.client, None, &Outcome::unread(status, cause));
+            log.write(client, None, &Outcome::unread(status, cause));
         }
+    }
+
+    /// The access log of its server, and the client as it stands there.
+    pub(crate) fn log(&self) -> Option<(&AccessLog, &Client)> {
+        self.context.access_log.as_ref().zip(self.visit.as_ref()?.client.as_ref())
     }
 }

@@ -17,8 +17,9 @@ use parking_lot::Mutex;
 
 use crate::conn::context::Context;
 use crate::conn::exchange::clock;
-use crate::conn::info::ConnectionInfo;
+use crate::conn::info::{ConnectionInfo, name_in_log};
 use crate::lifecycle::{Cut, CutWhile};
+use crate::proxy::Peer;
 use crate::server::{Asked, Line};
 
 /// The place of one thread. The thread alone writes it.
@@ -28,19 +29,20 @@ struct Place {
     turn: AtomicU64,
     /// The address of the server's context, which tells the servers apart.
     server: AtomicU64,
-    peer: [AtomicU64; PEER],
+    client: [AtomicU64; CLIENT],
     line: [AtomicU64; LINE],
     /// In bytes.
     line_length: AtomicU64,
-    /// In nanoseconds.
+    /// When the request came, or this part of the work began, in nanoseconds.
     since: AtomicU64,
 }
 
-/// The words of an address.
-const PEER: usize = 3;
+/// The words of a client.
+const CLIENT: usize = 3;
 
-/// A bit above the port: there is an address.
-const IS_THERE: u64 = 1 << 16;
+/// Bits above the port: the client has an address, or a Unix socket.
+const HAS_ADDRESS: u64 = 1 << 16;
+const IS_UNIX: u64 = 1 << 17;
 
 /// The words of a line. Longer ones are cut off.
 const LINE: usize = 28;
@@ -48,7 +50,7 @@ const LINE: usize = 28;
 #[derive(Debug)]
 struct AtWork {
     server: u64,
-    peer: Option<SocketAddr>,
+    client: Peer,
     line: String,
     /// In nanoseconds.
     since: u64,
@@ -89,7 +91,7 @@ impl Place {
         // A reader that sees one of the new words sees this turn, too.
         fence(Ordering::Release);
         store(&self.server, address(&info.context));
-        self.peer.iter().zip(peer_to_words(info.peer.address())).for_each(|(word, value)| store(word, value));
+        self.client.iter().zip(client_to_words(info.client)).for_each(|(word, value)| store(word, value));
         match line.short() {
             // Almost all lines. The words behind the line cost less than finding its end.
             Some((words, length)) => {
@@ -126,7 +128,7 @@ impl Place {
         line.truncate(load(&self.line_length) as usize);
         AtWork {
             server: load(&self.server),
-            peer: peer_from_words(self.peer.each_ref().map(load)),
+            client: client_from_words(self.client.each_ref().map(load)),
             line: String::from_utf8_lossy(&line).into_owned(),
             since: load(&self.since),
         }
@@ -153,39 +155,56 @@ impl Drop for Leaves {
 
 /// The handlers of a server that are at work at this moment.
 pub(in crate::conn) fn handlers_at_work(context: &Arc<Context>) -> Vec<Cut> {
+    at_work(context).into_iter().map(AtWork::cut).collect()
+}
+
+/// Logs the requests of a server whose handlers are at work: the process ends, and with it their threads.
+pub(crate) fn log_handlers_at_work(context: &Arc<Context>) {
+    let Some(log) = &context.access_log else { return };
+    for at_work in at_work(context) {
+        log.write_last(&name_in_log(at_work.client), &at_work.line, at_work.lasted());
+    }
+}
+
+fn at_work(context: &Arc<Context>) -> Vec<AtWork> {
     let places: Vec<Arc<Place>> = PLACES.lock().iter().filter_map(Weak::upgrade).collect();
     let at_work = places.iter().filter_map(|place| place.read());
-    at_work.filter(|at_work| at_work.server == address(context)).map(AtWork::cut).collect()
+    at_work.filter(|at_work| at_work.server == address(context)).collect()
 }
 
 impl AtWork {
+    fn lasted(&self) -> Duration {
+        Duration::from_nanos(clock::coarse().saturating_sub(self.since))
+    }
+
     fn cut(self) -> Cut {
         Cut {
-            peer: self.peer,
+            peer: self.client.address(),
             doing: CutWhile::Handler,
-            age: Duration::from_nanos(clock::coarse().saturating_sub(self.since)),
+            age: self.lasted(),
             request: Arc::new(self.line),
         }
     }
 }
 
-/// An address as words. IPv4 is mapped into IPv6: no client has such an address here.
-fn peer_to_words(peer: Option<SocketAddr>) -> [u64; PEER] {
-    let (ip, scope, port) = match peer {
-        None => return [0; PEER],
-        Some(SocketAddr::V4(peer)) => (peer.ip().to_ipv6_mapped(), 0, peer.port()),
-        Some(SocketAddr::V6(peer)) => (*peer.ip(), peer.scope_id(), peer.port()),
+/// A client as words. IPv4 is mapped into IPv6: no client has such an address here.
+fn client_to_words(client: Peer) -> [u64; CLIENT] {
+    let (ip, scope, port) = match client {
+        Peer::Unix => return [IS_UNIX, 0, 0],
+        Peer::Gone => return [0; CLIENT],
+        Peer::Tcp(SocketAddr::V4(address)) => (address.ip().to_ipv6_mapped(), 0, address.port()),
+        Peer::Tcp(SocketAddr::V6(address)) => (*address.ip(), address.scope_id(), address.port()),
     };
     let bits = ip.to_bits();
-    [u64::from(scope) << 32 | IS_THERE | u64::from(port), (bits >> 64) as u64, bits as u64]
+    [u64::from(scope) << 32 | HAS_ADDRESS | u64::from(port), (bits >> 64) as u64, bits as u64]
 }
 
-fn peer_from_words([rest, high, low]: [u64; PEER]) -> Option<SocketAddr> {
-    if rest & IS_THERE == 0 {
-        return None;
+fn client_from_words([rest, high, low]: [u64; CLIENT]) -> Peer {
+    if rest & HAS_ADDRESS == 0 {
+        return if rest & IS_UNIX == 0 { Peer::Gone } else { Peer::Unix };
     }
     let (ip, port) = (Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)), rest as u16);
-    Some(match ip.to_ipv4_mapped() {
+    Peer::Tcp(match ip.to_ipv4_mapped() {
         Some(ip) => (ip, port).into(),
         None => SocketAddrV6::new(ip, port, 0, (rest >> 32) as u32).into(),
     })
@@ -208,13 +227,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_comes_back_from_its_words() {
+    fn a_client_comes_back_from_its_words() {
         let scoped = SocketAddrV6::new("fe80::1".parse().unwrap(), 65_535, 0, 7).into();
         let named =
             ["127.0.0.1:80", "0.0.0.0:0", "[::1]:443", "[2001:db8::1]:1"].map(|peer| peer.parse().unwrap());
-        for peer in named.into_iter().chain([scoped]) {
-            assert_eq!(peer_from_words(peer_to_words(Some(peer))), Some(peer));
+        let addresses = named.into_iter().chain([scoped]).map(Peer::Tcp);
+        for client in addresses.chain([Peer::Unix, Peer::Gone]) {
+            assert_eq!(client_from_words(client_to_words(client)), client);
         }
-        assert_eq!(peer_from_words(peer_to_words(None)), None);
     }
 }

@@ -1,8 +1,9 @@
 //! A request as metrics and the access log see it, from its head to the end of its response.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Request, StatusCode, Version};
 use tracing::span::Entered;
 
 use crate::access_log::{self, Entry, Outcome, Sender};
@@ -14,21 +15,36 @@ use crate::conn::request_id::RequestId;
 use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels};
 use crate::server::NotedWork;
 
+/// How many measured requests a thread keeps the memory of.
+const MOST_KEPT: usize = 64;
+
 /// One request, counted when it is dropped; nothing if its server has neither metrics, an access log, ids nor spans. It is
 /// boxed because it moves several times, which would cost each request of a server that has none of them.
 #[derive(Debug)]
 pub(super) struct Measured(Option<Box<Running>>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Running {
     counted: Option<Counted>,
-    logged: Option<Box<Entry>>,
+    /// Of a server with an access log, until the line is written.
+    is_logged: bool,
+    entry: Entry,
     traced: Option<Box<Traced>>,
     method: &'static str,
+    /// The head of the response goes to the client while the body may still wait: a stream of HTTP/2.
+    is_stream: bool,
     /// In nanoseconds.
     since: u64,
+    /// The same, if the clock was read at its end already.
+    ended: Option<u64>,
     route: &'static str,
     status: Option<StatusCode>,
+}
+
+thread_local! {
+    /// Those of earlier requests of this thread: most requests allocate nothing.
+    #[expect(clippy::vec_box, reason = "what is kept is the allocation")]
+    static KEPT: RefCell<Vec<Box<Running>>> = const { RefCell::new(Vec::new()) };
 }
 
 #[derive(Debug)]
@@ -51,29 +67,30 @@ impl Measured {
             let method = KnownMethod::of(request.method());
             Counted { active: metrics.begin(), method }
         });
-        let logged = context.access_log.as_ref().map(|log| {
-            log.note(access_log::Request {
-                method: request.method(),
-                uri: request.uri(),
-                version: request.version(),
-                headers: request.headers(),
-                sender: match info.is_from_trusted_proxy() {
-                    true => Sender::Behind(info.client_of(request.headers()).map(|client| client.ip)),
-                    false => Sender::Connection,
+        let mut running = Running::of_earlier_request();
+        if let Some(log) = &context.access_log {
+            running.is_logged = true;
+            log.note(
+                &mut running.entry,
+                access_log::Request {
+                    method: request.method(),
+                    uri: request.uri(),
+                    version: request.version(),
+                    headers: request.headers(),
+                    sender: match info.is_from_trusted_proxy() {
+                        true => Sender::Behind(info.client_of(request.headers()).map(|client| client.ip)),
+                        false => Sender::Connection,
+                    },
+                    id: id.map(RequestId::as_str),
                 },
-                id: id.map(RequestId::as_str),
-            })
-        });
-        let method = traced::known(request.method());
-        Self(Some(Box::new(Running {
-            counted,
-            logged,
-            traced,
-            method,
-            since: clock::precise(),
-            route: "",
-            status: None,
-        })))
+            );
+        }
+        running.counted = counted;
+        running.traced = traced;
+        running.method = traced::known(request.method());
+        running.is_stream = request.version() == Version::HTTP_2;
+        running.since = clock::precise();
+        Self(Some(running))
     }
 
     /// When the head came, if that is known.
@@ -117,35 +134,48 @@ impl Measured {
                 traced.note_head(status, running.route);
                 traced.name(running.method, running.route);
             }
-            if let Some(entry) = &mut running.logged {
-                entry.first_byte = clock::precise();
-                entry.cause = (cause != Cause::Handler).then(|| cause.name());
+            running.entry.cause = (cause != Cause::Handler).then(|| cause.name());
+            if running.is_stream {
+                running.note_first_byte();
             }
         }
     }
 
-    /// A piece of the response's body goes to the client.
-    pub(super) fn note_piece(&mut self, bytes: usize) {
-        if let Some(Running { logged: Some(entry), .. }) = self.0.as_deref_mut() {
-            entry.bytes += bytes as u64;
+    /// A piece of the response's body goes to the client, and with the first one the head. If the response ends with it,
+    /// the clock need not be read twice.
+    pub(super) fn note_piece(&mut self, bytes: usize, is_last: impl FnOnce() -> bool) {
+        if let Some(running) = self.0.as_deref_mut().filter(|running| running.is_logged) {
+            running.entry.bytes += bytes as u64;
+            if !is_last() {
+                running.note_first_byte();
+            }
+        }
+    }
+
+    /// The head of the response goes to the client without waiting for the next piece of the body.
+    pub(super) fn note_waiting(&mut self) {
+        if let Some(running) = &mut self.0 {
+            running.note_first_byte();
         }
     }
 
     /// Logs the request at its end. `cut` says what its response is not whole for.
-    pub(super) fn log(&mut self, info: &ConnectionInfo, cut: Option<&'static str>) {
-        let Some(running) = &mut self.0 else { return };
-        let Some(entry) = running.logged.take() else { return };
-        let Some((log, visit)) = info.context.access_log.as_ref().zip(info.visit.as_deref()) else { return };
+    fn log(&mut self, info: &ConnectionInfo, has_begun: bool, cut: Option<&'static str>) {
+        let Some(running) = self.0.as_deref_mut().filter(|running| running.is_logged) else { return };
+        running.is_logged = false;
+        let Some((log, client)) = info.log() else { return };
+        let now = *running.ended.insert(clock::precise());
         let since = |time: u64| Duration::from_nanos(time.saturating_sub(running.since));
+        let entry = &running.entry;
         let outcome = Outcome {
             status: running.status.map(|status| status.as_u16()),
             bytes: entry.bytes,
-            first_byte: (entry.first_byte > 0).then(|| since(entry.first_byte)),
-            total: Some(since(clock::precise())),
+            first_byte: has_begun.then(|| since(entry.first_byte.unwrap_or(now))),
+            total: Some(since(now)),
             route: running.route,
             cause: cut.or(entry.cause),
         };
-        log.write(visit.client(), Some(entry), &outcome);
+        log.write(client, Some(entry), &outcome);
     }
 
     /// Logs a request that ends before its response has begun.
@@ -157,7 +187,7 @@ impl Measured {
         }
         // Metrics count it as unanswered all the same.
         let before = std::mem::replace(status, answer);
-        self.log(info, Some(if is_given_up { GIVEN_UP } else { cause }));
+        self.log(info, false, Some(if is_given_up { GIVEN_UP } else { cause }));
         if let Some(running) = &mut self.0 {
             running.status = before;
         }
@@ -175,7 +205,7 @@ impl Measured {
         if let Some((traced, cut)) = traced.as_ref().zip(cut) {
             traced.note_cut(cut);
         }
-        self.log(info, cut);
+        self.log(info, true, cut);
     }
 }
 
@@ -193,16 +223,42 @@ pub(super) enum ResponseEnd {
     Cut,
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
+impl Running {
+    /// With the memory of an earlier one, if there is one.
+    fn of_earlier_request() -> Box<Self> {
+        KEPT.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+    }
+
+    fn note_first_byte(&mut self) {
+        if self.is_logged && self.entry.first_byte.is_none() {
+            self.entry.first_byte = Some(clock::precise());
+        }
+    }
+
+    fn count(&self) {
         let Some(Counted { active, method }) = &self.counted else { return };
         match self.status {
             Some(status) => {
                 let labels = RequestLabels { route: self.route, method: *method, status: status.as_u16() };
-                let nanos = clock::precise().saturating_sub(self.since);
+                let nanos = self.ended.unwrap_or_else(clock::precise).saturating_sub(self.since);
                 active.note_answered(labels, Duration::from_nanos(nanos));
             }
             None => active.note_unanswered(),
         }
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let Some(mut running) = self.0.take() else { return };
+        running.count();
+        *running = Running { entry: std::mem::take(&mut running.entry).recycled(), ..Running::default() };
+        // A thread that ends keeps nothing any more.
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < MOST_KEPT {
+                kept.push(running);
+            }
+        });
     }
 }

@@ -26,6 +26,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
 
 pub(super) use at_work::handlers_at_work;
+pub(crate) use at_work::log_handlers_at_work;
 pub(crate) use body::ends_body;
 pub(crate) use protocol::{Delivery, Fate, Protocol, Turn, Upload};
 
@@ -185,7 +186,8 @@ impl<P: Protocol> RequestFuture<P> {
             Poll::Pending => {
                 let noted = request.exchange.measured.begin_work();
                 let entered = request.exchange.measured.enter();
-                let leaves = at_work::enter(&request.info, &request.asked, None);
+                let since = request.exchange.measured.since();
+                let leaves = at_work::enter(&request.info, &request.asked, since);
                 let polled = self.work.poll(context, &request.asked, cx);
                 drop((leaves, entered));
                 request.exchange.measured.end_work(noted);
@@ -255,15 +257,20 @@ impl<P: Protocol> Body for ResponseBody<P> {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = &mut *self;
-        let polled = ready!(this.delivery.poll_frame(&mut this.content, &this.exchange.connection, cx));
+        let Self { content, exchange, delivery, has_ended } = &mut *self;
+        let Poll::Ready(polled) = delivery.poll_frame(content, &exchange.connection, cx) else {
+            exchange.measured.note_waiting();
+            return Poll::Pending;
+        };
         match &polled {
             Some(Ok(frame)) => match frame.data_ref() {
-                Some(piece) => this.exchange.measured.note_piece(piece.remaining()),
-                None => this.has_ended = true,
+                Some(piece) => {
+                    exchange.measured.note_piece(piece.remaining(), || delivery.is_end_stream(content));
+                }
+                None => *has_ended = true,
             },
             Some(Err(_)) => {}
-            None => this.has_ended = true,
+            None => *has_ended = true,
         }
         Poll::Ready(polled)
     }

@@ -1,5 +1,6 @@
 //! The access log: one line for each request, whatever becomes of it, and no line that a client has made.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tests::control::Stage;
 use tests::h2::Http2;
 use tests::load::Style;
 use tests::patience::eventually;
-use tests::{App, Client, Exit, Launch, Load, Scratch, Target};
+use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
 
 struct Logged {
     app: App,
@@ -185,6 +186,61 @@ async fn the_deadline_of_a_drain_cuts_requests_that_have_their_line() {
 }
 
 #[tokio::test]
+async fn the_end_of_the_process_leaves_no_request_without_a_line() {
+    let drain = |launch: Launch| launch.env("GRACEHTTP_DRAIN_TIMEOUT", "200ms");
+    let logged = Logged::with("server web 127.0.0.1:0", drain).await;
+    let start = logged.app.log.end();
+    let mut blocks = logged.client().await;
+    blocks.send(get("/block?millis=60000")).await.unwrap();
+    logged.app.log.line(start, "block begins").await;
+    let Logged { app, log, .. } = logged;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    let lines = log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let text = |field: &str| lines[0][field].as_str().unwrap_or_default().to_owned();
+    assert_eq!(["client", "method", "path", "cause"].map(text), ["127.0.0.1", "GET", "/block", "exit"]);
+    assert_eq!(lines[0]["status"], Value::Null);
+    assert!(lines[0]["total_us"].as_u64() >= Some(200_000), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_second_signal_to_stop_cuts_requests_that_have_their_line() {
+    let logged = Logged::new("server web 127.0.0.1:0").await;
+    let start = logged.app.log.end();
+    let mut waits = logged.client().await;
+    waits.send(get("/never")).await.unwrap();
+    logged.app.log.line(start, "never begins").await;
+    let process = logged.app.current();
+    process.signal(Signal::TERM);
+    logged.app.log.line(start, "Received SIG").await;
+    process.signal(Signal::TERM);
+    assert_eq!(process.exit().await, Exit::Code(0));
+    let lines = logged.log.lines();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((&lines[0]["status"], &lines[0]["cause"]), (&Value::Null, &"exit".into()), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_has_left_is_not_taken_for_one_of_a_unix_socket() {
+    let logged = Logged::new("server web 127.0.0.1:0").await;
+    let process = logged.app.current();
+    let stream = std::net::TcpStream::connect(logged.target.address()).unwrap();
+    (&stream).write_all(get("/ping").as_bytes()).unwrap();
+    logged.log.has(1).await;
+    // Until it is parked: then its address is looked up anew.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    process.signal(Signal::STOP);
+    (&stream).write_all(get("/numbered").as_bytes()).unwrap();
+    // It leaves by a reset.
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
+    process.signal(Signal::CONT);
+    let line = &logged.log.has(2).await[1];
+    assert_eq!((&line["path"], &line["client"]), (&"/numbered".into(), &"unknown".into()), "{line}");
+    logged.end().await;
+}
+
+#[tokio::test]
 async fn streams_of_http2_have_a_line_each() {
     let logged = Logged::new("server tls 127.0.0.1:0 tls=self_signed").await;
     let mut client = Http2::connect(&logged.target).await.unwrap();
@@ -299,7 +355,7 @@ async fn a_rotation_while_a_successor_starts_reaches_it() {
     log.has(1).await;
     stage.plan("server web 127.0.0.1:0\nstart sleep 1500\n");
     let start = stage.app.log.end();
-    stage.app.signal(tests::Signal::USR2);
+    stage.app.signal(Signal::USR2);
     // It has opened its files by then.
     stage.app.log.line(start, "start-up code of pid").await;
     std::fs::rename(&path, &old).unwrap();
@@ -329,7 +385,6 @@ async fn a_line_that_was_cut_off_spoils_no_other() {
     ends_with(&[whole, "{\"sta", "{\"status\":200}"]).await;
     // As a full disk and a process that was killed leave it.
     let tear = || {
-        use std::io::Write as _;
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(b"{\"torn").unwrap();
     };

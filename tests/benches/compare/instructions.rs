@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
-use tests::bench::contestant::{Contestant, OURS, ROUTED, Server};
+use tests::bench::contestant::{Contestant, OURS, ROUTED, Server, logging_to};
 use tests::bench::foreign::{self, output};
 use tests::bench::idle::{Arrival, Idle};
 use tests::bench::socket::answering_pid;
@@ -92,6 +92,7 @@ async fn count_all(valgrind: &Path, vgdb: &Path) -> Result<Vec<(&'static str, u6
     }
     counts.push(("woken, one request, parked again", handler.count()? / (CONNECTIONS * WAKES) as u64));
     drop(clients);
+    counts.insert(1, ("keep-alive, access log", Callgrind::start_logged(valgrind, vgdb).await.keep_alive()?));
     counts.insert(1, ("routed", Callgrind::start(valgrind, vgdb, ROUTED).await.keep_alive()?));
     Ok(counts)
 }
@@ -105,9 +106,24 @@ struct Callgrind {
 
 impl Callgrind {
     async fn start(valgrind: &Path, vgdb: &Path, server: Server) -> Self {
+        Self::start_with(valgrind, vgdb, server, |launch, _| launch).await
+    }
+
+    /// Starts gracehttp with an access log, whose writer is counted, too.
+    async fn start_logged(valgrind: &Path, vgdb: &Path) -> Self {
+        let change = |launch, files: &Scratch| logging_to(launch, &files.join("access.log"));
+        Self::start_with(valgrind, vgdb, OURS, change).await
+    }
+
+    async fn start_with(
+        valgrind: &Path,
+        vgdb: &Path,
+        server: Server,
+        change: impl FnOnce(Launch, &Scratch) -> Launch,
+    ) -> Self {
         let files = Scratch::new();
         let out = format!("--callgrind-out-file={}", files.join("out").display());
-        let callgrind = Launch::program(valgrind).arg("--tool=callgrind").arg(out);
+        let callgrind = change(Launch::program(valgrind).arg("--tool=callgrind").arg(out), &files);
         let contestant = Contestant::start_under(callgrind, server).await;
         Self { contestant, vgdb: vgdb.to_owned(), files }
     }

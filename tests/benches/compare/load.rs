@@ -21,6 +21,8 @@ struct Contest {
     case: Case,
     /// The first one is gracehttp.
     servers: &'static [Peer],
+    /// How many rounds replace one, each as much shorter.
+    split: u32,
     goals: &'static [Goal],
 }
 
@@ -34,8 +36,16 @@ struct Goal {
 }
 
 /// The names of the cases.
-pub(crate) const CASES: [&str; 7] =
-    ["keep-alive", "routed", "pipelined", "new-connections", "tls-keep-alive", "tls-http2", "tls-handshakes"];
+pub(crate) const CASES: [&str; 8] = [
+    "keep-alive",
+    "access-log",
+    "routed",
+    "pipelined",
+    "new-connections",
+    "tls-keep-alive",
+    "tls-http2",
+    "tls-handshakes",
+];
 
 fn contest(name: &'static str) -> Contest {
     let tls = Security::tls(Version::Tls13);
@@ -47,6 +57,7 @@ fn contest(name: &'static str) -> Contest {
         "keep-alive" => Contest {
             case: http1(plain, Traffic::keep_alive(CONNECTIONS)),
             servers: all,
+            split: 1,
             goals: &[Goal {
                 name: [
                     "CPU of a keep-alive request, handler / hyper",
@@ -57,9 +68,25 @@ fn contest(name: &'static str) -> Contest {
                 target: Some(Target::AtMost(1.03)),
             }],
         },
+        // A difference that small needs many rounds.
+        "access-log" => Contest {
+            case: http1(plain, Traffic::keep_alive(CONNECTIONS)),
+            servers: &[Peer::Logged, Peer::Own(OURS)],
+            split: 4,
+            goals: &[Goal {
+                name: [
+                    "CPU of a keep-alive request, with an access log / without",
+                    "keep-alive 请求的 CPU，有访问日志 / 无",
+                ],
+                peer: 1,
+                figure: cpu,
+                target: Some(Target::AtMost(1.03)),
+            }],
+        },
         "routed" => Contest {
             case: http1(plain, Traffic::keep_alive(CONNECTIONS)),
             servers: &[Peer::Own(ROUTED), HYPER, Peer::Own(AXUM)],
+            split: 1,
             goals: &[
                 Goal {
                     name: ["CPU of a routed request / hyper", "路由请求的 CPU / hyper"],
@@ -78,6 +105,7 @@ fn contest(name: &'static str) -> Contest {
         "pipelined" => Contest {
             case: http1(plain, Traffic::pipelined(CONNECTIONS, 16)),
             servers: &[Peer::Own(OURS), HYPER, Peer::Actix, Peer::Nginx],
+            split: 1,
             goals: &[Goal {
                 name: [
                     "16 pipelined: requests per second / actix-web",
@@ -91,6 +119,7 @@ fn contest(name: &'static str) -> Contest {
         "new-connections" => Contest {
             case: http1(plain, Traffic::renewed(CONNECTIONS)),
             servers: all,
+            split: 1,
             goals: &[Goal {
                 name: ["CPU of a new connection with one request / hyper", "新连接加一个请求的 CPU / hyper"],
                 peer: 1,
@@ -101,6 +130,7 @@ fn contest(name: &'static str) -> Contest {
         "tls-keep-alive" => Contest {
             case: http1(tls, Traffic::keep_alive(CONNECTIONS)),
             servers: secure,
+            split: 1,
             goals: &[Goal {
                 name: [
                     "CPU of a TLS request / hyper with tokio-rustls",
@@ -114,6 +144,7 @@ fn contest(name: &'static str) -> Contest {
         "tls-http2" => Contest {
             case: Case { name, security: tls, work: Work::Http2(Multiplexed::keep_alive(FEW, FEW)) },
             servers: secure,
+            split: 1,
             goals: &[Goal {
                 name: [
                     "CPU of an HTTP/2-over-TLS request / hyper with tokio-rustls",
@@ -127,6 +158,7 @@ fn contest(name: &'static str) -> Contest {
         "tls-handshakes" => Contest {
             case: http1(tls, Traffic::renewed(CONNECTIONS)),
             servers: secure,
+            split: 1,
             goals: &[
                 Goal {
                     name: [
@@ -162,7 +194,8 @@ fn throughput(figure: &Figure) -> f64 {
 
 /// Runs one of the [`CASES`].
 pub(crate) async fn run(name: &'static str, setting: &Setting, report: &mut Report) -> Result<(), String> {
-    let Contest { case, servers, goals } = contest(name);
+    let Contest { case, servers, split, goals } = contest(name);
+    let (rounds, time) = (setting.rounds * split as usize, setting.time / split);
     let mut entrants = Vec::new();
     // Where each of the servers is among those that are there.
     let mut places = Vec::new();
@@ -174,25 +207,25 @@ pub(crate) async fn run(name: &'static str, setting: &Setting, report: &mut Repo
         }
     }
     all_do_the_same(&entrants)?;
-    let rounds = Rounds::measure(&case, &entrants, setting.rounds, setting.time, |_, _| ()).await?;
+    let measured = Rounds::measure(&case, &entrants, rounds, time, |_, _| ()).await?;
     for goal in goals {
         if let Some(peer) = places[goal.peer] {
-            report.goal(goal.name, rounds.ratio(0, peer, goal.figure), Unit::Ratio, goal.target);
+            report.goal(goal.name, measured.ratio(0, peer, goal.figure), Unit::Ratio, goal.target);
         }
     }
     let mut table = Table::new(
-        format!("{name}, in each of {} rounds of {:?}:", setting.rounds, setting.time),
+        format!("{name}, in each of {rounds} rounds of {time:?}:"),
         &["server", "requests/s", "CPU µs per request", "requests/s, gracehttp / it", "CPU, gracehttp / it"],
     );
     let ratio = |place: usize, figure| match place {
         0 => String::new(),
-        _ => format!("{:.2}", rounds.ratio(0, place, figure)),
+        _ => format!("{:.2}", measured.ratio(0, place, figure)),
     };
     for (place, entrant) in entrants.iter().enumerate() {
         table.row(vec![
             entrant.contestant.name.to_owned(),
-            format!("{:.0}", rounds.spread(place, throughput)),
-            format!("{:.2}", rounds.spread(place, cpu)),
+            format!("{:.0}", measured.spread(place, throughput)),
+            format!("{:.2}", measured.spread(place, cpu)),
             ratio(place, throughput),
             ratio(place, cpu),
         ]);

@@ -40,7 +40,7 @@ use crate::report::Report;
 use crate::setting::Setting;
 
 /// The cases that run if none is named, in the order of the table.
-const CASES: [&str; 14] = [
+const CASES: [&str; 15] = [
     load::CASES[0],
     load::CASES[1],
     load::CASES[2],
@@ -48,6 +48,7 @@ const CASES: [&str; 14] = [
     load::CASES[4],
     load::CASES[5],
     load::CASES[6],
+    load::CASES[7],
     "idle",
     "wake",
     "standby",

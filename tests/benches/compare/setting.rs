@@ -43,6 +43,7 @@ impl Setting {
     pub(crate) async fn start(&self, peer: Peer, security: Security) -> Option<Contestant> {
         Some(match peer {
             Peer::Own(server) => Contestant::start(server, security, self.threads).await,
+            Peer::Logged => Contestant::start_logged(security, self.threads).await,
             Peer::Actix => {
                 let program = self.actix.as_deref()?;
                 Contestant::start_program(program, "actix-web", security, self.threads).await
@@ -57,6 +58,8 @@ impl Setting {
 pub(crate) enum Peer {
     /// A server of this program.
     Own(Server),
+    /// gracehttp with an access log.
+    Logged,
     Actix,
     Nginx,
 }

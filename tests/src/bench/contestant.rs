@@ -78,6 +78,15 @@ impl Contestant {
         Self { name: "the other build", ..Self::start_program(build, OURS.0, security, threads).await }
     }
 
+    /// Starts gracehttp with an access log: JSON, in a file.
+    pub async fn start_logged(security: Security, threads: usize) -> Self {
+        let files = Scratch::new();
+        let program = std::env::current_exe().expect("this program's path");
+        let launch = logging_to(Launch::program(program), &files.join("access.log"));
+        let logged = Self::launch(launch, OURS.0, security, threads).await;
+        Self { name: "gracehttp, access log", _files: Some(files), ..logged }
+    }
+
     /// Starts this program once more, with one worker thread, under a tool that executes it.
     pub async fn start_under(tool: Launch, (name, _): Server) -> Self {
         let program = std::env::current_exe().expect("this program's path");
@@ -121,6 +130,12 @@ impl Contestant {
     pub fn resident(&self) -> u64 {
         self.pids().into_iter().map(resident).sum()
     }
+}
+
+/// A launch of [`OURS`], which writes its access log to this file.
+pub fn logging_to(launch: Launch, file: &Path) -> Launch {
+    let launch = launch.env("GRACEHTTP_SERVER__PING__ACCESS_LOG", "json");
+    launch.env("GRACEHTTP_SERVER__PING__ACCESS_LOG_TO", file)
 }
 
 /// The main function of a benchmark's process: it measures, or serves if it was started for that.

@@ -265,7 +265,7 @@ async fn case_29_a_failed_fork_keeps_the_predecessor_serving() {
     let stage = Stage::new(WEB).await;
     // Traces the existing threads, but not their children.
     let faults = Strace::on(&stage.app.current(), "clone,clone3,fork,vfork:error=EAGAIN").await;
-    stage.keeps_serving(&["Resource temporarily unavailable", "try again"], || drop(faults)).await;
+    stage.keeps_serving(&["Resource temporarily unavailable", "try again"], |_| drop(faults)).await;
 }
 
 /// The successor's start-up code asks for more memory than there is.
@@ -275,7 +275,7 @@ async fn case_30_a_successor_without_memory_keeps_the_predecessor_serving() {
     stage.next_starts_after("ulimit -v 600000");
     stage.scratch.write("plan", format!("{WEB}\nstart eat"));
     stage
-        .keeps_serving(&["SIGABRT"], || {
+        .keeps_serving(&["SIGABRT"], |_| {
             stage.scratch.write("plan", WEB);
             stage.next_starts_normally();
         })

@@ -145,6 +145,18 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
                 other_words: &["tls.acme.root", "tls.acme.ca_file"],
                 ..Entry::new("tls.acme.ca", "the path of a PEM file: whom to trust as the authority's own server")
             },
+            Entry {
+                other_words: &["tls.acme.kid", "tls.acme.key_id", "tls.acme.eab.kid"],
+                ..Entry::new("tls.acme.eab_kid", "the account that the authority gave you, for those that need one")
+            },
+            Entry {
+                other_words: &["tls.acme.hmac_key", "tls.acme.eab_key", "tls.acme.eab.hmac_key", "tls.acme.mac_key"],
+                ..Entry::new("tls.acme.eab_hmac_key", "its key in base64url, which no message shows")
+            },
+            Entry {
+                other_words: &["tls.acme.hmac_key_file", "tls.acme.eab_key_file"],
+                ..Entry::new("tls.acme.eab_hmac_key_file", "the path of a file with this key, in place of the key")
+            },
         ]),
         other_words: &["cert", "certificate", "key", "ssl", "https"],
         say: "HTTPS is `tls(cert = \"cert.pem\", key = \"key.pem\")`",

@@ -82,4 +82,11 @@ pub(crate) const ACME: &[Key<AcmeKey>] = &[
         example: r#"directory = "staging""#, ..Key::CODE
     },
     Key { name: "ca", kind: Ordinary(File), example: r#"ca = "ca.pem""#, ..Key::CODE },
+    Key {
+        name: "eab_kid", kind: Ordinary(Text { expected: "the identifier of an account in quotes" }),
+        example: r#"eab_kid = "kid-1""#, ..Key::CODE
+    },
+    Key {
+        name: "eab_hmac_key_file", kind: Ordinary(File), example: r#"eab_hmac_key_file = "/run/secrets/eab""#, ..Key::CODE
+    },
 ];

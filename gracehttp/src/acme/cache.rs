@@ -6,12 +6,15 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::acme::account::SavedAccount;
 use crate::acme::order::Failure;
+use crate::log;
 use crate::server::Acme;
+use crate::tls::contents;
 
 /// The directory of one authority, for one certificate. The calls wait for the disk.
 #[derive(Clone, Debug)]
@@ -43,8 +46,11 @@ impl Cache {
         let create = || DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         create().map_err(|error| fault("be created", &self.folder, &error))?;
         let path = self.folder.join("lock");
-        let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = open().map_err(|error| fault("be written", &path, &error))?;
+        // Neither a link nor a pipe, which would be waited for.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = options.open(&path).map_err(|error| fault("be written", &path, &error))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => Ok(Some(Lock { _file: file })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -53,11 +59,11 @@ impl Cache {
     }
 
     /// The account as it was stored.
-    pub(super) fn account<T: DeserializeOwned>(&self) -> Result<Option<T>, Failure> {
+    pub(super) fn account(&self) -> Result<Option<SavedAccount>, Failure> {
         self.read(&self.account_file())
     }
 
-    pub(super) fn store_account(&self, account: &impl Serialize) -> Result<(), Failure> {
+    pub(super) fn store_account(&self, account: &SavedAccount) -> Result<(), Failure> {
         self.write_json(&self.account_file(), account)
     }
 
@@ -85,7 +91,7 @@ impl Cache {
         write(&self.certificate, pem.as_bytes())
     }
 
-    fn account_file(&self) -> PathBuf {
+    pub(super) fn account_file(&self) -> PathBuf {
         self.folder.join("account.json")
     }
 
@@ -95,8 +101,14 @@ impl Cache {
 
     /// What a file holds; none if there is no file, or if it is damaged: then all can be had anew.
     fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, Failure> {
-        match fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        match contents(path) {
+            Ok(bytes) => {
+                let read = serde_json::from_slice(&bytes);
+                if let Err(error) = &read {
+                    log::notice(format_args!("{} is damaged ({error}): it is made anew", path.display()));
+                }
+                Ok(read.ok())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(fault("be read", path, &error)),
         }
@@ -112,8 +124,9 @@ impl Cache {
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let temporary = path.with_added_extension("new");
     let written = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        // What an ended process has left, or a link that leads elsewhere.
+        let _ = fs::remove_file(&temporary);
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

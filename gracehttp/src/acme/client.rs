@@ -1,6 +1,5 @@
 //! The few requests that an order needs, each on a connection of its own.
 
-use std::fs;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,13 +21,16 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::acme::order::Failure;
 use crate::server::Acme;
-use crate::tls::crypto_provider;
+use crate::tls::{contents, crypto_provider};
 
 /// How long one request may take, from the name server to the last byte.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Certificate chains are the largest that an authority sends.
 const LARGEST: usize = 1 << 20;
+
+/// The longest pause that an authority can ask for. After it one more refusal does no harm.
+const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -50,7 +52,7 @@ impl Client {
                 let unusable = |reason: String| {
                     Failure::local(format!("`tls.acme.ca`: {} cannot be used: {reason}", file.display()))
                 };
-                let pem = fs::read(file).map_err(|error| unusable(error.to_string()))?;
+                let pem = contents(file).map_err(|error| unusable(error.to_string()))?;
                 for certificate in CertificateDer::pem_slice_iter(&pem) {
                     let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
                     roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
@@ -91,10 +93,15 @@ impl Client {
         head.uri = Uri::builder()
             .path_and_query(head.uri.path_and_query().map_or("/", |path| path.as_str()))
             .build()?;
-        let (head, body) = sender.send_request(Request::from_parts(head, body)).await?.into_parts();
+        let (mut head, body) = sender.send_request(Request::from_parts(head, body)).await?.into_parts();
         let body = Limited::new(body, LARGEST).collect().await?.to_bytes();
+        // Replaced by what it means: instant-acme adds any number to the time of now, and some have no sum.
+        let pause = head.headers.remove(RETRY_AFTER).as_ref().and_then(pause);
+        if let Some(pause) = pause {
+            head.headers.insert(RETRY_AFTER, pause.as_secs().into());
+        }
         if head.status == StatusCode::TOO_MANY_REQUESTS || head.status == StatusCode::SERVICE_UNAVAILABLE {
-            *self.wanted_pause.lock() = head.headers.get(RETRY_AFTER).and_then(pause);
+            *self.wanted_pause.lock() = pause;
         }
         Ok(Response::from_parts(head, Full::new(body)))
     }
@@ -118,8 +125,28 @@ impl HttpClient for Client {
 /// Seconds, or a date (RFC 9110 section 10.2.3).
 fn pause(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    let pause = match text.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Duration::from_secs(text.parse().unwrap_or(u64::MAX)),
+        false => httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()?,
+    };
+    Some(pause.min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_pause_is_longer_than_a_day() {
+        let of = |text: &'static str| pause(&HeaderValue::from_static(text)).map(|pause| pause.as_secs());
+        assert_eq!(of(" 7 "), Some(7));
+        let day = Some(24 * 60 * 60);
+        for long in ["86401", "18446744073709551615", "99999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"]
+        {
+            assert_eq!(of(long), day, "{long}");
+        }
+        for none in ["soon", "-1", "Thu, 01 Jan 1970 00:00:00 GMT"] {
+            assert_eq!(of(none), None, "{none}");
+        }
     }
-    httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).ok()
 }

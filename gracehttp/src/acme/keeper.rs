@@ -9,13 +9,17 @@ use crate::acme::cache::{Cache, Lock};
 use crate::acme::client::Client;
 use crate::acme::order::{Customer, Failure, at_disk};
 use crate::acme::retry::{Retry, jitter};
-use crate::lifecycle::aside;
+use crate::lifecycle::{CertificateOrder, Event, Events, OrderOutcome, aside};
 use crate::log;
 use crate::server::Acme;
 use crate::tls::{Certificate, CertificateSet, Presented, issued};
 
 /// The longest sleep: then the cache is looked at again, and the clock, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60 * 60);
+
+/// The pause after a certificate that is no use for long: the clock of this machine is wrong, or the authority's mind has
+/// changed. A shorter one would soon use up what the authority issues in a week.
+const ISSUED_IN_VAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How often a lock is tried that another process has.
 const LOCKED: Duration = Duration::from_secs(1);
@@ -28,6 +32,7 @@ pub(super) struct Keeper {
     sni_strict: bool,
     cache: Cache,
     presented: Arc<Presented>,
+    events: Events,
 }
 
 /// What to do about the certificate that there is.
@@ -37,9 +42,15 @@ enum Due {
 }
 
 impl Keeper {
-    pub(super) fn new(server: &str, acme: &Acme, sni_strict: bool, presented: Arc<Presented>) -> Self {
+    pub(super) fn new(
+        server: &str,
+        acme: &Acme,
+        sni_strict: bool,
+        presented: Arc<Presented>,
+        events: &Events,
+    ) -> Self {
         let (server, acme, cache) = (server.to_owned(), acme.clone(), Cache::of(acme));
-        Self { server, acme, sni_strict, cache, presented }
+        Self { server, acme, sni_strict, cache, presented, events: events.clone() }
     }
 
     /// Runs until the task is aborted.
@@ -53,7 +64,8 @@ impl Keeper {
                 }
                 Err(failure) => {
                     let pause = retry.pause(failure.kind, failure.wanted);
-                    self.tell(&failure, pause);
+                    let present = self.presented.expiry();
+                    self.tell(OrderOutcome::Failed { reason: failure.why, present, pause });
                     pause
                 }
             };
@@ -64,19 +76,34 @@ impl Keeper {
     /// Does what is due. Returns how long nothing will be.
     async fn look_after(&self) -> Result<Duration, Failure> {
         if let Due::In(time) = self.due(self.take_from_cache().await.as_deref()) {
+            self.update_contact().await?;
             return Ok(time);
         }
         let _lock = self.lock().await?;
         // Another process may have renewed it meanwhile.
-        if let Due::In(time) = self.due(self.take_from_cache().await.as_deref()) {
+        let present = self.take_from_cache().await;
+        if let Due::In(time) = self.due(present.as_deref()) {
             return Ok(time);
         }
-        self.renew().await?;
-        Ok(match self.due(self.take_from_cache().await.as_deref()) {
-            Due::In(time) => time,
-            // By the clock of this machine, the new certificate is not valid. Another one would not be, either.
-            Due::Now => LONGEST_SLEEP,
-        })
+        let new = self.order().await?;
+        let not_after = new.facts().not_after;
+        self.tell(match present {
+            None => OrderOutcome::Issued { not_after },
+            Some(_) => OrderOutcome::Renewed { not_after },
+        });
+        for flaw in new.flaws(SystemTime::now()) {
+            log::notice(format_args!(
+                "server `{}`: the new certificate: {flaw}; is the clock right?",
+                self.server
+            ));
+        }
+        match self.due(Some(&new)) {
+            Due::In(time) => Ok(time),
+            Due::Now => {
+                let why = "the new certificate is due for renewal already, by its dates or its names; is the clock right?";
+                Err(Failure { wanted: Some(ISSUED_IN_VAIN), ..Failure::local(why) })
+            }
+        }
     }
 
     /// Installs what the cache has, and returns it.
@@ -130,50 +157,50 @@ impl Keeper {
         }
     }
 
-    async fn renew(&self) -> Result<(), Failure> {
-        let (server, domains) = (&self.server, self.acme.domains.join(", "));
+    /// Gets a new certificate from the authority, and installs it.
+    async fn order(&self) -> Result<Arc<Certificate>, Failure> {
         log::info(format_args!(
-            "server `{server}`: a certificate for {domains} is ordered from {}",
+            "server `{}`: a certificate for {} is ordered from {}",
+            self.server,
+            self.acme.domains.join(", "),
             self.acme.directory_url()
         ));
-        let acme = self.acme.clone();
-        let client = aside("acme-cache", "the trusted certificates", move || Client::new(&acme)).await??;
-        let customer = Customer {
-            acme: &self.acme,
-            cache: &self.cache,
-            challenges: self.presented.challenges(),
-            client,
-        };
-        let pem = customer.obtain().await?;
+        let pem = self.customer().await?.obtain().await?;
         at_disk(&self.cache, move |cache| {
             cache.store_certificate(&pem)?;
             cache.forget_order();
             Ok(())
         })
         .await?;
-        let Some(certificate) = self.take_from_cache().await else {
-            return Err(Failure::local("the certificate that was issued cannot be used"));
-        };
-        let until = certificate.facts().not_after.map(humantime::format_rfc3339_seconds);
-        let until = until.map_or_else(String::new, |until| format!(", valid until {until}"));
-        log::info(format_args!("server `{server}`: there is a new certificate for {domains}{until}"));
-        for flaw in certificate.flaws(SystemTime::now()) {
-            log::notice(format_args!("server `{server}`: the new certificate: {flaw}; is the clock right?"));
+        let installed = self.take_from_cache().await;
+        installed.ok_or_else(|| Failure::local("the certificate that was issued cannot be used"))
+    }
+
+    /// Tells the authority of a new contact at once, and not when the certificate is renewed.
+    async fn update_contact(&self) -> Result<(), Failure> {
+        let saved = at_disk(&self.cache, Cache::account).await?;
+        if saved.is_some_and(|saved| saved.has_other_contact(&self.acme))
+            && let Some(_lock) = at_disk(&self.cache, Cache::lock).await?
+        {
+            self.customer().await?.update_contact().await?;
         }
         Ok(())
     }
 
-    fn tell(&self, failure: &Failure, pause: Duration) {
-        let current = self.presented.expiry();
-        let consequence = match current {
-            None => "handshakes are refused until there is one".to_owned(),
-            Some(at) => format!("the present one is valid until {}", humantime::format_rfc3339_seconds(at)),
-        };
-        log::error(format_args!(
-            "server `{}`: no new certificate: {}; {consequence}; the next attempt is in {}",
-            self.server,
-            failure.why,
-            humantime::format_duration(Duration::from_secs(pause.as_secs().max(1))),
-        ));
+    async fn customer(&self) -> Result<Customer<'_>, Failure> {
+        let acme = self.acme.clone();
+        let client = aside("acme-cache", "the trusted certificates", move || Client::new(&acme)).await??;
+        Ok(Customer {
+            server: &self.server,
+            acme: &self.acme,
+            cache: &self.cache,
+            challenges: self.presented.challenges(),
+            client,
+        })
+    }
+
+    fn tell(&self, outcome: OrderOutcome) {
+        let (server, names) = (self.server.clone(), self.acme.domains.clone());
+        self.events.emit(&Event::CertificateOrdered(CertificateOrder { server, names, outcome }));
     }
 }

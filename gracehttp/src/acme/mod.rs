@@ -8,13 +8,14 @@
 //!    until then. One without a certificate goes on at once; meanwhile its server refuses handshakes.
 //! 3. It takes the lock of the cache. So of all processes that share the cache, one orders: the others wait and then find the
 //!    new certificate.
-//! 4. It [orders](order): account, order, challenges, finalization, download. The order and the key are in the cache before the
+//! 4. It [orders](order): [account](account), order, challenges, finalization, download. The order and the key are in the cache before the
 //!    authority could issue anything, so whichever process comes next goes on with the same order.
 //! 5. It stores the certificate and installs it. After a failure it waits, longer each time, and at least for as long as the
 //!    authority wants.
 //!
 //! In a restart the predecessor ends its keepers before the successor serves. One that takes its place back starts them again.
 
+mod account;
 mod cache;
 mod client;
 mod keeper;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::acme::keeper::Keeper;
+use crate::lifecycle::Events;
 use crate::server::ServerOptions;
 use crate::tls::TlsAcceptor;
 
@@ -40,11 +42,12 @@ impl Keepers {
     /// The keepers of these servers, started on the runtime of the caller.
     pub(crate) fn start<'s>(
         servers: impl IntoIterator<Item = (&'s ServerOptions, &'s Option<TlsAcceptor>)>,
+        events: &Events,
     ) -> Self {
         let of_server = |(options, acceptor): (&ServerOptions, &Option<TlsAcceptor>)| {
             let tls = options.tls.as_ref()?;
             let presented = acceptor.as_ref()?.presented().clone();
-            Some(Arc::new(Keeper::new(&options.name, tls.authority()?, tls.sni_strict, presented)))
+            Some(Arc::new(Keeper::new(&options.name, tls.authority()?, tls.sni_strict, presented, events)))
         };
         let all = servers.into_iter().filter_map(of_server).collect();
         let mut keepers = Self { all, running: Vec::new() };

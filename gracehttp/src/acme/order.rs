@@ -1,11 +1,11 @@
-//! One order, from the account to the certificate. Each step can be repeated by another process.
+//! One order, from its beginning to the certificate. Each step can be repeated by another process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeStatus, ChallengeType, Error as AcmeError,
-    Identifier, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, ChallengeStatus, ChallengeType, Error as AcmeError, Identifier, NewOrder,
+    Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -15,12 +15,15 @@ use crate::acme::cache::{Cache, SavedOrder};
 use crate::acme::client::Client;
 use crate::acme::retry::Kind;
 use crate::error::Error;
-use crate::lifecycle::aside;
+use crate::lifecycle::{aside, show};
 use crate::server::Acme;
 use crate::tls::{Challenges, crypto_provider};
 
 /// How long the authority may take to look at the challenges, and to issue.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long all of it may take. An authority can make each step long, and name many.
+const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// Types of problems (RFC 8555 section 6.7).
 const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
@@ -64,6 +67,7 @@ impl From<Error> for Failure {
 
 /// What an order needs.
 pub(super) struct Customer<'k> {
+    pub(super) server: &'k str,
     pub(super) acme: &'k Acme,
     pub(super) cache: &'k Cache,
     pub(super) challenges: &'k Challenges,
@@ -73,6 +77,11 @@ pub(super) struct Customer<'k> {
 impl Customer<'_> {
     /// Gets a certificate: the chain and its key, in PEM.
     pub(super) async fn obtain(&self) -> Result<String, Failure> {
+        let too_long = |_| Failure::local(format!("it was not over within {}", show(LONGEST)));
+        tokio::time::timeout(LONGEST, self.order()).await.map_err(too_long)?
+    }
+
+    async fn order(&self) -> Result<String, Failure> {
         let account = self.account().await?;
         let (mut order, key) = match self.resume(&account).await? {
             Some(resumed) => resumed,
@@ -80,23 +89,6 @@ impl Customer<'_> {
         };
         let chain = self.complete(&mut order, &key).await?;
         Ok(format!("{chain}\n{}", key.serialize_pem()))
-    }
-
-    /// The account of the cache, or a new one.
-    async fn account(&self) -> Result<Account, Failure> {
-        let builder = || Account::builder_with_http(Box::new(self.client.clone()));
-        let saved: Option<AccountCredentials> = self.at_disk(|cache| cache.account()).await?;
-        if let Some(credentials) = saved {
-            let restored = builder().from_credentials(credentials).await;
-            return restored.map_err(|error| self.failure("the authority's directory", &error));
-        }
-        let contact: Vec<&str> = self.acme.contact.iter().map(String::as_str).collect();
-        let new =
-            NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let created = builder().create(&new, self.acme.directory_url().to_owned(), None).await;
-        let (account, credentials) = created.map_err(|error| self.failure("a new account", &error))?;
-        self.at_disk(move |cache| cache.store_account(&credentials)).await?;
-        Ok(account)
     }
 
     /// The order that an earlier process has left, if it can still lead to a certificate.
@@ -206,7 +198,7 @@ impl Customer<'_> {
         Ok(request.der().to_vec())
     }
 
-    fn failure(&self, what: &str, error: &AcmeError) -> Failure {
+    pub(super) fn failure(&self, what: &str, error: &AcmeError) -> Failure {
         if let AcmeError::Api(problem) = error
             && problem.r#type.as_deref() == Some(NO_ACCOUNT)
         {
@@ -216,7 +208,7 @@ impl Customer<'_> {
     }
 
     /// Works on the cache, on a thread of its own.
-    async fn at_disk<T: Send + 'static>(
+    pub(super) async fn at_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Cache) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {

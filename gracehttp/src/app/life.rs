@@ -179,8 +179,10 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
         #[cfg(not(feature = "cli"))]
         let _: Option<CertificateReloader> = certificates;
         #[cfg(feature = "acme")]
-        let keepers =
-            Keepers::start(servers.iter().map(|server| (&server.context.options, &server.context.tls)));
+        let keepers = Keepers::start(
+            servers.iter().map(|server| (&server.context.options, &server.context.tls)),
+            events,
+        );
         let process = Process {
             start_command,
             configuration,

@@ -1,5 +1,7 @@
 //! The log: events as fields, for a log that machines read.
 
+#[cfg(feature = "acme")]
+use crate::lifecycle::OrderOutcome;
 use crate::lifecycle::{Event, Outcome, RestartReceipt, Serving, Trigger};
 use crate::log::{Fields, Value};
 
@@ -33,6 +35,15 @@ pub(super) fn of(event: &Event) -> Fields {
             note("server", reload.server.as_str().into());
             note("certificate", reload.certificate.as_str().into());
             note("outcome", reload.outcome.name().into());
+        }
+        #[cfg(feature = "acme")]
+        Event::CertificateOrdered(order) => {
+            note("server", order.server.as_str().into());
+            note("names", order.names.join(", ").into());
+            note("outcome", order.outcome.name().into());
+            if let OrderOutcome::Failed { reason, .. } = &order.outcome {
+                note("reason", reason.as_str().into());
+            }
         }
         Event::CertificateExpires(expiry) => {
             note("server", expiry.server.as_str().into());
@@ -142,6 +153,8 @@ fn name(event: &Event) -> &'static str {
         Event::LimitsLowered(_) => "limits_lowered",
         Event::Serving(_) => "serving",
         Event::CertificateReloaded(_) => "certificate_reloaded",
+        #[cfg(feature = "acme")]
+        Event::CertificateOrdered(_) => "certificate_ordered",
         Event::CertificateExpires(_) => "certificate_expires",
         Event::SocketAccessFailed(_) => "socket_access_failed",
         Event::Failed(_) => "failed",

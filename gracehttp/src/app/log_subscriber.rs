@@ -4,6 +4,8 @@
 //! success, pid ….`
 
 use crate::app::log_fields;
+#[cfg(feature = "acme")]
+use crate::lifecycle::OrderOutcome;
 use crate::lifecycle::{
     Address, CertificateExpiry, Event, LoweredLimit, LoweredLimits, Outcome, ReloadOutcome, Serving,
     Subscriber, SuccessorFault, Trigger, generation, show, show_roughly,
@@ -45,6 +47,11 @@ fn log_in_words(event: &Event) {
             ReloadOutcome::Kept { .. } => log::error(format_args!("{reload}")),
             ReloadOutcome::Renewed { .. } => log::info(format_args!("{reload}")),
             ReloadOutcome::Unchanged => {}
+        },
+        #[cfg(feature = "acme")]
+        Event::CertificateOrdered(order) => match &order.outcome {
+            OrderOutcome::Failed { .. } => log::error(format_args!("{order}")),
+            OrderOutcome::Issued { .. } | OrderOutcome::Renewed { .. } => log::info(format_args!("{order}")),
         },
         Event::CertificateExpires(expiry) => log_expiry(expiry),
 

@@ -89,8 +89,12 @@ fn files_of<S>(server: &Server<S>) -> Vec<(&'static str, &Path)> {
         let authorities = tls.client_ca.iter().map(|path| ("the file of authorities", path.as_path()));
         let revoked = tls.client_crls.iter().map(|path| ("the revocation list", path.as_path()));
         #[cfg(feature = "acme")]
-        let revoked = revoked
-            .chain(tls.authority().and_then(|acme| acme.ca.as_deref()).map(|path| ("`tls.acme.ca`", path)));
+        let revoked = revoked.chain(tls.authority().into_iter().flat_map(|acme| {
+            let ca = acme.ca.iter().map(|path| ("`tls.acme.ca`", path.as_path()));
+            ca.chain(
+                acme.eab_hmac_key_file.iter().map(|path| ("`tls.acme.eab_hmac_key_file`", path.as_path())),
+            )
+        }));
         ocsp.chain(authorities).chain(revoked)
     });
     pairs

@@ -5,7 +5,10 @@
 #[cfg(feature = "cli")]
 use super::ControlAddress;
 #[cfg(feature = "tls")]
-use super::acme_keys::{TLS_ACME_CA, TLS_ACME_CACHE, TLS_ACME_CONTACT, TLS_ACME_DIRECTORY, TLS_ACME_DOMAINS};
+use super::acme_keys::{
+    TLS_ACME_CA, TLS_ACME_CACHE, TLS_ACME_CONTACT, TLS_ACME_DIRECTORY, TLS_ACME_DOMAINS,
+    TLS_ACME_EAB_HMAC_KEY, TLS_ACME_EAB_HMAC_KEY_FILE, TLS_ACME_EAB_KID,
+};
 use super::text::Text;
 #[cfg(feature = "tls")]
 use super::tls_keys::{
@@ -287,6 +290,7 @@ pub(super) fn excludes(key: &str, other: &str) -> bool {
             || (a == "tls" && b.starts_with("tls."))
             || (a == "tls.certs" && (b == "tls.cert" || b == "tls.key"))
             || (a.starts_with("tls.acme.") && matches!(b, "tls.cert" | "tls.key" | "tls.certs"))
+            || (a == "tls.acme.eab_hmac_key" && b == "tls.acme.eab_hmac_key_file")
     };
     pair(key, other) || pair(other, key)
 }

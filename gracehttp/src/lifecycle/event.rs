@@ -13,6 +13,8 @@ use nix::unistd::Pid;
 use parking_lot::RwLock;
 
 use crate::error::Error;
+#[cfg(feature = "acme")]
+use crate::lifecycle::CertificateOrder;
 use crate::lifecycle::{
     Answers, CertificateReload, CleanUpUnfinished, EndCounts, RestartReceipt, TasksLeft, Tie, Trigger, show,
 };
@@ -40,6 +42,9 @@ pub(crate) enum Event {
 
     /// A certificate was read again, and there is something to tell.
     CertificateReloaded(CertificateReload),
+    /// An authority was asked for a certificate, and the order is over.
+    #[cfg(feature = "acme")]
+    CertificateOrdered(CertificateOrder),
     /// A certificate expires soon, or has expired.
     CertificateExpires(CertificateExpiry),
 

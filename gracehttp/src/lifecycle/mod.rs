@@ -3,6 +3,8 @@
 mod answers;
 mod aside;
 mod background;
+#[cfg(feature = "acme")]
+mod certificate_order;
 mod container;
 mod drain;
 mod ends;
@@ -24,6 +26,8 @@ pub(crate) use answers::{AnswerCount, Answers};
 pub(crate) use aside::{aside, guarded};
 pub(crate) use background::{AT_LEAST, Background, CleanUpUnfinished, TasksLeft};
 pub use background::{on_exit, spawn};
+#[cfg(feature = "acme")]
+pub(crate) use certificate_order::{CertificateOrder, OrderOutcome};
 pub(crate) use container::Tie;
 pub(crate) use drain::{Drain, Phase, Stamp};
 pub(crate) use ends::{

@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use crate::access_log;
 use crate::lifecycle::{ConnectionEnd, CutReason, Event, Outcome, RestartReceipt, Subscriber};
 use crate::log;
+#[cfg(feature = "acme")]
+use crate::metrics::families::CERTIFICATE_ORDERS;
 use crate::metrics::families::{
     CERTIFICATE_RELOADS, CPU, ENDS, Family, LONGEST_PAUSE, LOST_LINES, LOST_MESSAGES, PHASE_DURATION,
     RESTARTS,
@@ -103,6 +105,12 @@ impl Subscriber for Recorder {
                 let values = [&*reload.server, reload.outcome.name()];
                 let labels = CERTIFICATE_RELOADS.labels.iter().copied().zip(values);
                 Count::of(&CERTIFICATE_RELOADS.full_name(), labels, ONE).add(1);
+            }
+            #[cfg(feature = "acme")]
+            Event::CertificateOrdered(order) => {
+                let labels = CERTIFICATE_ORDERS.labels.iter().copied();
+                let labels = labels.zip([&*order.server, order.outcome.name()]);
+                Count::of(&CERTIFICATE_ORDERS.full_name(), labels, ONE).add(1);
             }
             Event::Draining { limit, .. } => self.life.lock().drain_until = Some(Instant::now() + *limit),
             Event::StandbyOver { .. } => _ = self.carry(),

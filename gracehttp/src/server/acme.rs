@@ -1,5 +1,6 @@
 //! What can be set about certificates that an authority issues by itself (ACME, RFC 8555).
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::server::CertificateFiles;
@@ -25,6 +26,24 @@ pub struct Acme {
     /// `None` for production.
     pub(crate) directory: Option<String>,
     pub(crate) ca: Option<PathBuf>,
+    /// The account at the authority's company to which the one here is bound (RFC 8555 section 7.3.4).
+    pub(crate) eab_kid: Option<String>,
+    pub(crate) eab_hmac_key: Option<Secret>,
+    /// The file of that key, in place of the key itself.
+    pub(crate) eab_hmac_key_file: Option<PathBuf>,
+}
+
+/// A text that no message shows.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(crate) String);
+
+/// What messages show in place of a secret.
+pub(crate) const MASK: &str = "…";
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
 }
 
 impl Acme {
@@ -54,6 +73,35 @@ impl Acme {
     /// trust: for an authority of one's own.
     pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
+        self
+    }
+
+    /// The identifier of the account that you have with the authority (external account binding), as it gave it to you.
+    /// ZeroSSL, Google and the authorities of many companies need it, with the key that belongs to it.
+    ///
+    /// ```
+    /// use gracehttp::Acme;
+    ///
+    /// let acme = Acme::new(["example.org"], "/var/lib/app/acme")
+    ///     .directory("https://acme.zerossl.com/v2/DV90")
+    ///     .eab_kid("kid-1")
+    ///     .eab_hmac_key_file("/run/secrets/eab");
+    /// ```
+    pub fn eab_kid(mut self, kid: impl Into<String>) -> Self {
+        self.eab_kid = Some(kid.into());
+        self
+    }
+
+    /// The key of that account, as the authority gave it to you: in base64url. A secret: better leave it out of the program's
+    /// source, and name its [file](Self::eab_hmac_key_file).
+    pub fn eab_hmac_key(mut self, key: impl Into<String>) -> Self {
+        self.eab_hmac_key = Some(Secret(key.into()));
+        self
+    }
+
+    /// The file that holds this key. It is read when an account is made.
+    pub fn eab_hmac_key_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.eab_hmac_key_file = Some(file.into());
         self
     }
 
@@ -114,9 +162,29 @@ impl Acme {
             ));
         }
         let is_contact = |contact: &String| contact.starts_with("mailto:") && contact.contains('@');
-        self.contact.as_ref().filter(|contact| !is_contact(contact)).map(|contact| {
-            format!("`tls.acme.contact`: `{contact}` is not valid: valid is an address such as `mailto:ops@example.org`")
-        })
+        if let Some(wrong) = self.contact.as_ref().filter(|contact| !is_contact(contact)) {
+            return Some(format!(
+                "`tls.acme.contact`: `{wrong}` is not valid: valid is an address such as `mailto:ops@example.org`"
+            ));
+        }
+        self.fault_of_binding().map(str::to_owned)
+    }
+
+    /// What is wrong with the binding to another account. No message shows the key.
+    fn fault_of_binding(&self) -> Option<&'static str> {
+        match (&self.eab_kid, &self.eab_hmac_key, &self.eab_hmac_key_file) {
+            (_, Some(_), Some(_)) => {
+                Some("`tls.acme` has `eab_hmac_key` and `eab_hmac_key_file`: keep one of them")
+            }
+            (Some(_), None, None) => Some(
+                "`tls.acme` has `eab_kid` without its key: set `eab_hmac_key_file`, or `eab_hmac_key`, as the authority \
+                 gave it to you",
+            ),
+            (None, Some(_), _) | (None, _, Some(_)) => {
+                Some("`tls.acme` has a key and no `eab_kid`, which names the account that the key belongs to")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -158,5 +226,11 @@ mod tests {
         assert!(fault(Acme::new(["a.test"], "")).contains("no `cache`"));
         assert!(fault(acme("a.test").directory("http://ca")).contains("begins with `https://`"));
         assert!(fault(acme("a.test").contact("ops@a.test")).contains("valid is an address"));
+        let bound = || acme("a.test").eab_kid("kid").eab_hmac_key("hidden");
+        assert_eq!(fault(bound()), "");
+        assert!(fault(bound().eab_hmac_key_file("/f")).contains("keep one of them"));
+        assert!(fault(acme("a.test").eab_kid("kid")).contains("without its key"));
+        assert!(fault(acme("a.test").eab_hmac_key("hidden")).contains("no `eab_kid`"));
+        assert!(!format!("{:?}", bound()).contains("hidden"));
     }
 }

@@ -41,6 +41,8 @@ pub use access_log::AccessLog;
 pub(crate) use access_log::AccessLogTo;
 #[cfg(feature = "tls")]
 pub use acme::Acme;
+#[cfg(feature = "tls")]
+pub(crate) use acme::{MASK, Secret};
 pub(crate) use asked::{Asked, Line};
 pub use builder::ServerBuilder;
 #[cfg(feature = "tls")]

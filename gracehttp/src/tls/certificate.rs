@@ -86,13 +86,13 @@ impl Certificate {
         self.certified.cert == other.certified.cert && self.certified.ocsp == other.certified.ocsp
     }
 
-    /// When to renew it: two thirds of its lifetime are over then. None if its dates are unknown, or if it is not valid yet
-    /// by this machine's clock.
+    /// When to renew it: two thirds of its lifetime are over then. None if its dates make no sense. A certificate that is not
+    /// valid yet by this machine's clock is not due: the clock is wrong, and another certificate would not be valid, either.
     #[cfg(feature = "acme")]
     pub(crate) fn renewal(&self) -> Option<SystemTime> {
         let Validity { not_before, not_after } = validity::of(self.certified.cert.first()?)?;
         let lifetime = not_after.duration_since(not_before).ok()?;
-        (not_before <= SystemTime::now()).then(|| not_before + lifetime * 2 / 3)
+        Some(not_before + lifetime * 2 / 3)
     }
 
     /// The names that clients ask for.

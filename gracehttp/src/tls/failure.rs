@@ -10,6 +10,8 @@ use tokio_rustls::rustls::{self, CertificateError};
 pub(super) enum Refusal {
     /// The client asks for a name of which there is no certificate.
     UnknownName(Option<String>),
+    /// The client wants to see the certificate of a challenge of this name, and none is under way.
+    UnexpectedChallenge(Option<String>),
     /// It was an authority's look at the certificate of a challenge, which is over.
     Challenge,
 }
@@ -20,6 +22,10 @@ impl fmt::Display for Refusal {
             Self::UnknownName(Some(name)) => write!(f, "there is no certificate for the name `{name}`"),
             Self::UnknownName(None) => {
                 f.write_str("there is no certificate for clients that ask for no name")
+            }
+            Self::UnexpectedChallenge(name) => {
+                let name = name.as_deref().unwrap_or_default();
+                write!(f, "no authority is expected to look at a challenge of the name `{name}`")
             }
             Self::Challenge => f.write_str("it was an authority's challenge"),
         }
@@ -39,8 +45,10 @@ pub(crate) fn is_challenge(error: &io::Error) -> bool {
 
 /// The kind of a failure. There are few, whatever clients send.
 pub(crate) fn kind_of(error: &io::Error) -> &'static str {
-    if let Some(Refusal::UnknownName(_)) = refusal(error) {
-        return "unknown_name";
+    match refusal(error) {
+        Some(Refusal::UnknownName(_)) => return "unknown_name",
+        Some(Refusal::UnexpectedChallenge(_)) => return "unexpected_challenge",
+        Some(Refusal::Challenge) | None => {}
     }
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::AlertReceived(_)) => "alert_received",

@@ -136,7 +136,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
 const LONGEST: u64 = 16 << 20;
 
 /// What a file holds. Whatever stands at its path, this ends soon: a pipe may never have a writer, and a device no end.
-pub(super) fn contents(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn contents(path: &Path) -> io::Result<Vec<u8>> {
     // Without the flag, opening a pipe waits for its writer.
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     let kind = file.metadata()?.file_type();

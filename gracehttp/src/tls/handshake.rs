@@ -20,7 +20,7 @@ use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::challenges;
 use crate::tls::failure::Refusal;
 use crate::tls::key_log::ConnectionKeyLog;
-use crate::tls::resolver::HandshakeResolver;
+use crate::tls::resolver::{HandshakeResolver, Refused};
 
 /// The content type of a ChangeCipherSpec (RFC 5246 section 6.2.1).
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -191,15 +191,19 @@ impl Handshake {
             }
         }
         self.input.drain(..length);
-        match self.rustls.process_new_packets() {
-            Ok(_) => Ok(()),
-            Err(_) if self.resolver.has_refused() => {
+        let Err(error) = self.rustls.process_new_packets() else { return Ok(()) };
+        match self.resolver.refused() {
+            Some(refused) => {
                 // rustls would send `access_denied`.
                 self.send_alert(&UNRECOGNIZED_NAME).await;
                 let name = self.rustls.server_name().map(str::to_owned);
-                Err(io::Error::new(io::ErrorKind::InvalidData, Refusal::UnknownName(name)))
+                let refusal = match refused {
+                    Refused::Name => Refusal::UnknownName(name),
+                    Refused::Challenge => Refusal::UnexpectedChallenge(name),
+                };
+                Err(io::Error::new(io::ErrorKind::InvalidData, refusal))
             }
-            Err(error) => {
+            None => {
                 if let Ok(alert) = self.output() {
                     self.send_alert(&alert).await;
                 }

@@ -59,6 +59,8 @@ pub(crate) use certificate::provider as crypto_provider;
 pub(crate) use challenges::Challenges;
 #[cfg(feature = "tls")]
 pub(crate) use failure::{is_challenge, kind_of};
+#[cfg(feature = "acme")]
+pub(crate) use files::contents;
 #[cfg(feature = "tls")]
 pub(crate) use handshake::handshake;
 pub(crate) use key_ring::{KeyRing, TicketKey};

@@ -1,7 +1,6 @@
 //! The certificate of one handshake.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
@@ -15,12 +14,21 @@ use crate::tls::presented::Current;
 pub(super) struct HandshakeResolver {
     current: Arc<Current>,
     challenges: Challenges,
-    has_refused: AtomicBool,
+    refused: OnceLock<Refused>,
+}
+
+/// What a client has asked for of which there is no certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// A name.
+    Name,
+    /// The certificate of a challenge that is not under way.
+    Challenge,
 }
 
 impl HandshakeResolver {
     pub(super) fn new(current: Arc<Current>, challenges: Challenges) -> Self {
-        Self { current, challenges, has_refused: AtomicBool::new(false) }
+        Self { current, challenges, refused: OnceLock::new() }
     }
 
     /// Who may be a client, as this handshake has found it.
@@ -28,19 +36,24 @@ impl HandshakeResolver {
         self.current.clients.as_ref()
     }
 
-    /// Whether the client has asked for a name of which there is no certificate.
-    pub(super) fn has_refused(&self) -> bool {
-        self.has_refused.load(Ordering::Relaxed)
+    /// What there is no certificate for, if the client was refused.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        self.refused.get().copied()
     }
 }
 
 impl ResolvesServerCert for HandshakeResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let chosen = match is_challenge(&hello) {
-            true => hello.server_name().and_then(|name| self.challenges.answer(name)),
-            false => self.current.set.choose(hello.server_name(), hello.signature_schemes()).cloned(),
+        let (chosen, refused) = match is_challenge(&hello) {
+            true => (hello.server_name().and_then(|name| self.challenges.answer(name)), Refused::Challenge),
+            false => {
+                let set = &self.current.set;
+                (set.choose(hello.server_name(), hello.signature_schemes()).cloned(), Refused::Name)
+            }
         };
-        self.has_refused.store(chosen.is_none(), Ordering::Relaxed);
+        if chosen.is_none() {
+            self.refused.get_or_init(|| refused);
+        }
         chosen
     }
 }

@@ -30,6 +30,44 @@ fn location(reply: &Reply) -> Option<&str> {
     reply.header("location")
 }
 
+/// The metrics, the command and the status page's document tell the endpoints apart.
+#[tokio::test]
+async fn operators_see_what_comes_in_plain_text() {
+    let scratch = Scratch::new();
+    let control = scratch.join("control.sock");
+    let app = Launch::app(&scratch, BOTH)
+        .env("GRACEHTTP_ADMIN", "127.0.0.1:0")
+        .env("GRACEHTTP_CONTROL", format!("unix:{}", control.display()))
+        .spawn();
+    let (secure, plain) = targets(&app).await;
+    for (target, requests) in [(&secure, 2), (&plain, 3)] {
+        for _ in 0..requests {
+            assert_eq!(get_once(target, "/ping").await.unwrap().status, 200);
+        }
+    }
+    let line = app.log.line(0, "status page on ").await;
+    let url = line.split("status page on ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let metrics = get_once(&Target::from_url(url.expect("a URL")), "/metrics").await.unwrap().text();
+    let count = |name: &str, scheme: &str| {
+        let start = format!("{name}{{server=\"web\",url_scheme=\"{scheme}\"");
+        let line = metrics.lines().find(|line| line.starts_with(&start));
+        let value = line.and_then(|line| line.rsplit(' ').next());
+        value.unwrap_or_else(|| panic!("no {start} in {metrics}")).parse::<f64>().expect("a number")
+    };
+    let counted = ["https", "http"].map(|scheme| count("http_server_request_duration_seconds_count", scheme));
+    assert_eq!(counted, [2.0, 3.0]);
+    let active = ["https", "http"].map(|scheme| count("http_server_active_requests", scheme));
+    assert_eq!(active, [0.0, 0.0]);
+    let told = std::process::Command::new(tests::process::bin("app"))
+        .args(["status", "--control"])
+        .arg(&control)
+        .output()
+        .expect("a command");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let endpoints = format!("web  {}, {} (plain)  ", secure.address(), plain.address());
+    assert!(told.contains(&endpoints), "{endpoints}: {told}");
+}
+
 #[tokio::test]
 async fn one_server_speaks_plain_text_and_tls_with_one_limit() {
     let scratch = Scratch::new();

@@ -30,6 +30,30 @@ async fn secure(request: Request) -> String {
     test::text(request.into_body().into_response()).await
 }
 
+#[server(port = 1, tls = self_signed, plain_listen = ":2", redirect_to_https = true, request_timeout = "7s")]
+async fn both() -> &'static str {
+    "in private"
+}
+
+#[tokio::test]
+async fn a_server_with_both_kinds_of_endpoints_has_both() {
+    let server = TestServer::spawn(both::server(), ()).await;
+    let plain = server.plain_address().expect("one in plain text");
+    assert_eq!(
+        (server.url(), server.plain_url()),
+        (format!("https://{}", server.address()), Some(format!("http://{plain}")))
+    );
+    assert_ne!(server.address(), plain);
+    assert_eq!(test::text(server.get("/").await).await, "in private");
+    let response = server.get_plain("/a?b").await;
+    assert_eq!(response.status(), StatusCode::PERMANENT_REDIRECT);
+    assert_eq!(response.headers()["location"], "https://127.0.0.1/a?b");
+    server.shutdown().await;
+    assert!(std::net::TcpStream::connect(plain).is_err(), "both are closed");
+    let other = TestServer::spawn(secure::server(), ()).await;
+    assert_eq!((other.plain_address(), other.plain_url()), (None, None));
+}
+
 static POLLED: Notify = Notify::const_new();
 
 /// Answers once the drain has begun.

@@ -59,9 +59,8 @@ pub(super) fn begin(for_operators: bool) {
 }
 
 /// The counters of a server, if anything asks for metrics.
-pub(super) fn of_server(name: &str, is_secure: bool) -> Option<&'static ServerMetrics> {
-    let scheme = if is_secure { "https" } else { "http" };
-    metrics::are_on().then(|| ServerMetrics::of(name, scheme))
+pub(super) fn of_server(name: &str) -> Option<&'static ServerMetrics> {
+    metrics::are_on().then(|| ServerMetrics::of(name))
 }
 
 /// From now on the events of the process are counted, if anything asks for metrics.

@@ -331,7 +331,7 @@ fn context(
     };
     // The parking lot registers with the runtime that serves.
     let _within = workers.enter();
-    let measured_by = metrics::of_server(&name, tls.is_some());
+    let measured_by = metrics::of_server(&name);
     let ends = ConnectionEnds::counted_by(measured_by.map(|metrics| metrics as &'static dyn EndCounter));
     let permits = Arc::new(Permits::with_ends(options.max_conns, released.clone(), ends));
     let context = Context::new(options, tls, dispatch, permits, moved.clone(), parked.clone());

@@ -19,6 +19,7 @@ use crate::metrics::key::{self, Key};
 use crate::metrics::process::Numbers;
 use crate::metrics::recorder::Recorder;
 use crate::metrics::registry::{self, Definition};
+use crate::metrics::server::UrlScheme;
 use crate::metrics::shared::table;
 use crate::metrics::text::Format;
 
@@ -26,9 +27,8 @@ use crate::metrics::text::Format;
 #[derive(Debug)]
 pub(crate) struct ServerGauges {
     pub(crate) server: String,
-    /// `http` or `https`.
-    pub(crate) scheme: &'static str,
-    pub(crate) active_requests: u64,
+    /// By the schemes of its endpoints.
+    pub(crate) active_requests: Vec<(UrlScheme, u64)>,
     pub(crate) awake: usize,
     pub(crate) parked: usize,
     pub(crate) foreign: usize,
@@ -255,7 +255,9 @@ fn gauges(recorder: Option<&Recorder>) -> Vec<(&'static Family, Labels, f64)> {
     if let Some(recorder) = recorder {
         for server in recorder.carry() {
             let name = &*server.server;
-            add(&families::ACTIVE_REQUESTS, &[name, server.scheme], server.active_requests as f64);
+            for (scheme, count) in &server.active_requests {
+                add(&families::ACTIVE_REQUESTS, &[name, scheme.name()], *count as f64);
+            }
             for (state, count) in
                 [("awake", server.awake), ("parked", server.parked), ("foreign", server.foreign)]
             {

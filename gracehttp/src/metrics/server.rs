@@ -30,13 +30,12 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 pub(crate) struct ServerMetrics {
     server: Box<str>,
-    /// `http` or `https`.
-    scheme: &'static str,
     /// Never emptied: a place that has a series keeps it.
     cache: Box<[OnceLock<Box<RequestSeries>>]>,
     /// The series that found no place in the cache.
     others: RwLock<HashMap<RequestLabels, Option<Durations>>>,
-    active: [Active; SHARDS],
+    /// By the scheme of the connection.
+    active: [[Active; SHARDS]; 2],
     accepted: Count,
     /// By the places of the ends. Each is added with its first connection.
     ends: [OnceLock<Count>; ConnectionEnd::ALL.len()],
@@ -51,8 +50,17 @@ pub(crate) struct ServerMetrics {
 pub(crate) struct RequestLabels {
     /// Its template, never its path: clients choose paths. Empty if no route has it.
     pub(crate) route: &'static str,
+    pub(crate) scheme: UrlScheme,
     pub(crate) method: KnownMethod,
     pub(crate) status: u16,
+}
+
+/// What a request came over: a server can have endpoints of both kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub(crate) enum UrlScheme {
+    Http,
+    Https,
 }
 
 #[derive(Debug)]
@@ -84,12 +92,26 @@ pub(crate) enum KnownMethod {
 pub(crate) struct ActiveRequest {
     metrics: &'static ServerMetrics,
     thread: usize,
+    scheme: UrlScheme,
 }
 
 /// Requests that threads with the same remainder of their numbers have begun, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Active(AtomicU64);
+
+impl UrlScheme {
+    pub(crate) fn of(is_secure: bool) -> Self {
+        if is_secure { Self::Https } else { Self::Http }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
 
 impl KnownMethod {
     pub(crate) fn of(method: &Method) -> Self {
@@ -137,7 +159,7 @@ impl ActiveRequest {
     }
 
     fn count(&self) -> &AtomicU64 {
-        &self.metrics.active[self.thread % SHARDS].0
+        &self.metrics.active[self.scheme as usize][self.thread % SHARDS].0
     }
 }
 
@@ -150,13 +172,12 @@ impl Drop for ActiveRequest {
 impl ServerMetrics {
     /// The counters of a server with this name. They live as long as the process does: so a request needs no reference
     /// count, which all threads would have to change.
-    pub(crate) fn of(server: &str, scheme: &'static str) -> &'static Self {
+    pub(crate) fn of(server: &str) -> &'static Self {
         let count = |family: &Family| {
             Count::of(&family.full_name(), [("server", server)], Layout::Sharded { values: 1 })
         };
         Box::leak(Box::new(Self {
             server: server.into(),
-            scheme,
             cache: (0..CACHED).map(|_| OnceLock::new()).collect(),
             others: RwLock::default(),
             active: Default::default(),
@@ -181,8 +202,8 @@ impl ServerMetrics {
     }
 
     /// A request begins.
-    pub(crate) fn begin(&'static self) -> ActiveRequest {
-        let active = ActiveRequest { metrics: self, thread: thread_number() };
+    pub(crate) fn begin(&'static self, scheme: UrlScheme) -> ActiveRequest {
+        let active = ActiveRequest { metrics: self, thread: thread_number(), scheme };
         active.count().fetch_add(1, Ordering::Relaxed);
         active
     }
@@ -206,8 +227,8 @@ impl ServerMetrics {
     }
 
     /// Requests of this process whose response has not ended.
-    pub(crate) fn active_requests(&self) -> u64 {
-        self.active.iter().map(|active| active.0.load(Ordering::Relaxed)).sum()
+    pub(crate) fn active_requests(&self, scheme: UrlScheme) -> u64 {
+        self.active[scheme as usize].iter().map(|active| active.0.load(Ordering::Relaxed)).sum()
     }
 
     fn durations(&self, labels: RequestLabels) -> Option<Durations> {
@@ -241,9 +262,9 @@ impl ServerMetrics {
         known.unwrap_or_else(|| *self.others.write().entry(labels).or_insert_with(|| self.claim(labels)))
     }
 
-    fn claim(&self, RequestLabels { route, method, status }: RequestLabels) -> Option<Durations> {
+    fn claim(&self, RequestLabels { route, scheme, method, status }: RequestLabels) -> Option<Durations> {
         let status = status.to_string();
-        let values = [&*self.server, self.scheme, route, method.name(), &*status];
+        let values = [&*self.server, scheme.name(), route, method.name(), &*status];
         let labels = REQUEST_DURATION.labels.iter().copied().zip(values);
         Durations::of(&REQUEST_DURATION.full_name(), labels, &DURATIONS)
     }
@@ -286,15 +307,17 @@ impl RequestSeries {
         // Addresses first: a route has one text in all its requests.
         own.status == labels.status
             && own.method == labels.method
+            && own.scheme == labels.scheme
             && (std::ptr::eq(own.route, labels.route) || own.route == labels.route)
     }
 }
 
 /// Where a series may be in the cache.
-fn places(RequestLabels { route, method, status }: RequestLabels) -> impl Iterator<Item = usize> {
+fn places(RequestLabels { route, scheme, method, status }: RequestLabels) -> impl Iterator<Item = usize> {
     // The address of a route is as good as its text, which would have to be read.
     let hash = (route.as_ptr().addr() as u64)
         .wrapping_add((method as u64) << 20)
+        .wrapping_add((scheme as u64) << 24)
         .wrapping_add(u64::from(status) << 3)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let first = (hash >> 32) as usize;
@@ -320,18 +343,25 @@ mod tests {
     }
 
     fn labels(status: u16) -> RequestLabels {
-        RequestLabels { route: "/users/{id}", method: KnownMethod::of(&Method::GET), status }
+        RequestLabels {
+            route: "/users/{id}",
+            scheme: UrlScheme::Http,
+            method: KnownMethod::of(&Method::GET),
+            status,
+        }
     }
 
     #[test]
     fn every_series_is_counted_also_those_that_find_no_place_in_the_cache() {
-        let metrics = ServerMetrics::of("many series", "http");
+        let metrics = ServerMetrics::of("many series");
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..3 {
                         (100..1000).for_each(|status| {
-                            metrics.begin().note_answered(labels(status), Duration::from_millis(round));
+                            metrics
+                                .begin(UrlScheme::Http)
+                                .note_answered(labels(status), Duration::from_millis(round));
                         });
                     }
                 });
@@ -343,9 +373,9 @@ mod tests {
 
     #[test]
     fn durations_fall_into_the_buckets_of_the_convention() {
-        let metrics = ServerMetrics::of("buckets", "http");
+        let metrics = ServerMetrics::of("buckets");
         for millis in [0, 5, 6, 10_000, 10_001] {
-            metrics.begin().note_answered(labels(200), Duration::from_millis(millis));
+            metrics.begin(UrlScheme::Http).note_answered(labels(200), Duration::from_millis(millis));
         }
         let all = table().unwrap().all().into_iter();
         let mut of_server =
@@ -357,11 +387,12 @@ mod tests {
 
     #[test]
     fn active_requests_may_end_on_another_thread() {
-        let metrics = ServerMetrics::of("active", "http");
-        let mut requests = [(); 3].map(|()| metrics.begin()).into_iter();
+        let metrics = ServerMetrics::of("active");
+        let mut requests = [(); 3].map(|()| metrics.begin(UrlScheme::Https)).into_iter();
         let ended = requests.next();
         std::thread::spawn(|| drop(ended)).join().unwrap();
-        assert_eq!(metrics.active_requests(), 2);
+        assert_eq!(metrics.active_requests(UrlScheme::Https), 2);
+        assert_eq!(metrics.active_requests(UrlScheme::Http), 0);
     }
 
     #[test]
@@ -374,7 +405,7 @@ mod tests {
 
     #[test]
     fn what_was_given_and_comes_back_is_given_once_more() {
-        let ends = ConnectionEnds::counted_by(Some(ServerMetrics::of("given", "http")));
+        let ends = ConnectionEnds::counted_by(Some(ServerMetrics::of("given")));
         let before = ends.counts();
         for _ in 0..2 {
             [false, true, true].into_iter().for_each(|had_answered| ends.note(moved(had_answered)));

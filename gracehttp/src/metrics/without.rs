@@ -15,10 +15,15 @@ pub(crate) struct RequestLabels {
     #[expect(dead_code, reason = "nothing reads what nothing counts")]
     pub(crate) route: &'static str,
     #[expect(dead_code, reason = "nothing reads what nothing counts")]
+    pub(crate) scheme: UrlScheme,
+    #[expect(dead_code, reason = "nothing reads what nothing counts")]
     pub(crate) method: KnownMethod,
     #[expect(dead_code, reason = "nothing reads what nothing counts")]
     pub(crate) status: u16,
 }
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UrlScheme;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KnownMethod;
@@ -34,6 +39,12 @@ impl ActiveRequest {
 
     pub(crate) fn note_unanswered(&self) {
         match *self.0 {}
+    }
+}
+
+impl UrlScheme {
+    pub(crate) fn of(_: bool) -> Self {
+        Self
     }
 }
 
@@ -56,7 +67,7 @@ impl ServerMetrics {
         match *self {}
     }
 
-    pub(crate) fn begin(&'static self) -> ActiveRequest {
+    pub(crate) fn begin(&'static self, _: UrlScheme) -> ActiveRequest {
         ActiveRequest(self)
     }
 

@@ -6,7 +6,7 @@ use std::sync::Weak;
 use crate::conn::Context;
 use crate::lifecycle::Address;
 use crate::listen::Listener;
-use crate::metrics::{CertificateGauge, DrainGauges, DrainingConnections, ServerGauges, Source};
+use crate::metrics::{CertificateGauge, DrainGauges, DrainingConnections, ServerGauges, Source, UrlScheme};
 use crate::socket::Stage;
 use crate::status::predecessors::Told;
 use crate::status::snapshot::{Observed, ObservedServer};
@@ -41,8 +41,7 @@ impl ObservedServer {
             listeners.iter().filter_map(Weak::upgrade).filter_map(|listener| queue_length(&listener));
         ServerGauges {
             server: context.options.name.clone(),
-            scheme: if context.is_secure() { "https" } else { "http" },
-            active_requests: context.metrics.map_or(0, |metrics| metrics.active_requests()),
+            active_requests: active_requests(context),
             awake: held.saturating_sub(parked),
             parked,
             foreign: context.permits.foreign(),
@@ -52,6 +51,13 @@ impl ObservedServer {
             waiting: queues.reduce(|one, other| one + other),
         }
     }
+}
+
+fn active_requests(context: &Context) -> Vec<(UrlScheme, u64)> {
+    let served = [false, true].into_iter().filter(|is_secure| context.serves(*is_secure)).map(UrlScheme::of);
+    served
+        .map(|scheme| (scheme, context.metrics.map_or(0, |metrics| metrics.active_requests(scheme))))
+        .collect()
 }
 
 fn certificates(context: &Context) -> Vec<CertificateGauge> {

@@ -68,6 +68,8 @@ pub(crate) struct ServerReport {
     pub(crate) name: String,
     /// Where it listens.
     pub(crate) endpoints: Vec<String>,
+    /// Those of them that speak plain text on a server with TLS.
+    pub(crate) plain_endpoints: Vec<String>,
     /// `serving`, `handing over`, `stopping` and so on.
     pub(crate) phase: String,
     pub(crate) max_conns: usize,
@@ -198,7 +200,9 @@ impl Report {
 
 impl From<ServerSnapshot> for ServerReport {
     fn from(server: ServerSnapshot) -> Self {
-        let ServerSnapshot { name, phase, endpoints, permits, parked, awake, answers, .. } = server;
+        let ServerSnapshot {
+            name, phase, endpoints, plain_endpoints, permits, parked, awake, answers, ..
+        } = server;
         let answers = answers.counts.iter().map(|answer| AnswersReport {
             cause: answer.cause.to_owned(),
             status: format!("{}xx", answer.class),
@@ -207,6 +211,7 @@ impl From<ServerSnapshot> for ServerReport {
         Self {
             name,
             endpoints: endpoints.iter().map(Address::to_string).collect(),
+            plain_endpoints: plain_endpoints.iter().map(Address::to_string).collect(),
             phase: phase_in_words(phase).to_owned(),
             max_conns: permits.limit,
             connections: ConnectionCounts { held: permits.held, parked, awake, foreign: permits.foreign },

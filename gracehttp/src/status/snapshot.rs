@@ -70,6 +70,8 @@ pub(crate) struct ServerSnapshot {
     pub(crate) phase: Phase,
     /// Where it listens.
     pub(crate) endpoints: Vec<Address>,
+    /// Those of them that speak plain text on a server with TLS.
+    pub(crate) plain_endpoints: Vec<Address>,
     pub(crate) permits: PermitCounts,
     /// Connections in the parking lot.
     pub(crate) parked: usize,
@@ -303,11 +305,13 @@ impl ObservedServer {
             foreign: context.permits.foreign(),
         };
         let parked = context.lot.count(Stage::Fresh) + context.lot.count(Stage::Idle);
-        let open = listeners.iter().filter_map(Weak::upgrade);
+        let open: Vec<_> = listeners.iter().filter_map(Weak::upgrade).collect();
+        let plain = open.iter().filter(|listener| context.is_secure() && !listener.is_secure);
         ServerSnapshot {
             name: context.options.name.clone(),
             phase: context.drain.phase(),
-            endpoints: open.map(|listener| listener.local.clone()).collect(),
+            plain_endpoints: plain.map(|listener| listener.local.clone()).collect(),
+            endpoints: open.iter().map(|listener| listener.local.clone()).collect(),
             permits,
             parked,
             awake: permits.held.saturating_sub(parked),

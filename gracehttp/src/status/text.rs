@@ -113,7 +113,12 @@ impl Report {
 
 fn line_of(server: &ServerReport) -> String {
     let ConnectionCounts { held, parked, foreign, .. } = server.connections;
-    let mut line = format!("{}  {held} of {} connections", server.endpoints.join(", "), server.max_conns);
+    let endpoints = server.endpoints.iter().map(|endpoint| match server.plain_endpoints.contains(endpoint) {
+        true => format!("{endpoint} (plain)"),
+        false => endpoint.clone(),
+    });
+    let endpoints = endpoints.collect::<Vec<_>>().join(", ");
+    let mut line = format!("{endpoints}  {held} of {} connections", server.max_conns);
     if parked > 0 {
         _ = write!(line, ", {parked} idle");
     }
@@ -144,7 +149,8 @@ mod tests {
             },
             servers: vec![ServerReport {
                 name: "api".into(),
-                endpoints: vec!["127.0.0.1:80".into()],
+                endpoints: vec!["127.0.0.1:443".into(), "127.0.0.1:80".into()],
+                plain_endpoints: vec!["127.0.0.1:80".into()],
                 phase: "serving".into(),
                 max_conns: 100,
                 connections: ConnectionCounts { held: 3, parked: 2, awake: 1, foreign: 1 },
@@ -154,7 +160,7 @@ mod tests {
             ..Report::default()
         };
         let text = "generation 3, pid 7: serving for 1m 1s; the predecessor drains\n  \
-                    api  127.0.0.1:80  3 of 100 connections, 2 idle, 1 more of earlier generations\n\
+                    api  127.0.0.1:443, 127.0.0.1:80 (plain)  3 of 100 connections, 2 idle, 1 more of earlier generations\n\
                     T INFO hello\n";
         assert_eq!(report.to_string(), text);
 

@@ -13,7 +13,7 @@ use crate::lifecycle::{Address, Background, Phase};
 use crate::listen::bind::bind;
 use crate::listen::{ListenOptions, Listener, Running};
 use crate::log;
-use crate::server::{Endpoint, IntoServer, Permits, Server};
+use crate::server::{Endpoint, IntoServer, Permits, Server, ServerOptions};
 use crate::test::sound;
 use crate::tls::{KeyRing, TlsAcceptor};
 
@@ -51,23 +51,26 @@ pub struct TestServer {
     released: Arc<Notify>,
     address: SocketAddr,
     is_secure: bool,
+    /// Where it listens in plain text beside TLS.
+    plain: Option<SocketAddr>,
 }
 
 impl TestServer {
-    /// Starts a server. Where its attribute lets it listen does not matter here; everything else holds.
+    /// Starts a server. Where its attribute lets it listen does not matter here; everything else holds. One with TLS and
+    /// `plain_listen` also listens in plain text, at [`plain_url`](Self::plain_url).
     ///
     /// # Panics
     ///
     /// If the description of the server is at fault, or its certificate.
     pub async fn spawn<S, M>(server: impl IntoServer<S, M>, state: S) -> Self {
         let Server { options, make, .. } = sound(server.into_server());
-        let endpoint = Endpoint::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
-        let name = &options.name;
-        let listeners =
-            bind(name, &endpoint, &ListenOptions::of(&options)).unwrap_or_else(|error| panic!("{error}"));
-        let Some(Address::Tcp(address)) = listeners.first().map(|listener| listener.local.clone()) else {
-            panic!("server `{name}`: 127.0.0.1 has no TCP");
-        };
+        let is_secure = options.is_tls();
+        let (mut listeners, address) = listen(&options, is_secure);
+        let plain = (!options.plain_endpoints().is_empty()).then(|| {
+            let (beside, address) = listen(&options, false);
+            listeners.extend(beside);
+            address
+        });
 
         let tls = TlsAcceptor::of(&options, &KeyRing::default()).unwrap_or_else(|error| panic!("{error}"));
         let released = Arc::new(Notify::new());
@@ -75,11 +78,9 @@ impl TestServer {
         let dispatch = redirected(&options, make(&state));
         let context = Context::new(options, tls, dispatch, permits, Arc::default(), Arc::default())
             .unwrap_or_else(|error| panic!("no parking lot for its connections: {error}"));
-        let is_secure = context.is_secure();
-        let listeners = listeners.into_iter().map(|listener| Listener { is_secure, ..listener }).collect();
         let running = Running::start(&Handle::current(), &Arc::new(context), listeners);
         running.open();
-        Self { running: Some(running), released, address, is_secure }
+        Self { running: Some(running), released, address, is_secure, plain }
     }
 
     /// Where it listens.
@@ -91,6 +92,39 @@ impl TestServer {
     pub fn url(&self) -> String {
         let scheme = if self.is_secure { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// Where a server with TLS listens in plain text; `None` without `plain_listen`.
+    pub fn plain_address(&self) -> Option<SocketAddr> {
+        self.plain
+    }
+
+    /// This address as a URL, without a slash at the end.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "self-signed", feature = "test-kit"))] mod program {
+    /// use gracehttp::server;
+    /// use gracehttp::test::TestServer;
+    ///
+    /// #[server(port = 443, tls = self_signed, plain_listen = ":80", redirect_to_https = true)]
+    /// async fn web() -> &'static str {
+    ///     "hello, in private"
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # pub async fn main() {
+    /// let server = TestServer::spawn(web::server(), ()).await;
+    /// assert!(server.url().starts_with("https://"));
+    /// assert!(server.plain_url().is_some_and(|url| url.starts_with("http://")));
+    /// assert_eq!(server.get("/").await.status(), 200);
+    /// assert_eq!(server.get_plain("/").await.status(), 308);
+    /// # }
+    /// # }
+    /// # #[cfg(all(feature = "self-signed", feature = "test-kit"))] fn main() { program::main() }
+    /// # #[cfg(not(all(feature = "self-signed", feature = "test-kit")))] fn main() {}
+    /// ```
+    pub fn plain_url(&self) -> Option<String> {
+        self.plain.map(|address| format!("http://{address}"))
     }
 
     /// How many connections it holds.
@@ -163,12 +197,35 @@ impl TestServer {
     /// If it is not answered to the end.
     #[cfg(feature = "test-kit")]
     pub fn request(&self, request: crate::Request) -> impl Future<Output = crate::Response> + Send + use<> {
-        let what = format!("{} {}{}", request.method(), self.url(), request.uri());
-        let target = self.target();
-        async move {
-            let answered = async { super::client::Connection::open(&target).await?.send(request).await };
-            answered.await.unwrap_or_else(|fault| panic!("{what}: {fault}"))
-        }
+        ask(self.target(), self.url(), request)
+    }
+
+    /// Sends a `GET` request in plain text to a server with TLS and `plain_listen`; see [`request`](Self::request).
+    ///
+    /// # Panics
+    ///
+    /// If it is not answered to the end, or if the server listens over TLS alone.
+    #[cfg(feature = "test-kit")]
+    pub fn get_plain(&self, path: &str) -> impl Future<Output = crate::Response> + Send + use<> {
+        self.request_plain(super::get(path))
+    }
+
+    /// Sends a request in plain text to a server with TLS and `plain_listen`; see [`request`](Self::request).
+    ///
+    /// # Panics
+    ///
+    /// If it is not answered to the end, or if the server listens over TLS alone.
+    #[cfg(feature = "test-kit")]
+    pub fn request_plain(
+        &self,
+        request: crate::Request,
+    ) -> impl Future<Output = crate::Response> + Send + use<> {
+        let (Some(address), Some(url)) = (self.plain, self.plain_url()) else {
+            panic!(
+                "the server has no endpoint in plain text beside TLS: give it one, `plain_listen = \":80\"`"
+            );
+        };
+        ask(super::client::Target { address, tls: false }, url, request)
     }
 }
 
@@ -184,6 +241,32 @@ impl Drop for TestServer {
 impl std::fmt::Debug for TestServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TestServer").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+/// Listens on a port that the kernel chooses.
+fn listen(options: &ServerOptions, is_secure: bool) -> (Vec<Listener>, SocketAddr) {
+    let endpoint = Endpoint::Tcp { host: Some("127.0.0.1".to_owned()), port: 0 };
+    let name = &options.name;
+    let listeners =
+        bind(name, &endpoint, &ListenOptions::of(options)).unwrap_or_else(|error| panic!("{error}"));
+    let Some(Address::Tcp(address)) = listeners.first().map(|listener| listener.local.clone()) else {
+        panic!("server `{name}`: 127.0.0.1 has no TCP");
+    };
+    (listeners.into_iter().map(|listener| Listener { is_secure, ..listener }).collect(), address)
+}
+
+/// One request over a connection of its own.
+#[cfg(feature = "test-kit")]
+fn ask(
+    target: super::client::Target,
+    url: String,
+    request: crate::Request,
+) -> impl Future<Output = crate::Response> + Send {
+    let what = format!("{} {url}{}", request.method(), request.uri());
+    async move {
+        let answered = async { super::client::Connection::open(&target).await?.send(request).await };
+        answered.await.unwrap_or_else(|fault| panic!("{what}: {fault}"))
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn parcel() -> Option<Parcel> {
 
 pub(super) fn begin(_: bool) {}
 
-pub(super) fn of_server(_: &str, _: bool) -> Option<&'static ServerMetrics> {
+pub(super) fn of_server(_: &str) -> Option<&'static ServerMetrics> {
     None
 }
 

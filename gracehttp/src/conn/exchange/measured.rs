@@ -12,7 +12,7 @@ use crate::conn::exchange::clock;
 use crate::conn::exchange::traced::{self, Traced};
 use crate::conn::info::ConnectionInfo;
 use crate::conn::request_id::RequestId;
-use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels};
+use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels, UrlScheme};
 use crate::server::NotedWork;
 
 /// How many measured requests a thread keeps the memory of.
@@ -50,6 +50,7 @@ thread_local! {
 #[derive(Debug)]
 struct Counted {
     active: ActiveRequest,
+    scheme: UrlScheme,
     method: KnownMethod,
 }
 
@@ -64,8 +65,8 @@ impl Measured {
         let traced = is_traced.then(|| Traced::begin(info, request));
         let id = traced.as_ref().and_then(|traced| traced.id.as_ref());
         let counted = context.metrics.map(|metrics| {
-            let method = KnownMethod::of(request.method());
-            Counted { active: metrics.begin(), method }
+            let (scheme, method) = (UrlScheme::of(info.is_secure()), KnownMethod::of(request.method()));
+            Counted { active: metrics.begin(scheme), scheme, method }
         });
         let mut running = Running::of_earlier_request();
         if let Some(log) = &context.access_log {
@@ -236,10 +237,11 @@ impl Running {
     }
 
     fn count(&self) {
-        let Some(Counted { active, method }) = &self.counted else { return };
+        let Some(Counted { active, scheme, method }) = &self.counted else { return };
         match self.status {
             Some(status) => {
-                let labels = RequestLabels { route: self.route, method: *method, status: status.as_u16() };
+                let (scheme, method, status) = (*scheme, *method, status.as_u16());
+                let labels = RequestLabels { route: self.route, scheme, method, status };
                 let nanos = self.ended.unwrap_or_else(clock::precise).saturating_sub(self.since);
                 active.note_answered(labels, Duration::from_nanos(nanos));
             }

@@ -7,9 +7,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use tests::client::get_once;
+use tests::patience::{PATIENCE, eventually};
 use tests::process::{bin, skipped};
 use tests::supervised::Supervised;
-use tests::{Client, Exit, Launch, Scratch, Signal};
+use tests::systemd::{WEB, pid, unit};
+use tests::{Client, Exit, Launch, Scratch, Signal, Systemd};
 
 /// Whether this is root on a machine with a user `nobody`; its number and that of its group.
 fn nobody() -> Option<(u32, u32)> {
@@ -67,6 +69,17 @@ fn may_shrink_bounding_set() -> bool {
     effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & (1 << 8) != 0)
 }
 
+/// The process gives up its rights.
+async fn becomes(pid: u32, ids: (u32, u32)) {
+    eventually("the process to drop its rights", || uid(pid) == Some(ids.0)).await;
+    assert_dropped(pid, ids);
+}
+
+/// As whom a process runs.
+fn uid(pid: u32) -> Option<u32> {
+    Some(fs::metadata(format!("/proc/{pid}/task")).ok()?.uid())
+}
+
 fn owner(path: &Path) -> (u32, u32) {
     let found = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     (found.uid(), found.gid())
@@ -115,19 +128,185 @@ async fn a_supervisor_drops_too_and_starts_the_user_s_process_after_a_crash() {
     let service = Supervised::start(launch).await;
     let worker = service.worker().await;
     assert_dropped(worker.pid(), ids);
-    tests::patience::eventually("the supervisor to drop its rights", || {
-        fs::metadata(format!("/proc/{}/status", service.supervisor.pid())).is_ok()
-            && fs::read_to_string(format!("/proc/{}/status", service.supervisor.pid()))
-                .is_ok_and(|status| status.contains(&format!("Uid:\t{}", ids.0)))
-    })
-    .await;
-    assert_dropped(service.supervisor.pid(), ids);
+    becomes(service.supervisor.pid(), ids).await;
     worker.signal(Signal::KILL);
     let fresh = service.fresh(&worker).await;
     assert_dropped(fresh.pid(), ids);
     let restarted = service.restart().await;
     assert_dropped(restarted.pid(), ids);
     service.stops().await;
+}
+
+/// The first process serves as root. Its supervisor has to be able to signal it for as long as it lives.
+#[tokio::test]
+async fn a_user_that_a_restart_brings_is_the_supervisor_s_too_once_no_root_is_left() {
+    let Some(ids) = nobody() else { return skipped("root and a user `nobody`") };
+    let scratch = Scratch::new();
+    scratch.write("Gracehttp.toml", "standby = \"60s\"\n");
+    let service = Supervised::start(launch(&scratch, ids).env("GRACEHTTP_SUPERVISE", "always")).await;
+    let first = service.worker().await;
+    scratch.write("Gracehttp.toml", "standby = \"300ms\"\nuser = \"nobody\"\n");
+    // It dies in standby, and root serves again.
+    let lost = service.restart().await;
+    assert_dropped(lost.pid(), ids);
+    lost.signal(Signal::KILL);
+    service.app.log.find(0, 2 * PATIENCE, "a take-back", |line| line.contains("serves again")).await;
+    service.app.serves(&service.target, &first).await;
+    assert_eq!((uid(first.pid()), uid(service.supervisor.pid())), (Some(0), Some(0)));
+    let successor = service.restart().await;
+    assert_dropped(successor.pid(), ids);
+    assert_eq!(uid(service.supervisor.pid()), Some(0), "root may still take its place back");
+    // One more request ends the standby of the predecessor.
+    let third = service.restart().await;
+    first.exit().await;
+    successor.exit().await;
+    becomes(service.supervisor.pid(), ids).await;
+    third.signal(Signal::KILL);
+    let fresh = service.fresh(&third).await;
+    assert_dropped(fresh.pid(), ids);
+    service.stops().await;
+}
+
+#[tokio::test]
+async fn a_predecessor_that_takes_its_place_back_is_the_user_s() {
+    let Some(ids) = nobody() else { return skipped("root and a user `nobody`") };
+    let scratch = Scratch::new();
+    let launch = launch(&scratch, ids).env("GRACEHTTP_USER", "nobody").env("GRACEHTTP_STANDBY", "60s");
+    let app = launch.start("web").await;
+    let (web, first) = (app.target("web").await, app.current());
+    let mut client = Client::connect(&web).await.unwrap();
+    client.get("/").await.unwrap();
+    let successor = app.restart().await;
+    app.serves(&web, &successor).await;
+    successor.signal(Signal::KILL);
+    app.log.find(0, 2 * PATIENCE, "a take-back", |line| line.contains("serves again")).await;
+    app.serves(&web, &first).await;
+    assert_dropped(first.pid(), ids);
+    assert_eq!(client.get("/").await.unwrap().pid(), Some(first.pid()), "it was parked, and came back");
+    first.signal(Signal::TERM);
+    assert_eq!(first.exit().await, Exit::Code(0));
+}
+
+/// A rehearsal is the user's as the restart would be, and fails as it would.
+#[tokio::test]
+async fn a_rehearsal_finds_what_the_user_can_not_read() {
+    let Some(ids) = nobody() else { return skipped("root and a user `nobody`") };
+    let scratch = Scratch::new();
+    let program = place(&scratch, ids, "configured");
+    let control = format!("unix:{}", scratch.join("control.sock").display());
+    let (cert, key) = scratch.certificate("site");
+    let plain = "user = \"nobody\"\n[server.web.tls]\n";
+    let pair = |key: &Path| format!("{plain}cert = {cert:?}\nkey = {key:?}\n");
+    scratch.write("Gracehttp.toml", pair(&key));
+    let launch = Launch::program(program.clone()).directory(scratch.path());
+    let app = launch.env("GRACEHTTP_CONTROL", &control).start("web").await;
+    let rehearse = || {
+        let mut command = std::process::Command::new(&program);
+        command.args(["restart", "--rehearse", "--wait", "--control", &control[5..]]);
+        command.current_dir(scratch.path()).output().expect("a command")
+    };
+    let well = rehearse();
+    assert!(well.status.success(), "{well:?}\n{}", app.log);
+    let hidden = scratch.write("hidden.key", fs::read(&key).unwrap());
+    fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600)).unwrap();
+    scratch.write("Gracehttp.toml", pair(&hidden));
+    let ill = rehearse();
+    assert!(!ill.status.success(), "{ill:?}");
+    app.catch_up().await;
+    assert!(app.log.count(0, "hidden.key") > 0, "{}", app.log);
+    assert_eq!(app.generations(), 1);
+    assert_dropped(app.current().pid(), ids);
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+/// Root reads them at the start. The next restart, or the next look at them, would fail.
+#[tokio::test]
+async fn each_file_that_the_user_can_not_read_is_found_at_the_start() {
+    let Some(ids) = nobody() else { return skipped("root and a user `nobody`") };
+    let scratch = Scratch::new();
+    let (cert, key) = scratch.certificate("site");
+    // An OCSPResponse that is `successful` (RFC 6960), without a word about any certificate.
+    let ocsp = scratch.write("ocsp.der", [0x30, 3, 10, 1, 0]);
+    let authority = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(params, authority).unwrap();
+    let ca = scratch.write("ca.pem", authority.as_ref().pem());
+    let now = rcgen::date_time_ymd(2026, 1, 1);
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: now,
+        next_update: rcgen::date_time_ymd(2096, 1, 1),
+        crl_number: rcgen::SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let crl = scratch.write("ca.crl", list.signed_by(&authority).unwrap().pem().unwrap());
+    let eab = scratch.write("eab", "c2VjcmV0");
+    let fifo = scratch.join("fifo");
+    tests::process::run("mkfifo", &[fifo.as_os_str()]);
+    let of = |key: &str| format!("GRACEHTTP_SERVER__WEB__TLS__{key}");
+    let files = vec![
+        (of("CERT"), cert.clone()),
+        (of("KEY"), key.clone()),
+        (of("OCSP"), ocsp),
+        (of("CLIENT_CA"), ca.clone()),
+        (of("CLIENT_CRL"), crl),
+    ];
+    let of_authority = vec![
+        (of("ACME__DOMAINS"), PathBuf::from("example.org")),
+        (of("ACME__CACHE"), scratch.join("cache")),
+        (of("ACME__EAB_KID"), PathBuf::from("kid")),
+        (of("ACME__CA"), ca),
+        (of("ACME__EAB_HMAC_KEY_FILE"), eab),
+    ];
+    let of_app = vec![("GRACEHTTP_APP__GREETING_FILE".to_owned(), fifo.clone())];
+    for (variables, first) in [(files, 0), (of_authority, 3), (of_app, 0)] {
+        for place in first..variables.len() {
+            let hidden = &variables[place].1;
+            fs::set_permissions(hidden, fs::Permissions::from_mode(0o600)).unwrap();
+            let launch = launch(&scratch, ids).env("GRACEHTTP_USER", "nobody");
+            let launch = variables.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
+            let app = launch.spawn();
+            if *hidden == fifo {
+                let fifo = fifo.clone();
+                std::thread::spawn(move || fs::write(fifo, "hunter2\n"));
+            }
+            assert_eq!(app.current().exit().await, Exit::Code(1), "{}\n{}", hidden.display(), app.log);
+            app.catch_up().await;
+            let told = format!("{} can't be read by user `nobody`", hidden.display());
+            assert_eq!(app.log.count(0, &told), 1, "{told}\n{}", app.log);
+            assert_eq!(app.log.count(0, "serving"), 0, "{}", app.log);
+            fs::set_permissions(hidden, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+    }
+}
+
+/// Under systemd, which starts the service as root: a unit can't say `User=` where something else has to be root.
+#[tokio::test]
+async fn under_systemd_the_main_process_and_its_workers_are_the_user_s() {
+    let Some((uid, _)) = nobody() else { return skipped("root and a user `nobody`") };
+    let unit = unit("Environment=GRACEHTTP_USER=nobody");
+    let Some((systemd, web)) = Systemd::with_service(&unit, WEB).await else { return };
+    let uid_of = |pid: u32| {
+        let status = systemd.run(&["cat", &format!("/proc/{pid}/status")]);
+        let status = String::from_utf8_lossy(&status.stdout).into_owned();
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok())
+    };
+    let first = pid(&web).await;
+    assert_eq!(uid_of(first), Some(uid));
+    let main = systemd.main_pid("app");
+    eventually("the supervisor to drop its rights", || uid_of(main) == Some(uid)).await;
+    systemd.reload().await;
+    let second = pid(&web).await;
+    assert_ne!(first, second);
+    assert_eq!(uid_of(second), Some(uid));
+    systemd.kill("-KILL", second);
+    eventually("a fresh process", || systemd.journal().contains("the next one starts")).await;
+    let fresh = pid(&web).await;
+    assert_eq!(uid_of(fresh), Some(uid));
+    systemd.stop();
 }
 
 #[tokio::test]

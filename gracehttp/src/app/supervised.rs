@@ -13,7 +13,7 @@ use crate::app::restart::offers;
 use crate::app::servers::Servers;
 use crate::config::Settings;
 use crate::handoff::{HandoverEnd, Offer, Parcel, Successor};
-use crate::lifecycle::{Request, Trigger};
+use crate::lifecycle::{Privileges, Request, Trigger};
 use crate::listen::OwnListeners;
 use crate::log;
 use crate::supervision::{CrashLimits, PARCEL, Rules, Supervised};
@@ -69,6 +69,7 @@ impl Process {
         let Some(supervised) = &self.supervised else { return };
         metrics::have_kept(supervised).await;
         self.have_receipts_kept().await;
+        self.have_rights_dropped(supervised).await;
         if supervised.hang_timeout().is_some() {
             let (supervised, mut beats) = (supervised.clone(), self.pulse.watch());
             tokio::spawn(async move {
@@ -84,6 +85,19 @@ impl Process {
                 Err(error) => log::error(format_args!("the supervisor can't be watched: {error}")),
             }
         });
+    }
+
+    /// A restart may have brought the user: then the supervisor is still root.
+    async fn have_rights_dropped(&self, supervised: &Supervised) {
+        let Settings { user, group, .. } = &self.settings;
+        let Ok(Some(privileges)) = Privileges::find(user.as_deref(), group.as_deref()) else { return };
+        if let Err(error) = supervised.have_rights_dropped(&privileges).await {
+            log::error(format_args!(
+                "the supervisor, pid {}, keeps the rights that it has: it does not learn that this process is {privileges}: \
+                 {error}",
+                supervised.pid()
+            ));
+        }
     }
 
     /// Has the supervisor keep the listeners of this process again.

@@ -67,6 +67,11 @@ impl Privileges {
         Ok(Some(Self { name: name.to_owned(), uid, gid, groups }))
     }
 
+    /// Those of a user by number, other than root.
+    pub(crate) fn of(name: &str, uid: u32, gid: u32, groups: Vec<u32>) -> Option<Self> {
+        (uid != 0).then(|| Self { name: name.to_owned(), uid, gid, groups })
+    }
+
     /// Whether this process is root and has to give its rights up.
     pub(crate) fn are_to_be_dropped(&self) -> bool {
         Uid::effective().is_root()
@@ -78,6 +83,14 @@ impl Privileges {
         if Uid::effective().is_root() {
             sys::forgo_new_rights();
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn groups(&self) -> &[u32] {
+        &self.groups
     }
 
     /// Number of the user and of the group.

@@ -9,6 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
+
+use crate::lifecycle::Privileges;
 use crate::sys::{self, Received};
 
 /// The longest message. Below what a Unix socket takes by default.
@@ -22,6 +25,7 @@ const KEEP: u8 = 1;
 const NOTIFY: u8 = 2;
 const LOST: u8 = 3;
 const PID_FILE: u8 = 4;
+const RIGHTS: u8 = 5;
 
 /// From a worker to its supervisor.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(super) enum ToSupervisor {
     Lost(Vec<u8>),
     /// Where the pid file of the service is now, if it has one.
     PidFile(Option<PathBuf>),
+    /// This worker is this user's.
+    Rights(Pid, Privileges),
     Unknown,
 }
 
@@ -61,6 +67,30 @@ pub(super) fn lost(how: &str) -> Vec<u8> {
 
 pub(super) fn pid_file(path: Option<&Path>) -> Vec<u8> {
     [&[PID_FILE][..], path.map_or(&[][..], |path| path.as_os_str().as_bytes())].concat()
+}
+
+/// The worker, numbers of its user and of its groups, then the name of the user.
+pub(super) fn rights(worker: Pid, privileges: &Privileges) -> Vec<u8> {
+    let (uid, gid) = privileges.ids();
+    let groups = privileges.groups();
+    let count = u32::try_from(groups.len()).unwrap_or_default();
+    let numbers =
+        [worker.as_raw().cast_unsigned(), uid, gid, count].into_iter().chain(groups.iter().copied());
+    let numbers: Vec<u8> = numbers.flat_map(u32::to_le_bytes).collect();
+    [&[RIGHTS][..], &numbers, privileges.name().as_bytes()].concat()
+}
+
+/// None if they make no sense: nobody becomes root by a message.
+fn parse_rights(mut rest: &[u8]) -> Option<(Pid, Privileges)> {
+    let mut number = || {
+        let (bytes, behind) = rest.split_first_chunk()?;
+        rest = behind;
+        Some(u32::from_le_bytes(*bytes))
+    };
+    let (worker, uid, gid, count) = (number()?, number()?, number()?, number()?);
+    let groups = (0..count).map(|_| number()).collect::<Option<Vec<_>>>()?;
+    let privileges = Privileges::of(str::from_utf8(rest).ok()?, uid, gid, groups)?;
+    Some((Pid::from_raw(worker.cast_signed()), privileges))
 }
 
 /// A part of a set, without its descriptors.
@@ -103,6 +133,7 @@ impl ToSupervisor {
             WAKE => Some(Self::Wake),
             NOTIFY => Some(Self::Notify(String::from_utf8_lossy(rest).into_owned(), fds.into_iter().next())),
             LOST => Some(Self::Lost(rest.to_vec())),
+            RIGHTS => parse_rights(rest).map(|(worker, privileges)| Self::Rights(worker, privileges)),
             PID_FILE => Some(Self::PidFile((!rest.is_empty()).then(|| OsStr::from_bytes(rest).into()))),
             KEEP => {
                 let (set, rest) = rest.split_first_chunk()?;
@@ -137,6 +168,20 @@ mod tests {
             };
             assert_eq!(read.as_deref(), path);
         }
+    }
+
+    #[test]
+    fn a_user_is_read_as_it_was_written_and_is_never_root() {
+        let read = |bytes: &[u8]| match ToSupervisor::parse(bytes, Vec::new()) {
+            Some(ToSupervisor::Rights(worker, privileges)) => Some((worker, privileges)),
+            _ => None,
+        };
+        let user = Privileges::of("app", 7, 8, vec![8, 9]).unwrap();
+        let bytes = rights(Pid::from_raw(71), &user);
+        assert_eq!(read(&bytes), Some((Pid::from_raw(71), user)));
+        assert!((1..bytes.len() - 3).all(|length| read(&bytes[..length]).is_none()));
+        let root = [&bytes[..5], &[0; 4], &bytes[9..]].concat();
+        assert_eq!(read(&root), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 
 use crate::config::SUPERVISOR_VARIABLE;
 use crate::error::Error;
-use crate::lifecycle::{Signal, generation};
+use crate::lifecycle::{Privileges, Signal, generation};
 use crate::supervision::message::{self, Kept, MAX_FDS, MAX_MESSAGE, WAKE};
 use crate::supervision::page::{Current, Page, Rules, State};
 use crate::sys::{self, Received};
@@ -260,6 +260,12 @@ impl Supervised {
     /// Tells the supervisor which pid file it has to remove at its end, in place of the one before.
     pub(crate) async fn have_pid_file_removed(&self, path: Option<&Path>) -> io::Result<()> {
         self.send_in_time(&message::pid_file(path), &[]).await
+    }
+
+    /// Has the supervisor give up the rights of root, too, once no worker with more rights lives. One of an earlier release
+    /// keeps them.
+    pub(crate) async fn have_rights_dropped(&self, privileges: &Privileges) -> io::Result<()> {
+        self.send_in_time(&message::rights(getpid(), privileges), &[]).await
     }
 
     /// Resolves once the supervisor has ended. Has to be called within a runtime.

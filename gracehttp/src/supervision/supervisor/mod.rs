@@ -66,6 +66,8 @@ pub(crate) struct Supervisor {
     start_at: Option<u64>,
     /// The service was asked to stop.
     stop: Option<Stop>,
+    /// A worker, and the user whose it is: once no other one lives, this process becomes the user's, too.
+    privileges: Option<(Pid, Privileges)>,
     /// What is removed at the end.
     pid_file: Option<PidFile>,
     /// How the last worker that counted ended, as a status.
@@ -141,6 +143,7 @@ impl Supervisor {
             workers: vec![worker],
             start_at: None,
             stop: None,
+            privileges: None,
             pid_file: None,
             last_status: 0,
             ends_with: None,
@@ -148,20 +151,14 @@ impl Supervisor {
         })
     }
 
-    /// Supervises until the service ends, and ends with it. Once the first worker serves, this process has no more use for
-    /// the rights of root than the worker has.
-    pub(crate) fn run(mut self, mut privileges: Option<Privileges>) -> ! {
+    /// Supervises until the service ends, and ends with it.
+    pub(crate) fn run(mut self, privileges: Option<Privileges>) -> ! {
+        self.privileges = self.workers.first().copied().zip(privileges);
         loop {
             self.read_messages();
-            if self.page.current().state == State::Serving
-                && let Some(privileges) = privileges.take()
-                && let Err(error) = privileges.assume()
-            {
-                say(format_args!("{error}"));
-                sys::exit_now(1);
-            }
             self.reap();
             self.judge();
+            self.drop_rights();
             self.forward();
             self.start_if_due();
             self.abort_if_hung();
@@ -174,6 +171,27 @@ impl Supervisor {
                 sys::exit_now(status);
             }
             self.wait();
+        }
+    }
+
+    /// This process has no more use for the rights of root than its worker has. A worker of before that drains, or takes its
+    /// place back, may still have them: signals have to reach it.
+    fn drop_rights(&mut self) {
+        let Current { generation, pid, state } = self.page.current();
+        let is_alone = self.workers.iter().all(|worker| *worker == pid);
+        if state == State::Serving
+            && is_alone
+            && let Some((_, privileges)) = self.privileges.take_if(|(worker, _)| *worker == pid)
+            && privileges.are_to_be_dropped()
+        {
+            Privileges::forgo_new_rights();
+            if let Err(error) = privileges.assume() {
+                say(format_args!("{error}"));
+                // Later a restart has brought the user, and a service that serves is not ended for that.
+                if generation == 1 {
+                    sys::exit_now(1);
+                }
+            }
         }
     }
 
@@ -204,6 +222,7 @@ impl Supervisor {
                 }
                 ToSupervisor::Lost(how) => self.crashes.note_words(&how),
                 ToSupervisor::PidFile(path) => self.have_pid_file(path),
+                ToSupervisor::Rights(worker, privileges) => self.privileges = Some((worker, privileges)),
                 // The page is read in every turn.
                 ToSupervisor::Wake | ToSupervisor::Unknown => {}
             }

@@ -7,7 +7,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::task::JoinHandle;
 
-use crate::client::{Reply, Target};
+use crate::client::{Reply, Stream, Target};
 use crate::fault::{Failure, Kind};
 
 /// The outcome of a request.
@@ -40,7 +40,12 @@ impl Drop for Connection {
 impl Http2 {
     /// Connects: with prior knowledge on plain text, by ALPN on TLS.
     pub async fn connect(target: &Target) -> Result<Self, Failure> {
-        let stream = target.connect(&["h2"]).await?;
+        let scheme = if matches!(target, Target::Tls(_)) { "https" } else { "http" };
+        Self::over(target.connect(&["h2"]).await?, scheme).await
+    }
+
+    /// Speaks HTTP/2 over a stream, whose other end is known to speak it.
+    pub async fn over(stream: impl Stream + 'static, scheme: &'static str) -> Result<Self, Failure> {
         let failed =
             |error: hyper::Error| Failure::new(Kind::Handshake, format!("HTTP/2: {}", causes(&error)));
         let (sender, connection) =
@@ -49,7 +54,6 @@ impl Http2 {
             // Its streams report the error that it ends with.
             _ = connection.await;
         });
-        let scheme = if matches!(target, Target::Tls(_)) { "https" } else { "http" };
         Ok(Self { sender, scheme, _connection: std::sync::Arc::new(Connection(task)) })
     }
 

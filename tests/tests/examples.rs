@@ -98,6 +98,32 @@ async fn multi_serves_three_and_restarts_them_together() {
     }
 }
 
+/// The lines of its head, with one address for all servers.
+#[tokio::test]
+async fn behind_a_proxy_names_the_client() {
+    let app = launch("behind_a_proxy", &["believing", "introduced"]).spawn();
+    let (believing, introduced) = (app.target("believing").await, app.target("introduced").await);
+    let answer = async |target: &Target, first: &str, fields: &str| {
+        let mut client = Client::connect(target).await.unwrap();
+        client.send(format!("{first}GET / HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")).await.unwrap();
+        client.reply().await.map(|reply| reply.text())
+    };
+    let said = answer(&believing, "", "").await.unwrap();
+    assert_eq!(said, "127.0.0.1 asks for http://localhost/\n");
+    let fields = "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n";
+    let said = answer(&believing, "", fields).await.unwrap();
+    assert_eq!(said, "203.0.113.7 asks for https://localhost/\n");
+    app.log.line(0, "203.0.113.7 - - [").await;
+    let header = "PROXY TCP4 203.0.113.9 198.51.100.1 4711 80\r\n";
+    let said = answer(&introduced, header, fields).await.unwrap();
+    assert_eq!(said, "203.0.113.9 asks for http://localhost/\n", "its fields are those of a client");
+    app.log.line(0, "203.0.113.9 - - [").await;
+    assert!(answer(&introduced, "", "").await.is_err());
+    app.restart().await;
+    assert!(app.stop().await.is_clean());
+    app.predecessors_exit().await;
+}
+
 #[tokio::test]
 async fn router_takes_notes() {
     let app = launch("router", &["notes"]).spawn();

@@ -18,13 +18,10 @@ use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
-use crate::conn::http2::credit::pinned::{CHUNK, Pinned, Unread};
+use crate::conn::http2::credit::pinned::{CHUNK, Pinned};
+use crate::conn::http2::credit::upload::{State, Upload};
 use crate::conn::http2::frames::Fault;
 use crate::conn::http2::room::{FIRST_FRAME, Shares, UNTOLD_WINDOW};
-
-/// The client of a body of unknown length gets credit for so many times the bytes that have come: a client that sends a
-/// few bytes now and then needs little.
-const GROWTH: u64 = 4;
 
 /// The window of a tunnel.
 const TUNNEL: usize = 256 << 10;
@@ -62,99 +59,11 @@ pub(super) struct Account {
     due_of_connection: usize,
 }
 
-/// What one upload may come to.
-#[derive(Debug, Default)]
-struct Upload {
-    /// How much the client may still send once it knows our SETTINGS. Less than nothing if it has sent more: before
-    /// it knew them, or in its first frame.
-    credit: i64,
-    /// All bytes that came, with padding.
-    arrived: u64,
-    /// Bytes that came and that its reader has not taken.
-    unread: usize,
-    /// What h2 holds for these besides.
-    overhead: usize,
-    /// Where they are in the input.
-    places: Unread,
-    /// Bytes that its handler holds.
-    held: usize,
-    /// All bytes that came, without padding.
-    received: u64,
-    /// All bytes that will come, if the client has said so.
-    declared: Option<u64>,
-    state: State,
-    /// More may come.
-    is_open: bool,
-    /// Its reader waits for more.
-    is_awaited: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// No handler has asked for it.
-    #[default]
-    Unasked,
-    /// Read by a handler that has not answered.
-    Read,
-    /// Such a handler gets no more of it. Whether it holds the pieces or a copy is not known, until it answers.
-    Whole,
-    /// The response has begun: what is read is not counted.
-    Free,
-    /// CONNECT: what is read of it is not known here, and only the window of the connection limits what is not.
-    Tunnel,
-}
-
 #[derive(Debug)]
 struct Right {
     stream: u32,
     /// What its holder was given.
     given: usize,
-}
-
-impl Upload {
-    /// What it may come to.
-    fn sum(&self) -> i64 {
-        self.credit + self.unread as i64 + self.held as i64
-    }
-
-    /// How much of the pool it uses.
-    fn share(&self, has_right: bool, shares: &Shares) -> usize {
-        let beyond = |sum: i64, free: usize| usize::try_from(sum - free as i64).unwrap_or(0);
-        match self.state {
-            State::Tunnel => 0,
-            _ if has_right => beyond(self.credit + self.unread as i64, self.right(shares)),
-            _ => beyond(self.sum(), shares.first),
-        }
-    }
-
-    /// The window that it has if it has the right.
-    fn right(&self, shares: &Shares) -> usize {
-        shares.body.saturating_sub(self.held).max(shares.right)
-    }
-
-    /// How much will still come, if that is known.
-    fn rest(&self) -> i64 {
-        self.declared
-            .map_or(i64::MAX, |all| i64::try_from(all.saturating_sub(self.received)).unwrap_or(i64::MAX))
-    }
-
-    /// The window that it can make use of.
-    fn useful(&self, shares: &Shares) -> i64 {
-        let window = match self.declared {
-            Some(_) => usize::MAX,
-            None => usize::try_from(self.received.saturating_mul(GROWTH)).unwrap_or(usize::MAX),
-        };
-        window.clamp(shares.first, shares.largest_window()) as i64
-    }
-
-    fn is_read(&self) -> bool {
-        self.is_open && self.state != State::Unasked
-    }
-
-    /// Its reader waits, and the client may not send enough to be worth a frame.
-    fn waits(&self, shares: &Shares) -> bool {
-        self.is_awaited && self.is_read() && self.credit < self.rest().min(shares.first as i64 / 4)
-    }
 }
 
 /// What h2 holds for a frame of so many bytes besides these.

@@ -7,6 +7,7 @@
 
 mod account;
 mod pinned;
+mod upload;
 
 use std::fmt;
 use std::sync::Arc;

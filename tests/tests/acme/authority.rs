@@ -62,6 +62,10 @@ pub(crate) struct Books {
     pub(crate) refuse_nonce: bool,
     /// The next order is refused, with a time to wait.
     pub(crate) refuse_order: bool,
+    /// New accounts have to be bound to this one, by its key.
+    pub(crate) external: Option<(&'static str, &'static [u8])>,
+    /// The contacts of an account, at its creation and after each update.
+    pub(crate) contacts: Vec<Value>,
 }
 
 pub(crate) struct Order {
@@ -84,19 +88,25 @@ impl Order {
     }
 }
 
+/// How an authority's own server speaks TLS, and the file of its certificate.
+pub(crate) fn server_config(scratch: &Scratch) -> (PathBuf, Arc<ServerConfig>) {
+    let (ca, key) = scratch.certificate("authority");
+    let chain = vec![CertificateDer::from_pem_file(&ca).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_file(key).expect("a key");
+    let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+    let config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .expect("both versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a pair");
+    (ca, Arc::new(config))
+}
+
 impl Authority {
     pub(crate) async fn start(scratch: &Scratch, lifetime: Duration) -> Self {
-        let (ca, key) = scratch.certificate("authority");
-        let chain = vec![CertificateDer::from_pem_file(&ca).expect("a certificate")];
-        let key = PrivateKeyDer::from_pem_file(key).expect("a key");
-        let provider = tokio_rustls::rustls::crypto::ring::default_provider();
-        let config = ServerConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()
-            .expect("both versions")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("a pair");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (ca, config) = server_config(scratch);
+        let acceptor = TlsAcceptor::from(config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
         let port = listener.local_addr().expect("bound").port();
         let mut params = CertificateParams::new([]).expect("no names");
@@ -242,6 +252,11 @@ impl State {
                 told(StatusCode::OK, &self.challenge(order, place))
             }
             "finalize" => self.finalize(number(1), &jws.payload()),
+            "account" => {
+                let contact = jws.payload()["contact"].clone();
+                self.books().contacts.push(contact);
+                told(StatusCode::OK, &json!({"status": "valid"}))
+            }
             "certificate" => {
                 let chain = self.books().orders[number(1)].chain.clone();
                 Response::new(Full::from(chain.expect("a certificate")))
@@ -255,8 +270,12 @@ impl State {
         account.verify(jws);
         let payload = jws.payload();
         assert_eq!(payload["termsOfServiceAgreed"], json!(true));
-        assert_eq!(payload["contact"], json!(["mailto:ops@example.org"]));
         let mut books = self.books();
+        if let Some((kid, key)) = books.external {
+            let bound = &payload["externalAccountBinding"];
+            jws.assert_bound(bound, kid, key, &format!("{}/account", self.base));
+        }
+        books.contacts.push(payload["contact"].clone());
         let url = format!("{}/account/{}", self.base, books.accounts.len());
         books.accounts.insert(url.clone(), account);
         drop(books);

@@ -1,6 +1,7 @@
 //! Signed requests (RFC 7515), as ACME has them: ES256 alone.
 
 use ring::digest::{SHA256, digest};
+use ring::hmac;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::Value;
 
@@ -56,6 +57,22 @@ impl Jws {
         assert_eq!((jwk["kty"].as_str(), jwk["crv"].as_str()), (Some("EC"), Some("P-256")));
         let part = |name: &str| jwk[name].as_str().expect("a coordinate").to_owned();
         Account { x: part("x"), y: part("y") }
+    }
+}
+
+impl Jws {
+    /// Whether this is the binding of its key to the account of this name (RFC 8555 section 7.3.4).
+    pub(crate) fn assert_bound(&self, binding: &Value, kid: &str, key: &[u8], url: &str) {
+        let part = |name: &str| binding[name].as_str().unwrap_or_else(|| panic!("no {name}: {binding}"));
+        let header: Value = serde_json::from_slice(&decode(part("protected"))).expect("a header");
+        let said = ["alg", "kid", "url"].map(|name| header[name].as_str().unwrap_or_default());
+        assert_eq!(said, ["HS256", kid, url]);
+        assert!(header["nonce"].is_null());
+        let payload: Value = serde_json::from_slice(&decode(part("payload"))).expect("a key");
+        assert_eq!(Some(&payload), self.jwk.as_ref(), "it is bound to its own key");
+        let signed = format!("{}.{}", part("protected"), part("payload"));
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        hmac::verify(&key, signed.as_bytes(), &decode(part("signature"))).expect("a code of that key");
     }
 }
 

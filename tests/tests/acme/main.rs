@@ -1,9 +1,14 @@
 //! Certificates that an authority issues: against one of the test's own that speaks ACME and is strict, and against pebble
 //! where it is installed.
 
+mod account;
 mod authority;
+mod cache;
 mod der;
+mod hostile;
 mod jws;
+mod pebble;
+mod strangers;
 mod validation;
 
 use std::net::SocketAddr;
@@ -26,6 +31,15 @@ fn plan(scratch: &Scratch, authority: &Authority, names: &str) -> String {
 
 async fn endpoint(app: &App) -> SocketAddr {
     app.address("web").await
+}
+
+/// The value of a series of the framework.
+async fn count(app: &App, series: &str) -> f64 {
+    let line = app.log.line(0, "status page on ").await;
+    let url = line.split("status page on ").nth(1).and_then(|rest| rest.split(['"', ' ']).next());
+    let text = get_once(&Target::from_url(url.expect("a URL")), "/metrics").await.expect("metrics").text();
+    let value = text.lines().find_map(|line| line.strip_prefix("gracehttp_")?.strip_prefix(series));
+    value.unwrap_or_else(|| panic!("no {series} in {text}")).trim().parse().expect("a number")
 }
 
 const ISSUED: &str = "there is a new certificate for";
@@ -95,16 +109,47 @@ async fn a_server_that_requires_client_certificates_shows_an_authority_its_chall
 async fn a_certificate_is_renewed_before_it_expires() {
     let scratch = Scratch::new();
     let authority = Authority::start(&scratch, Duration::from_secs(9)).await;
-    let app = Launch::app(&scratch, &plan(&scratch, &authority, "a.test")).spawn();
+    let app = Launch::app(&scratch, &plan(&scratch, &authority, "a.test"))
+        .env("GRACEHTTP_LOG_FORMAT", "json")
+        .env("GRACEHTTP_ADMIN", "127.0.0.1:0")
+        .spawn();
     let endpoint = endpoint(&app).await;
     authority.validate_at(endpoint);
-    app.log.line(0, ISSUED).await;
+    let line = app.log.line(0, ISSUED).await;
+    assert!(line.contains(r#""event":"certificate_ordered""#), "{line}");
+    assert!(line.contains(r#""outcome":"issued""#) && line.contains(r#""names":"a.test""#), "{line}");
     let (_, first) = trusted_get(endpoint, "a.test", authority.root()).await.unwrap();
     let start = app.log.end();
-    app.log.line(start, ISSUED).await;
+    let line = app.log.line(start, ISSUED).await;
+    assert!(line.contains(r#""outcome":"renewed""#), "{line}");
     let (_, second) = trusted_get(endpoint, "a.test", authority.root()).await.unwrap();
     assert_ne!(first, second);
     assert_eq!(authority.books().orders.len(), 2);
+    for outcome in ["issued", "renewed"] {
+        assert_eq!(
+            count(&app, &format!("certificate_orders_total{{server=\"web\",outcome=\"{outcome}\"}}")).await,
+            1.0
+        );
+    }
+}
+
+/// Such as one that comes where the clock of this machine is months ahead.
+#[tokio::test]
+async fn a_certificate_that_is_due_at_once_is_not_ordered_again_and_again() {
+    let scratch = Scratch::new();
+    let authority = Authority::start(&scratch, Duration::ZERO).await;
+    let app = Launch::app(&scratch, &plan(&scratch, &authority, "a.test"))
+        .env("GRACEHTTP_ADMIN", "127.0.0.1:0")
+        .spawn();
+    authority.validate_at(endpoint(&app).await);
+    app.log.line(0, ISSUED).await;
+    let line = app.log.line(0, "no new certificate").await;
+    assert!(
+        line.contains("due for renewal already") && line.contains("the next attempt is in 1day"),
+        "{line}"
+    );
+    assert_eq!(authority.books().orders.len(), 1);
+    assert_eq!(count(&app, "certificate_orders_total{server=\"web\",outcome=\"failed\"}").await, 1.0);
 }
 
 #[tokio::test]

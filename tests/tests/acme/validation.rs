@@ -14,15 +14,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertS
 pub(crate) async fn looks_right(endpoint: SocketAddr, name: &str, digest: &[u8]) -> Result<(), String> {
     let tcp = TcpStream::connect(endpoint).await.map_err(|error| error.to_string())?;
     let server_name = name.to_owned().try_into().map_err(|_| "no name".to_owned())?;
-    let provider = tokio_rustls::rustls::crypto::ring::default_provider();
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Onlooker))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"acme-tls/1".to_vec()];
-    let handshake = TlsConnector::from(Arc::new(config)).connect(server_name, tcp);
+    let handshake = TlsConnector::from(onlooker(&["acme-tls/1"])).connect(server_name, tcp);
     let mut stream = handshake.await.map_err(|error| error.to_string())?;
     let session = stream.get_ref().1;
     if session.alpn_protocol() != Some(b"acme-tls/1") {
@@ -51,10 +43,34 @@ pub(crate) async fn looks_right(endpoint: SocketAddr, name: &str, digest: &[u8])
     }
 }
 
+/// A client that takes every certificate and offers these protocols.
+pub(crate) fn onlooker(protocols: &[&str]) -> Arc<ClientConfig> {
+    let provider = tokio_rustls::rustls::crypto::ring::default_provider();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .expect("both versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Onlooker))
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
 /// The status line of an answer over a connection whose certificate a client of this root trusts, and the certificate.
 pub(crate) async fn trusted_get(
     endpoint: SocketAddr,
     name: &str,
+    root: CertificateDer<'static>,
+) -> Result<(String, Vec<u8>), String> {
+    let (answer, certificate) = trusted_answer(endpoint, name, "/ping", root).await?;
+    Ok((answer.lines().next().unwrap_or_default().to_owned(), certificate))
+}
+
+/// The same, with the whole answer, for any path.
+pub(crate) async fn trusted_answer(
+    endpoint: SocketAddr,
+    name: &str,
+    path: &str,
     root: CertificateDer<'static>,
 ) -> Result<(String, Vec<u8>), String> {
     let mut roots = RootCertStore::empty();
@@ -70,12 +86,11 @@ pub(crate) async fn trusted_get(
     let handshake = TlsConnector::from(Arc::new(config)).connect(server_name, tcp);
     let mut stream = handshake.await.map_err(|error| error.to_string())?;
     let certificate = stream.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec());
-    let request = format!("GET /ping HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
-    let line = answer.lines().next().unwrap_or_default().to_owned();
-    Ok((line, certificate.unwrap_or_default()))
+    Ok((answer, certificate.unwrap_or_default()))
 }
 
 /// Takes every certificate: rustls reads none with a critical extension that it does not know.

@@ -1,130 +1,61 @@
 //! Client certificates: who is let in, who is told to the handler, and who is refused before any handler.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
-};
+use tests::client::Stream;
 use tests::control::Stage;
 use tests::patience::{PATIENCE, within};
-use tests::{Scratch, tls};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tests::tls::{self, Authority, Identity};
+use tests::{Client, Failure, Scratch};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind, SupportedProtocolVersion};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// An authority of clients.
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-/// A client's certificate and key.
-struct Identity {
-    cert: CertificateDer<'static>,
-    key: Vec<u8>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "authority of clients");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    fn issue(&self, name: &str, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> Identity {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new([format!("{name}.test")]).expect("names");
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.serial_number = Some(SerialNumber::from(serial));
-        change(&mut params);
-        let cert = params.signed_by(&key, &self.issuer).expect("a certificate").der().clone();
-        Identity { cert, key: key.serialize_der() }
-    }
-
-    /// A list of what it has revoked.
-    fn list(&self, revoked: &[u64]) -> String {
-        let revoked = revoked.iter().map(|&serial| rcgen::RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        });
-        let list = rcgen::CertificateRevocationListParams {
-            this_update: rcgen::date_time_ymd(2024, 1, 1),
-            next_update: rcgen::date_time_ymd(2050, 1, 1),
-            crl_number: SerialNumber::from(1),
-            issuing_distribution_point: None,
-            revoked_certs: revoked.collect(),
-            key_identifier_method: rcgen::KeyIdMethod::Sha256,
-        };
-        list.signed_by(&self.issuer).expect("a list").pem().expect("PEM")
-    }
-}
-
 /// The offer of a client, whose connections share session tickets.
 fn config(version: &'static SupportedProtocolVersion, identity: Option<&Identity>) -> Arc<ClientConfig> {
-    let mut config = tls::config(&["http/1.1"], &[version]);
-    if let Some(identity) = identity {
-        let key = PrivateKeyDer::Pkcs8(identity.key.clone().into());
-        let provider = tokio_rustls::rustls::crypto::ring::default_provider();
-        let certified =
-            tokio_rustls::rustls::sign::CertifiedKey::from_der(vec![identity.cert.clone()], key, &provider);
-        let resolver = tokio_rustls::rustls::sign::SingleCertAndKey::from(certified.expect("a pair"));
-        config.client_auth_cert_resolver = Arc::new(resolver);
-    }
-    Arc::new(config)
-}
-
-async fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(address).await?;
-    let name = ServerName::try_from("localhost").expect("a name");
-    TlsConnector::from(config.clone()).connect(name, tcp).await
-}
-
-/// The head of an answer, which is read whole.
-async fn ask(stream: &mut TlsStream<TcpStream>) -> io::Result<String> {
-    stream.write_all(b"GET /facts HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
-    let mut answer = Vec::new();
-    loop {
-        let mut part = [0; 4096];
-        let read = stream.read(&mut part).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        answer.extend_from_slice(&part[..read]);
-        let text = String::from_utf8_lossy(&answer);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
-        if body.len() >= length.parse::<usize>().expect("a number") {
-            return Ok(format!("{head}\r\n"));
-        }
+    match identity {
+        Some(identity) => identity.config(&["http/1.1"], version),
+        None => Arc::new(tls::config(&["http/1.1"], &[version])),
     }
 }
 
-/// Connects and asks. An error of either is the client's refusal: over TLS 1.3 it comes after the client's handshake.
-async fn visit(address: SocketAddr, config: &Arc<ClientConfig>) -> io::Result<(String, HandshakeKind)> {
-    let mut stream = connect(address, config).await?;
-    let answer = ask(&mut stream).await?;
-    Ok((answer, stream.get_ref().1.handshake_kind().expect("a handshake")))
+async fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> std::io::Result<TlsStream<TcpStream>> {
+    tls::connect(address, config, "localhost").await
 }
 
-async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Option<&str>) -> Stage {
+/// Who the handler says that the client is.
+async fn who<S: Stream>(client: &mut Client<S>) -> Result<String, Failure> {
+    let reply = client.get("/facts").await?;
+    Ok(reply.header("client-subject").expect("a field").to_owned())
+}
+
+/// Connects and asks. None is the client's refusal: over TLS 1.3 it comes after the client's handshake.
+async fn visit(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<(String, HandshakeKind)> {
+    let stream = connect(address, config).await.ok()?;
+    let kind = stream.get_ref().1.handshake_kind().expect("a handshake");
+    Some((who(&mut Client::over(stream)).await.ok()?, kind))
+}
+
+/// The revocation list of a server.
+enum Listed<'a> {
+    Nothing,
+    These(&'a str),
+    /// The file is there already.
+    AsWritten,
+}
+
+async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Listed<'_>) -> Stage {
     let (cert, key) = scratch.certificate("server");
     let ca = scratch.write("clients.pem", &authority.pem);
-    let list = list.map(|list| scratch.write("clients.crl", list));
+    if let Listed::These(list) = list {
+        scratch.write("clients.crl", list);
+    }
     Stage::with(|launch| {
         let launch = launch
             .env("GRACEHTTP_SERVER__WEB__TLS__CERT", cert)
@@ -132,8 +63,8 @@ async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Optio
             .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CA", ca)
             .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_AUTH", auth);
         match list {
-            Some(list) => launch.env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CRL", list),
-            None => launch,
+            Listed::Nothing => launch,
+            _ => launch.env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CRL", scratch.join("clients.crl")),
         }
     })
     .await
@@ -142,22 +73,26 @@ async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Optio
 #[tokio::test]
 async fn a_client_that_an_authority_vouches_for_is_let_in_and_no_other() {
     let (scratch, authority, other) = (Scratch::new(), Authority::new(), Authority::new());
-    let stage = serve(&scratch, &authority, "required", None).await;
+    let stage = serve(&scratch, &authority, "required", Listed::Nothing).await;
     let address = stage.web.address();
     let alice = authority.issue("alice", 2, |_| {});
-    let expired = authority.issue("old", 3, |params| params.not_after = rcgen::date_time_ymd(2001, 2, 3));
+    let bob = authority.intermediate("department").issue("bob", 3, |_| {});
+    let expired = authority.issue("old", 4, |params| params.not_after = rcgen::date_time_ymd(2001, 2, 3));
     let stranger = other.issue("alice", 2, |_| {});
+    // Without the certificate between its own and the authority's.
+    let without_chain = Identity { chain: bob.chain[..1].to_vec(), key: bob.key.clone() };
     for version in VERSIONS {
-        let known = config(version, Some(&alice));
-        let (answer, kind) = visit(address, &known).await.expect("an answer");
-        assert!(answer.contains("client-subject: CN=alice\r\n"), "{answer}");
-        assert_ne!(kind, HandshakeKind::Resumed);
-        // A session that is resumed has the same client.
-        let (answer, kind) = visit(address, &known).await.expect("an answer");
-        assert!(answer.contains("client-subject: CN=alice\r\n"), "{answer}");
-        assert_eq!(kind, HandshakeKind::Resumed);
-        for refused in [None, Some(&expired), Some(&stranger)] {
-            assert!(visit(address, &config(version, refused)).await.is_err());
+        for (identity, subject) in [(&alice, "CN=alice"), (&bob, "CN=bob")] {
+            let known = config(version, Some(identity));
+            let (told, kind) = visit(address, &known).await.expect("an answer");
+            assert_eq!(told, subject);
+            assert_ne!(kind, HandshakeKind::Resumed);
+            // A session that is resumed has the same client.
+            let again = visit(address, &known).await.expect("an answer");
+            assert_eq!(again, (subject.to_owned(), HandshakeKind::Resumed));
+        }
+        for refused in [None, Some(&expired), Some(&stranger), Some(&without_chain)] {
+            assert_eq!(visit(address, &config(version, refused)).await, None);
         }
     }
 }
@@ -165,23 +100,23 @@ async fn a_client_that_an_authority_vouches_for_is_let_in_and_no_other() {
 #[tokio::test]
 async fn where_certificates_are_optional_only_a_bad_one_is_refused() {
     let (scratch, authority, other) = (Scratch::new(), Authority::new(), Authority::new());
-    let stage = serve(&scratch, &authority, "optional", None).await;
+    let stage = serve(&scratch, &authority, "optional", Listed::Nothing).await;
     let address = stage.web.address();
     for version in VERSIONS {
-        let (answer, _) = visit(address, &config(version, None)).await.expect("an answer");
-        assert!(answer.contains("client-subject: none\r\n"), "{answer}");
+        let (told, _) = visit(address, &config(version, None)).await.expect("an answer");
+        assert_eq!(told, "none");
         let alice = authority.issue("alice", 2, |_| {});
-        let (answer, _) = visit(address, &config(version, Some(&alice))).await.expect("an answer");
-        assert!(answer.contains("client-subject: CN=alice\r\n"), "{answer}");
+        let (told, _) = visit(address, &config(version, Some(&alice))).await.expect("an answer");
+        assert_eq!(told, "CN=alice");
         let stranger = other.issue("alice", 2, |_| {});
-        assert!(visit(address, &config(version, Some(&stranger))).await.is_err());
+        assert_eq!(visit(address, &config(version, Some(&stranger))).await, None);
     }
 }
 
 #[tokio::test]
 async fn a_client_that_is_revoked_is_refused_from_the_next_handshake_on_whatever_ticket_it_has() {
     let (scratch, authority) = (Scratch::new(), Authority::new());
-    let stage = serve(&scratch, &authority, "required", Some(&authority.list(&[]))).await;
+    let stage = serve(&scratch, &authority, "required", Listed::These(&authority.list(&[]))).await;
     let address = stage.web.address();
     let (alice, bob) = (authority.issue("alice", 2, |_| {}), authority.issue("bob", 3, |_| {}));
     let both: Vec<_> = VERSIONS
@@ -192,68 +127,82 @@ async fn a_client_that_is_revoked_is_refused_from_the_next_handshake_on_whatever
         visit(address, alice).await.expect("an answer");
         visit(address, bob).await.expect("an answer");
     }
+    // One that rests, and one that is awake all the time.
+    let mut parked = Client::over(connect(address, &both[0].1).await.expect("a handshake"));
+    assert_eq!(who(&mut parked).await.expect("an answer"), "CN=bob");
+    let mut awake = Client::over(connect(address, &both[1].1).await.expect("a handshake"));
+    awake.send(tests::client::get("/slow?ms=1000")).await.expect("room");
     scratch.write("clients.crl", authority.list(&[3]));
     let told = stage.run(&["reload-certs"]).await.succeeded();
     assert!(told.contains("new handshakes use the renewed client authorities"), "{told}");
     for (alice, bob) in &both {
-        let (answer, kind) = visit(address, alice).await.expect("an answer");
-        assert!(answer.contains("CN=alice"), "{answer}");
+        let (told, kind) = visit(address, alice).await.expect("an answer");
+        assert_eq!(told, "CN=alice");
         assert_ne!(kind, HandshakeKind::Resumed, "tickets of before do not count");
-        assert!(visit(address, bob).await.is_err());
+        assert_eq!(visit(address, bob).await, None);
     }
+    // What is open stays open, whether it rests or not.
+    awake.reply().await.expect("an answer");
+    assert_eq!(who(&mut awake).await.expect("an answer"), "CN=bob");
+    assert_eq!(who(&mut parked).await.expect("an answer"), "CN=bob");
     // A list that can't be read changes nothing.
     scratch.write("clients.crl", "nonsense");
     let told = stage.run(&["reload-certs"]).await.failed();
     assert!(told.contains("stays in use"), "{told}");
+    // Nor does one of authorities. The file and its key are named.
+    scratch.write("clients.crl", authority.list(&[3]));
+    scratch.write("clients.pem", "nonsense");
+    let told = stage.run(&["reload-certs"]).await.failed();
+    assert!(told.contains("the `tls.client_ca` file") && told.contains("clients.pem"), "{told}");
     for (alice, bob) in &both {
         visit(address, alice).await.expect("an answer");
-        assert!(visit(address, bob).await.is_err());
+        assert_eq!(visit(address, bob).await, None);
     }
 }
 
-/// Nor does one come in over a connection of before.
+/// A ticket is good for hours, and a certificate may expire meanwhile.
 #[tokio::test]
-async fn a_connection_of_before_certificates_were_required_is_not_served_by_the_successor() {
+async fn a_session_of_a_certificate_that_has_expired_meanwhile_is_not_resumed() {
     let (scratch, authority) = (Scratch::new(), Authority::new());
-    let (cert, key) = scratch.certificate("server");
-    let ca = scratch.write("clients.pem", &authority.pem);
-    let file = scratch.join("app.toml");
-    let before = format!("[server.web.tls]\ncert = \"{}\"\nkey = \"{}\"\n", cert.display(), key.display());
-    for optional in ["", "client_auth = \"optional\"\n"] {
-        let asked = format!("{before}client_ca = \"{}\"\n", ca.display());
-        let first = if optional.is_empty() { before.clone() } else { format!("{asked}{optional}") };
-        std::fs::write(&file, first).expect("writable");
-        let stage = Stage::with(|launch| launch.env("GRACEHTTP_CONFIG", &file)).await;
-        let nobody = config(&TLS13, None);
-        let mut stream = connect(stage.web.address(), &nobody).await.expect("a handshake");
-        assert!(ask(&mut stream).await.expect("an answer").contains("client-subject: none\r\n"));
-        std::fs::write(&file, asked).expect("writable");
-        stage.app.restart().await;
-        // It ends in order, as one with an identity does.
-        let mut rest = Vec::new();
-        let end = within(PATIENCE, "the end", stream.read_to_end(&mut rest)).await;
-        assert_eq!(end.expect("a close in order"), 0);
-        assert!(visit(stage.web.address(), &nobody).await.is_err());
-    }
-}
-
-/// The identity does not move, so its connection stays: it is answered, and closes in order.
-#[tokio::test]
-async fn a_connection_with_a_client_certificate_ends_in_order_at_a_restart() {
-    let (scratch, authority) = (Scratch::new(), Authority::new());
-    let stage = serve(&scratch, &authority, "required", None).await;
+    let stage = serve(&scratch, &authority, "optional", Listed::Nothing).await;
     let address = stage.web.address();
-    let alice = config(&TLS13, Some(&authority.issue("alice", 2, |_| {})));
-    let mut stream = connect(address, &alice).await.expect("a handshake");
-    for _ in 0..3 {
-        assert!(ask(&mut stream).await.expect("an answer").contains("CN=alice"));
+    // Certificates have whole seconds.
+    let expires = SystemTime::now() + Duration::from_secs(3);
+    let alice = authority.issue("alice", 2, |params| params.not_after = expires.into());
+    let configs = VERSIONS.map(|version| config(version, Some(&alice)));
+    for config in &configs {
+        assert_eq!(visit(address, config).await.expect("an answer").0, "CN=alice");
     }
-    let successor = stage.app.restart().await;
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).await.expect("a close in order");
-    assert!(rest.is_empty());
-    let (answer, kind) = visit(address, &alice).await.expect("an answer of the successor");
-    assert!(answer.contains("CN=alice"), "{answer}");
-    assert_eq!(kind, HandshakeKind::Resumed, "the successor has the same authorities");
-    assert!(successor.is_running());
+    let over = expires + Duration::from_secs(1);
+    within(PATIENCE, "the end", sleep(over.duration_since(SystemTime::now()).unwrap_or_default())).await;
+    for config in &configs {
+        assert_eq!(visit(address, config).await, None);
+    }
+}
+
+/// In DER, these bytes are no mark at the beginning of a text.
+#[tokio::test]
+async fn a_list_in_der_is_taken_as_it_is() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    let (with_mark, other) = (0x01ef_bbbf, 2);
+    scratch.write("clients.crl", authority.list_in_der(&[with_mark]));
+    let stage = serve(&scratch, &authority, "required", Listed::AsWritten).await;
+    for (serial, is_let_in) in [(with_mark, false), (other, true)] {
+        let client = config(&TLS13, Some(&authority.issue("alice", serial, |_| {})));
+        assert_eq!(visit(stage.web.address(), &client).await.is_some(), is_let_in, "{serial:#x}");
+    }
+}
+
+/// It says nothing of what was revoked since.
+#[tokio::test]
+async fn where_the_revocation_list_has_expired_no_certificate_is_accepted() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    let stage =
+        serve(&scratch, &authority, "optional", Listed::These(&authority.list_until(2021, &[]))).await;
+    let address = stage.web.address();
+    let alice = authority.issue("alice", 2, |_| {});
+    for version in VERSIONS {
+        assert_eq!(visit(address, &config(version, Some(&alice))).await, None);
+        assert_eq!(visit(address, &config(version, None)).await.expect("an answer").0, "none");
+    }
 }

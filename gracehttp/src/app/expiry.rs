@@ -14,8 +14,14 @@ const NOTICES: [u32; 6] = [30, 14, 7, 3, 1, 0];
 /// Tells of certificates that expire, each notice once.
 pub(super) struct Expiry {
     acceptors: Vec<(String, TlsAcceptor)>,
-    /// The last notice of each certificate, by its server, place and end: a renewed one begins anew.
-    told: HashMap<(String, usize, SystemTime), u32>,
+    /// The last notice about each certificate, by its server and place.
+    told: HashMap<(String, usize), Told>,
+}
+
+/// What was told of a certificate. A renewed one has another end, and begins anew.
+struct Told {
+    not_after: SystemTime,
+    notice: u32,
 }
 
 impl Expiry {
@@ -29,9 +35,10 @@ impl Expiry {
                 let Some(not_after) = facts.not_after else { continue };
                 let left = not_after.duration_since(now).unwrap_or_default();
                 let Some(notice) = due(left) else { continue };
-                let told = self.told.entry((server.clone(), place, not_after)).or_insert(u32::MAX);
-                if notice < *told {
-                    *told = notice;
+                let place = (server.clone(), place);
+                let is_told = |told: &Told| told.not_after == not_after && told.notice <= notice;
+                if !self.told.get(&place).is_some_and(is_told) {
+                    self.told.insert(place, Told { not_after, notice });
                     let (server, names) = (server.clone(), facts.names);
                     events.emit(&Event::CertificateExpires(CertificateExpiry {
                         server,

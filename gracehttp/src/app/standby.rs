@@ -96,6 +96,9 @@ impl Process {
         let (to_successor, leaving) = unbounded_channel();
         for server in self.servers.iter() {
             if claims.servers.iter().any(|claimed| claimed == server.name()) {
+                let needs_client_certs =
+                    claims.with_client_certs.iter().any(|claimed| claimed == server.name());
+                let capabilities = Capabilities { needs_client_certs, ..capabilities };
                 server.context.set_successor(to_successor.clone(), capabilities);
                 server.context.spread.begin(self.settings.drain_timeout);
                 server.enter(Phase::HandingOver);

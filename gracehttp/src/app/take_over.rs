@@ -47,7 +47,7 @@ impl Prepared {
         let Some(predecessor) = &self.predecessor else { return };
         let ours: Vec<LocalServer<'_>> = self.servers.iter().map(local_server).collect();
         let placement = Placement::new(predecessor.listeners(), &ours);
-        predecessor.rehearsed(placement.servers(), claimed(&ours, &self.own)).await;
+        predecessor.rehearsed(&placement, claimed(&ours, &self.own)).await;
     }
 
     /// Takes the predecessor's place, if there is one, and accepts. From here on a signal to stop finds a process that
@@ -136,7 +136,7 @@ async fn take_over_from(
     moved.watch(ledger, move |report| reports.try_send(&handoff::ToPredecessor::from(report)));
     let ours: Vec<LocalServer<'_>> = servers.iter().map(local_server).collect();
     let placement = Placement::new(predecessor.listeners(), &ours);
-    let held = predecessor.ready(placement.servers(), claimed(&ours, own)).await;
+    let held = predecessor.ready(&placement, claimed(&ours, own)).await;
     let adopter = Adopter::new(
         &predecessor,
         servers.contexts(),
@@ -169,7 +169,7 @@ fn local_server(server: &Running) -> LocalServer<'_> {
         name: server.name(),
         secure: server.context.is_secure(),
         plain: server.context.options.has_plain(),
-        requires_identity: server.context.options.requires_client_cert(),
+        requires_client_cert: server.context.options.requires_client_cert(),
         http1: server.context.options.http1,
         listeners: listeners.collect(),
     }

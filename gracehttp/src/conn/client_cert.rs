@@ -10,6 +10,7 @@ use http::request::Parts;
 use ring::digest::{SHA256, digest};
 
 use crate::conn::info::info;
+use crate::record::ClientChain;
 use crate::tls;
 
 /// Extractor: the certificate that the client has shown, and that one of the authorities of
@@ -25,37 +26,45 @@ use crate::tls;
 ///     format!("{} with {}\n", client.subject(), client.fingerprint())
 /// }
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ClientCert {
-    der: Arc<[u8]>,
+    chain: Arc<ClientChain>,
 }
 
 impl ClientCert {
-    pub(super) fn new(der: Arc<[u8]>) -> Self {
-        Self { der }
+    pub(super) fn new(chain: Arc<ClientChain>) -> Self {
+        Self { chain }
     }
 
     /// The subject as RFC 4514 writes it, such as `CN=client,O=Example`: special characters are escaped, so no value can be
     /// taken for another one.
     pub fn subject(&self) -> String {
-        tls::subject_of(&self.der)
+        tls::subject_of(self.der())
     }
 
     /// The alternative names, in their order: names, addresses, URIs (as of SPIFFE) and addresses of mail.
     pub fn names(&self) -> Vec<String> {
-        tls::names_of(&self.der)
+        tls::names_of(self.der())
     }
 
     /// The SHA-256 digest of the certificate, in hexadecimal digits.
     pub fn fingerprint(&self) -> String {
-        digest(&SHA256, &self.der).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        digest(&SHA256, self.der()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The whole certificate, in DER.
     pub fn der(&self) -> &[u8] {
-        &self.der
+        self.chain.own()
     }
 }
+
+impl PartialEq for ClientCert {
+    fn eq(&self, other: &Self) -> bool {
+        self.der() == other.der()
+    }
+}
+
+impl Eq for ClientCert {}
 
 impl fmt::Debug for ClientCert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

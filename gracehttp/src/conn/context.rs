@@ -73,6 +73,10 @@ pub(crate) struct Context {
     takes_sessions: AtomicBool,
     /// Whether the successor learns the PROXY headers of connections.
     takes_proxy_headers: AtomicBool,
+    /// Whether the successor learns the certificates that clients have shown.
+    takes_client_certs: AtomicBool,
+    /// Whether it takes connections over TLS only with such a certificate.
+    needs_client_certs: AtomicBool,
 }
 
 /// A connection that moves to the successor, and its server in this process.
@@ -98,6 +102,11 @@ impl Resting {
     pub(crate) fn has_begun(&self) -> bool {
         !self.ahead.is_empty() || self.socket.is_in_record()
     }
+
+    /// Whether its client has shown a certificate.
+    pub(crate) fn has_client_cert(&self) -> bool {
+        self.socket.has_client_cert()
+    }
 }
 
 /// Which connections a successor can take over.
@@ -109,6 +118,21 @@ pub(crate) struct Capabilities {
     pub(crate) sessions: bool,
     /// Whether it may have a PROXY header, or owe one.
     pub(crate) proxy_headers: bool,
+    /// Whether its client may have shown a certificate.
+    pub(crate) client_certs: bool,
+    /// Whether its client has to have shown one, if it has a TLS session.
+    pub(crate) needs_client_certs: bool,
+}
+
+impl Capabilities {
+    /// Those of a successor of this release with the same servers.
+    pub(crate) const ALL: Self = Self {
+        ahead: MOVES_WITH,
+        sessions: true,
+        proxy_headers: true,
+        client_certs: true,
+        needs_client_certs: false,
+    };
 }
 
 impl Context {
@@ -144,6 +168,8 @@ impl Context {
             moves_with: AtomicUsize::new(MOVES_WITH),
             takes_sessions: AtomicBool::new(true),
             takes_proxy_headers: AtomicBool::new(true),
+            takes_client_certs: AtomicBool::new(true),
+            needs_client_certs: AtomicBool::new(false),
         })
     }
 
@@ -174,10 +200,17 @@ impl Context {
 
     /// From now on, connections move to the successor if it can take them over.
     pub(crate) fn set_successor(&self, to_successor: UnboundedSender<Leaving>, capabilities: Capabilities) {
-        self.moves_with.store(capabilities.ahead, Ordering::Relaxed);
-        self.takes_sessions.store(capabilities.sessions, Ordering::Relaxed);
-        self.takes_proxy_headers.store(capabilities.proxy_headers, Ordering::Relaxed);
+        self.set_capabilities(capabilities);
         *self.to_successor() = Some(to_successor);
+    }
+
+    fn set_capabilities(&self, capabilities: Capabilities) {
+        let Capabilities { ahead, sessions, proxy_headers, client_certs, needs_client_certs } = capabilities;
+        self.moves_with.store(ahead, Ordering::Relaxed);
+        self.takes_sessions.store(sessions, Ordering::Relaxed);
+        self.takes_proxy_headers.store(proxy_headers, Ordering::Relaxed);
+        self.takes_client_certs.store(client_certs, Ordering::Relaxed);
+        self.needs_client_certs.store(needs_client_certs, Ordering::Relaxed);
     }
 
     /// Whether a connection can be handed over with these bytes of its next request.
@@ -193,6 +226,20 @@ impl Context {
     /// Whether a connection can be handed over although its PROXY header was read, or has to come.
     pub(crate) fn takes_proxy_headers(&self) -> bool {
         self.takes_proxy_headers.load(Ordering::Relaxed)
+    }
+
+    /// Whether a connection can be handed over with what its client has shown, or has not.
+    pub(crate) fn takes_client(&self, is_secure: bool, has_cert: bool) -> bool {
+        match has_cert {
+            true => self.takes_client_certs.load(Ordering::Relaxed),
+            false => !(is_secure && self.needs_client_certs.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether a resting connection can be handed over with all that is known of its client.
+    pub(crate) fn takes_facts(&self, resting: &Resting) -> bool {
+        self.takes_client(resting.socket.session.is_some(), resting.has_client_cert())
+            && (self.takes_proxy_headers() || !self.has_or_owes_header(resting))
     }
 
     /// Whether a resting connection has to begin with a PROXY header that was not read yet.
@@ -221,9 +268,7 @@ impl Context {
     pub(crate) fn clear_successor(&self) {
         *self.to_successor() = None;
         // The next one may take more.
-        self.moves_with.store(MOVES_WITH, Ordering::Relaxed);
-        self.takes_sessions.store(true, Ordering::Relaxed);
-        self.takes_proxy_headers.store(true, Ordering::Relaxed);
+        self.set_capabilities(Capabilities::ALL);
     }
 
     /// Whether there is a successor to which connections can go.

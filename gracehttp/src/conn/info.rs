@@ -65,7 +65,10 @@ impl ConnectionInfo {
             #[cfg(feature = "tls")]
             tls: stream.session().map(TlsInfo::of),
             #[cfg(feature = "tls")]
-            client_cert: stream.client_cert().cloned().map(ClientCert::new),
+            client_cert: stream
+                .session()
+                .and_then(|session| session.facts().client.clone())
+                .map(ClientCert::new),
             context,
             interrupted: OnceLock::new(),
             left_by: OnceLock::new(),
@@ -80,10 +83,20 @@ impl ConnectionInfo {
         false
     }
 
-    /// Whether the connection can't move to the successor: it speaks TLS, and the successor takes no sessions, or what
-    /// its PROXY header said would be lost there.
+    /// Whether the connection can't move to the successor: it speaks TLS, and the successor takes no sessions or not those
+    /// of such clients, or what its PROXY header said would be lost there.
     pub(crate) fn stays_behind(&self) -> bool {
-        (self.introduced.is_some() && !self.context.takes_proxy_headers()) || self.context.stays_behind()
+        (self.introduced.is_some() && !self.context.takes_proxy_headers())
+            || self.context.stays_behind()
+            || !self.context.takes_client(self.is_secure(), self.has_client_cert())
+    }
+
+    /// Whether the client has shown a certificate.
+    fn has_client_cert(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.client_cert.is_some();
+        #[cfg(not(feature = "tls"))]
+        false
     }
 
     /// A request is dropped without a whole response. It is remembered if the connection is being cut.

@@ -1,5 +1,7 @@
 //! One connection: from its first byte to its close, or to its resting for the successor.
 
+#[cfg(feature = "tls")]
+mod admission;
 mod cause;
 mod client;
 #[cfg(feature = "tls")]
@@ -50,6 +52,8 @@ use bytes::Bytes;
 use bytes::BytesMut;
 use tokio::time::Instant;
 
+#[cfg(feature = "tls")]
+pub(crate) use admission::admit;
 pub use client::{ClientAddr, Host};
 #[cfg(feature = "tls")]
 pub use client_cert::ClientCert;
@@ -64,6 +68,8 @@ pub(crate) use recycling::Waiting;
 pub(crate) use redirect::redirected;
 pub use request_id::RequestId;
 use rest::rest;
+#[cfg(not(feature = "tls"))]
+pub(crate) use rest::settle as admit;
 pub(crate) use rest::{empty_lot, give_memory_back, settle, wake_parked};
 #[cfg(feature = "tls")]
 pub use tls_info::TlsInfo;

@@ -49,7 +49,7 @@ async fn parked_connections_queue_only_as_fast_as_the_successor_takes_them() {
         clients.push(client);
     }
     let (to_successor, mut queue) = unbounded_channel();
-    context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true, proxy_headers: true });
+    context.set_successor(to_successor, Capabilities { ahead: 0, ..Capabilities::ALL });
     let emptying = tokio::spawn(empty_lot(context.clone()));
     context.drain.enter(Phase::HandingOver);
     settle().await;

@@ -58,8 +58,8 @@ pub(crate) async fn rest(
 pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
     let refused = if context.drain.phase() != Phase::HandingOver {
         Err(resting)
-    } else if !context.takes_proxy_headers() && context.has_or_owes_header(&resting) {
-        // What its PROXY header says would be lost. It waits awake until its turn to close comes.
+    } else if !context.takes_facts(&resting) {
+        // What is known of its client would be lost, or does not suffice. It waits awake until its turn to close comes.
         return stay(context, resting, Pace::Awake);
     } else if context.can_move_with(&resting.ahead) {
         context.send_to_successor(resting)

@@ -62,7 +62,7 @@ impl Server {
     /// The commit: from now on connections go to the successor.
     fn hands_over(context: &Context) -> UnboundedReceiver<Leaving> {
         let (to_successor, leaving) = unbounded_channel();
-        context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true, proxy_headers: true });
+        context.set_successor(to_successor, Capabilities { ahead: 0, ..Capabilities::ALL });
         context.drain.enter(Phase::HandingOver);
         leaving
     }

@@ -40,7 +40,7 @@ async fn one_that_can_neither_move_nor_park_does_not_spin() {
     };
     let permit = context.permits.adopt();
     let (to_successor, leaving) = unbounded_channel();
-    context.set_successor(to_successor, Capabilities { ahead: 0, sessions: true, proxy_headers: true });
+    context.set_successor(to_successor, Capabilities { ahead: 0, ..Capabilities::ALL });
     context.drain.enter(Phase::HandingOver);
     drop(leaving);
     let (stage, ahead) = (Stage::Idle, Bytes::new());

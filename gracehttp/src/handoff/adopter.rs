@@ -13,13 +13,13 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::conn::{Context, Moved, Resting, settle};
+use crate::conn::{Context, Moved, Resting, admit};
 use crate::handoff::channel::{Channel, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::parcel::ParcelHandlers;
-use crate::handoff::placement::Placement;
+use crate::handoff::placement::{Kind, Placement};
 use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
-use crate::handoff::session::{Session, Unusable};
+use crate::handoff::session::Unusable;
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
     self, ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version,
@@ -282,19 +282,20 @@ impl Adopter {
     }
 
     fn adopt_one(&self, origin: Option<Origin>, arrival: Arrival) -> Result<(), Unusable> {
-        let Arrival { connection, proxy_header: said, fd } = arrival;
+        let Arrival { connection, proxy_header: said, client_chain, fd } = arrival;
         let ConnectionV3 { connection: ConnectionV2 { listener, connection }, session } = connection;
         let ConnectionV1 { server, family, stage, ahead } = connection;
         // The handlers of a server with TLS alone may rely on it. A predecessor of version 1 does not say which of its
         // servers have it; others send only connections that have a place.
-        let place = self.placement.of(&server, listener, session.is_some());
+        let kind = Kind::of(session.is_some(), !client_chain.is_empty());
+        let place = self.placement.of(&server, listener, kind);
         let found = place.and_then(|place| Some((place.listener, self.contexts.get(place.server)?)));
         let Some((listener, context)) = found.filter(|(_, context)| context.serves(session.is_some())) else {
             // Shut down explicitly: the predecessor may hold a duplicate, which would keep the connection open.
             let _ = sys::shut_down(fd.as_fd());
             return Ok(());
         };
-        let session = session.map(Session::receive).transpose()?;
+        let session = session.map(|session| session.receive(client_chain)).transpose()?;
         // Not asked whether its client is still there: if not, the parking lot wakes it at once, and it ends like any other.
         let proxy_header = ProxyHeader::AsListed;
         let socket = Socket { fd, family: family.into(), origin, listener, session, proxy_header };
@@ -306,7 +307,7 @@ impl Adopter {
         let socket = Socket { proxy_header, ..socket };
         let permit = context.permits.adopt();
         let (stage, ahead) = (stage.into(), Bytes::from(ahead));
-        settle(context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None });
+        admit(context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None });
         Ok(())
     }
 

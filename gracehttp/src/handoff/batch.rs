@@ -15,10 +15,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::conn::{Context, Leaving, Resting};
-use crate::handoff::session::{Session, not_taken, variable_size};
+use crate::handoff::session::{Session, client_chain, not_taken, variable_size};
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
-    ConnectionV1, ConnectionV2, ConnectionV3, ConnectionV7, ProxyHeader, ToSuccessor, Version,
+    ConnectionV1, ConnectionV2, ConnectionV3, ConnectionV7, ConnectionV8, ProxyHeader, ToSuccessor, Version,
 };
 use crate::lifecycle::{ConnectionEnd, moved};
 use crate::record::SentSession;
@@ -142,34 +142,41 @@ impl Batch {
     ) -> Result<(Self, ToSuccessor), (VecDeque<Leaving>, io::Error)> {
         let withdrawal = match version {
             Version::One => Withdrawal::Unsupported,
-            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six | Version::Seven => {
-                match OwnershipToken::new() {
-                    Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
-                    Err(error) => return Err((connections, error)),
-                }
-            }
+            Version::Two
+            | Version::Three
+            | Version::Four
+            | Version::Five
+            | Version::Six
+            | Version::Seven
+            | Version::Eight => match OwnershipToken::new() {
+                Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
+                Err(error) => return Err((connections, error)),
+            },
         };
-        let (connections, described): (Vec<Sent>, Vec<ConnectionV7>) = connections
+        let (connections, described): (Vec<Sent>, Vec<ConnectionV8>) = connections
             .into_iter()
             // Messages of earlier versions hold no session, so the successor would read the connection as plain text. Its
             // server lets no such connection leave; this makes sure.
             .filter(|(_, resting)| version >= Version::Three || resting.socket.session.is_none())
             // Nor do they hold a PROXY header, so the successor would take the proxy for the client.
             .filter(|(context, resting)| version >= Version::Seven || !context.has_or_owes_header(resting))
+            // Nor do they hold certificates of clients, so the successor would not know who the client is.
+            .filter(|(_, resting)| version >= Version::Eight || !resting.has_client_cert())
             .map(Sent::new)
             .unzip();
         let message = match version {
             Version::One => ToSuccessor::Connections {
-                connections: older(described).map(|described| described.connection.connection).collect(),
+                connections: third(described).map(|described| described.connection.connection).collect(),
             },
             Version::Two => ToSuccessor::Batch {
                 number,
-                connections: older(described).map(|described| described.connection).collect(),
+                connections: third(described).map(|described| described.connection).collect(),
             },
             Version::Three | Version::Four | Version::Five | Version::Six => {
-                ToSuccessor::BatchV3 { number, connections: older(described).collect() }
+                ToSuccessor::BatchV3 { number, connections: third(described).collect() }
             }
-            Version::Seven => ToSuccessor::BatchV7 { number, connections: described },
+            Version::Seven => ToSuccessor::BatchV7 { number, connections: seventh(described).collect() },
+            Version::Eight => ToSuccessor::BatchV8 { number, connections: described },
         };
         Ok((Self { number, first, connections, withdrawal }, message))
     }
@@ -251,18 +258,24 @@ impl Batch {
     }
 }
 
-/// As version 3 describes them.
-fn older(connections: Vec<ConnectionV7>) -> impl Iterator<Item = ConnectionV3> {
+/// As version 7 describes them.
+fn seventh(connections: Vec<ConnectionV8>) -> impl Iterator<Item = ConnectionV7> {
     connections.into_iter().map(|described| described.connection)
 }
 
+/// As version 3 describes them.
+fn third(connections: Vec<ConnectionV8>) -> impl Iterator<Item = ConnectionV3> {
+    seventh(connections).map(|described| described.connection)
+}
+
 impl Sent {
-    fn new((context, mut resting): Leaving) -> (Self, ConnectionV7) {
+    fn new((context, mut resting): Leaving) -> (Self, ConnectionV8) {
         let proxy_header = match resting.socket.proxy_header.read() {
             Some(header) => ProxyHeader::Read(header.bytes().to_vec()),
             None if context.is_owed_header(&resting) => ProxyHeader::Owed,
             None => ProxyHeader::None,
         };
+        let client_chain = resting.socket.session.as_ref().map(client_chain).unwrap_or_default();
         let (sent, session) = resting.socket.session.take().map(Session::of).unzip();
         let connection = ConnectionV1 {
             server: context.options.name.clone(),
@@ -272,7 +285,8 @@ impl Sent {
         };
         let connection = ConnectionV2 { listener: resting.socket.listener, connection };
         let connection = ConnectionV3 { connection, session };
-        (Self { context, resting, session: sent }, ConnectionV7 { connection, proxy_header })
+        let connection = ConnectionV7 { connection, proxy_header };
+        (Self { context, resting, session: sent }, ConnectionV8 { connection, client_chain })
     }
 
     /// It is this process's again.
@@ -297,13 +311,17 @@ mod tests {
     use super::*;
     use crate::handoff::session::{Alpn, CutMessage, Direction, Secret};
     use crate::handoff::wire::{Family, Stage};
+    use crate::record::ClientChain;
     use std::num::NonZeroU16;
 
     #[test]
     fn no_connection_is_larger_than_it_counts() {
         let (name, ahead, sni, cut) = ("n".repeat(300), vec![0; 300], "s".repeat(255), vec![0; 20_000]);
         let header = vec![0; 8 << 10];
-        let variable = name.len() + ahead.len() + sni.len() + cut.len() + header.len();
+        // Many certificates have many lengths.
+        let chain = vec![vec![0; 1], vec![0; 300], Vec::new(), vec![0; 1 << 14]];
+        let client = ClientChain::new(chain.iter().cloned().map(Into::into).collect()).unwrap();
+        let variable = name.len() + ahead.len() + sni.len() + cut.len() + header.len() + client.size();
         let direction = || Direction { secret: Secret(vec![0xff; 48]), sequence: u64::MAX };
         let session = Session {
             suite: u16::MAX,
@@ -322,10 +340,11 @@ mod tests {
         let connection = ConnectionV2 { listener: NonZeroU16::new(u16::MAX), connection };
         let connection = ConnectionV3 { connection, session: Some(session) };
         let connection = ConnectionV7 { connection, proxy_header: ProxyHeader::Read(header) };
+        let connection = ConnectionV8 { connection, client_chain: chain };
         let size = postcard::experimental::serialized_size(&connection).unwrap();
         assert!(size <= DESCRIPTION + variable, "{size}");
         let connections = vec![connection];
-        let message = ToSuccessor::BatchV7 { number: u32::MAX, connections };
+        let message = ToSuccessor::BatchV8 { number: u32::MAX, connections };
         assert!(postcard::experimental::serialized_size(&message).unwrap() <= size + DESCRIPTION);
     }
 }

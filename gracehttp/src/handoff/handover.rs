@@ -327,7 +327,10 @@ impl Handover {
             }
             ToPredecessor::Parcel { name, data } => self.parcels.handle(Parcel { name, data, fds }),
             // These mean nothing at this point.
-            ToPredecessor::Taken { .. } | ToPredecessor::Ready { .. } | ToPredecessor::Failed { .. } => {}
+            ToPredecessor::Taken { .. }
+            | ToPredecessor::Ready { .. }
+            | ToPredecessor::ReadyV8 { .. }
+            | ToPredecessor::Failed { .. } => {}
         }
     }
 

@@ -85,7 +85,13 @@ impl PermitReports {
         let held = named(&self.contexts, counts.iter().map(|count| count.held)).collect();
         let message = match self.version {
             Version::One => ToSuccessor::Held { held },
-            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six | Version::Seven => {
+            Version::Two
+            | Version::Three
+            | Version::Four
+            | Version::Five
+            | Version::Six
+            | Version::Seven
+            | Version::Eight => {
                 let asked = named(&self.contexts, counts.iter().map(|count| count.asked));
                 ToSuccessor::Counts { number, held, asked: asked.filter(|asked| asked.count > 0).collect() }
             }

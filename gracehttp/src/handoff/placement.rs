@@ -3,8 +3,8 @@
 //! A connection follows the listener that accepted it: its client talks to the server that listens there now, even if
 //! that server has another name. If the listener is gone, the connection stays with its server: the one of the same
 //! name, or the one that has another of its listeners. In either case it has to be a server for its kind: over TLS, or in
-//! plain text. No connection moves to a server that requires client certificates: identities do not move, and one without an
-//! identity must not get in this way.
+//! plain text. No connection over TLS moves to a server that requires client certificates unless its client has shown one:
+//! another one must not get in this way.
 
 use std::collections::HashMap;
 
@@ -40,8 +40,8 @@ pub(crate) struct LocalServer<'a> {
     pub(crate) secure: bool,
     /// It serves connections in plain text.
     pub(crate) plain: bool,
-    /// All its connections over TLS have to have the identity of a client.
-    pub(crate) requires_identity: bool,
+    /// All its clients over TLS have to show a certificate.
+    pub(crate) requires_client_cert: bool,
     pub(crate) http1: bool,
     /// Its listeners, each with its index among those that the predecessor offers, if it was adopted.
     pub(crate) listeners: Vec<(ListenerNumber, Option<usize>)>,
@@ -57,6 +57,26 @@ impl LocalServer<'_> {
     /// Whether those of a listener can.
     fn takes_from(&self, listener: &PredecessorListener) -> bool {
         listener.secure.is_none_or(|is_secure| self.takes(is_secure))
+    }
+}
+
+/// What a connection is to its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Plain,
+    /// Over TLS.
+    Secure,
+    /// Over TLS, by a client that has shown a certificate.
+    WithClientCert,
+}
+
+impl Kind {
+    pub(super) fn of(is_secure: bool, has_client_cert: bool) -> Self {
+        match (is_secure, has_client_cert) {
+            (false, _) => Self::Plain,
+            (true, false) => Self::Secure,
+            (true, true) => Self::WithClientCert,
+        }
     }
 }
 
@@ -95,10 +115,10 @@ pub(crate) struct Placement {
     by_listener: Vec<Option<(Place, Homes)>>,
     /// By the name of the predecessor's server.
     by_server: HashMap<String, Homes>,
-    /// Of those, the ones whose connections stay all the same, and count here.
-    staying: Vec<String>,
-    /// By the index of a server of this process: whether no connection over TLS reaches it from the predecessor.
-    requires_identity: Vec<bool>,
+    /// Of those, the ones whose connections over TLS come only if their clients have shown certificates.
+    with_client_certs: Vec<String>,
+    /// By the index of a server of this process: whether only such connections over TLS reach it.
+    requires_client_cert: Vec<bool>,
 }
 
 impl Placement {
@@ -109,7 +129,7 @@ impl Placement {
             .map(|(index, listener)| adopted_by(servers, index, listener))
             .collect();
         let mut by_server = HashMap::new();
-        let mut staying = Vec::new();
+        let mut with_client_certs = Vec::new();
         for PredecessorListener { server, .. } in offered {
             let of_server =
                 || offered.iter().zip(&adopted).filter(|(listener, _)| listener.server == *server);
@@ -131,12 +151,12 @@ impl Placement {
                 None => homes.any().is_some(),
             });
             let is_closed =
-                |server: Option<usize>| server.is_some_and(|index| servers[index].requires_identity);
+                |server: Option<usize>| server.is_some_and(|index| servers[index].requires_client_cert);
             let leads_to_closed = of_server().any(|(listener, place)| {
                 listener.secure != Some(false) && is_closed(place.map(|place| place.server))
             });
             if leads_to_closed || is_closed(homes.secure) {
-                staying.push(server.clone());
+                with_client_certs.push(server.clone());
             }
             if takes_all {
                 by_server.insert(server.clone(), homes);
@@ -149,26 +169,34 @@ impl Placement {
         Self {
             by_listener: adopted.into_iter().map(|place| place.map(kinds)).collect(),
             by_server,
-            staying,
-            requires_identity: servers.iter().map(|server| server.requires_identity).collect(),
+            with_client_certs,
+            requires_client_cert: servers.iter().map(|server| server.requires_client_cert).collect(),
         }
     }
 
     /// The servers of the predecessor whose connections come here.
     pub(crate) fn servers(&self) -> Vec<String> {
-        let comes = |server: &&String| !self.staying.contains(*server);
-        let mut servers: Vec<String> = self.by_server.keys().filter(comes).cloned().collect();
+        let mut servers: Vec<String> = self.by_server.keys().cloned().collect();
         servers.sort_unstable();
         servers
     }
 
+    /// Of those, the ones whose connections over TLS come only if their clients have shown certificates.
+    pub(crate) fn with_client_certs(&self) -> Vec<String> {
+        self.with_client_certs.clone()
+    }
+
+    /// The servers whose connections come here whatever their clients have shown: a predecessor before version 8 can't tell
+    /// them apart.
+    pub(super) fn servers_of_any_client(&self) -> Vec<String> {
+        let mut servers = self.servers();
+        servers.retain(|server| !self.with_client_certs.contains(server));
+        servers
+    }
+
     /// Where a connection of this kind belongs that the predecessor's server accepted from this listener.
-    pub(super) fn of(
-        &self,
-        server: &str,
-        listener: Option<ListenerNumber>,
-        is_secure: bool,
-    ) -> Option<Place> {
+    pub(super) fn of(&self, server: &str, listener: Option<ListenerNumber>, kind: Kind) -> Option<Place> {
+        let is_secure = kind != Kind::Plain;
         let index = listener.map(|number| usize::from(number.get()) - 1);
         let by_listener = index.and_then(|index| *self.by_listener.get(index)?);
         let by_listener =
@@ -177,7 +205,7 @@ impl Placement {
             let server = self.by_server.get(server)?.of(is_secure)?;
             Some(Place { server, listener: None })
         });
-        place.filter(|place| !(is_secure && self.requires_identity[place.server]))
+        place.filter(|place| kind != Kind::Secure || !self.requires_client_cert[place.server])
     }
 
     /// The index of our server that corresponds to this server of the predecessor.
@@ -217,7 +245,7 @@ mod tests {
     /// With listeners numbered from `first` on, which were adopted from these indices.
     fn server<'a>(name: &'a str, secure: bool, first: u16, indices: &[Option<usize>]) -> LocalServer<'a> {
         let listeners = (first..).zip(indices).map(|(listener, index)| (number(listener), *index)).collect();
-        LocalServer { name, secure, plain: !secure, requires_identity: false, http1: true, listeners }
+        LocalServer { name, secure, plain: !secure, requires_client_cert: false, http1: true, listeners }
     }
 
     fn place(server: usize, listener: Option<u16>) -> Place {
@@ -235,9 +263,9 @@ mod tests {
     fn a_renamed_server_is_known_by_its_listener() {
         let placement = Placement::new(&[listener("web", false)], &[server("site", false, 1, &[Some(0)])]);
         assert_eq!(placement.servers(), ["web"]);
-        assert_eq!(placement.of("web", Some(number(1)), false), Some(place(0, Some(1))));
+        assert_eq!(placement.of("web", Some(number(1)), Kind::Plain), Some(place(0, Some(1))));
         assert_eq!(
-            placement.of("web", None, false),
+            placement.of("web", None, Kind::Plain),
             Some(place(0, None)),
             "one that an earlier generation accepted"
         );
@@ -248,26 +276,26 @@ mod tests {
     fn two_servers_that_change_places_change_their_connections_too() {
         let servers = [server("a", false, 1, &[Some(1)]), server("b", false, 2, &[Some(0)])];
         let placement = Placement::new(&[listener("a", false), listener("b", false)], &servers);
-        assert_eq!(placement.of("a", Some(number(1)), false), Some(place(1, Some(2))));
-        assert_eq!(placement.of("b", Some(number(2)), false), Some(place(0, Some(1))));
+        assert_eq!(placement.of("a", Some(number(1)), Kind::Plain), Some(place(1, Some(2))));
+        assert_eq!(placement.of("b", Some(number(2)), Kind::Plain), Some(place(0, Some(1))));
     }
 
     #[test]
     fn a_connection_of_a_removed_endpoint_stays_with_its_server() {
         let offers = [listener("web", false), listener("web", false)];
         let same_name = Placement::new(&offers, &[server("web", false, 1, &[Some(0)])]);
-        assert_eq!(same_name.of("web", Some(number(2)), false), Some(place(0, None)));
+        assert_eq!(same_name.of("web", Some(number(2)), Kind::Plain), Some(place(0, None)));
         let renamed = Placement::new(&offers, &[server("site", false, 1, &[Some(1)])]);
-        assert_eq!(renamed.of("web", Some(number(1)), false), Some(place(0, None)));
+        assert_eq!(renamed.of("web", Some(number(1)), Kind::Plain), Some(place(0, None)));
         let moved = Placement::new(&offers, &[server("web", false, 1, &[None])]);
-        assert_eq!(moved.of("web", Some(number(1)), false), Some(place(0, None)), "to another port");
+        assert_eq!(moved.of("web", Some(number(1)), Kind::Plain), Some(place(0, None)), "to another port");
     }
 
     #[test]
     fn a_plain_text_connection_does_not_reach_a_server_with_tls() {
         let placement = Placement::new(&[listener("web", false)], &[server("web", true, 1, &[Some(0)])]);
         assert!(placement.servers().is_empty());
-        assert_eq!(placement.of("web", Some(number(1)), false), None);
+        assert_eq!(placement.of("web", Some(number(1)), Kind::Plain), None);
         let http2_only = LocalServer { http1: false, ..server("web", false, 1, &[Some(0)]) };
         assert!(Placement::new(&[listener("web", false)], &[http2_only]).servers().is_empty());
         let secure = Placement::new(&[listener("web", true)], &[server("web", true, 1, &[Some(0)])]);
@@ -276,13 +304,17 @@ mod tests {
 
     /// What came before the server required certificates has none.
     #[test]
-    fn a_connection_without_identity_does_not_reach_a_server_that_requires_one() {
-        let strict = |name| LocalServer { requires_identity: true, ..server(name, true, 1, &[Some(0)]) };
+    fn a_connection_without_a_client_certificate_does_not_reach_a_server_that_requires_one() {
+        let strict = |name| LocalServer { requires_client_cert: true, ..server(name, true, 1, &[Some(0)]) };
         for name in ["web", "renamed"] {
             let placement = Placement::new(&[listener("web", true)], &[strict(name)]);
-            assert!(placement.servers().is_empty());
-            assert_eq!(placement.of("web", Some(number(1)), true), None);
-            assert_eq!(placement.of("web", None, true), None);
+            assert_eq!(placement.servers(), ["web"]);
+            assert_eq!(placement.with_client_certs(), ["web"]);
+            assert!(placement.servers_of_any_client().is_empty());
+            for listener in [Some(number(1)), None] {
+                assert_eq!(placement.of("web", listener, Kind::Secure), None);
+                assert!(placement.of("web", listener, Kind::WithClientCert).is_some());
+            }
             assert_eq!(placement.count(0, &counts(&[("web", 3)])), 3, "they count as long as they stay");
         }
     }
@@ -293,8 +325,8 @@ mod tests {
         let both = LocalServer { plain: true, ..server("web", true, 1, &[Some(0), Some(1)]) };
         let placement = Placement::new(&offers, &[both]);
         assert_eq!(placement.servers(), ["old", "web"]);
-        assert_eq!(placement.of("web", Some(number(1)), false), Some(place(0, Some(1))));
-        assert_eq!(placement.of("old", Some(number(2)), true), Some(place(0, Some(2))));
+        assert_eq!(placement.of("web", Some(number(1)), Kind::Plain), Some(place(0, Some(1))));
+        assert_eq!(placement.of("old", Some(number(2)), Kind::Secure), Some(place(0, Some(2))));
     }
 
     #[test]
@@ -307,10 +339,10 @@ mod tests {
         let apart = [server("web", true, 1, &[Some(0)]), server("redirect", false, 2, &[Some(1)])];
         let placement = Placement::new(&offers, &apart);
         assert_eq!(placement.servers(), ["web"]);
-        assert_eq!(placement.of("web", Some(number(2)), false), Some(place(1, Some(2))));
+        assert_eq!(placement.of("web", Some(number(2)), Kind::Plain), Some(place(1, Some(2))));
         // Of an earlier generation, in which the listener was of the other kind, or of which it is not known.
-        assert_eq!(placement.of("web", Some(number(2)), true), Some(place(0, None)));
-        assert_eq!(placement.of("web", None, false), Some(place(1, None)));
+        assert_eq!(placement.of("web", Some(number(2)), Kind::Secure), Some(place(0, None)));
+        assert_eq!(placement.of("web", None, Kind::Plain), Some(place(1, None)));
     }
 
     #[test]

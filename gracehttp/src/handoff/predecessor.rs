@@ -11,11 +11,12 @@ use crate::handoff::channel::{Channel, Incoming, is_closed_by_peer};
 use crate::handoff::heartbeat::UNRESPONSIVE_AFTER;
 use crate::handoff::inherited::Greeting;
 use crate::handoff::parcel::{DISCARD, LEDGER, Parcel, Parcels, PredecessorParcels};
-use crate::handoff::placement::PredecessorListener;
+use crate::handoff::placement::{Placement, PredecessorListener};
 use crate::handoff::standard_error::{Overheard, STANDARD_ERROR};
 use crate::handoff::token::OwnershipToken;
 use crate::handoff::wire::{
-    ConnectionV1, ConnectionV3, ConnectionV7, ProxyHeader, ServerCount, ToPredecessor, ToSuccessor, Version,
+    ConnectionV1, ConnectionV2, ConnectionV3, ConnectionV7, ConnectionV8, ProxyHeader, ServerCount,
+    ToPredecessor, ToSuccessor, Version,
 };
 use crate::ledger::Ledger;
 use crate::listen::OfferedListeners;
@@ -63,7 +64,46 @@ pub(crate) struct Arrival {
     pub(crate) connection: ConnectionV3,
     /// None from a predecessor before version 7, which moves no connection that has or owes one.
     pub(crate) proxy_header: Option<ProxyHeader>,
+    /// In DER; none from a predecessor before version 8, which moves no connection whose client has shown one.
+    pub(crate) client_chain: Vec<Vec<u8>>,
     pub(crate) fd: OwnedFd,
+}
+
+/// A connection as any version describes it.
+struct Described {
+    connection: ConnectionV3,
+    proxy_header: Option<ProxyHeader>,
+    client_chain: Vec<Vec<u8>>,
+}
+
+impl From<ConnectionV1> for Described {
+    fn from(connection: ConnectionV1) -> Self {
+        ConnectionV3::from(connection).into()
+    }
+}
+
+impl From<ConnectionV2> for Described {
+    fn from(connection: ConnectionV2) -> Self {
+        ConnectionV3::from(connection).into()
+    }
+}
+
+impl From<ConnectionV3> for Described {
+    fn from(connection: ConnectionV3) -> Self {
+        Self { connection, proxy_header: None, client_chain: Vec::new() }
+    }
+}
+
+impl From<ConnectionV7> for Described {
+    fn from(ConnectionV7 { connection, proxy_header }: ConnectionV7) -> Self {
+        Self { proxy_header: Some(proxy_header), ..connection.into() }
+    }
+}
+
+impl From<ConnectionV8> for Described {
+    fn from(ConnectionV8 { connection, client_chain }: ConnectionV8) -> Self {
+        Self { client_chain, ..connection.into() }
+    }
 }
 
 /// Connections that were sent together.
@@ -80,25 +120,11 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     /// Of version 1: without a token.
     fn unnumbered(connections: Vec<ConnectionV1>, fds: Vec<OwnedFd>) -> Self {
-        Self::new(None, undetermined(connections), fds.into_iter())
+        Self::new(None, connections, fds.into_iter())
     }
 
     /// The first descriptor is the token.
-    fn numbered(number: u32, connections: Vec<impl Into<ConnectionV3>>, fds: Vec<OwnedFd>) -> Self {
-        Self::with_token(number, undetermined(connections), fds)
-    }
-
-    /// The same, of version 7.
-    fn with_headers(number: u32, connections: Vec<ConnectionV7>, fds: Vec<OwnedFd>) -> Self {
-        let connections = connections.into_iter().map(|sent| (sent.connection, Some(sent.proxy_header)));
-        Self::with_token(number, connections, fds)
-    }
-
-    fn with_token(
-        number: u32,
-        connections: impl ExactSizeIterator<Item = (ConnectionV3, Option<ProxyHeader>)>,
-        fds: Vec<OwnedFd>,
-    ) -> Self {
+    fn numbered(number: u32, connections: Vec<impl Into<Described>>, fds: Vec<OwnedFd>) -> Self {
         let mut fds = fds.into_iter();
         let token = fds.next().map(OwnershipToken::received);
         Self::new(Some((number, token)), connections, fds)
@@ -106,23 +132,17 @@ impl Arrivals {
 
     fn new(
         batch: Option<(u32, Option<OwnershipToken>)>,
-        connections: impl ExactSizeIterator<Item = (ConnectionV3, Option<ProxyHeader>)>,
+        connections: Vec<impl Into<Described>>,
         fds: impl ExactSizeIterator<Item = OwnedFd>,
     ) -> Self {
         let missing = connections.len().saturating_sub(fds.len());
-        let arrivals = connections
-            .zip(fds)
-            .map(|((connection, proxy_header), fd)| Arrival { connection, proxy_header, fd })
-            .collect();
+        let arrive = |(described, fd)| {
+            let Described { connection, proxy_header, client_chain } = described;
+            Arrival { connection, proxy_header, client_chain, fd }
+        };
+        let arrivals = connections.into_iter().map(Into::into).zip(fds).map(arrive).collect();
         Self { batch, arrivals, missing }
     }
-}
-
-/// Connections of a version that says nothing about PROXY headers.
-fn undetermined(
-    connections: Vec<impl Into<ConnectionV3>>,
-) -> impl ExactSizeIterator<Item = (ConnectionV3, Option<ProxyHeader>)> {
-    connections.into_iter().map(|connection| (connection.into(), None))
 }
 
 /// A message of the predecessor after the commit.
@@ -252,11 +272,18 @@ impl Predecessor {
     /// none, and its listeners are ours even so.
     pub(crate) async fn ready(
         &self,
-        servers: Vec<String>,
+        placement: &Placement,
         claimed: impl Iterator<Item = usize>,
     ) -> Vec<ServerCount> {
         let claimed = claimed.filter_map(|index| u32::try_from(index).ok()).collect();
-        let reply = ToPredecessor::Ready { servers, claimed };
+        let reply = match self.version {
+            Version::Eight => ToPredecessor::ReadyV8 {
+                servers: placement.servers(),
+                claimed,
+                with_client_certs: placement.with_client_certs(),
+            },
+            _ => ToPredecessor::Ready { servers: placement.servers_of_any_client(), claimed },
+        };
         if self.channel.send(&reply, &[]).await.is_err() {
             return Vec::new();
         }
@@ -269,7 +296,8 @@ impl Predecessor {
     }
 
     /// Tells the predecessor that a rehearsal has come to its end, and waits until it discards this process.
-    pub(crate) async fn rehearsed(&self, servers: Vec<String>, claimed: impl Iterator<Item = usize>) {
+    pub(crate) async fn rehearsed(&self, placement: &Placement, claimed: impl Iterator<Item = usize>) {
+        let servers = placement.servers();
         let claimed = claimed.filter_map(|index| u32::try_from(index).ok()).collect();
         if self.channel.send(&ToPredecessor::Ready { servers, claimed }, &[]).await.is_err() {
             return;
@@ -324,7 +352,10 @@ impl Predecessor {
                     return FromPredecessor::Connections(Arrivals::numbered(number, connections, fds));
                 }
                 Ok(Incoming::Message(ToSuccessor::BatchV7 { number, connections }, fds)) => {
-                    return FromPredecessor::Connections(Arrivals::with_headers(number, connections, fds));
+                    return FromPredecessor::Connections(Arrivals::numbered(number, connections, fds));
+                }
+                Ok(Incoming::Message(ToSuccessor::BatchV8 { number, connections }, fds)) => {
+                    return FromPredecessor::Connections(Arrivals::numbered(number, connections, fds));
                 }
                 Ok(Incoming::Message(ToSuccessor::Commit { held } | ToSuccessor::Held { held }, _)) => {
                     return FromPredecessor::Held(held);

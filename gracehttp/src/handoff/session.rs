@@ -99,8 +99,10 @@ impl std::fmt::Display for Unusable {
 
 #[cfg(feature = "tls")]
 mod conversion {
+    use std::sync::Arc;
+
     use super::{Alpn, CutMessage, Direction, Secret, SentSession, Session, SessionAtRest, Unusable};
-    use crate::record::{self, DirectionParts, Facts, SessionParts, Suite, WrongSecret};
+    use crate::record::{self, ClientChain, DirectionParts, Facts, SessionParts, Suite, WrongSecret};
 
     const WRONG_SECRET: Unusable = Unusable::Invalid("the length of a secret");
 
@@ -111,15 +113,39 @@ mod conversion {
             (sent, parts.into())
         }
 
-        /// The session, ready to go on here.
-        pub(in crate::handoff) fn receive(self) -> Result<SessionAtRest, Unusable> {
-            SessionAtRest::received(self.try_into()?).map_err(|WrongSecret| WRONG_SECRET)
+        /// The session of a client that has shown these certificates, ready to go on here.
+        pub(in crate::handoff) fn receive(
+            self,
+            client_chain: Vec<Vec<u8>>,
+        ) -> Result<SessionAtRest, Unusable> {
+            let mut parts = SessionParts::try_from(self)?;
+            parts.facts.client = received(client_chain)?;
+            SessionAtRest::received(parts).map_err(|WrongSecret| WRONG_SECRET)
+        }
+    }
+
+    /// The certificates that the client of a session has shown, for a message beside that of the session.
+    pub(in crate::handoff) fn client_chain(session: &SessionAtRest) -> Vec<Vec<u8>> {
+        let client = session.facts().client.as_deref();
+        let certificates = client.map_or(&[][..], ClientChain::certificates);
+        certificates.iter().map(|certificate| certificate.to_vec()).collect()
+    }
+
+    fn received(client_chain: Vec<Vec<u8>>) -> Result<Option<Arc<ClientChain>>, Unusable> {
+        let chain = ClientChain::new(client_chain.into_iter().map(Into::into).collect());
+        match chain {
+            Some(chain) if !chain.can_rest() => {
+                Err(Unusable::Invalid("the length of a client's certificates"))
+            }
+            chain => Ok(chain.map(Arc::new)),
         }
     }
 
     /// How many bytes of a session depend on its client.
     pub(in crate::handoff) fn variable_size(session: &SessionAtRest) -> usize {
-        session.facts().sni.as_ref().map_or(0, |sni| sni.len()) + session.cut().len()
+        let Facts { sni, client, .. } = session.facts();
+        let client = client.as_ref().map_or(0, |client| client.size());
+        sni.as_ref().map_or(0, |sni| sni.len()) + session.cut().len() + client
     }
 
     /// The session, which is ours again: the successor has not taken it, and never will.
@@ -138,7 +164,8 @@ mod conversion {
                 warnings,
                 refused_renegotiation,
                 message,
-                facts: Facts { sni, alpn },
+                // The client's certificates have a place of their own in the message.
+                facts: Facts { sni, alpn, client: _ },
                 cut,
             } = parts;
             Self {
@@ -184,7 +211,7 @@ mod conversion {
                 warnings,
                 refused_renegotiation,
                 message: message.ok_or(Unusable::Invalid("a cut message"))?,
-                facts: Facts { sni: sni.map(Into::into), alpn: alpn.map(Into::into) },
+                facts: Facts { sni: sni.map(Into::into), alpn: alpn.map(Into::into), client: None },
                 cut: cut.into(),
             })
         }
@@ -234,9 +261,13 @@ mod conversion {
             match session {}
         }
 
-        pub(in crate::handoff) fn receive(self) -> Result<SessionAtRest, Unusable> {
+        pub(in crate::handoff) fn receive(self, _: Vec<Vec<u8>>) -> Result<SessionAtRest, Unusable> {
             Err(Unusable::WithoutTls)
         }
+    }
+
+    pub(in crate::handoff) fn client_chain(session: &SessionAtRest) -> Vec<Vec<u8>> {
+        match *session {}
     }
 
     pub(in crate::handoff) fn variable_size(session: &SessionAtRest) -> usize {
@@ -248,4 +279,4 @@ mod conversion {
     }
 }
 
-pub(super) use conversion::{not_taken, variable_size};
+pub(super) use conversion::{client_chain, not_taken, variable_size};

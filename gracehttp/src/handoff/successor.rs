@@ -82,6 +82,24 @@ pub(crate) struct Claims {
     pub(crate) servers: Vec<String>,
     /// The indices of the listeners that it has, in the order of the offers.
     pub(crate) listeners: Vec<usize>,
+    /// The servers whose connections over TLS it takes only if their clients have shown certificates.
+    pub(crate) with_client_certs: Vec<String>,
+}
+
+impl Claims {
+    /// Fails if the successor claims listeners that it was not offered.
+    fn new(
+        servers: Vec<String>,
+        claimed: Vec<u32>,
+        with_client_certs: Vec<String>,
+        offered: usize,
+    ) -> Result<Self, String> {
+        let listeners: Vec<usize> = claimed.into_iter().map(|index| index as usize).collect();
+        if listeners.iter().any(|index| *index >= offered) {
+            return Err("it claims listeners that it was not offered".to_owned());
+        }
+        Ok(Self { servers, listeners, with_client_certs })
+    }
 }
 
 /// What a successor is started for.
@@ -148,6 +166,9 @@ impl Successor {
             ahead: self.version.max_ahead(),
             sessions: self.version >= Version::Three,
             proxy_headers: self.version >= Version::Seven,
+            client_certs: self.version >= Version::Eight,
+            // It says that of each server.
+            needs_client_certs: false,
         }
     }
 
@@ -215,15 +236,12 @@ impl Successor {
                 }
             };
             Ok::<_, io::Error>(Some(match reply {
-                ToPredecessor::Ready { claimed, .. }
-                    if claimed.iter().any(|index| *index as usize >= listeners.len()) =>
-                {
-                    Err("it claims listeners that it was not offered".to_owned())
+                ToPredecessor::Ready { servers, claimed } => {
+                    Claims::new(servers, claimed, Vec::new(), listeners.len())
                 }
-                ToPredecessor::Ready { servers, claimed } => Ok(Claims {
-                    servers,
-                    listeners: claimed.into_iter().map(|index| index as usize).collect(),
-                }),
+                ToPredecessor::ReadyV8 { servers, claimed, with_client_certs } => {
+                    Claims::new(servers, claimed, with_client_certs, listeners.len())
+                }
                 ToPredecessor::Failed { reason } => Err(reason),
                 other => Err(format!("it sent {other:?} before it was ready")),
             }))
@@ -372,7 +390,13 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
             Version::One => {
                 ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
             }
-            Version::Two | Version::Three | Version::Four | Version::Five | Version::Six | Version::Seven => {
+            Version::Two
+            | Version::Three
+            | Version::Four
+            | Version::Five
+            | Version::Six
+            | Version::Seven
+            | Version::Eight => {
                 ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
             }
         };

@@ -42,6 +42,8 @@ pub(crate) enum Version {
     Six = 6,
     /// Connections take their PROXY headers along.
     Seven = 7,
+    /// Connections take the certificates of their clients along.
+    Eight = 8,
 }
 
 impl Version {
@@ -49,7 +51,9 @@ impl Version {
     pub(crate) const fn max_ahead(self) -> usize {
         match self {
             Self::One => 32 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven => 64 << 10,
+            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven | Self::Eight => {
+                64 << 10
+            }
         }
     }
 
@@ -57,7 +61,9 @@ impl Version {
     pub(crate) const fn max_message(self) -> usize {
         match self {
             Self::One => 64 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven => MAX_MESSAGE,
+            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven | Self::Eight => {
+                MAX_MESSAGE
+            }
         }
     }
 
@@ -67,7 +73,7 @@ impl Version {
     pub(crate) const fn max_batch(self) -> usize {
         match self {
             Self::One | Self::Two | Self::Three | Self::Four => 64,
-            Self::Five | Self::Six | Self::Seven => MAX_FDS - 1,
+            Self::Five | Self::Six | Self::Seven | Self::Eight => MAX_FDS - 1,
         }
     }
 
@@ -78,16 +84,16 @@ impl Version {
     pub(crate) const fn max_unconfirmed(self) -> usize {
         match self {
             Self::One | Self::Two | Self::Three | Self::Four | Self::Five => 1,
-            Self::Six | Self::Seven => 2,
+            Self::Six | Self::Seven | Self::Eight => 2,
         }
     }
 }
 
-const _: () = assert!(MOVES_WITH <= Version::Seven.max_ahead(), "no message has room for such a connection");
+const _: () = assert!(MOVES_WITH <= Version::Eight.max_ahead(), "no message has room for such a connection");
 
 /// The versions that this release speaks.
 pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
-pub(crate) const NEWEST_VERSION: u16 = Version::Seven as u16;
+pub(crate) const NEWEST_VERSION: u16 = Version::Eight as u16;
 
 /// How many bytes a hello takes at most.
 pub(super) const LARGEST_HELLO: usize = 64;
@@ -134,6 +140,7 @@ impl Hello {
             5 if self.oldest <= 5 => Ok(Version::Five),
             6 if self.oldest <= 6 => Ok(Version::Six),
             7 if self.oldest <= 7 => Ok(Version::Seven),
+            8 if self.oldest <= 8 => Ok(Version::Eight),
             _ => Err(format!(
                 "it speaks versions {} to {} of the handoff protocol and this process {OLDEST_VERSION} to \
                  {NEWEST_VERSION}: stop the service and start it again instead of restarting it",
@@ -308,6 +315,25 @@ pub(crate) struct ConnectionV7 {
     pub(crate) proxy_header: ProxyHeader,
 }
 
+/// A connection, as version 8 sends it: with the certificates that its client has shown.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConnectionV8 {
+    pub(crate) connection: ConnectionV7,
+    /// In DER, its own first; none if it has shown none.
+    pub(crate) client_chain: Vec<Vec<u8>>,
+}
+
+/// Not derived: the bytes tell a reader nothing.
+impl std::fmt::Debug for ConnectionV8 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { connection, client_chain } = self;
+        f.debug_struct("ConnectionV8")
+            .field("connection", connection)
+            .field("client_chain", &client_chain.len())
+            .finish()
+    }
+}
+
 /// The PROXY header of a connection.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ProxyHeader {
@@ -365,6 +391,8 @@ pub(crate) enum ToSuccessor {
     Parcel { name: String, data: Vec<u8> },
     /// Version 7: the same as [`Batch`](Self::Batch), for connections that may have TLS sessions and PROXY headers.
     BatchV7 { number: u32, connections: Vec<ConnectionV7> },
+    /// Version 8: the same as [`Batch`](Self::Batch), for connections whose clients may have shown certificates, too.
+    BatchV8 { number: u32, connections: Vec<ConnectionV8> },
 }
 
 /// From the successor to the predecessor.
@@ -394,6 +422,9 @@ pub(crate) enum ToPredecessor {
     Granted { number: u32, granted: ServerCount },
     /// Version 4: the same as [`ToSuccessor::Parcel`], after the commit.
     Parcel { name: String, data: Vec<u8> },
+    /// Version 8: the same as [`Ready`](Self::Ready). Of the servers in `with_client_certs` it takes connections over TLS only if
+    /// their clients have shown certificates.
+    ReadyV8 { servers: Vec<String>, claimed: Vec<u32>, with_client_certs: Vec<String> },
 }
 
 impl From<Report> for ToPredecessor {

@@ -40,7 +40,7 @@ trait Numbered {
 }
 
 impl Numbered for ToSuccessor {
-    const COUNT: u8 = 14;
+    const COUNT: u8 = 15;
 
     fn number(&self) -> u8 {
         match self {
@@ -58,12 +58,13 @@ impl Numbered for ToSuccessor {
             Self::BatchV3 { .. } => 11,
             Self::Parcel { .. } => 12,
             Self::BatchV7 { .. } => 13,
+            Self::BatchV8 { .. } => 14,
         }
     }
 }
 
 impl Numbered for ToPredecessor {
-    const COUNT: u8 = 11;
+    const COUNT: u8 = 12;
 
     fn number(&self) -> u8 {
         match self {
@@ -78,6 +79,7 @@ impl Numbered for ToPredecessor {
             Self::Pong { .. } => 8,
             Self::Granted { .. } => 9,
             Self::Parcel { .. } => 10,
+            Self::ReadyV8 { .. } => 11,
         }
     }
 }
@@ -124,6 +126,7 @@ fn golden_to_successor() -> Vec<(ToSuccessor, Vec<u8>)> {
         let bare = connection("a", Family::Unix, Stage::Fresh, b"");
         ConnectionV7 { connection: bare.into(), proxy_header }
     };
+    let with_chain = |client_chain| ConnectionV8 { connection: with_header(ProxyHeader::None), client_chain };
     let empty = || Direction { secret: Secret(Vec::new()), sequence: 0 };
     let bare_session = Session {
         suite: 0,
@@ -230,6 +233,25 @@ fn golden_to_successor() -> Vec<(ToSuccessor, Vec<u8>)> {
                 b"PROXY",
             ],
         ),
+        // Version 8.
+        (
+            ToSuccessor::BatchV8 {
+                number: 300,
+                connections: vec![with_chain(Vec::new()), with_chain(vec![b"leaf".to_vec(), b"ca".to_vec()])],
+            },
+            &[
+                &[14, 0xac, 2, 2],
+                &[0, 1],
+                b"a",
+                &[1, 0, 0, 0, 0, 0],
+                &[0, 1],
+                b"a",
+                &[1, 0, 0, 0, 0, 2, 4],
+                b"leaf",
+                &[2],
+                b"ca",
+            ],
+        ),
     ]
     .map(|(message, bytes)| (message, bytes.concat()))
     .into()
@@ -258,6 +280,15 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
             ToPredecessor::Parcel { name: "status".to_owned(), data: vec![7, 0] },
             &[&[10, 6], b"status", &[2, 7, 0]],
         ),
+        // Version 8.
+        (
+            ToPredecessor::ReadyV8 {
+                servers: vec!["web".to_owned(), "a".to_owned()],
+                claimed: vec![0, 300],
+                with_client_certs: vec!["a".to_owned()],
+            },
+            &[&[11, 2, 3], b"web", &[1], b"a", &[2, 0, 0xac, 2, 1, 1], b"a"],
+        ),
     ]
     .map(|(message, bytes)| (message, bytes.concat()))
     .into()
@@ -266,9 +297,11 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
 #[test]
 fn versions_agree_on_the_newest_that_both_speak() {
     let ours = Hello::new(1);
-    assert_eq!(ours.agree(), Ok(Version::Seven));
+    assert_eq!(ours.agree(), Ok(Version::Eight));
     let newer = Hello { newest: 9, ..ours.clone() };
-    assert_eq!(newer.agree(), Ok(Version::Seven));
+    assert_eq!(newer.agree(), Ok(Version::Eight));
+    let seventh_release = Hello { newest: 7, ..ours.clone() };
+    assert_eq!(seventh_release.agree(), Ok(Version::Seven));
     let sixth_release = Hello { newest: 6, ..ours.clone() };
     assert_eq!(sixth_release.agree(), Ok(Version::Six));
     let fifth_release = Hello { newest: 5, ..ours.clone() };
@@ -286,8 +319,8 @@ fn versions_agree_on_the_newest_that_both_speak() {
 #[test]
 fn strangers_are_refused_with_a_reason() {
     let ours = Hello::new(1);
-    let too_new = Hello { oldest: 8, newest: 9, ..ours.clone() };
-    assert!(too_new.agree().unwrap_err().contains("versions 8 to 9"));
+    let too_new = Hello { oldest: 9, newest: 10, ..ours.clone() };
+    assert!(too_new.agree().unwrap_err().contains("versions 9 to 10"));
     let too_old = Hello { oldest: 0, newest: 0, ..ours.clone() };
     assert!(too_old.agree().is_err());
     let stranger = Hello { magic: *b"GET / HT", ..ours };
@@ -297,7 +330,7 @@ fn strangers_are_refused_with_a_reason() {
 #[test]
 fn d18_the_hello_is_frozen() {
     let hello = Hello { generation: 300, pid: 7, ..Hello::new(0) };
-    golden(&hello, &[&b"gracehdf"[..], &[1, 7, 0xac, 2, 14]].concat());
+    golden(&hello, &[&b"gracehdf"[..], &[1, 8, 0xac, 2, 14]].concat());
 }
 
 #[test]

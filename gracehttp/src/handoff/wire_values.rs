@@ -58,6 +58,10 @@ impl Values {
         ConnectionV7 { connection: self.connection_v3(), proxy_header }
     }
 
+    fn connection_v8(&mut self) -> ConnectionV8 {
+        ConnectionV8 { connection: self.connection_v7(), client_chain: self.several(Self::bytes) }
+    }
+
     fn bytes(&mut self) -> Vec<u8> {
         self.several(|values| values.next() as u8)
     }
@@ -125,6 +129,7 @@ impl Values {
             11 => ToSuccessor::BatchV3 { number, connections: self.several(Self::connection_v3) },
             12 => ToSuccessor::Parcel { name: self.text(), data: self.bytes() },
             13 => ToSuccessor::BatchV7 { number, connections: self.several(Self::connection_v7) },
+            14 => ToSuccessor::BatchV8 { number, connections: self.several(Self::connection_v8) },
             number => panic!("no value of variant {number}"),
         }
     }
@@ -146,6 +151,11 @@ impl Values {
             8 => ToPredecessor::Pong { number },
             9 => ToPredecessor::Granted { number, granted: self.count() },
             10 => ToPredecessor::Parcel { name: self.text(), data: self.bytes() },
+            11 => ToPredecessor::ReadyV8 {
+                servers: self.several(Self::text),
+                claimed: self.several(|values| values.next() as u32),
+                with_client_certs: self.several(Self::text),
+            },
             number => panic!("no value of variant {number}"),
         }
     }

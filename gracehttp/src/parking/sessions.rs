@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::record::{PackedSession, SessionAtRest};
+use crate::record::{ClientChain, PackedSession, SessionAtRest};
 
 /// How many sessions lie in one piece of memory. A piece never moves: growing would leave secrets behind.
 const PIECE: usize = 256;
 
-/// How many server names a lot remembers.
-const NAMES: usize = 16;
+/// How many server names, and how many chains of clients, a lot remembers.
+const REMEMBERED: usize = 16;
 
 /// The place of a session.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +27,13 @@ pub(super) struct Sessions {
     pieces: Slab<Slab<PackedSession>>,
     /// The pieces that have room.
     open: Vec<usize>,
-    names: Names,
+    names: Recent<str>,
+    clients: Recent<ClientChain>,
 }
 
-/// The server names that were seen last. Sessions with the same name share it.
-#[derive(Debug, Default)]
-struct Names(VecDeque<Arc<str>>);
+/// The values that were seen last. Sessions with the same value share it.
+#[derive(Debug)]
+struct Recent<T: ?Sized>(VecDeque<Arc<T>>);
 
 impl SessionKey {
     fn new(piece: usize, place: usize) -> Self {
@@ -48,8 +49,11 @@ impl SessionKey {
 
 impl Sessions {
     pub(super) fn insert(&mut self, session: SessionAtRest) -> SessionKey {
-        let names = &mut self.names;
-        let session = session.pack(|name| names.share(name));
+        let Self { names, clients, .. } = self;
+        let session = session.pack(|facts| {
+            facts.sni.as_mut().map(|name| names.share(name));
+            facts.client.as_mut().map(|client| clients.share(client));
+        });
         let number = match self.open.last() {
             Some(number) => *number,
             None => {
@@ -85,17 +89,23 @@ impl Sessions {
     }
 }
 
-impl Names {
-    /// Replaces a name by the equal one that other sessions have.
-    fn share(&mut self, name: &mut Arc<str>) {
-        if let Some(known) = self.0.iter().find(|known| *known == name) {
-            *name = known.clone();
+impl<T: ?Sized> Default for Recent<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: ?Sized + Eq> Recent<T> {
+    /// Replaces a value by the equal one that other sessions have.
+    fn share(&mut self, value: &mut Arc<T>) {
+        if let Some(known) = self.0.iter().find(|known| *known == value) {
+            *value = known.clone();
             return;
         }
-        if self.0.len() == NAMES {
+        if self.0.len() == REMEMBERED {
             self.0.pop_front();
         }
-        self.0.push_back(name.clone());
+        self.0.push_back(value.clone());
     }
 }
 
@@ -162,6 +172,6 @@ mod tests {
             let key = sessions.insert(session(number, &number.to_string()));
             assert_eq!(*name_of(sessions.remove(key).unwrap()), *number.to_string());
         }
-        assert_eq!(sessions.names.0.len(), NAMES);
+        assert_eq!(sessions.names.0.len(), REMEMBERED);
     }
 }

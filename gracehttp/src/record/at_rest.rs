@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::record::client_chain::ClientChain;
 use crate::record::keys::Secret;
 use crate::record::message::CutMessage;
 use crate::record::session::Session;
@@ -20,6 +21,8 @@ pub(crate) struct Facts {
     /// The server name that the client asked for (RFC 6066 section 3).
     pub(crate) sni: Option<Arc<str>>,
     pub(crate) alpn: Option<Alpn>,
+    /// Who the client is, if it has shown a certificate.
+    pub(crate) client: Option<Arc<ClientChain>>,
 }
 
 /// One direction of a session.
@@ -53,8 +56,8 @@ pub(crate) struct SessionParts {
     pub(crate) cut: Box<[u8]>,
 }
 
-/// What a parked connection keeps of its session, beside the server name.
-const _: () = assert!(size_of::<PackedSession>() <= 184);
+/// What a parked connection keeps of its session, beside the server name and the chain of its client.
+const _: () = assert!(size_of::<PackedSession>() <= 192);
 
 /// A session at rest. Deliberately not `Clone`: waking and sending consume it.
 #[derive(Debug)]
@@ -155,6 +158,11 @@ impl SessionAtRest {
         &self.parts.facts
     }
 
+    /// From now on it is the session of an unknown client.
+    pub(crate) fn forget_client(&mut self) {
+        self.parts.facts.client = None;
+    }
+
     /// The bytes of a record that has not come whole.
     pub(crate) fn cut(&self) -> &[u8] {
         &self.parts.cut
@@ -172,9 +180,9 @@ impl SessionAtRest {
         (SentSession { session: self }, copy)
     }
 
-    /// The same session for a place among others. `share` may replace its server name by an equal one.
-    pub(crate) fn pack(mut self, share: impl FnOnce(&mut Arc<str>)) -> PackedSession {
-        self.parts.facts.sni.as_mut().map(share);
+    /// The same session for a place among others. `share` may replace facts by equal ones.
+    pub(crate) fn pack(mut self, share: impl FnOnce(&mut Facts)) -> PackedSession {
+        share(&mut self.parts.facts);
         PackedSession(self.parts.moved())
     }
 

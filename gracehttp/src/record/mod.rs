@@ -16,6 +16,7 @@
 mod aead;
 mod alert;
 mod at_rest;
+mod client_chain;
 mod established;
 #[cfg(any(test, feature = "test-kit"))]
 mod forger;
@@ -57,6 +58,7 @@ pub(crate) use alert::Fault;
 pub(crate) use at_rest::{
     Alpn, DirectionParts, Facts, PackedSession, SentSession, SessionAtRest, SessionParts, WrongSecret,
 };
+pub(crate) use client_chain::ClientChain;
 pub(crate) use established::{Established, NotEstablished, TrafficSecrets};
 #[cfg(feature = "test-kit")]
 pub(crate) use fuzz::open_records;

@@ -224,7 +224,7 @@ fn a_key_update_in_five_records_travels() {
 fn facts_and_counts_travel() {
     let (session, ..) = twins(&providers()[0], Suite::Tls12EcdsaAes128Gcm);
     let mut at_rest = session.rest(b"cut");
-    let facts = Facts { sni: Some("localhost".into()), alpn: Some(Alpn::Http11) };
+    let facts = Facts { sni: Some("localhost".into()), alpn: Some(Alpn::Http11), client: None };
     let message = CutMessage::new(&[1, 0, 1, 0], 7).unwrap();
     let (_, mut parts) = at_rest.send();
     (parts.facts, parts.message, parts.without_data, parts.warnings) = (facts.clone(), message.clone(), 3, 2);

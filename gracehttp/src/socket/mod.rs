@@ -112,6 +112,18 @@ impl Socket {
         bare::peer(self.family, || bare::peer_of(self.fd.as_fd()))
     }
 
+    /// Whether its client has shown a certificate.
+    #[cfg(feature = "tls")]
+    pub(crate) fn has_client_cert(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.facts().client.is_some())
+    }
+
+    /// Without TLS there are none.
+    #[cfg(not(feature = "tls"))]
+    pub(crate) fn has_client_cert(&self) -> bool {
+        false
+    }
+
     /// Whether a record of the client has begun to come and is not whole.
     #[cfg(feature = "tls")]
     pub(crate) fn is_in_record(&self) -> bool {

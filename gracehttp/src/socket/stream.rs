@@ -56,21 +56,21 @@ impl Stream {
         }
     }
 
-    /// The certificate that the client has shown, in DER.
-    #[cfg(feature = "tls")]
-    pub(crate) fn client_cert(&self) -> Option<&std::sync::Arc<[u8]>> {
-        match self {
-            Self::Secure(secure) => secure.client_cert(),
-            Self::Plain(_) => None,
-        }
-    }
-
     /// Its TLS session.
     #[cfg(feature = "tls")]
     pub(crate) fn session(&self) -> Option<&Session> {
         match self {
             Self::Secure(secure) => Some(secure.session()),
             Self::Plain(_) => None,
+        }
+    }
+
+    /// Whether its client has shown a certificate.
+    pub(crate) fn has_client_cert(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Secure(secure) => secure.session().facts().client.is_some(),
+            _ => false,
         }
     }
 

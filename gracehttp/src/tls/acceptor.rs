@@ -1,13 +1,16 @@
 //! The TLS side of a server.
 
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Error;
 use crate::log;
+use crate::record::ClientChain;
 use crate::server::{Acme, ServerOptions, Tls, TlsSource as Source};
 use crate::tls::certificate::Certificate;
 use crate::tls::certificate::CertificateFacts;
+use crate::tls::choices::{Fit, choices};
 use crate::tls::clients::ClientFiles;
 use crate::tls::files::{self, PairSources};
 use crate::tls::key_ring::KeyRing;
@@ -40,6 +43,15 @@ impl TlsAcceptor {
         current.set.certificates().iter().map(|certificate| certificate.facts().clone()).collect()
     }
 
+    /// Verifies a client that has shown its certificate to another process. False if this server asks for no certificates.
+    pub(crate) fn verify(&self, client: &ClientChain) -> io::Result<bool> {
+        let current = self.presented.current();
+        let Some(clients) = &current.clients else { return Ok(false) };
+        let verified = clients.verify_again(Some(client.certificates()));
+        verified.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok(true)
+    }
+
     /// What its handshakes present, to be replaced while it runs.
     pub(crate) fn presented(&self) -> &Arc<Presented> {
         &self.presented
@@ -50,14 +62,21 @@ impl TlsAcceptor {
 fn certificates(server: &str, tls: &Tls) -> Result<Vec<Arc<Certificate>>, Error> {
     let mut faults = Vec::new();
     let mut certificates = Vec::new();
+    let choices = choices(server, tls)?;
     match &tls.source {
         Source::Files(all) => {
             for (place, files) in all.iter().enumerate() {
                 let sources = PairSources { files, ocsp: tls.ocsp.as_deref().filter(|_| place == 0) };
                 match files::settled_certificate(server, sources) {
                     Ok(certificate) => {
+                        let shown = || format!("server `{server}`: the certificate {files}");
+                        match choices.fit(certificate.key_kind()) {
+                            Fit::Whole => {}
+                            fit @ Fit::OnlyNewest(_) => log::notice(format_args!("{}: {fit}", shown())),
+                            fit @ Fit::Useless(_) => faults.push(Error::new(format!("{}: {fit}", shown()))),
+                        }
                         for flaw in certificate.flaws(SystemTime::now()) {
-                            log::notice(format_args!("server `{server}`: the certificate {files}: {flaw}"));
+                            log::notice(format_args!("{}: {flaw}", shown()));
                         }
                         certificates.push(Arc::new(certificate));
                     }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, SignatureScheme};
+use tokio_rustls::rustls::{self, SignatureAlgorithm, SignatureScheme};
 
 use crate::error::Error;
 use crate::tls::names;
@@ -99,6 +99,11 @@ impl Certificate {
     pub(super) fn dns_names(&self) -> Vec<String> {
         let leaf = self.certified.cert.first();
         leaf.map(|leaf| names::dns_of(leaf)).unwrap_or_default()
+    }
+
+    /// The kind of its key.
+    pub(super) fn key_kind(&self) -> SignatureAlgorithm {
+        self.certified.key.algorithm()
     }
 
     /// Whether a client that verifies these signatures can use it.

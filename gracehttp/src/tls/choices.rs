@@ -1,11 +1,13 @@
 //! The protocol versions, cipher suites and curves of a server.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
+use tokio_rustls::rustls::{NamedGroup, SignatureAlgorithm, SupportedCipherSuite, SupportedProtocolVersion};
 
+use crate::error::Error;
 use crate::record::Suite;
 use crate::server::{Tls, tls_words};
 use crate::tls::certificate::provider;
@@ -52,6 +54,61 @@ impl Choices {
         }
         Ok(Self { provider: Arc::new(provider), versions })
     }
+
+    /// How the suites fit a certificate with such a key. Suites of TLS 1.2 are for one kind of key, those of TLS 1.3 for all.
+    pub(super) fn fit(&self, key: SignatureAlgorithm) -> Fit {
+        let spoken =
+            self.provider.cipher_suites.iter().filter(|suite| self.versions.contains(&suite.version()));
+        let (usable, useless): (Vec<_>, Vec<_>) =
+            spoken.partition(|suite| suite.usable_for_signature_algorithm(key));
+        let is_old = |suite: &&SupportedCipherSuite| suite.version() == &TLS12;
+        if usable.is_empty() {
+            Fit::Useless(key)
+        } else if !useless.is_empty() && !usable.iter().any(is_old) {
+            Fit::OnlyNewest(key)
+        } else {
+            Fit::Whole
+        }
+    }
+}
+
+/// How cipher suites fit a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    Whole,
+    /// Suites of TLS 1.2 are chosen, and none of them is for its key.
+    OnlyNewest(SignatureAlgorithm),
+    /// No client can use the certificate.
+    Useless(SignatureAlgorithm),
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suite = |key: SignatureAlgorithm| match key {
+            SignatureAlgorithm::RSA => "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            _ => "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        };
+        match *self {
+            Self::Whole => Ok(()),
+            Self::OnlyNewest(key) => write!(
+                f,
+                "clients of TLS 1.2 can't use it, since no suite of that version in `tls.cipher_suites` is for its {key:?} \
+                 key: add {}, or set `tls.min_version` to \"1.3\"",
+                suite(key)
+            ),
+            Self::Useless(key) => write!(
+                f,
+                "no client can use it, since no suite in `tls.cipher_suites` is for its {key:?} key: add {} or a suite of \
+                 TLS 1.3, or take a certificate with a key of another kind",
+                suite(key)
+            ),
+        }
+    }
+}
+
+/// The choices of a server.
+pub(super) fn choices(server: &str, tls: &Tls) -> Result<Choices, Error> {
+    Choices::of(tls).map_err(|reason| Error::new(format!("server `{server}`: tls.{reason}")))
 }
 
 /// The group of this name.
@@ -100,6 +157,27 @@ mod tests {
                 chosen.is_ok() || (*name == "X25519MLKEM768" && cfg!(not(feature = "aws-lc-rs"))),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn suites_of_version_1_2_are_for_one_kind_of_key() {
+        use SignatureAlgorithm::{ECDSA, ED25519, RSA};
+        let (new, rsa) = ("TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256");
+        let ecdsa = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
+        let fit = |suites: &[&str], key| {
+            Choices::of(&files().cipher_suites(suites.iter().copied())).unwrap().fit(key)
+        };
+        for key in [RSA, ECDSA, ED25519] {
+            assert_eq!(fit(&[], key), Fit::Whole);
+            assert_eq!(fit(&[new], key), Fit::Whole);
+            assert_eq!(fit(&[rsa, ecdsa], key), Fit::Whole);
+            let (its, other) = if key == RSA { (rsa, ecdsa) } else { (ecdsa, rsa) };
+            assert_eq!(fit(&[its], key), Fit::Whole);
+            assert_eq!(fit(&[other], key), Fit::Useless(key));
+            assert_eq!(fit(&[other, new], key), Fit::OnlyNewest(key));
+            let newest = Choices::of(&files().min_version("1.3").cipher_suites([other, new])).unwrap();
+            assert_eq!(newest.fit(key), Fit::Whole);
         }
     }
 

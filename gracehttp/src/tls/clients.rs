@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{Error as TlsError, RootCertStore};
 use crate::error::Error;
 use crate::server::{ClientAuth, Tls};
 use crate::tls::certificate::provider;
-use crate::tls::files::{read, read_chain};
+use crate::tls::files::{read, read_chain, without_marks};
 
 /// Where the authorities and their revocation lists are.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl ClientFiles {
         };
         add(self.auth.name().as_bytes());
         let mut roots = RootCertStore::empty();
-        for authority in read_chain(server, &self.ca)? {
+        for authority in read_chain(server, "`tls.client_ca`", &self.ca)? {
             add(&authority);
             roots.add(authority).map_err(|error| self.unusable(server, &error))?;
         }
@@ -100,7 +100,7 @@ impl fmt::Display for ClientFiles {
 }
 
 impl Clients {
-    /// Verifies a client that has resumed a session: the handshake of before may be long ago.
+    /// Verifies a client whose handshake may be long ago, and may have been with another process.
     pub(super) fn verify_again(&self, chain: Option<&[CertificateDer<'static>]>) -> Result<(), TlsError> {
         match chain {
             Some([leaf, others @ ..]) => {
@@ -114,8 +114,10 @@ impl Clients {
 
 /// The lists in a file of PEM, or the one of DER.
 fn read_lists(server: &str, path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
-    let bytes = read(server, "revocation list", path)?;
-    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    let bytes = read(server, "`tls.client_crl`", path)?;
+    // Only in text: the same bytes may stand in DER, as part of a number.
+    let text = without_marks(bytes.clone());
+    let lists = CertificateRevocationListDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     match lists {
         Ok(lists) if !lists.is_empty() => Ok(lists),
         _ => Ok(vec![bytes.into()]),

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::Error;
 use crate::server::CertificateFiles;
 use crate::tls::certificate::Certificate;
-use crate::tls::der;
+use crate::tls::ocsp;
 
 /// Where all of one certificate is.
 #[derive(Clone, Copy, Debug)]
@@ -33,35 +33,23 @@ impl<'a> PairSources<'a> {
 
 /// The certificate in these files of `server`, checked as a whole.
 pub(super) fn certificate(server: &str, sources: PairSources<'_>) -> Result<Certificate, Error> {
-    let PairSources { files, ocsp } = sources;
-    let CertificateFiles { cert, key } = files;
-    let chain = read_chain(server, cert);
-    let key = read_key(server, key);
-    let shown = format!("server `{server}`: the certificate {files}");
-    let certificate = match (chain, key) {
-        (Ok(chain), Ok(key)) => Certificate::check(&shown, chain, key)?,
-        (Err(one), Err(other)) => return Err(Error::several(vec![one, other])),
-        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => return Err(fault),
-    };
-    match ocsp {
-        Some(path) => Ok(certificate.stapled(read_ocsp(server, path)?)),
+    let certificate = pair(server, sources.files)?;
+    match sources.ocsp {
+        Some(path) => Ok(certificate.stapled(ocsp::read(server, path)?)),
         None => Ok(certificate),
     }
 }
 
-/// An OCSP response in DER. Whether it is about the certificate is the business of clients.
-fn read_ocsp(server: &str, path: &Path) -> Result<Vec<u8>, Error> {
-    let response = read(server, "OCSP", path)?;
-    // An OCSPResponse with a status of 0, `successful` (RFC 6960 section 4.2.1).
-    let is_response = der::sequence(&mut &response[..]).is_some_and(|inside| inside.starts_with(&[10, 1, 0]));
-    match is_response {
-        true => Ok(response),
-        false => Err(in_file(
-            server,
-            "OCSP",
-            path,
-            "holds no successful OCSP response in DER: have a new one made",
-        )),
+/// The same without what is stapled to it.
+fn pair(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
+    let CertificateFiles { cert, key } = files;
+    let chain = read_chain(server, "certificate", cert);
+    let key = read_key(server, key);
+    let shown = format!("server `{server}`: the certificate {files}");
+    match (chain, key) {
+        (Ok(chain), Ok(key)) => Certificate::check(&shown, chain, key),
+        (Err(one), Err(other)) => Err(Error::several(vec![one, other])),
+        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => Err(fault),
     }
 }
 
@@ -70,15 +58,22 @@ const HALF_REPLACED: Duration = Duration::from_secs(1);
 
 /// A pair at the start of a process, which has no certificate from before. It may start in the moment in which the files
 /// are replaced, one after the other: a pair that does not fit and has changed just now is read again for a while.
+///
+/// Without a usable OCSP response the certificate has none: most clients don't need it.
 pub(super) fn settled_certificate(server: &str, sources: PairSources<'_>) -> Result<Certificate, Error> {
     let start = Instant::now();
-    loop {
-        let read = certificate(server, sources);
+    let certificate = loop {
+        let read = pair(server, sources.files);
         if read.is_ok() || start.elapsed() >= HALF_REPLACED || !has_just_changed(sources) {
-            return read;
+            break read?;
         }
         thread::sleep(Duration::from_millis(20));
-    }
+    };
+    let response = sources.ocsp.map(|path| ocsp::read_if_successful(server, path)).transpose()?;
+    Ok(match response.flatten() {
+        Some(response) => certificate.stapled(response),
+        None => certificate,
+    })
 }
 
 fn has_just_changed(sources: PairSources<'_>) -> bool {
@@ -90,24 +85,29 @@ fn has_just_changed(sources: PairSources<'_>) -> bool {
     sources.paths().any(|path| is_new(fs::metadata(path)) || is_new(fs::symlink_metadata(path)))
 }
 
-pub(super) fn read_chain(server: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = read(server, "certificate", path)?;
+/// The certificates of a file; `what` is what messages call it.
+pub(super) fn read_chain(
+    server: &str,
+    what: &str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = read_text(server, what, path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
-        .map_err(|error| damaged(server, "certificate", path, error))?;
+        .map_err(|error| damaged(server, what, path, error))?;
     if chain.is_empty() {
         let why = if PrivateKeyDer::from_pem_slice(&text).is_ok() {
             "it holds a key: are certificate and key swapped?"
         } else {
             "it must be PEM, with a section `-----BEGIN CERTIFICATE-----`"
         };
-        return Err(in_file(server, "certificate", path, &format!("holds no certificate: {why}")));
+        return Err(in_file(server, what, path, &format!("holds no certificate: {why}")));
     }
     Ok(chain)
 }
 
 fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    let text = read(server, "key", path)?;
+    let text = read_text(server, "key", path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         if is_encrypted(&text) {
             let why = "is encrypted, and a server can't ask for its passphrase: decrypt it with \
@@ -173,12 +173,16 @@ pub(super) fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Err
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(in_file(server, what, path, "is text in UTF-16: save it as UTF-8"));
     }
-    Ok(without_marks(bytes))
+    Ok(bytes)
+}
+
+fn read_text(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
+    read(server, what, path).map(without_marks)
 }
 
 /// Removes the byte order marks that some editors write at the beginning. In a file that was joined from several they
 /// are inside, too.
-fn without_marks(mut text: Vec<u8>) -> Vec<u8> {
+pub(super) fn without_marks(mut text: Vec<u8>) -> Vec<u8> {
     const MARK: &[u8] = "\u{feff}".as_bytes();
     while let Some(at) = text.windows(MARK.len()).position(|bytes| bytes == MARK) {
         text.drain(at..at + MARK.len());
@@ -200,7 +204,7 @@ fn damaged(server: &str, what: &str, path: &Path, error: pem::Error) -> Error {
     Error::caused_by(describe(server, what, path, &reason), error)
 }
 
-fn in_file(server: &str, what: &str, path: &Path, reason: &str) -> Error {
+pub(super) fn in_file(server: &str, what: &str, path: &Path, reason: &str) -> Error {
     Error::new(describe(server, what, path, reason))
 }
 

@@ -14,7 +14,9 @@ use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::rustls::{HandshakeKind, ServerConnection};
 
 use crate::log;
-use crate::record::{Alpn, Established, Facts, HEADER_LENGTH, MAX_SEALED_LENGTH, NotEstablished, Session};
+use crate::record::{
+    Alpn, ClientChain, Established, Facts, HEADER_LENGTH, MAX_SEALED_LENGTH, NotEstablished, Session,
+};
 use crate::socket::{BareStream, SecureStream};
 use crate::tls::acceptor::TlsAcceptor;
 use crate::tls::challenges;
@@ -65,8 +67,8 @@ pub(crate) async fn handshake(
     }
     let client = handshake.client()?;
     let Handshake { bare, rustls, input, after_change, resolver: _ } = handshake;
-    let session = Session::new(take_over(rustls, &key_log, after_change)?);
-    Ok(SecureStream::new(bare, session, input).of_client(client))
+    let session = Session::new(take_over(rustls, &key_log, after_change, client)?);
+    Ok(SecureStream::new(bare, session, input))
 }
 
 /// Whether a client is an authority that looks at a challenge. Its ClientHello says so, which is read and stays in the input.
@@ -137,15 +139,15 @@ impl Handshake {
         }
     }
 
-    /// The certificate of the client, which was verified. rustls does not verify it again when a session is resumed.
-    fn client(&self) -> io::Result<Option<Arc<[u8]>>> {
+    /// Who the client is, which was verified. rustls does not verify it again when a session is resumed.
+    fn client(&self) -> io::Result<Option<Arc<ClientChain>>> {
         let Some(clients) = self.resolver.clients() else { return Ok(None) };
         let chain = self.rustls.peer_certificates();
         if self.rustls.handshake_kind() == Some(HandshakeKind::Resumed) {
             let verified = clients.verify_again(chain);
             verified.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
-        Ok(chain.and_then(|chain| chain.first()).map(|leaf| Arc::from(leaf.as_ref())))
+        Ok(chain.and_then(|chain| ClientChain::new(chain.to_vec())).map(Arc::new))
     }
 
     /// Sends all that rustls has to send.
@@ -254,8 +256,9 @@ fn take_over(
     rustls: ServerConnection,
     key_log: &ConnectionKeyLog,
     after_change: u64,
+    client: Option<Arc<ClientChain>>,
 ) -> io::Result<Established> {
-    let facts = facts(&rustls);
+    let facts = facts(&rustls, client);
     let suite = rustls.negotiated_cipher_suite().ok_or(io::ErrorKind::InvalidData)?;
     let extracted = rustls.dangerous_extract_secrets().map_err(io::Error::other)?;
     let established = Established::new(suite, &extracted, key_log.secrets(), after_change, facts);
@@ -273,13 +276,13 @@ fn take_over(
     })
 }
 
-fn facts(rustls: &ServerConnection) -> Facts {
+fn facts(rustls: &ServerConnection, client: Option<Arc<ClientChain>>) -> Facts {
     let alpn = match rustls.alpn_protocol() {
         Some(b"h2") => Some(Alpn::H2),
         Some(b"http/1.1") => Some(Alpn::Http11),
         _ => None,
     };
-    Facts { sni: rustls.server_name().map(Into::into), alpn }
+    Facts { sni: rustls.server_name().map(Into::into), alpn, client }
 }
 
 #[cfg(test)]

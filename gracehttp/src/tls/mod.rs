@@ -24,6 +24,8 @@ mod key_ring;
 #[cfg(feature = "tls")]
 mod names;
 #[cfg(feature = "tls")]
+mod ocsp;
+#[cfg(feature = "tls")]
 #[cfg(test)]
 pub(crate) mod peer;
 #[cfg(feature = "tls")]

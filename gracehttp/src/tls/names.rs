@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::der::{EXPLICIT_VERSION, Element, OBJECT_IDENTIFIER, next, sequence};
+use super::der::{EXPLICIT_0, Element, OBJECT_IDENTIFIER, next, sequence};
 
 const EXTENSIONS: u8 = 0xa3;
 const OCTET_STRING: u8 = 0x04;
@@ -45,7 +45,7 @@ fn alternatives(certificate: &[u8]) -> Option<&[u8]> {
     let certificate = sequence(&mut &certificate[..])?;
     let mut to_be_signed = sequence(&mut &certificate[..])?;
     let first = next(&mut to_be_signed)?;
-    if first.tag != EXPLICIT_VERSION {
+    if first.tag != EXPLICIT_0 {
         // Version 1 has no extensions.
         return None;
     }

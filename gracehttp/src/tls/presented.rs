@@ -8,8 +8,9 @@ use tokio_rustls::rustls::{KeyLog, ServerConfig};
 
 use crate::error::Error;
 use crate::server::{ServerOptions, Tls};
+use crate::tls::certificate::Certificate;
 use crate::tls::challenges::{Challenges, PROTOCOL};
-use crate::tls::choices::Choices;
+use crate::tls::choices::{Choices, Fit, choices};
 use crate::tls::clients::Clients;
 use crate::tls::key_ring::KeyRing;
 use crate::tls::resolver::HandshakeResolver;
@@ -61,6 +62,12 @@ impl Presented {
         let mut current = self.current.write();
         *current = Arc::new(Current { config, clients: Some(clients), set: current.set.clone() });
         Ok(())
+    }
+
+    /// How the cipher suites fit a certificate.
+    pub(super) fn fit(&self, certificate: &Certificate) -> Result<Fit, Error> {
+        let Blueprint { server, tls, .. } = &self.blueprint;
+        Ok(choices(server, tls)?.fit(certificate.key_kind()))
     }
 
     /// The same, unless the present set will do.
@@ -149,8 +156,7 @@ struct Blueprint {
 impl Blueprint {
     fn config(&self, clients: Option<&Clients>) -> Result<ServerConfig, Error> {
         let Self { server, tls, http1, http2, keys } = self;
-        let unusable = |reason| Error::new(format!("server `{server}`: tls.{reason}"));
-        let Choices { provider, versions } = Choices::of(tls).map_err(unusable)?;
+        let Choices { provider, versions } = choices(server, tls)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             // Each handshake has a resolver of its own.

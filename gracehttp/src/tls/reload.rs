@@ -1,6 +1,7 @@
 //! The files of a server's certificates, read again while it serves.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,7 @@ use crate::lifecycle::{CertificateReload, ReloadOutcome};
 use crate::server::{CertificateFiles, ServerOptions, TlsSource as Source};
 use crate::tls::TlsAcceptor;
 use crate::tls::certificate::{Certificate, Flaw};
+use crate::tls::choices::Fit;
 use crate::tls::clients::ClientFiles;
 use crate::tls::files::{self, PairSources};
 use crate::tls::places::{Place, places_of};
@@ -121,7 +123,7 @@ impl Reloader {
         let mut certificates = current.set.certificates().to_vec();
         let mut told = Vec::new();
         for (pair, present) in self.pairs.iter_mut().zip(&mut certificates) {
-            if let Some(outcome) = pair.look(&self.server, present, look) {
+            if let Some(outcome) = pair.look(&self.server, present, &self.presented, look) {
                 let certificate = format!("certificate {}", pair.files);
                 told.push(CertificateReload { server: self.server.clone(), certificate, outcome });
             }
@@ -177,12 +179,18 @@ impl Pair {
     }
 
     /// Replaces the present certificate by what the files hold, if that is another one and no worse.
-    fn look(&mut self, server: &str, present: &mut Arc<Certificate>, look: Look) -> Option<ReloadOutcome> {
+    fn look(
+        &mut self,
+        server: &str,
+        present: &mut Arc<Certificate>,
+        presented: &Presented,
+        look: Look,
+    ) -> Option<ReloadOutcome> {
         let held = self.held();
         if look == Look::Usual && self.fault.is_none() && held.is_some() && held == self.read {
             return None;
         }
-        match self.renewed(server, present) {
+        match self.renewed(server, present, presented) {
             Ok(renewed) => {
                 self.read = held;
                 self.fault = None;
@@ -198,19 +206,29 @@ impl Pair {
     }
 
     /// The certificate in the files; `None` if it is the present one.
-    fn renewed(&self, server: &str, present: &Certificate) -> Result<Option<Certificate>, Error> {
+    fn renewed(
+        &self,
+        server: &str,
+        present: &Certificate,
+        presented: &Presented,
+    ) -> Result<Option<Certificate>, Error> {
         let read = files::certificate(server, self.sources())?;
         if read.is_same(present) {
             return Ok(None);
+        }
+        let unusable = |why: &dyn fmt::Display| {
+            Error::new(format!("server `{server}`: the certificate {}: {why}", self.files))
+        };
+        let fit = presented.fit(&read)?;
+        if let Fit::Useless(_) = fit {
+            return Err(unusable(&fit));
         }
         // As they are now: the present one may have expired since it was read.
         let now = SystemTime::now();
         let present = present.flaws(now);
         let is_new = |flaw: &Flaw| !present.iter().any(|known| known.is_of_same_kind(flaw));
         match read.flaws(now).into_iter().find(is_new) {
-            Some(flaw) => {
-                Err(Error::new(format!("server `{server}`: the certificate {}: {flaw}", self.files)))
-            }
+            Some(flaw) => Err(unusable(&flaw)),
             None => Ok(Some(read)),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use super::der::{EXPLICIT_VERSION, Element, INTEGER, next, sequence};
+use super::der::{EXPLICIT_0, Element, INTEGER, next, sequence};
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Validity {
@@ -20,7 +20,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 pub(super) fn version(certificate: &[u8]) -> Option<u8> {
     let certificate = sequence(&mut &certificate[..])?;
     let first = next(&mut sequence(&mut &certificate[..])?)?;
-    if first.tag != EXPLICIT_VERSION {
+    if first.tag != EXPLICIT_0 {
         return Some(1);
     }
     match next(&mut &first.content[..])? {
@@ -48,7 +48,7 @@ fn issuer(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let certificate = sequence(&mut &certificate[..])?;
     let mut to_be_signed = sequence(&mut &certificate[..])?;
     let first = next(&mut to_be_signed)?;
-    if first.tag == EXPLICIT_VERSION {
+    if first.tag == EXPLICIT_0 {
         let _serial_number = next(&mut to_be_signed)?;
     }
     let _signature_algorithm = sequence(&mut to_be_signed)?;

@@ -1,12 +1,17 @@
 //! TLS for the client: it trusts every server, since tests sign their own certificates.
 
+mod authority;
 mod ragged;
 mod records;
 mod wire;
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::ring::cipher_suite::{
     TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
@@ -20,6 +25,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
+pub use authority::{Authority, Identity};
 pub use ragged::Ragged;
 pub use records::{Received, Record};
 pub use wire::Wire;
@@ -52,6 +58,17 @@ pub fn config(alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> 
 pub fn only(suite: SupportedCipherSuite, alpn: &[&str]) -> ClientConfig {
     let provider = CryptoProvider { cipher_suites: vec![suite], ..ring::default_provider() };
     configure(provider, alpn, &[suite.version()])
+}
+
+/// Connects with this offer, and asks for this name.
+pub async fn connect(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    name: &str,
+) -> io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    TlsConnector::from(config.clone()).connect(name, tcp).await
 }
 
 fn configure(

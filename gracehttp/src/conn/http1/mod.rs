@@ -68,7 +68,8 @@ pub(super) async fn serve(
 ) -> Left {
     permit.is_seen();
     let mut limits = Limits::new(stage, ahead.since);
-    let stays_behind = stream.introduced().is_some() && !context.takes_proxy_headers();
+    let stays_behind = (stream.introduced().is_some() && !context.takes_proxy_headers())
+        || !context.takes_client(stream.is_secure(), stream.has_client_cert());
     let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes) && !stays_behind;
     let activity = Arc::new(Activity::new(can_rest));
     let entry = context.moved.entry(stream.origin());

@@ -5,6 +5,7 @@
 //! it: a number that is used twice under one key fails the test.
 
 mod any_order;
+mod client_certs;
 mod gone;
 mod marks;
 mod proxy_headers;
@@ -273,7 +274,7 @@ async fn everything_about_a_session_arrives() {
     assert_eq!((socket.origin, socket.listener.map(|number| number.get())), (None, Some(1)));
     let (after, cut) = socket.session.unwrap().wake();
     assert_eq!((after.suite(), cut), (Suite::Tls13Aes128Gcm, vec![]));
-    assert_eq!(*after.facts(), Facts { sni: Some("7".into()), alpn: Some(Alpn::Http11) });
+    assert_eq!(*after.facts(), Facts { sni: Some("7".into()), alpn: Some(Alpn::Http11), client: None });
     stage.end().await;
 }
 

@@ -25,7 +25,9 @@ use crate::handoff::predecessor::Predecessor;
 use crate::handoff::wire::{Hello, ListenerV2, ToPredecessor, ToSuccessor, Version};
 use crate::ledger::Ledger;
 use crate::lifecycle::{ConnectionEnd, Phase};
-use crate::record::{Alpn, CutMessage, DirectionParts, Facts, Secret, SessionAtRest, SessionParts, Suite};
+use crate::record::{
+    Alpn, ClientChain, CutMessage, DirectionParts, Facts, Secret, SessionAtRest, SessionParts, Suite,
+};
 use crate::socket::{self, Family, ListenerNumber, ProxyHeader, Socket};
 
 /// The two servers of a process.
@@ -67,6 +69,11 @@ pub(super) type Name = u32;
 
 /// A session that no other has the keys of.
 pub(super) fn session(name: Name, cut: &[u8]) -> SessionAtRest {
+    session_of(None, name, cut)
+}
+
+/// The same of a client that has shown these certificates.
+pub(super) fn session_of(client: Option<Arc<ClientChain>>, name: Name, cut: &[u8]) -> SessionAtRest {
     let secret = |side: u8| {
         let unique = [&name.to_be_bytes()[..], &u128::to_be_bytes(rand()), &[side; 12]].concat();
         DirectionParts { secret: Secret::new(&unique).unwrap(), sequence: u64::from(name) }
@@ -80,7 +87,7 @@ pub(super) fn session(name: Name, cut: &[u8]) -> SessionAtRest {
         warnings: 0,
         refused_renegotiation: false,
         message: CutMessage::default(),
-        facts: Facts { sni: Some(name.to_string().into()), alpn: Some(Alpn::Http11) },
+        facts: Facts { sni: Some(name.to_string().into()), alpn: Some(Alpn::Http11), client },
         cut: cut.into(),
     })
     .unwrap()
@@ -196,7 +203,7 @@ impl Stage {
             name,
             secure,
             plain: !secure,
-            requires_identity: false,
+            requires_client_cert: false,
             http1: true,
             listeners: vec![(ListenerNumber::new(number).unwrap(), Some(usize::from(number) - 1))],
         };
@@ -273,7 +280,8 @@ impl Stage {
                     self.to_predecessor.send(&ToPredecessor::Pong { number }, &[]).await.unwrap();
                 }
                 Incoming::Message(
-                    batch @ (ToSuccessor::BatchV7 { .. }
+                    batch @ (ToSuccessor::BatchV8 { .. }
+                    | ToSuccessor::BatchV7 { .. }
                     | ToSuccessor::BatchV3 { .. }
                     | ToSuccessor::Batch { .. }),
                     fds,

@@ -9,7 +9,6 @@ use std::fmt;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -28,8 +27,6 @@ use crate::sys::Descriptor;
 pub(crate) struct SecureStream {
     bare: BareStream,
     session: Session,
-    /// The certificate that the client has shown. It neither rests nor moves, so its connection does not either.
-    client: Option<Arc<[u8]>>,
     inbound: Inbound,
     outbound: Outbound,
 }
@@ -38,19 +35,9 @@ impl SecureStream {
     /// After the handshake. `read_ahead` are the bytes that were read behind its last record.
     pub(crate) fn new(bare: BareStream, session: Session, read_ahead: Vec<u8>) -> Self {
         let (inbound, outbound) = (Inbound::new(read_ahead), Outbound::default());
-        let mut stream = Self { bare, session, client: None, inbound, outbound };
+        let mut stream = Self { bare, session, inbound, outbound };
         stream.open();
         stream
-    }
-
-    /// The same for a client that has shown this certificate.
-    pub(crate) fn of_client(self, client: Option<Arc<[u8]>>) -> Self {
-        Self { client, ..self }
-    }
-
-    /// The certificate that the client has shown, in DER.
-    pub(crate) fn client_cert(&self) -> Option<&Arc<[u8]>> {
-        self.client.as_ref()
     }
 
     /// After a rest.
@@ -59,9 +46,10 @@ impl SecureStream {
         Self::new(bare, session, cut)
     }
 
-    /// Whether nothing is lost when it rests: there is no client certificate, everything that was sealed is in the socket, and neither side has ended.
+    /// Whether nothing is lost when it rests: everything that was sealed is in the socket, neither side has ended, and what
+    /// is known of the client is short enough to be kept.
     pub(super) fn can_rest(&self) -> bool {
-        self.client.is_none()
+        self.session.facts().client.as_ref().is_none_or(|client| client.can_rest())
             && self.outbound.is_sent()
             && !self.outbound.has_ended()
             && self.inbound.end().is_none()
@@ -104,7 +92,7 @@ impl SecureStream {
 
     /// The socket, with its session and the registration of its parking lot.
     pub(super) fn rest_standing(self) -> Socket<Descriptor> {
-        let Self { bare, session, client: _, inbound, outbound: _ } = self;
+        let Self { bare, session, inbound, outbound: _ } = self;
         Socket { session: Some(session.rest(inbound.cut())), ..bare.standing() }
     }
 

@@ -51,8 +51,8 @@ impl Sessions {
     pub(super) fn insert(&mut self, session: SessionAtRest) -> SessionKey {
         let Self { names, clients, .. } = self;
         let session = session.pack(|facts| {
-            facts.sni.as_mut().map(|name| names.share(name));
-            facts.client.as_mut().map(|client| clients.share(client));
+            facts.sni.iter_mut().for_each(|name| names.share(name));
+            facts.client.iter_mut().for_each(|client| clients.share(client));
         });
         let number = match self.open.last() {
             Some(number) => *number,

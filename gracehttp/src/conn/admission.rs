@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::conn::context::{Context, Resting};
+use crate::conn::info::client_in_words;
 use crate::conn::rest::settle;
 use crate::lifecycle::ConnectionEnd;
 use crate::record::SessionAtRest;
@@ -48,8 +49,7 @@ fn note_refused(context: &Context, resting: &Resting, refusal: &io::Error) {
     if let Some(metrics) = context.metrics {
         metrics.note_failed_handshake(kind_of(refusal));
     }
-    let (server, peer) = (&context.options.name, resting.socket.peer());
-    let from = crate::conn::info::client_in_words(peer.address());
+    let (server, from) = (&context.options.name, client_in_words(resting.socket.peer()));
     tracing::debug!(
         target: "gracehttp",
         "server `{server}`: the connection of {from} from the predecessor is closed, since the client's certificate is not \

@@ -86,7 +86,7 @@ struct Move {
 }
 
 impl Moves {
-    /// A connection has moved. For so long it was in neither process.
+    /// Connections have moved. For so long one of them was in neither process.
     fn note(&self, at: Instant, pause: Duration) {
         let mut last = self.0.lock();
         let longest_pause = last.map_or(pause, |last| last.longest_pause.max(pause));
@@ -347,10 +347,14 @@ impl Handover {
     /// These connections are the successor's now. In standby we keep a duplicate of each that can come back.
     fn give_away(&mut self, connections: Vec<Confirmed>) {
         let now = Instant::now();
+        let pause = |confirmed: &Confirmed| {
+            confirmed.taken.left_at.map_or(Duration::ZERO, |left_at| now.saturating_duration_since(left_at))
+        };
+        if let Some(longest_pause) = connections.iter().map(pause).max() {
+            self.signals.moves.note(now, longest_pause);
+        }
         for Confirmed { number, taken, may_be_busy } in connections {
-            let Taken { context, has_answered, left_at, duplicate } = taken;
-            let pause = left_at.map_or(Duration::ZERO, |left_at| now.saturating_duration_since(left_at));
-            self.signals.moves.note(now, pause);
+            let Taken { context, has_answered, duplicate, .. } = taken;
             let Some(standby) = &mut self.standby else { continue };
             match duplicate {
                 Some(duplicate) => standby.keep(number, context, has_answered, duplicate, may_be_busy),

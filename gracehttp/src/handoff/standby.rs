@@ -1,7 +1,6 @@
 //! The predecessor while it can still take over again: it keeps a duplicate of every plain connection that it gave
 //! away, and watches the successor.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,8 +19,8 @@ use crate::socket::Stage;
 #[derive(Debug)]
 pub(super) struct Standby {
     until: Instant,
-    /// By the number of the connection.
-    kept: HashMap<u32, Kept>,
+    /// By the number of the connection, sorted. Nearly all come in this order.
+    kept: Vec<(u32, Kept)>,
     /// How many TLS connections the successor was given. They can't come back: only the successor knows how many records
     /// were sealed with their keys.
     sessions: usize,
@@ -63,7 +62,7 @@ impl Standby {
     pub(super) fn begin(until: Instant, version: Version, ledger: Option<Ledger>) -> Self {
         Self {
             until,
-            kept: HashMap::new(),
+            kept: Vec::new(),
             sessions: 0,
             suspension: SuspensionWatch::begin(),
             ledger,
@@ -129,7 +128,14 @@ impl Standby {
         may_be_busy: bool,
     ) {
         let reported = if may_be_busy { Mark::Busy } else { Mark::Untouched };
-        self.kept.insert(number, Kept { context, duplicate, has_answered, reported });
+        let kept = (number, Kept { context, duplicate, has_answered, reported });
+        match self.kept.last() {
+            Some((last, _)) if *last > number => {
+                let place = self.kept.partition_point(|(known, _)| *known < number);
+                self.kept.insert(place, kept);
+            }
+            Some(_) | None => self.kept.push(kept),
+        }
     }
 
     /// The successor has one more TLS connection.
@@ -144,8 +150,8 @@ impl Standby {
 
     /// Notes what the successor reports of a connection.
     pub(super) fn note_report(&mut self, number: u32, mark: Mark) {
-        if let Some(kept) = self.kept.get_mut(&number) {
-            kept.reported = mark;
+        if let Ok(place) = self.kept.binary_search_by_key(&number, |(known, _)| *known) {
+            self.kept[place].1.reported = mark;
         }
     }
 
@@ -210,6 +216,7 @@ mod model;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::socket::{Family, ProxyHeader, Socket};
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -224,6 +231,30 @@ mod tests {
         assert_eq!(standby.due(now + 5 * SECOND / 2), Due::Nothing, "not yet repeated");
         assert!(!standby.note_pong(first, now + 3 * SECOND), "it was sent before");
         assert!(standby.note_pong(last, now + 3 * SECOND));
+    }
+
+    #[cfg(feature = "self-signed")]
+    #[tokio::test]
+    async fn a_connection_is_known_by_its_number_even_if_it_was_confirmed_late() {
+        let context = Arc::new(Context::without_handlers("web", false));
+        let mut standby = Standby::begin(Instant::now(), Version::Seven, None);
+        for number in [2, 4, 1, 3] {
+            let (ours, _) = std::os::unix::net::UnixStream::pair().unwrap();
+            let socket = Socket {
+                fd: ours.into(),
+                family: Family::Unix,
+                origin: None,
+                listener: None,
+                session: None,
+                proxy_header: ProxyHeader::AsListed,
+            };
+            let duplicate = Duplicate { socket, stage: Stage::Idle, ahead: Bytes::new() };
+            standby.keep(number, context.clone(), false, duplicate, false);
+        }
+        [1, 4, 9].into_iter().for_each(|number| standby.note_report(number, Mark::Busy));
+        let reported: Vec<_> = standby.kept.iter().map(|(number, kept)| (*number, kept.reported)).collect();
+        let expected = [(1, Mark::Busy), (2, Mark::Untouched), (3, Mark::Untouched), (4, Mark::Busy)];
+        assert_eq!(reported, expected);
     }
 
     #[tokio::test]

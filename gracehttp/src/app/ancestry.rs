@@ -1,7 +1,7 @@
 //! Where a process comes from: who started it, and with what.
 
 use crate::app::App;
-use crate::config;
+use crate::config::{self, Early};
 use crate::error::Error;
 use crate::handoff::{self, Inherited, StartCommand};
 use crate::lifecycle::Privileges;
@@ -24,17 +24,21 @@ impl Ancestry {
     ///
     /// Has to be called before the process has a second thread, and before it opens any descriptor. Takes the variables
     /// that only the starting process may see out of the environment.
-    pub(super) fn find<S>(app: &App<S>) -> Result<(Self, StartCommand), Error> {
+    pub(super) fn find<S>(app: &App<S>, early: &Early<'_>) -> Result<(Self, StartCommand), Error> {
         let inherited = handoff::inherited()?;
         let legacy = supervision::legacy()?;
-        let activation = Activation::take()?;
-        let start_command = StartCommand::capture();
         let ancestry = match (inherited, legacy) {
             (Some(inherited), _) => Self::Successor(inherited),
             (None, Some(legacy)) => Self::AfterCrash(legacy),
-            (None, None) => Self::first(app, activation, &start_command)?,
+            (None, None) => {
+                let activation = Activation::take()?;
+                let start_command = StartCommand::capture();
+                return Ok((Self::first(app, early, activation, &start_command)?, start_command));
+            }
         };
-        Ok((ancestry, start_command))
+        // It gets its sockets from the process before it.
+        Activation::decline();
+        Ok((ancestry, StartCommand::capture()))
     }
 
     /// The supervisor, as far as it is known before a predecessor was asked.
@@ -46,9 +50,13 @@ impl Ancestry {
         }
     }
 
-    fn first<S>(app: &App<S>, activation: Activation, start_command: &StartCommand) -> Result<Self, Error> {
-        let supervise =
-            config::supervise(start_command.environment(), app.config.as_deref(), app.settings.supervise);
+    fn first<S>(
+        app: &App<S>,
+        early: &Early<'_>,
+        activation: Activation,
+        start_command: &StartCommand,
+    ) -> Result<Self, Error> {
+        let supervise = early.supervise(app.settings.supervise);
         let of_workers = start_command.clone();
         let program = move |value: &str| of_workers.program_with(config::SUPERVISOR_VARIABLE, value);
         match supervision::begin(supervise, program)? {
@@ -57,8 +65,7 @@ impl Ancestry {
             Begun::Supervisor(supervisor) => {
                 // The worker has them.
                 activation.close();
-                let environment = start_command.environment();
-                let (user, group) = config::user_and_group(environment, app.config.as_deref(), &app.settings);
+                let (user, group) = early.user_and_group(&app.settings);
                 // The worker reports a fault.
                 let privileges = Privileges::find(user.as_deref(), group.as_deref()).ok().flatten();
                 supervisor.run(privileges)

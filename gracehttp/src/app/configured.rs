@@ -45,6 +45,12 @@ pub(super) struct Origins {
 }
 
 impl<S: Send + 'static> Configured<S> {
+    /// Whether an application can be [settled](Self::settle) without a look at a file, and without code of its own.
+    pub(super) fn is_at_hand(app: &App<S>, start_command: &StartCommand) -> bool {
+        !app.start_up_code.takes_settings()
+            && !config::names_file(start_command.environment(), app.config.as_deref())
+    }
+
     /// Settles what is set where: the builder's values, the file's over them, the environment's over both.
     /// All faults of all three are found here, and come as one error.
     pub(super) fn settle(app: App<S>, start_command: &StartCommand) -> Result<Self, Error> {

@@ -27,7 +27,7 @@ use crate::app::servers::Servers;
 use crate::app::startup;
 use crate::app::take_over::Started;
 use crate::app::workers::Workers;
-use crate::config::{self, Settings};
+use crate::config::{Early, Settings};
 #[cfg(feature = "cli")]
 use crate::control::{Control, Progress, Reopen};
 use crate::error::Error;
@@ -35,7 +35,7 @@ use crate::handoff::{Channel, Predecessor, StartCommand, WeakChannel};
 #[cfg(not(feature = "cli"))]
 use crate::lifecycle::CertificateReloader;
 use crate::lifecycle::{
-    Background, Event, Events, HeldBack, Phase, Privileges, Pulse, Request, Requests, Signals, aside,
+    Background, Event, Events, HeldBack, Phase, Privileges, Pulse, Request, Requests, Signals, aside, guarded,
 };
 use crate::listen::OwnListeners;
 #[cfg(feature = "cli")]
@@ -103,11 +103,12 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     let watchdog = Watchdog::take();
     // Before the first message, and before a supervisor parts from this process.
     let environment: Vec<_> = std::env::vars_os().collect();
-    log::choose(config::log_choice(&environment, app.config.as_deref(), &app.settings));
-    if let (Some(_), _) = config::user_and_group(&environment, app.config.as_deref(), &app.settings) {
+    let early = Early::read(&environment, app.config.as_deref());
+    log::choose(early.log_choice(&app.settings));
+    if let (Some(_), _) = early.user_and_group(&app.settings) {
         Privileges::forgo_new_rights();
     }
-    let (ancestry, start_command) = Ancestry::find(&app)?;
+    let (ancestry, start_command) = Ancestry::find(&app, &early)?;
     log::install_hook();
     events.emit(&Event::Starting);
     // The event loop has a runtime of its own: handlers that block their threads can block neither the
@@ -214,8 +215,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     Ok(())
 }
 
-/// Settles the configuration, which can be slow to read. A stop signal that comes first ends it: one of those that
-/// the code names, since the configuration is not known yet.
+/// Settles the configuration, aside if it has to be read: that can be slow. A stop signal that comes first ends it: one of
+/// those that the code names, since the configuration is not known yet.
 async fn configure<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_command: &StartCommand,
@@ -223,8 +224,13 @@ async fn configure<S: Clone + Send + Sync + 'static>(
     events: &Events,
 ) -> Result<Option<Configured<S>>, Error> {
     let stop_on = app.settings.stop_on.clone();
+    let is_at_hand = Configured::is_at_hand(&app, start_command);
     let start_command = start_command.clone();
     let settle = move || Configured::settle(app, &start_command);
+    let settling = "reading the configuration";
+    if is_at_hand {
+        return guarded(settling, settle)?.map(Some);
+    }
     tokio::select! {
         biased;
         Ok(signal) = held_back.next(&stop_on) => {
@@ -232,7 +238,7 @@ async fn configure<S: Clone + Send + Sync + 'static>(
             events.emit(&Event::StoppedEarly);
             Ok(None)
         }
-        settled = aside("configuration", "reading the configuration", settle) => settled?.map(Some),
+        settled = aside("configuration", settling, settle) => settled?.map(Some),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The application's start-up code, run beside the event loop that may have to give it up.
 
+use std::any::TypeId;
 use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::future::Future;
@@ -21,6 +22,7 @@ type GivenUp = oneshot::Receiver<Infallible>;
 /// Start-up code whose settings are still to be read.
 pub(crate) struct UnreadStartUpCode<S> {
     read: Read<S>,
+    takes_settings: bool,
 }
 
 impl<S: Send + 'static> UnreadStartUpCode<S> {
@@ -36,7 +38,12 @@ impl<S: Send + 'static> UnreadStartUpCode<S> {
             let run = |runtime: &Handle, given_up| runtime.block_on(unless(given_up, code(settings)));
             Ok(StartUpCode { run: Box::new(run) })
         };
-        Self { read: Box::new(read) }
+        Self { read: Box::new(read), takes_settings: TypeId::of::<A>() != TypeId::of::<()>() }
+    }
+
+    /// Whether it takes a part of the configuration, which the application's own code makes of the section.
+    pub(crate) fn takes_settings(&self) -> bool {
+        self.takes_settings
     }
 
     pub(crate) fn read(self, section: &Section<'_>) -> Result<StartUpCode<S>, Error> {

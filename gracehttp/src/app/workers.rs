@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::config::Settings;
 use crate::error::Error;
-use crate::lifecycle::{Pulse, Stalls};
+use crate::lifecycle::{Pulse, Stalls, note_serving_threads, start};
 
 /// The runtime of the connections and handlers.
 ///
@@ -37,7 +37,8 @@ impl Workers {
             .build()
             .map_err(|error| Error::caused_by(format!("no runtime for the servers: {error}"), error))?;
         let handle = runtime.handle().clone();
-        tokio::spawn(stalls.relieve(handle.clone()));
+        start(stalls.relieve(handle.clone()));
+        note_serving_threads(handle.metrics().num_workers());
         let pulse = Arc::new(Pulse::new(handle.clone()));
         Ok(Self { runtime: Some(runtime), handle, pulse })
     }

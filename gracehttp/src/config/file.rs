@@ -48,6 +48,16 @@ impl File {
         }
     }
 
+    /// Whether there is none: only the default file need not exist.
+    pub(super) fn is_absent(environment: &[(OsString, OsString)], chosen: Option<&Path>) -> bool {
+        match Self::named(environment, chosen) {
+            Ok((path, None)) => {
+                fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            }
+            Ok((_, Some(_))) | Err(_) => false,
+        }
+    }
+
     /// Reads it. The default file need not exist.
     pub(super) fn find(
         environment: &[(OsString, OsString)],

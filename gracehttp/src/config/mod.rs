@@ -26,7 +26,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use draft::{Draft, Fault, Place};
-pub(crate) use early::{log_choice, supervise, user_and_group};
+pub(crate) use early::Early;
 pub(crate) use env::{HANDOFF_VARIABLE, SUPERVISOR_VARIABLE};
 use file::File;
 use said::Said;
@@ -172,6 +172,11 @@ pub(crate) struct Sources<'a> {
     pub(crate) chosen: Option<&'a Path>,
     /// Whether the command line asks to pass over unknown keys.
     pub(crate) is_lenient: bool,
+}
+
+/// Whether there is a file to read, or a fault in what names it.
+pub(crate) fn names_file(environment: &[(OsString, OsString)], chosen: Option<&Path>) -> bool {
+    !File::is_absent(environment, chosen)
 }
 
 /// Reads the file and the environment, and settles every value. All faults come as one error: those of the file, of

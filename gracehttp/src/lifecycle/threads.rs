@@ -17,10 +17,22 @@ pub(crate) fn thread_number() -> usize {
     }
 }
 
-/// How many places keep the threads that serve apart: one for each processor, up to a limit. A power of two.
+/// How many threads serve; 0 as long as nobody has said it.
+static SERVING: AtomicUsize = AtomicUsize::new(0);
+
+/// So many threads serve.
+pub(crate) fn note_serving_threads(count: usize) {
+    SERVING.store(count, Ordering::Relaxed);
+}
+
+/// How many places keep the threads that serve apart: one for each, up to a limit. A power of two.
 pub(crate) fn places(most: usize) -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.next_power_of_two().min(most)
+    let threads = match SERVING.load(Ordering::Relaxed) {
+        // Takes a dozen system calls, since a container may have a share of the processors.
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    threads.next_power_of_two().min(most)
 }
 
 #[cold]

@@ -89,6 +89,11 @@ impl Activation {
         Ok(Self { sockets: sockets.collect::<Result<_, Error>>()?, others: others(count), not_ours: None })
     }
 
+    /// Takes nothing but the variables out of the environment.
+    pub(crate) fn decline() {
+        Variables::take();
+    }
+
     /// Closes the listeners, in a process that never accepts: its duplicates would keep the queues of listeners that the
     /// service has given up.
     pub(crate) fn close(self) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use crate::app::ancestry::Ancestry;
 use crate::config::Settings;
 use crate::handoff::StartCommand;
-use crate::lifecycle::{Events, Pulse};
+use crate::lifecycle::{Events, Pulse, start};
 use crate::log;
 use crate::status::Observed;
 use crate::supervision::{Held, MainProcess, NotifySocket, PidFile, ServiceManager, Supervised, Watchdog};
@@ -48,7 +48,7 @@ impl Announcer {
         };
         if let Some(manager) = &manager {
             events.subscribe(manager.clone());
-            tokio::spawn(manager.clone().run());
+            start(manager.clone().run());
         }
         let pid_file_path = settings.pid_file.as_ref().map(|path| start_command.resolve(path));
         Self { manager, watchdog, supervised, pid_file_path, pid_file: None }
@@ -75,7 +75,7 @@ impl Announcer {
             Held { here, elsewhere }
         }));
         if let Some(watchdog) = self.watchdog {
-            tokio::spawn(watchdog.feed(manager.clone(), pulse.clone()));
+            start(watchdog.feed(manager.clone(), pulse.clone()));
         }
     }
 

@@ -13,7 +13,7 @@ use crate::conn::{Context, deaf};
 use crate::handoff::{ParcelSender, RECEIPT, RECEIPTS, StandbySignals, Successor};
 use crate::lifecycle::{
     ConnectionEnd, Cut, CutConnection, CutReason, EndCounts, Event, MAX_CUTS, Outcome, ReceiptHistory,
-    RestartReceipt, ServerReceipt, Steps, generation,
+    RestartReceipt, ServerReceipt, Steps, generation, start,
 };
 use crate::log;
 use crate::supervision::{Legacy, Supervised};
@@ -43,7 +43,7 @@ impl Receipts {
             let Some(receipt) = parcels::unpack(&parcel.data) else { return };
             history.add(Arc::new(receipt));
             let (Readers { successor, supervisor }, history) = (readers.lock().clone(), history.clone());
-            tokio::spawn(async move {
+            start(async move {
                 if let Some(successor) = successor {
                     successor.send(parcel).await;
                 }

@@ -6,7 +6,7 @@ use crate::access_log;
 use crate::app::parcels::Handlers;
 use crate::error::Error;
 use crate::handoff::{PredecessorParcels, REOPEN_LOGS};
-use crate::lifecycle::aside;
+use crate::lifecycle::{aside, start};
 use crate::log;
 
 /// Opens log files anew. Clones are the same one.
@@ -27,7 +27,7 @@ impl Reopener {
         let reopener = self.clone();
         handlers.of_successor.on(REOPEN_LOGS, move |_| {
             let reopener = reopener.clone();
-            tokio::spawn(async move {
+            start(async move {
                 if let Err(error) = reopener.reopen().await {
                     log::errors("", &error);
                 }

@@ -19,7 +19,7 @@ use crate::handoff::{
     Claims, DRAIN, Handover, HandoverEnd, Parcel, Predecessor, RESTART, Recovered, STOP, StandbySignals,
     Successor, UNRESPONSIVE_AFTER, held_of,
 };
-use crate::lifecycle::{Event, Outcome, Phase, Request, SuccessorDeath, Trigger, until_time};
+use crate::lifecycle::{Event, Outcome, Phase, Request, SuccessorDeath, Trigger, boxed, until_time};
 use crate::listen::{AcceptState, Acceptor, Running};
 
 impl Process {
@@ -131,7 +131,7 @@ impl Process {
             if acceptor.claimed {
                 acceptor.leave();
             } else {
-                closing.spawn(acceptor.close());
+                closing.spawn(boxed(acceptor.close()));
             }
         }
     }
@@ -144,9 +144,9 @@ impl Process {
         own.leave();
         for acceptor in servers.take_acceptors() {
             if acceptor.claimed {
-                closing.spawn(acceptor.empty());
+                closing.spawn(boxed(acceptor.empty()));
             } else {
-                closing.spawn(acceptor.close());
+                closing.spawn(boxed(acceptor.close()));
             }
         }
     }

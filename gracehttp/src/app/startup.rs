@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::handoff::{Inherited, Overheard, Parcel, Predecessor, REHEARSAL};
 use crate::health::{Checks, Health, HealthDispatch};
 use crate::lifecycle::{
-    Background, ConnectionEnds, EndCounter, Events, Pulse, aside, generation, guarded, set_generation,
+    Background, ConnectionEnds, EndCounter, Events, Pulse, aside, generation, guarded, set_generation, start,
 };
 use crate::listen::{OfferedListeners, OwnListeners, Running};
 use crate::log;
@@ -272,7 +272,7 @@ async fn begin<S: Clone + Send + Sync + 'static>(
     let probes = health_checks.into_iter().map(|check| check.bind(state.clone())).collect();
     let beats = is_asked.then(|| pulse.watch());
     health.begin(Checks::new(probes, workers.clone(), beats)).await?;
-    tokio::spawn(give_memory_back(parked));
+    start(give_memory_back(parked));
     let (own, fresh_files) = (listeners.own, listeners.fresh_files);
     Ok(Prepared {
         settings,

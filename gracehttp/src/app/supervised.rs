@@ -13,7 +13,7 @@ use crate::app::restart::offers;
 use crate::app::servers::Servers;
 use crate::config::Settings;
 use crate::handoff::{HandoverEnd, Offer, Parcel, Successor};
-use crate::lifecycle::{Privileges, Request, Trigger};
+use crate::lifecycle::{Privileges, Request, Trigger, start};
 use crate::listen::OwnListeners;
 use crate::log;
 use crate::supervision::{CrashLimits, PARCEL, Rules, Supervised};
@@ -72,14 +72,14 @@ impl Process {
         self.have_rights_dropped(supervised).await;
         if supervised.hang_timeout().is_some() {
             let (supervised, mut beats) = (supervised.clone(), self.pulse.watch());
-            tokio::spawn(async move {
+            start(async move {
                 while beats.changed().await.is_ok() {
                     supervised.beat(beats.borrow_and_update().workers.silence());
                 }
             });
         }
         let (supervised, requester) = (supervised.clone(), self.requests.requester());
-        tokio::spawn(async move {
+        start(async move {
             match supervised.gone().await {
                 Ok(()) => requester.ask(Request::Stop(Trigger::SupervisorGone)),
                 Err(error) => log::error(format_args!("the supervisor can't be watched: {error}")),

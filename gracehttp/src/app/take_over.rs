@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::conn::Moved;
 use crate::error::Error;
 use crate::handoff::{self, Adopter, LocalServer, Overheard, Placement, Predecessor, WeakChannel};
-use crate::lifecycle::Pulse;
+use crate::lifecycle::{Pulse, start};
 use crate::listen::{Acceptor, OwnListeners, Running};
 use crate::server::SocketAccess;
 use crate::status::Document;
@@ -148,7 +148,7 @@ async fn take_over_from(
     adopter.count_foreign(&held);
     let weak = channel.downgrade();
     parcels.reopener.pass_on_to(predecessor.parcels());
-    tokio::spawn(adopter.run());
+    start(adopter.run());
     weak
 }
 

@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::handoff::parcel::Parcel;
+use crate::lifecycle::start;
 
 /// The parcel has both ends of the successor's pipe, the writing end of a pipe to the predecessor, and the pipes to which
 /// children of earlier generations still write.
@@ -78,7 +79,7 @@ impl Heard {
         fds.extend(unfinished());
         let tail = Arc::new(Mutex::new(Tail::default()));
         let heard = tail.clone();
-        let listener = tokio::spawn(async move {
+        let listener = start(async move {
             let mut buffer = vec![0; 4096];
             while let Ok(read @ 1..) = copies.read(&mut buffer).await {
                 heard.lock().add(&buffer[..read]);

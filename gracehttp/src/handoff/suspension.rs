@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::lifecycle::start;
+
 /// How often a task notes that this process runs.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -47,7 +49,7 @@ impl SuspensionWatch {
         let state = State { checked_at: now, awake_since: now, was_suspended: false };
         let state = Arc::new(Mutex::new(state));
         let checked = state.clone();
-        let checks = tokio::spawn(async move {
+        let checks = start(async move {
             loop {
                 tokio::time::sleep(CHECK_INTERVAL).await;
                 checked.lock().check();

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::health::{Outcome, Probe};
-use crate::lifecycle::{Answering, Beat, Event, Subscriber};
+use crate::lifecycle::{Answering, Beat, Event, Subscriber, start_on};
 
 /// What the checks have said counts for so long, so that many questions cost no more than one.
 const FRESH: Duration = Duration::from_secs(1);
@@ -168,7 +168,7 @@ impl Checks {
     fn begin_round(&self) -> Round {
         let (done, round) = watch::channel(None);
         let (probes, workers) = (self.probes.clone(), self.workers.clone());
-        self.control.spawn(async move {
+        start_on(&self.control, async move {
             let outcomes = run_all(probes, &workers).await;
             done.send_replace(Some(Checked { at: Instant::now(), outcomes }));
         });

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::error::panic_message;
-use crate::lifecycle::{Drain, Event, Events, Phase, Shutdown, show};
+use crate::lifecycle::{Drain, Event, Events, Phase, Shutdown, show, start, start_on};
 use crate::log;
 
 /// What clean-up code gets where the drain has used up its time.
@@ -60,7 +60,7 @@ where
     let background = Background::of(&Handle::current());
     let running = background.begin(Location::caller());
     let work = log_panic("a background task", running.origin, task(Shutdown::of(background.drain.clone())));
-    tokio::spawn(async move {
+    start(async move {
         tokio::select! {
             () = work => {}
             () = running.background.drain.reached(Phase::Cutting) => {}
@@ -134,7 +134,7 @@ impl Background {
         let background = Arc::new(Self::default());
         by_runtime.push((runtime.id(), Arc::downgrade(&background)));
         let kept = background.clone();
-        runtime.spawn(async move {
+        start_on(runtime, async move {
             pending::<()>().await;
             drop(kept);
         });
@@ -191,7 +191,7 @@ impl Background {
         // As it is reported, in whole milliseconds.
         let limit = Duration::from_millis(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
         let this = self.clone();
-        let mut code = runtime.spawn(async move {
+        let mut code = start_on(runtime, async move {
             // One at a time is taken: code that runs may register more.
             while let Some(code) = this.next_clean_up() {
                 code.await;

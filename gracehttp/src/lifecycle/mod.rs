@@ -19,6 +19,7 @@ mod shutdown;
 mod signals;
 mod stalls;
 mod supervise;
+mod task;
 mod threads;
 mod time;
 
@@ -50,5 +51,6 @@ pub use signals::Signal;
 pub(crate) use signals::{HeldBack, Signals};
 pub(crate) use stalls::Stalls;
 pub use supervise::Supervise;
-pub(crate) use threads::{places, thread_number};
+pub(crate) use task::{boxed, start, start_on};
+pub(crate) use threads::{note_serving_threads, places, thread_number};
 pub(crate) use time::{show, show_roughly, until_time};

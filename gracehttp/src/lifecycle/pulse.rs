@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::lifecycle::show;
+use crate::lifecycle::{show, start, start_on};
 
 /// The time between two beats.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -52,7 +52,7 @@ impl Pulse {
     /// The beats. The first call begins them, and has to come from the control runtime.
     pub(crate) fn watch(self: &Arc<Self>) -> watch::Receiver<Beat> {
         if !self.has_begun.swap(true, Ordering::Relaxed) {
-            tokio::spawn(self.clone().run());
+            start(self.clone().run());
         }
         self.beats.subscribe()
     }
@@ -68,7 +68,7 @@ impl Pulse {
             if answered.load(Ordering::Acquire) == asked {
                 asked = number;
                 let answered = answered.clone();
-                drop(self.workers.spawn(async move { answered.store(number, Ordering::Release) }));
+                drop(start_on(&self.workers, async move { answered.store(number, Ordering::Release) }));
             }
             let waits = u32::try_from(number - asked).unwrap_or(u32::MAX);
             let workers = Answering { silence: PERIOD.saturating_mul(waits) };

@@ -18,6 +18,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::lifecycle::start_on;
+
 /// The time between two looks. A blocked thread delays the connections for two of them at most.
 const PERIOD: Duration = Duration::from_millis(25);
 
@@ -94,7 +96,7 @@ impl Stalls {
         loop {
             sleep(PERIOD).await;
             match self.look() {
-                Found::Stall => drop(workers.spawn(async {})),
+                Found::Stall => drop(start_on(&workers, async {})),
                 Found::Change => {}
                 Found::Nothing => self.until_work().await,
             }

@@ -18,7 +18,7 @@ use super::offered::OfferedListeners;
 use super::owner::OwnPurpose;
 use super::socket_file::unlink_if_ours;
 use crate::error::Error;
-use crate::lifecycle::Address;
+use crate::lifecycle::{Address, start};
 use crate::server::{Endpoint, Mode, SocketAccess};
 use crate::socket::{Family, ProxyHeader, Socket};
 use crate::sys::{self, Accepted};
@@ -141,7 +141,7 @@ impl OwnListener {
     fn accept(&mut self) {
         if let Some(serve) = &self.serve {
             let task = accept_all(self.purpose, self.listener.clone(), serve.clone());
-            self.accepting = Some(tokio::spawn(task));
+            self.accepting = Some(start(task));
         }
     }
 

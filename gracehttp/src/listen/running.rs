@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::conn::{Context, empty_lot, wake_parked};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Phase, start, start_on};
 use crate::listen::accept::{AcceptState, accept_loop};
 use crate::listen::listen_options::ListenOptions;
 use crate::listen::listener::Listener;
@@ -40,16 +40,13 @@ impl Running {
         let acceptors = listeners.into_iter().map(|listener| {
             let listener = Arc::new(listener);
             let (state, changes) = watch::channel(AcceptState::Paused);
-            let accepting = workers.spawn(accept_loop(context.clone(), listener.clone(), changes));
+            let accepting = start_on(workers, accept_loop(context.clone(), listener.clone(), changes));
             Acceptor { listener, claimed: false, former_access: SocketAccess::default(), state, accepting }
         });
         Self {
             context: context.clone(),
             acceptors: acceptors.collect(),
-            lot_tasks: [
-                workers.spawn(wake_parked(context.clone())),
-                tokio::spawn(empty_lot(context.clone())),
-            ],
+            lot_tasks: [start_on(workers, wake_parked(context.clone())), start(empty_lot(context.clone()))],
         }
     }
 

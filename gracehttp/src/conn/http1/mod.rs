@@ -33,7 +33,7 @@ use crate::conn::info::ConnectionInfo;
 use crate::conn::limits::STALLED;
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::{Ahead, Pace};
-use crate::lifecycle::{ConnectionEnd, CutReason};
+use crate::lifecycle::{ConnectionEnd, CutReason, start};
 use crate::server::{Asked, Permit};
 use crate::socket::{Stage, Stream, Unread};
 use crate::sys::Probe;
@@ -115,7 +115,7 @@ pub(super) async fn serve(
     };
     let Ok(mut transport) = back.try_recv() else {
         // The stream, with its permit, is the handler's.
-        tokio::spawn(close_after_upgrade(context, info, back));
+        start(close_after_upgrade(context, info, back));
         return Left::Nothing;
     };
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::conn::close::Linger;
 use crate::conn::http2::progress::Progress;
+use crate::lifecycle::start_on;
 
 /// Reads and throws away what still comes, on a task of its own: the handler and the response go on meanwhile.
 pub(crate) fn discard(body: Incoming, bounds: Linger, progress: &Arc<Progress>) {
@@ -30,7 +31,7 @@ pub(crate) fn discard(body: Incoming, bounds: Linger, progress: &Arc<Progress>) 
     let Ok(runtime) = Handle::try_current() else { return };
     // Not an owner: with the last of them the stream ends.
     let progress = Arc::downgrade(progress);
-    runtime.spawn(async move { read_out(body, bounds, progress).await });
+    start_on(&runtime, read_out(body, bounds, progress));
 }
 
 async fn read_out(mut body: Incoming, bounds: Linger, progress: Weak<Progress>) {

@@ -199,3 +199,30 @@ async fn b1_a_stream_that_stands_still_is_reset_after_thirty_seconds_and_a_slow_
         slow_handlers()
     );
 }
+
+/// The responses to requests that come together go out together. But one handler that blocks its thread, the first or the
+/// last of them, holds up none of the others.
+#[tokio::test]
+async fn a_handler_that_blocks_holds_up_no_response_of_its_burst() {
+    let web = "server web 127.0.0.1:0";
+    let service = Service::with(web, |launch| launch.env("GRACEHTTP_WORKER_THREADS", "2")).await;
+    let streams = || (1..=31).step_by(2);
+    for blocked in [1, 31] {
+        let mut client = Connection::open(&service.target).await;
+        let request = |stream| Frame::get(stream, if stream == blocked { "/block?ms=5000" } else { "/ping" });
+        let start = Instant::now();
+        client.send(&streams().map(request).collect::<Vec<Frame>>()).await;
+        let mut left: Vec<u32> = streams().filter(|stream| *stream != blocked).collect();
+        while !left.is_empty() {
+            let frames = client.frames().await;
+            assert!(!frames.is_empty(), "closed without {left:?}");
+            left.retain(|stream| {
+                !frames.iter().any(|frame| {
+                    (frame.kind, frame.stream, frame.flags & END_OF_STREAM) == (DATA, *stream, 1)
+                })
+            });
+        }
+        assert!(start.elapsed() < Duration::from_secs(4), "they waited for {:?}", start.elapsed());
+        client.answer(blocked).await;
+    }
+}

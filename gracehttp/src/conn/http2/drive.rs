@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::Context as TaskContext;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use tokio::sync::futures::Notified;
@@ -98,6 +98,8 @@ pub(super) struct Drive<'a> {
     leaving: Leaving,
     changed: Pin<Box<Notified<'a>>>,
     seen: Option<Stamp>,
+    /// It lets the tasks of new streams go before it.
+    lets_go_before: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -111,7 +113,21 @@ impl<'a> Drive<'a> {
             leaving: Leaving::No,
             changed: Box::pin(context.drain.changed()),
             seen: None,
+            lets_go_before: false,
         }
+    }
+
+    /// Ready when the connection's task begins its turn. It first lets the tasks of new streams have theirs, which are
+    /// queued already: the first response wakes it, and the others of requests that have come together would cost a record
+    /// and a system call each.
+    pub(super) fn poll_start(&mut self, cx: &TaskContext<'_>) -> Poll<()> {
+        self.lets_go_before = !self.lets_go_before && self.streams.are_starting();
+        if self.lets_go_before {
+            // It is queued behind them. One of them may block its thread, so it lets them go before just once.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     /// h2 has had a turn. The task is woken when another step may be due.

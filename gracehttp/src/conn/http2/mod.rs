@@ -21,7 +21,7 @@ mod watch;
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 
 use bytes::Bytes;
 use hyper_util::rt::TokioIo;
@@ -58,6 +58,7 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(transport), service));
     let mut drive = Drive::new(&context, &streams, probe);
     let end = poll_fn(|cx| {
+        ready!(drive.poll_start(cx));
         loop {
             if poll_contained(&context, || connection.as_mut().poll(cx)).is_ready() {
                 return Poll::Ready(End::Finished);

@@ -6,7 +6,7 @@
 //! long.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
@@ -37,8 +37,8 @@ const FIRST_WINDOW: u64 = 65_535;
 /// is about the client's frames (`granted`, `last_stream`, `opened`, `is_inside_head`, `is_unsettled`, `arrived`,
 /// `fault`), the exchange `requests`, `begun`, `host` and the streams, and the task itself `announces_end`, which the transport
 /// reads. They are read in that task: `Relaxed` is enough. The streams' own tasks, and the tasks in which handlers read
-/// bodies, write `room`, `credit`, `watched`, `interim` and `has_asked`, `taken` and `pieces`. The first four are
-/// behind locks, `has_asked` is ordered (acquire and release), and the last two are only summed up.
+/// bodies, write `room`, `credit`, `watched`, `interim` and `has_asked`, `taken`, `pieces` and `starting`. The first four
+/// are behind locks, `has_asked` is ordered (acquire and release), and the last three are only summed up.
 pub(crate) struct Streams {
     traffic: Traffic,
     pub(crate) room: Arc<Room>,
@@ -48,6 +48,8 @@ pub(crate) struct Streams {
     watched: Mutex<Slab<Watched>>,
     /// The stream whose request has just begun. hyper starts its task next, which takes it from here.
     begun: Mutex<Option<Arc<Progress>>>,
+    /// The tasks of streams that were started and have not had a turn yet.
+    starting: AtomicUsize,
     pub(super) host: KnownHost,
     /// They come over TLS.
     pub(super) are_secure: bool,
@@ -117,6 +119,7 @@ impl Streams {
             requests: AtomicU64::new(0),
             watched: Mutex::default(),
             begun: Mutex::default(),
+            starting: AtomicUsize::new(0),
             host: KnownHost::default(),
             are_secure: false,
             taken: AtomicU64::new(0),
@@ -203,6 +206,21 @@ impl Streams {
     /// The stream whose task starts now; none if it is the task of something else.
     pub(super) fn take_begun(&self) -> Option<Arc<Progress>> {
         self.begun().take()
+    }
+
+    /// The task of a stream was started.
+    pub(super) fn note_start(&self) {
+        self.starting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has its first turn, or will have none.
+    pub(super) fn note_first_turn(&self) {
+        self.starting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether the tasks of some streams have yet to have a turn.
+    pub(super) fn are_starting(&self) -> bool {
+        self.starting.load(Ordering::Relaxed) > 0
     }
 
     pub(super) fn end(&self, key: usize) {

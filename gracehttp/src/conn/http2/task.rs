@@ -31,8 +31,8 @@ where
     fn execute(&self, future: F) {
         match self.streams.take_begun() {
             Some(progress) => {
-                progress.task_begins();
-                tokio::spawn(StreamTask { future, running: Running { progress } });
+                let running = Running::new(progress);
+                tokio::spawn(StreamTask { future, running });
             }
             // The task of a stream that has become a tunnel.
             None => {
@@ -56,6 +56,7 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.project();
+        this.running.begin();
         if this.running.progress.poll_task_reset(cx) {
             return Poll::Ready(());
         }
@@ -65,10 +66,27 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
 
 struct Running {
     progress: Arc<Progress>,
+    /// The task has not had a turn yet.
+    is_starting: bool,
+}
+
+impl Running {
+    fn new(progress: Arc<Progress>) -> Self {
+        progress.task_begins();
+        progress.streams().note_start();
+        Self { progress, is_starting: true }
+    }
+
+    fn begin(&mut self) {
+        if std::mem::replace(&mut self.is_starting, false) {
+            self.progress.streams().note_first_turn();
+        }
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.begin();
         self.progress.task_ends();
     }
 }

@@ -43,7 +43,6 @@ mod visit;
 
 #[cfg(feature = "tls")]
 use std::fmt::Display;
-#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -117,6 +117,8 @@ async fn a_redirect_names_the_host_that_the_client_has_asked_for() {
         let reply = client.reply().await.expect("a response");
         assert_eq!((reply.status, reply.header("location")), (308, Some(expected)), "{fields}");
     }
+    // One that speaks TLS with the proxy would be redirected again and again.
+    assert_eq!(ask(server.address(), "X-Forwarded-Proto: https\r\n").await, "127.0.0.1 https example.com");
     server.shutdown().await;
 }
 

@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tests::client::get_once;
 use tests::patience::{PATIENCE, eventually};
@@ -137,6 +138,9 @@ async fn a_supervisor_drops_too_and_starts_the_user_s_process_after_a_crash() {
     service.stops().await;
 }
 
+/// Within it a supervisor has read its messages. That it does nothing afterwards is no event to wait for.
+const HEARD: Duration = Duration::from_millis(400);
+
 /// The first process serves as root. Its supervisor has to be able to signal it for as long as it lives.
 #[tokio::test]
 async fn a_user_that_a_restart_brings_is_the_supervisor_s_too_once_no_root_is_left() {
@@ -149,12 +153,16 @@ async fn a_user_that_a_restart_brings_is_the_supervisor_s_too_once_no_root_is_le
     // It dies in standby, and root serves again.
     let lost = service.restart().await;
     assert_dropped(lost.pid(), ids);
+    // The supervisor has heard of the user, and waits.
+    tokio::time::sleep(HEARD).await;
     lost.signal(Signal::KILL);
     service.app.log.find(0, 2 * PATIENCE, "a take-back", |line| line.contains("serves again")).await;
     service.app.serves(&service.target, &first).await;
+    tokio::time::sleep(HEARD).await;
     assert_eq!((uid(first.pid()), uid(service.supervisor.pid())), (Some(0), Some(0)));
     let successor = service.restart().await;
     assert_dropped(successor.pid(), ids);
+    tokio::time::sleep(HEARD).await;
     assert_eq!(uid(service.supervisor.pid()), Some(0), "root may still take its place back");
     // One more request ends the standby of the predecessor.
     let third = service.restart().await;

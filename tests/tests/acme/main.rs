@@ -156,7 +156,9 @@ async fn a_certificate_that_is_due_at_once_is_not_ordered_again_and_again() {
 async fn a_restart_in_the_middle_of_an_order_goes_on_with_it() {
     let scratch = Scratch::new();
     let authority = Authority::start(&scratch, 90 * DAY).await;
-    let app = Launch::app(&scratch, &plan(&scratch, &authority, "a.test")).spawn();
+    // The predecessor lives on, and has to leave the order.
+    let app =
+        Launch::app(&scratch, &plan(&scratch, &authority, "a.test")).env("GRACEHTTP_STANDBY", "60s").spawn();
     let endpoint = endpoint(&app).await;
     let is_under_way =
         |books: &authority::Books| books.orders.first().is_some_and(|order| order.statuses == ["processing"]);

@@ -197,7 +197,7 @@ impl TestServer {
     /// If it is not answered to the end.
     #[cfg(feature = "test-kit")]
     pub fn request(&self, request: crate::Request) -> impl Future<Output = crate::Response> + Send + use<> {
-        ask(self.target(), self.url(), request)
+        ask(self.target(), &self.url(), request)
     }
 
     /// Sends a `GET` request in plain text to a server with TLS and `plain_listen`; see [`request`](Self::request).
@@ -225,7 +225,7 @@ impl TestServer {
                 "the server has no endpoint in plain text beside TLS: give it one, `plain_listen = \":80\"`"
             );
         };
-        ask(super::client::Target { address, tls: false }, url, request)
+        ask(super::client::Target { address, tls: false }, &url, request)
     }
 }
 
@@ -260,9 +260,9 @@ fn listen(options: &ServerOptions, is_secure: bool) -> (Vec<Listener>, SocketAdd
 #[cfg(feature = "test-kit")]
 fn ask(
     target: super::client::Target,
-    url: String,
+    url: &str,
     request: crate::Request,
-) -> impl Future<Output = crate::Response> + Send {
+) -> impl Future<Output = crate::Response> + Send + use<> {
     let what = format!("{} {url}{}", request.method(), request.uri());
     async move {
         let answered = async { super::client::Connection::open(&target).await?.send(request).await };

@@ -15,12 +15,12 @@ const CHANGED: &str =
 
 #[tokio::test]
 async fn allocations_of_a_request_to_a_handler_are_known() {
-    assert_eq!(allocations_per_request("handler").await, 10, "{CHANGED}");
+    assert_eq!(allocations_per_request("handler").await, 11, "{CHANGED}");
 }
 
 #[tokio::test]
 async fn allocations_of_a_request_to_a_route_are_known() {
-    assert_eq!(allocations_per_request("routed").await, 6, "{CHANGED}");
+    assert_eq!(allocations_per_request("routed").await, 7, "{CHANGED}");
 }
 
 /// Counted by the server itself, and rounded.

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 /// | `read_blocked`, `unflushed`, `bytes_in`, `bytes_out` | the transport | the connection's task, the transport |
 /// | `nearly_worn_out` | the transport | the connection's task, the exchange |
 ///
-/// `open` alone is changed by several tasks, so it is ordered (acquire and release). All others have one writer, which
-/// runs in the connection's task as their readers do: `Relaxed` is enough.
+/// `open` alone may be changed by several tasks (see [`CountedBy`]), so it is ordered (acquire and release). All others have
+/// one writer, which runs in the connection's task as their readers do: `Relaxed` is enough.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     /// Requests that were begun and whose responses have not ended.
@@ -29,18 +29,33 @@ pub(crate) struct Traffic {
     bytes_out: AtomicU64,
 }
 
+/// Which tasks count the open requests of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CountedBy {
+    /// The connection's task alone: no read-modify-write is needed.
+    OneTask,
+    #[cfg_attr(not(feature = "http2"), expect(dead_code, reason = "HTTP/1 has one"))]
+    SeveralTasks,
+}
+
 impl Traffic {
     /// A request begins. Returns its number, counted from 1.
-    pub(crate) fn begin(&self) -> u64 {
-        self.open.fetch_add(1, Ordering::AcqRel);
+    pub(crate) fn begin(&self, counted_by: CountedBy) -> u64 {
+        match counted_by {
+            CountedBy::OneTask => self.open.store(self.open() + 1, Ordering::Release),
+            CountedBy::SeveralTasks => _ = self.open.fetch_add(1, Ordering::AcqRel),
+        }
         let number = self.begun() + 1;
         self.begun.store(number, Ordering::Relaxed);
         number
     }
 
     /// A response has ended, or its request came to nothing.
-    pub(crate) fn end(&self) {
-        self.open.fetch_sub(1, Ordering::AcqRel);
+    pub(crate) fn end(&self, counted_by: CountedBy) {
+        match counted_by {
+            CountedBy::OneTask => self.open.store(self.open() - 1, Ordering::Release),
+            CountedBy::SeveralTasks => _ = self.open.fetch_sub(1, Ordering::AcqRel),
+        }
     }
 
     pub(crate) fn open(&self) -> u32 {

@@ -33,11 +33,11 @@ pub(crate) enum Line {
     Unread,
 }
 
-/// The longest line that does not make [`Asked`] larger than a boxed line would.
-const SHORT: usize = 30;
-
 /// The words of a short line.
 const WORDS: usize = 4;
+
+/// The longest of them.
+const SHORT: usize = 8 * WORDS;
 
 /// The methods with special responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +103,7 @@ impl Line {
     /// A short line as words, filled up with other bytes, and its length.
     pub(crate) fn short(&self) -> Option<([u64; WORDS], usize)> {
         let Self::Short { len, bytes } = self else { return None };
-        let mut whole = [0; 8 * WORDS];
-        whole[..SHORT].copy_from_slice(bytes);
-        let (words, _) = whole.as_chunks();
+        let (words, _) = bytes.as_chunks();
         Some((std::array::from_fn(|word| u64::from_le_bytes(words[word])), usize::from(*len)))
     }
 

@@ -8,7 +8,7 @@ use http::StatusCode;
 use crate::conn::cause::{Cause, Reason};
 use crate::lifecycle::{AnswerCount, Answers, thread_number};
 
-/// How many threads count without sharing a cache line.
+/// How many threads have counts of their own.
 const SHARDS: usize = 16;
 
 /// The names of the causes, in the order of [`index`].
@@ -31,9 +31,11 @@ const CAUSES: [&str; 13] = [
 /// From 1xx to 5xx.
 const CLASSES: usize = 5;
 
-/// The counts of one server. Every response of every thread is counted, so each thread has counts of its own.
+/// The counts of one server. Every response of every thread is counted, so the threads have counts of their own.
 pub(crate) struct Tally {
     shards: Box<[Shard]>,
+    /// The threads that came later share these.
+    shared: Shard,
     /// Answers that broke off.
     broken: AtomicU64,
     /// HTTP/2 streams that h2 ended without us, some of them with a 431.
@@ -49,6 +51,7 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            shared: Shard::default(),
             broken: AtomicU64::new(0),
             unseen: AtomicU64::new(0),
         }
@@ -56,7 +59,13 @@ impl Tally {
 
     pub(in crate::conn) fn count(&self, cause: Cause, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES) - 1;
-        self.shards[thread_number() % SHARDS].0[index(cause)][class].fetch_add(1, Ordering::Relaxed);
+        let own = self.shards.get(thread_number());
+        let count = &own.unwrap_or(&self.shared).0[index(cause)][class];
+        match own {
+            // No other thread writes it: no read-modify-write is needed.
+            Some(_) => count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed),
+            None => _ = count.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// An answer that was counted has been broken off.
@@ -75,8 +84,8 @@ impl Tally {
         let mut counts = Vec::new();
         for (row, cause) in CAUSES.into_iter().enumerate() {
             for class in 0..CLASSES {
-                let sum = |shard: &Shard| shard.0[row][class].load(Ordering::Relaxed);
-                let count = self.shards.iter().map(sum).sum();
+                let load = |shard: &Shard| shard.0[row][class].load(Ordering::Relaxed);
+                let count = self.shards.iter().chain([&self.shared]).map(load).sum();
                 if count > 0 {
                     counts.push(AnswerCount { cause, class: class + 1, count });
                 }

@@ -27,8 +27,6 @@ use crate::server::{Asked, Line};
 struct Place {
     /// Odd while a handler runs on the thread, and another number each time. Even while the words change.
     turn: AtomicU64,
-    /// The address of the server's context, which tells the servers apart.
-    server: AtomicU64,
     client: [AtomicU64; CLIENT],
     line: [AtomicU64; LINE],
     /// In bytes.
@@ -37,8 +35,11 @@ struct Place {
     since: AtomicU64,
 }
 
-/// The words of a client.
-const CLIENT: usize = 3;
+/// The words of a client's address.
+const ADDRESS: usize = 3;
+
+/// The words of a client: its server's, and its address.
+const CLIENT: usize = 1 + ADDRESS;
 
 /// Bits above the port: the client has an address, or a Unix socket.
 const HAS_ADDRESS: u64 = 1 << 16;
@@ -47,8 +48,20 @@ const IS_UNIX: u64 = 1 << 17;
 /// The words of a line. Longer ones are cut off.
 const LINE: usize = 28;
 
+/// The client of a connection, in words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client([u64; CLIENT]);
+
+impl Client {
+    pub(super) fn of(info: &ConnectionInfo) -> Self {
+        let [rest, high, low] = client_to_words(info.client);
+        Self([address(&info.context), rest, high, low])
+    }
+}
+
 #[derive(Debug)]
 struct AtWork {
+    /// The address of the server's context, which tells the servers apart.
     server: u64,
     client: Peer,
     line: String,
@@ -69,9 +82,9 @@ thread_local! {
 /// copies them.
 ///
 /// `now` is the time, if the caller knows it.
-pub(super) fn enter(info: &ConnectionInfo, asked: &Asked, now: Option<u64>) -> Leaves {
+pub(super) fn enter(client: &Client, asked: &Asked, now: Option<u64>) -> Leaves {
     let now = now.unwrap_or_else(clock::coarse);
-    let turn = PLACE.with(|place| place.get_or_init(new_place).enter(info, asked.line(), now));
+    let turn = PLACE.with(|place| place.get_or_init(new_place).enter(client, asked.line(), now));
     Leaves { turn, of_this_thread: PhantomData }
 }
 
@@ -85,13 +98,12 @@ fn new_place() -> Arc<Place> {
 
 impl Place {
     /// Returns the turn in which the handler works.
-    fn enter(&self, info: &ConnectionInfo, line: &Line, now: u64) -> u64 {
+    fn enter(&self, client: &Client, line: &Line, now: u64) -> u64 {
         let turn = self.turn.load(Ordering::Relaxed).next_multiple_of(2);
         self.turn.store(turn, Ordering::Relaxed);
         // A reader that sees one of the new words sees this turn, too.
         fence(Ordering::Release);
-        store(&self.server, address(&info.context));
-        self.client.iter().zip(client_to_words(info.client)).for_each(|(word, value)| store(word, value));
+        self.client.iter().zip(client.0).for_each(|(word, value)| store(word, value));
         match line.short() {
             // Almost all lines. The words behind the line cost less than finding its end.
             Some((words, length)) => {
@@ -126,9 +138,10 @@ impl Place {
     fn words(&self) -> AtWork {
         let mut line: Vec<u8> = self.line.iter().flat_map(|word| load(word).to_le_bytes()).collect();
         line.truncate(load(&self.line_length) as usize);
+        let [server, address @ ..] = self.client.each_ref().map(load);
         AtWork {
-            server: load(&self.server),
-            client: client_from_words(self.client.each_ref().map(load)),
+            server,
+            client: client_from_words(address),
             line: String::from_utf8_lossy(&line).into_owned(),
             since: load(&self.since),
         }
@@ -188,10 +201,10 @@ impl AtWork {
 }
 
 /// A client as words. IPv4 is mapped into IPv6: no client has such an address here.
-fn client_to_words(client: Peer) -> [u64; CLIENT] {
+fn client_to_words(client: Peer) -> [u64; ADDRESS] {
     let (ip, scope, port) = match client {
         Peer::Unix => return [IS_UNIX, 0, 0],
-        Peer::Gone => return [0; CLIENT],
+        Peer::Gone => return [0; ADDRESS],
         Peer::Tcp(SocketAddr::V4(address)) => (address.ip().to_ipv6_mapped(), 0, address.port()),
         Peer::Tcp(SocketAddr::V6(address)) => (*address.ip(), address.scope_id(), address.port()),
     };
@@ -199,7 +212,7 @@ fn client_to_words(client: Peer) -> [u64; CLIENT] {
     [u64::from(scope) << 32 | HAS_ADDRESS | u64::from(port), (bits >> 64) as u64, bits as u64]
 }
 
-fn client_from_words([rest, high, low]: [u64; CLIENT]) -> Peer {
+fn client_from_words([rest, high, low]: [u64; ADDRESS]) -> Peer {
     if rest & HAS_ADDRESS == 0 {
         return if rest & IS_UNIX == 0 { Peer::Gone } else { Peer::Unix };
     }

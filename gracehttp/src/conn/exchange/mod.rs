@@ -21,6 +21,7 @@ use axum_core::body::Body as HandlerBody;
 use axum_core::extract::DefaultBodyLimit;
 use bytes::Buf as _;
 use http::header::EXPECT;
+use http::response::Parts;
 use http::{Extensions, HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
@@ -32,7 +33,7 @@ pub(crate) use protocol::{Delivery, Fate, Protocol, Turn, Upload};
 
 use crate::conn::cause::Cause;
 use crate::conn::context::Context;
-use crate::conn::exchange::answer::{Content, Work, let_go};
+use crate::conn::exchange::answer::{Content, Of, Work, let_go};
 use crate::conn::exchange::body::RequestBody;
 use crate::conn::exchange::measured::{Measured, ResponseEnd};
 use crate::conn::info::ConnectionInfo;
@@ -40,18 +41,25 @@ use crate::conn::request_id::X_REQUEST_ID;
 use crate::server::{Asked, Request, Response, Surroundings};
 
 /// The service of one connection, as hyper calls it.
-pub(crate) struct ConnectionService<P> {
-    connection: Arc<P>,
+pub(crate) struct ConnectionService<P>(Arc<Connection<P>>);
+
+/// A connection, as its exchanges share it.
+struct Connection<P> {
+    notes: Arc<P>,
     info: Arc<ConnectionInfo>,
+    client: at_work::Client,
     /// The surroundings of every request.
     facts: Extensions,
 }
 
 impl<P: Protocol> ConnectionService<P> {
-    pub(crate) fn new(connection: Arc<P>, info: Arc<ConnectionInfo>) -> Self {
-        Self { connection, facts: info.facts(), info }
+    pub(crate) fn new(notes: Arc<P>, info: Arc<ConnectionInfo>) -> Self {
+        let (client, facts) = (at_work::Client::of(&info), info.facts());
+        Self(Arc::new(Connection { notes, client, facts, info }))
     }
+}
 
+impl<P: Protocol> Connection<P> {
     fn context(&self) -> &Context {
         &self.info.context
     }
@@ -62,7 +70,7 @@ impl<P: Protocol> ConnectionService<P> {
             return request.map(|_| HandlerBody::empty());
         }
         let options = &self.context().options;
-        let upload = turn.upload(&self.connection, options);
+        let upload = turn.upload(&self.notes, options);
         let max_body = options.max_body;
         let mut request =
             request.map(|incoming| HandlerBody::new(RequestBody::new(incoming, max_body, upload)));
@@ -75,7 +83,7 @@ impl<P: Protocol> ConnectionService<P> {
     fn refuse(&self, request: http::Request<P::Body>, turn: &P::Turn, cause: Cause) -> Work {
         let body = request.into_body();
         if !body.is_end_stream() {
-            turn.upload(&self.connection, &self.context().options).leave(body, None);
+            turn.upload(&self.notes, &self.context().options).leave(body, None);
         }
         Work::Settled(cause)
     }
@@ -86,40 +94,10 @@ impl<P: Protocol> Service<http::Request<P::Body>> for ConnectionService<P> {
     type Error = Infallible;
     type Future = RequestFuture<P>;
 
-    fn call(&self, mut request: http::Request<P::Body>) -> RequestFuture<P> {
-        let measured = Measured::begin(&self.info, &request);
-        let (mut exchange, number) = Exchange::begin(&self.connection, measured);
-        let asked = Asked::of(&request);
-        let has_body = !request.body().is_end_stream();
-        let mut turn = self.connection.turn(&request, number, &asked, has_body);
-        // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
-        // room if nothing is left of the request by then; otherwise it allocates. So the work begins here and now.
-        let task = self.connection.task().filter(|_| !has_body);
-        let (work, ahead) = match turn.check(&mut request, &self.context().options) {
-            Ok(()) => {
-                let noted = exchange.measured.begin_work();
-                if let Some(id) = exchange.measured.id() {
-                    request.extensions_mut().insert(id.clone());
-                }
-                let entered = exchange.measured.enter();
-                let leaves = at_work::enter(&self.info, &asked, exchange.measured.since());
-                let surroundings = Surroundings::of_connection(&self.facts);
-                let request = self.prepare(request, &turn, has_body);
-                let mut work = Work::begin(self.context(), &asked, request, surroundings);
-                let ahead = task.map_or(Poll::Pending, |task| {
-                    work.poll(self.context(), &asked, &mut TaskContext::from_waker(task))
-                });
-                drop((leaves, entered));
-                exchange.measured.end_work(noted);
-                (work, ahead)
-            }
-            Err(refusal) => (self.refuse(request, &turn, Cause::Refused(refusal)), Poll::Pending),
-        };
-        RequestFuture {
-            work,
-            ahead,
-            request: Some(InFlight { exchange, turn, info: self.info.clone(), asked }),
-        }
+    fn call(&self, request: http::Request<P::Body>) -> RequestFuture<P> {
+        let mut exchange = Exchange::begin(&self.0, &request);
+        exchange.take_up(request);
+        RequestFuture(Some(exchange))
     }
 }
 
@@ -134,120 +112,168 @@ pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
 }
 
 /// One request and its response, from the call of the service to the end of the response body: it counts as open.
+///
+/// It is boxed for all that time: hyper moves what it gets of it a dozen times.
 struct Exchange<P: Protocol> {
-    connection: Arc<P>,
+    connection: Arc<Connection<P>>,
+    asked: Asked,
     measured: Measured,
+    stage: Stage<P>,
+}
+
+enum Stage<P: Protocol> {
+    /// The request has come.
+    Begun,
+    /// The response has not begun.
+    Request {
+        work: Work,
+        /// The answer, if it was there before the future was polled.
+        ahead: Poll<Response>,
+        turn: P::Turn,
+    },
+    Response {
+        content: Content,
+        delivery: <P::Turn as Turn<P>>::Delivery,
+        /// The content's last frame was given to the connection.
+        has_ended: bool,
+    },
 }
 
 impl<P: Protocol> Exchange<P> {
-    /// Returns its number on the connection, too.
-    fn begin(connection: &Arc<P>, measured: Measured) -> (Self, u64) {
-        let number = connection.traffic().begin();
-        (Self { connection: connection.clone(), measured }, number)
+    fn begin(connection: &Arc<Connection<P>>, request: &http::Request<P::Body>) -> Box<Self> {
+        let measured = Measured::begin(&connection.info, request);
+        connection.notes.traffic().begin(P::COUNTED_BY);
+        let asked = Asked::of(request);
+        Box::new(Self { connection: connection.clone(), asked, measured, stage: Stage::Begun })
     }
-}
 
-impl<P: Protocol> Drop for Exchange<P> {
-    fn drop(&mut self) {
-        self.connection.traffic().end();
+    /// Gives the request to its handler, unless the server itself refuses it.
+    fn take_up(&mut self, mut request: http::Request<P::Body>) {
+        let Self { connection, asked, measured, stage } = self;
+        let Connection { notes, info, client, facts } = &**connection;
+        let has_body = !request.body().is_end_stream();
+        let mut turn = notes.turn(&request, notes.traffic().begun(), asked, has_body);
+        if let Err(refusal) = turn.check(&mut request, &info.context.options) {
+            let work = connection.refuse(request, &turn, Cause::Refused(refusal));
+            *stage = Stage::Request { work, ahead: Poll::Pending, turn };
+            return;
+        }
+        let noted = measured.begin_work();
+        if let Some(id) = measured.id() {
+            request.extensions_mut().insert(id.clone());
+        }
+        let entered = measured.enter();
+        let leaves = at_work::enter(client, asked, measured.since());
+        let surroundings = Surroundings::of_connection(facts);
+        let request = connection.prepare(request, &turn, has_body);
+        let mut work = Work::begin(&info.context, asked, request, surroundings);
+        // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
+        // room if nothing is left of the request by then; otherwise it allocates. So the work begins here and now.
+        let ahead = match notes.task() {
+            Some(task) if !has_body => work.poll(&info.context, asked, &mut TaskContext::from_waker(task)),
+            _ => Poll::Pending,
+        };
+        *stage = Stage::Request { work, ahead, turn };
+        drop((leaves, entered));
+        measured.end_work(noted);
     }
-}
 
-/// A request that has no response yet.
-struct InFlight<P: Protocol> {
-    /// Ends with the response body.
-    exchange: Exchange<P>,
-    turn: P::Turn,
-    /// Not the server's context itself: its count is changed by all threads at once.
-    info: Arc<ConnectionInfo>,
-    asked: Asked,
-}
-
-/// The way from a request to the head of its response.
-pub(crate) struct RequestFuture<P: Protocol> {
-    work: Work,
-    /// The answer, if it was there before the future was polled.
-    ahead: Poll<Response>,
-    /// Its parts move into the response body.
-    request: Option<InFlight<P>>,
-}
-
-impl<P: Protocol> RequestFuture<P> {
     /// The handler's response, or the server's own.
     fn poll_response(&mut self, cx: &mut TaskContext<'_>) -> Poll<Response> {
-        // Taken only when this has ended, and a future that has ended is not polled.
-        let Some(request) = &mut self.request else { return Poll::Pending };
-        let context = &request.info.context;
-        if self.work.is_running() && ready!(request.turn.poll_begin(cx)) {
+        let Self { connection, asked, measured, stage } = self;
+        // A future that has ended is not polled.
+        let Stage::Request { work, ahead, turn } = stage else { return Poll::Pending };
+        let context = connection.context();
+        if work.is_running() && ready!(turn.poll_begin(cx)) {
             // The handler had to wait for its client: its time begins now.
-            self.work.restart_timeout(context);
+            work.restart_timeout(context);
         }
-        match std::mem::replace(&mut self.ahead, Poll::Pending) {
+        match std::mem::replace(ahead, Poll::Pending) {
             Poll::Pending => {
-                let noted = request.exchange.measured.begin_work();
-                let entered = request.exchange.measured.enter();
-                let since = request.exchange.measured.since();
-                let leaves = at_work::enter(&request.info, &request.asked, since);
-                let polled = self.work.poll(context, &request.asked, cx);
+                let noted = measured.begin_work();
+                let entered = measured.enter();
+                let leaves = at_work::enter(&connection.client, asked, measured.since());
+                let polled = work.poll(context, asked, cx);
                 drop((leaves, entered));
-                request.exchange.measured.end_work(noted);
+                measured.end_work(noted);
                 polled
             }
             ready => ready,
         }
     }
+
+    /// The response begins. Returns its head.
+    fn respond(&mut self, mut response: Response, cx: &TaskContext<'_>) -> Parts {
+        let Self { connection, asked, measured, stage } = self;
+        let Connection { notes, info, .. } = &**connection;
+        let Stage::Request { work, turn, .. } = stage else { return response.into_parts().0 };
+        let mut cause = work.cause();
+        if let Some(refusal) = turn.refuse_body(notes) {
+            cause = Cause::Refused(refusal);
+            response = answer::own(cause);
+        }
+        let is_last = turn.respond(notes, info, asked, response.status());
+        let (mut head, body) = response.into_parts();
+        let (content, cause) = answer::finish(Of { info, asked }, cause, is_last, &mut head, body);
+        measured.note_head(head.status, cause);
+        if let Some(id) = measured.id() {
+            head.headers.insert(X_REQUEST_ID, id.value().clone());
+        }
+        let delivery = turn.deliver(notes, leaves_http(asked.is_connect(), head.status), cx);
+        *stage = Stage::Response { content, delivery, has_ended: false };
+        head
+    }
 }
+
+impl<P: Protocol> Drop for Exchange<P> {
+    fn drop(&mut self) {
+        let Connection { notes, info, .. } = &*self.connection;
+        let (context, asked) = (&info.context, &self.asked);
+        match &mut self.stage {
+            Stage::Request { work, ahead, turn } => {
+                info.note_unanswered(asked);
+                self.measured.log_unanswered(info, turn.is_given_up());
+                work.settle(context, asked, Cause::Handler);
+                if let Poll::Ready(response) = std::mem::replace(ahead, Poll::Pending) {
+                    let_go(context, asked, "its response", response);
+                }
+            }
+            Stage::Response { content, delivery, has_ended } => {
+                let end = match () {
+                    () if content.is_broken() => ResponseEnd::Broken,
+                    () if *has_ended || delivery.is_end_stream(content) => ResponseEnd::Whole,
+                    () if delivery.is_given_up() => ResponseEnd::GivenUp,
+                    () => ResponseEnd::Cut,
+                };
+                self.measured.log_answered(info, end);
+                content.let_go(Of { info, asked });
+            }
+            Stage::Begun => {}
+        }
+        notes.traffic().end(P::COUNTED_BY);
+    }
+}
+
+/// The way from a request to the head of its response.
+pub(crate) struct RequestFuture<P: Protocol>(
+    /// It moves into the response body.
+    Option<Box<Exchange<P>>>,
+);
 
 impl<P: Protocol> Future for RequestFuture<P> {
     type Output = Result<http::Response<ResponseBody<P>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let mut response = ready!(this.poll_response(cx));
-        let Some(request) = this.request.take() else { return Poll::Pending };
-        let InFlight { mut exchange, mut turn, info, asked } = request;
-        let connection = &*exchange.connection;
-        let mut cause = this.work.cause();
-        if let Some(refusal) = turn.refuse_body(connection) {
-            cause = Cause::Refused(refusal);
-            response = answer::own(cause);
-        }
-        let is_last = turn.respond(connection, &info, &asked, response.status());
-        let is_connect = asked.is_connect();
-        let (mut head, body) = response.into_parts();
-        let (content, cause) = answer::finish(info, asked, cause, is_last, &mut head, body);
-        exchange.measured.note_head(head.status, cause);
-        if let Some(id) = exchange.measured.id() {
-            head.headers.insert(X_REQUEST_ID, id.value().clone());
-        }
-        let delivery = turn.deliver(connection, leaves_http(is_connect, head.status), cx);
-        let body = ResponseBody { content, exchange, delivery, has_ended: false };
-        Poll::Ready(Ok(http::Response::from_parts(head, body)))
-    }
-}
-
-impl<P: Protocol> Drop for RequestFuture<P> {
-    fn drop(&mut self) {
-        if let Some(mut request) = self.request.take() {
-            request.info.note_unanswered(&request.asked);
-            request.exchange.measured.log_unanswered(&request.info, request.turn.is_given_up());
-            let context = &request.info.context;
-            self.work.settle(context, &request.asked, Cause::Handler);
-            if let Poll::Ready(response) = std::mem::replace(&mut self.ahead, Poll::Pending) {
-                let_go(context, &request.asked, "its response", response);
-            }
-        }
+        let Some(exchange) = &mut self.0 else { return Poll::Pending };
+        let response = ready!(exchange.poll_response(cx));
+        let head = exchange.respond(response, cx);
+        let Some(exchange) = self.0.take() else { return Poll::Pending };
+        Poll::Ready(Ok(http::Response::from_parts(head, ResponseBody(exchange))))
     }
 }
 
 /// A response body; the exchange ends with it.
-pub(crate) struct ResponseBody<P: Protocol> {
-    content: Content,
-    exchange: Exchange<P>,
-    delivery: <P::Turn as Turn<P>>::Delivery,
-    /// Its last frame was given to the connection.
-    has_ended: bool,
-}
+pub(crate) struct ResponseBody<P: Protocol>(Box<Exchange<P>>);
 
 impl<P: Protocol> Body for ResponseBody<P> {
     type Data = <<P::Turn as Turn<P>>::Delivery as Delivery<P>>::Piece;
@@ -257,15 +283,17 @@ impl<P: Protocol> Body for ResponseBody<P> {
         mut self: Pin<&mut Self>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let Self { content, exchange, delivery, has_ended } = &mut *self;
-        let Poll::Ready(polled) = delivery.poll_frame(content, &exchange.connection, cx) else {
-            exchange.measured.note_waiting();
+        let Exchange { connection, asked, measured, stage } = &mut *self.0;
+        let Stage::Response { content, delivery, has_ended } = stage else { return Poll::Ready(None) };
+        let of = Of { info: &connection.info, asked };
+        let Poll::Ready(polled) = delivery.poll_frame(&mut content.of(of), &connection.notes, cx) else {
+            measured.note_waiting();
             return Poll::Pending;
         };
         match &polled {
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(piece) => {
-                    exchange.measured.note_piece(piece.remaining(), || delivery.is_end_stream(content));
+                    measured.note_piece(piece.remaining(), || delivery.is_end_stream(content));
                 }
                 None => *has_ended = true,
             },
@@ -276,22 +304,16 @@ impl<P: Protocol> Body for ResponseBody<P> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.delivery.is_end_stream(&self.content)
+        match &self.0.stage {
+            Stage::Response { content, delivery, .. } => delivery.is_end_stream(content),
+            _ => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.content.size_hint()
-    }
-}
-
-impl<P: Protocol> Drop for ResponseBody<P> {
-    fn drop(&mut self) {
-        let end = match () {
-            () if self.content.is_broken() => ResponseEnd::Broken,
-            () if self.has_ended || self.delivery.is_end_stream(&self.content) => ResponseEnd::Whole,
-            () if self.delivery.is_given_up() => ResponseEnd::GivenUp,
-            () => ResponseEnd::Cut,
-        };
-        self.exchange.measured.log_answered(self.content.info(), end);
+        match &self.0.stage {
+            Stage::Response { content, .. } => content.size_hint(),
+            _ => SizeHint::with_exact(0),
+        }
     }
 }

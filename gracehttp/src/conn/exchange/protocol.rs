@@ -10,9 +10,9 @@ use http::{Request, StatusCode};
 use http_body::{Body, Frame};
 
 use crate::conn::cause::Refusal;
-use crate::conn::exchange::answer::Content;
+use crate::conn::exchange::answer::{Content, Sending};
 use crate::conn::info::ConnectionInfo;
-use crate::conn::traffic::Traffic;
+use crate::conn::traffic::{CountedBy, Traffic};
 use crate::server::{Asked, ServerOptions};
 
 /// One connection of a protocol.
@@ -20,6 +20,9 @@ pub(crate) trait Protocol: Sized + Send + Sync + 'static {
     /// A request's body as its reader gives it.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static;
     type Turn: Turn<Self>;
+
+    /// Which tasks begin its requests, and drop its responses.
+    const COUNTED_BY: CountedBy;
 
     fn traffic(&self) -> &Traffic;
 
@@ -70,7 +73,7 @@ pub(crate) trait Turn<P: Protocol>: Send + Unpin + 'static {
     }
 
     /// The head of the response is settled, and its body begins.
-    fn deliver(self, connection: &P, leaves_http: bool, cx: &TaskContext<'_>) -> Self::Delivery;
+    fn deliver(&mut self, connection: &P, leaves_http: bool, cx: &TaskContext<'_>) -> Self::Delivery;
 }
 
 /// The account of a request body.
@@ -110,7 +113,7 @@ pub(crate) trait Delivery<P>: Send + Unpin + 'static {
 
     fn poll_frame(
         &mut self,
-        content: &mut Content,
+        content: &mut Sending<'_>,
         connection: &P,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Self::Piece>, Error>>>;

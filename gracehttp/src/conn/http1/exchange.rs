@@ -15,17 +15,20 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use crate::conn::cause::Refusal;
-use crate::conn::exchange::answer::Content;
+use crate::conn::exchange::answer::{Content, Sending};
 use crate::conn::exchange::{self, Delivery, Fate, Protocol, expects_continue, leaves_http};
 use crate::conn::http1::activity::{Activity, Rest};
 use crate::conn::info::ConnectionInfo;
-use crate::conn::traffic::Traffic;
+use crate::conn::traffic::{CountedBy, Traffic};
 use crate::lifecycle::Phase;
 use crate::server::{Asked, ServerOptions};
 
 impl Protocol for Activity {
     type Body = Incoming;
     type Turn = Turn;
+
+    /// All of it belongs to hyper's connection, which the connection's task owns.
+    const COUNTED_BY: CountedBy = CountedBy::OneTask;
 
     fn traffic(&self) -> &Traffic {
         Activity::traffic(self)
@@ -94,7 +97,7 @@ impl exchange::Turn<Activity> for Turn {
         gives_up_body || forgoes_body || self.tells_to_close(activity, info, asked, status)
     }
 
-    fn deliver(self, activity: &Activity, leaves_http: bool, cx: &TaskContext<'_>) -> Outgoing {
+    fn deliver(&mut self, activity: &Activity, leaves_http: bool, cx: &TaskContext<'_>) -> Outgoing {
         if activity.inbound().answer(self.number, leaves_http) {
             activity.forget_half_close();
             cx.waker().wake_by_ref();
@@ -253,7 +256,7 @@ impl Delivery<Activity> for Outgoing {
 
     fn poll_frame(
         &mut self,
-        content: &mut Content,
+        content: &mut Sending<'_>,
         activity: &Activity,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {

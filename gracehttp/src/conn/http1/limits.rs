@@ -240,6 +240,7 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conn::traffic::CountedBy;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -249,7 +250,7 @@ mod tests {
         let options = ServerOptions::new("test");
         let activity = Activity::default();
         let mut limits = Limits::new(Stage::Fresh, None);
-        activity.traffic().begin();
+        activity.traffic().begin(CountedBy::OneTask);
         activity.traffic().note_unflushed(true);
         let start = Instant::now();
         limits.observe(&activity, start);
@@ -283,7 +284,7 @@ mod tests {
         let options = ServerOptions::new("test");
         let activity = Activity::default();
         let mut limits = Limits::new(Stage::Fresh, None);
-        activity.traffic().begin();
+        activity.traffic().begin(CountedBy::OneTask);
         activity.traffic().note_read_blocked();
         let start = Instant::now();
         limits.observe(&activity, start);

@@ -149,19 +149,19 @@ pub(super) async fn serve(
     }
     match end {
         End::Refused(refusal) => {
-            let words = closing_response(&info, Asked::UNREAD, Cause::Refused(refusal));
+            let words = closing_response(&info, &Asked::UNREAD, Cause::Refused(refusal));
             close_with(&context, stream, &words, Linger::for_upload(&context.options)).await;
         }
         End::MakeRoom if limits.waiting() == Waiting::Head => {
-            close_now_with(stream, &closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut)).await;
+            close_now_with(stream, &closing_response(&info, &Asked::UNREAD, Cause::RequestTimedOut)).await;
         }
         End::Close if limits.waiting() == Waiting::Head => {
-            let words = closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut);
+            let words = closing_response(&info, &Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
         }
         End::MakeRoom => close_now(stream).await,
         End::TimedOut(Waiting::Head | Waiting::Body) if !limits.is_answering(&activity) => {
-            let words = closing_response(&info, Asked::UNREAD, Cause::RequestTimedOut);
+            let words = closing_response(&info, &Asked::UNREAD, Cause::RequestTimedOut);
             close_with(&context, stream, &words, linger).await;
         }
         End::Broken | End::Cut | End::TimedOut(_) if activity.ends_unnoticed() => reset(stream),

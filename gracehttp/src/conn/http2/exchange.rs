@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use crate::conn::cause::Refusal;
 use crate::conn::close::Linger;
-use crate::conn::exchange::answer::Content;
+use crate::conn::exchange::answer::{Content, Sending};
 use crate::conn::exchange::{self, Delivery, Fate, Protocol, expects_continue};
 use crate::conn::http2::discard::discard;
 use crate::conn::http2::progress::Progress;
@@ -20,12 +20,15 @@ use crate::conn::http2::response::{Outgoing, Piece};
 use crate::conn::http2::streams::{Body, Streams};
 use crate::conn::http2::turn::Turn;
 use crate::conn::info::ConnectionInfo;
-use crate::conn::traffic::Traffic;
+use crate::conn::traffic::{CountedBy, Traffic};
 use crate::server::{Asked, ServerOptions};
 
 impl Protocol for Streams {
     type Body = Incoming;
     type Turn = Turn;
+
+    /// Each stream has a task.
+    const COUNTED_BY: CountedBy = CountedBy::SeveralTasks;
 
     fn traffic(&self) -> &Traffic {
         Streams::traffic(self)
@@ -47,8 +50,7 @@ impl Protocol for Streams {
 
 impl exchange::Turn<Streams> for Turn {
     type Upload = Upload;
-    /// Boxed: hyper moves a response many times, and this is large.
-    type Delivery = Box<Outgoing>;
+    type Delivery = Outgoing;
 
     fn check(&mut self, request: &mut Request<Incoming>, options: &ServerOptions) -> Result<(), Refusal> {
         Turn::check(self, request, options)
@@ -72,8 +74,8 @@ impl exchange::Turn<Streams> for Turn {
         self.progress().is_reset()
     }
 
-    fn deliver(self, _: &Streams, _: bool, _: &Context<'_>) -> Box<Outgoing> {
-        Box::new(Outgoing::new(self.progress().clone()))
+    fn deliver(&mut self, _: &Streams, _: bool, _: &Context<'_>) -> Outgoing {
+        Outgoing::new(self.progress().clone())
     }
 }
 
@@ -125,12 +127,12 @@ impl fmt::Display for TooSlow {
 
 impl std::error::Error for TooSlow {}
 
-impl Delivery<Streams> for Box<Outgoing> {
+impl Delivery<Streams> for Outgoing {
     type Piece = Piece;
 
     fn poll_frame(
         &mut self,
-        content: &mut Content,
+        content: &mut Sending<'_>,
         _: &Streams,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Error>>> {
@@ -138,7 +140,7 @@ impl Delivery<Streams> for Box<Outgoing> {
     }
 
     fn is_end_stream(&self, content: &Content) -> bool {
-        Outgoing::is_end_stream(self, content)
+        Outgoing::is_end_stream(self, content.is_end_stream())
     }
 
     fn is_given_up(&self) -> bool {

@@ -75,8 +75,9 @@ impl Outgoing {
         }
     }
 
-    pub(crate) fn is_end_stream(&self, body: &impl Body) -> bool {
-        self.rest.is_empty() && self.end.is_none() && body.is_end_stream() && !self.keeps_end()
+    /// Whether nothing follows, now that the body says whether it `ends`.
+    pub(crate) fn is_end_stream(&self, ends: bool) -> bool {
+        self.rest.is_empty() && self.end.is_none() && ends && !self.keeps_end()
     }
 
     /// Whether the end comes only once all else has gone out. A response of one piece ends with it, unless the room

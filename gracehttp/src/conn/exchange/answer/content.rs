@@ -3,7 +3,6 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum_core::Error;
@@ -18,7 +17,14 @@ use crate::conn::info::ConnectionInfo;
 use crate::error::panic_message;
 use crate::server::Asked;
 
-/// The content of a response that is being sent.
+/// The request that a response answers, for what is told about the response.
+#[derive(Clone, Copy)]
+pub(crate) struct Of<'a> {
+    pub(crate) info: &'a ConnectionInfo,
+    pub(crate) asked: &'a Asked,
+}
+
+/// The content of a response that is being sent. It has to be [let go](Self::let_go) in the end.
 pub(crate) struct Content {
     /// None if there is no content, or once it has ended.
     body: Option<Body>,
@@ -28,41 +34,45 @@ pub(crate) struct Content {
     is_open_ended: bool,
     /// The body has failed.
     is_broken: bool,
-    info: Arc<ConnectionInfo>,
-    asked: Asked,
+    /// The body has given all of it, and is gone.
+    is_taken: bool,
+}
+
+/// The same, as the connection takes it.
+pub(crate) struct Sending<'a> {
+    content: &'a mut Content,
+    of: Of<'a>,
 }
 
 impl Content {
     /// The content of a response to this request. Corrects its framing fields: if the handler's were wrong, the
     /// client would take the rest of one response for the next.
-    pub(super) fn of(
-        body: Body,
-        status: StatusCode,
-        headers: &mut HeaderMap,
-        info: Arc<ConnectionInfo>,
-        asked: Asked,
-    ) -> Self {
+    pub(super) fn new(body: Body, status: StatusCode, headers: &mut HeaderMap, of: Of<'_>) -> Self {
         // How a body is cut into pieces is the connection's business.
         if has(headers, &TRANSFER_ENCODING) {
             headers.remove(TRANSFER_ENCODING);
         }
         let mut content =
-            Self { body: Some(body), left: None, is_open_ended: false, is_broken: false, info, asked };
-        match Room::of(&content.asked, status) {
-            Room::Content => content.declare(headers),
+            Self { body: Some(body), left: None, is_open_ended: false, is_broken: false, is_taken: false };
+        match Room::of(of.asked, status) {
+            Room::Content => content.declare(headers, of),
             Room::Length => {
-                content.declare(headers);
-                content.let_go();
+                content.declare(headers, of);
+                content.drop_body(of);
             }
             Room::Nothing => {
                 headers.remove(CONTENT_LENGTH);
-                content.let_go();
+                content.drop_body(of);
             }
         }
         // RFC 9112 section 6.3: HTTP/1.0 has no chunks.
-        content.is_open_ended =
-            content.asked.version < Version::HTTP_11 && content.size_hint().exact().is_none();
+        content.is_open_ended = of.asked.version < Version::HTTP_11 && content.size_hint().exact().is_none();
         content
+    }
+
+    /// The same, as the connection takes it.
+    pub(crate) fn of<'a>(&'a mut self, of: Of<'a>) -> Sending<'a> {
+        Sending { content: self, of }
     }
 
     pub(crate) fn is_open_ended(&self) -> bool {
@@ -74,13 +84,30 @@ impl Content {
         self.is_broken
     }
 
-    pub(crate) fn info(&self) -> &ConnectionInfo {
-        &self.info
+    pub(crate) fn is_end_stream(&self) -> bool {
+        // A body that says so too early is polled once more, which reveals the fault.
+        self.body.as_ref().is_none_or(|body| self.left.unwrap_or(0) == 0 && body.is_end_stream())
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match (&self.body, self.left) {
+            (None, _) => SizeHint::with_exact(0),
+            (Some(_), Some(left)) => SizeHint::with_exact(left),
+            (Some(body), None) => body.size_hint(),
+        }
+    }
+
+    /// The connection has taken what it wants of it.
+    pub(crate) fn let_go(&mut self, of: Of<'_>) {
+        if self.body.is_some() || self.is_taken {
+            of.info.note_unanswered(of.asked);
+        }
+        self.drop_body(of);
     }
 
     /// Settles how long the content is: by the body's own length, else by the handler's Content-Length.
-    fn declare(&mut self, headers: &mut HeaderMap) {
-        let is_head = self.asked.is_head();
+    fn declare(&mut self, headers: &mut HeaderMap, of: Of<'_>) {
+        let is_head = of.asked.is_head();
         let known = self.body.as_ref().and_then(|body| body.size_hint().exact());
         // A handler of HEAD need not make the body that GET would have.
         let known = known.filter(|length| !is_head || *length > 0);
@@ -94,42 +121,65 @@ impl Content {
                 known
             }
             Declared::Length(_) | Declared::Nonsense => {
-                self.correct(headers, known);
+                correct(headers, known, of);
                 known
             }
         };
     }
 
-    /// Replaces the handler's Content-Length by the body's own length, if it has one.
-    fn correct(&self, headers: &mut HeaderMap, known: Option<u64>) {
-        let fields: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
-        let body =
-            known.map_or_else(|| "of unknown length".to_owned(), |length| format!("{length} bytes long"));
-        self.tell(format_args!(
-            "its Content-Length {fields:?} is wrong and was corrected: its body is {body}"
-        ));
-        match known {
-            Some(length) => _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
-            None => _ = headers.remove(CONTENT_LENGTH),
+    fn drop_body(&mut self, of: Of<'_>) {
+        if let Some(body) = self.body.take() {
+            let_go(&of.info.context, of.asked, "its response body", body);
         }
+    }
+}
+
+/// Replaces the handler's Content-Length by the body's own length, if it has one.
+#[cold]
+fn correct(headers: &mut HeaderMap, known: Option<u64>, of: Of<'_>) {
+    let fields: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+    let body = known.map_or_else(|| "of unknown length".to_owned(), |length| format!("{length} bytes long"));
+    let fault = format_args!("its Content-Length {fields:?} is wrong and was corrected: its body is {body}");
+    tell(&of.info.context, of.asked, fault);
+    match known {
+        Some(length) => _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
+        None => _ = headers.remove(CONTENT_LENGTH),
+    }
+}
+
+impl Sending<'_> {
+    pub(crate) fn is_open_ended(&self) -> bool {
+        self.content.is_open_ended
     }
 
     /// Counts a piece of the body.
     fn count(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Error> {
-        let Some(left) = &mut self.left else { return Ok(frame) };
+        let Some(left) = &mut self.content.left else { return Ok(frame) };
         let Some(data) = frame.data_ref() else { return self.end().map(|()| frame) };
         match left.checked_sub(data.len() as u64) {
             Some(rest) => {
                 *left = rest;
+                if rest == 0 {
+                    self.drop_if_taken();
+                }
                 Ok(frame)
             }
             None => Err(self.fail(format_args!("its response body is longer than its Content-Length"))),
         }
     }
 
+    /// All that was declared has come. A body that has no more is dropped now: otherwise it would be asked again for its
+    /// end, several times.
+    fn drop_if_taken(&mut self) {
+        if self.content.is_end_stream() {
+            self.content.is_taken = true;
+            self.content.drop_body(self.of);
+        }
+    }
+
     /// The body has come to its end.
     fn end(&mut self) -> Result<(), Error> {
-        match self.left.take() {
+        match self.content.left.take() {
             None | Some(0) => Ok(()),
             Some(left) => {
                 let fault = format_args!("its response body ended {left} bytes before its Content-Length");
@@ -148,28 +198,18 @@ impl Content {
 
     #[track_caller]
     fn break_off(&mut self, fault: fmt::Arguments<'_>) {
-        self.is_broken = true;
-        self.tell(fault);
-        self.info.context.answers.count_broken();
-        if let Some(metrics) = self.info.context.metrics {
+        self.content.is_broken = true;
+        let context = &self.of.info.context;
+        tell(context, self.of.asked, fault);
+        context.answers.count_broken();
+        if let Some(metrics) = context.metrics {
             metrics.note_failed("broken_off");
         }
-        self.let_go();
-    }
-
-    #[track_caller]
-    fn tell(&self, fault: fmt::Arguments<'_>) {
-        tell(&self.info.context, &self.asked, fault);
-    }
-
-    fn let_go(&mut self) {
-        if let Some(body) = self.body.take() {
-            let_go(&self.info.context, &self.asked, "its response body", body);
-        }
+        self.content.drop_body(self.of);
     }
 }
 
-impl http_body::Body for Content {
+impl http_body::Body for Sending<'_> {
     type Data = Bytes;
     type Error = Error;
 
@@ -178,7 +218,7 @@ impl http_body::Body for Content {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let Some(body) = &mut this.content.body else { return Poll::Ready(None) };
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
         Poll::Ready(match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -196,25 +236,11 @@ impl http_body::Body for Content {
     }
 
     fn is_end_stream(&self) -> bool {
-        // A body that says so too early is polled once more, which reveals the fault.
-        self.body.as_ref().is_none_or(|body| body.is_end_stream() && self.left.unwrap_or(0) == 0)
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.body, self.left) {
-            (None, _) => SizeHint::with_exact(0),
-            (Some(_), Some(left)) => SizeHint::with_exact(left),
-            (Some(body), None) => body.size_hint(),
-        }
-    }
-}
-
-impl Drop for Content {
-    fn drop(&mut self) {
-        if self.body.is_some() {
-            self.info.note_unanswered(&self.asked);
-        }
-        self.let_go();
+        self.content.size_hint()
     }
 }
 

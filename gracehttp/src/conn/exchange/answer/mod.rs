@@ -5,7 +5,6 @@ mod content;
 mod work;
 
 use std::fmt;
-use std::sync::Arc;
 
 use axum_core::body::Body;
 #[cfg(feature = "tls")]
@@ -15,7 +14,7 @@ use http::response::Parts;
 use http::{HeaderValue, StatusCode, Version};
 
 pub(crate) use closing_response::closing_response;
-pub(crate) use content::Content;
+pub(crate) use content::{Content, Of, Sending};
 pub(crate) use work::{Work, let_go};
 
 use crate::conn::cause::{Cause, Reason, Refusal};
@@ -40,18 +39,18 @@ pub(crate) fn own(cause: Cause) -> Response {
 /// Corrects, counts and logs a response before it is sent. `is_last` announces to the client that it is the
 /// connection's last. Returns the cause, which may be another one then, too.
 pub(crate) fn finish(
-    info: Arc<ConnectionInfo>,
-    asked: Asked,
+    of: Of<'_>,
     mut cause: Cause,
     is_last: bool,
     head: &mut Parts,
     mut body: Body,
 ) -> (Content, Cause) {
-    if !is_final(head.status, &asked) {
+    let Of { info, asked } = of;
+    if !is_final(head.status, asked) {
         let status = head.status.as_u16();
         let fault =
             format_args!("its handler answered {status}, which is not a final status; the client gets 500");
-        tell(&info.context, &asked, fault);
+        tell(&info.context, asked, fault);
         cause = Cause::Unsendable;
         (*head, body) = own(cause).into_parts();
     }
@@ -64,15 +63,14 @@ pub(crate) fn finish(
         head.headers.insert(ALLOW, HeaderValue::from_static(""));
     }
     #[cfg(feature = "tls")]
-    tell_hsts(&info, head);
-    observe(&info, &asked, cause, head.status);
-    let version = asked.version;
-    let content = Content::of(body, head.status, &mut head.headers, info, asked);
+    tell_hsts(info, head);
+    observe(info, asked, cause, head.status);
+    let content = Content::new(body, head.status, &mut head.headers, of);
     let is_last = is_last || content.is_open_ended() || cause.ends_connection();
-    if version < Version::HTTP_2 && is_last {
+    if asked.version < Version::HTTP_2 && is_last {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
         // hyper would add `keep-alive` for a client of HTTP/1.0 that asks for it, if the response were of HTTP/1.1.
-        head.version = version;
+        head.version = asked.version;
     }
     (content, cause)
 }

@@ -75,9 +75,12 @@ impl Work {
             Self::Running { response, timeout } => (response, timeout),
             Self::Settled(cause) => return Poll::Ready(own(*cause)),
         };
-        let (cause, response) = match catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(cx))) {
-            Ok(Poll::Ready(mut response)) => (cause_of(&mut response), response),
-            Ok(Poll::Pending) => {
+        // Written where it stays: a response is large.
+        let mut polled = Poll::Pending;
+        let outcome = catch_unwind(AssertUnwindSafe(|| polled = response.as_mut().poll(cx)));
+        let cause = match (outcome, &mut polled) {
+            (Ok(()), Poll::Ready(response)) => cause_of(response),
+            (Ok(()), Poll::Pending) => {
                 let Some(timeout) = timeout else { return Poll::Pending };
                 ready!(timeout.as_mut().poll(cx));
                 let (server, limit) = (&context.options.name, context.options.request_timeout);
@@ -85,15 +88,17 @@ impl Work {
                     "server `{server}`: {asked}: its handler was dropped after its request_timeout of {:?}",
                     limit.unwrap_or_default(),
                 ));
-                (Cause::HandlerTimedOut, own(Cause::HandlerTimedOut))
+                polled = Poll::Ready(own(Cause::HandlerTimedOut));
+                Cause::HandlerTimedOut
             }
-            Err(panic) => {
+            (Err(panic), _) => {
                 tell(context, asked, format_args!("its handler panicked: {}", panic_message(&*panic)));
-                (Cause::HandlerPanicked, own(Cause::HandlerPanicked))
+                polled = Poll::Ready(own(Cause::HandlerPanicked));
+                Cause::HandlerPanicked
             }
         };
         self.settle(context, asked, cause);
-        Poll::Ready(response)
+        polled
     }
 
     /// Drops the handler, which may panic.

@@ -18,6 +18,7 @@ pub mod access;
 pub mod accounts;
 pub mod attack;
 pub mod bench;
+pub mod certificates;
 pub mod client;
 pub mod control;
 pub mod fault;

@@ -1,62 +1,22 @@
 //! Certificates that are renewed while their server runs: every handshake is made, every request answered.
 
 use std::fs;
-use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use tests::certificates::{Pair, Served, leaf, replace, shown};
+use tests::client::get_once;
 use tests::control::Stage;
 use tests::patience::{PATIENCE, within};
-use tests::{Launch, Scratch, Service, tls};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tests::{Client, Launch, Scratch, Target, tls};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::HandshakeKind;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{ALL_VERSIONS, ClientConfig, HandshakeKind};
-use tokio_rustls::{TlsConnector, rustls};
-
-/// A certificate with its key, both in PEM.
-struct Pair {
-    cert: String,
-    key: String,
-    der: Vec<u8>,
-}
-
-impl Pair {
-    fn new(names: &[&str]) -> Self {
-        Self::with(names, |_| {})
-    }
-
-    fn with(names: &[&str], change: impl FnOnce(&mut rcgen::CertificateParams)) -> Self {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let mut params = rcgen::CertificateParams::new(names).expect("names");
-        change(&mut params);
-        let made = params.self_signed(&key).expect("a certificate");
-        Self { cert: made.pem(), key: key.serialize_pem(), der: made.der().to_vec() }
-    }
-
-    /// Writes both files at their place.
-    fn write(&self, directory: &Path) {
-        fs::create_dir_all(directory).expect("writable");
-        replace(&directory.join("cert.pem"), &self.cert);
-        replace(&directory.join("key.pem"), &self.key);
-    }
-}
-
-/// Replaces a file whole.
-fn replace(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, text).expect("writable");
-    fs::rename(&new, path).expect("writable");
-}
 
 fn replace_link(path: &Path, target: &str) {
     let new = path.with_file_name("link to be");
@@ -64,115 +24,28 @@ fn replace_link(path: &Path, target: &str) {
     fs::rename(&new, path).expect("writable");
 }
 
-/// A server whose certificate is in a directory of its own, and the change of how it is launched.
-struct Served {
-    service: Service,
-    directory: PathBuf,
-    _scratch: Scratch,
-}
-
-impl Served {
-    async fn new(pair: &Pair) -> Self {
-        Self::with(|directory| pair.write(directory), |launch| launch).await
-    }
-
-    async fn with(write: impl FnOnce(&Path), change: impl FnOnce(Launch) -> Launch) -> Self {
-        let scratch = Scratch::new();
-        let directory = scratch.join("certificates");
-        fs::create_dir(&directory).expect("writable");
-        write(&directory);
-        let (cert, key) = (directory.join("cert.pem"), directory.join("key.pem"));
-        let plan = format!("server web 127.0.0.1:0 cert={} key={}", cert.display(), key.display());
-        Self { service: Service::with(&plan, change).await, directory, _scratch: scratch }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.service.target.address()
-    }
-
-    /// Waits until new handshakes get this certificate.
-    async fn presents(&self, pair: &Pair) {
-        let presented = async {
-            while shown(self.address(), "localhost").await.expect("a handshake") != pair.der {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        within(PATIENCE, "the renewed certificate", presented).await;
-    }
-
-    async fn logs(&self, part: &str) -> String {
-        within(PATIENCE, part, self.service.app.log.line(0, part)).await
-    }
-}
-
-fn any() -> Arc<ClientConfig> {
-    Arc::new(tls::config(&["http/1.1"], ALL_VERSIONS))
-}
-
-async fn connect(
-    address: SocketAddr,
-    config: &Arc<ClientConfig>,
-    name: &str,
-) -> io::Result<TlsStream<TcpStream>> {
-    let tcp = TcpStream::connect(address).await?;
-    let name = ServerName::try_from(name.to_owned()).expect("a name");
-    TlsConnector::from(config.clone()).connect(name, tcp).await
-}
-
-/// The certificate that a client gets for this name.
-async fn shown(address: SocketAddr, name: &str) -> io::Result<Vec<u8>> {
-    let stream = connect(address, &any(), name).await?;
-    Ok(leaf(&stream))
-}
-
-fn leaf(stream: &TlsStream<TcpStream>) -> Vec<u8> {
-    stream.get_ref().1.peer_certificates().expect("a certificate")[0].to_vec()
-}
-
-/// One request and its whole answer, without any retry. Returns whether the connection takes another one.
-async fn ask(stream: &mut TlsStream<TcpStream>) -> io::Result<bool> {
-    stream.write_all(b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
-    let mut answer = Vec::new();
-    loop {
-        let mut part = [0; 1024];
-        let read = stream.read(&mut part).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        answer.extend_from_slice(&part[..read]);
-        let text = String::from_utf8_lossy(&answer);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-        let length = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned));
-        if length.is_some_and(|length| body.len() >= length.parse::<usize>().expect("a length")) {
-            return Ok(!head.to_ascii_lowercase().contains("connection: close"));
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_renewed_certificate_is_that_of_new_handshakes_and_connections_and_tickets_live_on() {
     let (old, new) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));
     let served = Served::new(&old).await;
-    let mut streams = Vec::new();
+    let mut clients = Vec::new();
     for version in [&TLS12, &TLS13] {
         let config = Arc::new(tls::config(&["http/1.1"], &[version]));
-        let mut stream = connect(served.address(), &config, "localhost").await.expect("a handshake");
+        let stream = tls::connect(served.address(), &config, "localhost").await.expect("a handshake");
         assert_eq!(leaf(&stream), old.der);
-        ask(&mut stream).await.expect("an answer");
-        streams.push((stream, config));
+        let mut client = Client::over(stream);
+        client.get("/ping").await.expect("an answer");
+        clients.push((client, config));
     }
     new.write(&served.directory);
     served.presents(&new).await;
     let line = served.logs("new handshakes use the renewed certificate").await;
     assert!(line.contains("server `web`") && line.contains("cert.pem (key "), "{line}");
-    for (mut stream, config) in streams {
-        ask(&mut stream).await.expect("an answer on the connection of before");
-        let mut again = connect(served.address(), &config, "localhost").await.expect("a handshake");
+    for (mut client, config) in clients {
+        client.get("/ping").await.expect("an answer on the connection of before");
+        let again = tls::connect(served.address(), &config, "localhost").await.expect("a handshake");
         assert_eq!(again.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
-        ask(&mut again).await.expect("an answer");
+        Client::over(again).get("/ping").await.expect("an answer");
     }
 }
 
@@ -372,75 +245,68 @@ async fn a_server_without_certificates_has_none_to_reload() {
 }
 
 #[tokio::test]
-async fn several_certificates_are_chosen_by_name_and_each_is_renewed_for_itself() {
-    let scratch = Scratch::new();
-    let (a, b) = (Pair::new(&["a.test"]), Pair::new(&["b.test", "*.b.test"]));
-    a.write(&scratch.join("a"));
-    b.write(&scratch.join("b"));
-    let place = |name: &str| {
-        let directory = scratch.join(name);
-        format!("{}:{}", directory.join("cert.pem").display(), directory.join("key.pem").display())
-    };
-    let certs = format!("{}, {}", place("a"), place("b"));
-    let service = Service::with("server web 127.0.0.1:0", |launch| {
-        launch
-            .env("GRACEHTTP_SERVER__WEB__TLS__CERTS", &certs)
-            .env("GRACEHTTP_SERVER__WEB__TLS__SNI_STRICT", "true")
-    })
-    .await;
-    let address = service.target.address();
-    for (name, pair) in [("a.test", &a), ("b.test", &b), ("x.b.test", &b), ("127.0.0.1", &a)] {
-        assert_eq!(shown(address, name).await.expect("a handshake"), pair.der, "{name}");
-    }
-    for name in ["c.test", "x.x.b.test"] {
-        let error = shown(address, name).await.unwrap_err();
-        let alert = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-        let expected = rustls::Error::AlertReceived(rustls::AlertDescription::UnrecognisedName);
-        assert_eq!(alert, Some(&expected), "{name}");
-    }
-    let new = Pair::new(&["b.test", "c.test"]);
-    fs::write(scratch.join("a/cert.pem"), "nonsense").expect("writable");
-    new.write(&scratch.join("b"));
-    let renewed = async {
-        while shown(address, "c.test").await.ok().as_ref() != Some(&new.der) {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    within(PATIENCE, "the renewed certificate", renewed).await;
-    assert_eq!(shown(address, "a.test").await.expect("a handshake"), a.der);
-    within(PATIENCE, "a fault", service.app.log.line(0, "holds no certificate")).await;
-}
-
-#[tokio::test]
-async fn versions_and_suites_are_chosen_by_key() {
-    let pair = Pair::new(&["localhost"]);
-    let served = Served::with(
-        |directory| pair.write(directory),
-        |launch| {
-            launch
-                .env("GRACEHTTP_SERVER__WEB__TLS__MIN_VERSION", "1.3")
-                .env("GRACEHTTP_SERVER__WEB__TLS__CIPHER_SUITES", "TLS_CHACHA20_POLY1305_SHA256")
-                .env("GRACEHTTP_SERVER__WEB__TLS__CURVES", "secp384r1")
-        },
-    )
-    .await;
-    let old = Arc::new(tls::config(&["http/1.1"], &[&TLS12]));
-    assert!(connect(served.address(), &old, "localhost").await.is_err());
-    let stream = connect(served.address(), &any(), "localhost").await.expect("a handshake");
-    let session = stream.get_ref().1;
-    let suite = session.negotiated_cipher_suite().expect("a suite").suite();
-    assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
-    let group = session.negotiated_key_exchange_group().expect("a group").name();
-    assert_eq!(group, rustls::NamedGroup::secp384r1);
-}
-
-#[tokio::test]
 async fn a_certificate_that_expires_soon_is_told() {
-    let soon = std::time::SystemTime::now() + Duration::from_secs(2 * 24 * 3600 + 3600);
+    let soon = SystemTime::now() + Duration::from_secs(2 * 24 * 3600 + 3600);
     let pair = Pair::with(&["localhost", "b.test"], |params| params.not_after = soon.into());
     let served = Served::new(&pair).await;
     let line = served.logs("the certificate for localhost, b.test expires in").await;
     assert!(line.contains("expires in 2 days"), "{line}");
+}
+
+/// The samples of a metric, each with its value.
+async fn samples(served: &Served, metric: &str) -> Vec<String> {
+    let line = served.logs("status page on ").await;
+    let url = line.split("status page on ").nth(1).and_then(|url| url.split_whitespace().next());
+    let text = get_once(&Target::from_url(url.expect("a URL")), "/metrics").await.expect("metrics").text();
+    text.lines().filter(|line| line.starts_with(metric)).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn metrics_have_the_end_of_the_certificate_and_count_renewals() {
+    let pair_until = |year| Pair::with(&["localhost"], |p| p.not_after = rcgen::date_time_ymd(year, 1, 1));
+    let (old, new) = (pair_until(2040), pair_until(2041));
+    let change = |launch: Launch| {
+        launch
+            .env("GRACEHTTP_ADMIN", "127.0.0.1:0")
+            .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "50ms")
+    };
+    let served = Served::with(|directory| old.write(directory), change).await;
+    let end = |year| rcgen::date_time_ymd(year, 1, 1).unix_timestamp() as f64;
+    let told = async || {
+        let lines = samples(&served, "gracehttp_certificate_not_after_seconds{").await;
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        lines[0].rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
+    };
+    assert_eq!(told().await, end(2040));
+    replace(&served.directory.join("cert.pem"), "nonsense");
+    served.logs("holds no certificate").await;
+    new.write(&served.directory);
+    served.presents(&new).await;
+    served.logs("new handshakes use the renewed certificate").await;
+    assert_eq!(told().await, end(2041));
+    let mut counts = samples(&served, "gracehttp_certificate_reloads_total{").await;
+    counts.sort();
+    let of =
+        |outcome| format!("gracehttp_certificate_reloads_total{{server=\"web\",outcome=\"{outcome}\"}} 1");
+    assert_eq!(counts, [of("kept"), of("renewed")]);
+}
+
+/// What happens in standby is not lost with the successor.
+#[tokio::test]
+async fn a_certificate_that_is_renewed_in_standby_is_that_of_the_process_that_takes_back() {
+    let (old, new) = (Pair::new(&["localhost"]), Pair::new(&["localhost"]));
+    let served =
+        Served::with(|directory| old.write(directory), |launch| launch.env("GRACEHTTP_STANDBY", "60s")).await;
+    let successor = served.service.app.restart().await;
+    served.service.app.serves(&served.service.target, &successor).await;
+    new.write(&served.directory);
+    served.presents(&new).await;
+    successor.kill();
+    served.logs("serves again").await;
+    served.presents(&new).await;
+    let last = Pair::new(&["localhost"]);
+    last.write(&served.directory);
+    served.presents(&last).await;
 }
 
 /// How often the races are run: some times by default, and a hundred times if asked for.
@@ -470,10 +336,11 @@ impl Load {
                         0 => shared.clone(),
                         _ => Arc::new(tls::config(&["http/1.1"], &[version])),
                     };
-                    let mut stream = connect(address, &config, "localhost").await.expect("a handshake");
+                    let stream = tls::connect(address, &config, "localhost").await.expect("a handshake");
                     handshakes.fetch_add(1, Ordering::Relaxed);
+                    let mut client = Client::over(stream);
                     for _ in 0..3 {
-                        if !ask(&mut stream).await.expect("an answer") {
+                        if client.get("/ping").await.expect("an answer").closes() {
                             break;
                         }
                     }

@@ -10,8 +10,9 @@ use serde_json::Value;
 use tests::client::{Pause, get, get_once};
 use tests::control::Stage;
 use tests::patience::{PATIENCE, eventually, within};
+use tests::process::bin;
 use tests::tls::{self, Authority, Identity};
-use tests::{Client, Generation, Scratch, Target};
+use tests::{Client, Generation, Launch, Scratch, Signal, Target};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -309,6 +310,38 @@ async fn where_certificates_are_asked_for_no_more_connections_go_on_without_iden
     // Nor is one back by a further restart.
     let third = served.restart(OPTIONAL).await;
     are_in(&mut alices, &third, "none").await;
+}
+
+/// A successor of an earlier release would take the client for one without a certificate.
+#[tokio::test]
+async fn connections_stay_behind_if_the_successor_can_not_know_who_the_client_is() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    let (cert, key) = scratch.certificate("server");
+    let ca = scratch.write("clients.pem", &authority.pem);
+    let plan = format!("server web 127.0.0.1:0 cert={} key={}", cert.display(), key.display());
+    let launch = Launch::program(scratch.install(&bin("app"), "app")).plan(&scratch, &plan);
+    let launch = launch.env("GRACEHTTP_DRAIN_TIMEOUT", "3s").env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CA", ca);
+    let app = launch.env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_AUTH", "optional").spawn();
+    let address = app.address("web").await;
+    let alice = authority.issue("alice", 2, |_| {});
+    let visitor = async |config| {
+        let stream = tls::connect(address, &config, "localhost").await.expect("a handshake");
+        let mut visitor = Client::over(stream);
+        let who = seen(&mut visitor).await.0;
+        (visitor, who)
+    };
+    let (mut known, who) = visitor(alice.config(&["http/1.1"], &TLS13)).await;
+    assert_eq!(who, "CN=alice");
+    let (_unknown, who) = visitor(Arc::new(tls::config(&["http/1.1"], &[&TLS13]))).await;
+    assert_eq!(who, "none");
+    scratch.install(&bin("impostor"), "app");
+    scratch.write("plan", "impostor confirmer in version 7");
+    let start = app.log.end();
+    app.signal(Signal::USR2);
+    app.log.line(start, "the confirmer has taken 1 connections").await;
+    let reply = known.get("/facts").await.expect("an answer");
+    assert_eq!((reply.header("client-subject"), reply.closes()), (Some("CN=alice"), true));
+    assert_eq!(app.log.count(start, "has taken 2"), 0, "{}", app.log);
 }
 
 /// Beyond 16 KiB it is not kept: its connection stays awake, and ends in order.

@@ -80,7 +80,7 @@ async fn a_client_that_an_authority_vouches_for_is_let_in_and_no_other() {
     let expired = authority.issue("old", 4, |params| params.not_after = rcgen::date_time_ymd(2001, 2, 3));
     let stranger = other.issue("alice", 2, |_| {});
     // Without the certificate between its own and the authority's.
-    let without_chain = Identity { chain: bob.chain[..1].to_vec(), key: bob.key.clone() };
+    let without_chain = Identity { chain: bob.chain[..1].to_vec(), ..bob.clone() };
     for version in VERSIONS {
         for (identity, subject) in [(&alice, "CN=alice"), (&bob, "CN=bob")] {
             let known = config(version, Some(identity));

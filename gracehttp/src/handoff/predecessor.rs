@@ -276,13 +276,13 @@ impl Predecessor {
         claimed: impl Iterator<Item = usize>,
     ) -> Vec<ServerCount> {
         let claimed = claimed.filter_map(|index| u32::try_from(index).ok()).collect();
-        let reply = match self.version {
-            Version::Eight => ToPredecessor::ReadyV8 {
+        let reply = match self.version >= Version::Eight {
+            true => ToPredecessor::ReadyV8 {
                 servers: placement.servers(),
                 claimed,
                 with_client_certs: placement.with_client_certs(),
             },
-            _ => ToPredecessor::Ready { servers: placement.servers_of_any_client(), claimed },
+            false => ToPredecessor::Ready { servers: placement.servers_of_any_client(), claimed },
         };
         if self.channel.send(&reply, &[]).await.is_err() {
             return Vec::new();

@@ -30,7 +30,7 @@ fn main() {
         "garbage" => predecessor.send(&[0xFF; 4000]),
         "oversize" => predecessor.send(&[0; 150_000]),
         "http" => predecessor.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-        "newer" => predecessor.send(&hello(8, 9)),
+        "newer" => predecessor.send(&hello(9, 10)),
         "older" => predecessor.send(&hello(0, 0)),
         "descriptors" => (0..20).for_each(|_| predecessor.send_with_descriptors(&hello(1, 1), 200)),
         "flood" => {

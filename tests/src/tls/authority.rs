@@ -22,15 +22,21 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     /// Those between the root and it, its own first. Empty for a root.
     intermediates: Vec<CertificateDer<'static>>,
+    /// The same in PEM.
+    intermediate_pems: String,
 }
 
 /// A certificate with its key, and the chain that leads to the authority.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// The certificate, and behind it the intermediate ones.
     pub chain: Vec<CertificateDer<'static>>,
     /// The key, in PKCS #8.
     pub key: Vec<u8>,
+    /// The chain in PEM.
+    pub pem: String,
+    /// The key in PEM.
+    pub key_pem: String,
 }
 
 impl Authority {
@@ -39,7 +45,13 @@ impl Authority {
         let (key, params) = authority("authority of clients");
         let made = params.self_signed(&key).expect("a certificate");
         let (pem, der) = (made.pem(), made.der().clone());
-        Self { pem, der, issuer: Issuer::new(params, key), intermediates: Vec::new() }
+        Self {
+            pem,
+            der,
+            issuer: Issuer::new(params, key),
+            intermediates: Vec::new(),
+            intermediate_pems: String::new(),
+        }
     }
 
     /// An authority below this one.
@@ -48,7 +60,13 @@ impl Authority {
         let made = params.signed_by(&key, &self.issuer).expect("a certificate");
         let (pem, der) = (made.pem(), made.der().clone());
         let intermediates = [vec![der.clone()], self.intermediates.clone()].concat();
-        Self { pem, der, issuer: Issuer::new(params, key), intermediates }
+        let intermediate_pems = pem.clone() + &self.intermediate_pems;
+        Self { pem, der, issuer: Issuer::new(params, key), intermediates, intermediate_pems }
+    }
+
+    /// Its key, in PEM.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
     }
 
     /// The certificate, in DER.
@@ -74,8 +92,13 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.serial_number = Some(SerialNumber::from(serial));
         change(&mut params);
-        let own = params.signed_by(key, &self.issuer).expect("a certificate").der().clone();
-        Identity { chain: [vec![own], self.intermediates.clone()].concat(), key: key.serialize_der() }
+        let own = params.signed_by(key, &self.issuer).expect("a certificate");
+        Identity {
+            chain: [vec![own.der().clone()], self.intermediates.clone()].concat(),
+            key: key.serialize_der(),
+            pem: own.pem() + &self.intermediate_pems,
+            key_pem: key.serialize_pem(),
+        }
     }
 
     /// A list of what it has revoked. The list is valid up to 2050.

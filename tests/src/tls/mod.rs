@@ -7,7 +7,7 @@ mod wire;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -77,7 +77,7 @@ fn configure(
     versions: &[&'static SupportedProtocolVersion],
 ) -> ClientConfig {
     let provider = Arc::new(provider);
-    let believer = Arc::new(Believer(Arc::clone(&provider)));
+    let believer = Arc::new(Believer { provider: Arc::clone(&provider), staple: Staple::default() });
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("ring knows TLS 1.2 and 1.3")
@@ -88,8 +88,25 @@ fn configure(
     config
 }
 
+/// The OCSP response of the last handshake; empty if there was none.
+pub type Staple = Arc<Mutex<Vec<u8>>>;
+
+/// A client's offer, and what servers staple to their certificates.
+pub fn recording(versions: &[&'static SupportedProtocolVersion]) -> (ClientConfig, Staple) {
+    let mut config = config(&["http/1.1"], versions);
+    let staple = Staple::default();
+    let provider = Arc::new(ring::default_provider());
+    let believer = Believer { provider, staple: staple.clone() };
+    config.dangerous().set_certificate_verifier(Arc::new(believer));
+    (config, staple)
+}
+
+/// Trusts every certificate, and notes what is stapled to it.
 #[derive(Debug)]
-struct Believer(Arc<CryptoProvider>);
+struct Believer {
+    provider: Arc<CryptoProvider>,
+    staple: Staple,
+}
 
 impl ServerCertVerifier for Believer {
     fn verify_server_cert(
@@ -97,9 +114,10 @@ impl ServerCertVerifier for Believer {
         _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: &ServerName<'_>,
-        _: &[u8],
+        staple: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        *self.staple.lock().expect("no panic") = staple.to_vec();
         Ok(ServerCertVerified::assertion())
     }
 
@@ -109,7 +127,7 @@ impl ServerCertVerifier for Believer {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -118,10 +136,10 @@ impl ServerCertVerifier for Believer {
         cert: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, cert, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

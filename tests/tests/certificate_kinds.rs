@@ -1,0 +1,274 @@
+//! Certificates of every kind: keys, chains, staples, and the versions and suites that they are for.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, SanType};
+use tests::certificates::{Pair, Served, any, leaf, replace, shown};
+use tests::control::Stage;
+use tests::process::tool;
+use tests::tls::{self, Authority, Identity};
+use tests::{Client, Launch, Scratch};
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
+fn for_localhost(params: &mut CertificateParams) {
+    params.subject_alt_names = vec![SanType::DnsName("localhost".try_into().expect("a name"))];
+}
+
+#[tokio::test]
+async fn keys_of_each_kind_serve_clients_of_each_version_across_a_restart() {
+    for (pair, suite) in [
+        (Pair::new(&["localhost"]), "ECDSA"),
+        (Pair::rsa(&["localhost"]), "RSA"),
+        (Pair::ed25519(&["localhost"]), "ECDSA"),
+    ] {
+        let served = Served::new(&pair).await;
+        let mut clients = Vec::new();
+        for version in VERSIONS {
+            let config = Arc::new(tls::config(&["http/1.1"], &[version]));
+            let stream = tls::connect(served.address(), &config, "localhost").await.expect("a handshake");
+            assert_eq!(leaf(&stream), pair.der);
+            let negotiated = stream.get_ref().1.negotiated_cipher_suite().expect("a suite").suite();
+            if version == &TLS12 {
+                assert!(format!("{negotiated:?}").contains(suite), "{negotiated:?}");
+            }
+            let mut client = Client::over(stream);
+            client.get("/ping").await.expect("an answer");
+            clients.push(client);
+        }
+        let successor = served.service.app.restart().await;
+        for client in &mut clients {
+            client.moves_to(successor.pid()).await;
+        }
+    }
+}
+
+/// A client that trusts the root alone verifies the whole chain.
+#[tokio::test]
+async fn a_chain_with_an_intermediate_certificate_is_sent_whole() {
+    let root = Authority::new();
+    let identity = root.intermediate("middle").issue("server", 2, for_localhost);
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone()).expect("a root");
+    let strict = |version: &'static SupportedProtocolVersion| {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]);
+        let builder = builder.expect("versions").with_root_certificates(roots.clone());
+        Arc::new(builder.with_no_client_auth())
+    };
+    let served = Served::new(&Pair::of(&identity)).await;
+    for version in VERSIONS {
+        let stream = tls::connect(served.address(), &strict(version), "localhost").await;
+        let shown = stream.expect("a chain").get_ref().1.peer_certificates().expect("a chain").len();
+        assert_eq!(shown, 2);
+    }
+    let short = Identity {
+        pem: Pair::of(&identity)
+            .cert
+            .split_inclusive("-----END CERTIFICATE-----\n")
+            .next()
+            .expect("a certificate")
+            .to_owned(),
+        ..identity
+    };
+    let served = Served::new(&Pair::of(&short)).await;
+    for version in VERSIONS {
+        assert!(tls::connect(served.address(), &strict(version), "localhost").await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn versions_and_suites_are_chosen_by_key() {
+    let pair = Pair::new(&["localhost"]);
+    let served = Served::with(
+        |directory| pair.write(directory),
+        |launch| {
+            launch
+                .env("GRACEHTTP_SERVER__WEB__TLS__MIN_VERSION", "1.3")
+                .env("GRACEHTTP_SERVER__WEB__TLS__CIPHER_SUITES", "TLS_CHACHA20_POLY1305_SHA256")
+                .env("GRACEHTTP_SERVER__WEB__TLS__CURVES", "secp384r1")
+        },
+    )
+    .await;
+    let old = Arc::new(tls::config(&["http/1.1"], &[&TLS12]));
+    assert!(tls::connect(served.address(), &old, "localhost").await.is_err());
+    let stream = tls::connect(served.address(), &any(), "localhost").await.expect("a handshake");
+    let session = stream.get_ref().1;
+    let suite = session.negotiated_cipher_suite().expect("a suite").suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+    let group = session.negotiated_key_exchange_group().expect("a group").name();
+    assert_eq!(group, rustls::NamedGroup::secp384r1);
+}
+
+/// An RSA certificate, and suites of TLS 1.2 that are for ECDSA alone; and the reverse.
+#[tokio::test]
+async fn suites_that_are_for_no_key_of_the_server_are_told_with_the_way_out() {
+    let (rsa, ecdsa) = ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256");
+    for (pair, kind, its, other) in
+        [(Pair::rsa(&["localhost"]), "RSA", rsa, ecdsa), (Pair::new(&["localhost"]), "ECDSA", ecdsa, rsa)]
+    {
+        let scratch = Scratch::new();
+        pair.write(scratch.path());
+        let plan = format!(
+            "server web 127.0.0.1:0 cert={} key={}",
+            scratch.join("cert.pem").display(),
+            scratch.join("key.pem").display()
+        );
+        for (args, needed) in [(&["check"][..], true), (&[], true)] {
+            let mut command = tests::control::program(tests::process::bin("app"));
+            command.args(args).env("APP_PLAN", scratch.write("plan", &plan));
+            command.env("GRACEHTTP_SERVER__WEB__TLS__CIPHER_SUITES", other);
+            let output = command.stdin(Stdio::null()).output().expect("a program");
+            let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert_eq!(output.status.success(), !needed, "{told}");
+            assert!(
+                told.contains(&format!("no suite in `tls.cipher_suites` is for its {kind} key: add {its}")),
+                "{told}"
+            );
+        }
+        // Clients of TLS 1.3 can use it. So it serves, and says who can't.
+        let both = format!("{other}, TLS_AES_128_GCM_SHA256");
+        let served = Served::with(
+            |directory| pair.write(directory),
+            |launch| launch.env("GRACEHTTP_SERVER__WEB__TLS__CIPHER_SUITES", both),
+        )
+        .await;
+        served.logs(&format!("clients of TLS 1.2 can't use it, since no suite of that version in `tls.cipher_suites` is for its {kind} key")).await;
+        assert_eq!(shown(served.address(), "localhost").await.expect("a handshake"), pair.der);
+        let old = Arc::new(tls::config(&["http/1.1"], &[&TLS12]));
+        assert!(tls::connect(served.address(), &old, "localhost").await.is_err());
+    }
+}
+
+/// What a predecessor without these keys has begun goes on: they are for new handshakes.
+#[tokio::test]
+async fn a_restart_that_brings_versions_and_suites_moves_the_connections_of_before() {
+    let scratch = Scratch::new();
+    Pair::new(&["localhost"]).write(scratch.path());
+    let (cert, key) = (scratch.join("cert.pem"), scratch.join("key.pem"));
+    let before = format!("[server.web.tls]\ncert = \"{}\"\nkey = \"{}\"\n", cert.display(), key.display());
+    let file = scratch.write("app.toml", &before);
+    let stage = Stage::with(|launch: Launch| launch.env("GRACEHTTP_CONFIG", file)).await;
+    let mut clients = Vec::new();
+    let configs = VERSIONS.map(|version| Arc::new(tls::config(&["http/1.1"], &[version])));
+    for config in &configs {
+        let stream = tls::connect(stage.web.address(), config, "localhost").await.expect("a handshake");
+        let mut client = Client::over(stream);
+        client.get("/ping").await.expect("an answer");
+        clients.push(client);
+    }
+    let keys = "min_version = \"1.3\"\ncipher_suites = [\"TLS_CHACHA20_POLY1305_SHA256\"]\n";
+    scratch.write("app.toml", before + keys);
+    let successor = stage.app.restart().await;
+    for client in &mut clients {
+        client.moves_to(successor.pid()).await;
+    }
+    // Nor does a ticket of before get around them.
+    assert!(tls::connect(stage.web.address(), &configs[0], "localhost").await.is_err());
+    let stream = tls::connect(stage.web.address(), &configs[1], "localhost").await.expect("a handshake");
+    let suite = stream.get_ref().1.negotiated_cipher_suite().expect("a suite").suite();
+    assert_eq!(suite, rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+}
+
+fn openssl(directory: &Path, args: &str) -> String {
+    let output = Command::new("openssl")
+        .args(args.split_whitespace())
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .output()
+        .expect("a program");
+    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "openssl {args}: {told}");
+    told
+}
+
+/// The response of a real responder, for a real client.
+#[tokio::test]
+async fn clients_that_ask_for_it_get_the_ocsp_response_and_after_a_renewal_the_next_one() {
+    if !tool("openssl") {
+        return;
+    }
+    let authority = Authority::new();
+    let pair = Pair::of(&authority.issue("server", 2, for_localhost));
+    let respond = |directory: &Path, days: u32| {
+        replace(&directory.join("ca.pem"), &authority.pem);
+        replace(&directory.join("ca.key"), authority.key_pem());
+        replace(&directory.join("index"), "V\t500101000000Z\t\t02\tunknown\t/CN=server\n");
+        openssl(directory, "ocsp -issuer ca.pem -cert cert.pem -no_nonce -reqout request.der");
+        openssl(
+            directory,
+            &format!(
+                "ocsp -index index -CA ca.pem -rsigner ca.pem -rkey ca.key -reqin request.der -ndays {days} -respout response.der"
+            ),
+        );
+        std::fs::rename(directory.join("response.der"), directory.join("ocsp.der")).expect("writable");
+        std::fs::read(directory.join("ocsp.der")).expect("readable")
+    };
+    let mut first = Vec::new();
+    let scratch = Scratch::new();
+    let file = scratch.join("ocsp.der");
+    let served = Served::with(
+        |directory| {
+            pair.write(directory);
+            first = respond(directory, 1);
+            std::fs::copy(directory.join("ocsp.der"), &file).expect("writable");
+        },
+        |launch| {
+            launch
+                .env("GRACEHTTP_SERVER__WEB__TLS__OCSP", &file)
+                .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "50ms")
+        },
+    )
+    .await;
+    for version in VERSIONS {
+        let (config, staple) = tls::recording(&[version]);
+        tls::connect(served.address(), &Arc::new(config), "localhost").await.expect("a handshake");
+        assert_eq!(*staple.lock().expect("no panic"), first);
+    }
+    let told = openssl(
+        &served.directory,
+        &format!("s_client -connect {} -servername localhost -status -CAfile ca.pem", served.address()),
+    );
+    assert!(told.contains("OCSP Response Status: successful (0x0)"), "{told}");
+    assert!(told.contains("Cert Status: good"), "{told}");
+
+    // One that is no response is not used: the one before stays.
+    replace(&file, [0x30, 3, 10, 1, 0]);
+    served.logs("holds no successful OCSP response").await;
+    let (config, staple) = tls::recording(&[&TLS13]);
+    let config = Arc::new(config);
+    tls::connect(served.address(), &config, "localhost").await.expect("a handshake");
+    assert_eq!(*staple.lock().expect("no panic"), first);
+    let next = respond(&served.directory, 2);
+    assert_ne!(next, first);
+    replace(&file, &next);
+    served.logs("new handshakes use the renewed certificate").await;
+    tls::connect(served.address(), &config, "localhost").await.expect("a handshake");
+    assert_eq!(*staple.lock().expect("no panic"), next);
+}
+
+/// Five bytes that begin like a response, and one that says `try later`.
+#[tokio::test]
+async fn without_a_successful_ocsp_response_a_server_starts_and_says_that_nothing_is_stapled() {
+    for bytes in [&[0x30, 3, 10, 1, 0][..], &[0x30, 3, 10, 1, 3], b""] {
+        let scratch = Scratch::new();
+        let file = scratch.write("ocsp.der", bytes);
+        let pair = Pair::new(&["localhost"]);
+        let served = Served::with(
+            |directory| pair.write(directory),
+            |launch| launch.env("GRACEHTTP_SERVER__WEB__TLS__OCSP", file),
+        )
+        .await;
+        served.logs("so none is stapled to the certificate: have a new one made").await;
+        let (config, staple) = tls::recording(&[&TLS13]);
+        let stream =
+            tls::connect(served.address(), &Arc::new(config), "localhost").await.expect("a handshake");
+        assert_eq!(leaf(&stream), pair.der);
+        assert!(staple.lock().expect("no panic").is_empty());
+    }
+}

@@ -104,7 +104,7 @@ async fn is_refused(word: &str, reason: &str) {
 
 #[tokio::test]
 async fn successor_with_a_newer_protocol_is_refused() {
-    is_refused("newer", "versions 8 to 9").await;
+    is_refused("newer", "versions 9 to 10").await;
 }
 
 #[tokio::test]
@@ -477,7 +477,7 @@ async fn invalid_predecessor_is_refused() {
         ("half", "the predecessor ended before it had handed over its listeners"),
         ("garbage", "the handoff from the predecessor broke"),
         ("http", "the predecessor can't hand over: it does not speak the handoff protocol"),
-        ("newer", "the predecessor can't hand over: it speaks versions 8 to 9 of the handoff protocol"),
+        ("newer", "the predecessor can't hand over: it speaks versions 9 to 10 of the handoff protocol"),
         ("older", "the predecessor can't hand over: it speaks versions 0 to 0 of the handoff protocol"),
         ("commit", "in place of its listeners"),
         ("names", "of 1 listeners of the predecessor 0 arrived"),

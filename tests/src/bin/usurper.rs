@@ -37,7 +37,7 @@ fn main() {
             let words: &[&[u8]] = match word {
                 "garbage" => &[&[0xFF; 4000]],
                 "http" => &[b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"],
-                "newer" => &[&hello(8, 9)],
+                "newer" => &[&hello(9, 10)],
                 "older" => &[&hello(0, 0)],
                 // A commit before the successor is ready.
                 "commit" => &[&hello(1, 1), &[COMMIT, 0]],

@@ -335,7 +335,7 @@ async fn connections_stay_behind_if_the_successor_can_not_know_who_the_client_is
     let (_unknown, who) = visitor(Arc::new(tls::config(&["http/1.1"], &[&TLS13]))).await;
     assert_eq!(who, "none");
     scratch.install(&bin("impostor"), "app");
-    scratch.write("plan", "impostor confirmer in version 7");
+    scratch.write("plan", "impostor confirmer in version 6");
     let start = app.log.end();
     app.signal(Signal::USR2);
     app.log.line(start, "the confirmer has taken 1 connections").await;

@@ -24,7 +24,7 @@ use crate::sys::{self, Descriptor, Watched};
 const TICK: Duration = Duration::from_millis(100);
 
 /// How many connections one turn wakes. They are awake together, so it bounds the memory that a burst needs.
-pub(crate) const BATCH: usize = 16;
+pub(crate) const BATCH: usize = 8;
 
 /// A connection that has rested for longer is rarely used.
 const LONG: u32 = 1;

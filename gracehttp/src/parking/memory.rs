@@ -2,7 +2,7 @@
 //!
 //! What they used while awake (tasks, buffers and, most of all, their TLS handshakes) is free as soon as they are
 //! parked. But glibc keeps freed memory for the process, and after many handshakes at once that is ten times what the
-//! parked connections need.
+//! parked connections need. Connections that wake and park again leave as much behind, if many do so at once.
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(crate) struct ParkedCount {
     counts: Mutex<Counts>,
-    /// Notified when the growth becomes [`MANY`].
-    grown: Notify,
+    /// Notified when the growth, or the connections that were parked again, become [`MANY`].
+    many: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +39,8 @@ struct Counts {
     fewest: usize,
     /// How often a connection was parked.
     parks: usize,
+    /// The same when memory was given back.
+    parks_then: usize,
 }
 
 impl ParkedCount {
@@ -46,10 +48,10 @@ impl ParkedCount {
         let mut counts = self.counts();
         counts.parked += 1;
         counts.parks = counts.parks.wrapping_add(1);
-        let is_many = counts.growth() == MANY;
+        let is_many = counts.growth() == MANY || counts.parked_again() == MANY;
         drop(counts);
         if is_many {
-            self.grown.notify_one();
+            self.many.notify_one();
         }
     }
 
@@ -64,8 +66,12 @@ impl ParkedCount {
         loop {
             let parks = self.many().await;
             sleep(MOMENT).await;
-            if self.counts().start_anew_if_settled_since(parks) {
+            let is_settled = self.counts().start_anew_if_settled_since(parks);
+            if is_settled {
                 give_back().await;
+            }
+            // Traffic without a pause is looked at as rarely as memory is given back.
+            if is_settled || self.counts().growth() < MANY {
                 sleep(PAUSE).await;
             }
         }
@@ -76,11 +82,11 @@ impl ParkedCount {
         loop {
             {
                 let counts = self.counts();
-                if counts.growth() >= MANY {
+                if counts.growth() >= MANY || counts.parked_again() >= MANY {
                     return counts.parks;
                 }
             }
-            self.grown.notified().await;
+            self.many.notified().await;
         }
     }
 
@@ -94,12 +100,19 @@ impl Counts {
         self.parked - self.fewest
     }
 
-    /// Whether many have parked and few of them since `parks`. If so, the growth is counted from here on.
+    /// How many were parked since memory was given back, at most as many as there are: some may have woken in between.
+    fn parked_again(&self) -> usize {
+        self.parks.wrapping_sub(self.parks_then).min(self.parked)
+    }
+
+    /// Whether many have parked and few of them since `parks`, or many have parked again and none since. If so, both are
+    /// counted from here on.
     fn start_anew_if_settled_since(&mut self, parks: usize) -> bool {
         let recent = self.parks.wrapping_sub(parks);
-        let is_settled = self.growth() >= MANY && recent <= self.growth() / SHARE;
+        let has_grown = self.growth() >= MANY && recent <= self.growth() / SHARE;
+        let is_settled = has_grown || (self.parked_again() >= MANY && recent == 0);
         if is_settled {
-            self.fewest = self.parked;
+            (self.fewest, self.parks_then) = (self.parked, self.parks);
         }
         is_settled
     }
@@ -193,6 +206,20 @@ mod tests {
             }
         });
         assert_eq!(times.await.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_goes_back_after_many_have_woken_and_parked_again() {
+        let times = given_back_during(async |parked| {
+            park(parked, 10_000);
+            pass(10_000).await;
+            for _ in 0..MANY {
+                wake(parked, 1);
+                park(parked, 1);
+            }
+            pass(60_000).await;
+        });
+        assert_eq!(times.await, [100, 10_100]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::conn::context::Context;
 use crate::conn::limits::Patience;
-use crate::lifecycle::{ConnectionEnd, CutReason};
+use crate::lifecycle::ConnectionEnd;
 use crate::parking::Parked;
 use crate::server::{Permit, ServerOptions};
 use crate::socket::Stream;
@@ -161,8 +161,8 @@ pub(super) async fn close_now_with(mut stream: Stream, bytes: &[u8]) {
 }
 
 /// Closes a connection that was taken out of the parking lot, and frees its permit.
-pub(super) fn close_parked(context: &Context, parked: Parked, reason: CutReason) {
+pub(super) fn end_parked(context: &Context, parked: Parked, end: ConnectionEnd) {
     let permit = Permit::from_count(&context.permits);
     parked.socket.close();
-    permit.ends_as(ConnectionEnd::Cut(reason));
+    permit.ends_as(end);
 }

@@ -47,6 +47,8 @@ pub(crate) struct ConnectionInfo {
 
 impl ConnectionInfo {
     pub(crate) fn new(context: Arc<Context>, stream: &Stream, is_new: bool) -> Self {
+        let peer = stream.peer();
+        let client = stream.client(peer);
         let is_followed = context.access_log.is_some() || context.options.request_span;
         let visit = is_followed.then(|| {
             #[cfg(feature = "tls")]
@@ -54,12 +56,12 @@ impl ConnectionInfo {
             #[cfg(not(feature = "tls"))]
             let tls = None;
             let log = context.access_log.as_ref();
-            Box::new(Visit::new(log.map(|log| log.client(&name_in_log(stream.client()), tls))))
+            Box::new(Visit::new(log.map(|log| log.client(&name_in_log(client), tls))))
         });
         Self {
             is_new,
-            peer: stream.peer(),
-            client: stream.client(),
+            peer,
+            client,
             introduced: stream.introduced().cloned(),
             visit,
             #[cfg(feature = "tls")]

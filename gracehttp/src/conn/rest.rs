@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::conn::close::{Linger, close, close_parked};
+use crate::conn::close::{Linger, close, end_parked};
 use crate::conn::context::{Context, Resting};
 use crate::conn::{Ahead, Pace, serve_http1, serve_plain};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase, aside};
@@ -188,12 +188,25 @@ pub(crate) async fn give_memory_back(parked: Arc<ParkedCount>) {
 
 fn leave_lot(context: &Arc<Context>, woken: Woken) {
     match woken {
-        Woken::Ready(Wakened { socket, stage, is_rare }) => {
+        Woken::Ready(Wakened { socket, stage, seems_closed: true, .. })
+            if has_only_closed(context, &socket, stage) =>
+        {
+            let socket = socket.map_fd(Descriptor::into_fd);
+            end_parked(context, Parked { socket, stage }, ConnectionEnd::Finished);
+        }
+        Woken::Ready(Wakened { socket, stage, is_rare, .. }) => {
             let pace = if is_rare { Pace::Rare } else { Pace::Busy };
             serve_awake(context, socket, stage, Bytes::new(), pace, Permit::from_count(&context.permits));
         }
-        Woken::Expired(parked) => close_parked(context, parked, CutReason::TimedOut),
+        Woken::Expired(parked) => end_parked(context, parked, ConnectionEnd::Cut(CutReason::TimedOut)),
     }
+}
+
+/// Whether the client of a connection has closed its side, and nothing is left to be said to it. Then the connection needs
+/// no task to end. One that owes a PROXY header has to tell that none has come.
+fn has_only_closed(context: &Context, socket: &Socket<Descriptor>, stage: Stage) -> bool {
+    let owes_nothing = stage == Stage::Idle || context.options.proxy_protocol.is_empty();
+    socket.session.is_none() && owes_nothing && Unread::of(socket.fd.as_fd()) == Unread::End
 }
 
 async fn hand_over_all(context: &Arc<Context>) {
@@ -236,7 +249,9 @@ async fn close_all(context: &Arc<Context>) {
             // A connection whose next request has already come is answered first.
             match Unread::of(parked.socket.fd.as_fd()) {
                 Unread::Bytes => leave_lot(context, Woken::Ready(parked.into())),
-                Unread::Nothing | Unread::End => close_parked(context, parked, CutReason::Idle),
+                Unread::Nothing | Unread::End => {
+                    end_parked(context, parked, ConnectionEnd::Cut(CutReason::Idle))
+                }
             }
         }
         tokio::task::yield_now().await;

@@ -64,11 +64,13 @@ pub(crate) struct Wakened {
     pub(crate) stage: Stage,
     /// It has rested for long.
     pub(crate) is_rare: bool,
+    /// Its client has probably closed its side, or is gone.
+    pub(crate) seems_closed: bool,
 }
 
 impl From<Parked> for Wakened {
     fn from(Parked { socket, stage }: Parked) -> Self {
-        Self { socket: socket.map_fd(Descriptor::new), stage, is_rare: false }
+        Self { socket: socket.map_fd(Descriptor::new), stage, is_rare: false, seems_closed: false }
     }
 }
 
@@ -261,15 +263,17 @@ impl Lot {
         let mut slots = self.slots();
         // An event may be older than its slot: the slot's new owner is then woken for nothing, finds no
         // byte to read and is parked again.
-        let keys = events[..count].iter().map(|event| event.data() as u32);
-        (keys.filter_map(|key| self.waken(&mut slots, key, now)).collect(), count < BATCH)
+        let woken = events[..count].iter().filter_map(|event| self.waken(&mut slots, event, now));
+        (woken.collect(), count < BATCH)
     }
 
-    fn waken(&self, slots: &mut Slots, key: u32, now: u32) -> Option<Woken> {
-        let (Parked { socket, stage }, since) = slots.remove(key)?;
+    fn waken(&self, slots: &mut Slots, event: &EpollEvent, now: u32) -> Option<Woken> {
+        let (Parked { socket, stage }, since) = slots.remove(event.data() as u32)?;
         self.parked.remove();
         let socket = socket.map_fd(|fd| Descriptor::standing(fd, self.watch.clone()));
-        Some(Woken::Ready(Wakened { socket, stage, is_rare: now.saturating_sub(since) > LONG }))
+        let is_rare = now.saturating_sub(since) > LONG;
+        let seems_closed = event.events() != EpollFlags::EPOLLIN;
+        Some(Woken::Ready(Wakened { socket, stage, is_rare, seems_closed }))
     }
 
     /// Takes out all connections: a broken epoll instance would wake none.

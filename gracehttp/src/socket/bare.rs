@@ -107,10 +107,10 @@ impl BareStream {
         self.origin = None;
     }
 
-    /// The client: the one that the proxy names, or the other end of the connection.
-    pub(crate) fn client(&self) -> Peer {
+    /// The client of a connection with this [`peer`](Self::peer): the one that the proxy names, or the peer.
+    pub(crate) fn client(&self, peer: Peer) -> Peer {
         let named = self.introduced().and_then(|header| header.addresses);
-        named.map_or_else(|| self.peer(), |addresses| Peer::Tcp(addresses.source))
+        named.map_or(peer, |addresses| Peer::Tcp(addresses.source))
     }
 
     /// Has the runtime of the calling task watch it from now on.

@@ -116,9 +116,9 @@ impl Stream {
         self.bare().peer()
     }
 
-    /// The client, as a PROXY header names it, or the other end of the connection.
-    pub(crate) fn client(&self) -> Peer {
-        self.bare().client()
+    /// The client of a connection with this [`peer`](Self::peer), as a PROXY header names it, or the peer.
+    pub(crate) fn client(&self, peer: Peer) -> Peer {
+        self.bare().client(peer)
     }
 
     /// Its PROXY header, if that was read.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::conn::close::close_parked;
+use crate::conn::close::end_parked;
 use crate::conn::context::Context;
 use crate::conn::recycling::{Doing, PATIENCE, Recycling, SETTLED, State};
-use crate::lifecycle::CutReason;
+use crate::lifecycle::{ConnectionEnd, CutReason};
 use crate::parking::Parked;
 use crate::socket::Stage;
 
@@ -40,7 +40,9 @@ pub(super) fn make_room(context: &Context) {
     choice.make(needed);
     let parked = choice.parked;
     drop(state);
-    parked.into_iter().for_each(|parked| close_parked(context, parked, CutReason::FullServer));
+    parked
+        .into_iter()
+        .for_each(|parked| end_parked(context, parked, ConnectionEnd::Cut(CutReason::FullServer)));
 }
 
 /// The permits that newcomers can hold while a server with this limit is full.

@@ -214,7 +214,7 @@ impl Context {
     }
 
     /// Whether a connection can be handed over with these bytes of its next request.
-    pub(crate) fn can_move_with(&self, ahead: &Bytes) -> bool {
+    pub(crate) fn can_move_with(&self, ahead: &[u8]) -> bool {
         ahead.len() <= self.moves_with.load(Ordering::Relaxed) && !self.stays_behind()
     }
 

@@ -46,9 +46,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-#[cfg(feature = "tls")]
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::time::Instant;
 
 #[cfg(feature = "tls")]
@@ -134,7 +132,7 @@ pub(crate) const MOVES_WITH: usize = 64 << 10;
 /// What was read of a connection before it is served.
 #[derive(Debug)]
 pub(crate) struct Ahead {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: BytesMut,
     /// When the first of them came: from then on the time of a request head runs.
     pub(crate) since: Option<Instant>,
 }
@@ -143,7 +141,7 @@ impl Ahead {
     /// Bytes that came just now, if any did.
     pub(crate) fn now(bytes: Bytes) -> Self {
         let since = (!bytes.is_empty()).then(Instant::now);
-        Self { bytes, since }
+        Self { bytes: bytes.into(), since }
     }
 }
 
@@ -158,35 +156,52 @@ pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, is_secure: bool, per
         tokio::spawn(Box::pin(serve_tls(context, acceptor, stream, permit)));
         return;
     }
+    // Boxed, since the runtime moves a task many times before its first turn and when it ends.
     #[cfg(feature = "http2")]
-    let (stream, ahead) = match first_bytes(&context, stream) {
-        Ok(begun) => begun,
-        Err(socket) => {
+    match first_bytes(&context, stream) {
+        Begun::Silent(socket) => {
             let (stage, ahead) = (Stage::Fresh, Bytes::new());
             let resting = Resting { socket, stage, ahead, permit, has_answered: false, left_at: None };
-            return settle(&context, resting);
+            settle(&context, resting);
         }
-    };
+        Begun::Http1(stream, ahead) => {
+            tokio::spawn(Box::pin(serve_http1(context, stream, ahead, Stage::Fresh, Pace::Rare, permit)));
+        }
+        Begun::Unknown(stream, ahead) => {
+            tokio::spawn(Box::pin(serve_plain(context, stream, ahead, Pace::Rare, permit)));
+        }
+    }
     #[cfg(not(feature = "http2"))]
-    let ahead = Bytes::new();
-    // Boxed, since the runtime moves a task many times before its first turn and when it ends.
-    tokio::spawn(Box::pin(serve_plain(context, stream, ahead, Pace::Rare, permit)));
+    tokio::spawn(Box::pin(serve_plain(context, stream, Bytes::new(), Pace::Rare, permit)));
+}
+
+/// What a new connection has begun with.
+#[cfg(feature = "http2")]
+enum Begun {
+    /// No byte has come.
+    Silent(Socket),
+    Http1(Stream, Ahead),
+    /// Its first bytes do not tell, or were not read.
+    Unknown(Stream, Bytes),
 }
 
 /// Reads what the client of a new connection has sent. One that has sent nothing needs neither a task nor a
 /// registration with the runtime: its socket comes back, to be parked. While the process leaves, none does, since a
 /// resting connection would move or close.
 #[cfg(feature = "http2")]
-fn first_bytes(context: &Context, mut stream: Stream) -> Result<(Stream, Bytes), Socket> {
-    let mut seen = Seen::new(Bytes::new());
+fn first_bytes(context: &Context, mut stream: Stream) -> Begun {
     let is_sniffed = context.options.http1 && context.options.http2;
-    if !is_sniffed || context.drain.phase() != Phase::Serving || has_come(&mut stream, &mut seen) {
-        return Ok((stream, seen.freeze().bytes));
+    if !is_sniffed || context.drain.phase() != Phase::Serving {
+        return Begun::Unknown(stream, Bytes::new());
     }
+    let mut seen = Seen::new(Bytes::new());
+    let has_come = has_come(&mut stream, &mut seen);
     match stream {
-        Stream::Plain(bare) => Err(bare.rest()),
-        #[cfg(feature = "tls")]
-        secure @ Stream::Secure(_) => Ok((secure, Bytes::new())),
+        Stream::Plain(bare) if !has_come => Begun::Silent(bare.rest()),
+        Stream::Plain(bare) if seen.is_http1() && !introduction::is_owed(context, &bare) => {
+            Begun::Http1(Stream::Plain(bare), seen.ahead())
+        }
+        stream => Begun::Unknown(stream, seen.ahead().bytes.freeze()),
     }
 }
 
@@ -223,15 +238,15 @@ async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, pace: 
         sniffed = sniff(&mut stream, &mut seen, &context.drain, patience, options.handshake_timeout) => sniffed,
         () = newcomer_is_to_close(&context, &mut permit, false) => return close::close_now(stream).await,
     };
-    let seen = seen.freeze();
+    let seen = seen.ahead();
     match sniffed {
         Ok(Sniffed::Http1) => serve_http1(context, stream, seen, Stage::Fresh, pace, permit).await,
-        Ok(Sniffed::Http2) => http2::serve(context, stream, seen.bytes, permit).await,
+        Ok(Sniffed::Http2) => http2::serve(context, stream, seen.bytes.freeze(), permit).await,
         Ok(Sniffed::PhaseChanged) => {
-            rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
+            rest(context, stream, seen.bytes.freeze(), Stage::Fresh, permit, false).await;
         }
         Ok(Sniffed::Quiet) if pace != Pace::Awake => {
-            rest(context, stream, seen.bytes, Stage::Fresh, permit, false).await;
+            rest(context, stream, seen.bytes.freeze(), Stage::Fresh, permit, false).await;
         }
         // An orderly close even if the client has closed its side: another process may hold a duplicate.
         Ok(Sniffed::Closed) => close::close(&context, stream, Linger::BRIEF).await,

@@ -49,11 +49,17 @@ pub(crate) struct Seen {
 impl Seen {
     pub(crate) fn new(ahead: Bytes) -> Self {
         let Ahead { bytes, since } = Ahead::now(ahead);
-        Self { bytes: BytesMut::from(bytes), since }
+        Self { bytes, since }
     }
 
-    pub(crate) fn freeze(self) -> Ahead {
-        Ahead { bytes: self.bytes.freeze(), since: self.since }
+    /// Whether it begins an HTTP/1 connection.
+    pub(crate) fn is_http1(&self) -> bool {
+        recognise(&self.bytes) == Some(Sniffed::Http1)
+    }
+
+    /// As what was read of a connection before it is served.
+    pub(crate) fn ahead(self) -> Ahead {
+        Ahead { bytes: self.bytes, since: self.since }
     }
 }
 

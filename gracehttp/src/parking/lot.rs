@@ -23,6 +23,9 @@ use crate::sys::{self, Descriptor, Watched};
 /// The resolution of idle times. A `u32` of them lasts thirteen years.
 const TICK: Duration = Duration::from_millis(100);
 
+/// It divides a second, so that a time becomes ticks without a division of 128 bits.
+const TICKS_IN_SECOND: u64 = 10;
+
 /// How many connections one turn wakes. They are awake together, so it bounds the memory that a burst needs.
 pub(crate) const BATCH: usize = 8;
 
@@ -93,15 +96,13 @@ impl Attendant<'_> {
     pub(crate) async fn wait(&mut self) -> Vec<Woken> {
         let lot = self.lot;
         loop {
-            let expired = lot.expired();
-            if !expired.is_empty() {
-                return expired;
-            }
-            if let Some(deadline) = lot.next_deadline()
-                && (!self.is_set || deadline < self.timer.deadline())
-            {
-                self.timer.as_mut().reset(deadline);
-                self.is_set = true;
+            // Until it fires, nothing is due.
+            if !self.is_set {
+                let expired = lot.expired();
+                if !expired.is_empty() {
+                    return expired;
+                }
+                self.set_timer();
             }
             tokio::select! {
                 biased;
@@ -118,8 +119,18 @@ impl Attendant<'_> {
                     }
                 }
                 () = &mut self.timer, if self.is_set => self.is_set = false,
-                () = lot.rescheduled.notified() => {}
+                () = lot.rescheduled.notified() => self.set_timer(),
             }
+        }
+    }
+
+    /// Has the timer fire when the next connection is due, or earlier.
+    fn set_timer(&mut self) {
+        if let Some(deadline) = self.lot.next_deadline()
+            && (!self.is_set || deadline < self.timer.deadline())
+        {
+            self.timer.as_mut().reset(deadline);
+            self.is_set = true;
         }
     }
 }
@@ -346,7 +357,9 @@ fn event(key: u32) -> EpollEvent {
 }
 
 fn ticks(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX)
+    let in_second = u64::from(duration.subsec_nanos() / TICK.subsec_nanos());
+    u32::try_from(duration.as_secs().saturating_mul(TICKS_IN_SECOND).saturating_add(in_second))
+        .unwrap_or(u32::MAX)
 }
 
 /// The epoll instance as a descriptor.

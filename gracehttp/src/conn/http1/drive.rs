@@ -145,7 +145,7 @@ pub(super) async fn drive(
     entry: Option<Entry>,
     mut poll: impl FnMut(&mut TaskContext<'_>) -> Poll<hyper::Result<()>>,
 ) -> End {
-    let timer = pin!(tokio::time::sleep(PATIENCE));
+    let timer = pin!(tokio::time::sleep_until(limits.idle_since() + PATIENCE));
     let changed = pin!(context.drain.changed());
     let mut drive = Drive {
         context,

@@ -40,7 +40,7 @@ pub(crate) struct Intake {
 
 impl Intake {
     pub(crate) fn new(activity: Arc<Activity>, bounds: Bounds, ahead: Ahead) -> Self {
-        let held = BytesMut::from(ahead.bytes);
+        let held = ahead.bytes;
         let is_unread = !held.is_empty();
         let reader = Reader::new(bounds);
         Self { activity, reader, held, passing: 0, is_unread, ahead_since: ahead.since }

@@ -207,7 +207,7 @@ async fn finish_writing(transport: &mut Transport<Intake>) {
 async fn close_after_upgrade(
     context: Arc<Context>,
     info: Arc<ConnectionInfo>,
-    back: Receiver<Transport<Intake>>,
+    back: Receiver<Box<Transport<Intake>>>,
 ) {
     let back = {
         let _open = context.upgraded.enter(info);

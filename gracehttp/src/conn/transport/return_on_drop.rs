@@ -11,22 +11,24 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot::{self, Receiver, Sender};
 
 /// Lends a stream; it comes back when the loan is dropped.
-pub(in crate::conn) fn return_on_drop<T>(stream: T) -> (ReturnOnDrop<T>, Receiver<T>) {
+///
+/// Boxed, since hyper moves it many times before the first read and at the end.
+pub(in crate::conn) fn return_on_drop<T>(stream: T) -> (ReturnOnDrop<T>, Receiver<Box<T>>) {
     let (back, receiver) = oneshot::channel();
-    (ReturnOnDrop { loan: Some((stream, back)) }, receiver)
+    (ReturnOnDrop { loan: Some((Box::new(stream), back)) }, receiver)
 }
 
 /// A stream that is lent to hyper. When hyper drops it, it returns to its owner.
 #[derive(Debug)]
 pub(in crate::conn) struct ReturnOnDrop<T> {
     /// None only while it is dropped.
-    loan: Option<(T, Sender<T>)>,
+    loan: Option<(Box<T>, Sender<Box<T>>)>,
 }
 
 impl<T: Unpin> ReturnOnDrop<T> {
     fn stream(self: Pin<&mut Self>) -> Pin<&mut T> {
         let (stream, _) = self.get_mut().loan.as_mut().expect("a loan that was not dropped");
-        Pin::new(stream)
+        Pin::new(&mut **stream)
     }
 }
 

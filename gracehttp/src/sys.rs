@@ -27,7 +27,7 @@ use socket2::{SockAddr, SockAddrStorage};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-pub(crate) use descriptor::{Descriptor, read};
+pub(crate) use descriptor::{Descriptor, Registrar, read};
 pub(crate) use privileges::{become_user, forgo_new_rights};
 pub(crate) use processes::{
     Program, adopt_orphans, become_program, exit_now, fork, note_sender, send_signal,

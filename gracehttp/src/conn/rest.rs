@@ -37,7 +37,7 @@ pub(crate) async fn rest(
     }
     let is_quiet = phase == Phase::Serving && ahead.is_empty();
     let stream = match if is_quiet { stream.rest_standing() } else { Err(stream) } {
-        Ok(socket) => return park_again(&context, socket, stage, permit, has_answered),
+        Ok(socket) => return park_again(&context, socket, stage, permit),
         Err(stream) => stream,
     };
     let Ok((socket, opened)) = stream.rest() else {
@@ -76,33 +76,28 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
 
 fn park(context: &Arc<Context>, resting: Resting) {
     let Resting { socket, stage, permit, has_answered, .. } = resting;
-    let outcome = context.lot.park(Parked { socket, stage });
-    note_parked(context, outcome, permit, has_answered);
-}
-
-/// Parks a connection whose registration with the lot stands.
-fn park_again(
-    context: &Arc<Context>,
-    socket: Socket<Descriptor>,
-    stage: Stage,
-    permit: Permit,
-    has_answered: bool,
-) {
-    context.moved.idle(socket.origin, stage);
-    let outcome = context.lot.park_again(socket, stage);
-    note_parked(context, outcome, permit, has_answered);
-}
-
-fn note_parked(context: &Arc<Context>, outcome: Result<(), Parked>, permit: Permit, has_answered: bool) {
-    match outcome {
-        Ok(()) => permit.into_count(),
+    match context.lot.park(Parked { socket, stage }) {
+        Ok(()) => note_parked(context, permit),
         // The kernel watches no more descriptors for us (`fs.epoll.max_user_watches`).
         Err(Parked { socket, stage }) => {
             let ahead = Bytes::new();
             let resting = Resting { socket, stage, ahead, permit, has_answered, left_at: None };
-            return stay(context, resting, Pace::Awake);
+            stay(context, resting, Pace::Awake);
         }
     }
+}
+
+/// Parks a connection whose registration with the lot stands, unless its next request has come.
+fn park_again(context: &Arc<Context>, socket: Socket<Descriptor>, stage: Stage, permit: Permit) {
+    context.moved.idle(socket.origin, stage);
+    match context.lot.park_again(socket, stage) {
+        Ok(()) => note_parked(context, permit),
+        Err(socket) => serve_awake(context, socket, stage, Bytes::new(), Pace::Rare, permit),
+    }
+}
+
+fn note_parked(context: &Arc<Context>, permit: Permit) {
+    permit.into_count();
     // The phase may have changed before the connection was parked. The lot is cleared again then, or the connection
     // would lie here until its next byte.
     if context.drain.phase() > Phase::Serving {

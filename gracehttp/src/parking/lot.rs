@@ -18,7 +18,7 @@ use crate::parking::memory::ParkedCount;
 use crate::parking::slots::{Parked, Slots};
 use crate::socket::{Socket, Stage, Unread};
 use crate::sync::{Mutex, MutexGuard};
-use crate::sys::{self, Descriptor, Watched};
+use crate::sys::{self, Descriptor, Registrar, Watched};
 
 /// The resolution of idle times. A `u32` of them lasts thirteen years.
 const TICK: Duration = Duration::from_millis(100);
@@ -39,9 +39,8 @@ const MAX_SKIPPED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Lot {
     epoll: AsyncFd<Watched<Instance>>,
-    /// The same, for the connections whose registrations stay while they are awake.
-    watch: Arc<Epoll>,
-    slots: Mutex<Slots>,
+    /// Shared with the connections whose registrations stay while they are awake.
+    registry: Arc<Registry>,
     epoch: Instant,
     /// The limits of [`Stage::Fresh`] and [`Stage::Idle`].
     limits: [Duration; 2],
@@ -49,6 +48,16 @@ pub(crate) struct Lot {
     rescheduled: Notify,
     /// Counts its connections, too.
     parked: Arc<ParkedCount>,
+}
+
+/// The registrations of a lot.
+///
+/// They are edge-triggered: each reports what comes from then on, and needs no system call after it has. So a connection that
+/// is awake is reported, too. Its slot keeps that in mind until it is parked again: it may have read those bytes or not.
+#[derive(Debug)]
+struct Registry {
+    epoll: Epoll,
+    slots: Mutex<Slots>,
 }
 
 /// A connection that left the lot, and why.
@@ -138,11 +147,11 @@ impl Attendant<'_> {
 impl Lot {
     /// An empty lot. Has to be called within a runtime.
     pub(crate) fn new(fresh: Duration, idle: Duration, parked: Arc<ParkedCount>) -> io::Result<Self> {
-        let watch = Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let registry = Arc::new(Registry { epoll, slots: Mutex::new(Slots::new()) });
         Ok(Self {
-            epoll: sys::watch(Instance(watch.clone()), Interest::READABLE)?,
-            watch,
-            slots: Mutex::new(Slots::new()),
+            epoll: sys::watch(Instance(registry.clone()), Interest::READABLE)?,
+            registry,
             epoch: Instant::now(),
             limits: [fresh, idle],
             rescheduled: Notify::new(),
@@ -160,7 +169,7 @@ impl Lot {
     /// Registers a descriptor with which the lot has no registration. From now on it can't be parked, as if the kernel
     /// refused to watch it.
     pub(crate) fn occupy(&self, fd: BorrowedFd<'_>) {
-        self.watch.add(fd, EpollEvent::empty()).unwrap();
+        self.registry.epoll.add(fd, EpollEvent::empty()).unwrap();
     }
 
     /// Parks a connection. If the kernel can't watch one more, it comes back, to be served awake.
@@ -170,7 +179,7 @@ impl Lot {
         let is_first = slots.oldest(parked.stage).is_none();
         let key = slots.insert(parked, self.now());
         // Under the lock, so that no slot is taken out before its descriptor is registered.
-        let added = slots.fd(key).is_some_and(|fd| self.watch.add(fd, event(key)).is_ok());
+        let added = slots.fd(key).is_some_and(|fd| self.registry.epoll.add(fd, event(key)).is_ok());
         if !added && let Some((parked, _)) = slots.remove(key) {
             return Err(parked);
         }
@@ -178,22 +187,21 @@ impl Lot {
         Ok(())
     }
 
-    /// Parks a connection again whose registration stands.
-    pub(crate) fn park_again(&self, socket: Socket<Descriptor>, stage: Stage) -> Result<(), Parked> {
+    /// Parks a connection again whose registration stands. If something has come that it has not read, it comes back.
+    pub(crate) fn park_again(
+        &self,
+        socket: Socket<Descriptor>,
+        stage: Stage,
+    ) -> Result<(), Socket<Descriptor>> {
+        let Some(key) = socket.fd.key() else { return Err(socket) };
+        let now = self.now();
         let mut slots = self.slots();
-        let is_first = slots.oldest(stage).is_none();
-        // Under the lock, so that its key is still free when its event comes.
-        let mut is_armed = false;
-        let socket = socket.map_fd(|descriptor| {
-            let armed = descriptor.arm(event(slots.next_key()));
-            is_armed = armed.is_ok();
-            armed.unwrap_or_else(|fd| fd)
-        });
-        let parked = Parked { socket, stage };
-        if !is_armed {
-            return Err(parked);
+        // Under the lock: an event of what comes after this look finds it parked.
+        if slots.was_reported(key) && Unread::of(socket.fd.as_fd()) != Unread::Nothing {
+            return Err(socket);
         }
-        slots.insert(parked, self.now());
+        let is_first = slots.oldest(stage).is_none();
+        slots.put_back(key, Parked { socket: socket.map_fd(Descriptor::into_registered), stage }, now);
         self.note_parked(slots, is_first);
         Ok(())
     }
@@ -265,7 +273,7 @@ impl Lot {
     /// Takes out connections whose bytes have arrived, and says whether these are all of them. Their registrations stay.
     fn ready(&self) -> (Vec<Woken>, bool) {
         let mut events = [EpollEvent::empty(); BATCH];
-        let count = match self.watch.wait(&mut events, EpollTimeout::ZERO) {
+        let count = match self.registry.epoll.wait(&mut events, EpollTimeout::ZERO) {
             Ok(count) => count,
             Err(Errno::EINTR) => return (Vec::new(), false),
             Err(error) => return (self.unwatched(error), true),
@@ -279,9 +287,10 @@ impl Lot {
     }
 
     fn waken(&self, slots: &mut Slots, event: &EpollEvent, now: u32) -> Option<Woken> {
-        let (Parked { socket, stage }, since) = slots.remove(event.data() as u32)?;
+        let key = event.data() as u32;
+        let (Parked { socket, stage }, since) = slots.wake(key)?;
         self.parked.remove();
-        let socket = socket.map_fd(|fd| Descriptor::standing(fd, self.watch.clone()));
+        let socket = socket.map_fd(|fd| Descriptor::standing(fd, self.registry.clone(), key));
         let is_rare = now.saturating_sub(since) > LONG;
         let seems_closed = event.events() != EpollFlags::EPOLLIN;
         Some(Woken::Ready(Wakened { socket, stage, is_rare, seems_closed }))
@@ -334,7 +343,7 @@ impl Lot {
     fn remove(&self, slots: &mut Slots, key: u32) -> Option<Parked> {
         if let Some(fd) = slots.fd(key) {
             // The registration follows the open file description, which may live on in another process.
-            let _ = self.watch.delete(fd);
+            let _ = self.registry.epoll.delete(fd);
         }
         let (removed, _) = slots.remove(key)?;
         self.parked.remove();
@@ -346,14 +355,22 @@ impl Lot {
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock()
+        self.registry.slots.lock()
     }
 }
 
-/// Reports the connection with this key once.
+impl Registrar for Registry {
+    fn end(&self, key: u32, fd: BorrowedFd<'_>) {
+        let mut slots = self.slots.lock();
+        let _ = self.epoll.delete(fd);
+        slots.give_up(key);
+    }
+}
+
+/// Reports the connection with this key whenever something comes.
 fn event(key: u32) -> EpollEvent {
-    let once = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLONESHOT;
-    EpollEvent::new(once, u64::from(key))
+    let each = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+    EpollEvent::new(each, u64::from(key))
 }
 
 fn ticks(duration: Duration) -> u32 {
@@ -364,11 +381,11 @@ fn ticks(duration: Duration) -> u32 {
 
 /// The epoll instance as a descriptor.
 #[derive(Debug)]
-struct Instance(Arc<Epoll>);
+struct Instance(Arc<Registry>);
 
 impl AsFd for Instance {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.0.as_fd()
+        self.0.epoll.0.as_fd()
     }
 }
 

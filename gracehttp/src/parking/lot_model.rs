@@ -52,11 +52,15 @@ fn serve_woken(lot: &Lot, stands: bool) -> usize {
     let (woken, _) = lot.ready();
     let count = woken.len();
     for woken in woken {
-        let Woken::Ready(Wakened { socket, stage, .. }) = woken else { panic!("nothing expires") };
+        let Woken::Ready(Wakened { mut socket, stage, .. }) = woken else { panic!("nothing expires") };
         thread::yield_now();
         answer(&socket.fd);
+        thread::yield_now();
         if stands {
-            lot.park_again(socket, stage).unwrap();
+            while let Err(unread) = lot.park_again(socket, stage) {
+                answer(&unread.fd);
+                socket = unread;
+            }
         } else {
             lot.park(Parked { socket: socket.map_fd(Descriptor::into_fd), stage }).unwrap();
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::socket::{Family, ProxyHeader};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use tokio::task::yield_now;
+use tokio::task::{JoinSet, yield_now};
 
 fn connection(stage: Stage) -> (Parked, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
@@ -86,20 +86,29 @@ async fn the_oldest_silent_connection_is_evicted() {
 }
 
 /// What a connection does with its byte: it is parked again with its registration, or without one, or the runtime
-/// has watched it meanwhile.
-fn park_anew(lot: &Lot, awake: Wakened, how: u64) {
+/// has watched it meanwhile. False if its client is gone.
+fn echo_and_park(lot: &Lot, awake: Wakened, how: u64) -> bool {
     let Wakened { mut socket, stage, .. } = awake;
-    if how == 0 {
-        socket.fd.watch().unwrap();
-    }
-    match how {
-        0 | 1 => lot.park(Parked { socket: socket.map_fd(Descriptor::into_fd), stage }).unwrap(),
-        _ => lot.park_again(socket, stage).unwrap(),
+    loop {
+        if !echo(&socket.fd) {
+            return false;
+        }
+        if how == 0 {
+            socket.fd.watch().unwrap();
+        }
+        if how < 2 {
+            lot.park(Parked { socket: socket.map_fd(Descriptor::into_fd), stage }).unwrap();
+            return true;
+        }
+        match lot.park_again(socket, stage) {
+            Ok(()) => return true,
+            Err(unread) => socket = unread,
+        }
     }
 }
 
-fn echo(awake: &Wakened) -> bool {
-    let mut stream = UnixStream::from(awake.socket.fd.as_fd().try_clone_to_owned().unwrap());
+fn echo(fd: &Descriptor) -> bool {
+    let mut stream = UnixStream::from(fd.as_fd().try_clone_to_owned().unwrap());
     let mut byte = [0];
     match stream.read(&mut byte) {
         Ok(1) => stream.write_all(&byte).map(|()| true).unwrap(),
@@ -154,14 +163,21 @@ async fn each_byte_wakes_its_connection(shuffles: bool) {
             }
         })
     });
-    let mut turn = 0;
-    let mut open = CLIENTS;
+    let (mut tasks, mut turn, mut open) = (JoinSet::<bool>::new(), 0, CLIENTS);
     while open > 0 {
-        let woken = tokio::time::timeout(LONG / 20, lot.wait()).await.expect("a client's byte has woken it");
+        let woken = tokio::select! {
+            Some(is_open) = tasks.join_next() => {
+                open -= usize::from(!is_open.unwrap());
+                continue;
+            }
+            woken = tokio::time::timeout(LONG / 20, lot.wait()) => woken.expect("a client's byte has woken it"),
+        };
         for woken in woken {
             let Woken::Ready(awake) = woken else { panic!("none has rested for long") };
             turn += 1;
-            if echo(&awake) { park_anew(&lot, awake, turn % 5) } else { open -= 1 }
+            let (lot, how) = (lot.clone(), turn % 5);
+            // Its next byte may come while it is awake, on another thread.
+            tasks.spawn(async move { echo_and_park(&lot, awake, how) });
         }
     }
     if let Some(shuffling) = shuffling {

@@ -21,16 +21,35 @@ pub(crate) struct Parked {
 /// All that is kept of a parked connection, beside its TLS session.
 #[derive(Debug)]
 struct Slot {
-    fd: OwnedFd,
+    /// None while the connection is awake, and its slot only keeps its key.
+    fd: Option<OwnedFd>,
     family: Family,
     stage: Stage,
     listener: Option<ListenerNumber>,
     session: Option<SessionKey>,
     origin: Option<Origin>,
-    /// When it was parked, in ticks of the lot.
+    /// When it was parked, in ticks of the lot. While it is awake: whether an event has come, by [`REPORTED`].
     since: u32,
     older: u32,
     newer: u32,
+}
+
+/// Something has come for a connection that is awake, and it may have read that or not.
+const REPORTED: u32 = 1;
+
+impl Slot {
+    /// That of a connection that is awake.
+    const AWAKE: Self = Self {
+        fd: None,
+        family: Family::Tcp,
+        stage: Stage::Fresh,
+        listener: None,
+        session: None,
+        origin: None,
+        since: 0,
+        older: NONE,
+        newer: NONE,
+    };
 }
 
 /// The two ends of one stage's list. Each stage has one time limit, so each list is in order of expiry.
@@ -65,30 +84,23 @@ impl Slots {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.slab.len()
-    }
-
-    /// The key that the next connection will have.
-    pub(super) fn next_key(&self) -> u32 {
-        self.slab.vacant_key() as u32
+        self.counts.iter().sum()
     }
 
     /// Puts a connection at the newest end of its stage's list.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
+        let key = self.slab.insert(Slot::AWAKE) as u32;
+        self.fill(key, parked, now);
+        key
+    }
+
+    fn fill(&mut self, key: u32, parked: Parked, now: u32) {
         let Parked { socket: Socket { fd, family, origin, listener, session, proxy_header }, stage } = parked;
         let session = session.map(|session| self.sessions.insert(session));
         let older = self.ends[stage as usize].newest;
-        let key = self.slab.insert(Slot {
-            fd,
-            family,
-            stage,
-            listener,
-            session,
-            origin,
-            since: now,
-            older,
-            newer: NONE,
-        }) as u32;
+        let Some(slot) = self.slab.get_mut(key as usize) else { return };
+        let fd = Some(fd);
+        *slot = Slot { fd, family, stage, listener, session, origin, since: now, older, newer: NONE };
         if !matches!(proxy_header, ProxyHeader::AsListed) {
             self.proxy_headers.insert(key, proxy_header);
         }
@@ -98,13 +110,45 @@ impl Slots {
         }
         self.ends[stage as usize].newest = key;
         self.counts[stage as usize] += 1;
-        key
     }
 
-    /// Takes a connection out, from any place in the list, and tells since when it was parked.
+    /// Takes a connection out, from any place in the list, and tells since when it was parked. Its key is free.
     pub(super) fn remove(&mut self, key: u32) -> Option<(Parked, u32)> {
-        let slot = self.slab.try_remove(key as usize)?;
-        let Slot { fd, family, stage, listener, session, origin, older, newer, since } = slot;
+        let taken = self.take(key)?;
+        self.slab.try_remove(key as usize);
+        Some(taken)
+    }
+
+    /// Takes out a connection for which an event has come. Its key stays its own, until it is [put back](Self::put_back) or
+    /// [given up](Self::give_up). None if it is awake already; the event is noted.
+    pub(super) fn wake(&mut self, key: u32) -> Option<(Parked, u32)> {
+        let taken = self.take(key);
+        if let Some(slot) = self.slab.get_mut(key as usize) {
+            slot.since = if taken.is_some() { 0 } else { REPORTED };
+        }
+        taken
+    }
+
+    /// Whether something has come for an awake connection since it woke, or since the last time this was asked.
+    pub(super) fn was_reported(&mut self, key: u32) -> bool {
+        let slot = self.slab.get_mut(key as usize);
+        slot.is_some_and(|slot| std::mem::take(&mut slot.since) == REPORTED)
+    }
+
+    /// Puts back a connection that was awake, with its key.
+    pub(super) fn put_back(&mut self, key: u32, parked: Parked, now: u32) {
+        self.fill(key, parked, now);
+    }
+
+    /// Frees the key of an awake connection.
+    pub(super) fn give_up(&mut self, key: u32) {
+        self.slab.try_remove(key as usize);
+    }
+
+    fn take(&mut self, key: u32) -> Option<(Parked, u32)> {
+        let slot = self.slab.get_mut(key as usize)?;
+        let fd = slot.fd.take()?;
+        let Slot { family, stage, listener, session, origin, older, newer, since, .. } = *slot;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = newer,
             None => self.ends[stage as usize].oldest = newer,
@@ -150,7 +194,7 @@ impl Slots {
 
     /// The descriptor of a parked connection.
     pub(super) fn fd(&self, key: u32) -> Option<BorrowedFd<'_>> {
-        self.slab.get(key as usize).map(|slot| slot.fd.as_fd())
+        self.slab.get(key as usize)?.fd.as_ref().map(OwnedFd::as_fd)
     }
 
     /// Frees the memory of a slab that has become empty.

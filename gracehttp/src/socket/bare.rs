@@ -74,15 +74,15 @@ impl BareStream {
         self.standing().map_fd(Descriptor::into_fd)
     }
 
-    /// The socket with the registration of its parking lot, if that [stands](Self::is_standing).
+    /// The socket, with the registration of its parking lot if that [stands](Self::is_standing).
     pub(super) fn standing(self) -> Socket<Descriptor> {
         let Self { descriptor, family, origin, listener, proxy_header, .. } = self;
         Socket { fd: descriptor, family, origin, listener, session: None, proxy_header }
     }
 
-    /// Whether its registration with the parking lot can be armed again.
+    /// Whether its registration with the parking lot stands.
     pub(super) fn is_standing(&self) -> bool {
-        self.descriptor.is_standing()
+        self.descriptor.key().is_some()
     }
 
     /// The other end of the connection. On a dual-stack socket the kernel shows an IPv4 client with an IPv6 address,

@@ -52,7 +52,7 @@ pub(crate) enum Stage {
 }
 
 /// A connected, non-blocking socket. As a plain descriptor no epoll instance knows it: it can be parked and handed over.
-/// As a [`Descriptor`] it may have the disarmed registration of its parking lot: it can be woken, and parked there again.
+/// As a [`Descriptor`] it may have the registration of its parking lot: it can be woken, and parked there again.
 #[derive(Debug)]
 pub(crate) struct Socket<D = OwnedFd> {
     pub(crate) fd: D,

@@ -96,7 +96,7 @@ impl Stream {
         }
     }
 
-    /// The socket, with the registration of its parking lot, if that can be armed again and nothing else has to be kept.
+    /// The socket, with the registration of its parking lot, if that stands and nothing else has to be kept.
     pub(crate) fn rest_standing(self) -> Result<Socket<Descriptor>, Self> {
         match self {
             Self::Plain(bare) if bare.is_standing() => Ok(bare.standing()),

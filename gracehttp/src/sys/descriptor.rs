@@ -4,12 +4,11 @@
 //! is closed lives on while another process holds a duplicate, and can't be removed any more. So each registration ends
 //! here, before its descriptor can go anywhere.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use nix::libc;
-use nix::sys::epoll::{Epoll, EpollEvent};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, ReadBuf};
@@ -29,12 +28,19 @@ enum Watch {
     Runtime(AsyncFd<Number>),
 }
 
-/// A registration that reports nothing until it is armed again. It ends when this is dropped.
+/// A registration with something else than the runtime. It ends when this is dropped.
 #[derive(Debug)]
 struct Standing {
     /// None if the registration stays.
-    epoll: Option<Arc<Epoll>>,
+    registrar: Option<Arc<dyn Registrar>>,
+    key: u32,
     number: Number,
+}
+
+/// What has registrations of its own.
+pub(crate) trait Registrar: fmt::Debug + Send + Sync {
+    /// Ends the registration of this descriptor, which has this key.
+    fn end(&self, key: u32, fd: BorrowedFd<'_>);
 }
 
 /// The number of the descriptor beside it, which stays open for as long as this.
@@ -47,10 +53,10 @@ impl Descriptor {
         Self { watch: Watch::Nothing, fd }
     }
 
-    /// It has a one-shot registration with `epoll`, which has reported or will soon report its only event.
-    pub(crate) fn standing(fd: OwnedFd, epoll: Arc<Epoll>) -> Self {
+    /// It has a registration with this key.
+    pub(crate) fn standing(fd: OwnedFd, registrar: Arc<dyn Registrar>, key: u32) -> Self {
         let number = Number(fd.as_raw_fd());
-        Self { watch: Watch::Standing(Standing { epoll: Some(epoll), number }), fd }
+        Self { watch: Watch::Standing(Standing { registrar: Some(registrar), key, number }), fd }
     }
 
     /// Has the runtime of the calling task watch it from now on, and nothing else. If that fails, nothing watches it.
@@ -74,21 +80,21 @@ impl Descriptor {
         }
     }
 
-    /// Whether it has a registration that can be armed again.
-    pub(crate) fn is_standing(&self) -> bool {
-        matches!(self.watch, Watch::Standing(_))
+    /// The key of its standing registration, if it has one.
+    pub(crate) fn key(&self) -> Option<u32> {
+        match &self.watch {
+            Watch::Standing(standing) => Some(standing.key),
+            Watch::Nothing | Watch::Runtime(_) => None,
+        }
     }
 
-    /// Arms its standing registration again. Without one, or if that fails, nothing watches it.
-    pub(crate) fn arm(self, mut event: EpollEvent) -> Result<OwnedFd, OwnedFd> {
+    /// The descriptor. Its standing registration stays, if it has one.
+    pub(crate) fn into_registered(self) -> OwnedFd {
         let Self { watch, fd } = self;
-        let Watch::Standing(mut standing) = watch else { return Err(fd) };
-        let is_armed = standing.epoll.as_ref().is_some_and(|epoll| epoll.modify(&fd, &mut event).is_ok());
-        if is_armed {
-            standing.epoll = None;
-            return Ok(fd);
+        if let Watch::Standing(mut standing) = watch {
+            standing.registrar = None;
         }
-        Err(fd)
+        fd
     }
 
     /// Nothing watches it any more.
@@ -111,11 +117,9 @@ impl AsRawFd for Number {
 
 impl Drop for Standing {
     fn drop(&mut self) {
-        let Some(epoll) = &self.epoll else { return };
-        let (epoll, number) = (epoll.0.as_raw_fd(), self.number.0);
-        // SAFETY: both descriptors are open: the one is owned, and the other is closed after this. The kernel reads no
-        // event here. If there is no such registration, nothing is to be ended.
-        let _ = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, number, std::ptr::null_mut()) };
+        let Some(registrar) = &self.registrar else { return };
+        // SAFETY: the descriptor beside this is open, and is closed or moved out after this.
+        registrar.end(self.key, unsafe { BorrowedFd::borrow_raw(self.number.0) });
     }
 }
 

@@ -13,7 +13,7 @@ use crate::conn::{Capabilities, Context, empty_lot};
 use crate::lifecycle::Phase;
 use crate::parking::{Parked, Woken};
 use crate::server::Permit;
-use crate::socket::{Family, ProxyHeader, Socket, Stage};
+use crate::socket::{Family, ProxyHeader, Socket, Stage, Untaken};
 
 const PARKED: usize = 500;
 
@@ -41,6 +41,7 @@ async fn parked_connections_queue_only_as_fast_as_the_successor_takes_them() {
             listener: None,
             session: None,
             proxy_header: ProxyHeader::AsListed,
+            untaken: Untaken::NOTHING,
         };
         context.permits.adopt().into_count();
         context.lot.park(Parked { socket, stage: Stage::Idle }).unwrap();

@@ -12,7 +12,7 @@ use crate::conn::rest::settle;
 use crate::conn::{Capabilities, Context, Leaving, empty_lot};
 use crate::lifecycle::Phase;
 use crate::server::Turn;
-use crate::socket::{Family, ProxyHeader, Socket, Stage};
+use crate::socket::{Family, ProxyHeader, Socket, Stage, Untaken};
 use crate::sync::model::check;
 
 const CONNECTIONS: usize = 2;
@@ -48,6 +48,7 @@ impl Server {
                     listener: None,
                     session: None,
                     proxy_header: ProxyHeader::AsListed,
+                    untaken: Untaken::NOTHING,
                 },
                 stage: Stage::Idle,
                 ahead: Default::default(),

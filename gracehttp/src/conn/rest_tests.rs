@@ -15,7 +15,7 @@ use crate::conn::moved::Report;
 use crate::conn::rest::{settle, wake_parked};
 use crate::conn::{Capabilities, Context};
 use crate::lifecycle::{ConnectionEnd, Phase};
-use crate::socket::{Family, Origin, ProxyHeader, Socket, Stage};
+use crate::socket::{Family, Origin, ProxyHeader, Socket, Stage, Untaken};
 
 /// A server, and how often one of its connections has got a task.
 fn server() -> (Arc<Context>, Arc<AtomicUsize>) {
@@ -41,6 +41,7 @@ fn connection() -> (Socket, UnixStream) {
         listener: None,
         session: None,
         proxy_header: ProxyHeader::AsListed,
+        untaken: Untaken::NOTHING,
     };
     (socket, client)
 }

@@ -25,7 +25,7 @@ use crate::handoff::wire::{
     self, ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version,
 };
 use crate::lifecycle::until_time;
-use crate::socket::{Origin, ProxyHeader, Socket};
+use crate::socket::{Origin, ProxyHeader, Socket, Untaken};
 use crate::sys;
 
 /// How soon a message is sent again for which the channel had no room.
@@ -298,7 +298,8 @@ impl Adopter {
         let session = session.map(|session| session.receive(client_chain)).transpose()?;
         // Not asked whether its client is still there: if not, the parking lot wakes it at once, and it ends like any other.
         let proxy_header = ProxyHeader::AsListed;
-        let socket = Socket { fd, family: family.into(), origin, listener, session, proxy_header };
+        let (family, untaken) = (family.into(), Untaken::UNKNOWN);
+        let socket = Socket { fd, family, origin, listener, session, proxy_header, untaken };
         let Some(proxy_header) = known(said, context, &socket) else {
             // Without it the proxy would be taken for the client.
             let _ = sys::shut_down(socket.fd.as_fd());

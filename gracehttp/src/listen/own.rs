@@ -20,7 +20,7 @@ use super::socket_file::unlink_if_ours;
 use crate::error::Error;
 use crate::lifecycle::{Address, start};
 use crate::server::{Endpoint, Mode, SocketAccess};
-use crate::socket::{Family, ProxyHeader, Socket};
+use crate::socket::{Family, ProxyHeader, Socket, Untaken};
 use crate::sys::{self, Accepted};
 
 /// A few operators and scripts connect, not all the world.
@@ -191,6 +191,7 @@ async fn accept_all(purpose: OwnPurpose, listener: Arc<Listener>, serve: Serve) 
                         listener: None,
                         session: None,
                         proxy_header: ProxyHeader::AsListed,
+                        untaken: Untaken::NOTHING,
                     });
                     tokio::task::consume_budget().await;
                 }

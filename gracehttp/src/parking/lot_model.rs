@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use shuttle::thread;
 
 use super::*;
-use crate::socket::{Family, ProxyHeader};
+use crate::socket::{Family, ProxyHeader, Untaken};
 use crate::sync::model::check;
 
 const LONG: Duration = Duration::from_secs(600);
@@ -34,6 +34,7 @@ fn connection() -> (Parked, UnixStream) {
         listener: None,
         session: None,
         proxy_header: ProxyHeader::AsListed,
+        untaken: Untaken::NOTHING,
     };
     (Parked { socket, stage: Stage::Idle }, client)
 }

@@ -1,7 +1,7 @@
 //! A lot wakes the connections that have bytes, and ends those that rested too long.
 
 use super::*;
-use crate::socket::{Family, ProxyHeader};
+use crate::socket::{Family, ProxyHeader, Untaken};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use tokio::task::{JoinSet, yield_now};
@@ -16,6 +16,7 @@ fn connection(stage: Stage) -> (Parked, UnixStream) {
         listener: None,
         session: None,
         proxy_header: ProxyHeader::AsListed,
+        untaken: Untaken::NOTHING,
     };
     (Parked { socket, stage }, theirs)
 }

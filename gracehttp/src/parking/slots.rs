@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use slab::Slab;
 
 use crate::parking::sessions::{SessionKey, Sessions};
-use crate::socket::{Family, ListenerNumber, Origin, ProxyHeader, Socket, Stage};
+use crate::socket::{Family, ListenerNumber, Origin, ProxyHeader, Socket, Stage, Untaken};
 
 /// The end of a list. No slab grows that large.
 const NONE: u32 = u32::MAX;
@@ -28,6 +28,7 @@ struct Slot {
     listener: Option<ListenerNumber>,
     session: Option<SessionKey>,
     origin: Option<Origin>,
+    untaken: Untaken,
     /// When it was parked, in ticks of the lot. While it is awake: whether an event has come, by [`REPORTED`].
     since: u32,
     older: u32,
@@ -46,6 +47,7 @@ impl Slot {
         listener: None,
         session: None,
         origin: None,
+        untaken: Untaken::NOTHING,
         since: 0,
         older: NONE,
         newer: NONE,
@@ -95,12 +97,14 @@ impl Slots {
     }
 
     fn fill(&mut self, key: u32, parked: Parked, now: u32) {
-        let Parked { socket: Socket { fd, family, origin, listener, session, proxy_header }, stage } = parked;
+        let Parked { socket, stage } = parked;
+        let Socket { fd, family, origin, listener, session, proxy_header, untaken } = socket;
         let session = session.map(|session| self.sessions.insert(session));
         let older = self.ends[stage as usize].newest;
         let Some(slot) = self.slab.get_mut(key as usize) else { return };
         let fd = Some(fd);
-        *slot = Slot { fd, family, stage, listener, session, origin, since: now, older, newer: NONE };
+        *slot =
+            Slot { fd, family, stage, listener, session, origin, untaken, since: now, older, newer: NONE };
         if !matches!(proxy_header, ProxyHeader::AsListed) {
             self.proxy_headers.insert(key, proxy_header);
         }
@@ -148,7 +152,7 @@ impl Slots {
     fn take(&mut self, key: u32) -> Option<(Parked, u32)> {
         let slot = self.slab.get_mut(key as usize)?;
         let fd = slot.fd.take()?;
-        let Slot { family, stage, listener, session, origin, older, newer, since, .. } = *slot;
+        let Slot { family, stage, listener, session, origin, untaken, older, newer, since, .. } = *slot;
         match self.slab.get_mut(older as usize) {
             Some(neighbour) => neighbour.newer = newer,
             None => self.ends[stage as usize].oldest = newer,
@@ -163,10 +167,8 @@ impl Slots {
             true => ProxyHeader::AsListed,
             false => self.proxy_headers.remove(&key).unwrap_or_default(),
         };
-        Some((
-            Parked { socket: Socket { fd, family, origin, listener, session, proxy_header }, stage },
-            since,
-        ))
+        let socket = Socket { fd, family, origin, listener, session, proxy_header, untaken };
+        Some((Parked { socket, stage }, since))
     }
 
     /// How many connections of a stage are parked.
@@ -205,7 +207,8 @@ impl Slots {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() <= 28);
+/// The slab aligns its entries to 8 bytes.
+const _: () = assert!(size_of::<Slot>() <= 32);
 
 #[cfg(test)]
 mod tests {
@@ -222,6 +225,7 @@ mod tests {
                 listener: None,
                 session: None,
                 proxy_header: ProxyHeader::AsListed,
+                untaken: Untaken::NOTHING,
             },
             stage,
         }

@@ -21,7 +21,7 @@ use crate::socket::shortage::{Pause, is_shortage};
 use crate::socket::unwatched::ReadUnwatched;
 #[cfg(feature = "tls")]
 use crate::socket::unwatched::Wait;
-use crate::socket::{Family, ListenerNumber, Origin, ProxyHeader, Socket};
+use crate::socket::{Family, ListenerNumber, Origin, ProxyHeader, Socket, Untaken};
 use crate::sys::{self, Descriptor};
 
 /// A connected socket.
@@ -40,6 +40,7 @@ pub(crate) struct BareStream {
     /// The address of the client, if `accept` has told it.
     peer: Option<SocketAddr>,
     proxy_header: ProxyHeader,
+    untaken: Untaken,
 }
 
 impl BareStream {
@@ -49,6 +50,7 @@ impl BareStream {
         origin: Option<Origin>,
         listener: Option<ListenerNumber>,
         proxy_header: ProxyHeader,
+        untaken: Untaken,
     ) -> Self {
         Self {
             descriptor,
@@ -60,6 +62,7 @@ impl BareStream {
             listener,
             peer: None,
             proxy_header,
+            untaken,
         }
     }
 
@@ -76,8 +79,8 @@ impl BareStream {
 
     /// The socket, with the registration of its parking lot if that [stands](Self::is_standing).
     pub(super) fn standing(self) -> Socket<Descriptor> {
-        let Self { descriptor, family, origin, listener, proxy_header, .. } = self;
-        Socket { fd: descriptor, family, origin, listener, session: None, proxy_header }
+        let Self { descriptor, family, origin, listener, proxy_header, untaken, .. } = self;
+        Socket { fd: descriptor, family, origin, listener, session: None, proxy_header, untaken }
     }
 
     /// Whether its registration with the parking lot stands.
@@ -120,6 +123,14 @@ impl BareStream {
 
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.origin
+    }
+
+    pub(super) fn untaken(&self) -> Untaken {
+        self.untaken
+    }
+
+    pub(super) fn note_untaken(&mut self, untaken: Untaken) {
+        self.untaken = untaken;
     }
 
     /// Ready if there may be something to read, as far as is known without a look.

@@ -7,6 +7,7 @@ mod proxy_header;
 mod secure;
 mod shortage;
 mod stream;
+mod untaken;
 mod unwatched;
 
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ pub(crate) use proxy_header::ProxyHeader;
 #[cfg(feature = "tls")]
 pub(crate) use secure::SecureStream;
 pub(crate) use stream::Stream;
+pub(crate) use untaken::Untaken;
 pub(crate) use unwatched::Unwatched;
 
 use crate::proxy::Peer;
@@ -63,21 +65,22 @@ pub(crate) struct Socket<D = OwnedFd> {
     /// Its TLS session, once the handshake is done.
     pub(crate) session: Option<SessionAtRest>,
     pub(crate) proxy_header: ProxyHeader,
+    pub(crate) untaken: Untaken,
 }
 
 impl<D> Socket<D> {
     /// The same, with its descriptor in another form.
     pub(crate) fn map_fd<E>(self, change: impl FnOnce(D) -> E) -> Socket<E> {
-        let Self { fd, family, origin, listener, session, proxy_header } = self;
-        Socket { fd: change(fd), family, origin, listener, session, proxy_header }
+        let Self { fd, family, origin, listener, session, proxy_header, untaken } = self;
+        Socket { fd: change(fd), family, origin, listener, session, proxy_header, untaken }
     }
 }
 
 impl Socket<Descriptor> {
     /// A stream on it. The runtime watches it as soon as something waits for it.
     pub(crate) fn wake(self) -> Stream {
-        let Self { fd, family, origin, listener, session, proxy_header } = self;
-        Stream::new(BareStream::new(fd, family, origin, listener, proxy_header), session)
+        let Self { fd, family, origin, listener, session, proxy_header, untaken } = self;
+        Stream::new(BareStream::new(fd, family, origin, listener, proxy_header, untaken), session)
     }
 }
 
@@ -89,7 +92,8 @@ impl Socket {
         family: Family,
         listener: Option<ListenerNumber>,
     ) -> Stream {
-        let bare = BareStream::new(Descriptor::new(fd), family, None, listener, ProxyHeader::AsListed);
+        let (fd, proxy_header, untaken) = (Descriptor::new(fd), ProxyHeader::AsListed, Untaken::NOTHING);
+        let bare = BareStream::new(fd, family, None, listener, proxy_header, untaken);
         Stream::new(bare.with_peer(peer), None)
     }
 

@@ -16,7 +16,7 @@ use crate::record::SessionAtRest;
 #[cfg(feature = "tls")]
 use crate::socket::SecureStream;
 use crate::socket::unwatched::ReadUnwatched;
-use crate::socket::{BareStream, Origin, Socket};
+use crate::socket::{BareStream, Origin, Socket, Untaken};
 use crate::sys::Descriptor;
 
 /// A connection that is awake.
@@ -129,6 +129,24 @@ impl Stream {
     /// The predecessor's number of the connection, if it came from there.
     pub(crate) fn origin(&self) -> Option<Origin> {
         self.bare().origin()
+    }
+
+    /// What its client may not have taken yet. TLS makes more of the bytes that are written, and is not counted.
+    pub(crate) fn untaken(&self) -> Untaken {
+        match self {
+            Self::Plain(bare) => bare.untaken(),
+            #[cfg(feature = "tls")]
+            Self::Secure(_) => Untaken::UNKNOWN,
+        }
+    }
+
+    /// Keeps it until the next request.
+    pub(crate) fn note_untaken(&mut self, untaken: Untaken) {
+        match self {
+            Self::Plain(bare) => bare.note_untaken(untaken),
+            #[cfg(feature = "tls")]
+            Self::Secure(_) => {}
+        }
     }
 
     /// The socket below TLS.

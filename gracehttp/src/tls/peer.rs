@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
 };
 
 use crate::server::{ServerOptions, Tls};
-use crate::socket::{BareStream, Family, ProxyHeader, SecureStream, Socket, Stream};
+use crate::socket::{BareStream, Family, ProxyHeader, SecureStream, Socket, Stream, Untaken};
 use crate::sys::Descriptor;
 use crate::tls::certificate::provider;
 use crate::tls::{KeyRing, TlsAcceptor, handshake};
@@ -71,6 +71,7 @@ pub(crate) fn sockets() -> (BareStream, UnixStream) {
         listener: None,
         session: None,
         proxy_header: ProxyHeader::AsListed,
+        untaken: Untaken::NOTHING,
     };
     let Stream::Plain(bare) = socket.wake() else { panic!("a plain socket") };
     (bare, UnixStream::from_std(theirs).unwrap())

@@ -308,11 +308,21 @@ impl Drive<'_, '_> {
             Rest::AtOnce => has_waited || self.activity.traffic().begun() > 0,
             Rest::WhenIdle => has_waited,
         };
-        let still_takes = rests && self.probe.unacknowledged() > LITTLE;
+        let still_takes = rests && self.has_much_untaken();
         if still_takes {
             self.limits.put_off_rest(now);
         }
         rests && !still_takes
+    }
+
+    /// Whether the client has yet to take much. Most connections have written little since the kernel was last asked.
+    fn has_much_untaken(&mut self) -> bool {
+        if self.limits.untaken(self.activity).at_most() <= LITTLE {
+            return false;
+        }
+        let untaken = self.probe.unacknowledged();
+        self.limits.note_counted(untaken, self.activity);
+        untaken > LITTLE
     }
 
     fn end_by_limit(&self, now: Instant) -> Option<End> {

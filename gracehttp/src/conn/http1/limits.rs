@@ -8,7 +8,7 @@ use crate::conn::http1::activity::Activity;
 use crate::conn::limits::{Patience, STALLED};
 use crate::lifecycle::CutWhile;
 use crate::server::ServerOptions;
-use crate::socket::Stage;
+use crate::socket::{Stage, Untaken};
 
 /// How often to look at a client that does not take a response at once.
 const LOOK_AT_TAKING: Duration = Duration::from_secs(2);
@@ -71,11 +71,13 @@ pub(crate) struct Limits {
     looked: Instant,
     /// The last look found that the client has closed its side.
     found_half_closed: bool,
+    /// What the client had not taken yet when so many bytes were written.
+    untaken: (Untaken, u64),
 }
 
 impl Limits {
     /// The limits of a connection whose first byte came at this time, if one did.
-    pub(crate) fn new(stage: Stage, began: Option<Instant>) -> Self {
+    pub(crate) fn new(stage: Stage, began: Option<Instant>, untaken: Untaken) -> Self {
         let now = Instant::now();
         Self {
             waiting: Waiting::Request,
@@ -89,6 +91,7 @@ impl Limits {
             download: Patience::new(0, now),
             looked: now,
             found_half_closed: false,
+            untaken: (untaken, 0),
         }
     }
 
@@ -185,6 +188,17 @@ impl Limits {
         self.download.note(taken.max(self.download.moved()), now);
     }
 
+    /// What the client may not have taken yet.
+    pub(crate) fn untaken(&self, activity: &Activity) -> Untaken {
+        let (untaken, written) = self.untaken;
+        untaken.and(activity.traffic().bytes_out().saturating_sub(written))
+    }
+
+    /// The kernel has counted what the client has not taken yet.
+    pub(crate) fn note_counted(&mut self, bytes: u64, activity: &Activity) {
+        self.untaken = (Untaken::counted(bytes), activity.traffic().bytes_out());
+    }
+
     /// A look has found whether the client has closed its side.
     pub(crate) fn note_half_closed(&mut self, half_closed: bool, now: Instant) {
         self.looked = now;
@@ -249,7 +263,7 @@ mod tests {
     fn cut_at(room: u64, burst: u64, rate: u64) -> Option<u64> {
         let options = ServerOptions::new("test");
         let activity = Activity::default();
-        let mut limits = Limits::new(Stage::Fresh, None);
+        let mut limits = Limits::new(Stage::Fresh, None, Untaken::NOTHING);
         activity.traffic().begin(CountedBy::OneTask);
         activity.traffic().note_unflushed(true);
         let start = Instant::now();
@@ -283,7 +297,7 @@ mod tests {
     fn the_handler_of_a_client_that_has_closed_its_side_has_to_begin_its_response() {
         let options = ServerOptions::new("test");
         let activity = Activity::default();
-        let mut limits = Limits::new(Stage::Fresh, None);
+        let mut limits = Limits::new(Stage::Fresh, None, Untaken::NOTHING);
         activity.traffic().begin(CountedBy::OneTask);
         activity.traffic().note_read_blocked();
         let start = Instant::now();

@@ -9,7 +9,7 @@ use super::*;
 use crate::conn::{Moved, serve_http1, wake_parked};
 use crate::ledger::{Ledger, Mark};
 use crate::server::{Dispatch, Permits, Request, ResponseFuture, ServerOptions, Surroundings};
-use crate::socket::{Family, Origin, ProxyHeader, Socket};
+use crate::socket::{Family, Origin, ProxyHeader, Socket, Untaken};
 use crate::sys::Descriptor;
 
 /// Answers each request with its body.
@@ -74,6 +74,7 @@ impl Connection {
             listener: None,
             session: None,
             proxy_header: ProxyHeader::AsListed,
+            untaken: Untaken::NOTHING,
         };
         let permit = context.permits.adopt();
         let stream = socket.map_fd(Descriptor::new).wake();

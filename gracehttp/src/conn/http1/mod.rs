@@ -67,7 +67,7 @@ pub(super) async fn serve(
     mut permit: Permit,
 ) -> Left {
     permit.is_seen();
-    let mut limits = Limits::new(stage, ahead.since);
+    let mut limits = Limits::new(stage, ahead.since, stream.untaken());
     let stays_behind = (stream.introduced().is_some() && !context.takes_proxy_headers())
         || !context.takes_client(stream.is_secure(), stream.has_client_cert());
     let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes) && !stays_behind;
@@ -122,7 +122,8 @@ pub(super) async fn serve(
     if end == End::Finished {
         finish_writing(&mut transport).await;
     }
-    let (stream, ahead, mut permit) = transport.into_parts();
+    let (mut stream, ahead, mut permit) = transport.into_parts();
+    stream.note_untaken(limits.untaken(&activity));
     let linger = match activity.has_given_up_body() {
         true => Linger::for_upload(&context.options),
         false if context.recycling.is_listing() => Linger::HURRIED,

@@ -28,7 +28,7 @@ use crate::lifecycle::{ConnectionEnd, Phase};
 use crate::record::{
     Alpn, ClientChain, CutMessage, DirectionParts, Facts, Secret, SessionAtRest, SessionParts, Suite,
 };
-use crate::socket::{self, Family, ListenerNumber, ProxyHeader, Socket};
+use crate::socket::{self, Family, ListenerNumber, ProxyHeader, Socket, Untaken};
 
 /// The two servers of a process.
 #[derive(Clone)]
@@ -250,8 +250,15 @@ impl Stage {
         self.clients.push(theirs);
         let context = if session.is_some() { &self.predecessor.secure } else { &self.predecessor.plain };
         let listener = ListenerNumber::new(if session.is_some() { 1 } else { 2 });
-        let socket =
-            Socket { fd: ours.into(), family: Family::Unix, origin: None, listener, session, proxy_header };
+        let socket = Socket {
+            fd: ours.into(),
+            family: Family::Unix,
+            origin: None,
+            listener,
+            session,
+            proxy_header,
+            untaken: Untaken::UNKNOWN,
+        };
         let permit = context.permits.adopt();
         let resting = Resting {
             socket,

@@ -294,6 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn bytes_count_as_untaken_until_the_kernel_is_asked() {
+        let activity = Activity::default();
+        let mut limits = Limits::new(Stage::Idle, None, Untaken::counted(300));
+        activity.traffic().note_written(100);
+        assert_eq!(limits.untaken(&activity), Untaken::counted(400));
+        limits.note_counted(40, &activity);
+        activity.traffic().note_written(2);
+        assert_eq!(limits.untaken(&activity), Untaken::counted(42));
+        // What another process has written is not known.
+        let limits = Limits::new(Stage::Idle, None, Untaken::UNKNOWN);
+        assert_eq!(limits.untaken(&activity), Untaken::UNKNOWN);
+    }
+
+    #[test]
     fn the_handler_of_a_client_that_has_closed_its_side_has_to_begin_its_response() {
         let options = ServerOptions::new("test");
         let activity = Activity::default();

@@ -12,7 +12,7 @@ use crate::handoff::heartbeat::Heartbeat;
 use crate::handoff::suspension::SuspensionWatch;
 use crate::handoff::wire::Version;
 use crate::ledger::{Ledger, Mark};
-use crate::socket::Stage;
+use crate::socket::{Socket, Stage, Untaken};
 
 /// Ends when its time is over *and* the successor has answered a ping sent after that. A successor that hangs has not
 /// taken our place, even if it said *ready*.
@@ -203,6 +203,8 @@ impl Kept {
         let Self { context, duplicate, has_answered, .. } = self;
         let Duplicate { socket, stage, ahead } = duplicate;
         let (stage, ahead) = left_with(mark, stage, ahead)?;
+        // The successor may have written.
+        let socket = Socket { untaken: Untaken::UNKNOWN, ..socket };
         context.ends().take_back(has_answered);
         let permit = context.permits.adopt();
         Some((context, Resting { socket, stage, ahead, permit, has_answered: false, left_at: None }))
@@ -216,7 +218,7 @@ mod model;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::{Family, ProxyHeader, Socket};
+    use crate::socket::{Family, ProxyHeader};
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -247,6 +249,7 @@ mod tests {
                 listener: None,
                 session: None,
                 proxy_header: ProxyHeader::AsListed,
+                untaken: Untaken::UNKNOWN,
             };
             let duplicate = Duplicate { socket, stage: Stage::Idle, ahead: Bytes::new() };
             standby.keep(number, context.clone(), false, duplicate, false);

@@ -17,13 +17,15 @@ async fn filled(scratch: &Scratch, authority: &Authority) -> PathBuf {
     authority.validate_at(endpoint(&app).await);
     app.log.line(0, ISSUED).await;
     app.stop().await;
-    fs::read_dir(scratch.join("cache")).unwrap().next().unwrap().unwrap().path()
+    let mut folders = fs::read_dir(scratch.join("cache")).expect("a cache");
+    folders.next().and_then(Result::ok).expect("the folder of an authority").path()
 }
 
 async fn again(scratch: &Scratch, authority: &Authority) -> App {
     // Not the endpoint of before: the challenge waits.
     authority.books().endpoint = None;
-    let app = Launch::app(scratch, &fs::read_to_string(scratch.join("plan")).unwrap()).spawn();
+    let plan = fs::read_to_string(scratch.join("plan")).expect("the plan of before");
+    let app = Launch::app(scratch, &plan).spawn();
     authority.validate_at(endpoint(&app).await);
     app
 }

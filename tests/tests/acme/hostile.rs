@@ -93,7 +93,7 @@ async fn assert_serves(app: &App) {
     let line = app.log.line(0, "serving web on http://").await;
     let url = line.split("serving web on ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a URL");
     let plain = Target::from_url(url);
-    assert_eq!(get_once(&plain, "/ping").await.unwrap().status, 200);
+    assert_eq!(get_once(&plain, "/ping").await.expect("an answer").status, 200);
     let successor = app.restart().await;
     app.serves(&plain, &successor).await;
     assert!(app.stop().await.is_clean());

@@ -70,7 +70,7 @@ async fn executed(server: Server, traffic: &Traffic, answers: u64) -> Result<u64
     let callgrind = Launch::program("valgrind")
         .arg("--tool=callgrind")
         .arg(format!("--callgrind-out-file={}", counts.display()));
-    let contestant = Contestant::start_under(callgrind, server).await;
+    let contestant = Contestant::start_under(callgrind, server, Security::Plain).await;
     let answer = traffic.learn(&contestant.endpoint, &contestant.pong())?;
     traffic.drive_to(traffic.open(&contestant.endpoint)?, &contestant.endpoint, &answer, answers)?;
     contestant.app.stop().await;

@@ -13,6 +13,8 @@ use serde::Deserialize;
 use tests::bench::contestant::{Contestant, OURS, ROUTED, Server, logging_to};
 use tests::bench::foreign::{self, output};
 use tests::bench::idle::{Arrival, Idle};
+use tests::bench::multiplexed::Multiplexed;
+use tests::bench::security::{Security, Version};
 use tests::bench::socket::answering_pid;
 use tests::bench::traffic::Traffic;
 use tests::{Launch, Scratch, Signal};
@@ -26,6 +28,10 @@ const TOLERANCE: f64 = 2.0;
 /// Connections that stay awake, and how often each of them asks. All ask at once, as under load.
 const AWAKE: usize = 8;
 const TIMES: usize = 50;
+
+/// HTTP/2 connections, and streams on each of them.
+const MULTIPLEXED: usize = 4;
+const STREAMS: usize = 8;
 
 /// Connections of one request each.
 const NEW: usize = 100;
@@ -94,6 +100,7 @@ async fn count_all(valgrind: &Path, vgdb: &Path) -> Result<Vec<(&'static str, u6
     drop(clients);
     counts.insert(1, ("keep-alive, access log", Callgrind::start_logged(valgrind, vgdb).await.keep_alive()?));
     counts.insert(1, ("routed", Callgrind::start(valgrind, vgdb, ROUTED).await.keep_alive()?));
+    counts.push(("HTTP/2 over TLS", Callgrind::start_secure(valgrind, vgdb).await.multiplexed().await?));
     Ok(counts)
 }
 
@@ -106,25 +113,30 @@ struct Callgrind {
 
 impl Callgrind {
     async fn start(valgrind: &Path, vgdb: &Path, server: Server) -> Self {
-        Self::start_with(valgrind, vgdb, server, |launch, _| launch).await
+        Self::start_with(valgrind, vgdb, server, Security::Plain, |launch, _| launch).await
+    }
+
+    async fn start_secure(valgrind: &Path, vgdb: &Path) -> Self {
+        Self::start_with(valgrind, vgdb, OURS, Security::tls(Version::Tls13), |launch, _| launch).await
     }
 
     /// Starts gracehttp with an access log, whose writer is counted, too.
     async fn start_logged(valgrind: &Path, vgdb: &Path) -> Self {
         let change = |launch, files: &Scratch| logging_to(launch, &files.join("access.log"));
-        Self::start_with(valgrind, vgdb, OURS, change).await
+        Self::start_with(valgrind, vgdb, OURS, Security::Plain, change).await
     }
 
     async fn start_with(
         valgrind: &Path,
         vgdb: &Path,
         server: Server,
+        security: Security,
         change: impl FnOnce(Launch, &Scratch) -> Launch,
     ) -> Self {
         let files = Scratch::new();
         let out = format!("--callgrind-out-file={}", files.join("out").display());
         let callgrind = change(Launch::program(valgrind).arg("--tool=callgrind").arg(out), &files);
-        let contestant = Contestant::start_under(callgrind, server).await;
+        let contestant = Contestant::start_under(callgrind, server, security).await;
         Self { contestant, vgdb: vgdb.to_owned(), files }
     }
 
@@ -149,6 +161,21 @@ impl Callgrind {
             Ok(())
         })?;
         Ok(each / AWAKE as u64)
+    }
+
+    /// All streams of a connection ask again once they have their answers, as those of a busy proxy do.
+    async fn multiplexed(&self) -> Result<u64, String> {
+        let load = Multiplexed::keep_alive(MULTIPLEXED, STREAMS);
+        let connected = load.open(&self.contestant.endpoint).await?;
+        let pong = self.contestant.pong();
+        load.ask(&connected, &pong, TIMES / 10).await?;
+        let mut least = u64::MAX;
+        for _ in 0..COUNTS {
+            self.reset()?;
+            load.ask(&connected, &pong, TIMES).await?;
+            least = least.min(self.count()?);
+        }
+        Ok(least / (MULTIPLEXED * STREAMS * TIMES) as u64)
     }
 
     fn new_connection(&self) -> Result<u64, String> {

@@ -88,9 +88,9 @@ impl Contestant {
     }
 
     /// Starts this program once more, with one worker thread, under a tool that executes it.
-    pub async fn start_under(tool: Launch, (name, _): Server) -> Self {
+    pub async fn start_under(tool: Launch, (name, _): Server, security: Security) -> Self {
         let program = std::env::current_exe().expect("this program's path");
-        Self::launch(tool.arg(program), name, Security::Plain, 1).await
+        Self::launch(tool.arg(program), name, security, 1).await
     }
 
     /// Adds the words that make a program serve. A launch through another program is fine, too.

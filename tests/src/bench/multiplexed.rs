@@ -92,6 +92,28 @@ impl Multiplexed {
         }
     }
 
+    /// Sends `times` requests on each stream, of all connections at once.
+    pub async fn ask(&self, connected: &Connected, pong: &str, times: usize) -> Result<(), String> {
+        let expected = self.body.clone().unwrap_or_else(|| pong.to_owned().into());
+        let mut streams = JoinSet::new();
+        for sender in &connected.senders {
+            for _ in 0..self.streams {
+                let (sender, request, expected) = (sender.clone(), self.request(), expected.clone());
+                streams.spawn(async move {
+                    let mut sender = sender;
+                    for _ in 0..times {
+                        ask_once(&mut sender, &request, &expected).await?;
+                    }
+                    Ok::<_, String>(())
+                });
+            }
+        }
+        while let Some(ended) = streams.join_next().await {
+            ended.map_err(|error| error.to_string())??;
+        }
+        Ok(())
+    }
+
     fn request(&self) -> Request<Full<Bytes>> {
         let method = if self.upload.is_some() { "POST" } else { "GET" };
         let builder = Request::builder().method(method).uri(format!("https://localhost{}", self.path));
@@ -128,15 +150,24 @@ async fn ask_until(
 ) -> Result<u64, String> {
     let mut answers = 0;
     while Instant::now() < end {
-        let failed = |error: hyper::Error| format!("HTTP/2: {error}");
-        sender.ready().await.map_err(failed)?;
-        let response = sender.send_request(request.clone()).await.map_err(failed)?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(failed)?.to_bytes();
-        if !status.is_success() || body != expected {
-            return Err(format!("a wrong answer: {status} with {} bytes", body.len()));
-        }
+        ask_once(&mut sender, &request, &expected).await?;
         answers += 1;
     }
     Ok(answers)
+}
+
+async fn ask_once(
+    sender: &mut Sender,
+    request: &Request<Full<Bytes>>,
+    expected: &Bytes,
+) -> Result<(), String> {
+    let failed = |error: hyper::Error| format!("HTTP/2: {error}");
+    sender.ready().await.map_err(failed)?;
+    let response = sender.send_request(request.clone()).await.map_err(failed)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(failed)?.to_bytes();
+    if !status.is_success() || body != *expected {
+        return Err(format!("a wrong answer: {status} with {} bytes", body.len()));
+    }
+    Ok(())
 }

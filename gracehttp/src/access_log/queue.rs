@@ -19,8 +19,8 @@ const GATHER: Duration = Duration::from_millis(20);
 /// The most places: one for each thread that serves, where there are not too many.
 const MOST_PLACES: usize = 16;
 
-/// A buffer that has grown larger gives its memory back.
-const LARGE: usize = MUCH;
+/// A buffer keeps so much memory, and twice what it held last: growing it for every write would cost as much as the write.
+const KEPT: usize = 64 << 10;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -132,8 +132,9 @@ impl Queue {
             std::mem::swap(spare, &mut *place.0.lock());
             if !spare.is_empty() {
                 write(spare);
+                let kept = KEPT.max(2 * spare.len());
                 spare.clear();
-                spare.shrink_to(LARGE);
+                spare.shrink_to(kept);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, Method, Uri, Version};
 
-use crate::access_log::escape::{Style, put};
+use crate::access_log::escape::{CUT, Style, put};
 use crate::access_log::{AccessLog, Form};
 
 /// The most bytes of a line that a path takes. Together with the other texts it fits into one write to a pipe.
@@ -92,8 +92,9 @@ impl AccessLog {
             }
             Form::Json => {
                 let texts = &mut entry.texts;
-                put_json_text(texts, br#","method":""#, request.method.as_str().as_bytes(), LONGEST_METHOD);
-                texts.extend_from_slice(br#","path":""#);
+                texts.extend_from_slice(br#","method":""#);
+                put_method(texts, request.method);
+                texts.extend_from_slice(br#"","path":""#);
                 self.put_target(texts, style, request.uri);
                 texts.extend_from_slice(br#"","protocol":""#);
                 texts.extend_from_slice(protocol(request.version));
@@ -134,7 +135,7 @@ impl AccessLog {
     }
 
     fn put_request_line(&self, texts: &mut Vec<u8>, style: Style, request: Request<'_>) {
-        put(texts, style, request.method.as_str().as_bytes(), LONGEST_METHOD);
+        put_method(texts, request.method);
         texts.push(b' ');
         self.put_target(texts, style, request.uri);
         texts.push(b' ');
@@ -167,6 +168,15 @@ impl AccessLog {
             }
         }
         (referer, user_agent)
+    }
+}
+
+/// A method is a token (RFC 9110 section 9.1), of which no byte has to be escaped.
+fn put_method(texts: &mut Vec<u8>, method: &Method) {
+    let method = method.as_str().as_bytes();
+    texts.extend_from_slice(&method[..method.len().min(LONGEST_METHOD)]);
+    if method.len() > LONGEST_METHOD {
+        texts.extend_from_slice(CUT);
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) enum Style {
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// What stands at the end of a text that was cut off.
-const CUT: &[u8] = b"...";
+pub(super) const CUT: &[u8] = b"...";
 
 /// Whether a byte stands for itself in both styles.
 fn is_plain(byte: u8) -> bool {

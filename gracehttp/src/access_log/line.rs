@@ -12,6 +12,17 @@ use crate::lifecycle::generation;
 /// The most bytes of a line that a route takes. The application chose it.
 const LONGEST_ROUTE: usize = 256;
 
+/// The numbers below 100 in two digits.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
+        number += 1;
+    }
+    pairs
+};
+
 /// What stands for the address of a client that is not known.
 pub(crate) const UNKNOWN: &str = "unknown";
 
@@ -180,17 +191,35 @@ pub(super) fn put_field(line: &mut Vec<u8>, name: &[u8], number: u64) {
     let mut digits = [0; 20];
     let mut begin = digits.len();
     let mut rest = number;
-    loop {
+    // Two at a time: half as many divisions.
+    while rest >= 10 {
+        begin -= 2;
+        digits[begin..begin + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    if rest > 0 || number == 0 {
         begin -= 1;
-        digits[begin] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+        digits[begin] = b'0' + rest as u8;
     }
     line.extend_from_slice(&digits[begin..]);
 }
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_all_their_digits_and_no_others() {
+        let powers = (0..20).map(|exponent| 10_u64.pow(exponent));
+        let near = powers.flat_map(|power| [power - 1, power, power + 1, power.saturating_mul(9)]);
+        for number in near.chain(0..=1000).chain([u64::MAX]) {
+            let mut line = Vec::new();
+            put_field(&mut line, b"n=", number);
+            assert_eq!(line, format!("n={number}").into_bytes());
+        }
+    }
 }

@@ -88,6 +88,9 @@ impl Writer {
             Duty::Flush(done) => {
                 let left = std::mem::take(&mut self.left);
                 self.write(&left, false);
+                // The process ends: this is the last message about lost lines.
+                self.told_at = None;
+                self.tell_lost();
                 if self.left.is_empty() {
                     let _ = done.send(());
                 }

@@ -286,21 +286,19 @@ impl<P: Protocol> Body for ResponseBody<P> {
         let Exchange { connection, asked, measured, stage } = &mut *self.0;
         let Stage::Response { content, delivery, has_ended } = stage else { return Poll::Ready(None) };
         let of = Of { info: &connection.info, asked };
-        let Poll::Ready(polled) = delivery.poll_frame(&mut content.of(of), &connection.notes, cx) else {
-            measured.note_waiting();
-            return Poll::Pending;
-        };
+        let polled = delivery.poll_frame(&mut content.of(of), &connection.notes, cx);
         match &polled {
-            Some(Ok(frame)) => match frame.data_ref() {
+            Poll::Pending => measured.note_waiting(),
+            Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {
                 Some(piece) => {
                     measured.note_piece(piece.remaining(), || delivery.is_end_stream(content));
                 }
                 None => *has_ended = true,
             },
-            Some(Err(_)) => {}
-            None => *has_ended = true,
+            Poll::Ready(Some(Err(_))) => {}
+            Poll::Ready(None) => *has_ended = true,
         }
-        Poll::Ready(polled)
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -18,7 +18,7 @@ pub(super) const CUT: &[u8] = b"...";
 /// Whether a byte stands for itself in both styles.
 fn is_plain(byte: u8) -> bool {
     // Without branches: of a whole text, the compiler looks at many bytes at once.
-    (byte >= b' ') & (byte < 0x7f) & (byte != b'"') & (byte != b'\\')
+    (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// Appends a text, in at most `most` bytes and the mark of a text that was cut off.

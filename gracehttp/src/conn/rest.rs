@@ -245,7 +245,7 @@ async fn close_all(context: &Arc<Context>) {
             match Unread::of(parked.socket.fd.as_fd()) {
                 Unread::Bytes => leave_lot(context, Woken::Ready(parked.into())),
                 Unread::Nothing | Unread::End => {
-                    end_parked(context, parked, ConnectionEnd::Cut(CutReason::Idle))
+                    end_parked(context, parked, ConnectionEnd::Cut(CutReason::Idle));
                 }
             }
         }

@@ -230,6 +230,7 @@ async fn a_client_that_has_left_is_not_taken_for_one_of_a_unix_socket() {
     // Until it is parked: then its address is looked up anew.
     tokio::time::sleep(Duration::from_millis(300)).await;
     process.signal(Signal::STOP);
+    eventually("a stopped process", || process.is_stopped()).await;
     (&stream).write_all(get("/numbered").as_bytes()).unwrap();
     // It leaves by a reset.
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();

@@ -11,16 +11,16 @@ use crate::access_log::{AccessLog, Form};
 /// The most bytes of a line that a path takes. Together with the other texts it fits into one write to a pipe.
 const LONGEST_PATH: usize = 1536;
 
-/// The same for the client's other texts.
+/// The same for each of the client's other texts.
 const LONGEST: usize = 512;
 
-/// A method is part of the request line, too.
+/// The same for a method.
 const LONGEST_METHOD: usize = 32;
 
 /// What a line of the combined form has in place of referer and user agent.
 pub(super) const NO_FIELDS: &[u8] = br#" "-" "-""#;
 
-/// An entry with more memory gives it back.
+/// An entry that has more memory does not keep it for the next request.
 const LARGEST_KEPT: usize = 4 << 10;
 
 /// The head of a request.
@@ -50,19 +50,19 @@ pub(crate) enum Sender {
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
     pub(super) texts: Vec<u8>,
-    /// Where those begin that stand behind the status.
+    /// Where in `texts` the part begins that stands behind the status in the line.
     pub(super) split: usize,
     pub(super) sender: Sender,
     /// The bytes of the response's body so far.
     pub(crate) bytes: u64,
-    /// When the response began, in nanoseconds on the caller's clock; none if it ended at that moment.
+    /// When the response began, in nanoseconds on the caller's clock; none if it ended at the same moment.
     pub(crate) first_byte: Option<u64>,
     /// Why the response is not that of a handler.
     pub(crate) cause: Option<&'static str>,
 }
 
 impl Entry {
-    /// The entry of another request, with the memory of this one.
+    /// An empty entry for another request, with the memory of this one.
     pub(crate) fn recycled(mut self) -> Self {
         if self.texts.capacity() > LARGEST_KEPT {
             return Self::default();

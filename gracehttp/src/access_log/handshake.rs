@@ -1,4 +1,4 @@
-//! Lines of clients that never came to a request.
+//! The lines of TLS handshakes that have failed.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::access_log::escape::put;
 use crate::access_log::{AccessLog, Form, Outcome};
 
-/// The cause of these lines, where programs read it.
+/// The cause in these lines.
 const CAUSE: &str = "tls_handshake";
 
 /// The most bytes of a line that the reason takes.

@@ -26,13 +26,13 @@ const PAIRS: [[u8; 2]; 100] = {
 /// What stands for the address of a client that is not known.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// In the Common Log Format, the status of a request that got no response, as nginx has it.
+/// In the Common Log Format, the status of a request that got no response: the one that nginx writes.
 const UNANSWERED: u16 = 499;
 
 /// What all lines of a connection have in common, made once.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// In JSON, from behind the time to the request.
+    /// In JSON, what stands between the time and the request; in the other forms, the address.
     pub(super) constant: Box<[u8]>,
     /// Where the client's address stands in it.
     address: Range<usize>,
@@ -91,7 +91,7 @@ impl AccessLog {
         self.target.queue.push(|line| self.put(line, client, entry, outcome));
     }
 
-    /// Logs a request that ends with the process, by method and path, when all others have their lines.
+    /// Logs a request that ends with the process, by method and path. It is taken after the log was closed for all others.
     pub(crate) fn write_last(&self, client: &str, request: &str, lasted: Duration) {
         let (client, entry) = (self.client(client, None), self.note_line(request));
         let outcome = Outcome { total: Some(lasted), ..Outcome::unread(None, "exit") };
@@ -140,13 +140,13 @@ impl AccessLog {
         self.end_common(line, entry, outcome);
     }
 
-    /// The time of a line of JSON, about what began so long ago.
+    /// The beginning of a line of JSON, with the time at which its request began: `lasted` ago.
     pub(super) fn begin_json(&self, line: &mut Vec<u8>, lasted: Duration) {
         line.extend_from_slice(br#"{"time":""#);
         clock::put_rfc3339(line, clock::began(lasted));
     }
 
-    /// A line of the Common Log Format behind the client.
+    /// The rest of a line of the Common Log Format, behind the client.
     pub(super) fn end_common(&self, line: &mut Vec<u8>, entry: Option<&Entry>, outcome: &Outcome) {
         line.extend_from_slice(b" - - [");
         clock::put_common(line, clock::began(outcome.total.unwrap_or_default()));

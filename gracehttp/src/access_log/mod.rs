@@ -1,4 +1,4 @@
-//! The access log: one line a request, of which no worker waits for a disk.
+//! The access log: one line for each request. No worker thread waits for a disk to write it.
 //!
 //! A request makes an [`Entry`] from its head, with the client's texts escaped already. At its end the entry becomes a
 //! line in a buffer of its target, one for each processor. A thread of the target gathers the buffers and writes them:

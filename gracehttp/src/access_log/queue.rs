@@ -1,4 +1,5 @@
-//! Lines that wait for their writer. Threads that serve never wait for it: a line without room is counted, and gone.
+//! Lines that wait for their writer. Threads that serve never wait for it: a line for which there is no room is counted as
+//! lost.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -7,10 +8,10 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::lifecycle::{places, thread_number};
 
-/// The most bytes of each place that may wait.
+/// A place that holds so many bytes takes no further line.
 const CAPACITY: usize = 1 << 20;
 
-/// With so many bytes in one place the writer gathers no longer.
+/// With so many bytes in one place the writer writes at once.
 const MUCH: usize = 256 << 10;
 
 /// How long lines are gathered, to be written together.
@@ -19,7 +20,8 @@ const GATHER: Duration = Duration::from_millis(20);
 /// The most places: one for each thread that serves, where there are not too many.
 const MOST_PLACES: usize = 16;
 
-/// A buffer keeps so much memory, and twice what it held last: growing it for every write would cost as much as the write.
+/// The least memory that an emptied buffer keeps. It keeps twice what it held last, if that is more: to grow it for every write
+/// would cost as much as the write.
 const KEPT: usize = 64 << 10;
 
 #[derive(Debug)]
@@ -27,13 +29,14 @@ pub(super) struct Queue {
     places: Box<[Place]>,
     /// The writer knows that there are lines.
     is_awake: AtomicBool,
-    /// It is to gather no longer.
+    /// The writer is to write at once.
     hurries: AtomicBool,
     lost: AtomicU64,
-    /// The process ends, and only its own last lines come.
+    /// The process ends: only [last lines](Self::push_last) are taken.
     is_closed: AtomicBool,
-    bell: Mutex<()>,
-    rung: Condvar,
+    /// Held while the writer goes to wait, and while it is woken.
+    waiting: Mutex<()>,
+    woken: Condvar,
 }
 
 /// On cache lines of its own.
@@ -49,8 +52,8 @@ impl Queue {
             hurries: AtomicBool::new(false),
             lost: AtomicU64::new(0),
             is_closed: AtomicBool::new(false),
-            bell: Mutex::new(()),
-            rung: Condvar::new(),
+            waiting: Mutex::new(()),
+            woken: Condvar::new(),
         }
     }
 
@@ -62,7 +65,7 @@ impl Queue {
         }
     }
 
-    /// The same, also after it was closed.
+    /// Adds a line even if the queue is closed.
     pub(super) fn push_last(&self, put: impl FnOnce(&mut Vec<u8>)) {
         self.add(self.place().lock(), put);
     }
@@ -70,7 +73,7 @@ impl Queue {
     /// From now on takes no line but the [last ones](Self::push_last).
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Relaxed);
-        // A thread that locks its place from now on sees it.
+        // Waits for threads that add a line. One that locks its place from now on sees that the queue is closed.
         self.places.iter().for_each(|place| drop(place.0.lock()));
     }
 
@@ -89,39 +92,39 @@ impl Queue {
         let after = lines.len();
         drop(lines);
         if before == 0 && !self.is_awake.swap(true, Ordering::AcqRel) {
-            self.ring();
+            self.wake_writer();
         }
         if before < MUCH && after >= MUCH && !self.hurries.swap(true, Ordering::AcqRel) {
-            self.ring();
+            self.wake_writer();
         }
     }
 
-    /// Wakes the writer for something else than lines.
+    /// Wakes the writer at once, for something else than lines.
     pub(super) fn hurry(&self) {
         self.is_awake.store(true, Ordering::Release);
         self.hurries.store(true, Ordering::Release);
-        self.ring();
+        self.wake_writer();
     }
 
-    fn ring(&self) {
+    fn wake_writer(&self) {
         // Under the lock: a writer that is about to wait would miss the notification.
-        let _bell = self.bell.lock();
-        self.rung.notify_one();
+        let _waiting = self.waiting.lock();
+        self.woken.notify_one();
     }
 
     /// Waits until there is something to do, and then a little longer, in which more may come.
     pub(super) fn wait(&self) {
-        let mut bell = self.bell.lock();
+        let mut waiting = self.waiting.lock();
         while !self.is_awake.load(Ordering::Acquire) {
-            self.rung.wait(&mut bell);
+            self.woken.wait(&mut waiting);
         }
         let end = Instant::now() + GATHER;
         while !self.hurries.load(Ordering::Acquire) {
-            if self.rung.wait_until(&mut bell, end).timed_out() {
+            if self.woken.wait_until(&mut waiting, end).timed_out() {
                 break;
             }
         }
-        // First: what comes from now on wakes it again.
+        // Before the lines are gathered, so that each later one wakes the writer again.
         self.hurries.store(false, Ordering::Release);
         self.is_awake.store(false, Ordering::Release);
     }

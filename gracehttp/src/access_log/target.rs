@@ -28,11 +28,11 @@ pub(super) struct Target {
     duties: Mutex<Vec<Duty>>,
 }
 
-/// What a writer is asked for beside its lines. It does so after it has written those that have come before.
+/// What a writer is asked for beside its lines. It first writes the lines that have come before the duty.
 pub(super) enum Duty {
     Flush(Sender<()>),
     Reopen(Sender<Result<(), Error>>),
-    /// Before it writes any line: see [`follow_names`].
+    /// The exception: done before any line is written. See [`follow_names`].
     FollowName,
 }
 
@@ -70,7 +70,7 @@ impl Target {
     }
 }
 
-/// Writes all lines, within a limit: a target may take none any more.
+/// Writes all lines, within a limit, since a target may take no more lines.
 pub(crate) fn flush() {
     let targets: Vec<_> = all().into_iter().map(|target| target.ask(Duty::Flush)).collect();
     let end = Instant::now() + FLUSH_LIMIT;
@@ -79,7 +79,7 @@ pub(crate) fn flush() {
     }
 }
 
-/// The process ends: from now on no request has a line any more but those of [`write_last`](crate::access_log::AccessLog::write_last).
+/// The process ends: from now on only requests that [`write_last`](crate::access_log::AccessLog::write_last) logs get a line.
 pub(crate) fn close() {
     all().iter().for_each(|target| target.queue.close());
 }
@@ -101,10 +101,10 @@ pub(crate) fn reopen() -> Result<usize, Error> {
     Error::check(faults).map(|()| count)
 }
 
-/// From now on all lines go to the files that have the names of the targets now, which is not waited for.
+/// Has the targets open their files anew by their names, and does not wait for it.
 ///
-/// A process that takes another's place has opened its files long before, when it began to start. Whoever has renamed them
-/// meanwhile has told the process that served.
+/// A process that takes another's place has opened its files long before, when it began to start. If they were renamed since,
+/// only the process that served until now was told.
 pub(crate) fn follow_names() {
     all().iter().for_each(|target| target.charge(Duty::FollowName));
 }

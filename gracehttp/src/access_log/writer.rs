@@ -50,17 +50,14 @@ impl Writer {
                 log::errors("", &error);
             }
             let target = self.target.clone();
-            let left = std::mem::take(&mut self.left);
-            if !left.is_empty() {
-                self.write(&left, !duties.is_empty());
-            }
+            self.write_left(!duties.is_empty());
             target.queue.gather(&mut spare, |lines| self.write(lines, !duties.is_empty()));
             duties.into_iter().for_each(|duty| self.meet(duty));
             self.tell_lost();
         }
     }
 
-    /// `is_asked`: a duty waits. Then no full pipe is awaited for long.
+    /// Writes lines, behind those that are left. If a duty waits (`is_asked`), it does not wait long for a full pipe.
     fn write(&mut self, lines: &[u8], is_asked: bool) {
         let Self { target, sink, told, told_at, left } = self;
         if !left.is_empty() {
@@ -80,14 +77,21 @@ impl Writer {
         *left = rest;
     }
 
+    /// Writes the lines that are left from before.
+    fn write_left(&mut self, is_asked: bool) {
+        let left = std::mem::take(&mut self.left);
+        if !left.is_empty() {
+            self.write(&left, is_asked);
+        }
+    }
+
     fn meet(&mut self, duty: Duty) {
-        // If the other side waits no longer, it has met its limit.
+        // A sender fails if the other side waits no longer, since it has met its limit.
         match duty {
-            // That came first.
+            // Done before the lines were written.
             Duty::FollowName => {}
             Duty::Flush(done) => {
-                let left = std::mem::take(&mut self.left);
-                self.write(&left, false);
+                self.write_left(false);
                 // The process ends: this is the last message about lost lines.
                 self.told_at = None;
                 self.tell_lost();
@@ -97,10 +101,7 @@ impl Writer {
             }
             Duty::Reopen(done) => {
                 let _ = done.send(self.sink.reopen());
-                let left = std::mem::take(&mut self.left);
-                if !left.is_empty() {
-                    self.write(&left, true);
-                }
+                self.write_left(true);
             }
         }
         if !self.left.is_empty() {
@@ -113,7 +114,7 @@ impl Writer {
     }
 }
 
-/// Says how many lines were lost, now and then.
+/// Says how many lines were lost since the last message, if that is long enough ago.
 fn tell_lost(target: &Target, told: &mut u64, told_at: &mut Option<Instant>) {
     let lost = target.queue.lost();
     if lost == *told || told_at.is_some_and(|at| at.elapsed() < QUIET) {

@@ -24,7 +24,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// An account as the cache keeps it.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct SavedAccount {
-    /// What `AccountCredentials` are written as. A release that keeps no contact reads them here, too.
+    /// The fields of `AccountCredentials`, beside the contact: an earlier release reads them from the same file.
     #[serde(flatten)]
     credentials: Map<String, Value>,
     /// The contact that the authority knows. Earlier releases did not keep it.
@@ -39,7 +39,7 @@ impl SavedAccount {
         }
     }
 
-    /// None if they are damaged, or for another authority: the file was copied or changed by hand.
+    /// None if they are damaged, or for another authority, as after the file was copied or changed by hand.
     fn credentials(&self, acme: &Acme) -> Option<AccountCredentials> {
         let is_of_authority = self.credentials.get("directory")?.as_str()? == acme.directory_url();
         let credentials = Value::Object(self.credentials.clone());
@@ -71,7 +71,7 @@ impl Customer<'_> {
         self.new_account().await
     }
 
-    /// Tells the authority of a new contact, if it has an account that says otherwise.
+    /// Tells the authority of the contact, if there is an account with another one.
     pub(super) async fn update_contact(&self) -> Result<(), Failure> {
         if let Some(saved) = self.at_disk(|cache| cache.account()).await?
             && saved.has_other_contact(self.acme)
@@ -105,14 +105,15 @@ impl Customer<'_> {
         Ok(account)
     }
 
-    /// A failure delays no certificate: the next look at the account tries again.
+    /// Has the authority note the contact, if it knows another one. A failure is only logged, so that it delays no certificate:
+    /// the next look at the account tries again.
     async fn tell_contact(&self, account: &Account, saved: SavedAccount) {
         if !saved.has_other_contact(self.acme) {
             return;
         }
         let updated = async {
             let updated = account.update_contacts(&self.contact()).await;
-            updated.map_err(|error| self.failure("the authority was told", &error))?;
+            updated.map_err(|error| self.failure("the update of the account", &error))?;
             let saved = SavedAccount { contact: self.acme.contact.clone(), ..saved };
             self.at_disk(move |cache: &Cache| cache.store_account(&saved)).await
         };
@@ -124,7 +125,7 @@ impl Customer<'_> {
                 self.acme.directory_url()
             )),
             Err(failure) => log::error(format_args!(
-                "server `{}`: the contact of the account at {} can't be changed to {contact}: {}; it is tried again \
+                "server `{}`: the contact of the account at {} can't be changed to {contact}: {}; the next attempt is \
                  within an hour",
                 self.server,
                 self.acme.directory_url(),

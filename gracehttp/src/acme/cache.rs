@@ -46,7 +46,7 @@ impl Cache {
         let create = || DirBuilder::new().recursive(true).mode(0o700).create(&self.folder);
         create().map_err(|error| fault("be created", &self.folder, &error))?;
         let path = self.folder.join("lock");
-        // Neither a link nor a pipe, which would be waited for.
+        // It follows no link, and does not wait for a pipe's other end.
         let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
@@ -99,7 +99,7 @@ impl Cache {
         self.certificate.with_added_extension("order")
     }
 
-    /// What a file holds; none if there is no file, or if it is damaged: then all can be had anew.
+    /// What a file holds. None if there is no file, or if it is damaged: whatever it held can be made anew.
     fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, Failure> {
         match contents(path) {
             Ok(bytes) => {
@@ -124,7 +124,7 @@ impl Cache {
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let temporary = path.with_added_extension("new");
     let written = || {
-        // What an ended process has left, or a link that leads elsewhere.
+        // It may be there: left by a process that has ended, or a link that leads elsewhere.
         let _ = fs::remove_file(&temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Certificate chains are the largest that an authority sends.
 const LARGEST: usize = 1 << 20;
 
-/// The longest pause that an authority can ask for. After it one more refusal does no harm.
+/// The longest pause that an authority can ask for. One more refusal a day does no harm.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
@@ -50,7 +50,7 @@ impl Client {
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
             Some(file) => {
                 let unusable = |reason: String| {
-                    Failure::local(format!("`tls.acme.ca`: {} cannot be used: {reason}", file.display()))
+                    Failure::local(format!("`tls.acme.ca`: {} can't be used: {reason}", file.display()))
                 };
                 let pem = contents(file).map_err(|error| unusable(error.to_string()))?;
                 for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -87,7 +87,7 @@ impl Client {
         let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(443))).await.map_err(at)?;
         let stream = self.tls.connect(name, stream).await.map_err(at)?;
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // What goes wrong on the connection, its request hears of. It ends with the sender.
+        // The connection ends with its sender, and its errors are those of the request, too.
         tokio::spawn(connection);
         head.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
         head.uri = Uri::builder()
@@ -95,7 +95,7 @@ impl Client {
             .build()?;
         let (mut head, body) = sender.send_request(Request::from_parts(head, body)).await?.into_parts();
         let body = Limited::new(body, LARGEST).collect().await?.to_bytes();
-        // Replaced by what it means: instant-acme adds any number to the time of now, and some have no sum.
+        // Replaced by a bounded number of seconds: instant-acme adds any number to the present time, and a large one has no sum.
         let pause = head.headers.remove(RETRY_AFTER).as_ref().and_then(pause);
         if let Some(pause) = pause {
             head.headers.insert(RETRY_AFTER, pause.as_secs().into());

@@ -14,14 +14,15 @@ use crate::log;
 use crate::server::Acme;
 use crate::tls::{Certificate, CertificateSet, Presented, issued};
 
-/// The longest sleep: then the cache is looked at again, and the clock, which may have been set.
+/// The longest sleep. After it the keeper looks again at the cache, and at the clock, which may have been set.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60 * 60);
 
-/// The pause after a certificate that is no use for long: the clock of this machine is wrong, or the authority's mind has
-/// changed. A shorter one would soon use up what the authority issues in a week.
+/// The pause after a new certificate that is due for renewal at once: the clock of this machine is wrong, or the authority
+/// issues certificates for other dates or names than it was asked for. With a shorter pause the number of certificates that it
+/// issues in a week would soon be used up.
 const ISSUED_IN_VAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often a lock is tried that another process has.
+/// The time between two attempts to get a lock that another process has.
 const LOCKED: Duration = Duration::from_secs(1);
 
 /// Keeps a server's certificate valid.
@@ -35,7 +36,7 @@ pub(super) struct Keeper {
     events: Events,
 }
 
-/// What to do about the certificate that there is.
+/// When the next certificate has to be ordered.
 enum Due {
     Now,
     In(Duration),
@@ -73,7 +74,7 @@ impl Keeper {
         }
     }
 
-    /// Does what is due. Returns how long nothing will be.
+    /// Does what is due. Returns for how long nothing more is due.
     async fn look_after(&self) -> Result<Duration, Failure> {
         if let Due::In(time) = self.due(self.take_from_cache().await.as_deref()) {
             self.update_contact().await?;
@@ -124,7 +125,7 @@ impl Keeper {
         }
     }
 
-    /// New handshakes get this certificate, unless they have it already.
+    /// Presents this certificate in new handshakes, unless it is presented already.
     fn install(&self, certificate: &Arc<Certificate>) {
         let is_there = |set: &CertificateSet| {
             set.certificates().first().is_some_and(|present| present.is_same(certificate))
@@ -173,10 +174,10 @@ impl Keeper {
         })
         .await?;
         let installed = self.take_from_cache().await;
-        installed.ok_or_else(|| Failure::local("the certificate that was issued cannot be used"))
+        installed.ok_or_else(|| Failure::local("the certificate that was issued can't be used"))
     }
 
-    /// Tells the authority of a new contact at once, and not when the certificate is renewed.
+    /// Tells the authority of a new contact now, and not only when the certificate is renewed.
     async fn update_contact(&self) -> Result<(), Failure> {
         let saved = at_disk(&self.cache, Cache::account).await?;
         if saved.is_some_and(|saved| saved.has_other_contact(&self.acme))

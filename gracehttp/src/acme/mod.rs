@@ -3,17 +3,17 @@
 //!
 //! Each server with such a certificate has a [keeper](keeper), a task on the control runtime:
 //!
-//! 1. It reads what the cache has, and installs it if it is newer: another process may have renewed it.
-//! 2. It sleeps until two thirds of the certificate's lifetime are over. A process with a valid certificate talks to nobody
+//! 1. It reads the certificate in the cache, and installs it if it is another one: another process may have renewed it.
+//! 2. It sleeps until two thirds of the certificate's lifetime are over. A process with a valid certificate asks no authority
 //!    until then. One without a certificate goes on at once; meanwhile its server refuses handshakes.
 //! 3. It takes the lock of the cache. So of all processes that share the cache, one orders: the others wait and then find the
 //!    new certificate.
-//! 4. It [orders](order): [account](account), order, challenges, finalization, download. The order and the key are in the cache before the
-//!    authority could issue anything, so whichever process comes next goes on with the same order.
+//! 4. It [orders](order): [account](account), order, challenges, finalization, download. The order and the key are in the cache
+//!    before the authority could issue anything, so a later process goes on with the same order.
 //! 5. It stores the certificate and installs it. After a failure it waits, longer each time, and at least for as long as the
 //!    authority wants.
 //!
-//! In a restart the predecessor ends its keepers before the successor serves. One that takes its place back starts them again.
+//! In a restart the predecessor ends its keepers before the successor serves. If it takes its place back, it starts them again.
 
 mod account;
 mod cache;
@@ -27,7 +27,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use crate::acme::keeper::Keeper;
-use crate::lifecycle::Events;
+use crate::lifecycle::{Events, start};
 use crate::server::ServerOptions;
 use crate::tls::TlsAcceptor;
 
@@ -62,7 +62,7 @@ impl Keepers {
 
     /// This process orders again.
     pub(crate) fn resume(&mut self) {
-        self.running = self.all.iter().map(|keeper| tokio::spawn(keeper.clone().run())).collect();
+        self.running = self.all.iter().map(|keeper| start(keeper.clone().run())).collect();
     }
 }
 

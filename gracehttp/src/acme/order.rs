@@ -22,7 +22,7 @@ use crate::tls::{Challenges, crypto_provider};
 /// How long the authority may take to look at the challenges, and to issue.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long all of it may take. An authority can make each step long, and name many.
+/// How long all steps of an order may take together. An authority can make each step long, and ask for many.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// Types of problems (RFC 8555 section 6.7).
@@ -34,12 +34,12 @@ const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 pub(super) struct Failure {
     pub(super) why: String,
     pub(super) kind: Kind,
-    /// For how long the authority wants no further attempt.
+    /// How long to wait before the next attempt, if the authority or the fault says it.
     pub(super) wanted: Option<Duration>,
 }
 
 impl Failure {
-    /// One of this machine.
+    /// A failure of this machine.
     pub(super) fn local(why: impl Into<String>) -> Self {
         Self { why: why.into(), kind: Kind::Fault, wanted: None }
     }
@@ -65,7 +65,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What an order needs.
+/// The side of this process in its conversation with an authority.
 pub(super) struct Customer<'k> {
     pub(super) server: &'k str,
     pub(super) acme: &'k Acme,
@@ -101,18 +101,18 @@ impl Customer<'_> {
             return Ok(None);
         }
         match account.order(url).await {
-            // One that has failed while no process answered its challenges can't be completed.
+            // An order that has failed while no process answered its challenges can't be completed.
             Ok(mut order) => {
                 let is_lost = order.state().status == OrderStatus::Invalid;
                 Ok((!is_lost).then_some((order, key)))
             }
-            // The authority has forgotten it.
+            // The authority does not know it any more.
             Err(AcmeError::Api(_)) => Ok(None),
             Err(error) => Err(self.failure("the order under way", &error)),
         }
     }
 
-    /// A new order, which is in the cache from now on.
+    /// Makes a new order, and stores it in the cache.
     async fn begin(&self, account: &Account) -> Result<(Order, KeyPair), Failure> {
         let identifiers: Vec<_> = self.acme.domains.iter().cloned().map(Identifier::Dns).collect();
         let key = KeyPair::generate().map_err(|error| Failure::local(error.to_string()))?;
@@ -198,6 +198,8 @@ impl Customer<'_> {
         Ok(request.der().to_vec())
     }
 
+    /// A failure that the authority has reported at this step. If it does not know our account, the account is forgotten here,
+    /// too.
     pub(super) fn failure(&self, what: &str, error: &AcmeError) -> Failure {
         if let AcmeError::Api(problem) = error
             && problem.r#type.as_deref() == Some(NO_ACCOUNT)
@@ -207,7 +209,7 @@ impl Customer<'_> {
         Failure::of(what, error, &self.client)
     }
 
-    /// Works on the cache, on a thread of its own.
+    /// Works on the cache of this customer, as [`at_disk`] does.
     pub(super) async fn at_disk<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Cache) -> Result<T, Failure> + Send + 'static,
@@ -216,7 +218,7 @@ impl Customer<'_> {
     }
 }
 
-/// The same, for others.
+/// Works on a cache, on a thread of its own.
 pub(super) async fn at_disk<T: Send + 'static>(
     cache: &Cache,
     work: impl FnOnce(&Cache) -> Result<T, Failure> + Send + 'static,

@@ -28,8 +28,8 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// How long to wait now: twice as long each time, with jitter, since the authority may have failed for all of its
-    /// clients at once. Not shorter than it wants.
+    /// How long to wait now: as long as is `wanted`; else twice as long each time. With jitter, since the authority may have
+    /// failed for all of its clients at once.
     pub(super) fn pause(&mut self, kind: Kind, wanted: Option<Duration>) -> Duration {
         let (first, longest) = match kind {
             Kind::Fault => (FIRST_AFTER_FAULT, LONGEST_AFTER_FAULT),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::app::parcels::{self, Handlers};
 use crate::handoff::{ParcelSender, STATUS};
-use crate::lifecycle::generation;
+use crate::lifecycle::{generation, start};
 use crate::status::{DrainReport, Observed};
 
 /// How often a report is sent if something has changed.
@@ -42,7 +42,7 @@ impl DrainReports {
     ) -> Self {
         let reporter =
             Reporter { observed, successor, began_at, deadline, last: None, passed_on_at: began_at };
-        Self { task: tokio::spawn(reporter.run()) }
+        Self { task: start(reporter.run()) }
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::app::life::Process;
 use crate::app::parcels::{self, Handlers};
-use crate::conn::{Context, deaf};
+use crate::conn::{Context, without_deadline};
 use crate::handoff::{ParcelSender, RECEIPT, RECEIPTS, StandbySignals, Successor};
 use crate::lifecycle::{
     ConnectionEnd, Cut, CutConnection, CutReason, EndCounts, Event, MAX_CUTS, Outcome, ReceiptHistory,
@@ -166,7 +166,9 @@ impl Process {
         for (context, server) in self.servers.contexts().iter().zip(&receipt.servers) {
             let mut cuts = context.ends().take_cuts();
             let left = server.count(ConnectionEnd::Cut(CutReason::Exit));
-            cuts.extend(deaf(context).into_iter().take(usize::try_from(left).unwrap_or(usize::MAX)));
+            cuts.extend(
+                without_deadline(context).into_iter().take(usize::try_from(left).unwrap_or(usize::MAX)),
+            );
             receipt.cut.extend(cuts.iter().map(|cut| cut_connection(context, cut)));
         }
         receipt.cut.truncate(MAX_CUTS);

@@ -54,7 +54,7 @@ pub(crate) struct Context {
     pub(crate) spread: Spread,
     /// Counts the responses that it gave.
     pub(crate) answers: Tally,
-    /// Counts for Prometheus; none if no one asks for it.
+    /// Counts for Prometheus; none if metrics are off.
     pub(crate) metrics: Option<&'static ServerMetrics>,
     /// Has a line for each request; none if the server keeps no such log.
     pub(crate) access_log: Option<AccessLog>,
@@ -75,7 +75,7 @@ pub(crate) struct Context {
     takes_proxy_headers: AtomicBool,
     /// Whether the successor learns the certificates that clients have shown.
     takes_client_certs: AtomicBool,
-    /// Whether it takes connections over TLS only with such a certificate.
+    /// Whether the successor takes only those connections over TLS whose clients have shown a certificate.
     needs_client_certs: AtomicBool,
 }
 
@@ -98,6 +98,11 @@ pub(crate) struct Resting {
 }
 
 impl Resting {
+    /// A connection of which nothing was read ahead, and that was not in a request when a restart came.
+    pub(crate) fn quiet(socket: Socket, stage: Stage, permit: Permit) -> Self {
+        Self { socket, stage, ahead: Bytes::new(), permit, has_answered: false, left_at: None }
+    }
+
     /// Whether its next request has begun to come.
     pub(crate) fn has_begun(&self) -> bool {
         !self.ahead.is_empty() || self.socket.is_in_record()
@@ -193,7 +198,7 @@ impl Context {
         if is_secure { self.is_secure() } else { self.options.has_plain() }
     }
 
-    /// Whether the server's connections speak TLS, but for those of plain endpoints.
+    /// Whether the server has TLS. Connections of its plain endpoints speak plain text all the same.
     pub(crate) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
@@ -228,7 +233,7 @@ impl Context {
         self.takes_proxy_headers.load(Ordering::Relaxed)
     }
 
-    /// Whether a connection can be handed over with what its client has shown, or has not.
+    /// Whether a connection can be handed over whose client has shown a certificate, or has shown none.
     pub(crate) fn takes_client(&self, is_secure: bool, has_cert: bool) -> bool {
         match has_cert {
             true => self.takes_client_certs.load(Ordering::Relaxed),

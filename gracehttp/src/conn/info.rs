@@ -23,13 +23,13 @@ use crate::proxy::{Header, Peer};
 use crate::server::Asked;
 use crate::socket::Stream;
 
-/// Travels in the extensions of every request.
+/// The facts of a connection. Each of its requests carries them in its extensions.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
-    /// This task serves its first request.
+    /// No request has come on the connection before, in any process.
     pub(crate) is_new: bool,
     pub(crate) peer: Peer,
-    /// The one that a PROXY header names, or the peer.
+    /// The client that a PROXY header names, or else the peer.
     pub(crate) client: Peer,
     pub(crate) introduced: Option<Arc<Header>>,
     #[cfg(feature = "tls")]
@@ -85,8 +85,9 @@ impl ConnectionInfo {
         false
     }
 
-    /// Whether the connection can't move to the successor: it speaks TLS, and the successor takes no sessions or not those
-    /// of such clients, or what its PROXY header said would be lost there.
+    /// Whether the connection can't move to the successor. There are three reasons: it speaks TLS, and the successor takes no
+    /// sessions; its PROXY header would be lost there; or the successor does not take clients with a certificate, or without
+    /// one.
     pub(crate) fn stays_behind(&self) -> bool {
         (self.introduced.is_some() && !self.context.takes_proxy_headers())
             || self.context.stays_behind()
@@ -131,7 +132,7 @@ impl ConnectionInfo {
 
     /// The client's name in the log.
     pub(crate) fn client(&self) -> impl fmt::Display {
-        client_in_words(self.client)
+        name_in_messages(self.client)
     }
 
     /// The connection's facts, as requests carry them. They are the same for all its requests: cloning them costs half
@@ -179,7 +180,7 @@ pub(super) fn info(parts: &Parts) -> Option<&ConnectionInfo> {
 }
 
 /// The name of a client in messages.
-pub(crate) fn client_in_words(peer: Peer) -> impl fmt::Display {
+pub(crate) fn name_in_messages(peer: Peer) -> impl fmt::Display {
     fmt::from_fn(move |f| match peer {
         Peer::Tcp(address) => address.fmt(f),
         Peer::Unix => f.write_str("a Unix socket"),
@@ -250,6 +251,14 @@ impl<S: Sync> FromRequestParts<S> for Shutdown {
 }
 
 /// Extractor: which generation answers. 1 is the first process, its successor 2, and so on.
+///
+/// ```
+/// use gracehttp::Generation;
+///
+/// async fn which(Generation(number): Generation) -> String {
+///     format!("this is generation {number}\n")
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::conn::close::close_now;
 use crate::conn::context::Context;
-use crate::conn::info::client_in_words;
+use crate::conn::info::name_in_messages;
 use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::rest::rest;
 use crate::conn::{PATIENCE, Pace};
@@ -120,7 +120,7 @@ pub(super) async fn introduce(
 /// Reads the header, for as long as it takes. What is behind it stays in the buffer. Cancel safe.
 pub(super) async fn read(context: &Context, bare: &mut BareStream, seen: &mut BytesMut) -> io::Result<()> {
     let (header, length) = whole(bare, seen).await.inspect_err(|why| {
-        let (server, peer) = (&context.options.name, client_in_words(bare.peer()));
+        let (server, peer) = (&context.options.name, name_in_messages(bare.peer()));
         // At level debug, as are failed handshakes.
         tracing::debug!(target: "gracehttp", "server `{server}`: no PROXY header from {peer}: {why}");
     })?;

@@ -1,4 +1,4 @@
-//! One connection: from its first byte to its close, or to its resting for the successor.
+//! One connection: from its first byte until it closes, or rests and may move to the successor.
 
 #[cfg(feature = "tls")]
 mod admission;
@@ -99,11 +99,12 @@ use crate::socket::{Stage, Stream};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsAcceptor, handshake, is_challenge, kind_of};
 
-/// The connections that hear of no deadline: a handler blocks its thread, or has them for another protocol.
-pub(crate) fn deaf(context: &Arc<Context>) -> Vec<Cut> {
-    let mut deaf = handlers_at_work(context);
-    deaf.extend(context.upgraded.cuts());
-    deaf
+/// The connections whose tasks do not end at a deadline, as a receipt tells of them: a handler blocks their threads, or has
+/// them for another protocol.
+pub(crate) fn without_deadline(context: &Arc<Context>) -> Vec<Cut> {
+    let mut cuts = handlers_at_work(context);
+    cuts.extend(context.upgraded.cuts());
+    cuts
 }
 
 /// How long a connection waits awake for its next byte before it is parked.
@@ -125,8 +126,7 @@ pub(crate) enum Pace {
 }
 
 /// How many bytes of its next request a connection may have sent to be handed over: the largest head of a server that
-/// sets no other `max_header_size`. With more, which only an unfinished head of that size brings about, it is answered
-/// here.
+/// sets no other `max_header_size`. A connection with a longer beginning of a head is answered here.
 pub(crate) const MOVES_WITH: usize = 64 << 10;
 
 /// What was read of a connection before it is served.
@@ -145,25 +145,21 @@ impl Ahead {
     }
 }
 
-/// Gives a connection that was just accepted its task, on the runtime of the caller. A secure one begins with a TLS
-/// handshake.
+/// Serves a connection that was just accepted, in a task on the runtime of the caller. A secure one begins with a TLS
+/// handshake. A plain one that is still silent needs no task: it is parked.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "none is secure"))]
 pub(crate) fn spawn(context: &Arc<Context>, stream: Stream, is_secure: bool, permit: Permit) {
     let context = context.clone();
-    // Two kinds of tasks rather than one: it would take the memory of the larger, that of a TLS session.
+    // Tasks are boxed, since the runtime moves one many times before its first turn and when it ends. TLS has a kind of its
+    // own: a common one would always take the memory of the larger.
     #[cfg(feature = "tls")]
     if let Some(acceptor) = context.tls.clone().filter(|_| is_secure) {
         tokio::spawn(Box::pin(serve_tls(context, acceptor, stream, permit)));
         return;
     }
-    // Boxed, since the runtime moves a task many times before its first turn and when it ends.
     #[cfg(feature = "http2")]
     match first_bytes(&context, stream) {
-        Begun::Silent(socket) => {
-            let (stage, ahead) = (Stage::Fresh, Bytes::new());
-            let resting = Resting { socket, stage, ahead, permit, has_answered: false, left_at: None };
-            settle(&context, resting);
-        }
+        Begun::Silent(socket) => settle(&context, Resting::quiet(socket, Stage::Fresh, permit)),
         Begun::Http1(stream, ahead) => {
             tokio::spawn(Box::pin(serve_http1(context, stream, ahead, Stage::Fresh, Pace::Rare, permit)));
         }
@@ -185,9 +181,9 @@ enum Begun {
     Unknown(Stream, Bytes),
 }
 
-/// Reads what the client of a new connection has sent. One that has sent nothing needs neither a task nor a
-/// registration with the runtime: its socket comes back, to be parked. While the process leaves, none does, since a
-/// resting connection would move or close.
+/// Reads what the client of a new connection has sent. The socket of a client that has sent nothing comes back, to be parked
+/// without a task and without a registration with the runtime. While the process leaves, nothing is read here: a silent
+/// connection would then move or close at once instead of resting.
 #[cfg(feature = "http2")]
 fn first_bytes(context: &Context, mut stream: Stream) -> Begun {
     let is_sniffed = context.options.http1 && context.options.http2;
@@ -228,7 +224,7 @@ async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, pace: 
         return http2::serve(context, stream, ahead, permit).await;
     }
     let mut seen = Seen::new(ahead);
-    // Something else than a byte has woken it.
+    // Nothing has come: something else has woken it.
     if pace != Pace::Awake && context.drain.phase() == Phase::Serving && !has_come(&mut stream, &mut seen) {
         return rest(context, stream, Bytes::new(), Stage::Fresh, permit, false).await;
     }
@@ -254,7 +250,7 @@ async fn serve_plain(context: Arc<Context>, stream: Stream, ahead: Bytes, pace: 
             permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
             close::close(&context, stream, Linger::BRIEF).await;
         }
-        // Before its permit is free.
+        // The socket is closed before its permit is free for another.
         Err(_) => drop(stream),
     }
 }
@@ -337,6 +333,6 @@ fn note_failed_handshake(context: &Context, peer: Peer, kind: &'static str, why:
     if let Some(log) = context.access_log.as_ref().filter(|log| log.has_handshakes()) {
         log.write_handshake(&info::name_in_log(peer), &FailedHandshake { kind, why });
     }
-    let (server, from) = (&context.options.name, info::client_in_words(peer));
+    let (server, from) = (&context.options.name, info::name_in_messages(peer));
     tracing::debug!(target: "gracehttp", "server `{server}`: the TLS handshake with {from} failed: {why}");
 }

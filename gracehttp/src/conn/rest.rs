@@ -36,7 +36,8 @@ pub(crate) async fn rest(
         return close(&context, stream, Linger::BRIEF).await;
     }
     let is_quiet = phase == Phase::Serving && ahead.is_empty();
-    let stream = match if is_quiet { stream.rest_standing() } else { Err(stream) } {
+    let standing = if is_quiet { stream.rest_standing() } else { Err(stream) };
+    let stream = match standing {
         Ok(socket) => return park_again(&context, socket, stage, permit),
         Err(stream) => stream,
     };
@@ -59,12 +60,12 @@ pub(crate) fn settle(context: &Arc<Context>, resting: Resting) {
     let refused = if context.drain.phase() != Phase::HandingOver {
         Err(resting)
     } else if !context.takes_facts(&resting) {
-        // What is known of its client would be lost, or does not suffice. It waits awake until its turn to close comes.
+        // What is known of its client would be lost, or does not suffice there. It waits awake until its task closes it.
         return stay(context, resting, Pace::Awake);
     } else if context.can_move_with(&resting.ahead) {
         context.send_to_successor(resting)
     } else {
-        // It can't move. It stays awake, so that its task closes it when its turn comes.
+        // It can't move. It stays awake, so that its task can close it.
         return stay(context, resting, Pace::Busy);
     };
     match refused {
@@ -197,8 +198,8 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
     }
 }
 
-/// Whether the client of a connection has closed its side, and nothing is left to be said to it. Then the connection needs
-/// no task to end. One that owes a PROXY header has to tell that none has come.
+/// Whether the client of a connection has closed its side, and nothing is left to send or to log. Then the connection needs no
+/// task to end. One that owes a PROXY header logs that none has come, and one over TLS sends its last record.
 fn has_only_closed(context: &Context, socket: &Socket<Descriptor>, stage: Stage) -> bool {
     let owes_nothing = stage == Stage::Idle || context.options.proxy_protocol.is_empty();
     socket.session.is_none() && owes_nothing && Unread::of(socket.fd.as_fd()) == Unread::End
@@ -225,10 +226,7 @@ async fn hand_over_all(context: &Arc<Context>) {
         for Parked { socket, stage } in batch {
             let permit = Permit::from_count(&context.permits);
             // If the successor dies meanwhile, what it did not get stays parked.
-            settle(
-                context,
-                Resting { socket, stage, ahead: Bytes::new(), permit, has_answered: false, left_at: None },
-            );
+            settle(context, Resting::quiet(socket, stage, permit));
         }
         tokio::task::yield_now().await;
     }

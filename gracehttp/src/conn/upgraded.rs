@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::conn::info::ConnectionInfo;
 use crate::lifecycle::{Cut, CutWhile, MAX_CUTS};
 
-/// The upgraded connections of one server. They hear of no deadline, so the receipt of a process that ends gets them from
+/// The upgraded connections of one server. No deadline ends them, so the receipt of a process that ends gets them from
 /// here.
 #[derive(Debug, Default)]
 pub(super) struct Upgraded(Mutex<Open>);

@@ -8,8 +8,8 @@ use crate::access_log::{AccessLog, Client, Outcome};
 use crate::conn::cause::Cause;
 use crate::conn::info::ConnectionInfo;
 
-/// The process ends, and with it all that is open.
-static ENDS: AtomicBool = AtomicBool::new(false);
+/// The process ends, and with it all requests that are open.
+static PROCESS_ENDS: AtomicBool = AtomicBool::new(false);
 
 /// What ends the requests that a connection has in flight at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +41,16 @@ impl CutBy {
     }
 }
 
-/// From now on, what ends requests that no one has cut is the end of the process, not their clients.
+/// The process is about to end. A request that ends from now on without another cause ends because of that, and not because
+/// its client has left.
 pub(crate) fn note_exit() {
-    ENDS.store(true, Ordering::Relaxed);
+    PROCESS_ENDS.store(true, Ordering::Relaxed);
 }
 
 /// What the access log and the spans keep of a connection. Only a server with one of them has it.
 #[derive(Debug)]
 pub(crate) struct Visit {
-    /// None if it has spans alone.
+    /// None if the server has spans and no access log.
     client: Option<Client>,
     cut_by: AtomicU8,
     /// The request in flight has a line already, with the answer that ends the connection.
@@ -70,14 +71,14 @@ impl ConnectionInfo {
         }
     }
 
-    /// What a request gets that is dropped before its response, and why. If it gets a 408, it has the connection's last line
-    /// from now on: see [`log_unread`](Self::log_unread).
+    /// The status that a request without a response gets after all, and why it was cut. The status is a 408 for one request at
+    /// most. That request's line is the connection's last: [`log_unread`](Self::log_unread) writes none after it.
     pub(crate) fn cut(&self) -> (Option<StatusCode>, &'static str) {
         let Some(visit) = &self.visit else { return (None, "") };
         let number = visit.cut_by.load(Ordering::Relaxed);
         let cut_by = CutBy::ALL.into_iter().find(|cut_by| *cut_by as u8 == number).unwrap_or(CutBy::Client);
         let cut_by = match cut_by {
-            CutBy::Client if ENDS.load(Ordering::Relaxed) => CutBy::Exit,
+            CutBy::Client if PROCESS_ENDS.load(Ordering::Relaxed) => CutBy::Exit,
             cut_by => cut_by,
         };
         let is_told = cut_by == CutBy::RequestTimeout && !visit.has_last_line.swap(true, Ordering::Relaxed);

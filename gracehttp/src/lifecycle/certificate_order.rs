@@ -16,11 +16,12 @@ pub(crate) struct CertificateOrder {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OrderOutcome {
-    /// It is the first one.
+    /// There was no certificate before.
     Issued { not_after: Option<SystemTime> },
-    /// It is in place of an earlier one.
+    /// The new certificate replaces an earlier one.
     Renewed { not_after: Option<SystemTime> },
-    /// There is no new one. The present one, if there is any, is valid until then; the next attempt comes after the pause.
+    /// There is no new certificate. `present` is the end of the present one, if there is any. The next attempt comes after
+    /// `pause`.
     Failed { reason: String, present: Option<SystemTime>, pause: Duration },
 }
 

@@ -69,7 +69,7 @@ impl Stalls {
 
     /// The calling thread has found something to do.
     pub(crate) fn note_work(&self) {
-        // Sequentially consistent, as is falling asleep: one of both sees the other.
+        // Sequentially consistent, as are the steps of `until_work`: either that sees this turn, or this sees that it is asleep.
         self.turn(|turns| turns.swap(turns.load(Ordering::Relaxed) | 1, Ordering::SeqCst));
         if self.is_asleep.load(Ordering::SeqCst) && self.is_asleep.swap(false, Ordering::Relaxed) {
             self.woken.notify_one();
@@ -120,7 +120,7 @@ impl Stalls {
         found
     }
 
-    /// Waits until a thread has something to do. So an idle process is idle.
+    /// Waits until a thread has something to do, so that an idle process has no timer.
     async fn until_work(&self) {
         self.is_asleep.store(true, Ordering::SeqCst);
         if self.look() == Found::Nothing {

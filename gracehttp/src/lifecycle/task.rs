@@ -1,4 +1,4 @@
-//! How this crate starts its own tasks.
+//! How this crate starts its own tasks, but for those of connections, of which there are many, and those that return something.
 
 use std::pin::Pin;
 
@@ -15,7 +15,7 @@ pub(crate) fn start_on(runtime: &Handle, task: impl Future<Output = ()> + Send +
     runtime.spawn(boxed(task))
 }
 
-/// A task of the one kind that all have. So the runtime's code for a task is compiled once for all of them.
+/// A task in the one form that all of them have: so the runtime's code for a task is compiled only once.
 pub(crate) fn boxed(
     task: impl Future<Output = ()> + Send + 'static,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {

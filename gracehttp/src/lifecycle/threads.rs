@@ -17,10 +17,10 @@ pub(crate) fn thread_number() -> usize {
     }
 }
 
-/// How many threads serve; 0 as long as nobody has said it.
+/// How many threads serve; 0 until [`note_serving_threads`] is called.
 static SERVING: AtomicUsize = AtomicUsize::new(0);
 
-/// So many threads serve.
+/// Notes how many threads serve.
 pub(crate) fn note_serving_threads(count: usize) {
     SERVING.store(count, Ordering::Relaxed);
 }
@@ -28,7 +28,7 @@ pub(crate) fn note_serving_threads(count: usize) {
 /// How many places keep the threads that serve apart: one for each, up to a limit. A power of two.
 pub(crate) fn places(most: usize) -> usize {
     let threads = match SERVING.load(Ordering::Relaxed) {
-        // Takes a dozen system calls, since a container may have a share of the processors.
+        // The fallback takes a dozen system calls, since a container may have a share of the processors.
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };

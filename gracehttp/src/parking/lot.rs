@@ -23,13 +23,13 @@ use crate::sys::{self, Descriptor, Registrar, Watched};
 /// The resolution of idle times. A `u32` of them lasts thirteen years.
 const TICK: Duration = Duration::from_millis(100);
 
-/// It divides a second, so that a time becomes ticks without a division of 128 bits.
+/// A tick divides a second, so that a time becomes ticks without a division of 128 bits.
 const TICKS_IN_SECOND: u64 = 10;
 
 /// How many connections one turn wakes. They are awake together, so it bounds the memory that a burst needs.
 pub(crate) const BATCH: usize = 8;
 
-/// A connection that has rested for longer is rarely used.
+/// A connection that has rested for more ticks is rarely used.
 const LONG: u32 = 1;
 
 /// An eviction skips at most so many connections with unread bytes, which are about to be woken.
@@ -52,8 +52,9 @@ pub(crate) struct Lot {
 
 /// The registrations of a lot.
 ///
-/// They are edge-triggered: each reports what comes from then on, and needs no system call after it has. So a connection that
-/// is awake is reported, too. Its slot keeps that in mind until it is parked again: it may have read those bytes or not.
+/// They are edge-triggered: each reports what comes from then on, and after a report it needs no system call to report again.
+/// So bytes for a connection that is awake are reported, too. Its slot notes that until the connection is parked again, since
+/// it may not have read those bytes.
 #[derive(Debug)]
 struct Registry {
     epoll: Epoll,
@@ -69,7 +70,7 @@ pub(crate) enum Woken {
     Expired(Parked),
 }
 
-/// A connection that something has woken. Its registration with the lot stands, so that it is soon parked again.
+/// A connection that something has woken. Its registration with the lot stands, so that parking it again is cheap.
 #[derive(Debug)]
 pub(crate) struct Wakened {
     pub(crate) socket: Socket<Descriptor>,
@@ -187,7 +188,8 @@ impl Lot {
         Ok(())
     }
 
-    /// Parks a connection again whose registration stands. If something has come that it has not read, it comes back.
+    /// Parks a connection again whose registration stands. If something has come for it that was not read, its socket comes
+    /// back.
     pub(crate) fn park_again(
         &self,
         socket: Socket<Descriptor>,
@@ -214,7 +216,7 @@ impl Lot {
         }
     }
 
-    /// The one that waits for its connections. Only one at a time may wait.
+    /// Waits for the connections of this lot. Only one attendant at a time may wait.
     pub(crate) fn attendant(&self) -> Attendant<'_> {
         Attendant { lot: self, timer: Box::pin(sleep(Duration::ZERO)), is_set: false }
     }
@@ -280,7 +282,7 @@ impl Lot {
         };
         let now = self.now();
         let mut slots = self.slots();
-        // An event may be older than its slot: the slot's new owner is then woken for nothing, finds no
+        // An event may be older than its slot: the slot's new connection is then woken for nothing, finds no
         // byte to read and is parked again.
         let woken = events[..count].iter().filter_map(|event| self.waken(&mut slots, event, now));
         (woken.collect(), count < BATCH)

@@ -20,8 +20,8 @@ const MOMENT: Duration = Duration::from_millis(100);
 /// park again.
 const SHARE: usize = 16;
 
-/// The shortest time between two times that memory is given back. Connections that all wake and park again and again need
-/// it at once.
+/// The shortest time between two times that memory is given back. If all connections wake and park again and again, they need
+/// the memory again at once.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How many connections of all servers of a process are parked.
@@ -61,7 +61,7 @@ impl ParkedCount {
         counts.fewest = counts.fewest.min(counts.parked);
     }
 
-    /// Gives memory back each time that many have parked and hardly any still do. It has no timer while few park.
+    /// Gives memory back each time that many have parked and hardly any still do. While few park, it has no timer.
     pub(crate) async fn attend<F: Future>(&self, give_back: impl Fn() -> F) {
         loop {
             let parks = self.many().await;

@@ -29,7 +29,7 @@ struct Slot {
     session: Option<SessionKey>,
     origin: Option<Origin>,
     untaken: Untaken,
-    /// When it was parked, in ticks of the lot. While it is awake: whether an event has come, by [`REPORTED`].
+    /// When it was parked, in ticks of the lot. While it is awake, [`REPORTED`] if an event has come, or else 0.
     since: u32,
     older: u32,
     newer: u32,
@@ -65,8 +65,8 @@ struct Ends {
 pub(super) struct Slots {
     slab: Slab<Slot>,
     sessions: Sessions,
-    /// The PROXY headers of connections for which the list does not say everything, by their keys: the others pay nothing
-    /// for it.
+    /// The PROXY headers of those connections for which the list does not say everything, by their keys. So the others need no
+    /// room for one.
     proxy_headers: HashMap<u32, ProxyHeader>,
     ends: [Ends; 2],
     /// How many there are of each stage.
@@ -89,14 +89,15 @@ impl Slots {
         self.counts.iter().sum()
     }
 
-    /// Puts a connection at the newest end of its stage's list.
+    /// Puts a connection at the newest end of its stage's list, and returns its key.
     pub(super) fn insert(&mut self, parked: Parked, now: u32) -> u32 {
         let key = self.slab.insert(Slot::AWAKE) as u32;
-        self.fill(key, parked, now);
+        self.put_back(key, parked, now);
         key
     }
 
-    fn fill(&mut self, key: u32, parked: Parked, now: u32) {
+    /// Puts a connection that was awake at the newest end of its stage's list, with the key that it has kept.
+    pub(super) fn put_back(&mut self, key: u32, parked: Parked, now: u32) {
         let Parked { socket, stage } = parked;
         let Socket { fd, family, origin, listener, session, proxy_header, untaken } = socket;
         let session = session.map(|session| self.sessions.insert(session));
@@ -137,11 +138,6 @@ impl Slots {
     pub(super) fn was_reported(&mut self, key: u32) -> bool {
         let slot = self.slab.get_mut(key as usize);
         slot.is_some_and(|slot| std::mem::take(&mut slot.since) == REPORTED)
-    }
-
-    /// Puts back a connection that was awake, with its key.
-    pub(super) fn put_back(&mut self, key: u32, parked: Parked, now: u32) {
-        self.fill(key, parked, now);
     }
 
     /// Frees the key of an awake connection.

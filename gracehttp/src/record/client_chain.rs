@@ -7,8 +7,8 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 /// The longest chain that rests and moves with its session. A usual one has some KiB.
 const LONGEST_AT_REST: usize = 16 << 10;
 
-/// What a certificate takes beside its bytes, at most.
-const DESCRIPTION: usize = 32;
+/// What a certificate takes in memory and in a message beside its bytes, at most.
+const OVERHEAD: usize = 32;
 
 /// The certificate of a client, and those that lead from it to an authority. The handshake has verified them.
 #[derive(PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl ClientChain {
 
     /// How many bytes it takes in memory and in a message, at most.
     pub(crate) fn size(&self) -> usize {
-        self.0.iter().map(|certificate| certificate.len() + DESCRIPTION).sum()
+        self.0.iter().map(|certificate| certificate.len() + OVERHEAD).sum()
     }
 
     /// Whether it is short enough to rest and to move.

@@ -43,7 +43,8 @@ impl TlsAcceptor {
         current.set.certificates().iter().map(|certificate| certificate.facts().clone()).collect()
     }
 
-    /// Verifies a client that has shown its certificate to another process. False if this server asks for no certificates.
+    /// Verifies the certificates that a client has shown to another process. Returns false, and verifies nothing, if this server
+    /// asks for none.
     pub(crate) fn verify(&self, client: &ClientChain) -> io::Result<bool> {
         let current = self.presented.current();
         let Some(clients) = &current.clients else { return Ok(false) };

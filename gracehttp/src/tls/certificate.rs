@@ -63,7 +63,7 @@ impl Certificate {
         Ok(Self { certified: Arc::new(certified), facts })
     }
 
-    /// The same with an OCSP response for those clients that ask for one.
+    /// This certificate with an OCSP response for those clients that ask for one.
     pub(super) fn stapled(self, response: Vec<u8>) -> Self {
         let mut certified = Arc::unwrap_or_clone(self.certified);
         certified.ocsp = Some(response);
@@ -75,8 +75,8 @@ impl Certificate {
         &self.facts
     }
 
-    /// What clients may refuse it for at this time: its dates, or the order of its chain. That is no reason for a server to refuse to
-    /// start, since some clients check neither. It is one not to replace a better certificate.
+    /// Why clients may refuse it at this time: its dates, or the order of its chain. A server starts all the same, since some
+    /// clients check neither. But such a certificate does not replace a better one.
     pub(crate) fn flaws(&self, now: SystemTime) -> Vec<Flaw> {
         flaws(&self.certified.cert, now)
     }

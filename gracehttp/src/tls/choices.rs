@@ -22,7 +22,7 @@ pub(super) struct Choices {
 }
 
 impl Choices {
-    /// Those of the keys, and for the rest those of rustls. An error says what is valid.
+    /// The choices of the configuration, and for the rest those of rustls. An error says what is valid.
     pub(super) fn of(tls: &Tls) -> Result<Self, String> {
         let mut provider = Arc::unwrap_or_clone(provider());
         let versions = match &tls.min_version {
@@ -43,9 +43,11 @@ impl Choices {
             provider.cipher_suites = chosen.collect::<Result<_, _>>()?;
             let is_spoken = |suite: &SupportedCipherSuite| versions.contains(&suite.version());
             if !provider.cipher_suites.iter().any(is_spoken) {
-                return Err(
-                    "cipher_suites: none of them is of a version that is spoken (`min_version`)".to_owned()
-                );
+                return Err(format!(
+                    "cipher_suites: {}: none is for TLS 1.3, and `min_version` is 1.3: add a suite such as \
+                     TLS_AES_128_GCM_SHA256, or set `min_version` to \"1.2\"",
+                    tls.cipher_suites.join(", ")
+                ));
             }
         }
         if !tls.curves.is_empty() {
@@ -55,7 +57,7 @@ impl Choices {
         Ok(Self { provider: Arc::new(provider), versions })
     }
 
-    /// How the suites fit a certificate with such a key. Suites of TLS 1.2 are for one kind of key, those of TLS 1.3 for all.
+    /// How the suites fit a certificate with a key of this kind. A suite of TLS 1.2 is for one kind, one of TLS 1.3 for all.
     pub(super) fn fit(&self, key: SignatureAlgorithm) -> Fit {
         let spoken =
             self.provider.cipher_suites.iter().filter(|suite| self.versions.contains(&suite.version()));
@@ -192,6 +194,6 @@ mod tests {
         assert!(fault(&files().curves(["P-256"])).contains("valid are X25519, secp256r1"));
         let old = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"];
         let message = fault(&files().min_version("1.3").cipher_suites(old));
-        assert!(message.contains("none of them is of a version that is spoken"), "{message}");
+        assert!(message.contains(&format!("{}: none is for TLS 1.3", old[0])), "{message}");
     }
 }

@@ -28,8 +28,8 @@ pub(super) struct ClientFiles {
 #[derive(Clone, Debug)]
 pub(super) struct Clients {
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
-    /// Of all that decides who may be a client. A session ticket counts only as long as it is the same: a client that was
-    /// revoked since has to show its certificate again.
+    /// A digest of all that decides who may be a client. A session ticket counts only as long as this is the same: so a client
+    /// that was revoked since has to show its certificate again.
     pub(super) digest: [u8; 32],
 }
 
@@ -56,7 +56,7 @@ impl ClientFiles {
         [&self.ca].into_iter().chain(&self.crls).map(PathBuf::as_path)
     }
 
-    /// Reads them. They are used whole or not at all.
+    /// Reads all the files. If one can't be used, none is.
     pub(super) fn read(&self, server: &str) -> Result<Clients, Error> {
         let mut digest = Context::new(&SHA256);
         let mut add = |bytes: &[u8]| {
@@ -100,7 +100,7 @@ impl fmt::Display for ClientFiles {
 }
 
 impl Clients {
-    /// Verifies a client whose handshake may be long ago, and may have been with another process.
+    /// Verifies a client now. Its handshake may be long ago, and may have been with another process.
     pub(super) fn verify_again(&self, chain: Option<&[CertificateDer<'static>]>) -> Result<(), TlsError> {
         match chain {
             Some([leaf, others @ ..]) => {

@@ -40,7 +40,7 @@ pub(super) fn certificate(server: &str, sources: PairSources<'_>) -> Result<Cert
     }
 }
 
-/// The same without what is stapled to it.
+/// The certificate in these files, with nothing stapled to it.
 fn pair(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
     let CertificateFiles { cert, key } = files;
     let chain = read_chain(server, "certificate", cert);
@@ -53,7 +53,7 @@ fn pair(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
     }
 }
 
-/// For how long a pair is waited for of which only one file is replaced yet.
+/// How long the start waits for the second file of a pair of which only one is replaced.
 const HALF_REPLACED: Duration = Duration::from_secs(1);
 
 /// A pair at the start of a process, which has no certificate from before. It may start in the moment in which the files

@@ -13,14 +13,14 @@ const BASIC: [u8; 9] = [0x2b, 6, 1, 5, 5, 7, 48, 1, 1];
 /// What messages call the file.
 const FILE: &str = "`tls.ocsp`";
 
-/// The response in a file, in DER. Whether it is about the certificate, and still valid, is the business of clients.
+/// The response in a file, in DER. Clients check whether it is about the certificate, and still valid.
 pub(super) fn read(server: &str, path: &Path) -> Result<Vec<u8>, Error> {
     let response = files::read(server, FILE, path)?;
     let why = "holds no successful OCSP response in DER: have a new one made";
     is_successful(&response).then_some(response).ok_or_else(|| files::in_file(server, FILE, path, why))
 }
 
-/// The same. If the file holds anything else, the operator is told, and there is none.
+/// The response in a file, as [`read`] gives it. If the file holds no successful one, a notice says so, and there is none.
 pub(super) fn read_if_successful(server: &str, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     let response = files::read(server, FILE, path)?;
     if is_successful(&response) {
@@ -52,7 +52,7 @@ fn basic_response(mut response: &[u8]) -> Option<&[u8]> {
     is_successful.then_some(basic.content)
 }
 
-/// Whether it has data, and a signature.
+/// Whether a BasicOCSPResponse has data, an algorithm and a signature.
 fn is_signed(mut basic: &[u8]) -> bool {
     let Some(mut parts) = der::sequence(&mut basic) else { return false };
     let data = der::sequence(&mut parts);

@@ -70,7 +70,7 @@ impl Presented {
         Ok(choices(server, tls)?.fit(certificate.key_kind()))
     }
 
-    /// The same, unless the present set will do.
+    /// Replaces the present set by another, unless it will do.
     #[cfg(feature = "acme")]
     pub(crate) fn replace_unless(
         &self,
@@ -88,7 +88,7 @@ impl Presented {
         self.current().set.certificates().first()?.facts().not_after
     }
 
-    /// What certificates an authority is to see for its challenges.
+    /// The certificates that an authority gets to see for its challenges.
     #[cfg_attr(
         not(any(test, feature = "acme")),
         expect(dead_code, reason = "an authority's client sets challenges")

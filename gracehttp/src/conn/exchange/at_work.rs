@@ -1,7 +1,7 @@
 //! Which request the handler on each thread is working on at this moment.
 //!
-//! A handler that blocks its thread hears of no deadline, and no other task of its connection runs. If the process ends
-//! all the same, its receipt finds the request here. Each poll of a handler notes its request in the place of its thread.
+//! While a handler blocks its thread, its connection can't notice a deadline. If the process ends all the same, its receipt
+//! finds the request here. Each poll of a handler notes its request in the place of its thread.
 //!
 //! Every request passes here, but a receipt is rare. So the thread takes no lock and counts no reference: it copies what a
 //! receipt needs into words of its own. A reader that finds them changed meanwhile has met a handler that blocks nothing.
@@ -48,7 +48,7 @@ const IS_UNIX: u64 = 1 << 17;
 /// The words of a line. Longer ones are cut off.
 const LINE: usize = 28;
 
-/// The client of a connection, in words.
+/// The client of a connection, in machine words.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client([u64; CLIENT]);
 
@@ -82,10 +82,10 @@ thread_local! {
 /// copies them.
 ///
 /// `now` is the time, if the caller knows it.
-pub(super) fn enter(client: &Client, asked: &Asked, now: Option<u64>) -> Leaves {
+pub(super) fn enter(client: &Client, asked: &Asked, now: Option<u64>) -> Working {
     let now = now.unwrap_or_else(clock::coarse);
     let turn = PLACE.with(|place| place.get_or_init(new_place).enter(client, asked.line(), now));
-    Leaves { turn, of_this_thread: PhantomData }
+    Working { turn, of_this_thread: PhantomData }
 }
 
 fn new_place() -> Arc<Place> {
@@ -148,14 +148,14 @@ impl Place {
     }
 }
 
-/// When it is dropped, the handler has come back, or has panicked.
-pub(super) struct Leaves {
+/// A handler works on the thread. Dropped when the handler has returned, or has panicked.
+pub(super) struct Working {
     turn: u64,
     /// It has to be dropped on its thread.
     of_this_thread: PhantomData<*const ()>,
 }
 
-impl Drop for Leaves {
+impl Drop for Working {
     fn drop(&mut self) {
         // A thread that ends has no place any more, and nothing reads it.
         _ = PLACE.try_with(|place| {

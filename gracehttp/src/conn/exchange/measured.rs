@@ -15,7 +15,7 @@ use crate::conn::request_id::RequestId;
 use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels, UrlScheme};
 use crate::server::NotedWork;
 
-/// How many measured requests a thread keeps the memory of.
+/// Of how many requests that have ended a thread keeps the memory.
 const MOST_KEPT: usize = 64;
 
 /// One request, counted when it is dropped; nothing if its server has neither metrics, an access log, ids nor spans. It is
@@ -33,9 +33,9 @@ struct Running {
     method: &'static str,
     /// The head of the response goes to the client while the body may still wait: a stream of HTTP/2.
     is_stream: bool,
-    /// In nanoseconds.
+    /// When its head had come, in nanoseconds.
     since: u64,
-    /// The same, if the clock was read at its end already.
+    /// When it ended, in nanoseconds, if the clock was read for that.
     ended: Option<u64>,
     route: &'static str,
     status: Option<StatusCode>,
@@ -118,7 +118,7 @@ impl Measured {
         self.0.as_ref()?.traced.as_deref()
     }
 
-    /// It ends. Notes by which route it was done.
+    /// This work ends. Notes the route that it was for.
     pub(super) fn end_work(&mut self, work: Option<NotedWork>) {
         if let Some(running) = &mut self.0
             && let Some(route) = work.and_then(NotedWork::end)
@@ -160,7 +160,7 @@ impl Measured {
         }
     }
 
-    /// Logs the request at its end. `cut` says what its response is not whole for.
+    /// Logs the request at its end. `cut` says why its response is missing or not whole.
     fn log(&mut self, info: &ConnectionInfo, has_begun: bool, cut: Option<&'static str>) {
         let Some(running) = self.0.as_deref_mut().filter(|running| running.is_logged) else { return };
         running.is_logged = false;
@@ -183,12 +183,13 @@ impl Measured {
     pub(super) fn log_unanswered(&mut self, info: &ConnectionInfo, is_given_up: bool) {
         let Some(Running { status, traced, .. }) = self.0.as_deref_mut() else { return };
         let (answer, cause) = info.cut();
+        let cause = if is_given_up { GIVEN_UP } else { cause };
         if let Some(traced) = traced {
-            traced.note_cut(if is_given_up { GIVEN_UP } else { cause });
+            traced.note_cut(cause);
         }
         // Metrics count it as unanswered all the same.
         let before = std::mem::replace(status, answer);
-        self.log(info, false, Some(if is_given_up { GIVEN_UP } else { cause }));
+        self.log(info, false, Some(cause));
         if let Some(running) = &mut self.0 {
             running.status = before;
         }

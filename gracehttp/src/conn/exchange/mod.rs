@@ -33,7 +33,7 @@ pub(crate) use protocol::{Delivery, Fate, Protocol, Turn, Upload};
 
 use crate::conn::cause::Cause;
 use crate::conn::context::Context;
-use crate::conn::exchange::answer::{Content, Of, Work, let_go};
+use crate::conn::exchange::answer::{AnsweredRequest, Content, Work, let_go};
 use crate::conn::exchange::body::RequestBody;
 use crate::conn::exchange::measured::{Measured, ResponseEnd};
 use crate::conn::info::ConnectionInfo;
@@ -111,9 +111,10 @@ pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// One request and its response, from the call of the service to the end of the response body: it counts as open.
+/// One request and its response, from the call of the service to the end of the response body. All that time the request
+/// counts as open.
 ///
-/// It is boxed for all that time: hyper moves what it gets of it a dozen times.
+/// An exchange is boxed, since hyper moves the future and the body a dozen times.
 struct Exchange<P: Protocol> {
     connection: Arc<Connection<P>>,
     asked: Asked,
@@ -147,7 +148,7 @@ impl<P: Protocol> Exchange<P> {
         Box::new(Self { connection: connection.clone(), asked, measured, stage: Stage::Begun })
     }
 
-    /// Gives the request to its handler, unless the server itself refuses it.
+    /// Has the handler begin its work on the request, unless the server itself refuses it.
     fn take_up(&mut self, mut request: http::Request<P::Body>) {
         let Self { connection, asked, measured, stage } = self;
         let Connection { notes, info, client, facts } = &**connection;
@@ -163,18 +164,18 @@ impl<P: Protocol> Exchange<P> {
             request.extensions_mut().insert(id.clone());
         }
         let entered = measured.enter();
-        let leaves = at_work::enter(client, asked, measured.since());
+        let working = at_work::enter(client, asked, measured.since());
         let surroundings = Surroundings::of_connection(facts);
         let request = connection.prepare(request, &turn, has_body);
         let mut work = Work::begin(&info.context, asked, request, surroundings);
-        // hyper looks for the client's end before it polls the future, and makes room for 8 KiB to do so. It has that
-        // room if nothing is left of the request by then; otherwise it allocates. So the work begins here and now.
+        // hyper looks for the client's end before it polls the future, and needs room for 8 KiB to do so. If nothing is left of
+        // the request by then, its buffer has that room; otherwise hyper allocates. So the work begins here and now.
         let ahead = match notes.task() {
             Some(task) if !has_body => work.poll(&info.context, asked, &mut TaskContext::from_waker(task)),
             _ => Poll::Pending,
         };
         *stage = Stage::Request { work, ahead, turn };
-        drop((leaves, entered));
+        drop((working, entered));
         measured.end_work(noted);
     }
 
@@ -192,9 +193,9 @@ impl<P: Protocol> Exchange<P> {
             Poll::Pending => {
                 let noted = measured.begin_work();
                 let entered = measured.enter();
-                let leaves = at_work::enter(&connection.client, asked, measured.since());
+                let working = at_work::enter(&connection.client, asked, measured.since());
                 let polled = work.poll(context, asked, cx);
-                drop((leaves, entered));
+                drop((working, entered));
                 measured.end_work(noted);
                 polled
             }
@@ -214,7 +215,8 @@ impl<P: Protocol> Exchange<P> {
         }
         let is_last = turn.respond(notes, info, asked, response.status());
         let (mut head, body) = response.into_parts();
-        let (content, cause) = answer::finish(Of { info, asked }, cause, is_last, &mut head, body);
+        let (content, cause) =
+            answer::finish(AnsweredRequest { info, asked }, cause, is_last, &mut head, body);
         measured.note_head(head.status, cause);
         if let Some(id) = measured.id() {
             head.headers.insert(X_REQUEST_ID, id.value().clone());
@@ -239,14 +241,17 @@ impl<P: Protocol> Drop for Exchange<P> {
                 }
             }
             Stage::Response { content, delivery, has_ended } => {
-                let end = match () {
-                    () if content.is_broken() => ResponseEnd::Broken,
-                    () if *has_ended || delivery.is_end_stream(content) => ResponseEnd::Whole,
-                    () if delivery.is_given_up() => ResponseEnd::GivenUp,
-                    () => ResponseEnd::Cut,
+                let end = if content.is_broken() {
+                    ResponseEnd::Broken
+                } else if *has_ended || delivery.is_end_stream(content) {
+                    ResponseEnd::Whole
+                } else if delivery.is_given_up() {
+                    ResponseEnd::GivenUp
+                } else {
+                    ResponseEnd::Cut
                 };
                 self.measured.log_answered(info, end);
-                content.let_go(Of { info, asked });
+                content.let_go(AnsweredRequest { info, asked });
             }
             Stage::Begun => {}
         }
@@ -285,8 +290,8 @@ impl<P: Protocol> Body for ResponseBody<P> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let Exchange { connection, asked, measured, stage } = &mut *self.0;
         let Stage::Response { content, delivery, has_ended } = stage else { return Poll::Ready(None) };
-        let of = Of { info: &connection.info, asked };
-        let polled = delivery.poll_frame(&mut content.of(of), &connection.notes, cx);
+        let request = AnsweredRequest { info: &connection.info, asked };
+        let polled = delivery.poll_frame(&mut content.sending(request), &connection.notes, cx);
         match &polled {
             Poll::Pending => measured.note_waiting(),
             Poll::Ready(Some(Ok(frame))) => match frame.data_ref() {

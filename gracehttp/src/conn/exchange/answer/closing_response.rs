@@ -5,16 +5,16 @@ use std::time::SystemTime;
 use http::response::Parts;
 
 use crate::conn::cause::Cause;
-use crate::conn::exchange::answer::{Of, finish, own};
+use crate::conn::exchange::answer::{AnsweredRequest, finish, own};
 use crate::conn::info::ConnectionInfo;
 use crate::server::Asked;
 
 /// The answer to a request that hyper has not seen whole: the last bytes of its connection.
 pub(crate) fn closing_response(info: &ConnectionInfo, asked: &Asked, cause: Cause) -> Vec<u8> {
     let (mut head, body) = own(cause).into_parts();
-    let of = Of { info, asked };
-    let (mut content, _) = finish(of, cause, true, &mut head, body);
-    content.let_go(of);
+    let request = AnsweredRequest { info, asked };
+    let (mut content, _) = finish(request, cause, true, &mut head, body);
+    content.let_go(request);
     info.log_unread(cause.name(), Some(head.status));
     encode(&head)
 }

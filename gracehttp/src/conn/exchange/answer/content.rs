@@ -17,9 +17,9 @@ use crate::conn::info::ConnectionInfo;
 use crate::error::panic_message;
 use crate::server::Asked;
 
-/// The request that a response answers, for what is told about the response.
+/// The request that a response answers, and its connection: messages about the response name them.
 #[derive(Clone, Copy)]
-pub(crate) struct Of<'a> {
+pub(crate) struct AnsweredRequest<'a> {
     pub(crate) info: &'a ConnectionInfo,
     pub(crate) asked: &'a Asked,
 }
@@ -34,45 +34,51 @@ pub(crate) struct Content {
     is_open_ended: bool,
     /// The body has failed.
     is_broken: bool,
-    /// The body has given all of it, and is gone.
+    /// The body has given all that was declared, and was dropped for that reason.
     is_taken: bool,
 }
 
-/// The same, as the connection takes it.
+/// The content of a response together with its request. As a body, the connection takes it piece by piece.
 pub(crate) struct Sending<'a> {
     content: &'a mut Content,
-    of: Of<'a>,
+    request: AnsweredRequest<'a>,
 }
 
 impl Content {
-    /// The content of a response to this request. Corrects its framing fields: if the handler's were wrong, the
+    /// The content of the response to a request. Corrects its framing fields: if the handler's were wrong, the
     /// client would take the rest of one response for the next.
-    pub(super) fn new(body: Body, status: StatusCode, headers: &mut HeaderMap, of: Of<'_>) -> Self {
+    pub(super) fn new(
+        body: Body,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        request: AnsweredRequest<'_>,
+    ) -> Self {
         // How a body is cut into pieces is the connection's business.
         if has(headers, &TRANSFER_ENCODING) {
             headers.remove(TRANSFER_ENCODING);
         }
         let mut content =
             Self { body: Some(body), left: None, is_open_ended: false, is_broken: false, is_taken: false };
-        match Room::of(of.asked, status) {
-            Room::Content => content.declare(headers, of),
+        match Room::of(request.asked, status) {
+            Room::Content => content.declare(headers, request),
             Room::Length => {
-                content.declare(headers, of);
-                content.drop_body(of);
+                content.declare(headers, request);
+                content.drop_body(request);
             }
             Room::Nothing => {
                 headers.remove(CONTENT_LENGTH);
-                content.drop_body(of);
+                content.drop_body(request);
             }
         }
         // RFC 9112 section 6.3: HTTP/1.0 has no chunks.
-        content.is_open_ended = of.asked.version < Version::HTTP_11 && content.size_hint().exact().is_none();
+        content.is_open_ended =
+            request.asked.version < Version::HTTP_11 && content.size_hint().exact().is_none();
         content
     }
 
-    /// The same, as the connection takes it.
-    pub(crate) fn of<'a>(&'a mut self, of: Of<'a>) -> Sending<'a> {
-        Sending { content: self, of }
+    /// The content as the body that the connection takes.
+    pub(crate) fn sending<'a>(&'a mut self, request: AnsweredRequest<'a>) -> Sending<'a> {
+        Sending { content: self, request }
     }
 
     pub(crate) fn is_open_ended(&self) -> bool {
@@ -97,17 +103,17 @@ impl Content {
         }
     }
 
-    /// The connection has taken what it wants of it.
-    pub(crate) fn let_go(&mut self, of: Of<'_>) {
+    /// The connection takes no more of it.
+    pub(crate) fn let_go(&mut self, request: AnsweredRequest<'_>) {
         if self.body.is_some() || self.is_taken {
-            of.info.note_unanswered(of.asked);
+            request.info.note_unanswered(request.asked);
         }
-        self.drop_body(of);
+        self.drop_body(request);
     }
 
     /// Settles how long the content is: by the body's own length, else by the handler's Content-Length.
-    fn declare(&mut self, headers: &mut HeaderMap, of: Of<'_>) {
-        let is_head = of.asked.is_head();
+    fn declare(&mut self, headers: &mut HeaderMap, request: AnsweredRequest<'_>) {
+        let is_head = request.asked.is_head();
         let known = self.body.as_ref().and_then(|body| body.size_hint().exact());
         // A handler of HEAD need not make the body that GET would have.
         let known = known.filter(|length| !is_head || *length > 0);
@@ -121,26 +127,26 @@ impl Content {
                 known
             }
             Declared::Length(_) | Declared::Nonsense => {
-                correct(headers, known, of);
+                correct(headers, known, request);
                 known
             }
         };
     }
 
-    fn drop_body(&mut self, of: Of<'_>) {
+    fn drop_body(&mut self, request: AnsweredRequest<'_>) {
         if let Some(body) = self.body.take() {
-            let_go(&of.info.context, of.asked, "its response body", body);
+            let_go(&request.info.context, request.asked, "its response body", body);
         }
     }
 }
 
 /// Replaces the handler's Content-Length by the body's own length, if it has one.
 #[cold]
-fn correct(headers: &mut HeaderMap, known: Option<u64>, of: Of<'_>) {
+fn correct(headers: &mut HeaderMap, known: Option<u64>, request: AnsweredRequest<'_>) {
     let fields: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
     let body = known.map_or_else(|| "of unknown length".to_owned(), |length| format!("{length} bytes long"));
     let fault = format_args!("its Content-Length {fields:?} is wrong and was corrected: its body is {body}");
-    tell(&of.info.context, of.asked, fault);
+    tell(&request.info.context, request.asked, fault);
     match known {
         Some(length) => _ = headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
         None => _ = headers.remove(CONTENT_LENGTH),
@@ -173,7 +179,7 @@ impl Sending<'_> {
     fn drop_if_taken(&mut self) {
         if self.content.is_end_stream() {
             self.content.is_taken = true;
-            self.content.drop_body(self.of);
+            self.content.drop_body(self.request);
         }
     }
 
@@ -199,13 +205,13 @@ impl Sending<'_> {
     #[track_caller]
     fn break_off(&mut self, fault: fmt::Arguments<'_>) {
         self.content.is_broken = true;
-        let context = &self.of.info.context;
-        tell(context, self.of.asked, fault);
+        let context = &self.request.info.context;
+        tell(context, self.request.asked, fault);
         context.answers.count_broken();
         if let Some(metrics) = context.metrics {
             metrics.note_failed("broken_off");
         }
-        self.content.drop_body(self.of);
+        self.content.drop_body(self.request);
     }
 }
 

@@ -14,7 +14,7 @@ use http::response::Parts;
 use http::{HeaderValue, StatusCode, Version};
 
 pub(crate) use closing_response::closing_response;
-pub(crate) use content::{Content, Of, Sending};
+pub(crate) use content::{AnsweredRequest, Content, Sending};
 pub(crate) use work::{Work, let_go};
 
 use crate::conn::cause::{Cause, Reason, Refusal};
@@ -39,13 +39,13 @@ pub(crate) fn own(cause: Cause) -> Response {
 /// Corrects, counts and logs a response before it is sent. `is_last` announces to the client that it is the
 /// connection's last. Returns the cause, which may be another one then, too.
 pub(crate) fn finish(
-    of: Of<'_>,
+    request: AnsweredRequest<'_>,
     mut cause: Cause,
     is_last: bool,
     head: &mut Parts,
     mut body: Body,
 ) -> (Content, Cause) {
-    let Of { info, asked } = of;
+    let AnsweredRequest { info, asked } = request;
     if !is_final(head.status, asked) {
         let status = head.status.as_u16();
         let fault =
@@ -65,7 +65,7 @@ pub(crate) fn finish(
     #[cfg(feature = "tls")]
     tell_hsts(info, head);
     observe(info, asked, cause, head.status);
-    let content = Content::new(body, head.status, &mut head.headers, of);
+    let content = Content::new(body, head.status, &mut head.headers, request);
     let is_last = is_last || content.is_open_ended() || cause.ends_connection();
     if asked.version < Version::HTTP_2 && is_last {
         head.headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -6,7 +6,7 @@
 //! curl localhost:9090/ -H 'X-Forwarded-For: 203.0.113.7' -H 'X-Forwarded-Proto: https'
 //!                                             # 203.0.113.7 asks for https://localhost:9090/
 //! curl localhost:9091/ --haproxy-protocol     # 127.0.0.1 asks for http://localhost:9091/
-//! curl localhost:9091/                        # no answer: a proxy that is listed has to begin with its header
+//! curl localhost:9091/                        # no answer: the connection of a listed proxy has to begin with a header
 //! ```
 //!
 //! Here the proxies are on the same machine. The access log, on standard output, has the client in each of its lines.
@@ -14,13 +14,13 @@
 
 use gracehttp::{ClientAddr, Host, ProxyInfo, Scheme, server};
 
-/// Behind a proxy that speaks HTTP, such as nginx: it says the client in header fields.
+/// Behind a proxy that speaks HTTP, such as nginx: it names the client in header fields.
 #[server(port = 9090, trusted_proxies = ["127.0.0.1", "::1"], access_log = common)]
 async fn believing(ClientAddr(client): ClientAddr, scheme: Scheme, Host(host): Host) -> String {
     format!("{client} asks for {scheme}://{host}/\n")
 }
 
-/// Behind a balancer that passes on TCP, such as HAProxy: it says the client before the first byte of HTTP.
+/// Behind a balancer that passes on TCP, such as HAProxy: it names the client before the first byte of HTTP.
 #[server(port = 9091, proxy_protocol = ["127.0.0.1", "::1"], access_log = common)]
 async fn introduced(
     ClientAddr(client): ClientAddr,

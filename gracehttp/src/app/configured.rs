@@ -45,7 +45,7 @@ pub(super) struct Origins {
 }
 
 impl<S: Send + 'static> Configured<S> {
-    /// Whether an application can be [settled](Self::settle) without a look at a file, and without code of its own.
+    /// Whether an application can be [settled](Self::settle) without reading a file and without running the application's code.
     pub(super) fn is_at_hand(app: &App<S>, start_command: &StartCommand) -> bool {
         !app.start_up_code.takes_settings()
             && !config::names_file(start_command.environment(), app.config.as_deref())

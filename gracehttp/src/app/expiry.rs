@@ -18,7 +18,7 @@ pub(super) struct Expiry {
     told: HashMap<(String, usize), Told>,
 }
 
-/// What was told of a certificate. A renewed one has another end, and begins anew.
+/// The last notice about a certificate. A renewed certificate has another end, so its notices begin anew.
 struct Told {
     not_after: SystemTime,
     notice: u32,

@@ -1,4 +1,4 @@
-//! The lines of the access log that requests get which are open when the process ends.
+//! The access log's lines about requests that are open when the process ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::app::servers::Servers;
 use crate::app::workers::Workers;
 use crate::conn::{Context, log_handlers_at_work, note_exit};
 
-/// How long the worker threads may take to drop their tasks. One whose handler blocks it drops none.
+/// How long the worker threads may take to drop their tasks. A thread that a handler blocks drops none.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The servers whose open requests are to have a line.
@@ -21,7 +21,7 @@ impl LastLines {
         Self(contexts.filter(|context| context.access_log.is_some() && context.permits.held() > 0).collect())
     }
 
-    /// Ends the workers, if these requests are not over.
+    /// Ends the workers, so that their requests get their lines, and writes the lines of those that handlers keep.
     pub(super) fn write(self, workers: Option<Workers>) {
         if self.0.is_empty() {
             return;

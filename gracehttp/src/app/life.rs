@@ -215,8 +215,8 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     Ok(())
 }
 
-/// Settles the configuration, aside if it has to be read: that can be slow. A stop signal that comes first ends it: one of
-/// those that the code names, since the configuration is not known yet.
+/// Settles the configuration. If that reads a file, which can be slow, it runs on a thread of its own, and a stop signal that
+/// comes meanwhile ends the start. Only the signals that the code names do so, since the configuration is not known yet.
 async fn configure<S: Clone + Send + Sync + 'static>(
     app: App<S>,
     start_command: &StartCommand,
@@ -301,7 +301,7 @@ fn serve_control(mut own: OwnListeners, control: Arc<Control>) -> (Arc<Control>,
 }
 
 impl Process {
-    /// Serves until a signal stops the process or a successor has its place. Returns what is to be logged at the very end.
+    /// Serves until a signal stops the process or a successor has its place. Returns the requests to be logged at the very end.
     async fn serve(mut self) -> LastLines {
         self.report_to_supervisor().await;
         loop {

@@ -41,7 +41,7 @@ impl<S: Send + 'static> UnreadStartUpCode<S> {
         Self { read: Box::new(read), takes_settings: TypeId::of::<A>() != TypeId::of::<()>() }
     }
 
-    /// Whether it takes a part of the configuration, which the application's own code makes of the section.
+    /// Whether it takes settings of the application's own type, whose code reads them from the section.
     pub(crate) fn takes_settings(&self) -> bool {
         self.takes_settings
     }

@@ -44,10 +44,10 @@ pub(super) struct Prepared {
     pub(super) origins: Origins,
     pub(super) fresh_files: FreshFiles,
     pub(super) predecessor: Option<Predecessor>,
-    /// Standard error, which the predecessor hears as long as this process may fail.
+    /// Standard error, from which the predecessor reads as long as this process may fail.
     pub(super) overheard: Option<Overheard>,
     pub(super) supervised: Option<Supervised>,
-    /// This process was started only to show that it could serve.
+    /// This process was only started to show that it could serve.
     pub(super) is_rehearsal: bool,
     pub(super) parcels: Handlers,
     pub(super) workers: Handle,

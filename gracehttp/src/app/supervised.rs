@@ -87,13 +87,13 @@ impl Process {
         });
     }
 
-    /// A restart may have brought the user: then the supervisor is still root.
+    /// Has the supervisor become this process's user: it is still root if a restart has added the user.
     async fn have_rights_dropped(&self, supervised: &Supervised) {
         let Settings { user, group, .. } = &self.settings;
         let Ok(Some(privileges)) = Privileges::find(user.as_deref(), group.as_deref()) else { return };
         if let Err(error) = supervised.have_rights_dropped(&privileges).await {
             log::error(format_args!(
-                "the supervisor, pid {}, keeps the rights that it has: it does not learn that this process is {privileges}: \
+                "the supervisor, pid {}, keeps its rights: it could not be told that this process runs as {privileges}: \
                  {error}",
                 supervised.pid()
             ));

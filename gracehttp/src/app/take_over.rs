@@ -1,4 +1,4 @@
-//! From a process that could serve to one that serves: in the place of its predecessor, if it has one.
+//! The last step of a start: the process begins to serve, and takes its predecessor's place if it has one.
 
 use std::sync::Arc;
 
@@ -21,18 +21,18 @@ use crate::status::Document;
 use crate::supervision::Supervised;
 use crate::tls::KeyRing;
 
-/// What serves.
+/// All that a process that serves consists of.
 pub(super) struct Started {
     pub(super) settings: Settings,
     pub(super) servers: Servers,
     pub(super) own: OwnListeners,
-    /// Of the TLS session tickets.
+    /// The keys of TLS session tickets.
     pub(super) keys: KeyRing,
-    /// To the predecessor, which may still be draining.
+    /// The channel to the predecessor, which may still be draining.
     pub(super) predecessor: Option<WeakChannel>,
     /// The supervisor of the service, if it has one.
     pub(super) supervised: Option<Supervised>,
-    /// Of the connections and handlers.
+    /// The runtime of the connections and handlers.
     pub(super) workers: Handle,
     pub(super) pulse: Arc<Pulse>,
     /// What operators read.
@@ -85,7 +85,7 @@ impl Prepared {
                     "the predecessor has died, and its supervisor has started another process in its place",
                 ));
             }
-            // Before it accepts: nobody is refused if the first request crashes it.
+            // Before it accepts, so that no client is refused if the first request crashes this process.
             keep_listeners(supervised, &servers, &own).await;
         }
         if is_restart {
@@ -96,8 +96,8 @@ impl Prepared {
             server.open();
         }
         health.serve();
-        // No client waits for what the pipe still has. Before this process says that it serves: its messages stay in their
-        // order.
+        // After it has opened, so that no client waits for what the pipe still has; and before this process says that it serves,
+        // so that its messages stay in order.
         end_overhearing(overheard).await;
         if is_restart {
             operators.open(&mut own);
@@ -114,7 +114,7 @@ impl Prepared {
     }
 }
 
-/// Standard error is the former one again, with all that was written before.
+/// From now on standard error is the former one again. It gets all that was written to the pipe first.
 async fn end_overhearing(overheard: Option<Overheard>) {
     if let Some(overheard) = overheard {
         flush_log().await;

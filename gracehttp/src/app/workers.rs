@@ -21,7 +21,7 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Has to be called on the control runtime, which then looks after the threads.
+    /// Has to be called on the control runtime, which then watches for blocked threads.
     pub(super) fn start(settings: &Settings) -> Result<Self, Error> {
         let stalls = Arc::new(Stalls::default());
         let (waiting, working) = (stalls.clone(), stalls.clone());
@@ -48,7 +48,7 @@ impl Workers {
         &self.pulse
     }
 
-    /// Drops all tasks, for which the threads get so much time.
+    /// Ends the threads, which get so much time to drop their tasks.
     pub(super) fn end_within(mut self, patience: Duration) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(patience);

@@ -44,7 +44,7 @@ pub(super) enum ToSupervisor {
     Lost(Vec<u8>),
     /// Where the pid file of the service is now, if it has one.
     PidFile(Option<PathBuf>),
-    /// This worker is this user's.
+    /// This worker runs as this user.
     Rights(Pid, Privileges),
     Unknown,
 }
@@ -69,7 +69,7 @@ pub(super) fn pid_file(path: Option<&Path>) -> Vec<u8> {
     [&[PID_FILE][..], path.map_or(&[][..], |path| path.as_os_str().as_bytes())].concat()
 }
 
-/// The worker, numbers of its user and of its groups, then the name of the user.
+/// Says as which user a worker runs: its pid, the numbers of its user and its groups, then the name of the user.
 pub(super) fn rights(worker: Pid, privileges: &Privileges) -> Vec<u8> {
     let (uid, gid) = privileges.ids();
     let groups = privileges.groups();
@@ -80,7 +80,7 @@ pub(super) fn rights(worker: Pid, privileges: &Privileges) -> Vec<u8> {
     [&[RIGHTS][..], &numbers, privileges.name().as_bytes()].concat()
 }
 
-/// None if they make no sense: nobody becomes root by a message.
+/// None if they make no sense: no message can make a process root.
 fn parse_rights(mut rest: &[u8]) -> Option<(Pid, Privileges)> {
     let mut number = || {
         let (bytes, behind) = rest.split_first_chunk()?;

@@ -66,7 +66,7 @@ pub(crate) struct Supervisor {
     start_at: Option<u64>,
     /// The service was asked to stop.
     stop: Option<Stop>,
-    /// A worker, and the user whose it is: once no other one lives, this process becomes the user's, too.
+    /// A worker, and the user that it runs as. As soon as no other worker lives, this process becomes that user, too.
     privileges: Option<(Pid, Privileges)>,
     /// What is removed at the end.
     pid_file: Option<PidFile>,
@@ -174,8 +174,8 @@ impl Supervisor {
         }
     }
 
-    /// This process has no more use for the rights of root than its worker has. A worker of before that drains, or takes its
-    /// place back, may still have them: signals have to reach it.
+    /// Gives up the rights of root, if the worker runs as a user. This waits until no earlier worker is left: one may still be
+    /// root, and signals have to reach it.
     fn drop_rights(&mut self) {
         let Current { generation, pid, state } = self.page.current();
         let is_alone = self.workers.iter().all(|worker| *worker == pid);
@@ -187,7 +187,7 @@ impl Supervisor {
             Privileges::forgo_new_rights();
             if let Err(error) = privileges.assume() {
                 say(format_args!("{error}"));
-                // Later a restart has brought the user, and a service that serves is not ended for that.
+                // In a later generation a restart has brought the user, and a service that serves is not ended for that.
                 if generation == 1 {
                     sys::exit_now(1);
                 }

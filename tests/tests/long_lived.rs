@@ -321,6 +321,23 @@ async fn a_body_that_its_client_cuts_short_is_an_error_at_once() {
     }
 }
 
+/// The connection has rested for long. Its request and its client's end come together, and wake it once.
+#[tokio::test]
+async fn a_client_that_asks_after_a_rest_and_closes_its_side_gets_its_end() {
+    for plan in [WEB, TLS] {
+        let service = patient(plan).await;
+        for _ in 0..3 {
+            let mut client = service.client().await;
+            client.get("/ping").await.expect("an answer");
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            client.send(get("/ping")).await.expect("it is sent");
+            client.half_close().await.expect("half a close");
+            assert_eq!(client.reply().await.expect("an answer").status, 200, "{plan}");
+            client.closed().await.unwrap_or_else(|failure| panic!("{plan}: {failure}"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_has_closed_its_side_gets_its_answer_across_a_restart() {
     let service = patient(&format!("{WEB} half_close_timeout=20000ms")).await;

@@ -54,7 +54,7 @@ pub(crate) struct Lot {
 ///
 /// They are edge-triggered: each reports what comes from then on, and after a report it needs no system call to report again.
 /// So bytes for a connection that is awake are reported, too. Its slot notes that until the connection is parked again, since
-/// it may not have read those bytes.
+/// it may not have read those bytes. The same goes for an end that was reported together with the bytes before it.
 #[derive(Debug)]
 struct Registry {
     epoll: Epoll,
@@ -199,7 +199,7 @@ impl Lot {
         let now = self.now();
         let mut slots = self.slots();
         // Under the lock: an event of what comes after this look finds it parked.
-        if slots.was_reported(key) && Unread::of(socket.fd.as_fd()) != Unread::Nothing {
+        if slots.is_unsure(key) && Unread::of(socket.fd.as_fd()) != Unread::Nothing {
             return Err(socket);
         }
         let is_first = slots.oldest(stage).is_none();
@@ -290,11 +290,11 @@ impl Lot {
 
     fn waken(&self, slots: &mut Slots, event: &EpollEvent, now: u32) -> Option<Woken> {
         let key = event.data() as u32;
-        let (Parked { socket, stage }, since) = slots.wake(key)?;
+        let seems_closed = event.events() != EpollFlags::EPOLLIN;
+        let (Parked { socket, stage }, since) = slots.wake(key, seems_closed)?;
         self.parked.remove();
         let socket = socket.map_fd(|fd| Descriptor::standing(fd, self.registry.clone(), key));
         let is_rare = now.saturating_sub(since) > LONG;
-        let seems_closed = event.events() != EpollFlags::EPOLLIN;
         Some(Woken::Ready(Wakened { socket, stage, is_rare, seems_closed }))
     }
 

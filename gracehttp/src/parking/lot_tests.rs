@@ -3,6 +3,7 @@
 use super::*;
 use crate::socket::{Family, ProxyHeader, Untaken};
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use tokio::task::{JoinSet, yield_now};
 
@@ -49,6 +50,36 @@ async fn a_client_that_closes_wakes_too() {
     lot.park(parked).unwrap();
     drop(client);
     assert!(matches!(lot.wait().await[..], [Woken::Ready(_)]));
+}
+
+/// One report tells of the bytes and of the end. Who reads the bytes does not see the end: the connection is not parked again.
+#[tokio::test]
+async fn an_end_behind_bytes_is_not_lost() {
+    let lot = new_lot(LONG, LONG);
+    for bytes_follow in [false, true] {
+        let (parked, mut client) = connection(Stage::Idle);
+        lot.park(parked).unwrap();
+        client.write_all(b"x").unwrap();
+        if !bytes_follow {
+            client.shutdown(Shutdown::Write).unwrap();
+        }
+        let [Woken::Ready(awake)] = <[Woken; 1]>::try_from(lot.wait().await).unwrap() else {
+            panic!("a byte")
+        };
+        assert!(echo(&awake.socket.fd));
+        let mut socket = awake.socket;
+        if bytes_follow {
+            client.write_all(b"y").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            // It is awake, and hears of that from the lot.
+            assert!(lot.ready().0.is_empty());
+            socket = lot.park_again(socket, Stage::Idle).expect_err("a byte has come");
+            assert!(echo(&socket.fd));
+        }
+        let socket = lot.park_again(socket, Stage::Idle).expect_err("the end has come");
+        assert!(!echo(&socket.fd));
+        assert!(lot.is_empty());
+    }
 }
 
 #[tokio::test]

@@ -29,14 +29,14 @@ struct Slot {
     session: Option<SessionKey>,
     origin: Option<Origin>,
     untaken: Untaken,
-    /// When it was parked, in ticks of the lot. While it is awake, [`REPORTED`] if an event has come, or else 0.
+    /// When it was parked, in ticks of the lot. While it is awake, [`UNSURE`] if it may have something unread, or else 0.
     since: u32,
     older: u32,
     newer: u32,
 }
 
 /// Something has come for a connection that is awake, and it may have read that or not.
-const REPORTED: u32 = 1;
+const UNSURE: u32 = 1;
 
 impl Slot {
     /// That of a connection that is awake.
@@ -126,18 +126,20 @@ impl Slots {
 
     /// Takes out a connection for which an event has come. Its key stays its own, until it is [put back](Self::put_back) or
     /// [given up](Self::give_up). None if it is awake already; the event is noted.
-    pub(super) fn wake(&mut self, key: u32) -> Option<(Parked, u32)> {
+    ///
+    /// `tells_end`: the event is that of an end, perhaps behind bytes. Who reads those bytes does not see the end, and it is
+    /// not reported again.
+    pub(super) fn wake(&mut self, key: u32, tells_end: bool) -> Option<(Parked, u32)> {
         let taken = self.take(key);
         if let Some(slot) = self.slab.get_mut(key as usize) {
-            slot.since = if taken.is_some() { 0 } else { REPORTED };
+            slot.since = if taken.is_some() && !tells_end { 0 } else { UNSURE };
         }
         taken
     }
 
-    /// Whether something has come for an awake connection since it woke, or since the last time this was asked.
-    pub(super) fn was_reported(&mut self, key: u32) -> bool {
-        let slot = self.slab.get_mut(key as usize);
-        slot.is_some_and(|slot| std::mem::take(&mut slot.since) == REPORTED)
+    /// Whether an awake connection may have something unread that is not reported again. That is so until it is put back.
+    pub(super) fn is_unsure(&self, key: u32) -> bool {
+        self.slab.get(key as usize).is_some_and(|slot| slot.since == UNSURE)
     }
 
     /// Frees the key of an awake connection.

@@ -43,7 +43,7 @@ fn upper_key(key: &str) -> String {
     key.to_ascii_uppercase().replace('.', "__")
 }
 
-/// The variables of the application's section, without what they begin with, sorted. A name that is not UTF-8 has
+/// The variables of the application's section, without their prefix, sorted. A name that is not UTF-8 has
 /// [`REPLACEMENT_CHARACTER`](char::REPLACEMENT_CHARACTER)s.
 pub(super) fn of_app(environment: &[(OsString, OsString)]) -> BTreeMap<String, &OsStr> {
     let stripped = environment.iter().filter_map(|(variable, text)| {
@@ -75,7 +75,7 @@ pub(super) fn apply(environment: &[(OsString, OsString)], draft: &mut Draft<'_, 
         };
         let result = match text.to_str().map(str::trim) {
             Some(text) => draft.set(*place, text, Origin::Variable(variable.clone())),
-            None => Err("the value is not UTF-8".to_owned()),
+            None => Err("the value is not UTF-8: correct or remove it".to_owned()),
         };
         if let Err(reason) = result {
             draft.wrong(Error::new(format!("{variable}={}: {reason}", text.display())));

@@ -48,7 +48,7 @@ impl File {
         }
     }
 
-    /// Whether there is none: only the default file need not exist.
+    /// Whether there is no file to read. Only the default file need not exist.
     pub(super) fn is_absent(environment: &[(OsString, OsString)], chosen: Option<&Path>) -> bool {
         match Self::named(environment, chosen) {
             Ok((path, None)) => {

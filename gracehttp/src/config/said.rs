@@ -40,13 +40,13 @@ impl Said {
         for (path, text) in variables {
             let name = app_variable(&path);
             let said = match text.to_str() {
-                _ if path.split(INNER).any(str::is_empty) => {
-                    Err(format!("{name} is not a setting: a part between two underscores is empty"))
-                }
+                _ if path.split(INNER).any(str::is_empty) => Err(format!(
+                    "{name} is not a setting: a part between two underscores is empty: correct or remove it"
+                )),
                 _ if path.contains(char::REPLACEMENT_CHARACTER) => {
-                    Err(format!("{name} is not a setting: the name is not UTF-8"))
+                    Err(format!("{name} is not a setting: the name is not UTF-8: correct or remove it"))
                 }
-                None => Err(format!("{name}: the value is not UTF-8")),
+                None => Err(format!("{name}: the value is not UTF-8: correct or remove it")),
                 Some(text) => insert(&mut root, &path, Variable { name, text: text.to_owned() }),
             };
             faults.extend(said.err().map(Error::new));

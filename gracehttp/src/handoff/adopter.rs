@@ -296,7 +296,7 @@ impl Adopter {
             return Ok(());
         };
         let session = session.map(|session| session.receive(client_chain)).transpose()?;
-        // Not asked whether its client is still there: if not, the parking lot wakes it at once, and it ends like any other.
+        // The client may have left. Then the parking lot wakes the connection at once, and it ends like any other.
         let proxy_header = ProxyHeader::AsListed;
         let (family, untaken) = (family.into(), Untaken::UNKNOWN);
         let socket = Socket { fd, family, origin, listener, session, proxy_header, untaken };

@@ -67,7 +67,11 @@ impl End {
         buffer[..len].zeroize();
         message
             .map(|message| Incoming::Message(message, fds))
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            // postcard's words are about platforms, which would mislead; its names of errors are short.
+            .map_err(|error| {
+                let why = format!("a message has come that can't be read ({error:?})");
+                io::Error::new(io::ErrorKind::InvalidData, why)
+            })
     }
 }
 
@@ -287,7 +291,8 @@ mod tests {
     async fn bytes_that_are_no_message_are_an_error() {
         let (left, right) = pair();
         left.end.send(&[0xff; 200], &[]).unwrap();
-        assert!(right.receive::<ToPredecessor>().await.is_err());
+        let error = right.receive::<ToPredecessor>().await.unwrap_err();
+        assert_eq!(error.to_string(), "a message has come that can't be read (DeserializeBadVarint)");
         // A length that exceeds the message.
         left.end.send(&[1, 0xff, 0xff, 0xff, 0x7f, b'x'], &[]).unwrap();
         assert!(right.receive::<ToPredecessor>().await.is_err());

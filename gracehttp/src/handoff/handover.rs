@@ -86,7 +86,7 @@ struct Move {
 }
 
 impl Moves {
-    /// Connections have moved. For so long one of them was in neither process.
+    /// Connections have moved. `pause` is the longest time for which one of them was in neither process.
     fn note(&self, at: Instant, pause: Duration) {
         let mut last = self.0.lock();
         let longest_pause = last.map_or(pause, |last| last.longest_pause.max(pause));
@@ -245,7 +245,10 @@ impl Handover {
                     return self.end(false).await;
                 }
                 Err(error) => {
-                    crate::log::error(format_args!("the handoff of connections failed: {error}"));
+                    crate::log::error(format_args!(
+                        "the handoff of connections to the successor, pid {}, failed: {error}",
+                        self.pid
+                    ));
                     return self.end(false).await;
                 }
             }

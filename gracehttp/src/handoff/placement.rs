@@ -3,8 +3,8 @@
 //! A connection follows the listener that accepted it: its client talks to the server that listens there now, even if
 //! that server has another name. If the listener is gone, the connection stays with its server: the one of the same
 //! name, or the one that has another of its listeners. In either case it has to be a server for its kind: over TLS, or in
-//! plain text. No connection over TLS moves to a server that requires client certificates unless its client has shown one:
-//! another one must not get in this way.
+//! plain text. If a server requires client certificates, a connection over TLS moves to it only if its client has shown one, so
+//! that no other client gets in this way.
 
 use std::collections::HashMap;
 
@@ -60,7 +60,7 @@ impl LocalServer<'_> {
     }
 }
 
-/// What a connection is to its server.
+/// The kind of a connection, as far as it decides which server can take it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Plain,
@@ -115,9 +115,9 @@ pub(crate) struct Placement {
     by_listener: Vec<Option<(Place, Homes)>>,
     /// By the name of the predecessor's server.
     by_server: HashMap<String, Homes>,
-    /// Of those, the ones whose connections over TLS come only if their clients have shown certificates.
+    /// Those of these servers of which a connection over TLS comes only if its client has shown a certificate.
     with_client_certs: Vec<String>,
-    /// By the index of a server of this process: whether only such connections over TLS reach it.
+    /// By the index of a server of this process: whether a connection over TLS needs a client certificate to reach it.
     requires_client_cert: Vec<bool>,
 }
 
@@ -181,7 +181,7 @@ impl Placement {
         servers
     }
 
-    /// Of those, the ones whose connections over TLS come only if their clients have shown certificates.
+    /// Those of these servers of which a connection over TLS comes only if its client has shown a certificate.
     pub(crate) fn with_client_certs(&self) -> Vec<String> {
         self.with_client_certs.clone()
     }

@@ -19,13 +19,13 @@ use crate::socket::{Socket, Stage, Untaken};
 #[derive(Debug)]
 pub(super) struct Standby {
     until: Instant,
-    /// By the number of the connection, sorted. Nearly all come in this order.
+    /// Sorted by the number of the connection. Nearly all are confirmed in this order.
     kept: Vec<(u32, Kept)>,
     /// How many TLS connections the successor was given. They can't come back: only the successor knows how many records
     /// were sealed with their keys.
     sessions: usize,
     suspension: SuspensionWatch,
-    /// Where the successor marks them, if it was sent that.
+    /// Where the successor marks the connections, if it was sent a ledger.
     ledger: Option<Ledger>,
     /// None with a successor of version 1, which answers no pings.
     heartbeat: Option<Heartbeat>,
@@ -160,7 +160,7 @@ impl Standby {
         self.kept.len()
     }
 
-    /// What the successor, which is dead, has done with a connection, of which it has reported this.
+    /// In which state a dead successor has left a connection: as the ledger says, or else as it has reported.
     pub(super) fn mark(&self, number: u32, reported: Mark) -> Mark {
         match self.ledger.as_ref().and_then(|ledger| ledger.mark(number)) {
             Some(mark) => mark,
@@ -186,8 +186,8 @@ impl Standby {
     }
 }
 
-/// Where a connection stands that comes back from a dead process with this mark, and which bytes of its next request were
-/// read; none if that process may have read a part of it.
+/// The stage of a connection that comes back from a dead process with this mark, and the bytes that were read of its next
+/// request. None if that process may have read a part of a request.
 pub(super) fn left_with(mark: Mark, stage: Stage, ahead: Bytes) -> Option<(Stage, Bytes)> {
     match mark {
         Mark::Untouched => Some((stage, ahead)),
@@ -203,7 +203,7 @@ impl Kept {
         let Self { context, duplicate, has_answered, .. } = self;
         let Duplicate { socket, stage, ahead } = duplicate;
         let (stage, ahead) = left_with(mark, stage, ahead)?;
-        // The successor may have written.
+        // The successor may have written something.
         let socket = Socket { untaken: Untaken::UNKNOWN, ..socket };
         context.ends().take_back(has_answered);
         let permit = context.permits.adopt();

@@ -10,7 +10,7 @@ const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
 const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 /// A certificate that an authority issues and renews by itself, by ACME: Let's Encrypt, unless
-/// [`directory`](Self::directory) says otherwise. Who uses it agrees to the authority's terms of service.
+/// [`directory`](Self::directory) says otherwise. By using it you agree to the authority's terms of service.
 ///
 /// ```
 /// use gracehttp::{Acme, Tls};
@@ -56,7 +56,7 @@ impl Acme {
         }
     }
 
-    /// Whom the authority may write to, such as `mailto:ops@example.org`.
+    /// The address to which the authority may write, such as `mailto:ops@example.org`.
     pub fn contact(mut self, contact: impl Into<String>) -> Self {
         self.contact = Some(contact.into());
         self
@@ -114,7 +114,8 @@ impl Acme {
         }
     }
 
-    /// Where all that comes from this authority is kept. What one has issued must not be taken for another's.
+    /// The directory of what comes from this authority. Each authority has its own, so that none gets an account of another, and
+    /// no certificate of staging is taken for one of production.
     pub(crate) fn folder(&self) -> PathBuf {
         let url = self.directory_url();
         let place = url.strip_prefix("https://").unwrap_or(url);

@@ -77,8 +77,8 @@ where
         self().await.into_response()
     }
 
-    /// It reads nothing: the request goes before it could make the future larger, and the state's count, which all threads
-    /// share, stays as it is.
+    /// It reads nothing: the request is dropped before it could make the future larger, and the state is not cloned, whose count
+    /// all threads share.
     fn answer(
         self,
         _request: Request,

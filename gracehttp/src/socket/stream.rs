@@ -65,15 +65,6 @@ impl Stream {
         }
     }
 
-    /// Whether its client has shown a certificate.
-    pub(crate) fn has_client_cert(&self) -> bool {
-        match self {
-            #[cfg(feature = "tls")]
-            Self::Secure(secure) => secure.session().facts().client.is_some(),
-            _ => false,
-        }
-    }
-
     /// Whether the key of its session will soon be worn out and can't be renewed.
     pub(crate) fn is_nearly_worn_out(&self) -> bool {
         match self {

@@ -56,8 +56,8 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Starts a server. Where its attribute lets it listen does not matter here; everything else holds. One with TLS and
-    /// `plain_listen` also listens in plain text, at [`plain_url`](Self::plain_url).
+    /// Starts a server on a port of its own, wherever its attribute has it listen; all other keys of the attribute hold. A server
+    /// with TLS and `plain_listen` also listens in plain text, at [`plain_url`](Self::plain_url).
     ///
     /// # Panics
     ///
@@ -99,7 +99,7 @@ impl TestServer {
         self.plain
     }
 
-    /// This address as a URL, without a slash at the end.
+    /// The [address in plain text](Self::plain_address) as a URL, without a slash at the end.
     ///
     /// ```
     /// # #[cfg(all(feature = "self-signed", feature = "test-kit"))] mod program {

@@ -12,7 +12,7 @@ pub(super) enum Refusal {
     UnknownName(Option<String>),
     /// The client wants to see the certificate of a challenge of this name, and none is under way.
     UnexpectedChallenge(Option<String>),
-    /// It was an authority's look at the certificate of a challenge, which is over.
+    /// An authority has looked at the certificate of a challenge. There was no fault.
     Challenge,
 }
 

@@ -30,14 +30,14 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 /// The first size of the input buffer: enough for most ClientHellos.
 const SMALL: usize = 4 << 10;
 
-/// At most so much is read of a client that was refused.
+/// The most bytes that are read of a client that was refused.
 const DISCARDED: usize = 64 << 10;
 
 /// The record of the fatal alert `unrecognized_name` (RFC 6066 section 3). It is sent in answer to a ClientHello, so it is
 /// not encrypted.
 const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
 
-/// Why a client is refused whose bytes are no record of TLS.
+/// Why a client is refused that sends something else than a TLS record.
 const NO_RECORD: &str = "the client sent no TLS record; it may speak plain HTTP";
 
 /// Makes a TLS session of a socket. If that fails, the client is sent the alert that says why.
@@ -139,7 +139,7 @@ impl Handshake {
         }
     }
 
-    /// Who the client is, which was verified. rustls does not verify it again when a session is resumed.
+    /// The certificates that the client has shown, verified. rustls verifies none again when a session is resumed, so this does.
     fn client(&self) -> io::Result<Option<Arc<ClientChain>>> {
         let Some(clients) = self.resolver.clients() else { return Ok(None) };
         let chain = self.rustls.peer_certificates();

@@ -17,7 +17,7 @@ pub(super) struct HandshakeResolver {
     refused: OnceLock<Refused>,
 }
 
-/// What a client has asked for of which there is no certificate.
+/// What a client has asked for, if there is no certificate for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
     /// A name.
@@ -36,7 +36,7 @@ impl HandshakeResolver {
         self.current.clients.as_ref()
     }
 
-    /// What there is no certificate for, if the client was refused.
+    /// Why the client was refused, if it was.
     pub(super) fn refused(&self) -> Option<Refused> {
         self.refused.get().copied()
     }

@@ -186,8 +186,8 @@ impl Activity {
         self.traffic.open() == 0 && !self.has_unread_body()
     }
 
-    /// Whether nothing is read until the handler is done, so that the end of the connection goes unnoticed.
-    pub(crate) fn is_deaf(&self) -> bool {
+    /// Whether nothing is read until the handler is done, so that a client's end is missed.
+    pub(crate) fn misses_end(&self) -> bool {
         self.has_unread_body() || !self.traffic.is_read_blocked() || self.inbound.refused_request().is_some()
     }
 

@@ -266,7 +266,7 @@ impl Drive<'_, '_> {
         self.limits.observe(self.activity, now);
         if self.limits.next_look(self.activity).is_some_and(|at| now >= at) {
             if self.limits.waiting() == Waiting::Write {
-                self.limits.note_untaken(self.probe.unacknowledged(), self.activity, now);
+                self.limits.note_download(self.probe.unacknowledged(), self.activity, now);
             } else {
                 let presence = self.probe.presence();
                 self.limits.note_half_closed(presence == Presence::HalfClosed, now);

@@ -36,7 +36,7 @@ pub(crate) enum Waiting {
 }
 
 impl Waiting {
-    /// The same, as a receipt tells it.
+    /// The name of this in a receipt.
     pub(crate) fn when_cut(self, is_answering: bool) -> CutWhile {
         match self {
             Self::Request => CutWhile::Idle,
@@ -123,7 +123,7 @@ impl Limits {
         match (self.waiting, waiting) {
             _ if begun != self.begun => self.patience = Patience::new(activity.traffic().bytes_in(), now),
             (Waiting::Body, _) => self.patience.note(activity.traffic().bytes_in(), now),
-            // Its handler was what took the time.
+            // Until now the handler took the time, not the client.
             (_, Waiting::Body) => self.patience.resume(activity.traffic().bytes_in(), now),
             _ => {}
         }
@@ -176,19 +176,19 @@ impl Limits {
         match self.waiting {
             Waiting::Write => Some(self.download.end().min(self.looked + LOOK_AT_TAKING)),
             Waiting::Answer | Waiting::RestOfAnswer => Some(self.looked + LOOK_AT_PRESENCE),
-            Waiting::Handler if activity.is_deaf() => Some(self.looked + LOOK_AT_PRESENCE),
+            Waiting::Handler if activity.misses_end() => Some(self.looked + LOOK_AT_PRESENCE),
             Waiting::Request | Waiting::Head | Waiting::Body | Waiting::Handler => None,
         }
     }
 
-    /// A look has found that the client has yet to take so many of the written bytes.
-    pub(crate) fn note_untaken(&mut self, untaken: u64, activity: &Activity, now: Instant) {
+    /// A look has found how many of the written bytes the client has yet to take. Notes how far it has come.
+    pub(crate) fn note_download(&mut self, untaken: u64, activity: &Activity, now: Instant) {
         self.looked = now;
         let taken = activity.traffic().bytes_out().saturating_sub(untaken);
         self.download.note(taken.max(self.download.moved()), now);
     }
 
-    /// What the client may not have taken yet.
+    /// A bound of what the client has yet to take, without a look.
     pub(crate) fn untaken(&self, activity: &Activity) -> Untaken {
         let (untaken, written) = self.untaken;
         untaken.and(activity.traffic().bytes_out().saturating_sub(written))
@@ -273,7 +273,7 @@ mod tests {
             let taken = burst + (now - start).as_secs() * rate;
             activity.traffic().note_written((taken + room - activity.traffic().bytes_out()) as usize);
             limits.observe(&activity, now);
-            limits.note_untaken(activity.traffic().bytes_out() - taken, &activity, now);
+            limits.note_download(activity.traffic().bytes_out() - taken, &activity, now);
             if limits.deadline(&options).is_some_and(|deadline| now >= deadline) {
                 return Some((now - start).as_secs());
             }

@@ -68,9 +68,8 @@ pub(super) async fn serve(
 ) -> Left {
     permit.is_seen();
     let mut limits = Limits::new(stage, ahead.since, stream.untaken());
-    let stays_behind = (stream.introduced().is_some() && !context.takes_proxy_headers())
-        || !context.takes_client(stream.is_secure(), stream.has_client_cert());
-    let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes) && !stays_behind;
+    let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, stage == Stage::Fresh));
+    let can_rest = stream.can_rest() && context.can_move_with(&ahead.bytes) && !info.stays_behind();
     let activity = Arc::new(Activity::new(can_rest));
     let entry = context.moved.entry(stream.origin());
     let rest = match can_rest {
@@ -87,7 +86,6 @@ pub(super) async fn serve(
         activity.defer_waiting();
     }
     let probe = Probe::of(stream.socket());
-    let info = Arc::new(ConnectionInfo::new(context.clone(), &stream, stage == Stage::Fresh));
     let bounds = Bounds::new(&context.options, stream.is_secure());
     let intake = Intake::new(activity.clone(), bounds, ahead);
     let transport = Transport::new(stream, intake, permit, context.metrics);

@@ -73,7 +73,8 @@ impl Look {
         Self { timer: Box::pin(tokio::time::sleep(Duration::ZERO)), is_set: false }
     }
 
-    /// If not, the task is woken when it is, unless one was due just now.
+    /// Whether it is time for a look. If not, the task is woken at that time. After a look this has to be asked once more, which
+    /// sets the timer for the next one.
     fn is_due(&mut self, cx: &mut TaskContext<'_>) -> bool {
         // Most turns end here: a timer that is set need not be asked.
         if self.is_set && !self.timer.is_elapsed() {
@@ -98,8 +99,8 @@ pub(super) struct Drive<'a> {
     leaving: Leaving,
     changed: Pin<Box<Notified<'a>>>,
     seen: Option<Stamp>,
-    /// It lets the tasks of new streams go before it.
-    lets_go_before: bool,
+    /// It has put its turn off for the tasks of new streams.
+    has_yielded: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -113,17 +114,17 @@ impl<'a> Drive<'a> {
             leaving: Leaving::No,
             changed: Box::pin(context.drain.changed()),
             seen: None,
-            lets_go_before: false,
+            has_yielded: false,
         }
     }
 
-    /// Ready when the connection's task begins its turn. It first lets the tasks of new streams have theirs, which are
-    /// queued already: the first response wakes it, and the others of requests that have come together would cost a record
-    /// and a system call each.
+    /// Ready when the connection's task may begin its turn: after the tasks of new streams, which are queued already, have had
+    /// theirs. Otherwise it would write the first response as soon as that is there, and each other response to requests that
+    /// have come together would cost a record and a system call of its own.
     pub(super) fn poll_start(&mut self, cx: &TaskContext<'_>) -> Poll<()> {
-        self.lets_go_before = !self.lets_go_before && self.streams.are_starting();
-        if self.lets_go_before {
-            // It is queued behind them. One of them may block its thread, so it lets them go before just once.
+        self.has_yielded = !self.has_yielded && self.streams.are_starting();
+        if self.has_yielded {
+            // It is queued behind them. It puts its turn off only once, since one of them may block its thread.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -158,7 +159,7 @@ impl<'a> Drive<'a> {
             || verdict == Verdict::Leave
             || self.streams.traffic().is_nearly_worn_out();
         match self.leave(leaves, phase, cx) {
-            // A look that was due says when the next one is only if it is asked again.
+            // The timer for the next look is set when `is_due` is asked again.
             Step::Sleep if looks => Step::Turn,
             step => step,
         }

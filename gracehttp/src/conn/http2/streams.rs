@@ -33,12 +33,14 @@ const FIRST_WINDOW: u64 = 65_535;
 
 /// What the parts of one connection share.
 ///
-/// The notes of the connection. The parts that run in its task write them: the reader of frames (`inspection`) all that
-/// is about the client's frames (`granted`, `last_stream`, `opened`, `is_inside_head`, `is_unsettled`, `arrived`,
-/// `fault`), the exchange `requests`, `begun`, `host` and the streams, and the task itself `announces_end`, which the transport
-/// reads. They are read in that task: `Relaxed` is enough. The streams' own tasks, and the tasks in which handlers read
-/// bodies, write `room`, `credit`, `watched`, `interim` and `has_asked`, `taken`, `pieces` and `starting`. The first four
-/// are behind locks, `has_asked` is ordered (acquire and release), and the last three are only summed up.
+/// | field | written by | ordering |
+/// | --- | --- | --- |
+/// | `granted`, `last_stream`, `opened`, `is_inside_head`, `is_unsettled`, `arrived`, `fault` | the reader of frames (`inspection`), in the connection's task | read in that task: `Relaxed` |
+/// | `requests`, `begun`, `host` | the exchange, in that task | the same |
+/// | `announces_end` | that task | the same |
+/// | `room`, `credit`, `watched`, `interim` | any task of a stream or of a handler that reads a body, too | behind locks |
+/// | `has_asked` | any such task | acquire and release |
+/// | `taken`, `pieces`, `starting` | any such task | sums only: `Relaxed` |
 pub(crate) struct Streams {
     traffic: Traffic,
     pub(crate) room: Arc<Room>,
@@ -51,7 +53,7 @@ pub(crate) struct Streams {
     /// The tasks of streams that were started and have not had a turn yet.
     starting: AtomicUsize,
     pub(super) host: KnownHost,
-    /// They come over TLS.
+    /// The streams come over TLS.
     pub(super) are_secure: bool,
     /// Bytes of responses that have gone out.
     taken: AtomicU64,
@@ -62,15 +64,15 @@ pub(crate) struct Streams {
     /// How many streams the client has opened.
     opened: AtomicU64,
     is_inside_head: AtomicBool,
-    /// The client is to hear that the end is near.
+    /// The client is to be sent the first GOAWAY.
     announces_end: AtomicBool,
     interim: Mutex<Interim>,
     /// Nothing more is read in this turn of the connection: the head of a request with a body has come, or has to wait
     /// for the next one.
     is_unsettled: AtomicBool,
-    /// Its stream, 0 once the request has begun.
+    /// The stream of that head; 0 once its request has begun.
     arrived: AtomicU32,
-    /// Handlers wait for interim responses; spares the lock at every turn.
+    /// Handlers wait for interim responses. So turns in which none does need no lock.
     has_asked: AtomicBool,
     /// The code with which the connection has to end; 0 is none.
     fault: AtomicU8,
@@ -106,7 +108,7 @@ pub(crate) struct Found {
 }
 
 impl Streams {
-    /// The same, of a connection that is over TLS or not.
+    /// These streams, of a connection that is over TLS or not.
     pub(crate) fn over_tls(self, are_secure: bool) -> Self {
         Self { are_secure, ..self }
     }
@@ -213,7 +215,7 @@ impl Streams {
         self.starting.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It has its first turn, or will have none.
+    /// The task of a stream has its first turn, or ends without one.
     pub(super) fn note_first_turn(&self) {
         self.starting.fetch_sub(1, Ordering::Relaxed);
     }

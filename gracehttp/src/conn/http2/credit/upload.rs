@@ -1,4 +1,4 @@
-//! One upload, and what it may come to.
+//! One upload, and how much memory it may come to: see the [account](super::account).
 
 use crate::conn::http2::credit::pinned::Unread;
 use crate::conn::http2::room::Shares;
@@ -7,19 +7,19 @@ use crate::conn::http2::room::Shares;
 /// few bytes now and then needs little.
 const GROWTH: u64 = 4;
 
-/// What one upload may come to.
+/// One upload. All is in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Upload {
     /// How much the client may still send once it knows our SETTINGS. Less than nothing if it has sent more: before
     /// it knew them, or in its first frame.
     pub(super) credit: i64,
-    /// All bytes that came, with padding.
+    /// All that came, with padding.
     pub(super) arrived: u64,
     /// Bytes that came and that its reader has not taken.
     pub(super) unread: usize,
-    /// What h2 holds for these besides.
+    /// What h2 holds for the unread bytes besides these.
     pub(super) overhead: usize,
-    /// Where they are in the input.
+    /// Where the unread bytes are in the input.
     pub(super) places: Unread,
     /// Bytes that its handler holds.
     pub(super) held: usize,
@@ -41,16 +41,16 @@ pub(super) enum State {
     Unasked,
     /// Read by a handler that has not answered.
     Read,
-    /// Such a handler gets no more of it. Whether it holds the pieces or a copy is not known, until it answers.
+    /// A handler that has not answered gets no more of it. Until it answers, it may hold the pieces, or a copy.
     Whole,
     /// The response has begun: what is read is not counted.
     Free,
-    /// CONNECT: what is read of it is not known here, and only the window of the connection limits what is not.
+    /// CONNECT: how much is read of it is not known here. Only the window of the connection limits the rest.
     Tunnel,
 }
 
 impl Upload {
-    /// What it may come to.
+    /// How much memory it may come to.
     pub(super) fn sum(&self) -> i64 {
         self.credit + self.unread as i64 + self.held as i64
     }
@@ -65,7 +65,7 @@ impl Upload {
         }
     }
 
-    /// The window that it has if it has the right.
+    /// The window of an upload that has the right (see the account).
     pub(super) fn right(&self, shares: &Shares) -> usize {
         shares.body.saturating_sub(self.held).max(shares.right)
     }

@@ -181,7 +181,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         Self::try_reading(read_settings, start_up)
     }
 
-    /// What start-up code takes is read of the application's section of the configuration.
+    /// An application whose start-up code takes settings. `read` makes them of the application's section of the configuration.
     pub(crate) fn reading<A, F, Fut>(read: fn(&Section<'_>) -> Result<A, Error>, start_up: F) -> Self
     where
         A: Send + 'static,
@@ -191,7 +191,7 @@ impl<S: Clone + Send + Sync + 'static> App<S> {
         Self::with::<Fut>(UnreadStartUpCode::new(read, |settings| async { Ok(start_up(settings).await) }))
     }
 
-    /// The same, for start-up code that can fail.
+    /// An application whose start-up code takes settings, as with [`reading`](Self::reading), and can fail.
     pub(crate) fn try_reading<A, F, Fut, E>(read: fn(&Section<'_>) -> Result<A, Error>, start_up: F) -> Self
     where
         A: Send + 'static,

@@ -11,13 +11,13 @@ const CODE_OF_PROCESS: &[&str] = gracehttp_macros::keys!(process.code);
 /// Keys of a server that need a feature of this library.
 const FEATURES_OF_SERVER: &[(&str, &str)] = gracehttp_macros::keys!(server.features);
 
-/// The same for keys of the process.
+/// Keys of the process that need a feature of this library.
 const FEATURES_OF_PROCESS: &[(&str, &str)] = gracehttp_macros::keys!(process.features);
 
 /// Keys of a server with the words that other programs use for them.
 const OTHER_WORDS_OF_SERVER: &[(&str, &[&str])] = gracehttp_macros::keys!(server.other_words);
 
-/// The same for keys of the process.
+/// Keys of the process with the words that other programs use for them.
 const OTHER_WORDS_OF_PROCESS: &[(&str, &[&str])] = gracehttp_macros::keys!(process.other_words);
 
 /// The message about a key of `#[server(…)]` that is code.
@@ -25,7 +25,7 @@ pub(super) fn code_of_server(word: &str) -> Option<String> {
     code(word, CODE_OF_SERVER, "#[server(…)]")
 }
 
-/// The same for the process.
+/// The message about a key of `#[gracehttp::main(…)]` that is code.
 pub(super) fn code_of_process(word: &str) -> Option<String> {
     code(word, CODE_OF_PROCESS, "#[gracehttp::main(…)]")
 }
@@ -39,7 +39,7 @@ pub(super) fn missing_feature_of_server(word: &str) -> Option<&'static str> {
     missing_feature(word, FEATURES_OF_SERVER, |table| SERVER_KEYS.iter().any(|key| key.name == table))
 }
 
-/// The same for the process.
+/// The feature that would bring this key of the process, if the program is built without it.
 pub(super) fn missing_feature_of_process(word: &str) -> Option<&'static str> {
     missing_feature(word, FEATURES_OF_PROCESS, |table| PROCESS_KEYS.iter().any(|key| key.name == table))
 }
@@ -62,7 +62,7 @@ pub(super) fn other_word_of_server(word: &str) -> Vec<&'static str> {
     meant.into_iter().filter(|meant| SERVER_KEYS.iter().any(|key| key.name == *meant)).collect()
 }
 
-/// The same for the process.
+/// The keys of the process that this word stands for.
 pub(super) fn other_word_of_process(word: &str) -> Vec<&'static str> {
     other_word(word, OTHER_WORDS_OF_PROCESS)
 }

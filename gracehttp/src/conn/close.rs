@@ -39,7 +39,7 @@ impl Linger {
         buffer: 4 << 10,
     };
 
-    /// The same while other clients wait for the permit.
+    /// As [`BRIEF`](Self::BRIEF), while other clients wait for the permit.
     pub(super) const HURRIED: Self = Self { silent: Duration::from_millis(100), ..Self::BRIEF };
 
     /// For a client that may be in the middle of a request body: many clients send all of it before they read the
@@ -154,7 +154,7 @@ pub(super) async fn close_now(mut stream: Stream) {
     let _ = tokio::time::timeout(Duration::ZERO, stream.shutdown()).await;
 }
 
-/// The same, after some last bytes if there is room for them.
+/// Closes the connection as [`close_now`] does, after some last bytes if there is room for them.
 pub(super) async fn close_now_with(mut stream: Stream, bytes: &[u8]) {
     let _ = tokio::time::timeout(Duration::ZERO, stream.write_all(bytes)).await;
     close_now(stream).await;

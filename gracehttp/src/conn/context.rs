@@ -178,12 +178,12 @@ impl Context {
         })
     }
 
-    /// The same, with metrics.
+    /// This server, with metrics.
     pub(crate) fn measured_by(self, metrics: Option<&'static ServerMetrics>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// The same, with an access log.
+    /// This server, with an access log.
     pub(crate) fn logged_by(self, access_log: Option<AccessLog>) -> Self {
         Self { access_log, ..self }
     }

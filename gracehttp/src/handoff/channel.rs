@@ -117,7 +117,7 @@ impl Channel {
         self.end.send(bytes, &[])
     }
 
-    /// The same end, without keeping it open.
+    /// This end of the channel, without keeping it open.
     pub(crate) fn downgrade(&self) -> WeakChannel {
         WeakChannel { end: Arc::downgrade(&self.end) }
     }
@@ -149,7 +149,7 @@ impl Channel {
         }
     }
 
-    /// The same, for a message that the receiver can do without.
+    /// Sends one message that the receiver can do without, if there is room for it in time.
     pub(crate) async fn send_best_effort<M: Serialize>(&self, message: &M) {
         let _ = self.send_in_time(message, &[]).await;
     }
@@ -159,7 +159,7 @@ impl Channel {
         self.send_now(message).unwrap_or(true)
     }
 
-    /// The same, but a broken channel is an error.
+    /// Sends one message if there is room for it at this moment. A channel that is broken is an error. False if it was not sent.
     pub(crate) fn send_now<M: Serialize>(&self, message: &M) -> io::Result<bool> {
         match self.end.send(&encode(message)?, &[]) {
             Ok(()) => Ok(true),

@@ -146,7 +146,7 @@ impl HandoverEnd {
         self.recover_from(successor.is_dead())
     }
 
-    /// The same, from a successor that is dead or not.
+    /// The connections that are ours again, from a successor that is dead or not.
     pub(super) fn recover_from(self, is_dead: bool) -> Recovered {
         let Self { remains: Remains { mut back, claimed, mut lost }, standby, died, .. } = self;
         // One that ends by its own decision reads nothing any more.

@@ -28,7 +28,7 @@ pub(crate) const RESTART: &str = "restart";
 /// After the commit: this successor is asked to stop, since a command has asked its predecessor.
 pub(crate) const STOP: &str = "stop";
 
-/// The same, but it accepts for a while before it stops.
+/// After the commit: this successor is asked to stop, and to accept for a while before it does.
 pub(crate) const DRAIN: &str = "drain";
 
 /// After the commit, to the predecessor: log files are to be opened anew.

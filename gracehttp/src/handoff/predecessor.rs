@@ -151,7 +151,7 @@ pub(crate) enum FromPredecessor {
     Connections(Arrivals),
     /// So many connections of each server still count against its limit.
     Held(Vec<ServerCount>),
-    /// The same, and a request with this number for the permits in `asked`. They are included in `held`.
+    /// As [`Held`](Self::Held), with a request of this number for the permits in `asked`, which `held` includes.
     PermitRequest {
         number: u32,
         held: Vec<ServerCount>,

@@ -423,7 +423,7 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The same for a process that was not ready. Before it speaks to us, nothing that it writes can be heard.
+/// The exit status, in words, of a process that was not ready. Before it speaks to us, nothing that it writes can be heard.
 fn describe_early(status: ExitStatus, has_spoken: bool) -> String {
     let how = describe(status);
     match has_spoken {

@@ -153,7 +153,8 @@ impl Transfer {
         place.map_or_else(Vec::new, |place| self.confirm_at(place, count))
     }
 
-    /// The same for the oldest batch. A successor of version 1 has no more than one, and does not say its number.
+    /// The successor has taken so many connections of the oldest batch. One of version 1 has no more than one, and does not say
+    /// its number.
     pub(super) fn confirm(&mut self, count: usize) -> Vec<Confirmed> {
         self.confirm_at(0, count)
     }

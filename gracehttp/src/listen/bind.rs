@@ -29,7 +29,8 @@ pub(crate) fn bind(
     open(server, endpoint, options, &mut OfferedListeners::default())
 }
 
-/// The same, but adopts those of its listeners that the predecessor has, or that were passed to this process.
+/// Opens all sockets of an endpoint: adopts the listeners that the predecessor has, or that were passed to this process, and
+/// binds the others.
 pub(crate) fn open(
     server: &str,
     endpoint: &Endpoint,

@@ -31,7 +31,7 @@ pub(super) fn pids_of_tcp(address: SocketAddr) -> Vec<u32> {
     processes_with(&inodes.collect::<Vec<_>>())
 }
 
-/// The same for a socket file; `None` if no process listens there.
+/// The pids of the processes that listen on this socket file; `None` if none does.
 #[cfg(feature = "cli")]
 pub(super) fn pids_of_unix(path: &Path) -> Option<Vec<u32>> {
     let inodes = inodes_of_unix(path);

@@ -103,7 +103,7 @@ impl Acceptor {
         self.empty()
     }
 
-    /// The same, but leaves the socket file to another process that has the listener, too.
+    /// [Closes](Self::close) the listener, but leaves the socket file to another process that has the listener, too.
     pub(crate) fn empty(self) -> impl Future<Output = ()> + use<> {
         let Self { listener, state, accepting, .. } = self;
         // The loop has the last reference, and closes the listener as soon as it finds the queue empty. A client that

@@ -60,7 +60,7 @@ impl<M> Repeats<M> {
         self.take(now, |window| window.ends <= now)
     }
 
-    /// The same for all places, at the end of the process.
+    /// For every place, at the end of the process: the last counted message, and the number of counted messages.
     pub(super) fn rest(&mut self, now: Instant) -> Vec<(M, u64)> {
         self.take(now, |_| true)
     }

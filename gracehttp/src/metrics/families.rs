@@ -33,7 +33,7 @@ pub(super) enum Kind {
 #[derive(Debug, PartialEq)]
 pub(super) struct Bounds {
     pub(super) seconds: &'static [f64],
-    /// The same, as durations are compared.
+    /// The same bounds in nanoseconds, as durations are compared.
     pub(super) nanos: &'static [u64],
 }
 

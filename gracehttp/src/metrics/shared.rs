@@ -114,7 +114,7 @@ impl Durations {
         self.observe_for(thread_number(), duration);
     }
 
-    /// The same for the thread with this number.
+    /// Counts a duration as the thread with this number.
     pub(super) fn observe_for(&self, thread: usize, duration: Duration) {
         let nanos =
             duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into());

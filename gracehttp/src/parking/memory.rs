@@ -39,7 +39,7 @@ struct Counts {
     fewest: usize,
     /// How often a connection was parked.
     parks: usize,
-    /// The same when memory was given back.
+    /// How often one had been parked when memory was given back.
     parks_then: usize,
 }
 

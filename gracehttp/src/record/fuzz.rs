@@ -227,7 +227,7 @@ fn parts(suite: Suite, keys: u64) -> SessionParts {
 
 /// The application's data in a record with this content, if there is any.
 fn data(version: Version, kind: u8, content: &[u8]) -> Option<&[u8]> {
-    // A type of zero is padding, and what stands before it is the type.
+    // Zeros at the end are padding. The last byte before them is the type (RFC 8446 section 5.4).
     let (kind, content) = match version {
         Version::Tls13 if kind == 0 => {
             let end = content.iter().rposition(|&byte| byte != 0)?;

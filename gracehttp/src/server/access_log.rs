@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The form of a server's access log: one line a request.
+/// The form of a server's access log, which has one line for each request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AccessLog {
     /// No access log.
@@ -13,7 +13,7 @@ pub enum AccessLog {
     Off,
     /// The Common Log Format: client, time, request line, status, bytes.
     Common,
-    /// The same with referer and user agent, as web servers write it by default.
+    /// The Common Log Format with referer and user agent, as web servers write it by default.
     Combined,
     /// One JSON object a line, with all that is known.
     Json,

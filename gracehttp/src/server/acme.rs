@@ -129,7 +129,7 @@ impl Acme {
         self.folder().join(format!("{name}.pem"))
     }
 
-    /// The same, as a pair of files.
+    /// The file of the certificate and its key, as a pair of files.
     pub(crate) fn files(&self) -> CertificateFiles {
         CertificateFiles { cert: self.certificate_file(), key: self.certificate_file() }
     }

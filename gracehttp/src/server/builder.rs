@@ -25,6 +25,18 @@ use crate::server::{
 /// Set the options first; then one of [`handler`](Self::handler), [`service`](Self::service) and
 /// [`factory`](Self::factory) completes the server. A duration that is longer than 366 days, as
 /// [`Duration::MAX`](std::time::Duration::MAX) is, becomes one of 366 days.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use gracehttp::Server;
+///
+/// let server: Server<()> = Server::builder("api")
+///     .port(8080)
+///     .max_conns(1000)
+///     .idle_timeout(Duration::from_secs(30))
+///     .handler(async || "hello");
+/// ```
 #[must_use = "a server needs a handler, a service or a factory"]
 #[derive(Debug)]
 pub struct ServerBuilder {

@@ -51,7 +51,7 @@ pub trait Handler<M, S>: Clone + Send + Sync + Sized + 'static {
     /// Answers one request.
     fn call(self, request: Request, state: Arc<S>) -> impl Future<Output = Response> + Send;
 
-    /// The same for a request without its surroundings, which are attached if the handler may read them.
+    /// Answers a request that comes without its surroundings. They are attached if the handler may read them.
     #[doc(hidden)]
     fn answer(
         self,

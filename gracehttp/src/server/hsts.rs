@@ -20,7 +20,7 @@ pub(crate) struct Hsts {
     max_age: Duration,
     include_subdomains: bool,
     preload: bool,
-    /// The same as the value of the field, made once.
+    /// All of it as the value of the field, made once.
     value: HeaderValue,
 }
 

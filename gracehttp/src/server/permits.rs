@@ -33,7 +33,7 @@ impl Permits {
         Self::with_ends(limit, released, ConnectionEnds::default())
     }
 
-    /// The same, with the place that counts how connections end.
+    /// Permits with the place that counts how their connections end.
     pub(crate) fn with_ends(limit: usize, released: Arc<tokio::sync::Notify>, ends: ConnectionEnds) -> Self {
         Self {
             limit,

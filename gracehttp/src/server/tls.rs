@@ -13,6 +13,13 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 ///
 /// The process reads the files when it starts, before it accepts, and again whenever they change: new handshakes get the
 /// renewed certificate ([how](crate::guide::certificates#renewed-without-a-restart)).
+///
+/// ```
+/// use gracehttp::{Server, Tls};
+///
+/// let tls = Tls::files("cert.pem", "key.pem").min_version("1.3");
+/// let server: Server<()> = Server::builder("secure").port(8443).tls(tls).handler(async || "hello");
+/// ```
 #[derive(Debug, Clone)]
 pub struct Tls {
     pub(crate) source: Source,

@@ -66,7 +66,7 @@ impl BareStream {
         }
     }
 
-    /// The same, with the address of its client.
+    /// This stream, with the address of its client.
     pub(super) fn with_peer(self, peer: Option<SocketAddr>) -> Self {
         Self { peer, ..self }
     }

@@ -69,7 +69,7 @@ pub(crate) struct Socket<D = OwnedFd> {
 }
 
 impl<D> Socket<D> {
-    /// The same, with its descriptor in another form.
+    /// This socket, with its descriptor in another form.
     pub(crate) fn map_fd<E>(self, change: impl FnOnce(D) -> E) -> Socket<E> {
         let Self { fd, family, origin, listener, session, proxy_header, untaken } = self;
         Socket { fd: change(fd), family, origin, listener, session, proxy_header, untaken }

@@ -167,7 +167,7 @@ impl Observed {
         }
     }
 
-    /// The same, with the reports of earlier generations.
+    /// This process, with the reports of earlier generations.
     #[cfg(any(feature = "admin", feature = "cli"))]
     pub(crate) fn with_predecessors(self, predecessors: Predecessors) -> Self {
         Self { predecessors, ..self }

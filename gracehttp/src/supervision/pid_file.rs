@@ -56,7 +56,7 @@ impl PidFile {
         self.aside(|file| file.remove_now()).await;
     }
 
-    /// The same, in a process that may wait for the disk.
+    /// Removes the file, if it still names this service. For a process that may wait for the disk.
     ///
     /// Another process of the service may put its own file there at any moment. So the file is first taken away, and
     /// put back if it turns out to be that one.

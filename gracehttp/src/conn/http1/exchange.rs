@@ -132,7 +132,7 @@ impl Turn {
         }
     }
 
-    /// The same, and notes it.
+    /// Whether the head has to say that this is the connection's last response. If so, the connection notes that.
     fn tells_to_close(
         &self,
         activity: &Activity,

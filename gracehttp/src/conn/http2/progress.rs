@@ -230,7 +230,7 @@ impl Progress {
         self.has_task.load(Ordering::Acquire)
     }
 
-    /// The same, for one that does not wait.
+    /// Whether the stream was reset because its client was too slow, for a caller that does not wait.
     pub(super) fn is_reset(&self) -> bool {
         self.is_reset.load(Ordering::Acquire)
     }

@@ -78,7 +78,7 @@ pub(crate) struct Recycling {
     listing: AtomicBool,
     /// How many HTTP/1 responses should still say `Connection: close`.
     closes: AtomicUsize,
-    /// The same for responses that are the first of their connections.
+    /// How many HTTP/1 responses that are the first of their connections should still say so.
     first_closes: AtomicUsize,
     /// How many newcomers are in the list.
     newcomers: AtomicUsize,

@@ -111,7 +111,7 @@ impl<I: Inspector> Transport<I> {
         Poll::Ready(Ok(()))
     }
 
-    /// The same, down to the socket: a TLS session may keep bytes that it has sealed.
+    /// Writes the gathered bytes down to the socket: a TLS session may keep bytes that it has sealed.
     fn poll_flush_gathered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.owes_flush = true;
         ready!(self.poll_write_gathered(cx))?;

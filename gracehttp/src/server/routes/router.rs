@@ -95,7 +95,7 @@ impl Router {
         BoxService::new(self.dispatch(std::convert::identity))
     }
 
-    /// The same, with what the server adds to axum's router.
+    /// The service of these routes, with what the server adds to axum's router.
     pub(super) fn dispatch(self, complete: impl FnOnce(axum::Router) -> axum::Router) -> impl Dispatch {
         DirectRoutes::new(self.direct, ServiceDispatch::new(complete(self.axum), ""))
     }

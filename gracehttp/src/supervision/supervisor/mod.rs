@@ -42,7 +42,7 @@ const NOT_RUN: i32 = 127;
 /// The supervisor looks at the page at least so often: a worker that has changed it may have died before it could say so.
 const GLANCE: Duration = Duration::from_secs(2);
 
-/// The same, while it waits for processes that are not its children yet.
+/// How often it looks at the page while it waits for processes that are not its children yet.
 const GLANCE_AT_END: Duration = Duration::from_millis(100);
 
 /// Makes the program of the next worker, with this value of its variable.

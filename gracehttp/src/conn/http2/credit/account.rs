@@ -55,7 +55,7 @@ pub(super) struct Account {
     before_settings: Option<usize>,
     /// Credit that was granted, but not yet sent to the client.
     due: BTreeMap<u32, usize>,
-    /// The same for the connection.
+    /// Credit of the whole connection that was granted, but not yet sent to the client.
     due_of_connection: usize,
 }
 

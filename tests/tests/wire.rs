@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use tests::Service;
 use tests::client::{Pause, get, post_head};
+use tests::{Service, Signal};
 
 const WEB: &str = "server web 127.0.0.1:0";
 const TLS: &str = "server web 127.0.0.1:0 tls=self_signed";
@@ -234,6 +234,24 @@ async fn a16_empty_line_is_ignored_and_the_connection_idles() {
             assert_eq!(client.get("/ping").await.unwrap().status, 200);
         };
         tokio::join!(idles(""), idles("\r\n"), idles("\r\n\r\n"), apart);
+    }
+}
+
+/// The process is stopped while the limit passes, as a machine that pauses stops it. It finds the request and the end of the
+/// limit together.
+#[tokio::test]
+async fn a_request_that_comes_before_the_idle_limit_is_answered_however_late_it_is_found() {
+    for plan in [WEB, TLS] {
+        let service = Service::new(&format!("{plan} idle_timeout=2000ms")).await;
+        let mut client = service.client().await;
+        client.get("/ping").await.unwrap();
+        assert_eq!(client.pause(Duration::from_millis(300)).await, Pause::Open);
+        service.app.signal(Signal::STOP);
+        client.send(get("/ping")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3000)).await;
+        service.app.signal(Signal::CONT);
+        let reply = client.reply().await.unwrap_or_else(|failure| panic!("{plan}: {failure}"));
+        assert_eq!(reply.status, 200, "{plan}");
     }
 }
 

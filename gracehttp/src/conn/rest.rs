@@ -194,7 +194,7 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
             let pace = if is_rare { Pace::Rare } else { Pace::Busy };
             serve_awake(context, socket, stage, Bytes::new(), pace, Permit::from_count(&context.permits));
         }
-        Woken::Expired(parked) => end_parked(context, parked, ConnectionEnd::Cut(CutReason::TimedOut)),
+        Woken::Expired(parked) => end_unless_asked(context, parked, CutReason::TimedOut),
     }
 }
 
@@ -203,6 +203,15 @@ fn leave_lot(context: &Arc<Context>, woken: Woken) {
 fn has_only_closed(context: &Context, socket: &Socket<Descriptor>, stage: Stage) -> bool {
     let owes_nothing = stage == Stage::Idle || context.options.proxy_protocol.is_empty();
     socket.session.is_none() && owes_nothing && Unread::of(socket.fd.as_fd()) == Unread::End
+}
+
+/// Ends a parked connection for this reason. One whose next request has already come is answered first: nothing may have
+/// looked at it since then, if the process was stopped for a while.
+fn end_unless_asked(context: &Arc<Context>, parked: Parked, reason: CutReason) {
+    match Unread::of(parked.socket.fd.as_fd()) {
+        Unread::Bytes => leave_lot(context, Woken::Ready(parked.into())),
+        Unread::Nothing | Unread::End => end_parked(context, parked, ConnectionEnd::Cut(reason)),
+    }
 }
 
 async fn hand_over_all(context: &Arc<Context>) {
@@ -239,13 +248,7 @@ async fn close_all(context: &Arc<Context>) {
             return;
         }
         for parked in batch {
-            // A connection whose next request has already come is answered first.
-            match Unread::of(parked.socket.fd.as_fd()) {
-                Unread::Bytes => leave_lot(context, Woken::Ready(parked.into())),
-                Unread::Nothing | Unread::End => {
-                    end_parked(context, parked, ConnectionEnd::Cut(CutReason::Idle));
-                }
-            }
+            end_unless_asked(context, parked, CutReason::Idle);
         }
         tokio::task::yield_now().await;
     }

@@ -128,7 +128,7 @@ pub(super) async fn serve(
         false => Linger::BRIEF,
     };
     // Its next request may just have come.
-    let goes_on = matches!(end, End::MakeRoom | End::Close)
+    let goes_on = matches!(end, End::MakeRoom | End::Close | End::TimedOut(Waiting::Request))
         && limits.waiting() != Waiting::Head
         && Unread::of(stream.socket()) == Unread::Bytes;
     if goes_on {

@@ -89,6 +89,11 @@ impl Racer {
         assert_eq!((reply.status, reply.text().as_str()), (200, body), "{:?}", self.pauses);
     }
 
+    /// The server closes its side after the last answer to a client that has closed its own.
+    async fn expect_end(&mut self) {
+        self.client.closed().await.unwrap_or_else(|failure| panic!("{:?}: {failure}", self.pauses));
+    }
+
     async fn echo(&mut self) {
         let body = self.body();
         self.client.send(post_head("/echo", body.len()) + &body).await.expect("it is sent");
@@ -122,19 +127,24 @@ impl Racer {
         self.client.send(post_head("/echo", body.len()) + &body).await.expect("it is sent");
         self.client.half_close().await.expect("half a close");
         self.expect(&body).await;
+        self.expect_end().await;
         self.connect_again().await;
     }
 
     /// The answer is larger than the buffers, and the client begins late to read it.
     async fn large_after_half_close(&mut self) {
         self.client.send(get(&format!("/big?bytes={LARGE}"))).await.expect("it is sent");
-        if self.random.below(2) == 0 {
+        let closes = self.random.below(2) == 0;
+        if closes {
             self.client.half_close().await.expect("half a close");
         }
         self.pause().await;
         let reply =
             self.client.reply().await.unwrap_or_else(|failure| panic!("{:?}: {failure}", self.pauses));
         assert_eq!((reply.status, reply.body.len()), (200, LARGE), "{:?}", self.pauses);
+        if closes {
+            self.expect_end().await;
+        }
         self.connect_again().await;
     }
 

@@ -83,9 +83,10 @@ impl BareStream {
         Socket { fd: descriptor, family, origin, listener, session: None, proxy_header, untaken }
     }
 
-    /// Whether its registration with the parking lot stands.
+    /// Whether its registration with the parking lot stands, and reports all that matters: what was left unread it has
+    /// reported already, and only a new registration would report it again.
     pub(super) fn is_standing(&self) -> bool {
-        self.descriptor.key().is_some()
+        self.is_drained && self.descriptor.key().is_some()
     }
 
     /// The other end of the connection. On a dual-stack socket the kernel shows an IPv4 client with an IPv6 address,

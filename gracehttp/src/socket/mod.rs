@@ -29,6 +29,7 @@ pub(crate) use unwatched::Unwatched;
 
 use crate::proxy::Peer;
 use crate::record::SessionAtRest;
+use crate::socket::shortage::is_shortage;
 use crate::sys::Descriptor;
 
 /// The family of a connection.
@@ -154,8 +155,10 @@ impl Unread {
     /// Looks without reading.
     pub(crate) fn of(socket: BorrowedFd<'_>) -> Self {
         match recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
-            Ok(1..) | Err(Errno::EINTR) => Self::Bytes,
+            Ok(1..) => Self::Bytes,
             Err(Errno::EAGAIN) => Self::Nothing,
+            // Not known: a reader tries again until the shortage is over.
+            Err(error) if is_shortage(&error.into()) => Self::Bytes,
             Ok(0) | Err(_) => Self::End,
         }
     }

@@ -56,7 +56,8 @@ impl Pebble {
                 .args(["-strict", "-dnsserver", &names.to_string(), "-config"])
                 .arg(config)
                 .env("PEBBLE_VA_NOSLEEP", "1")
-                .env("PEBBLE_WFE_NONCEREJECT", "30"),
+                // So few that three refusals in a row, which end an attempt, are no matter of luck.
+                .env("PEBBLE_WFE_NONCEREJECT", "5"),
         );
         let pebble = Self { directory, management, processes: vec![names_server, pebble], _ports: ports };
         for address in [directory, management, names_management] {

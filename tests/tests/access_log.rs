@@ -358,6 +358,7 @@ async fn a_log_that_cannot_be_opened_ends_the_start_and_the_check() {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{told}");
         assert!(told.contains("the access log `/nowhere/access.log` can't be opened"), "{told}");
+        assert!(told.contains("make its directory, or correct `access_log_to`"), "{told}");
     }
     stage.stop().await;
 }
@@ -409,4 +410,20 @@ async fn failed_handshakes_have_a_line_if_they_are_asked_for() {
             "{all:?}"
         );
     }
+}
+
+/// The balancer is not at fault.
+#[tokio::test]
+async fn a_failed_handshake_is_that_of_the_client_whom_the_balancer_names() {
+    let logged = Logged::with("server tls 127.0.0.1:0 tls=self_signed", |launch| {
+        let launch = launch.env("GRACEHTTP_SERVER__TLS__ACCESS_LOG_HANDSHAKES", "true");
+        launch.env("GRACEHTTP_SERVER__TLS__PROXY_PROTOCOL", "127.0.0.1")
+    })
+    .await;
+    let mut client = Client::connect(&Target::Plain(logged.target.address())).await.unwrap();
+    client.send("PROXY TCP4 192.0.2.1 198.51.100.1 4711 443\r\nGET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let _ = client.closed().await;
+    let all = logged.end().await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0]["client"], "192.0.2.1");
 }

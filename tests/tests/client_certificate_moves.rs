@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
+use tests::access::AccessLog;
 use tests::client::{Pause, get, get_once};
 use tests::control::Stage;
 use tests::patience::{PATIENCE, eventually, within};
@@ -35,7 +36,11 @@ fn file(scratch: &Scratch, clients: &str) -> String {
     let path = |name: &str| scratch.join(name).display().to_string();
     let pair = format!("cert = \"{}\"\nkey = \"{}\"\n", path("server.pem"), path("server.key"));
     let clients = clients.replace("clients.", &path("clients."));
-    format!("[server.web.tls]\nreload_interval = \"0s\"\n{pair}{clients}\n")
+    let log = path("access.log");
+    format!(
+        "[server.web]\naccess_log = \"json\"\naccess_log_to = \"{log}\"\naccess_log_handshakes = true\n\
+         [server.web.tls]\nreload_interval = \"0s\"\n{pair}{clients}\n"
+    )
 }
 
 const REQUIRED: &str = "client_ca = \"clients.pem\"";
@@ -241,6 +246,10 @@ async fn a_client_that_was_revoked_meanwhile_does_not_move() {
     let successor = served.restart(LISTED).await;
     are_in(&mut alices, &successor, "CN=alice").await;
     are_closed(bobs).await;
+    // The log says why.
+    let log = AccessLog::at(served.scratch.join("access.log"));
+    let refused = || log.lines().iter().filter(|line| line["tls_failure"] == "certificate_revoked").count();
+    eventually("a line of each connection that was refused", || refused() == VERSIONS.len()).await;
     // Without a list that is up to date no one can say who is revoked.
     served.scratch.write("clients.crl", authority.list_until(2021, &[]));
     served.restart(LISTED).await;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::conn::context::{Context, Resting};
+use crate::conn::count_failed_handshake;
 use crate::conn::info::name_in_messages;
 use crate::conn::rest::settle;
 use crate::lifecycle::{ConnectionEnd, start_on};
@@ -50,10 +51,9 @@ fn verify(acceptor: &TlsAcceptor, session: &mut SessionAtRest) -> io::Result<()>
 /// A refused client counts as a failed handshake, since its next handshake fails for the same reason. The message has the level
 /// debug, as those about handshakes have.
 fn note_refused(context: &Context, resting: &Resting, refusal: &io::Error) {
-    if let Some(metrics) = context.metrics {
-        metrics.note_failed_handshake(kind_of(refusal));
-    }
-    let (server, from) = (&context.options.name, name_in_messages(resting.socket.peer()));
+    let client = resting.socket.client();
+    count_failed_handshake(context, client, kind_of(refusal), refusal);
+    let (server, from) = (&context.options.name, name_in_messages(client));
     tracing::debug!(
         target: "gracehttp",
         "server `{server}`: the connection of {from} from the predecessor is closed, since the client's certificate is not \

@@ -284,12 +284,13 @@ fn serve_again(context: Arc<Context>, idle: Idle) {
 #[cfg(feature = "tls")]
 async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream, mut permit: Permit) {
     let Stream::Plain(mut bare) = stream else { return };
-    let peer = bare.peer();
+    let mut client = bare.peer();
     // Boxed, since a handshake is short: otherwise each connection would keep room for rustls.
     let handshake = Box::pin(async {
         let mut seen = BytesMut::new();
         if introduction::is_owed(&context, &bare) {
             introduction::read(&context, &mut bare, &mut seen).await?;
+            client = bare.client(client);
         }
         handshake(&acceptor, bare, &seen).await
     });
@@ -303,11 +304,11 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if is_challenge(&error) => return,
-        Ok(Err(error)) => return note_failed_handshake(&context, peer, kind_of(&error), &error),
+        Ok(Err(error)) => return note_failed_handshake(&context, client, kind_of(&error), &error),
         Err(_) => {
             permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
             let why = "it took longer than `handshake_timeout`";
-            return note_failed_handshake(&context, peer, "timed_out", &why);
+            return note_failed_handshake(&context, client, "timed_out", &why);
         }
     };
     if let Some(metrics) = context.metrics {
@@ -326,13 +327,19 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
 
 /// Logged at level debug: any stranger can cause it.
 #[cfg(feature = "tls")]
-fn note_failed_handshake(context: &Context, peer: Peer, kind: &'static str, why: &dyn Display) {
+fn note_failed_handshake(context: &Context, client: Peer, kind: &'static str, why: &dyn Display) {
+    count_failed_handshake(context, client, kind, why);
+    let (server, from) = (&context.options.name, info::name_in_messages(client));
+    tracing::debug!(target: "gracehttp", "server `{server}`: the TLS handshake with {from} failed: {why}");
+}
+
+/// Counts a failed handshake, and gives it its line in the access log.
+#[cfg(feature = "tls")]
+fn count_failed_handshake(context: &Context, client: Peer, kind: &'static str, why: &dyn Display) {
     if let Some(metrics) = context.metrics {
         metrics.note_failed_handshake(kind);
     }
     if let Some(log) = context.access_log.as_ref().filter(|log| log.has_handshakes()) {
-        log.write_handshake(&info::name_in_log(peer), &FailedHandshake { kind, why });
+        log.write_handshake(&info::name_in_log(client), &FailedHandshake { kind, why });
     }
-    let (server, from) = (&context.options.name, info::name_in_messages(peer));
-    tracing::debug!(target: "gracehttp", "server `{server}`: the TLS handshake with {from} failed: {why}");
 }

@@ -113,8 +113,7 @@ impl BareStream {
 
     /// The client of a connection with this [`peer`](Self::peer): the one that the proxy names, or the peer.
     pub(crate) fn client(&self, peer: Peer) -> Peer {
-        let named = self.introduced().and_then(|header| header.addresses);
-        named.map_or(peer, |addresses| Peer::Tcp(addresses.source))
+        self.proxy_header.client(peer)
     }
 
     /// Has the runtime of the calling task watch it from now on.

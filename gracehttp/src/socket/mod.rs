@@ -117,6 +117,12 @@ impl Socket {
         bare::peer(self.family, || bare::peer_of(self.fd.as_fd()))
     }
 
+    /// The client, as a PROXY header names it, or the other end.
+    #[cfg(feature = "tls")]
+    pub(crate) fn client(&self) -> Peer {
+        self.proxy_header.client(self.peer())
+    }
+
     /// Whether its client has shown a certificate.
     #[cfg(feature = "tls")]
     pub(crate) fn has_client_cert(&self) -> bool {

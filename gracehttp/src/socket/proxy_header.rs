@@ -51,4 +51,9 @@ impl ProxyHeader {
             Self::AsListed | Self::Owed | Self::NotOwed => None,
         }
     }
+    /// The client of a connection from this peer: the one that the header names, or the peer itself.
+    pub(crate) fn client(&self, peer: Peer) -> Peer {
+        let named = self.read().and_then(|header| header.addresses);
+        named.map_or(peer, |addresses| Peer::Tcp(addresses.source))
+    }
 }

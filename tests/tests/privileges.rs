@@ -5,6 +5,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use tests::client::get_once;
@@ -284,6 +285,14 @@ async fn each_file_that_the_user_can_not_read_is_found_at_the_start() {
             let told = format!("{} can't be read by user `nobody`", hidden.display());
             assert_eq!(app.log.count(0, &told), 1, "{told}\n{}", app.log);
             assert_eq!(app.log.count(0, "serving"), 0, "{}", app.log);
+            // Whoever asks before a restart hears of it, too.
+            if *hidden != fifo {
+                let mut check = Command::new(scratch.join("configured"));
+                check.arg("check").current_dir(scratch.path()).env("GRACEHTTP_USER", "nobody");
+                let output = check.envs(variables.iter().cloned()).output().expect("it starts");
+                let found = String::from_utf8_lossy(&output.stderr);
+                assert!(!output.status.success() && found.contains(&told), "{told}\n{found}");
+            }
             fs::set_permissions(hidden, fs::Permissions::from_mode(0o644)).unwrap();
         }
     }

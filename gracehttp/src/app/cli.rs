@@ -11,11 +11,12 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::access_log;
 use crate::app::configured::Configured;
+use crate::app::service_user::ServiceUser;
 use crate::app::{App, life};
 use crate::config::report;
 use crate::error::Error;
 use crate::handoff::StartCommand;
-use crate::lifecycle::{Events, Privileges};
+use crate::lifecycle::Events;
 use crate::listen::bind;
 use crate::log;
 use crate::server::{AccessLog, ServerOptions};
@@ -61,9 +62,9 @@ fn command() -> Command {
 /// All that can be found wrong without touching a socket, or with `tries_endpoints` without serving at one.
 fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -> Result<(), Error> {
     let start_command = StartCommand::capture();
-    let Configured { servers, settings, own_addresses, origins, .. } =
+    let Configured { servers, settings, own_addresses, origins, file, secret_files, .. } =
         Configured::settle(app, &start_command)?;
-    Privileges::find(settings.user.as_deref(), settings.group.as_deref())?;
+    let user = ServiceUser::find_for_check(&settings)?;
     origins.notices.iter().for_each(|notice| log::notice_once(format_args!("{notice}")));
     #[cfg(feature = "tls")]
     crate::app::prepare::tls_acceptors(&servers, &crate::tls::KeyRing::default())?;
@@ -71,15 +72,18 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -
         .iter()
         .map(|server| &server.options)
         .map(|options| bind::check_access(&options.name, options.all_endpoints(), &options.socket));
+    Error::check(access.filter_map(Result::err).collect())?;
+    if tries_endpoints {
+        trial::run(&servers, &own_addresses, &settings, &start_command)?;
+    }
+    // What follows is the user's, in a service and in each of its restarts.
+    let of_user = user.map(|user| user.assume_for_check(&servers, file.as_deref(), &secret_files));
     let logs =
         servers.iter().map(|server| &server.options).filter(|options| options.access_log != AccessLog::Off);
     let logs = logs.map(|ServerOptions { name, access_log_to, .. }| {
         access_log::check(access_log_to).map_err(|fault| Error::of_server(name, fault))
     });
-    Error::check(access.chain(logs).filter_map(Result::err).collect())?;
-    if tries_endpoints {
-        trial::run(&servers, &own_addresses, &settings, &start_command)?;
-    }
+    Error::check(of_user.into_iter().chain(logs).filter_map(Result::err).collect())?;
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
     print(&format!("the configuration of {} is in order\n", names.join(", ")))
 }

@@ -29,6 +29,14 @@ impl ServiceUser {
         Ok(Some(Self { privileges, is_to_change }))
     }
 
+    /// The same for a process that only checks: anyone may, but root alone can find out what the user can do.
+    #[cfg(feature = "cli")]
+    pub(super) fn find_for_check(settings: &Settings) -> Result<Option<Self>, Error> {
+        let privileges = Privileges::find(settings.user.as_deref(), settings.group.as_deref())?;
+        let to_become = privileges.filter(Privileges::are_to_be_dropped);
+        Ok(to_become.map(|privileges| Self { privileges, is_to_change: true }))
+    }
+
     /// Gives the user the socket files that root is about to make, except where a key names another owner.
     pub(super) fn own_socket_files<S>(&self, servers: &mut [Server<S>], own: &mut [OwnAddress]) {
         if !self.is_to_change {
@@ -56,6 +64,28 @@ impl ServiceUser {
         }
         self.privileges.assume()?;
         log::info(format_args!("the rights of root are given up: this process is {}", self.privileges));
+        self.check_files(servers, configuration, secrets)
+    }
+
+    /// The same for a process that only checks, and says nothing else.
+    #[cfg(feature = "cli")]
+    pub(super) fn assume_for_check<S>(
+        &self,
+        servers: &[Server<S>],
+        configuration: Option<&Path>,
+        secrets: &[PathBuf],
+    ) -> Result<(), Error> {
+        self.privileges.assume()?;
+        self.check_files(servers, configuration, secrets)
+    }
+
+    /// Whether the user that this process has become can read and write what a service needs.
+    fn check_files<S>(
+        &self,
+        servers: &[Server<S>],
+        configuration: Option<&Path>,
+        secrets: &[PathBuf],
+    ) -> Result<(), Error> {
         let configuration = configuration.map(|path| ("the configuration file", path));
         let secrets = secrets.iter().map(|path| ("the secret", path.as_path()));
         let certificates = servers.iter().flat_map(|server| files_of(server));

@@ -145,11 +145,20 @@ async fn a_client_that_is_revoked_is_refused_from_the_next_handshake_on_whatever
     awake.reply().await.expect("an answer");
     assert_eq!(who(&mut awake).await.expect("an answer"), "CN=bob");
     assert_eq!(who(&mut parked).await.expect("an answer"), "CN=bob");
-    // A list that can't be read changes nothing.
-    scratch.write("clients.crl", "nonsense");
-    let told = stage.run(&["reload-certs"]).await.failed();
-    assert!(told.contains("stays in use"), "{told}");
-    // Nor does one of authorities. The file and its key are named.
+    // A list that can't be read changes nothing. The file and its key are named.
+    let no_list = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+    for (content, fault) in [
+        ("nonsense", "holds no revocation list: it must be PEM"),
+        (authority.pem.as_str(), "holds no revocation list: it must be PEM"),
+        (no_list, "can't be used (provided CRL"),
+        (&no_list[..30], "is damaged"),
+    ] {
+        scratch.write("clients.crl", content);
+        let told = stage.run(&["reload-certs"]).await.failed();
+        let named = told.contains("the `tls.client_crl` file") && told.contains("clients.crl");
+        assert!(named && told.contains(fault) && told.contains("stays in use"), "{fault}: {told}");
+    }
+    // Nor does one of authorities.
     scratch.write("clients.crl", authority.list(&[3]));
     scratch.write("clients.pem", "nonsense");
     let told = stage.run(&["reload-certs"]).await.failed();

@@ -83,13 +83,7 @@ impl LogFile {
         let file = match file::open(path) {
             Ok(file) => Some(file),
             Err(error) if file::is_fifo(path) && file::has_no_reader(&error) => None,
-            Err(error) => {
-                let path = path.display();
-                return Err(Error::caused_by(
-                    format!("the access log `{path}` can't be opened: {error}"),
-                    error,
-                ));
-            }
+            Err(error) => return Err(unopened(path, error)),
         };
         let end = file::open_to_look(path);
         let mut opened = Self { path: path.to_owned(), file, end, line: Line::Whole, has_failed: false };
@@ -168,6 +162,21 @@ fn send(
             (lost(&lines[written..]), Some(error))
         }
     }
+}
+
+/// Why a file can't be opened, and the way out.
+pub(super) fn unopened(path: &Path, error: io::Error) -> Error {
+    let way_out = match error.kind() {
+        io::ErrorKind::NotFound => "make its directory, or correct `access_log_to`",
+        io::ErrorKind::PermissionDenied => {
+            "let the user as whom this process serves write to it, and to its directory, or correct `access_log_to`"
+        }
+        _ => "correct `access_log_to`",
+    };
+    Error::caused_by(
+        format!("the access log `{}` can't be opened ({error}): {way_out}", path.display()),
+        error,
+    )
 }
 
 /// How many lines these are.

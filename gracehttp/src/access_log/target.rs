@@ -122,7 +122,10 @@ fn all() -> Vec<Arc<Target>> {
 /// Whether a target could be opened, as far as that can be said without making a file.
 #[cfg(feature = "cli")]
 pub(crate) fn check(to: &AccessLogTo) -> Result<(), Error> {
+    use nix::errno::Errno;
     use nix::unistd::{AccessFlags, access};
+
+    use crate::access_log::sink::unopened;
 
     let AccessLogTo::File(path) = to else { return Ok(()) };
     let folder = match path.parent() {
@@ -130,13 +133,9 @@ pub(crate) fn check(to: &AccessLogTo) -> Result<(), Error> {
         _ => std::path::Path::new("."),
     };
     let needed = if path.exists() { path } else { folder };
-    let is_folder = path.is_dir();
-    match access(needed, AccessFlags::W_OK) {
-        Ok(()) if !is_folder => Ok(()),
-        outcome => {
-            let error = outcome.err().map_or("it is a directory", nix::errno::Errno::desc);
-            let path = path.display();
-            Err(Error::new(format!("the access log `{path}` can't be opened: {error}")))
-        }
-    }
+    let tried = match path.is_dir() {
+        true => Err(Errno::EISDIR),
+        false => access(needed, AccessFlags::W_OK),
+    };
+    tried.map_err(|error| unopened(path, error.into()))
 }

@@ -23,6 +23,8 @@ impl Draft<'_, '_> {
             faults.extend(self.lacks(server));
             faults.extend(self.clash_within(server));
             faults.extend(earlier.iter().filter_map(|other| self.clash(other, server)));
+            #[cfg(feature = "admin")]
+            faults.extend(self.clash_with_admin(server));
         }
         faults.extend(self.signals_that_do_both());
         faults
@@ -52,6 +54,8 @@ impl Draft<'_, '_> {
         #[cfg(feature = "tls")]
         faults.extend(self.acme(server));
         #[cfg(feature = "tls")]
+        faults.extend(self.response_of_no_file(server));
+        #[cfg(feature = "tls")]
         faults.extend(self.plain_beside_tls(server));
         faults
     }
@@ -64,6 +68,19 @@ impl Draft<'_, '_> {
         let keys = ["domains", "contact", "cache", "directory", "ca"].map(|key| format!("tls.acme.{key}"));
         let keys = keys.each_ref().map(String::as_str);
         Some(set_by(&self.origins(Some(name), &keys), &format!("server `{name}`: {fault}")))
+    }
+
+    /// An OCSP response for a certificate that changes without the operator, and has no file to which one could belong.
+    #[cfg(feature = "tls")]
+    fn response_of_no_file(&self, server: &ServerOptions) -> Option<Error> {
+        let tls = server.tls.as_ref()?;
+        let is_of_no_file = tls.ocsp.is_some() && (tls.is_self_signed() || tls.authority().is_some());
+        let message = format!(
+            "server `{}` has `tls.ocsp`, which is for a certificate in `tls.cert`, and its certificate comes from no file: \
+             remove the key",
+            server.name
+        );
+        is_of_no_file.then(|| set_by(&self.origins(Some(&server.name), &["tls.ocsp"]), &message))
     }
 
     /// Endpoints in plain text beside TLS that is not there, or a redirect from endpoints that are not there.
@@ -148,6 +165,20 @@ impl Draft<'_, '_> {
         Some(set_by(&origins, &message))
     }
 
+    /// An endpoint of a server that excludes the address for operators.
+    #[cfg(feature = "admin")]
+    fn clash_with_admin(&self, server: &ServerOptions) -> Option<Error> {
+        let admin = self.settings.admin.as_ref()?;
+        let endpoint = server.all_endpoints().find(|endpoint| endpoint.clashes(admin))?;
+        let mut origins = self.origins(Some(&server.name), LISTENING);
+        origins.extend(self.origins(None, &["admin"]));
+        let message = format!(
+            "server `{}` is to listen on {endpoint}, and so is `admin` on {admin}: give `admin` an endpoint of its own",
+            server.name
+        );
+        Some(set_by(&origins, &message))
+    }
+
     fn signals_that_do_both(&self) -> Vec<Error> {
         let Settings { restart_on, stop_on, .. } = &*self.settings;
         let origins = self.origins(None, &["restart_on", "stop_on"]);
@@ -226,6 +257,33 @@ mod tests {
         assert!(both[0].starts_with("a.toml:1 and a.toml:2: server `web` is to listen on :82"), "{both:?}");
         assert!(faults(&mut two("0.0.0.0:80", "[::]:80"), &[]).is_empty());
         assert!(faults(&mut two(":0", ":0"), &[]).is_empty());
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn the_address_for_operators_is_no_endpoint_of_a_server() {
+        let lines = |port| [(None, "admin", "127.0.0.1:81"), (Some(0), "port", port)];
+        assert_eq!(
+            faults(&mut [server("web", &[":80"])], &lines("81")),
+            [
+                "a.toml:2 and a.toml:1: server `web` is to listen on :81, and so is `admin` on 127.0.0.1:81: give `admin` an \
+              endpoint of its own"
+            ]
+        );
+        assert!(faults(&mut [server("web", &[":80"])], &lines("82")).is_empty());
+    }
+
+    #[cfg(feature = "acme")]
+    #[test]
+    fn a_response_for_a_certificate_of_no_file_is_a_fault() {
+        let lines = [
+            (Some(0), "tls.acme.domains", "a.test"),
+            (Some(0), "tls.acme.cache", "cache"),
+            (Some(0), "tls.ocsp", "a.der"),
+        ];
+        let found = faults(&mut [server("web", &[":443"])], &lines);
+        assert!(found[0].starts_with("a.toml:3: server `web` has `tls.ocsp`"), "{found:?}");
+        assert!(faults(&mut [server("web", &[":443"])], &lines[..2]).is_empty());
     }
 
     #[test]

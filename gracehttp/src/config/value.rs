@@ -324,6 +324,13 @@ pub(super) fn show_size(bytes: u64) -> String {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn no_word_is_told_what_is_valid() {
+        assert_eq!(words("", &["a", "b"]), Err("valid are a, b".to_owned()));
+        assert_eq!(words("a, c", &["a", "b"]), Err("`c` is unknown here; valid are a, b".to_owned()));
+    }
+
     #[test]
     fn durations_need_a_unit_and_have_a_bound() {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));

@@ -12,6 +12,7 @@ pub(crate) const CURVES: &[&str] = gracehttp_macros::keys!(tls.curves);
 /// Whether each of these is one of `all`. An error says what is valid.
 pub(crate) fn check<'w>(words: impl IntoIterator<Item = &'w str>, all: &[&str]) -> Result<(), String> {
     match words.into_iter().find(|word| !all.contains(word)) {
+        Some("") => Err(format!("valid are {}", all.join(", "))),
         Some(word) => Err(format!("`{word}` is unknown here; valid are {}", all.join(", "))),
         None => Ok(()),
     }

@@ -7,14 +7,19 @@ use std::sync::Arc;
 use ring::digest::{Context, SHA256};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error as TlsError, RootCertStore};
 
 use crate::error::Error;
 use crate::server::{ClientAuth, Tls};
 use crate::tls::certificate::provider;
-use crate::tls::files::{read, read_chain, without_marks};
+use crate::tls::der;
+use crate::tls::files::{damaged, in_file, read, read_chain, without_marks};
+
+/// What messages call the files.
+const CA: &str = "`tls.client_ca`";
+const CRL: &str = "`tls.client_crl`";
 
 /// Where the authorities and their revocation lists are.
 #[derive(Clone, Debug)]
@@ -65,30 +70,40 @@ impl ClientFiles {
         };
         add(self.auth.name().as_bytes());
         let mut roots = RootCertStore::empty();
-        for authority in read_chain(server, "`tls.client_ca`", &self.ca)? {
+        for authority in read_chain(server, CA, &self.ca)? {
             add(&authority);
-            roots.add(authority).map_err(|error| self.unusable(server, &error))?;
+            roots.add(authority).map_err(|error| unusable(server, CA, &self.ca, &error))?;
         }
+        let roots = Arc::new(roots);
         let mut lists = Vec::new();
         for path in &self.crls {
-            lists.extend(read_lists(server, path)?);
+            lists.extend(read_lists(server, path)?.into_iter().map(|list| (path, list)));
         }
-        lists.iter().for_each(|list| add(list));
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-        // A list that is out of date says nothing of what was revoked since.
-        let builder = builder.with_crls(lists).enforce_revocation_expiration();
-        let builder = match self.auth {
-            ClientAuth::Required => builder,
-            ClientAuth::Optional => builder.allow_unauthenticated(),
-        };
-        let verifier = builder.build().map_err(|error| self.unusable(server, &error))?;
+        lists.iter().for_each(|(_, list)| add(list));
+        let all = lists.iter().map(|(_, list)| list.clone()).collect();
+        let verifier = self.verifier(&roots, all).map_err(|error| {
+            // The error does not tell which of them is at fault.
+            let fault = lists.iter().find(|(_, list)| self.verifier(&roots, vec![list.clone()]).is_err());
+            let (what, path) = fault.map_or((CA, &self.ca), |(path, _)| (CRL, *path));
+            unusable(server, what, path, &error)
+        })?;
         let mut digested = [0; 32];
         digested.copy_from_slice(digest.finish().as_ref());
         Ok(Clients { verifier, digest: digested })
     }
 
-    fn unusable(&self, server: &str, error: &dyn fmt::Display) -> Error {
-        Error::new(format!("server `{server}`: the {self} can't be used ({error}): replace them"))
+    fn verifier(
+        &self,
+        roots: &Arc<RootCertStore>,
+        lists: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, VerifierBuilderError> {
+        let builder = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider());
+        // A list that is out of date says nothing of what was revoked since.
+        let builder = builder.with_crls(lists).enforce_revocation_expiration();
+        match self.auth {
+            ClientAuth::Required => builder.build(),
+            ClientAuth::Optional => builder.allow_unauthenticated().build(),
+        }
     }
 }
 
@@ -114,12 +129,22 @@ impl Clients {
 
 /// The lists in a file of PEM, or the one of DER.
 fn read_lists(server: &str, path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
-    let bytes = read(server, "`tls.client_crl`", path)?;
+    let bytes = read(server, CRL, path)?;
     // Only in text: the same bytes may stand in DER, as part of a number.
     let text = without_marks(bytes.clone());
     let lists = CertificateRevocationListDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
     match lists {
         Ok(lists) if !lists.is_empty() => Ok(lists),
-        _ => Ok(vec![bytes.into()]),
+        _ if bytes.starts_with(&[der::SEQUENCE]) => Ok(vec![bytes.into()]),
+        Err(error) => Err(damaged(server, CRL, path, error)),
+        Ok(_) => {
+            let why =
+                "holds no revocation list: it must be PEM, with a section `-----BEGIN X509 CRL-----`, or DER";
+            Err(in_file(server, CRL, path, why))
+        }
     }
+}
+
+fn unusable(server: &str, what: &str, path: &Path, error: &dyn fmt::Display) -> Error {
+    in_file(server, what, path, &format!("can't be used ({error}): replace it"))
 }

@@ -5,7 +5,7 @@ pub(super) const BIT_STRING: u8 = 0x03;
 pub(super) const OCTET_STRING: u8 = 0x04;
 pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(super) const ENUMERATED: u8 = 0x0a;
-const SEQUENCE: u8 = 0x30;
+pub(super) const SEQUENCE: u8 = 0x30;
 /// The element with the context-specific number 0: the version of a certificate, the bytes of an OCSP response.
 pub(super) const EXPLICIT_0: u8 = 0xa0;
 

@@ -97,7 +97,7 @@ pub(super) fn read_chain(
         .map_err(|error| damaged(server, what, path, error))?;
     if chain.is_empty() {
         let why = if PrivateKeyDer::from_pem_slice(&text).is_ok() {
-            "it holds a key: are certificate and key swapped?"
+            "it holds a key: are two paths swapped?"
         } else {
             "it must be PEM, with a section `-----BEGIN CERTIFICATE-----`"
         };
@@ -118,7 +118,7 @@ fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
             return damaged(server, "key", path, error);
         }
         let why = if CertificateDer::from_pem_slice(&text).is_ok() {
-            "it holds a certificate: are certificate and key swapped?"
+            "it holds a certificate: are two paths swapped?"
         } else {
             "it must be PEM, with a section `-----BEGIN PRIVATE KEY-----`"
         };
@@ -190,7 +190,7 @@ pub(super) fn without_marks(mut text: Vec<u8>) -> Vec<u8> {
     text
 }
 
-fn damaged(server: &str, what: &str, path: &Path, error: pem::Error) -> Error {
+pub(super) fn damaged(server: &str, what: &str, path: &Path, error: pem::Error) -> Error {
     let how = match &error {
         pem::Error::MissingSectionEnd { end_marker } => {
             format!("the line `-----END {}-----` is missing", String::from_utf8_lossy(end_marker))

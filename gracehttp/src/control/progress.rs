@@ -108,8 +108,8 @@ impl Progress {
         Some((number, self.steps.subscribe(), is_new))
     }
 
-    /// A rehearsal that begins from now on, its steps, and whether it has to be asked for. Nothing if this process begins none any
-    /// more.
+    /// A rehearsal that begins from now on, its steps, and whether it has to be asked for. Nothing if this process begins no
+    /// rehearsal any more.
     pub(crate) fn ask_rehearsal(&self) -> Option<(u64, broadcast::Receiver<Step>, bool)> {
         let mut state = self.state.lock();
         if state.is_stopping || state.has_committed {

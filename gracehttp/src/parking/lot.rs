@@ -54,7 +54,7 @@ pub(crate) struct Lot {
 ///
 /// They are edge-triggered: each reports what comes from then on, and after a report it needs no system call to report again.
 /// So bytes for a connection that is awake are reported, too. Its slot notes that until the connection is parked again, since
-/// it may not have read those bytes. The same goes for an end that was reported together with the bytes before it.
+/// it may not have read those bytes. It also notes an end that was reported together with the bytes before it.
 #[derive(Debug)]
 struct Registry {
     epoll: Epoll,
@@ -199,7 +199,7 @@ impl Lot {
         let now = self.now();
         let mut slots = self.slots();
         // Under the lock: an event of what comes after this look finds it parked.
-        if slots.is_unsure(key) && Unread::of(socket.fd.as_fd()) != Unread::Nothing {
+        if slots.may_have_unread(key) && Unread::of(socket.fd.as_fd()) != Unread::Nothing {
             return Err(socket);
         }
         let is_first = slots.oldest(stage).is_none();

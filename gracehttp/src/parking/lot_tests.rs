@@ -52,7 +52,7 @@ async fn a_client_that_closes_wakes_too() {
     assert!(matches!(lot.wait().await[..], [Woken::Ready(_)]));
 }
 
-/// One report tells of the bytes and of the end. Who reads the bytes does not see the end: the connection is not parked again.
+/// One report tells of the bytes and of the end. After the bytes were read, the connection is not parked: the end is unread.
 #[tokio::test]
 async fn an_end_behind_bytes_is_not_lost() {
     let lot = new_lot(LONG, LONG);
@@ -71,7 +71,7 @@ async fn an_end_behind_bytes_is_not_lost() {
         if bytes_follow {
             client.write_all(b"y").unwrap();
             client.shutdown(Shutdown::Write).unwrap();
-            // It is awake, and hears of that from the lot.
+            // The lot notes the report, since the connection is awake.
             assert!(lot.ready().0.is_empty());
             socket = lot.park_again(socket, Stage::Idle).expect_err("a byte has come");
             assert!(echo(&socket.fd));

@@ -29,14 +29,14 @@ struct Slot {
     session: Option<SessionKey>,
     origin: Option<Origin>,
     untaken: Untaken,
-    /// When it was parked, in ticks of the lot. While it is awake, [`UNSURE`] if it may have something unread, or else 0.
+    /// When it was parked, in ticks of the lot. While it is awake, [`MAY_HAVE_UNREAD`] if it may have something unread, or else 0.
     since: u32,
     older: u32,
     newer: u32,
 }
 
-/// Something has come for a connection that is awake, and it may have read that or not.
-const UNSURE: u32 = 1;
+/// For a connection that is awake: something was reported that it may not have read.
+const MAY_HAVE_UNREAD: u32 = 1;
 
 impl Slot {
     /// That of a connection that is awake.
@@ -127,19 +127,19 @@ impl Slots {
     /// Takes out a connection for which an event has come. Its key stays its own, until it is [put back](Self::put_back) or
     /// [given up](Self::give_up). None if it is awake already; the event is noted.
     ///
-    /// `tells_end`: the event is that of an end, perhaps behind bytes. Who reads those bytes does not see the end, and it is
-    /// not reported again.
+    /// `tells_end`: the event tells of an end, perhaps behind bytes. To read those bytes does not show the end, which is not
+    /// reported again.
     pub(super) fn wake(&mut self, key: u32, tells_end: bool) -> Option<(Parked, u32)> {
         let taken = self.take(key);
         if let Some(slot) = self.slab.get_mut(key as usize) {
-            slot.since = if taken.is_some() && !tells_end { 0 } else { UNSURE };
+            slot.since = if taken.is_some() && !tells_end { 0 } else { MAY_HAVE_UNREAD };
         }
         taken
     }
 
-    /// Whether an awake connection may have something unread that is not reported again. That is so until it is put back.
-    pub(super) fn is_unsure(&self, key: u32) -> bool {
-        self.slab.get(key as usize).is_some_and(|slot| slot.since == UNSURE)
+    /// Whether an awake connection may have something unread that is not reported again. The answer stays until it is put back.
+    pub(super) fn may_have_unread(&self, key: u32) -> bool {
+        self.slab.get(key as usize).is_some_and(|slot| slot.since == MAY_HAVE_UNREAD)
     }
 
     /// Frees the key of an awake connection.

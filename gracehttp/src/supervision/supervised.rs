@@ -262,8 +262,8 @@ impl Supervised {
         self.send_in_time(&message::pid_file(path), &[]).await
     }
 
-    /// Has the supervisor give up the rights of root, too, as soon as no worker with more rights lives. A supervisor of an earlier
-    /// release keeps them.
+    /// Has the supervisor give up the rights of root, too, as soon as no worker with more rights lives. A supervisor of an
+    /// earlier release keeps them.
     pub(crate) async fn have_rights_dropped(&self, privileges: &Privileges) -> io::Result<()> {
         self.send_in_time(&message::rights(getpid(), privileges), &[]).await
     }

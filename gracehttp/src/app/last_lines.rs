@@ -30,7 +30,7 @@ impl LastLines {
         if let Some(workers) = workers {
             workers.end_within(PATIENCE);
         }
-        // A handler that comes back from now on has a line already.
+        // A handler that comes back from now on logs nothing, so that no request has two lines.
         access_log::close();
         self.0.iter().for_each(log_handlers_at_work);
     }

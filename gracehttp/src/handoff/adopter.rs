@@ -21,9 +21,7 @@ use crate::handoff::placement::{Kind, Placement};
 use crate::handoff::predecessor::{Arrival, Arrivals, FromPredecessor, Predecessor};
 use crate::handoff::session::Unusable;
 use crate::handoff::token::OwnershipToken;
-use crate::handoff::wire::{
-    self, ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor, Version,
-};
+use crate::handoff::wire::{self, ConnectionV1, ConnectionV2, ConnectionV3, ServerCount, ToPredecessor};
 use crate::lifecycle::until_time;
 use crate::socket::{Origin, ProxyHeader, Socket, Untaken};
 use crate::sys;
@@ -106,7 +104,7 @@ impl Adopter {
         released: Arc<Notify>,
         parcels: ParcelHandlers,
     ) -> Self {
-        let misses_reports = predecessor.version() >= Version::Two && !moved.has_ledger();
+        let misses_reports = predecessor.version().pings() && !moved.has_ledger();
         Self {
             channel: predecessor.channel().clone(),
             contexts,

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use crate::conn::{Context, Leaving, Resting};
 use crate::handoff::session::{Session, client_chain, not_taken, variable_size};
 use crate::handoff::token::OwnershipToken;
+use crate::handoff::version::Version;
 use crate::handoff::wire::{
-    ConnectionV1, ConnectionV2, ConnectionV3, ConnectionV7, ConnectionV8, ProxyHeader, ToSuccessor, Version,
+    ConnectionV1, ConnectionV2, ConnectionV3, ConnectionV7, ConnectionV8, ProxyHeader, ToSuccessor,
 };
 use crate::lifecycle::{ConnectionEnd, moved};
 use crate::record::SentSession;
@@ -140,43 +141,35 @@ impl Batch {
         connections: VecDeque<Leaving>,
         version: Version,
     ) -> Result<(Self, ToSuccessor), (VecDeque<Leaving>, io::Error)> {
-        let withdrawal = match version {
-            Version::One => Withdrawal::Unsupported,
-            Version::Two
-            | Version::Three
-            | Version::Four
-            | Version::Five
-            | Version::Six
-            | Version::Seven
-            | Version::Eight => match OwnershipToken::new() {
-                Ok(token) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
-                Err(error) => return Err((connections, error)),
-            },
+        let withdrawal = match version.withdraws_batches().then(OwnershipToken::new) {
+            None => Withdrawal::Unsupported,
+            Some(Ok(token)) => Withdrawal::Possible { token, at: Instant::now() + CONFIRM_WITHIN },
+            Some(Err(error)) => return Err((connections, error)),
         };
         let (connections, described): (Vec<Sent>, Vec<ConnectionV8>) = connections
             .into_iter()
             // Messages of earlier versions hold no session, so the successor would read the connection as plain text. Its
             // server lets no such connection leave; this makes sure.
-            .filter(|(_, resting)| version >= Version::Three || resting.socket.session.is_none())
+            .filter(|(_, resting)| version.moves_sessions() || resting.socket.session.is_none())
             // Nor do they hold a PROXY header, so the successor would take the proxy for the client.
-            .filter(|(context, resting)| version >= Version::Seven || !context.has_or_owes_header(resting))
+            .filter(|(context, resting)| {
+                version.moves_proxy_headers() || !context.has_or_owes_header(resting)
+            })
             // Nor do they hold certificates of clients, so the successor would not know who the client is.
-            .filter(|(_, resting)| version >= Version::Eight || !resting.has_client_cert())
+            .filter(|(_, resting)| version.moves_client_certs() || !resting.has_client_cert())
             .map(Sent::new)
             .unzip();
-        let message = match version {
-            Version::One => ToSuccessor::Connections {
-                connections: third(described).map(|described| described.connection.connection).collect(),
-            },
-            Version::Two => ToSuccessor::Batch {
-                number,
-                connections: third(described).map(|described| described.connection).collect(),
-            },
-            Version::Three | Version::Four | Version::Five | Version::Six => {
-                ToSuccessor::BatchV3 { number, connections: third(described).collect() }
-            }
-            Version::Seven => ToSuccessor::BatchV7 { number, connections: seventh(described).collect() },
-            Version::Eight => ToSuccessor::BatchV8 { number, connections: described },
+        let message = if version.moves_client_certs() {
+            ToSuccessor::BatchV8 { number, connections: described }
+        } else if version.moves_proxy_headers() {
+            ToSuccessor::BatchV7 { number, connections: seventh(described).collect() }
+        } else if version.moves_sessions() {
+            ToSuccessor::BatchV3 { number, connections: third(described).collect() }
+        } else if version.withdraws_batches() {
+            ToSuccessor::Batch { number, connections: second(described).collect() }
+        } else {
+            let connections = second(described).map(|described| described.connection).collect();
+            ToSuccessor::Connections { connections }
         };
         Ok((Self { number, first, connections, withdrawal }, message))
     }
@@ -266,6 +259,11 @@ fn seventh(connections: Vec<ConnectionV8>) -> impl Iterator<Item = ConnectionV7>
 /// As version 3 describes them.
 fn third(connections: Vec<ConnectionV8>) -> impl Iterator<Item = ConnectionV3> {
     seventh(connections).map(|described| described.connection)
+}
+
+/// As version 2 describes them.
+fn second(connections: Vec<ConnectionV8>) -> impl Iterator<Item = ConnectionV2> {
+    third(connections).map(|described| described.connection)
 }
 
 impl Sent {

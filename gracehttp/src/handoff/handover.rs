@@ -23,7 +23,8 @@ use crate::handoff::permit_reports::PermitReports;
 use crate::handoff::standby::{Due, Standby, left_with};
 use crate::handoff::successor::Successor;
 use crate::handoff::transfer::{Confirmed, Transfer};
-use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
+use crate::handoff::version::Version;
+use crate::handoff::wire::{ToPredecessor, ToSuccessor};
 use crate::ledger::{Ledger, Mark};
 use crate::lifecycle::{ConnectionEnd, until_time};
 
@@ -307,7 +308,7 @@ impl Handover {
         }
         match message {
             ToPredecessor::Granted { number, granted } => self.permit_reports.grant(number, &granted),
-            ToPredecessor::Taken { count } if self.version == Version::One => {
+            ToPredecessor::Taken { count } if !self.version.withdraws_batches() => {
                 let confirmed = self.transfer.confirm(count as usize);
                 self.give_away(confirmed);
             }

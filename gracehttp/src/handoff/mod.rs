@@ -30,6 +30,7 @@ mod transfer;
 #[cfg(feature = "self-signed")]
 #[cfg(test)]
 mod transit_tests;
+mod version;
 mod wire;
 
 pub(crate) use adopter::Adopter;

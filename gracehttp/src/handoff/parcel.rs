@@ -13,7 +13,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::handoff::channel::{Channel, WeakChannel};
-use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
+use crate::handoff::version::Version;
+use crate::handoff::wire::{ToPredecessor, ToSuccessor};
 
 /// This successor will be discarded once it is ready: it never serves.
 pub(crate) const REHEARSAL: &str = "rehearsal";
@@ -139,7 +140,7 @@ impl ParcelSender {
 
     /// Whether the successor understands parcels.
     pub(crate) fn can_send(&self) -> bool {
-        self.version >= Version::Four
+        self.version.has_parcels()
     }
 
     /// Sends a parcel, unless the successor is gone, is of a release without parcels, or makes no room in time.
@@ -180,7 +181,7 @@ impl PredecessorParcels {
 
     /// Sends a parcel without data, unless the predecessor is gone, is of a release without parcels, or does not read.
     pub(crate) fn offer(&self, name: &str) {
-        if let Some(channel) = self.channel.upgrade().filter(|_| self.version >= Version::Four) {
+        if let Some(channel) = self.channel.upgrade().filter(|_| self.version.has_parcels()) {
             channel.try_send(&ToPredecessor::Parcel { name: name.to_owned(), data: Vec::new() });
         }
     }

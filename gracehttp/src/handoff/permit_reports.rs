@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use crate::conn::Context;
 use crate::handoff::channel::Channel;
-use crate::handoff::wire::{ServerCount, ToSuccessor, Version};
+use crate::handoff::version::Version;
+use crate::handoff::wire::{ServerCount, ToSuccessor};
 
 /// How long released permits are gathered before they are reported.
 const REPORT_AFTER: Duration = Duration::from_millis(1);
@@ -61,7 +62,7 @@ impl PermitReports {
 
     /// From now on the servers ask the successor for permits. A successor of version 1 grants none.
     pub(super) fn begin(&self) {
-        if self.version >= Version::Two {
+        if self.version.grants_permits() {
             self.contexts.iter().for_each(|context| context.permits.permit_requests().share());
         }
     }
@@ -83,18 +84,11 @@ impl PermitReports {
         let counts: Vec<Count> = self.contexts.iter().map(Count::of).collect();
         let number = self.number.wrapping_add(1);
         let held = named(&self.contexts, counts.iter().map(|count| count.held)).collect();
-        let message = match self.version {
-            Version::One => ToSuccessor::Held { held },
-            Version::Two
-            | Version::Three
-            | Version::Four
-            | Version::Five
-            | Version::Six
-            | Version::Seven
-            | Version::Eight => {
-                let asked = named(&self.contexts, counts.iter().map(|count| count.asked));
-                ToSuccessor::Counts { number, held, asked: asked.filter(|asked| asked.count > 0).collect() }
-            }
+        let message = if self.version.grants_permits() {
+            let asked = named(&self.contexts, counts.iter().map(|count| count.asked));
+            ToSuccessor::Counts { number, held, asked: asked.filter(|asked| asked.count > 0).collect() }
+        } else {
+            ToSuccessor::Held { held }
         };
         if channel.try_send(&message) {
             (self.reported, self.number, self.due_at) = (counts, number, None);

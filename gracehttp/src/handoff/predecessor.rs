@@ -14,9 +14,10 @@ use crate::handoff::parcel::{DISCARD, LEDGER, Parcel, Parcels, PredecessorParcel
 use crate::handoff::placement::{Placement, PredecessorListener};
 use crate::handoff::standard_error::{Overheard, STANDARD_ERROR};
 use crate::handoff::token::OwnershipToken;
+use crate::handoff::version::Version;
 use crate::handoff::wire::{
     ConnectionV1, ConnectionV2, ConnectionV3, ConnectionV7, ConnectionV8, ProxyHeader, ServerCount,
-    ToPredecessor, ToSuccessor, Version,
+    ToPredecessor, ToSuccessor,
 };
 use crate::ledger::Ledger;
 use crate::listen::OfferedListeners;
@@ -276,7 +277,7 @@ impl Predecessor {
         claimed: impl Iterator<Item = usize>,
     ) -> Vec<ServerCount> {
         let claimed = claimed.filter_map(|index| u32::try_from(index).ok()).collect();
-        let reply = match self.version >= Version::Eight {
+        let reply = match self.version.moves_client_certs() {
             true => ToPredecessor::ReadyV8 {
                 servers: placement.servers(),
                 claimed,

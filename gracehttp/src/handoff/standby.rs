@@ -10,7 +10,7 @@ use crate::conn::{Context, Leaving, Resting};
 use crate::handoff::batch::Duplicate;
 use crate::handoff::heartbeat::Heartbeat;
 use crate::handoff::suspension::SuspensionWatch;
-use crate::handoff::wire::Version;
+use crate::handoff::version::Version;
 use crate::ledger::{Ledger, Mark};
 use crate::socket::{Socket, Stage, Untaken};
 
@@ -66,7 +66,7 @@ impl Standby {
             sessions: 0,
             suspension: SuspensionWatch::begin(),
             ledger,
-            heartbeat: (version >= Version::Two).then(|| Heartbeat::begin(Instant::now())),
+            heartbeat: version.pings().then(|| Heartbeat::begin(Instant::now())),
             last_ping: None,
         }
     }

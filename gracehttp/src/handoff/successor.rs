@@ -20,8 +20,9 @@ use crate::handoff::command::StartCommand;
 use crate::handoff::inherited::variable_value;
 use crate::handoff::parcel::{self, DISCARD, LEDGER, Parcel, ParcelSender, REHEARSAL};
 use crate::handoff::standard_error::Heard;
+use crate::handoff::version::Version;
 use crate::handoff::wire::{
-    Hello, ListenerV1, ListenerV2, MAX_LISTENERS, ServerCount, ToPredecessor, ToSuccessor, Version,
+    Hello, ListenerV1, ListenerV2, MAX_LISTENERS, ServerCount, ToPredecessor, ToSuccessor,
 };
 use crate::ledger::Ledger;
 use crate::lifecycle::{AT_LEAST, Signal};
@@ -142,7 +143,7 @@ impl Successor {
         let child = Child::start(&program, &inheritance).map_err(|error| failed("cannot run", error))?;
         // Ours is the only end left here: if the successor dies, the channel closes.
         drop(theirs);
-        Ok(Self { child, channel, unsent, version: Version::One, ledger: None, heard: None })
+        Ok(Self { child, channel, unsent, version: Version::OLDEST, ledger: None, heard: None })
     }
 
     /// Its process id.
@@ -164,9 +165,9 @@ impl Successor {
     pub(crate) fn capabilities(&self) -> Capabilities {
         Capabilities {
             ahead: self.version.max_ahead(),
-            sessions: self.version >= Version::Three,
-            proxy_headers: self.version >= Version::Seven,
-            client_certs: self.version >= Version::Eight,
+            sessions: self.version.moves_sessions(),
+            proxy_headers: self.version.moves_proxy_headers(),
+            client_certs: self.version.moves_client_certs(),
             // It says that of each server.
             needs_client_certs: false,
         }
@@ -201,7 +202,7 @@ impl Successor {
                     return Ok(Some(Err(format!("the successor is of another release: {reason}"))));
                 }
             };
-            if purpose == Purpose::Rehearsal && self.version < Version::Four {
+            if purpose == Purpose::Rehearsal && !self.version.has_parcels() {
                 // It would take our place in spite of us.
                 return Ok(Some(Err(
                     "its release of gracehttp knows no rehearsal, and would take over in earnest: restart \
@@ -215,7 +216,7 @@ impl Successor {
             if purpose == Purpose::Rehearsal {
                 parcel::send_all(&self.channel, vec![Parcel::new(REHEARSAL, Vec::new())]).await?;
             }
-            if self.version >= Version::Four {
+            if self.version.has_parcels() {
                 // The first of the parcels: a fault in reading the others is heard, too.
                 if let Some((heard, parcel)) = Heard::begin()? {
                     self.heard = Some(heard);
@@ -386,19 +387,10 @@ async fn offer(channel: &Channel, version: Version, listeners: &[(Offer, Borrowe
         let (batch, after) = rest.split_at(rest.len().min(MAX_LISTENERS));
         let last = after.is_empty();
         let offers = batch.iter().map(|(offer, _)| offer.clone());
-        let message = match version {
-            Version::One => {
-                ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
-            }
-            Version::Two
-            | Version::Three
-            | Version::Four
-            | Version::Five
-            | Version::Six
-            | Version::Seven
-            | Version::Eight => {
-                ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
-            }
+        let message = if version.describes_listeners() {
+            ToSuccessor::Offers { listeners: offers.map(ListenerV2::from).collect(), last }
+        } else {
+            ToSuccessor::Listeners { listeners: offers.map(ListenerV1::from).collect(), last }
         };
         let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
         channel.send(&message, &fds).await?;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::conn::{Context, Leaving, settle};
 use crate::handoff::batch::{Batch, Remains, Size, Taken};
 use crate::handoff::channel::Channel;
-use crate::handoff::wire::Version;
+use crate::handoff::version::Version;
 
 /// How long to wait before a successor that was full is asked again: at first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));

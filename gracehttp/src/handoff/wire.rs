@@ -15,7 +15,7 @@ use zeroize::Zeroize;
 
 use crate::conn::{MOVES_WITH, Report};
 use crate::handoff::session::Session;
-use crate::sys::MAX_FDS;
+use crate::handoff::version::Version;
 use crate::tls::TicketKey;
 
 /// The largest message. Below what a Unix socket's send buffer takes by default (208 KiB).
@@ -24,76 +24,7 @@ pub(crate) const MAX_MESSAGE: usize = 128 << 10;
 /// How many listeners go in one message, with one descriptor each. Version 1 has no room for more.
 pub(crate) const MAX_LISTENERS: usize = 64;
 
-/// The version of the protocol that the two sides speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u16)]
-pub(crate) enum Version {
-    /// That of the first release. It waits without end for a process that does not respond.
-    One = 1,
-    /// The predecessor pings and asks for permits, batches can be withdrawn, and connections name their listener.
-    Two = 2,
-    /// Connections take their TLS sessions along.
-    Three = 3,
-    /// Parcels: named messages between other rooms of the two processes.
-    Four = 4,
-    /// Large batches: as many connections as one message carries descriptors.
-    Five = 5,
-    /// A batch is sent before the one before it is confirmed.
-    Six = 6,
-    /// Connections take their PROXY headers along.
-    Seven = 7,
-    /// Connections take the certificates of their clients along.
-    Eight = 8,
-}
-
-impl Version {
-    /// How many bytes of its next request a connection may take along.
-    pub(crate) const fn max_ahead(self) -> usize {
-        match self {
-            Self::One => 32 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven | Self::Eight => {
-                64 << 10
-            }
-        }
-    }
-
-    /// The largest message that the other side receives.
-    pub(crate) const fn max_message(self) -> usize {
-        match self {
-            Self::One => 64 << 10,
-            Self::Two | Self::Three | Self::Four | Self::Five | Self::Six | Self::Seven | Self::Eight => {
-                MAX_MESSAGE
-            }
-        }
-    }
-
-    /// How many connections go in one batch, with one descriptor each beside that of the token.
-    ///
-    /// Both processes sleep once for each batch, so large ones save most of the time of a hand-over.
-    pub(crate) const fn max_batch(self) -> usize {
-        match self {
-            Self::One | Self::Two | Self::Three | Self::Four => 64,
-            Self::Five | Self::Six | Self::Seven | Self::Eight => MAX_FDS - 1,
-        }
-    }
-
-    /// How many batches may be sent and not confirmed yet.
-    ///
-    /// While the successor takes one in, the next one comes: so neither process sleeps between two of them. An earlier
-    /// successor drops the TLS sessions of a batch if the next one comes before it could confirm it.
-    pub(crate) const fn max_unconfirmed(self) -> usize {
-        match self {
-            Self::One | Self::Two | Self::Three | Self::Four | Self::Five => 1,
-            Self::Six | Self::Seven | Self::Eight => 2,
-        }
-    }
-}
-
-const _: () = assert!(MOVES_WITH <= Version::Eight.max_ahead(), "no message has room for such a connection");
-
-/// The versions that this release speaks.
-pub(crate) const OLDEST_VERSION: u16 = Version::One as u16;
-pub(crate) const NEWEST_VERSION: u16 = Version::Eight as u16;
+const _: () = assert!(MOVES_WITH <= Version::NEWEST.max_ahead(), "no message has room for such a connection");
 
 /// How many bytes a hello takes at most.
 pub(super) const LARGEST_HELLO: usize = 64;
@@ -115,8 +46,8 @@ impl Hello {
     pub(crate) fn new(generation: u64) -> Self {
         Self {
             magic: MAGIC,
-            oldest: OLDEST_VERSION,
-            newest: NEWEST_VERSION,
+            oldest: Version::OLDEST.number(),
+            newest: Version::NEWEST.number(),
             generation,
             pid: std::process::id().cast_signed(),
         }
@@ -132,21 +63,17 @@ impl Hello {
         if self.magic != MAGIC {
             return Err("it does not speak the handoff protocol".to_owned());
         }
-        match self.newest.min(NEWEST_VERSION) {
-            1 if self.oldest <= 1 => Ok(Version::One),
-            2 if self.oldest <= 2 => Ok(Version::Two),
-            3 if self.oldest <= 3 => Ok(Version::Three),
-            4 if self.oldest <= 4 => Ok(Version::Four),
-            5 if self.oldest <= 5 => Ok(Version::Five),
-            6 if self.oldest <= 6 => Ok(Version::Six),
-            7 if self.oldest <= 7 => Ok(Version::Seven),
-            8 if self.oldest <= 8 => Ok(Version::Eight),
-            _ => Err(format!(
-                "it speaks versions {} to {} of the handoff protocol and this process {OLDEST_VERSION} to \
-                 {NEWEST_VERSION}: stop the service and start it again instead of restarting it",
-                self.oldest, self.newest
-            )),
-        }
+        let newest = Version::newest_up_to(self.newest).filter(|version| version.number() >= self.oldest);
+        newest.ok_or_else(|| {
+            format!(
+                "it speaks versions {} to {} of the handoff protocol and this process {} to {}: stop the service and \
+                 start it again instead of restarting it",
+                self.oldest,
+                self.newest,
+                Version::OLDEST.number(),
+                Version::NEWEST.number()
+            )
+        })
     }
 }
 

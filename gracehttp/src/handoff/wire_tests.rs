@@ -297,23 +297,22 @@ fn golden_to_predecessor() -> Vec<(ToPredecessor, Vec<u8>)> {
 #[test]
 fn versions_agree_on_the_newest_that_both_speak() {
     let ours = Hello::new(1);
-    assert_eq!(ours.agree(), Ok(Version::Eight));
-    let newer = Hello { newest: 9, ..ours.clone() };
-    assert_eq!(newer.agree(), Ok(Version::Eight));
-    let seventh_release = Hello { newest: 7, ..ours.clone() };
-    assert_eq!(seventh_release.agree(), Ok(Version::Seven));
-    let sixth_release = Hello { newest: 6, ..ours.clone() };
-    assert_eq!(sixth_release.agree(), Ok(Version::Six));
-    let fifth_release = Hello { newest: 5, ..ours.clone() };
-    assert_eq!(fifth_release.agree(), Ok(Version::Five));
-    let fourth_release = Hello { newest: 4, ..ours.clone() };
-    assert_eq!(fourth_release.agree(), Ok(Version::Four));
-    let third_release = Hello { newest: 3, ..ours.clone() };
-    assert_eq!(third_release.agree(), Ok(Version::Three));
-    let second_release = Hello { newest: 2, ..ours.clone() };
-    assert_eq!(second_release.agree(), Ok(Version::Two));
-    let first_release = Hello { newest: 1, ..ours };
-    assert_eq!(first_release.agree(), Ok(Version::One));
+    for (newest, agreed) in [
+        (1, Version::One),
+        (2, Version::Two),
+        (3, Version::Three),
+        (4, Version::Four),
+        (5, Version::Five),
+        (6, Version::Six),
+        (7, Version::Seven),
+        (8, Version::Eight),
+        // A later release.
+        (9, Version::Eight),
+        (u16::MAX, Version::Eight),
+    ] {
+        assert_eq!(Hello { newest, ..ours.clone() }.agree(), Ok(agreed));
+    }
+    assert_eq!(ours.agree(), Ok(Version::NEWEST));
 }
 
 #[test]

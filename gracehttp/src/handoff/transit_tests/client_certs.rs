@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use crate::conn::MOVES_WITH;
 use crate::handoff::transit_tests::stage::{Stage, session_of};
 use crate::handoff::transit_tests::{LATE, SOON};
-use crate::handoff::wire::{ToPredecessor, ToSuccessor, Version};
+use crate::handoff::version::Version;
+use crate::handoff::wire::{ToPredecessor, ToSuccessor};
 use crate::record::ClientChain;
 use crate::socket::{self, ProxyHeader};
 

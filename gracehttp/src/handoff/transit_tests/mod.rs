@@ -21,7 +21,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::conn::MOVES_WITH;
 use crate::handoff::transit_tests::stage::{Found, Name, Stage, session};
-use crate::handoff::wire::{ConnectionV3, ToPredecessor, ToSuccessor, Version};
+use crate::handoff::version::Version;
+use crate::handoff::wire::{ConnectionV3, ToPredecessor, ToSuccessor};
 use crate::record::{Alpn, Facts, Suite};
 
 /// How long a message may take, in a time that passes only while all tasks wait.

@@ -8,7 +8,8 @@ use tokio::time::sleep;
 use crate::conn::MOVES_WITH;
 use crate::handoff::transit_tests::stage::{Stage, session};
 use crate::handoff::transit_tests::{LATE, SOON};
-use crate::handoff::wire::{self, ToPredecessor, ToSuccessor, Version};
+use crate::handoff::version::Version;
+use crate::handoff::wire::{self, ToPredecessor, ToSuccessor};
 use crate::socket::{self, ProxyHeader, Socket};
 
 /// A header of this length, as one of a proxy that speaks for itself may have.

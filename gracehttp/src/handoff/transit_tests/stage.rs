@@ -22,7 +22,8 @@ use crate::handoff::handover::{Handover, HandoverEnd, Peer, Recovered, StandbySi
 use crate::handoff::parcel::ParcelHandlers;
 use crate::handoff::placement::{LocalServer, Placement};
 use crate::handoff::predecessor::Predecessor;
-use crate::handoff::wire::{Hello, ListenerV2, ToPredecessor, ToSuccessor, Version};
+use crate::handoff::version::Version;
+use crate::handoff::wire::{Hello, ListenerV2, ToPredecessor, ToSuccessor};
 use crate::ledger::Ledger;
 use crate::lifecycle::{ConnectionEnd, Phase};
 use crate::record::{

@@ -62,7 +62,7 @@ pub(crate) enum ProcessPhase {
 /// One server at that moment.
 #[derive(Debug)]
 #[cfg_attr(
-    not(any(test, feature = "admin", feature = "cli")),
+    not(any(feature = "admin", feature = "cli")),
     expect(dead_code, reason = "the drain's report needs a part of it")
 )]
 pub(crate) struct ServerSnapshot {

@@ -4,13 +4,15 @@ use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use instant_acme::{
-    Account, AccountBuilder, AccountCredentials, Error as AcmeError, ExternalAccountKey, NewAccount,
+    Account, AccountBuilder, AccountCredentials, Error as AcmeError, ExternalAccountKey, Key, NewAccount,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::acme::cache::Cache;
-use crate::acme::order::{Customer, Failure};
+use crate::acme::failure::{Failure, NO_ACCOUNT, problem};
+use crate::acme::order::Customer;
+use crate::acme::retry::Kind;
 use crate::log;
 use crate::server::Acme;
 use crate::tls::contents;
@@ -20,6 +22,9 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// What an authority says if it does not accept an account, or its signature (RFC 8555 section 6.7).
+const OF_ACCOUNTS: [&str; 2] = ["malformed", "unauthorized"];
 
 /// An account as the cache keeps it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -35,7 +40,7 @@ impl SavedAccount {
     fn new(credentials: &AccountCredentials, contact: Option<&String>) -> Result<Self, Failure> {
         match serde_json::to_value(credentials) {
             Ok(Value::Object(credentials)) => Ok(Self { credentials, contact: contact.cloned() }),
-            _ => Err(Failure::local("the account can't be written as JSON")),
+            _ => Err(Failure::fault("the account can't be written as JSON")),
         }
     }
 
@@ -55,19 +60,34 @@ impl SavedAccount {
 impl Customer<'_> {
     /// The account of the cache, or a new one.
     pub(super) async fn account(&self) -> Result<Account, Failure> {
-        if let Some(saved) = self.at_disk(|cache| cache.account()).await? {
-            match self.restore(&saved).await? {
-                Some(account) => {
-                    self.tell_contact(&account, saved).await;
-                    return Ok(account);
-                }
-                None => log::notice(format_args!(
-                    "server `{}`: the account in {} can't be used, so another one is made",
+        let Some(saved) = self.at_disk(|cache| cache.account()).await? else {
+            return self.new_account().await;
+        };
+        match self.restore(&saved).await? {
+            Some(account) => self.with_contact(account, saved).await,
+            None => {
+                let aside = self.at_disk(Cache::set_account_aside).await?;
+                log::notice(format_args!(
+                    "server `{}`: the account in {} can't be used, so another one is made; the file is now {}",
                     self.server,
-                    self.cache.account_file().display()
-                )),
+                    self.cache.account_file().display(),
+                    aside.display()
+                ));
+                self.new_account().await
             }
         }
+    }
+
+    /// A new account in place of one that the authority does not know.
+    pub(super) async fn another_account(&self, why: &str) -> Result<Account, Failure> {
+        let aside = self.at_disk(Cache::set_account_aside).await?;
+        log::notice(format_args!(
+            "server `{}`: {} does not know the account in {} ({why}), so another one is made; the file is now {}",
+            self.server,
+            self.acme.directory_url(),
+            self.cache.account_file().display(),
+            aside.display()
+        ));
         self.new_account().await
     }
 
@@ -77,9 +97,17 @@ impl Customer<'_> {
             && saved.has_other_contact(self.acme)
             && let Some(account) = self.restore(&saved).await?
         {
-            self.tell_contact(&account, saved).await;
+            self.with_contact(account, saved).await?;
         }
         Ok(())
+    }
+
+    /// The account, whose contact the authority knows now; or another one, if it does not know the account.
+    async fn with_contact(&self, account: Account, saved: SavedAccount) -> Result<Account, Failure> {
+        match self.tell_contact(&account, saved).await {
+            Err(Failure { kind: Kind::UnknownAccount, why, .. }) => self.another_account(&why).await,
+            _ => Ok(account),
+        }
     }
 
     async fn restore(&self, saved: &SavedAccount) -> Result<Option<Account>, Failure> {
@@ -99,17 +127,30 @@ impl Customer<'_> {
             NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let directory = self.acme.directory_url().to_owned();
         let created = self.builder().create(&new, directory, bound.as_ref()).await;
-        let (account, credentials) = created.map_err(|error| self.failure("a new account", &error))?;
+        let (account, credentials) = created.map_err(|error| {
+            let failure = self.failure("a new account", &error);
+            match problem(&error) {
+                Some("externalAccountRequired") => Failure {
+                    why: format!(
+                        "{}; the authority wants an account with it: set `tls.acme.eab_kid`, and \
+                         `tls.acme.eab_hmac_key_file` for its key",
+                        failure.why
+                    ),
+                    ..failure
+                },
+                _ => failure,
+            }
+        })?;
         let saved = SavedAccount::new(&credentials, self.acme.contact.as_ref())?;
         self.at_disk(move |cache| cache.store_account(&saved)).await?;
         Ok(account)
     }
 
-    /// Has the authority note the contact, if it knows another one. A failure is only logged, so that it delays no certificate:
-    /// the next look at the account tries again.
-    async fn tell_contact(&self, account: &Account, saved: SavedAccount) {
+    /// Has the authority note the contact, if it knows another one. A failure delays no certificate: it is logged, and the next
+    /// look at the account tries again.
+    async fn tell_contact(&self, account: &Account, saved: SavedAccount) -> Result<(), Failure> {
         if !saved.has_other_contact(self.acme) {
-            return;
+            return Ok(());
         }
         let updated = async {
             let updated = account.update_contacts(&self.contact()).await;
@@ -117,13 +158,16 @@ impl Customer<'_> {
             let saved = SavedAccount { contact: self.acme.contact.clone(), ..saved };
             self.at_disk(move |cache: &Cache| cache.store_account(&saved)).await
         };
+        let updated = updated.await;
         let contact = self.acme.contact.as_deref().unwrap_or("none");
-        match updated.await {
+        match &updated {
             Ok(()) => log::info(format_args!(
                 "server `{}`: the contact of the account at {} is now {contact}",
                 self.server,
                 self.acme.directory_url()
             )),
+            // The caller makes another account.
+            Err(Failure { kind: Kind::UnknownAccount, .. }) => {}
             Err(failure) => log::error(format_args!(
                 "server `{}`: the contact of the account at {} can't be changed to {contact}: {}; the next attempt is \
                  within an hour",
@@ -131,6 +175,40 @@ impl Customer<'_> {
                 self.acme.directory_url(),
                 failure.why
             )),
+        }
+        updated
+    }
+
+    /// What it means that the authority refuses a new order. If the account may be the reason, the authority is asked whether it
+    /// knows the account's key (RFC 8555 section 7.3.1).
+    pub(super) async fn refused_order(&self, error: &AcmeError) -> Failure {
+        let failure = self.failure("a new order", error);
+        if !problem(error).is_some_and(|problem| OF_ACCOUNTS.contains(&problem)) {
+            return failure;
+        }
+        if self.is_key_unknown().await {
+            return Failure { kind: Kind::UnknownAccount, ..failure };
+        }
+        let file = self.cache.account_file();
+        let why = format!(
+            "{}; if the account is the reason, for example because it was deactivated, move {} away: then another one is \
+             made",
+            failure.why,
+            file.display()
+        );
+        Failure { why, ..failure }
+    }
+
+    /// Whether the authority says that no account has the key in the cache.
+    async fn is_key_unknown(&self) -> bool {
+        let Ok(Some(saved)) = self.at_disk(|cache| cache.account()).await else { return false };
+        let Some(credentials) = saved.credentials(self.acme) else { return false };
+        let key = credentials.private_key().clone_key();
+        let Ok(signer) = Key::from_pkcs8_der(key.clone_key()) else { return false };
+        let directory = self.acme.directory_url().to_owned();
+        match self.builder().from_key((signer, key.into()), directory).await {
+            Err(error) => problem(&error) == Some(NO_ACCOUNT),
+            Ok(_) => false,
         }
     }
 
@@ -151,13 +229,13 @@ fn external_account(acme: &Acme) -> Result<Option<ExternalAccountKey>, Failure> 
         (None, Some(file)) => {
             let place = format!("`tls.acme.eab_hmac_key_file`: {}", file.display());
             let key = contents(file);
-            (key.map_err(|error| Failure::local(format!("{place} can't be read ({error})")))?, place)
+            (key.map_err(|error| Failure::fault(format!("{place} can't be read ({error})")))?, place)
         }
         (None, None) => return Ok(None),
     };
     match BASE64.decode(key.trim_ascii()) {
         Ok(key) if !key.is_empty() => Ok(Some(ExternalAccountKey::new(kid.clone(), &key))),
-        _ => Err(Failure::local(format!(
+        _ => Err(Failure::fault(format!(
             "{place} holds no key in base64url (it is not shown, as a secret): copy it as the authority gave it to you"
         ))),
     }

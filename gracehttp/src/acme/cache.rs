@@ -1,4 +1,4 @@
-//! What outlives the process: the account, the certificate, and the order under way.
+//! What outlives the process: the account, the certificate, when to renew it, and the order under way.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::acme::account::SavedAccount;
-use crate::acme::order::Failure;
+use crate::acme::failure::Failure;
+use crate::acme::renewal::SavedRenewal;
 use crate::log;
 use crate::server::Acme;
 use crate::tls::contents;
@@ -30,6 +31,9 @@ pub(super) struct SavedOrder {
     pub(super) domains: Vec<String>,
     pub(super) key: String,
 }
+
+/// How many files of accounts are kept that are not used any more.
+const MOST_ASIDE: u32 = 9;
 
 /// Held by the one process that orders. It ends with the process at the latest.
 pub(super) struct Lock {
@@ -67,10 +71,27 @@ impl Cache {
         self.write_json(&self.account_file(), account)
     }
 
-    /// The authority does not know the account any more.
-    pub(super) fn forget_account(&self) {
-        // If it can't be removed, the next attempt fails in the same way, and says so.
-        let _ = fs::remove_file(self.account_file());
+    /// Makes room for another account. The key of this one may be good for something, so its file stays, under another name.
+    /// Returns it.
+    pub(super) fn set_account_aside(&self) -> Result<PathBuf, Failure> {
+        let path = self.account_file();
+        let name = |number: u32| path.with_added_extension(format!("unused-{number}"));
+        // An authority that forgets each account must not fill the disk.
+        let free = (1..MOST_ASIDE).map(name).find(|aside| aside.symlink_metadata().is_err());
+        let aside = free.unwrap_or_else(|| name(MOST_ASIDE));
+        match fs::rename(&path, &aside) {
+            Ok(()) => Ok(aside),
+            Err(error) => Err(fault("be renamed", &path, &error)),
+        }
+    }
+
+    /// What is known about the time of the next renewal.
+    pub(super) fn renewal(&self) -> Result<Option<SavedRenewal>, Failure> {
+        self.read(&self.renewal_file())
+    }
+
+    pub(super) fn store_renewal(&self, renewal: &SavedRenewal) -> Result<(), Failure> {
+        self.write_json(&self.renewal_file(), renewal)
     }
 
     /// The order under way.
@@ -95,6 +116,10 @@ impl Cache {
         self.folder.join("account.json")
     }
 
+    fn renewal_file(&self) -> PathBuf {
+        self.certificate.with_added_extension("renewal")
+    }
+
     fn order_file(&self) -> PathBuf {
         self.certificate.with_added_extension("order")
     }
@@ -115,7 +140,7 @@ impl Cache {
     }
 
     fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), Failure> {
-        let bytes = serde_json::to_vec(value).map_err(|error| Failure::local(error.to_string()))?;
+        let bytes = serde_json::to_vec(value).map_err(|error| Failure::fault(error.to_string()))?;
         write(path, &bytes)
     }
 }
@@ -145,5 +170,5 @@ fn fault(what: &str, path: &Path, error: &io::Error) -> Failure {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on that disk",
         _ => "correct `tls.acme.cache`, or what stands there",
     };
-    Failure::local(format!("{} cannot {what} ({error}): {remedy}", path.display()))
+    Failure::fault(format!("{} cannot {what} ({error}): {remedy}", path.display()))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{HOST, RETRY_AFTER};
+use http::header::{HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::handshake;
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::acme::order::Failure;
+use crate::acme::failure::Failure;
 use crate::server::Acme;
 use crate::tls::{contents, crypto_provider};
 
@@ -32,7 +32,7 @@ const LARGEST: usize = 1 << 20;
 /// The longest pause that an authority can ask for. One more refusal a day does no harm.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
 
-type Fault = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Speaks HTTP/1.1 over TLS. Clones share what they have heard.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ impl Client {
             None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
             Some(file) => {
                 let unusable = |reason: String| {
-                    Failure::local(format!("`tls.acme.ca`: {} can't be used: {reason}", file.display()))
+                    Failure::fault(format!("`tls.acme.ca`: {} can't be used: {reason}", file.display()))
                 };
                 let pem = contents(file).map_err(|error| unusable(error.to_string()))?;
                 for certificate in CertificateDer::pem_slice_iter(&pem) {
@@ -64,7 +64,7 @@ impl Client {
         }
         let config = ClientConfig::builder_with_provider(crypto_provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| Failure::local(error.to_string()))?
+            .map_err(|error| Failure::fault(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { tls: TlsConnector::from(Arc::new(config)), wanted_pause: Arc::default() })
@@ -75,7 +75,20 @@ impl Client {
         *self.wanted_pause.lock()
     }
 
-    async fn exchange(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Full<Bytes>>, Fault> {
+    /// Asks for what is at this URL. Returns the status, for how long the authority wants no other request, and the body.
+    pub(super) async fn get(&self, url: &str) -> Result<(StatusCode, Option<Duration>, Bytes), Fault> {
+        const OURS: &str = concat!("gracehttp/", env!("CARGO_PKG_VERSION"));
+        let request = Request::get(url).header(USER_AGENT, OURS).body(BodyWrapper::default())?;
+        let (head, body) = self.clone().exchange_in_time(request).await?.into_parts();
+        Ok((head.status, head.headers.get(RETRY_AFTER).and_then(pause), body))
+    }
+
+    async fn exchange_in_time(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, Fault> {
+        let exchange = tokio::time::timeout(PATIENCE, self.exchange(request));
+        exchange.await.map_err(|_| format!("no answer within {PATIENCE:?}"))?
+    }
+
+    async fn exchange(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, Fault> {
         let (mut head, body) = request.into_parts();
         let authority = head.uri.authority().ok_or("the URL names no host")?.clone();
         if head.uri.scheme_str() != Some("https") {
@@ -103,7 +116,7 @@ impl Client {
         if head.status == StatusCode::TOO_MANY_REQUESTS || head.status == StatusCode::SERVICE_UNAVAILABLE {
             *self.wanted_pause.lock() = pause;
         }
-        Ok(Response::from_parts(head, Full::new(body)))
+        Ok(Response::from_parts(head, body))
     }
 }
 
@@ -112,12 +125,10 @@ impl HttpClient for Client {
         &self,
         request: Request<BodyWrapper<Bytes>>,
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, Error>> + Send>> {
-        let exchange = tokio::time::timeout(PATIENCE, self.clone().exchange(request));
+        let exchange = self.clone().exchange_in_time(request);
         Box::pin(async move {
-            match exchange.await {
-                Ok(answer) => answer.map(BytesResponse::from).map_err(Error::Other),
-                Err(_) => Err(Error::Other(format!("no answer within {PATIENCE:?}").into())),
-            }
+            let answer = exchange.await.map_err(Error::Other)?;
+            Ok(BytesResponse::from(answer.map(Full::new)))
         })
     }
 }

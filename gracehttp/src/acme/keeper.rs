@@ -3,13 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::acme::cache::{Cache, Lock};
 use crate::acme::client::Client;
-use crate::acme::order::{Customer, Failure, at_disk};
+use crate::acme::failure::Failure;
+use crate::acme::information;
+use crate::acme::order::{Customer, Replaced, at_disk};
+use crate::acme::renewal::{Renewal, SHORTEST, SavedRenewal, identifier};
 use crate::acme::retry::{Retry, jitter};
-use crate::lifecycle::{CertificateOrder, Event, Events, OrderOutcome, aside};
+use crate::lifecycle::{
+    CertificateOrder, Event, Events, OrderOutcome, RenewalSuggestion, SuggestionOutcome, aside,
+};
 use crate::log;
 use crate::server::Acme;
 use crate::tls::{Certificate, CertificateSet, Presented, issued};
@@ -34,11 +40,13 @@ pub(super) struct Keeper {
     cache: Cache,
     presented: Arc<Presented>,
     events: Events,
+    /// What is known about the time of the next renewal, where the cache can't be written.
+    known: Mutex<SavedRenewal>,
 }
 
 /// When the next certificate has to be ordered.
 enum Due {
-    Now,
+    Now { is_suggested: bool },
     In(Duration),
 }
 
@@ -51,7 +59,8 @@ impl Keeper {
         events: &Events,
     ) -> Self {
         let (server, acme, cache) = (server.to_owned(), acme.clone(), Cache::of(acme));
-        Self { server, acme, sni_strict, cache, presented, events: events.clone() }
+        let (events, known) = (events.clone(), Mutex::default());
+        Self { server, acme, sni_strict, cache, presented, events, known }
     }
 
     /// Runs until the task is aborted.
@@ -76,17 +85,27 @@ impl Keeper {
 
     /// Does what is due. Returns for how long nothing more is due.
     async fn look_after(&self) -> Result<Duration, Failure> {
-        if let Due::In(time) = self.due(self.take_from_cache().await.as_deref()) {
+        let present = self.take_from_cache().await;
+        let (known, next_question) = self.ask_authority(present.as_deref()).await;
+        if let Due::In(time) = self.due(present.as_deref(), &known) {
             self.update_contact().await?;
-            return Ok(time);
+            return Ok(time.min(next_question));
         }
-        let _lock = self.lock().await?;
+        let lock = self.lock().await?;
         // Another process may have renewed it meanwhile.
         let present = self.take_from_cache().await;
-        if let Due::In(time) = self.due(present.as_deref()) {
-            return Ok(time);
+        let replaced = present.as_deref().and_then(identifier);
+        let mut known = self.known(replaced.as_ref()).await;
+        let is_suggested = match self.due(present.as_deref(), &known) {
+            Due::In(time) => return Ok(time),
+            Due::Now { is_suggested } => is_suggested,
+        };
+        if is_suggested {
+            known.note_hurry(SystemTime::now());
+            self.store(known).await?;
         }
-        let new = self.order().await?;
+        let new = self.order(replaced, is_suggested).await?;
+        drop(lock);
         let not_after = new.facts().not_after;
         self.tell(match present {
             None => OrderOutcome::Issued { not_after },
@@ -98,13 +117,76 @@ impl Keeper {
                 self.server
             ));
         }
-        match self.due(Some(&new)) {
-            Due::In(time) => Ok(time),
-            Due::Now => {
+        match self.due(Some(&new), &SavedRenewal::default()) {
+            // The next look asks the authority about the new certificate.
+            Due::In(_) => Ok(Duration::ZERO),
+            Due::Now { .. } => {
                 let why = "the new certificate is due for renewal already, by its dates or its names; is the clock right?";
-                Err(Failure { wanted: Some(ISSUED_IN_VAIN), ..Failure::local(why) })
+                Err(Failure { wanted: Some(ISSUED_IN_VAIN), ..Failure::fault(why) })
             }
         }
+    }
+
+    /// Asks the authority when to renew this certificate, if it is time for that. Returns what is known then, and for how long
+    /// there is no other question.
+    async fn ask_authority(&self, certificate: Option<&Certificate>) -> (SavedRenewal, Duration) {
+        let now = SystemTime::now();
+        let asked = certificate.filter(|certificate| {
+            // Nothing is asked about a certificate that has expired, or that is replaced in any case.
+            self.covers(certificate) && certificate.facts().not_after.is_some_and(|end| now < end)
+        });
+        let Some((certificate, id)) = asked.and_then(|asked| Some((asked, identifier(asked)?))) else {
+            return (SavedRenewal::default(), LONGEST_SLEEP);
+        };
+        let known = self.known(Some(&id)).await;
+        let time = known.time_to_question(now);
+        if !time.is_zero() {
+            return (known, time);
+        }
+        let (lock, fault) = match at_disk(&self.cache, Cache::lock).await {
+            Ok(lock) => (lock, None),
+            Err(failure) => (None, Some(failure)),
+        };
+        if lock.is_none() && fault.is_none() {
+            // Another process asks or orders.
+            return (known, SHORTEST);
+        }
+        // It may have asked meanwhile.
+        let mut known = self.known(Some(&id)).await;
+        if known.time_to_question(now).is_zero() {
+            let answer = match (fault, self.customer().await) {
+                (Some(failure), _) | (None, Err(failure)) => Err(failure),
+                (None, Ok(customer)) => {
+                    information::ask(&customer.client, self.acme.directory_url(), &id).await
+                }
+            };
+            let news = known.note(answer, certificate, SystemTime::now());
+            if let Some(outcome) = news {
+                self.tell_suggestion(outcome);
+            }
+            if let Err(failure) = self.store(known.clone()).await {
+                log::notice(format_args!(
+                    "server `{}`: {}; until then each restart asks the authority when to renew the certificate",
+                    self.server, failure.why
+                ));
+            }
+        }
+        let time = known.time_to_question(SystemTime::now());
+        (known, time)
+    }
+
+    /// What is known about the renewal of this certificate.
+    async fn known(&self, certificate: Option<&Replaced>) -> SavedRenewal {
+        let Some(certificate) = certificate else { return SavedRenewal::default() };
+        let stored = at_disk(&self.cache, Cache::renewal).await.ok().flatten().unwrap_or_default();
+        let mut known = self.known.lock();
+        *known = stored.about(certificate).or_newer(known.clone().about(certificate));
+        known.clone()
+    }
+
+    async fn store(&self, renewal: SavedRenewal) -> Result<(), Failure> {
+        *self.known.lock() = renewal.clone();
+        at_disk(&self.cache, move |cache| cache.store_renewal(&renewal)).await
     }
 
     /// Installs what the cache has, and returns it.
@@ -134,18 +216,24 @@ impl Keeper {
             .replace_unless(is_there, || CertificateSet::new(vec![certificate.clone()], self.sni_strict));
     }
 
-    fn due(&self, certificate: Option<&Certificate>) -> Due {
-        let Some(certificate) = certificate else { return Due::Now };
-        let covers = |domain: &String| certificate.facts().names.contains(domain);
-        let Some(renewal) = certificate.renewal().filter(|_| self.acme.domains.iter().all(covers)) else {
-            return Due::Now;
+    fn due(&self, certificate: Option<&Certificate>, known: &SavedRenewal) -> Due {
+        let certificate = certificate.filter(|certificate| self.covers(certificate));
+        let Some(Renewal { at, is_suggested }) = certificate.and_then(|present| known.renewal(present))
+        else {
+            return Due::Now { is_suggested: false };
         };
-        match renewal.duration_since(SystemTime::now()) {
+        match at.duration_since(SystemTime::now()) {
             Ok(left) if left > LONGEST_SLEEP => Due::In(LONGEST_SLEEP),
+            Ok(left) if is_suggested => Due::In(left),
             // Hosts that share no cache do not all come at once.
             Ok(left) => Due::In(left + jitter(left / 20)),
-            Err(_) => Due::Now,
+            Err(_) => Due::Now { is_suggested },
         }
+    }
+
+    /// Whether a certificate is for all names that are configured.
+    fn covers(&self, certificate: &Certificate) -> bool {
+        self.acme.domains.iter().all(|domain| certificate.facts().names.contains(domain))
     }
 
     /// Waits until no other process orders.
@@ -158,15 +246,20 @@ impl Keeper {
         }
     }
 
-    /// Gets a new certificate from the authority, and installs it.
-    async fn order(&self) -> Result<Arc<Certificate>, Failure> {
+    /// Gets a new certificate from the authority, in place of the present one, and installs it.
+    async fn order(
+        &self,
+        replaced: Option<Replaced>,
+        is_suggested: bool,
+    ) -> Result<Arc<Certificate>, Failure> {
         log::info(format_args!(
-            "server `{}`: a certificate for {} is ordered from {}",
+            "server `{}`: a certificate for {} is ordered from {}{}",
             self.server,
             self.acme.domains.join(", "),
-            self.acme.directory_url()
+            self.acme.directory_url(),
+            if is_suggested { ", which suggests it" } else { "" }
         ));
-        let pem = self.customer().await?.obtain().await?;
+        let pem = self.customer().await?.obtain(replaced).await?;
         at_disk(&self.cache, move |cache| {
             cache.store_certificate(&pem)?;
             cache.forget_order();
@@ -174,7 +267,7 @@ impl Keeper {
         })
         .await?;
         let installed = self.take_from_cache().await;
-        installed.ok_or_else(|| Failure::local("the certificate that was issued can't be used"))
+        installed.ok_or_else(|| Failure::fault("the certificate that was issued can't be used"))
     }
 
     /// Tells the authority of a new contact now, and not only when the certificate is renewed.
@@ -203,5 +296,10 @@ impl Keeper {
     fn tell(&self, outcome: OrderOutcome) {
         let (server, names) = (self.server.clone(), self.acme.domains.clone());
         self.events.emit(&Event::CertificateOrdered(CertificateOrder { server, names, outcome }));
+    }
+
+    fn tell_suggestion(&self, outcome: SuggestionOutcome) {
+        let (server, names) = (self.server.clone(), self.acme.domains.clone());
+        self.events.emit(&Event::RenewalSuggested(RenewalSuggestion { server, names, outcome }));
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeStatus, ChallengeType, Error as AcmeError, Identifier, NewOrder,
-    Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeStatus, ChallengeType, Error as AcmeError,
+    Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -13,8 +13,9 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::acme::cache::{Cache, SavedOrder};
 use crate::acme::client::Client;
+use crate::acme::failure::{Failure, problem};
 use crate::acme::retry::Kind;
-use crate::error::Error;
+use crate::acme::words::in_one_line;
 use crate::lifecycle::{aside, show};
 use crate::server::Acme;
 use crate::tls::{Challenges, crypto_provider};
@@ -25,45 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long all steps of an order may take together. An authority can make each step long, and ask for many.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
-/// Types of problems (RFC 8555 section 6.7).
-const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
-const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+/// Problems that an order has whatever it replaces (RFC 8555 section 6.7).
+const UNRELATED: [&str; 3] = ["accountDoesNotExist", "badNonce", "rateLimited"];
 
-/// Why there is no certificate.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) why: String,
-    pub(super) kind: Kind,
-    /// How long to wait before the next attempt, if the authority or the fault says it.
-    pub(super) wanted: Option<Duration>,
-}
-
-impl Failure {
-    /// A failure of this machine.
-    pub(super) fn local(why: impl Into<String>) -> Self {
-        Self { why: why.into(), kind: Kind::Fault, wanted: None }
-    }
-
-    fn refused(why: impl Into<String>) -> Self {
-        Self { why: why.into(), kind: Kind::Refusal, wanted: None }
-    }
-
-    fn of(what: &str, error: &AcmeError, client: &Client) -> Self {
-        let kind = match error {
-            // The authority has lost count of our nonces, which says nothing about the order.
-            AcmeError::Api(problem) if problem.r#type.as_deref() == Some(BAD_NONCE) => Kind::Fault,
-            AcmeError::Api(_) => Kind::Refusal,
-            _ => Kind::Fault,
-        };
-        Self { why: format!("{what}: {error}"), kind, wanted: client.wanted_pause() }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::local(error.to_string())
-    }
-}
+/// The certificate that an order replaces.
+pub(super) type Replaced = CertificateIdentifier<'static>;
 
 /// The side of this process in its conversation with an authority.
 pub(super) struct Customer<'k> {
@@ -75,17 +42,28 @@ pub(super) struct Customer<'k> {
 }
 
 impl Customer<'_> {
-    /// Gets a certificate: the chain and its key, in PEM.
-    pub(super) async fn obtain(&self) -> Result<String, Failure> {
-        let too_long = |_| Failure::local(format!("it was not over within {}", show(LONGEST)));
-        tokio::time::timeout(LONGEST, self.order()).await.map_err(too_long)?
+    /// Gets a certificate: the chain and its key, in PEM. It may replace an earlier one.
+    pub(super) async fn obtain(&self, replaced: Option<Replaced>) -> Result<String, Failure> {
+        let too_long = |_| Failure::fault(format!("it was not over within {}", show(LONGEST)));
+        tokio::time::timeout(LONGEST, self.order(replaced)).await.map_err(too_long)?
     }
 
-    async fn order(&self) -> Result<String, Failure> {
+    async fn order(&self, replaced: Option<Replaced>) -> Result<String, Failure> {
         let account = self.account().await?;
-        let (mut order, key) = match self.resume(&account).await? {
+        match self.order_as(&account, replaced.clone()).await {
+            // Once: an authority that does not know the new account either is asked again later.
+            Err(Failure { kind: Kind::UnknownAccount, why, .. }) => {
+                let account = self.another_account(&why).await?;
+                self.order_as(&account, replaced).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn order_as(&self, account: &Account, replaced: Option<Replaced>) -> Result<String, Failure> {
+        let (mut order, key) = match self.resume(account).await? {
             Some(resumed) => resumed,
-            None => self.begin(&account).await?,
+            None => self.begin(account, replaced).await?,
         };
         let chain = self.complete(&mut order, &key).await?;
         Ok(format!("{chain}\n{}", key.serialize_pem()))
@@ -113,11 +91,22 @@ impl Customer<'_> {
     }
 
     /// Makes a new order, and stores it in the cache.
-    async fn begin(&self, account: &Account) -> Result<(Order, KeyPair), Failure> {
-        let identifiers: Vec<_> = self.acme.domains.iter().cloned().map(Identifier::Dns).collect();
-        let key = KeyPair::generate().map_err(|error| Failure::local(error.to_string()))?;
-        let ordered = account.new_order(&NewOrder::new(&identifiers)).await;
-        let order = ordered.map_err(|error| self.failure("a new order", &error))?;
+    async fn begin(
+        &self,
+        account: &Account,
+        replaced: Option<Replaced>,
+    ) -> Result<(Order, KeyPair), Failure> {
+        let key = KeyPair::generate().map_err(|error| Failure::fault(error.to_string()))?;
+        let order = match self.new_order(account, replaced.clone()).await {
+            Err(error) if replaced.is_some() && is_about_replacement(&error) => {
+                self.new_order(account, None).await
+            }
+            ordered => ordered,
+        };
+        let order = match order {
+            Ok(order) => order,
+            Err(error) => return Err(self.refused_order(&error).await),
+        };
         let saved = SavedOrder {
             url: order.url().to_owned(),
             domains: self.acme.domains.clone(),
@@ -125,6 +114,16 @@ impl Customer<'_> {
         };
         self.at_disk(move |cache| cache.store_order(&saved)).await?;
         Ok((order, key))
+    }
+
+    async fn new_order(&self, account: &Account, replaced: Option<Replaced>) -> Result<Order, AcmeError> {
+        let identifiers: Vec<_> = self.acme.domains.iter().cloned().map(Identifier::Dns).collect();
+        let order = NewOrder::new(&identifiers);
+        let order = match replaced {
+            Some(replaced) => order.replaces(replaced),
+            None => order,
+        };
+        account.new_order(&order).await
     }
 
     /// Leads an order to its certificate, whatever state it is in.
@@ -161,7 +160,7 @@ impl Customer<'_> {
             let name = challenge.identifier().to_string();
             let digest = challenge.key_authorization().digest();
             let certificate = challenge_certificate(&name, digest.as_ref());
-            self.challenges.set(&name, certificate.map_err(|error| Failure::local(error.to_string()))?);
+            self.challenges.set(&name, certificate.map_err(|error| Failure::fault(error.to_string()))?);
             answered.names.push(name.clone());
             if challenge.status == ChallengeStatus::Pending {
                 let set = challenge.set_ready().await;
@@ -179,7 +178,7 @@ impl Customer<'_> {
             let name = authorization.identifier().to_string();
             let Ok(state) = authorization.refresh().await else { continue };
             let errors = state.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
-            why.extend(errors.map(|error| format!("{name}: {error}")));
+            why.extend(errors.map(|error| format!("{name}: {}", in_one_line(&error.to_string()))));
         }
         match why.is_empty() {
             true => "the authority has declared the order invalid".to_owned(),
@@ -194,18 +193,12 @@ impl Customer<'_> {
             params.distinguished_name = DistinguishedName::new();
             params.serialize_request(key)
         };
-        let request = request().map_err(|error: rcgen::Error| Failure::local(error.to_string()))?;
+        let request = request().map_err(|error: rcgen::Error| Failure::fault(error.to_string()))?;
         Ok(request.der().to_vec())
     }
 
-    /// A failure that the authority has reported at this step. If it does not know our account, the account is forgotten here,
-    /// too.
+    /// A failure that the authority has reported at this step.
     pub(super) fn failure(&self, what: &str, error: &AcmeError) -> Failure {
-        if let AcmeError::Api(problem) = error
-            && problem.r#type.as_deref() == Some(NO_ACCOUNT)
-        {
-            self.cache.forget_account();
-        }
         Failure::of(what, error, &self.client)
     }
 
@@ -215,6 +208,17 @@ impl Customer<'_> {
         work: impl FnOnce(&Cache) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         at_disk(self.cache, work).await
+    }
+}
+
+/// Whether an order can fail with this because of the certificate that it replaces: the authority does not know it, has replaced it
+/// already (RFC 9773 section 5), gave it to another account, or knows no such field.
+fn is_about_replacement(error: &AcmeError) -> bool {
+    match error {
+        AcmeError::Unsupported(_) | AcmeError::Json(_) => true,
+        // What instant-acme says if the order does not have the field; the transport fails with the same kind of error.
+        AcmeError::Other(error) => error.to_string().starts_with("replaces field mismatch"),
+        _ => problem(error).is_some_and(|problem| !UNRELATED.contains(&problem)),
     }
 }
 

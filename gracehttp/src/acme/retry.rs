@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Fault,
     /// The authority has refused something.
     Refusal,
+    /// The authority has refused it because it does not know the account.
+    UnknownAccount,
 }
 
 /// The failures in a row.
@@ -33,7 +35,7 @@ impl Retry {
     pub(super) fn pause(&mut self, kind: Kind, wanted: Option<Duration>) -> Duration {
         let (first, longest) = match kind {
             Kind::Fault => (FIRST_AFTER_FAULT, LONGEST_AFTER_FAULT),
-            Kind::Refusal => (FIRST_AFTER_REFUSAL, LONGEST_AFTER_REFUSAL),
+            Kind::Refusal | Kind::UnknownAccount => (FIRST_AFTER_REFUSAL, LONGEST_AFTER_REFUSAL),
         };
         let doubled = first.saturating_mul(1 << self.failures.min(16)).min(longest);
         self.failures += 1;

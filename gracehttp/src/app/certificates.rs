@@ -16,12 +16,12 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::app::expiry::Expiry;
+use crate::app::expiry::{Expiry, FailedRenewals, Watched};
 use crate::app::servers::Servers;
 use crate::error::Error;
 use crate::lifecycle::{CertificateReload, CertificateReloader, Event, Events, Subscriber};
 use crate::log;
-use crate::tls::{Look, Place, Reloader, TlsAcceptor, Watch};
+use crate::tls::{Look, Place, Reloader, Watch};
 
 /// How long the directories have to be quiet before the files are read, and for how long that is waited for at most.
 const QUIET: Duration = Duration::from_millis(50);
@@ -39,6 +39,7 @@ type Answer = oneshot::Sender<Vec<CertificateReload>>;
 struct Bell {
     ring: EventFd,
     rests: AtomicBool,
+    failed: FailedRenewals,
 }
 
 impl Bell {
@@ -56,6 +57,8 @@ impl Subscriber for Bell {
                 self.rests.store(false, Ordering::Relaxed);
                 self.ring();
             }
+            #[cfg(feature = "acme")]
+            Event::CertificateOrdered(order) if self.failed.note(order) => self.ring(),
             _ => {}
         }
     }
@@ -64,17 +67,16 @@ impl Subscriber for Bell {
 /// Begins to look after the certificates of servers that have some. Returns who can ask for a look.
 pub(super) fn look_after(servers: &Servers, events: &Events) -> Option<CertificateReloader> {
     let secure = servers.iter().filter_map(|server| Some((server, server.context.tls.clone()?)));
-    let (mut reloaders, mut acceptors) = (Vec::new(), Vec::new());
+    let (mut reloaders, mut watched) = (Vec::new(), Vec::new());
     for (server, acceptor) in secure {
         reloaders.extend(Reloader::of(&server.context.options, &acceptor));
-        // Before one that an authority renews expires, its keeper tells of each failure.
-        let is_kept = server.context.options.tls.as_ref().is_some_and(|tls| tls.authority().is_some());
-        acceptors.extend((!is_kept).then(|| (server.name().to_owned(), acceptor)));
+        let is_renewed = server.context.options.tls.as_ref().is_some_and(|tls| tls.authority().is_some());
+        watched.push(Watched { server: server.name().to_owned(), acceptor, is_renewed });
     }
-    if acceptors.is_empty() && reloaders.is_empty() {
+    if watched.is_empty() {
         return None;
     }
-    match begin(reloaders, acceptors, events) {
+    match begin(reloaders, watched, events) {
         Ok(reloader) => Some(reloader),
         Err(error) => {
             log::error(format_args!("certificates are renewed by restarts alone: {error}"));
@@ -85,7 +87,7 @@ pub(super) fn look_after(servers: &Servers, events: &Events) -> Option<Certifica
 
 fn begin(
     reloaders: Vec<Reloader>,
-    acceptors: Vec<(String, TlsAcceptor)>,
+    watched: Vec<Watched>,
     events: &Events,
 ) -> Result<CertificateReloader, Error> {
     let no_thread =
@@ -94,11 +96,12 @@ fn begin(
     let bell = Arc::new(Bell {
         ring: ring.map_err(|error| no_thread(error.into()))?,
         rests: AtomicBool::new(false),
+        failed: FailedRenewals::default(),
     });
     let (asker, asked) = channel();
     let caretaker = Caretaker {
         reloaders,
-        expiry: Expiry::new(acceptors),
+        expiry: Expiry::new(watched),
         bell: bell.clone(),
         asked,
         watch: None,
@@ -132,7 +135,7 @@ impl Caretaker {
             self.answer();
             if !self.bell.rests.load(Ordering::Relaxed) {
                 self.look();
-                self.expiry.look(SystemTime::now(), &self.events);
+                self.expiry.look(SystemTime::now(), &self.bell.failed, &self.events);
             }
             self.wait();
         }

@@ -1,9 +1,13 @@
 //! Certificates that expire soon.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
+
 use crate::lifecycle::{CertificateExpiry, Event, Events};
+#[cfg(feature = "acme")]
+use crate::lifecycle::{CertificateOrder, OrderOutcome};
 use crate::tls::TlsAcceptor;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -13,9 +17,38 @@ const NOTICES: [u32; 6] = [30, 14, 7, 3, 1, 0];
 
 /// Tells of certificates that expire, each notice once.
 pub(super) struct Expiry {
-    acceptors: Vec<(String, TlsAcceptor)>,
+    watched: Vec<Watched>,
     /// The last notice about each certificate, by its server and place.
     told: HashMap<(String, usize), Told>,
+}
+
+/// A server whose certificates are watched.
+pub(super) struct Watched {
+    pub(super) server: String,
+    pub(super) acceptor: TlsAcceptor,
+    /// An authority renews them. So they are told only after a renewal has failed.
+    pub(super) is_renewed: bool,
+}
+
+/// The servers whose last renewal has failed.
+#[derive(Debug, Default)]
+pub(super) struct FailedRenewals(Mutex<HashSet<String>>);
+
+impl FailedRenewals {
+    /// Takes note of the outcome of a renewal. Returns whether there is anything to tell.
+    #[cfg(feature = "acme")]
+    pub(super) fn note(&self, order: &CertificateOrder) -> bool {
+        match order.outcome {
+            OrderOutcome::Failed { .. } => {
+                self.0.lock().insert(order.server.clone());
+                true
+            }
+            OrderOutcome::Issued { .. } | OrderOutcome::Renewed { .. } => {
+                self.0.lock().remove(&order.server);
+                false
+            }
+        }
+    }
 }
 
 /// The last notice about a certificate. A renewed certificate has another end, so its notices begin anew.
@@ -25,12 +58,15 @@ struct Told {
 }
 
 impl Expiry {
-    pub(super) fn new(acceptors: Vec<(String, TlsAcceptor)>) -> Self {
-        Self { acceptors, told: HashMap::new() }
+    pub(super) fn new(watched: Vec<Watched>) -> Self {
+        Self { watched, told: HashMap::new() }
     }
 
-    pub(super) fn look(&mut self, now: SystemTime, events: &Events) {
-        for (server, acceptor) in &self.acceptors {
+    pub(super) fn look(&mut self, now: SystemTime, failed: &FailedRenewals, events: &Events) {
+        for Watched { server, acceptor, is_renewed } in &self.watched {
+            if *is_renewed && !failed.0.lock().contains(server) {
+                continue;
+            }
             for (place, facts) in acceptor.certificates().into_iter().enumerate() {
                 let Some(not_after) = facts.not_after else { continue };
                 let left = not_after.duration_since(now).unwrap_or_default();
@@ -45,6 +81,7 @@ impl Expiry {
                         names,
                         not_after,
                         left,
+                        is_renewed: *is_renewed,
                     }));
                 }
             }

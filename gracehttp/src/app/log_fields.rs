@@ -1,8 +1,8 @@
 //! The log: events as fields, for a log that machines read.
 
-#[cfg(feature = "acme")]
-use crate::lifecycle::OrderOutcome;
 use crate::lifecycle::{Event, Outcome, RestartReceipt, Serving, Trigger};
+#[cfg(feature = "acme")]
+use crate::lifecycle::{OrderOutcome, SuggestionOutcome};
 use crate::log::{Fields, Value};
 
 /// What an event says, in fields. The first one is its name.
@@ -43,6 +43,22 @@ pub(super) fn of(event: &Event) -> Fields {
             note("outcome", order.outcome.name().into());
             if let OrderOutcome::Failed { reason, .. } = &order.outcome {
                 note("reason", reason.as_str().into());
+            }
+        }
+        #[cfg(feature = "acme")]
+        Event::RenewalSuggested(suggestion) => {
+            note("server", suggestion.server.as_str().into());
+            note("names", suggestion.names.join(", ").into());
+            note("outcome", suggestion.outcome.name().into());
+            match &suggestion.outcome {
+                SuggestionOutcome::New { at, explanation, .. } => {
+                    note("renewal", humantime::format_rfc3339_seconds(*at).to_string().into());
+                    if let Some(explanation) = explanation {
+                        note("explanation", explanation.as_str().into());
+                    }
+                }
+                SuggestionOutcome::Failed { reason, .. } => note("reason", reason.as_str().into()),
+                SuggestionOutcome::Unchanged => {}
             }
         }
         Event::CertificateExpires(expiry) => {
@@ -155,6 +171,8 @@ fn name(event: &Event) -> &'static str {
         Event::CertificateReloaded(_) => "certificate_reloaded",
         #[cfg(feature = "acme")]
         Event::CertificateOrdered(_) => "certificate_ordered",
+        #[cfg(feature = "acme")]
+        Event::RenewalSuggested(_) => "renewal_suggested",
         Event::CertificateExpires(_) => "certificate_expires",
         Event::SocketAccessFailed(_) => "socket_access_failed",
         Event::Failed(_) => "failed",

@@ -4,12 +4,12 @@
 //! success, pid ….`
 
 use crate::app::log_fields;
-#[cfg(feature = "acme")]
-use crate::lifecycle::OrderOutcome;
 use crate::lifecycle::{
     Address, CertificateExpiry, Event, LoweredLimit, LoweredLimits, Outcome, ReloadOutcome, Serving,
     Subscriber, SuccessorFault, Trigger, generation, show, show_roughly,
 };
+#[cfg(feature = "acme")]
+use crate::lifecycle::{OrderOutcome, SuggestionOutcome};
 use crate::log;
 use std::time::Duration;
 
@@ -52,6 +52,12 @@ fn log_in_words(event: &Event) {
         Event::CertificateOrdered(order) => match &order.outcome {
             OrderOutcome::Failed { .. } => log::error(format_args!("{order}")),
             OrderOutcome::Issued { .. } | OrderOutcome::Renewed { .. } => log::info(format_args!("{order}")),
+        },
+        #[cfg(feature = "acme")]
+        Event::RenewalSuggested(suggestion) => match &suggestion.outcome {
+            SuggestionOutcome::New { .. } => log::info(format_args!("{suggestion}")),
+            SuggestionOutcome::Failed { is_repeated: false, .. } => log::notice(format_args!("{suggestion}")),
+            SuggestionOutcome::Failed { .. } | SuggestionOutcome::Unchanged => {}
         },
         Event::CertificateExpires(expiry) => log_expiry(expiry),
 
@@ -231,16 +237,20 @@ fn log_fault(prefix: &str, reason: &SuccessorFault) {
 }
 
 fn log_expiry(expiry: &CertificateExpiry) {
-    let CertificateExpiry { server, names, not_after, left } = expiry;
+    let CertificateExpiry { server, names, not_after, left, is_renewed } = expiry;
     let end = humantime::format_rfc3339_seconds(*not_after);
     let names = names.join(", ");
+    let way_out = match (left.is_zero(), is_renewed) {
+        (_, true) => "its renewal has failed, and is tried again: see the error before for the reason",
+        (true, false) => "replace it",
+        (false, false) => "replace its files before; no restart is needed",
+    };
     match left.is_zero() {
         true => log::error(format_args!(
-            "server `{server}`: the certificate for {names} expired at {end}, so clients refuse it: replace it"
+            "server `{server}`: the certificate for {names} expired at {end}, so clients refuse it: {way_out}"
         )),
         false => log::notice(format_args!(
-            "server `{server}`: the certificate for {names} expires in {}, at {end}: replace its files before; no \
-             restart is needed",
+            "server `{server}`: the certificate for {names} expires in {}, at {end}: {way_out}",
             days_in_words(*left)
         )),
     }

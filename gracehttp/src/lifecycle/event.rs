@@ -13,11 +13,11 @@ use nix::unistd::Pid;
 use parking_lot::RwLock;
 
 use crate::error::Error;
-#[cfg(feature = "acme")]
-use crate::lifecycle::CertificateOrder;
 use crate::lifecycle::{
     Answers, CertificateReload, CleanUpUnfinished, EndCounts, RestartReceipt, TasksLeft, Tie, Trigger, show,
 };
+#[cfg(feature = "acme")]
+use crate::lifecycle::{CertificateOrder, RenewalSuggestion};
 
 /// Something that happened in the life of a process.
 #[derive(Debug)]
@@ -45,6 +45,9 @@ pub(crate) enum Event {
     /// An authority was asked for a certificate, and the order is over.
     #[cfg(feature = "acme")]
     CertificateOrdered(CertificateOrder),
+    /// An authority was asked when to renew a certificate.
+    #[cfg(feature = "acme")]
+    RenewalSuggested(RenewalSuggestion),
     /// A certificate expires soon, or has expired.
     CertificateExpires(CertificateExpiry),
 
@@ -124,6 +127,8 @@ pub(crate) struct CertificateExpiry {
     pub(crate) not_after: SystemTime,
     /// Zero if it has expired.
     pub(crate) left: Duration,
+    /// An authority renews it, and the last renewal has failed.
+    pub(crate) is_renewed: bool,
 }
 
 /// An endpoint that accepts.

@@ -14,6 +14,8 @@ mod privileges;
 mod pulse;
 mod receipt;
 mod reload;
+#[cfg(feature = "acme")]
+mod renewal_suggestion;
 mod requests;
 mod shutdown;
 mod signals;
@@ -45,6 +47,8 @@ pub(crate) use privileges::Privileges;
 pub(crate) use pulse::{Answering, Beat, Pulse};
 pub(crate) use receipt::{CutConnection, Outcome, ReceiptHistory, RestartReceipt, ServerReceipt, Steps};
 pub(crate) use reload::{CertificateReload, CertificateReloader, ReloadOutcome};
+#[cfg(feature = "acme")]
+pub(crate) use renewal_suggestion::{RenewalSuggestion, SuggestionOutcome};
 pub(crate) use requests::{Request, Requester, Requests, Trigger};
 pub use shutdown::Shutdown;
 pub use signals::Signal;

@@ -113,6 +113,8 @@ families! {
         "Certificates that were read again: renewed, or kept because the new one can't be used";
     CERTIFICATE_ORDERS: Kind::Counter, "gracehttp_certificate_orders", ["server", "outcome"],
         "Certificates that an authority was asked for: issued, renewed in place of an earlier one, or failed";
+    RENEWAL_SUGGESTIONS: Kind::Counter, "gracehttp_certificate_renewal_suggestions", ["server", "outcome"],
+        "Answers of an authority that was asked when to renew a certificate: new, unchanged, or failed";
     CERTIFICATE_END: Kind::Gauge, "gracehttp_certificate_not_after" in Seconds, ["server", "certificate", "name"],
         "When a certificate expires, since 1970: by its place in the configuration, with its first name";
     RESTARTS: Kind::Counter, "gracehttp_restarts", ["outcome"],

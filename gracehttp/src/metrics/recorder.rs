@@ -10,7 +10,7 @@ use crate::access_log;
 use crate::lifecycle::{ConnectionEnd, CutReason, Event, Outcome, RestartReceipt, Subscriber};
 use crate::log;
 #[cfg(feature = "acme")]
-use crate::metrics::families::CERTIFICATE_ORDERS;
+use crate::metrics::families::{CERTIFICATE_ORDERS, RENEWAL_SUGGESTIONS};
 use crate::metrics::families::{
     CERTIFICATE_RELOADS, CPU, ENDS, Family, LONGEST_PAUSE, LOST_LINES, LOST_MESSAGES, PHASE_DURATION,
     RESTARTS,
@@ -111,6 +111,12 @@ impl Subscriber for Recorder {
                 let labels = CERTIFICATE_ORDERS.labels.iter().copied();
                 let labels = labels.zip([&*order.server, order.outcome.name()]);
                 Count::of(&CERTIFICATE_ORDERS.full_name(), labels, ONE).add(1);
+            }
+            #[cfg(feature = "acme")]
+            Event::RenewalSuggested(suggestion) => {
+                let labels = RENEWAL_SUGGESTIONS.labels.iter().copied();
+                let labels = labels.zip([&*suggestion.server, suggestion.outcome.name()]);
+                Count::of(&RENEWAL_SUGGESTIONS.full_name(), labels, ONE).add(1);
             }
             Event::Draining { limit, .. } => self.life.lock().drain_until = Some(Instant::now() + *limit),
             Event::StandbyOver { .. } => _ = self.carry(),

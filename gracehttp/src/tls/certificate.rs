@@ -10,6 +10,8 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, SignatureAlgorithm, SignatureScheme};
 
 use crate::error::Error;
+#[cfg(feature = "acme")]
+use crate::tls::issuance::{self, Issuance};
 use crate::tls::names;
 use crate::tls::validity::{self, Validity};
 
@@ -93,6 +95,20 @@ impl Certificate {
         let Validity { not_before, not_after } = validity::of(self.certified.cert.first()?)?;
         let lifetime = not_after.duration_since(not_before).ok()?;
         Some(not_before + lifetime * 2 / 3)
+    }
+
+    /// The latest time to renew it, whatever its authority suggests: a tenth of its lifetime is left for failures then.
+    #[cfg(feature = "acme")]
+    pub(crate) fn latest_renewal(&self) -> Option<SystemTime> {
+        let Validity { not_before, not_after } = validity::of(self.certified.cert.first()?)?;
+        let lifetime = not_after.duration_since(not_before).ok()?;
+        Some(not_after - lifetime / 10)
+    }
+
+    /// By what its authority knows it again.
+    #[cfg(feature = "acme")]
+    pub(crate) fn issuance(&self) -> Option<Issuance<'_>> {
+        issuance::of(self.certified.cert.first()?)
     }
 
     /// The names that clients ask for.

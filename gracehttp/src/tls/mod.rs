@@ -13,11 +13,15 @@ mod clients;
 #[cfg(feature = "tls")]
 mod der;
 #[cfg(feature = "tls")]
+mod extensions;
+#[cfg(feature = "tls")]
 mod failure;
 #[cfg(feature = "tls")]
 mod files;
 #[cfg(feature = "tls")]
 mod handshake;
+#[cfg(feature = "acme")]
+mod issuance;
 #[cfg(feature = "tls")]
 mod key_log;
 mod key_ring;
@@ -65,6 +69,8 @@ pub(crate) use failure::{is_challenge, kind_of};
 pub(crate) use files::contents;
 #[cfg(feature = "tls")]
 pub(crate) use handshake::handshake;
+#[cfg(feature = "acme")]
+pub(crate) use issuance::Issuance;
 pub(crate) use key_ring::{KeyRing, TicketKey};
 #[cfg(feature = "tls")]
 pub(crate) use names::all_of as names_of;

@@ -2,10 +2,9 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::der::{EXPLICIT_0, Element, OBJECT_IDENTIFIER, next, sequence};
+use super::der::{Element, next, sequence};
+use super::extensions;
 
-const EXTENSIONS: u8 = 0xa3;
-const OCTET_STRING: u8 = 0x04;
 const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 const URI: u8 = 0x86;
@@ -42,27 +41,8 @@ fn elements(certificate: &[u8]) -> impl Iterator<Item = Element<'_>> {
 }
 
 fn alternatives(certificate: &[u8]) -> Option<&[u8]> {
-    let certificate = sequence(&mut &certificate[..])?;
-    let mut to_be_signed = sequence(&mut &certificate[..])?;
-    let first = next(&mut to_be_signed)?;
-    if first.tag != EXPLICIT_0 {
-        // Version 1 has no extensions.
-        return None;
-    }
-    let extensions =
-        std::iter::from_fn(|| next(&mut to_be_signed)).find(|element| element.tag == EXTENSIONS)?;
-    let mut extensions = sequence(&mut &extensions.content[..])?;
-    std::iter::from_fn(|| sequence(&mut extensions)).find_map(value_of_alternatives)
-}
-
-/// The names in an extension, if it is the right one: its identifier, perhaps whether it is critical, its value.
-fn value_of_alternatives(mut extension: &[u8]) -> Option<&[u8]> {
-    let identifier = next(&mut extension)?;
-    if identifier.tag != OBJECT_IDENTIFIER || identifier.content != SUBJECT_ALT_NAME {
-        return None;
-    }
-    let value = std::iter::from_fn(|| next(&mut extension)).find(|element| element.tag == OCTET_STRING)?;
-    sequence(&mut &value.content[..])
+    let mut value = extensions::value_of(certificate, SUBJECT_ALT_NAME)?;
+    sequence(&mut value)
 }
 
 fn shown(name: &Element<'_>) -> Option<String> {

@@ -1,7 +1,6 @@
 //! An authority of the test's own. It speaks ACME as RFC 8555 has it, and is strict: a request that a real authority would
 //! refuse fails the test.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,7 +13,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyIdMethod, KeyPair, SerialNumber,
+};
 use serde_json::{Value, json};
 use tests::Scratch;
 use tests::patience::PATIENCE;
@@ -26,8 +27,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::books::{Books, Order};
 use crate::der::Csr;
-use crate::jws::{Account, Jws};
+use crate::jws::Jws;
+use crate::suggestions;
 use crate::validation;
 
 type Answer = Response<Full<Bytes>>;
@@ -47,45 +50,6 @@ pub(crate) struct State {
     books: Mutex<Books>,
     /// Notified at every request.
     asked: Notify,
-}
-
-#[derive(Default)]
-pub(crate) struct Books {
-    nonces: Vec<String>,
-    accounts: HashMap<String, Account>,
-    pub(crate) orders: Vec<Order>,
-    /// The paths that were asked for, in order.
-    pub(crate) requests: Vec<String>,
-    /// Challenges are validated at this address, once it is known.
-    pub(crate) endpoint: Option<SocketAddr>,
-    /// The next good nonce is refused.
-    pub(crate) refuse_nonce: bool,
-    /// The next order is refused, with a time to wait.
-    pub(crate) refuse_order: bool,
-    /// New accounts have to be bound to this one, by its key.
-    pub(crate) external: Option<(&'static str, &'static [u8])>,
-    /// The contacts of an account, at its creation and after each update.
-    pub(crate) contacts: Vec<Value>,
-}
-
-pub(crate) struct Order {
-    account: String,
-    pub(crate) names: Vec<String>,
-    tokens: Vec<String>,
-    /// Of each challenge.
-    pub(crate) statuses: Vec<&'static str>,
-    chain: Option<String>,
-}
-
-impl Order {
-    fn status(&self) -> &'static str {
-        match () {
-            () if self.chain.is_some() => "valid",
-            () if self.statuses.contains(&"invalid") => "invalid",
-            () if self.statuses.iter().all(|status| *status == "valid") => "ready",
-            () => "pending",
-        }
-    }
 }
 
 /// How an authority's own server speaks TLS, and the file of its certificate.
@@ -112,6 +76,7 @@ impl Authority {
         let mut params = CertificateParams::new([]).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "the test's own root");
+        params.key_identifier_method = KeyIdMethod::PreSpecified(suggestions::KEY_IDENTIFIER.to_vec());
         let key = KeyPair::generate().expect("a key");
         let state = Arc::new(State {
             base: format!("https://localhost:{port}"),
@@ -170,6 +135,7 @@ impl Authority {
         let waiting: Vec<(usize, usize)> = {
             let mut books = self.books();
             books.endpoint = Some(endpoint);
+            books.held = None;
             let orders = books.orders.iter().enumerate();
             let of_order = |(order, of): (usize, &Order)| {
                 let waiting = of.statuses.iter().enumerate().filter(|(_, status)| **status == "processing");
@@ -199,9 +165,16 @@ impl State {
         let path = head.uri.path().to_owned();
         let body = body.collect().await.expect("a body").to_bytes();
         self.books().requests.push(path.clone());
+        if path.starts_with("/renewal/") && self.books().hang {
+            self.asked.notify_waiters();
+            return std::future::pending().await;
+        }
         let mut answer = match (&head.method, path.as_str()) {
             (&Method::GET, "/directory") => self.directory(),
             (&Method::HEAD, "/nonce") => Answer::default(),
+            (&Method::GET, path) if path.starts_with("/renewal/") => {
+                self.suggestion(&path["/renewal/".len()..])
+            }
             (&Method::POST, _) => {
                 assert_eq!(head.headers["content-type"], "application/jose+json", "{path}");
                 self.post(&path, &body)
@@ -218,7 +191,23 @@ impl State {
     fn directory(&self) -> Answer {
         let url = |path: &str| format!("{}{path}", self.base);
         let (nonce, account, order) = (url("/nonce"), url("/account"), url("/order"));
-        told(StatusCode::OK, &json!({"newNonce": nonce, "newAccount": account, "newOrder": order}))
+        let mut directory = json!({"newNonce": nonce, "newAccount": account, "newOrder": order});
+        if self.books().suggest.is_some() {
+            directory["renewalInfo"] = json!(url("/renewal"));
+        }
+        told(StatusCode::OK, &directory)
+    }
+
+    /// When to renew a certificate. It has to be one of ours.
+    fn suggestion(&self, certificate: &str) -> Answer {
+        let mut books = self.books();
+        let number = (0..books.orders.len()).find(|number| suggestions::identifier(*number) == certificate);
+        let number = number.unwrap_or_else(|| panic!("{certificate} is none of our certificates"));
+        assert!(books.orders[number].chain.is_some(), "the certificate was not issued");
+        let before = books.questions.iter().filter(|asked| **asked == number).count();
+        books.questions.push(number);
+        let suggest = books.suggest.as_ref().expect("the directory has it");
+        suggest(number, before).response()
     }
 
     fn post(self: &Arc<Self>, path: &str, body: &[u8]) -> Answer {
@@ -236,8 +225,15 @@ impl State {
             return self.new_account(&jws);
         }
         let id = jws.kid.clone().expect("an account's key");
-        let account = self.books().accounts.get(&id).cloned().expect("an account");
-        account.verify(&jws);
+        let Some(account) = self.books().accounts.get(&id).cloned() else {
+            return problem(StatusCode::BAD_REQUEST, "accountDoesNotExist");
+        };
+        if !account.has_signed(&jws) {
+            return problem(StatusCode::BAD_REQUEST, "malformed");
+        }
+        if self.books().deactivated {
+            return problem(StatusCode::UNAUTHORIZED, "unauthorized");
+        }
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let number = |at: usize| parts[at].parse::<usize>().expect("a number");
         match parts[0] {
@@ -267,26 +263,49 @@ impl State {
 
     fn new_account(&self, jws: &Jws) -> Answer {
         let account = jws.new_account();
-        account.verify(jws);
+        assert!(account.has_signed(jws), "a new account's request is signed by its key");
         let payload = jws.payload();
+        if payload["onlyReturnExisting"] == json!(true) {
+            let books = self.books();
+            let known = books.accounts.iter().find(|(_, known)| **known == account);
+            return match known {
+                Some((url, _)) => located(told(StatusCode::OK, &json!({"status": "valid"})), url),
+                None => problem(StatusCode::BAD_REQUEST, "accountDoesNotExist"),
+            };
+        }
         assert_eq!(payload["termsOfServiceAgreed"], json!(true));
         let mut books = self.books();
         if let Some((kid, key)) = books.external {
             let bound = &payload["externalAccountBinding"];
+            if bound.is_null() {
+                return problem(StatusCode::UNAUTHORIZED, "externalAccountRequired");
+            }
             jws.assert_bound(bound, kid, key, &format!("{}/account", self.base));
         }
         books.contacts.push(payload["contact"].clone());
-        let url = format!("{}/account/{}", self.base, books.accounts.len());
-        books.accounts.insert(url.clone(), account);
+        let url = format!("{}/account/{}", self.base, books.registrations);
+        books.registrations += 1;
+        if !books.forgetful {
+            books.accounts.insert(url.clone(), account);
+        }
         drop(books);
         located(told(StatusCode::CREATED, &json!({"status": "valid"})), &url)
     }
 
     fn new_order(&self, account: String, payload: &Value) -> Answer {
-        if std::mem::take(&mut self.books().refuse_order) {
+        let is_refused = {
+            let mut books = self.books();
+            let orders = books.orders.len();
+            std::mem::take(&mut books.refuse_order) || books.refuse_from.is_some_and(|from| orders >= from)
+        };
+        if is_refused {
             let mut answer = problem(StatusCode::TOO_MANY_REQUESTS, "rateLimited");
             answer.headers_mut().insert("retry-after", "1".parse().expect("seconds"));
             return answer;
+        }
+        let replaces = payload["replaces"].as_str().map(str::to_owned);
+        if let Some(kind) = self.books().refuse_replacement.filter(|_| replaces.is_some()) {
+            return problem(StatusCode::CONFLICT, kind);
         }
         let identifiers = payload["identifiers"].as_array().expect("identifiers");
         let name = |identifier: &Value| {
@@ -298,7 +317,8 @@ impl State {
         let number = books.orders.len();
         let tokens = (0..names.len()).map(|place| format!("token-{number}-{place}")).collect();
         let statuses = vec!["pending"; names.len()];
-        books.orders.push(Order { account, names, tokens, statuses, chain: None });
+        let at = SystemTime::now();
+        books.orders.push(Order { account, names, tokens, statuses, chain: None, replaces, at });
         drop(books);
         self.order(number, StatusCode::CREATED)
     }
@@ -314,6 +334,9 @@ impl State {
             "authorizations": authorizations,
             "finalize": format!("{base}/finalize/{number}"),
         });
+        if let Some(replaced) = order.replaces.as_ref().filter(|_| !books.silent_replacement) {
+            shown["replaces"] = json!(replaced);
+        }
         if order.chain.is_some() {
             shown["certificate"] = json!(format!("{base}/certificate/{number}"));
         }
@@ -349,7 +372,7 @@ impl State {
     fn validate(self: &Arc<Self>, number: usize, place: usize) {
         let (endpoint, name, token, account) = {
             let books = self.books();
-            let Some(endpoint) = books.endpoint else { return };
+            let Some(endpoint) = books.endpoint.filter(|_| books.held != Some(number)) else { return };
             let order = &books.orders[number];
             let account = books.accounts[&order.account].clone();
             (endpoint, order.names[place].clone(), order.tokens[place].clone(), account)
@@ -371,12 +394,15 @@ impl State {
     fn finalize(&self, number: usize, payload: &Value) -> Answer {
         let csr = Csr::read(payload["csr"].as_str().expect("a CSR"));
         let mut books = self.books();
+        let age = books.age;
         let order = &mut books.orders[number];
         assert_eq!(order.status(), "ready", "an order is finalized when it is ready");
         csr.verify(&order.names);
         let mut params = CertificateParams::new(order.names.clone()).expect("names");
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
-        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + now;
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + now - age;
+        params.use_authority_key_identifier_extension = true;
+        params.serial_number = Some(SerialNumber::from(suggestions::serial(number)));
         params.not_after = params.not_before + self.lifetime;
         let certificate = params.signed_by(&csr, &*self.issuer).expect("a certificate");
         order.chain = Some(certificate.pem());

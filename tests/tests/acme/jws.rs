@@ -16,7 +16,7 @@ pub(crate) struct Jws {
 }
 
 /// Who has signed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Account {
     x: String,
     y: String,
@@ -77,10 +77,11 @@ impl Jws {
 }
 
 impl Account {
-    pub(crate) fn verify(&self, jws: &Jws) {
+    /// Whether the request is signed by the account's key.
+    pub(crate) fn has_signed(&self, jws: &Jws) -> bool {
         let key = [&[4][..], &decode(&self.x), &decode(&self.y)].concat();
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key);
-        key.verify(jws.signed.as_bytes(), &jws.signature).expect("a signature of the account's key");
+        key.verify(jws.signed.as_bytes(), &jws.signature).is_ok()
     }
 
     /// What the certificate of a challenge has to hold: the digest of token and thumbprint (RFC 7638, RFC 8737).
@@ -109,7 +110,7 @@ pub(crate) fn decode(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     let (mut text, mut bits, mut count) = (String::new(), 0_u32, 0);
     for byte in bytes {
         bits = (bits << 8) | u32::from(*byte);

@@ -3,12 +3,17 @@
 
 mod account;
 mod authority;
+mod books;
 mod cache;
 mod der;
+mod expiry;
 mod hostile;
 mod jws;
 mod pebble;
+mod renewal;
 mod strangers;
+mod suggestions;
+mod unknown_account;
 mod validation;
 
 use std::net::SocketAddr;
@@ -61,12 +66,18 @@ async fn a_certificate_is_ordered_installed_and_kept() {
         assert_eq!(line, "HTTP/1.1 200 OK", "{name}");
     }
     let folder = std::fs::read_dir(scratch.join("cache")).unwrap().next().unwrap().unwrap().path();
-    for file in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+    for file in std::fs::read_dir(&folder).unwrap().map(Result::unwrap) {
         let mode = file.metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{}", file.path().display());
         assert!(!file.file_name().to_string_lossy().ends_with(".order"), "the order is over");
     }
     assert_eq!(authority.books().orders.len(), 1);
+    // Whether it suggests when to renew the certificate is asked once.
+    let is_asked =
+        |books: &books::Books| books.requests.iter().filter(|path| *path == "/directory").count() == 3;
+    authority.until("no look at the directory", is_asked).await;
+    let renewal = folder.join("a.test.pem.renewal");
+    eventually("the answer to be kept", || renewal.exists()).await;
     // A successor has the certificate, and so has a process that starts while the authority is down.
     let asked = authority.books().requests.len();
     let successor = app.restart().await;
@@ -152,6 +163,20 @@ async fn a_certificate_that_is_due_at_once_is_not_ordered_again_and_again() {
     assert_eq!(count(&app, "certificate_orders_total{server=\"web\",outcome=\"failed\"}").await, 1.0);
 }
 
+/// Restarts, and waits until the successor goes on with this order: it looks at the authorization, answers the challenge, and
+/// asks for the order.
+async fn restart_during_order(app: &App, authority: &Authority, order: &str) {
+    app.restart().await;
+    let asked = authority.books().requests.len();
+    authority
+        .until("the successor did not go on", |books| {
+            let asked = &books.requests[asked..];
+            let authorization = asked.iter().position(|path| path.starts_with("/authz/"));
+            authorization.is_some_and(|at| asked[at..].iter().any(|path| path == order))
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn a_restart_in_the_middle_of_an_order_goes_on_with_it() {
     let scratch = Scratch::new();
@@ -161,18 +186,9 @@ async fn a_restart_in_the_middle_of_an_order_goes_on_with_it() {
         Launch::app(&scratch, &plan(&scratch, &authority, "a.test")).env("GRACEHTTP_STANDBY", "60s").spawn();
     let endpoint = endpoint(&app).await;
     let is_under_way =
-        |books: &authority::Books| books.orders.first().is_some_and(|order| order.statuses == ["processing"]);
+        |books: &books::Books| books.orders.first().is_some_and(|order| order.statuses == ["processing"]);
     authority.until("no challenge was answered", is_under_way).await;
-    app.restart().await;
-    let asked = authority.books().requests.len();
-    // The successor looks at the authorization, answers the challenge, and asks for the order.
-    authority
-        .until("the successor did not go on", |books| {
-            let asked = &books.requests[asked..];
-            let authorization = asked.iter().position(|path| path.starts_with("/authz/"));
-            authorization.is_some_and(|at| asked[at..].iter().any(|path| path == "/order/0"))
-        })
-        .await;
+    restart_during_order(&app, &authority, "/order/0").await;
     authority.validate_at(endpoint);
     app.log.line(0, ISSUED).await;
     assert!(trusted_get(endpoint, "a.test", authority.root()).await.is_ok());

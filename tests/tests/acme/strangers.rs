@@ -32,7 +32,7 @@ async fn a_challenge_that_nobody_expects_is_refused_and_counted() {
         .env("GRACEHTTP_ADMIN", "127.0.0.1:0")
         .spawn();
     let endpoint = endpoint(&app).await;
-    let is_under_way = |books: &crate::authority::Books| {
+    let is_under_way = |books: &crate::books::Books| {
         books.orders.first().is_some_and(|order| order.statuses == ["processing"])
     };
     authority.until("no challenge was answered", is_under_way).await;

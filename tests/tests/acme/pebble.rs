@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 use tests::patience::eventually;
-use tests::process::{ReservedPort, tool};
+use tests::process::{ReservedPort, skipped, tool};
 use tests::{Launch, Scratch, Target};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -111,6 +111,15 @@ async fn pebble_issues_renews_and_hears_of_a_new_contact() {
     for name in ["a.test", "b.test"] {
         let (line, _) = trusted_get(endpoint, name, root.clone()).await.unwrap();
         assert_eq!(line, "HTTP/1.1 200 OK", "{name}");
+    }
+    // An old pebble has no renewal information.
+    let of_authority = CertificateDer::from_pem_file(&ca).unwrap();
+    let (resources, _) = trusted_answer(pebble.directory, "localhost", "/dir", of_authority).await.unwrap();
+    match resources.contains("renewalInfo") {
+        true => {
+            _ = app.log.line(0, "the authority suggests to renew the certificate for a.test, b.test").await
+        }
+        false => skipped("a pebble that says when to renew"),
     }
     // The successor has one more name, and another contact.
     scratch.write("plan", plan("a.test,b.test,c.test"));

@@ -115,11 +115,10 @@ async fn pebble_issues_renews_and_hears_of_a_new_contact() {
     // An old pebble has no renewal information.
     let of_authority = CertificateDer::from_pem_file(&ca).unwrap();
     let (resources, _) = trusted_answer(pebble.directory, "localhost", "/dir", of_authority).await.unwrap();
-    match resources.contains("renewalInfo") {
-        true => {
-            _ = app.log.line(0, "the authority suggests to renew the certificate for a.test, b.test").await
-        }
-        false => skipped("a pebble that says when to renew"),
+    if resources.contains("renewalInfo") {
+        app.log.line(0, "the authority suggests to renew the certificate for a.test, b.test").await;
+    } else {
+        skipped("a pebble that says when to renew");
     }
     // The successor has one more name, and another contact.
     scratch.write("plan", plan("a.test,b.test,c.test"));

@@ -173,6 +173,10 @@ async fn plain_text_is_redirected_and_tls_is_not() {
     assert_eq!(get_once(&plain, "/healthz").await.unwrap().text(), "ready\n");
     let challenge = get_once(&plain, "/.well-known/acme-challenge/token").await.unwrap();
     assert_eq!(challenge.status, 404, "the application answers: it has no such path");
+    for path in ["", "../../ping", "%2e%2e/%2e%2e/ping", "token/.."] {
+        let request = format!("GET /.well-known/acme-challenge/{path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(reply(&plain, &request).await.status, 308, "{path}");
+    }
 }
 
 #[tokio::test]

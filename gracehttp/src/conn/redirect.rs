@@ -31,7 +31,7 @@ struct Redirect {
 impl Dispatch for Redirect {
     fn call(&self, request: Request, surroundings: Surroundings<'_>) -> ResponseFuture {
         let info = surroundings.fact::<Arc<ConnectionInfo>>().map(|info| &**info);
-        if is_secure(&request, info) || request.uri().path().starts_with(CHALLENGES) {
+        if is_secure(&request, info) || is_challenge(request.uri().path()) {
             return self.application.call(request, surroundings);
         }
         let response = self.answer(&request, host(&request, info));
@@ -70,6 +70,13 @@ impl Redirect {
         };
         HeaderValue::try_from(location).ok()
     }
+}
+
+/// Whether an authority asks for the answer to a challenge, whose token is in base64url. A path with more in it could lead
+/// elsewhere, over the dots of `..`.
+fn is_challenge(path: &str) -> bool {
+    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    path.strip_prefix(CHALLENGES).is_some_and(|token| !token.is_empty() && token.bytes().all(is_of_token))
 }
 
 /// Whether the client speaks TLS, with this server or with a trusted proxy before it.
@@ -129,6 +136,14 @@ mod tests {
             (443, "http://b.test", "a.test", "https://b.test/"),
         ] {
             assert_eq!(location(port, target, Some(host)).as_deref(), Some(expected), "{target} {host}");
+        }
+    }
+
+    #[test]
+    fn only_a_token_makes_the_path_of_a_challenge() {
+        assert!(is_challenge("/.well-known/acme-challenge/evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr_oA"));
+        for path in ["", "../../admin", "%2e%2e/admin", "token/more", "a.b"] {
+            assert!(!is_challenge(&format!("{CHALLENGES}{path}")), "{path}");
         }
     }
 

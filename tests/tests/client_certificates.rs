@@ -9,6 +9,7 @@ use tests::control::Stage;
 use tests::patience::{PATIENCE, within};
 use tests::tls::{self, Authority, Identity};
 use tests::{Client, Failure, Scratch};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_rustls::client::TlsStream;
@@ -169,7 +170,7 @@ async fn a_client_that_is_revoked_is_refused_from_the_next_handshake_on_whatever
     }
 }
 
-/// A ticket is good for hours, and a certificate may expire meanwhile.
+/// A ticket is good for hours, and a certificate may expire meanwhile. The client hears why it is refused.
 #[tokio::test]
 async fn a_session_of_a_certificate_that_has_expired_meanwhile_is_not_resumed() {
     let (scratch, authority) = (Scratch::new(), Authority::new());
@@ -185,7 +186,38 @@ async fn a_session_of_a_certificate_that_has_expired_meanwhile_is_not_resumed() 
     let over = expires + Duration::from_secs(1);
     within(PATIENCE, "the end", sleep(over.duration_since(SystemTime::now()).unwrap_or_default())).await;
     for config in &configs {
-        assert_eq!(visit(address, config).await, None);
+        let mut stream = connect(address, config).await.expect("resumed, as far as the client knows");
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+        let refused = stream.read(&mut [0]).await.expect_err("an alert").to_string();
+        assert!(refused.contains("CertificateExpired"), "{refused}");
+    }
+}
+
+/// Whoever loses an authority's trust has no way in over the tickets of before.
+#[tokio::test]
+async fn a_client_whose_authority_is_removed_is_refused_from_the_next_handshake_on_whatever_ticket_it_has() {
+    let (scratch, old, new) = (Scratch::new(), Authority::new(), Authority::new());
+    let stage = serve(&scratch, &old, "required", Listed::Nothing).await;
+    let address = stage.web.address();
+    let alices = VERSIONS.map(|version| config(version, Some(&old.issue("alice", 2, |_| {}))));
+    for alice in &alices {
+        visit(address, alice).await.expect("an answer");
+        assert_eq!(visit(address, alice).await.expect("an answer").1, HandshakeKind::Resumed);
+    }
+    let mut parked = Client::over(connect(address, &alices[0]).await.expect("a handshake"));
+    assert_eq!(who(&mut parked).await.expect("an answer"), "CN=alice");
+    scratch.write("clients.pem", &new.pem);
+    let told = stage.run(&["reload-certs"]).await.succeeded();
+    assert!(told.contains("new handshakes use the renewed client authorities"), "{told}");
+    for alice in &alices {
+        assert_eq!(visit(address, alice).await, None);
+    }
+    assert_eq!(who(&mut parked).await.expect("an answer"), "CN=alice");
+    // Back again, as after a mistake.
+    scratch.write("clients.pem", &old.pem);
+    stage.run(&["reload-certs"]).await.succeeded();
+    for alice in &alices {
+        visit(address, alice).await.expect("an answer");
     }
 }
 

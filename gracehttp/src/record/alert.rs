@@ -59,6 +59,12 @@ impl Fault {
         Self { alert: Some(NO_RENEGOTIATION), reason }
     }
 
+    /// What the TLS library says of the client's certificate.
+    #[cfg(feature = "tls")]
+    pub(crate) fn refused_certificate(alert: u8) -> Self {
+        Self { alert: Some(alert), reason: "the client's certificate is not accepted" }
+    }
+
     /// The alert to send.
     pub(super) fn fatal(&self) -> Option<Alert> {
         self.alert.map(|description| [FATAL, description])

@@ -11,11 +11,11 @@ use std::task::Poll;
 
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio_rustls::rustls::server::Acceptor;
-use tokio_rustls::rustls::{HandshakeKind, ServerConnection};
+use tokio_rustls::rustls::{AlertDescription, Error as TlsError, HandshakeKind, ServerConnection};
 
 use crate::log;
 use crate::record::{
-    Alpn, ClientChain, Established, Facts, HEADER_LENGTH, MAX_SEALED_LENGTH, NotEstablished, Session,
+    Alpn, ClientChain, Established, Facts, Fault, HEADER_LENGTH, MAX_SEALED_LENGTH, NotEstablished, Session,
 };
 use crate::socket::{BareStream, SecureStream};
 use crate::tls::acceptor::TlsAcceptor;
@@ -65,10 +65,22 @@ pub(crate) async fn handshake(
         handshake.send().await?;
         return Err(io::Error::other(Refusal::Challenge));
     }
-    let client = handshake.client()?;
-    let Handshake { bare, rustls, input, after_change, resolver: _ } = handshake;
-    let session = Session::new(take_over(rustls, &key_log, after_change, client)?);
-    Ok(SecureStream::new(bare, session, input))
+    let client = handshake.client();
+    let Handshake { mut bare, rustls, input, after_change, resolver: _ } = handshake;
+    match client {
+        Ok(client) => {
+            let session = Session::new(take_over(rustls, &key_log, after_change, client)?);
+            Ok(SecureStream::new(bare, session, input))
+        }
+        // rustls has no fault to tell, so the alert is ours.
+        Err(error) => {
+            let mut session = Session::new(take_over(rustls, &key_log, after_change, None)?);
+            let mut alert = Vec::new();
+            session.seal_alert(&Fault::refused_certificate(alert_of(&error)), &mut alert);
+            send_alert(&mut bare, &alert).await;
+            Err(io::Error::new(io::ErrorKind::InvalidData, error))
+        }
+    }
 }
 
 /// Whether a client is an authority that looks at a challenge. Its ClientHello says so, which is read and stays in the input.
@@ -140,12 +152,11 @@ impl Handshake {
     }
 
     /// The certificates that the client has shown, verified. rustls verifies none again when a session is resumed, so this does.
-    fn client(&self) -> io::Result<Option<Arc<ClientChain>>> {
+    fn client(&self) -> Result<Option<Arc<ClientChain>>, TlsError> {
         let Some(clients) = self.resolver.clients() else { return Ok(None) };
         let chain = self.rustls.peer_certificates();
         if self.rustls.handshake_kind() == Some(HandshakeKind::Resumed) {
-            let verified = clients.verify_again(chain);
-            verified.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            clients.verify_again(chain)?;
         }
         Ok(chain.and_then(|chain| ClientChain::new(chain.to_vec())).map(Arc::new))
     }
@@ -197,7 +208,7 @@ impl Handshake {
         match self.resolver.refused() {
             Some(refused) => {
                 // rustls would send `access_denied`.
-                self.send_alert(&UNRECOGNIZED_NAME).await;
+                send_alert(&mut self.bare, &UNRECOGNIZED_NAME).await;
                 let name = self.rustls.server_name().map(str::to_owned);
                 let refusal = match refused {
                     Refused::Name => Refusal::UnknownName(name),
@@ -207,31 +218,40 @@ impl Handshake {
             }
             None => {
                 if let Ok(alert) = self.output() {
-                    self.send_alert(&alert).await;
+                    send_alert(&mut self.bare, &alert).await;
                 }
                 Err(io::Error::new(io::ErrorKind::InvalidData, error))
             }
         }
     }
+}
 
-    /// Sends the alert about a fault of the client, as far as there is room for it, and reads what the client has sent
-    /// meanwhile: a socket that is closed with unread bytes is reset, and the client might never see the alert.
-    async fn send_alert(&mut self, alert: &[u8]) {
-        let mut bare = Pin::new(&mut self.bare);
-        let mut scratch = vec![0; SMALL];
-        poll_fn(|cx| {
-            let _ = bare.as_mut().poll_write(cx, alert);
-            for _ in 0..DISCARDED / SMALL {
-                let mut read = ReadBuf::new(&mut scratch);
-                let is_read = matches!(bare.as_mut().poll_read(cx, &mut read), Poll::Ready(Ok(())));
-                if !is_read || read.filled().is_empty() {
-                    break;
-                }
+/// Sends the alert about a fault of the client, as far as there is room for it, and reads what the client has sent
+/// meanwhile: a socket that is closed with unread bytes is reset, and the client might never see the alert.
+async fn send_alert(bare: &mut BareStream, alert: &[u8]) {
+    let mut bare = Pin::new(bare);
+    let mut scratch = vec![0; SMALL];
+    poll_fn(|cx| {
+        let _ = bare.as_mut().poll_write(cx, alert);
+        for _ in 0..DISCARDED / SMALL {
+            let mut read = ReadBuf::new(&mut scratch);
+            let is_read = matches!(bare.as_mut().poll_read(cx, &mut read), Poll::Ready(Ok(())));
+            if !is_read || read.filled().is_empty() {
+                break;
             }
-            Poll::Ready(())
-        })
-        .await;
-    }
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// The alert that rustls sends where it verifies a certificate itself.
+fn alert_of(error: &TlsError) -> u8 {
+    let alert = match error {
+        TlsError::InvalidCertificate(fault) => fault.clone().into(),
+        _ => AlertDescription::AccessDenied,
+    };
+    alert.into()
 }
 
 /// Finds the first record. A length is trusted only if type and version are possible: "GET /" read as a header would

@@ -1,14 +1,24 @@
 //! TLS sessions outlive the process that began them: a client with a ticket of an earlier generation needs no full
-//! handshake.
+//! handshake. They are for the server and the name that they were made for.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tests::{App, Exit, Launch, Scratch, Signal};
+use tests::certificates::{Pair, leaf};
+use tests::tls::{Authority, Identity};
+use tests::{App, Client, Exit, Launch, Scratch, Signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion, SupportedProtocolVersion};
+use tokio_rustls::rustls::{
+    ClientConfig, HandshakeKind, NamedGroup, ProtocolVersion, SupportedProtocolVersion,
+};
 
 const TLS: &str = "server tls 127.0.0.1:0 tls=self_signed";
 const RESTARTS: usize = 10;
@@ -138,4 +148,127 @@ async fn ticket_of_another_application_needs_a_full_handshake() {
     let client = Returning::new(&TLS13);
     client.visit(&one).await;
     assert_eq!(client.visit(&other).await.0, HandshakeKind::Full);
+}
+
+/// A store that offers the last session to every server, whatever its name.
+#[derive(Debug)]
+struct Careless(ClientSessionMemoryCache);
+
+/// The one name under which all sessions are kept.
+fn one_name() -> ServerName<'static> {
+    "localhost".try_into().expect("a name")
+}
+
+impl ClientSessionStore for Careless {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(one_name(), group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&one_name())
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, session: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(one_name(), session);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&one_name())
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&one_name());
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, session: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(one_name(), session);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&one_name())
+    }
+}
+
+/// A client that keeps its last session and offers it everywhere.
+struct Wanderer(Arc<ClientConfig>);
+
+impl Wanderer {
+    fn new(version: &'static SupportedProtocolVersion, identity: Option<&Identity>) -> Self {
+        let config = match identity {
+            Some(identity) => identity.config(&["http/1.1"], version),
+            None => Arc::new(tests::tls::config(&["http/1.1"], &[version])),
+        };
+        let mut config = Arc::unwrap_or_clone(config);
+        config.resumption = Resumption::store(Arc::new(Careless(ClientSessionMemoryCache::new(8))));
+        Self(Arc::new(config))
+    }
+
+    /// Asks once. Returns the kind of the handshake, and the certificate. `None` if it is refused.
+    async fn visit(&self, address: SocketAddr, name: &str) -> Option<(HandshakeKind, Vec<u8>)> {
+        let stream = tests::tls::connect(address, &self.0, name).await.ok()?;
+        let (kind, leaf) = (stream.get_ref().1.handshake_kind()?, leaf(&stream));
+        // Tickets of TLS 1.3 follow the handshake.
+        Client::over(stream).get("/ping").await.ok()?;
+        Some((kind, leaf))
+    }
+}
+
+/// RFC 6066 section 3, RFC 8446 section 4.2.11: a session is for the name that it was made for.
+#[tokio::test]
+async fn a_session_of_one_name_is_not_resumed_under_another_and_opens_no_strict_server() {
+    for (version, is_strict) in [(&TLS12, false), (&TLS12, true), (&TLS13, false), (&TLS13, true)] {
+        let scratch = Scratch::new();
+        let (a, b) = (Pair::new(&["a.test", "*.a.test"]), Pair::new(&["b.test"]));
+        let paths = [("a", &a), ("b", &b)].map(|(name, pair)| {
+            let path = |file| scratch.join(name).join(file).display().to_string();
+            pair.write(&scratch.join(name));
+            format!("{}:{}", path("cert.pem"), path("key.pem"))
+        });
+        let app = Launch::app(&scratch, TLS)
+            .env("GRACEHTTP_SERVER__TLS__TLS__CERTS", paths.join(", "))
+            .env("GRACEHTTP_SERVER__TLS__TLS__SNI_STRICT", is_strict.to_string())
+            .start("tls")
+            .await;
+        let address = app.address("tls").await;
+        let default = (!is_strict).then_some(&a);
+        // The session of `a.test` is offered under each of these names.
+        for (name, shown) in [("b.test", Some(&b)), ("x.a.test", Some(&a)), ("c.test", default)] {
+            let client = Wanderer::new(version, None);
+            assert_eq!(client.visit(address, "a.test").await, Some((HandshakeKind::Full, a.der.clone())));
+            assert_eq!(client.visit(address, "a.test").await, Some((HandshakeKind::Resumed, a.der.clone())));
+            let seen = client.visit(address, name).await;
+            assert_eq!(seen, shown.map(|pair| (HandshakeKind::Full, pair.der.clone())), "{name}");
+        }
+    }
+}
+
+/// Of two servers with the same certificate one asks for client certificates, and the other does not.
+#[tokio::test]
+async fn a_session_of_a_server_without_client_certificates_opens_none_with() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    let pair = Pair::new(&["localhost"]);
+    pair.write(scratch.path());
+    let (cert, key) = (scratch.join("cert.pem"), scratch.join("key.pem"));
+    let (cert, key) = (cert.display(), key.display());
+    let plan = ["open", "closed"].map(|name| format!("server {name} 127.0.0.1:0 cert={cert} key={key}"));
+    let app = Launch::app(&scratch, &plan.join("\n"))
+        .env("GRACEHTTP_SERVER__CLOSED__TLS__CLIENT_CA", scratch.write("clients.pem", &authority.pem))
+        .start("closed")
+        .await;
+    let (open, closed) = (app.address("open").await, app.address("closed").await);
+    for version in [&TLS12, &TLS13] {
+        let stranger = Wanderer::new(version, None);
+        assert!(stranger.visit(open, "localhost").await.is_some());
+        assert_eq!(stranger.visit(closed, "localhost").await, None);
+        let alice = Wanderer::new(version, Some(&authority.issue("alice", 2, |_| {})));
+        for (address, kind) in [
+            (open, HandshakeKind::Full),
+            (open, HandshakeKind::Resumed),
+            (closed, HandshakeKind::Full),
+            (closed, HandshakeKind::Resumed),
+            (open, HandshakeKind::Full),
+        ] {
+            assert_eq!(alice.visit(address, "localhost").await, Some((kind, pair.der.clone())));
+        }
+    }
 }

@@ -1,13 +1,11 @@
-//! Certificates of every kind: keys, chains, staples, and the versions and suites that they are for.
+//! Certificates of every kind: keys, chains, and the versions and suites that they are for.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, SanType};
-use tests::certificates::{Pair, Served, any, leaf, replace, shown};
+use tests::certificates::{Pair, Served, any, leaf, shown};
 use tests::control::Stage;
-use tests::process::tool;
 use tests::tls::{self, Authority, Identity};
 use tests::{Client, Launch, Scratch};
 use tokio_rustls::rustls;
@@ -172,102 +170,4 @@ async fn a_restart_that_ends_a_version_moves_the_connections_of_before() {
     assert!(tls::connect(stage.web.address(), &configs[0], "localhost").await.is_err());
     let stream = tls::connect(stage.web.address(), &configs[1], "localhost").await.expect("a handshake");
     assert_eq!(stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
-}
-
-fn openssl(directory: &Path, args: &str) -> String {
-    let output = Command::new("openssl")
-        .args(args.split_whitespace())
-        .current_dir(directory)
-        .stdin(Stdio::null())
-        .output()
-        .expect("a program");
-    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "openssl {args}: {told}");
-    told
-}
-
-/// The response of a real responder, for a real client.
-#[tokio::test]
-async fn clients_that_ask_for_it_get_the_ocsp_response_and_after_a_renewal_the_next_one() {
-    if !tool("openssl") {
-        return;
-    }
-    let authority = Authority::new();
-    let pair = Pair::of(&authority.issue("server", 2, for_localhost));
-    let respond = |directory: &Path, days: u32| {
-        replace(&directory.join("ca.pem"), &authority.pem);
-        replace(&directory.join("ca.key"), authority.key_pem());
-        replace(&directory.join("index"), "V\t500101000000Z\t\t02\tunknown\t/CN=server\n");
-        openssl(directory, "ocsp -issuer ca.pem -cert cert.pem -no_nonce -reqout request.der");
-        openssl(
-            directory,
-            &format!(
-                "ocsp -index index -CA ca.pem -rsigner ca.pem -rkey ca.key -reqin request.der -ndays {days} -respout response.der"
-            ),
-        );
-        std::fs::rename(directory.join("response.der"), directory.join("ocsp.der")).expect("writable");
-        std::fs::read(directory.join("ocsp.der")).expect("readable")
-    };
-    let mut first = Vec::new();
-    let scratch = Scratch::new();
-    let file = scratch.join("ocsp.der");
-    let served = Served::with(
-        |directory| {
-            pair.write(directory);
-            first = respond(directory, 1);
-            std::fs::copy(directory.join("ocsp.der"), &file).expect("writable");
-        },
-        |launch| {
-            launch
-                .env("GRACEHTTP_SERVER__WEB__TLS__OCSP", &file)
-                .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "50ms")
-        },
-    )
-    .await;
-    for version in VERSIONS {
-        let (config, staple) = tls::recording(&[version]);
-        tls::connect(served.address(), &Arc::new(config), "localhost").await.expect("a handshake");
-        assert_eq!(*staple.lock().expect("no panic"), first);
-    }
-    let told = openssl(
-        &served.directory,
-        &format!("s_client -connect {} -servername localhost -status -CAfile ca.pem", served.address()),
-    );
-    assert!(told.contains("OCSP Response Status: successful (0x0)"), "{told}");
-    assert!(told.contains("Cert Status: good"), "{told}");
-
-    // One that is no response is not used: the one before stays.
-    replace(&file, [0x30, 3, 10, 1, 0]);
-    served.logs("holds no successful OCSP response").await;
-    let (config, staple) = tls::recording(&[&TLS13]);
-    let config = Arc::new(config);
-    tls::connect(served.address(), &config, "localhost").await.expect("a handshake");
-    assert_eq!(*staple.lock().expect("no panic"), first);
-    let next = respond(&served.directory, 2);
-    assert_ne!(next, first);
-    replace(&file, &next);
-    served.logs("new handshakes use the renewed certificate").await;
-    tls::connect(served.address(), &config, "localhost").await.expect("a handshake");
-    assert_eq!(*staple.lock().expect("no panic"), next);
-}
-
-/// Five bytes that begin like a response, and one that says `try later`.
-#[tokio::test]
-async fn without_a_successful_ocsp_response_a_server_starts_and_says_that_nothing_is_stapled() {
-    for bytes in [&[0x30, 3, 10, 1, 0][..], &[0x30, 3, 10, 1, 3], b""] {
-        let scratch = Scratch::new();
-        let file = scratch.write("ocsp.der", bytes);
-        let pair = Pair::new(&["localhost"]);
-        let served = Served::with(
-            |directory| pair.write(directory),
-            |launch| launch.env("GRACEHTTP_SERVER__WEB__TLS__OCSP", file),
-        )
-        .await;
-        served.logs("so none is stapled to the certificate: have a new one made").await;
-        let (config, staple) = tls::recording(&[&TLS13]);
-        let stream =
-            tls::connect(served.address(), &Arc::new(config), "localhost").await.expect("a handshake");
-        assert_eq!(leaf(&stream), pair.der);
-        assert!(staple.lock().expect("no panic").is_empty());
-    }
 }

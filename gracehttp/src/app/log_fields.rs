@@ -35,6 +35,9 @@ pub(super) fn of(event: &Event) -> Fields {
             note("server", reload.server.as_str().into());
             note("certificate", reload.certificate.as_str().into());
             note("outcome", reload.outcome.name().into());
+            if let Some(reason) = reload.outcome.fault() {
+                note("reason", reason.into());
+            }
         }
         #[cfg(feature = "acme")]
         Event::CertificateOrdered(order) => {

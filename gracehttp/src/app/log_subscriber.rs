@@ -45,6 +45,7 @@ fn log_in_words(event: &Event) {
 
         Event::CertificateReloaded(reload) => match &reload.outcome {
             ReloadOutcome::Kept { .. } => log::error(format_args!("{reload}")),
+            ReloadOutcome::Unstapled { .. } => log::notice(format_args!("{reload}")),
             ReloadOutcome::Renewed { .. } => log::info(format_args!("{reload}")),
             ReloadOutcome::Unchanged => {}
         },

@@ -21,8 +21,7 @@ use crate::control::progress::{Progress, Step, Subject};
 use crate::control::protocol::{Command, MAX_REQUEST, error, replaced, reply};
 use crate::error::Error;
 use crate::lifecycle::{
-    CertificateReload, CertificateReloader, Outcome, ReloadOutcome, Request, Requester, RestartReceipt,
-    Trigger, generation,
+    CertificateReload, CertificateReloader, Outcome, Request, Requester, RestartReceipt, Trigger, generation,
 };
 use crate::log;
 use crate::status::{Document, Observed, with_text};
@@ -136,7 +135,7 @@ impl Control {
         if outcomes.is_empty() {
             return error(NO_FILES);
         }
-        let is_ok = |reload: &CertificateReload| !matches!(reload.outcome, ReloadOutcome::Kept { .. });
+        let is_ok = |reload: &CertificateReload| reload.outcome.fault().is_none();
         let shown = outcomes.iter().map(|reload| {
             json!({
                 "server": reload.server,

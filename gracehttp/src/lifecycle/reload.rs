@@ -24,6 +24,8 @@ pub(crate) enum ReloadOutcome {
     Unchanged,
     /// What the files hold can't be used, for this reason: the one before stays.
     Kept { reason: String },
+    /// New handshakes get no OCSP response, for this reason.
+    Unstapled { reason: String },
 }
 
 impl ReloadOutcome {
@@ -33,6 +35,15 @@ impl ReloadOutcome {
             Self::Renewed { .. } => "renewed",
             Self::Unchanged => "unchanged",
             Self::Kept { .. } => "kept",
+            Self::Unstapled { .. } => "unstapled",
+        }
+    }
+
+    /// Why the files, or one of them, can't be used.
+    pub(crate) fn fault(&self) -> Option<&str> {
+        match self {
+            Self::Kept { reason } | Self::Unstapled { reason } => Some(reason),
+            Self::Renewed { .. } | Self::Unchanged => None,
         }
     }
 }
@@ -55,6 +66,9 @@ impl fmt::Display for CertificateReload {
             }
             // It names server and files.
             ReloadOutcome::Kept { reason } => write!(f, "{reason}; what was there before stays in use"),
+            ReloadOutcome::Unstapled { reason } => {
+                write!(f, "{reason}; nothing is stapled to the certificate")
+            }
         }
     }
 }

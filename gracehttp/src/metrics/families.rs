@@ -110,7 +110,8 @@ families! {
     FAILED_HANDSHAKES: Kind::Counter, "gracehttp_failed_tls_handshakes", ["server", "reason"],
         "TLS handshakes that failed";
     CERTIFICATE_RELOADS: Kind::Counter, "gracehttp_certificate_reloads", ["server", "outcome"],
-        "Certificates that were read again: renewed, or kept because the new one can't be used";
+        "Certificates that were read again: renewed, kept because the new one can't be used, or unstapled since there is no \
+         OCSP response for them";
     CERTIFICATE_ORDERS: Kind::Counter, "gracehttp_certificate_orders", ["server", "outcome"],
         "Certificates that an authority was asked for: issued, renewed in place of an earlier one, or failed";
     RENEWAL_SUGGESTIONS: Kind::Counter, "gracehttp_certificate_renewal_suggestions", ["server", "outcome"],

@@ -150,7 +150,8 @@ impl Tls {
         self
     }
 
-    /// The file of an OCSP response in DER that is stapled to the first certificate. It is read again like that one.
+    /// The file of an OCSP response in DER that is stapled to the first certificate while it is valid. It is read again like that
+    /// one.
     pub fn ocsp(mut self, response: impl Into<PathBuf>) -> Self {
         self.ocsp = Some(response.into());
         self

@@ -1,6 +1,7 @@
 //! The TLS side of a server.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,10 +13,10 @@ use crate::tls::certificate::Certificate;
 use crate::tls::certificate::CertificateFacts;
 use crate::tls::choices::{Fit, choices};
 use crate::tls::clients::ClientFiles;
-use crate::tls::files::{self, PairSources};
 use crate::tls::key_ring::KeyRing;
 use crate::tls::presented::Presented;
 use crate::tls::set::CertificateSet;
+use crate::tls::{files, ocsp};
 
 /// Makes TLS sessions of a server's sockets. Clones are the same.
 #[derive(Clone, Debug)]
@@ -27,7 +28,11 @@ impl TlsAcceptor {
     /// Reads the server's certificates, if it has TLS. Its session tickets are made with the keys of the ring.
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
         let Some(tls) = &options.tls else { return Ok(None) };
-        let clients = ClientFiles::of(&options.name, tls)?.map(|files| files.read(&options.name)).transpose();
+        let clients = ClientFiles::of(&options.name, tls)?.map(|files| {
+            let paths: Vec<_> = files.paths().collect();
+            files::settled(&paths, || files.read(&options.name))
+        });
+        let clients = clients.transpose();
         let (certificates, clients) = match (certificates(&options.name, tls), clients) {
             (Ok(certificates), Ok(clients)) => (certificates, clients),
             (Err(one), Err(other)) => return Err(Error::several(vec![one, other])),
@@ -67,8 +72,9 @@ fn certificates(server: &str, tls: &Tls) -> Result<Vec<Arc<Certificate>>, Error>
     match &tls.source {
         Source::Files(all) => {
             for (place, files) in all.iter().enumerate() {
-                let sources = PairSources { files, ocsp: tls.ocsp.as_deref().filter(|_| place == 0) };
-                match files::settled_certificate(server, sources) {
+                let read = files::settled(&[&files.cert, &files.key], || files::certificate(server, files));
+                let ocsp = tls.ocsp.as_deref().filter(|_| place == 0);
+                match read.and_then(|certificate| stapled(server, certificate, ocsp)) {
                     Ok(certificate) => {
                         let shown = || format!("server `{server}`: the certificate {files}");
                         match choices.fit(certificate.key_kind()) {
@@ -93,6 +99,19 @@ fn certificates(server: &str, tls: &Tls) -> Result<Vec<Arc<Certificate>>, Error>
     Ok(certificates)
 }
 
+/// The certificate with the response in this file. Without a usable one it has none, since most clients don't need it.
+fn stapled(server: &str, certificate: Certificate, ocsp: Option<&Path>) -> Result<Certificate, Error> {
+    let Some(path) = ocsp else { return Ok(certificate) };
+    match files::settled(&[path], || ocsp::read(server, path, certificate.own())) {
+        Ok(staple) => Ok(certificate.with_staple(staple)),
+        Err(ocsp::Fault::Unreadable(error)) => Err(error),
+        Err(fault @ ocsp::Fault::Unusable(_)) => {
+            log::notice(format_args!("{fault}; nothing is stapled to the certificate"));
+            Ok(certificate)
+        }
+    }
+}
+
 /// What the authority has issued earlier. Without it the server starts, too, and refuses handshakes until there is one.
 fn kept(server: &str, acme: &Acme) -> Option<Arc<Certificate>> {
     match issued(server, acme)? {
@@ -108,5 +127,5 @@ fn kept(server: &str, acme: &Acme) -> Option<Arc<Certificate>> {
 pub(crate) fn issued(server: &str, acme: &Acme) -> Option<Result<Certificate, Error>> {
     let files = acme.files();
     let is_there = files.cert.exists();
-    is_there.then(|| files::certificate(server, PairSources { files: &files, ocsp: None }))
+    is_there.then(|| files::certificate(server, &files))
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 #[cfg(feature = "acme")]
 use crate::tls::issuance::{self, Issuance};
 use crate::tls::names;
+use crate::tls::ocsp::Staple;
 use crate::tls::validity::{self, Validity};
 
 /// What an operator wants to know of a certificate.
@@ -28,12 +29,23 @@ pub(crate) struct CertificateFacts {
 pub(crate) struct Certificate {
     certified: Arc<CertifiedKey>,
     facts: CertificateFacts,
+    stapled: Option<Stapled>,
+}
+
+/// A certificate with an OCSP response.
+#[derive(Debug)]
+struct Stapled {
+    staple: Staple,
+    certified: Arc<CertifiedKey>,
 }
 
 /// What clients may refuse a certificate for, in words.
 #[derive(Debug)]
 pub(crate) enum Flaw {
+    /// Of the server's own certificate.
     Dates(String),
+    /// Of those behind it.
+    IssuerDates(String),
     Order(String),
 }
 
@@ -45,7 +57,7 @@ impl Flaw {
 
 impl fmt::Display for Flaw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Dates(words) | Self::Order(words)) = self;
+        let (Self::Dates(words) | Self::IssuerDates(words) | Self::Order(words)) = self;
         f.write_str(words)
     }
 }
@@ -62,14 +74,30 @@ impl Certificate {
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
             Error::caused_by(format!("{shown}: {}", why_unusable(version, &error)), error)
         })?;
-        Ok(Self { certified: Arc::new(certified), facts })
+        Ok(Self { certified: Arc::new(certified), facts, stapled: None })
     }
 
     /// This certificate with an OCSP response for those clients that ask for one.
-    pub(super) fn stapled(self, response: Vec<u8>) -> Self {
-        let mut certified = Arc::unwrap_or_clone(self.certified);
-        certified.ocsp = Some(response);
-        Self { certified: Arc::new(certified), ..self }
+    pub(super) fn with_staple(&self, staple: Staple) -> Self {
+        let mut certified = CertifiedKey::clone(&self.certified);
+        certified.ocsp = Some(staple.response.clone());
+        let stapled = Stapled { staple, certified: Arc::new(certified) };
+        Self { certified: self.certified.clone(), facts: self.facts.clone(), stapled: Some(stapled) }
+    }
+
+    /// The OCSP response that it has, valid or not any more.
+    pub(super) fn staple(&self) -> Option<&Staple> {
+        self.stapled.as_ref().map(|stapled| &stapled.staple)
+    }
+
+    /// Whether it has an OCSP response that is not valid any more.
+    pub(super) fn has_outdated_staple(&self) -> bool {
+        self.staple().is_some_and(|staple| !staple.is_valid_at(SystemTime::now()))
+    }
+
+    /// The server's own certificate, in DER.
+    pub(super) fn own(&self) -> &[u8] {
+        self.certified.cert.first().map(|own| own.as_ref()).unwrap_or_default()
     }
 
     /// What an operator wants to know of it.
@@ -85,7 +113,7 @@ impl Certificate {
 
     /// Whether both present the same chain.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.certified.cert == other.certified.cert && self.certified.ocsp == other.certified.ocsp
+        self.certified.cert == other.certified.cert
     }
 
     /// When to renew it: two thirds of its lifetime are over then. None if its dates make no sense. A certificate that is not
@@ -127,8 +155,12 @@ impl Certificate {
         self.certified.key.choose_scheme(schemes).is_some()
     }
 
+    /// What a client gets now. Some clients refuse a server with an outdated OCSP response, and most take one without any.
     pub(super) fn certified(&self) -> &Arc<CertifiedKey> {
-        &self.certified
+        match &self.stapled {
+            Some(Stapled { staple, certified }) if staple.is_valid_at(SystemTime::now()) => certified,
+            _ => &self.certified,
+        }
     }
 
     /// A certificate of our own making, for development.
@@ -173,19 +205,20 @@ fn facts(chain: &[CertificateDer<'static>]) -> CertificateFacts {
 }
 
 fn flaws(chain: &[CertificateDer<'static>], now: SystemTime) -> Vec<Flaw> {
-    let dates = chain.first().and_then(|leaf| validity::of(leaf));
-    let dates = dates.and_then(|Validity { not_before, not_after }| {
-        let shown = |time| humantime::format_rfc3339_seconds(time);
-        if now > not_after {
-            Some(format!("it expired at {}, so clients will refuse it: replace it", shown(not_after)))
-        } else if now < not_before {
-            Some(format!(
-                "it is not valid before {}, so clients will refuse it: replace it",
-                shown(not_before)
-            ))
-        } else {
-            None
-        }
+    let mut all = chain.iter().enumerate();
+    let own = all.next().and_then(|(_, own)| outdated(own, now));
+    let own = own.map(|how| Flaw::Dates(format!("it {how}, so clients will refuse it: replace it")));
+    // Clients have their own copy of a root, and don't look at the dates of this one.
+    let is_root = |certificate: &[u8]| {
+        validity::issuer_and_subject(certificate).is_some_and(|(issuer, subject)| issuer == subject)
+    };
+    let issuers = all.filter(|(_, issuer)| !is_root(issuer));
+    let issuer = issuers.into_iter().find_map(|(at, issuer)| {
+        let how = outdated(issuer, now)?;
+        Some(Flaw::IssuerDates(format!(
+            "certificate {} of its chain {how}, so some clients will refuse it: replace the chain",
+            at + 1
+        )))
     });
     let is_issued = |pair: &[CertificateDer<'static>]| match (
         validity::issuer_and_subject(&pair[0]),
@@ -195,13 +228,26 @@ fn flaws(chain: &[CertificateDer<'static>], now: SystemTime) -> Vec<Flaw> {
         _ => true,
     };
     let order = chain.windows(2).position(|pair| !is_issued(pair)).map(|at| {
-        format!(
+        Flaw::Order(format!(
             "certificate {} of its chain was not issued by the next one, so some clients will refuse it: put the \
              server's own certificate first, and behind each one its issuer",
             at + 1
-        )
+        ))
     });
-    dates.map(Flaw::Dates).into_iter().chain(order.map(Flaw::Order)).collect()
+    [own, issuer, order].into_iter().flatten().collect()
+}
+
+/// How the dates of a certificate exclude this time.
+fn outdated(certificate: &[u8], now: SystemTime) -> Option<String> {
+    let Validity { not_before, not_after } = validity::of(certificate)?;
+    let shown = |time| humantime::format_rfc3339_seconds(time);
+    if now > not_after {
+        Some(format!("expired at {}", shown(not_after)))
+    } else if now < not_before {
+        Some(format!("is not valid before {}", shown(not_before)))
+    } else {
+        None
+    }
 }
 
 fn why_unusable(version: Option<u8>, error: &rustls::Error) -> String {
@@ -223,5 +269,52 @@ fn why_unusable(version: Option<u8>, error: &rustls::Error) -> String {
         _ => format!(
             "the key cannot be used ({error}): take an ECDSA P-256, Ed25519 or RSA key of 2048 bits or more"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+
+    fn params(name: &str, until: i32) -> CertificateParams {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        params
+    }
+
+    /// A chain of three whose certificates are valid up to these years.
+    fn chain(own: i32, issuer: i32, root: i32) -> Vec<CertificateDer<'static>> {
+        let keys = [(); 3].map(|()| KeyPair::generate().unwrap());
+        let [own_key, issuer_key, root_key] = keys;
+        let (root_params, issuer_params) = (params("root", root), params("issuer", issuer));
+        let root = root_params.self_signed(&root_key).unwrap().der().clone();
+        let issuer = issuer_params.signed_by(&issuer_key, &Issuer::new(root_params, root_key)).unwrap();
+        let own = params("own", own).signed_by(&own_key, &Issuer::new(issuer_params, issuer_key)).unwrap();
+        vec![own.der().clone(), issuer.der().clone(), root]
+    }
+
+    /// Clients have the root themselves.
+    #[test]
+    fn the_dates_of_all_certificates_but_the_root_count() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_000_000);
+        let flaws = |own, issuer, root| -> Vec<String> {
+            flaws(&chain(own, issuer, root), now).iter().map(ToString::to_string).collect()
+        };
+        assert!(flaws(2040, 2040, 2040).is_empty() && flaws(2040, 2040, 2001).is_empty());
+        let of_issuer = flaws(2040, 2001, 2040);
+        assert_eq!(of_issuer.len(), 1);
+        assert!(
+            of_issuer[0].starts_with("certificate 2 of its chain expired at 2001-01-01"),
+            "{of_issuer:?}"
+        );
+        let of_both = flaws(2001, 2001, 2001);
+        assert_eq!(of_both.len(), 2);
+        assert!(of_both[0].starts_with("it expired at 2001-01-01"), "{of_both:?}");
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject as _};
@@ -14,34 +14,11 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use crate::error::Error;
 use crate::server::CertificateFiles;
 use crate::tls::certificate::Certificate;
-use crate::tls::ocsp;
-
-/// Where all of one certificate is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PairSources<'a> {
-    pub(super) files: &'a CertificateFiles,
-    /// The OCSP response that is stapled to it.
-    pub(super) ocsp: Option<&'a Path>,
-}
-
-impl<'a> PairSources<'a> {
-    pub(super) fn paths(self) -> impl Iterator<Item = &'a Path> {
-        let CertificateFiles { cert, key } = self.files;
-        [cert, key].into_iter().map(PathBuf::as_path).chain(self.ocsp)
-    }
-}
+use crate::tls::der;
+use crate::tls::places::places_of;
 
 /// The certificate in these files of `server`, checked as a whole.
-pub(super) fn certificate(server: &str, sources: PairSources<'_>) -> Result<Certificate, Error> {
-    let certificate = pair(server, sources.files)?;
-    match sources.ocsp {
-        Some(path) => Ok(certificate.stapled(ocsp::read(server, path)?)),
-        None => Ok(certificate),
-    }
-}
-
-/// The certificate in these files, with nothing stapled to it.
-fn pair(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
+pub(super) fn certificate(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
     let CertificateFiles { cert, key } = files;
     let chain = read_chain(server, "certificate", cert);
     let key = read_key(server, key);
@@ -53,36 +30,32 @@ fn pair(server: &str, files: &CertificateFiles) -> Result<Certificate, Error> {
     }
 }
 
-/// How long the start waits for the second file of a pair of which only one is replaced.
+/// How long the start waits for files of which only some are replaced.
 const HALF_REPLACED: Duration = Duration::from_secs(1);
 
-/// A pair at the start of a process, which has no certificate from before. It may start in the moment in which the files
-/// are replaced, one after the other: a pair that does not fit and has changed just now is read again for a while.
-///
-/// Without a usable OCSP response the certificate has none: most clients don't need it.
-pub(super) fn settled_certificate(server: &str, sources: PairSources<'_>) -> Result<Certificate, Error> {
+/// Reads files at the start of a process, which has nothing from before. It may start in the moment in which they are
+/// replaced, one after the other: what can't be used and has changed just now is read again for a while.
+pub(super) fn settled<T, E>(paths: &[&Path], mut read: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let start = Instant::now();
-    let certificate = loop {
-        let read = pair(server, sources.files);
-        if read.is_ok() || start.elapsed() >= HALF_REPLACED || !has_just_changed(sources) {
-            break read?;
+    loop {
+        let read = read();
+        if read.is_ok() || start.elapsed() >= HALF_REPLACED || !have_just_changed(paths) {
+            return read;
         }
         thread::sleep(Duration::from_millis(20));
-    };
-    let response = sources.ocsp.map(|path| ocsp::read_if_successful(server, path)).transpose()?;
-    Ok(match response.flatten() {
-        Some(response) => certificate.stapled(response),
-        None => certificate,
-    })
+    }
 }
 
-fn has_just_changed(sources: PairSources<'_>) -> bool {
-    let is_new = |metadata: io::Result<fs::Metadata>| {
-        let age = metadata.and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
-        age.is_some_and(|age| age < 10 * HALF_REPLACED)
-    };
-    // A link that was replaced may lead to files that are old.
-    sources.paths().any(|path| is_new(fs::metadata(path)) || is_new(fs::symlink_metadata(path)))
+/// A file that has moved here may be old, and none may be there: then the change shows in one of the directories on the way.
+fn have_just_changed(paths: &[&Path]) -> bool {
+    paths.iter().any(|path| is_new(path) || places_of(path).iter().any(|place| is_new(&place.directory)))
+}
+
+/// By the change time, which no program sets back. The clock of a file server may be ahead.
+fn is_new(path: &Path) -> bool {
+    let Ok(metadata) = fs::metadata(path) else { return false };
+    let since_epoch = u64::try_from(metadata.ctime()).map(Duration::from_secs).unwrap_or_default();
+    (UNIX_EPOCH + since_epoch).elapsed().unwrap_or_default() < 10 * HALF_REPLACED
 }
 
 /// The certificates of a file; `what` is what messages call it.
@@ -98,6 +71,8 @@ pub(super) fn read_chain(
     if chain.is_empty() {
         let why = if PrivateKeyDer::from_pem_slice(&text).is_ok() {
             "it holds a key: are two paths swapped?"
+        } else if let Some(way_out) = from_der(&text) {
+            way_out
         } else {
             "it must be PEM, with a section `-----BEGIN CERTIFICATE-----`"
         };
@@ -119,11 +94,30 @@ fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
         }
         let why = if CertificateDer::from_pem_slice(&text).is_ok() {
             "it holds a certificate: are two paths swapped?"
+        } else if let Some(way_out) = from_der(&text) {
+            way_out
         } else {
             "it must be PEM, with a section `-----BEGIN PRIVATE KEY-----`"
         };
         in_file(server, "key", path, &format!("holds no private key: {why}"))
     })
+}
+
+/// How to make PEM of what is in DER, as far as its first elements tell what it is.
+fn from_der(bytes: &[u8]) -> Option<&'static str> {
+    let first = der::next(&mut der::sequence(&mut &bytes[..])?)?;
+    match (first.tag, first.content) {
+        (der::SEQUENCE, _) => {
+            Some("it is in DER: make PEM of it by `openssl x509 -inform der -in OLD -out NEW`")
+        }
+        (der::INTEGER, [3]) => {
+            Some("it is in PKCS #12: make PEM of it by `openssl pkcs12 -nodes -in OLD -out NEW`")
+        }
+        (der::INTEGER, _) => {
+            Some("it is in DER: make PEM of it by `openssl pkey -inform der -in OLD -out NEW`")
+        }
+        _ => None,
+    }
 }
 
 /// PKCS #8 says so in the section's name, the older formats in a header line.
@@ -155,6 +149,9 @@ pub(crate) fn contents(path: &Path) -> io::Result<Vec<u8>> {
 pub(super) fn read(server: &str, what: &str, path: &Path) -> Result<Vec<u8>, Error> {
     let bytes = contents(path).map_err(|error| {
         let reason = match error.kind() {
+            io::ErrorKind::NotFound if fs::symlink_metadata(path).is_ok() => {
+                "is a link to a file that does not exist: create it, or correct the link".to_owned()
+            }
             io::ErrorKind::NotFound => match std::path::absolute(path) {
                 Ok(absolute) if path.is_relative() => format!(
                     "does not exist (as {}): create it, correct the path, or start the program in another \

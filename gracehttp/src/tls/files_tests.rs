@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// PEM files in a directory that goes with the value.
 struct Files(PathBuf);
@@ -29,6 +29,62 @@ impl Files {
         files.write("cert.pem", &certificate);
         files.write("key.pem", &key);
         files
+    }
+
+    /// With everything that a server reads. No response is in the file of one.
+    fn with_all() -> Self {
+        let files = Self::with_pair();
+        let (key, mut params) =
+            (rcgen::KeyPair::generate().unwrap(), rcgen::CertificateParams::new(Vec::new()).unwrap());
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+        let authority = params.self_signed(&key).unwrap().pem();
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2050, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&rcgen::Issuer::new(params, key)).unwrap().pem().unwrap();
+        files.write("clients.pem", &authority);
+        files.write("clients.crl", &list);
+        files.write("ocsp.der", "none");
+        files
+    }
+
+    /// A start in which the file of this name is replaced.
+    fn start(&self, name: &str) -> Result<TlsAcceptor, Error> {
+        let path = |name: &str| self.0.join(name);
+        let tls = Tls::files(path("cert.pem"), path("key.pem"));
+        let tls = tls.client_ca(path("clients.pem")).client_crl([path("clients.crl")]);
+        // A start with a response that can't be used waits for another one.
+        let tls = Some(if name == "ocsp.der" { tls.ocsp(path(name)) } else { tls });
+        let options = ServerOptions { tls, ..ServerOptions::new("secure") };
+        TlsAcceptor::of(&options, &KeyRing::default()).map(Option::unwrap)
+    }
+
+    fn remove(&self, name: &str) {
+        fs::remove_file(self.0.join(name)).unwrap();
+    }
+
+    fn cut(&self, name: &str) {
+        let whole = fs::read(self.0.join(name)).unwrap();
+        fs::write(self.0.join(name), &whole[..whole.len() / 2]).unwrap();
+    }
+
+    /// By what belongs to others.
+    fn replace(&self, name: &str) {
+        let other = Self::with_all();
+        fs::rename(other.0.join(name), self.0.join(name)).unwrap();
+    }
+
+    fn age(&self) {
+        let long_ago = SystemTime::now() - Duration::from_secs(24 * 3600);
+        for entry in fs::read_dir(&self.0).unwrap() {
+            fs::File::open(entry.unwrap().path()).unwrap().set_modified(long_ago).unwrap();
+        }
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -102,6 +158,32 @@ fn files_without_their_contents_are_told_from_swapped_ones() {
 }
 
 #[test]
+fn a_file_in_der_comes_with_the_command_that_makes_pem_of_it() {
+    let files = Files::with_pair();
+    let der = |name: &str| {
+        let pem = fs::read(files.0.join(name)).unwrap();
+        let (_, section) = pem::from_buf(&mut &pem[..]).unwrap().unwrap();
+        fs::write(files.0.join(format!("{name}.der")), section).unwrap();
+    };
+    der("cert.pem");
+    der("key.pem");
+    let fault = files.fault("cert.pem.der", "key.pem");
+    assert_names(&fault, "cert.pem.der", "it is in DER: make PEM of it by `openssl x509 -inform der");
+    let fault = files.fault("cert.pem", "key.pem.der");
+    assert_names(&fault, "key.pem.der", "it is in DER: make PEM of it by `openssl pkey -inform der");
+    fs::write(files.0.join("both.p12"), [0x30, 3, 2, 1, 3]).unwrap();
+    let fault = files.fault("both.p12", "both.p12");
+    assert_names(&fault, "both.p12", "it is in PKCS #12");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_no_missing_file() {
+    let files = Files::with_pair();
+    std::os::unix::fs::symlink("nowhere", files.0.join("link.pem")).unwrap();
+    assert_names(&files.fault("link.pem", "key.pem"), "link.pem", "is a link to a file that does not exist");
+}
+
+#[test]
 fn a_truncated_file_is_damaged() {
     let files = Files::with_pair();
     let (certificate, key) = pair(|_| {});
@@ -156,6 +238,42 @@ fn an_expired_certificate_is_a_notice() {
         thread::sleep(Duration::from_millis(1));
     };
     assert_names(&notice, "old.pem", "expired at 2001-02-03T00:00:00Z");
+}
+
+/// A process may start while its files are replaced, one after the other.
+#[test]
+fn a_start_waits_for_files_that_are_being_replaced() {
+    let replaced: &[fn(&Files, &str)] = &[Files::remove, Files::cut, Files::replace];
+    let all = ["cert.pem", "key.pem", "clients.pem", "clients.crl"].map(|name| (name, replaced));
+    for (name, ways) in all.into_iter().chain([("ocsp.der", &replaced[..1])]) {
+        for begin in ways {
+            let files = Files::with_all();
+            let whole = fs::read(files.0.join(name)).unwrap();
+            begin(&files, name);
+            // Programs that keep the times of files, such as rsync, make new ones look old.
+            files.age();
+            let started = thread::scope(|scope| {
+                scope.spawn(|| {
+                    thread::sleep(Duration::from_millis(100));
+                    fs::write(files.0.join("new"), &whole).unwrap();
+                    fs::rename(files.0.join("new"), files.0.join(name)).unwrap();
+                });
+                files.start(name)
+            });
+            assert!(started.is_ok(), "{name}: {started:?}");
+        }
+    }
+    // The directory itself may be replaced.
+    let files = Files::with_all();
+    let elsewhere = files.0.with_extension("elsewhere");
+    fs::rename(&files.0, &elsewhere).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(100));
+            fs::rename(&elsewhere, &files.0).unwrap();
+        });
+        files.start("all").unwrap();
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,10 +15,10 @@ use crate::tls::TlsAcceptor;
 use crate::tls::certificate::{Certificate, Flaw};
 use crate::tls::choices::Fit;
 use crate::tls::clients::ClientFiles;
-use crate::tls::files::{self, PairSources};
 use crate::tls::places::{Place, places_of};
 use crate::tls::presented::Presented;
 use crate::tls::set::CertificateSet;
+use crate::tls::{files, ocsp};
 
 /// How a look at the files came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,15 +52,23 @@ struct ClientTrust {
 #[derive(Debug)]
 struct Pair {
     files: CertificateFiles,
-    ocsp: Option<PathBuf>,
+    stapling: Option<Stapling>,
     /// What the files held when they were read with success.
     read: Option<Vec<u8>>,
     fault: Option<Fault>,
 }
 
+/// The file of an OCSP response.
+#[derive(Debug)]
+struct Stapling {
+    path: PathBuf,
+    fault: Option<Fault>,
+}
+
+/// What there is to tell of a file that can't be used.
 #[derive(Debug)]
 struct Fault {
-    reason: String,
+    outcome: ReloadOutcome,
     is_told: bool,
 }
 
@@ -73,16 +81,13 @@ impl Reloader {
             // Others make or renew the certificates. Who may be a client is in files all the same.
             _ => &[],
         };
-        let pairs: Vec<_> = all
+        let mut pairs: Vec<_> = all
             .iter()
-            .enumerate()
-            .map(|(place, files)| Pair {
-                files: files.clone(),
-                ocsp: tls.ocsp.clone().filter(|_| place == 0),
-                read: None,
-                fault: None,
-            })
+            .map(|files| Pair { files: files.clone(), stapling: None, read: None, fault: None })
             .collect();
+        if let (Some(path), Some(pair)) = (&tls.ocsp, pairs.first_mut()) {
+            pair.stapling = Some(Stapling::of(&options.name, path, acceptor));
+        }
         // The start has read it without a fault.
         let clients =
             ClientFiles::of(&options.name, tls).ok()?.map(|files| ClientTrust { files, fault: None });
@@ -107,13 +112,13 @@ impl Reloader {
     /// Whether a fault waits to be told.
     pub(crate) fn has_doubts(&self) -> bool {
         let of_clients = self.clients.iter().filter_map(|clients| clients.fault.as_ref());
-        self.pairs.iter().filter_map(|pair| pair.fault.as_ref()).chain(of_clients).any(|fault| !fault.is_told)
+        self.pairs.iter().flat_map(Pair::faults).chain(of_clients).any(|fault| !fault.is_told)
     }
 
     /// Where a change of the files shows, as they are found now.
     pub(crate) fn places(&self) -> BTreeSet<Place> {
         let of_clients = self.clients.iter().flat_map(|clients| clients.files.paths());
-        let of_pairs = self.pairs.iter().flat_map(|pair| pair.sources().paths());
+        let of_pairs = self.pairs.iter().flat_map(Pair::paths);
         of_pairs.chain(of_clients).flat_map(places_of).collect()
     }
 
@@ -123,10 +128,7 @@ impl Reloader {
         let mut certificates = current.set.certificates().to_vec();
         let mut told = Vec::new();
         for (pair, present) in self.pairs.iter_mut().zip(&mut certificates) {
-            if let Some(outcome) = pair.look(&self.server, present, &self.presented, look) {
-                let certificate = format!("certificate {}", pair.files);
-                told.push(CertificateReload { server: self.server.clone(), certificate, outcome });
-            }
+            told.extend(pair.look(&self.server, present, &self.presented, look));
         }
         if told.iter().any(|reload| matches!(reload.outcome, ReloadOutcome::Renewed { .. })) {
             self.presented.replace(CertificateSet::new(certificates, self.is_strict));
@@ -154,7 +156,7 @@ impl Reloader {
                     false => ReloadOutcome::Renewed { not_after: None },
                 }
             }
-            Err(fault) => tell(&mut clients.fault, look, fault.to_string())?,
+            Err(fault) => tell(&mut clients.fault, look, ReloadOutcome::Kept { reason: in_a_line(&fault) })?,
         };
         Some(CertificateReload {
             server: self.server.clone(),
@@ -165,44 +167,79 @@ impl Reloader {
 }
 
 /// Notes a fault. Returns it if it is to be told now: one that is new may be half of a replacement.
-fn tell(noted: &mut Option<Fault>, look: Look, reason: String) -> Option<ReloadOutcome> {
-    let former = noted.take().filter(|former| former.reason == reason);
+fn tell(noted: &mut Option<Fault>, look: Look, outcome: ReloadOutcome) -> Option<ReloadOutcome> {
+    let former = noted.take().filter(|former| former.outcome == outcome);
     let is_told = former.as_ref().is_some_and(|former| former.is_told);
     let tell = look == Look::Asked || (former.is_some() && !is_told);
-    *noted = Some(Fault { reason: reason.clone(), is_told: is_told || tell });
-    tell.then_some(ReloadOutcome::Kept { reason })
+    *noted = Some(Fault { outcome: outcome.clone(), is_told: is_told || tell });
+    tell.then_some(outcome)
+}
+
+/// Several faults are one message.
+fn in_a_line(fault: &dyn fmt::Display) -> String {
+    fault.to_string().replace('\n', "; ")
 }
 
 impl Pair {
-    fn sources(&self) -> PairSources<'_> {
-        PairSources { files: &self.files, ocsp: self.ocsp.as_deref() }
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let CertificateFiles { cert, key } = &self.files;
+        let of_staple = self.stapling.iter().map(|stapling| &stapling.path);
+        [cert, key].into_iter().chain(of_staple).map(PathBuf::as_path)
     }
 
-    /// Replaces the present certificate by what the files hold, if that is another one and no worse.
+    fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.fault.iter().chain(self.stapling.iter().filter_map(|stapling| stapling.fault.as_ref()))
+    }
+
+    /// Replaces the present certificate by what the files hold, if that is another one and no worse. A response that can't be
+    /// stapled does not keep a new certificate out.
     fn look(
         &mut self,
         server: &str,
         present: &mut Arc<Certificate>,
         presented: &Presented,
         look: Look,
-    ) -> Option<ReloadOutcome> {
+    ) -> Vec<CertificateReload> {
         let held = self.held();
-        if look == Look::Usual && self.fault.is_none() && held.is_some() && held == self.read {
-            return None;
+        let is_known = held.is_some() && held == self.read && self.faults().next().is_none();
+        if look == Look::Usual && is_known && !present.has_outdated_staple() {
+            return Vec::new();
         }
+        let mut told = Vec::new();
+        let mut note = |certificate, outcome| {
+            told.push(CertificateReload { server: server.to_owned(), certificate, outcome });
+        };
+        let shown = format!("certificate {}", self.files);
+        let mut next = present.clone();
         match self.renewed(server, present, presented) {
             Ok(renewed) => {
-                self.read = held;
                 self.fault = None;
-                let Some(renewed) = renewed else {
-                    return (look == Look::Asked).then_some(ReloadOutcome::Unchanged);
-                };
-                let not_after = renewed.facts().not_after;
-                *present = Arc::new(renewed);
-                Some(ReloadOutcome::Renewed { not_after })
+                next = renewed.map_or(next, Arc::new);
             }
-            Err(fault) => tell(&mut self.fault, look, fault.to_string()),
+            Err(fault) => {
+                let kept = ReloadOutcome::Kept { reason: in_a_line(&fault) };
+                tell(&mut self.fault, look, kept).into_iter().for_each(|fault| note(shown.clone(), fault));
+            }
         }
+        if let Some(stapling) = &mut self.stapling {
+            match stapling.look(server, &next) {
+                Ok(stapled) => next = stapled.map_or(next, Arc::new),
+                Err(fault) => {
+                    let response = format!("OCSP response {}", stapling.path.display());
+                    tell(&mut stapling.fault, look, fault)
+                        .into_iter()
+                        .for_each(|fault| note(response.clone(), fault));
+                }
+            }
+        }
+        self.read = held;
+        if !Arc::ptr_eq(&next, present) {
+            note(shown, ReloadOutcome::Renewed { not_after: next.facts().not_after });
+            *present = next;
+        } else if look == Look::Asked && self.fault.is_none() {
+            note(shown, ReloadOutcome::Unchanged);
+        }
+        told
     }
 
     /// The certificate in the files; `None` if it is the present one.
@@ -212,7 +249,7 @@ impl Pair {
         present: &Certificate,
         presented: &Presented,
     ) -> Result<Option<Certificate>, Error> {
-        let read = files::certificate(server, self.sources())?;
+        let read = files::certificate(server, &self.files)?;
         if read.is_same(present) {
             return Ok(None);
         }
@@ -236,11 +273,44 @@ impl Pair {
     /// A digest of all that the files hold; `None` if one can't be read.
     fn held(&self) -> Option<Vec<u8>> {
         let mut context = Context::new(&SHA256);
-        for path in self.sources().paths() {
+        for path in self.paths() {
             let bytes = files::contents(path).ok()?;
             context.update(&bytes.len().to_be_bytes());
             context.update(&bytes);
         }
         Some(Digest::as_ref(&context.finish()).to_vec())
+    }
+}
+
+impl Stapling {
+    /// What the start has said of it is not told again.
+    fn of(server: &str, path: &Path, acceptor: &TlsAcceptor) -> Self {
+        let mut stapling = Self { path: path.to_owned(), fault: None };
+        let current = acceptor.presented().current();
+        let found = current.set.certificates().first().map(|certificate| stapling.look(server, certificate));
+        stapling.fault = found.and_then(Result::err).map(|outcome| Fault { outcome, is_told: true });
+        stapling
+    }
+
+    /// The certificate with the response in the file; `None` if it has it already.
+    fn look(
+        &mut self,
+        server: &str,
+        certificate: &Certificate,
+    ) -> Result<Option<Certificate>, ReloadOutcome> {
+        match ocsp::read(server, &self.path, certificate.own()) {
+            Ok(staple) => {
+                self.fault = None;
+                let is_new = certificate.staple() != Some(&staple);
+                Ok(is_new.then(|| certificate.with_staple(staple)))
+            }
+            Err(fault) => {
+                let reason = in_a_line(&fault);
+                Err(match certificate.staple() {
+                    Some(_) if !certificate.has_outdated_staple() => ReloadOutcome::Kept { reason },
+                    _ => ReloadOutcome::Unstapled { reason },
+                })
+            }
+        }
     }
 }

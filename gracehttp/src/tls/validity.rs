@@ -43,6 +43,15 @@ pub(super) fn issuer_and_subject(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((issuer, sequence(&mut behind)?))
 }
 
+/// The serial number, as it is encoded. An issuer gives each only once.
+pub(super) fn serial_number(certificate: &[u8]) -> Option<&[u8]> {
+    let certificate = sequence(&mut &certificate[..])?;
+    let mut to_be_signed = sequence(&mut &certificate[..])?;
+    let first = next(&mut to_be_signed)?;
+    let number = if first.tag == EXPLICIT_0 { next(&mut to_be_signed)? } else { first };
+    (number.tag == INTEGER).then_some(number.content)
+}
+
 /// The name of the issuer, and what is behind it.
 fn issuer(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let certificate = sequence(&mut &certificate[..])?;
@@ -56,7 +65,8 @@ fn issuer(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((issuer, to_be_signed))
 }
 
-fn time(element: &Element<'_>) -> Option<SystemTime> {
+/// A time of a certificate or an OCSP response.
+pub(super) fn time(element: &Element<'_>) -> Option<SystemTime> {
     let text = std::str::from_utf8(element.content).ok().filter(|text| text.is_ascii())?;
     let text = match element.tag {
         // Two digits of the year, which RFC 5280 puts between 1950 and 2049.

@@ -71,10 +71,8 @@ pub(super) fn read_chain(
     if chain.is_empty() {
         let why = if PrivateKeyDer::from_pem_slice(&text).is_ok() {
             "it holds a key: are two paths swapped?"
-        } else if let Some(way_out) = from_der(&text) {
-            way_out
         } else {
-            "it must be PEM, with a section `-----BEGIN CERTIFICATE-----`"
+            from_der(&text).unwrap_or("it must be PEM, with a section `-----BEGIN CERTIFICATE-----`")
         };
         return Err(in_file(server, what, path, &format!("holds no certificate: {why}")));
     }
@@ -94,10 +92,8 @@ fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
         }
         let why = if CertificateDer::from_pem_slice(&text).is_ok() {
             "it holds a certificate: are two paths swapped?"
-        } else if let Some(way_out) = from_der(&text) {
-            way_out
         } else {
-            "it must be PEM, with a section `-----BEGIN PRIVATE KEY-----`"
+            from_der(&text).unwrap_or("it must be PEM, with a section `-----BEGIN PRIVATE KEY-----`")
         };
         in_file(server, "key", path, &format!("holds no private key: {why}"))
     })

@@ -61,6 +61,8 @@ async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Liste
         let launch = launch
             .env("GRACEHTTP_SERVER__WEB__TLS__CERT", cert)
             .env("GRACEHTTP_SERVER__WEB__TLS__KEY", key)
+            // Only a command has files read again, so that it tells what it has found.
+            .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "0s")
             .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CA", ca)
             .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_AUTH", auth);
         match list {

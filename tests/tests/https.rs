@@ -45,6 +45,10 @@ async fn operators_see_what_comes_in_plain_text() {
             assert_eq!(get_once(target, "/ping").await.unwrap().status, 200);
         }
     }
+    // One that is under way.
+    let mut asking = Client::connect(&plain).await.unwrap();
+    asking.send("POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    app.log.line(0, "never begins").await;
     let line = app.log.line(0, "status page on ").await;
     let url = line.split("status page on ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let metrics = get_once(&Target::from_url(url.expect("a URL")), "/metrics").await.unwrap().text();
@@ -57,7 +61,7 @@ async fn operators_see_what_comes_in_plain_text() {
     let counted = ["https", "http"].map(|scheme| count("http_server_request_duration_seconds_count", scheme));
     assert_eq!(counted, [2.0, 3.0]);
     let active = ["https", "http"].map(|scheme| count("http_server_active_requests", scheme));
-    assert_eq!(active, [0.0, 0.0]);
+    assert_eq!(active, [0.0, 1.0]);
     let told = std::process::Command::new(tests::process::bin("app"))
         .args(["status", "--control"])
         .arg(&control)

@@ -70,10 +70,10 @@ fn response(serial: u8, until: SystemTime) -> Vec<u8> {
         element(0x18, &[format!("{date}{hour:02}{:02}{:02}Z", time.minute(), time.second()).as_bytes()])
     };
     let sequence = |parts: &[&[u8]]| element(0x30, parts);
-    let now = time(SystemTime::now());
+    let then = time(SystemTime::UNIX_EPOCH);
     let id = sequence(&[&sequence(&[&[5, 0]]), &[4, 1, 1], &[4, 1, 2], &element(2, &[&[serial]])]);
-    let single = sequence(&[&id, &[0x80, 0], &now, &element(0xa0, &[&time(until)])]);
-    let data = sequence(&[&element(0xa2, &[&[4, 1, 3]]), &now, &sequence(&[&single])]);
+    let single = sequence(&[&id, &[0x80, 0], &then, &element(0xa0, &[&time(until)])]);
+    let data = sequence(&[&element(0xa2, &[&[4, 1, 3]]), &then, &sequence(&[&single])]);
     let basic = sequence(&[&data, &sequence(&[&[5, 0]]), &[3, 2, 0, 7]]);
     let kind = element(6, &[&[0x2b, 6, 1, 5, 5, 7, 48, 1, 1]]);
     let bytes = sequence(&[&kind, &element(4, &[&basic])]);

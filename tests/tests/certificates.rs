@@ -91,6 +91,31 @@ async fn links_that_are_replaced_are_followed() {
     }
 }
 
+/// A program that goes mad does not make the process read its files all the time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_are_replaced_again_and_again_are_read_when_they_are_left_alone_or_once_a_second() {
+    let pairs = [Pair::new(&["localhost"]), Pair::new(&["localhost"])];
+    let served = Served::new(&pairs[0]).await;
+    let (begun, mut last, mut pauses) = (Instant::now(), Instant::now(), 0);
+    for pair in pairs.iter().cycle() {
+        for (name, text) in [("cert.pem", &pair.cert), ("key.pem", &pair.key)] {
+            replace(&served.directory.join(name), text);
+            pauses += u128::from(last.elapsed() > Duration::from_millis(40));
+            last = Instant::now();
+        }
+        if begun.elapsed() > Duration::from_secs(2) {
+            break;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let most = begun.elapsed().as_millis() / 1000 + 1 + pauses;
+    served.service.app.catch_up().await;
+    let renewals = served.service.app.log.count(0, "new handshakes use the renewed certificate") as u128;
+    assert!(renewals <= most, "{renewals} renewals, at most {most}");
+    pairs[0].write(&served.directory);
+    served.presents(&pairs[0]).await;
+}
+
 /// Whoever makes a directory anew, or puts another one in its place, replaces what is watched, too.
 #[tokio::test]
 async fn directories_that_are_replaced_are_followed() {

@@ -189,10 +189,21 @@ impl Caretaker {
         }
     }
 
-    /// Waits until the directories are quiet: the files of a certificate are replaced one after the other.
+    /// Waits until the files are left alone: those of a certificate are replaced one after the other. What else happens in
+    /// their directories does not count.
     fn until_quiet(&self) {
-        let start = Instant::now();
-        while start.elapsed() < LONGEST_UNREST && self.poll(QUIET) == (false, true) {}
+        let longest = Instant::now() + LONGEST_UNREST;
+        let mut end = Instant::now() + QUIET;
+        loop {
+            let (has_rung, has_changed) = self.poll(end.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
+            if has_changed {
+                end = longest.min(now + QUIET);
+            }
+            if has_rung || now >= end {
+                return;
+            }
+        }
     }
 
     /// Whether the bell has rung, and whether a directory has changed, within this time.

@@ -58,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Option<&'static ServerMetrics>,
     /// Has a line for each request; none if the server keeps no such log.
     pub(crate) access_log: Option<AccessLog>,
+    /// The operator knows that a peer has sent no PROXY header.
+    pub(super) has_told_of_header: AtomicBool,
     /// The runtime that serves.
     pub(crate) workers: Handle,
     /// Notified when a connection was parked after the drain began: the lot may have been cleared before.
@@ -165,6 +167,7 @@ impl Context {
             answers: Tally::new(),
             metrics: None,
             access_log: None,
+            has_told_of_header: AtomicBool::new(false),
             workers: Handle::current(),
             parked_late: Notify::new(),
             to_successor: Mutex::new(None),

@@ -3,6 +3,7 @@
 //! A connection owes a header if its peer is one of `proxy_protocol`. One that moves takes along whether it owes a header,
 //! or the header itself: the list of the successor may be another one.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -17,9 +18,11 @@ use crate::conn::recycling::newcomer_is_to_close;
 use crate::conn::rest::rest;
 use crate::conn::{PATIENCE, Pace};
 use crate::lifecycle::{ConnectionEnd, CutReason, Phase};
-use crate::proxy::Header;
+use crate::log;
+use crate::proxy::{Header, Peer};
 use crate::server::Permit;
 use crate::socket::{BareStream, Stage, Stream};
+use crate::sync::Ordering;
 
 /// The first read takes most headers.
 const FIRST_READ: usize = 512;
@@ -80,6 +83,9 @@ async fn of_owing(
         }
         Some(Introduction::TimedOut) => {
             permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
+            if !seen.is_empty() {
+                note_timed_out(context, stream.peer());
+            }
             close_now(stream).await;
         }
         // A byte in answer would only help a stranger.
@@ -120,13 +126,48 @@ pub(super) async fn introduce(
 /// Reads the header, for as long as it takes. What is behind it stays in the buffer. Cancel safe.
 pub(super) async fn read(context: &Context, bare: &mut BareStream, seen: &mut BytesMut) -> io::Result<()> {
     let (header, length) = whole(bare, seen).await.inspect_err(|why| {
-        let (server, peer) = (&context.options.name, name_in_messages(bare.peer()));
-        // At level debug, as are failed handshakes.
-        tracing::debug!(target: "gracehttp", "server `{server}`: no PROXY header from {peer}: {why}");
+        match why.kind() {
+            io::ErrorKind::InvalidData => note_failure(context, bare.peer(), "refused", why),
+            // Only looks whether somebody listens.
+            _ if seen.is_empty() => {}
+            _ => note_quietly(context, bare.peer(), "closed", why),
+        }
     })?;
     seen.advance(length);
     bare.introduce(Arc::new(header));
     Ok(())
+}
+
+/// The header of a listed peer has not come in time.
+pub(super) fn note_timed_out(context: &Context, peer: Peer) {
+    note_failure(context, peer, "timed_out", &"it took longer than `handshake_timeout`");
+}
+
+/// A listed peer has not begun with a header. Its clients get no answer, so the operator is told the first time. Further ones
+/// are said at level debug, as are failed handshakes.
+fn note_failure(context: &Context, peer: Peer, reason: &'static str, why: &dyn Display) {
+    if context.has_told_of_header.swap(true, Ordering::Relaxed) {
+        return note_quietly(context, peer, reason, why);
+    }
+    count(context, reason);
+    let (server, peer) = (&context.options.name, name_in_messages(peer));
+    log::notice_once(format_args!(
+        "server `{server}`: no PROXY header from {peer}: {why}; the connection is closed without an answer. Peers in \
+         `proxy_protocol` have to send one (HAProxy: `send-proxy-v2`, nginx: `proxy_protocol on`): have it do so, or take it \
+         off the list. Further ones are logged at level debug"
+    ));
+}
+
+fn note_quietly(context: &Context, peer: Peer, reason: &'static str, why: &dyn Display) {
+    count(context, reason);
+    let (server, peer) = (&context.options.name, name_in_messages(peer));
+    tracing::debug!(target: "gracehttp", "server `{server}`: no PROXY header from {peer}: {why}");
+}
+
+fn count(context: &Context, reason: &'static str) {
+    if let Some(metrics) = context.metrics {
+        metrics.note_failed_proxy_header(reason);
+    }
 }
 
 async fn whole<T: AsyncRead + Unpin>(stream: &mut T, seen: &mut BytesMut) -> io::Result<(Header, usize)> {

@@ -43,6 +43,8 @@ mod visit;
 
 #[cfg(feature = "tls")]
 use std::fmt::Display;
+#[cfg(feature = "tls")]
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,6 +114,10 @@ pub(crate) fn without_deadline(context: &Arc<Context>) -> Vec<Cut> {
 /// Long enough that a busy client's connection never parks, short enough that the buffers of a burst of
 /// connections are used again instead of growing the heap.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+/// The kind of a failed handshake that never began, since the PROXY header before it was missing.
+#[cfg(feature = "tls")]
+const NO_PROXY_HEADER: &str = "no_proxy_header";
 
 /// How often a connection has requests, as far as is known, and how long it stays awake for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,11 +292,13 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     let Stream::Plain(mut bare) = stream else { return };
     let mut client = bare.peer();
     // Boxed, since a handshake is short: otherwise each connection would keep room for rustls.
+    let mut owes_header = introduction::is_owed(&context, &bare);
+    let mut seen = BytesMut::new();
     let handshake = Box::pin(async {
-        let mut seen = BytesMut::new();
-        if introduction::is_owed(&context, &bare) {
+        if owes_header {
             introduction::read(&context, &mut bare, &mut seen).await?;
             client = bare.client(client);
+            owes_header = false;
         }
         handshake(&acceptor, bare, &seen).await
     });
@@ -304,7 +312,19 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if is_challenge(&error) => return,
+        // It is noted already, and no handshake has begun.
+        Ok(Err(error)) if owes_header => {
+            let is_refused = error.kind() == ErrorKind::InvalidData;
+            let kind = if is_refused { NO_PROXY_HEADER } else { kind_of(&error) };
+            return count_failed_handshake(&context, client, kind, &error);
+        }
         Ok(Err(error)) => return note_failed_handshake(&context, client, kind_of(&error), &error),
+        Err(_) if owes_header && !seen.is_empty() => {
+            permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
+            introduction::note_timed_out(&context, client);
+            let why = "the PROXY header took longer than `handshake_timeout`";
+            return count_failed_handshake(&context, client, NO_PROXY_HEADER, &why);
+        }
         Err(_) => {
             permit.note_end(ConnectionEnd::Cut(CutReason::TimedOut));
             let why = "it took longer than `handshake_timeout`";

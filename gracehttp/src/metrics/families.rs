@@ -109,6 +109,8 @@ families! {
         "TLS handshakes that were completed";
     FAILED_HANDSHAKES: Kind::Counter, "gracehttp_failed_tls_handshakes", ["server", "reason"],
         "TLS handshakes that failed";
+    FAILED_PROXY_HEADERS: Kind::Counter, "gracehttp_failed_proxy_headers", ["server", "reason"],
+        "Connections of listed proxies that were closed because they did not begin with a PROXY header";
     CERTIFICATE_RELOADS: Kind::Counter, "gracehttp_certificate_reloads", ["server", "outcome"],
         "Certificates that were read again: renewed, kept because the new one can't be used, or unstapled since there is no \
          OCSP response for them";

@@ -11,8 +11,8 @@ use parking_lot::RwLock;
 
 use crate::lifecycle::{ConnectionEnd, EndCounter, thread_number};
 use crate::metrics::families::{
-    ACCEPTED, DURATIONS, ENDS, FAILED, FAILED_HANDSHAKES, Family, HANDED_OVER, HANDSHAKES, RECEIVED, REFUSED,
-    REQUEST_DURATION, SENT,
+    ACCEPTED, DURATIONS, ENDS, FAILED, FAILED_HANDSHAKES, FAILED_PROXY_HEADERS, Family, HANDED_OVER,
+    HANDSHAKES, RECEIVED, REFUSED, REQUEST_DURATION, SENT,
 };
 use crate::metrics::shared::{Count, Durations};
 use crate::metrics::table::Layout;
@@ -83,6 +83,7 @@ pub(crate) enum KnownMethod {
     Options,
     Connect,
     Trace,
+    Query,
     Other,
 }
 
@@ -125,6 +126,7 @@ impl KnownMethod {
             Method::OPTIONS => Self::Options,
             Method::CONNECT => Self::Connect,
             Method::TRACE => Self::Trace,
+            _ if method == "QUERY" => Self::Query,
             _ => Self::Other,
         }
     }
@@ -140,6 +142,7 @@ impl KnownMethod {
             Self::Options => "OPTIONS",
             Self::Connect => "CONNECT",
             Self::Trace => "TRACE",
+            Self::Query => "QUERY",
             Self::Other => "_OTHER",
         }
     }
@@ -224,6 +227,11 @@ impl ServerMetrics {
 
     pub(crate) fn note_failed_handshake(&self, reason: &'static str) {
         self.count(&FAILED_HANDSHAKES, reason);
+    }
+
+    /// The connection of a proxy has not begun with a PROXY header.
+    pub(crate) fn note_failed_proxy_header(&self, reason: &'static str) {
+        self.count(&FAILED_PROXY_HEADERS, reason);
     }
 
     /// Requests of this process whose response has not ended.
@@ -400,7 +408,7 @@ mod tests {
         let method = |name: &str| KnownMethod::of(&Method::from_bytes(name.as_bytes()).unwrap());
         assert_eq!(method("BREW"), method("PROPFIND"));
         assert_eq!(method("get").name(), "_OTHER", "methods are case-sensitive");
-        assert_eq!(method("PATCH").name(), "PATCH");
+        assert_eq!((method("PATCH").name(), method("QUERY").name()), ("PATCH", "QUERY"));
     }
 
     #[test]

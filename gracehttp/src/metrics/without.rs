@@ -79,6 +79,10 @@ impl ServerMetrics {
         match *self {}
     }
 
+    pub(crate) fn note_failed_proxy_header(&self, _: &'static str) {
+        match *self {}
+    }
+
     #[cfg(feature = "tls")]
     pub(crate) fn note_handshake(&self, _: &'static str) {
         match *self {}

@@ -33,7 +33,7 @@ impl ConnectionInfo {
     pub(crate) fn client_of(&self, headers: &HeaderMap) -> Option<Client> {
         match self.said(headers).client {
             Some(Node::Address { ip, port }) => Some(Client { ip, port }),
-            Some(Node::Hidden) => None,
+            Some(Node::Hidden | Node::Unix) => None,
             None => self.client.address().map(|peer| Client { ip: peer.ip(), port: Some(peer.port()) }),
         }
     }

@@ -115,7 +115,7 @@ mod tests {
         }
         let Said { client, scheme, host } = read(&headers, &trusted.collect());
         let client = client.map(|client| match client {
-            Node::Hidden => "hidden".to_owned(),
+            Node::Hidden | Node::Unix => "hidden".to_owned(),
             Node::Address { ip, port: None } => ip.to_string(),
             Node::Address { ip, port: Some(port) } => format!("{ip} {port}"),
         });

@@ -75,7 +75,7 @@ pub(crate) fn read_fields(script: &[u8]) {
     // Only where the proxies name a client that is not one of them.
     let is_found = match said.0 {
         Some(Node::Address { ip, .. }) => !trusted.contains_ip(ip),
-        Some(Node::Hidden) => true,
+        Some(Node::Hidden | Node::Unix) => true,
         None => false,
     };
     let Ok(junk) = HeaderValue::from_bytes(junk) else { return };

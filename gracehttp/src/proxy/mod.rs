@@ -117,7 +117,12 @@ fn first_untrusted(nodes: impl Iterator<Item = Option<Node>>, trusted: &Networks
     for (place, node) in nodes.enumerate() {
         let node = node.filter(|_| place < MOST_PROXIES)?;
         first = Some((place, node));
-        if !matches!(node, Node::Address { ip, .. } if trusted.contains_ip(ip)) {
+        let is_trusted = match node {
+            Node::Address { ip, .. } => trusted.contains_ip(ip),
+            Node::Unix => trusted.contains(Peer::Unix),
+            Node::Hidden => false,
+        };
+        if !is_trusted {
             break;
         }
     }

@@ -12,6 +12,8 @@ pub(crate) enum Node {
     },
     /// `unknown`, or a name that only the proxy understands, such as `_hidden`.
     Hidden,
+    /// It has connected over a Unix socket.
+    Unix,
 }
 
 impl Node {
@@ -32,10 +34,11 @@ impl Node {
         Self::address(IpAddr::V4(name.parse::<Ipv4Addr>().ok()?), port)
     }
 
-    /// As in `X-Forwarded-For`, where an IPv6 address mostly has no brackets.
+    /// As in `X-Forwarded-For`, where an IPv6 address mostly has no brackets, and nginx writes `unix:` for a Unix socket.
     pub(super) fn read_x(text: &str) -> Option<Self> {
         match text.parse::<Ipv6Addr>() {
             Ok(ip) => Self::address(IpAddr::V6(ip), None),
+            Err(_) if text == "unix:" => Some(Self::Unix),
             Err(_) => Self::read(text),
         }
     }

@@ -56,6 +56,7 @@ mod tests {
         let lines: Vec<_> = lines.iter().map(|line| (FOR, *line)).collect();
         said(ALL, &lines).0.map(|client| match client {
             Node::Hidden => "hidden".to_owned(),
+            Node::Unix => "unix".to_owned(),
             Node::Address { ip, .. } => ip.to_string(),
         })
     }
@@ -76,6 +77,21 @@ mod tests {
         is(&["192.0.2.1, nonsense, 10.0.0.1"], None);
         is(&[""], None);
         is(&[], None);
+    }
+
+    /// As nginx names one behind another that it reaches over a Unix socket.
+    #[test]
+    fn a_unix_socket_in_the_chain_is_trusted_if_it_is_listed() {
+        let client = |line: &str, trusted: &[&str]| {
+            let trusted = trusted.iter().map(|network| network.parse::<Network>().unwrap()).collect();
+            let headers = [(FOR, HeaderValue::from_str(line).unwrap())].into_iter().collect();
+            read(&headers, ALL, &trusted).client
+        };
+        let address = |ip: &str| Some(Node::Address { ip: ip.parse().unwrap(), port: None });
+        assert_eq!(client("192.0.2.1, unix:", &["127.0.0.1", "unix"]), address("192.0.2.1"));
+        assert_eq!(client("192.0.2.1, unix:", &["127.0.0.1"]), Some(Node::Unix));
+        assert_eq!(client("unix:", &["127.0.0.1", "unix"]), Some(Node::Unix));
+        assert_eq!(client("192.0.2.1, unix", &["unix"]), None);
     }
 
     #[test]

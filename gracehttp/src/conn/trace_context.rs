@@ -12,6 +12,9 @@ use http::{HeaderMap, StatusCode};
 const MOST_MEMBERS: usize = 32;
 const MOST_BYTES: usize = 4 << 10;
 
+/// The flags with a meaning: sampled, and a trace id by chance. Others are not passed on (section 3.2.2.5).
+const KNOWN_FLAGS: u8 = 0b11;
+
 /// Extractor: the trace that the client says the request belongs to, by its fields `traceparent` and `tracestate`
 /// ([W3C Trace Context](https://www.w3.org/TR/trace-context/)).
 ///
@@ -139,7 +142,7 @@ fn is_value(value: &str) -> bool {
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (trace, parent) = (u128::from_be_bytes(self.trace_id), u64::from_be_bytes(self.parent_id));
-        write!(f, "00-{trace:032x}-{parent:016x}-{:02x}", self.flags)
+        write!(f, "00-{trace:032x}-{parent:016x}-{:02x}", self.flags & KNOWN_FLAGS)
     }
 }
 
@@ -184,6 +187,18 @@ mod tests {
             }
             assert!(read(&[("traceparent", &format!("{later}."))]).is_none());
         }
+    }
+
+    /// A later version of the standard gives them a meaning, for systems that know it.
+    #[test]
+    fn flags_without_a_meaning_are_not_passed_on() {
+        let shown = |flags: &str| {
+            let parent = format!("{}{flags}", &VALID[..53]);
+            let trace = read(&[("traceparent", &parent)]).unwrap();
+            (trace.is_sampled(), trace.to_string()[53..].to_owned())
+        };
+        assert_eq!(shown("fe"), (false, "02".to_owned()));
+        assert_eq!(shown("05"), (true, "01".to_owned()));
     }
 
     #[test]

@@ -30,9 +30,11 @@ impl Traced {
 
     pub(super) fn begin<B>(info: &ConnectionInfo, request: &Request<B>) -> Box<Self> {
         let options = &info.context.options;
+        // Some proxies add their field behind that of the client, as HAProxy does with `unique-id-header`.
         let of_proxy = || {
-            let value = request.headers().get(X_REQUEST_ID).filter(|_| info.is_from_trusted_proxy())?;
-            RequestId::of_proxy(value)
+            let mut values = request.headers().get_all(X_REQUEST_ID).iter();
+            let last = values.next_back().filter(|_| info.is_from_trusted_proxy())?;
+            RequestId::of_proxy(last)
         };
         let id = options.request_id.then(|| of_proxy().unwrap_or_else(RequestId::make));
         let span = options.request_span.then(|| span(info, request, id.as_ref()));
@@ -89,6 +91,7 @@ pub(super) fn known(method: &Method) -> &'static str {
         Method::OPTIONS => "OPTIONS",
         Method::CONNECT => "CONNECT",
         Method::TRACE => "TRACE",
+        _ if method == "QUERY" => "QUERY",
         _ => "HTTP",
     }
 }
@@ -145,7 +148,10 @@ fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) 
 
 fn record_fields(span: &Span, headers: &HeaderMap) {
     if let Some(agent) = headers.get(USER_AGENT) {
-        span.record("user_agent.original", display(agent.as_bytes().escape_ascii()));
+        match agent.to_str() {
+            Ok(agent) => span.record("user_agent.original", agent),
+            Err(_) => span.record("user_agent.original", display(agent.as_bytes().escape_ascii())),
+        };
     }
     if let Some(trace) = TraceContext::of(headers) {
         span.record("traceparent", display(&trace));

@@ -330,6 +330,33 @@ async fn a_pipe_that_nothing_reads_holds_up_neither_requests_nor_the_end() {
 }
 
 #[tokio::test]
+async fn lines_that_a_full_pipe_has_not_taken_by_the_end_are_lost_and_counted() {
+    let scratch = Scratch::new();
+    let fifo = scratch.join("access.fifo");
+    tests::process::run("mkfifo", &[fifo.as_os_str()]);
+    let mut reader = std::fs::OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+    let logged = Logged::with("server web 127.0.0.1:0", |launch| {
+        launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", &fifo)
+    })
+    .await;
+    // More than a pipe takes, and less than the process keeps.
+    let load = Load::on(&logged.target).pause(Duration::ZERO).clients(4, Style::Get);
+    load.answers(2000).await;
+    let answers = load.stop().await.answers;
+    let Logged { app, .. } = logged;
+    let log = app.log.clone();
+    assert_eq!(app.stop().await, Exit::Code(0));
+    rustix::io::ioctl_fionbio(&reader, true).unwrap();
+    let mut taken = Vec::new();
+    // It ends with the error that there is no more.
+    _ = std::io::Read::read_to_end(&mut reader, &mut taken);
+    let taken = taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+    let told = log.line(0, "has lost").await;
+    let lost = told.split("has lost ").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    assert!(taken > 0 && taken + lost.expect("a number") == answers, "{taken} of {answers}: {told}");
+}
+
+#[tokio::test]
 async fn a_full_disk_costs_lines_and_nothing_else() {
     if !std::path::Path::new("/dev/full").exists() {
         return tests::process::skipped("/dev/full");

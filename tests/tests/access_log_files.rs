@@ -103,6 +103,42 @@ async fn a_line_that_was_cut_off_spoils_no_other() {
     stage.stop().await;
 }
 
+/// Emptied while its last line is torn, as an operator makes room on a full disk.
+#[tokio::test]
+async fn a_file_that_is_emptied_on_a_full_disk_begins_with_a_line() {
+    let scratch = Scratch::new();
+    let disk = scratch.join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let options = ["-t", "tmpfs", "-o", "size=16k", "tmpfs"].map(std::ffi::OsStr::new);
+    let is_mounted = std::process::Command::new("mount").args(options).arg(&disk).output();
+    if !is_mounted.is_ok_and(|output| output.status.success()) {
+        return tests::process::skipped("the right to mount a file system");
+    }
+    let disk = Mounted(disk);
+    let path = disk.0.join("access.log");
+    let stage = logging_to(&path).await;
+    let load = Load::on(&stage.web).clients(2, Style::Get);
+    load.answers(200).await;
+    stage.app.log.line(0, "can't be written").await;
+    load.stop().await;
+    assert!(!std::fs::read(&path).unwrap().ends_with(b"\n"), "the last line is torn");
+    std::fs::File::create(&path).unwrap();
+    stage.client().await.get("/ping").await.unwrap();
+    stage.app.log.line(0, "is written again").await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.starts_with("{\"time\":"), "{text:?}");
+    stage.stop().await;
+}
+
+/// Unmounted at the end of the test.
+struct Mounted(std::path::PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 #[tokio::test]
 async fn a_predecessor_that_drains_opens_its_log_anew_too() {
     let scratch = Scratch::new();

@@ -92,10 +92,10 @@ impl LogFile {
     }
 
     /// Looks whether the last line is whole. Another process that writes this file may have torn it, or this one before
-    /// the file was opened anew.
+    /// the file was opened anew; and a torn one is gone if somebody has emptied the file.
     fn look_at_end(&mut self) {
-        if self.end.as_ref().is_some_and(file::ends_within_line) {
-            self.line = Line::Torn;
+        if let Some(end) = &self.end {
+            self.line = if file::ends_within_line(end) { Line::Torn } else { Line::Whole };
         }
     }
 

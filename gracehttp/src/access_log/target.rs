@@ -11,10 +11,14 @@ use crate::access_log::queue::Queue;
 use crate::access_log::sink::Sink;
 use crate::access_log::writer;
 use crate::error::Error;
+use crate::log;
 use crate::server::AccessLogTo;
 
 /// How long the process waits at its end for its last lines.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+
+/// How much longer for a writer that has given up, and has to say how many lines it could not write.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// How long a file may take to be opened anew.
 const REOPEN_LIMIT: Duration = Duration::from_secs(5);
@@ -30,7 +34,8 @@ pub(super) struct Target {
 
 /// What a writer is asked for beside its lines. It first writes the lines that have come before the duty.
 pub(super) enum Duty {
-    Flush(Sender<()>),
+    /// The process ends. What is not written by then counts as lost.
+    Flush(Sender<()>, Instant),
     Reopen(Sender<Result<(), Error>>),
     /// The exception: done before any line is written. See [`follow_names`].
     FollowName,
@@ -72,11 +77,13 @@ impl Target {
 
 /// Writes all lines, within a limit, since a target may take no more lines.
 pub(crate) fn flush() {
-    let targets: Vec<_> = all().into_iter().map(|target| target.ask(Duty::Flush)).collect();
     let end = Instant::now() + FLUSH_LIMIT;
-    for flushed in targets {
-        let _ = flushed.recv_timeout(end.saturating_duration_since(Instant::now()));
+    let ask = |target: Arc<Target>| target.ask(|done| Duty::Flush(done, end));
+    for flushed in all().into_iter().map(ask).collect::<Vec<_>>() {
+        let _ = flushed.recv_timeout((end + GRACE).saturating_duration_since(Instant::now()));
     }
+    // What the writers have said just now: the log may have settled its messages before.
+    log::flush();
 }
 
 /// The process ends: from now on only requests that [`write_last`](crate::access_log::AccessLog::write_last) logs get a line.

@@ -50,15 +50,16 @@ impl Writer {
                 log::errors("", &error);
             }
             let target = self.target.clone();
-            self.write_left(!duties.is_empty());
-            target.queue.gather(&mut spare, |lines| self.write(lines, !duties.is_empty()));
+            let is_asked = !duties.is_empty();
+            self.write_left(|| is_asked);
+            target.queue.gather(&mut spare, |lines| self.write(lines, || is_asked));
             duties.into_iter().for_each(|duty| self.meet(duty));
             self.tell_lost();
         }
     }
 
-    /// Writes lines, behind those that are left. If a duty waits (`is_asked`), it does not wait long for a full pipe.
-    fn write(&mut self, lines: &[u8], is_asked: bool) {
+    /// Writes lines, behind those that are left. It waits for a full pipe until a duty comes, or `has_to_stop`.
+    fn write(&mut self, lines: &[u8], has_to_stop: impl Fn() -> bool) {
         let Self { target, sink, told, told_at, left } = self;
         if !left.is_empty() {
             // The order stays.
@@ -70,7 +71,7 @@ impl Writer {
         }
         let has_to_pause = || {
             tell_lost(target, told, told_at);
-            is_asked || target.has_duties()
+            has_to_stop() || target.has_duties()
         };
         let Sent { lost, rest } = sink.send(lines, has_to_pause);
         target.queue.note_lost(lost);
@@ -78,10 +79,10 @@ impl Writer {
     }
 
     /// Writes the lines that are left from before.
-    fn write_left(&mut self, is_asked: bool) {
+    fn write_left(&mut self, has_to_stop: impl Fn() -> bool) {
         let left = std::mem::take(&mut self.left);
         if !left.is_empty() {
-            self.write(&left, is_asked);
+            self.write(&left, has_to_stop);
         }
     }
 
@@ -90,18 +91,17 @@ impl Writer {
         match duty {
             // Done before the lines were written.
             Duty::FollowName => {}
-            Duty::Flush(done) => {
-                self.write_left(false);
+            Duty::Flush(done, end) => {
+                self.write_left(|| Instant::now() >= end);
+                self.target.queue.note_lost(count(&std::mem::take(&mut self.left)));
                 // The process ends: this is the last message about lost lines.
                 self.told_at = None;
                 self.tell_lost();
-                if self.left.is_empty() {
-                    let _ = done.send(());
-                }
+                let _ = done.send(());
             }
             Duty::Reopen(done) => {
                 let _ = done.send(self.sink.reopen());
-                self.write_left(true);
+                self.write_left(|| true);
             }
         }
         if !self.left.is_empty() {

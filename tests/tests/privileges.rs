@@ -409,4 +409,29 @@ async fn another_user_can_be_itself_alone() {
     assert_eq!(app.current().exit().await, Exit::Code(1));
     app.catch_up().await;
     assert_eq!(app.log.count(0, "and not root, so it can't become another"), 1, "{}", app.log);
+    // Nor can it take another group.
+    let app = as_nobody("nobody").env("GRACEHTTP_GROUP", "daemon").spawn();
+    assert_eq!(app.current().exit().await, Exit::Code(1));
+    app.catch_up().await;
+    assert_eq!(app.log.count(0, "and is not root, so it can't take another"), 1, "{}", app.log);
+    let app = as_nobody("nobody").env("GRACEHTTP_GROUP", ids.1.to_string()).start("web").await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
+/// For the kernel this number is nobody's: a process that asks for it stays what it is.
+#[test]
+fn the_number_that_changes_nothing_is_no_user_and_no_group() {
+    let scratch = Scratch::new();
+    let number = u32::MAX.to_string();
+    for (user, group, expected) in [(&*number, "1", "no such user"), ("1", &*number, "no such group")] {
+        let mut command = Command::new(bin("configured"));
+        command
+            .current_dir(scratch.path())
+            .arg("check")
+            .env("GRACEHTTP_USER", user)
+            .env("GRACEHTTP_GROUP", group);
+        let output = command.output().expect("a binary of this package");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told.contains(expected), "{told}");
+    }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 #[cfg(feature = "acme")]
 use nix::unistd::{AccessFlags, access};
-use nix::unistd::{Group, Uid, User, getgrouplist, getresuid};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist, getresuid};
 
 use crate::error::Error;
 use crate::sys;
@@ -22,7 +22,12 @@ pub(crate) struct Privileges {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
+    /// The key `group`, if it is set.
+    group: Option<String>,
 }
+
+/// In a system call this number means that nothing changes.
+const NOBODY: u32 = u32::MAX;
 
 impl Privileges {
     /// Looks up what the keys `user` and `group` say; `None` if they say nothing.
@@ -46,6 +51,7 @@ impl Privileges {
             Err(_) => User::from_name(name).map_err(unreadable)?,
         };
         let uid = entry.as_ref().map(|user| user.uid.as_raw()).or_else(|| name.parse().ok());
+        let uid = uid.filter(|uid| *uid != NOBODY);
         let uid = uid.ok_or_else(|| {
             Error::new(format!("user is `{name}`: there is no such user: create it, or correct the key"))
         })?;
@@ -64,12 +70,12 @@ impl Privileges {
             }
         };
         let groups = entry.and_then(|user| groups_of(&user.name, gid)).unwrap_or_else(|| vec![gid]);
-        Ok(Some(Self { name: name.to_owned(), uid, gid, groups }))
+        Ok(Some(Self { name: name.to_owned(), uid, gid, groups, group: group.map(str::to_owned) }))
     }
 
     /// Those of a user by number, other than root.
     pub(crate) fn of(name: &str, uid: u32, gid: u32, groups: Vec<u32>) -> Option<Self> {
-        (uid != 0).then(|| Self { name: name.to_owned(), uid, gid, groups })
+        (uid != 0).then(|| Self { name: name.to_owned(), uid, gid, groups, group: None })
     }
 
     /// Whether this process is root and has to give its rights up.
@@ -123,7 +129,14 @@ impl Privileges {
                 self.name
             )));
         }
-        Ok(())
+        match &self.group {
+            Some(group) if Gid::effective().as_raw() != self.gid => Err(Error::new(format!(
+                "group is `{group}`, but this process has group {} and is not root, so it can't take another: start it as \
+                 root or with that group, or remove the key",
+                Gid::effective()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a file can be read now that the rights are given up. A restart reads it again. A pipe is not waited for.
@@ -169,8 +182,10 @@ impl fmt::Display for Privileges {
 }
 
 fn gid_of(group: &str) -> Result<u32, Error> {
-    if let Ok(number) = group.parse() {
-        return Ok(number);
+    match group.parse() {
+        Ok(NOBODY) => {}
+        Ok(number) => return Ok(number),
+        Err(_) => {}
     }
     match Group::from_name(group) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),

@@ -66,6 +66,18 @@ async fn a_secret_of_a_file_is_used_and_shown_nowhere_and_a_restart_reads_it_aga
     );
 }
 
+/// It sets a key within a key that has none.
+#[test]
+fn a_variable_that_goes_too_deep_is_named() {
+    let scratch = Scratch::new();
+    for file in ["", "[app]\ngreeting = \"of the file\"\n", "[app]\nworkers = 2\n"] {
+        scratch.write(FILE, file);
+        let refused = run(&scratch, &["check"], &[("GRACEHTTP_APP__GREETING__DEEP", "1")]);
+        let told = text(&refused.stderr);
+        assert!(!refused.status.success() && told.contains("GRACEHTTP_APP__GREETING__DEEP: "), "{told}");
+    }
+}
+
 #[test]
 fn a_variable_that_is_no_text_is_a_fault() {
     let scratch = Scratch::new();

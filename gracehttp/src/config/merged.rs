@@ -151,7 +151,7 @@ impl<'de, 'r> Merged<'de, 'r> {
         visitor: V,
         fields: Option<&'static [&'static str]>,
     ) -> Result<V::Value, Fault> {
-        let span = self.value.map(Spanned::span);
+        let span = self.value.filter(|value| value.get_ref().is_table()).map(Spanned::span);
         let table = Table { left: self.entries(fields)?.into_iter(), next: None, reading: self.reading };
         visitor.visit_map(table).map_err(|mut fault| {
             fault.at = fault.at.or(span.map(At::File));
@@ -290,11 +290,18 @@ impl<'de> MapAccess<'de> for Table<'de, '_> {
         seed.deserialize(Merged { value, said, reading: self.reading }).map_err(|mut fault| {
             fault.at = match variable {
                 Some(variable) => Some(At::Variable(variable.name.clone())),
-                None => fault.at.or(value.map(|value| At::File(value.span()))),
+                None => fault.at.or_else(|| place(value, said)),
             };
             fault
         })
     }
+}
+
+/// Where a value comes from. One that is no table is not of the file if variables set keys in it.
+fn place(value: Option<&Spanned<DeValue<'_>>>, said: Option<&Said>) -> Option<At> {
+    let of_file = value.filter(|value| said.is_none() || value.get_ref().is_table());
+    let of_variable = || said.map(|said| At::Variable(SaidOfKey::Said(said).variable()));
+    of_file.map(|value| At::File(value.span())).or_else(of_variable)
 }
 
 /// Methods that hand a request on to the file's value, or to the variable's text.

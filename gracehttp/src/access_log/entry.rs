@@ -12,7 +12,7 @@ use crate::access_log::{AccessLog, Form};
 const LONGEST_PATH: usize = 1536;
 
 /// The same for each of the client's other texts.
-const LONGEST: usize = 512;
+pub(super) const LONGEST: usize = 512;
 
 /// The same for a method.
 const LONGEST_METHOD: usize = 32;
@@ -20,7 +20,7 @@ const LONGEST_METHOD: usize = 32;
 /// What a line of the combined form has in place of referer and user agent.
 pub(super) const NO_FIELDS: &[u8] = br#" "-" "-""#;
 
-/// An entry that has more memory does not keep it for the next request.
+/// The most memory that an entry keeps for the next request.
 const LARGEST_KEPT: usize = 4 << 10;
 
 /// The head of a request.
@@ -55,20 +55,18 @@ pub(crate) struct Entry {
     pub(super) sender: Sender,
     /// The bytes of the response's body so far.
     pub(crate) bytes: u64,
-    /// When the response began, in nanoseconds on the caller's clock; none if it ended at the same moment.
+    /// When the response began, on the caller's clock; none if it ended at the same moment.
     pub(crate) first_byte: Option<u64>,
     /// Why the response is not that of a handler.
     pub(crate) cause: Option<&'static str>,
 }
 
 impl Entry {
-    /// An empty entry for another request, with the memory of this one.
-    pub(crate) fn recycled(mut self) -> Self {
-        if self.texts.capacity() > LARGEST_KEPT {
-            return Self::default();
-        }
+    /// Makes it fit for another request, with the memory of this one.
+    pub(crate) fn recycle(&mut self) {
         self.texts.clear();
-        Self { texts: self.texts, ..Self::default() }
+        self.texts.shrink_to(LARGEST_KEPT);
+        (self.bytes, self.first_byte, self.cause) = (0, None, None);
     }
 }
 
@@ -92,9 +90,14 @@ impl AccessLog {
             }
             Form::Json => {
                 let texts = &mut entry.texts;
-                texts.extend_from_slice(br#","method":""#);
-                put_method(texts, request.method);
-                texts.extend_from_slice(br#"","path":""#);
+                if request.method == Method::GET {
+                    // Most requests: one copy in place of three.
+                    texts.extend_from_slice(br#","method":"GET","path":""#);
+                } else {
+                    texts.extend_from_slice(br#","method":""#);
+                    put_method(texts, request.method);
+                    texts.extend_from_slice(br#"","path":""#);
+                }
                 self.put_target(texts, style, request.uri);
                 texts.extend_from_slice(br#"","protocol":""#);
                 texts.extend_from_slice(protocol(request.version));
@@ -104,11 +107,11 @@ impl AccessLog {
                     [(&br#","user_agent":""#[..], user_agent), (&br#","referer":""#[..], referer)]
                 {
                     if let Some(text) = text {
-                        put_json_text(texts, name, text, LONGEST);
+                        put_text(texts, name, text, LONGEST);
                     }
                 }
                 if let Some(id) = request.id {
-                    put_json_text(texts, br#","request_id":""#, id.as_bytes(), LONGEST);
+                    put_text(texts, br#","request_id":""#, id.as_bytes(), LONGEST);
                 }
                 entry.split = texts.len();
             }
@@ -122,8 +125,8 @@ impl AccessLog {
         let (method, path) = line.split_once(' ').unwrap_or((line, ""));
         match self.form {
             Form::Json => {
-                put_json_text(texts, br#","method":""#, method.as_bytes(), LONGEST_METHOD);
-                put_json_text(texts, br#","path":""#, path.as_bytes(), LONGEST_PATH);
+                put_text(texts, br#","method":""#, method.as_bytes(), LONGEST_METHOD);
+                put_text(texts, br#","path":""#, path.as_bytes(), LONGEST_PATH);
             }
             Form::Common | Form::Combined => put(texts, style, line.as_bytes(), LONGEST_PATH),
         }
@@ -148,7 +151,9 @@ impl AccessLog {
             ("", Some(authority)) => put(texts, style, authority.as_str().as_bytes(), LONGEST_PATH),
             (path, _) => put(texts, style, path.as_bytes(), LONGEST_PATH),
         }
-        if let Some(query) = uri.query().filter(|_| self.with_query) {
+        if self.with_query
+            && let Some(query) = uri.query()
+        {
             texts.push(b'?');
             put(texts, style, query.as_bytes(), LONGEST);
         }
@@ -180,14 +185,14 @@ fn put_method(texts: &mut Vec<u8>, method: &Method) {
     }
 }
 
-/// A field of a line of JSON; `name` goes as far as its text.
-fn put_json_text(texts: &mut Vec<u8>, name: &[u8], text: &[u8], most: usize) {
+/// Appends a field of a line of JSON, of which `name` goes as far as the text.
+pub(super) fn put_text(texts: &mut Vec<u8>, name: &[u8], text: &[u8], most: usize) {
     texts.extend_from_slice(name);
     put(texts, Style::Json, text, most);
     texts.push(b'"');
 }
 
-fn protocol(version: Version) -> &'static [u8] {
+fn protocol(version: Version) -> &'static [u8; 8] {
     match version {
         Version::HTTP_09 => b"HTTP/0.9",
         Version::HTTP_10 => b"HTTP/1.0",

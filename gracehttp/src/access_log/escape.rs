@@ -17,14 +17,26 @@ pub(super) const CUT: &[u8] = b"...";
 
 /// Whether a byte stands for itself in both styles.
 fn is_plain(byte: u8) -> bool {
-    // Without branches: of a whole text, the compiler looks at many bytes at once.
     (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
+}
+
+/// How many bytes of a text are looked at together.
+const BLOCK: usize = 16;
+
+/// Whether all bytes of a text stand for themselves.
+fn are_plain(text: &[u8]) -> bool {
+    // Without branches: the compiler looks at all bytes of a block at once.
+    let is_plain = |block: &[u8; BLOCK]| block.iter().fold(true, |plain, byte| plain & is_plain(*byte));
+    let (blocks, rest) = text.as_chunks();
+    let mut last = [b' '; BLOCK];
+    last[..rest.len()].copy_from_slice(rest);
+    blocks.iter().all(is_plain) && is_plain(&last)
 }
 
 /// Appends a text, in at most `most` bytes and the mark of a text that was cut off.
 pub(super) fn put(line: &mut Vec<u8>, style: Style, text: &[u8], most: usize) {
     let shown = &text[..text.len().min(most)];
-    if shown.iter().fold(true, |plain, byte| plain & is_plain(*byte)) {
+    if are_plain(shown) {
         line.extend_from_slice(shown);
     } else if !put_escaped(line, style, shown, most) {
         line.extend_from_slice(CUT);

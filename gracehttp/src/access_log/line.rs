@@ -1,27 +1,18 @@
 //! The line of a request that has ended.
 
 use std::io::Write as _;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::access_log::entry::{NO_FIELDS, Sender};
-use crate::access_log::escape::{Style, put};
-use crate::access_log::{AccessLog, Entry, Form, clock};
-use crate::lifecycle::generation;
+use crate::access_log::entry::{NO_FIELDS, Sender, put_text};
+use crate::access_log::{AccessLog, Entry, Form, date, number};
+use crate::lifecycle::{clock, generation};
 
 /// The most bytes of a line that a route takes. The application chose it.
 const LONGEST_ROUTE: usize = 256;
 
-/// The numbers below 100 in two digits.
-const PAIRS: [[u8; 2]; 100] = {
-    let mut pairs = [[0; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + number as u8 / 10, b'0' + number as u8 % 10];
-        number += 1;
-    }
-    pairs
-};
+const NANOS_PER_MICRO: u64 = 1_000;
 
 /// What stands for the address of a client that is not known.
 pub(crate) const UNKNOWN: &str = "unknown";
@@ -32,7 +23,7 @@ const UNANSWERED: u16 = 499;
 /// What all lines of a connection have in common, made once.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// In JSON, what stands between the time and the request; in the other forms, the address.
+    /// In JSON, the fields between the time and those of the request; in the other forms, the address.
     pub(super) constant: Box<[u8]>,
     /// Where the client's address stands in it.
     address: Range<usize>,
@@ -45,20 +36,40 @@ pub(crate) struct Outcome {
     pub(crate) status: Option<u16>,
     /// The bytes of the response's body.
     pub(crate) bytes: u64,
-    /// From the head of the request to that of the response.
-    pub(crate) first_byte: Option<Duration>,
-    /// From the head of the request to the end of the response; none if the head never came whole.
-    pub(crate) total: Option<Duration>,
+    /// None if the head of the request never came whole.
+    pub(crate) times: Option<Times>,
     /// The template of the route that has answered; empty if none has.
     pub(crate) route: &'static str,
     /// Why the response is not that of a handler, or what cut it.
     pub(crate) cause: Option<&'static str>,
 }
 
+/// When a request was there, on the [clock](clock::precise) that requests read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// When the head of the request had come.
+    pub(crate) begun: u64,
+    /// When that of the response went to the client; none if none did.
+    pub(crate) first_byte: Option<u64>,
+    pub(crate) ended: u64,
+}
+
+impl Times {
+    /// In microseconds.
+    fn since_begun(&self, time: u64) -> u64 {
+        time.saturating_sub(self.begun) / NANOS_PER_MICRO
+    }
+}
+
 impl Outcome {
     /// That of a request of which nothing could be read.
     pub(crate) fn unread(status: Option<u16>, cause: &'static str) -> Self {
-        Self { status, bytes: 0, first_byte: None, total: None, route: "", cause: Some(cause) }
+        Self { status, bytes: 0, times: None, route: "", cause: Some(cause) }
+    }
+
+    /// When the request began: now, if nothing is known of it.
+    fn begun(&self) -> u64 {
+        self.times.as_ref().map_or_else(clock::precise, |times| times.begun)
     }
 }
 
@@ -67,9 +78,8 @@ impl AccessLog {
     pub(crate) fn client(&self, address: &str, tls: Option<&'static str>) -> Client {
         let mut constant = Vec::with_capacity(96 + self.server.len());
         if self.form == Form::Json {
-            constant.extend_from_slice(br#"","server":""#);
-            constant.extend_from_slice(&self.server);
-            constant.extend_from_slice(br#"","client":""#);
+            put_text(&mut constant, b",\"server\":\"", self.server.as_bytes(), usize::MAX);
+            constant.extend_from_slice(b",\"client\":\"");
         }
         let begin = constant.len();
         constant.extend_from_slice(address.as_bytes());
@@ -77,11 +87,10 @@ impl AccessLog {
         if self.form == Form::Json {
             constant.push(b'"');
             if let Some(tls) = tls {
-                constant.extend_from_slice(br#","tls":""#);
-                constant.extend_from_slice(tls.as_bytes());
-                constant.push(b'"');
+                put_text(&mut constant, b",\"tls\":\"", tls.as_bytes(), usize::MAX);
             }
-            put_field(&mut constant, br#","generation":"#, generation());
+            constant.extend_from_slice(b",\"generation\":");
+            number::put(&mut constant, generation());
         }
         Client { constant: constant.into(), address }
     }
@@ -94,7 +103,10 @@ impl AccessLog {
     /// Logs a request that ends with the process, by method and path. It is taken after the log was closed for all others.
     pub(crate) fn write_last(&self, client: &str, request: &str, lasted: Duration) {
         let (client, entry) = (self.client(client, None), self.note_line(request));
-        let outcome = Outcome { total: Some(lasted), ..Outcome::unread(None, "exit") };
+        let ended = clock::precise();
+        let begun = ended.saturating_sub(lasted.as_nanos() as u64);
+        let times = Some(Times { begun, first_byte: None, ended });
+        let outcome = Outcome { times, ..Outcome::unread(None, "exit") };
         self.target.queue.push_last(|line| self.put(line, &client, Some(&entry), &outcome));
     }
 
@@ -106,31 +118,33 @@ impl AccessLog {
     }
 
     fn put_json(&self, line: &mut Vec<u8>, client: &Client, entry: Option<&Entry>, outcome: &Outcome) {
-        self.begin_json(line, outcome.total.unwrap_or_default());
+        date::begin_json(line, outcome.begun());
         client.put(line, sender_of(entry));
         if let Some(entry) = entry {
             line.extend_from_slice(&entry.texts);
         }
         if !outcome.route.is_empty() {
-            line.extend_from_slice(br#","route":""#);
-            put(line, Style::Json, outcome.route.as_bytes(), LONGEST_ROUTE);
-            line.push(b'"');
+            put_text(line, b",\"route\":\"", outcome.route.as_bytes(), LONGEST_ROUTE);
         }
         match outcome.status {
-            Some(status) => put_field(line, br#","status":"#, status.into()),
-            None => line.extend_from_slice(br#","status":null"#),
+            Some(status) => {
+                let mut text = *b",\"status\":000,\"bytes\":";
+                text[10..13].copy_from_slice(&number::three_digits(status));
+                line.extend_from_slice(&text);
+            }
+            None => line.extend_from_slice(b",\"status\":null,\"bytes\":"),
         }
-        put_field(line, br#","bytes":"#, outcome.bytes);
-        if let Some(first_byte) = outcome.first_byte {
-            put_field(line, br#","first_byte_us":"#, micros(first_byte));
-        }
-        if let Some(total) = outcome.total {
-            put_field(line, br#","total_us":"#, micros(total));
+        number::put(line, outcome.bytes);
+        if let Some(times) = &outcome.times {
+            if let Some(first_byte) = times.first_byte {
+                line.extend_from_slice(b",\"first_byte_us\":");
+                number::put(line, times.since_begun(first_byte));
+            }
+            line.extend_from_slice(b",\"total_us\":");
+            number::put(line, times.since_begun(times.ended));
         }
         if let Some(cause) = outcome.cause {
-            line.extend_from_slice(br#","cause":""#);
-            line.extend_from_slice(cause.as_bytes());
-            line.push(b'"');
+            put_text(line, b",\"cause\":\"", cause.as_bytes(), usize::MAX);
         }
         line.extend_from_slice(b"}\n");
     }
@@ -140,25 +154,19 @@ impl AccessLog {
         self.end_common(line, entry, outcome);
     }
 
-    /// The beginning of a line of JSON, with the time at which its request began: `lasted` ago.
-    pub(super) fn begin_json(&self, line: &mut Vec<u8>, lasted: Duration) {
-        line.extend_from_slice(br#"{"time":""#);
-        clock::put_rfc3339(line, clock::began(lasted));
-    }
-
     /// The rest of a line of the Common Log Format, behind the client.
     pub(super) fn end_common(&self, line: &mut Vec<u8>, entry: Option<&Entry>, outcome: &Outcome) {
-        line.extend_from_slice(b" - - [");
-        clock::put_common(line, clock::began(outcome.total.unwrap_or_default()));
-        line.extend_from_slice(b"] \"");
+        date::put_common(line, outcome.begun());
         let (request, rest) = match entry {
             Some(entry) => entry.texts.split_at(entry.split),
             None if self.form == Form::Combined => (&b"-"[..], NO_FIELDS),
             None => (&b"-"[..], &b""[..]),
         };
         line.extend_from_slice(request);
-        put_field(line, b"\" ", outcome.status.unwrap_or(UNANSWERED).into());
-        put_field(line, b" ", outcome.bytes);
+        line.extend_from_slice(b"\" ");
+        number::put(line, outcome.status.unwrap_or(UNANSWERED).into());
+        line.push(b' ');
+        number::put(line, outcome.bytes);
         line.extend_from_slice(rest);
         line.push(b'\n');
     }
@@ -166,60 +174,25 @@ impl AccessLog {
 
 impl Client {
     fn put(&self, line: &mut Vec<u8>, sender: Sender) {
-        let (before, behind) = (&self.constant[..self.address.start], &self.constant[self.address.end..]);
         match sender {
             Sender::Connection => line.extend_from_slice(&self.constant),
-            Sender::Behind(ip) => {
-                line.extend_from_slice(before);
-                match ip {
-                    // Writing to memory does not fail.
-                    Some(ip) => _ = write!(line, "{ip}"),
-                    None => line.extend_from_slice(UNKNOWN.as_bytes()),
-                }
-                line.extend_from_slice(behind);
-            }
+            Sender::Behind(ip) => self.put_behind(line, ip),
         }
+    }
+
+    /// The same with the address of another client.
+    #[cold]
+    fn put_behind(&self, line: &mut Vec<u8>, ip: Option<IpAddr>) {
+        line.extend_from_slice(&self.constant[..self.address.start]);
+        match ip {
+            // Writing to memory does not fail.
+            Some(ip) => _ = write!(line, "{ip}"),
+            None => line.extend_from_slice(UNKNOWN.as_bytes()),
+        }
+        line.extend_from_slice(&self.constant[self.address.end..]);
     }
 }
 
 fn sender_of(entry: Option<&Entry>) -> Sender {
     entry.map_or(Sender::Connection, |entry| entry.sender)
-}
-
-pub(super) fn put_field(line: &mut Vec<u8>, name: &[u8], number: u64) {
-    line.extend_from_slice(name);
-    let mut digits = [0; 20];
-    let mut begin = digits.len();
-    let mut rest = number;
-    // Two at a time: half as many divisions.
-    while rest >= 10 {
-        begin -= 2;
-        digits[begin..begin + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
-        rest /= 100;
-    }
-    if rest > 0 || number == 0 {
-        begin -= 1;
-        digits[begin] = b'0' + rest as u8;
-    }
-    line.extend_from_slice(&digits[begin..]);
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_all_their_digits_and_no_others() {
-        let powers = (0..20).map(|exponent| 10_u64.pow(exponent));
-        let near = powers.flat_map(|power| [power - 1, power, power + 1, power.saturating_mul(9)]);
-        for number in near.chain(0..=1000).chain([u64::MAX]) {
-            let mut line = Vec::new();
-            put_field(&mut line, b"n=", number);
-            assert_eq!(line, format!("n={number}").into_bytes());
-        }
-    }
 }

@@ -4,13 +4,14 @@
 //! line in a buffer of its target, one for each processor. A thread of the target gathers the buffers and writes them:
 //! several lines at once, but never part of one.
 
-mod clock;
+mod date;
 mod entry;
 mod escape;
 mod file;
 #[cfg(feature = "tls")]
 mod handshake;
 mod line;
+mod number;
 mod queue;
 mod sink;
 mod target;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 pub(crate) use entry::{Entry, Request, Sender};
 #[cfg(feature = "tls")]
 pub(crate) use handshake::FailedHandshake;
-pub(crate) use line::{Client, Outcome, UNKNOWN};
+pub(crate) use line::{Client, Outcome, Times, UNKNOWN};
 #[cfg(feature = "cli")]
 pub(crate) use target::check;
 #[cfg(feature = "admin")]
@@ -40,8 +41,8 @@ pub(crate) struct AccessLog {
     with_query: bool,
     #[cfg(feature = "tls")]
     with_handshakes: bool,
-    /// What the server's name contributes to a line.
-    server: Box<[u8]>,
+    /// Its name.
+    server: Box<str>,
     target: Arc<Target>,
 }
 
@@ -72,16 +73,19 @@ impl AccessLog {
         };
         let target =
             Target::shared(&options.access_log_to).map_err(|error| Error::of_server(&options.name, error))?;
-        let mut server = Vec::new();
-        escape::put(&mut server, form.style(), options.name.as_bytes(), usize::MAX);
         Ok(Some(Self {
             form,
             with_query: options.access_log_query,
             #[cfg(feature = "tls")]
             with_handshakes: options.access_log_handshakes,
-            server: server.into(),
+            server: options.name.as_str().into(),
             target,
         }))
+    }
+
+    /// Whether a line tells how long its request took. Otherwise it has a date, to the second.
+    pub(crate) fn has_durations(&self) -> bool {
+        self.form == Form::Json
     }
 
     /// Whether failed TLS handshakes have a line, too.

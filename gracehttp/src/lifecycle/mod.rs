@@ -5,6 +5,7 @@ mod aside;
 mod background;
 #[cfg(feature = "acme")]
 mod certificate_order;
+pub(crate) mod clock;
 mod container;
 mod drain;
 mod ends;

@@ -16,9 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::conn::context::Context;
-use crate::conn::exchange::clock;
 use crate::conn::info::{ConnectionInfo, name_in_log};
-use crate::lifecycle::{Cut, CutWhile};
+use crate::lifecycle::{Cut, CutWhile, clock};
 use crate::proxy::Peer;
 use crate::server::{Asked, Line};
 

@@ -6,12 +6,12 @@ use std::time::Duration;
 use http::{Request, StatusCode, Version};
 use tracing::span::Entered;
 
-use crate::access_log::{self, Entry, Outcome, Sender};
+use crate::access_log::{self, AccessLog, Entry, Outcome, Sender, Times};
 use crate::conn::cause::Cause;
-use crate::conn::exchange::clock;
-use crate::conn::exchange::traced::{self, Traced};
+use crate::conn::exchange::traced::Traced;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::request_id::RequestId;
+use crate::lifecycle::clock;
 use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels, UrlScheme};
 use crate::server::NotedWork;
 
@@ -30,15 +30,34 @@ struct Running {
     is_logged: bool,
     entry: Entry,
     traced: Option<Box<Traced>>,
-    method: &'static str,
     /// The head of the response goes to the client while the body may still wait: a stream of HTTP/2.
     is_stream: bool,
-    /// When its head had come, in nanoseconds.
+    clock: Clock,
+    /// When its head had come, on that clock.
     since: u64,
-    /// When it ended, in nanoseconds, if the clock was read for that.
+    /// When it ended, if the clock was read for that.
     ended: Option<u64>,
     route: &'static str,
     status: Option<StatusCode>,
+}
+
+/// The clock of a request.
+#[derive(Clone, Copy, Debug, Default)]
+enum Clock {
+    /// For durations.
+    #[default]
+    Precise,
+    /// Enough for a date.
+    Coarse,
+}
+
+impl Clock {
+    fn now(self) -> u64 {
+        match self {
+            Self::Precise => clock::precise(),
+            Self::Coarse => clock::coarse(),
+        }
+    }
 }
 
 thread_local! {
@@ -70,7 +89,6 @@ impl Measured {
         });
         let mut running = Running::of_earlier_request();
         if let Some(log) = &context.access_log {
-            running.is_logged = true;
             log.note(
                 &mut running.entry,
                 access_log::Request {
@@ -86,11 +104,14 @@ impl Measured {
                 },
             );
         }
+        running.is_logged = context.access_log.is_some();
         running.counted = counted;
         running.traced = traced;
-        running.method = traced::known(request.method());
         running.is_stream = request.version() == Version::HTTP_2;
-        running.since = clock::precise();
+        let has_durations =
+            running.counted.is_some() || context.access_log.as_ref().is_some_and(AccessLog::has_durations);
+        running.clock = if has_durations { Clock::Precise } else { Clock::Coarse };
+        running.since = running.clock.now();
         Self(Some(running))
     }
 
@@ -133,7 +154,7 @@ impl Measured {
             running.status = Some(status);
             if let Some(traced) = &running.traced {
                 traced.note_head(status, running.route);
-                traced.name(running.method, running.route);
+                traced.name(running.route);
             }
             running.entry.cause = (cause != Cause::Handler).then(|| cause.name());
             if running.is_stream {
@@ -165,14 +186,13 @@ impl Measured {
         let Some(running) = self.0.as_deref_mut().filter(|running| running.is_logged) else { return };
         running.is_logged = false;
         let Some((log, client)) = info.log() else { return };
-        let now = *running.ended.insert(clock::precise());
-        let since = |time: u64| Duration::from_nanos(time.saturating_sub(running.since));
+        let ended = *running.ended.insert(running.clock.now());
         let entry = &running.entry;
+        let first_byte = has_begun.then(|| entry.first_byte.unwrap_or(ended));
         let outcome = Outcome {
             status: running.status.map(|status| status.as_u16()),
             bytes: entry.bytes,
-            first_byte: has_begun.then(|| since(entry.first_byte.unwrap_or(now))),
-            total: Some(since(now)),
+            times: Some(Times { begun: running.since, first_byte, ended }),
             route: running.route,
             cause: cut.or(entry.cause),
         };
@@ -231,9 +251,16 @@ impl Running {
         KEPT.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
 
+    /// Makes it fit for another request, with the memory of this one.
+    fn recycle(&mut self) {
+        let Self { counted, entry, traced, ended, route, status, .. } = self;
+        entry.recycle();
+        (*counted, *traced, *ended, *route, *status) = (None, None, None, "", None);
+    }
+
     fn note_first_byte(&mut self) {
         if self.is_logged && self.entry.first_byte.is_none() {
-            self.entry.first_byte = Some(clock::precise());
+            self.entry.first_byte = Some(self.clock.now());
         }
     }
 
@@ -243,7 +270,7 @@ impl Running {
             Some(status) => {
                 let (scheme, method, status) = (*scheme, *method, status.as_u16());
                 let labels = RequestLabels { route: self.route, scheme, method, status };
-                let nanos = self.ended.unwrap_or_else(clock::precise).saturating_sub(self.since);
+                let nanos = self.ended.unwrap_or_else(|| self.clock.now()).saturating_sub(self.since);
                 active.note_answered(labels, Duration::from_nanos(nanos));
             }
             None => active.note_unanswered(),
@@ -255,7 +282,7 @@ impl Drop for Measured {
     fn drop(&mut self) {
         let Some(mut running) = self.0.take() else { return };
         running.count();
-        *running = Running { entry: std::mem::take(&mut running.entry).recycled(), ..Running::default() };
+        running.recycle();
         // A thread that ends keeps nothing any more.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();

@@ -6,7 +6,6 @@
 pub(super) mod answer;
 mod at_work;
 mod body;
-mod clock;
 mod measured;
 mod protocol;
 mod traced;

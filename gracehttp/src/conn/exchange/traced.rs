@@ -19,6 +19,8 @@ use crate::lifecycle::generation;
 pub(super) struct Traced {
     pub(super) id: Option<RequestId>,
     span: Option<Span>,
+    /// As spans name it.
+    method: &'static str,
 }
 
 impl Traced {
@@ -38,7 +40,7 @@ impl Traced {
         };
         let id = options.request_id.then(|| of_proxy().unwrap_or_else(RequestId::make));
         let span = options.request_span.then(|| span(info, request, id.as_ref()));
-        Box::new(Self { id, span })
+        Box::new(Self { id, span, method: known(request.method()) })
     }
 
     /// As long as the result is there, the events of this thread belong to the request.
@@ -60,7 +62,8 @@ impl Traced {
     }
 
     /// Its name, once the route is known. Not its path: clients choose paths.
-    pub(super) fn name(&self, method: &str, route: &'static str) {
+    pub(super) fn name(&self, route: &'static str) {
+        let method = self.method;
         if let Some(span) = self.recording().filter(|_| !route.is_empty()) {
             span.record("otel.name", display(format_args!("{method} {route}")));
         }
@@ -80,7 +83,7 @@ impl Traced {
 }
 
 /// The name of a method in spans: clients can invent others.
-pub(super) fn known(method: &Method) -> &'static str {
+fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",

@@ -3,12 +3,12 @@
 use nix::time::{ClockId, clock_gettime};
 
 /// The time to the nanosecond.
-pub(super) fn precise() -> u64 {
+pub(crate) fn precise() -> u64 {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
 /// The time of a clock that costs a fraction of the other, and is some milliseconds behind.
-pub(super) fn coarse() -> u64 {
+pub(crate) fn coarse() -> u64 {
     read(ClockId::CLOCK_MONOTONIC_COARSE)
 }
 

@@ -66,6 +66,7 @@ impl Entry {
     pub(crate) fn recycle(&mut self) {
         self.texts.clear();
         self.texts.shrink_to(LARGEST_KEPT);
+        self.sender = Sender::Connection;
         (self.bytes, self.first_byte, self.cause) = (0, None, None);
     }
 }
@@ -73,7 +74,10 @@ impl Entry {
 impl AccessLog {
     /// Notes the head of a request, while it is there, in an entry that has nothing yet.
     pub(crate) fn note(&self, entry: &mut Entry, request: Request<'_>) {
-        entry.sender = request.sender;
+        // An entry without another sender is that of the connection. Most are, and are not copied.
+        if let Sender::Behind(ip) = request.sender {
+            entry.sender = Sender::Behind(ip);
+        }
         let style = self.form.style();
         match self.form {
             Form::Common | Form::Combined => {

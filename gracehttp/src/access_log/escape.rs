@@ -25,12 +25,10 @@ const BLOCK: usize = 16;
 
 /// Whether all bytes of a text stand for themselves.
 fn are_plain(text: &[u8]) -> bool {
+    let (blocks, rest) = text.as_chunks::<BLOCK>();
     // Without branches: the compiler looks at all bytes of a block at once.
-    let is_plain = |block: &[u8; BLOCK]| block.iter().fold(true, |plain, byte| plain & is_plain(*byte));
-    let (blocks, rest) = text.as_chunks();
-    let mut last = [b' '; BLOCK];
-    last[..rest.len()].copy_from_slice(rest);
-    blocks.iter().all(is_plain) && is_plain(&last)
+    blocks.iter().all(|block| block.iter().fold(true, |plain, byte| plain & is_plain(*byte)))
+        && rest.iter().all(|byte| is_plain(*byte))
 }
 
 /// Appends a text, in at most `most` bytes and the mark of a text that was cut off.

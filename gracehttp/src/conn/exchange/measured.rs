@@ -255,7 +255,10 @@ impl Running {
     fn recycle(&mut self) {
         let Self { counted, entry, traced, ended, route, status, .. } = self;
         entry.recycle();
-        (*counted, *traced, *ended, *route, *status) = (None, None, None, "", None);
+        if traced.is_some() {
+            *traced = None;
+        }
+        (*counted, *ended, *route, *status) = (None, None, "", None);
     }
 
     fn note_first_byte(&mut self) {

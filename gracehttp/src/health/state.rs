@@ -88,7 +88,7 @@ impl Health {
     }
 
     /// Whether it was ready when the checks ran last.
-    #[cfg_attr(not(any(test, feature = "admin")), expect(dead_code, reason = "the status page shows it"))]
+    #[cfg_attr(not(feature = "admin"), expect(dead_code, reason = "the status page shows it"))]
     pub(crate) fn last_verdict(&self) -> Verdict {
         let checks = self.checks.get().and_then(Checks::last).unwrap_or_default();
         Verdict { stage: self.stage(), workers: self.workers(), checks }
@@ -202,10 +202,7 @@ impl Verdict {
 
 impl Stage {
     /// What the process does, in a word.
-    #[cfg_attr(
-        not(any(test, feature = "admin", feature = "cli")),
-        expect(dead_code, reason = "operators read it")
-    )]
+    #[cfg_attr(not(any(feature = "admin", feature = "cli")), expect(dead_code, reason = "operators read it"))]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",

@@ -20,7 +20,7 @@ pub(crate) enum Request {
 pub(crate) enum Trigger {
     Signal(Signal),
     /// A command over the control socket.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only commands ask so"))]
+    #[cfg_attr(not(any(test, feature = "cli")), expect(dead_code, reason = "only commands ask so"))]
     Command,
     /// A command over the control socket of this process, or of its predecessor: to accept for a while, and then to stop.
     Drain,

@@ -98,7 +98,7 @@ impl OwnListeners {
 
     /// Accepts the connections that come for one purpose, on the caller's runtime.
     #[cfg_attr(
-        not(any(feature = "admin", feature = "cli")),
+        not(any(test, feature = "admin", feature = "cli")),
         expect(dead_code, reason = "there is none then")
     )]
     pub(crate) fn serve(&mut self, purpose: OwnPurpose, serve: impl Fn(Socket) + Send + Sync + 'static) {

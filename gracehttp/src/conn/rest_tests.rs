@@ -5,10 +5,12 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::conn::context::Resting;
 use crate::conn::moved::Report;
@@ -54,9 +56,12 @@ fn resting(context: &Context, socket: Socket) -> Resting {
 
 /// Its permit is free again.
 async fn none_is_left(context: &Context) {
-    while context.permits.held() > 0 {
-        yield_now().await;
-    }
+    let freed = async {
+        while context.permits.held() > 0 {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), freed).await.expect("its permit is free");
 }
 
 /// With the successor gone, and a kernel that watches no more descriptors, it waits for the next phase instead of being

@@ -3,11 +3,12 @@
 //! The tests with the impostor know what earlier releases are said to do, and these what they do. `.ci/upgrades COMMIT`
 //! builds `app` of a commit and runs them with it. Without one they say that they skip.
 
+mod limit;
+
 use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tests::client::{Pause, get};
@@ -17,7 +18,6 @@ use tests::patience::{GLANCE, PATIENCE, eventually, within};
 use tests::process::{bin, skipped};
 use tests::tls::{self, Authority};
 use tests::{App, Client, Exit, Generation, Launch, Load, Scratch, Signal, Target};
-use tokio::task::JoinSet;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{ClientConfig, HandshakeKind};
 
@@ -315,55 +315,6 @@ async fn idle_connections_come_back_from_a_successor_of_another_release() {
             client.moves_to(again.pid()).await;
         }
     }
-}
-
-/// What a client has an answer on, and has not closed, holds a permit.
-#[tokio::test]
-async fn both_releases_together_hold_no_more_connections_than_the_limit() {
-    if !earlier_has(&[]).await {
-        return;
-    }
-    const LIMIT: usize = 10;
-    let plan = format!("{WEB} max_conns={LIMIT} when_full=wait");
-    let service = Upgraded::begin(Earlier, Scratch::new(), &plan, |launch| launch).await;
-    let web = service.app.target("web").await;
-    let held = Arc::new(AtomicUsize::new(0));
-    let mut clients = JoinSet::new();
-    let over = Arc::new(AtomicUsize::new(0));
-    for number in 0..3 * LIMIT {
-        let (web, held, over) = (web.clone(), held.clone(), over.clone());
-        clients.spawn(async move {
-            let mut answers = 0;
-            while over.load(Ordering::SeqCst) == 0 {
-                let mut client = Client::connect(&web).await.expect("a connection");
-                let path = if number % 2 == 0 { "/ping" } else { "/slow?ms=100" };
-                let reply = client.get(path).await.expect("an answer");
-                answers += 1;
-                if reply.closes() {
-                    continue;
-                }
-                let now = held.fetch_add(1, Ordering::SeqCst) + 1;
-                assert!(now <= LIMIT, "{now} connections are held");
-                let pause = client.pause(Duration::from_millis(40)).await;
-                assert_eq!(pause, Pause::Open);
-                held.fetch_sub(1, Ordering::SeqCst);
-            }
-            answers
-        });
-    }
-    for release in TO_AND_FRO {
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        service.becomes(release).await;
-    }
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    over.store(1, Ordering::SeqCst);
-    let mut answers = Vec::new();
-    while let Some(count) = within(PATIENCE, "the clients", clients.join_next()).await {
-        answers.push(count.expect("no client fails"));
-    }
-    println!("{} answers at the limit", answers.iter().sum::<usize>());
-    assert!(answers.iter().all(|count| *count > 3), "{answers:?}");
-    service.leaves_cleanly().await;
 }
 
 #[tokio::test]

@@ -230,6 +230,10 @@ async fn of_a_pair_that_is_half_replaced_the_one_before_stays_and_it_is_told_onc
     assert!(line.contains("stays in use"), "{line}");
     fs::remove_file(served.directory.join("key.pem")).expect("writable");
     served.logs("key.pem does not exist").await;
+    // Two faults are one message.
+    fs::remove_file(served.directory.join("cert.pem")).expect("writable");
+    let line = served.logs("cert.pem does not exist").await;
+    assert!(line.contains("key.pem does not exist") && line.ends_with("stays in use"), "{line}");
     assert_eq!(shown(served.address(), "localhost").await.expect("a handshake"), new.der);
     last.write(&served.directory);
     served.presents(&last).await;

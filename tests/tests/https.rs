@@ -242,6 +242,17 @@ async fn hsts_is_told_over_tls_alone_and_with_every_answer() {
     assert_eq!(get_once(&plain, "/ping").await.unwrap().header(field), None);
 }
 
+/// The proxy that ends TLS before it has to tell browsers.
+#[tokio::test]
+async fn hsts_of_a_server_without_tls_is_noticed() {
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, "server web 127.0.0.1:0 hsts=180d").spawn();
+    let line = app.log.line(0, "has `hsts` and no `tls`").await;
+    assert!(line.contains(" WARN ") && line.contains("server `web`"), "{line}");
+    let reply = get_once(&app.target("web").await, "/ping").await.unwrap();
+    assert_eq!(reply.header("strict-transport-security"), None);
+}
+
 #[tokio::test]
 async fn endpoints_and_redirects_that_can_not_be_meant_are_refused() {
     for (plan, message) in [

@@ -27,7 +27,16 @@ pub(crate) struct TlsAcceptor {
 impl TlsAcceptor {
     /// Reads the server's certificates, if it has TLS. Its session tickets are made with the keys of the ring.
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
-        let Some(tls) = &options.tls else { return Ok(None) };
+        let Some(tls) = &options.tls else {
+            if options.hsts.is_some() {
+                log::notice(format_args!(
+                    "server `{}` has `hsts` and no `tls`: over plain text it tells browsers nothing (RFC 6797 section 7.2). \
+                     Give it a certificate, or let the proxy that ends TLS tell them",
+                    options.name
+                ));
+            }
+            return Ok(None);
+        };
         let clients = ClientFiles::of(&options.name, tls)?.map(|files| {
             let paths: Vec<_> = files.paths().collect();
             files::settled(&paths, || files.read(&options.name))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tests::{Launch, Scratch};
+use tests::{Launch, Scratch, Target};
 
 use crate::authority::Authority;
 use crate::suggestions::Suggestion;
@@ -58,6 +58,10 @@ async fn a_certificate_that_is_renewed_in_time_is_not_told() {
     authority.until("no renewal", |books| books.orders.len() == 2).await;
     let start = app.log.end();
     app.log.line(start, ISSUED).await;
+    // A process looks at its certificates at its start.
+    let successor = app.restart().await;
+    app.serves(&Target::Tls(endpoint(&app).await), &successor).await;
+    assert!(app.stop().await.is_clean());
     assert_eq!(app.log.count(0, "expire"), 0, "{}", app.log);
 }
 

@@ -63,8 +63,8 @@ impl fmt::Display for RenewalSuggestion {
             }
             SuggestionOutcome::Failed { reason, pause, .. } => write!(
                 f,
-                "the authority does not say when to renew the certificate for {names}: {reason}; without its word the \
-                 certificate is renewed by its dates; the authority is asked again in {}",
+                "the authority does not say when to renew the certificate for {names}: {reason}; until it does, its last \
+                 suggestion counts, or else the dates of the certificate; the authority is asked again in {}",
                 format_duration(Duration::from_secs(pause.as_secs().max(1)))
             ),
         }

@@ -35,7 +35,7 @@ type Tamper = fn(&Path);
 #[tokio::test]
 async fn what_is_damaged_is_made_anew() {
     const CERTIFICATE: &str = "a.test.pem";
-    let tampers: [(&str, Tamper); 8] = [
+    let tampers: [(&str, Tamper); 9] = [
         ("holds no private key", |folder| {
             let text = fs::read_to_string(folder.join(CERTIFICATE)).unwrap();
             let end = text.find("-----BEGIN PRIVATE KEY").unwrap();
@@ -76,6 +76,10 @@ async fn what_is_damaged_is_made_anew() {
             fs::remove_file(folder.join(CERTIFICATE)).unwrap();
             fs::write(folder.join("a.test.pem.order"), "[1, 2]").unwrap();
         }),
+        ("a.test.pem.renewal is damaged", |folder| {
+            fs::remove_file(folder.join(CERTIFICATE)).unwrap();
+            fs::write(folder.join("a.test.pem.renewal"), "{\"ask_at\":").unwrap();
+        }),
     ];
     let scratch = Scratch::new();
     let authority = Authority::start(&scratch, 90 * DAY).await;
@@ -89,7 +93,7 @@ async fn what_is_damaged_is_made_anew() {
         assert_eq!(line, "HTTP/1.1 200 OK", "{told}");
         app.stop().await;
     }
-    assert_eq!(authority.books().orders.len(), 9, "one each time");
+    assert_eq!(authority.books().orders.len(), 10, "one each time");
 }
 
 /// None of these is read without end, waited for, or written through.

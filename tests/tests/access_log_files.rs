@@ -9,7 +9,7 @@ use tests::client::get;
 use tests::control::Stage;
 use tests::load::Style;
 use tests::patience::eventually;
-use tests::{Load, Scratch, Signal};
+use tests::{Exit, Launch, Load, Scratch, Signal};
 
 /// A process whose commands the tests run, and whose server `web` logs to this file.
 async fn logging_to(path: &Path) -> Stage {
@@ -48,6 +48,34 @@ async fn a_rotation_under_load_loses_no_line() {
     eventually("a line in the new file", || log.lines().len() == 1).await;
     assert!(report.answers >= 300);
     stage.stop().await;
+}
+
+/// Standard error has the messages of the framework, too.
+#[tokio::test]
+async fn standard_error_takes_whole_lines_of_both_generations() {
+    let scratch = Scratch::new();
+    let launch = Launch::app(&scratch, "server web 127.0.0.1:0").directory(scratch.path());
+    let launch = launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG", "json");
+    let app = launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", "stderr").after("exec 1>/dev/null;").spawn();
+    let target = app.target("web").await;
+    let load = Load::on(&target).pause(Duration::from_millis(2)).clients(8, Style::Get);
+    load.answers(100).await;
+    app.restart().await;
+    load.answers(100).await;
+    let answers = load.stop().await.answers;
+    app.predecessors_leave_cleanly().await;
+    assert_eq!(app.stop().await, Exit::Code(0), "{}", app.log);
+    app.catch_up().await;
+    let lines = app.log.since(0);
+    let of_requests = lines.iter().filter(|line| line.contains("\"status\"")).map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        line["generation"].as_u64().unwrap()
+    });
+    let of_requests: Vec<u64> = of_requests.collect();
+    assert_eq!(of_requests.len() as u64, answers, "{}", app.log);
+    assert!(of_requests.contains(&1) && of_requests.contains(&2), "{}", app.log);
+    assert!(app.log.count(0, "start new process success, pid ") == 1, "{}", app.log);
+    assert!(!scratch.join("stderr").exists(), "a file of that name");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::OWNER;
 use super::row::{Entry, Feature, Form, Key, Kind, Library};
 use Form::{Ordinary, Own};
-use Kind::{Address, Callback, Choice, Count, Duration, File, Text, Timeout};
+use Kind::{Address, Callback, Choice, Count, Duration, Text, Timeout};
 use Library::ByHand;
 
 /// The keys of `#[gracehttp::main]` with a form of their own.
@@ -71,7 +71,7 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::ROW
     },
     Key {
-        name: "pid_file", kind: Ordinary(File), example: r#"pid_file = "/run/app/app.pid""#, default: "none",
+        name: "pid_file", kind: Ordinary(Kind::FILE), example: r#"pid_file = "/run/app/app.pid""#, default: "none",
         doc: "A [file that names the process](crate::guide::systemd#a-pid-file) to signal, for scripts that can't find it \
               otherwise. It follows restarts, and is removed at the end.",
         library: ByHand(&[Entry::new("pid_file", "the path of a file, or `off`")]),
@@ -122,7 +122,7 @@ pub(crate) const MAIN: &[Key<MainKey>] = &[
         ..Key::ROW
     },
     Key {
-        name: "config", kind: Ordinary(File), example: r#"config = "my_app.toml""#, default: "`Gracehttp.toml`, if it exists",
+        name: "config", kind: Ordinary(Kind::FILE), example: r#"config = "my_app.toml""#, default: "`Gracehttp.toml`, if it exists",
         doc: "The [configuration file](crate::guide::configuration). A macro such as `concat!(…)` may make the path.",
         ..Key::CODE
     },

@@ -101,10 +101,15 @@ pub(crate) enum Kind {
     List { expected: &'static str, check: CheckList },
     /// `key = word`: a variant of the library's enum `of`, in lower case.
     Choice { of: &'static str, words: &'static [&'static str] },
-    /// `key = "file"`, or a macro that makes the path, such as `concat!(…)`.
-    File,
+    /// `key = "file"`, not empty, or a macro that makes the path, such as `concat!(…)`. `expected` names it in messages.
+    File { expected: &'static str },
     /// `key = function`: an expression, which only rustc can check.
     Callback,
+}
+
+impl Kind {
+    /// The path of a file, and nothing else.
+    pub(super) const FILE: Self = File { expected: "the path of a file, in quotes" };
 }
 
 /// What the library has for a key, and whether the file and the environment can set it.
@@ -169,7 +174,9 @@ impl<O> Key<O> {
             Ordinary(Flag | Choice { .. }) => true,
             Ordinary(Timeout) => is_number || self.default == "off",
             Ordinary(Count { .. } | Duration | Keepalive | Length | Size { .. }) => is_number,
-            Ordinary(Mode | Text { .. } | Address { .. } | File | List { .. } | Callback) | Own(_) => false,
+            Ordinary(Mode | Text { .. } | Address { .. } | File { .. } | List { .. } | Callback) | Own(_) => {
+                false
+            }
         }
     }
 

@@ -12,6 +12,9 @@ const MOST_BACKLOG: u64 = i32::MAX.unsigned_abs() as u64;
 /// What a list of networks is, in messages.
 const NETWORKS: &str = "networks in quotes";
 
+/// Where an access log can go, in messages.
+const LOG_TARGET: &str = "`stdout`, `stderr`, `tracing` or the path of a file, in quotes";
+
 /// The keys of `#[server]` with a form of their own.
 #[derive(Clone, Copy)]
 pub(crate) enum ServerKey {
@@ -393,11 +396,13 @@ pub(crate) const SERVER: &[Key<ServerKey>] = &[
         ..Key::ROW
     },
     Key {
-        name: "access_log_to", kind: Ordinary(File), example: r#"access_log_to = "/var/log/app/access.log""#,
-        forms: &[r#"access_log_to = "stdout""#, r#"access_log_to = "tracing""#], default: "`stdout`",
-        doc: "Where the access log goes: standard output, events of `tracing`, or a file, which several servers may \
-              share. It is opened anew by `reopen-logs` and in a restart.",
-        library: ByHand(&[Entry::new("access_log_to", "`stdout`, `tracing`, or the path of a file")]),
+        name: "access_log_to", kind: Ordinary(File { expected: LOG_TARGET }),
+        example: r#"access_log_to = "/var/log/app/access.log""#,
+        forms: &[r#"access_log_to = "stdout""#, r#"access_log_to = "stderr""#, r#"access_log_to = "tracing""#],
+        default: "`stdout`",
+        doc: "Where the access log goes: standard output, standard error, events of `tracing`, or a file, which several \
+              servers may share. It is opened anew by `reopen-logs` and in a restart.",
+        library: ByHand(&[Entry::new("access_log_to", "`stdout`, `stderr`, `tracing`, or the path of a file")]),
         other_words: &["access_log_file", "access_log_path", "access_log_target", "log_file"],
         say: "the file of the access log is `access_log_to = \"/var/log/app/access.log\"`",
         ..Key::ROW

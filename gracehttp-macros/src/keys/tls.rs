@@ -2,7 +2,7 @@
 
 use super::row::{Form, Key, Kind};
 use Form::{Ordinary, Own};
-use Kind::{Choice, Duration, File, Flag, Text};
+use Kind::{Choice, Duration, Flag, Text};
 
 /// The keys of `tls(…)` with a form of their own.
 #[derive(Clone, Copy)]
@@ -50,13 +50,13 @@ pub(crate) const TLS: &[Key<TlsKey>] = &[
     Key { name: "certs", kind: Own(TlsKey::Certs), example: r#"certs = [("a.pem", "a.key"), ("b.pem", "b.key")]"#, ..Key::CODE },
     Key { name: "sni_strict", kind: Ordinary(Flag), example: "sni_strict = true", ..Key::CODE },
     Key { name: "reload_interval", kind: Ordinary(Duration), example: r#"reload_interval = "1m""#, ..Key::CODE },
-    Key { name: "ocsp", kind: Ordinary(File), example: r#"ocsp = "ocsp.der""#, ..Key::CODE },
+    Key { name: "ocsp", kind: Ordinary(Kind::FILE), example: r#"ocsp = "ocsp.der""#, ..Key::CODE },
     Key { name: "min_version", kind: Own(TlsKey::MinVersion), example: r#"min_version = "1.3""#, ..Key::CODE },
     Key {
         name: "cipher_suites", kind: Own(TlsKey::CipherSuites), example: r#"cipher_suites = ["TLS_AES_256_GCM_SHA384"]"#,
         ..Key::CODE
     },
-    Key { name: "client_ca", kind: Ordinary(File), example: r#"client_ca = "clients.pem""#, ..Key::CODE },
+    Key { name: "client_ca", kind: Ordinary(Kind::FILE), example: r#"client_ca = "clients.pem""#, ..Key::CODE },
     Key {
         name: "client_auth", kind: Ordinary(Choice { of: "ClientAuth", words: &["required", "optional"] }),
         example: "client_auth = optional", ..Key::CODE
@@ -81,12 +81,12 @@ pub(crate) const ACME: &[Key<AcmeKey>] = &[
         name: "directory", kind: Ordinary(Text { expected: "`\"staging\"`, or the URL of a directory in quotes" }),
         example: r#"directory = "staging""#, ..Key::CODE
     },
-    Key { name: "ca", kind: Ordinary(File), example: r#"ca = "ca.pem""#, ..Key::CODE },
+    Key { name: "ca", kind: Ordinary(Kind::FILE), example: r#"ca = "ca.pem""#, ..Key::CODE },
     Key {
         name: "eab_kid", kind: Ordinary(Text { expected: "the identifier of an account in quotes" }),
         example: r#"eab_kid = "kid-1""#, ..Key::CODE
     },
     Key {
-        name: "eab_hmac_key_file", kind: Ordinary(File), example: r#"eab_hmac_key_file = "/run/secrets/eab""#, ..Key::CODE
+        name: "eab_hmac_key_file", kind: Ordinary(Kind::FILE), example: r#"eab_hmac_key_file = "/run/secrets/eab""#, ..Key::CODE
     },
 ];

@@ -38,7 +38,7 @@ impl<'a> Value<'a> {
             Kind::Address { only_unix } => Argument::Text(self.address(only_unix)?),
             Kind::List { expected, check } => Argument::Texts(self.texts(expected, check)?),
             Kind::Choice { of, words } => Argument::Choice { of, word: self.choice(words)? },
-            Kind::File => Argument::Code(self.text_or_macro("the path of a file, in quotes")?),
+            Kind::File { expected } => Argument::Code(self.text_or_macro(expected)?),
             Kind::Callback => Argument::Code(self.expr()?),
         })
     }
@@ -136,11 +136,25 @@ impl<'a> Value<'a> {
         };
         let texts =
             elements.iter().map(|element| self.string(element, expected)).collect::<syn::Result<Vec<_>>>()?;
+        if let Some(several) = texts.iter().find(|text| text.value().contains(',')) {
+            return Err(self.several_in_one(several));
+        }
         let values: Vec<String> = texts.iter().map(LitStr::value).collect();
         match check(&values) {
             Ok(()) => Ok(texts),
             Err((place, fault)) => Err(syn::Error::new(texts[place].span(), fault)),
         }
+    }
+
+    /// `key = "one, two"`, as a variable of the environment has it.
+    fn several_in_one(&self, several: &LitStr) -> syn::Error {
+        let apart: Vec<String> = several.value().split(',').map(|one| format!("{:?}", one.trim())).collect();
+        let message = format!(
+            "one text is one element here\nhelp: several are a list, `{} = [{}]`",
+            self.name,
+            apart.join(", ")
+        );
+        syn::Error::new(several.span(), message)
     }
 
     /// `key = "unix:/run/app.sock"`, or `key = off`, which becomes the text that the file has for it.
@@ -160,8 +174,13 @@ impl<'a> Value<'a> {
             _ if text.value() == "off" => Ok(text),
             Ok(Endpoint::Unix(_)) => Ok(text),
             Ok(_) if !only_unix => Ok(text),
-            Ok(_) => Err(self.misfit(text, expected)),
-            Err(fault) => Err(syn::Error::new(text.span(), fault)),
+            Err(fault) if !only_unix => Err(syn::Error::new(text.span(), fault)),
+            Err(fault) if text.value().starts_with("unix:") => {
+                // Its help would be about hosts and ports.
+                let reason = fault.lines().next().unwrap_or_default();
+                Err(syn::Error::new(text.span(), format!("{reason}\nhelp: {}", self.expectation(expected))))
+            }
+            _ => Err(self.misfit(text, expected)),
         }
     }
 
@@ -286,10 +305,11 @@ impl<'a> Value<'a> {
         self.string(&self.expr()?, expected)
     }
 
-    /// `key = "text"`, or a macro that makes one, such as `concat!(…)`.
+    /// `key = "text"`, not empty, or a macro that makes one, such as `concat!(…)`.
     pub(super) fn text_or_macro(&self, expected: &str) -> syn::Result<Expr> {
         let value = self.expr()?;
         match (literal(&value), &value) {
+            (Some(Lit::Str(text)), _) if text.value().is_empty() => Err(self.misfit(value, expected)),
             (Some(Lit::Str(_)), _) | (_, Expr::Macro(_)) => Ok(value),
             _ => Err(self.misfit(value, expected)),
         }

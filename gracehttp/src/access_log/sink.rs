@@ -14,6 +14,8 @@ use crate::server::AccessLogTo;
 
 pub(super) enum Sink {
     Stdout(Line),
+    /// Which the messages of the framework share. Both write whole lines.
+    Stderr(Line),
     Tracing,
     File(LogFile),
 }
@@ -49,6 +51,7 @@ impl Sink {
     pub(super) fn open(to: &AccessLogTo) -> Result<Self, Error> {
         Ok(match to {
             AccessLogTo::Stdout => Self::Stdout(Line::Whole),
+            AccessLogTo::Stderr => Self::Stderr(Line::Whole),
             AccessLogTo::Tracing => Self::Tracing,
             AccessLogTo::File(path) => Self::File(LogFile::open(path)?),
         })
@@ -72,6 +75,10 @@ impl Sink {
             Self::Stdout(line) => {
                 let stdout = io::stdout();
                 send(stdout.as_fd(), line, lines, has_to_pause).0
+            }
+            Self::Stderr(line) => {
+                let stderr = io::stderr();
+                send(stderr.as_fd(), line, lines, has_to_pause).0
             }
             Self::File(file) => file.send(lines, has_to_pause),
         }

@@ -231,7 +231,7 @@ pub(super) fn access_log(text: &str) -> Result<AccessLog, String> {
 /// Where an access log goes.
 pub(super) fn access_log_to(text: &str) -> Result<AccessLogTo, String> {
     match text {
-        "" => Err("valid is `stdout`, `tracing`, or the path of a file".to_owned()),
+        "" => Err("valid is `stdout`, `stderr`, `tracing`, or the path of a file".to_owned()),
         _ => Ok(AccessLogTo::of(text.into())),
     }
 }

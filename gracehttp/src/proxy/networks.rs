@@ -82,6 +82,11 @@ impl FromStr for Network {
         if text == "unix" {
             return Ok(Self::Unix);
         }
+        if text.contains(',') {
+            return Err(
+                "one text is one network: several are a list, such as `[\"10.0.0.0/8\", \"::1\"]`".to_owned()
+            );
+        }
         let expected =
             || "valid is an address or a network, such as `10.0.0.0/8` or `::1`, or `unix`".to_owned();
         let (address, bits) = text.split_once('/').map_or((text, None), |(ip, bits)| (ip, Some(bits)));

@@ -38,6 +38,7 @@ impl AccessLog {
 pub(crate) enum AccessLogTo {
     #[default]
     Stdout,
+    Stderr,
     /// Events of the target `gracehttp::access`.
     Tracing,
     File(PathBuf),
@@ -47,6 +48,7 @@ impl AccessLogTo {
     pub(crate) fn of(text: PathBuf) -> Self {
         match text.to_str() {
             Some("stdout") => Self::Stdout,
+            Some("stderr") => Self::Stderr,
             Some("tracing") => Self::Tracing,
             _ => Self::File(text),
         }
@@ -65,6 +67,7 @@ impl fmt::Display for AccessLogTo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("stdout"),
+            Self::Stderr => f.write_str("stderr"),
             Self::Tracing => f.write_str("tracing"),
             Self::File(path) => path.display().fmt(f),
         }

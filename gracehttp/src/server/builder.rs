@@ -166,13 +166,13 @@ impl ServerBuilder {
         self.set(&["access_log"], |options| options.access_log = form)
     }
 
-    /// Where the access log goes: `stdout`, which is the default, `tracing`, or the path of a file, which several servers
-    /// may share.
+    /// Where the access log goes: `stdout`, which is the default, `stderr`, `tracing`, or the path of a file, which several
+    /// servers may share. A file of such a name is `./stderr`.
     pub fn access_log_to(self, target: impl Into<PathBuf>) -> Self {
         let target: PathBuf = target.into();
         self.require(
             !target.as_os_str().is_empty(),
-            "access_log_to is empty: valid is `stdout`, `tracing`, or the path of a file",
+            "access_log_to is empty: valid is `stdout`, `stderr`, `tracing`, or the path of a file",
         )
         .set(&["access_log_to"], |options| options.access_log_to = AccessLogTo::of(target))
     }

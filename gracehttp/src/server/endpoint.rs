@@ -102,6 +102,13 @@ fn parse(text: &str) -> Result<Endpoint, String> {
             Err(_) => "it is a URL".into(),
         });
     }
+    if text.contains(',') {
+        let apart: Vec<String> = text.split(',').map(|one| format!("{:?}", one.trim())).collect();
+        return Err(format!(
+            "one text is one endpoint; `listen` takes several as a list, `[{}]`",
+            apart.join(", ")
+        ));
+    }
     if text.parse::<Ipv6Addr>().is_ok() {
         return Err(format!("an IPv6 address needs brackets and a port: {}", with_brackets(text)));
     }
@@ -271,6 +278,7 @@ mod tests {
         for (text, explanation) in [
             ("9090", "a port needs a colon before it: `:9090`"),
             ("localhost", "it has no port"),
+            (":80, :81", "`listen` takes several as a list, `[\":80\", \":81\"]`"),
             ("::1", "an IPv6 address needs brackets and a port: `[::1]:9090`"),
             ("::1:80", "needs brackets and a port: `[::1]:80` or `[::1:80]:9090`"),
             ("/run/app.sock", "needs `unix:` before its path: `unix:/run/app.sock`"),

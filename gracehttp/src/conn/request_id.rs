@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;
 
@@ -30,7 +31,7 @@ const LONGEST: usize = 128;
 /// use gracehttp::RequestId;
 ///
 /// async fn order(id: RequestId) -> String {
-///     format!("your order is {}", id.as_str())
+///     format!("your order is {id}\n")
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +66,19 @@ impl RequestId {
 
     pub(super) fn value(&self) -> &HeaderValue {
         &self.0
+    }
+}
+
+/// For a request to another service, a message, or a row of a database.
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl AsRef<str> for RequestId {
+    fn as_ref(&self) -> &str {
+        self.as_str()
     }
 }
 
@@ -123,6 +137,12 @@ mod tests {
         });
         assert!(ids.iter().all(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 40_000);
+    }
+
+    #[test]
+    fn an_id_is_shown_as_it_stands_in_the_response() {
+        let id = RequestId::of_proxy(&HeaderValue::from_static("a-1")).unwrap();
+        assert_eq!((id.to_string(), format!("{id:>5}"), id.as_ref()), ("a-1".into(), "  a-1".into(), "a-1"));
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! The end of an HTTP/2 connection, frame by frame: the server refuses no request that its client could send before it
 //! received the first GOAWAY.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::frames::{Connection, Frame, GOAWAY};
-use tests::{Launch, Scratch, Signal};
+use tests::{Exit, Launch, Scratch, Signal};
+
+const PLANS: [&str; 2] = ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"];
 
 /// Case 45: the server's first GOAWAY and the client's request cross each other, and the request arrives after the
 /// client's replies to the frames that came with that GOAWAY. The server still answers it, at a restart and at a stop,
 /// and the second GOAWAY names it as the last.
 #[tokio::test]
 async fn case_45_a_request_that_crosses_the_first_goaway_is_answered() {
-    for plan in ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"] {
+    for plan in PLANS {
         for signal in [Signal::USR2, Signal::TERM] {
             let scratch = Scratch::new();
             let app = Launch::app(&scratch, plan).start("web").await;
@@ -38,6 +40,67 @@ async fn case_45_a_request_that_crosses_the_first_goaway_is_answered() {
             let goaways: Vec<(u32, u32)> = frames.iter().filter_map(Frame::goaway).collect();
             assert_eq!(goaways.first(), Some(&(0x7fff_ffff, 0)), "the first GOAWAY refuses nothing");
             assert_eq!(goaways.last(), Some(&(3, 0)), "{goaways:?}");
+        }
+    }
+}
+
+/// Nothing is to be expected from a client that has opened its connection a while ago, and has sent no request yet.
+#[tokio::test]
+async fn a_connection_without_any_request_is_told_at_once_and_closes_when_its_client_has_answered() {
+    for plan in PLANS {
+        for signal in [Signal::USR2, Signal::TERM] {
+            let scratch = Scratch::new();
+            let app = Launch::app(&scratch, plan).env("GRACEHTTP_DRAIN_TIMEOUT", "30s").start("web").await;
+            let mut client = Connection::open(&app.target("web").await).await;
+            // Its SETTINGS have come, and are acknowledged.
+            let settings = client.frames().await;
+            client.send(&settings.iter().filter_map(Frame::acknowledges).collect::<Vec<_>>()).await;
+            // One that is new is left alone for a second.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            app.signal(signal);
+            if signal == Signal::USR2 {
+                app.log.line(0, tests::process::RESTARTED).await;
+            }
+            let begun = Instant::now();
+            let frames = tokio::time::timeout(Duration::from_millis(1200), first_goaway(&mut client)).await;
+            assert_eq!(frames.expect("GOAWAY at once").goaway(), Some((0x7fff_ffff, 0)));
+            let rest = client.until_end().await;
+            let goaways: Vec<_> = rest.iter().filter_map(Frame::goaway).collect();
+            assert_eq!(goaways.last(), Some(&(0, 0)), "{rest:?}");
+            assert!(begun.elapsed() < Duration::from_millis(2500), "closed after {:?}", begun.elapsed());
+            app.predecessors_leave_cleanly().await;
+            if signal == Signal::USR2 {
+                assert_eq!(app.stop().await, Exit::Code(0), "{}", app.log);
+            }
+        }
+    }
+}
+
+/// Its first request may be on its way.
+#[tokio::test]
+async fn a_connection_that_was_opened_just_now_gets_its_first_request_answered() {
+    for plan in PLANS {
+        let scratch = Scratch::new();
+        let app = Launch::app(&scratch, plan).start("web").await;
+        let mut client = Connection::open(&app.target("web").await).await;
+        app.signal(Signal::USR2);
+        let goaway = first_goaway(&mut client).await;
+        assert_eq!(goaway.goaway(), Some((0x7fff_ffff, 0)), "the first GOAWAY refuses nothing");
+        client.send(&[Frame::get(1, "/ping")]).await;
+        client.answer(1).await;
+        let rest = client.until_end().await;
+        assert_eq!(rest.iter().filter_map(Frame::goaway).next_back(), Some((1, 0)), "{rest:?}");
+    }
+}
+
+/// Acknowledges what comes up to the first GOAWAY.
+async fn first_goaway(client: &mut Connection) -> Frame {
+    loop {
+        let frames = client.frames().await;
+        assert!(!frames.is_empty(), "closed without a GOAWAY");
+        client.send(&frames.iter().filter_map(Frame::acknowledges).collect::<Vec<_>>()).await;
+        if let Some(goaway) = frames.into_iter().find(|frame| frame.kind == GOAWAY) {
+            return goaway;
         }
     }
 }

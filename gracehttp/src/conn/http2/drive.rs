@@ -34,8 +34,10 @@ pub(super) enum End {
     Cut,
     /// Its client was too slow.
     TooSlow,
-    /// It is closed before its client has sent a request.
-    Unused(Reason),
+    /// Its client does not answer our GOAWAY.
+    Unheard,
+    /// It is closed to make room, before its client has sent a request.
+    Unused,
     /// Its client broke a rule, which ends the connection with this code.
     Refused(u8),
 }
@@ -110,7 +112,7 @@ impl<'a> Drive<'a> {
             streams,
             watch: Watch::new(streams.traffic(), probe),
             look: Look::new(),
-            candidate: Candidate::new(context, true),
+            candidate: Candidate::announced(context),
             leaving: Leaving::No,
             changed: Box::pin(context.drain.changed()),
             seen: None,
@@ -146,13 +148,16 @@ impl<'a> Drive<'a> {
         if phase == Phase::Cutting {
             return Step::End(End::Cut);
         }
-        if verdict == Verdict::Cut {
-            return Step::End(End::TooSlow);
+        match verdict {
+            Verdict::Cut => return Step::End(End::TooSlow),
+            Verdict::Unheard => return Step::End(End::Unheard),
+            Verdict::Stay | Verdict::Leave => {}
         }
         let (watch, streams) = (&self.watch, self.streams);
         let reason = self.candidate.reason_to_close(phase, cx, || watch.doing(streams));
-        if let Some(reason) = reason.filter(|_| phase < Phase::Stopping && self.is_unused()) {
-            return Step::End(End::Unused(reason));
+        // Clients wait for its permit.
+        if reason == Some(Reason::FullServer) && phase < Phase::Stopping && self.is_unused() {
+            return Step::End(End::Unused);
         }
         let leaves = phase >= Phase::Stopping
             || reason.is_some()

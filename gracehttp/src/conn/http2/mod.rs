@@ -36,7 +36,6 @@ use crate::conn::http2::streams::Streams;
 use crate::conn::http2::task::StreamTasks;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::panics::poll_contained;
-use crate::conn::recycling::Reason;
 use crate::conn::transport::{Transport, return_on_drop};
 use crate::conn::visit::CutBy;
 use crate::lifecycle::{ConnectionEnd, CutReason, CutWhile};
@@ -91,7 +90,7 @@ pub(super) async fn serve(context: Arc<Context>, stream: Stream, ahead: Bytes, m
     let is_useless = end == End::TooSlow || (end == End::Cut && !is_answered);
     match closing_frames {
         _ if still_takes && is_useless => reset(stream),
-        Some(closing_frames) if end == End::Unused(Reason::FullServer) => {
+        Some(closing_frames) if end == End::Unused => {
             close_now_with(stream, &closing_frames).await;
         }
         // There might be no room for them behind what its client has yet to take.
@@ -109,11 +108,12 @@ impl End {
     fn of_connection(self, is_announced: bool, is_answered: bool) -> ConnectionEnd {
         match self {
             Self::Finished if is_announced => ConnectionEnd::ToldToClose,
-            Self::Unused(_) => ConnectionEnd::ToldToClose,
+            Self::Unused => ConnectionEnd::ToldToClose,
+            Self::Unheard if is_answered => ConnectionEnd::ToldToClose,
             // It is sent GOAWAY now.
             Self::Cut if is_answered => ConnectionEnd::ToldToClose,
             Self::Cut => ConnectionEnd::Cut(CutReason::Deadline),
-            Self::TooSlow => ConnectionEnd::Cut(CutReason::TimedOut),
+            Self::TooSlow | Self::Unheard => ConnectionEnd::Cut(CutReason::TimedOut),
             Self::Finished | Self::Refused(_) => ConnectionEnd::Finished,
         }
     }
@@ -122,8 +122,8 @@ impl End {
     fn cuts_by(self) -> CutBy {
         match self {
             Self::Cut => CutBy::Deadline,
-            Self::TooSlow => CutBy::Timeout,
-            Self::Finished | Self::Unused(_) | Self::Refused(_) => CutBy::Client,
+            Self::TooSlow | Self::Unheard => CutBy::Timeout,
+            Self::Finished | Self::Unused | Self::Refused(_) => CutBy::Client,
         }
     }
 
@@ -131,7 +131,7 @@ impl End {
     fn closing_frames(self, last_stream: u32) -> Option<[u8; 17]> {
         let code = match self {
             Self::Finished => return None,
-            Self::Cut | Self::TooSlow | Self::Unused(_) => 0,
+            Self::Cut | Self::TooSlow | Self::Unheard | Self::Unused => 0,
             Self::Refused(code) => code,
         };
         let mut frame = [0; 17];

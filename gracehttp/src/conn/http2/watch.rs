@@ -18,8 +18,10 @@ pub(super) enum Verdict {
     Stay,
     /// It had no stream for too long.
     Leave,
-    /// The client takes nothing of what waits for it, does not finish a head, or does not answer our GOAWAY.
+    /// The client takes nothing of what waits for it, or does not finish a head.
     Cut,
+    /// All is answered, and the client does not answer our GOAWAY.
+    Unheard,
 }
 
 /// What one look at the connection remembers for the next.
@@ -102,7 +104,7 @@ impl Watch {
         let unheard = self.left.is_some_and(|(at, read)| {
             now - at >= LOOK && traffic.bytes_in() == read && traffic.open() == 0 && !self.still_takes()
         });
-        if unheard { Verdict::Cut } else { self.look_idle(streams, options, now) }
+        if unheard { Verdict::Unheard } else { self.look_idle(streams, options, now) }
     }
 
     /// Whether the client has taken nothing for too long, or too little for each stream.

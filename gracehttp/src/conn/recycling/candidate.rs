@@ -36,6 +36,8 @@ pub(in crate::conn) struct Candidate<'a> {
     context: &'a Context,
     /// It can't move to a successor.
     stays: bool,
+    /// Its close loses no request, whenever it comes.
+    is_announced: bool,
     listed: Option<(usize, Arc<Listed>)>,
     /// Its place among those that close in a restart.
     slot: Option<Slot>,
@@ -44,7 +46,15 @@ pub(in crate::conn) struct Candidate<'a> {
 
 impl<'a> Candidate<'a> {
     pub(in crate::conn) fn new(context: &'a Context, stays: bool) -> Self {
-        Self { context, stays, listed: None, slot: None, look_at: None }
+        Self { context, stays, is_announced: false, listed: None, slot: None, look_at: None }
+    }
+
+    /// One of HTTP/2: it stays, and GOAWAY announces its close.
+    #[cfg(feature = "http2")]
+    pub(in crate::conn) fn announced(context: &'a Context) -> Self {
+        let mut candidate = Self::new(context, true);
+        candidate.is_announced = true;
+        candidate
     }
 
     /// Why the connection is to close now, in order, if it is. The task is woken when that may have changed, except for
@@ -86,7 +96,9 @@ impl<'a> Candidate<'a> {
         let slot = *self.slot.get_or_insert_with(|| spread.slot());
         self.look_at = match doing {
             Doing::Idle(since) => Some(slot.close_at(since)),
-            // Its first request may be in transit: it gets all the time there is.
+            // Its first request may be in transit, and is answered after the first GOAWAY, too.
+            Doing::New(since) if self.is_announced => Some(slot.early().max(since + SETTLED)),
+            // Nothing can be announced: it gets all the time there is.
             Doing::New(since) => Some(spread.end().max(since + SETTLED)),
             // It leaves at once: each further stream would have less time than the one before.
             Doing::Multiplexed(_) => return true,

@@ -33,6 +33,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// When to close a connection of whose client nothing is expected.
+    pub(super) fn early(self) -> Instant {
+        self.early
+    }
+
     /// When to close a connection that has been idle since then.
     pub(super) fn close_at(self, idle_since: Instant) -> Instant {
         let if_quiet = self.early.max(idle_since + QUIET);

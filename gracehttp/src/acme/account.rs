@@ -1,8 +1,5 @@
 //! The account at the authority: restored from the cache, or made and kept there.
 
-use base64::Engine as _;
-use base64::alphabet::URL_SAFE;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use instant_acme::{
     Account, AccountBuilder, AccountCredentials, Error as AcmeError, ExternalAccountKey, Key, NewAccount,
 };
@@ -14,14 +11,8 @@ use crate::acme::failure::{Failure, NO_ACCOUNT, problem};
 use crate::acme::order::Customer;
 use crate::acme::retry::Kind;
 use crate::log;
-use crate::server::Acme;
+use crate::server::{Acme, binding_key};
 use crate::tls::contents;
-
-/// Authorities write the key with padding or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// What an authority says if it does not accept an account, or its signature (RFC 8555 section 6.7).
 const OF_ACCOUNTS: [&str; 2] = ["malformed", "unauthorized"];
@@ -233,9 +224,9 @@ fn external_account(acme: &Acme) -> Result<Option<ExternalAccountKey>, Failure> 
         }
         (None, None) => return Ok(None),
     };
-    match BASE64.decode(key.trim_ascii()) {
-        Ok(key) if !key.is_empty() => Ok(Some(ExternalAccountKey::new(kid.clone(), &key))),
-        _ => Err(Failure::fault(format!(
+    match binding_key(&key) {
+        Some(key) => Ok(Some(ExternalAccountKey::new(kid.clone(), &key))),
+        None => Err(Failure::fault(format!(
             "{place} holds no key in base64url (it is not shown, as a secret): copy it as the authority gave it to you"
         ))),
     }

@@ -65,9 +65,7 @@ impl Draft<'_, '_> {
     fn acme(&self, server: &ServerOptions) -> Option<Error> {
         let fault = server.tls.as_ref()?.authority()?.fault()?;
         let name = &server.name;
-        let keys = ["domains", "contact", "cache", "directory", "ca"].map(|key| format!("tls.acme.{key}"));
-        let keys = keys.each_ref().map(String::as_str);
-        Some(set_by(&self.origins(Some(name), &keys), &format!("server `{name}`: {fault}")))
+        Some(set_by(&self.origins(Some(name), fault.keys), &format!("server `{name}`: {}", fault.message)))
     }
 
     /// An OCSP response for a certificate that changes without the operator, and has no file to which one could belong.

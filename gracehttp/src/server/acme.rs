@@ -3,6 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "acme")]
+use base64::Engine as _;
+#[cfg(feature = "acme")]
+use base64::alphabet::URL_SAFE;
+#[cfg(feature = "acme")]
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+#[cfg(feature = "acme")]
+use zeroize::Zeroizing;
+
 use crate::server::CertificateFiles;
 
 /// The authority that is asked if none is chosen.
@@ -31,6 +40,21 @@ pub struct Acme {
     pub(crate) eab_hmac_key: Option<Secret>,
     /// The file of that key, in place of the key itself.
     pub(crate) eab_hmac_key_file: Option<PathBuf>,
+}
+
+const DOMAINS: &str = "tls.acme.domains";
+const CONTACT: &str = "tls.acme.contact";
+const CACHE: &str = "tls.acme.cache";
+const DIRECTORY: &str = "tls.acme.directory";
+const CA: &str = "tls.acme.ca";
+const EAB_KID: &str = "tls.acme.eab_kid";
+const EAB_HMAC_KEY: &str = "tls.acme.eab_hmac_key";
+const EAB_HMAC_KEY_FILE: &str = "tls.acme.eab_hmac_key_file";
+
+/// What is wrong with some of its keys.
+pub(crate) struct Fault {
+    pub(crate) keys: &'static [&'static str],
+    pub(crate) message: String,
 }
 
 /// A text that no message shows.
@@ -135,40 +159,64 @@ impl Acme {
     }
 
     /// What is wrong with it, and what would be valid.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        const ALL: &[&str] =
+            &[DOMAINS, CONTACT, CACHE, DIRECTORY, CA, EAB_KID, EAB_HMAC_KEY, EAB_HMAC_KEY_FILE];
+        let fault = |keys, message: String| Some(Fault { keys, message });
         if cfg!(not(feature = "acme")) {
-            return Some("`tls.acme` needs gracehttp's feature `acme`".to_owned());
+            return fault(ALL, "`tls.acme` needs gracehttp's feature `acme`".to_owned());
         }
         if self.domains.is_empty() {
-            return Some("`tls.acme` has no `domains`: name those that the certificate is for".to_owned());
+            return fault(
+                ALL,
+                "`tls.acme` has no `domains`: name those that the certificate is for".to_owned(),
+            );
         }
         if let Some(wrong) = self.domains.iter().find(|domain| !is_domain(domain)) {
-            return Some(format!(
-                "`tls.acme.domains`: `{wrong}` is not a domain that can be validated by TLS-ALPN-01: valid is one such as \
+            return fault(
+                &[DOMAINS],
+                format!(
+                    "`tls.acme.domains`: `{wrong}` is not a domain that can be validated by TLS-ALPN-01: valid is one such as \
                  `www.example.org`, in lower case, without a wildcard"
-            ));
+                ),
+            );
         }
         if self.cache == Path::new("") {
-            return Some(
+            return fault(
+                ALL,
                 "`tls.acme` has no `cache`: name a directory that keeps account and certificate, such as \
                  `/var/lib/app/acme`"
                     .to_owned(),
             );
         }
         if !self.directory_url().starts_with("https://") {
-            return Some(format!(
-                "`tls.acme.directory`: `{}` is neither `production`, `staging` nor the URL of a directory, which begins \
+            return fault(
+                &[DIRECTORY],
+                format!(
+                    "`tls.acme.directory`: `{}` is neither `production`, `staging` nor the URL of a directory, which begins \
                  with `https://`",
-                self.directory_url()
-            ));
+                    self.directory_url()
+                ),
+            );
         }
         let is_contact = |contact: &String| contact.starts_with("mailto:") && contact.contains('@');
         if let Some(wrong) = self.contact.as_ref().filter(|contact| !is_contact(contact)) {
-            return Some(format!(
-                "`tls.acme.contact`: `{wrong}` is not valid: valid is an address such as `mailto:ops@example.org`"
-            ));
+            return fault(
+                &[CONTACT],
+                format!(
+                    "`tls.acme.contact`: `{wrong}` is not valid: valid is an address such as `mailto:ops@example.org`"
+                ),
+            );
         }
-        self.fault_of_binding().map(str::to_owned)
+        if let Some(message) = self.fault_of_binding() {
+            return fault(&[EAB_KID, EAB_HMAC_KEY, EAB_HMAC_KEY_FILE], message.to_owned());
+        }
+        if self.eab_hmac_key.as_ref().is_some_and(|key| !is_binding_key(key.0.as_bytes())) {
+            let message = "`tls.acme.eab_hmac_key` is no key in base64url (it is not shown, as a secret), which is made of \
+                           letters, digits, `-` and `_`: copy it as the authority gave it to you";
+            return fault(&[EAB_HMAC_KEY], message.to_owned());
+        }
+        None
     }
 
     /// What is wrong with the binding to another account. No message shows the key.
@@ -186,6 +234,30 @@ impl Acme {
             }
             _ => None,
         }
+    }
+}
+
+/// The alphabet of the keys of account bindings. Authorities write them with padding or without.
+#[cfg(feature = "acme")]
+const BASE64URL: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The key of an account binding; `None` if the text is none.
+#[cfg(feature = "acme")]
+pub(crate) fn binding_key(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    BASE64URL.decode(text.trim_ascii()).ok().filter(|key| !key.is_empty()).map(Zeroizing::new)
+}
+
+/// Whether a text is the key of an account binding.
+pub(crate) fn is_binding_key(text: &[u8]) -> bool {
+    #[cfg(feature = "acme")]
+    return binding_key(text).is_some();
+    #[cfg(not(feature = "acme"))]
+    {
+        let _ = text;
+        true
     }
 }
 
@@ -217,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_mistake_is_explained() {
-        let fault = |acme: Acme| acme.fault().unwrap_or_default();
+        let fault = |acme: Acme| acme.fault().map_or_else(String::new, |fault| fault.message);
         let acme = |domain: &str| Acme::new([domain], "/c");
         assert_eq!(fault(acme("www.example.org").contact("mailto:a@b").directory("staging")), "");
         for wrong in ["*.a.test", "192.0.2.1", "A.test", "a..test", "-a.test", "a/../b", ""] {
@@ -227,9 +299,14 @@ mod tests {
         assert!(fault(Acme::new(["a.test"], "")).contains("no `cache`"));
         assert!(fault(acme("a.test").directory("http://ca")).contains("begins with `https://`"));
         assert!(fault(acme("a.test").contact("ops@a.test")).contains("valid is an address"));
-        let bound = || acme("a.test").eab_kid("kid").eab_hmac_key("hidden");
+        let bound = || acme("a.test").eab_kid("kid").eab_hmac_key("hidden_1");
         assert_eq!(fault(bound()), "");
         assert!(fault(bound().eab_hmac_key_file("/f")).contains("keep one of them"));
+        for wrong in ["a+b/", "not a key!", " ", "a"] {
+            let told = fault(acme("a.test").eab_kid("kid").eab_hmac_key(wrong));
+            assert!(told.contains("is no key in base64url") && !told.contains("a+b"), "{told}");
+        }
+        assert_eq!(fault(acme("a.test").eab_kid("kid").eab_hmac_key("c2VjcmV0\n")), "");
         assert!(fault(acme("a.test").eab_kid("kid")).contains("without its key"));
         assert!(fault(acme("a.test").eab_hmac_key("hidden")).contains("no `eab_kid`"));
         assert!(!format!("{:?}", bound()).contains("hidden"));

@@ -41,8 +41,10 @@ pub use access_log::AccessLog;
 pub(crate) use access_log::AccessLogTo;
 #[cfg(feature = "tls")]
 pub use acme::Acme;
+#[cfg(feature = "acme")]
+pub(crate) use acme::binding_key;
 #[cfg(feature = "tls")]
-pub(crate) use acme::{MASK, Secret};
+pub(crate) use acme::{MASK, Secret, is_binding_key};
 pub(crate) use asked::{Asked, Line};
 pub use builder::ServerBuilder;
 #[cfg(feature = "tls")]

@@ -60,6 +60,33 @@ async fn a_key_that_is_none_is_told_and_not_shown() {
     assert!(told.contains("tls.acme.eab_hmac_key = \"…\"") && !told.contains(KEY), "{told}");
 }
 
+/// Not only once an account is to be made.
+#[tokio::test]
+async fn a_key_that_is_none_ends_the_start_and_the_check() {
+    let scratch = Scratch::new();
+    let authority = Authority::start(&scratch, 90 * DAY).await;
+    let plan = plan(&scratch, &authority, "a.test");
+    let named = variable("EAB_HMAC_KEY");
+    let expected =
+        format!("ERROR gracehttp: {named}: server `web`: `tls.acme.eab_hmac_key` is no key in base64url");
+    for wrong in ["c2Vjc+V0", "a key"] {
+        for command in ["serve", "check"] {
+            let launch = Launch::app(&scratch, &plan).arg(command).env(&variable("EAB_KID"), "kid-1");
+            let app = launch.env(&named, wrong).spawn();
+            assert_eq!(app.current().exit().await, Exit::Code(1), "{}", app.log);
+            app.catch_up().await;
+            assert_eq!((app.log.count(0, &expected), app.log.count(0, wrong)), (1, 0), "{}", app.log);
+        }
+    }
+    // Of a file the check tells it. The start may not need it any more.
+    let file = scratch.write("eab", "a key");
+    let launch = Launch::app(&scratch, &plan).arg("check").env(&variable("EAB_KID"), "kid-1");
+    let app = launch.env(&variable("EAB_HMAC_KEY_FILE"), &file).spawn();
+    assert_eq!(app.current().exit().await, Exit::Code(0), "{}", app.log);
+    app.log.line(0, &format!("{} holds no key in base64url", file.display())).await;
+    assert_eq!(app.log.count(0, "a key"), 0, "a secret: {}", app.log);
+}
+
 #[tokio::test]
 async fn a_changed_contact_is_told_at_once_and_once() {
     let scratch = Scratch::new();

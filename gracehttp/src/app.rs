@@ -10,6 +10,8 @@ mod configured;
 #[cfg(any(feature = "admin", feature = "cli"))]
 mod drain_reports;
 #[cfg(feature = "tls")]
+mod expired_lists;
+#[cfg(feature = "tls")]
 mod expiry;
 mod last_lines;
 mod life;

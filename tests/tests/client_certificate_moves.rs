@@ -251,7 +251,7 @@ async fn a_client_that_was_revoked_meanwhile_does_not_move() {
     let refused = || log.lines().iter().filter(|line| line["tls_failure"] == "certificate_revoked").count();
     eventually("a line of each connection that was refused", || refused() == VERSIONS.len()).await;
     // Without a list that is up to date no one can say who is revoked.
-    served.scratch.write("clients.crl", authority.list_until(2021, &[]));
+    served.scratch.write("clients.crl", authority.list_until(tests::tls::year(2021), &[]));
     served.restart(LISTED).await;
     are_closed(alices).await;
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tests::client::Stream;
 use tests::control::Stage;
 use tests::patience::{PATIENCE, within};
-use tests::tls::{self, Authority, Identity};
+use tests::tls::{self, Authority, Identity, year};
 use tests::{Client, Failure, Scratch};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -64,7 +64,8 @@ async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Liste
             // Only a command has files read again, so that it tells what it has found.
             .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "0s")
             .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CA", ca)
-            .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_AUTH", auth);
+            .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_AUTH", auth)
+            .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "50ms");
         match list {
             Listed::Nothing => launch,
             _ => launch.env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CRL", scratch.join("clients.crl")),
@@ -241,11 +242,59 @@ async fn a_list_in_der_is_taken_as_it_is() {
 async fn where_the_revocation_list_has_expired_no_certificate_is_accepted() {
     let (scratch, authority) = (Scratch::new(), Authority::new());
     let stage =
-        serve(&scratch, &authority, "optional", Listed::These(&authority.list_until(2021, &[]))).await;
+        serve(&scratch, &authority, "optional", Listed::These(&authority.list_until(year(2021), &[]))).await;
     let address = stage.web.address();
     let alice = authority.issue("alice", 2, |_| {});
     for version in VERSIONS {
         assert_eq!(visit(address, &config(version, Some(&alice))).await, None);
         assert_eq!(visit(address, &config(version, None)).await.expect("an answer").0, "none");
     }
+    let list = scratch.join("clients.crl");
+    let expired = format!(
+        "server `web`: the revocation list {} expired at 2021-01-01T00:00:00Z, so each client whose certificate comes from \
+         its issuer is refused: replace the file",
+        list.display()
+    );
+    stage.app.log.line(0, &expired).await;
+    // The command says it, too.
+    let mut check = stage.command(&["check"]);
+    check.env_remove("GRACEHTTP_CONTROL").env("APP_PLAN", stage.scratch.join("plan"));
+    check.env("GRACEHTTP_SERVER__WEB__TLS__CERT", scratch.certificate("server").0);
+    check.env("GRACEHTTP_SERVER__WEB__TLS__KEY", scratch.certificate("server").1);
+    check.env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CA", scratch.join("clients.pem"));
+    check.env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CRL", &list);
+    let checked = tokio::task::spawn_blocking(move || check.output().unwrap()).await.unwrap();
+    let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.status.success() && told.contains(&expired), "{told}");
+    // A current list comes into use, and an expired one does not replace it.
+    scratch.write("clients.crl", authority.list(&[]));
+    stage.run(&["reload-certs"]).await.succeeded();
+    scratch.write("clients.crl", authority.list_until(year(2022), &[]));
+    let told = stage.run(&["reload-certs"]).await.failed();
+    assert!(told.contains("expired at 2022-01-01T00:00:00Z") && told.contains("stays in use"), "{told}");
+    for version in VERSIONS {
+        let (told, _) = visit(address, &config(version, Some(&alice))).await.expect("an answer");
+        assert_eq!(told, "CN=alice");
+    }
+    assert_eq!(stage.app.log.count(0, "expired at 2021-01-01"), 1, "each is told once\n{}", stage.app.log);
+}
+
+/// It is told when it happens, and not at each look at the files.
+#[tokio::test]
+async fn a_revocation_list_that_expires_meanwhile_is_told_once() {
+    let (scratch, authority) = (Scratch::new(), Authority::new());
+    // Lists have whole seconds.
+    let end = SystemTime::now() + Duration::from_secs(4);
+    let list = Listed::These(&authority.list_until(end, &[]));
+    let stage = serve(&scratch, &authority, "required", list).await;
+    let address = stage.web.address();
+    let alice = config(&TLS13, Some(&authority.issue("alice", 2, |_| {})));
+    assert_eq!(visit(address, &alice).await.expect("an answer").0, "CN=alice");
+    stage.app.log.line(0, "ERROR gracehttp: server `web`: the revocation list").await;
+    assert_eq!(visit(address, &alice).await, None);
+    stage.app.restart().await;
+    // Each process tells it for itself.
+    tests::patience::eventually("both to tell", || stage.app.log.count(0, "the revocation list") == 2).await;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(stage.app.log.count(0, "the revocation list"), 2, "{}", stage.app.log);
 }

@@ -16,6 +16,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::app::expired_lists::ExpiredLists;
 use crate::app::expiry::{Expiry, FailedRenewals, Watched};
 use crate::app::servers::Servers;
 use crate::error::Error;
@@ -99,8 +100,11 @@ fn begin(
         failed: FailedRenewals::default(),
     });
     let (asker, asked) = channel();
+    let acceptors =
+        watched.iter().map(|Watched { server, acceptor, .. }| (server.clone(), acceptor.clone())).collect();
     let caretaker = Caretaker {
         reloaders,
+        lists: ExpiredLists::new(acceptors),
         expiry: Expiry::new(watched),
         bell: bell.clone(),
         asked,
@@ -121,6 +125,7 @@ fn begin(
 struct Caretaker {
     reloaders: Vec<Reloader>,
     expiry: Expiry,
+    lists: ExpiredLists,
     bell: Arc<Bell>,
     asked: Receiver<Answer>,
     watch: Option<Watch>,
@@ -136,6 +141,7 @@ impl Caretaker {
             if !self.bell.rests.load(Ordering::Relaxed) {
                 self.look();
                 self.expiry.look(SystemTime::now(), &self.bell.failed, &self.events);
+                self.lists.look(SystemTime::now(), &self.events);
             }
             self.wait();
         }
@@ -176,7 +182,9 @@ impl Caretaker {
     fn wait(&self) {
         let has_doubts = self.reloaders.iter().any(Reloader::has_doubts);
         let intervals = self.reloaders.iter().filter_map(Reloader::interval);
-        let longest = intervals.chain([DATES]).chain(has_doubts.then_some(DOUBT)).min().unwrap_or(DATES);
+        let until_list = self.lists.until_next(SystemTime::now());
+        let times = intervals.chain([DATES]).chain(has_doubts.then_some(DOUBT)).chain(until_list);
+        let longest = times.min().unwrap_or(DATES);
         let end = Instant::now() + longest;
         loop {
             let (has_rung, has_changed) = self.poll(end.saturating_duration_since(Instant::now()));

@@ -67,7 +67,12 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -
     let user = ServiceUser::find_for_check(&settings)?;
     origins.notices.iter().for_each(|notice| log::notice_once(format_args!("{notice}")));
     #[cfg(feature = "tls")]
-    crate::app::prepare::tls_acceptors(&servers, &crate::tls::KeyRing::default())?;
+    for (server, acceptor) in
+        servers.iter().zip(crate::app::prepare::tls_acceptors(&servers, &crate::tls::KeyRing::default())?)
+    {
+        let expired = acceptor.iter().flat_map(|acceptor| acceptor.expired_lists(server.name()));
+        expired.for_each(|list| log::notice_once(format_args!("{list}")));
+    }
     let access = servers
         .iter()
         .map(|server| &server.options)

@@ -69,6 +69,10 @@ pub(super) fn of(event: &Event) -> Fields {
             note("names", expiry.names.join(", ").into());
             note("left_s", Value::Number(expiry.left.as_secs()));
         }
+        Event::RevocationListExpired(list) => {
+            note("server", list.server.as_str().into());
+            note("file", list.path.display().to_string().into());
+        }
         Event::RestartRequested { trigger }
         | Event::StopRequested { trigger }
         | Event::RehearsalRequested { trigger }
@@ -177,6 +181,7 @@ fn name(event: &Event) -> &'static str {
         #[cfg(feature = "acme")]
         Event::RenewalSuggested(_) => "renewal_suggested",
         Event::CertificateExpires(_) => "certificate_expires",
+        Event::RevocationListExpired(_) => "revocation_list_expired",
         Event::SocketAccessFailed(_) => "socket_access_failed",
         Event::Failed(_) => "failed",
         Event::StoppedEarly => "stopped_early",

@@ -61,6 +61,7 @@ fn log_in_words(event: &Event) {
             SuggestionOutcome::Failed { .. } | SuggestionOutcome::Unchanged => {}
         },
         Event::CertificateExpires(expiry) => log_expiry(expiry),
+        Event::RevocationListExpired(list) => log::error(format_args!("{list}")),
 
         Event::RestartRequested { trigger } => log_requested(*trigger, "restart"),
         Event::StopRequested { trigger } => log_requested(*trigger, "stop"),

@@ -50,6 +50,8 @@ pub(crate) enum Event {
     RenewalSuggested(RenewalSuggestion),
     /// A certificate expires soon, or has expired.
     CertificateExpires(CertificateExpiry),
+    /// A revocation list has expired.
+    RevocationListExpired(ExpiredList),
 
     /// A restart is asked for.
     RestartRequested { trigger: Trigger },
@@ -129,6 +131,28 @@ pub(crate) struct CertificateExpiry {
     pub(crate) left: Duration,
     /// An authority renews it, and the last renewal has failed.
     pub(crate) is_renewed: bool,
+}
+
+/// A revocation list that has expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ExpiredList {
+    pub(crate) server: String,
+    pub(crate) path: PathBuf,
+    pub(crate) expired_at: SystemTime,
+}
+
+/// What it is, and what happens now.
+impl fmt::Display for ExpiredList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, path, expired_at } = self;
+        write!(
+            f,
+            "server `{server}`: the revocation list {} expired at {}, so each client whose certificate comes from its issuer \
+             is refused: replace the file of `tls.client_crl`; no restart is needed",
+            path.display(),
+            humantime::format_rfc3339_seconds(*expired_at)
+        )
+    }
 }
 
 /// An endpoint that accepts.

@@ -38,6 +38,8 @@ pub(crate) use ends::{
     ConnectionEnd, ConnectionEnds, Cut, CutReason, CutRequest, CutWhile, EndCounter, EndCounts, MAX_CUTS,
     moved,
 };
+#[cfg(feature = "tls")]
+pub(crate) use event::ExpiredList;
 pub(crate) use event::{
     Address, CertificateExpiry, Event, Events, HeldConnections, LoweredLimit, LoweredLimits, Serving,
     Subscriber, SuccessorDeath, SuccessorFault,

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::error::Error;
+#[cfg(feature = "cli")]
+use crate::lifecycle::ExpiredList;
 use crate::log;
 use crate::record::ClientChain;
-use crate::server::{Acme, ServerOptions, Tls, TlsSource as Source};
+use crate::server::{Acme, ServerOptions, Tls, TlsSource as Source, is_binding_key};
 use crate::tls::certificate::Certificate;
 use crate::tls::certificate::CertificateFacts;
 use crate::tls::choices::{Fit, choices};
-use crate::tls::clients::ClientFiles;
+use crate::tls::clients::{ClientFiles, RevocationList};
 use crate::tls::key_ring::KeyRing;
 use crate::tls::presented::Presented;
 use crate::tls::set::CertificateSet;
@@ -55,6 +57,18 @@ impl TlsAcceptor {
     pub(crate) fn certificates(&self) -> Vec<CertificateFacts> {
         let current = self.presented.current();
         current.set.certificates().iter().map(|certificate| certificate.facts().clone()).collect()
+    }
+
+    /// The revocation lists of its clients' authorities.
+    pub(crate) fn revocation_lists(&self) -> Vec<RevocationList> {
+        self.presented.current().clients.iter().flat_map(|clients| clients.lists.clone()).collect()
+    }
+
+    /// Those that have expired; `server` is the name of its server.
+    #[cfg(feature = "cli")]
+    pub(crate) fn expired_lists(&self, server: &str) -> Vec<ExpiredList> {
+        let clients = self.presented.current().clients.clone();
+        clients.map(|clients| clients.expired(server, SystemTime::now())).unwrap_or_default()
     }
 
     /// Verifies the certificates that a client has shown to another process. Returns false, and verifies nothing, if this server
@@ -123,6 +137,16 @@ fn stapled(server: &str, certificate: Certificate, ocsp: Option<&Path>) -> Resul
 
 /// What the authority has issued earlier. Without it the server starts, too, and refuses handshakes until there is one.
 fn kept(server: &str, acme: &Acme) -> Option<Arc<Certificate>> {
+    // Needed for a new account alone. Until then it may be missing, as once an account is made.
+    if let Some(file) = &acme.eab_hmac_key_file
+        && files::contents(file).is_ok_and(|text| !is_binding_key(&text))
+    {
+        log::notice(format_args!(
+            "server `{server}`: `tls.acme.eab_hmac_key_file`: {} holds no key in base64url (it is not shown, as a secret): \
+             copy it as the authority gave it to you",
+            file.display()
+        ));
+    }
     match issued(server, acme)? {
         Ok(certificate) => Some(Arc::new(certificate)),
         Err(fault) => {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ring::digest::{Context, SHA256};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -12,10 +13,12 @@ use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error as TlsError, RootCertStore};
 
 use crate::error::Error;
+use crate::lifecycle::ExpiredList;
 use crate::server::{ClientAuth, Tls};
 use crate::tls::certificate::provider;
 use crate::tls::der;
 use crate::tls::files::{damaged, in_file, read, read_chain, without_marks};
+use crate::tls::validity;
 
 /// What messages call the files.
 const CA: &str = "`tls.client_ca`";
@@ -36,6 +39,15 @@ pub(super) struct Clients {
     /// A digest of all that decides who may be a client. A session ticket counts only as long as this is the same: so a client
     /// that was revoked since has to show its certificate again.
     pub(super) digest: [u8; 32],
+    pub(super) lists: Vec<RevocationList>,
+}
+
+/// What an operator wants to know of a revocation list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RevocationList {
+    pub(crate) path: PathBuf,
+    /// From then on it says nothing of what was revoked since.
+    pub(crate) next_update: Option<SystemTime>,
 }
 
 impl ClientFiles {
@@ -89,7 +101,14 @@ impl ClientFiles {
         })?;
         let mut digested = [0; 32];
         digested.copy_from_slice(digest.finish().as_ref());
-        Ok(Clients { verifier, digest: digested })
+        let lists = lists
+            .iter()
+            .map(|(path, list)| RevocationList {
+                path: path.to_path_buf(),
+                next_update: validity::next_update(list),
+            })
+            .collect();
+        Ok(Clients { verifier, digest: digested, lists })
     }
 
     fn verifier(
@@ -115,6 +134,15 @@ impl fmt::Display for ClientFiles {
 }
 
 impl Clients {
+    /// The lists that have expired by this time.
+    pub(super) fn expired(&self, server: &str, now: SystemTime) -> Vec<ExpiredList> {
+        let expired = |list: &RevocationList| {
+            let expired_at = list.next_update.filter(|at| *at <= now)?;
+            Some(ExpiredList { server: server.to_owned(), path: list.path.clone(), expired_at })
+        };
+        self.lists.iter().filter_map(expired).collect()
+    }
+
     /// Verifies a client now. Its handshake may be long ago, and may have been with another process.
     pub(super) fn verify_again(&self, chain: Option<&[CertificateDer<'static>]>) -> Result<(), TlsError> {
         match chain {

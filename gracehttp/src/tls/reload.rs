@@ -14,7 +14,7 @@ use crate::server::{CertificateFiles, ServerOptions, TlsSource as Source};
 use crate::tls::TlsAcceptor;
 use crate::tls::certificate::{Certificate, Flaw};
 use crate::tls::choices::Fit;
-use crate::tls::clients::ClientFiles;
+use crate::tls::clients::{ClientFiles, Clients};
 use crate::tls::places::{Place, places_of};
 use crate::tls::presented::Presented;
 use crate::tls::set::CertificateSet;
@@ -143,6 +143,13 @@ impl Reloader {
         let read = clients.files.read(&self.server).and_then(|read| {
             let is_same = present.clients.as_ref().is_some_and(|present| present.digest == read.digest);
             if !is_same {
+                // As with a certificate: what can't be used does not replace what can.
+                let now = SystemTime::now();
+                let expired = |clients: &Clients| clients.expired(&self.server, now);
+                let was_current = present.clients.as_ref().is_none_or(|present| expired(present).is_empty());
+                if let Some(list) = expired(&read).first().filter(|_| was_current) {
+                    return Err(Error::new(list.to_string()));
+                }
                 self.presented.replace_clients(read)?;
             }
             Ok(is_same)

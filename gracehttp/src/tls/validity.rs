@@ -36,6 +36,21 @@ pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
     Some(Validity { not_before: time(&next(&mut validity)?)?, not_after: time(&next(&mut validity)?)? })
 }
 
+/// When the next revocation list of this one's issuer is due (RFC 5280 section 5.1). `None` if the list does not say it.
+pub(super) fn next_update(list: &[u8]) -> Option<SystemTime> {
+    let list = sequence(&mut &list[..])?;
+    let mut to_be_signed = sequence(&mut &list[..])?;
+    let mut first = next(&mut to_be_signed)?;
+    if first.tag == INTEGER {
+        // That was the version, and this is the signature's algorithm.
+        first = next(&mut to_be_signed)?;
+    }
+    let _signature_algorithm = first;
+    let _issuer = sequence(&mut to_be_signed)?;
+    let _this_update = time(&next(&mut to_be_signed)?)?;
+    time(&next(&mut to_be_signed)?)
+}
+
 /// The names of issuer and subject, as they are encoded: in a chain an issuer's is that of the next subject.
 pub(super) fn issuer_and_subject(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let (issuer, mut behind) = issuer(certificate)?;
@@ -100,6 +115,27 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_revocation_list_is_found() {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.key_usages = vec![rcgen::KeyUsagePurpose::CrlSign];
+        let issuer = rcgen::Issuer::new(params, rcgen::KeyPair::generate().unwrap());
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2020, 1, 1),
+            next_update: rcgen::date_time_ymd(2051, 2, 3),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&issuer).unwrap();
+        assert_eq!(next_update(list.der()), humantime::parse_rfc3339("2051-02-03T00:00:00Z").ok());
+        for end in 0..list.der().len() {
+            assert_eq!(next_update(&list.der()[..end]), None);
+        }
+    }
+
+    #[test]
     fn bytes_that_are_no_certificate_have_no_dates() {
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate =
@@ -107,6 +143,7 @@ mod tests {
         for end in 0..certificate.der().len() {
             assert_eq!(of(&certificate.der()[..end]), None);
         }
+        assert_eq!(next_update(certificate.der()), None);
         assert_eq!(of(b"\x30\x89\xff\xff\xff\xff\xff\xff\xff\xff\xff"), None);
     }
 }

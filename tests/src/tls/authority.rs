@@ -1,6 +1,7 @@
 //! An authority of client certificates, and the clients that show them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -103,20 +104,20 @@ impl Authority {
 
     /// A list of what it has revoked. The list is valid up to 2050.
     pub fn list(&self, revoked: &[u64]) -> String {
-        self.list_until(2050, revoked)
+        self.list_until(year(2050), revoked)
     }
 
     /// The same in DER.
     pub fn list_in_der(&self, revoked: &[u64]) -> Vec<u8> {
-        self.signed_list(2050, revoked).der().to_vec()
+        self.signed_list(year(2050), revoked).der().to_vec()
     }
 
-    /// The same in PEM, valid up to this year.
-    pub fn list_until(&self, year: i32, revoked: &[u64]) -> String {
-        self.signed_list(year, revoked).pem().expect("PEM")
+    /// The same in PEM, valid up to this time.
+    pub fn list_until(&self, end: SystemTime, revoked: &[u64]) -> String {
+        self.signed_list(end, revoked).pem().expect("PEM")
     }
 
-    fn signed_list(&self, year: i32, revoked: &[u64]) -> rcgen::CertificateRevocationList {
+    fn signed_list(&self, end: SystemTime, revoked: &[u64]) -> rcgen::CertificateRevocationList {
         let revoked = revoked.iter().map(|&serial| rcgen::RevokedCertParams {
             serial_number: SerialNumber::from(serial),
             revocation_time: rcgen::date_time_ymd(2020, 1, 1),
@@ -125,7 +126,7 @@ impl Authority {
         });
         let list = rcgen::CertificateRevocationListParams {
             this_update: rcgen::date_time_ymd(2020, 1, 1),
-            next_update: rcgen::date_time_ymd(year, 1, 1),
+            next_update: end.into(),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
@@ -139,6 +140,11 @@ impl Default for Authority {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The beginning of a year.
+pub fn year(year: i32) -> SystemTime {
+    rcgen::date_time_ymd(year, 1, 1).into()
 }
 
 fn authority(name: &str) -> (KeyPair, CertificateParams) {

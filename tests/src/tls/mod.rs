@@ -25,7 +25,7 @@ use tokio_rustls::rustls::{
     SupportedProtocolVersion,
 };
 
-pub use authority::{Authority, Identity};
+pub use authority::{Authority, Identity, year};
 pub use ragged::Ragged;
 pub use records::{Received, Record};
 pub use wire::Wire;

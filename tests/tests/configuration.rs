@@ -77,6 +77,46 @@ async fn the_file_overrides_the_attribute_and_the_environment_the_file() {
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
+/// That is no fault: file and environment may bring what a key needs, or take it away.
+#[tokio::test]
+async fn a_key_without_effect_is_told_at_the_start_and_by_the_check() {
+    let scratch = Scratch::new();
+    let file = "[server.web]\naccess_log_query = true\nforwarded = \"forwarded\"\n";
+    let app = configured(&scratch, file).env("GRACEHTTP_SERVER__WEB__SOCKET_MODE", "0600").start("web").await;
+    let checked = run(&scratch, &["check"], &[("GRACEHTTP_SERVER__WEB__SOCKET_MODE", "0600")]);
+    assert!(checked.status.success());
+    let checked = text(&checked.stderr);
+    for line in [
+        "server `web`: `access_log_query`, set by Gracehttp.toml:2, has no effect, since the server has no access log: set \
+         `access_log`, or remove the key",
+        "server `web`: `forwarded`, set by Gracehttp.toml:3, has no effect, since no proxy is trusted: name the proxies",
+        "server `web`: `socket_mode`, set by GRACEHTTP_SERVER__WEB__SOCKET_MODE, has no effect, since",
+    ] {
+        let told = app.log.line(0, line).await;
+        assert!(told.contains("WARN gracehttp: "), "{told}");
+        assert!(checked.contains(line), "{checked}");
+    }
+    assert_eq!(app.log.count(0, "has no effect"), 3, "{}", app.log);
+    assert_eq!(app.stop().await, Exit::Code(0));
+    // With what they need they have one.
+    let whole = configured(&scratch, &format!("{file}access_log = \"json\"\ntrusted_proxies = \"::1\"\n"))
+        .start("web")
+        .await;
+    assert_eq!(whole.log.count(0, "has no effect"), 0, "{}", whole.log);
+    assert_eq!(whole.stop().await, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn a_target_of_the_access_log_has_a_name() {
+    let scratch = Scratch::new();
+    let of_file = refused(configured(&scratch, "[server.web]\naccess_log_to = \"\"\n")).await;
+    let valid = "valid is `stdout`, `stderr`, `tracing`, or the path of a file";
+    assert!(of_file.len() == 1 && of_file[0].ends_with(valid), "{of_file:?}");
+    let launch = configured(&scratch, "").env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", "");
+    let of_variable = refused(launch).await;
+    assert!(of_variable.len() == 1 && of_variable[0].ends_with(valid), "{of_variable:?}");
+}
+
 #[tokio::test]
 async fn without_a_file_the_attributes_hold() {
     let scratch = Scratch::new();

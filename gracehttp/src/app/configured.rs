@@ -40,7 +40,7 @@ pub(super) struct Origins {
     pub(super) provenance: Vec<Provenance>,
     /// What the environment sets in the application's section.
     pub(super) app_variables: Vec<AppVariable>,
-    /// One for each unknown key that is passed over.
+    /// One for each unknown key that is passed over, and for each that has no effect.
     pub(super) notices: Vec<String>,
 }
 

@@ -97,9 +97,11 @@ impl<'a, 'b> Draft<'a, 'b> {
         self.faults.push(Fault::Wrong(fault));
     }
 
-    /// The application's settings, the origins of the values, and a notice for each unknown key; or all faults.
+    /// The application's settings, the origins of the values, and a notice for each key that is unknown or without effect;
+    /// or all faults.
     pub(super) fn finish<A>(self, app: Option<A>) -> Result<(A, Vec<Provenance>, Vec<String>), Error> {
         let contradictions = self.contradictions();
+        let without_effect = self.without_effect();
         let is_lenient = self.is_lenient();
         let (mut faults, mut notices) = (Vec::new(), Vec::new());
         for fault in self.faults {
@@ -109,6 +111,7 @@ impl<'a, 'b> Draft<'a, 'b> {
             }
         }
         faults.extend(contradictions);
+        notices.extend(without_effect);
         match app {
             Some(app) if faults.is_empty() => Ok((app, self.provenance, notices)),
             _ => Err(Error::several(faults)),

@@ -18,6 +18,7 @@ mod text;
 mod tls_keys;
 mod unknown_keys;
 pub(crate) mod value;
+mod without_effect;
 mod words;
 
 use std::cell::RefCell;
@@ -157,7 +158,7 @@ pub(crate) struct Settled<A> {
     pub(crate) provenance: Vec<Provenance>,
     /// The keys of the application's section that variables set.
     pub(crate) app_variables: Vec<AppVariable>,
-    /// One for each key that this program does not have and that it may pass over.
+    /// One for each key that this program does not have and that it may pass over, and for each that has no effect.
     pub(crate) notices: Vec<String>,
     /// The path of the file as it was given, if there is one.
     pub(crate) file: Option<PathBuf>,

@@ -292,17 +292,26 @@ async fn restarts_in_a_storm_leave_one_line_for_each_answer() {
         .clients(4, Style::Post)
         .clients(4, Style::Pipelined)
         .clients(2, Style::Fresh);
-    for _ in 0..6 {
+    let mut last_answers = Vec::new();
+    for round in 1..=6 {
         load.answers(150).await;
+        // The process ends right behind this answer, in which its line is not written yet.
+        let mut client = logged.client().await;
+        client.send(get("/slow?ms=700")).await.unwrap();
+        eventually("its handler", || logged.app.log.count(0, "slow begins") == round).await;
+        last_answers.push(tokio::spawn(async move { client.reply().await.map(|reply| reply.status) }));
         logged.app.restart().await;
     }
     load.answers(150).await;
     let report = load.stop().await;
+    for answer in last_answers {
+        assert_eq!(answer.await.unwrap().unwrap(), 200);
+    }
     let generations = logged.app.generations();
     let lines = logged.end().await;
     let answered = lines.iter().filter(|line| line["status"].is_u64()).count();
     report.assert_unnoticed();
-    assert_eq!(answered as u64, report.answers, "{} lines", lines.len());
+    assert_eq!(answered as u64, report.answers + 6, "{} lines", lines.len());
     let last = lines.iter().filter_map(|line| line["generation"].as_u64()).max();
     assert_eq!(last, Some(generations as u64));
 }

@@ -8,7 +8,7 @@ use tests::client::Stream;
 use tests::control::Stage;
 use tests::patience::{PATIENCE, within};
 use tests::tls::{self, Authority, Identity, year};
-use tests::{Client, Failure, Scratch};
+use tests::{Client, Failure, Launch, Scratch};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
@@ -52,6 +52,16 @@ enum Listed<'a> {
 }
 
 async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Listed<'_>) -> Stage {
+    serve_with(scratch, authority, auth, list, |launch| launch).await
+}
+
+async fn serve_with(
+    scratch: &Scratch,
+    authority: &Authority,
+    auth: &str,
+    list: Listed<'_>,
+    change: impl FnOnce(Launch) -> Launch,
+) -> Stage {
     let (cert, key) = scratch.certificate("server");
     let ca = scratch.write("clients.pem", &authority.pem);
     if let Listed::These(list) = list {
@@ -64,8 +74,8 @@ async fn serve(scratch: &Scratch, authority: &Authority, auth: &str, list: Liste
             // Only a command has files read again, so that it tells what it has found.
             .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "0s")
             .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CA", ca)
-            .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_AUTH", auth)
-            .env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "50ms");
+            .env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_AUTH", auth);
+        let launch = change(launch);
         match list {
             Listed::Nothing => launch,
             _ => launch.env("GRACEHTTP_SERVER__WEB__TLS__CLIENT_CRL", scratch.join("clients.crl")),
@@ -286,7 +296,8 @@ async fn a_revocation_list_that_expires_meanwhile_is_told_once() {
     // Lists have whole seconds.
     let end = SystemTime::now() + Duration::from_secs(4);
     let list = Listed::These(&authority.list_until(end, &[]));
-    let stage = serve(&scratch, &authority, "required", list).await;
+    let often = |launch: Launch| launch.env("GRACEHTTP_SERVER__WEB__TLS__RELOAD_INTERVAL", "50ms");
+    let stage = serve_with(&scratch, &authority, "required", list, often).await;
     let address = stage.web.address();
     let alice = config(&TLS13, Some(&authority.issue("alice", 2, |_| {})));
     assert_eq!(visit(address, &alice).await.expect("an answer").0, "CN=alice");

@@ -4,7 +4,9 @@
 use std::time::{Duration, Instant};
 
 use tests::frames::{Connection, Frame, GOAWAY};
+use tests::patience::{PATIENCE, within};
 use tests::{Exit, Launch, Scratch, Signal};
+use tokio::io::AsyncReadExt as _;
 
 const PLANS: [&str; 2] = ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"];
 
@@ -91,6 +93,29 @@ async fn a_connection_that_was_opened_just_now_gets_its_first_request_answered()
         let rest = client.until_end().await;
         assert_eq!(rest.iter().filter_map(Frame::goaway).next_back(), Some((1, 0)), "{rest:?}");
     }
+}
+
+/// It has chosen HTTP/2 in its handshake and sends not even the preface, or sends that and answers nothing.
+#[tokio::test]
+async fn a_client_that_answers_no_goaway_is_told_and_holds_nothing_up() {
+    let scratch = Scratch::new();
+    let launch = Launch::app(&scratch, PLANS[1]).env("RUST_LOG", "gracehttp=debug");
+    let app = launch.env("GRACEHTTP_DRAIN_TIMEOUT", "30s").spawn();
+    let target = app.target("web").await;
+    let mut silent = target.connect(&["h2"]).await.unwrap();
+    let deaf = Connection::open(&target).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    app.restart().await;
+    let mut heard = Vec::new();
+    within(PATIENCE, "a close", silent.read_to_end(&mut heard)).await.unwrap();
+    let goaway = [&[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0][..], &0x7fff_ffff_u32.to_be_bytes(), &[0; 4]].concat();
+    assert!(heard.windows(17).any(|bytes| bytes == goaway), "{heard:?}");
+    app.predecessors_leave_cleanly().await;
+    let receipt = "server `web`: its connections in the drain: 2 told to close";
+    assert!(app.log.line(0, receipt).await.ends_with(receipt), "{}", app.log);
+    assert!(begun.elapsed() < Duration::from_secs(10), "closed after {:?}", begun.elapsed());
+    drop(deaf);
 }
 
 /// Acknowledges what comes up to the first GOAWAY.

@@ -8,7 +8,7 @@ use gracehttp::test::TestServer;
 use gracehttp::{ClientAddr, Host, ProxyInfo, Scheme, server};
 use tests::patience::{PATIENCE, eventually, within};
 use tests::process::{ReservedPort, skipped, tool};
-use tests::{Client, Scratch};
+use tests::{Client, Scratch, tls};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// The client behind the proxy.
@@ -59,10 +59,15 @@ impl Proxy {
     }
 
     async fn haproxy(mode: &str, server: SocketAddr, options: &str) -> Self {
+        Self::haproxy_bound(mode, "", server, options).await
+    }
+
+    /// The same, with more words about where it listens.
+    async fn haproxy_bound(mode: &str, bind: &str, server: SocketAddr, options: &str) -> Self {
         let config = |_: &Path, address| {
             format!(
                 "defaults\n mode {mode}\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
-                 frontend front\n bind {address}\n unique-id-format id-%ci\n default_backend back\n\
+                 frontend front\n bind {address} {bind}\n unique-id-format id-%ci\n default_backend back\n\
                  {}backend back\n server app {server} {options}\n",
                 if mode == "http" {
                     " option forwardfor\n http-request set-header X-Forwarded-Proto http\n \
@@ -115,6 +120,38 @@ async fn haproxy_introduces_its_client_in_both_versions() {
         let proxy = Proxy::haproxy("tcp", server.address(), options).await;
         assert_eq!(proxy.answer("").await, expected, "{options}");
     }
+    server.shutdown().await;
+}
+
+#[server(port = 0, proxy_protocol = "127.0.0.1")]
+async fn behind_tls(scheme: Scheme, proxy: ProxyInfo) -> String {
+    let ssl = proxy.ssl().expect("TLS");
+    let alpn = proxy.alpn().map(String::from_utf8_lossy);
+    let name = proxy.authority().unwrap_or("unnamed");
+    let is_named = ssl.version().is_some() && ssl.cipher().is_some() && !ssl.is_verified();
+    format!("{scheme} {name} {} {is_named}", alpn.as_deref().unwrap_or("none"))
+}
+
+#[tokio::test]
+async fn haproxy_tells_what_it_knows_of_the_tls_of_its_client() {
+    if !tool("haproxy") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (cert, key) = scratch.certificate("a.example");
+    let pair = [cert, key].map(|file| std::fs::read_to_string(file).expect("a file")).concat();
+    let pair = scratch.write("pair.pem", pair);
+    let server = TestServer::spawn(behind_tls::server(), ()).await;
+    let bind = format!("ssl crt {} alpn http/1.1", pair.display());
+    let options = "send-proxy-v2 proxy-v2-options crc32c,ssl,ssl-cipher,authority,unique-id check inter 100";
+    let proxy = Proxy::haproxy_bound("tcp", &bind, server.address(), options).await;
+    let stream = TcpStream::connect(proxy.address).await.expect("a connection");
+    let name = "a.example".try_into().expect("a name");
+    let stream = tls::connector(&["http/1.1"]).connect(name, stream).await.expect("a handshake");
+    let mut client = Client::over(stream);
+    let reply = within(PATIENCE, "an answer", client.get("/")).await.expect("an answer");
+    assert_eq!(reply.text(), "https a.example http/1.1 true");
+    drop(proxy);
     server.shutdown().await;
 }
 

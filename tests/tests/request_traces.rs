@@ -134,9 +134,15 @@ async fn spans_reach_a_collector_with_the_trace_of_the_client() {
     let launch = Launch::example("otlp").listen("api", "127.0.0.1:0");
     let app = launch.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")).spawn();
     let mut client = Client::connect(&app.target("api").await).await.unwrap();
-    let fields = "\r\nUser-Agent: probe/1 (\"a\" 'b' \\c)\r\ntracestate: a=b\r\n\
+    let asked_for = get("/users/7?token=secret").replace("\r\n\r\n", "\r\n");
+    let asked_for: String = asked_for
+        .lines()
+        .filter(|line| !line.starts_with("Host:"))
+        .map(|line| format!("{line}\r\n"))
+        .collect();
+    let fields = "Host: [::1]:9090\r\nUser-Agent: probe/1 (\"a\" 'b' \\c)\r\ntracestate: a=b\r\n\
                   traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n";
-    client.send(get("/users/7?token=secret").replace("\r\n\r\n", fields)).await.unwrap();
+    client.send(asked_for + fields).await.unwrap();
     let reply = client.reply().await.unwrap();
     // The last spans go when the process ends.
     assert_eq!(app.stop().await, Exit::Code(0));
@@ -170,6 +176,8 @@ async fn spans_reach_a_collector_with_the_trace_of_the_client() {
         ("http.response.status_code", "200"),
         ("network.protocol.version", "1.1"),
         ("client.address", "127.0.0.1"),
+        ("server.address", "::1"),
+        ("server.port", "9090"),
         ("user_agent.original", "probe/1 (\"a\" 'b' \\c)"),
         ("gracehttp.generation", "1"),
         ("gracehttp.server", "api"),

@@ -137,7 +137,8 @@ fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) 
         span.record("client.address", display(client.ip));
     }
     if let Some(authority) = authority(request) {
-        span.record("server.address", authority.host());
+        // The brackets of an IPv6 address belong to the URL.
+        span.record("server.address", authority.host().trim_matches(['[', ']']));
         if let Some(port) = authority.port_u16() {
             span.record("server.port", port);
         }

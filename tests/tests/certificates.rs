@@ -273,6 +273,22 @@ async fn a_server_without_certificates_has_none_to_reload() {
     assert!(told.contains("no server has certificates"), "{told}");
 }
 
+/// Programs read why a pair is not used.
+#[tokio::test]
+async fn a_json_log_has_the_outcome_and_the_reason() {
+    let pair = Pair::new(&["localhost"]);
+    let json = |launch: Launch| launch.env("GRACEHTTP_LOG_FORMAT", "json");
+    let served = Served::with(|directory| pair.write(directory), json).await;
+    replace(&served.directory.join("key.pem"), "nonsense");
+    let line = served.logs("\"outcome\":\"kept\"").await;
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let reason = line["reason"].as_str().unwrap_or_else(|| panic!("no reason: {line}"));
+    assert!(reason.contains("key.pem holds no private key") && !reason.contains("stays in use"), "{reason}");
+    Pair::new(&["localhost"]).write(&served.directory);
+    let line = served.logs("\"outcome\":\"renewed\"").await;
+    assert!(line.contains("\"event\":\"certificate_reloaded\"") && !line.contains("\"reason\""), "{line}");
+}
+
 #[tokio::test]
 async fn a_certificate_that_expires_soon_is_told() {
     let soon = SystemTime::now() + Duration::from_secs(2 * 24 * 3600 + 3600);

@@ -238,7 +238,11 @@ mod tests {
             .when_full(WhenFull::Recycle)
             .max_conn_memory(4 << 20);
         #[cfg(feature = "tls")]
-        let web = web.tls(crate::server::Tls::files("cert.pem", "key.pem"));
+        let web = web.tls(
+            crate::server::Tls::files("cert.pem", "key.pem")
+                .client_ca("clients.pem")
+                .client_auth(crate::server::ClientAuth::Optional),
+        );
         let mut app = app(Duration::from_secs(10)).restart_on([]).stop_on([]).worker_threads(1);
         // One server for all of the keys.
         let Server { options: times, .. } = app.servers.remove(0);
@@ -254,6 +258,14 @@ mod tests {
             assert!(line.is_some_and(|line| line.ends_with("# attribute")), "{key}\n{told}");
         }
         #[cfg(feature = "tls")]
-        assert!(told.lines().any(|line| line.starts_with("tls.cert = ") && line.ends_with("# attribute")));
+        for (key, origin) in [
+            ("tls.cert", "# attribute"),
+            ("tls.client_ca", "# attribute"),
+            ("tls.client_auth", "# attribute"),
+            ("tls.sni_strict", "# default"),
+        ] {
+            let line = told.lines().find(|line| line.starts_with(&format!("{key} = ")));
+            assert!(line.is_some_and(|line| line.ends_with(origin)), "{key}\n{told}");
+        }
     }
 }

@@ -5,15 +5,45 @@ use std::fmt::Write as _;
 use super::keys::{Form, Key, PROCESS_KEYS, SERVER_KEYS, excludes};
 use super::{Provenance, Settings};
 use crate::server::ServerOptions;
+#[cfg(feature = "tls")]
+use crate::server::{Acme, Tls};
 
 /// TOML, with the origin of every value in a comment.
 pub(crate) fn toml(settings: &Settings, servers: &[&ServerOptions], provenance: &[Provenance]) -> String {
     let mut lines = table(PROCESS_KEYS, settings, &settings.chosen, &of_server(provenance, None));
     for server in servers {
         lines.push((format!("\n[server.{}]", bare_or_quoted(&server.name)), String::new()));
-        lines.extend(table(SERVER_KEYS, server, &server.chosen, &of_server(provenance, Some(&server.name))));
+        lines.extend(table(SERVER_KEYS, server, &chosen(server), &of_server(provenance, Some(&server.name))));
     }
     aligned(&lines)
+}
+
+/// The keys that the attribute has set. It sets all those of TLS at once.
+fn chosen(server: &ServerOptions) -> Vec<&'static str> {
+    let chosen = server.chosen.clone();
+    #[cfg(feature = "tls")]
+    let chosen = match &server.tls {
+        Some(tls) if chosen.contains(&"tls") => [chosen, keys_of(tls)].concat(),
+        _ => chosen,
+    };
+    chosen
+}
+
+/// The keys of TLS whose values are not those of a server that says no more than where its certificate is.
+#[cfg(feature = "tls")]
+fn keys_of(tls: &Tls) -> Vec<&'static str> {
+    let bare = match tls.authority() {
+        Some(_) => Tls::acme(Acme::default()),
+        None => Tls::files("", ""),
+    };
+    let with = |tls| {
+        let mut server = ServerOptions::new("");
+        server.tls = Some(tls);
+        server
+    };
+    let (said, bare) = (with(tls.clone()), with(bare));
+    let of_tls = SERVER_KEYS.iter().filter(|key| key.name.starts_with("tls."));
+    of_tls.filter(|key| (key.get)(&said) != (key.get)(&bare)).map(|key| key.name).collect()
 }
 
 fn of_server<'p>(provenance: &'p [Provenance], server: Option<&str>) -> Vec<&'p Provenance> {

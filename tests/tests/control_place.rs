@@ -184,3 +184,44 @@ async fn a_stale_socket_in_the_usual_place_is_replaced() {
     assert_eq!(app.stop().await, Exit::Code(0));
     assert!(!socket.exists());
 }
+
+/// A command runs in a shell, or for logrotate, without the variables of the service, and is needed most when the file has
+/// a mistake.
+#[tokio::test]
+async fn a_command_reads_no_more_of_the_configuration_than_where_the_socket_is() {
+    let stage = Stage::new().await;
+    let socket = stage.socket();
+    let directory = Scratch::new();
+    let file = |text: &str| {
+        directory.write("Gracehttp.toml", text);
+    };
+    let control = format!("control = \"{}\"\n", address(&stage.scratch));
+    for other in
+        ["drain_timuot = \"5s\"", "standby = 10\n[server.nobody]\nport = 1\n[app]\nx = 1", "[server.web\n"]
+    {
+        file(&format!("{control}{other}"));
+        let told = status(directory.path(), &[("GRACEHTTP_STANBY", "2s")]).succeeded();
+        assert!(told.starts_with("generation 1"), "{other}\n{told}");
+    }
+
+    // What it reads has to be right.
+    file("\ncontrol = 5");
+    let told = status(directory.path(), &[]).failed();
+    assert!(told.starts_with("Gracehttp.toml:2: `control = 5`: valid is `unix:` and"), "{told}");
+    let missing = ("GRACEHTTP_CONFIG", "/nowhere/app.toml");
+    let told = status(directory.path(), &[missing]).failed();
+    assert!(told.contains("/nowhere/app.toml") && told.ends_with("by --control PATH"), "{told}");
+    let told = status(directory.path(), &[missing, ("GRACEHTTP_CONTROL", &address(&stage.scratch))]);
+    assert!(told.succeeded().starts_with("generation 1"));
+
+    // A relative path leads elsewhere from here, and the argument may be written as the key is.
+    file("control = \"unix:control.sock\"");
+    let told = status(directory.path(), &[]).failed();
+    let place = format!("control.sock (as {}) can't be reached", directory.join("control.sock").display());
+    assert!(told.contains(&place), "{told}");
+    for path in [address(&stage.scratch), socket.display().to_string()] {
+        let told = stage.run(&["status", "--control", &path]).await.succeeded();
+        assert!(told.starts_with("generation 1"), "{told}");
+    }
+    stage.stop().await;
+}

@@ -1,5 +1,6 @@
 //! The user as whom the process serves, once it has what only root can get.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
@@ -87,12 +88,15 @@ impl ServiceUser {
         secrets: &[PathBuf],
     ) -> Result<(), Error> {
         let configuration = configuration.map(|path| ("the configuration file", path));
-        let secrets = secrets.iter().map(|path| ("the secret", path.as_path()));
+        let secrets = secrets.iter().map(|path| ("the secret's file", path.as_path()));
         let certificates = servers.iter().flat_map(|server| files_of(server));
+        // Several servers may have one certificate.
+        let mut seen = HashSet::new();
         let unreadable = configuration
             .into_iter()
             .chain(secrets)
             .chain(certificates)
+            .filter(|(_, path)| seen.insert(path.to_path_buf()))
             .filter_map(|(what, path)| self.privileges.check_readable(what, path).err());
         #[cfg(feature = "acme")]
         let unreadable = unreadable.chain(caches(servers).filter_map(|cache| {

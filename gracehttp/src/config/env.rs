@@ -146,10 +146,13 @@ impl Targets {
                 "{variable} is not a setting of this program: {reason}"
             )));
         }
-        let suggestion = match self.meant(variable, names).as_slice() {
-            [] => String::new(),
-            meant => format!("did you mean {}? ", meant.join(" or ")),
-        };
+        let meant = self.meant(variable, names);
+        if !meant.is_empty() {
+            return Fault::Unknown(Error::new(format!(
+                "{variable} is not a setting of this program: did you mean {}?",
+                meant.join(" or ")
+            )));
+        }
         let list = |keys: &mut dyn Iterator<Item = &str>| keys.map(upper_key).collect::<Vec<_>>().join(", ");
         let valid = if variable.starts_with(SERVER_PREFIX) {
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -164,9 +167,7 @@ impl Targets {
                 list(&mut PROCESS_KEYS.iter().map(|key| key.name).chain(["config"]))
             )
         };
-        Fault::Unknown(Error::new(format!(
-            "{variable} is not a setting of this program: {suggestion}{valid}"
-        )))
+        Fault::Unknown(Error::new(format!("{variable} is not a setting of this program: {valid}")))
     }
 
     /// The variables that may have been meant. A key of a server suggests the variables of all servers.

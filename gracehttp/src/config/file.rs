@@ -143,6 +143,15 @@ impl File {
         (!key.starts_with('[')).then_some(key)
     }
 
+    /// What the file says of a key of the process, and in which line. Faults elsewhere in the file do not matter.
+    #[cfg(feature = "cli")]
+    pub(super) fn says(&self, key: &str) -> Option<(String, String)> {
+        let (root, _) = DeTable::parse_recoverable(&self.text);
+        let value = root.get_ref().get(key)?;
+        let text = value.get_ref().as_str().unwrap_or(&self.text[value.span()]).trim().to_owned();
+        Some((format!("{}:{}", self.path.display(), self.line(value.span().start)), text))
+    }
+
     fn line(&self, offset: usize) -> usize {
         self.text[..offset].matches('\n').count() + 1
     }
@@ -260,21 +269,17 @@ impl<'t, 'i> Reader<'t, 'i> {
             return Fault::Wrong(format!("the key `{name}` needs gracehttp's feature `{feature}`"));
         }
         let keys: Vec<&str> = PROCESS_KEYS.iter().map(|key| key.name).collect();
-        let suggestion = suggestion(&words::meant_of_process(name, &[SERVERS, APP]));
-        Fault::Unknown(format!(
-            "there is no key `{name}`:{suggestion} valid are {}, `[server.NAME]` and `[app]`",
-            keys.join(", ")
-        ))
+        let way_out = meant(&words::meant_of_process(name, &[SERVERS, APP]))
+            .unwrap_or_else(|| format!("valid are {}, `[server.NAME]` and `[app]`", keys.join(", ")));
+        Fault::Unknown(format!("there is no key `{name}`: {way_out}"))
     }
 
     fn unknown_server(&self, name: &str) -> String {
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let list: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        let suggestion = suggestion(words::closest(name, &names).as_slice());
-        format!(
-            "there is no server `{name}`:{suggestion} the servers of this program are {}",
-            list.join(", ")
-        )
+        let meant = meant(words::closest(name, &names).as_slice());
+        let meant = meant.map_or_else(String::new, |meant| format!(" {meant}"));
+        format!("there is no server `{name}`:{meant} the servers of this program are {}", list.join(", "))
     }
 
     fn unknown_of_server(&self, index: usize, name: &str) -> Fault<String> {
@@ -293,18 +298,16 @@ impl<'t, 'i> Reader<'t, 'i> {
             return Fault::Wrong(code);
         }
         let keys: Vec<&str> = SERVER_KEYS.iter().map(|key| key.name).collect();
-        let suggestion = suggestion(&words::meant_of_server(name));
-        Fault::Unknown(format!(
-            "server `{server}` has no key `{name}`:{suggestion} valid are {}",
-            keys.join(", ")
-        ))
+        let way_out =
+            meant(&words::meant_of_server(name)).unwrap_or_else(|| format!("valid are {}", keys.join(", ")));
+        Fault::Unknown(format!("server `{server}` has no key `{name}`: {way_out}"))
     }
 }
 
-/// ` did you mean …?`, or nothing.
-fn suggestion(meant: &[&str]) -> String {
-    let meant: Vec<String> = meant.iter().map(|word| format!("`{word}`")).collect();
-    if meant.is_empty() { String::new() } else { format!(" did you mean {}?", meant.join(" or ")) }
+/// `did you mean …?` A list of all keys beside it would only hide it.
+fn meant(words: &[&str]) -> Option<String> {
+    let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    (!words.is_empty()).then(|| format!("did you mean {}?", words.join(" or ")))
 }
 
 /// The value as a variable would spell it.

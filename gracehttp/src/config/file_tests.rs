@@ -143,11 +143,11 @@ crt = "a.pem"
     );
     let expected = [
         "a.toml:1: `drain_timeout = 30`: a duration needs a unit, such as `30s`",
-        "a.toml:2: there is no key `drain_timout`: did you mean `drain_timeout`? valid are drain_timeout, ",
+        "a.toml:2: there is no key `drain_timout`: did you mean `drain_timeout`?",
         "a.toml:3: `port` is a key of a server: write it under `[server.NAME]`",
         "a.toml:4: `standby = true`: valid is a duration",
         "a.toml:5: `worker_threads = \"4\"`: write it without quotes",
-        "a.toml:8: server `ping` has no key `prot`: did you mean `port`? valid are port, listen, ",
+        "a.toml:8: server `ping` has no key `prot`: did you mean `port`?",
         "a.toml:9: `max_conns = \"many\"` of server `ping`: valid is a whole number from 1 on",
         "a.toml:10: `nodelay = \"false\"` of server `ping`: write it without quotes",
         "a.toml:11: `listen = 9090` of server `ping`: `9090` is not an endpoint: a port needs a colon",
@@ -224,23 +224,24 @@ fn key_that_is_code_or_has_another_name_is_explained() {
             "config = 'b.toml'",
             "a.toml:1: `config` can't be set in the file that it names, but in the code or by GRACEHTTP_",
         ),
-        ("DRAIN_TIMEOUT = '1s'", "a.toml:1: there is no key `DRAIN_TIMEOUT`: did you mean `drain_timeout`? "),
-        ("threads = 4", "a.toml:1: there is no key `threads`: did you mean `worker_threads`? "),
+        ("DRAIN_TIMEOUT = '1s'", "a.toml:1: there is no key `DRAIN_TIMEOUT`: did you mean `drain_timeout`?"),
+        ("threads = 4", "a.toml:1: there is no key `threads`: did you mean `worker_threads`?"),
         (
             "[server.ping]\ntimeout = '1s'",
-            "a.toml:2: server `ping` has no key `timeout`: did you mean `request_timeout`? ",
+            "a.toml:2: server `ping` has no key `timeout`: did you mean `request_timeout`?",
         ),
         (
             "[server.ping]\nkeepalive = '1s'",
-            "a.toml:2: server `ping` has no key `keepalive`: did you mean `idle_timeout` or `tcp_keepalive`? ",
+            "a.toml:2: server `ping` has no key `keepalive`: did you mean `idle_timeout` or `tcp_keepalive`?",
         ),
         #[cfg(feature = "tls")]
-        ("[server.ping]\ncert = 'a'", "a.toml:2: server `ping` has no key `cert`: did you mean `tls.cert`? "),
+        ("[server.ping]\ncert = 'a'", "a.toml:2: server `ping` has no key `cert`: did you mean `tls.cert`?"),
         #[cfg(not(feature = "tls"))]
         ("[server.ping]\ncert = 'a'", "a.toml:2: server `ping` has no key `cert`: valid are "),
     ] {
         let found = faults(text);
         assert!(found[0].starts_with(fault), "{found:#?}\n{fault}");
+        assert!(!found[0].contains("? valid"), "a list of all keys hides the suggestion: {found:#?}");
         assert_eq!(found.len(), 1, "{found:#?}");
     }
 }
@@ -271,7 +272,11 @@ fn faults_in_the_section_of_the_application_have_their_lines() {
             "\n[app]\nworkers = 3\nwrkrs = 1",
             "a.toml:4: the application's settings, `[app]`, at `wrkrs`: unknown field `wrkrs`",
         ),
-        ("\n[app]", "a.toml:2: the application's settings, `[app]`: missing field `workers`"),
+        (
+            "\n[app]",
+            "a.toml:2: the application's settings, `[app]`: missing field `workers`: set it in `[app]`, \
+             by GRACEHTTP_APP__WORKERS, or a secret by GRACEHTTP_APP__WORKERS_FILE",
+        ),
         ("", "a.toml: the application's settings, `[app]`: missing field `workers`"),
     ] {
         let found = app_fault(text);
@@ -281,7 +286,8 @@ fn faults_in_the_section_of_the_application_have_their_lines() {
     let found = app_fault("[app]\nworkers = 3\npasswrod = \"hunter2\"");
     assert!(found.contains("at `passwrod`: unknown field") && !found.contains("hunter2"), "{found}");
     let none = read_settings::<App>(&Section::default()).unwrap_err().to_string();
-    assert!(none.ends_with("missing field `workers`; there is no Gracehttp.toml"), "{none}");
+    assert!(none.contains("missing field `workers`: set it in `[app]`, by GRACEHTTP_APP__WORKERS"), "{none}");
+    assert!(none.ends_with("; there is no Gracehttp.toml"), "{none}");
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod merged;
 pub(crate) mod report;
 mod said;
 mod section;
+#[cfg(feature = "cli")]
+mod socket_place;
 mod text;
 #[cfg(feature = "tls")]
 mod tls_keys;
@@ -32,6 +34,8 @@ pub(crate) use env::{HANDOFF_VARIABLE, SUPERVISOR_VARIABLE};
 use file::File;
 use said::Said;
 pub(crate) use section::{Section, read_settings, refuse_settings};
+#[cfg(feature = "cli")]
+pub(crate) use socket_place::settle_socket_place;
 pub use unknown_keys::UnknownKeys;
 
 use crate::error::Error;

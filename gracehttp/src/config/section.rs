@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::passed_over;
+use super::env::app_variable;
 use super::file::{APP, DEFAULT_FILE, File};
 use super::merged::{At, Fault, Merged, Reading};
 use super::said::Said;
@@ -40,6 +41,16 @@ impl<'i> Section<'i> {
     }
 
     fn fault(&self, Fault { message, at }: Fault) -> Error {
+        let is_of_table = match &at {
+            Some(At::File(span)) => self.value.as_ref().is_some_and(|value| value.span() == *span),
+            Some(At::Variable(_)) => false,
+            None => true,
+        };
+        let way_out = missing_field(&message).filter(|_| is_of_table).map(|field| {
+            let variable = app_variable(&field.to_uppercase().replace('-', "_"));
+            format!(": set it in `[{APP}]`, by {variable}, or a secret by {variable}_FILE")
+        });
+        let message = message + &way_out.unwrap_or_default();
         match (self.file, at) {
             (_, Some(At::Variable(variable))) => Error::new(format!("{variable}: {message}")),
             (Some(file), Some(At::File(span))) => {
@@ -55,6 +66,11 @@ impl<'i> Section<'i> {
             )),
         }
     }
+}
+
+/// The field of which serde says that it is missing.
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
 }
 
 /// Reads the section as the application's own type. A missing section is an empty table, since the type may have

@@ -165,5 +165,11 @@ fn unreachable(path: &Path, error: io::Error) -> Error {
         }
         _ => error.to_string(),
     };
-    Error::caused_by(format!("the control socket {} can't be reached: {reason}", path.display()), error)
+    // A relative path leads elsewhere from another directory.
+    let absolute = std::path::absolute(path).ok().filter(|_| path.is_relative());
+    let absolute = absolute.map_or_else(String::new, |path| format!(" (as {})", path.display()));
+    Error::caused_by(
+        format!("the control socket {}{absolute} can't be reached: {reason}", path.display()),
+        error,
+    )
 }

@@ -1,7 +1,9 @@
 //! The commands that speak with the process that serves.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -9,8 +11,8 @@ use serde_json::json;
 
 use super::print;
 use crate::app::App;
-use crate::app::configured::{Configured, surroundings};
-use crate::config::ControlAddress;
+use crate::app::configured::surroundings;
+use crate::config::{self, ControlAddress};
 use crate::control::{self, Client, Outcome};
 use crate::error::Error;
 use crate::handoff::StartCommand;
@@ -65,7 +67,7 @@ pub(super) fn run<S: Clone + Send + Sync + 'static>(
     arguments: &ArgMatches,
 ) -> Result<(), Error> {
     let path = match arguments.get_one::<PathBuf>("control") {
-        Some(path) => path.clone(),
+        Some(path) => without_scheme(path),
         None => place(app)?,
     };
     let mut client = Client::connect(&path)?;
@@ -95,10 +97,17 @@ pub(super) fn run<S: Clone + Send + Sync + 'static>(
     }
 }
 
+/// The path, also if it is written as the key `control` has it.
+fn without_scheme(path: &Path) -> PathBuf {
+    let stripped = path.as_os_str().as_bytes().strip_prefix(b"unix:");
+    stripped.map_or_else(|| path.to_owned(), |path| PathBuf::from(OsStr::from_bytes(path)))
+}
+
 /// Where the process that serves has its socket.
-fn place<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<PathBuf, Error> {
+fn place<S>(app: App<S>) -> Result<PathBuf, Error> {
     let start_command = StartCommand::capture();
-    let Configured { settings, .. } = Configured::settle(app, &start_command)?;
+    let App { mut settings, config, .. } = app;
+    config::settle_socket_place(start_command.environment(), config.as_deref(), &mut settings)?;
     if settings.control == ControlAddress::Off {
         return Err(Error::new("the control socket is off: set `control`, or name one by --control PATH"));
     }

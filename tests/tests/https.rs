@@ -247,10 +247,12 @@ async fn hsts_is_told_over_tls_alone_and_with_every_answer() {
 async fn hsts_of_a_server_without_tls_is_noticed() {
     let scratch = Scratch::new();
     let app = Launch::app(&scratch, "server web 127.0.0.1:0 hsts=180d").spawn();
-    let line = app.log.line(0, "has `hsts` and no `tls`").await;
+    let line = app.log.line(0, "`hsts`, set in the code, has no effect").await;
     assert!(line.contains(" WARN ") && line.contains("server `web`"), "{line}");
+    assert!(line.contains("let the proxy that ends TLS tell browsers"), "{line}");
     let reply = get_once(&app.target("web").await, "/ping").await.unwrap();
     assert_eq!(reply.header("strict-transport-security"), None);
+    assert_eq!(app.log.count(0, "`hsts`"), 1, "it is told once\n{}", app.log);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Keys that are set and have no effect, because another one is missing. That is no fault: the other one may come from
-//! the file or from the environment, and be taken away there.
+//! Keys that are set and have no effect, because another one is missing. That is no fault: file and environment may set the
+//! other one, or switch it off.
 
 use super::draft::Draft;
 use super::keys::{Key, PROCESS_KEYS, SERVER_KEYS};
@@ -26,9 +26,15 @@ const OF_SERVER: &[Rule<ServerOptions>] = &[
         why: "the server has no access log", way_out: "set `access_log`",
     },
     Rule {
-        keys: &["access_log_handshakes", "hsts"],
+        keys: &["access_log_handshakes"],
         has_effect: ServerOptions::is_tls, needed: &["tls"],
         why: "the server has no TLS", way_out: "give it a certificate with `tls.cert` and `tls.key`",
+    },
+    Rule {
+        keys: &["hsts"],
+        has_effect: ServerOptions::is_tls, needed: &["tls"],
+        why: "the server has no TLS, and browsers are told over TLS alone (RFC 6797 section 7.2)",
+        way_out: "give it a certificate with `tls.cert` and `tls.key`, let the proxy that ends TLS tell browsers",
     },
     Rule {
         keys: &["tls.reload_interval"],
@@ -81,16 +87,16 @@ fn reads_files_for_tls(server: &ServerOptions) -> bool {
 impl Draft<'_, '_> {
     /// A notice for each key without effect.
     pub(super) fn without_effect(&self) -> Vec<String> {
-        let mut notices = self.broken(PROCESS_KEYS, OF_PROCESS, &*self.settings, &Settings::default(), None);
+        let mut notices = self.notices(PROCESS_KEYS, OF_PROCESS, &*self.settings, &Settings::default(), None);
         for server in &*self.servers {
             let bare = bare(server);
-            notices.extend(self.broken(SERVER_KEYS, OF_SERVER, &**server, &bare, Some(&server.name)));
+            notices.extend(self.notices(SERVER_KEYS, OF_SERVER, &**server, &bare, Some(&server.name)));
         }
         notices
     }
 
-    /// The notices about one server, or about the process. In `bare` nothing is set that could be without effect.
-    fn broken<T>(
+    /// The notices about one server, or about the process. What differs from `bare` is set.
+    fn notices<T>(
         &self,
         keys: &[Key<T>],
         rules: &[Rule<T>],
@@ -103,11 +109,11 @@ impl Draft<'_, '_> {
             let rule =
                 rules.iter().find(|rule| rule.keys.contains(&key.name) && !(rule.has_effect)(target))?;
             let origin = self.provenance_of(server, |set| set == key.name).map(|entry| &entry.origin);
-            // What a later place has switched off is meant to be off.
+            // If a later place has switched the other key off, that is meant.
             let of_needed = self.provenance_of(server, |set| {
                 rule.needed.iter().any(|needed| set == *needed || set.split('.').next() == Some(needed))
             });
-            if of_needed.map(|entry| place(&entry.origin)) > Some(origin.map_or(0, place)) {
+            if of_needed.map(|entry| rank(&entry.origin)) > Some(origin.map_or(0, rank)) {
                 return None;
             }
             let of_whom = server.map(|name| format!("server `{name}`: ")).unwrap_or_default();
@@ -124,11 +130,11 @@ impl Draft<'_, '_> {
     /// The latest entry of the file or of the environment for such a key.
     fn provenance_of(&self, server: Option<&str>, is_it: impl Fn(&str) -> bool) -> Option<&Provenance> {
         let entries = self.provenance.iter().filter(|entry| entry.server.as_deref() == server);
-        entries.filter(|entry| is_it(entry.key)).max_by_key(|entry| place(&entry.origin))
+        entries.filter(|entry| is_it(entry.key)).max_by_key(|entry| rank(&entry.origin))
     }
 }
 
-/// A server with nothing but what others need.
+/// A server with its defaults, and with the certificate of this one, without which it could have no key of `tls`.
 fn bare(server: &ServerOptions) -> ServerOptions {
     #[cfg_attr(not(feature = "tls"), expect(unused_mut, reason = "only TLS is added"))]
     let mut bare = ServerOptions::new(&*server.name);
@@ -139,8 +145,8 @@ fn bare(server: &ServerOptions) -> ServerOptions {
     bare
 }
 
-/// The order of the places: a later one overrides an earlier one. The code is before all of them.
-fn place(origin: &Origin) -> u8 {
+/// The order in which origins override each other. The code comes before all of them, with 0.
+fn rank(origin: &Origin) -> u8 {
     match origin {
         Origin::Line(_) => 1,
         Origin::Variable(_) => 2,
@@ -234,7 +240,7 @@ mod tests {
     #[test]
     fn keys_of_tls_need_a_certificate() {
         let found = notices(&mut web(":80"), &[("hsts", "180d", line(1))]);
-        assert!(found[0].contains("since the server has no TLS: give it a certificate"), "{found:?}");
+        assert!(found[0].contains("since the server has no TLS, and browsers"), "{found:?}");
         let pair = [("tls.cert", "a.pem", line(1)), ("tls.key", "a.key", line(2))];
         let with = |more: &[(&'static str, &'static str, Origin)]| {
             notices(&mut web(":443"), &[&pair[..], more].concat())

@@ -29,16 +29,7 @@ pub(crate) struct TlsAcceptor {
 impl TlsAcceptor {
     /// Reads the server's certificates, if it has TLS. Its session tickets are made with the keys of the ring.
     pub(crate) fn of(options: &ServerOptions, keys: &KeyRing) -> Result<Option<Self>, Error> {
-        let Some(tls) = &options.tls else {
-            if options.hsts.is_some() {
-                log::notice(format_args!(
-                    "server `{}` has `hsts` and no `tls`: over plain text it tells browsers nothing (RFC 6797 section 7.2). \
-                     Give it a certificate, or let the proxy that ends TLS tell them",
-                    options.name
-                ));
-            }
-            return Ok(None);
-        };
+        let Some(tls) = &options.tls else { return Ok(None) };
         let clients = ClientFiles::of(&options.name, tls)?.map(|files| {
             let paths: Vec<_> = files.paths().collect();
             files::settled(&paths, || files.read(&options.name))
@@ -64,7 +55,7 @@ impl TlsAcceptor {
         self.presented.current().clients.iter().flat_map(|clients| clients.lists.clone()).collect()
     }
 
-    /// Those that have expired; `server` is the name of its server.
+    /// The revocation lists that have expired; `server` is the name of this server.
     #[cfg(feature = "cli")]
     pub(crate) fn expired_lists(&self, server: &str) -> Vec<ExpiredList> {
         let clients = self.presented.current().clients.clone();
@@ -122,7 +113,7 @@ fn certificates(server: &str, tls: &Tls) -> Result<Vec<Arc<Certificate>>, Error>
     Ok(certificates)
 }
 
-/// The certificate with the response in this file. Without a usable one it has none, since most clients don't need it.
+/// The certificate with the response in this file. If the response can't be used, nothing is stapled: most clients need none.
 fn stapled(server: &str, certificate: Certificate, ocsp: Option<&Path>) -> Result<Certificate, Error> {
     let Some(path) = ocsp else { return Ok(certificate) };
     match files::settled(&[path], || ocsp::read(server, path, certificate.own())) {
@@ -137,7 +128,7 @@ fn stapled(server: &str, certificate: Certificate, ocsp: Option<&Path>) -> Resul
 
 /// What the authority has issued earlier. Without it the server starts, too, and refuses handshakes until there is one.
 fn kept(server: &str, acme: &Acme) -> Option<Arc<Certificate>> {
-    // Needed for a new account alone. Until then it may be missing, as once an account is made.
+    // Only a new account needs the file. So it may be missing, and it is no fault if it can't be used.
     if let Some(file) = &acme.eab_hmac_key_file
         && files::contents(file).is_ok_and(|text| !is_binding_key(&text))
     {

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::acme::cache::Cache;
-use crate::acme::failure::{Failure, NO_ACCOUNT, problem};
+use crate::acme::failure::{Failure, NO_ACCOUNT, NO_BINDING, problem};
 use crate::acme::order::Customer;
 use crate::acme::retry::Kind;
 use crate::log;
 use crate::server::{Acme, binding_key};
 use crate::tls::contents;
 
-/// What an authority says if it does not accept an account, or its signature (RFC 8555 section 6.7).
-const OF_ACCOUNTS: [&str; 2] = ["malformed", "unauthorized"];
+/// The types of problems by which authorities refuse an account or its signature, among other things (RFC 8555 section 6.7).
+const PERHAPS_OF_ACCOUNT: [&str; 2] = ["malformed", "unauthorized"];
 
 /// An account as the cache keeps it.
 #[derive(Clone, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Customer<'_> {
         Ok(())
     }
 
-    /// The account, whose contact the authority knows now; or another one, if it does not know the account.
+    /// This account, once the authority has been told of its contact. Another one if the authority does not know this one.
     async fn with_contact(&self, account: Account, saved: SavedAccount) -> Result<Account, Failure> {
         match self.tell_contact(&account, saved).await {
             Err(Failure { kind: Kind::UnknownAccount, why, .. }) => self.another_account(&why).await,
@@ -118,23 +118,24 @@ impl Customer<'_> {
             NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
         let directory = self.acme.directory_url().to_owned();
         let created = self.builder().create(&new, directory, bound.as_ref()).await;
-        let (account, credentials) = created.map_err(|error| {
-            let failure = self.failure("a new account", &error);
-            match problem(&error) {
-                Some("externalAccountRequired") => Failure {
-                    why: format!(
-                        "{}; the authority wants an account with it: set `tls.acme.eab_kid`, and \
-                         `tls.acme.eab_hmac_key_file` for its key",
-                        failure.why
-                    ),
-                    ..failure
-                },
-                _ => failure,
-            }
-        })?;
+        let (account, credentials) = created.map_err(|error| self.refused_account(&error))?;
         let saved = SavedAccount::new(&credentials, self.acme.contact.as_ref())?;
         self.at_disk(move |cache| cache.store_account(&saved)).await?;
         Ok(account)
+    }
+
+    /// What it means that the authority makes no account.
+    fn refused_account(&self, error: &AcmeError) -> Failure {
+        let failure = self.failure("a new account", error);
+        if problem(error) != Some(NO_BINDING) {
+            return failure;
+        }
+        let why = format!(
+            "{}; the authority wants to know which of its customers you are: set `tls.acme.eab_kid`, and \
+             `tls.acme.eab_hmac_key_file` for its key, both of which it gives to customers",
+            failure.why
+        );
+        Failure { why, ..failure }
     }
 
     /// Has the authority note the contact, if it knows another one. A failure delays no certificate: it is logged, and the next
@@ -174,7 +175,7 @@ impl Customer<'_> {
     /// knows the account's key (RFC 8555 section 7.3.1).
     pub(super) async fn refused_order(&self, error: &AcmeError) -> Failure {
         let failure = self.failure("a new order", error);
-        if !problem(error).is_some_and(|problem| OF_ACCOUNTS.contains(&problem)) {
+        if !problem(error).is_some_and(|problem| PERHAPS_OF_ACCOUNT.contains(&problem)) {
             return failure;
         }
         if self.is_key_unknown().await {

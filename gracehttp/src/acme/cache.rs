@@ -32,7 +32,7 @@ pub(super) struct SavedOrder {
     pub(super) key: String,
 }
 
-/// How many files of accounts are kept that are not used any more.
+/// The most files of unused accounts that are kept.
 const MOST_ASIDE: u32 = 9;
 
 /// Held by the one process that orders. It ends with the process at the latest.
@@ -71,8 +71,8 @@ impl Cache {
         self.write_json(&self.account_file(), account)
     }
 
-    /// Makes room for another account. The key of this one may be good for something, so its file stays, under another name.
-    /// Returns it.
+    /// Makes room for another account. The key of this one may still be needed, so its file is renamed and stays. Returns the
+    /// new path.
     pub(super) fn set_account_aside(&self) -> Result<PathBuf, Failure> {
         let path = self.account_file();
         let name = |number: u32| path.with_added_extension(format!("unused-{number}"));

@@ -12,8 +12,9 @@ use crate::error::Error;
 /// Types of problems (RFC 8555 section 6.7).
 const BAD_NONCE: &str = "badNonce";
 pub(super) const NO_ACCOUNT: &str = "accountDoesNotExist";
+pub(super) const NO_BINDING: &str = "externalAccountRequired";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) why: String,
     pub(super) kind: Kind,
@@ -51,8 +52,8 @@ impl From<Error> for Failure {
     }
 }
 
-/// The type of the problem by which an authority refuses a request: its last word if the type is one of ACME's. None if the
-/// authority has refused nothing.
+/// The type of the problem with which an authority refuses a request, such as `badNonce`. Empty if it is none of ACME's, and
+/// `None` if the authority has refused nothing.
 pub(super) fn problem(error: &AcmeError) -> Option<&str> {
     let AcmeError::Api(problem) = error else { return None };
     let kind = problem.r#type.as_deref().unwrap_or_default();

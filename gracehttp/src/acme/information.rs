@@ -1,7 +1,6 @@
-//! The request for renewal information (RFC 9773, section 4). It needs no account and no signature.
+//! The request for renewal information (RFC 9773 section 4). It needs no account and no signature.
 //!
-//! instant-acme has one, too. But it needs an account, and it loses the answer of an authority that names no time for the next
-//! question.
+//! That of instant-acme needs an account, and loses the answer if the authority does not say when to ask again.
 
 use std::time::Duration;
 
@@ -21,13 +20,13 @@ pub(super) struct Answer {
     /// The window, in seconds since 1970.
     pub(super) start: i64,
     pub(super) end: i64,
-    /// A page that says why the window is what it is.
+    /// The URL of a page that explains the window.
     pub(super) explanation: Option<String>,
     /// When to ask again, if the authority says it.
     pub(super) pause: Option<Duration>,
 }
 
-/// The field of a directory that is needed here (RFC 9773, section 3).
+/// The field of a directory that is needed here (RFC 9773 section 3).
 #[derive(Deserialize)]
 struct Directory {
     #[serde(rename = "renewalInfo")]

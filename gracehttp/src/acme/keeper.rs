@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use crate::acme::cache::{Cache, Lock};
 use crate::acme::client::Client;
 use crate::acme::failure::Failure;
-use crate::acme::information;
+use crate::acme::information::{self, Answer};
 use crate::acme::order::{Customer, Replaced, at_disk};
 use crate::acme::renewal::{Renewal, SHORTEST, SavedRenewal, identifier};
 use crate::acme::retry::{Retry, jitter};
@@ -40,7 +40,7 @@ pub(super) struct Keeper {
     cache: Cache,
     presented: Arc<Presented>,
     events: Events,
-    /// What is known about the time of the next renewal, where the cache can't be written.
+    /// What the authority has said of the next renewal. The cache has it, too, unless it can't be written.
     known: Mutex<SavedRenewal>,
 }
 
@@ -101,7 +101,7 @@ impl Keeper {
             Due::Now { is_suggested } => is_suggested,
         };
         if is_suggested {
-            known.note_hurry(SystemTime::now());
+            known.note_suggested_order(SystemTime::now());
             self.store(known).await?;
         }
         let new = self.order(replaced, is_suggested).await?;
@@ -127,8 +127,8 @@ impl Keeper {
         }
     }
 
-    /// Asks the authority when to renew this certificate, if it is time for that. Returns what is known then, and for how long
-    /// there is no other question.
+    /// Asks the authority when to renew this certificate, if it is time to ask. Returns what is known afterwards, and how long to
+    /// wait before the next question.
     async fn ask_authority(&self, certificate: Option<&Certificate>) -> (SavedRenewal, Duration) {
         let now = SystemTime::now();
         let asked = certificate.filter(|certificate| {
@@ -143,25 +143,19 @@ impl Keeper {
         if !time.is_zero() {
             return (known, time);
         }
-        let (lock, fault) = match at_disk(&self.cache, Cache::lock).await {
-            Ok(lock) => (lock, None),
-            Err(failure) => (None, Some(failure)),
-        };
-        if lock.is_none() && fault.is_none() {
+        let lock = at_disk(&self.cache, Cache::lock).await;
+        if let Ok(None) = lock {
             // Another process asks or orders.
             return (known, SHORTEST);
         }
-        // It may have asked meanwhile.
+        // Another process may have asked before this one had the lock.
         let mut known = self.known(Some(&id)).await;
         if known.time_to_question(now).is_zero() {
-            let answer = match (fault, self.customer().await) {
-                (Some(failure), _) | (None, Err(failure)) => Err(failure),
-                (None, Ok(customer)) => {
-                    information::ask(&customer.client, self.acme.directory_url(), &id).await
-                }
+            let answer = match &lock {
+                Ok(_) => self.suggestion(&id).await,
+                Err(failure) => Err(failure.clone()),
             };
-            let news = known.note(answer, certificate, SystemTime::now());
-            if let Some(outcome) = news {
+            if let Some(outcome) = known.note(answer, certificate, SystemTime::now()) {
                 self.tell_suggestion(outcome);
             }
             if let Err(failure) = self.store(known.clone()).await {
@@ -173,6 +167,11 @@ impl Keeper {
         }
         let time = known.time_to_question(SystemTime::now());
         (known, time)
+    }
+
+    async fn suggestion(&self, certificate: &Replaced) -> Result<Option<Answer>, Failure> {
+        let customer = self.customer().await?;
+        information::ask(&customer.client, self.acme.directory_url(), certificate).await
     }
 
     /// What is known about the renewal of this certificate.
@@ -225,7 +224,7 @@ impl Keeper {
         match at.duration_since(SystemTime::now()) {
             Ok(left) if left > LONGEST_SLEEP => Due::In(LONGEST_SLEEP),
             Ok(left) if is_suggested => Due::In(left),
-            // Hosts that share no cache do not all come at once.
+            // So that hosts without a common cache do not all order at the same moment.
             Ok(left) => Due::In(left + jitter(left / 20)),
             Err(_) => Due::Now { is_suggested },
         }

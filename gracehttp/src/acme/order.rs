@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long all steps of an order may take together. An authority can make each step long, and ask for many.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
-/// Problems that an order has whatever it replaces (RFC 8555 section 6.7).
+/// Types of problems that have nothing to do with the certificate that an order replaces (RFC 8555 section 6.7).
 const UNRELATED: [&str; 3] = ["accountDoesNotExist", "badNonce", "rateLimited"];
 
 /// The certificate that an order replaces.
@@ -51,7 +51,7 @@ impl Customer<'_> {
     async fn order(&self, replaced: Option<Replaced>) -> Result<String, Failure> {
         let account = self.account().await?;
         match self.order_as(&account, replaced.clone()).await {
-            // Once: an authority that does not know the new account either is asked again later.
+            // Only once: if the authority does not know the new account, either, the order fails.
             Err(Failure { kind: Kind::UnknownAccount, why, .. }) => {
                 let account = self.another_account(&why).await?;
                 self.order_as(&account, replaced).await
@@ -211,12 +211,12 @@ impl Customer<'_> {
     }
 }
 
-/// Whether an order can fail with this because of the certificate that it replaces: the authority does not know it, has replaced it
-/// already (RFC 9773 section 5), gave it to another account, or knows no such field.
+/// Whether an order may have failed because of the certificate that it replaces: the authority does not know that certificate, has
+/// replaced it already (RFC 9773 section 5), has issued it to another account, or does not know the field `replaces`.
 fn is_about_replacement(error: &AcmeError) -> bool {
     match error {
         AcmeError::Unsupported(_) | AcmeError::Json(_) => true,
-        // What instant-acme says if the order does not have the field; the transport fails with the same kind of error.
+        // So instant-acme says that the answer lacks the field. Errors of the network are of the same kind.
         AcmeError::Other(error) => error.to_string().starts_with("replaces field mismatch"),
         _ => problem(error).is_some_and(|problem| !UNRELATED.contains(&problem)),
     }

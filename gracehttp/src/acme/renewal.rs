@@ -13,7 +13,7 @@ use crate::acme::retry::jitter;
 use crate::lifecycle::SuggestionOutcome;
 use crate::tls::{Certificate, Issuance};
 
-/// The shortest and the longest time between two questions, whatever the authority says (RFC 9773, section 4.3.2).
+/// The shortest and the longest time between two questions, whatever the authority says (RFC 9773 section 4.3.2).
 pub(super) const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = DAY;
 
@@ -22,8 +22,8 @@ const USUAL: Duration = Duration::from_secs(6 * 60 * 60);
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What the authority has said of a certificate, as the cache keeps it. So a restart asks no authority and changes no choice, and
-/// of several processes one asks.
+/// What the authority has said of a certificate, as the cache keeps it. So a restart asks no authority and changes no time, and
+/// only one of several processes asks.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct SavedRenewal {
     /// The certificate in question.
@@ -35,7 +35,7 @@ pub(super) struct SavedRenewal {
     ask_at: u64,
     /// How many questions in a row had no useful answer.
     failures: u32,
-    hurry: Option<Hurry>,
+    suggested_order: Option<SuggestedOrder>,
 }
 
 /// A period, in seconds since 1970.
@@ -45,9 +45,9 @@ struct Window {
     end: i64,
 }
 
-/// A certificate that was renewed when its authority wanted it.
+/// The last order that the authority suggested, by the certificate that it replaces.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Hurry {
+struct SuggestedOrder {
     certificate: String,
     at: u64,
 }
@@ -59,8 +59,8 @@ pub(super) struct Renewal {
     pub(super) is_suggested: bool,
 }
 
-/// By what the authority knows a certificate again (section 4.1). None if the certificate does not say it: then nobody can be
-/// asked about it.
+/// What identifies a certificate to its authority (section 4.1). None if the certificate does not say it: then the authority can't
+/// be asked.
 pub(super) fn identifier(certificate: &Certificate) -> Option<CertificateIdentifier<'static>> {
     let Issuance { authority_key, serial } = certificate.issuance()?;
     Some(CertificateIdentifier::new(Der::from_slice(authority_key), Der::from_slice(serial)).into_owned())
@@ -72,7 +72,7 @@ impl SavedRenewal {
         let certificate = certificate.to_string();
         match self.certificate == certificate {
             true => self,
-            false => Self { certificate, hurry: self.hurry, ..Self::default() },
+            false => Self { certificate, suggested_order: self.suggested_order, ..Self::default() },
         }
     }
 
@@ -95,11 +95,11 @@ impl SavedRenewal {
         let Some(window) = self.window.filter(|window| window.fault(certificate).is_none()) else {
             return Some(Renewal { at: by_dates, is_suggested: false });
         };
-        let suggested = window.moment(lot(&self.certificate)).min(latest);
-        // An authority that has a new certificate renewed at once might want that of each new one. It gets one order a day.
-        let earliest = match &self.hurry {
-            Some(hurry) if hurry.certificate != self.certificate => {
-                seconds(hurry.at.saturating_add(DAY.as_secs())).min(by_dates)
+        let suggested = window.moment(fraction(&self.certificate)).min(latest);
+        // An authority might suggest of each new certificate that it be renewed at once: it gets one order a day.
+        let earliest = match &self.suggested_order {
+            Some(order) if order.certificate != self.certificate => {
+                seconds(order.at.saturating_add(DAY.as_secs())).min(by_dates)
             }
             _ => UNIX_EPOCH,
         };
@@ -107,8 +107,9 @@ impl SavedRenewal {
     }
 
     /// The certificate is about to be renewed because the authority suggests it.
-    pub(super) fn note_hurry(&mut self, now: SystemTime) {
-        self.hurry = Some(Hurry { certificate: self.certificate.clone(), at: since_1970(now) });
+    pub(super) fn note_suggested_order(&mut self, now: SystemTime) {
+        self.suggested_order =
+            Some(SuggestedOrder { certificate: self.certificate.clone(), at: since_1970(now) });
     }
 
     /// Notes an answer. Returns what there is to tell. After a failure the last window stays.
@@ -139,7 +140,7 @@ impl SavedRenewal {
                     explanation: self.explanation.clone().filter(|_| is_new),
                 })
             }
-            // It gives no such information. Perhaps it will one day.
+            // The authority gives no such information. It may do so later.
             Ok(None) => {
                 self.note_question(LONGEST, now);
                 (self.window, self.explanation, self.failures) = (None, None, 0);
@@ -172,7 +173,7 @@ impl SavedRenewal {
 }
 
 impl Window {
-    /// Why it makes no sense for this certificate (section 4.2).
+    /// Why this window makes no sense for this certificate (section 4.2).
     fn fault(self, certificate: &Certificate) -> Option<&'static str> {
         let not_after = since_1970(certificate.facts().not_after?);
         match self {
@@ -186,28 +187,28 @@ impl Window {
         }
     }
 
-    /// The moment in it that belongs to a lot from 0 to 1.
-    fn moment(self, lot: f64) -> SystemTime {
+    /// The moment at which this fraction of it is over.
+    fn moment(self, fraction: f64) -> SystemTime {
         let start = moment(self.start);
         let length = moment(self.end).duration_since(start).unwrap_or_default();
-        start + length.mul_f64(lot)
+        start + length.mul_f64(fraction)
     }
 }
 
-/// A number from 0 to 1 that belongs to the certificate, whose serial number is random. So each process that has the certificate
-/// chooses the same moment, also after a restart, and processes with other certificates choose other ones.
-fn lot(certificate: &str) -> f64 {
+/// A number from 0 to 1, made of the certificate's identifier, which is random. So all processes with this certificate choose the
+/// same moment, also after a restart, and processes with other certificates choose other ones.
+fn fraction(certificate: &str) -> f64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(certificate.as_bytes());
     f64::from(u32::try_from(hasher.finish() >> 32).unwrap_or_default()) / f64::from(u32::MAX)
 }
 
-/// Times before 1970 are as good as any that is over.
+/// A time before 1970 becomes 1970: both are long over.
 fn moment(second: i64) -> SystemTime {
     seconds(u64::try_from(second).unwrap_or_default())
 }
 
-/// Seconds since 1970 that a damaged file may have made too many.
+/// The time so many seconds after 1970. A number that is too large for a time, as a damaged file may have it, becomes 1970.
 fn seconds(seconds: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
 }
@@ -350,13 +351,13 @@ mod tests {
         let mut known = known(&first);
         known.note(answer(now, (-2, -1), None), &first, now);
         assert!(at(&known, &first) < now);
-        known.note_hurry(now);
+        known.note_suggested_order(now);
         assert!(at(&known, &first) < now, "an order that has failed is tried again");
         let mut known = known.about(&identifier(&second).unwrap());
         assert!(known.time_to_question(now).is_zero());
         known.note(answer(now, (-2, -1), None), &second, now);
         assert_eq!(at(&known, &second), now + DAY);
-        known.hurry = Some(Hurry { certificate: String::new(), at: u64::MAX });
+        known.suggested_order = Some(SuggestedOrder { certificate: String::new(), at: u64::MAX });
         assert!(at(&known, &second) <= now + 60 * DAY);
     }
 }

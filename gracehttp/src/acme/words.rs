@@ -1,4 +1,4 @@
-//! The words of an authority, as our messages may have them.
+//! What an authority says, made fit for our messages.
 
 /// The longest text that is shown, in characters.
 const LONGEST: usize = 500;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::jws::encode;
 
-/// By what the authority names its key: in base64url, what RFC 9773 has in its example.
+/// The identifier of the authority's key, from the example of RFC 9773.
 pub(crate) const KEY_IDENTIFIER: &[u8] = &[
     0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0, 0xae, 0x2c, 0xde,
     0x01, 0xc8, 0xd4,
@@ -20,7 +20,7 @@ pub(crate) fn serial(number: usize) -> Vec<u8> {
     [&[0x87, 0x65][..], &u32::try_from(number).expect("few certificates").to_be_bytes()].concat()
 }
 
-/// By what a certificate is known again (section 4.1).
+/// What identifies a certificate (section 4.1).
 pub(crate) fn identifier(number: usize) -> String {
     format!("{}.{}", encode(KEY_IDENTIFIER), encode(&[&[0][..], &serial(number)].concat()))
 }

@@ -418,7 +418,7 @@ async fn another_user_can_be_itself_alone() {
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
-/// For the kernel this number is nobody's: a process that asks for it stays what it is.
+/// The kernel takes this number for "unchanged": a process that asks for it stays what it is.
 #[test]
 fn the_number_that_changes_nothing_is_no_user_and_no_group() {
     let scratch = Scratch::new();

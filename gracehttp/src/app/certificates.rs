@@ -197,8 +197,8 @@ impl Caretaker {
         }
     }
 
-    /// Waits until the files are left alone: those of a certificate are replaced one after the other. What else happens in
-    /// their directories does not count.
+    /// Waits until the files are left alone, since those of a certificate are replaced one after the other. Changes of other
+    /// files in their directories do not count.
     fn until_quiet(&self) {
         let longest = Instant::now() + LONGEST_UNREST;
         let mut end = Instant::now() + QUIET;

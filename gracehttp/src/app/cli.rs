@@ -11,6 +11,8 @@ use clap::{Arg, ArgAction, Command};
 
 use crate::access_log;
 use crate::app::configured::Configured;
+#[cfg(feature = "tls")]
+use crate::app::prepare::tls_acceptors;
 use crate::app::service_user::ServiceUser;
 use crate::app::{App, life};
 use crate::config::report;
@@ -19,7 +21,11 @@ use crate::handoff::StartCommand;
 use crate::lifecycle::Events;
 use crate::listen::bind;
 use crate::log;
+#[cfg(feature = "tls")]
+use crate::server::Server;
 use crate::server::{AccessLog, ServerOptions};
+#[cfg(feature = "tls")]
+use crate::tls::KeyRing;
 
 const LENIENT: &str = "lenient";
 
@@ -67,12 +73,7 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -
     let user = ServiceUser::find_for_check(&settings)?;
     origins.notices.iter().for_each(|notice| log::notice_once(format_args!("{notice}")));
     #[cfg(feature = "tls")]
-    for (server, acceptor) in
-        servers.iter().zip(crate::app::prepare::tls_acceptors(&servers, &crate::tls::KeyRing::default())?)
-    {
-        let expired = acceptor.iter().flat_map(|acceptor| acceptor.expired_lists(server.name()));
-        expired.for_each(|list| log::notice_once(format_args!("{list}")));
-    }
+    check_tls(&servers)?;
     let access = servers
         .iter()
         .map(|server| &server.options)
@@ -91,6 +92,17 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -
     Error::check(of_user.into_iter().chain(logs).filter_map(Result::err).collect())?;
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
     print(&format!("the configuration of {} is in order\n", names.join(", ")))
+}
+
+/// Reads what TLS needs. A revocation list that has expired is only told: a process with it would start.
+#[cfg(feature = "tls")]
+fn check_tls<S>(servers: &[Server<S>]) -> Result<(), Error> {
+    let acceptors = tls_acceptors(servers, &KeyRing::default())?;
+    for (server, acceptor) in servers.iter().zip(acceptors) {
+        let expired = acceptor.iter().flat_map(|acceptor| acceptor.expired_lists(server.name()));
+        expired.for_each(|list| log::notice_once(format_args!("{list}")));
+    }
+    Ok(())
 }
 
 fn show<S: Clone + Send + Sync + 'static>(app: App<S>) -> Result<(), Error> {

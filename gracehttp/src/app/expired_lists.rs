@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::lifecycle::{Event, Events, ExpiredList};
 use crate::tls::TlsAcceptor;
 
-/// A process in standby looks at nothing, and waits so long between two attempts.
+/// The shortest time until the next look: a process in standby does not look, and must not try again and again.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Tells of each list that has expired, once.
@@ -22,7 +22,7 @@ impl ExpiredLists {
         Self { acceptors, told: HashSet::new() }
     }
 
-    /// How long it takes until the next list expires. One that has expired and is not told yet is to be looked at soon.
+    /// The time until the next list expires; [`SOON`] if one has expired and is not told yet.
     pub(super) fn until_next(&self, now: SystemTime) -> Option<Duration> {
         let untold = self.lists().filter(|list| !self.told.contains(list));
         untold.map(|(_, _, end)| end.duration_since(now).unwrap_or_default().max(SOON)).min()
@@ -30,7 +30,7 @@ impl ExpiredLists {
 
     pub(super) fn look(&mut self, now: SystemTime, events: &Events) {
         let expired: Vec<_> =
-            self.lists().filter(|list| list.2 <= now && !self.told.contains(list)).collect();
+            self.lists().filter(|list @ (_, _, end)| *end <= now && !self.told.contains(list)).collect();
         for (server, path, expired_at) in expired {
             self.told.insert((server.clone(), path.clone(), expired_at));
             events.emit(&Event::RevocationListExpired(ExpiredList { server, path, expired_at }));

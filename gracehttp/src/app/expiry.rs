@@ -26,7 +26,7 @@ pub(super) struct Expiry {
 pub(super) struct Watched {
     pub(super) server: String,
     pub(super) acceptor: TlsAcceptor,
-    /// An authority renews them. So they are told only after a renewal has failed.
+    /// An authority renews them, so they are told only after a renewal has failed.
     pub(super) is_renewed: bool,
 }
 
@@ -81,7 +81,7 @@ impl Expiry {
                         names,
                         not_after,
                         left,
-                        is_renewed: *is_renewed,
+                        renewal_failed: *is_renewed,
                     }));
                 }
             }

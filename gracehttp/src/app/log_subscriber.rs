@@ -239,11 +239,11 @@ fn log_fault(prefix: &str, reason: &SuccessorFault) {
 }
 
 fn log_expiry(expiry: &CertificateExpiry) {
-    let CertificateExpiry { server, names, not_after, left, is_renewed } = expiry;
+    let CertificateExpiry { server, names, not_after, left, renewal_failed } = expiry;
     let end = humantime::format_rfc3339_seconds(*not_after);
     let names = names.join(", ");
-    let way_out = match (left.is_zero(), is_renewed) {
-        (_, true) => "its renewal has failed, and is tried again: see the error before for the reason",
+    let way_out = match (left.is_zero(), renewal_failed) {
+        (_, true) => "its renewal has failed, as an earlier error explains, and is tried again",
         (true, false) => "replace it",
         (false, false) => "replace its files before; no restart is needed",
     };

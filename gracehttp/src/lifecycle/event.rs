@@ -129,8 +129,8 @@ pub(crate) struct CertificateExpiry {
     pub(crate) not_after: SystemTime,
     /// Zero if it has expired.
     pub(crate) left: Duration,
-    /// An authority renews it, and the last renewal has failed.
-    pub(crate) is_renewed: bool,
+    /// An authority should have renewed it, and the last attempt has failed.
+    pub(crate) renewal_failed: bool,
 }
 
 /// A revocation list that has expired.
@@ -141,7 +141,7 @@ pub(crate) struct ExpiredList {
     pub(crate) expired_at: SystemTime,
 }
 
-/// What it is, and what happens now.
+/// Says what is refused now, and the way out.
 impl fmt::Display for ExpiredList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, path, expired_at } = self;

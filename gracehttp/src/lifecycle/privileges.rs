@@ -26,8 +26,8 @@ pub(crate) struct Privileges {
     group: Option<String>,
 }
 
-/// In a system call this number means that nothing changes.
-const NOBODY: u32 = u32::MAX;
+/// No user and no group has this number: to a system call it says that nothing changes.
+const UNCHANGED: u32 = u32::MAX;
 
 impl Privileges {
     /// Looks up what the keys `user` and `group` say; `None` if they say nothing.
@@ -51,7 +51,7 @@ impl Privileges {
             Err(_) => User::from_name(name).map_err(unreadable)?,
         };
         let uid = entry.as_ref().map(|user| user.uid.as_raw()).or_else(|| name.parse().ok());
-        let uid = uid.filter(|uid| *uid != NOBODY);
+        let uid = uid.filter(|uid| *uid != UNCHANGED);
         let uid = uid.ok_or_else(|| {
             Error::new(format!("user is `{name}`: there is no such user: create it, or correct the key"))
         })?;
@@ -182,10 +182,8 @@ impl fmt::Display for Privileges {
 }
 
 fn gid_of(group: &str) -> Result<u32, Error> {
-    match group.parse() {
-        Ok(NOBODY) => {}
-        Ok(number) => return Ok(number),
-        Err(_) => {}
+    if let Some(number) = group.parse().ok().filter(|number| *number != UNCHANGED) {
+        return Ok(number);
     }
     match Group::from_name(group) {
         Ok(Some(group)) => Ok(group.gid.as_raw()),

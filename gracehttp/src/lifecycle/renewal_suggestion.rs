@@ -9,7 +9,7 @@ use humantime::{format_duration, format_rfc3339_seconds};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RenewalSuggestion {
     pub(crate) server: String,
-    /// For whom the certificate is.
+    /// The names that the certificate is for.
     pub(crate) names: Vec<String>,
     pub(crate) outcome: SuggestionOutcome,
 }
@@ -21,7 +21,7 @@ pub(crate) enum SuggestionOutcome {
     New { start: SystemTime, end: SystemTime, at: SystemTime, explanation: Option<String> },
     /// It suggests the same as before.
     Unchanged,
-    /// It has given no answer that can be used. It is asked again after `pause`. `is_repeated` if that was so before.
+    /// It has given no answer that can be used. It is asked again after `pause`. `is_repeated` if the answer before it was of no use, either.
     Failed { reason: String, pause: Duration, is_repeated: bool },
 }
 

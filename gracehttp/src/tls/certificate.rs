@@ -44,7 +44,7 @@ struct Stapled {
 pub(crate) enum Flaw {
     /// Of the server's own certificate.
     Dates(String),
-    /// Of those behind it.
+    /// Of the certificates behind it.
     IssuerDates(String),
     Order(String),
 }
@@ -85,7 +85,7 @@ impl Certificate {
         Self { certified: self.certified.clone(), facts: self.facts.clone(), stapled: Some(stapled) }
     }
 
-    /// The OCSP response that it has, valid or not any more.
+    /// The OCSP response that it has, even if it is not valid any more.
     pub(super) fn staple(&self) -> Option<&Staple> {
         self.stapled.as_ref().map(|stapled| &stapled.staple)
     }
@@ -133,7 +133,7 @@ impl Certificate {
         Some(not_after - lifetime / 10)
     }
 
-    /// By what its authority knows it again.
+    /// What identifies it to its authority.
     #[cfg(feature = "acme")]
     pub(crate) fn issuance(&self) -> Option<Issuance<'_>> {
         issuance::of(self.certified.cert.first()?)
@@ -155,7 +155,8 @@ impl Certificate {
         self.certified.key.choose_scheme(schemes).is_some()
     }
 
-    /// What a client gets now. Some clients refuse a server with an outdated OCSP response, and most take one without any.
+    /// What a client gets now: without an OCSP response that is outdated, for which some clients would refuse the server. Most
+    /// accept one without a response.
     pub(super) fn certified(&self) -> &Arc<CertifiedKey> {
         match &self.stapled {
             Some(Stapled { staple, certified }) if staple.is_valid_at(SystemTime::now()) => certified,
@@ -208,7 +209,7 @@ fn flaws(chain: &[CertificateDer<'static>], now: SystemTime) -> Vec<Flaw> {
     let mut all = chain.iter().enumerate();
     let own = all.next().and_then(|(_, own)| outdated(own, now));
     let own = own.map(|how| Flaw::Dates(format!("it {how}, so clients will refuse it: replace it")));
-    // Clients have their own copy of a root, and don't look at the dates of this one.
+    // Clients have their own copies of roots, and don't look at the dates of these.
     let is_root = |certificate: &[u8]| {
         validity::issuer_and_subject(certificate).is_some_and(|(issuer, subject)| issuer == subject)
     };

@@ -46,7 +46,7 @@ pub(super) struct Clients {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RevocationList {
     pub(crate) path: PathBuf,
-    /// From then on it says nothing of what was revoked since.
+    /// When the next list is due. From then on this one is no longer trusted.
     pub(crate) next_update: Option<SystemTime>,
 }
 

@@ -1,10 +1,10 @@
-//! The extensions of a certificate (RFC 5280, section 4.2).
+//! The extensions of a certificate (RFC 5280 section 4.2).
 
 use super::der::{EXPLICIT_0, OBJECT_IDENTIFIER, OCTET_STRING, next, sequence};
 
 const EXTENSIONS: u8 = 0xa3;
 
-/// The value of the extension with this identifier; none if there is no such extension, or if the certificate does not look as
+/// The value of the extension with this identifier. None if there is no such extension, or if the certificate does not look as
 /// expected.
 pub(super) fn value_of<'a>(certificate: &'a [u8], identifier: &[u8]) -> Option<&'a [u8]> {
     let certificate = sequence(&mut &certificate[..])?;

@@ -46,7 +46,8 @@ pub(super) fn settled<T, E>(paths: &[&Path], mut read: impl FnMut() -> Result<T,
     }
 }
 
-/// A file that has moved here may be old, and none may be there: then the change shows in one of the directories on the way.
+/// A file that was moved here may have old times, and one that was removed has none: then the change shows in one of the
+/// directories on the way to it.
 fn have_just_changed(paths: &[&Path]) -> bool {
     paths.iter().any(|path| is_new(path) || places_of(path).iter().any(|place| is_new(&place.directory)))
 }
@@ -99,7 +100,7 @@ fn read_key(server: &str, path: &Path) -> Result<PrivateKeyDer<'static>, Error> 
     })
 }
 
-/// How to make PEM of what is in DER, as far as its first elements tell what it is.
+/// How to make PEM of a file in DER. Its first elements tell what it is; none if they don't.
 fn from_der(bytes: &[u8]) -> Option<&'static str> {
     let first = der::next(&mut der::sequence(&mut &bytes[..])?)?;
     match (first.tag, first.content) {

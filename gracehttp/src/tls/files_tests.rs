@@ -31,7 +31,7 @@ impl Files {
         files
     }
 
-    /// With everything that a server reads. No response is in the file of one.
+    /// With everything that a server reads. What is in `ocsp.der` is no OCSP response.
     fn with_all() -> Self {
         let files = Self::with_pair();
         let (key, mut params) =
@@ -74,7 +74,7 @@ impl Files {
         fs::write(self.0.join(name), &whole[..whole.len() / 2]).unwrap();
     }
 
-    /// By what belongs to others.
+    /// Puts the file of other certificates in its place.
     fn replace(&self, name: &str) {
         let other = Self::with_all();
         fs::rename(other.0.join(name), self.0.join(name)).unwrap();

@@ -72,7 +72,7 @@ pub(crate) async fn handshake(
             let session = Session::new(take_over(rustls, &key_log, after_change, client)?);
             Ok(SecureStream::new(bare, session, input))
         }
-        // rustls has no fault to tell, so the alert is ours.
+        // To rustls the handshake is complete, so it sends no alert.
         Err(error) => {
             let mut session = Session::new(take_over(rustls, &key_log, after_change, None)?);
             let mut alert = Vec::new();
@@ -151,7 +151,7 @@ impl Handshake {
         }
     }
 
-    /// The certificates that the client has shown, verified. rustls verifies none again when a session is resumed, so this does.
+    /// The certificates that the client has shown, verified. When a session is resumed, rustls verifies none, so this does.
     fn client(&self) -> Result<Option<Arc<ClientChain>>, TlsError> {
         let Some(clients) = self.resolver.clients() else { return Ok(None) };
         let chain = self.rustls.peer_certificates();

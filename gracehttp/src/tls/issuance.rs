@@ -1,12 +1,13 @@
-//! By what an authority knows a certificate again: the key that has signed it, and its serial number (RFC 9773, section 4.1).
+//! What identifies a certificate to the authority that has issued it: the key that has signed it, and its serial number
+//! (RFC 9773 section 4.1).
 
-use super::der::{EXPLICIT_0, INTEGER, next, sequence};
-use super::extensions;
+use super::der::{next, sequence};
+use super::{extensions, validity};
 
 /// 2.5.29.35, `authorityKeyIdentifier`.
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 
-/// Its field `keyIdentifier`, which has the context-specific number 0 (RFC 5280, section 4.2.1.1).
+/// Its field `keyIdentifier`, which has the context-specific number 0 (RFC 5280 section 4.2.1.1).
 const KEY_IDENTIFIER: u8 = 0x80;
 
 /// The two, each as it is encoded, without its tag and length.
@@ -18,22 +19,12 @@ pub(crate) struct Issuance<'a> {
 
 /// None if the certificate does not say which key has signed it, or does not look as expected.
 pub(super) fn of(certificate: &[u8]) -> Option<Issuance<'_>> {
-    let serial = serial(certificate)?;
+    let serial = validity::serial_number(certificate)?;
     let value = extensions::value_of(certificate, AUTHORITY_KEY_IDENTIFIER)?;
     let mut fields = sequence(&mut &value[..])?;
     let authority_key = std::iter::from_fn(|| next(&mut fields)).find(|field| field.tag == KEY_IDENTIFIER)?;
     let is_whole = !authority_key.content.is_empty() && !serial.is_empty();
     is_whole.then_some(Issuance { authority_key: authority_key.content, serial })
-}
-
-fn serial(certificate: &[u8]) -> Option<&[u8]> {
-    let certificate = sequence(&mut &certificate[..])?;
-    let mut to_be_signed = sequence(&mut &certificate[..])?;
-    let mut element = next(&mut to_be_signed)?;
-    if element.tag == EXPLICIT_0 {
-        element = next(&mut to_be_signed)?;
-    }
-    (element.tag == INTEGER).then_some(element.content)
 }
 
 #[cfg(test)]
@@ -48,7 +39,7 @@ mod tests {
         params.self_signed(&key).unwrap()
     }
 
-    /// The numbers of the example in RFC 9773, section 4.1: a serial number whose first bit is set begins with a zero byte.
+    /// The numbers of the example in RFC 9773 section 4.1: a serial number whose first bit is set begins with a zero byte.
     #[test]
     fn key_and_serial_number_are_found() {
         let made = certificate(|params| {

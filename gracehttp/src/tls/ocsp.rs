@@ -53,7 +53,7 @@ pub(super) fn read(server: &str, path: &Path, certificate: &[u8]) -> Result<Stap
     })
 }
 
-/// An error is the second half of a sentence.
+/// An error says what the file holds, as the second half of a sentence.
 fn staple(response: Vec<u8>, certificate: &[u8], now: SystemTime) -> Result<Staple, String> {
     let data = data(&response).ok_or("holds no successful OCSP response in DER")?;
     let until = valid_until(data, certificate).ok_or("holds an OCSP response for another certificate")?;
@@ -96,8 +96,8 @@ fn signed_data(mut basic: &[u8]) -> Option<&[u8]> {
     (are_full && basic.is_empty()).then_some(data)
 }
 
-/// Until when the response for a certificate is valid: `Some(None)` if it does not say so, and none if there is no response for
-/// it. Its serial number tells a certificate from others.
+/// Until when the response for a certificate is valid: `Some(None)` if it does not say so, `None` if there is no response for
+/// it. The serial number tells the certificate from others.
 fn valid_until(mut data: &[u8], certificate: &[u8]) -> Option<Option<SystemTime>> {
     let serial_number = validity::serial_number(certificate)?;
     // The version, who responds, and when. The list of responses is the first sequence.

@@ -173,7 +173,7 @@ impl Reloader {
     }
 }
 
-/// Notes a fault. Returns it if it is to be told now: one that is new may be half of a replacement.
+/// Notes a fault. Returns it if it is to be told now: a new one waits for the next look, since the files may be half replaced.
 fn tell(noted: &mut Option<Fault>, look: Look, outcome: ReloadOutcome) -> Option<ReloadOutcome> {
     let former = noted.take().filter(|former| former.outcome == outcome);
     let is_told = former.as_ref().is_some_and(|former| former.is_told);
@@ -225,17 +225,18 @@ impl Pair {
             }
             Err(fault) => {
                 let kept = ReloadOutcome::Kept { reason: in_a_line(&fault) };
-                tell(&mut self.fault, look, kept).into_iter().for_each(|fault| note(shown.clone(), fault));
+                if let Some(kept) = tell(&mut self.fault, look, kept) {
+                    note(shown.clone(), kept);
+                }
             }
         }
         if let Some(stapling) = &mut self.stapling {
             match stapling.look(server, &next) {
                 Ok(stapled) => next = stapled.map_or(next, Arc::new),
                 Err(fault) => {
-                    let response = format!("OCSP response {}", stapling.path.display());
-                    tell(&mut stapling.fault, look, fault)
-                        .into_iter()
-                        .for_each(|fault| note(response.clone(), fault));
+                    if let Some(fault) = tell(&mut stapling.fault, look, fault) {
+                        note(format!("OCSP response {}", stapling.path.display()), fault);
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! The validity dates and the version of a certificate.
+//! The first elements of a certificate: version, serial number, names and dates; and the dates of revocation lists.
 //!
-//! rustls checks them only in the certificates of peers. Two dates need no whole X.509 parser: this module walks the few
-//! elements of DER before them (RFC 5280, section 4.1).
+//! rustls checks them only in the certificates of peers. They need no whole X.509 parser: this module walks the few
+//! elements of DER before them (RFC 5280, sections 4.1 and 5.1).
 
 use std::time::SystemTime;
 
@@ -40,12 +40,9 @@ pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
 pub(super) fn next_update(list: &[u8]) -> Option<SystemTime> {
     let list = sequence(&mut &list[..])?;
     let mut to_be_signed = sequence(&mut &list[..])?;
-    let mut first = next(&mut to_be_signed)?;
-    if first.tag == INTEGER {
-        // That was the version, and this is the signature's algorithm.
-        first = next(&mut to_be_signed)?;
-    }
-    let _signature_algorithm = first;
+    let first = next(&mut to_be_signed)?;
+    // A version may come before the algorithm.
+    let _signature_algorithm = if first.tag == INTEGER { next(&mut to_be_signed)? } else { first };
     let _issuer = sequence(&mut to_be_signed)?;
     let _this_update = time(&next(&mut to_be_signed)?)?;
     time(&next(&mut to_be_signed)?)

@@ -91,7 +91,7 @@ async fn links_that_are_replaced_are_followed() {
     }
 }
 
-/// A program that goes mad does not make the process read its files all the time.
+/// A program that replaces them without end does not make the process read them without end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_that_are_replaced_again_and_again_are_read_when_they_are_left_alone_or_once_a_second() {
     let pairs = [Pair::new(&["localhost"]), Pair::new(&["localhost"])];

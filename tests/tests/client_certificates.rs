@@ -206,7 +206,7 @@ async fn a_session_of_a_certificate_that_has_expired_meanwhile_is_not_resumed() 
     }
 }
 
-/// Whoever loses an authority's trust has no way in over the tickets of before.
+/// Its ticket is of no use without the authority.
 #[tokio::test]
 async fn a_client_whose_authority_is_removed_is_refused_from_the_next_handshake_on_whatever_ticket_it_has() {
     let (scratch, old, new) = (Scratch::new(), Authority::new(), Authority::new());

@@ -46,7 +46,7 @@ async fn case_45_a_request_that_crosses_the_first_goaway_is_answered() {
     }
 }
 
-/// Nothing is to be expected from a client that has opened its connection a while ago, and has sent no request yet.
+/// Its client has opened it a while ago, so no request is on its way.
 #[tokio::test]
 async fn a_connection_without_any_request_is_told_at_once_and_closes_when_its_client_has_answered() {
     for plan in PLANS {
@@ -95,7 +95,7 @@ async fn a_connection_that_was_opened_just_now_gets_its_first_request_answered()
     }
 }
 
-/// It has chosen HTTP/2 in its handshake and sends not even the preface, or sends that and answers nothing.
+/// One client sends nothing after its handshake, not even the preface of HTTP/2. The other sends that, and no answer.
 #[tokio::test]
 async fn a_client_that_answers_no_goaway_is_told_and_holds_nothing_up() {
     let scratch = Scratch::new();

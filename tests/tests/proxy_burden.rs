@@ -16,7 +16,7 @@ const PROXY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// What follows the fixed part of a header, at most.
 const LARGEST: usize = 8 << 10;
 
-/// So many connections come before memory is measured.
+/// How many connections come before memory is measured.
 const WARM_UP: usize = 500;
 
 /// A header of version 2 and of the greatest size, for this client: the longest name that TLS has, TLS with as long a common
@@ -71,7 +71,7 @@ async fn thousands_of_the_largest_headers_cost_their_size_and_move() {
     let mut clients = Vec::new();
     let mut before = 0;
     for number in 0..WARM_UP + count {
-        // What an allocator keeps for later comes on top, once: it has that by now.
+        // By now the allocator has what it keeps for later, which does not grow with the connections.
         if number == WARM_UP {
             before = resident(app.pid());
         }
@@ -94,7 +94,7 @@ async fn thousands_of_the_largest_headers_cost_their_size_and_move() {
             of_client.moves_to(pid).await;
         }
     }
-    // The successor had no time to warm up, but less than that is a second header, too.
+    // This includes the memory of the allocator, and is still less than a second header for each connection.
     let most = (WARM_UP + count) * (LARGEST + (2 << 10)) + (4 << 20);
     let used = resident(pid).saturating_sub(fresh);
     assert!(used < most, "{used} bytes in the successor, and {most} are the most");

@@ -1,13 +1,14 @@
-//! Peers that have to send a PROXY header and send none: their clients get no answer, so the operator is told.
+//! Peers that have to send a PROXY header and send none: their clients get no answer, so the log has a notice.
 
 use std::net::SocketAddr;
 
 use tests::access::AccessLog;
 use tests::client::{get, get_once};
-use tests::patience::eventually;
+use tests::patience::{GLANCE, PATIENCE, within};
 use tests::{App, Client, Exit, Launch, Scratch, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 const NO_HEADER: &str = "no PROXY header from 127.0.0.1:";
 
@@ -62,14 +63,14 @@ async fn a_peer_without_a_header_is_named_once_for_each_server_and_counted_each_
         );
     }
     assert_eq!(app.log.count(0, NO_HEADER), 2, "{}", app.log);
-    // Nobody has spoken TLS, and no client is to blame for that.
+    // No handshake has begun, so none has failed for a reason of TLS.
     let log = AccessLog::at(scratch.join("access.log"));
     let lines = log.has(4).await;
     assert!(lines.iter().all(|line| line["tls_failure"] == "no_proxy_header"), "{lines:?}");
     assert_eq!(app.stop().await, Exit::Code(0));
 }
 
-/// Many balancers find out so whether a server is up.
+/// Many balancers look in this way whether a server is up.
 #[tokio::test]
 async fn a_peer_that_only_connects_is_no_fault() {
     let scratch = Scratch::new();
@@ -90,16 +91,19 @@ async fn a_peer_that_only_connects_is_no_fault() {
             stream.write_all(b"PROXY UNKNOWN\r\n").await.expect("room");
             assert_eq!(Client::over(stream).get("/ping").await.expect("an answer").status, 200);
         }
-        let mut closed = 0;
-        while closed == 0 {
-            closed = counted(&app, server, "closed").await;
-        }
-        assert_eq!(closed, 1);
+        within(PATIENCE, "the cut header to be counted", async {
+            while counted(&app, server, "closed").await == 0 {
+                sleep(GLANCE).await;
+            }
+        })
+        .await;
+        assert_eq!(counted(&app, server, "closed").await, 1);
         assert_eq!(
             (counted(&app, server, "refused").await, counted(&app, server, "timed_out").await),
             (0, 0)
         );
     }
-    eventually("both connections to end", || app.log.count(0, NO_HEADER) == 0).await;
+    let log = app.log.clone();
     assert_eq!(app.stop().await, Exit::Code(0));
+    assert_eq!(log.count(0, NO_HEADER), 0, "{log}");
 }

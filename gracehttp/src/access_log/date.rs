@@ -20,7 +20,7 @@ const NANOS_PER_SECOND: u64 = 1_000 * NANOS_PER_MILLI;
 
 /// A second of the calendar, and its texts.
 struct Second {
-    /// When it began on the clock that requests read. Before zero it wraps around: that clock may have begun within it.
+    /// When it began, on the clock that requests read. Below zero it wraps around: the clock may have begun within this second.
     begun: u64,
     /// The beginning of a line of JSON, with the time as in RFC 3339 up to its milliseconds.
     json: [u8; JSON.len()],
@@ -42,7 +42,7 @@ thread_local! {
 pub(super) fn begin_json(line: &mut Vec<u8>, at: u64) {
     with(at, |second| {
         let millis = (at.wrapping_sub(second.begun) / NANOS_PER_MILLI) as u16;
-        // In pieces: a processor waits when it copies as one what was just written as several.
+        // In three copies: one copy of what was just written in pieces would have to wait for the pieces.
         line.extend_from_slice(&second.json);
         line.extend_from_slice(&number::three_digits(millis));
         line.extend_from_slice(b"Z\"");
@@ -54,7 +54,7 @@ pub(super) fn put_common(line: &mut Vec<u8>, at: u64) {
     with(at, |second| line.extend_from_slice(&second.common));
 }
 
-/// Passes on the second in which a time lies. Where the system's clock is set, the times follow with their next second.
+/// Calls this with the second in which a time lies. If the system's clock is set, later seconds follow it.
 fn with(at: u64, use_it: impl FnOnce(&Second)) {
     SECOND.with_borrow_mut(|second| {
         if at.wrapping_sub(second.begun) >= NANOS_PER_SECOND {

@@ -62,8 +62,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Makes it fit for another request, with the memory of this one.
-    pub(crate) fn recycle(&mut self) {
+    /// Empties it for another request, and keeps its memory.
+    pub(crate) fn clear(&mut self) {
         self.texts.clear();
         self.texts.shrink_to(LARGEST_KEPT);
         self.sender = Sender::Connection;
@@ -74,7 +74,7 @@ impl Entry {
 impl AccessLog {
     /// Notes the head of a request, while it is there, in an entry that has nothing yet.
     pub(crate) fn note(&self, entry: &mut Entry, request: Request<'_>) {
-        // An entry without another sender is that of the connection. Most are, and are not copied.
+        // An empty entry has the connection as its sender, as most requests do: only another one is copied.
         if let Sender::Behind(ip) = request.sender {
             entry.sender = Sender::Behind(ip);
         }
@@ -189,7 +189,7 @@ fn put_method(texts: &mut Vec<u8>, method: &Method) {
     }
 }
 
-/// Appends a field of a line of JSON, of which `name` goes as far as the text.
+/// Appends a field of a line of JSON. `name` is all that comes before the text, such as `,"method":"`.
 pub(super) fn put_text(texts: &mut Vec<u8>, name: &[u8], text: &[u8], most: usize) {
     texts.extend_from_slice(name);
     put(texts, Style::Json, text, most);

@@ -44,12 +44,12 @@ pub(crate) struct Outcome {
     pub(crate) cause: Option<&'static str>,
 }
 
-/// When a request was there, on the [clock](clock::precise) that requests read.
+/// The moments of a request, on the [clock](clock::precise) that requests read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// When the head of the request had come.
     pub(crate) begun: u64,
-    /// When that of the response went to the client; none if none did.
+    /// When the head of the response went to the client; none if it did not.
     pub(crate) first_byte: Option<u64>,
     pub(crate) ended: u64,
 }
@@ -67,7 +67,7 @@ impl Outcome {
         Self { status, bytes: 0, times: None, route: "", cause: Some(cause) }
     }
 
-    /// When the request began: now, if nothing is known of it.
+    /// When the request began, or the present time if that is not known.
     fn begun(&self) -> u64 {
         self.times.as_ref().map_or_else(clock::precise, |times| times.begun)
     }

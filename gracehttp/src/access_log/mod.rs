@@ -41,7 +41,7 @@ pub(crate) struct AccessLog {
     with_query: bool,
     #[cfg(feature = "tls")]
     with_handshakes: bool,
-    /// Its name.
+    /// The server's name.
     server: Box<str>,
     target: Arc<Target>,
 }
@@ -83,7 +83,7 @@ impl AccessLog {
         }))
     }
 
-    /// Whether a line tells how long its request took. Otherwise it has a date, to the second.
+    /// Whether a line says how long its request took. Otherwise it has only a date, to the second.
     pub(crate) fn has_durations(&self) -> bool {
         self.form == Form::Json
     }

@@ -78,7 +78,7 @@ impl Queue {
     }
 
     fn place(&self) -> &Mutex<Vec<u8>> {
-        // Their number is a power of two, by which no division is needed.
+        // Their number is a power of two, so that this needs no division.
         &self.places[thread_number() & (self.places.len() - 1)].0
     }
 

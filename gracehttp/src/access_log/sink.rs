@@ -14,7 +14,7 @@ use crate::server::AccessLogTo;
 
 pub(super) enum Sink {
     Stdout(Line),
-    /// Which the messages of the framework share. Both write whole lines.
+    /// The messages of the framework go there, too. Both are written in whole lines.
     Stderr(Line),
     Tracing,
     File(LogFile),
@@ -99,7 +99,7 @@ impl LogFile {
     }
 
     /// Looks whether the last line is whole. Another process that writes this file may have torn it, or this one before
-    /// the file was opened anew; and a torn one is gone if somebody has emptied the file.
+    /// the file was opened anew; an operator who empties the file removes a torn line.
     fn look_at_end(&mut self) {
         if let Some(end) = &self.end {
             self.line = if file::ends_within_line(end) { Line::Torn } else { Line::Whole };

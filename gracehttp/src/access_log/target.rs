@@ -17,7 +17,7 @@ use crate::server::AccessLogTo;
 /// How long the process waits at its end for its last lines.
 const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
-/// How much longer for a writer that has given up, and has to say how many lines it could not write.
+/// How much longer it waits for the message of a writer about the lines that it could not write.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// How long a file may take to be opened anew.
@@ -34,7 +34,7 @@ pub(super) struct Target {
 
 /// What a writer is asked for beside its lines. It first writes the lines that have come before the duty.
 pub(super) enum Duty {
-    /// The process ends. What is not written by then counts as lost.
+    /// The process ends. What is not written at this time counts as lost.
     Flush(Sender<()>, Instant),
     Reopen(Sender<Result<(), Error>>),
     /// The exception: done before any line is written. See [`follow_names`].
@@ -82,7 +82,7 @@ pub(crate) fn flush() {
     for flushed in all().into_iter().map(ask).collect::<Vec<_>>() {
         let _ = flushed.recv_timeout((end + GRACE).saturating_duration_since(Instant::now()));
     }
-    // What the writers have said just now: the log may have settled its messages before.
+    // For what the writers have just said: the log may have written its last messages before.
     log::flush();
 }
 

@@ -58,7 +58,7 @@ impl Writer {
         }
     }
 
-    /// Writes lines, behind those that are left. It waits for a full pipe until a duty comes, or `has_to_stop`.
+    /// Writes lines, behind those that are left. Waits while a pipe is full, until a duty comes or `has_to_stop` says so.
     fn write(&mut self, lines: &[u8], has_to_stop: impl Fn() -> bool) {
         let Self { target, sink, told, told_at, left } = self;
         if !left.is_empty() {

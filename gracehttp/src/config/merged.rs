@@ -297,7 +297,7 @@ impl<'de> MapAccess<'de> for Table<'de, '_> {
     }
 }
 
-/// Where a value comes from. One that is no table is not of the file if variables set keys in it.
+/// Where a value comes from. If variables set keys within it, they replace a value of the file that is no table.
 fn place(value: Option<&Spanned<DeValue<'_>>>, said: Option<&Said>) -> Option<At> {
     let of_file = value.filter(|value| said.is_none() || value.get_ref().is_table());
     let of_variable = || said.map(|said| At::Variable(SaidOfKey::Said(said).variable()));

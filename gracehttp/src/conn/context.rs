@@ -58,7 +58,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Option<&'static ServerMetrics>,
     /// Has a line for each request; none if the server keeps no such log.
     pub(crate) access_log: Option<AccessLog>,
-    /// The operator knows that a peer has sent no PROXY header.
+    /// Whether the log has a notice of a peer without a PROXY header.
     pub(super) has_told_of_header: AtomicBool,
     /// The runtime that serves.
     pub(crate) workers: Handle,

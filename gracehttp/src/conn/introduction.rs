@@ -128,7 +128,7 @@ pub(super) async fn read(context: &Context, bare: &mut BareStream, seen: &mut By
     let (header, length) = whole(bare, seen).await.inspect_err(|why| {
         match why.kind() {
             io::ErrorKind::InvalidData => note_failure(context, bare.peer(), "refused", why),
-            // Only looks whether somebody listens.
+            // The peer has only looked whether the server is up.
             _ if seen.is_empty() => {}
             _ => note_quietly(context, bare.peer(), "closed", why),
         }
@@ -143,8 +143,8 @@ pub(super) fn note_timed_out(context: &Context, peer: Peer) {
     note_failure(context, peer, "timed_out", &"it took longer than `handshake_timeout`");
 }
 
-/// A listed peer has not begun with a header. Its clients get no answer, so the operator is told the first time. Further ones
-/// are said at level debug, as are failed handshakes.
+/// A listed peer has not begun with a header. Its clients get no answer, so the first of such peers is a notice. Later ones are
+/// messages of level debug, as failed handshakes are.
 fn note_failure(context: &Context, peer: Peer, reason: &'static str, why: &dyn Display) {
     if context.has_told_of_header.swap(true, Ordering::Relaxed) {
         return note_quietly(context, peer, reason, why);

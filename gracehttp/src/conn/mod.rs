@@ -115,7 +115,7 @@ pub(crate) fn without_deadline(context: &Arc<Context>) -> Vec<Cut> {
 /// connections are used again instead of growing the heap.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// The kind of a failed handshake that never began, since the PROXY header before it was missing.
+/// The kind of a handshake that could not begin, since the PROXY header before it was missing.
 #[cfg(feature = "tls")]
 const NO_PROXY_HEADER: &str = "no_proxy_header";
 
@@ -312,7 +312,7 @@ async fn serve_tls(context: Arc<Context>, acceptor: TlsAcceptor, stream: Stream,
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) if is_challenge(&error) => return,
-        // It is noted already, and no handshake has begun.
+        // The notice is there already, and no handshake has begun.
         Ok(Err(error)) if owes_header => {
             let is_refused = error.kind() == ErrorKind::InvalidData;
             let kind = if is_refused { NO_PROXY_HEADER } else { kind_of(&error) };

@@ -72,8 +72,7 @@ impl Redirect {
     }
 }
 
-/// Whether an authority asks for the answer to a challenge, whose token is in base64url. A path with more in it could lead
-/// elsewhere, over the dots of `..`.
+/// Whether a path is that of a challenge, with a token in base64url and nothing else: `..` could lead to other paths.
 fn is_challenge(path: &str) -> bool {
     let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     path.strip_prefix(CHALLENGES).is_some_and(|token| !token.is_empty() && token.bytes().all(is_of_token))

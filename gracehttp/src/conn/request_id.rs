@@ -69,7 +69,7 @@ impl RequestId {
     }
 }
 
-/// For a request to another service, a message, or a row of a database.
+/// The id as it stands in the response.
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())

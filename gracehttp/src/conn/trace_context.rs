@@ -12,7 +12,7 @@ use http::{HeaderMap, StatusCode};
 const MOST_MEMBERS: usize = 32;
 const MOST_BYTES: usize = 4 << 10;
 
-/// The flags with a meaning: sampled, and a trace id by chance. Others are not passed on (section 3.2.2.5).
+/// The flags that have a meaning: the trace is sampled, and its id is random. Others are not passed on (section 3.2.2.5).
 const KNOWN_FLAGS: u8 = 0b11;
 
 /// Extractor: the trace that the client says the request belongs to, by its fields `traceparent` and `tracestate`
@@ -189,7 +189,7 @@ mod tests {
         }
     }
 
-    /// A later version of the standard gives them a meaning, for systems that know it.
+    /// A later version of the standard may give them one.
     #[test]
     fn flags_without_a_meaning_are_not_passed_on() {
         let shown = |flags: &str| {

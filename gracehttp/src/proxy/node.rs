@@ -12,7 +12,7 @@ pub(crate) enum Node {
     },
     /// `unknown`, or a name that only the proxy understands, such as `_hidden`.
     Hidden,
-    /// It has connected over a Unix socket.
+    /// A peer on a Unix socket.
     Unix,
 }
 

@@ -59,7 +59,7 @@ impl Fault {
         Self { alert: Some(NO_RENEGOTIATION), reason }
     }
 
-    /// What the TLS library says of the client's certificate.
+    /// The client's certificate is refused, with this alert.
     #[cfg(feature = "tls")]
     pub(crate) fn refused_certificate(alert: u8) -> Self {
         Self { alert: Some(alert), reason: "the client's certificate is not accepted" }

@@ -1,7 +1,7 @@
 //! Restarts from an earlier release to this one and back, with the real programs of both: their users replace the binary.
 //!
-//! The tests with the impostor know what earlier releases are said to do, and these what they do. `.ci/upgrades COMMIT`
-//! builds `app` of a commit and runs them with it. Without one they say that they skip.
+//! The tests with the impostor show what earlier releases have promised; these show what they do. `.ci/upgrades COMMIT` builds
+//! `app` of a commit and runs the tests with it. Without such a program they say that they skip.
 
 mod limit;
 

@@ -41,13 +41,13 @@ struct Running {
     status: Option<StatusCode>,
 }
 
-/// The clock of a request.
+/// The clock that a request reads.
 #[derive(Clone, Copy, Debug, Default)]
 enum Clock {
-    /// For durations.
+    /// Where durations are counted or logged.
     #[default]
     Precise,
-    /// Enough for a date.
+    /// Where only the date is logged.
     Coarse,
 }
 
@@ -251,10 +251,10 @@ impl Running {
         KEPT.try_with(|kept| kept.borrow_mut().pop()).ok().flatten().unwrap_or_default()
     }
 
-    /// Makes it fit for another request, with the memory of this one.
-    fn recycle(&mut self) {
+    /// Empties it for another request, and keeps its memory.
+    fn clear(&mut self) {
         let Self { counted, entry, traced, ended, route, status, .. } = self;
-        entry.recycle();
+        entry.clear();
         if traced.is_some() {
             *traced = None;
         }
@@ -285,7 +285,7 @@ impl Drop for Measured {
     fn drop(&mut self) {
         let Some(mut running) = self.0.take() else { return };
         running.count();
-        running.recycle();
+        running.clear();
         // A thread that ends keeps nothing any more.
         let _ = KEPT.try_with(|kept| {
             let mut kept = kept.borrow_mut();

@@ -19,7 +19,7 @@ use crate::lifecycle::generation;
 pub(super) struct Traced {
     pub(super) id: Option<RequestId>,
     span: Option<Span>,
-    /// As spans name it.
+    /// The name of the request's method in spans.
     method: &'static str,
 }
 
@@ -32,7 +32,7 @@ impl Traced {
 
     pub(super) fn begin<B>(info: &ConnectionInfo, request: &Request<B>) -> Box<Self> {
         let options = &info.context.options;
-        // Some proxies add their field behind that of the client, as HAProxy does with `unique-id-header`.
+        // The last one: HAProxy and others add theirs behind that of the client.
         let of_proxy = || {
             let mut values = request.headers().get_all(X_REQUEST_ID).iter();
             let last = values.next_back().filter(|_| info.is_from_trusted_proxy())?;

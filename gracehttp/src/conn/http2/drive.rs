@@ -155,7 +155,7 @@ impl<'a> Drive<'a> {
         }
         let (watch, streams) = (&self.watch, self.streams);
         let reason = self.candidate.reason_to_close(phase, cx, || watch.doing(streams));
-        // Clients wait for its permit.
+        // Clients wait for its permit, so it is closed without the two steps of GOAWAY.
         if reason == Some(Reason::FullServer) && phase < Phase::Stopping && self.is_unused() {
             return Step::End(End::Unused);
         }

@@ -36,7 +36,7 @@ pub(in crate::conn) struct Candidate<'a> {
     context: &'a Context,
     /// It can't move to a successor.
     stays: bool,
-    /// Its close loses no request, whenever it comes.
+    /// A GOAWAY comes before its close, so no request is lost.
     is_announced: bool,
     listed: Option<(usize, Arc<Listed>)>,
     /// Its place among those that close in a restart.
@@ -49,7 +49,7 @@ impl<'a> Candidate<'a> {
         Self { context, stays, is_announced: false, listed: None, slot: None, look_at: None }
     }
 
-    /// One of HTTP/2: it stays, and GOAWAY announces its close.
+    /// One of HTTP/2: it can't move, and GOAWAY announces its close.
     #[cfg(feature = "http2")]
     pub(in crate::conn) fn announced(context: &'a Context) -> Self {
         let mut candidate = Self::new(context, true);
@@ -96,9 +96,9 @@ impl<'a> Candidate<'a> {
         let slot = *self.slot.get_or_insert_with(|| spread.slot());
         self.look_at = match doing {
             Doing::Idle(since) => Some(slot.close_at(since)),
-            // Its first request may be in transit, and is answered after the first GOAWAY, too.
+            // Its first request may be in transit: it is answered even if it comes after the first GOAWAY.
             Doing::New(since) if self.is_announced => Some(slot.early().max(since + SETTLED)),
-            // Nothing can be announced: it gets all the time there is.
+            // Its first request may be in transit, and its close can't be announced: it gets all the time there is.
             Doing::New(since) => Some(spread.end().max(since + SETTLED)),
             // It leaves at once: each further stream would have less time than the one before.
             Doing::Multiplexed(_) => return true,

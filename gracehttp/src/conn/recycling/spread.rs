@@ -33,7 +33,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// When to close a connection of whose client nothing is expected.
+    /// When to close a connection whose client is expected to send nothing.
     pub(super) fn early(self) -> Instant {
         self.early
     }

@@ -5,8 +5,8 @@
 //!
 //! 1. It reads the certificate in the cache, and installs it if it is another one: another process may have renewed it.
 //! 2. It sleeps until the certificate is [to be renewed](renewal): when the authority [suggests](information) it, or else when two
-//!    thirds of its lifetime are over. The cache keeps what the authority has said and when to ask it again, so a restart asks
-//!    nobody. A process without a certificate goes on at once; meanwhile its server refuses handshakes.
+//!    thirds of its lifetime are over. The cache keeps what the authority has said and when to ask it again, so a restart does
+//!    not ask. A process without a certificate goes on at once; meanwhile its server refuses handshakes.
 //! 3. It takes the lock of the cache. So of all processes that share the cache, one orders: the others wait and then find the
 //!    new certificate.
 //! 4. It [orders](order): [account](account), order, challenges, finalization, download. The order and the key are in the cache

@@ -333,14 +333,21 @@ async fn a_new_low_port_fails_the_restart_says_why_and_the_predecessor_serves_on
         return skipped("ports that only root may bind");
     }
     let scratch = Scratch::new();
-    scratch.write("Gracehttp.toml", "user = \"nobody\"\n");
+    let settings = "user = \"nobody\"\npid_file = \"app.pid\"\n";
+    scratch.write("Gracehttp.toml", settings);
     let app = launch(&scratch, ids).start("web").await;
     let web = app.target("web").await;
-    scratch.write("Gracehttp.toml", "user = \"nobody\"\n[server.admin]\nlisten = \"127.0.0.1:987\"\n");
+    scratch.write("Gracehttp.toml", format!("{settings}[server.admin]\nlisten = \"127.0.0.1:987\"\n"));
+    let told = ["127.0.0.1:987", "another `user`", "AmbientCapabilities=", "ip_unprivileged_port_start"];
+    // Root asks before the restart: root itself could bind the port, the successor could not.
+    let mut check = Command::new(scratch.join("configured"));
+    let output = check.args(["check", "--bind"]).current_dir(scratch.path()).output().expect("it starts");
+    let found = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.iter().all(|part| found.contains(part)), "{found}");
     let start = app.log.end();
     app.signal(Signal::USR2);
     let line = app.log.line(start, "start new process failed").await;
-    for part in ["127.0.0.1:987", "another `user`", "AmbientCapabilities=", "ip_unprivileged_port_start"] {
+    for part in told {
         assert!(line.contains(part), "no {part} in {line}");
     }
     app.log.line(start, "serves on").await;

@@ -79,17 +79,19 @@ fn check<S: Clone + Send + Sync + 'static>(app: App<S>, tries_endpoints: bool) -
         .map(|server| &server.options)
         .map(|options| bind::check_access(&options.name, options.all_endpoints(), &options.socket));
     Error::check(access.filter_map(Result::err).collect())?;
-    if tries_endpoints {
-        trial::run(&servers, &own_addresses, &settings, &start_command)?;
-    }
+    let free = match tries_endpoints {
+        true => trial::run(&servers, &own_addresses, &settings, &start_command)?,
+        false => Vec::new(),
+    };
     // What follows is the user's, in a service and in each of its restarts.
     let of_user = user.map(|user| user.assume_for_check(&servers, file.as_deref(), &secret_files));
+    let of_restart = of_user.is_some().then(|| trial::again(&free));
     let logs =
         servers.iter().map(|server| &server.options).filter(|options| options.access_log != AccessLog::Off);
     let logs = logs.map(|ServerOptions { name, access_log_to, .. }| {
         access_log::check(access_log_to).map_err(|fault| Error::of_server(name, fault))
     });
-    Error::check(of_user.into_iter().chain(logs).filter_map(Result::err).collect())?;
+    Error::check(of_user.into_iter().chain(of_restart).chain(logs).filter_map(Result::err).collect())?;
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
     print(&format!("the configuration of {} is in order\n", names.join(", ")))
 }

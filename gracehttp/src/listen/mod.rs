@@ -30,4 +30,4 @@ pub(crate) use owner::OwnPurpose;
 pub(crate) use running::{Acceptor, Running};
 pub(crate) use socket_file::{SocketFile, unlink_if_ours};
 #[cfg(feature = "cli")]
-pub(crate) use trial::try_endpoint;
+pub(crate) use trial::{Trial, try_endpoint};

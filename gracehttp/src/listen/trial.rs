@@ -13,37 +13,42 @@ use super::{fault, holder, owner};
 use crate::error::Error;
 use crate::server::Endpoint;
 
-/// Tries an endpoint, and says what was found. `is_service` tells whether a process belongs to the running service: what
+/// Tries an endpoint. `is_service` tells whether a process belongs to the running service: what
 /// that holds is no fault, since a restart passes it on.
 pub(crate) fn try_endpoint(
     server: &str,
     endpoint: &Endpoint,
     is_service: &dyn Fn(u32) -> bool,
-) -> Result<String, Error> {
-    let trial = match endpoint {
-        Endpoint::Tcp { host, port } => try_tcp(server, endpoint, (host.as_deref(), *port), is_service)?,
-        Endpoint::Unix(path) => try_unix(server, path, is_service)?,
-        Endpoint::Systemd(_) | Endpoint::Fd(_) => Trial::Passed,
-    };
-    let subject = owner::subject(server);
-    Ok(match trial {
-        Trial::Free => format!("{subject}: {endpoint} is free"),
-        Trial::Held(pid) => {
-            format!("{subject}: {endpoint} is held by the running service, pid {pid}; a restart passes it on")
-        }
-        Trial::Passed => {
-            format!(
-                "{subject}: {endpoint} can't be tried, since the program that starts the service passes it"
-            )
-        }
-    })
+) -> Result<Trial, Error> {
+    match endpoint {
+        Endpoint::Tcp { host, port } => try_tcp(server, endpoint, (host.as_deref(), *port), is_service),
+        Endpoint::Unix(path) => try_unix(server, path, is_service),
+        Endpoint::Systemd(_) | Endpoint::Fd(_) => Ok(Trial::Passed),
+    }
 }
 
-enum Trial {
+/// What was found.
+pub(crate) enum Trial {
     Free,
     /// By this process of the running service.
     Held(u32),
     Passed,
+}
+
+impl Trial {
+    /// The sentence for the operator.
+    pub(crate) fn told(&self, server: &str, endpoint: &Endpoint) -> String {
+        let subject = owner::subject(server);
+        match self {
+            Self::Free => format!("{subject}: {endpoint} is free"),
+            Self::Held(pid) => format!(
+                "{subject}: {endpoint} is held by the running service, pid {pid}; a restart passes it on"
+            ),
+            Self::Passed => format!(
+                "{subject}: {endpoint} can't be tried, since the program that starts the service passes it"
+            ),
+        }
+    }
 }
 
 fn try_tcp(

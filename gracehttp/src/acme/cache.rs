@@ -94,9 +94,12 @@ impl Cache {
         self.write_json(&self.renewal_file(), renewal)
     }
 
-    /// The order under way.
+    /// The order under way. None if the certificate here is its own: the process that stored it has ended before it could forget
+    /// the order, which leads to no other certificate.
     pub(super) fn order(&self) -> Result<Option<SavedOrder>, Failure> {
-        self.read(&self.order_file())
+        let order: Option<SavedOrder> = self.read(&self.order_file())?;
+        let stored = contents(&self.certificate).unwrap_or_default();
+        Ok(order.filter(|order| !stored.ends_with(order.key.as_bytes())))
     }
 
     pub(super) fn store_order(&self, order: &SavedOrder) -> Result<(), Failure> {

@@ -31,18 +31,25 @@ pub(super) struct Retry {
 
 impl Retry {
     /// How long to wait now: as long as is `wanted`; else twice as long each time. With jitter, since the authority may have
-    /// failed for all of its clients at once.
+    /// failed for all of its clients at once. Who wants no pause again and again gets one that grows, too: each attempt costs
+    /// several requests.
     pub(super) fn pause(&mut self, kind: Kind, wanted: Option<Duration>) -> Duration {
         let (first, longest) = match kind {
             Kind::Fault => (FIRST_AFTER_FAULT, LONGEST_AFTER_FAULT),
             Kind::Refusal | Kind::UnknownAccount => (FIRST_AFTER_REFUSAL, LONGEST_AFTER_REFUSAL),
         };
-        let doubled = first.saturating_mul(1 << self.failures.min(16)).min(longest);
+        let doubled = |first: Duration, failures: u32| first.saturating_mul(1 << failures.min(16));
+        let before = self.failures;
         self.failures += 1;
-        match wanted {
-            // A moment later than it says: clocks count in whole seconds.
-            Some(wanted) => wanted + jitter(wanted / 10) + Duration::from_millis(100),
-            None => doubled + jitter(doubled / 4),
+        let Some(wanted) = wanted else {
+            let pause = doubled(first, before).min(longest);
+            return pause + jitter(pause / 4);
+        };
+        // A moment later than it says: clocks count in whole seconds.
+        let pause = wanted + jitter(wanted / 10) + Duration::from_millis(100);
+        match before {
+            0 => pause,
+            before => pause.max(doubled(FIRST_AFTER_FAULT, before - 1).min(LONGEST_AFTER_FAULT)),
         }
     }
 
@@ -78,5 +85,18 @@ mod tests {
         retry.reset();
         between(retry.pause(Kind::Fault, None), 5, 6);
         between(retry.pause(Kind::Refusal, Some(Duration::from_secs(100))), 100, 111);
+    }
+
+    #[test]
+    fn an_authority_that_wants_no_pause_is_asked_ever_more_rarely() {
+        for kind in [Kind::Fault, Kind::Refusal] {
+            let mut retry = Retry::default();
+            let mut pause = || retry.pause(kind, Some(Duration::ZERO)).as_secs();
+            assert_eq!([pause(), pause(), pause(), pause()], [0, 5, 10, 20]);
+            assert_eq!((0..40).map(|_| pause()).last(), Some(3600));
+            // What it wants is still the least.
+            let day = Duration::from_secs(24 * 60 * 60);
+            assert!(retry.pause(kind, Some(day)) >= day);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tests::process::run;
 use tests::{App, Launch, Scratch};
@@ -94,6 +95,27 @@ async fn what_is_damaged_is_made_anew() {
         app.stop().await;
     }
     assert_eq!(authority.books().orders.len(), 10, "one each time");
+}
+
+/// As if the process had been killed after it stored the certificate, and before it forgot the order. The order leads to no other
+/// certificate than this one, which is to be renewed.
+#[tokio::test]
+async fn an_order_whose_certificate_was_stored_is_not_gone_on_with() {
+    let scratch = Scratch::new();
+    let authority = Authority::start(&scratch, Duration::from_secs(9)).await;
+    let folder = filled(&scratch, &authority).await;
+    let pem = fs::read_to_string(folder.join("a.test.pem")).unwrap();
+    let key = &pem[pem.find("-----BEGIN PRIVATE KEY").unwrap()..];
+    let url = authority.directory().replace("/directory", "/order/0");
+    let order = serde_json::json!({"url": url, "domains": ["a.test"], "key": key});
+    fs::write(folder.join("a.test.pem.order"), order.to_string()).unwrap();
+    let app = again(&scratch, &authority).await;
+    app.log.line(0, ISSUED).await;
+    assert_eq!(authority.books().orders.len(), 2, "{}", app.log);
+    let (line, _) = trusted_get(endpoint(&app).await, "a.test", authority.root()).await.unwrap();
+    assert_eq!(line, "HTTP/1.1 200 OK");
+    assert!(!folder.join("a.test.pem.order").exists());
+    app.stop().await;
 }
 
 /// None of these is read without end, waited for, or written through.

@@ -159,3 +159,14 @@ async fn the_longest_pause_is_a_day() {
     assert!(line.contains("the next attempt is in 1day"), "{line}");
     assert_serves(&app).await;
 }
+
+#[tokio::test]
+async fn an_authority_that_wants_no_pause_is_not_asked_without_end() {
+    let scratch = Scratch::new();
+    let answer = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
+    let hostile = Hostile::start(&scratch, Manner::With(answer.to_owned())).await;
+    let app = hostile.launch(&scratch);
+    app.log.line(0, "the next attempt is in 5s").await;
+    assert_eq!(hostile.came.load(Ordering::Relaxed), 2);
+    assert_serves(&app).await;
+}

@@ -94,8 +94,8 @@ impl Cache {
         self.write_json(&self.renewal_file(), renewal)
     }
 
-    /// The order under way. None if the certificate here is its own: the process that stored it has ended before it could forget
-    /// the order, which leads to no other certificate.
+    /// The order under way. None if its certificate is stored already, so that the order is over: a process may be killed after it
+    /// has stored the certificate, and before it has removed the order.
     pub(super) fn order(&self) -> Result<Option<SavedOrder>, Failure> {
         let order: Option<SavedOrder> = self.read(&self.order_file())?;
         let stored = contents(&self.certificate).unwrap_or_default();

@@ -31,8 +31,8 @@ pub(super) struct Retry {
 
 impl Retry {
     /// How long to wait now: as long as is `wanted`; else twice as long each time. With jitter, since the authority may have
-    /// failed for all of its clients at once. Who wants no pause again and again gets one that grows, too: each attempt costs
-    /// several requests.
+    /// failed for all of its clients at once. After several failures there is a growing least
+    /// pause, too, since each attempt costs several requests.
     pub(super) fn pause(&mut self, kind: Kind, wanted: Option<Duration>) -> Duration {
         let (first, longest) = match kind {
             Kind::Fault => (FIRST_AFTER_FAULT, LONGEST_AFTER_FAULT),

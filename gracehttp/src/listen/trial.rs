@@ -13,8 +13,8 @@ use super::{fault, holder, owner};
 use crate::error::Error;
 use crate::server::Endpoint;
 
-/// Tries an endpoint. `is_service` tells whether a process belongs to the running service: what
-/// that holds is no fault, since a restart passes it on.
+/// Tries an endpoint. `is_service` tells whether a process belongs to the running service: an endpoint that it holds is no fault,
+/// since a restart passes it on.
 pub(crate) fn try_endpoint(
     server: &str,
     endpoint: &Endpoint,

@@ -19,8 +19,8 @@ pub(super) type Named = Vec<(String, Endpoint)>;
 
 /// Tries every endpoint, and prints what was found. All faults come as one.
 ///
-/// If the running service has no rights of root any more, neither has its successor: then the endpoints come back that were
-/// free for this process, which has them.
+/// Returns the free endpoints if the running service has given up the rights of root: its successor has none, either, and this
+/// process may have some, so it has to [try them again](again) without.
 pub(super) fn run<S>(
     servers: &[Server<S>],
     own_addresses: &[OwnAddress],

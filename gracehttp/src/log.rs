@@ -260,12 +260,9 @@ impl Message {
     fn write_line(&self) {
         let level = self.level.of_tracing();
         if plain::takes(level) {
-            writer::push(Entry::Line(structured::line(
-                self.written_at,
-                level.as_str(),
-                &self.text,
-                &self.fields,
-            )));
+            let mut fields = self.fields.clone();
+            fields.extend(structured::named_server(&self.text).map(|server| ("server", server.into())));
+            writer::push(Entry::Line(structured::line(self.written_at, level.as_str(), &self.text, &fields)));
         }
     }
 }

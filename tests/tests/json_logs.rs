@@ -28,7 +28,7 @@ fn event<'l>(lines: &'l [Value], name: &str) -> &'l Value {
 #[tokio::test]
 async fn each_line_is_an_object_with_the_fields_of_its_event() {
     let scratch = Scratch::new();
-    scratch.write("Gracehttp.toml", "log_format = \"json\"\nlog = \"my_target=info\"\n");
+    scratch.write("Gracehttp.toml", "log_format = \"json\"\nlog = \"gracehttp=debug,my_target=info\"\n");
     let app = launch(&scratch).start("web").await;
     let (web, first) = (app.target("web").await, app.current());
     let mut client = Client::connect(&web).await.unwrap();
@@ -62,6 +62,15 @@ async fn each_line_is_an_object_with_the_fields_of_its_event() {
     assert_eq!(own["message"], format!("a client says\n{hostile}"));
     assert_eq!((&own["spans"][0]["name"], &own["spans"][0]["number"]), (&"visit".into(), &7.into()));
 
+    let about = |words: &str| {
+        let is_it = |line: &&Value| line["message"].as_str().is_some_and(|text| text.contains(words));
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("no {words} in {lines:#?}"))
+    };
+    for words in ["its handler panicked", "its connections in the drain", "has answered"] {
+        assert_eq!(about(words)["server"], "web", "{words}");
+    }
+    assert_eq!(about("has answered")["event"], "answered");
+
     let panic = event(&lines, "panic");
     assert!(
         panic["message"].as_str().is_some_and(|text| text.contains("the handler's own\nfault")),
@@ -74,13 +83,14 @@ async fn each_line_is_an_object_with_the_fields_of_its_event() {
 async fn what_fails_before_the_configuration_is_read_is_json_too_and_so_is_a_failed_restart() {
     let scratch = Scratch::new();
     let app = launch(&scratch).env("GRACEHTTP_LOG_FORMAT", "json").start("web").await;
-    scratch.write("Gracehttp.toml", "stand\"by = 1\n");
+    scratch.write("Gracehttp.toml", "[server.web]\nhttp1 = false\nhttp2 = false\n");
     app.signal(tests::Signal::USR2);
     app.log.line(0, "serves on").await;
     assert_eq!(app.stop().await, Exit::Code(0));
     app.catch_up().await;
     let of_app = lines(&app);
-    assert!(event(&of_app, "successor_failed")["successor"].is_u64());
+    let failed = event(&of_app, "successor_failed");
+    assert!(failed["successor"].is_u64() && failed["server"] == "web", "{failed}");
 
     scratch.write("Gracehttp.toml", "stand\"by = 1\n");
     let refused = launch(&scratch).env("GRACEHTTP_LOG_FORMAT", "json").spawn();

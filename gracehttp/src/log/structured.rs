@@ -18,6 +18,9 @@ use super::json::{Fields, Object, Value};
 use super::plain;
 use super::writer::{self, Entry};
 
+/// The target of the framework's own messages.
+const OWN_TARGET: &str = "gracehttp";
+
 thread_local! {
     static ABOUT: RefCell<Fields> = const { RefCell::new(Vec::new()) };
 }
@@ -34,9 +37,18 @@ pub(super) fn current_fields() -> Fields {
     ABOUT.with_borrow(Clone::clone)
 }
 
+/// The server that a message names. A message about a server begins with its name, sometimes behind where a fault was set or
+/// found. So the field is made of the words: no message can have the one without the other.
+pub(super) fn named_server(message: &str) -> Option<&str> {
+    const NAMED: &str = "server `";
+    let behind_colon = || message.find(": server `").map(|at| &message[at + ": ".len()..]);
+    let named = if message.starts_with(NAMED) { Some(message) } else { behind_colon() };
+    named?.strip_prefix(NAMED)?.split_once('`').map(|(name, _)| name)
+}
+
 /// A line of the framework.
 pub(super) fn line(at: SystemTime, level: &str, message: &str, fields: &Fields) -> Vec<u8> {
-    let mut object = begun(at, level, "gracehttp");
+    let mut object = begun(at, level, OWN_TARGET);
     object.text("message", &message);
     fields.iter().for_each(|(name, value)| object.field(name, value));
     ended(object)
@@ -97,6 +109,12 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Structured {
             }
         }
         object.text("message", &"");
+        if metadata.target() == OWN_TARGET {
+            ABOUT.with_borrow(|fields| fields.iter().for_each(|(name, value)| object.field(name, value)));
+            if let Some(server) = seen.message().and_then(named_server) {
+                object.text("server", &server);
+            }
+        }
         let spans: Vec<String> = context
             .event_scope(event)
             .into_iter()
@@ -123,6 +141,13 @@ impl Seen {
             Some((_, former)) => *former = value,
             None => self.0.push((field.name().to_owned(), value)),
         }
+    }
+
+    fn message(&self) -> Option<&str> {
+        self.0.iter().find_map(|(name, value)| match value {
+            Value::Text(text) if name == "message" => Some(text.as_str()),
+            _ => None,
+        })
     }
 
     /// The target of a record of the crate `log` is a field of its event.
@@ -162,5 +187,25 @@ impl Visit for Seen {
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
         self.note(field, Value::Text(value.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named_server;
+
+    #[test]
+    fn the_first_server_that_a_message_is_about_is_its_field() {
+        for (message, server) in [
+            ("server `web`: GET /: its handler panicked: no: server `evil`", Some("web")),
+            ("server `a b` listens nowhere", Some("a b")),
+            ("a.toml:3: server `web` has `tls.ocsp`", Some("web")),
+            ("start new process failed, pid 7: a.toml:3: server `web` has", Some("web")),
+            ("serving web on http://127.0.0.1:80", None),
+            ("there is no server `web`", None),
+            ("server `", None),
+        ] {
+            assert_eq!(named_server(message), server, "{message}");
+        }
     }
 }

@@ -43,9 +43,9 @@ pub(crate) use history::{Passed, Recorded, continue_from, for_successor, history
 pub(crate) use json::{Fields, Value};
 pub(crate) use panics::install_hook;
 pub(crate) use structured::about;
-pub(crate) use writer::flush;
 #[cfg(feature = "admin")]
 pub(crate) use writer::lost;
+pub(crate) use writer::{FLUSH_LIMIT, flush, flush_until};
 
 use writer::Entry;
 

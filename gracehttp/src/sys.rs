@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -64,11 +65,11 @@ pub(crate) fn own_inherited(number: RawFd) -> Option<OwnedFd> {
     open.then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Calls `hook` when the process exits, unless a signal kills it, and before the hooks that are there already. The hook must
-/// return, and must not panic.
-pub(crate) fn at_exit(hook: fn()) {
+/// Calls `hook` when the process exits, unless a signal kills it, and before the hooks that are there already. It gets the time
+/// at which the first of them was called. The hook must return, and must not panic.
+pub(crate) fn at_exit(hook: fn(Instant)) {
     struct Hook {
-        run: fn(),
+        run: fn(Instant),
         /// The process that it is for: a child that the application has forked lacks the threads that it may wait for.
         pid: u32,
     }
@@ -76,7 +77,8 @@ pub(crate) fn at_exit(hook: fn()) {
     extern "C" fn run() {
         let hooks = std::mem::take(&mut *HOOKS.lock());
         let own = hooks.iter().rev().filter(|hook| hook.pid == std::process::id());
-        own.for_each(|hook| (hook.run)());
+        let begun = Instant::now();
+        own.for_each(|hook| (hook.run)(begun));
     }
     let is_first = {
         let mut hooks = HOOKS.lock();

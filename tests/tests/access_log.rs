@@ -365,6 +365,26 @@ async fn lines_that_a_full_pipe_has_not_taken_by_the_end_are_lost_and_counted() 
     assert!(taken > 0 && taken + lost.expect("a number") == answers, "{taken} of {answers}: {told}");
 }
 
+/// One limit of 500 ms for its lines and for the messages together.
+#[tokio::test]
+async fn a_subscriber_that_hangs_on_a_line_holds_up_the_end_once() {
+    let logged = Logged::with("server web 127.0.0.1:0\nstart subscribe hang", |launch| {
+        launch.env("GRACEHTTP_SERVER__WEB__ACCESS_LOG_TO", "tracing")
+    })
+    .await;
+    let mut client = logged.client().await;
+    client.get("/ping").await.unwrap();
+    drop(client);
+    let Logged { app, .. } = logged;
+    app.log.line(0, "the access log hangs").await;
+    app.signal(tests::Signal::TERM);
+    app.log.line(0, "stopped, pid").await;
+    let stopped = std::time::Instant::now();
+    assert_eq!(app.current().exit().await, Exit::Code(0));
+    let took = stopped.elapsed();
+    assert!(took < Duration::from_millis(900), "{took:?}\n{}", app.log);
+}
+
 #[tokio::test]
 async fn a_full_disk_costs_lines_and_nothing_else() {
     if !std::path::Path::new("/dev/full").exists() {

@@ -11,14 +11,14 @@ use crate::access_log::queue::Queue;
 use crate::access_log::sink::Sink;
 use crate::access_log::writer;
 use crate::error::Error;
-use crate::log;
+use crate::log::{self, FLUSH_LIMIT};
 use crate::server::AccessLogTo;
 
-/// How long the process waits at its end for its last lines.
-const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+/// How much of [`FLUSH_LIMIT`] is kept for the messages of writers about the lines that they could not write.
+const GRACE: Duration = Duration::from_millis(100);
 
-/// How much longer it waits for the message of a writer about the lines that it could not write.
-const GRACE: Duration = Duration::from_millis(500);
+/// How much of it is kept for the log, which has to deliver that.
+const FOR_LOG: Duration = Duration::from_millis(100);
 
 /// How long a file may take to be opened anew.
 const REOPEN_LIMIT: Duration = Duration::from_secs(5);
@@ -75,15 +75,16 @@ impl Target {
     }
 }
 
-/// Writes all lines, within a limit, since a target may take no more lines.
-pub(crate) fn flush() {
-    let end = Instant::now() + FLUSH_LIMIT;
-    let ask = |target: Arc<Target>| target.ask(|done| Duty::Flush(done, end));
+/// Writes all lines, within a limit, since a target may take no more lines, or its writer may hang.
+pub(super) fn flush_at_exit(begun: Instant) {
+    let end = begun + FLUSH_LIMIT;
+    let (given_up, told) = (end - FOR_LOG - GRACE, end - FOR_LOG);
+    let ask = |target: Arc<Target>| target.ask(|done| Duty::Flush(done, given_up));
     for flushed in all().into_iter().map(ask).collect::<Vec<_>>() {
-        let _ = flushed.recv_timeout((end + GRACE).saturating_duration_since(Instant::now()));
+        let _ = flushed.recv_timeout(told.saturating_duration_since(Instant::now()));
     }
     // For what the writers have just said: the log may have written its last messages before.
-    log::flush();
+    log::flush_until(end);
 }
 
 /// The process ends: from now on only requests that [`write_last`](crate::access_log::AccessLog::write_last) logs get a line.

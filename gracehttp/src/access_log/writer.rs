@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::access_log::sink::{Sent, Sink, count};
-use crate::access_log::target::{Duty, Target, flush};
+use crate::access_log::target::{Duty, Target, flush_at_exit};
 use crate::error::Error;
 use crate::{log, sys};
 
@@ -19,7 +19,7 @@ const MOST_LEFT: usize = 4 << 20;
 pub(super) fn start(target: &Arc<Target>, sink: Sink) -> Result<(), Error> {
     static AT_EXIT: Once = Once::new();
     // Covers an application that calls `process::exit`, too.
-    AT_EXIT.call_once(|| sys::at_exit(flush));
+    AT_EXIT.call_once(|| sys::at_exit(flush_at_exit));
     let writer = Writer { target: target.clone(), sink, told: 0, told_at: None, left: Vec::new() };
     let thread = thread::Builder::new().name("gracehttp-access".to_owned());
     thread.spawn(move || writer.work()).map(drop).map_err(|error| {

@@ -19,8 +19,9 @@ use crate::sys;
 /// The most bytes of messages that may wait.
 const CAPACITY: usize = 1 << 20;
 
-/// How long the process waits at its end for the delivery of its last messages.
-const FLUSH_LIMIT: Duration = Duration::from_millis(500);
+/// How long the process waits at its end for the delivery of its last messages, and for the last lines of its access logs
+/// before.
+pub(crate) const FLUSH_LIMIT: Duration = Duration::from_millis(500);
 
 /// The pause after a write that would block, which happens only if standard error is non-blocking.
 const RETRY: Duration = Duration::from_millis(20);
@@ -144,12 +145,21 @@ pub(super) fn settle(limit: Duration) {
     }
 }
 
-/// Delivers all messages at the end of the process, within a limit.
+/// Delivers all messages, within a limit.
 pub(crate) fn flush() {
+    flush_until(Instant::now() + FLUSH_LIMIT);
+}
+
+/// Delivers all messages that can be delivered by then.
+pub(crate) fn flush_until(end: Instant) {
     // `REPEATS` is unlocked before the queue is locked: the writer locks the two in the other order.
     let rest = repeats().rest(Instant::now());
     rest.into_iter().for_each(|(entry, count)| push(entry.repeated(count)));
-    settle(FLUSH_LIMIT);
+    settle(end.saturating_duration_since(Instant::now()));
+}
+
+fn flush_at_exit(begun: Instant) {
+    flush_until(begun + FLUSH_LIMIT);
 }
 
 /// How many messages found no room in the queue.
@@ -169,7 +179,7 @@ fn is_started() -> bool {
         let started = thread::Builder::new().name("gracehttp-log".to_owned()).spawn(work).is_ok();
         if started {
             // Covers an application that calls `process::exit`.
-            sys::at_exit(flush);
+            sys::at_exit(flush_at_exit);
         }
         started
     })

@@ -13,7 +13,7 @@
 //! task heeds | ignores | panics
 //! exit quick | slow | hangs
 //! start sleep 500 | panic | exit 1 | abort | hang | refuse WORDS | leave 50 | only once FILE | eat
-//! start orphans 1000 | subscribe | subscribe stderr | callbacks hang | block 20000 | stop 300
+//! start orphans 1000 | subscribe | subscribe stderr | subscribe hang | callbacks hang | block 20000 | stop 300
 //! stderr says WORDS | floods LINES | sidecar FIFO | redirected FILE
 //! ```
 //!

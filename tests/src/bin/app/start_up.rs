@@ -70,6 +70,13 @@ pub(crate) async fn start_up(what: Vec<String>) -> Result<(), String> {
         }
         ["subscribe"] => tracing_subscriber::fmt().without_time().with_ansi(false).init(),
         ["subscribe", "stderr"] => tracing_subscriber::fmt().with_writer(std::io::stderr).init(),
+        ["subscribe", "hang"] => {
+            use tracing_subscriber::prelude::*;
+            tracing_subscriber::registry()
+                .with(tracing_subscriber::fmt::layer())
+                .with(HangsWithAccess)
+                .init();
+        }
         ["callbacks", "hang"] => {
             let hang = |_: &str| loop {
                 std::thread::park();
@@ -109,5 +116,17 @@ pub(crate) fn use_stderr(words: &[String]) {
             rustix::stdio::dup2_stderr(&file).expect("standard error");
         }
         _ => panic!("not understood in the plan: stderr {words:?}"),
+    }
+}
+
+/// Never comes back from a line of the access log.
+struct HangsWithAccess;
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for HangsWithAccess {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        while event.metadata().target() == "gracehttp::access" {
+            say("the access log hangs");
+            std::thread::park();
+        }
     }
 }

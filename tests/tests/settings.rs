@@ -2,10 +2,11 @@
 //! `check --bind`.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixListener;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tests::client::get_once;
 use tests::process::bin;
@@ -64,6 +65,52 @@ async fn a_secret_of_a_file_is_used_and_shown_nowhere_and_a_restart_reads_it_aga
         told.contains("GRACEHTTP_APP__WORKERS_FILE: the content of") && !told.contains("hunter"),
         "{told}"
     );
+}
+
+/// Runs `check` with a variable that names a file. Fails if that takes too long.
+fn check_in_time(scratch: &Scratch, variable: &str, file: &str, input: &str) -> Output {
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(bin("configured")).arg("check").env(variable, file);
+    command.current_dir(scratch.path()).env_remove("RUST_LOG");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("`timeout`");
+    child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("a reader");
+    let output = child.wait_with_output().expect("an exit");
+    assert_ne!(output.status.code(), Some(124), "it hangs: {variable}={file}");
+    output
+}
+
+#[test]
+fn a_secret_comes_from_a_pipe_with_a_writer_and_one_without_is_a_fault() {
+    let scratch = Scratch::new();
+    let fifo = scratch.join("fifo");
+    tests::process::run("mkfifo", &[fifo.as_os_str()]);
+    let path = fifo.to_str().unwrap();
+    // As a shell passes `<(…)`: another process writes it.
+    let piped = check_in_time(&scratch, "GRACEHTTP_APP__WORKERS_FILE", "/dev/stdin", "7\n");
+    assert!(piped.status.success(), "{piped:?}");
+    let unfit = check_in_time(&scratch, "GRACEHTTP_APP__WORKERS_FILE", "/dev/stdin", "hunter2\n");
+    assert!(text(&unfit.stderr).contains("the content of `/dev/stdin` does not fit"), "{unfit:?}");
+
+    let writer = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || std::fs::write(fifo, "7\n")
+    });
+    let written = check_in_time(&scratch, "GRACEHTTP_APP__WORKERS_FILE", path, "");
+    assert!(written.status.success(), "{written:?}");
+    writer.join().unwrap().unwrap();
+
+    for (file, why) in [
+        (path, "can't be read (it is a pipe that nothing has written and closed within 10s: "),
+        ("/dev/zero", "can't be read (it is neither a file nor a pipe"),
+        ("/", "can't be read (Is a directory"),
+    ] {
+        let refused = check_in_time(&scratch, "GRACEHTTP_APP__WORKERS_FILE", file, "");
+        let told = format!("GRACEHTTP_APP__WORKERS_FILE: the file `{file}` that it names {why}");
+        assert!(text(&refused.stderr).contains(&told), "{told}\n{}", text(&refused.stderr));
+    }
+    let refused = check_in_time(&scratch, "GRACEHTTP_CONFIG", path, "");
+    assert!(text(&refused.stderr).contains("it is a pipe that nothing has written"), "{refused:?}");
 }
 
 /// It sets a key within a key that has none.

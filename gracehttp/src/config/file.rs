@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::Origin;
+use super::contents::contents;
 use super::draft::{Draft, Fault, Place};
 use super::env::CONFIG_VARIABLE;
 use super::keys::{Form, PROCESS_KEYS, SERVER_KEYS};
@@ -18,6 +19,9 @@ use crate::error::Error;
 
 /// The file that is read if neither the environment nor the application names one. It need not exist.
 pub(super) const DEFAULT_FILE: &str = "Gracehttp.toml";
+
+/// More bytes are no configuration, but a mistake in the path.
+const LONGEST: u64 = 16 << 20;
 
 const SERVERS: &str = "server";
 pub(super) const APP: &str = "app";
@@ -64,7 +68,7 @@ impl File {
         chosen: Option<&Path>,
     ) -> Result<Option<Self>, Error> {
         let (path, named_by) = Self::named(environment, chosen)?;
-        match (fs::read_to_string(&path), named_by) {
+        match (contents(&path, LONGEST), named_by) {
             (Ok(text), _) => Ok(Some(Self { path, text })),
             // A broken link is a fault: it was meant to lead to a file.
             (Err(error), None) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
@@ -174,6 +178,7 @@ fn unreadable(path: &Path, named_by: Option<&str>, error: io::Error) -> Error {
             _ => "does not exist: create it, or correct the path".to_owned(),
         },
         io::ErrorKind::InvalidData => "is not UTF-8, which TOML has to be".to_owned(),
+        io::ErrorKind::FileTooLarge => "is longer than 16 MiB: name the right file".to_owned(),
         _ => format!("can't be read ({error}): put a readable file in its place"),
     };
     Error::caused_by(format!("the configuration file {}{named} {reason}", path.display()), error)

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "tls")]
 mod acme_keys;
+mod contents;
 mod contradictions;
 mod draft;
 mod early;

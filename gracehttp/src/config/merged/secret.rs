@@ -1,8 +1,9 @@
 //! A value that is in a file of its own, as Docker and Kubernetes give secrets.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
+use std::path::Path;
 
+use super::super::contents::contents;
 use super::text::Text;
 use super::{Fault, Variable};
 
@@ -19,18 +20,14 @@ impl<'v> Secret<'v> {
     /// Reads the file. The last end of line does not belong to the secret: editors and `echo` write one.
     pub(super) fn read(variable: &'v Variable) -> Result<Self, Fault> {
         let path = &variable.text;
-        let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text));
-        if let Err(error) = read {
+        let mut text = contents(Path::new(path), LONGEST).map_err(|error| {
             let reason = match error.kind() {
                 io::ErrorKind::InvalidData => "is not UTF-8".to_owned(),
+                io::ErrorKind::FileTooLarge => "is longer than 1 MiB".to_owned(),
                 _ => format!("can't be read ({error})"),
             };
-            return Err(Fault::at(variable, format!("the file `{path}` that it names {reason}")));
-        }
-        if text.len() as u64 > LONGEST {
-            return Err(Fault::at(variable, format!("the file `{path}` that it names is longer than 1 MiB")));
-        }
+            Fault::at(variable, format!("the file `{path}` that it names {reason}"))
+        })?;
         if text.ends_with('\n') {
             text.pop();
             if text.ends_with('\r') {

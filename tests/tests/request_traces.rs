@@ -128,10 +128,20 @@ fn collector() -> (String, Receiver<Value>) {
     (address, spans)
 }
 
+fn attributes(span: &Value) -> BTreeMap<&str, &Value> {
+    let all = span["attributes"].as_array().expect("attributes").iter();
+    all.map(|attribute| {
+        let value = attribute["value"].as_object().and_then(|value| value.values().next());
+        (attribute["key"].as_str().expect("a key"), value.expect("a value"))
+    })
+    .collect()
+}
+
 #[tokio::test]
 async fn spans_reach_a_collector_with_the_trace_of_the_client() {
     let (address, spans) = collector();
     let launch = Launch::example("otlp").listen("api", "127.0.0.1:0");
+    let launch = launch.env("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS", "GET, PROPFIND,a b");
     let app = launch.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}")).spawn();
     let mut client = Client::connect(&app.target("api").await).await.unwrap();
     let asked_for = get("/users/7?token=secret").replace("\r\n\r\n", "\r\n");
@@ -144,10 +154,15 @@ async fn spans_reach_a_collector_with_the_trace_of_the_client() {
                   traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n";
     client.send(asked_for + fields).await.unwrap();
     let reply = client.reply().await.unwrap();
+    client.send(get("/users/7").replacen("GET", "PROPFIND", 1)).await.unwrap();
+    client.reply().await.unwrap();
+    client.send(get("/users/7").replacen("GET", "DELETE", 1)).await.unwrap();
+    client.reply().await.unwrap();
+    app.log.line(0, "OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS: `a b` is no method").await;
     // The last spans go when the process ends.
     assert_eq!(app.stop().await, Exit::Code(0));
     let mut by_name = BTreeMap::new();
-    while by_name.len() < 2 {
+    while by_name.len() < 4 {
         let span = spans.recv_timeout(PATIENCE).expect("a span");
         by_name.insert(span["name"].as_str().expect("a name").to_owned(), span);
     }
@@ -159,15 +174,12 @@ async fn spans_reach_a_collector_with_the_trace_of_the_client() {
     );
     assert_eq!(request["kind"], 2);
     assert_eq!((&inner["traceId"], &inner["parentSpanId"]), (&request["traceId"], &request["spanId"]));
-    let attributes: BTreeMap<&str, &Value> = request["attributes"]
-        .as_array()
-        .expect("attributes")
-        .iter()
-        .map(|attribute| {
-            let value = attribute["value"].as_object().and_then(|value| value.values().next());
-            (attribute["key"].as_str().expect("a key"), value.expect("a value"))
-        })
-        .collect();
+    // The variable replaces the list.
+    assert_eq!(*attributes(&by_name["PROPFIND"])["http.request.method"], "PROPFIND");
+    let unknown = attributes(&by_name["HTTP"]);
+    assert_eq!(*unknown["http.request.method"], "_OTHER");
+    assert_eq!(*unknown["http.request.method_original"], "DELETE");
+    let attributes = attributes(request);
     for (key, value) in [
         ("http.request.method", "GET"),
         ("url.path", "/users/7"),

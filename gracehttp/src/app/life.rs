@@ -35,7 +35,8 @@ use crate::handoff::{Channel, Predecessor, StartCommand, WeakChannel};
 #[cfg(not(feature = "cli"))]
 use crate::lifecycle::CertificateReloader;
 use crate::lifecycle::{
-    Background, Event, Events, HeldBack, Phase, Privileges, Pulse, Request, Requests, Signals, aside, guarded,
+    Background, Event, Events, HeldBack, KnownMethod, Phase, Privileges, Pulse, Request, Requests, Signals,
+    aside, guarded,
 };
 use crate::listen::OwnListeners;
 #[cfg(feature = "cli")]
@@ -110,6 +111,7 @@ pub(super) fn live<S: Clone + Send + Sync + 'static>(app: App<S>, events: &Event
     }
     let (ancestry, start_command) = Ancestry::find(&app, &early)?;
     log::install_hook();
+    KnownMethod::choose(&environment);
     events.emit(&Event::Starting);
     // The event loop has a runtime of its own: handlers that block their threads can block neither the
     // signals nor the deadlines.

@@ -11,6 +11,7 @@ mod drain;
 mod ends;
 mod event;
 mod generation;
+mod known_method;
 mod privileges;
 mod pulse;
 mod receipt;
@@ -46,6 +47,7 @@ pub(crate) use event::{
 };
 pub use generation::generation;
 pub(crate) use generation::set_generation;
+pub(crate) use known_method::KnownMethod;
 pub(crate) use privileges::Privileges;
 pub(crate) use pulse::{Answering, Beat, Pulse};
 pub(crate) use receipt::{CutConnection, Outcome, ReceiptHistory, RestartReceipt, ServerReceipt, Steps};

@@ -27,7 +27,7 @@ pub use instruments::{Counter, Counters, Histogram, Histograms};
 pub use registry::{Registry, registry};
 pub use scrape::encode;
 pub(crate) use scrape::{CertificateGauge, DrainGauges, DrainingConnections, ServerGauges, Source, record};
-pub(crate) use server::{ActiveRequest, KnownMethod, RequestLabels, ServerMetrics, UrlScheme};
+pub(crate) use server::{ActiveRequest, RequestLabels, ServerMetrics, UrlScheme};
 pub(crate) use shared::{adopt, share};
 pub use text::Format;
 

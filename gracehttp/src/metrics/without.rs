@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use http::Method;
-
-use crate::lifecycle::{ConnectionEnd, EndCounter};
+use crate::lifecycle::{ConnectionEnd, EndCounter, KnownMethod};
 
 /// There are none.
 #[derive(Debug)]
@@ -25,9 +23,6 @@ pub(crate) struct RequestLabels {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UrlScheme;
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KnownMethod;
-
 /// There are none.
 #[derive(Debug)]
 pub(crate) struct ActiveRequest(&'static ServerMetrics);
@@ -44,12 +39,6 @@ impl ActiveRequest {
 
 impl UrlScheme {
     pub(crate) fn of(_: bool) -> Self {
-        Self
-    }
-}
-
-impl KnownMethod {
-    pub(crate) fn of(_: &Method) -> Self {
         Self
     }
 }

@@ -11,8 +11,8 @@ use crate::conn::cause::Cause;
 use crate::conn::exchange::traced::Traced;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::request_id::RequestId;
-use crate::lifecycle::clock;
-use crate::metrics::{ActiveRequest, KnownMethod, RequestLabels, UrlScheme};
+use crate::lifecycle::{KnownMethod, clock};
+use crate::metrics::{ActiveRequest, RequestLabels, UrlScheme};
 use crate::server::NotedWork;
 
 /// Of how many requests that have ended a thread keeps the memory.

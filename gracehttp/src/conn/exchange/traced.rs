@@ -4,7 +4,7 @@
 
 use http::header::{HOST, USER_AGENT};
 use http::uri::Authority;
-use http::{HeaderMap, Method, Request, StatusCode, Version};
+use http::{HeaderMap, Request, StatusCode, Version};
 use tracing::Span;
 use tracing::field::{Empty, debug, display};
 use tracing::span::Entered;
@@ -12,15 +12,14 @@ use tracing::span::Entered;
 use crate::conn::info::ConnectionInfo;
 use crate::conn::request_id::{RequestId, X_REQUEST_ID};
 use crate::conn::trace_context::TraceContext;
-use crate::lifecycle::generation;
+use crate::lifecycle::{KnownMethod, generation};
 
 /// What a request carries for those who follow it. Only a server that is asked for it has any.
 #[derive(Debug)]
 pub(super) struct Traced {
     pub(super) id: Option<RequestId>,
-    span: Option<Span>,
-    /// The name of the request's method in spans.
-    method: &'static str,
+    /// With the method, as its name has it.
+    span: Option<(Span, &'static str)>,
 }
 
 impl Traced {
@@ -40,17 +39,17 @@ impl Traced {
         };
         let id = options.request_id.then(|| of_proxy().unwrap_or_else(RequestId::make));
         let span = options.request_span.then(|| span(info, request, id.as_ref()));
-        Box::new(Self { id, span, method: known(request.method()) })
+        Box::new(Self { id, span })
     }
 
     /// As long as the result is there, the events of this thread belong to the request.
     pub(super) fn enter(&self) -> Option<Entered<'_>> {
-        self.span.as_ref().map(Span::enter)
+        self.span.as_ref().map(|(span, _)| span.enter())
     }
 
     /// The head of the response is settled.
     pub(super) fn note_head(&self, status: StatusCode, route: &'static str) {
-        let Some(span) = self.recording() else { return };
+        let Some((span, _)) = self.recording() else { return };
         span.record("http.response.status_code", status.as_u16());
         if !route.is_empty() {
             span.record("http.route", route);
@@ -63,53 +62,37 @@ impl Traced {
 
     /// Its name, once the route is known. Not its path: clients choose paths.
     pub(super) fn name(&self, route: &'static str) {
-        let method = self.method;
-        if let Some(span) = self.recording().filter(|_| !route.is_empty()) {
+        if let Some((span, method)) = self.recording().filter(|_| !route.is_empty()) {
             span.record("otel.name", display(format_args!("{method} {route}")));
         }
     }
 
     /// The response is not whole.
     pub(super) fn note_cut(&self, cause: &'static str) {
-        if let Some(span) = self.recording() {
+        if let Some((span, _)) = self.recording() {
             span.record("error.type", cause);
             span.record("otel.status_code", "ERROR");
         }
     }
 
-    fn recording(&self) -> Option<&Span> {
-        self.span.as_ref().filter(|span| !span.is_disabled())
+    fn recording(&self) -> Option<&(Span, &'static str)> {
+        self.span.as_ref().filter(|(span, _)| !span.is_disabled())
     }
 }
 
-/// The name of a method in spans: clients can invent others.
-fn known(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::HEAD => "HEAD",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::PATCH => "PATCH",
-        Method::OPTIONS => "OPTIONS",
-        Method::CONNECT => "CONNECT",
-        Method::TRACE => "TRACE",
-        _ if method == "QUERY" => "QUERY",
-        _ => "HTTP",
-    }
-}
-
-fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) -> Span {
-    let method = known(request.method());
+/// The span, and the name of the method in its name.
+fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) -> (Span, &'static str) {
+    let method = KnownMethod::of(request.method());
+    let in_name = method.known().unwrap_or("HTTP");
     let span = tracing::info_span!(
         target: "gracehttp::request",
         // A root: what runs on this thread by chance is no parent.
         parent: None,
         "request",
-        otel.name = method,
+        otel.name = in_name,
         otel.kind = "server",
         otel.status_code = Empty,
-        http.request.method = if method == "HTTP" { "_OTHER" } else { method },
+        http.request.method = method.name(),
         http.request.method_original = Empty,
         http.response.status_code = Empty,
         http.route = Empty,
@@ -128,9 +111,9 @@ fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) 
         tracestate = Empty,
     );
     if span.is_disabled() {
-        return span;
+        return (span, in_name);
     }
-    if method == "HTTP" {
+    if method.known().is_none() {
         span.record("http.request.method_original", debug(request.method()));
     }
     if let Some(client) = info.client_of(request.headers()) {
@@ -147,7 +130,7 @@ fn span<B>(info: &ConnectionInfo, request: &Request<B>, id: Option<&RequestId>) 
     if let Some(id) = id {
         span.record("gracehttp.request_id", id.as_str());
     }
-    span
+    (span, in_name)
 }
 
 fn record_fields(span: &Span, headers: &HeaderMap) {

@@ -16,7 +16,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 const MODE: u32 = 0o640;
 
 /// How long a full pipe is awaited between two looks at the writer's other duties.
-const PATIENCE: u16 = 100;
+const PATIENCE: u16 = 20;
 
 /// How long another process may take to write what it has begun.
 const MID_WRITE: Duration = Duration::from_millis(5);

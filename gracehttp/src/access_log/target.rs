@@ -15,7 +15,7 @@ use crate::log::{self, FLUSH_LIMIT};
 use crate::server::AccessLogTo;
 
 /// How much of [`FLUSH_LIMIT`] is kept for the messages of writers about the lines that they could not write.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE: Duration = Duration::from_millis(150);
 
 /// How much of it is kept for the log, which has to deliver that.
 const FOR_LOG: Duration = Duration::from_millis(100);

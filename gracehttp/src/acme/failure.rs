@@ -14,7 +14,7 @@ const BAD_NONCE: &str = "badNonce";
 pub(super) const NO_ACCOUNT: &str = "accountDoesNotExist";
 pub(super) const NO_BINDING: &str = "externalAccountRequired";
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Failure {
     pub(super) why: String,
     pub(super) kind: Kind,

@@ -143,6 +143,7 @@ impl Keeper {
         if !time.is_zero() {
             return (known, time);
         }
+        // A cache that can't be written has no lock. The authority is asked all the same: it may be about to revoke the certificate.
         let lock = at_disk(&self.cache, Cache::lock).await;
         if let Ok(None) = lock {
             // Another process asks or orders.
@@ -151,10 +152,7 @@ impl Keeper {
         // Another process may have asked before this one had the lock.
         let mut known = self.known(Some(&id)).await;
         if known.time_to_question(now).is_zero() {
-            let answer = match &lock {
-                Ok(_) => self.suggestion(&id).await,
-                Err(failure) => Err(failure.clone()),
-            };
+            let answer = self.suggestion(&id).await;
             if let Some(outcome) = known.note(answer, certificate, SystemTime::now()) {
                 self.tell_suggestion(outcome);
             }

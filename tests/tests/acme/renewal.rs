@@ -302,6 +302,31 @@ async fn an_answer_of_no_use_is_told_once_and_the_dates_decide() {
     assert!(came.is_err(), "the redirect was followed");
 }
 
+/// Such as one on a disk that is full or read-only. The certificate there may be about to be revoked all the same.
+#[tokio::test]
+async fn an_authority_is_asked_where_the_cache_can_not_be_written() {
+    let scratch = Scratch::new();
+    let authority =
+        suggesting(&scratch, |_, before| if before == 0 { days(50, 52) } else { days(-2, -1) }).await;
+    let app = served(&scratch, &authority).await;
+    app.log.line(0, SUGGESTED).await;
+    set_next_question(&scratch, 0, SystemTime::UNIX_EPOCH).await;
+    assert_eq!(app.stop().await, Exit::Code(0));
+    let folder = fs::read_dir(scratch.join("cache")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(folder.join("lock")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", folder.join("lock")).unwrap();
+    fs::create_dir(folder.join("a.test.pem.renewal.new")).unwrap();
+    let app = served(&scratch, &authority).await;
+    let line = app.log.line(0, "no new certificate").await;
+    assert!(line.contains("lock cannot be written") && line.contains("valid until"), "{line}");
+    app.log.line(0, "a.test.pem.renewal cannot be written").await;
+    app.log.line(0, SUGGESTED).await;
+    assert_eq!(app.log.count(0, SILENT), 0, "{}", app.log);
+    assert_eq!(authority.books().questions, [0, 0]);
+    assert!(trusted_get(endpoint(&app).await, "a.test", authority.root()).await.is_ok());
+    assert_eq!(app.stop().await, Exit::Code(0));
+}
+
 /// Two thirds of the lifetime.
 #[tokio::test]
 async fn without_a_suggestion_the_dates_decide() {

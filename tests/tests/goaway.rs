@@ -7,6 +7,7 @@ use tests::frames::{Connection, Frame, GOAWAY};
 use tests::patience::{PATIENCE, within};
 use tests::{Exit, Launch, Scratch, Signal};
 use tokio::io::AsyncReadExt as _;
+use tokio::task::JoinSet;
 
 const PLANS: [&str; 2] = ["server web 127.0.0.1:0", "server web 127.0.0.1:0 tls=self_signed"];
 
@@ -93,6 +94,41 @@ async fn a_connection_that_was_opened_just_now_gets_its_first_request_answered()
         let rest = client.until_end().await;
         assert_eq!(rest.iter().filter_map(Frame::goaway).next_back(), Some((1, 0)), "{rest:?}");
     }
+}
+
+/// Clients that came together, as after the restart before, don't go together.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_were_opened_in_one_moment_are_told_one_after_the_other() {
+    const CLIENTS: usize = 60;
+    let scratch = Scratch::new();
+    let app = Launch::app(&scratch, PLANS[0]).start("web").await;
+    let target = app.target("web").await;
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(Connection::open(&target).await);
+    }
+    // Behind it nothing is to be expected of them.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    app.signal(Signal::USR2);
+    let mut told = JoinSet::new();
+    for mut client in clients {
+        told.spawn(async move {
+            first_goaway(&mut client).await;
+            Instant::now()
+        });
+    }
+    let mut told = told.join_all().await;
+    told.sort();
+    let pauses = told.windows(2).map(|pair| pair[1] - pair[0]);
+    // They would be told once a second, all within some milliseconds.
+    let longest = pauses.max().expect("several");
+    assert!(longest < Duration::from_millis(600), "a pause of {longest:?}");
+    assert!(
+        told[CLIENTS - 1] - told[0] > Duration::from_millis(1500),
+        "told within {:?}",
+        told[CLIENTS - 1] - told[0]
+    );
+    app.predecessors_leave_cleanly().await;
 }
 
 /// One client sends nothing after its handshake, not even the preface of HTTP/2. The other sends that, and no answer.

@@ -89,6 +89,15 @@ impl Look {
         self.timer.as_mut().reset(Instant::now() + LOOK);
         true
     }
+
+    /// Has the next look come at this time, unless it comes earlier. After this [`is_due`](Self::is_due) has to be asked once
+    /// more, if the timer is not set.
+    fn bring_forward(&mut self, at: Instant) {
+        if at < self.timer.deadline() {
+            self.timer.as_mut().reset(at);
+            self.is_set = false;
+        }
+    }
 }
 
 /// The decisions of one connection's task.
@@ -155,6 +164,10 @@ impl<'a> Drive<'a> {
         }
         let (watch, streams) = (&self.watch, self.streams);
         let reason = self.candidate.reason_to_close(phase, cx, || watch.doing(streams));
+        // Connections that were opened together look together, and would all close together.
+        if let Some(at) = self.candidate.look_at().filter(|_| reason.is_none()) {
+            self.look.bring_forward(at);
+        }
         // Clients wait for its permit, so it is closed without the two steps of GOAWAY.
         if reason == Some(Reason::FullServer) && phase < Phase::Stopping && self.is_unused() {
             return Step::End(End::Unused);
@@ -165,7 +178,7 @@ impl<'a> Drive<'a> {
             || self.streams.traffic().is_nearly_worn_out();
         match self.leave(leaves, phase, cx) {
             // The timer for the next look is set when `is_due` is asked again.
-            Step::Sleep if looks => Step::Turn,
+            Step::Sleep if !self.look.is_set => Step::Turn,
             step => step,
         }
     }

@@ -17,6 +17,8 @@ async fn both_forms_can_be_read_and_say_the_same() {
             answered(counters, "/users/{id}") == 1.0
                 && sum(counters, &["duration_seconds_count", "\"/old/{name}\""]) == 1.0
                 && sum(counters, &["gracehttp_received_bytes_total", "\"api\""]) > 20.0
+                // The looks are connections, too. The end of the first one is a series of its own.
+                && sum(counters, &["gracehttp_connection_ends_total", "finished", "\"operator\""]) > 0.0
         })
         .await;
     assert!(counters.contains_key("gracehttp_restarts_total{outcome=\"succeeded\"}"), "{counters:#?}");

@@ -6,7 +6,7 @@ use tests::{Launch, Scratch, Target};
 
 use crate::authority::Authority;
 use crate::suggestions::Suggestion;
-use crate::{DAY, ISSUED, count, endpoint, plan};
+use crate::{DAY, ISSUED, endpoint, plan, sample};
 
 const EXPIRES: &str = "the certificate for a.test expires in ";
 
@@ -35,8 +35,9 @@ async fn a_certificate_that_expires_soon_is_told_when_its_renewal_has_failed() {
         let place = |part: &str| lines.iter().position(|line| line.contains(part)).expect("a line");
         assert!(place("no new certificate") < place(EXPIRES), "{}", app.log);
         let end =
-            count(&app, "certificate_not_after_seconds{server=\"web\",certificate=\"1\",name=\"a.test\"}")
-                .await;
+            sample(&app, "certificate_not_after_seconds{server=\"web\",certificate=\"1\",name=\"a.test\"}")
+                .await
+                .expect("the gauge");
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(end);
         let left = end.duration_since(now).expect("it is valid");
         assert!(

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use authority::Authority;
 use tests::client::get_once;
-use tests::patience::eventually;
+use tests::patience::{GLANCE, PATIENCE, eventually, within};
 use tests::{App, Exit, Launch, Scratch, Target};
 use validation::trusted_get;
 
@@ -38,13 +38,23 @@ async fn endpoint(app: &App) -> SocketAddr {
     app.address("web").await
 }
 
-/// The value of a series of the framework.
-async fn count(app: &App, series: &str) -> f64 {
+/// Waits until a counter has this value: the log may have the event first.
+async fn until_counted(app: &App, series: &str, times: f64) {
+    within(PATIENCE, &format!("{times} of {series}"), async {
+        while sample(app, series).await != Some(times) {
+            tokio::time::sleep(GLANCE).await;
+        }
+    })
+    .await;
+}
+
+/// A sample of this app's metrics. None if the series has not begun.
+async fn sample(app: &App, series: &str) -> Option<f64> {
     let line = app.log.line(0, "status page on ").await;
     let url = line.split("status page on ").nth(1).and_then(|rest| rest.split(['"', ' ']).next());
     let text = get_once(&Target::from_url(url.expect("a URL")), "/metrics").await.expect("metrics").text();
-    let value = text.lines().find_map(|line| line.strip_prefix("gracehttp_")?.strip_prefix(series));
-    value.unwrap_or_else(|| panic!("no {series} in {text}")).trim().parse().expect("a number")
+    let value = text.lines().find_map(|line| line.strip_prefix("gracehttp_")?.strip_prefix(series))?;
+    Some(value.trim().parse().expect("a number"))
 }
 
 const ISSUED: &str = "there is a new certificate for";
@@ -137,10 +147,8 @@ async fn a_certificate_is_renewed_before_it_expires() {
     assert_ne!(first, second);
     assert_eq!(authority.books().orders.len(), 2);
     for outcome in ["issued", "renewed"] {
-        assert_eq!(
-            count(&app, &format!("certificate_orders_total{{server=\"web\",outcome=\"{outcome}\"}}")).await,
-            1.0
-        );
+        let series = format!("certificate_orders_total{{server=\"web\",outcome=\"{outcome}\"}}");
+        until_counted(&app, &series, 1.0).await;
     }
 }
 
@@ -160,7 +168,7 @@ async fn a_certificate_that_is_due_at_once_is_not_ordered_again_and_again() {
         "{line}"
     );
     assert_eq!(authority.books().orders.len(), 1);
-    assert_eq!(count(&app, "certificate_orders_total{server=\"web\",outcome=\"failed\"}").await, 1.0);
+    until_counted(&app, "certificate_orders_total{server=\"web\",outcome=\"failed\"}", 1.0).await;
 }
 
 /// Restarts, and waits until the successor goes on with this order: it looks at the authorization, answers the challenge, and

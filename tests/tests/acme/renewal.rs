@@ -12,7 +12,7 @@ use crate::authority::Authority;
 use crate::books::Books;
 use crate::suggestions::{Suggestion, identifier};
 use crate::validation::trusted_get;
-use crate::{DAY, ISSUED, count, endpoint, plan, restart_during_order};
+use crate::{DAY, ISSUED, endpoint, plan, restart_during_order, until_counted};
 
 const SUGGESTED: &str = "the authority suggests to renew the certificate for a.test between";
 const SILENT: &str = "the authority does not say when to renew the certificate for a.test: ";
@@ -47,9 +47,9 @@ async fn served(scratch: &Scratch, authority: &Authority) -> App {
     app
 }
 
-async fn suggestions(app: &App, outcome: &str) -> f64 {
+async fn until_suggested(app: &App, outcome: &str, times: f64) {
     let series = "certificate_renewal_suggestions_total";
-    count(app, &format!("{series}{{server=\"web\",outcome=\"{outcome}\"}}")).await
+    until_counted(app, &format!("{series}{{server=\"web\",outcome=\"{outcome}\"}}"), times).await;
 }
 
 /// Changes when the authority is asked again about this certificate, in the cache.
@@ -93,7 +93,7 @@ async fn a_certificate_whose_window_is_over_is_replaced_at_once() {
     }
     assert_eq!(app.log.count(0, "the authority explains it"), 1);
     assert!(trusted_get(endpoint(&app).await, "a.test", authority.root()).await.is_ok());
-    assert_eq!(suggestions(&app, "new").await, 2.0);
+    until_suggested(&app, "new", 2.0).await;
     let successor = app.restart().await;
     app.serves(&Target::Tls(endpoint(&app).await), &successor).await;
     assert_eq!(app.stop().await, Exit::Code(0));
@@ -287,7 +287,7 @@ async fn an_answer_of_no_use_is_told_once_and_the_dates_decide() {
         let line = app.log.line(0, SILENT).await;
         assert!(line.contains(told), "{told}: {line}");
         assert!(line.len() < 4096, "{told}: {} bytes", line.len());
-        assert_eq!(suggestions(&app, "failed").await, 1.0, "{told}");
+        until_suggested(&app, "failed", 1.0).await;
         assert!(trusted_get(endpoint(&app).await, "a.test", authority.root()).await.is_ok());
         // The same answer again.
         set_next_question(&scratch, 0, SystemTime::UNIX_EPOCH).await;

@@ -5,7 +5,7 @@ mod browser;
 use browser::Page;
 use tests::client::{get, get_once};
 use tests::load::Style;
-use tests::{App, Client, Exit, Launch, Load, Scratch, Signal, Target};
+use tests::{App, Client, Launch, Load, Scratch, Signal, Target};
 
 /// Markup that would act if the page took it for such.
 const MARKUP: &str = "<img src=x onerror=\"document.title='owned'\"> <script>document.title='owned'</script>";
@@ -67,7 +67,7 @@ async fn it_shows_what_the_process_does_and_follows_it_through_restarts() {
     load.stop().await.assert_unnoticed();
     assert_eq!(page.complaints, Vec::<String>::new());
 
-    assert_eq!(app.stop().await, Exit::Code(0));
+    assert!(app.stop().await.is_clean());
     page.until("document.getElementById('state').textContent === 'No answer'").await;
 }
 
